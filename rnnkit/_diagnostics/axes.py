@@ -41,21 +41,17 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
         for index, each in choices.items():
             batch.axes[index] = given[index] if len(each) == 2 else None
         return
-    # It may have no batch: prototypes or, of as many samples as steps, a square of weights.
-    square = batch.size == batch.steps
-    wholes = {k for k in choices if square or not batch.may_have_steps(k)}
-    untried = [
-        (index, axis)
-        for index, each in choices.items()
-        for axis in each
-        if batch.axes[index] not in (None, axis)
-        and (axis is not None or (index in wholes and batch.is_content(index)))
-    ]
-    full = attempt(batch.tree()) or [] if untried else []
-    if _stays(full, fewer, kept, batch.size):
-        return
-    for index, axis in untried:
-        at, batch.axes[index] = batch.axes[index], axis
+    full: Leaves = []
+    for index, axis in [(k, axis) for k, each in choices.items() for axis in each]:
+        at, is_long = batch.axes[index], batch.may_have_steps(index)
+        # It may have no batch: prototypes or, of as many samples as steps, a square of weights.
+        is_whole = batch.is_content(index) and (batch.size == batch.steps or not is_long)
+        if at in (None, axis) or (axis is None and not is_whole):
+            continue
+        full = full or attempt(batch.tree()) or []
+        if _stays(full, fewer, kept, batch.size):
+            return
+        batch.axes[index] = axis
         if _stays(full, attempt(batch.samples(kept).tree()) or [], kept, batch.size):
             return
         batch.axes[index] = at
@@ -118,12 +114,12 @@ def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
     counts = range(len(others) + 1)
     subsets = itertools.chain(*(itertools.combinations(others, count) for count in counts))
     for following in itertools.islice(subsets, TRIES):
-        batch.on_their_own = frozenset(others) - set(following)
+        batch.on_their_own[batch.paced] = frozenset(others) - set(following)
         output = attempt(batch.cut(steps - 1, front=True).tree())
         if output is not None:
             return output
     # The model takes no other number of steps: what is as long has the same ones, it may be.
-    batch.on_their_own = frozenset()
+    del batch.on_their_own[batch.paced]
     return None
 
 

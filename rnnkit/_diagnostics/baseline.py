@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -13,16 +14,7 @@ from rnnkit._diagnostics.axes import find_flats, infer_steps, shortened_axis
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import changed, sample_at
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.outputs import (
-    Leaves,
-    Order,
-    alike,
-    arranged,
-    is_output,
-    scale,
-    shape_of,
-    split_flats,
-)
+from rnnkit._diagnostics.outputs import Leaves, alike, is_output, scale, shape_of, split_flats
 from rnnkit._diagnostics.report import ONE_SAMPLE, Report
 
 if TYPE_CHECKING:
@@ -34,54 +26,41 @@ T = TypeVar("T")
 Take = Callable[[Tensor], Tensor]
 
 
+@dataclass(eq=False)
 class Baseline:
-    """A session, a batch, and the leaves of the output that can be judged sample by sample.
+    """A session, a batch, and the leaves of the output that can be judged sample by sample."""
 
-    Attributes:
-        normal, again: the leaves of the output, and of a second run of the same copy.
-        names: where in the output they are.
-        axes, step_axes: the batch and the seq axis of each leaf; None where it has none.
-        pacers: the index of the input whose steps each leaf has; None where it has none.
-        paces: which inputs are not cut with the steps of each input that was tried.
-        fewer: what the model returns for one sample less; None if it refuses.
-        first: index of the first leaf with numbers; the arguments of ``verify`` are about it.
-        tolerance: by how much of its size a feature may move; None if the judge has to decide.
-        judge: the same in a wider dtype, once it was asked.
-    """
+    session: Session
+    batch: Batch
+    recorder: "Callable[[], Recorder]"
+    post: bool = True  # padding is after a sample
+    causal: bool | str = False
+    lookahead: int = 0
+    twice: InitVar[bool] = False
+    report: Report = field(default_factory=Report)
+    tolerance: float | None = None  # of a feature's size; None if the judge has to decide
+    judge: "Baseline | None" = None  # the same in a wider dtype, once it was asked
+    order: tuple[int, bool] | None = None  # the order of the output's samples, see outputs
+    again: Leaves | None = None  # the output of a second run of the same copy
+    fewer: Leaves | None = None  # the output for one sample less; None if the model refuses
+    runs_on_less: bool = False  # steps
 
-    def __init__(
-        self,
-        opened: Session,
-        batch: Batch,
-        recorder: "Callable[[], Recorder]",
-        *,
-        post: bool = True,
-        causal: bool | str = False,
-        lookahead: int = 0,
-        twice: bool = False,
-    ) -> None:
+    def __post_init__(self, twice: bool) -> None:
         """Run the model on the batch; with ``twice``, the same copy of it again."""
-        self.session, self.batch, self.post = opened, batch, post
-        self.causal, self.lookahead = causal, lookahead
-        self.report = Report()
-        self.order: Order = None
-        self.tolerance: float | None = None
-        self.judge: Baseline | None = None
-        self._recorder, self._made = recorder, dict[str, Any]()
-        self.normal: Leaves = opened.run(batch.tree())
-        self.names, self.again = opened.names, None
+        self._made: dict[str, Any] = {}
+        self.normal: Leaves = self.session.run(self.batch.tree())
+        self.names = self.session.names  # where in the output the leaves are
         if twice:
-            watcher = recorder()
-            self.again = opened.run(batch.tree(), on=opened.last, watch=watcher.watch)
+            recorder, copied = self.recorder(), self.session.last
+            self.again = self.session.run(self.batch.tree(), on=copied, watch=recorder.watch)
             if alike(self.normal, self.again):
-                self._made["events"] = watcher.events
+                self._made["events"] = recorder.events
+        # The first leaf with numbers: the arguments of verify are about it.
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
-        self.fewer: Leaves | None = None
-        self.runs_on_less = False
+        # The batch and the seq axis of each leaf, and the index of the input whose steps it has.
         self.axes: list[int | None] = [None] * len(self.normal)
         self.step_axes: list[int | None] = list(self.axes)
         self.pacers: list[int | None] = list(self.axes)
-        self.paces: dict[int, frozenset[int]] = {}
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """Return what is made once for this batch."""
@@ -93,7 +72,7 @@ class Baseline:
     @property
     def events(self) -> "list[Event]":
         """What goes into modules and comes out of them."""
-        recorder = self._recorder()
+        recorder = self.recorder()
         if "events" not in self._made:
             self.session.run(self.batch.tree(), watch=recorder.watch)
         return self.once("events", lambda: recorder.events)
@@ -138,7 +117,6 @@ class Baseline:
                 continue
             paced = self.paced_by(index).batch
             shorter = infer_steps(paced, self.session.attempt) or []
-            self.paces[index] = paced.on_their_own
             if len(shorter) != len(self.normal):
                 continue
             self.runs_on_less |= index == batch.paced
@@ -168,7 +146,6 @@ class Baseline:
         if index in (None, self.batch.paced):
             return self
         other = self.on(self.batch.with_leaves(self.batch.leaves))
-        other.batch.on_their_own = self.paces.get(index or 0, frozenset())
         other.batch.pace(index or 0)
         return other
 
@@ -209,34 +186,34 @@ class Baseline:
         """Return whether a leaf of the output has the steps of the input that paces the others."""
         return self.pacers[index] == self.batch.paced and self.missing(index) is not None
 
-    def has_other_steps(self, index: int) -> bool:
-        """Return whether an output has steps that are not those of the input, or may have."""
-        shape = self.normal[index].shape
-        may_have = len(shape) > 2 and self.batch.steps not in shape[:-1]
-        return self.missing(index) is None and (self.step_axes[index] is not None or may_have)
-
     def unfollowed(self) -> str:
         """Return why no output has a row for each sample, and what to type."""
-        if lists := [k for k, leaf in enumerate(self.normal) if isinstance(leaf, list)]:
+        first, normal, fewer = self.first, self.normal, self.fewer
+        if lists := [k for k, leaf in enumerate(normal) if isinstance(leaf, list)]:
             return f"{self.name(lists[0])} is a list of different lengths: return one padded tensor"
-        if self.first is None:
-            is_one = any(isinstance(x, int | float) or shape_of(x) == () for x in self.normal)
+        if first is None:
+            is_one = any(isinstance(x, int | float) or shape_of(x) == () for x in normal)
             kind = "a single number" if is_one else "nothing to compare"
             return f"the model returns {kind}: return a row for each sample"
-        if self.fewer is None:
+        if fewer is None:
             text = "the model refuses one sample less: give batch_dim, or let it take any batch"
             return ONE_SAMPLE if self.batch.size == 1 else text
-        if len(self.fewer) != len(self.normal):
+        if len(fewer) != len(normal):
             return "each sample has an output of its own: return one padded tensor"
-        name = self.name(self.first)
-        if shape_of(self.fewer[self.first]) == shape_of(self.normal[self.first]):
-            same = f"{name} has the same shape without one of the samples"
+        if shape_of(fewer[first]) == shape_of(normal[first]):
+            same = f"{self.name(first)} has the same shape without one of the samples"
             return f"{same}: batch_dim= is the axis of the samples in the first input"
-        return f"the rows of {name} are in no order of samples: return (batch, ...)"
+        return f"the rows of {self.name(first)} are in no order of samples: return (batch, ...)"
 
     def arranged(self, output: Leaves) -> Leaves:
         """Return an output with its samples in the order of the input."""
-        return arranged(output, self.axes, self.order)
+        if self.order is None or len(output) != len(self.axes):
+            return output
+        place = output[self.order[0]] if self.order[1] else output[self.order[0]].argsort()
+        return [
+            x if axis is None or x.shape[axis] != len(place) else x.index_select(axis, place)
+            for x, axis in zip(output, self.axes, strict=True)
+        ]
 
     def judged(self) -> Iterator[tuple[int, int]]:
         """Yield index and batch axis of each leaf with a row, or more, for each sample."""
@@ -253,18 +230,15 @@ class Baseline:
         steps = self.normal[index].shape[self.step_axes[index] or 0]
         return [min(max(count - missing, 0), steps) for count in counts]
 
-    def valid(self, row: Tensor, index: int, sample: int) -> Tensor:
-        """Return one sample of a leaf, without its batch axis, cut to the sample's valid steps."""
+    def row(self, leaf: Tensor, index: int, sample: int, place: int | None = None) -> Tensor:
+        """Return one sample of a leaf, at its place or another one, cut to its valid steps."""
         axis, seq, ends = self.axes[index] or 0, self.step_axes[index] or 0, self._ends(index)
+        row = leaf.select(axis, sample if place is None else place)
         if ends is None:
             return row
         seq -= axis < seq
         valid = min(ends[sample], row.shape[seq])
         return row.narrow(seq, 0 if self.post else row.shape[seq] - valid, valid)
-
-    def row(self, leaf: Tensor, index: int, sample: int) -> Tensor:
-        """Return one sample of an output, or of what is as large, cut to its valid steps."""
-        return self.valid(leaf.select(self.axes[index] or 0, sample), index, sample)
 
     def scale_of(self, index: int) -> Tensor:
         """Return how large the features of an output are, in its shape."""
@@ -273,20 +247,16 @@ class Baseline:
         return size.clamp(min=1e-300)
 
     def places(self, index: int, mask: Tensor) -> Tensor:
-        """Return at which ``(samples, steps)`` a mask over an output holds; without steps, one."""
-        axis, seq = self.axes[index], self.step_axes[index]
+        """Return at which valid ``(samples, steps)`` a mask over an output holds; or, one step."""
+        axis, seq, ends = self.axes[index], self.step_axes[index], self._ends(index)
         if axis is None:  # all samples in one
             axis, mask, seq = 0, mask.unsqueeze(0), None if seq is None else seq + 1
         if seq is None or self.missing(index) is None:
             mask, seq = mask.unsqueeze(-1), mask.dim()
-        rows = mask.movedim((axis, seq), (0, 1))[: self.batch.size]
-        return rows.reshape(*rows.shape[:2], -1).any(2)
-
-    def valid_places(self, index: int) -> Tensor:
-        """Return which of these ``(samples, steps)`` are not padding; True if all are."""
-        leaf, ends = self.normal[index], self._ends(index)
-        if ends is None:
-            return torch.tensor(data=True, device="cpu")
-        steps = leaf.shape[self.step_axes[index] or 0]
-        step, end = (torch.tensor(x, device=leaf.device) for x in (range(steps), ends))
-        return step < end.unsqueeze(1) if self.post else step >= steps - end.unsqueeze(1)
+        rows = mask.movedim((axis, seq), (0, 1))
+        held = rows.reshape(*rows.shape[:2], -1).any(2)
+        if ends is not None:
+            step, end = (torch.tensor(x, device=held.device) for x in (range(held.shape[1]), ends))
+            end = end.unsqueeze(1)
+            held &= step < end if self.post else step >= held.shape[1] - end
+        return held

@@ -30,37 +30,27 @@ def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None,
 
 
 class Batch:
-    """The inputs of a model as leaves, and where batch and seq are in each of them.
-
-    Attributes:
-        leaves, axes, seq_dims: each input, its batch axis (or None), and its seq axis if any.
-        numbers: where each sample was in the batch that the caller gave.
-        first: index of the leaf that shows where the batch is.
-        paced, steps: index of the leaf whose steps are judged, and how many it has.
-        on_their_own: leaves that are as long, but whose steps are no steps of the paced one.
-        lengths: valid steps of each sample, by the index of the leaf that they are for.
-        flags: index of the leaf that flags where samples start afresh.
-        second: the leaves of a second batch, from which changed values are taken, if there is one.
-        drawn: other values for the leaves, as far as they were drawn.
-    """
+    """The inputs of a model as leaves, and where batch and seq are in each of them."""
 
     def __init__(
         self, inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None
     ) -> None:
-        """Find the axes; the first leaf with lengths, or whose seq axis was given, is paced."""
+        """Find the axes; the steps of the first leaf with lengths or a seq axis are judged."""
         self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_whole)
         every = range(len(self.leaves))
-        self.first = self._first_with(batch_dim, every)
+        self.first = self._first_with(batch_dim, every)  # shows where the batch is
         shape = self.leaves[self.first].shape
         batch_dim %= len(shape)
-        self.size, self.numbers = shape[batch_dim], list(range(shape[batch_dim]))
-        self.on_their_own = frozenset[int]()
-        self.lengths: dict[int, list[int]] = {}
-        self.second: list[Any] | None = None
-        self.drawn: dict[Any, Tensor] = {}
-        self.flags: int | None = None
+        self.size: int = shape[batch_dim]
+        self.numbers = list(range(self.size))  # where the caller's batch has the samples
+        self.lengths: dict[int, list[int]] = {}  # valid steps of each sample, by leaf
+        self.flags: int | None = None  # the leaf that flags where samples start afresh
+        self.second: list[Any] | None = None  # the leaves of a second batch, for changed values
+        self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
+        # By the leaf whose steps are judged, those that are as long, but have steps of their own.
+        self.on_their_own: dict[int, frozenset[int]] = {}
         self.seq_dims = [1 - batch_dim if batch_dim < 2 else 1 for _ in every]
-        paced: list[int] = []
+        told_axes: list[int] = []
         for name, axis in by_input("seq_dim", seq_dim, inputs).items():
             places = self.places(name)
             index = self._first_with(axis, places)
@@ -69,14 +59,14 @@ class Batch:
                 message = f"seq_dim and batch_dim are both axis {dim} of the input"
                 refusal(ArgumentError, "seq_dim", message, code="verify-axis")
             self.seq_dims = [dim if k in places else self.seq_dims[k] for k in every]
-            paced += [index] * (name is not None)
+            told_axes += [index] * (name is not None)
         self.axes = [_batch_axis(leaf, batch_dim, self.size) for leaf in self.leaves]
         self._content = [k for k in every if is_content(self.leaves[k], self.seq_dims[k])]
         told = by_input("lengths", lengths, inputs)
         longest = max(counts_of(told.get(None)), default=0)
         usual = [k for k in self._content if self.axes[k] == batch_dim and self.length(k)]
         fitting = [k for k in usual if self.length(k) == longest]
-        self.pace([*paced, *fitting, *usual, self.first][0])
+        self.pace([*told_axes, *fitting, *usual, self.first][0])
         for name, given in told.items():
             places = [self.paced] if name is None else self.places(name)
             index = next((k for k in places if self.length(k)), self.paced)
@@ -225,7 +215,8 @@ class Batch:
 
     def has_steps(self, index: int) -> bool:
         """Return whether a leaf has the steps of the paced one, beside a batch axis."""
-        return index not in self.on_their_own and self.may_have_steps(index)
+        own = self.on_their_own.get(self.paced, ())
+        return index not in own and self.may_have_steps(index)
 
     def is_content(self, index: int) -> bool:
         """Return whether a leaf holds what is read, and not lengths, labels or a mask."""

@@ -58,8 +58,7 @@ class PerturbedRun:
         """
         baseline = self.baseline
         before, after = (baseline.arranged(one)[index] for one in (baseline.normal, self.output))
-        moved = baseline.places(index, differences(baseline, index, before, after))
-        return (moved & baseline.valid_places(index)).cpu()
+        return baseline.places(index, differences(baseline, index, before, after)).cpu()
 
     def shown(self, indices: Iterable[int], wrong: Tensor) -> tuple[int, list[list[int]]] | None:
         """Return the first output that moved where it must not, and at which (sample, step)s."""
@@ -150,9 +149,9 @@ def restricted(
             continue
         for place, sample in enumerate(samples):
             whole, after = normal.select(axis, sample), made.select(axis, place)
-            sizes = baseline.valid(whole, index, sample).shape
+            sizes = baseline.row(normal, index, sample).shape
             if after.shape == whole.shape:
-                after = baseline.valid(after, index, sample)
+                after = baseline.row(made, index, sample, place)
             sizes = after.shape if baseline.post else sizes
             take = partial(_first, baseline, index, sample, sizes)
             if (before := take(normal)).shape == after.shape:

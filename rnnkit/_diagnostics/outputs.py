@@ -177,17 +177,6 @@ def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
     return mask.view([-1 if k == axis else 1 for k in range(tensor.dim())])
 
 
-def arranged(output: Leaves, axes: Sequence[int | None], order: Order) -> Leaves:
-    """Return an output with its samples in the order of the input."""
-    if order is None or len(output) != len(axes):
-        return output
-    place = output[order[0]] if order[1] else output[order[0]].argsort()
-    return [
-        leaf if axis is None or leaf.shape[axis] != len(place) else leaf.index_select(axis, place)
-        for leaf, axis in zip(output, axes, strict=True)
-    ]
-
-
 def orders(normal: Leaves, axes: Sequence[int | None]) -> list[Order]:
     """Return the orders in which samples may be, that of the input first."""
     found: list[Order] = [None]

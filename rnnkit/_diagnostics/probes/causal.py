@@ -90,9 +90,10 @@ def _with_followed(baseline: Baseline, first: int) -> Baseline:
     an input that is read as a whole, the first and the last step show in the same steps.
     """
     batch, followed = baseline.batch, baseline
-    for index in filter(batch.is_content, sorted(batch.on_their_own)):
+    for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.paced, ()))):
         whole = followed.on(batch.with_leaves(batch.leaves))
-        whole.batch.on_their_own = followed.batch.on_their_own - {index}
+        own = followed.batch.on_their_own[batch.paced]
+        whole.batch.on_their_own = {batch.paced: own - {index}}
         with suppress(UnjudgedError):  # the rest is judged without it
             at = (steps_from(0, 1), steps_from((batch.steps or 0) - 1))
             runs = [run_perturbed(whole, where, only=index) for where in at]

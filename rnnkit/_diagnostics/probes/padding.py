@@ -47,7 +47,10 @@ def _judge(baseline: Baseline) -> None:
     judged = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
     if not judged:
         skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
-    indices = [index for index in judged if not baseline.has_other_steps(index)]
+    shapes = {k: baseline.normal[k].shape for k in judged if baseline.missing(k) is None}
+    may_have = {k for k, n in shapes.items() if len(n) > 2 and batch.steps not in n[:-1]}
+    strided = may_have | {k for k in shapes if baseline.step_axes[k] is not None}
+    indices = [k for k in judged if k not in strided]
     if not indices:
         skip(OTHER_STEPS)
     where = steps_at(~valid_mask(batch, post=baseline.post))

@@ -32,9 +32,9 @@ def _judged(baseline: Baseline) -> list[Stream]:
         0,
     )
     alike = baseline  # with all that is as long cut with the input; then as it was inferred
-    if baseline.batch.on_their_own:
+    if baseline.batch.on_their_own.get(baseline.batch.paced):
         alike = baseline.on(baseline.batch.with_leaves(baseline.batch.leaves))
-        alike.batch.on_their_own = frozenset()
+        alike.batch.on_their_own = {}
     for cut in dict.fromkeys((alike, baseline)):
         # What is returned for the batch as it is stands in the session.
         baseline.session.run(baseline.batch.tree())

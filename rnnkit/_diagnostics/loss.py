@@ -60,10 +60,21 @@ def judge_loss(narrow: Baseline) -> str:
             means = "samples are mixed there, unless the loss compares them, as InfoNCE does"
             module = name.partition(" (")[0]
             fail("batch", what, [("first", f"{name}, output"), ("means", means)], module)
-    if _are_mispaired(baseline, base, runs):
-        text = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
-        cause = ("cause", "each step of a sample meets the target of a different sample")
-        fail("batch", what, [cause, ("fix", text)])
+    # Other targets of a sample turn a row each: its own ones, or those that they are paired with.
+    (sample, run), (_, rows, old) = next(iter(runs.items())), base[-1]
+    own = {*_moved(rows.flatten(0, -2), run[-1][1].flatten(0, -2), 0)}
+    text = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
+    cause = ("cause", "each step of a sample meets the target of a different sample")
+    for k, target in enumerate(batch.leaves):
+        is_target = k != batch.first and batch.has_steps(k) and not is_number(target)
+        if is_target and target.dim() == 2 and rows[..., 0].numel() == target.numel():
+            axis, leaves = batch.axes[k] or 0, list(batch.leaves)
+            mask = along(target, axis, torch.arange(batch.size, device=target.device) == sample)
+            leaves[k] = torch.where(mask, target.roll(1, axis), target)
+            for *_, new in _run(baseline, leaves, base)[-1:]:
+                paired = _turned(old.flatten(0, -2), new.flatten(0, -2), 0)
+                if len(paired) == int((leaves[k] != target).sum()) and not {*paired} <= own:
+                    fail("batch", what, [cause, ("fix", text)])
     note(narrow.report, f"{what}: the loss compares samples")
     return "a loss that compares samples; no module mixes them"
 
@@ -95,21 +106,3 @@ def _turned(before: Tensor, after: Tensor, axis: int) -> list[int]:
     sizes = one.norm(dim=1), other.norm(dim=1)
     turn = 1 - (one * other).sum(1).abs() / (sizes[0] * sizes[1]).clamp(min=NOTHING**2)
     return [int(row) for row in ((turn > TURNED) & (torch.minimum(*sizes) > NOTHING)).nonzero()]
-
-
-def _are_mispaired(baseline: Baseline, base: Made, runs: dict[int, Made]) -> bool:
-    """Return whether other targets of one sample turn a row each, and some of other samples."""
-    batch, (sample, run) = baseline.batch, next(iter(runs.items()))
-    (_, rows, slope), moved = base[-1], run[-1][1].flatten(0, -2)
-    own = _moved(rows.flatten(0, -2), moved, 0)
-    for k, target in enumerate(batch.leaves):
-        is_target = k != batch.first and batch.has_steps(k) and not is_number(target)
-        if is_target and target.dim() == 2 and len(moved) == target.numel():
-            axis, leaves = batch.axes[k] or 0, list(batch.leaves)
-            mask = along(target, axis, torch.arange(batch.size, device=target.device) == sample)
-            leaves[k] = torch.where(mask, target.roll(1, axis), target)
-            for *_, other in _run(baseline, leaves, base)[-1:]:
-                turned = _turned(slope.flatten(0, -2), other.flatten(0, -2), 0)
-                is_paired = len(turned) == int((leaves[k] != target).sum())
-                return is_paired and not {*turned} <= {*own}
-    return False

@@ -37,10 +37,7 @@ def read_in(run: Gradients) -> set[str]:
 
 
 def left_out(run: Gradients, ran: Collection[str]) -> dict[str, list[str]]:
-    """Return the items that do not run of lists of modules, if an item reads another one's result.
-
-    Some names are known to run elsewhere.
-    """
+    """Return the items that do not run of each list of modules that is a stack; some are known."""
     called, found = {*ran, *read_in(run), *(name for name, _ in run.returned)}, {}
     for name, module in run.model.named_modules():
         every = inside(name, run.weights) if isinstance(module, nn.ModuleList) else set[str]()

@@ -170,11 +170,8 @@ class Gradients:
 
 def gradients_in_training(baseline: "Baseline") -> Gradients:
     """Return the gradients in training."""
-
-    def make() -> Gradients:
-        return Gradients(baseline.batch, baseline.session, baseline.session.fresh().train())
-
-    return baseline.once("training", make)
+    batch, session = baseline.batch, baseline.session
+    return baseline.once("training", lambda: Gradients(batch, session, session.fresh().train()))
 
 
 def gradients_of(baseline: "Baseline") -> Gradients:

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from itertools import accumulate
 
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Module, Parameter
+from torch.utils import _pytree as pytree
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
@@ -34,16 +35,17 @@ def probe_gradient(baseline: Baseline) -> str:
     got, modules = run.got, dict(session.model.named_modules())
     if run.error is not None:
         skip(f"the model does not train on this batch: {in_short(run.error)}")
-    owners = [run.model, *(x for x in baseline.batch.leaves if isinstance(x, Module))]
-    known = [weight for module in owners for weight in module.parameters()]
-    for weight in () if session.is_wrapped else run.reads.read.values():
-        # A function may hold the model's own weights, and not the copy's.
-        is_known = any(weight is one or same(weight, one) for one in known)
-        is_large = weight.requires_grad and weight.dim() > 1
-        if is_large and not is_known and run.slopes([weight], run.output) != [None]:
-            what = f"weights of shape {tuple(weight.shape)} are not registered in the model"
-            fix = "torch.nn.ModuleList([...]), or ModuleDict({...})"
-            fail("gradient", f"{what}: no optimizer gets them", [("fix", fix)])
+    known = set(run.model.parameters())  # some are registered by forward
+    for path, module in run.model.named_modules():
+        for name, held in vars(module).items():
+            parts = [x for x in pytree.tree_leaves(held) if isinstance(x, Module | Parameter)]
+            every = [w for x in parts for w in (x.parameters() if isinstance(x, Module) else [x])]
+            lost = [weight for weight in every if weight.requires_grad and weight not in known]
+            if any(slope is not None for slope in run.slopes(lost, run.output)):
+                where = f"{path}.{name}".strip(".")
+                what = f"the weights in {where} are not registered in the model"
+                fix = "torch.nn.ModuleList([...]), ModuleDict({...}) or ParameterList([...])"
+                fail("gradient", f"{what}: no optimizer gets them", [("fix", fix)])
     if {*got.values()} == {"some"}:
         return holds
     if "some" not in got.values():

@@ -40,7 +40,7 @@ class Baseline:
     report: Report = field(default_factory=Report)
     tolerance: float | None = None  # of a feature's size; None if the judge has to decide
     judge: "Baseline | None" = None  # the same in a wider dtype, once it was asked
-    order: tuple[int, bool] | None = None  # the order of the output's samples, see outputs
+    order: int | None = None  # the output that holds the order of the others' samples
     again: Leaves | None = None  # the output of a second run of the same copy
     fewer: Leaves | None = None  # the output for one sample less; None if the model refuses
     runs_on_less: bool = False  # steps
@@ -207,9 +207,9 @@ class Baseline:
 
     def arranged(self, output: Leaves) -> Leaves:
         """Return an output with its samples in the order of the input."""
-        if self.order is None or len(output) != len(self.axes):
+        if self.order is None:
             return output
-        place = output[self.order[0]] if self.order[1] else output[self.order[0]].argsort()
+        place = output[self.order].argsort()
         return [
             x if axis is None or x.shape[axis] != len(place) else x.index_select(axis, place)
             for x, axis in zip(output, self.axes, strict=True)

@@ -1,8 +1,8 @@
 """What a model is given and returns, of whatever kind, as leaves; their order; what is equal."""
 
 import math
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
@@ -25,18 +25,11 @@ class Given(NamedTuple):
 #: Puts hooks on a model and returns their handles.
 Watch = Callable[[torch.nn.Module], list[Any]]
 
-#: A leaf, and where in the output it is, as Python writes that.
-Named = tuple[str, Any]
-
 #: So many tensors of one shape may be the members of a state; more are steps.
 MEMBERS = 3
 
 #: Ends the place of a list of tensors that is one leaf.
 STACK = "[:]"
-
-#: Index of the output that holds the order of the others' samples, and whether that is an inverse:
-#: where each sample is, not which one is where. None if the order is the input's.
-Order = tuple[int, bool] | None
 
 
 def leaves(tree: Any) -> Leaves:
@@ -44,23 +37,43 @@ def leaves(tree: Any) -> Leaves:
     return [leaf for _, leaf in named_leaves(tree)]
 
 
-def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[Named]:
-    """Return the leaves of a tree as tensors, each with its place; complex ones are pairs.
+def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tuple[str, Any]]:
+    """Return the leaves of a tree as tensors, each with its place, as Python writes that.
 
-    With ``stack``, a list of tensors of one shape, as of steps, is one leaf.
+    Complex tensors are pairs. With ``stack``, a list of tensors of one shape, as of steps, is one.
     """
     if isinstance(tree, Tensor | PackedSequence):
         return [(name, _plain(tree))]
-    if (numbers := _numbers(tree)) is not None:
-        return [(name, numbers)]
-    if stack and _is_stack(tree):
-        return [(name + STACK, torch.stack([_plain(part) for part in tree]))]
-    members = list(parts(tree))
+    numbers = pytree.tree_leaves(tree, is_leaf=lambda node: not isinstance(node, list))
+    is_list = isinstance(tree, list) and all(isinstance(n, int | float) for n in numbers)
+    if (is_list and numbers) or type(tree).__module__ == "numpy":
+        with suppress(RuntimeError, TypeError, ValueError):  # of unequal lengths, or no numbers
+            return [(name, torch.tensor(tree if is_list else tree.copy(), device="cpu"))]
+        return [(name, tree)]
+    members = parts(tree)
     if not members:
         return [(name, tree)] if not isinstance(tree, list | tuple | Mapping) else []
+    if stack and type(tree) in (list, tuple) and len(tree) > (1 if type(tree) is list else MEMBERS):
+        rows = [_plain(part) for part in tree if isinstance(part, Tensor)]
+        if len(rows) == len(tree) and len({(x.shape, x.dtype, x.device) for x in rows}) == 1:
+            return [(name + STACK, torch.stack(rows))]
     return [
         leaf for key, part in members for leaf in named_leaves(part, stack=stack, name=name + key)
     ]
+
+
+def parts(tree: Any) -> list[tuple[str, Any]]:
+    """Return the members of a tree, each with the key that leads to it."""
+    if isinstance(tree, Mapping):
+        return [(f"[{key!r}]", tree[key]) for key in tree]
+    names = [*getattr(tree, "_fields", ())] if isinstance(tree, tuple) else []
+    if is_dataclass(tree) and not isinstance(tree, type):
+        names = [field.name for field in fields(tree)]
+    elif isinstance(tree, Distribution):
+        names = [n for n, part in vars(tree).items() if isinstance(part, Tensor | Distribution)]
+    if names or not isinstance(tree, list | tuple):
+        return [(f".{name}", getattr(tree, name)) for name in names]
+    return [(f"[{index}]", part) for index, part in enumerate(tree)]
 
 
 def tensors_of(tree: Any) -> list[Tensor]:
@@ -77,8 +90,8 @@ def is_whole(node: Any) -> bool:
 
 def is_output(leaf: Any) -> bool:
     """Return whether a leaf holds numbers that can be compared."""
-    is_whole = isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.numel() > 0
-    return is_whole and not (leaf.is_floating_point() and bool(leaf.isnan().all()))
+    is_tensor = isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.numel() > 0
+    return is_tensor and not bool(leaf.isnan().all())
 
 
 def shape_of(leaf: Any) -> tuple[int, ...] | None:
@@ -99,46 +112,6 @@ def _plain(leaf: Any) -> Tensor:
     return torch.view_as_real(leaf) if leaf.is_complex() else leaf
 
 
-def _numbers(tree: Any) -> Any:
-    """Return numbers of Python's or NumPy's as a tensor; of lists of unequal lengths, the tree."""
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(tree, numpy.ndarray):
-        return torch.from_numpy(tree.copy()) if tree.dtype.kind in "biuf" else tree
-    numbers = pytree.tree_leaves(tree, is_leaf=lambda node: not isinstance(node, list))
-    is_one = isinstance(tree, list) and all(isinstance(number, int | float) for number in numbers)
-    if not is_one or not numbers:
-        return None
-    try:
-        return torch.tensor(tree, device="cpu")
-    except ValueError:
-        return tree
-
-
-def _is_stack(tree: Any) -> bool:
-    if type(tree) not in (list, tuple) or len(tree) < (2 if type(tree) is list else MEMBERS + 1):
-        return False
-    whole = all(isinstance(part, Tensor) and not part.is_nested for part in tree)
-    return whole and len({(part.shape, part.dtype, part.device) for part in tree}) == 1
-
-
-def parts(tree: Any) -> Iterator[Named]:
-    """Yield the members of a tree, each with the key that leads to it."""
-    if isinstance(tree, Mapping):
-        yield from ((f"[{key!r}]", tree[key]) for key in tree)
-    elif names := getattr(tree, "_fields", ()) if isinstance(tree, tuple) else _names(tree):
-        yield from ((f".{name}", getattr(tree, name)) for name in names)
-    elif isinstance(tree, list | tuple):
-        yield from ((f"[{index}]", part) for index, part in enumerate(tree))
-
-
-def _names(tree: Any) -> list[str]:
-    """Return the attributes of a dataclass, or those of a distribution that are tensors."""
-    if is_dataclass(tree) and not isinstance(tree, type):
-        return [field.name for field in fields(tree)]
-    held = vars(tree).items() if isinstance(tree, Distribution) else ()
-    return [name for name, part in held if isinstance(part, Tensor | Distribution)]
-
-
 class Flat(NamedTuple):
     """Samples and steps that are one axis of an output, ``(batch * seq, ...)`` or the reverse."""
 
@@ -154,9 +127,9 @@ class Flat(NamedTuple):
 
     def owners(self, samples: int, rows: int) -> Tensor:
         """Return which rows each sample has, ``(samples, rows)``."""
-        eye = torch.eye(samples, dtype=torch.bool, device="cpu")
-        times = rows // samples
-        return eye.repeat_interleave(times, 1) if self.has_batch_first else eye.repeat(1, times)
+        row, sample = torch.arange(rows, device="cpu"), torch.arange(samples, device="cpu")
+        owner = row // (rows // samples) if self.has_batch_first else row % samples
+        return owner == sample.unsqueeze(1)
 
 
 def split_flats(found: Leaves, flats: Mapping[int, Flat], samples: int) -> Leaves:
@@ -177,24 +150,14 @@ def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
     return mask.view([-1 if k == axis else 1 for k in range(tensor.dim())])
 
 
-def orders(normal: Leaves, axes: Sequence[int | None]) -> list[Order]:
-    """Return the orders in which samples may be, that of the input first."""
-    found: list[Order] = [None]
-    for index, (leaf, axis) in enumerate(zip(normal, axes, strict=True)):
-        if axis == 0 and leaf.dim() == 1 and leaf.dtype is torch.int64:
-            places = torch.arange(len(leaf), device=leaf.device)
-            if torch.equal(leaf.sort().values, places) and not torch.equal(leaf, places):
-                found += [(index, False), (index, True)]
-    return found
+def orders(normal: Leaves, axes: Sequence[int | None]) -> list[int | None]:
+    """Return the outputs that may hold the order of the samples, after None for the input's."""
+    numbers = [k for k, x in enumerate(normal) if axes[k] == 0 and x.dtype is torch.int64]
+    return [None, *(k for k in numbers if sorted(normal[k].tolist()) == [*range(len(normal[k]))])]
 
 
 #: How many times the usual size of a feature a number has that is a mask, and no feature.
 MASKING = 1000
-
-
-def scales_by_range(model: torch.nn.Module) -> bool:
-    """Return whether a layer rounds its input by the largest number in it, of any sample."""
-    return any(".quantized.dynamic." in type(module).__module__ for module in model.modules())
 
 
 def eps_of(value: Any) -> float:
@@ -256,12 +219,12 @@ def equal(one: Any, other: Any) -> bool:
         return one is other
     if isinstance(one, Tensor):
         return same(one, other)
+    if kind.__module__ == "numpy":
+        return bool(one.shape == other.shape and (one == other).all())
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+        one, other = [*one.items()], [*other.items()]
     if isinstance(one, list | tuple) and {*map(type, one)} != {int}:  # hundreds, of Python's state
         return len(one) == len(other) and all(map(equal, one, other))
-    if kind.__module__ == "numpy" and not isinstance(one, list | tuple):
-        return bool(one.shape == other.shape and (one == other).all())
     return isinstance(one, int | float | str | list | tuple) and bool(one == other)
 
 

@@ -1,9 +1,13 @@
-"""``trace``: which state went where, call by call."""
+"""``trace``: which state went where, call by call, and what looks like a mistake in that.
 
-import math
+A mark is a fact about one call, and no proof: it rests on which tensor is which. What correct
+programs do as well is not marked: a state that starts two passes, windows that are not joined,
+candidates that are scored from one state.
+"""
+
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +18,15 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.isolation import eagerly, private, session
-from rnnkit._diagnostics.marks import Edge, Origin, TracedCall, edge, is_same, judge, nodes, storage
 from rnnkit._diagnostics.module_calls import (
     KINDS,
+    Call,
     members_of,
     named_arguments,
     sizes_of,
     split_result,
 )
-from rnnkit._diagnostics.outputs import Given
+from rnnkit._diagnostics.outputs import Given, tensors_of
 from rnnkit._diagnostics.picture import as_html
 
 
@@ -76,10 +80,10 @@ class Trace:
             used = {True: "used", False: "not used", None: "?"}[row.used]
             module = f"{row.module} ({row.kind})".strip()
             table.append((str(row.number), module, row.spec, row.state, used))
-        widths = [max(len(line[k]) for line in table) for k in range(5)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
-        for row in reversed(self.rows):
-            lines[row.number + 2 : row.number + 2] = [f"     ^ {mark}" for mark in row.marks]
+        for row in self.rows:
+            lines[row.number + 1] += "".join(f"\n     ^ {mark}" for mark in row.marks)
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -115,123 +119,182 @@ def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:
     if isinstance(run, type) or not callable(run):
         check_model("trace", run)
     if not isinstance(run, torch.nn.Module):
-        model, given = getattr(run, "__self__", None), private(Given(inputs, {}))
-        named = model if isinstance(model, torch.nn.Module) else None
-        return Recorder(named).traced(run, given.args)
+        given = private(Given(inputs, {}))
+        return _Run(getattr(run, "__self__", None)).traced(run, given.args)
     with session(run, None, Given(inputs, {}), "trace") as opened:
         copy, given = opened.pristine.copy(), private(Given(inputs, {}))
         with opened.watched():
-            return Recorder(copy).traced(copy, given.args)
+            return _Run(copy).traced(copy, given.args)
 
 
 trace.__module__ = "rnnkit"
 
 
-class Recorder:
+class _Run:
     """Writes down the calls of recurrent modules in one thread while a model or function runs.
 
-    The tensors of calls are kept alive, so that no other tensor gets their memory or id.
+    Their tensors are kept alive, so that no other tensor gets their memory or id. What a call
+    returned is known by its row and name, ``(0, "h")``.
     """
 
-    def __init__(self, model: torch.nn.Module | None) -> None:
+    def __init__(self, model: Any) -> None:
         """Take a model for the names."""
-        named = () if model is None else model.named_modules()
-        self._names = {id(module): name for name, module in named}
-        self._calls: list[TracedCall] = []
-        self._learned: set[int] = set()  # the returned tensors that backward has gone through
-        self._known: dict[int, tuple[Tensor, Origin]] = {}
-        self._made: dict[Edge, Origin] = {}
-        with torch.enable_grad():
-            # What has a smaller number was made before.
-            self._first = _age(torch.ones((), requires_grad=True, device="cpu").clone())
+        named = model.named_modules() if isinstance(model, torch.nn.Module) else ()
+        self.names = {id(module): name for name, module in named}
+        self.rows: list[Row] = []
+        self.calls: list[Call] = []
+        self.origins: list[dict[str, tuple[int, str, str]]] = []  # of the state of each call
+        self.known: dict[int, tuple[int, str]] = {}  # what calls returned, by its memory
+        self.made: dict[Any, tuple[int, str]] = {}  # and by its place in the graph
+        self.read: set[tuple[int, str]] = set()  # what later calls, or the result, are made of
+        self.learned: set[tuple[int, str]] = set()  # what a backward has gone through
+        self.passed: set[tuple[int, str]] = set()  # what the module that returned it took back
+        self.freed: list[tuple[Row, str]] = []  # marks, if a backward fails
 
     def traced(self, run: Callable[..., Any], inputs: tuple[Any, ...]) -> Trace:
         """Run with gradients, and make the rows; of a run that fails they are left on the error."""
         thread = threading.get_ident()
 
-        def hook(module: torch.nn.Module, args: Any, first: Any, *rest: Any) -> None:
+        def hook(module: torch.nn.Module, args: Any, *rest: Any) -> None:
             if isinstance(module, KINDS) and threading.get_ident() == thread:
                 # Of a call that raised, torch passes no arguments by name.
-                self._write_down(module, args, *((first, *rest) if rest else ({}, first)))
+                self.write_down(module, args, *(rest if rest[1:] else ({}, *rest)))
 
         handle = modules.register_module_forward_hook(hook, with_kwargs=True, always_call=True)
         try:
             with torch.enable_grad(), eagerly():
+                # What has a smaller number was made before.
+                node: Any = torch.ones((), requires_grad=True, device="cpu").clone().grad_fn
+                self.first = node._sequence_nr()  # noqa: SLF001
                 result = run(*inputs)
         except BaseException as error:
-            found = vars(error)["trace"] = self._rows(None, error)
-            text = f"rnnkit.trace: {len(found.rows)} rows until then, in this error's .trace"
+            vars(error)["trace"] = self.judged(None, error)
+            text = f"rnnkit.trace: {len(self.rows)} rows until then, in this error's .trace"
             error.add_note(text)
             raise
         finally:
             handle.remove()
             # torch would leave a mark, by which it calls all modules the slow way.
             modules._global_forward_hooks_with_kwargs.pop(handle.id, None)  # noqa: SLF001
-        return self._rows(result)
+        return self.judged(result, None)
 
-    def _rows(self, result: Any, error: BaseException | None = None) -> Trace:
-        """Make the rows, once it is known what became of each state."""
-        judge(self._calls, self._learned, result, error)
-        rows = []
-        for call in self._calls:
-            sizes = sizes_of(call.module, call.input).items()
-            spec = " ".join(f"{axis}={size}" for axis, size in sizes) or "?"
-            packed = "packed " * isinstance(call.input, PackedSequence)
-            state, kind = _describe([*call.origins.values()]), type(call.module).__name__
-            row = call.number, call.name, kind, packed + spec, state, call.used, call.marks
-            rows.append(Row(*row))
-        return Trace(rows)
-
-    def _write_down(self, module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-        named, number = named_arguments(args, kwargs), len(self._calls)
-        state = members_of(named.get("hx"))
-        origins = {member: self._origin(tensor) for member, tensor in state.items()}
-        name = self._names.setdefault(id(module), f"{type(module).__name__}-{len(self._names)}")
-        call = TracedCall(number, name, module, named.get("input"), state, origins=origins)
-        call.output, call.returned = split_result(module, result)
-        call.output = call.returned.get("h") if call.is_cell else call.output
+    def write_down(self, module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        """Write down a call, and mark what looks like a mistake by then."""
+        named, number, kind = named_arguments(args, kwargs), len(self.rows), type(module).__name__
+        state, input = members_of(named.get("hx")), named.get("input")
+        name = self.names.setdefault(id(module), f"{kind}-{len(self.names)}")
+        call = Call(number, name, module, input, state)
+        origins = {member: self.origin(x) for member, x in state.items()}
+        for tensor in tensors_of(input):
+            self.origin(tensor)
+        sizes = " ".join(f"{axis}={size}" for axis, size in sizes_of(module, input).items()) or "?"
+        spec = "packed " * isinstance(input, PackedSequence) + sizes
         # Zeros that are learned are a first state like any other.
-        zeros = [not (x.requires_grad or x.is_meta or bool(x.any())) for x in state.values()]
-        call.is_fresh = all(zeros) and all(origin.row is None for origin in origins.values())
-        call.error = sys.exc_info()[1] if result is None else None
-        for member, tensor in state.items() if torch.is_grad_enabled() else ():
-            base: Any = tensor._base  # noqa: SLF001
-            whole = tensor if base is None else base
-            if _age(whole) < self._first and origins[member].row is None:
-                text = f"its {member} belongs to the graph of an earlier run: detach it"
-                call.marks.append(text)
-        for member, tensor in call.returned.items():
-            origin = self._made[edge(tensor)] = Origin(number, member)
-            self._known[storage(tensor)] = tensor, origin
-            if tensor.requires_grad:
-                # The hook outlives the run, and must not hold the recorder, nor return anything.
-                key, learned = id(tensor), self._learned
-                note: Any = lambda _, key=key, learned=learned: learned.add(key)  # noqa: E731
-                tensor.register_hook(note)  # type: ignore[no-untyped-call]
-        self._calls.append(call)
+        given = any(x.requires_grad or x.is_meta or bool(x.any()) for x in state.values())
+        is_fresh = not given and all(at < 0 for at, *_ in origins.values())
+        texts = dict.fromkeys(text for *_, text in origins.values())
+        row = Row(number, name, kind, spec, "zeros" if is_fresh else ", ".join(texts))
+        if [part for _, part, _ in origins.values()] == ["c", "h"]:
+            row.marks += [f"its {member} is {text}" for member, (*_, text) in origins.items()]
+        for member, (at, part, text) in origins.items():
+            x: Any = state[member]
+            node = (x if x._base is None else x._base).grad_fn  # noqa: SLF001
+            is_old = node is not None and node._sequence_nr() < self.first  # noqa: SLF001
+            if at < 0 and is_old and torch.is_grad_enabled():
+                row.marks.append(f"its {member} belongs to the graph of an earlier run: detach it")
+            if not self.learned.isdisjoint((at, one) for one in ("output", "h", "c")):
+                graph = f"the graph of row {at}, which backward has freed: detach it"
+                self.freed.append((row, f"its {member} belongs to {graph}"))
+            if at >= 0 and self.calls[at].module is module:
+                self.passed.add((at, part))
+            is_end = at >= 0 and member == "h" and not (call.is_step or "computed" in text)
+            if is_end and _place(self.calls[at].output) == _place(input):
+                end = "from its end state: step 0 has seen it all"
+                row.marks.append(f"reads the output of row {at} {end}")
+        if result is None and (error := sys.exc_info()[1]) is not None:
+            row.marks.append(f"it raised {type(error).__name__}")
+        call.output, call.returned = split_result(module, result)
+        self.known |= {_place(x)[0]: (number, member) for member, x in call.returned.items()}
+        for member, x in {"output": call.output, **call.returned}.items():
+            if isinstance(x, Tensor) and x.requires_grad:
+                self.made[x.grad_fn, x.output_nr] = made = number, member
+                # The hook outlives the run, and must not hold it, nor return anything.
+                note: Any = lambda _, made=made, learned=self.learned: learned.add(made)  # noqa: E731
+                x.register_hook(note)  # type: ignore[no-untyped-call]
+        self.rows.append(row)
+        self.calls.append(call)
+        self.origins.append(origins)
 
-    def _origin(self, tensor: Tensor) -> Origin:
-        """Return where a tensor came from: what it is, shares memory with, or was computed from."""
-        if (place := storage(tensor)) in self._known:
-            known, origin = self._known[place]
-            return origin if is_same(known, tensor) else origin._replace(how="a slice of")
-        # What a call returned ends the search: its c is computed from what its h is, too.
-        near = nodes([edge(tensor)], self._made.keys())
-        found = [self._made[one] for one in near if one in self._made]
-        row = max((origin.row or 0 for origin in found), default=None)
-        members = sorted({origin.member for origin in found if origin.row == row}, reverse=True)
-        return Origin(row, " and ".join(members), "computed from" if found else "")
+    def near(self, tensors: Iterable[Tensor]) -> set[tuple[int, str]]:
+        """Return what calls returned that some tensors were computed from, the nearest ones."""
+        waiting: list[Any] = [(x.grad_fn, x.output_nr) for x in tensors]
+        seen, found = set(waiting), set[tuple[int, str]]()
+        while waiting:
+            if (one := waiting.pop()) in self.made:
+                found.add(self.made[one])
+            elif one[0] is not None:
+                new = set(one[0].next_functions) - seen
+                seen |= new
+                waiting += new
+        return found
+
+    def origin(self, tensor: Tensor) -> tuple[int, str, str]:
+        """Return from which row a tensor came, -1 if from none, what of that, and this in words."""
+        place, how = _place(tensor)[0], ""
+        found = {self.known[place]} if place in self.known else set()
+        if not found:
+            # What a call returned ends the search: its c is computed from what its h is, too.
+            found, how = self.near([tensor]), "computed from "
+        self.read |= found
+        row = max((at for at, _ in found), default=-1)
+        part = " and ".join(sorted({part for at, part in found if at == row}, reverse=True))
+        return row, part, f"{how}{part} of row {row}" if found else "from elsewhere"
+
+    def judged(self, result: Any, error: BaseException | None) -> Trace:
+        """Find out which states were used, and what else looks like a mistake."""
+        results = tensors_of(result)
+        for tensor in results:
+            self.origin(tensor)
+        for row, text in self.freed if "second time" in str(error) else ():  # as torch says it
+            row.marks.append(text)
+        before: dict[Any, Call] = {}
+        for call, row in zip(self.calls, self.rows, strict=True):
+            used = {(row.number, member) for member in call.returned} & (self.read | self.learned)
+            has_graph = error is None and any(x.grad_fn for x in call.returned.values())
+            row.used = bool(used) or (False if has_graph else None)
+            last, before[call.module], state = before.get(call.module), call, call.state
+            if last is None:
+                continue
+            at, were = last.number, self.rows[last.number]
+            # Two sequences may begin alike, and candidates from the state of another module.
+            same = [m for m in state if _place(state[m]) == _place(last.state.get(m))]
+            same = [
+                m for m in same if self.origins[row.number][m][0] < 0 and (at, m) not in self.passed
+            ]
+            text = f"starts from zeros, and the state of row {at} is unused"
+            is_dropped = row.state == "zeros" and were.used is False
+            if call.is_step and last.is_step:
+                part = "state" if same == [*state] else "".join(same[:1])
+                if same:
+                    row.marks.append(f"the same {part} as in row {at}: it is never advanced")
+                elif is_dropped and were.state == "zeros":
+                    row.marks.append(text)
+            elif is_dropped and (base := getattr(last.input, "_base", None)) is not None:
+                axis = 1 if call.module.batch_first and last.input.dim() == 3 else 0
+                end = last.input.storage_offset() + last.input.shape[axis] * last.input.stride(axis)
+                # With a further axis they may be samples in their own right, as sentences are.
+                goes_on = _place(call.input)[:2] == (_place(base)[0], end)
+                goes_on = goes_on and base.dim() == last.input.dim()
+                # A result as long as the sequence reads both, and not by way of another call.
+                joined = self.near(x for x in results if base.shape[axis] in x.shape)
+                if goes_on and {(at, "output"), (row.number, "output")} <= joined:
+                    onward = f"its input goes on where that of row {at} ended"
+                    row.marks.append(f"{onward}, but it {text}")
+        return Trace(self.rows)
 
 
-def _describe(origins: list[Origin]) -> str:
-    """Write where a state came from."""
-    whole = [(one.row, one.member) for one in origins if not one.how]
-    if len(whole) == len(origins) > 0 and whole == [(whole[0][0], m) for m in "hc"[: len(whole)]]:
-        return f"row {whole[0][0]}"
-    return ", ".join(dict.fromkeys(map(str, origins))) or "zeros"
-
-
-def _age(tensor: Tensor) -> float:
-    """Return when a tensor was computed, as a number that grows within a thread."""
-    node: Any = tensor.grad_fn
-    return math.inf if node is None else int(node._sequence_nr())  # noqa: SLF001
+def _place(x: Any) -> tuple[int, int, tuple[int, ...]]:
+    """Return which memory a tensor shows; of anything else, which object it is."""
+    if not isinstance(x, Tensor):
+        return id(x), 0, ()
+    return x.untyped_storage().data_ptr() or id(x), int(x.storage_offset()), tuple(x.shape)

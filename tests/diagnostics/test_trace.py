@@ -37,13 +37,13 @@ def test_table() -> None:
         str(found)
         == repr(found)
         == snapshot("""\
-row  module           input as read            state given                                      state returned
-0    encoder (LSTM)   batch=4 seq=7 feature=3  zeros                                            used
-1    decoder (LSTM)   batch=4 seq=1 feature=3  c of row 0, h of row 0                           used
+row  module           input as read            state given                           state returned
+0    encoder (LSTM)   batch=4 seq=7 feature=3  zeros                                 used
+1    decoder (LSTM)   batch=4 seq=1 feature=3  c of row 0, h of row 0                used
      ^ its h is c of row 0
      ^ its c is h of row 0
-2    cell (LSTMCell)  batch=4 feature=3        a slice of h of row 1, computed from c of row 1  used
-3    cell (LSTMCell)  batch=4 feature=3        h of row 2, computed from c of row 2             used\
+2    cell (LSTMCell)  batch=4 feature=3        h of row 1, computed from c of row 1  used
+3    cell (LSTMCell)  batch=4 feature=3        h of row 2, computed from c of row 2  used\
 """)
     )
     first = found.rows[0]
@@ -78,7 +78,7 @@ def test_inputs_and_names() -> None:
             "GRU-1: batch=4 seq=7 feature=3, zeros, False",
             "GRU-0: batch=4 seq=7 feature=3, zeros, False",
             "encoder: batch=4 seq=7 feature=3, zeros, True",
-            "decoder: batch=4 seq=7 feature=3, row 0, False",
+            "decoder: batch=4 seq=7 feature=3, h of row 0, c of row 0, False",
             "layer: batch=4 seq=7 feature=3, zeros, False",
             "lstm: batch=4 seq=7 feature=3, zeros, None",
         ]
@@ -215,10 +215,10 @@ def test_rows_of_a_run_that_fails() -> None:
     assert str(caught.value.trace) == snapshot("""\
 row  module               input as read      state given  state returned
 0    GRUCell-0 (GRUCell)  batch=4 feature=3  zeros        used
-1    GRUCell-0 (GRUCell)  batch=4 feature=3  row 0        ?\
+1    GRUCell-0 (GRUCell)  batch=4 feature=3  h of row 0   ?\
 """)  # type: ignore[attr-defined]
     assert [(row.used, row.marks) for row in rnnkit.trace(catches, X).rows] == snapshot(
-        [(None, []), (False, [])]
+        [(None, ["it raised RuntimeError"]), (False, [])]
     )
     for library in (nn, rnnkit.nn):
         two = (library.GRU(FEATURE, HIDDEN, batch_first=True) for _ in range(2))

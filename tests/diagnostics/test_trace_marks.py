@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from inline_snapshot import snapshot
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
@@ -101,8 +101,8 @@ RIGHT = [value for value in vars().values() if callable(value) and value.__modul
 @pytest.mark.parametrize("make", RIGHT, ids=lambda make: make.__name__)
 def test_correct_program_is_not_marked(make: Callable[..., Any]) -> None:
     """A correct program has no mark, with torch's layers and rnnkit's."""
-    for nn in (torch.nn, rnnkit.nn):
-        found = rnnkit.trace(partial(make, Parts(nn)), X)
+    for library in (torch.nn, rnnkit.nn):
+        found = rnnkit.trace(partial(make, Parts(library)), X)
 
         assert len(found.rows) > 1
         assert [mark for row in found.marked for mark in row.marks] == []
@@ -162,13 +162,6 @@ def zeros_each_time(nn: Any, x: Tensor) -> Any:
     return [layer(w, torch.zeros(1, BATCH, HIDDEN))[0] for w in x.split(1, 1)[:2]]
 
 
-def h_for_both(nn: Any, x: Tensor) -> Any:
-    """Start from the h of an LSTM, twice."""
-    encoder, decoder = nn.LSTM(), nn.LSTM()
-    h = encoder(x)[1][0]
-    return decoder(x, (h, h))
-
-
 def output_from_its_end(nn: Any, x: Tensor) -> Any:
     """Read a layer's output from its end state."""
     first, second = nn.LSTM(), nn.LSTM_wide()
@@ -178,7 +171,6 @@ def output_from_its_end(nn: Any, x: Tensor) -> Any:
 MARKED = {
     dropped: UNUSED.format(0),
     zeros_each_time: UNUSED.format(0),
-    h_for_both: "its c is h of row 0",
     output_from_its_end: "reads the output of row 0 from its end state: step 0 has seen it all",
 }
 
@@ -186,21 +178,24 @@ MARKED = {
 def test_marks() -> None:
     """What no model of the corpus does is marked, too."""
     for make, mark in MARKED.items():
-        for nn in (torch.nn, rnnkit.nn):
-            found = rnnkit.trace(partial(make, Parts(nn)), X)
+        for library in (torch.nn, rnnkit.nn):
+            found = rnnkit.trace(partial(make, Parts(library)), X)
 
             assert [row.marks for row in found.marked] == [[mark]]
 
 
 def test_training_without_detach() -> None:
-    """Of a training loop without detach, the row before the error says which state it is."""
-    layer = Parts(torch.nn).LSTM()
+    """Of a training loop without detach, the row that goes on from a freed graph says so."""
+    cell = nn.GRUCell(FEATURE, HIDDEN)
 
     def train(x: Tensor) -> None:
-        state = None
-        for window in x.split(3, 1):
-            output, state = layer(window, state)
-            output.sum().backward()
+        state, loss = None, torch.tensor(0.0)
+        for t, x_t in enumerate(x[:, :4].unbind(1)):
+            state = cell(x_t, state)
+            loss = loss + state.sum()
+            if t % 2:
+                loss.backward()
+                loss = torch.tensor(0.0)
 
     with pytest.raises(RuntimeError, match="second time") as caught:
         rnnkit.trace(train, X)
@@ -209,12 +204,11 @@ def test_training_without_detach() -> None:
     assert [row.marks for row in found.rows] == snapshot(
         [
             [],
-            [
-                "its h belongs to the graph of row 0, which backward has freed: detach it",
-                "its c belongs to the graph of row 0, which backward has freed: detach it",
-            ],
+            [],
+            ["its h belongs to the graph of row 1, which backward has freed: detach it"],
+            [],
         ]
     )
     assert caught.value.__notes__ == snapshot(
-        ["rnnkit.trace: 2 rows until then, in this error's .trace"]
+        ["rnnkit.trace: 4 rows until then, in this error's .trace"]
     )

@@ -143,7 +143,6 @@ class _Run:
         self.names = {id(module): name for name, module in named}
         self.rows: list[Row] = []
         self.calls: list[Call] = []
-        self.origins: list[dict[str, tuple[int, str, str]]] = []  # of the state of each call
         self.known: dict[int, tuple[int, str]] = {}  # what calls returned, by its memory
         self.made: dict[Any, tuple[int, str]] = {}  # and by its place in the graph
         self.read: set[tuple[int, str]] = set()  # what later calls, or the result, are made of
@@ -202,11 +201,11 @@ class _Run:
             is_old = node is not None and node._sequence_nr() < self.first  # noqa: SLF001
             if at < 0 and is_old and torch.is_grad_enabled():
                 row.marks.append(f"its {member} belongs to the graph of an earlier run: detach it")
+            elif at >= 0 and self.calls[at].module is module:
+                self.passed.add((at, part))
             if not self.learned.isdisjoint((at, one) for one in ("output", "h", "c")):
                 graph = f"the graph of row {at}, which backward has freed: detach it"
                 self.freed.append((row, f"its {member} belongs to {graph}"))
-            if at >= 0 and self.calls[at].module is module:
-                self.passed.add((at, part))
             is_end = at >= 0 and member == "h" and not (call.is_step or "computed" in text)
             if is_end and _place(self.calls[at].output) == _place(input):
                 end = "from its end state: step 0 has seen it all"
@@ -223,7 +222,6 @@ class _Run:
                 x.register_hook(note)  # type: ignore[no-untyped-call]
         self.rows.append(row)
         self.calls.append(call)
-        self.origins.append(origins)
 
     def near(self, tensors: Iterable[Tensor]) -> set[tuple[int, str]]:
         """Return what calls returned that some tensors were computed from, the nearest ones."""
@@ -268,9 +266,7 @@ class _Run:
             at, were = last.number, self.rows[last.number]
             # Two sequences may begin alike, and candidates from the state of another module.
             same = [m for m in state if _place(state[m]) == _place(last.state.get(m))]
-            same = [
-                m for m in same if self.origins[row.number][m][0] < 0 and (at, m) not in self.passed
-            ]
+            same = [m for m in same if self.origin(state[m])[0] < 0 and (at, m) not in self.passed]
             text = f"starts from zeros, and the state of row {at} is unused"
             is_dropped = row.state == "zeros" and were.used is False
             if call.is_step and last.is_step:

@@ -78,9 +78,9 @@ def directions(m, x, state=None):
 
 @pair("streaming", gru=gru(), head=linear(6, 5), streaming=True)
 def policy_of_the_last_step(m, x, state=None):
-    """An action for the last step, with the state; or with zeros for it."""
-    output, state = m.gru(x, state)
-    return m.head(output[:, -1]), state if m.right else state * 0
+    """An action for the last step, from the state; or from zeros."""
+    output, state = m.gru(x, state if m.right else None)
+    return m.head(output[:, -1]), state
 
 
 @pair("streaming", cell=gru_cell(), inputs=(X, numbers(4, 7).abs()), streaming=True)

@@ -106,14 +106,12 @@ def is_absent_again(
 
 
 def _tamed(batch: Batch, index: int, leaf: Any) -> Any:
-    """Return numbers divided by their largest; flags and labels all the same, as most of them."""
-    if index == batch.paced or not isinstance(leaf, Tensor) or not leaf.numel():
-        is_label = False
-    else:
-        is_flag = is_binary(leaf) and batch.length(index) and not batch.tells_lengths(index)
-        is_label = is_flag or (batch.is_content(index) and not leaf.is_floating_point())
-    if is_label:
-        return torch.full_like(leaf, leaf.double().median().item())
+    """Return numbers divided by their largest, labels all the same, and flags one step later."""
+    if index != batch.paced and isinstance(leaf, Tensor) and leaf.numel():
+        if is_binary(leaf) and batch.length(index) and not batch.tells_lengths(index):
+            return leaf.roll(1, batch.seq_dims[index])  # all episodes may end at the last step
+        if batch.is_content(index) and not leaf.is_floating_point():
+            return torch.full_like(leaf, leaf.double().median().item())
     size = largest(leaf) if is_number(leaf) and batch.is_content(index) else 0.0
     return leaf / size if size > 1 else leaf
 

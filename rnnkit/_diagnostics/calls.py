@@ -2,13 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import BatchNorm1d, ModuleDict, RNNBase
-from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.events import Event
@@ -24,8 +22,8 @@ from rnnkit._diagnostics.module_calls import (
     sizes_of,
     split_result,
 )
-from rnnkit._diagnostics.outputs import Watch, alike, is_number, leaves, same, shape_of
-from rnnkit._diagnostics.report import fail, note
+from rnnkit._diagnostics.outputs import Watch, alike, leaves, same, shape_of
+from rnnkit._diagnostics.report import FIXES, fail, note
 from rnnkit._diagnostics.slopes import gradients_of
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
@@ -84,16 +82,16 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
         label, state, family = call.label, [*call.state.values()], families[call.name]
         for source in [made[-1] for made in families.values() if made]:
             its, made = source.label, [*source.returned.values()]
-            is_swapped = are_equal(state, made[::-1]) and not are_equal(state, made)
+            is_swapped = alike(state, made[::-1]) and not alike(state, made)
             is_first = call.number == (source.name == call.name)
             if len(made) == 2 and (is_swapped or (is_first and _crosses(baseline, source, call))):
                 what = f"{label} takes its h from the c of {its}, and its c from the h"
                 fix = "output, (h, c) = layer(input): h comes first, as in hx=(h, c)"
                 suspect(call, what, fix, lambda state, _: state and tuple(state)[::-1])
-            if call.is_cell and source.name != call.name and are_equal([call.input], made[:1]):
+            if call.is_cell and source.name != call.name and alike([call.input], made[:1]):
                 # Of this step, or of the one before.
                 below = [[*one.returned.values()][:1] for one in families[source.name][-2:]]
-                if any(are_equal(state[:1], one) for one in below):
+                if any(alike(state[:1], one) for one in below):
                     what = f"{label} takes the output of {its} as its input, and its state, too"
                     suspect(call, what, "a state for each cell: h[0], h[1]")
         before = [*family[-1].returned.values()] if family else []
@@ -104,7 +102,6 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
                 fix = "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
                 suspect(call, what, fix, matched)
         family.append(call)
-    fix = "y, state = layer(x, state), or state = cell(x, state), in the loop"
     lengths = set(map(baseline.batch.length, range(len(baseline.batch.leaves))))
     for family in families.values():
         if (times := len(family)) < LOOP:
@@ -119,10 +116,10 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
             # The first step of a target may begin it.
             follows = baseline.runs_on_less and not lengths.isdisjoint((times, times + 1))
             if (follows and are_steps) or _goes_on(baseline, family):
-                suspect(call, f"{what} from zeros", fix)
-        elif all(are_equal(state, states[0]) for state in states):
+                suspect(call, f"{what} from zeros", FIXES["memory"])
+        elif all(alike(state, states[0]) for state in states):
             if _goes_on(baseline, family):
-                suspect(call, f"{what} from the same state", fix)
+                suspect(call, f"{what} from the same state", FIXES["memory"])
             elif are_steps:
                 note(baseline.report, f"{what} from the same state")
 
@@ -130,7 +127,7 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
 def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
     """Return whether a given h was computed from c, and c from h, of a layer's call."""
     given, made = [*call.state.values()], [*source.returned.values()]
-    are_new = not any(are_equal([one], [two]) for one in given for two in made)
+    are_new = not any(alike([one], [two]) for one in given for two in made)
     if len(given) < 2 or source.is_cell or not (are_new and all(bool(x.any()) for x in given)):
         return False
 
@@ -144,7 +141,7 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
         one, two = changing(source, {part: torch.neg}), each_call(call.name, keep)
         watch: Watch = lambda model: [*one(model), *two(model)]  # noqa: E731
         baseline.session.attempt(baseline.batch.tree(), watch=watch)
-        return [not are_equal([x], [y]) for x, y in zip(given, seen, strict=False)]
+        return [not alike([x], [y]) for x, y in zip(given, seen, strict=False)]
 
     return moved("c") == [True, False] and moved("h") == [False, True]
 
@@ -161,9 +158,9 @@ def _order(given: Tensor, made: Tensor) -> list[int] | None:
 def _keeps_c(before: Call, after: Call) -> bool:
     """Return whether a call takes h of the one before, and zeros, or the same c again, for c."""
     given, made = [*after.state.values()], [*before.returned.values()]
-    if len(given) < 2 or not are_equal(given[:1], made[:1]) or are_equal(given, made):
+    if len(given) < 2 or not alike(given[:1], made[:1]) or alike(given, made):
         return False
-    return not given[1].any() or are_equal(given[1:], [*before.state.values()][1:])
+    return not given[1].any() or alike(given[1:], [*before.state.values()][1:])
 
 
 def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
@@ -175,22 +172,14 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
     whole, inside = baseline.normal[first], range(1, len(calls) - 1)
     if whole.shape[axis] - steps not in (0, 1):
         return False
-    negated = partial(pytree.tree_map_only, Tensor, torch.neg)
-    turn: Any = lambda at, result: negated(result) if at in inside else result  # noqa: E731
+    negated = dict.fromkeys(("output", "h", "c"), torch.neg)
+    turn: Any = lambda at, x: mapped(x, **negated) if at in inside else x  # noqa: E731
     watch = each_call(calls[0].name, after=turn)
     output = baseline.session.attempt(baseline.batch.tree(), watch=watch) or []
     if [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
         return False
     row = [*map(same, whole.unbind(axis), output[first].unbind(axis))]
     return row[0] and row[-1] and not all(row)
-
-
-def are_equal(ones: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Return whether two lists hold the same numbers."""
-    return len(ones) == len(others) and all(
-        is_number(one) and one.device == other.device and same(one, other)
-        for one, other in zip(ones, others, strict=True)
-    )
 
 
 def find_steps_as_channels(baseline: Baseline) -> None:
@@ -217,12 +206,12 @@ def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
     modules, given = dict(baseline.session.model.named_modules()), defaultdict[str, list[Any]](list)
     for call in calls:
         seq = int(getattr(call.module, "batch_first", False))
-        is_layer = not call.is_cell and is_number(call.input)
-        given[call.name] += call.input.unbind(seq) if is_layer else [call.input]
+        whole = [call.input] * (call.input is not None)
+        given[call.name] += whole if call.is_cell else [x for y in whole for x in y.unbind(seq)]
     for name, steps in given.items():
         one, parent = modules[name], name.rpartition(".")[0]
         # Forward and then backward, or in turn.
-        is_turned = are_equal(steps, steps[::-1]) and not are_equal(steps[1:], steps[:-1])
+        is_turned = alike(steps, steps[::-1]) and not alike(steps[1:], steps[:-1])
         # Of what is chosen by a key, others are for other inputs.
         if len(steps) % 2 or not is_turned or isinstance(modules[parent], ModuleDict):
             continue
@@ -245,9 +234,7 @@ def find_reversed_outputs(baseline: Baseline) -> None:
         output = gradients.output[index].movedim((axis, baseline.step_axes[index]), (0, 1))
         reads = (gradients.places([output[:, k]]) for k in (0, 1))
         ends = ([*range(k), *range(steps - k, steps)] for k in (1, 2))
-        if all(
-            x is not None and x.any(0).nonzero().flatten().tolist() == next(ends) for x in reads
-        ):
+        if all(x is not None and x.any(0).nonzero()[:, 0].tolist() == next(ends) for x in reads):
             what = f"{baseline.name(index)} of step 0 depends on the first and the last step only"
             cause = ("cause", "outputs of a layer that ran backwards were not flipped back")
             fail("use", what, [cause, ("fix", "output.flip(seq_dim), before the two are joined")])

@@ -1,5 +1,6 @@
 """A call of a recurrent module: how it is watched and changed, what it is given and returns."""
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,10 +26,7 @@ KINDS = (RNNBase, RNNCellBase)
 
 @dataclass(eq=False)
 class Call:
-    """A call of a layer or cell; its states are h, and c if there is one, by name.
-
-    Its number is that of the row in a trace, and else among the calls of its module.
-    """
+    """A call of a layer or cell: its number among those of its module, its h and c by name."""
 
     number: int
     name: str
@@ -73,6 +71,7 @@ def hooked(module: Any, before: Hook, after: Hook) -> Any:
     held, own, run = vars(module), vars(module).get("forward"), module.forward
     numbers = itertools.count()
 
+    @functools.wraps(run)  # some read its signature
     def forward(*args: Any, **kwargs: Any) -> Any:
         number = next(numbers)
         args, kwargs = before(number, args, kwargs) or (args, kwargs)

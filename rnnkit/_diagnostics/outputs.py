@@ -139,7 +139,7 @@ def split_flats(found: Leaves, flats: Mapping[int, Flat], samples: int) -> Leave
 
 def same(one: Tensor, other: Tensor) -> bool:
     """Compare bit for bit, a NaN being equal to a NaN."""
-    if one.shape != other.shape or one.dtype != other.dtype:
+    if (one.shape, one.dtype, one.device) != (other.shape, other.dtype, other.device):
         return False
     # The slow way round only where something differs, or may be a NaN.
     return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())

@@ -82,13 +82,11 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
         used = [row for row in range(total) if read(h=of_row(row))]
         top = {row % directions for row in used if row >= total - directions}
         below = {row % directions for row in used if row < total - directions}
-        what = f"of what {label} returns, only {' and '.join(f'h_n[{row}]' for row in used)}"
-        what = f"{what} of {total} {'is' if len(used) == 1 else 'are'} used"
         if not below <= top:
+            names, verb = " and ".join(f"h_n[{row}]" for row in used), "are" if used[1:] else "is"
             right = f"{'h_n[-1]' if directions == 1 else 'h_n[-2:]'}, the last layer's"
-            wrong(f"{what}, not {right}", f"{right}; or last_hidden(state), or the output")
-        if call.number == 0 and len(top | below) == 1 < directions:
-            note(baseline.report, f"{what}, one direction; last_hidden(state) has both")
+            what = f"of what {label} returns, only {names} of {total} {verb} used, not {right}"
+            wrong(what, f"{right}; or last_hidden(state), or the output")
     has_steps = bool(later.any()) and max(baseline.batch.valid_steps()) != 1
     begins = has_steps and directions == 1 and baseline.out_seq_dim is None and not call.state
     if begins and read(output=every) and not read(output=later, h=every, c=every):

@@ -1,6 +1,6 @@
 """The lower bound: a change of the inputs, and the restriction: a part of them by itself."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,10 +12,11 @@ from rnnkit._base.errors import LeakError
 from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_from, within
-from rnnkit._diagnostics.judge import agree, differences, is_shown, refuse_chance
+from rnnkit._diagnostics.judge import agree, differences, is_shown, judge, refuse_chance
 from rnnkit._diagnostics.lengths import is_binary
-from rnnkit._diagnostics.outputs import Given, Leaves, is_number, largest, shape_of
+from rnnkit._diagnostics.outputs import Given, Leaves, is_number, largest, shape_of, tensors_of
 from rnnkit._diagnostics.report import TOGETHER, Line, UnjudgedError, fail, in_short
+from rnnkit._diagnostics.slopes import Gradients
 
 #: What a message says of samples that are put back by the order in which they were sorted.
 TWICE: list[Line] = [
@@ -192,3 +193,36 @@ def check_orders(baseline: Baseline) -> None:
             numbers = ", ".join(str(baseline.batch.numbers[k]) for k in samples)
             of = baseline.of_sample(part.output, part.sample)
             fail("alone", f"with the samples in the order {numbers}, {of} is not what it was", rows)
+
+
+def trained_otherwise(baseline: Baseline) -> Iterator[Gradients]:
+    """Run with other values of the parameters and the inputs, as far as the model takes them."""
+    wide = judge(baseline)  # in float32, much is zero that is only small
+    batch, generator = wide.batch, torch.Generator("cpu").manual_seed(0)
+    tried = [(1, list(batch.leaves))]
+    for seed, sign in enumerate((-1, 1)):
+        leaves = other_leaves(batch, steps_from(0), seed, pad=False)
+        for k, leaf in enumerate(leaves):  # flags that are never set
+            if (
+                isinstance(leaf, Tensor)
+                and leaf.dim() > 1
+                and bool((leaf == leaf.flatten()[:1]).all())
+            ):
+                drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
+                leaves[k] = drawn.round().to(leaf)
+        tried.append((sign, leaves))
+    for axis in (0, 1):  # one sentence, or one step, tells nothing of what joins several
+        single = {k for k, x in enumerate(batch.leaves) if (shape_of(x) or ())[axis:][:1] == (1,)}
+        both = enumerate(batch.leaves)
+        twice = [torch.cat([x, x.roll(1)], axis) if k in single else x for k, x in both]
+        tried += [(1, twice)] * bool(single)
+    for sign, leaves in tried:
+        copy = wide.session.fresh().train()
+        for weight in copy.parameters():
+            if weight.requires_grad:
+                noise = torch.randn(weight.shape, generator=generator, device="cpu").to(weight)
+                size = 0.1 + weight.data.abs().mean().nan_to_num()
+                weight.data = sign * weight.data + noise * size
+        run = Gradients(batch.with_leaves(leaves), wide.session, copy)
+        if any(x.requires_grad for x in tensors_of(run.output)):
+            yield run

@@ -4,7 +4,7 @@ A recurrent net forgets: after some dozens of steps the effect of an input is sm
 digit of the output. Its gradient is as small, but it stands by itself, not beside a large number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.module_calls import hooked, split_result
-from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of
+from rnnkit._diagnostics.module_calls import KINDS, hooked, split_result
+from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of, tensors_of
 
 if TYPE_CHECKING:
     from rnnkit._diagnostics.baseline import Baseline
@@ -34,7 +34,7 @@ class Reads(TorchFunctionMode):
     def __init__(self) -> None:
         """Begin without notes."""
         super().__init__()
-        self.read, self.detached = dict[int, nn.Parameter](), list[Tensor]()
+        self.noted, self.detached = set[int](), list[Tensor]()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function."""
@@ -44,8 +44,7 @@ class Reads(TorchFunctionMode):
         result = func(*args, **tree[1])
         parts = pytree.tree_leaves(result) if name not in LIKE else ()
         if any(isinstance(x, Tensor) and x.requires_grad for x in parts):
-            given = pytree.tree_leaves(tree)
-            self.read |= {id(x): x for x in given if isinstance(x, nn.Parameter)}
+            self.noted |= set(map(id, pytree.tree_leaves(tree)))
         return result
 
 
@@ -147,9 +146,9 @@ class Gradients:
     def places(self, told: Sequence[Any] = ()) -> Tensor | None:
         """Return at which places of the paced input a gradient arrives; None if unknown."""
         batch, source = self.batch, self.sources.get(self.batch.paced)
-        if source is None:
-            return None
-        slope = self.slopes([source], told)[0] if told else self.whole[id(source)]
+        slope = self.whole.get(id(source))
+        if told and source is not None:
+            slope = self.slopes([source], told)[0]
         if slope is None:
             return None
         rows = slope.movedim((batch.axes[batch.paced] or 0, batch.seq_dim), (0, 1))
@@ -157,15 +156,50 @@ class Gradients:
 
     def of_call(self, name: str, number: int) -> dict[str, Tensor]:
         """Return the gradients that arrive in what a layer's call returned: output, h and c."""
-        if (name, number) not in self.returned:
-            return {}
-        module, result = self.model.get_submodule(name), self.returned[name, number]
+        module, result = self.model.get_submodule(name), self.returned.get((name, number))
         output, state = split_result(module, result)
         data = output.data if isinstance(output, PackedSequence) else output
         every = {"output": data, **state}.items()
         parts = {part: x for part, x in every if isinstance(x, Tensor) and x.requires_grad}
         slopes = zip(parts, self.slopes([*parts.values()], self.output), strict=True)
         return {part: slope for part, slope in slopes if slope is not None}
+
+    @cached_property
+    def in_layers(self) -> set[str]:
+        """The parameters of layers and cells that returned something with a graph."""
+        return {
+            one
+            for (name, _), result in self.returned.items()
+            if isinstance(self.model.get_submodule(name), KINDS)
+            and any(x.requires_grad for x in tensors_of(result))
+            for one in inside(name, self.weights)
+        }
+
+    @cached_property
+    def read(self) -> set[str]:
+        """The parameters that a function, or a layer, made something with a graph of."""
+        noted = {name for name, weight in self.weights.items() if id(weight) in self.reads.noted}
+        # The kernels of a layer or cell may be no functions of torch's.
+        return self.in_layers | noted | {n for n, found in self.got.items() if found != "none"}
+
+    def left_out(self, ran: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Return the items that do not run of each list of modules that is a stack."""
+        called, found = {*ran, *self.read, *(name for name, _ in self.returned)}, {}
+        for name, module in self.model.named_modules():
+            every = inside(name, self.weights) if isinstance(module, nn.ModuleList) else set[str]()
+            items = [f"{name}.{key}" for key, _ in module.named_children()]
+            idle = tuple(one for one in items if inside(one, every) and not inside(one, called))
+            results = [(one, result) for (one, _), result in self.returned.items() if one in items]
+            for one, result in results[-1:] if idle else ():
+                others = [self.weights[x] for x in every - inside(one, every)]
+                if any(x is not None for x in self.slopes(others, tensors_of(result))):
+                    found[name] = idle
+        return found
+
+
+def inside(name: str, names: Collection[str]) -> set[str]:
+    """Return the names in a module, and its own."""
+    return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
 
 
 def gradients_in_training(baseline: "Baseline") -> Gradients:

@@ -10,10 +10,10 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.lab import trained_otherwise
 from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.parameters import in_layers, inside, left_out, read_in, trained_otherwise
 from rnnkit._diagnostics.report import NAMES, NO_GRADIENT, fail, in_short, note, skip
-from rnnkit._diagnostics.slopes import Gradients, gradients_in_training
+from rnnkit._diagnostics.slopes import Gradients, gradients_in_training, inside
 
 #: By how much of its size a parameter is changed to see whether it moves an output.
 SMALL, LARGE = 1e-3, 1.0
@@ -58,19 +58,18 @@ def probe_gradient(baseline: Baseline) -> str:
         # What belongs to a weight, as its bias, may get a gradient.
         is_used = any(families[n] == families[name] and got[n] == "some" for n in got)
         zeros -= {name} if axes.dim() < 2 or is_used else set()
-    layers, weights = in_layers(run), run.weights
+    layers, weights = run.in_layers, run.weights
     slopes = zip(weights, run.slopes([*weights.values()], run.reads.detached), strict=True)
     cut = {name for name, slope in slopes if slope is not None} - layers
-    suspects = zeros | (silent & read_in(run) - cut)
+    suspects = zeros | (silent & run.read - cut)
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
-    idle = left_out(run, ran)
+    idle = run.left_out(ran)
     others = [*trained_otherwise(baseline)] if suspects or idle else []
     if (suspects or idle) and not others:
         skip("the model takes no other values, so nothing confirms what gets no gradient")
     for other in others:
-        suspects &= {n for n in read_in(other) if other.got[n] in ("none", got[n])}
-        again = left_out(other, ran)
-        idle = {name: items for name, items in idle.items() if items == again.get(name)}
+        suspects &= {n for n in other.read if other.got[n] in ("none", got[n])}
+        idle = dict(idle.items() & other.left_out(ran).items())
     for name, items in idle.items():
         what = f"{_listed(items)} never run{'s' * (len(items) == 1)}, and other items of {name} do"
         fail("gradient", what, [("fix", f"for layer in self.{name}: x = layer(x)")])

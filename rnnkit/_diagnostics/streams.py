@@ -1,6 +1,7 @@
 """A sequence in chunks, passing the state along, beside the whole sequence at once."""
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import combinations, product
@@ -53,7 +54,7 @@ class Stream:
             given = baseline.batch.cut(start + size, front=True).cut(size, front=False).tree()
             if start:
                 places = dict(_places(session.returned))
-                bound = _signature(baseline).bind(*given.args, **given.kwargs)
+                bound = _bound(baseline, given)
                 bound.arguments.update({name: places[at] for name, at in carried.items()})
                 given = Given(bound.args, bound.kwargs)
             self.given.append(given)
@@ -152,49 +153,45 @@ def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str
     Arguments that are named like a state, and were given, take parts of the same shapes; if none
     does, some that were left out. What else belongs to the state may be called anyhow.
     """
-    inputs, signature = baseline.batch.tree(), _signature(baseline)
-    try:
-        bound = signature.bind(*inputs.args, **inputs.kwargs).arguments
-    except TypeError:
-        return
+    bound = _bound(baseline, baseline.batch.tree())
     axes = dict(zip(baseline.names, baseline.step_axes, strict=True))
     places: dict[str, list[torch.Size]] = {}
     for place, part in _places(baseline.session.returned):
         inside = {axis for name, axis in axes.items() if _is_in(name, place)}
         if place and inside == {None} and (shapes := [x.shape for x in tensors_of(part)]):
             places[place] = shapes
-    named, others, taken = list[str](), list[str](), dict[str, list[torch.Size]]()
-    for name, one in signature.parameters.items():
-        if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
-            taken[name] = [x.shape for x in tensors_of(bound.get(name))]
-            words = {word.strip("0123456789") for word in name.lower().split("_")}
-            if not WORDS.isdisjoint(words):
-                named.append(name)
-            elif bound.get(name) is None or taken[name] in places.values():
-                others.append(name)
-    given = [name for name in named if taken[name] in places.values()]
-    free = given or [name for name in named if bound.get(name) is None]
+    taken = {
+        name: [x.shape for x in tensors_of(bound.arguments.get(name))]
+        for name, one in bound.signature.parameters.items()
+        if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    }
+    idle = [x for x in taken if bound.arguments.get(x) is None]
+    named = [x for x in taken if not WORDS.isdisjoint(re.findall("[a-z]+", x.lower()))]
+    given = [x for x in named if taken[x] in places.values()]
+    free = given or [x for x in named if x in idle]
+    others = [x for x in taken if x not in named and (x in idle or taken[x] in places.values())]
     for more in ([], others[:4]):  # each of many takes too long
         every = [*free, *more]
         for n in range(min(len(every), len(places)), 0, -1):
             for chosen, names in product(combinations(places, n), combinations(every, n)):
                 pairs, used = zip(names, chosen, strict=True), {*names}
                 fits = all(taken[name] in ([], places[at]) for name, at in pairs)
-                fits = fits and not any(_is_in(y, x) for x, y in combinations(chosen, 2))
+                twice = any(_is_in(y, x) for x, y in combinations(chosen, 2))
                 is_whole = {*given} <= used and used & {*free} and (used & {*more} or not more)
-                if fits and is_whole:
-                    left = [name for name in named if taken[name] and name not in used]
+                if fits and is_whole and not twice:
+                    left = [x for x in named if taken[x] and x not in used]
                     yield dict(zip(names, chosen, strict=True)), left
 
 
-def _signature(baseline: Baseline) -> inspect.Signature:
-    """Return how the model is called; without arguments if that is unknown."""
+def _bound(baseline: Baseline, given: Given) -> inspect.BoundArguments:
+    """Return what the model is given by the names of its arguments; nothing if they are unknown."""
     session = baseline.session
     try:
         found = inspect.signature(session.call if session.is_wrapped else session.model.forward)
+        own = [*found.parameters.values()][session.is_wrapped :]
+        return found.replace(parameters=own).bind(*given.args, **given.kwargs)
     except (TypeError, ValueError):
-        return inspect.Signature()
-    return found.replace(parameters=[*found.parameters.values()][session.is_wrapped :])
+        return inspect.Signature().bind()
 
 
 def _places(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:

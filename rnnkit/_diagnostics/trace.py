@@ -138,7 +138,6 @@ class _Run:
     """
 
     def __init__(self, model: Any) -> None:
-        """Take a model for the names."""
         named = model.named_modules() if isinstance(model, torch.nn.Module) else ()
         self.names = {id(module): name for name, module in named}
         self.rows: list[Row] = []
@@ -168,8 +167,7 @@ class _Run:
                 result = run(*inputs)
         except BaseException as error:
             vars(error)["trace"] = self.judged(None, error)
-            text = f"rnnkit.trace: {len(self.rows)} rows until then, in this error's .trace"
-            error.add_note(text)
+            error.add_note(f"rnnkit.trace: {len(self.rows)} rows until then in this error's .trace")
             raise
         finally:
             handle.remove()
@@ -257,9 +255,9 @@ class _Run:
             row.marks.append(text)
         before: dict[Any, Call] = {}
         for call, row in zip(self.calls, self.rows, strict=True):
-            used = {(row.number, member) for member in call.returned} & (self.read | self.learned)
+            returned = {(row.number, member) for member in call.returned}
             has_graph = error is None and any(x.grad_fn for x in call.returned.values())
-            row.used = bool(used) or (False if has_graph else None)
+            row.used = bool(returned & (self.read | self.learned)) or (False if has_graph else None)
             last, before[call.module], state = before.get(call.module), call, call.state
             if last is None:
                 continue
@@ -276,14 +274,14 @@ class _Run:
                 elif is_dropped and were.state == "zeros":
                     row.marks.append(text)
             elif is_dropped and (base := getattr(last.input, "_base", None)) is not None:
-                axis = 1 if call.module.batch_first and last.input.dim() == 3 else 0
-                end = last.input.storage_offset() + last.input.shape[axis] * last.input.stride(axis)
-                # With a further axis they may be samples in their own right, as sentences are.
-                goes_on = _place(call.input)[:2] == (_place(base)[0], end)
-                goes_on = goes_on and base.dim() == last.input.dim()
+                one, axis = last.input, int(call.module.batch_first and base.dim() == 3)
+                end = one.storage_offset() + one.shape[axis] * one.stride(axis)
                 # A result as long as the sequence reads both, and not by way of another call.
                 joined = self.near(x for x in results if base.shape[axis] in x.shape)
-                if goes_on and {(at, "output"), (row.number, "output")} <= joined:
+                is_joined = {(at, "output"), (row.number, "output")} <= joined
+                # With a further axis they may be samples in their own right, as sentences are.
+                goes_on = _place(call.input)[:2] == (_place(base)[0], end)
+                if is_joined and goes_on and base.dim() == one.dim():
                     onward = f"its input goes on where that of row {at} ended"
                     row.marks.append(f"{onward}, but it {text}")
         return Trace(self.rows)

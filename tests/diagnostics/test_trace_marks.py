@@ -210,5 +210,5 @@ def test_training_without_detach() -> None:
         ]
     )
     assert caught.value.__notes__ == snapshot(
-        ["rnnkit.trace: 4 rows until then, in this error's .trace"]
+        ["rnnkit.trace: 4 rows until then in this error's .trace"]
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.outputs import Flat, Given, Leaves, apart, eps_of, largest, shape_of
+from rnnkit._diagnostics.outputs import Flat, Given, Leaves, apart, shape_of
 from rnnkit._diagnostics.report import TRIES
 
 #: Runs a model on a batch; None if it refuses.
@@ -16,61 +16,23 @@ Attempt = Callable[[Given], Leaves | None]
 
 
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
-    """Try axes for the inputs after the first until the model takes a smaller batch as before.
-
-    Inputs of one shape, as the two states of an LSTM, have the batch at the same axis, or none.
-    """
+    """Try axes for the inputs after the first until the model takes a smaller batch."""
     given, choices = list(batch.axes), dict[int, list[int | None]]()
     for index, (leaf, at) in enumerate(zip(batch.leaves, given, strict=True)):
         if at is not None and isinstance(leaf, Tensor) and index != batch.first:
             others = [k for k, length in enumerate(leaf.shape) if length == batch.size and k != at]
             choices[index] = [at, *others, None]
-    if not choices:
-        return
-    by_shape = {batch.leaves[index].shape: each for index, each in choices.items()}
-    several = [[0, 1]] if batch.size > 2 else [[0]] if batch.size > 1 else []
-    ways = list(itertools.islice(itertools.product(*by_shape.values()), TRIES))
-    for kept, way in itertools.product(several, ways):
-        chosen = dict(zip(by_shape, way, strict=True))
-        for index in choices:
-            batch.axes[index] = chosen[batch.leaves[index].shape]
-        if (fewer := attempt(batch.samples(kept).tree())) is not None:
-            break
-    else:
-        # The model takes no other batch: what may be laid out either way is left as it is.
-        for index, each in choices.items():
-            batch.axes[index] = given[index] if len(each) == 2 else None
-        return
-    full: Leaves = []
-    for index, axis in [(k, axis) for k, each in choices.items() for axis in each]:
-        at, is_long = batch.axes[index], batch.may_have_steps(index)
-        # It may have no batch: prototypes or, of as many samples as steps, a square of weights.
-        is_whole = batch.is_content(index) and (batch.size == batch.steps or not is_long)
-        if at in (None, axis) or (axis is None and not is_whole):
-            continue
-        full = full or attempt(batch.tree()) or []
-        if _stays(full, fewer, kept, batch.size):
+    # With one sample, what has many may be joined by broadcasting: of two, three are made.
+    kept = [0, 1] if batch.size > 2 else [0, 1, 1]
+    ways = itertools.product(*choices.values()) if choices and batch.size > 1 else ()
+    for way in itertools.islice(ways, TRIES):
+        for index, axis in zip(choices, way, strict=True):
+            batch.axes[index] = axis
+        if attempt(batch.samples(kept).tree()) is not None:
             return
-        batch.axes[index] = axis
-        if _stays(full, attempt(batch.samples(kept).tree()) or [], kept, batch.size):
-            return
-        batch.axes[index] = at
-
-
-def _stays(full: Leaves, fewer: Leaves, kept: list[int], size: int) -> bool:
-    """Return whether the samples that are left return what they did among all, up to rounding."""
-    compared = False
-    for before, after in zip(full, fewer, strict=False):
-        axis, by = shortened_axis(before, after)
-        if axis is None or by * size != before.shape[axis] * (size - len(kept)):
-            continue
-        rows, others = before.movedim(axis, 0), after.movedim(axis, 0)  # several of each sample
-        ways = rows.unflatten(0, (size, -1))[kept], rows.unflatten(0, (-1, size))[:, kept]
-        far = 1000 * eps_of(rows) * largest(rows)
-        if all(bool((apart(way.flatten(0, 1), others) > far).any()) for way in ways):
-            return False
-        compared = True
-    return compared
+    # The model takes no other batch: what may be laid out either way is left as it is.
+    for index, each in choices.items():
+        batch.axes[index] = given[index] if len(each) == 2 else None
 
 
 def find_flats(
@@ -102,7 +64,7 @@ def find_flats(
     return found
 
 
-def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
+def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leaves | None:
     """Find which inputs must be cut with the paced one; return what the model makes of that.
 
     What is as long by chance must not: a second sequence padded to the same width, or features.
@@ -115,7 +77,7 @@ def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
     subsets = itertools.chain(*(itertools.combinations(others, count) for count in counts))
     for following in itertools.islice(subsets, TRIES):
         batch.on_their_own[batch.paced] = frozenset(others) - set(following)
-        output = attempt(batch.cut(steps - 1, front=True).tree())
+        output = attempt(batch.cut(steps - 1, front=True))
         if output is not None:
             return output
     # The model takes no other number of steps: what is as long has the same ones, it may be.

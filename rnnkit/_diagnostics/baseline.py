@@ -77,11 +77,6 @@ class Baseline:
             self.session.run(self.batch.tree(), watch=recorder.watch)
         return self.once("events", lambda: recorder.events)
 
-    @property
-    def counts(self) -> list[int] | None:
-        """Valid steps of each sample; None if not given."""
-        return self.batch.counts
-
     def find_axes(self, out_seq_dim: int | None) -> None:
         """Find which axes of the outputs follow when a sample, or a step, is left out."""
         batch, first, size = self.batch, self.first, self.batch.size
@@ -116,8 +111,8 @@ class Baseline:
             if index != batch.paced and index not in batch.lengths and not is_target:
                 continue
             paced = self.paced_by(index).batch
-            shorter = infer_steps(paced, self.session.attempt) or []
-            if len(shorter) != len(self.normal):
+            shorter = infer_steps(paced, self.attempt)
+            if shorter is None:
                 continue
             self.runs_on_less |= index == batch.paced
             more = (paced.steps or 0) - (paced.longest or 0)
@@ -127,10 +122,9 @@ class Baseline:
                     self.step_axes[k], self.pacers[k] = axis, index
         told = None
         if out_seq_dim is not None and first not in self.session.flats:
-            if out_seq_dim in range(-len(shape), len(shape)):
-                told = out_seq_dim % len(shape)
-            if told is None or (fewer is not None and told == self.axes[first]):
-                text = f"out_seq_dim={out_seq_dim} is not the seq axis of the first output {shape}"
+            told = range(len(shape))[out_seq_dim]
+            if fewer is not None and told == self.axes[first]:
+                text = f"out_seq_dim={out_seq_dim} is the batch axis of the first output {shape}"
                 fix = ("fix", "leave out_seq_dim out, and the axis is found")
                 refusal(ArgumentError, "out_seq_dim", text, "", fix, code="verify-axis")
         elif not self.runs_on_less and self.pacers[first] is None:

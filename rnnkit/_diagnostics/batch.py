@@ -72,7 +72,7 @@ class Batch:
             index = next((k for k in places if self.length(k)), self.paced)
             counts, steps = counts_of(given), self.length(index) or 0
             if len(counts) != self.size or not 0 < min(counts) <= max(counts) <= steps:
-                got = counts or brief(given)
+                got = counts if len(counts) == self.size else brief(given)
                 text = f"lengths are {self.size} integers from 1 to the {steps} steps, got {got}"
                 fix = ("fix", "of a mask, lengths=mask.sum(1)")
                 refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
@@ -82,31 +82,26 @@ class Batch:
     def take_second(self, other: Sequence[Any]) -> None:
         """Take a second batch: the inputs by position and then, if there are any, by keyword."""
         args, kwargs = self.tree()
-        named = [*other[len(args) :], {}][0]
-        if isinstance(named, Mapping):
-            named = {key: named[key] for key in (*kwargs, *named) if key in named}
-        both = Given(tuple(other[: len(args)]), named)
+        rest = [*other[len(args) :], {}][0]
+        both = Given(tuple(other[: len(args)]), {key: rest[key] for key in kwargs})
         leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
-        if spec != self.spec or list(map(shape_of, leaves)) != list(map(shape_of, self.leaves)):
-            one, two = (", ".join(str(shape_of(x)) for x in each) for each in (self.leaves, leaves))
+        mine, theirs = (list(map(shape_of, each)) for each in (self.leaves, leaves))
+        if spec != self.spec or mine != theirs:
             what = "the inputs, and then the kwargs, of a second batch of the same shapes"
-            text = f"other has {what}: {one}, got {two}"
+            text = f"other has {what}: {mine}, got {theirs}"
             refusal(ArgumentError, "other", text, code="verify-argument")
         self.second = leaves
 
     def named(self, forward: Callable[..., Any] | None) -> list[Named]:
         """Return each input, its name as an argument, and its rows if it has steps."""
-        arguments: list[str] = []
+        arguments: list[Any] = []
         with suppress(TypeError, ValueError):  # as of a builtin
             arguments = [*inspect.signature(forward).parameters]  # type: ignore[arg-type]
-        named = list[Named]()
-        paths: Any = pytree.tree_flatten_with_path(self.tree(), is_whole)[0]
-        for index, (path, leaf) in enumerate(paths):
-            key = getattr(path[-1], "key", getattr(path[-1], "name", None))
-            at = path[1].idx if len(path) == 2 and key is None else len(arguments)
-            name = key if isinstance(key, str) else "".join(arguments[at : at + 1])
-            named.append((leaf, name, self.rows(index)))
-        return named
+        args, kwargs = self.tree()
+        keyed = dict(zip([*arguments, *range(len(args))], args, strict=False)) | kwargs
+        paths: Any = pytree.tree_flatten_with_path(keyed, is_whole)[0]
+        names = [getattr(path[-1], "key", getattr(path[-1], "name", "")) for path, _ in paths]
+        return [(leaf, str(names[k]), self.rows(k)) for k, leaf in enumerate(self.leaves)]
 
     def _first_with(self, dim: int, places: Sequence[int]) -> int:
         """Return the index of the first leaf that has an axis."""
@@ -225,12 +220,12 @@ class Batch:
     def padding(self, index: int) -> Tensor | None:
         """Return which steps of a leaf are zeros ``(batch, seq)``, if those are at one end only."""
         rows = self.rows(index) if self.may_have_steps(index) else None
-        if rows is None or bool((rows != 0).all()):
+        if rows is None:
             return None
         zero = (rows == 0).reshape(*rows.shape[:2], -1).all(2)
-        rising = zero.int().diff(dim=1)
-        at_one_end = bool((rising >= 0).all() or (rising <= 0).all())
-        return zero if at_one_end and bool(zero.any()) and not bool(zero.all(1).any()) else None
+        change = zero.int().diff(dim=1)
+        is_end = zero.any() & ~zero.all(1).any() & ((change >= 0).all() | (change <= 0).all())
+        return zero if bool(is_end) else None
 
     def tells_lengths(self, index: int) -> bool:
         """Return whether a leaf holds the lengths of the paced one, or a mask of them."""

@@ -27,9 +27,9 @@ def guess_lengths(
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
     found, ends, lines = dict[int, list[int]](), set[str](), list[str]()
     for index, counts in told.items():
-        stem = EITHER.sub("", inputs[index][1].lower())
-        names = {k: inputs[k][1].lower() for k in rows}
-        own = [k for k, name in names.items() if stem and name and (name in stem or stem in name)]
+        name, names = inputs[index][1], {k: inputs[k][1].lower() for k in rows}
+        stem = EITHER.sub("", name.lower())
+        own = [k for k, n in names.items() if stem and n and (n in stem or stem in n)]
         of_all = rows if all(n == counts for n in told.values()) else ()
         fitting = ((k, end) for k in own or of_all if (end := _padded_at(rows[k], counts)))
         at, end = next((pair for pair in fitting if pair[0] not in found), (None, ""))
@@ -37,7 +37,6 @@ def guess_lengths(
             found[at] = counts
             ends.add(end)
         elif rows and min(counts) < max(counts) and counts not in found.values():
-            name = inputs[index][1]
             lines.append(f"{name} was not taken for lengths: no input ends there")
     embeddings = (one for one in model.modules() if isinstance(one, nn.Embedding))
     values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
@@ -78,12 +77,9 @@ def _padded_at(rows: Tensor, counts: list[int], value: int | None = None) -> str
 
 def counts_of(lengths: Any) -> list[int]:
     """Return lengths as a list of integers; an empty one if they are something else."""
-    each = lengths.tolist() if hasattr(lengths, "tolist") else lengths
-    if isinstance(each, list) and all(isinstance(n, list) and len(n) == 1 for n in each):
-        each = [n[0] for n in each]  # (batch, 1), as a collate function may leave them
-    if not isinstance(each, list | tuple) or any(isinstance(n, bool) for n in each):
-        return []
-    return [int(n) for n in each] if all(isinstance(n, SupportsIndex) for n in each) else []
+    each = lengths.flatten().tolist() if hasattr(lengths, "flatten") else lengths
+    fits = isinstance(each, list | tuple) and all(isinstance(n, SupportsIndex) for n in each)
+    return [int(n) for n in each] if fits else []
 
 
 def is_binary(leaf: Any) -> bool:

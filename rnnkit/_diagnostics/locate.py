@@ -166,7 +166,7 @@ class _Valid(Search):
     def _probe(self, number: int) -> str:
         pair = [one.tensors if one else [] for one in (self.events[number], self.after[number][0])]
         is_whole = self.about > 1 and [*map(shape_of, pair[0])] == [*map(shape_of, pair[1])]
-        return "padding" if self.baseline.counts and not is_whole else "alone"
+        return "padding" if self.baseline.batch.counts and not is_whole else "alone"
 
     def _why(self, number: int) -> list[Line]:
         event = self.events[number]

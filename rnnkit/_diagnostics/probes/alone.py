@@ -10,7 +10,7 @@ from rnnkit._diagnostics.report import ALONE, ONE_SAMPLE, fail, in_short, note, 
 
 def probe_alone(baseline: Baseline) -> str:
     """A sample run alone, cut to its length, returns what it returned in the batch."""
-    counts, steps = baseline.counts, baseline.batch.steps
+    counts, steps = baseline.batch.counts, baseline.batch.steps
     if not any(baseline.judged()):
         skip(baseline.unfollowed())
     if baseline.batch.size == 1 and (counts is None or counts[0] == steps):

@@ -47,7 +47,7 @@ def probe_causal(baseline: Baseline) -> str:
         skip(f"the output has {size} steps, the input {steps}: of a decoder, give only the target")
     paced = _with_followed(paced, first)
     # What is shorter than the input may begin with a later step.
-    late, shortest = max(paced.missing(first) or 0, 0), min(paced.counts or [steps])
+    late, shortest = max(paced.missing(first) or 0, 0), min(paced.batch.counts or [steps])
     # Of an encoder and a decoder, the target has the steps, and the first input has not.
     own = batch.first if batch.has_steps(batch.first) else batch.paced
     step, runs = torch.arange(steps, device="cpu").unsqueeze(0), list[PerturbedRun | None]()

@@ -141,7 +141,7 @@ def _given(events: list[Event]) -> Iterator[tuple[Event, Tensor]]:
 
 def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
     """Find samples that are read up to lengths of another input: some too far, some not enough."""
-    batch, counts, steps = baseline.batch, baseline.counts or [], baseline.batch.steps or 0
+    batch, counts, steps = baseline.batch, baseline.batch.counts or [], baseline.batch.steps or 0
     for index, leaf in enumerate(batch.leaves if counts and baseline.post else ()):
         if len(told := counts_of(leaf)) == batch.size:
             ends = torch.tensor(told, device="cpu").clamp(max=steps)

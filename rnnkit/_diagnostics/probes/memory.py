@@ -21,7 +21,7 @@ def probe_memory(baseline: Baseline) -> str:
     batch, names = baseline.batch, stateful(baseline.events)
     if not names:
         skip("no module has a state; a loop over functions is not seen")
-    counts = baseline.counts or [batch.steps or 0] * batch.size
+    counts = baseline.batch.counts or [batch.steps or 0] * batch.size
     if max(counts) < 2 or not any(map(batch.has_steps, range(len(batch.leaves)))):
         skip(NO_STEPS)
     indices = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]

@@ -34,7 +34,7 @@ def probe_padding(baseline: Baseline) -> str:
 
 def _judge(baseline: Baseline) -> None:
     """Find an output that depends on what is beyond the lengths of one input."""
-    batch, counts = baseline.batch, baseline.counts
+    batch, counts = baseline.batch, baseline.batch.counts
     if counts is None or batch.steps is None:
         skip("no lengths were given")
     if min(counts) == batch.steps:

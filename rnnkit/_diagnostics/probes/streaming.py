@@ -18,7 +18,7 @@ def probe_streaming(baseline: Baseline) -> str:
     """The whole sequence returns what its chunks return, passing the state along."""
     baseline = judge(baseline)
     # Those steps only at which no sample has padding.
-    steps = min(baseline.counts or [baseline.batch.steps or 0])
+    steps = min(baseline.batch.counts or [baseline.batch.steps or 0])
     if steps < 2 or not baseline.batch.has_steps(baseline.batch.paced):
         skip(NO_STEPS)
     baseline = baseline.on(baseline.batch.cut(steps, front=baseline.post))

@@ -100,7 +100,7 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
 
 def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:
     """Return an output's numbers, and where in them is the last valid step, and a later than 0."""
-    output, seq, counts = call.output, int(call.module.batch_first), baseline.counts
+    output, seq, counts = call.output, int(call.module.batch_first), baseline.batch.counts
     with torch.device(output.data.device):
         if isinstance(output, PackedSequence):
             sizes = output.batch_sizes.tolist()

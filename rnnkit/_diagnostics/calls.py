@@ -48,10 +48,9 @@ def calls_in(events: Sequence[Event]) -> list[Call]:
     return calls
 
 
-def changing(call: Call, changes: dict[str, Any]) -> Watch:
-    """Return what changes ``output``, ``h`` or ``c`` of what a layer's call returns."""
-    turn: Any = lambda at, x: mapped(x, **changes) if at == call.number else x  # noqa: E731
-    return each_call(call.name, after=turn)
+def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
+    """Return what changes ``output``, ``h`` or ``c`` of what some calls of a layer return."""
+    return each_call(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
 
 
 def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
@@ -107,21 +106,20 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
         if (times := len(family)) < LOOP:
             continue
         call, states = family[0], [[*call.state.values()] for call in family]
+        zeros = not any(bool(part.any()) for state in states for part in state)
         are_steps = all(call.is_step for call in family)
         what = f"{call.label} ({type(call.module).__name__}) is called {times} times, each time"
         if all(map(_keeps_c, family, family[1:])):
             what = f"{what} with its own h, but without its own c"
             suspect(call, what, "y, (h, c) = layer(x, (h, c)): both are the state")
-        elif not any(bool(part.any()) for state in states for part in state):
+        elif zeros or all(alike(state, states[0]) for state in states):
+            what = f"{what} from {'zeros' if zeros else 'the same state'}"
             # The first step of a target may begin it.
             follows = baseline.runs_on_less and not lengths.isdisjoint((times, times + 1))
-            if (follows and are_steps) or _goes_on(baseline, family):
-                suspect(call, f"{what} from zeros", FIXES["memory"])
-        elif all(alike(state, states[0]) for state in states):
-            if _goes_on(baseline, family):
-                suspect(call, f"{what} from the same state", FIXES["memory"])
-            elif are_steps:
-                note(baseline.report, f"{what} from the same state")
+            if (zeros and are_steps and follows) or _goes_on(baseline, family):
+                suspect(call, what, FIXES["memory"])
+            elif are_steps and not zeros:
+                note(baseline.report, what)
 
 
 def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
@@ -138,7 +136,8 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
         def keep(at: int, args: Any, kwargs: Any) -> None:
             seen.extend(leaves(named_arguments(args, kwargs).get("hx")) * (at == call.number))
 
-        one, two = changing(source, {part: torch.neg}), each_call(call.name, keep)
+        one = changing(source.name, [source.number], {part: torch.neg})
+        two = each_call(call.name, keep)
         watch: Watch = lambda model: [*one(model), *two(model)]  # noqa: E731
         baseline.session.attempt(baseline.batch.tree(), watch=watch)
         return [not alike([x], [y]) for x, y in zip(given, seen, strict=False)]
@@ -169,12 +168,11 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
     steps = sum(sizes_of(call.module, call.input).get("seq", 1) for call in calls)
     if baseline.causal is not True or axis is None:
         return False
-    whole, inside = baseline.normal[first], range(1, len(calls) - 1)
+    whole = baseline.normal[first]
     if whole.shape[axis] - steps not in (0, 1):
         return False
     negated = dict.fromkeys(("output", "h", "c"), torch.neg)
-    turn: Any = lambda at, x: mapped(x, **negated) if at in inside else x  # noqa: E731
-    watch = each_call(calls[0].name, after=turn)
+    watch = changing(calls[0].name, range(1, len(calls) - 1), negated)
     output = baseline.session.attempt(baseline.batch.tree(), watch=watch) or []
     if [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
         return False
@@ -220,7 +218,7 @@ def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
             own, its = ([(w.shape, w.requires_grad) for w in x.parameters()] for x in (one, module))
             if beside and type(module) is type(one) and own == its:
                 what = f"{name} reads the steps in both directions, and {other} is never called"
-                fix = f"call {other}, which has weights of the same sizes, for one of them"
+                fix = f"call {other} for one of them: its weights have the same sizes"
                 fail("use", what, [("fix", fix)], other)
 
 

@@ -1,6 +1,6 @@
 """How a model uses what its recurrent layers return: by gradients and, where none arrives, NaN."""
 
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -54,16 +54,13 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
     directions, back = 2 if module.bidirectional else 1, is_backward(data)
     total, every = module.num_layers * directions, torch.ones_like(back[:1])
 
-    def wrong(what: str, fix: str) -> None:
-        first = ("first", f"{label} ({type(module).__name__})")
-        fail("use", what, [first, ("fix", fix)], call.name)
-
     def read(**parts: Tensor) -> bool:
         """Return whether the outputs depend on masked places: by gradients or, without one, NaN."""
         if any(bool(((slopes[k] != 0) & mask).any()) for k, mask in parts.items() if k in slopes):
             return True
-        blank: Any = lambda mask: lambda x: x.masked_fill(mask, torch.nan)  # noqa: E731
-        watch = changing(call, {part: blank(mask) for part, mask in parts.items()})
+        blank = partial(torch.masked_fill, value=torch.nan)
+        changes = {part: partial(blank, mask=mask) for part, mask in parts.items()}
+        watch = changing(call.name, [call.number], changes)
         output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
         return output is None or not alike(baseline.normal, output)
 
@@ -77,7 +74,7 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
     if ends and not read(output=~last & back):
         what = f"of the output of {label}, the backward half is used at the last step only"
         fix = "last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)"
-        wrong(f"{what}, where it has read one step", fix)
+        fail("use", f"{what}, where it has read one step", [("fix", fix)], call.name)
     if total > 1 and not read(output=every):
         used = [row for row in range(total) if read(h=of_row(row))]
         top = {row % directions for row in used if row >= total - directions}
@@ -86,13 +83,14 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
             names, verb = " and ".join(f"h_n[{row}]" for row in used), "are" if used[1:] else "is"
             right = f"{'h_n[-1]' if directions == 1 else 'h_n[-2:]'}, the last layer's"
             what = f"of what {label} returns, only {names} of {total} {verb} used, not {right}"
-            wrong(what, f"{right}; or last_hidden(state), or the output")
+            fix = f"{right}; or last_hidden(state), or the output"
+            fail("use", what, [("fix", fix)], call.name)
     has_steps = bool(later.any()) and max(baseline.batch.valid_steps()) != 1
     begins = has_steps and directions == 1 and baseline.out_seq_dim is None and not call.state
     if begins and read(output=every) and not read(output=later, h=every, c=every):
         what = f"of the output of {label}, the first step alone is used"
         fix = "h_n[-1], or output[:, -1], the last step with batch_first=True"
-        wrong(f"{what}, which has read one step", fix)
+        fail("use", f"{what}, which has read one step", [("fix", fix)], call.name)
     if "c" in slopes and bool(slopes["c"].any()) and not read(output=every, h=every):
         text = f"of what {label} returns, only the cell state c is used"
         note(baseline.report, f"{text}; the hidden state is h_n, the first of (h_n, c_n)")

@@ -21,9 +21,6 @@ from torch.utils.data import DataLoader, Dataset
 from rnnkit._base.errors import ArgumentError
 from rnnkit._diagnostics.outputs import same, widest
 
-#: Makes the copy of a tensor, beside those that a memo has; None to share it.
-Keep = Callable[[Tensor, dict[int, Any]], Tensor | None]
-
 #: A tensor with more numbers than this, and than the model has, is data, and not copied.
 DATA = 2**26
 
@@ -38,7 +35,9 @@ CONSTANT |= {type, FunctionType, torch.Size, torch.layout, torch.jit.ScriptFunct
 class _Copier:
     """Makes a deep copy, with a memo of copies by the id of what was copied."""
 
-    def __init__(self, memo: dict[int, Any], hold: Keep, names: Mapping[int, str]) -> None:
+    def __init__(
+        self, memo: dict[int, Any], hold: Callable[..., Tensor | None], names: Mapping[int, str]
+    ) -> None:
         self.memo, self._hold, self._names = memo, hold, names
         self.shared: list[tuple[str, Any]] = []  # what was not copied, and the name that led there
         self.modules: dict[int, str] = {}  # what to call those that were copied, by id
@@ -126,8 +125,7 @@ class Pristine:
         # Tensors, their copies, and how often the tensors were written; copies that no runs share.
         self._held: list[tuple[Tensor, Tensor, int | None]] = []
         self._own: set[int] = set()
-        sizes = [tensor.numel() for tensor in [*model.parameters(), *model.buffers()]]
-        self._limit = max(DATA, sum(sizes))
+        self._limit = max(DATA, sum(x.numel() for x in (*model.parameters(), *model.buffers())))
         names = {id(one): f"model.{name}" for name, one in model.named_modules()}
         copier = _Copier({}, self._hold, names | {id(model): "the model itself"})
         self._private: nn.Module = copier.copy(model)
@@ -207,8 +205,9 @@ def _twin(
     return twin
 
 
-def attached_like(tensor: Tensor, twin: Tensor) -> Tensor:
-    """Return a tensor that wants a gradient if another one does, on a graph if that is on one."""
+def attached_like(tensor: Tensor, twin: Tensor | None = None) -> Tensor:
+    """Return a copy, if none is given, that wants a gradient, or has a graph, as the original."""
+    twin = tensor.detach().clone() if twin is None else twin
     twin.requires_grad_(tensor.requires_grad)
     with torch.enable_grad():
         return twin if tensor.is_leaf else twin.clone()

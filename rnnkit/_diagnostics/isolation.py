@@ -23,12 +23,6 @@ from rnnkit._base.message import refusal
 from rnnkit._diagnostics.copies import Pristine, attached_like, unwrapped
 from rnnkit._diagnostics.outputs import Flat, Given, Leaves, Watch, equal, named_leaves, split_flats
 
-#: Calls a model in another way than by its ``forward``.
-Call = Callable[..., Any]
-
-#: So many seconds show whether other threads draw random numbers.
-WAIT = 0.05
-
 
 class EscapedError(ArgumentError):
     """The model runs modules of the one that was given, past the copy."""
@@ -39,7 +33,7 @@ class EscapedError(ArgumentError):
 class Session:
     """A model whose copies can be run any number of times, in eval mode."""
 
-    def __init__(self, model: torch.nn.Module, call: Call | None = None) -> None:
+    def __init__(self, model: torch.nn.Module, call: Callable[..., Any] | None = None) -> None:
         """Copy the model; a call, if there is one, calls a copy with what is given."""
         self.pristine = Pristine(unwrapped(model))
         self.model = self.last = self.pristine.copy()  # one that is never run, and that ran last
@@ -58,17 +52,14 @@ class Session:
         self._thread = threading.get_ident()
         self._escaped = ""  # a module of the model itself that ran
 
-    def refuse(self, module: torch.nn.Module, _: Any) -> None:
-        """Refuse to run a module of the model itself in the thread of the session."""
+    def refuse(self, module: Any = None, _: Any = None) -> None:
+        """Refuse to run a module of the model itself, or to go on after it ran, in this thread."""
         if threading.get_ident() == self._thread:
             self._escaped = self.pristine.originals.get(id(module), self._escaped)
-            self._check_escaped()
-
-    def _check_escaped(self) -> None:
-        if name := self.root._escaped:  # noqa: SLF001 - a session, too
-            way = "by way of a closure, a global or a weak reference: only a copy is run"
-            message = f"forward calls {name}, and not its copy, {way}"
-            refusal(EscapedError, "model", message, code="model-escaped")
+            if name := self._escaped or self.root._escaped:  # noqa: SLF001 - a session, too
+                way = "by way of a closure, a global or a weak reference: only a copy is run"
+                message = f"forward calls {name}, and not its copy, {way}"
+                refusal(EscapedError, "model", message, code="model-escaped")
 
     def sources(self) -> dict[str, Any]:
         """Return the sources of the process that runs draw from, by name."""
@@ -88,7 +79,7 @@ class Session:
         """Run a copy of the model, see :meth:`run`; None if it refuses."""
         with suppress(Exception):  # a model may refuse as it likes
             return self.run(inputs, **options)
-        self._check_escaped()
+        self.refuse()
         return None
 
     def run(
@@ -120,10 +111,10 @@ class Session:
             now = _states() if notices else {}
             drawn = {name for name in before if not equal(before[name], now[name])}
             if drawn - self.drawn and threading.active_count() > 1:
-                time.sleep(WAIT)  # what moves without a run, too, is drawn by other threads
+                time.sleep(0.05)  # what moves without a run, too, is drawn by other threads
                 drawn = {name for name in drawn if equal(now[name], _states()[name])}
             self.drawn |= drawn
-            self._check_escaped()
+            self.refuse()
 
     def leaves_of(self, output: Any, inputs: Given) -> Leaves:
         """Return the leaves of what a run on some inputs returned."""
@@ -131,16 +122,12 @@ class Session:
         self.names = [name for name, _ in named]
         # What is on the meta device has no numbers to compare.
         found = [None if isinstance(leaf, Tensor) and leaf.is_meta else leaf for _, leaf in named]
-        return split_flats(found, self.flats, self.size_of(inputs)) if self.flats else found
+        return split_flats(found, self.flats, self.size_of(inputs))
 
 
 def private(inputs: Given) -> Given:
     """Copy what a model is given, since it may write into that."""
-
-    def copied(tensor: Tensor) -> Tensor:
-        return attached_like(tensor, tensor.detach().clone())
-
-    given: Given = pytree.tree_map_only(Tensor, copied, inputs)
+    given: Given = pytree.tree_map_only(Tensor, attached_like, inputs)
     return given
 
 
@@ -182,7 +169,10 @@ def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) 
 
 @contextmanager
 def session(
-    model: torch.nn.Module, call: Call | None = None, given: Given | None = None, caller: str = ""
+    model: torch.nn.Module,
+    call: Callable[..., Any] | None = None,
+    given: Given | None = None,
+    caller: str = "",
 ) -> Iterator[Session]:
     """Open a session on a model; leave random numbers as they were, if it draws any."""
     with torch.inference_mode(mode=False), eagerly():

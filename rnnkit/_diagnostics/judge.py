@@ -11,16 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.copies import Pristine
-from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.outputs import (
-    apart,
-    eps_of,
-    is_number,
-    largest,
-    shape_of,
-    wider,
-    widest,
-)
+from rnnkit._diagnostics.outputs import apart, eps_of, is_number, largest, shape_of, wider, widest
 from rnnkit._diagnostics.report import AMPLIFIES, note, skip
 
 #: By how much of its size a feature may move in float64.
@@ -55,13 +46,8 @@ def is_shown(baseline: Baseline, mask: Tensor) -> bool:
     return bool(mask.any())
 
 
-def agree(baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take) -> bool:
-    """Return whether a part of an output is the same."""
-    return not is_shown(baseline, differences(baseline, index, before, after, take))
-
-
 def near(baseline: Baseline, before: Tensor, after: Tensor) -> bool:
-    """Return whether two tensors are the same, that are no part of an output; as `agree`."""
+    """Return whether two tensors are the same, also where they are no part of an output."""
     most = (baseline.tolerance or 0.0) * largest(before)
     return before.shape == after.shape and not is_shown(baseline, apart(before, after) > most)
 
@@ -81,38 +67,30 @@ def judge(baseline: Baseline) -> Baseline:
     """
     if baseline.judge is not None:
         return baseline.judge
-    for kind in (torch.float64, torch.float32):
-        leaves = [widest(x, kind) for x in baseline.batch.leaves]
-        wide = baseline.on(baseline.batch.with_leaves(leaves))
-        wide.tolerance = JUDGED if kind is torch.float64 else 1000 * torch.finfo(kind).eps
+    session, leaves = baseline.session, baseline.batch.leaves
+    weights = [*session.model.parameters(), *session.model.buffers()]
+    is_large = sum(weight.numel() for weight in weights) > WEIGHTS
+    for kind in () if is_large else (torch.float64, torch.float32):
+        wide = baseline.on(baseline.batch.with_leaves([widest(x, kind) for x in leaves]))
+        wide.session, wide.tolerance = copy.copy(session), JUDGED
+        if kind is not torch.float64:
+            wide.tolerance = 1000 * torch.finfo(kind).eps
         with suppress(Exception):  # a model may insist on its own precision as it likes
-            wide.session = open_wide(baseline.session, kind)
+            wide.session.pristine = Pristine(session.pristine.copy(kind))
+            wide.session.is_first, wide.session.mode = True, Widened(kind)
             wide.normal = wide.session.run(wide.batch.tree())
             is_wide = all(widest(x, kind) is x for x in wide.normal)
             if is_wide and [*map(shape_of, wide.normal)] == [*map(shape_of, baseline.normal)]:
                 break
     else:
         wide = baseline.on(baseline.batch)
-        tensors = [*baseline.session.model.parameters(), *baseline.batch.leaves, *baseline.normal]
-        coarsest = max(filter(is_number, tensors), key=eps_of)
+        coarsest = max(filter(is_number, [*weights, *leaves, *baseline.normal]), key=eps_of)
         kind, wide.tolerance = coarsest.dtype, 1000 * eps_of(coarsest)
         if wide.tolerance > COARSE:
             skip(f"{str(kind)[6:]} rounds too much, and the model runs in nothing wider")
     wide.again, baseline.judge = None, wide
     if kind is not torch.float64:
         note(baseline.report, f"judged in {str(kind)[6:]}: the model does not run in float64")
-    return wide
-
-
-def open_wide(opened: Session, least: torch.dtype) -> Session:
-    """Return the same session on copies in a wider dtype; the first one counts their runs."""
-    weights = [*opened.model.parameters(), *opened.model.buffers()]
-    if sum(weight.numel() for weight in weights) > WEIGHTS:
-        message = "too large for a wider copy"
-        raise MemoryError(message)
-    wide = copy.copy(opened)
-    wide.pristine, wide.is_first = Pristine(opened.pristine.copy(least)), True
-    wide.mode = Widened(least)
     return wide
 
 
@@ -134,12 +112,13 @@ class Widened(TorchFunctionMode):
             return widest(func(*(wider(given, least) for given in args), **named), least)
 
 
-def refuse_chance(
-    baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take
-) -> None:
-    """Skip a probe that compares runs of different sizes if rounding may do as much.
+def differs(
+    baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take = lambda leaf: leaf
+) -> bool:
+    """Return whether a run of another size returns a different part of an output.
 
-    That is how far features move if all weights and inputs change in their last digits.
+    Skip the probe if rounding may do as much: if features move as far when all weights and inputs
+    change in their last digits.
     """
 
     def changed(x: Any) -> Any:
@@ -160,7 +139,10 @@ def refuse_chance(
         ]
         return max(moved, default=torch.inf)
 
+    if not is_shown(baseline, differences(baseline, index, before, after, take)):
+        return False
     if is_number(before):
         off = (apart(before, after) / take(baseline.scale_of(index))).max().item()
         if off <= AMPLIFIED * baseline.once("amplified", amplified):
             skip(AMPLIFIES)
+    return True

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import LeakError
-from rnnkit._diagnostics.baseline import Baseline, Take
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_from, within
-from rnnkit._diagnostics.judge import agree, differences, is_shown, judge, refuse_chance
+from rnnkit._diagnostics.judge import differences, differs, is_shown, judge
 from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.outputs import Given, Leaves, is_number, largest, shape_of, tensors_of
 from rnnkit._diagnostics.report import TOGETHER, Line, UnjudgedError, fail, in_short
@@ -118,13 +118,12 @@ def _tamed(batch: Batch, index: int, leaf: Any) -> Any:
 
 
 class Part(NamedTuple):
-    """A sample of an output, in a run of all and in one of some; and what takes as much of all."""
+    """A sample of an output, in a run of all and in one of some."""
 
     output: int
+    sample: int
     before: Tensor
     after: Tensor
-    take: Take
-    sample: int
 
 
 def restricted(
@@ -147,15 +146,13 @@ def restricted(
         if made.dim() != normal.dim() or made.shape[axis] != len(samples):
             continue
         for place, sample in enumerate(samples):
-            whole, after = normal.select(axis, sample), made.select(axis, place)
-            sizes = baseline.row(normal, index, sample).shape
-            if after.shape == whole.shape:
+            after = made.select(axis, place)
+            if after.shape == normal.select(axis, sample).shape:
                 after = baseline.row(made, index, sample, place)
-            sizes = after.shape if baseline.post else sizes
-            take = partial(_first, baseline, index, sample, sizes)
+            take = partial(_first, baseline, index, sample, after.shape if baseline.post else ())
             if (before := take(normal)).shape == after.shape:
-                compared.append(Part(index, before, after, take, sample))
-                if not agree(baseline, *compared[-1][:4]):
+                compared.append(Part(index, sample, before, after))
+                if differs(baseline, index, before, after, take):
                     return compared, compared[-1]
     return compared, None
 
@@ -185,7 +182,6 @@ def check_orders(baseline: Baseline) -> None:
         part = restricted(baseline, output, samples)[1]
         if part is None:
             continue
-        refuse_chance(baseline, *part[:4])
         order = _ranked([counts[k] for k in samples], falling=True)
         twice = [samples[order[place]] for place in order]
         rows = [] if restricted(baseline, output, twice)[1] else TWICE

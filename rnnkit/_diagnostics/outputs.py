@@ -1,6 +1,5 @@
 """What a model is given and returns, of whatever kind, as leaves; their order; what is equal."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -24,9 +23,6 @@ class Given(NamedTuple):
 
 #: Puts hooks on a model and returns their handles.
 Watch = Callable[[torch.nn.Module], list[Any]]
-
-#: So many tensors of one shape may be the members of a state; more are steps.
-MEMBERS = 3
 
 #: Ends the place of a list of tensors that is one leaf.
 STACK = "[:]"
@@ -53,7 +49,8 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tupl
     members = parts(tree)
     if not members:
         return [(name, tree)] if not isinstance(tree, list | tuple | Mapping) else []
-    if stack and type(tree) in (list, tuple) and len(tree) > (1 if type(tree) is list else MEMBERS):
+    # Up to three in a tuple may be the members of a state.
+    if stack and type(tree) in (list, tuple) and len(tree) > (1 if type(tree) is list else 3):
         rows = [_plain(part) for part in tree if isinstance(part, Tensor)]
         if len(rows) == len(tree) and len({(x.shape, x.dtype, x.device) for x in rows}) == 1:
             return [(name + STACK, torch.stack(rows))]
@@ -185,11 +182,6 @@ def apart(one: Tensor, other: Tensor) -> Tensor:
     one, other = one.double(), other.double()
     equal = (one == other) | (one.isnan() & other.isnan())
     return torch.where(equal, 0.0, (one - other).abs()).nan_to_num(torch.inf)
-
-
-def far(off: float) -> str:
-    """Write by how much two tensors differ, of the largest number in them."""
-    return f"relative difference {off:.2g}" if math.isfinite(off) else "a NaN or an infinity"
 
 
 def largest(tensor: Tensor) -> float:

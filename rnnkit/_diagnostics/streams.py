@@ -14,7 +14,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.calls import calls_in
 from rnnkit._diagnostics.causes import Cause, Location, later_steps
 from rnnkit._diagnostics.events import Recorder
-from rnnkit._diagnostics.judge import agree, differences, refuse_chance
+from rnnkit._diagnostics.judge import differences, differs
 from rnnkit._diagnostics.module_calls import from_state
 from rnnkit._diagnostics.outputs import (
     Given,
@@ -78,8 +78,7 @@ class Stream:
                     after = torch.cat(pieces, axis)
             if shape_of(after) != normal[k].shape:
                 skip(f"chunks of {sizes[0]} steps give outputs of other shapes")
-            if not agree(baseline, k, normal[k], after, lambda leaf: leaf):
-                refuse_chance(baseline, k, normal[k], after, lambda leaf: leaf)
+            if differs(baseline, k, normal[k], after):
                 off = differences(baseline, k, normal[k], after).movedim(axis, 0).flatten(1)
                 step = int(off.any(1).int().argmax()) if k in stepped else None
                 far = apart(normal[k], after).max().item() / largest(normal[k])

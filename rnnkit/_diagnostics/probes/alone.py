@@ -1,10 +1,10 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.judge import judge, refuse_chance
+from rnnkit._diagnostics.judge import judge
 from rnnkit._diagnostics.lab import check_orders, restricted
 from rnnkit._diagnostics.locate import locate_valid
-from rnnkit._diagnostics.outputs import apart, far, largest
+from rnnkit._diagnostics.outputs import apart, largest
 from rnnkit._diagnostics.report import ALONE, ONE_SAMPLE, fail, in_short, note, skip
 
 
@@ -40,14 +40,14 @@ def probe_alone(baseline: Baseline) -> str:
         if part is not None:
             if baseline.session.drawn:
                 skip("the model draws random numbers: for one sample it draws others")
-            refuse_chance(baseline, *part[:4])
             pair = part.before, part.after
-            off = far(apart(*pair).max().item() / max(map(largest, pair)))
+            off = apart(*pair).max().item() / max(map(largest, pair))
             is_padded = counts is not None and counts[sample] < (steps or 0)
             when = "its padding is removed" if is_padded else "it is run alone"
             location = locate_valid(baseline, sample, part.output)
-            what = f"{baseline.of_sample(part.output, sample)} changes when {when} ({off})"
-            fail("alone", what, location.rows, location.module)
+            what = f"{baseline.of_sample(part.output, sample)} changes when {when}"
+            far = f"(relative difference {off:.2g})"
+            fail("alone", f"{what} {far}", location.rows, location.module)
     if not compared:
         skip("for one sample, the outputs have other shapes, or are integers")
     check_orders(baseline)

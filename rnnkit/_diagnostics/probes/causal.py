@@ -9,7 +9,7 @@ from rnnkit._diagnostics.axes import shortened_axis
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import VIEW
 from rnnkit._diagnostics.changes import steps_from
-from rnnkit._diagnostics.judge import judge, refuse_chance
+from rnnkit._diagnostics.judge import judge
 from rnnkit._diagnostics.lab import PerturbedRun, restricted, run_perturbed
 from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.report import (
@@ -75,7 +75,6 @@ def probe_causal(baseline: Baseline) -> str:
         output = wide.attempt(wide.batch.cut(cut, front=True))
         part = restricted(wide, output, range(batch.size), first)[1] if output else None
         if part is not None:
-            refuse_chance(wide, *part[:4])
             what = f"{name} of the first {cut} of {steps} steps changes when the later ones are"
             fail("causal", f"{what} removed", [("fix", VIEW)])
     more = f" by more than {count(paced.lookahead, 'step', 'steps')}" * bool(paced.lookahead)

@@ -6,7 +6,7 @@ from itertools import islice
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.events import changed_by
 from rnnkit._diagnostics.judge import judge, near
-from rnnkit._diagnostics.outputs import far, is_number
+from rnnkit._diagnostics.outputs import is_number
 from rnnkit._diagnostics.report import NAMES, NO_STEPS, UnjudgedError, fail, skip
 from rnnkit._diagnostics.streams import Stream, ways_to_carry
 
@@ -33,7 +33,8 @@ def probe_streaming(baseline: Baseline) -> str:
             f"{baseline.name(index)} {where} changes when the sequence runs in chunks of {cuts[-1]}"
         )
         module, rows = stream.why(index, step)
-        fail("streaming", f"{what}, passing the state along ({far(off)})", rows, module)
+        far = f"passing the state along (relative difference {off:.2g})"
+        fail("streaming", f"{what}, {far}", rows, module)
     session, (first, second, *_) = baseline.session, stream.given
     session.run(second)
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -56,6 +57,7 @@ class Gradients:
         sources: each input with fractions, or its embedding, by the input's index.
         weights: the parameters that want a gradient, by name.
         returned: what modules returned, by name and number of the call, in the order of time.
+        called: every module that ran, also if it is not registered.
     """
 
     def __init__(self, batch: Batch, opened: Session, copy: nn.Module | None = None) -> None:
@@ -65,6 +67,7 @@ class Gradients:
         self.sources: dict[int, Tensor] = {}
         self.error: Exception | None = None
         self.returned: dict[tuple[str, int], Any] = {}
+        self.called: list[nn.Module] = []
         self.reads = Reads()
         self.weights = {n: x for n, x in self.model.named_parameters() if x.requires_grad}
         given = [x.detach().clone() if isinstance(x, Tensor) else x for x in batch.leaves]
@@ -99,7 +102,7 @@ class Gradients:
         def after(name: str, number: int, result: Any) -> None:
             self.returned[name, number] = result
 
-        handles = list[Any]()
+        handles: list[Any] = [register_module_forward_pre_hook(lambda x, _: self.called.append(x))]
         for name, module in self.model.named_modules():
             if isinstance(module, nn.Embedding):
                 handles.append(module.register_forward_hook(embedded))

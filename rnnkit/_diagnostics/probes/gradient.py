@@ -5,8 +5,7 @@ from collections.abc import Collection
 from itertools import accumulate
 
 from torch import Tensor
-from torch.nn import Module, Parameter
-from torch.utils import _pytree as pytree
+from torch.nn import Module
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
@@ -35,17 +34,14 @@ def probe_gradient(baseline: Baseline) -> str:
     got, modules = run.got, dict(session.model.named_modules())
     if run.error is not None:
         skip(f"the model does not train on this batch: {in_short(run.error)}")
-    known = set(run.model.parameters())  # some are registered by forward
-    for path, module in run.model.named_modules():
-        for name, held in vars(module).items():
-            parts = [x for x in pytree.tree_leaves(held) if isinstance(x, Module | Parameter)]
-            every = [w for x in parts for w in (x.parameters() if isinstance(x, Module) else [x])]
-            lost = [weight for weight in every if weight.requires_grad and weight not in known]
-            if any(slope is not None for slope in run.slopes(lost, run.output)):
-                where = f"{path}.{name}".strip(".")
-                what = f"the weights in {where} are not registered in the model"
-                fix = "torch.nn.ModuleList([...]), ModuleDict({...}) or ParameterList([...])"
-                fail("gradient", f"{what}: no optimizer gets them", [("fix", fix)])
+    ours = [x for x in (run.model, *baseline.batch.leaves) if isinstance(x, Module)]
+    known = {weight for module in ours for weight in module.parameters()}
+    for stranger in () if session.is_wrapped else dict.fromkeys(run.called):
+        lost = [weight for weight in stranger.parameters() if weight not in known]
+        if any(x is not None for x in run.slopes([w for w in lost if w.requires_grad], run.output)):
+            what = f"a module that runs ({type(stranger).__name__}) is not registered in the model"
+            fix = "torch.nn.ModuleList([...]), or ModuleDict({...})"
+            fail("gradient", f"{what}: no optimizer gets its weights", [("fix", fix)])
     if {*got.values()} == {"some"}:
         return holds
     if "some" not in got.values():

@@ -42,17 +42,14 @@ def find_flats(
 
     In the right order, a change of a sample moves its own rows; rows that two move are a leak.
     """
-    size, found = batch.size, dict[int, Flat]()
-    shorter = [shortened_axis(*pair) for pair in zip(full, fewer, strict=True)]
-    flat = {
-        k: axis
-        for k, (axis, by) in enumerate(shorter)
-        if axis is not None and by > 1 and full[k].shape[axis] == size * by
-    }
-    outputs = [run_changed(sample) or [] for sample in range(size)] if flat else []
-    if any(list(map(shape_of, output)) != list(map(shape_of, full)) for output in outputs):
-        return {}
-    for k, axis in flat.items():
+    size, found, outputs = batch.size, dict[int, Flat](), list[Leaves]()
+    for k, (before, after) in enumerate(zip(full, fewer, strict=True)):
+        axis, by = shortened_axis(before, after)
+        if axis is None or by < 2 or before.shape[axis] != size * by:
+            continue
+        outputs = outputs or [run_changed(sample) or [] for sample in range(size)]
+        if any(list(map(shape_of, output)) != list(map(shape_of, full)) for output in outputs):
+            return {}
         each = [apart(full[k], output[k]).movedim(axis, 0) for output in outputs]
         moved = torch.stack([off.reshape(len(off), -1).amax(1) for off in each])
         is_first = batch.axes[batch.first] == 0
@@ -73,8 +70,7 @@ def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leav
     if steps is None or steps < 2 or not batch.may_have_steps(batch.paced):
         return None
     others = [k for k in range(len(batch.leaves)) if k != batch.paced and batch.may_have_steps(k)]
-    counts = range(len(others) + 1)
-    subsets = itertools.chain(*(itertools.combinations(others, count) for count in counts))
+    subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
     for following in itertools.islice(subsets, TRIES):
         batch.on_their_own[batch.paced] = frozenset(others) - set(following)
         output = attempt(batch.cut(steps - 1, front=True))

@@ -194,10 +194,10 @@ class Baseline:
             return ONE_SAMPLE if self.batch.size == 1 else text
         if len(fewer) != len(normal):
             return "each sample has an output of its own: return one padded tensor"
+        name = self.name(first)
         if shape_of(fewer[first]) == shape_of(normal[first]):
-            same = f"{self.name(first)} has the same shape without one of the samples"
-            return f"{same}: batch_dim= is the axis of the samples in the first input"
-        return f"the rows of {self.name(first)} are in no order of samples: return (batch, ...)"
+            return f"{name} keeps its shape without a sample: batch_dim= is the axis of the samples"
+        return f"the rows of {name} are in no order of samples: return (batch, ...)"
 
     def arranged(self, output: Leaves) -> Leaves:
         """Return an output with its samples in the order of the input."""
@@ -237,8 +237,7 @@ class Baseline:
     def scale_of(self, index: int) -> Tensor:
         """Return how large the features of an output are, in its shape."""
         axes = tuple(axis for axis in {self.axes[index], self.step_axes[index]} if axis is not None)
-        size = self.once(f"scale {index}", lambda: scale(self.normal[index], axes))
-        return size.clamp(min=1e-300)
+        return self.once(f"scale {index}", lambda: scale(self.normal[index], axes).clamp(1e-300))
 
     def places(self, index: int, mask: Tensor) -> Tensor:
         """Return at which valid ``(samples, steps)`` a mask over an output holds; or, one step."""
@@ -250,7 +249,7 @@ class Baseline:
         rows = mask.movedim((axis, seq), (0, 1))
         held = rows.reshape(*rows.shape[:2], -1).any(2)
         if ends is not None:
-            step, end = (torch.tensor(x, device=held.device) for x in (range(held.shape[1]), ends))
-            end = end.unsqueeze(1)
-            held &= step < end if self.post else step >= held.shape[1] - end
+            step, steps = torch.arange(held.shape[1], device=held.device), held.shape[1]
+            end = torch.tensor(ends, device=held.device).unsqueeze(1)
+            held &= step < end if self.post else step >= steps - end
         return held

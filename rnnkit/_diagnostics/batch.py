@@ -23,8 +23,7 @@ def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None,
         return {} if passed is None or passed is False else {None: passed}
     names = [*range(len(given.args)), *given.kwargs]
     if not passed or not set(passed) <= set(names):
-        got = ", ".join(map(brief, passed)) or "nothing"
-        message = f"{argument} takes inputs from {names}, got {got}"
+        message = f"{argument} takes inputs from {names}, got {[*map(brief, passed)]}"
         refusal(ArgumentError, argument, message, code="verify-argument")
     return {name: passed[name] for name in names if name in passed}
 
@@ -157,9 +156,7 @@ class Batch:
 
     def tree(self, leaves: Sequence[Any] | None = None) -> Given:
         """Return the inputs as the model takes them."""
-        held = list(self.leaves if leaves is None else leaves)
-        given: Given = pytree.tree_unflatten(held, self.spec)
-        return given
+        return Given(*pytree.tree_unflatten([*(leaves or self.leaves)], self.spec))
 
     def size_of(self, inputs: Given) -> int:
         """Return how many samples some inputs have that are laid out alike."""
@@ -245,8 +242,9 @@ class Batch:
             # A mask may be of an input that has lengths of its own.
             alike = [i for i in self.lengths if self.length(i) == self.length(k)]
             sources = [k, *[self.paced] * self.has_steps(k), *alike * (not self.is_content(k))]
-            for source in filter(self.lengths.__contains__, reversed(sources)):
-                ends[k] = single.lengths[source][0]
+            told = [single.lengths[i][0] for i in sources if i in self.lengths]
+            if told:
+                ends[k] = told[0]
         return single.cut_each(ends, front=front)
 
     def cut_each(self, ends: Mapping[int, int], *, front: bool) -> "Batch":
@@ -257,8 +255,7 @@ class Batch:
             if index in ends:
                 start = 0 if front else leaf.shape[self.seq_dims[index]] - ends[index]
                 return leaf.narrow(self.seq_dims[index], start, ends[index])
-            told = self.counts if self.tells_lengths(index) else None
-            return shortened(leaf, told, steps) if told else leaf
+            return shortened(leaf, self.counts or [], steps) if self.tells_lengths(index) else leaf
 
         shorter = self._with_each(cut)
         shorter.steps = ends.get(self.paced, self.steps)

@@ -128,21 +128,18 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
     are_new = not any(alike([one], [two]) for one in given for two in made)
     if len(given) < 2 or source.is_cell or not (are_new and all(bool(x.any()) for x in given)):
         return False
+    seen: list[Any] = []
 
-    def moved(part: str) -> list[bool]:
-        """Return whether h and c are given other values if a part of the source is negated."""
-        seen: list[Any] = []
+    def keep(at: int, args: Any, kwargs: Any) -> None:
+        seen.extend([leaves(named_arguments(args, kwargs).get("hx"))] * (at == call.number))
 
-        def keep(at: int, args: Any, kwargs: Any) -> None:
-            seen.extend(leaves(named_arguments(args, kwargs).get("hx")) * (at == call.number))
-
-        one = changing(source.name, [source.number], {part: torch.neg})
-        two = each_call(call.name, keep)
-        watch: Watch = lambda model: [*one(model), *two(model)]  # noqa: E731
+    kept = each_call(call.name, keep)
+    for part in "ch":
+        turned = changing(source.name, [source.number], {part: torch.neg})
+        watch: Any = lambda model, turned=turned: [*turned(model), *kept(model)]  # noqa: E731
         baseline.session.attempt(baseline.batch.tree(), watch=watch)
-        return [not alike([x], [y]) for x, y in zip(given, seen, strict=False)]
-
-    return moved("c") == [True, False] and moved("h") == [False, True]
+    moved = [[not alike([x], [y]) for x, y in zip(given, two, strict=False)] for two in seen]
+    return moved == [[True, False], [False, True]]
 
 
 def _order(given: Tensor, made: Tensor) -> list[int] | None:

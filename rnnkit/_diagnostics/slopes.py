@@ -29,27 +29,7 @@ ROUNDING = 1e-4
 LIKE = ("__get__", "requires_grad_", "to", "type_as", "expand_as", "view_as", "reshape_as")
 
 
-class Reads(TorchFunctionMode):
-    """Notes of which parameters a function made something with a graph, and what is detached."""
-
-    def __init__(self) -> None:
-        """Begin without notes."""
-        super().__init__()
-        self.noted, self.detached = set[int](), list[Tensor]()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function."""
-        name, tree = getattr(func, "__name__", ""), (args, kwargs or {})
-        if name.startswith("detach"):
-            self.detached.append(args[0].clone())  # detach_ takes it off its graph
-        result = func(*args, **tree[1])
-        parts = pytree.tree_leaves(result) if name not in LIKE else ()
-        if any(isinstance(x, Tensor) and x.requires_grad for x in parts):
-            self.noted |= set(map(id, pytree.tree_leaves(tree)))
-        return result
-
-
-class Gradients:
+class Gradients(TorchFunctionMode):
     """One run with gradients: in what the outputs have a gradient.
 
     Attributes:
@@ -58,17 +38,19 @@ class Gradients:
         weights: the parameters that want a gradient, by name.
         returned: what modules returned, by name and number of the call, in the order of time.
         called: every module that ran, also if it is not registered.
+        noted, detached: ids of what functions made something with a graph of; what forward cut.
     """
 
     def __init__(self, batch: Batch, opened: Session, copy: nn.Module | None = None) -> None:
         """Run a copy; in eval mode, if none is given."""
+        super().__init__()
         self.batch, self.model = batch, opened.fresh() if copy is None else copy
         self.output: list[Any] = []
         self.sources: dict[int, Tensor] = {}
         self.error: Exception | None = None
         self.returned: dict[tuple[str, int], Any] = {}
         self.called: list[nn.Module] = []
-        self.reads = Reads()
+        self.noted, self.detached = set[int](), list[Tensor]()
         self.weights = {n: x for n, x in self.model.named_parameters() if x.requires_grad}
         given = [x.detach().clone() if isinstance(x, Tensor) else x for x in batch.leaves]
         self._followed = {k: x for k, x in enumerate(given) if batch.is_content(k)}
@@ -82,11 +64,22 @@ class Gradients:
         watched = opened.watched(self._hooks(), notices=self.model.training)
         cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
         try:
-            with watched, torch.enable_grad(), cudnn, self.reads, opened.mode:
+            with watched, torch.enable_grad(), cudnn, self, opened.mode:
                 output = opened.call(self.model, *args, **kwargs)
             self.output = opened.leaves_of(output, batch.tree())
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
             self.error = error
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function, and note what it made something with a graph of, or detached."""
+        name, tree = getattr(func, "__name__", ""), (args, kwargs or {})
+        if name.startswith("detach"):
+            self.detached += [x.clone() for x in args[:1]]  # detach_ takes it off its graph
+        result = func(*args, **tree[1])
+        parts = pytree.tree_leaves(result) if name not in LIKE else ()
+        if any(isinstance(x, Tensor) and x.requires_grad for x in parts):
+            self.noted |= set(map(id, pytree.tree_leaves(tree)))
+        return result
 
     def _hooks(self) -> list[Any]:
         """Write down what modules return, and follow tokens from their embedding on."""
@@ -181,7 +174,7 @@ class Gradients:
     @cached_property
     def read(self) -> set[str]:
         """The parameters that a function, or a layer, made something with a graph of."""
-        noted = {name for name, weight in self.weights.items() if id(weight) in self.reads.noted}
+        noted = {name for name, weight in self.weights.items() if id(weight) in self.noted}
         # The kernels of a layer or cell may be no functions of torch's.
         return self.in_layers | noted | {n for n, found in self.got.items() if found != "none"}
 

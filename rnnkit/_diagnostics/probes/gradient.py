@@ -55,7 +55,7 @@ def probe_gradient(baseline: Baseline) -> str:
         is_used = any(families[n] == families[name] and got[n] == "some" for n in got)
         zeros -= {name} if axes.dim() < 2 or is_used else set()
     layers, weights = run.in_layers, run.weights
-    slopes = zip(weights, run.slopes([*weights.values()], run.reads.detached), strict=True)
+    slopes = zip(weights, run.slopes([*weights.values()], run.detached), strict=True)
     cut = {name for name, slope in slopes if slope is not None} - layers
     suspects = zeros | (silent & run.read - cut)
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped

@@ -24,7 +24,7 @@ from rnnkit._diagnostics.module_calls import (
 )
 from rnnkit._diagnostics.outputs import Watch, alike, leaves, same, shape_of
 from rnnkit._diagnostics.report import FIXES, fail, note
-from rnnkit._diagnostics.slopes import gradients_of
+from rnnkit._diagnostics.slopes import steps_read
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
 LOOP, ROWS = 3, 256
@@ -221,15 +221,10 @@ def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
 
 def find_reversed_outputs(baseline: Baseline) -> None:
     """Find outputs of a backward layer that were not flipped back: the first reads both ends."""
-    batch, gradients = baseline.batch, gradients_of(baseline)
-    steps = batch.steps or 0
-    for index, axis in baseline.judged() if steps > 4 and gradients.output else ():
-        if not baseline.has_steps(index) or baseline.missing(index):
-            continue
-        output = gradients.output[index].movedim((axis, baseline.step_axes[index]), (0, 1))
-        reads = (gradients.places([output[:, k]]) for k in (0, 1))
-        ends = ([*range(k), *range(steps - k, steps)] for k in (1, 2))
-        if all(x is not None and x.any(0).nonzero()[:, 0].tolist() == next(ends) for x in reads):
-            what = f"{baseline.name(index)} of step 0 depends on the first and the last step only"
-            cause = ("cause", "outputs of a layer that ran backwards were not flipped back")
-            fail("use", what, [cause, ("fix", "output.flip(seq_dim), before the two are joined")])
+    steps, read = baseline.batch.steps or 0, steps_read(baseline)
+    rows = [read[k].nonzero().flatten().tolist() for k in (0, 1) if k in read]
+    if steps > 4 and rows == [[0, steps - 1], [0, 1, steps - 2, steps - 1]]:
+        name = baseline.name(baseline.first or 0)
+        what = f"{name} of step 0 depends on the first and the last step only"
+        cause = ("cause", "outputs of a layer that ran backwards were not flipped back")
+        fail("use", what, [cause, ("fix", "output.flip(seq_dim), before the two are joined")])

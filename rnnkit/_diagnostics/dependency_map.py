@@ -15,11 +15,10 @@ from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.changes import other_leaves, sample_at
+from rnnkit._diagnostics.changes import other_leaves, sample_at, within
 from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.judge import COARSE, differences, judge
-from rnnkit._diagnostics.lab import PerturbedRun
 from rnnkit._diagnostics.outputs import Given, is_number, shape_of
 from rnnkit._diagnostics.picture import DependencyMap
 from rnnkit._diagnostics.report import UnjudgedError
@@ -38,13 +37,9 @@ def dependency_map(
 ) -> DependencyMap:
     """Find which output depends on which input along one axis.
 
-    A copy of the model runs once for each index of the axis (at most 33, evenly spaced), on inputs
-    that are changed there, in float64. Where the output stays the same, it runs with a larger
-    change, and then gradients are computed: so an input that was forgotten is distinguished from
-    one that was not read.
-
-    An input that shares the axis is changed together with the first one. Whether it shares it is
-    found by running the model on fewer indices of both, if it runs so, else by its shape.
+    A copy of the model runs twice for each index of the axis (at most 33, evenly spaced), in
+    float64, on inputs with a change there, then a large one. Where the output stays the same,
+    gradients still show what was forgotten. Inputs that share the axis are changed together.
 
     Args:
         model: any module.
@@ -84,10 +79,10 @@ def dependency_map(
             lab = narrow.on(batch)
             lab.tolerance = COARSE
         found = torch.stack([_moved(lab, column)[list(rows)] for column in columns], 1)
-        if not found.all():
-            both = [Gradients(one.batch, one.session) for one in (lab, narrow)]
-            for place in range(len(rows) if all(one.are_whole for one in both) else 0):
-                fine, coarse = (_sizes(lab, one, rows[place], columns) for one in both)
+        both = [Gradients(one.batch, one.session) for one in (lab, narrow)]
+        for place, row in enumerate(rows):
+            if not found[place].all() and all(one.are_whole for one in both):
+                fine, coarse = (_sizes(one, narrow.first, out_dim, row, columns) for one in both)
                 found[place] |= (fine > SHRINKS * coarse) & (coarse > 0)
     return DependencyMap(found, rows, columns, dim, out_dim)
 
@@ -97,8 +92,7 @@ dependency_map.__module__ = "rnnkit"
 
 def _spaced(size: int) -> tuple[int, ...]:
     """Return indices with one distance between them, the first among them, and the last."""
-    every = -(-size // WIDEST) if size > WIDEST else 1
-    return tuple(sorted({*range(0, size, every), size - 1})) if size else ()
+    return tuple(sorted({*range(0, size, -(-size // WIDEST)), size - 1}))
 
 
 def _moved(lab: Baseline, column: int) -> Tensor:
@@ -108,33 +102,28 @@ def _moved(lab: Baseline, column: int) -> Tensor:
     leaves = other_leaves(lab.batch, sample_at(column))
     pairs = zip(lab.batch.leaves, leaves, strict=True)
     larger = [x + LARGER * (y - x) if is_number(x) and y is not x else y for x, y in pairs]
+    runs = [lab.session.attempt(lab.batch.tree(inputs)) for inputs in (leaves, larger)]
+    if runs[0] is None:
+        runs[0] = lab.session.run(within(lab.batch, lab.batch.tree(leaves)))
     moved = torch.zeros(before.shape[axis], dtype=torch.bool, device="cpu")
-    for inputs in (leaves, larger):
-        try:
-            output = PerturbedRun(lab, lab.batch.tree(inputs)).output
-        except UnjudgedError as error:
-            if inputs is leaves:
-                raise error.__cause__ or error from None
-            break
+    for output in (x for x in runs if x is not None):
         after = before + 1  # rows that are gone have moved
-        for x in (x for x in output[first : first + 1] if len(shape_of(x) or ()) == before.dim()):
+        for x in (x for x in output[first:][:1] if len(shape_of(x) or ()) == before.dim()):
             inside = tuple(slice(min(sizes)) for sizes in zip(before.shape, x.shape, strict=True))
             after[inside] = x[inside]
         # What is not finite any more makes something of what a mask took out.
-        if inputs is leaves or bool(after.isfinite().all()):
+        if output is runs[0] or bool(after.isfinite().all()):
             off = differences(lab, first, before, after).movedim(axis, 0)
             moved |= off.reshape(len(moved), -1).any(1).cpu()
     return moved
 
 
-def _sizes(lab: Baseline, gradients: Gradients, row: int, columns: Sequence[int]) -> Tensor:
-    """Return how large the gradient of a row of the output is in each column of the inputs."""
-    first, sizes = lab.first or 0, [torch.zeros(len(columns), dtype=torch.float64, device="cpu")]
-    part = gradients.output[first].narrow(lab.axes[first] or 0, row, 1)
-    slopes = gradients.slopes([*gradients.sources.values()], [part])
-    for k, slope in zip(gradients.sources, slopes, strict=True):
-        if slope is not None:
-            each = slope.nan_to_num(0.0).abs().movedim(lab.batch.axes[k] or 0, 0)
-            sizes.append(each.reshape(len(each), -1).amax(1)[list(columns)].double().cpu())
-    scale: float = torch.finfo(part.dtype).max ** 0.5
-    return torch.stack(sizes).amax(0) / scale
+def _sizes(gradients: Gradients, index: int, dim: int, row: int, columns: Sequence[int]) -> Tensor:
+    """Return how large the gradient of a row of an output is in each column of the first input."""
+    part = gradients.output[index].narrow(dim, row, 1)
+    batch, source = gradients.batch, gradients.sources[gradients.batch.paced]
+    slope = gradients.slopes([source], [part])[0]
+    if slope is None:
+        return torch.zeros(len(columns), dtype=torch.float64, device="cpu")
+    sizes = slope.abs().movedim(batch.axes[batch.paced] or 0, 0).reshape(batch.size, -1).amax(1)
+    return sizes[list(columns)].double().cpu() / float(torch.finfo(part.dtype).max ** 0.5)

@@ -8,9 +8,9 @@ from torch import Tensor
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import changed
-from rnnkit._diagnostics.outputs import alike, is_number
+from rnnkit._diagnostics.outputs import alike
 from rnnkit._diagnostics.picture import DependencyMap, Rule
-from rnnkit._diagnostics.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.slopes import gradients_of, steps_read
 from rnnkit._diagnostics.streams import ways_to_carry
 
 
@@ -18,7 +18,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
     """Yield a line for each thing that was measured, in words."""
     batch, gradients = baseline.batch, gradients_of(baseline)
     if gradients.are_whole and len(gradients.output) == len(baseline.normal):
-        yield from _steps_read(baseline, gradients)
+        yield from _steps_read(baseline)
         tensors = (k for k, x in enumerate(batch.leaves) if isinstance(x, Tensor) and x.dim())
         names = dict(zip(tensors, baseline.report.axes, strict=False))
         for index, source in gradients.sources.items():
@@ -34,41 +34,29 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
         yield "takes and returns a state: streaming=True checks that chunks match the whole"
 
 
-def _steps_read(baseline: Baseline, gradients: Gradients) -> Iterator[str]:
-    """Yield which steps of the input the first, a middle and the last step of the output read."""
-    batch, first, seq = baseline.batch, baseline.first, baseline.out_seq_dim
-    if first is None or seq is None or not baseline.has_steps(first) or baseline.missing(first):
+def _steps_read(baseline: Baseline) -> Iterator[str]:
+    """Yield which steps the first output reads, and keep that for a picture."""
+    batch, seq, read = baseline.batch, baseline.out_seq_dim, steps_read(baseline)
+    if not read:
         return
-    output, axis = baseline.arranged(gradients.output)[first], baseline.axes[first]
-    if not is_number(output) or not output.requires_grad:
-        return
-    counts, last = batch.counts or [batch.longest or 0] * batch.size, output.shape[seq] - 1
-    steps, read = sorted({0, (last + 1) // 2, last}), dict[int, Tensor]()
-    longest = [sample for sample, n in enumerate(counts) if n == max(counts)]
-    longest[1:] = [] if axis is None or baseline.report.found("batch") else longest[1:]
-    output = output.unsqueeze(0) if axis is None else output.movedim((axis, seq), (0, 1))
-    # One backward asks for a step of each sample, since they do not mix.
-    for start in range(0, len(steps), len(longest)):
-        pairs = [*zip(longest, steps[start:], strict=False)]
-        told = [output[sample, step] for sample, step in pairs]
-        at = gradients.places(told)
-        read |= {} if at is None else {step: at[sample] for sample, step in pairs}
-    if len(read) < len(steps) or not all(bool(row.any()) for row in read.values()):
-        return
-    rule: Rule | None = "causal" if baseline.causal in (True, "strict") else None
-    matrix, columns = torch.stack([*read.values()]), tuple(range(batch.steps or 0))
-    found = DependencyMap(matrix, (*read,), columns, batch.seq_dim, seq)
-    baseline.report._maps["steps"] = found, None if baseline.lookahead else rule  # noqa: SLF001
+    is_causal = baseline.causal in (True, "strict") and not baseline.lookahead
+    rule: Rule | None = "causal" if is_causal else None
+    matrix, columns = torch.stack([*read.values()]), torch.arange(batch.steps or 0, device="cpu")
+    steps = torch.tensor([*read], device="cpu")
+    if rule and "causal" in baseline.report.checked:  # what cancels out may leave a gradient
+        matrix &= columns <= steps.unsqueeze(1)
+    found = DependencyMap(matrix, (*read,), (*range(len(columns)),), batch.seq_dim, seq or 0)
+    baseline.report._maps["steps"] = found, rule  # noqa: SLF001 - it draws them
     if baseline.report.found("causal"):
         return
-    off = [(row.nonzero().flatten() - step).tolist() for step, row in read.items()]
-    earliest, latest = min(map(min, off)), max(map(max, off))
-    inner = [x[-1] for step, x in zip(steps, off, strict=True) if step + x[-1] < len(columns) - 1]
+    rows, places = matrix.nonzero().unbind(1)
+    off = places - steps[rows]
+    earliest, latest = int(off.min()), int(off.max())
     words = "earlier and later steps" if earliest < 0 else "its own and later steps"
     if matrix.all():
         words = "all steps"
     elif latest <= 0:
         words = "its own and earlier steps" if earliest < 0 else "its own step only"
-    elif inner and max(inner) == latest:
+    elif bool((off[places < len(columns) - 1] == latest).any()):
         words = f"up to {count(latest, 'later step', 'later steps')}"
-    yield f"a step of {baseline.name(first)} depends on {words}"
+    yield f"a step of {baseline.name(baseline.first or 0)} depends on {words}"

@@ -14,30 +14,22 @@ UNCHANGED = "the inputs have the same values everywhere: give inputs that differ
 ONE_SAMPLE = "the batch has one sample; give two or more"
 NO_STEPS = "the input has no two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
-NO_GRADIENT = "no weight gets a gradient that is not zero"
 #: What to type if inputs belong together.
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
 OTHER_SHAPES = f"changed inputs give outputs of other shapes; {TOGETHER}"
-AMPLIFIES = "the model amplifies rounding: nothing can be judged"
 Outcome = Literal["passed", "skipped", "failed"]
 
 #: So many inputs and outputs are shown with their axes, and names of what a model keeps.
 SHOWN, NAMES = 8, 3
 
-#: What keeps the cost at a few dozen runs: samples that are changed, the longest and the shortest
-#: ones, since these have the padding; layouts that are tried where several axes are as long as the
-#: batch; samples that are run alone; calls of *use*.
+#: So many samples are changed, layouts tried, samples run by themselves, and calls of layers asked.
 SAMPLES, TRIES, ALONE, CALLS = 4, 12, 3, 4
-
-#: Why a probe that ``skip`` names was skipped.
-LEFT_OUT = "left out by the caller"
 
 #: A line of a message: its label and its text.
 Line = tuple[str, str]
 
-#: An axis by its name, or its size if it has none; those of each tensor, by what it is called.
-Axis = str | int
-Layout = dict[str, tuple[Axis, ...]]
+#: By tensor, its axes by their names, or by their sizes if they have none.
+Layout = dict[str, tuple[str | int, ...]]
 
 #: The probes that change the inputs, or the batch, and so judge what depends on what.
 JUDGING = ("batch", "alone", "padding", "causal", "reset", "memory", "streaming")
@@ -115,17 +107,18 @@ class Report:
 
     def __str__(self) -> str:
         """Write what was found and the cost, then a line for each probe, notes and axes."""
-        marks = {"passed": "ok", "skipped": "--", "failed": "!!"}
-        missing = [c for c in self.checks if c.outcome == "skipped" and c.detail != LEFT_OUT]
-        skipped = sum(c.detail == LEFT_OUT for c in self.checks)
-        judged = len(self.checks) - skipped - len(missing)
-        counts = [count(judged, "probe judged", "probes judged")]
-        counts += [f"{skipped} skipped"] * bool(skipped)
-        counts += [f"{len(missing)} not possible"] * bool(missing)
+        reasons = [check.detail for check in self.checks if check.probe in JUDGING]
+        head = ": ".join(["nothing was judged", *reasons[:1]])
+        if self.findings:
+            head = count(len(self.findings), "finding", "findings")
+        elif self.judged:
+            missing = "; ".join(f"{c.probe} was not judged: {c.detail}" for c in self.unjudged)
+            head = f"no leak found, but {missing}" if missing else "no leak found"
         cost = f"{count(self.passes, 'forward pass', 'forward passes')}, {self.seconds:.2f} s"
+        marks = {"passed": "ok", "skipped": "--", "failed": "!!"}
         axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
         axes[SHOWN:] = [f"and {len(axes) - SHOWN} more"] * (len(axes) > SHOWN)
-        lines = [f"rnnkit.verify: {self._headline()} ({', '.join(counts)}; {cost})"]
+        lines = [f"rnnkit.verify: {head} ({cost})"]
         lines += [f"  {marks[c.outcome]}  {c.probe:<10}  {c.detail}" for c in self.checks]
         lines += [f"  note  {note}" for note in self.notes]
         return "\n".join([*lines, *[f"  axes  {', '.join(axes)}"] * bool(axes)])
@@ -158,15 +151,6 @@ class Report:
         for ax, (what, (measured, rule)) in zip(axes.flat, self._maps.items(), strict=False):
             measured.plot(rule, f"{what}: {measured.finding}", ax)
         return figure
-
-    def _headline(self) -> str:
-        if self.findings:
-            return count(len(self.findings), "finding", "findings")
-        if self.judged:
-            missing = "; ".join(f"{c.probe} was not judged: {c.detail}" for c in self.unjudged)
-            return f"no leak found, but {missing}" if missing else "no leak found"
-        reasons = [check.detail for check in self.checks if check.probe in JUDGING]
-        return ": ".join(["nothing was judged", *reasons[:1]])
 
 
 def note(report: Report, text: str) -> None:
@@ -202,6 +186,6 @@ def joined(findings: list[LeakError]) -> LeakError:
     """Return the first finding, with a line for the others."""
     first, *others = findings
     *head, last = str(first).splitlines()
-    texts = (f"{error.probe}: {str(error).partition(chr(10))[0]}" for error in others)
-    also = aligned([("also", "; ".join(texts))] * bool(others), len("intended?") + 2)
+    texts = "; ".join(f"{error.probe}: {str(error).splitlines()[0]}" for error in others)
+    also = aligned([("also", texts)] * bool(others), len("intended?") + 2)
     return LeakError("\n".join([*head, *also, last]), first.probe, first.module)

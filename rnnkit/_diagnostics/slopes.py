@@ -224,3 +224,32 @@ def gradients_of(baseline: "Baseline") -> Gradients:
         return found
 
     return baseline.once("gradients", make)
+
+
+def steps_read(baseline: "Baseline") -> dict[int, Tensor]:
+    """Return what the first two, a middle and the last step of the output read; none if unknown."""
+
+    def make() -> dict[int, Tensor]:
+        gradients, batch, first = gradients_of(baseline), baseline.batch, baseline.first or 0
+        if not gradients.output or not baseline.has_steps(first) or baseline.missing(first):
+            return {}
+        output, read = baseline.arranged(gradients.output)[first], dict[int, Tensor]()
+        axis, seq = baseline.axes[first], baseline.step_axes[first] or 0
+        output = output.unsqueeze(0) if axis is None else output.movedim((axis, seq), (0, 1))
+        last, counts = output.shape[1] - 1, batch.counts or [batch.longest or 0] * batch.size
+        longest = [sample for sample, n in enumerate(counts) if n == max(counts)]
+        longest[1:] = [] if axis is None or baseline.report.found("batch") else longest[1:]
+        steps = sorted({0, min(1, last), (last + 1) // 2, last})
+        # One backward asks for a step of each sample, since they do not mix.
+        for start in range(0, len(steps), len(longest)):
+            pairs = [*zip(longest, steps[start:], strict=False)]
+            at = gradients.places([output[sample, step] for sample, step in pairs])
+            read |= {} if at is None else {step: at[sample] for sample, step in pairs}
+        if not any(bool(row[:step].any()) for step, row in read.items()):
+            # Flags may say that a sample begins there.
+            at = gradients.places([output[longest, last]])
+            read |= {} if at is None else {last: at[longest].any(0)}
+        is_whole = len(read) == len(steps) and all(bool(row.any()) for row in read.values())
+        return read if is_whole else {}
+
+    return baseline.once("steps", make)

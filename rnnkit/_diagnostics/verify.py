@@ -35,7 +35,6 @@ from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
 from rnnkit._diagnostics.remarks import remarks
 from rnnkit._diagnostics.report import (
-    LEFT_OUT,
     SAMPLES,
     Check,
     Layout,
@@ -220,7 +219,7 @@ def _outcome(baseline: Baseline, name: str, skip: Sequence[str]) -> tuple[Outcom
     report = baseline.report
     found = {error.probe for error in report.findings}
     if name in skip:
-        return "skipped", LEFT_OUT
+        return "skipped", "left out by the caller"
     if name == "alone" and "batch" in found.union(skip):
         return "skipped", "samples that may mix give something else alone"
     if found & HIDING.get(name, set()):

@@ -102,11 +102,11 @@ def test_what_verify_measured() -> None:
     mixing = rnnkit.verify(torch.nn.GRU(3, 4), x, raises=False).plot()
     reading = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
     looking = rnnkit.verify(reading, x, causal=True, raises=False).plot()
-    measured = (0, 3, 6)  # a first, a middle and the last step
+    measured = (0, 1, 3, 6)
     for figure, rows, columns, is_forbidden in (
         (mixing.axes[0], 4, 4, lambda i, j: j < i),
         (looking.axes[0], 4, 4, lambda i, j: False),  # noqa: ARG005
-        (looking.axes[1], 3, 7, lambda i, j: j > measured[i]),
+        (looking.axes[1], 4, 7, lambda i, j: j > measured[i]),
     ):
         for i, j in itertools.product(range(rows), range(columns)):
             assert (color(figure, i, j) == FORBIDDEN + "ff") == is_forbidden(i, j)

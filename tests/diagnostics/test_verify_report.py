@@ -37,7 +37,7 @@ def test_report() -> None:
     report = rnnkit.verify(model(forward, gru=gru()), PADDED, COUNTS, lengths=COUNTS)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (8 probes judged; 16 forward passes, ... s)
+rnnkit.verify: no leak found (16 forward passes, ... s)
   ok  repeatable  the same input twice returns the same output
   ok  batch       no sample's output depends on another sample (4 tried)
   ok  alone       a sample by itself, cut to its length, returns what it returns in the batch
@@ -58,7 +58,7 @@ def test_report_of_what_was_skipped() -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing was judged: the batch has one sample; give two or more (2 probes judged, 1 skipped, 6 not possible; 4 forward passes, ... s)
+rnnkit.verify: nothing was judged: the batch has one sample; give two or more (4 forward passes, ... s)
   --  repeatable  left out by the caller
   --  batch       the batch has one sample; give two or more
   --  alone       the batch has one sample; give two or more
@@ -71,7 +71,7 @@ rnnkit.verify: nothing was judged: the batch has one sample; give two or more (2
   axes  input (batch, seq), output (batch, 2)\
 """)
     assert str(rnnkit.Report()) == snapshot(
-        "rnnkit.verify: nothing was judged (0 probes judged; 0 forward passes, 0.00 s)"
+        "rnnkit.verify: nothing was judged (0 forward passes, 0.00 s)"
     )
 
 

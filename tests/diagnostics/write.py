@@ -13,7 +13,7 @@ OUTCOMES = pathlib.Path(__file__).parent / "outcomes.txt"
 
 #: What changes from run to run, or with a line elsewhere, or stands in every message.
 VARYING = {
-    r" \(\d+ probes? judged.*\)$": "",
+    r" \(\d+ forward pass.*\)$": "",
     r"\.py:\d+": ".py:...",
     r"(off by|difference) [\d.e+-]+": r"\1 ...",
     r"\n  (?:intended\?|more) .*": "",

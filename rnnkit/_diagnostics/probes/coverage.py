@@ -54,9 +54,8 @@ def probe_coverage(baseline: Baseline) -> str:
             if step not in middle and where.equal(valid[:, step]):
                 what = f"step {step} reaches no output of the model, and later steps do"
                 fail("coverage", what, [("evidence", "a NaN there reaches no output")])
-    few = f"step{'s' * (len(silent) > 1)} {' and '.join(map(str, silent))}"
-    names = few if len(silent) < 3 else "the others"
-    return f"{count - len(silent)} of {count} steps tried reach an output; {names} may be left out"
+    text = f"{count - len(silent)} of {count} steps tried reach an output; may be left out"
+    return f"{text}: {', '.join(map(str, silent))}"
 
 
 def _poisoned(baseline: Baseline, where: Where, watch: Watch | None = None) -> Leaves | None:

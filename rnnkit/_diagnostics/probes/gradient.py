@@ -11,7 +11,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.lab import trained_otherwise
 from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.report import NAMES, NO_GRADIENT, fail, in_short, note, skip
+from rnnkit._diagnostics.report import NAMES, fail, in_short, note, skip
 from rnnkit._diagnostics.slopes import Gradients, gradients_in_training, inside
 
 #: By how much of its size a parameter is changed to see whether it moves an output.
@@ -45,7 +45,7 @@ def probe_gradient(baseline: Baseline) -> str:
     if {*got.values()} == {"some"}:
         return holds
     if "some" not in got.values():
-        skip(NO_GRADIENT)
+        skip("no weight gets a gradient that is not zero")
     silent, zeros = {n for n in got if got[n] == "none"}, {n for n in got if got[n] == "zero"}
     families = {n: (n.rpartition(".")[0], (DIRECTION.search(n) or [""])[0]) for n in got}
     for name in [*zeros]:

@@ -13,7 +13,7 @@ from rnnkit._diagnostics.events import reads_several_steps, stateful
 from rnnkit._diagnostics.lab import run_perturbed
 from rnnkit._diagnostics.outputs import is_number, same
 from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip
-from rnnkit._diagnostics.slopes import gradients_of
+from rnnkit._diagnostics.slopes import gradients_of, steps_read
 
 
 def probe_memory(baseline: Baseline) -> str:
@@ -47,6 +47,9 @@ def probe_memory(baseline: Baseline) -> str:
         both = (parts(output, indices, step) for output in (baseline.normal, run.output))
         return not all(map(same, *both))
 
+    holds, steps = "the last output depends on earlier steps", steps_read(baseline)
+    if steps and bool(steps[max(steps)][: max(steps)].any()):
+        return holds
     valid = valid_mask(batch, post=baseline.post)
     # All steps but each sample's last one; or its first.
     earlier, later = valid & valid.roll(-1, 1), valid & valid.roll(1, 1)
@@ -55,10 +58,9 @@ def probe_memory(baseline: Baseline) -> str:
     told = parts(gradients.output, indices, -1) if gradients.output else []
     read = gradients.places(told) if told else None
     if read is not None and bool((read & earlier).any()):
-        return "the last output depends on earlier steps"
+        return holds
     if changes(steps_at(earlier), indices):
-        few = "" if read is None else ", which get no gradient"
-        return f"the last output depends on earlier steps{few}"
+        return holds if read is None else f"{holds}, which get no gradient"
     if changes(steps_at(later), ordered, 0):
         return "the first output depends on later steps: the model runs backwards"
     if not changes(steps_from(0), indices):

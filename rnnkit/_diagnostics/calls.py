@@ -191,7 +191,7 @@ def find_steps_as_channels(baseline: Baseline) -> None:
         elif event.kind == "input" and isinstance(event.module, BatchNorm1d):
             known = any(same(one.to(given.dtype), given) for one in sequences)
             if known and not torch.equal(given, given.mT):
-                what = f"{event.label} ({event.class_name}) takes seq, axis 1 of its input"
+                what = f"{event.label} ({event.text}) takes seq, axis 1 of its input"
                 fix = ("fix", "x.transpose(1, 2) before, and after")
                 fail("use", f"{what}, for channels", [fix], event.name)
 

@@ -15,7 +15,8 @@ from rnnkit._diagnostics.calls import calls_in
 from rnnkit._diagnostics.causes import Cause, Location, later_steps
 from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.judge import differences, differs
-from rnnkit._diagnostics.module_calls import from_state
+from rnnkit._diagnostics.locate import Search, Verdict
+from rnnkit._diagnostics.module_calls import each_call, from_state
 from rnnkit._diagnostics.outputs import (
     Given,
     Leaves,
@@ -28,7 +29,6 @@ from rnnkit._diagnostics.outputs import (
     tensors_of,
 )
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, skip
-from rnnkit._diagnostics.search import Search, Verdict
 
 #: What people call a state, or a part of one, among the words of an argument's name.
 WORDS = frozenset(
@@ -104,7 +104,7 @@ class Stream:
 class _Chunks(Search):
     """The second chunk, beside the same steps of both chunks at once; ``about`` is its first."""
 
-    probe, unit = "streaming", "steps"
+    probe = "streaming"
     states: Mapping[str, Sequence[Any]]  # what modules returned last for the first chunk
 
     def _tensors(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
@@ -119,31 +119,26 @@ class _Chunks(Search):
         axes = self._axes(one, fewer, unit)
         if unit is not None and unit < self.about:
             return False
-        if axes is None or len(axes) > 1 or not isinstance(other, Tensor):
+        if len(axes) > 1 or not isinstance(other, Tensor) or one.dim() != other.dim():
             return None
         for axis in axes if other.numel() < one.numel() else ():
             one = one.narrow(axis, one.shape[axis] - other.shape[axis], other.shape[axis])
         return None if one.shape != shape_of(other) else bool(self._differs(one, other).any())
 
-    def _causes(self, number: int) -> dict[str, Cause]:
-        found, event = dict[str, Cause](), self.events[number]
+    def _causes(self, number: int) -> dict[str, Cause | None]:
+        found, event = dict[str, Cause | None](), self.events[number]
         for name, state in self.states.items():
             given: Any = state if len(state) > 1 else state[0]
-            start = {"before": lambda at, a, k, x=given: None if at else from_state(a, k, x)}
+            start: Any = lambda at, a, k, x=given: None if at else from_state(a, k, x)  # noqa: E731
             what = f"{name or 'the model'} does not start the second chunk from its own state"
-            found[name] = Cause(what, FIXES["streaming"], lambda *_, start=start: start)
-        if getattr(event.module, "bidirectional", False) and (both := later_steps(event)):
-            found[event.name] = both
-        return found
+            found[name] = Cause(what, FIXES["streaming"], each_call(name, start))
+        return found | {event.name: later_steps(event, self.probe) or found.get(event.name)}
 
-    def _is_gone(self, watch: Watch) -> bool:
+    def _is_gone(self, *undo: Watch) -> bool:
         """Return whether the chunk has no leak under hooks, as it is or beside both under them."""
-        chunk = self.session.attempt(self.inputs[1], watch=watch) or []
-        for both in (self.outputs[0], self.session.attempt(self.inputs[0], watch=watch) or []):
-            one, two = ((x[self.index :] or [None])[0] for x in (both, chunk))
-            if isinstance(one, Tensor) and self._judged(one, two, two, None) is False:
-                return True
-        return False
+        both, chunk = (self._run(inputs, *undo) for inputs in self.inputs[:2])
+        pairs = [x for x in (self.output, both) if x is not None]
+        return any(self._judged(one, chunk, chunk, None) is False for one in pairs)
 
 
 def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str]]]:

@@ -15,8 +15,9 @@ from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, by_input
+from rnnkit._diagnostics.calls import calls_in
 from rnnkit._diagnostics.copies import unwrapped
-from rnnkit._diagnostics.events import Recorder, runs_once
+from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.isolation import EscapedError, session
 from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import is_absent_again
@@ -186,7 +187,8 @@ def verify(
             )
             baseline.find_axes(out_seq_dim)
             is_table = is_number(batch.leaves[batch.paced]) and batch.leaves[batch.paced].dim() == 2
-            if is_table and not baseline.runs_on_less and runs_once(baseline.events):
+            calls = calls_in(baseline.events) if is_table and not baseline.runs_on_less else []
+            if calls and all(call.is_step and call.number == 0 for call in calls):
                 batch.steps = None  # axis 1 has the features of one step
             report = baseline.report
             report.axes = _layout(baseline)

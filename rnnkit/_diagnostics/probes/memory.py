@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.calls import calls_in
 from rnnkit._diagnostics.changes import Where, steps_at, steps_from, valid_mask
-from rnnkit._diagnostics.events import reads_several_steps, stateful
+from rnnkit._diagnostics.events import stateful
 from rnnkit._diagnostics.lab import run_perturbed
 from rnnkit._diagnostics.outputs import is_number, same
 from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip
@@ -70,7 +71,7 @@ def probe_memory(baseline: Baseline) -> str:
     calls = Counter(e.name for e in inputs if e.name in names)
     is_once = any(isinstance(e.module, RNNBase) and calls[e.name] == 1 for e in inputs)
     runs_along = is_once or not {batch.steps, batch.longest}.isdisjoint(calls.values())
-    if any(map(reads_several_steps, inputs)) or not runs_along:
+    if not all(call.is_step for call in calls_in(baseline.events)) or not runs_along:
         skip(f"no state runs along axis {batch.seq_dim} (give seq_dim), or none reaches an output")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [

@@ -23,7 +23,7 @@ def logits(m, x):
 def targets_of_other_samples(m, x, y):
     """Logits are flattened with the steps in front, targets with the samples."""
     rows = logits(m, x).transpose(0, 1).flatten(0, 1)
-    return functional.cross_entropy(rows, (y.t() if m.right else y).reshape(-1))
+    return functional.cross_entropy(rows, (y.t() if m.right else y).reshape(-1), ignore_index=3)
 
 
 @pair("batch", **PARTS, inputs=two())

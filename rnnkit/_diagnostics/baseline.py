@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Takes a part of an output, and of what is as large as it.
-Take = Callable[[Tensor], Tensor]
-
 
 @dataclass(eq=False)
 class Baseline:

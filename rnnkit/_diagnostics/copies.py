@@ -6,7 +6,7 @@ and takes longer than the forward of a small model.
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import ReferenceType
@@ -35,9 +35,7 @@ CONSTANT |= {type, FunctionType, torch.Size, torch.layout, torch.jit.ScriptFunct
 class _Copier:
     """Makes a deep copy, with a memo of copies by the id of what was copied."""
 
-    def __init__(
-        self, memo: dict[int, Any], hold: Callable[..., Tensor | None], names: Mapping[int, str]
-    ) -> None:
+    def __init__(self, memo: dict[int, Any], hold: Any, names: Mapping[int, str]) -> None:
         self.memo, self._hold, self._names = memo, hold, names
         self.shared: list[tuple[str, Any]] = []  # what was not copied, and the name that led there
         self.modules: dict[int, str] = {}  # what to call those that were copied, by id
@@ -163,18 +161,17 @@ class Pristine:
 
     def written(self, *, thorough: bool) -> bool:
         """Return whether the last run wrote what runs share (``.data``: thorough); undo it."""
-        written = False
-        for given, private, version in self._held:
-            if id(private) in self._own:
-                continue
-            is_same = _writes(private) == self._versions[id(private)]
-            if is_same and thorough and _writes(given) == version:
-                is_same = same(given, private)
-            if not is_same:
-                private.data.copy_(given)
-                self._own.add(id(private))
-                written = True
-        return written
+        written = [
+            (given, private)
+            for given, private, version in self._held
+            if id(private) not in self._own
+            if _writes(private) != self._versions[id(private)]
+            or (thorough and _writes(given) == version and not same(given, private))
+        ]
+        for given, private in written:
+            private.data.copy_(given)
+            self._own.add(id(private))
+        return bool(written)
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -187,10 +184,8 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def _twin(
     tensor: Tensor, memo: dict[int, Any], *, own: bool = True, least: torch.dtype | None = None
 ) -> Tensor:
-    """Copy a tensor without its graph; what shares memory shares it in a copy, except weights.
-
-    If it is not to be ``own``, it shares its memory with the tensor.
-    """
+    """Copy a tensor without its graph, in memory of its ``own``, or in that of the tensor."""
+    # What shares memory shares it in a copy, except weights.
     twin, kind, is_weight = tensor.detach(), type(tensor), isinstance(tensor, Parameter)
     try:
         twin = twin if not own else twin.clone() if is_weight else copy.deepcopy(twin, memo)

@@ -113,7 +113,7 @@ def _moved(lab: Baseline, column: int) -> Tensor:
             after[inside] = x[inside]
         # What is not finite any more makes something of what a mask took out.
         if output is runs[0] or bool(after.isfinite().all()):
-            off = differences(lab, first, before, after).movedim(axis, 0)
+            off = differences(lab, before, after, lab.scale_of(first)).movedim(axis, 0)
             moved |= off.reshape(len(moved), -1).any(1).cpu()
     return moved
 

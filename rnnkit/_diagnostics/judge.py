@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from rnnkit._diagnostics.baseline import Baseline, Take
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.copies import Pristine
-from rnnkit._diagnostics.outputs import apart, eps_of, is_number, largest, shape_of, wider, widest
+from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of, wider, widest
 from rnnkit._diagnostics.report import note, skip
 
 #: By how much of its size a feature may move in float64.
@@ -20,23 +20,16 @@ JUDGED = 1e-9
 COARSE = 0.01
 #: How many times the measured effect of rounding two kernels may differ.
 AMPLIFIED = 50
-#: Of more weights than this, a copy in float64 would be too large.
-WEIGHTS = 2**25
-#: Casts to a narrower dtype, by the names of methods.
-CASTS = {"half", "bfloat16", "float"}
 
 
 class DoubtError(Exception):
     """Bits differ: the judge, in float64, has to say whether that is rounding."""
 
 
-def differences(
-    baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take = lambda leaf: leaf
-) -> Tensor:
-    """Return where a part of an output differs by more than rounding, number by number."""
-    if baseline.tolerance is None or not is_number(before):
-        return apart(before, after) > 0
-    return apart(before, after) > baseline.tolerance * take(baseline.scale_of(index))
+def differences(baseline: Baseline, before: Tensor, after: Tensor, size: Any) -> Tensor:
+    """Return where tensors differ by more than rounding, for features of some size."""
+    is_exact = baseline.tolerance is None or not is_number(before)
+    return apart(before, after) > (0.0 if is_exact else baseline.tolerance * size)
 
 
 def is_shown(baseline: Baseline, mask: Tensor) -> bool:
@@ -48,8 +41,9 @@ def is_shown(baseline: Baseline, mask: Tensor) -> bool:
 
 def near(baseline: Baseline, before: Tensor, after: Tensor) -> bool:
     """Return whether two tensors are the same, also where they are no part of an output."""
-    most = (baseline.tolerance or 0.0) * largest(before)
-    return before.shape == after.shape and not is_shown(baseline, apart(before, after) > most)
+    if before.shape != after.shape:
+        return False
+    return not is_shown(baseline, differences(baseline, before, after, largest(before)))
 
 
 def decide(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
@@ -60,17 +54,13 @@ def decide(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
 
 
 def judge(baseline: Baseline) -> Baseline:
-    """Return the same where rounding is small: in float64, or in float32, if the model runs.
-
-    Else in its own dtype, if that tells anything. Runs of other sizes start here, since they nearly
-    always differ in their last bits.
-    """
+    """Return the same in float64, or else in float32, or where its own dtype tells anything."""
     if baseline.judge is not None:
         return baseline.judge
     session, leaves = baseline.session, baseline.batch.leaves
     weights = [*session.model.parameters(), *session.model.buffers()]
-    is_large = sum(weight.numel() for weight in weights) > WEIGHTS
-    for kind in () if is_large else (torch.float64, torch.float32):
+    fits = sum(weight.numel() for weight in weights) <= 2**25  # else a copy takes too much memory
+    for kind in (torch.float64, torch.float32) if fits else ():
         wide = baseline.on(baseline.batch.with_leaves([widest(x, kind) for x in leaves]))
         wide.session, wide.tolerance = copy.copy(session), JUDGED
         if kind is not torch.float64:
@@ -84,8 +74,9 @@ def judge(baseline: Baseline) -> Baseline:
                 break
     else:
         wide = baseline.on(baseline.batch)
-        coarsest = max(filter(is_number, [*weights, *leaves, *baseline.normal]), key=eps_of)
-        kind, wide.tolerance = coarsest.dtype, 1000 * eps_of(coarsest)
+        kinds = {x.dtype for x in (*weights, *leaves, *baseline.normal) if is_number(x)}
+        kind = max(kinds, key=lambda one: torch.finfo(one).eps)
+        wide.tolerance = 1000 * torch.finfo(kind).eps
         if wide.tolerance > COARSE:
             skip(f"{str(kind)[6:]} rounds too much, and the model runs in nothing wider")
     wide.again, baseline.judge = None, wide
@@ -105,26 +96,21 @@ class Widened(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function with a wider dtype where it is asked for less."""
         name, least = getattr(func, "__name__", ""), self._least
-        if name in CASTS and args and isinstance(args[0], Tensor):
+        if name in ("half", "bfloat16", "float") and args and isinstance(args[0], Tensor):
             return args[0].to(least)
         named = {key: wider(given, least) for key, given in (kwargs or {}).items()}
         with torch._C._DisableAutocast():  # noqa: SLF001
             return widest(func(*(wider(given, least) for given in args), **named), least)
 
 
-def differs(
-    baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take = lambda leaf: leaf
-) -> bool:
-    """Return whether a run of another size returns a different part of an output.
-
-    Skip the probe if rounding may do as much: if features move as far when all weights and inputs
-    change in their last digits.
-    """
+def differs(baseline: Baseline, before: Tensor, after: Tensor, size: Tensor) -> bool:
+    """Return whether a run of another size returns something else; skip if that may be rounding."""
 
     def changed(x: Any) -> Any:
         if not is_number(x):
             return x
-        return torch.where(x == x.round(), x, x * (1 + 4.5 * eps_of(x)))  # 1.0 may be a flag
+        moved = x * (1 + 4.5 * torch.finfo(x.dtype).eps)
+        return torch.where(x == x.round(), x, moved)  # 1.0 may be a flag
 
     def amplified() -> float:
         model = baseline.session.fresh()
@@ -139,10 +125,9 @@ def differs(
         ]
         return max(moved, default=torch.inf)
 
-    if not is_shown(baseline, differences(baseline, index, before, after, take)):
+    if not is_shown(baseline, differences(baseline, before, after, size)):
         return False
-    if is_number(before):
-        off = (apart(before, after) / take(baseline.scale_of(index))).max().item()
-        if off <= AMPLIFIED * baseline.once("amplified", amplified):
-            skip("the model amplifies rounding: nothing can be judged")
+    off = (apart(before, after) / size).max().item()
+    if is_number(before) and off <= AMPLIFIED * baseline.once("amplified", amplified):
+        skip("the model amplifies rounding: nothing can be judged")
     return True

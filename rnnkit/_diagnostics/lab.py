@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,14 +14,8 @@ from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_from
 from rnnkit._diagnostics.judge import differences, differs, is_shown, judge
 from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.outputs import Given, Leaves, is_number, largest, shape_of, tensors_of
-from rnnkit._diagnostics.report import TOGETHER, Line, UnjudgedError, fail, in_short
+from rnnkit._diagnostics.report import TOGETHER, UnjudgedError, fail, in_short
 from rnnkit._diagnostics.slopes import Gradients
-
-#: What a message says of samples that are put back by the order in which they were sorted.
-TWICE: list[Line] = [
-    ("cause", "samples are sorted by length, and put back by the order instead of its inverse"),
-    ("fix", "output[order.argsort()] instead of output[order], where order sorts the samples"),
-]
 
 
 def run_perturbed(baseline: Baseline, where: Where, **options: Any) -> "PerturbedRun | None":
@@ -53,13 +46,11 @@ class PerturbedRun:
         return len(output) == len(normal) and shape_of(output[index]) == shape_of(normal[index])
 
     def moved(self, index: int) -> Tensor:
-        """Return at which valid ``(samples, steps)`` an output of the same shape is different.
-
-        As long as no judge was asked, the last bit counts.
-        """
+        """Return at which valid ``(samples, steps)`` an output of the same shape is different."""
         baseline = self.baseline
         before, after = (baseline.arranged(one)[index] for one in (baseline.normal, self.output))
-        return baseline.places(index, differences(baseline, index, before, after)).cpu()
+        off = differences(baseline, before, after, baseline.scale_of(index))
+        return baseline.places(index, off).cpu()
 
     def shown(self, indices: Iterable[int], wrong: Tensor) -> tuple[int, list[list[int]]] | None:
         """Return the first output that moved where it must not, and at which (sample, step)s."""
@@ -74,11 +65,8 @@ class PerturbedRun:
 def is_absent_again(
     baseline: Baseline, probe: Callable[[Baseline], str], what: str, *, cuts_steps: bool
 ) -> bool:
-    """Return whether a probe finds the same absence with other values and at a different size.
-
-    A unit may be dead for some values, a flag switches off what it is about, and what saturates
-    reads nothing.
-    """
+    """Return whether a probe finds the same absence with other values and at a different size."""
+    # A unit may be dead, a flag switches off what it is about, and what saturates reads nothing.
     batch, ranks = baseline.batch, [len(shape_of(leaf) or ()) for leaf in baseline.normal]
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
     drawn.second = batch.second and batch.leaves
@@ -129,12 +117,7 @@ class Part(NamedTuple):
 def restricted(
     baseline: Baseline, output: Leaves, samples: Sequence[int], only: int | None = None
 ) -> tuple[list[Part], Part | None]:
-    """Compare a run of some samples, each named by its place among all, with the run of all.
-
-    Return what could be compared, in one output or in all, and the first part that differs by more
-    than rounding. A batch of one may have lost its batch axis. Of an output with other steps than
-    the input, as with a stride, a sample by itself returns the first ones.
-    """
+    """Compare a run of some samples, by their places, with that of all, up to what differs."""
     compared: list[Part] = []
     output = baseline.arranged(output) if len(samples) == baseline.batch.size else output
     for index, axis in baseline.judged() if len(output) == len(baseline.normal) else ():
@@ -142,26 +125,21 @@ def restricted(
         if only not in (None, index) or not is_number(normal) or not isinstance(made, Tensor):
             continue
         if len(samples) == 1 and made.dim() == normal.dim() - 1:
-            made = made.unsqueeze(axis)
+            made = made.unsqueeze(axis)  # a batch of one may have lost its axis
         if made.dim() != normal.dim() or made.shape[axis] != len(samples):
             continue
         for place, sample in enumerate(samples):
-            after = made.select(axis, place)
+            after, both = made.select(axis, place), (normal, baseline.scale_of(index))
             if after.shape == normal.select(axis, sample).shape:
                 after = baseline.row(made, index, sample, place)
-            take = partial(_first, baseline, index, sample, after.shape if baseline.post else ())
-            if (before := take(normal)).shape == after.shape:
+            # Of an output with other steps, as with a stride, a sample returns the first ones.
+            kept = tuple(map(slice, after.shape if baseline.post else ()))
+            before, size = (baseline.row(x, index, sample)[kept] for x in both)
+            if before.shape == after.shape:
                 compared.append(Part(index, sample, before, after))
-                if differs(baseline, index, before, after, take):
+                if differs(baseline, before, after, size):
                     return compared, compared[-1]
     return compared, None
-
-
-def _first(
-    baseline: Baseline, index: int, sample: int, sizes: Sequence[int], leaf: Tensor
-) -> Tensor:
-    """Return the first valid rows of a sample, so many on each axis, if it has as many."""
-    return baseline.row(leaf, index, sample)[tuple(map(slice, sizes))]
 
 
 def _ranked(counts: Sequence[int], *, falling: bool) -> list[int]:
@@ -169,11 +147,9 @@ def _ranked(counts: Sequence[int], *, falling: bool) -> list[int]:
 
 
 def check_orders(baseline: Baseline) -> None:
-    """Run the samples in two different orders; fail if one does not return what it returned.
-
-    They are sorted by length and moved on by one, so that no model's sorting undoes itself. A model
-    may count on a batch with the longest first, and is then accused of a known mistake only.
-    """
+    """Run the samples in two different orders; fail if one does not return what it returned."""
+    # Sorted by length and moved on by one, so that no model's sorting undoes itself. A model may
+    # count on a batch with the longest first, and is then accused of a known mistake only.
     counts = baseline.batch.valid_steps()
     for falling in (True, False) if len(set(counts)) > 1 else ():
         first, *rest = _ranked(counts, falling=falling)
@@ -184,10 +160,13 @@ def check_orders(baseline: Baseline) -> None:
             continue
         order = _ranked([counts[k] for k in samples], falling=True)
         twice = [samples[order[place]] for place in order]
-        rows = [] if restricted(baseline, output, twice)[1] else TWICE
-        if rows or counts != sorted(counts, reverse=True):
+        is_known = restricted(baseline, output, twice)[1] is None
+        if is_known or counts != sorted(counts, reverse=True):
             numbers = ", ".join(str(baseline.batch.numbers[k]) for k in samples)
             of = baseline.of_sample(part.output, part.sample)
+            cause = "samples are sorted by length, and put back by the order instead of its inverse"
+            fix = "output[order.argsort()] instead of output[order], where order sorts the samples"
+            rows = [("cause", cause), ("fix", fix)] if is_known else []
             fail("alone", f"with the samples in the order {numbers}, {of} is not what it was", rows)
 
 

@@ -34,10 +34,7 @@ def leaves(tree: Any) -> Leaves:
 
 
 def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tuple[str, Any]]:
-    """Return the leaves of a tree as tensors, each with its place, as Python writes that.
-
-    Complex tensors are pairs. With ``stack``, a list of tensors of one shape, as of steps, is one.
-    """
+    """Return the leaves of a tree as tensors, by place; with ``stack``, a list of steps is one."""
     if isinstance(tree, Tensor | PackedSequence):
         return [(name, _plain(tree))]
     numbers = pytree.tree_leaves(tree, is_leaf=lambda node: not isinstance(node, list))
@@ -153,26 +150,15 @@ def orders(normal: Leaves, axes: Sequence[int | None]) -> list[int | None]:
     return [None, *(k for k in numbers if sorted(normal[k].tolist()) == [*range(len(normal[k]))])]
 
 
-#: How many times the usual size of a feature a number has that is a mask, and no feature.
-MASKING = 1000
-
-
-def eps_of(value: Any) -> float:
-    """Return the relative step between the numbers of a tensor; 0 of what has no fractions."""
-    return torch.finfo(value.dtype).eps if is_number(value) else 0.0
-
-
 def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Return how large the numbers of each feature are over some axes, in the tensor's shape.
-
-    A feature of zeros is as large as the tensor; a score that is masked out counts for itself only.
-    """
+    """Return how large the numbers of each feature are over some axes, in the tensor's shape."""
     size = tensor.double().abs().nan_to_num(0.0, 0.0, 0.0)
     usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)
     usual = torch.where(usual > 0, usual, torch.nan).nanmedian(0).values.nan_to_num(0.0)
     for axis in sorted(axes):
         usual = usual.unsqueeze(axis)
-    most = torch.where(size <= MASKING * usual, size, 0.0).amax(axes, keepdim=True)
+    # A score that is masked out counts for itself only; a feature of zeros is as large as all.
+    most = torch.where(size <= 1000 * usual, size, 0.0).amax(axes, keepdim=True)
     most = torch.maximum(most.expand_as(size), size)
     return torch.where(most > 0, most, size.max())
 

@@ -78,8 +78,9 @@ class Stream:
                     after = torch.cat(pieces, axis)
             if shape_of(after) != normal[k].shape:
                 skip(f"chunks of {sizes[0]} steps give outputs of other shapes")
-            if differs(baseline, k, normal[k], after):
-                off = differences(baseline, k, normal[k], after).movedim(axis, 0).flatten(1)
+            if differs(baseline, normal[k], after, baseline.scale_of(k)):
+                off = differences(baseline, normal[k], after, baseline.scale_of(k))
+                off = off.movedim(axis, 0).flatten(1)
                 step = int(off.any(1).int().argmax()) if k in stepped else None
                 far = apart(normal[k], after).max().item() / largest(normal[k])
                 self.difference = k, step, far

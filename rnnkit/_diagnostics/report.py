@@ -145,11 +145,10 @@ class Report:
         """
         import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
 
-        columns = max(len(self._maps), 1)
-        size = (4.4 * columns, 5.8)  # with room for titles of three lines, and the legends
-        figure, axes = plt.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
-        for ax, (what, (measured, rule)) in zip(axes.flat, self._maps.items(), strict=False):
-            measured.plot(rule, f"{what}: {measured.finding}", ax)
+        count = len(self._maps)
+        figure = plt.figure(figsize=(4.4 * max(count, 1), 5.8), layout="constrained")
+        for k, (what, (measured, rule)) in enumerate(self._maps.items()):
+            measured.plot(rule, f"{what}: {measured.finding}", figure.add_subplot(1, count, k + 1))
         return figure
 
 
@@ -170,8 +169,7 @@ def skip(reason: str) -> NoReturn:
 
 def in_short(error: Exception) -> str:
     """Write an error on one line of a report."""
-    reason = (str(error).strip().splitlines() or [""])[0][:80]
-    return f"{type(error).__name__}: {reason}".removesuffix(": ")
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:100].rstrip(": ")
 
 
 def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
@@ -186,6 +184,6 @@ def joined(findings: list[LeakError]) -> LeakError:
     """Return the first finding, with a line for the others."""
     first, *others = findings
     *head, last = str(first).splitlines()
-    texts = "; ".join(f"{error.probe}: {str(error).splitlines()[0]}" for error in others)
-    also = aligned([("also", texts)] * bool(others), len("intended?") + 2)
+    texts = [f"{error.probe}: {str(error).splitlines()[0]}" for error in others]
+    also = aligned([("also", "; ".join(texts))] if texts else [], len("intended?") + 2)
     return LeakError("\n".join([*head, *also, last]), first.probe, first.module)

@@ -135,7 +135,7 @@ output on axis 1 (down), input on axis 1 (across): each depends on its own and e
         str(conv)
         == repr(conv)
         == snapshot("""\
-output on axis 2 (down), input on axis 2 (across): some depend on some inputs; axes of 2 and 4 are not compared
+output on axis 2 (down), input on axis 2 (across): some depend on some inputs
 0 ■ ■ ■ ·
 1 · ■ ■ ■\
 """)

@@ -47,9 +47,9 @@ def probe_coverage(baseline: Baseline) -> str:
     # A forecaster's target, a chunk that is left over, or lengths that are found in the values.
     # Without the steps, an output may be about every other step, or a word between two sides.
     is_whole = baseline.has_steps(first) and not baseline.missing(first)
-    middle = {(steps - 1) // 2, steps // 2} if baseline.out_seq_dim is None else set[int]()
-    is_thinned = len(silent) > 1 and 2 * len(silent) + 1 >= count
-    if tried[-1] not in silent and (is_whole or not (tried[0] in silent or is_thinned)):
+    middle = () if baseline.out_seq_dim is not None else ((steps - 1) // 2, steps // 2)
+    is_thinned = tried[0] in silent or (len(silent) > 1 and 2 * len(silent) + 1 >= count)
+    if tried[-1] not in silent and (is_whole or not is_thinned):
         for step, where in silent.items():
             if step not in middle and where.equal(valid[:, step]):
                 what = f"step {step} reaches no output of the model, and later steps do"

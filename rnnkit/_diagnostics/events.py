@@ -48,18 +48,16 @@ class Event:
 
 
 class Recorder(TorchFunctionMode):
-    """Writes down what happens in a run; as a hook's handle it stops when removed.
+    """Writes down what happens in a run; as a hook's handle it stops when removed."""
 
-    It is a mode of functions, since one of operators imports torch's compiler, which takes seconds.
-    Tensors are known by their ids, and kept alive so that no other one gets the same.
-    """
+    # A mode of operators would import torch's compiler, which takes seconds.
 
     def __init__(self, *, functions: bool = False, read: Callable[[], Any] | None = None) -> None:
         """Take whether functions are written down, too, and what reads a source."""
         super().__init__()
         self.events: list[Event] = []
         self._functions, self._read = functions, read
-        self._alive: list[Any] = []
+        self._alive: list[Any] = []  # so that no other tensor gets the id of one of these
         self._thread = threading.local()
 
     @property
@@ -101,7 +99,7 @@ class Recorder(TorchFunctionMode):
         self, kind: str, name: str, module: Any, text: str, tree: Any, given: Any = None
     ) -> None:
         """Write down copies of the tensors in a tree, and where each is."""
-        around = self._open[-1].name if self._open else ""
+        owner = name if kind != "function" else self._open[-1].name if self._open else ""
         with torch._C.DisableTorchFunction():  # noqa: SLF001 - the mode itself, too
             found = leaves(tree)
             parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
@@ -112,7 +110,6 @@ class Recorder(TorchFunctionMode):
             made = {id(x): k for k, x in enumerate(parts) if isinstance(copies[k], Tensor)}
             frame = user_frame()
             place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if name else ""
-            owner = around if kind == "function" else name
             from_ = frozenset(made) if given is None else given
             drawn = self._read() if self._read else None
             rest = copies, is_packed, made, from_, place, (kind, name, owner, place), drawn
@@ -161,16 +158,6 @@ def stateful(events: Sequence[Event]) -> set[str]:
         else:  # dropout returns what it is given
             made[event.name] |= event.made.keys() - given[event.name]
     return found
-
-
-def changed_by(session: "Session", inputs: Given) -> tuple[list[str], list[str]]:
-    """Return which attributes and buffers a run changes, and which random numbers it draws."""
-    return kept_by(session, inputs), [*session.sources()]
-
-
-def sources_of(session: "Session", _: torch.nn.Module) -> dict[str, Any]:
-    """Return the sources of the process that the model draws from."""
-    return session.sources()
 
 
 def kept_by(session: "Session", inputs: Given) -> list[str]:

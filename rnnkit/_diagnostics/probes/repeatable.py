@@ -1,11 +1,9 @@
 """The probe *repeatable*: the same input twice gives the same output; and if not, why."""
 
-from collections.abc import Collection
-
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.events import changed_by, drawn_at, sources_of
+from rnnkit._diagnostics.events import drawn_at, kept_by
 from rnnkit._diagnostics.judge import near
 from rnnkit._diagnostics.outputs import Leaves, alike
 from rnnkit._diagnostics.report import NAMES, fail
@@ -21,9 +19,9 @@ def probe_repeatable(baseline: Baseline) -> str:
     if all(isinstance(after, Tensor) and near(baseline, one, after) for one, after in tensors):
         # As kernels on a GPU that add in the order in which threads come.
         return "the same input twice returns the same output, up to rounding"
-    kept, drawn = changed_by(session, inputs)
+    kept, drawn = kept_by(session, inputs), [*session.sources()]
     rows = [("likely", "a state that is kept outside of the model's attributes")]
-    if drawn and alike(*_run_twice(baseline, drawn)):
+    if drawn and alike(*_run_twice(baseline, restarts=True)):
         cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
         fix = ("fix", "draw if self.training only, as F.dropout(x, p, self.training) does")
         rows = [*drawn_at(session, inputs, drawn[0]), cause, fix]
@@ -38,13 +36,11 @@ def probe_repeatable(baseline: Baseline) -> str:
     return fail("repeatable", "the same input returns a different output the second time", rows)
 
 
-def _run_twice(baseline: Baseline, restart: Collection[str] = ()) -> tuple[Leaves, Leaves]:
-    """Run one copy of the model twice in a row, with the same random numbers from some sources."""
+def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, Leaves]:
+    """Run one copy of the model twice in a row, or with the same random numbers."""
     session, inputs = baseline.session, baseline.batch.tree()
     copy = session.fresh()
-    sources = sources_of(session, copy)
-    start = {name: sources[name].get_state() for name in restart}
     once = session.run(inputs, on=copy)
-    for name, state in start.items():
-        sources[name].set_state(state)
+    if restarts:
+        session.restart()
     return once, session.run(inputs, on=copy)

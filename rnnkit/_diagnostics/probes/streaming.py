@@ -4,7 +4,7 @@ from contextlib import suppress
 from itertools import islice
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.events import changed_by
+from rnnkit._diagnostics.events import kept_by
 from rnnkit._diagnostics.judge import judge, near
 from rnnkit._diagnostics.outputs import is_number
 from rnnkit._diagnostics.report import NAMES, NO_STEPS, UnjudgedError, fail, skip
@@ -39,7 +39,7 @@ def probe_streaming(baseline: Baseline) -> str:
     session.run(second)
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)
     if any(is_number(one) and not near(baseline, one, two) for one, two in again):
-        names = [f"model.{name}" for name in changed_by(session, second)[0][:NAMES]]
+        names = [f"model.{name}" for name in kept_by(session, second)[:NAMES]]
         verb = "is" if len(names) == 1 else "are"
         cause = ("cause", f"{', '.join(names)} {verb} kept from call to call")
         fix = ("fix", "keep no state in the module: take it as an argument, and return it")

@@ -76,11 +76,17 @@ def directions(m, x, state=None):
     return m.gru(x, state)
 
 
-@pair("streaming", gru=gru(), head=linear(6, 5), streaming=True)
+@fine(gru=gru(), head=linear(6, 5), streaming=True)
 def policy_of_the_last_step(m, x, state=None):
-    """An action for the last step, from the state; or from zeros."""
-    output, state = m.gru(x, state if m.right else None)
+    """An action for the last step, from the state."""
+    output, state = m.gru(x, state)
     return m.head(output[:, -1]), state
+
+
+@pair("streaming", lstm=lstm(), streaming=True)
+def normed_over_steps(m, x, state=None):
+    """A step is normed over its features; or over the steps of its chunk, before a layer."""
+    return m.lstm(x - x.mean(-1 if m.right else 1, keepdim=True), state)
 
 
 @pair("streaming", cell=gru_cell(), inputs=(X, numbers(4, 7).abs()), streaming=True)

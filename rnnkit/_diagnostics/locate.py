@@ -113,10 +113,11 @@ class Search:
     def _tensors(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
         """Return a tensor of an event, changed, and with less; and what a loop is at."""
         event, (after, _), (less, unit) = self.events[number], self.after[number], self.less[number]
-        total = len(event.tensors)
-        if less is not None and total != len(less.tensors):  # a list of samples, or of steps
-            unit = place * self.size // total
-        others = (self._paired(place, total, x.tensors if x else []) for x in (after, less))
+        total, pair = len(event.tensors), [[] if x is None else x.tensors for x in (after, less)]
+        is_call = event.kind != "function"  # its arguments keep their places
+        if less is not None and total != len(less.tensors) and not is_call:
+            unit = place * self.size // total  # a list of samples, or of steps
+        others = (self._paired(place, len(x) if is_call else total, x) for x in pair)
         return event.tensors[place], *others, unit
 
     def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Any:

@@ -108,14 +108,6 @@ class _Chunks(Search):
     probe = "streaming"
     states: Mapping[str, Sequence[Any]]  # what modules returned last for the first chunk
 
-    def _tensors(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
-        event, (other, _), (_, unit) = self.events[number], self.after[number], self.less[number]
-        if event.kind == "function":
-            return super()._tensors(number, place)
-        # Arguments have their places, also where a state is given to the chunk only.
-        two = ([*other.tensors[place:]] if other else []) or [None]
-        return event.tensors[place], two[0], two[0], unit
-
     def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
         axes = self._axes(one, fewer, unit)
         if unit is not None and unit < self.about:

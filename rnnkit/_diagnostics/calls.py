@@ -108,6 +108,7 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
         call, states = family[0], [[*call.state.values()] for call in family]
         zeros = not any(bool(part.any()) for state in states for part in state)
         are_steps = all(call.is_step for call in family)
+        are_fresh = zeros and are_steps
         what = f"{call.label} ({type(call.module).__name__}) is called {times} times, each time"
         if all(map(_keeps_c, family, family[1:])):
             what = f"{what} with its own h, but without its own c"
@@ -116,7 +117,7 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
             what = f"{what} from {'zeros' if zeros else 'the same state'}"
             # The first step of a target may begin it.
             follows = baseline.runs_on_less and not lengths.isdisjoint((times, times + 1))
-            if (zeros and are_steps and follows) or _goes_on(baseline, family):
+            if (are_fresh and follows) or _goes_on(baseline, family, are_fresh=are_fresh):
                 suspect(call, what, FIXES["memory"])
             elif are_steps and not zeros:
                 note(baseline.report, what)
@@ -159,19 +160,25 @@ def _keeps_c(before: Call, after: Call) -> bool:
     return not given[1].any() or alike(given[1:], [*before.state.values()][1:])
 
 
-def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
-    """Return whether calls read a causal sequence in parts, and its end reads no middle one."""
-    first, axis = baseline.first or 0, baseline.out_seq_dim
+def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> bool:
+    """Return whether steps from zeros feed each other, or parts of a sequence miss middle ones."""
+    first, axis, times, name = baseline.first or 0, baseline.out_seq_dim, len(calls), calls[0].name
+    whole, inputs = baseline.normal[first], list[Tensor]()
     steps = sum(sizes_of(call.module, call.input).get("seq", 1) for call in calls)
-    if baseline.causal is not True or axis is None:
+    is_long = {times, times + 1}.isdisjoint(whole.shape[1:])
+    is_told = baseline.causal is True and axis is not None and whole.shape[axis] - steps in (0, 1)
+    if not is_told and (is_long or not are_fresh):
         return False
-    whole = baseline.normal[first]
-    if whole.shape[axis] - steps not in (0, 1):
-        return False
-    negated = dict.fromkeys(("output", "h", "c"), torch.neg)
-    watch = changing(calls[0].name, range(1, len(calls) - 1), negated)
+
+    def keep(_: int, args: Any, kwargs: Any) -> None:
+        inputs.append(named_arguments(args, kwargs)["input"].clone())
+
+    turned = changing(name, range(1, times - 1), dict.fromkeys(("output", "h", "c"), torch.neg))
+    watch: Any = lambda model: [*turned(model), *each_call(name, keep)(model)]  # noqa: E731
     output = baseline.session.attempt(baseline.batch.tree(), watch=watch) or []
-    if [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
+    if are_fresh and not is_long and not alike(inputs[2:], [call.input for call in calls[2:]]):
+        return True
+    if not is_told or [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
         return False
     row = [*map(same, whole.unbind(axis), output[first].unbind(axis))]
     return row[0] and row[-1] and not all(row)

@@ -23,6 +23,17 @@ def decoder_that_forgets(m, source, target):
     return torch.stack(outputs, 1)
 
 
+@pair("use", encoder=gru(), cell=gru_cell(7), head=linear(6, 1))
+def forecast_from_zeros(m, x):
+    """A decoder is fed with its own results, and takes its state along; or starts afresh each time."""
+    summary, h, y, outputs = m.encoder(x)[1][-1], x.new_zeros(len(x), 6), x[:, -1, :1], []
+    for _ in range(4):
+        h = m.cell(torch.cat([y, summary], 1), h if m.right else h * 0)
+        y = m.head(h)
+        outputs.append(y)
+    return torch.cat(outputs, 1)
+
+
 @pair("use", cell=lstm_cell())
 def cell_state_that_is_forgotten(m, x):
     """An LSTM's cell is given h and c; or h, and each time a c of zeros."""

@@ -125,10 +125,9 @@ class Session:
         return split_flats(found, self.flats, self.size_of(inputs))
 
 
-def private(inputs: Given) -> Given:
+def private(inputs: Given) -> Any:
     """Copy what a model is given, since it may write into that."""
-    given: Given = pytree.tree_map_only(Tensor, attached_like, inputs)
-    return given
+    return pytree.tree_map_only(Tensor, attached_like, inputs)
 
 
 def eagerly() -> AbstractContextManager[object]:
@@ -160,7 +159,7 @@ def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) 
     kind = f"a {type(batch).__name__} of {len(batch)}"
     message = f"the model does not take {kind} as one input: it takes the parts of a batch"
     for count in range(len(batch), 0, -1):
-        if opened.attempt(Given(tuple(batch[:count]), given.kwargs)) is not None:
+        if opened.attempt(Given((*batch[:count],), given.kwargs)) is not None:
             part = "batch[0]" if count == 1 else f"*batch[:{count}]"
             typed = f"{part}), if the rest is not for the model" if batch[count:] else "*batch)"
             fix = ("fix", f"rnnkit.{caller}(model, {typed}")

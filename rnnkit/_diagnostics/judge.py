@@ -14,8 +14,8 @@ from rnnkit._diagnostics.copies import Pristine
 from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of, wider, widest
 from rnnkit._diagnostics.report import note, skip
 
-#: By how much of its size a feature may move in float64.
-JUDGED = 1e-9
+#: By how much of its size a feature may move, by the dtype that the model is judged in.
+JUDGED = {torch.float64: 1e-9, torch.float32: 1000 * torch.finfo(torch.float32).eps}
 #: A tolerance beyond this sees nothing.
 COARSE = 0.01
 #: How many times the measured effect of rounding two kernels may differ.
@@ -60,11 +60,9 @@ def judge(baseline: Baseline) -> Baseline:
     session, leaves = baseline.session, baseline.batch.leaves
     weights = [*session.model.parameters(), *session.model.buffers()]
     fits = sum(weight.numel() for weight in weights) <= 2**25  # else a copy takes too much memory
-    for kind in (torch.float64, torch.float32) if fits else ():
+    for kind, tolerance in JUDGED.items() if fits else ():
         wide = baseline.on(baseline.batch.with_leaves([widest(x, kind) for x in leaves]))
-        wide.session, wide.tolerance = copy.copy(session), JUDGED
-        if kind is not torch.float64:
-            wide.tolerance = 1000 * torch.finfo(kind).eps
+        wide.session, wide.tolerance = copy.copy(session), tolerance
         with suppress(Exception):  # a model may insist on its own precision as it likes
             wide.session.pristine = Pristine(session.pristine.copy(kind))
             wide.session.is_first, wide.session.mode = True, Widened(kind)

@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.outputs import Given, along, is_whole
+from rnnkit._diagnostics.outputs import Given, along
 
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]
@@ -65,8 +64,8 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
         pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
         return torch.view_as_complex(pairs.contiguous())
     front = tuple(range(len(axes)))
-    moved = leaf.movedim(tuple(axes), front)
-    drawn = moved.reshape(moved.shape[: len(axes)].numel(), -1).clone()
+    whole = leaf.movedim(tuple(axes), front)
+    drawn = whole.reshape(whole.shape[: len(axes)].numel(), -1).clone()
     free = slice(None) if kept is None else ~kept.reshape(-1)
     rows, generator = drawn[free], torch.Generator("cpu").manual_seed(seed)
     if not rows.numel():
@@ -81,9 +80,11 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
         stays = (rows == rows.round()).all(0)
         if len(kinds) == 1 and bool(stays.all()):
             stays = ~stays
-        other = torch.where(stays, other, other + noise * spread)
+        moved, least, most = other + noise * spread, rows.amin(0), rows.amax(0)
+        moved = torch.where(least < most, moved.clamp(least, most), moved)  # as a model may insist
+        other = torch.where(stays, other, moved)
     drawn[free] = other
-    return drawn.view(moved.shape).movedim(front, tuple(axes))
+    return drawn.view(whole.shape).movedim(front, tuple(axes))
 
 
 def other_leaves(
@@ -118,14 +119,3 @@ def changed(
     leaves = other_leaves(batch, where, pad=pad, only=only)
     stay = all(one is other for one, other in zip(batch.leaves, leaves, strict=True))
     return None if stay else batch.tree(leaves)
-
-
-def within(batch: Batch, inputs: Given) -> Given:
-    """Return changed inputs within the range of each; what only grows, as times, stays."""
-    leaves = pytree.tree_leaves(inputs, is_leaf=is_whole)
-    for index, (leaf, other) in enumerate(zip(batch.leaves, leaves, strict=True)):
-        if other is not leaf and leaf.is_floating_point():
-            rows = batch.rows(index)
-            grows = rows is not None and bool((rows.diff(dim=1) >= 0).all())
-            leaves[index] = leaf if grows else other.clamp(leaf.min(), leaf.max())
-    return batch.tree(leaves)

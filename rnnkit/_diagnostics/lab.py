@@ -10,7 +10,8 @@ from torch import Tensor
 from rnnkit._base.errors import LeakError
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_from, within
+from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_from
+from rnnkit._diagnostics.isolation import EscapedError
 from rnnkit._diagnostics.judge import differences, differs, is_shown, judge
 from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.outputs import Given, Leaves, is_number, largest, shape_of, tensors_of
@@ -28,17 +29,15 @@ class PerturbedRun:
     """The model on changed inputs, next to the model on the inputs as they are."""
 
     def __init__(self, baseline: Baseline, inputs: Given) -> None:
-        """Run; if the model refuses, with numbers within the range that occurs, and times kept."""
+        """Run; a model may refuse what it was not given."""
         self.baseline, self.inputs = baseline, inputs
         try:
             self.output: Leaves = baseline.session.run(inputs)
+        except EscapedError:
+            raise
         except Exception as error:
-            again = within(baseline.batch, inputs)
-            output = baseline.session.attempt(again)
-            if output is None:
-                message = f"the model refuses changed inputs ({in_short(error)}); {TOGETHER}"
-                raise UnjudgedError(message) from error
-            self.inputs, self.output = again, output
+            message = f"the model refuses changed inputs ({in_short(error)}); {TOGETHER}"
+            raise UnjudgedError(message) from error
 
     def has(self, index: int) -> bool:
         """Return whether an output has the same shape as without the change."""

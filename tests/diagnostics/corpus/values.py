@@ -17,16 +17,6 @@ from tests.diagnostics.corpus.forward import (
 )
 from tests.diagnostics.models_of_users import numbers, tokens
 
-TIMES = torch.linspace(0.1, 3.0, 28).view(4, 7)
-
-
-@fine(gru=gru(4), inputs=(X.sigmoid(), TIMES), causal=True)
-def numbers_refused_out_of_their_range(m, x, times):
-    """What is refused is tried within the range that occurs, and times stay in order."""
-    assert bool(((x >= 0) & (x <= 1)).all())
-    assert bool((times.diff(dim=1) >= 0).all())
-    return m.gru(torch.cat([x, times.unsqueeze(2)], 2))[0]
-
 
 @fine(gru=gru())
 def numbers_that_may_not_be_others(m, x):

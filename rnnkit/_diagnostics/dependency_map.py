@@ -15,7 +15,7 @@ from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.changes import other_leaves, sample_at, within
+from rnnkit._diagnostics.changes import other_leaves, sample_at
 from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.judge import COARSE, differences, judge
@@ -102,9 +102,7 @@ def _moved(lab: Baseline, column: int) -> Tensor:
     leaves = other_leaves(lab.batch, sample_at(column))
     pairs = zip(lab.batch.leaves, leaves, strict=True)
     larger = [x + LARGER * (y - x) if is_number(x) and y is not x else y for x, y in pairs]
-    runs = [lab.session.attempt(lab.batch.tree(inputs)) for inputs in (leaves, larger)]
-    if runs[0] is None:
-        runs[0] = lab.session.run(within(lab.batch, lab.batch.tree(leaves)))
+    runs = [lab.session.run(lab.batch.tree(leaves)), lab.session.attempt(lab.batch.tree(larger))]
     moved = torch.zeros(before.shape[axis], dtype=torch.bool, device="cpu")
     for output in (x for x in runs if x is not None):
         after = before + 1  # rows that are gone have moved

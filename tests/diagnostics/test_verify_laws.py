@@ -137,7 +137,6 @@ MAPPED = {
     "lengths_counted_in_tokens": 0,
     "lengths_that_the_content_decides": 0,
     "experts_chosen_by_value": 0,
-    "numbers_refused_out_of_their_range": 1,
     "samples_that_stay_sorted": 0,
 }
 LEAKING = ("cancelled: a shift of scores", "lengths_that_the_content_decides")

@@ -15,8 +15,7 @@ from rnnkit._diagnostics.outputs import Leaves, Watch, alike, is_number, same, s
 from rnnkit._diagnostics.report import INTEGERS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
 
-#: So many steps are looked at, evenly spaced.
-STEPS = 16
+STEPS = 16  # so many are looked at, evenly spaced
 
 
 def probe_coverage(baseline: Baseline) -> str:
@@ -28,20 +27,20 @@ def probe_coverage(baseline: Baseline) -> str:
         skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
     padding, valid = batch.padding(batch.paced), valid_mask(batch, post=baseline.post)
     valid = valid if padding is None else valid & ~padding.cpu()
-    slopes = gradients_of(baseline).places()
-    slopes = torch.zeros_like(valid) if slopes is None else slopes
+    found = gradients_of(baseline).places()
+    slopes = torch.zeros_like(valid) if found is None else found
     _find_other_order(baseline)
     _find_other_lengths(baseline, slopes)
     among = valid.any(0).nonzero().flatten().tolist()
     spaced = torch.linspace(0, len(among) - 1, min(STEPS, len(among)), device="cpu").round()
     tried = [among[int(k)] for k in spaced]
     unread = ~(slopes & valid).any(0)
-    found = {step: _silent_at(baseline, step) for step in tried if unread[step]}
-    count = len(tried) - sum(where is None for where in found.values())
+    asked = {step: _silent_at(baseline, step) for step in tried if unread[step]}
+    known = {step: x & valid[:, step] for step, x in asked.items() if x is not None}
+    silent = {step: where for step, where in known.items() if where.any()}
+    count = len(tried) - len(asked) + len(known)
     if not count:
         skip("NaN does not go in: no embedding takes the tokens, or it is refused")
-    inside = ((step, x & valid[:, step]) for step, x in found.items() if x is not None)
-    silent = {step: where for step, where in inside if where.any()}
     if not silent:
         return f"every step tried ({count} of {steps}) reaches an output"
     # A forecaster's target, a chunk that is left over, or lengths that are found in the values.
@@ -54,11 +53,11 @@ def probe_coverage(baseline: Baseline) -> str:
             if step not in middle and where.equal(valid[:, step]):
                 what = f"step {step} reaches no output of the model, and later steps do"
                 fail("coverage", what, [("evidence", "a NaN there reaches no output")])
-    text = f"{count - len(silent)} of {count} steps tried reach an output; may be left out"
-    return f"{text}: {', '.join(map(str, silent))}"
+    left = ", ".join(map(str, silent))
+    return f"{count - len(silent)} of {count} steps tried reach an output; may be left out: {left}"
 
 
-def _poisoned(baseline: Baseline, where: Where, watch: Watch | None = None) -> Leaves | None:
+def _poisoned(baseline: Baseline, where: Where, watch: Watch = lambda _: []) -> Leaves | None:
     """Run with NaN at some steps; for tokens, in their embedding. Return None if it takes none."""
     batch, leaf = baseline.batch, baseline.batch.leaves[baseline.batch.paced]
     mask: Any = where(batch, batch.paced)
@@ -70,14 +69,12 @@ def _poisoned(baseline: Baseline, where: Where, watch: Watch | None = None) -> L
         nonlocal found
         if found or not args or not same(args[0], leaf):
             return output
-        wide = mask.unsqueeze(-1) if mask.dim() < output.dim() else mask
         found = True
-        return output.masked_fill(wide, torch.nan)
+        return output.masked_fill(mask.unsqueeze(-1), torch.nan)
 
     def both(model: torch.nn.Module) -> list[Any]:
         tables = [m for m in model.modules() if isinstance(m, Embedding)]
-        hooks = [table.register_forward_hook(embedded) for table in tables]
-        return [*hooks, *(watch(model) if watch else [])]
+        return [*(x.register_forward_hook(embedded) for x in tables), *watch(model)]
 
     output = baseline.session.attempt(batch.tree(leaves), watch=both)
     return output if found else None
@@ -89,9 +86,7 @@ def _silent_at(baseline: Baseline, step: int) -> Tensor | None:
     other = other_leaves(batch, where, pad=False, only=batch.paced)
     runs = [_poisoned(baseline, where), baseline.session.attempt(batch.tree(other))]
     read = torch.zeros(batch.size, dtype=torch.bool, device="cpu")
-    for output in runs:
-        if output is None:
-            continue
+    for output in (x for x in runs if x is not None):
         if [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
             return torch.zeros_like(read)
         for index, axis in baseline.judged():
@@ -106,8 +101,9 @@ def _silent_at(baseline: Baseline, step: int) -> Tensor | None:
 def _find_other_order(baseline: Baseline) -> None:
     """Fail if steps go into a layer in the order of features, as after a view, not a permute."""
     batch, steps, recorder = baseline.batch, baseline.batch.steps or 0, Recorder()
-    layers = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding) and e.tensors]
-    known = [batch.leaves[batch.paced], *(e.tensors[0] for e in layers if e.kind == "output")]
+    layers = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding)]
+    known = [x for e in layers if e.kind == "output" for x in e.tensors if isinstance(x, Tensor)]
+    known.append(batch.leaves[batch.paced])
     if all(any(same(one, x) for one in known) for _, x in _given(baseline.events)):
         return
     # A different one in each sample.
@@ -117,25 +113,24 @@ def _find_other_order(baseline: Baseline) -> None:
         mask = (x if event.module.batch_first else x.transpose(0, 1)).isnan()
         hit, (rows, width) = mask.flatten(1), mask.shape[1:]
         mask = mask[hit.any(1) & ~hit.all(1)]
-        # Rows are hit as a whole, as they should be, or the same features of all of them.
         is_plain = any(mask.equal(mask.any(k, keepdim=True).expand_as(mask)) for k in (1, 2))
         for outer in (n for n in range(2, width + 1) if width % n == 0 and not is_plain):
             # The memory of a sample, with the steps on a different axis.
             turned = mask.reshape(len(mask), outer, rows, width // outer)
             columns = turned.any(3, keepdim=True).any(1, keepdim=True)
             if turned.equal(columns.expand_as(turned)) and columns.ne(columns[:1]).any():
-                what = f"steps go into {event.label} out of order"
-                likely = "a view or reshape where axes must change places first"
-                lines = [("likely", likely), ("fix", "x.permute(...), then reshape")]
-                fail("coverage", f"{what}, each feature in an order of its own", lines, event.name)
+                what, way = f"steps go into {event.label} out of order", "in an order of its own"
+                likely = ("likely", "a view or reshape where axes must change places first")
+                fix = ("fix", "x.permute(...), then reshape")
+                fail("coverage", f"{what}, each feature {way}", [likely, fix], event.name)
 
 
-def _given(events: list[Event]) -> Iterator[tuple[Event, Tensor]]:
+def _given(events: list[Event]) -> Iterator[tuple[Event, Any]]:
     """Yield the padded batches that go into layers."""
     for event in events:
-        is_input = event.kind == "input" and isinstance(event.module, RNNBase)
-        if is_input and not event.is_packed and event.tensors and event.tensors[0].dim() == 3:
-            yield event, event.tensors[0]
+        x = next(iter(event.tensors), None) if isinstance(event.module, RNNBase) else None
+        if event.kind == "input" and not event.is_packed and len(shape_of(x) or ()) == 3:
+            yield event, x
 
 
 def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
@@ -148,7 +143,7 @@ def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
             is_read = torch.arange(steps, device="cpu") < ends.unsqueeze(1)
             if off.min() < 0 < off.max() and is_read.equal(read):
                 sample = int(off.argmin())
-                reads = f"which has {counts[sample]} steps, {told[sample]} are read"
+                has = f"which has {counts[sample]} steps, {told[sample]} are read"
                 cause = f"that is its length in input {index}: each sample is read up to it"
                 lines = [("cause", cause), ("fix", "the lengths that belong to this input")]
-                fail("coverage", f"of sample {batch.numbers[sample]}, {reads}", lines)
+                fail("coverage", f"of sample {batch.numbers[sample]}, {has}", lines)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -33,7 +33,6 @@ class Baseline:
     post: bool = True  # padding is after a sample
     causal: bool | str = False
     lookahead: int = 0
-    twice: InitVar[bool] = False
     report: Report = field(default_factory=Report)
     tolerance: float | None = None  # of a feature's size; None if the judge has to decide
     judge: "Baseline | None" = None  # the same in a wider dtype, once it was asked
@@ -42,16 +41,11 @@ class Baseline:
     fewer: Leaves | None = None  # the output for one sample less; None if the model refuses
     runs_on_less: bool = False  # steps
 
-    def __post_init__(self, twice: bool) -> None:
-        """Run the model on the batch; with ``twice``, the same copy of it again."""
+    def __post_init__(self) -> None:
+        """Run the model on the batch."""
         self._made: dict[str, Any] = {}
         self.normal: Leaves = self.session.run(self.batch.tree())
         self.names = self.session.names  # where in the output the leaves are
-        if twice:
-            recorder, copied = self.recorder(), self.session.last
-            self.again = self.session.run(self.batch.tree(), on=copied, watch=recorder.watch)
-            if alike(self.normal, self.again):
-                self._made["events"] = recorder.events
         # The first leaf with numbers: the arguments of verify are about it.
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
         # The batch and the seq axis of each leaf, and the index of the input whose steps it has.
@@ -75,8 +69,12 @@ class Baseline:
         return self.once("events", lambda: recorder.events)
 
     def find_axes(self, out_seq_dim: int | None) -> None:
-        """Find which axes of the outputs follow when a sample, or a step, is left out."""
+        """Run again, and find which axes of the outputs follow what is left out."""
         batch, first, size = self.batch, self.first, self.batch.size
+        watcher = self.recorder()
+        self.again = self.session.run(batch.tree(), on=self.session.last, watch=watcher.watch)
+        if alike(self.normal, self.again):
+            self._made["events"] = watcher.events
         # One of the shortest: without the longest, the output may have fewer steps, too.
         left_out = min(range(size), key=batch.valid_steps().__getitem__)
         rest = [k for k in range(size) if k != left_out]

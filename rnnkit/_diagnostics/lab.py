@@ -1,6 +1,6 @@
 """The lower bound: a change of the inputs, and the restriction: a part of them by itself."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from rnnkit._diagnostics.isolation import EscapedError
 from rnnkit._diagnostics.judge import differences, differs, is_shown, judge
 from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.outputs import Given, Leaves, is_number, largest, shape_of, tensors_of
-from rnnkit._diagnostics.report import TOGETHER, UnjudgedError, fail, in_short
+from rnnkit._diagnostics.report import TOGETHER, UNCHANGED, UnjudgedError, fail, in_short, skip
 from rnnkit._diagnostics.slopes import Gradients
 
 
@@ -61,17 +61,26 @@ class PerturbedRun:
         return None
 
 
-def is_absent_again(
-    baseline: Baseline, probe: Callable[[Baseline], str], what: str, *, cuts_steps: bool
-) -> bool:
-    """Return whether a probe finds the same absence with other values and at a different size."""
-    # A unit may be dead, a flag switches off what it is about, and what saturates reads nothing.
+def comparable(runs: Iterable[PerturbedRun | None], indices: Collection[int]) -> list[PerturbedRun]:
+    """Return the runs on changed inputs; skip a probe if some output has its shape in none."""
+    made = [run for run in runs if run is not None]
+    if not any(run.has(index) for run in made for index in indices):
+        skip(f"changed inputs give outputs of other shapes; {TOGETHER}" if made else UNCHANGED)
+    return made
+
+
+def is_absent_again(baseline: Baseline, probe: Callable[[Baseline], str], what: str) -> bool:
+    """Return whether a probe finds the same absence with other values and at a different size.
+
+    A unit may be dead for some values, a flag switches off what it is about, and what saturates
+    reads nothing.
+    """
     batch, ranks = baseline.batch, [len(shape_of(leaf) or ()) for leaf in baseline.normal]
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
     drawn.second = batch.second and batch.leaves
     others = [drawn, drawn.with_leaves([_tamed(batch, k, x) for k, x in enumerate(batch.leaves)])]
     longest = batch.longest or 0
-    if cuts_steps and longest > 3 and batch.has_steps(batch.paced):
+    if longest > 3 and batch.has_steps(batch.paced):
         others.append(drawn.cut(longest - 1, front=baseline.post))
     elif batch.size > 2:
         others.append(drawn.samples(range(batch.size - 1)))

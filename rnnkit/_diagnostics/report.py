@@ -16,7 +16,6 @@ NO_STEPS = "the input has no two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 #: What to type if inputs belong together.
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
-OTHER_SHAPES = f"changed inputs give outputs of other shapes; {TOGETHER}"
 Outcome = Literal["passed", "skipped", "failed"]
 
 #: So many inputs and outputs are shown with their axes, and names of what a model keeps.

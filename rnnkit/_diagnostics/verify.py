@@ -35,47 +35,23 @@ from rnnkit._diagnostics.probes.reset import probe_reset
 from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
 from rnnkit._diagnostics.remarks import remarks
-from rnnkit._diagnostics.report import (
-    SAMPLES,
-    Check,
-    Layout,
-    Outcome,
-    Report,
-    UnjudgedError,
-    joined,
-    note,
-)
+from rnnkit._diagnostics.report import SAMPLES, Check, Report, UnjudgedError, joined
 
-#: Each returns what holds, or raises. What is not repeatable would look like something else, so
-#: that comes first.
-PROBES: dict[str, Callable[[Baseline], str]] = {
-    "repeatable": probe_repeatable,
-    "batch": probe_batch,
-    "alone": probe_alone,
-    "padding": probe_padding,
-    "causal": probe_causal,
-    "reset": probe_reset,
-    "memory": probe_memory,
-    "coverage": probe_coverage,
-    "use": probe_use,
-    "gradient": probe_gradient,
-    "streaming": probe_streaming,
+#: Each returns what holds, or raises; and the findings that would show in it as well. What is not
+#: repeatable would look like something else, so that comes first.
+PROBES: dict[str, tuple[Callable[[Baseline], str], Sequence[str]]] = {
+    "repeatable": (probe_repeatable, ()),
+    "batch": (probe_batch, ()),
+    "alone": (probe_alone, ["batch"]),
+    "padding": (probe_padding, ["batch", "alone"]),
+    "causal": (probe_causal, ()),
+    "reset": (probe_reset, ()),
+    "memory": (probe_memory, ()),
+    "coverage": (probe_coverage, ()),
+    "use": (probe_use, ()),
+    "gradient": (probe_gradient, ["use"]),
+    "streaming": (probe_streaming, ["repeatable", "batch"]),
 }
-
-#: What would show in a probe as well, if it was found.
-HIDING = {"padding": {"batch", "alone"}, "streaming": {"repeatable", "batch"}, "gradient": {"use"}}
-
-#: Probes that compare numbers with those of changed inputs.
-COMPARING = ("batch", "alone", "padding", "causal", "reset", "streaming")
-
-#: Probes that report that something is read by nothing.
-ABSENCES = ("memory", "coverage", "use")
-
-#: What ``pad`` and ``causal`` may be.
-PADS, RULES = ("post", "pre"), (False, True, "strict", "others")
-
-#: What a report says where the largest number of all is seen in each.
-BY_RANGE = "a quantized layer rounds by the largest number of all: verify the model before that"
 
 
 def verify(
@@ -150,7 +126,8 @@ def verify(
       more       python -m rnnkit explain batch
     """
     check_model("verify", model)
-    for name, value, kinds in ("pad", pad, PADS), ("causal", causal, RULES):
+    rules = (False, True, "strict", "others")
+    for name, value, kinds in ("pad", pad, ("post", "pre")), ("causal", causal, rules):
         if value not in kinds:
             text = f"{name} is {' or '.join(map(repr, kinds))}, got {brief(value)}"
             refusal(ArgumentError, name, text, code="verify-argument")
@@ -173,35 +150,29 @@ def verify(
         try:
             whole.flags = next((whole.places(name)[0] for name in flags), None)
             infer_batch_axes(whole, opened.attempt)
-            batch = whole.samples(whole.telling(SAMPLES))
-            if batch.size < whole.size and opened.attempt(batch.tree()) is None:
-                batch = whole  # a model for one batch size
+            part = whole.samples(whole.telling(SAMPLES))
+            if part.size < whole.size and opened.attempt(part.tree()) is None:
+                part = whole  # a model for one batch size
             baseline = Baseline(
-                opened,
-                batch,
-                Recorder,
-                post=post,
-                causal=causal,
-                lookahead=lookahead,
-                twice="repeatable" not in skip,
+                opened, part, Recorder, post=post, causal=causal, lookahead=lookahead
             )
             baseline.find_axes(out_seq_dim)
-            is_table = is_number(batch.leaves[batch.paced]) and batch.leaves[batch.paced].dim() == 2
-            calls = calls_in(baseline.events) if is_table and not baseline.runs_on_less else []
+            paced = part.leaves[part.paced]
+            calls = calls_in(baseline.events) if paced.dim() == 2 and is_number(paced) else []
             if calls and all(call.is_step and call.number == 0 for call in calls):
-                batch.steps = None  # axis 1 has the features of one step
+                part.steps = None  # axis 1 has the features of one step
             report = baseline.report
             report.axes = _layout(baseline)
             for name in probes:
-                report.checks.append(Check(name, *_outcome(baseline, name, skip)))
+                report.checks.append(_check(baseline, name, skip))
+            report.notes += lines
             with suppress(UnjudgedError):
-                for line in (*lines, *remarks(baseline, streaming=streaming)):
-                    note(report, line)
+                report.notes += remarks(baseline, streaming=streaming)
         except EscapedError as error:
             reason = str(error).partition("\n")[0]
             report = Report([Check(name, "skipped", reason) for name in probes])
         if shared := opened.pristine.shared:
-            note(report, f"not copied, but shared with the model: {', '.join(shared)}")
+            report.notes.append(f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = opened.passes
     asked["alone"] = bool(whole.lengths) and lengths is not None
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
@@ -216,50 +187,38 @@ def verify(
 verify.__module__ = "rnnkit"
 
 
-def _outcome(baseline: Baseline, name: str, skip: Sequence[str]) -> tuple[Outcome, str]:
+def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
     """Run a probe unless it is left out; return how it went, and keep what it found."""
-    report = baseline.report
-    found = {error.probe for error in report.findings}
-    if name in skip:
-        return "skipped", "left out by the caller"
-    if name == "alone" and "batch" in found.union(skip):
-        return "skipped", "samples that may mix give something else alone"
-    if found & HIDING.get(name, set()):
-        return "skipped", "what is found already would show here, too"
-    kinds = [type(module).__module__ for module in baseline.session.model.modules()]
-    if name in COMPARING and any(".quantized.dynamic." in kind for kind in kinds):
-        return "skipped", BY_RANGE
+    report, (probe, hiding) = baseline.report, PROBES[name]
+    if name in skip or (name == "alone" and "batch" in skip):
+        return Check(name, "skipped", "left out by the caller")
+    if any(map(report.found, hiding)):
+        return Check(name, "skipped", "what is found already would show here, too")
     try:
-        return "passed", decide(baseline, PROBES[name])
+        return Check(name, "passed", decide(baseline, probe))
     except UnjudgedError as error:
-        return "skipped", str(error)
+        return Check(name, "skipped", str(error))
     except LeakError as error:
         what, leak = str(error).partition("\n")[0], error
-    # Without its last step, a sequence may end in one that is not read.
-    cuts = name != "coverage"
-    if name in ABSENCES and not is_absent_again(baseline, PROBES[name], what, cuts_steps=cuts):
-        return "passed", f"not for other values, or another size: {what}"
+    is_absence = name in ("memory", "coverage", "use")
+    if is_absence and not is_absent_again(baseline, probe, what):
+        return Check(name, "passed", f"not for other values, or another size: {what}")
     report.findings.append(leak)
-    return "failed", what
+    return Check(name, "failed", what)
 
 
-def _layout(baseline: Baseline) -> Layout:
+def _layout(baseline: Baseline) -> dict[str, tuple[str | int, ...]]:
     """Return the axes of each input and output of a model, as they were found."""
     batch, found = baseline.batch, list[tuple[str, Any, int | None, int | None]]()
     paths: Any = pytree.tree_flatten_with_path(batch.tree(), is_whole)[0]
     is_one = sum(isinstance(leaf, Tensor) for leaf in batch.leaves) == 1
     for k, (path, leaf) in enumerate(paths):
-        is_named = path[0].name == "kwargs"
-        name = f"{path[1].key}{pytree.keystr(path[2:])}" if is_named else "input"
-        name += "" if is_named or is_one else pytree.keystr(path[1:])
+        name = "input" if is_one or path[0].name == "args" else path[1].key
+        name += "" if is_one else pytree.keystr(path[1 + (path[0].name == "kwargs") :])
         # "seq" are the steps that are judged: other inputs may have steps of their own.
-        seq = batch.seq_dims[k] if batch.has_steps(k) else None
-        found.append(("input" if is_one else name, leaf, batch.axes[k], seq))
+        found.append((name, leaf, batch.axes[k], batch.seq_dims[k] if batch.has_steps(k) else None))
     for k, leaf in enumerate(baseline.normal):
-        # Without a batch axis, rows may be the valid steps of all samples.
-        is_seq = baseline.pacers[k] == batch.paced
-        is_seq &= baseline.axes[k] is not None or baseline.has_steps(k)
-        seq = baseline.step_axes[k] if is_seq else None
+        seq = baseline.step_axes[k] if baseline.pacers[k] == batch.paced else None
         found.append((baseline.name(k), leaf, baseline.axes[k], seq))
     layout = {
         name: ["batch" if k == at else "seq" if k == seq else n for k, n in enumerate(leaf.shape)]

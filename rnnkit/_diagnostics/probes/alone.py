@@ -18,9 +18,8 @@ def probe_alone(baseline: Baseline) -> str:
     baseline = judge(baseline)
     batch, compared = baseline.batch, set[int]()
     # The shortest samples have the most padding; one more for each input with lengths.
-    least = [min(told) for told in zip(*batch.lengths.values(), strict=True)] or [0] * batch.size
-    tried = sorted(range(batch.size), key=lambda k: (least[k], -k))[:ALONE]
-    for sample in tried:
+    least = batch.valid_steps()
+    for sample in sorted(range(batch.size), key=lambda k: (least[k], -k))[:ALONE]:
         if len(compared) > len(batch.lengths):
             break
         try:
@@ -42,7 +41,7 @@ def probe_alone(baseline: Baseline) -> str:
                 skip("the model draws random numbers: for one sample it draws others")
             pair = part.before, part.after
             off = apart(*pair).max().item() / max(map(largest, pair))
-            is_padded = counts is not None and counts[sample] < (steps or 0)
+            is_padded = counts and counts[sample] < (steps or 0)
             when = "its padding is removed" if is_padded else "it is run alone"
             location = locate_valid(baseline, sample, part.output)
             what = f"{baseline.of_sample(part.output, sample)} changes when {when}"

@@ -6,12 +6,12 @@ from torch.nn import RNNBase
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import THERE
 from rnnkit._diagnostics.changes import sample_at
-from rnnkit._diagnostics.lab import run_perturbed
+from rnnkit._diagnostics.lab import comparable, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.loss import judge_loss
 from rnnkit._diagnostics.outputs import is_number, orders, shape_of
 from rnnkit._diagnostics.picture import DependencyMap
-from rnnkit._diagnostics.report import ONE_SAMPLE, OTHER_SHAPES, SAMPLES, UNCHANGED, fail, skip
+from rnnkit._diagnostics.report import ONE_SAMPLE, SAMPLES, fail, skip
 
 
 def probe_batch(baseline: Baseline) -> str:
@@ -29,9 +29,8 @@ def probe_batch(baseline: Baseline) -> str:
     samples = torch.arange(batch.size, device="cpu").unsqueeze(1)
     tried = ((k, run_perturbed(baseline, sample_at(k))) for k in range(batch.size)[:SAMPLES])
     runs = {k: run for k, run in tried if run is not None}
-    moved = [[run.moved(k).any(1) for k in indices if run.has(k)] for run in runs.values()]
-    if not any(moved):
-        skip(OTHER_SHAPES if runs else UNCHANGED)
+    made = comparable(runs.values(), indices)
+    moved = [[run.moved(k).any(1) for k in indices if run.has(k)] for run in made]
     if all(moved) and len(runs) == batch.size:
         columns = torch.stack([torch.stack(each).any(0) for each in moved], 1)
         axes = batch.axes[batch.first] or 0, baseline.axes[indices[0]] or 0
@@ -47,17 +46,15 @@ def probe_batch(baseline: Baseline) -> str:
         leaks.append(leak)
     baseline.order = None
     for event in baseline.events:
-        shape = shape_of(next(iter(event.tensors), None)) or ()
-        flat = shape[:2] if isinstance(event.module, RNNBase) and len(shape) == 3 else (1, 1)
-        if event.kind == "input" and flat[0] * flat[1] == batch.size and min(flat) > 1:
-            rows = f"{flat[0]} * {flat[1]}, batch and seq in one"
+        one, two, *_ = (*(shape_of(next(iter(event.tensors), None)) or ()), 0, 0)
+        if isinstance(event.module, RNNBase) and one * two == batch.size and min(one, two) > 1:
+            rows = f"{one} * {two}, batch and seq in one"
             skip(f"axis {batch.axes[batch.first]} of the input is {rows}")
     source, index, [(sample, _), *_] = leaks[0]
     what = f"{baseline.of_sample(index, sample)} depends on input of sample {batch.numbers[source]}"
     place = locate_sample(baseline, runs[source].inputs, source, index)
     lines, dim = [*place.rows], batch.axes[batch.first] or 0
-    is_one = batch.leaves[batch.first].dim() == 1
-    if dict(lines).get("cause", "").endswith(THERE) and dim < 2 and not is_one:
+    if dict(lines).get("cause", "").endswith(THERE) and dim < 2 <= batch.leaves[batch.first].dim():
         which = f"rnnkit.verify(..., batch_dim={1 - dim}), if axis {dim} of the input is seq"
         lines.append(("intended?", which))
     return fail("batch", what, lines, place.module)
@@ -71,9 +68,7 @@ def _find_rows_of_steps(baseline: Baseline) -> None:
         return
     one = baseline.attempt(batch.samples([0]))
     if one is not None and shape_of(one[first]) == shape:
-        rows = f"a row for each of {shape[axis]} steps, none for a sample"
-        layout = [
-            ("likely", "batch and seq have changed places"),
-            ("fix", "batch_first=True and y[:, -1], or x.transpose(0, 1) into the layer and y[-1]"),
-        ]
-        fail("batch", f"output {shape} has {rows}", layout)
+        what = f"output {shape} has a row for each of {shape[axis]} steps, none for a sample"
+        likely = ("likely", "batch and seq have changed places")
+        ways = "batch_first=True and y[:, -1], or x.transpose(0, 1) into the layer and y[-1]"
+        fail("batch", what, [likely, ("fix", ways)])

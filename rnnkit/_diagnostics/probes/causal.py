@@ -10,17 +10,9 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import VIEW
 from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.judge import judge
-from rnnkit._diagnostics.lab import PerturbedRun, restricted, run_perturbed
+from rnnkit._diagnostics.lab import PerturbedRun, comparable, restricted, run_perturbed
 from rnnkit._diagnostics.locate import locate_step
-from rnnkit._diagnostics.report import (
-    NO_STEPS,
-    OTHER_OUTPUTS,
-    OTHER_SHAPES,
-    UNCHANGED,
-    UnjudgedError,
-    fail,
-    skip,
-)
+from rnnkit._diagnostics.report import NO_STEPS, OTHER_OUTPUTS, UnjudgedError, fail, skip
 
 #: How an output does not read its own step.
 OWN = {
@@ -30,10 +22,7 @@ OWN = {
 
 
 def probe_causal(baseline: Baseline) -> str:
-    """Step t of the first output does not depend on later steps of the input.
-
-    Other outputs may read all steps, as an encoder's do next to a decoder's.
-    """
+    """Step t of the first output depends on no later step of the input; other outputs may."""
     if baseline.batch.steps in (None, 1):
         skip(NO_STEPS)
     first, seq = baseline.first, baseline.out_seq_dim
@@ -62,11 +51,9 @@ def probe_causal(baseline: Baseline) -> str:
         if rule in OWN:
             runs.append(run := run_perturbed(paced, steps_from(cut, cut + 1), only=own))
             if run and run.shown([first], step == cut - late):
-                which = "the first input" if own == batch.first else f"input {own}"
-                what = f"{name} of step {cut - late} depends on step {cut} of {which}"
+                what = f"{name} of step {cut - late} depends on step {cut} of input {own}"
                 fail("causal", what, [("fix", OWN[str(rule)])])
-    if not any(run and run.has(first) for run in runs):
-        skip(OTHER_SHAPES if any(runs) else UNCHANGED)
+    comparable(runs, [first])
     # The first steps by themselves return the first outputs: a wrong view mixes steps.
     wide = judge(baseline).paced_by(paced.batch.paced)
     fewer = {steps - 1, steps - 2, (steps + 1) // 2} - {0}
@@ -83,11 +70,9 @@ def probe_causal(baseline: Baseline) -> str:
 
 
 def _with_followed(baseline: Baseline, first: int) -> Baseline:
-    """Return the model with the steps of further inputs, if some output's steps follow those.
-
-    A loop takes times, for one, that are longer than the sequence: they need not be cut with it. Of
-    an input that is read as a whole, the first and the last step show in the same steps.
-    """
+    """Return the model with the steps of further inputs, if some output's steps follow those."""
+    # A loop takes actions that are longer than the sequence: they need not be cut with it. Of an
+    # input that is read as a whole, the first and the last step show in the same steps.
     batch, followed = baseline.batch, baseline
     for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.paced, ()))):
         whole = followed.on(batch.with_leaves(batch.leaves))
@@ -96,8 +81,8 @@ def _with_followed(baseline: Baseline, first: int) -> Baseline:
         with suppress(UnjudgedError):  # the rest is judged without it
             at = (steps_from(0, 1), steps_from((batch.steps or 0) - 1))
             runs = [run_perturbed(whole, where, only=index) for where in at]
-            start, end = (run.moved(first).any(0) for run in runs if run and run.has(first))
-            if bool(end.any()) and not torch.equal(start, end):
+            moved = [run.moved(first).any(0) for run in runs if run and run.has(first)]
+            if len(moved) == 2 and bool(moved[1].any()) and not torch.equal(*moved):
                 followed = whole
     return followed
 

@@ -4,18 +4,10 @@ import torch
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_at, valid_mask
-from rnnkit._diagnostics.lab import run_perturbed
+from rnnkit._diagnostics.lab import comparable, run_perturbed
 from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.outputs import is_number
-from rnnkit._diagnostics.report import (
-    INTEGERS,
-    OTHER_SHAPES,
-    OTHER_STEPS,
-    UNCHANGED,
-    UnjudgedError,
-    fail,
-    skip,
-)
+from rnnkit._diagnostics.report import INTEGERS, OTHER_STEPS, UnjudgedError, fail, skip
 
 
 def probe_padding(baseline: Baseline) -> str:
@@ -54,9 +46,7 @@ def _judge(baseline: Baseline) -> None:
     if not indices:
         skip(OTHER_STEPS)
     where = steps_at(~valid_mask(batch, post=baseline.post))
-    run = run_perturbed(baseline, where, pad=True)
-    if run is None or not any(map(run.has, indices)):
-        skip(OTHER_SHAPES if run else UNCHANGED)
+    [run] = comparable([run_perturbed(baseline, where, pad=True)], indices)
     shown = run.shown(indices, torch.tensor([[True]], device="cpu"))
     if shown is None:
         return

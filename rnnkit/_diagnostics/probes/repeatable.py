@@ -26,12 +26,8 @@ def probe_repeatable(baseline: Baseline) -> str:
         fix = ("fix", "draw if self.training only, as F.dropout(x, p, self.training) does")
         rows = [*drawn_at(session, inputs, drawn[0]), cause, fix]
     elif kept:
-        shown = ", ".join(f"model.{name}" for name in kept[:NAMES])
-        more = f" and {len(kept) - NAMES} more" if len(kept) > NAMES else ""
-        cause = (
-            "cause",
-            f"{shown}{more} {'is' if len(kept) == 1 else 'are'} kept from call to call",
-        )
+        names = ", ".join(f"model.{name}" for name in kept[:NAMES])
+        cause = ("cause", f"the model keeps {names} from call to call")
         rows = [cause, ("fix", "write no attribute in forward, or only if self.training")]
     return fail("repeatable", "the same input returns a different output the second time", rows)
 

@@ -51,7 +51,9 @@ class Gradients(TorchFunctionMode):
         self.returned: dict[tuple[str, int], Any] = {}
         self.called: list[nn.Module] = []
         self.noted, self.detached = set[int](), list[Tensor]()
-        self.weights = {n: x for n, x in self.model.named_parameters() if x.requires_grad}
+        # A gradient takes as much memory as its weight.
+        small = {n: x for n, x in self.model.named_parameters() if x.numel() <= 2**25}
+        self.weights = {n: x for n, x in small.items() if x.requires_grad}
         given = [x.detach().clone() if isinstance(x, Tensor) else x for x in batch.leaves]
         self._followed = {k: x for k, x in enumerate(given) if batch.is_content(k)}
         for k, leaf in self._followed.items():
@@ -111,15 +113,15 @@ class Gradients(TorchFunctionMode):
     def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:
         """Return the gradients of a random weighted sum of some parts of the outputs."""
         parts = [x for x in told if isinstance(x, Tensor) and x.requires_grad and not x.is_meta]
-        generator, weights = torch.Generator("cpu").manual_seed(0), list[Tensor]()
+        generator, sums = torch.Generator("cpu").manual_seed(0), list[Tensor]()
         for x in parts:
             # A plain sum is the same whatever is in it where that is normed, as by softmax.
             drawn = (torch.rand(x.shape, generator=generator, device="cpu") + 0.5).to(x)
             # What begins large sinks below the smallest number later.
-            weights.append(x.isfinite() * drawn * torch.finfo(x.dtype).max ** 0.5)
+            sums.append((x * (x.isfinite() * drawn * torch.finfo(x.dtype).max ** 0.5)).sum())
         try:
-            if parts and wanted:
-                return [*torch.autograd.grad(parts, wanted, weights, True, allow_unused=True)]
+            if sums and wanted:  # of numbers, since gradients of tensors make torch import sympy
+                return [*torch.autograd.grad(sums, wanted, None, True, allow_unused=True)]
         except Exception as error:  # noqa: BLE001 - written in place, or a backward of its own
             self.error = error
         return [None] * len(wanted)

@@ -28,11 +28,27 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
     for way in itertools.islice(ways, TRIES):
         for index, axis in zip(choices, way, strict=True):
             batch.axes[index] = axis
-        if attempt(batch.samples(kept).tree()) is not None:
+        if (fewer := attempt(batch.samples(kept).tree())) is not None:
+            # There may be as many by chance, as of prototypes.
+            tried = [k for k in choices if batch.is_content(k) and not batch.may_have_steps(k)]
+            full = attempt(batch.tree()) or [] if tried and batch.size > 2 else []
+            for index in tried if full and not _keep_rows(full, fewer, kept) else ():
+                at, batch.axes[index] = batch.axes[index], None
+                whole = attempt(batch.samples(kept).tree()) or []
+                batch.axes[index] = None if _keep_rows(full, whole, kept) else at
             return
     # The model takes no other batch: what may be laid out either way is left as it is.
     for index, each in choices.items():
         batch.axes[index] = given[index] if len(each) == 2 else None
+
+
+def _keep_rows(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
+    """Return whether the first output that follows the samples is what it is among all."""
+    for before, after in zip(full, fewer, strict=False):
+        axis, by = shortened_axis(before, after)
+        if axis is not None and by == before.shape[axis] - len(kept):
+            return torch.allclose(before.narrow(axis, 0, len(kept)), after, 1e-3, 1e-5)
+    return False
 
 
 def find_flats(

@@ -128,6 +128,12 @@ strange(
     **LAYER,
 )
 strange(
+    "as many prototypes as samples",
+    lambda m, x, p: (m.gru(x)[1][0] @ p.T).softmax(1) @ p,
+    *(X, numbers(4, 6)),
+    **LAYER,
+)
+strange(
     "a state as many layers as samples",
     lambda m, x, h: m.deep(x, h)[0],
     *(X, numbers(4, 4, 6)),

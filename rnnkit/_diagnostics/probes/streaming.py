@@ -29,12 +29,11 @@ def probe_streaming(baseline: Baseline) -> str:
     if stream.difference is not None:
         index, step, off = stream.difference
         where = "(the state at the end)" if step is None else f"of step {step}"
-        what = (
-            f"{baseline.name(index)} {where} changes when the sequence runs in chunks of {cuts[-1]}"
-        )
-        module, rows = stream.why(index, step)
+        name, cut = f"{baseline.name(index)} {where}", f"in chunks of {cuts[-1]}"
         far = f"passing the state along (relative difference {off:.2g})"
-        fail("streaming", f"{what}, {far}", rows, module)
+        module, rows = stream.why(index, step)
+        what = f"{name} changes when the sequence runs {cut}, {far}"
+        fail("streaming", what, rows, module)
     session, (first, second, *_) = baseline.session, stream.given
     session.run(second)
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)

@@ -68,9 +68,10 @@ def find_flats(
             return {}
         each = [apart(full[k], output[k]).movedim(axis, 0) for output in outputs]
         moved = torch.stack([off.reshape(len(off), -1).amax(1) for off in each])
-        is_first = batch.axes[batch.first] == 0
-        ways = [Flat(axis, is_first), Flat(axis, not is_first)]
-        within = {way: moved[way.owners(size, len(each[0]))].sum() for way in ways}
+        is_first, within = batch.axes[batch.first] == 0, dict[Flat, Tensor]()
+        for way in (Flat(axis, is_first), Flat(axis, not is_first)):
+            rows = way._replace(axis=1).split(moved, size)
+            within[way] = rows.diagonal(0, 0, 2 - way.has_batch_first).sum()
         best = max(within, key=within.__getitem__)
         if bool((moved.count_nonzero(0) > 1).any() or within[best] == moved.sum()):
             found[k] = best

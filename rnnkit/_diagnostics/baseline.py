@@ -146,7 +146,7 @@ class Baseline:
     def on(self, batch: Batch) -> "Baseline":
         """Return the same with a different batch."""
         other: Baseline = copy.copy(self)
-        other.batch, other._made = batch, {}
+        other.batch, other.judge, other._made = batch, None, {}
         return other
 
     @property

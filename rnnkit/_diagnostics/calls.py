@@ -23,7 +23,7 @@ from rnnkit._diagnostics.module_calls import (
     split_result,
 )
 from rnnkit._diagnostics.outputs import Watch, alike, leaves, same, shape_of
-from rnnkit._diagnostics.report import FIXES, fail, note
+from rnnkit._diagnostics.report import FIXES, fail
 from rnnkit._diagnostics.slopes import steps_read
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
@@ -120,7 +120,7 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
             if (are_fresh and follows) or _goes_on(baseline, family, are_fresh=are_fresh):
                 suspect(call, what, FIXES["memory"])
             elif are_steps and not zeros:
-                note(baseline.report, what)
+                baseline.report.notes.append(what)
 
 
 def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:

@@ -1,8 +1,4 @@
-"""A user's model is never run: copies of it are, each from the same state.
-
-The first run shows which weights it writes, and from which sources it draws random numbers: those
-start each run alike. The others are left to other threads.
-"""
+"""A user's model is never run: copies of it are, each from the same state."""
 
 import random
 import sys
@@ -168,10 +164,7 @@ def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) 
 
 @contextmanager
 def session(
-    model: torch.nn.Module,
-    call: Callable[..., Any] | None = None,
-    given: Given | None = None,
-    caller: str = "",
+    model: torch.nn.Module, call: Any = None, given: Given | None = None, caller: str = ""
 ) -> Iterator[Session]:
     """Open a session on a model; leave random numbers as they were, if it draws any."""
     with torch.inference_mode(mode=False), eagerly():

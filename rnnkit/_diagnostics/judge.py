@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.copies import Pristine
 from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of, wider, widest
-from rnnkit._diagnostics.report import note, skip
+from rnnkit._diagnostics.report import skip
 
 #: By how much of its size a feature may move, by the dtype that the model is judged in.
 JUDGED = {torch.float64: 1e-9, torch.float32: 1000 * torch.finfo(torch.float32).eps}
@@ -81,7 +81,8 @@ def judge(baseline: Baseline) -> Baseline:
             skip(f"{str(kind)[6:]} rounds too much, and the model runs in nothing wider")
     wide.again, wide.judge, baseline.judge = None, wide, wide
     if kind is not torch.float64:
-        note(baseline.report, f"judged in {str(kind)[6:]}: the model does not run in float64")
+        text = f"judged in {str(kind)[6:]}: the model does not run in float64"
+        baseline.report.notes.append(text)
     return wide
 
 

@@ -13,7 +13,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import other_leaves, sample_at
 from rnnkit._diagnostics.judge import judge
 from rnnkit._diagnostics.outputs import along, is_number, tensors_of
-from rnnkit._diagnostics.report import fail, note, skip
+from rnnkit._diagnostics.report import fail, skip
 from rnnkit._diagnostics.slopes import Gradients
 
 #: How far a gradient may turn, 1 - |cos|, in float64: by 4e-16 in correct losses.
@@ -76,7 +76,7 @@ def judge_loss(narrow: Baseline) -> str:
                 # Fewer, where some targets are ignored.
                 if len(paired) <= int((leaves[k] != target).sum()) and not {*paired} <= own:
                     fail("batch", what, [cause, ("fix", text)])
-    note(narrow.report, f"{what}: the loss compares samples")
+    narrow.report.notes.append(f"{what}: the loss compares samples")
     return "a loss that compares samples; no module mixes them"
 
 

@@ -119,12 +119,6 @@ class Flat(NamedTuple):
         sizes = (samples, -1) if self.has_batch_first else (-1, samples)
         return torch.unflatten(leaf, self.axis, sizes)
 
-    def owners(self, samples: int, rows: int) -> Tensor:
-        """Return which rows each sample has, ``(samples, rows)``."""
-        row, sample = torch.arange(rows, device="cpu"), torch.arange(samples, device="cpu")
-        owner = row // (rows // samples) if self.has_batch_first else row % samples
-        return owner == sample.unsqueeze(1)
-
 
 def split_flats(found: Leaves, flats: Mapping[int, Flat], samples: int) -> Leaves:
     """Return leaves with an axis for samples and one for steps, by the index of those without."""

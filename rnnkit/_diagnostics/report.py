@@ -27,9 +27,6 @@ SAMPLES, TRIES, ALONE, CALLS = 4, 12, 3, 4
 #: A line of a message: its label and its text.
 Line = tuple[str, str]
 
-#: By tensor, its axes by their names, or by their sizes if they have none.
-Layout = dict[str, tuple[str | int, ...]]
-
 #: The probes that change the inputs, or the batch, and so judge what depends on what.
 JUDGING = ("batch", "alone", "padding", "causal", "reset", "memory", "streaming")
 
@@ -79,7 +76,7 @@ class Report:
     findings: list[LeakError] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    axes: Layout = field(default_factory=dict)
+    axes: dict[str, tuple[str | int, ...]] = field(default_factory=dict)
     passes: int = 0
     seconds: float = 0.0
 
@@ -149,12 +146,6 @@ class Report:
         for k, (what, (measured, rule)) in enumerate(self._maps.items()):
             measured.plot(rule, f"{what}: {measured.finding}", figure.add_subplot(1, count, k + 1))
         return figure
-
-
-def note(report: Report, text: str) -> None:
-    """Note what is not a failure, once."""
-    if text not in report.notes:
-        report.notes.append(text)
 
 
 class UnjudgedError(Exception):

@@ -23,8 +23,6 @@ from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of, ten
 if TYPE_CHECKING:
     from rnnkit._diagnostics.baseline import Baseline
 
-#: By how much of the largest number an output may differ with gradients on.
-ROUNDING = 1e-4
 #: Functions that take a tensor for its shape, dtype or device.
 LIKE = ("__get__", "requires_grad_", "to", "type_as", "expand_as", "view_as", "reshape_as")
 
@@ -216,7 +214,7 @@ def gradients_of(baseline: "Baseline") -> Gradients:
         training, normal = gradients_in_training(baseline), baseline.normal
         shapes = [*map(shape_of, normal)]
         is_like = [*map(shape_of, training.output)] == shapes and all(
-            bool((apart(one.detach(), other) <= ROUNDING * largest(other)).all())
+            bool((apart(one.detach(), other) <= 1e-4 * largest(other)).all())
             for one, other in zip(training.output, normal, strict=True)
             if is_number(one) and is_number(other)
         )

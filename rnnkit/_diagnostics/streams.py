@@ -31,10 +31,7 @@ from rnnkit._diagnostics.outputs import (
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, skip
 
 #: What people call a state, or a part of one, among the words of an argument's name.
-WORDS = frozenset(
-    {"c", "cache", "carry", "cell", "cells", "cx", "h", "hc", "hidden", "hiddens", "hs", "hx"}
-    | {"memory", "past", "prev", "previous", "state", "states"}
-)
+STATE = re.compile("c|h|h[csx]|cx|cache|carry|cells?|hiddens?|memory|past|prev|previous|states?")
 
 
 class Stream:
@@ -153,7 +150,7 @@ def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str
         if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
     }
     idle = [x for x in taken if bound.arguments.get(x) is None]
-    named = [x for x in taken if not WORDS.isdisjoint(re.findall("[a-z]+", x.lower()))]
+    named = [x for x in taken if any(map(STATE.fullmatch, re.findall("[a-z]+", x.lower())))]
     given = [x for x in named if taken[x] in places.values()]
     free = given or [x for x in named if x in idle]
     others = [x for x in taken if x not in named and (x in idle or taken[x] in places.values())]

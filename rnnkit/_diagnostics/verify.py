@@ -153,9 +153,7 @@ def verify(
             part = whole.samples(whole.telling(SAMPLES))
             if part.size < whole.size and opened.attempt(part.tree()) is None:
                 part = whole  # a model for one batch size
-            baseline = Baseline(
-                opened, part, Recorder, post=post, causal=causal, lookahead=lookahead
-            )
+            baseline = Baseline(opened, part, Recorder, post, causal, lookahead)
             baseline.find_axes(out_seq_dim)
             paced = part.leaves[part.paced]
             calls = calls_in(baseline.events) if paced.dim() == 2 and is_number(paced) else []
@@ -179,6 +177,7 @@ def verify(
     report.seconds = time.perf_counter() - start
     # What reads the padding says more than that it is read: which steps, or which lengths.
     report.findings.sort(key=lambda error: error.probe == "alone")
+    report.notes[:] = dict.fromkeys(report.notes)
     if report.findings and raises:
         raise joined(report.findings)
     return report

@@ -5,7 +5,7 @@ from rnnkit._diagnostics.judge import judge
 from rnnkit._diagnostics.lab import check_orders, restricted
 from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.outputs import apart, largest
-from rnnkit._diagnostics.report import ALONE, ONE_SAMPLE, fail, in_short, note, skip
+from rnnkit._diagnostics.report import ALONE, ONE_SAMPLE, fail, in_short, skip
 
 
 def probe_alone(baseline: Baseline) -> str:
@@ -35,7 +35,7 @@ def probe_alone(baseline: Baseline) -> str:
                 what = f"{baseline.name(one.output)} {shapes}: its batch axis is lost"
                 if whole.dim() > 1:
                     fail("alone", what, [("fix", "squeeze(1), which names an axis, for squeeze()")])
-                note(baseline.report, what)
+                baseline.report.notes.append(what)
         if part is not None:
             if baseline.session.drawn:
                 skip("the model draws random numbers: for one sample it draws others")

@@ -11,11 +11,8 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.lab import trained_otherwise
 from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.report import NAMES, fail, in_short, note, skip
+from rnnkit._diagnostics.report import NAMES, fail, in_short, skip
 from rnnkit._diagnostics.slopes import Gradients, gradients_in_training, inside
-
-#: By how much of its size a parameter is changed to see whether it moves an output.
-SMALL, LARGE = 1e-3, 1.0
 
 #: A layer and a direction, in the name of a weight.
 DIRECTION = re.compile(r"_l\d+(_reverse)?$")
@@ -74,7 +71,7 @@ def probe_gradient(baseline: Baseline) -> str:
         copy, members = session.fresh().train(), inside(name, got)
         for weight in map(copy.get_parameter, members):
             size = weight.data.abs().mean().clamp(min=0.1)
-            weight.data = weight.data + (LARGE if members & layers else SMALL) * size
+            weight.data = weight.data + (1.0 if members & layers else 1e-3) * size
         pairs = zip(run.output, Gradients(baseline.batch, session, copy).output, strict=False)
         moved = [x.requires_grad for x, y in pairs if isinstance(x, Tensor) and not same(x, y)]
         if any(moved) or (members & layers and not moved):
@@ -82,7 +79,7 @@ def probe_gradient(baseline: Baseline) -> str:
             silent -= members
     if silent:
         tops = _listed(_tops(silent, got))
-        note(baseline.report, f"no output of this call has a gradient in {tops}")
+        baseline.report.notes.append(f"no output of this call has a gradient in {tops}")
     if left:
         what = f"no gradient reaches {_listed(left)}, though the call reads it"
         fail("gradient", what, module=left[0])

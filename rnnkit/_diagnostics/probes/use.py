@@ -19,7 +19,7 @@ from rnnkit._diagnostics.calls import (
 from rnnkit._diagnostics.events import stateful
 from rnnkit._diagnostics.module_calls import Call, is_backward
 from rnnkit._diagnostics.outputs import alike, along, shape_of
-from rnnkit._diagnostics.report import CALLS, fail, note, skip
+from rnnkit._diagnostics.report import CALLS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
 
 
@@ -93,7 +93,7 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
         fail("use", f"{what}, which has read one step", [("fix", fix)], call.name)
     if "c" in slopes and bool(slopes["c"].any()) and not read(output=every, h=every):
         text = f"of what {label} returns, only the cell state c is used"
-        note(baseline.report, f"{text}; the hidden state is h_n, the first of (h_n, c_n)")
+        baseline.report.notes.append(f"{text}; the hidden state is h_n, the first of (h_n, c_n)")
 
 
 def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:

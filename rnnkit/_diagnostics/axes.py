@@ -54,10 +54,7 @@ def _keep_rows(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
 def find_flats(
     full: Leaves, fewer: Leaves, batch: Batch, run_changed: Callable[[int], Leaves | None]
 ) -> dict[int, Flat]:
-    """Find outputs in which samples and steps are one axis, and in which order.
-
-    In the right order, a change of a sample moves its own rows; rows that two move are a leak.
-    """
+    """Find outputs in which samples and steps are one axis, and in which order."""
     size, found, outputs = batch.size, dict[int, Flat](), list[Leaves]()
     for k, (before, after) in enumerate(zip(full, fewer, strict=True)):
         axis, by = shortened_axis(before, after)
@@ -68,6 +65,7 @@ def find_flats(
             return {}
         each = [apart(full[k], output[k]).movedim(axis, 0) for output in outputs]
         moved = torch.stack([off.reshape(len(off), -1).amax(1) for off in each])
+        # In the right order, a change of a sample moves its own rows; what two move is a leak.
         is_first, within = batch.axes[batch.first] == 0, dict[Flat, Tensor]()
         for way in (Flat(axis, is_first), Flat(axis, not is_first)):
             rows = way._replace(axis=1).split(moved, size)
@@ -79,14 +77,12 @@ def find_flats(
 
 
 def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leaves | None:
-    """Find which inputs must be cut with the paced one; return what the model makes of that.
-
-    What is as long by chance must not: a second sequence padded to the same width, or features.
-    """
+    """Find which inputs must be cut with the paced one; return what the model makes of that."""
     steps = batch.longest
     if steps is None or steps < 2 or not batch.may_have_steps(batch.paced):
         return None
     others = [k for k in range(len(batch.leaves)) if k != batch.paced and batch.may_have_steps(k)]
+    # What is as long by chance must not: a second sequence of the same width, or features.
     subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
     for following in itertools.islice(subsets, TRIES):
         batch.on_their_own[batch.paced] = frozenset(others) - set(following)

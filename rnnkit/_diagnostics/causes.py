@@ -29,12 +29,8 @@ class Cause(NamedTuple):
     undo: Watch
 
 
-class Location(NamedTuple):
-    """A module, by its qualified name, and the rows of a message about it."""
-
-    module: str
-    rows: list[Line]
-
+#: The rows of a message about a module, and its name.
+Location = tuple[list[Line], str]
 
 #: How a cause ends that is another layout.
 THERE = "as seq, but the batch is there"

@@ -55,11 +55,7 @@ def valid_mask(batch: Batch, *, post: bool) -> Tensor:
 
 
 def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:
-    """Return a tensor whose rows, along batch and seq, have the values of different ones.
-
-    So what holds between the features of a step goes on to hold. Numbers with fractions are moved
-    besides, since two equal samples would hide a leak. Some rows may be kept.
-    """
+    """Return a tensor whose rows, but for some, have the values of others, along batch and seq."""
     if leaf.is_complex():
         pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
         return torch.view_as_complex(pairs.contiguous())
@@ -74,7 +70,7 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
     kinds, kind = torch.unique(rows.double() if is_fraction else rows, dim=0, return_inverse=True)
     shift = torch.randint(1, max(len(kinds), 2), kind.shape, generator=generator, device="cpu")
     other = kinds[(kind + shift.to(kind.device)) % len(kinds)].to(rows.dtype)
-    if is_fraction:
+    if is_fraction:  # two equal samples would hide a leak
         noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows)
         spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
         stays = (rows == rows.round()).all(0)
@@ -90,12 +86,10 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
 def other_leaves(
     batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
 ) -> list[Any]:
-    """Return the leaves with other values at some places; what stays is the same object.
-
-    Lengths, labels and masks say what the rest is, and change with a second batch only.
-    """
+    """Return the leaves with other values at some places; what stays is the same object."""
     leaves, second = list(batch.leaves), None if pad else batch.second
     for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
+        # Lengths, labels and masks say what the rest is, and change with a second batch only.
         taken = batch.is_content(index) or (second is not None and isinstance(leaf, Tensor))
         mask = where(batch, index) if taken and axis is not None and only in (None, index) else None
         if mask is None or axis is None:

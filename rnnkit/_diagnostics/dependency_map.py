@@ -1,7 +1,4 @@
-"""``dependency_map``: which output depends on which input, along one axis.
-
-By a change, by a larger one, then by gradients; judged in float64, if the model runs in it.
-"""
+"""``dependency_map``: which output depends on which input, along one axis."""
 
 from collections.abc import Sequence
 from typing import Any

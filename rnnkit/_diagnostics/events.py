@@ -58,13 +58,7 @@ class Recorder(TorchFunctionMode):
         self.events: list[Event] = []
         self._functions, self._read = functions, read
         self._alive: list[Any] = []  # so that no other tensor gets the id of one of these
-        self._thread = threading.local()
-
-    @property
-    def _open(self) -> list[Event]:
-        """The calls that are open in this thread."""
-        calls: list[Event] = vars(self._thread).setdefault("open", [])
-        return calls
+        self._calls = defaultdict[int, list[Event]](list)  # that are open, by thread
 
     def watch(self, model: torch.nn.Module) -> list[Any]:
         """Put hooks on a model and return their handles."""
@@ -86,10 +80,10 @@ class Recorder(TorchFunctionMode):
 
     def _before(self, name: str, module: Any, _: int, args: Any, kwargs: Any) -> None:
         self._write("input", name, module, type(module).__name__, (args, kwargs))
-        self._open.append(self.events[-1])
+        self._calls[threading.get_ident()].append(self.events[-1])
 
     def _after(self, name: str, module: Any, _: int, result: Any) -> None:
-        while (begun := self._open.pop()).name != name:
+        while (begun := self._calls[threading.get_ident()].pop()).name != name:
             pass  # a call inside has raised, and the model went on
         # What other modules return, their functions made.
         given = begun.given if is_known(module) else None
@@ -99,7 +93,8 @@ class Recorder(TorchFunctionMode):
         self, kind: str, name: str, module: Any, text: str, tree: Any, given: Any = None
     ) -> None:
         """Write down copies of the tensors in a tree, and where each is."""
-        owner = name if kind != "function" else self._open[-1].name if self._open else ""
+        open_ = self._calls[threading.get_ident()]
+        owner = name if kind != "function" else open_[-1].name if open_ else ""
         with torch._C.DisableTorchFunction():  # noqa: SLF001 - the mode itself, too
             found = leaves(tree)
             parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
@@ -119,7 +114,8 @@ class Recorder(TorchFunctionMode):
         """Run a function, and write it down, unless torch's own module runs it."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        inside = self._open[-1].module if self._open else None
+        open_ = self._calls[threading.get_ident()]
+        inside = open_[-1].module if open_ else None
         name = getattr(func, "__name__", "")
         changed = args[0] if name == "__setitem__" else result
         made = tensors_of(changed) if not is_known(inside) else []

@@ -70,11 +70,8 @@ def comparable(runs: Iterable[PerturbedRun | None], indices: Collection[int]) ->
 
 
 def is_absent_again(baseline: Baseline, probe: Callable[[Baseline], str], what: str) -> bool:
-    """Return whether a probe finds the same absence with other values and at a different size.
-
-    A unit may be dead for some values, a flag switches off what it is about, and what saturates
-    reads nothing.
-    """
+    """Return whether a probe finds the same absence with other values and at a different size."""
+    # A unit may be dead for some values, a flag be off, and what saturates reads nothing.
     batch, ranks = baseline.batch, [len(shape_of(leaf) or ()) for leaf in baseline.normal]
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
     drawn.second = batch.second and batch.leaves

@@ -19,10 +19,7 @@ Named = tuple[Any, str, Tensor | None]
 def guess_lengths(
     model: nn.Module, inputs: Sequence[Named], size: int
 ) -> tuple[dict[int, list[int]], bool, list[str]]:
-    """Return the lengths that inputs tell by their names, for those inputs that end there.
-
-    And whether the padding is after a sample, and lines about names that did not fit.
-    """
+    """Return lengths by input, if the padding is after a sample, and lines on what did not fit."""
     told = {k: counts for k, one in enumerate(inputs) if (counts := _told_by(*one, size))}
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
     found, ends, lines = dict[int, list[int]](), set[str](), list[str]()

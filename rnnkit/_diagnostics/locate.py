@@ -53,17 +53,15 @@ def locate_valid(
 
 
 class Search:
-    """Three runs, side by side: as it is, changed from a step on, and with less, for the axes.
-
-    ``about`` is that step; in a subclass, the sample that is changed, or how many there are.
-    """
+    """Three runs, side by side: as it is, changed from a step on, and with less, for the axes."""
 
     probe = "causal"
 
     def __init__(
         self, baseline: Baseline, inputs: Sequence[Given], index: int, sizes: Node, about: int
     ) -> None:
-        self.baseline, self.inputs, self.index, self.about = baseline, inputs, index, about
+        self.baseline, self.inputs, self.index = baseline, inputs, index
+        self.about = about  # that step; elsewhere the changed sample, or how many there are
         self.size, self.smaller = sizes
         self.is_strict, self.front = False, baseline.post or self.probe == "batch"
         runs = [(x := Recorder(functions=True), self._run(one, x.watch)) for one in inputs[::-1]]
@@ -168,7 +166,7 @@ class Search:
         self.is_strict = True  # what undoes the cause, or an order, is told in the input's order
         number = self._first(self.wanted) if self.number is None else self.number
         if number is None:
-            return Location("", [("first", "not found by hooks on modules and functions")])
+            return [("first", "not found by hooks on modules and functions")], ""
         owner = self.events[number].owner
         causes = {name: cause for name, cause in self._causes(number).items() if cause}
         around = [name for name in causes if not name or f"{owner}.".startswith(f"{name}.")]
@@ -177,7 +175,7 @@ class Search:
                 what, fix, _ = causes[names[0]]
                 also = f"; and {', '.join(names[1:])}, too" if names[1:] else ""
                 rows = [self._named(number), ("cause", f"{what}{also}"), ("fix", fix)]
-                return Location(owner, rows)
+                return rows, owner
         joins = [number]
         while joins:
             number, sources = min(joins), self.sources[min(joins)]
@@ -185,7 +183,7 @@ class Search:
         event, (_, unit) = self.events[number], self.less[number]
         kind = "loop" if event.kind == "input" and unit is not None else event.text
         at = [("at", event.place)] * bool(event.place)
-        return Location(event.owner, [self._named(number), *at, *self._why(number, kind)])
+        return [self._named(number), *at, *self._why(number, kind)], event.owner
 
     def _why(self, number: int, kind: str) -> list[Line]:  # noqa: ARG002 - some see more
         """Return the cause that an event itself shows, or how to end such a mistake."""

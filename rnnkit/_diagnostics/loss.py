@@ -1,7 +1,4 @@
-"""A model that returns only a loss: a sample may scale another one's gradient, and not turn it.
-
-A mean, a mask, class weights and a root scale the gradients of all samples alike.
-"""
+"""A model that returns only a loss: a sample may scale another one's gradient, and not turn it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +13,7 @@ from rnnkit._diagnostics.outputs import along, is_number, tensors_of
 from rnnkit._diagnostics.report import fail, skip
 from rnnkit._diagnostics.slopes import Gradients
 
-#: How far a gradient may turn, 1 - |cos|, in float64: by 4e-16 in correct losses.
+#: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
 TURNED = 1e-6
 #: A smaller gradient, of the largest, has no direction, and a smaller change is none.
 NOTHING = 1e-12

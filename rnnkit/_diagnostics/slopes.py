@@ -205,10 +205,7 @@ def gradients_in_training(baseline: "Baseline") -> Gradients:
 
 
 def gradients_of(baseline: "Baseline") -> Gradients:
-    """Return the gradients of a baseline: those in training if the outputs are the same there.
-
-    With gradients a model may return something else, which tells nothing of its outputs.
-    """
+    """Return the gradients of a baseline: those in training if the outputs are the same there."""
 
     def make() -> Gradients:
         training, normal = gradients_in_training(baseline), baseline.normal

@@ -19,8 +19,6 @@ from rnnkit._diagnostics.locate import Search, Verdict
 from rnnkit._diagnostics.module_calls import each_call, from_state
 from rnnkit._diagnostics.outputs import (
     Given,
-    Leaves,
-    Watch,
     apart,
     is_number,
     largest,
@@ -35,17 +33,14 @@ STATE = re.compile("c|h|h[csx]|cx|cache|carry|cells?|hiddens?|memory|past|prev|p
 
 
 class Stream:
-    """One way to cut the steps, and to pass a state along: from places of the output to arguments.
-
-    ``difference`` is the first output, the step from which it differs from the whole sequence, None
-    in the state at the end, and by how much.
-    """
+    """One way to cut the steps, and which places of the output go on to which arguments."""
 
     def __init__(self, baseline: Baseline, carried: Mapping[str, str], sizes: list[int]) -> None:
         """Run the chunks one after the other; skip if the model does not take them."""
         self.baseline, self.sizes, self.given = baseline, sizes, list[Given]()
+        # The first output that differs, from which step on (None: the state), and by how much.
         self.difference: tuple[int, int | None, float] | None = None
-        self.outputs: list[Leaves] = []
+        self.outputs: list[list[Any]] = []
         normal, session, start = baseline.normal, baseline.session, 0
         for size in sizes:
             given = baseline.batch.cut(start + size, front=True).cut(size, front=False).tree()
@@ -88,7 +83,7 @@ class Stream:
         baseline, (first, second, *_) = self.baseline, self.sizes
         if step is None and any(map(baseline.has_steps, range(len(baseline.normal)))):
             cause = ("cause", "the outputs are right, and the state that is returned is not")
-            return Location("", [cause, ("fix", "return the state that the last call returned")])
+            return [cause, ("fix", "return the state that the last call returned")], ""
         ends = baseline.on(baseline.batch.cut(first + second, front=True))
         ends.post = False  # the second chunk is at the end
         baseline.session.attempt(self.given[0], watch=(recorder := Recorder()).watch)
@@ -124,7 +119,7 @@ class _Chunks(Search):
             found[name] = Cause(what, FIXES["streaming"], each_call(name, start))
         return found | {event.name: later_steps(event, self.probe) or found.get(event.name)}
 
-    def _is_gone(self, *undo: Watch) -> bool:
+    def _is_gone(self, *undo: Any) -> bool:
         """Return whether the chunk has no leak under hooks, as it is or beside both under them."""
         both, chunk = (self._run(inputs, *undo) for inputs in self.inputs[:2])
         pairs = [x for x in (self.output, both) if x is not None]
@@ -132,11 +127,7 @@ class _Chunks(Search):
 
 
 def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str]]]:
-    """Yield which argument may take which part of the last output, and which states are left.
-
-    Arguments that are named like a state, and were given, take parts of the same shapes; if none
-    does, some that were left out. What else belongs to the state may be called anyhow.
-    """
+    """Yield which argument may take which part of the last output, and which states are left."""
     bound = _bound(baseline, baseline.batch.tree())
     axes = dict(zip(baseline.names, baseline.step_axes, strict=True))
     places: dict[str, list[torch.Size]] = {}
@@ -151,6 +142,7 @@ def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str
     }
     idle = [x for x in taken if bound.arguments.get(x) is None]
     named = [x for x in taken if any(map(STATE.fullmatch, re.findall("[a-z]+", x.lower())))]
+    # What was given takes parts of its shape; else what was left out does, of any name.
     given = [x for x in named if taken[x] in places.values()]
     free = given or [x for x in named if x in idle]
     others = [x for x in taken if x not in named and (x in idle or taken[x] in places.values())]

@@ -40,8 +40,7 @@ class Row:
         kind: its class.
         spec: the sizes of its input, as the module reads the axes.
         state: where the given state came from.
-        used: whether a later call or the result depends on the state that the call returned; None
-            where that is unknown, without gradients.
+        used: whether anything later depends on the state that it returned; None if not known.
         marks: what looks like a mistake in it.
     """
 
@@ -58,11 +57,7 @@ class Row:
 
 @dataclass
 class Trace:
-    """The calls of recurrent modules in one run, in order; prints as a table.
-
-    Attributes:
-        rows: one for each call.
-    """
+    """The calls of recurrent modules in one run, a row for each, in order; prints as a table."""
 
     __module__ = "rnnkit"
 

@@ -43,10 +43,9 @@ def probe_alone(baseline: Baseline) -> str:
             off = apart(*pair).max().item() / max(map(largest, pair))
             is_padded = counts and counts[sample] < (steps or 0)
             when = "its padding is removed" if is_padded else "it is run alone"
-            location = locate_valid(baseline, sample, part.output)
             what = f"{baseline.of_sample(part.output, sample)} changes when {when}"
             far = f"(relative difference {off:.2g})"
-            fail("alone", f"{what} {far}", location.rows, location.module)
+            fail("alone", f"{what} {far}", *locate_valid(baseline, sample, part.output))
     if not compared:
         skip("for one sample, the outputs have other shapes, or are integers")
     check_orders(baseline)

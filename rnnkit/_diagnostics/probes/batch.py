@@ -48,16 +48,16 @@ def probe_batch(baseline: Baseline) -> str:
     for event in baseline.events:
         one, two, *_ = (*(shape_of(next(iter(event.tensors), None)) or ()), 0, 0)
         if isinstance(event.module, RNNBase) and one * two == batch.size and min(one, two) > 1:
-            rows = f"{one} * {two}, batch and seq in one"
-            skip(f"axis {batch.axes[batch.first]} of the input is {rows}")
+            both = f"{one} * {two}, batch and seq in one"
+            skip(f"axis {batch.axes[batch.first]} of the input is {both}")
     source, index, [(sample, _), *_] = leaks[0]
     what = f"{baseline.of_sample(index, sample)} depends on input of sample {batch.numbers[source]}"
-    place = locate_sample(baseline, runs[source].inputs, source, index)
-    lines, dim = [*place.rows], batch.axes[batch.first] or 0
+    rows, module = locate_sample(baseline, runs[source].inputs, source, index)
+    lines, dim = [*rows], batch.axes[batch.first] or 0
     if dict(lines).get("cause", "").endswith(THERE) and dim < 2 <= batch.leaves[batch.first].dim():
         which = f"rnnkit.verify(..., batch_dim={1 - dim}), if axis {dim} of the input is seq"
         lines.append(("intended?", which))
-    return fail("batch", what, lines, place.module)
+    return fail("batch", what, lines, module)
 
 
 def _find_rows_of_steps(baseline: Baseline) -> None:

@@ -47,7 +47,7 @@ def probe_causal(baseline: Baseline) -> str:
             if run and shown:
                 what = f"{name} of step {min(at for _, at in shown[1])} depends on input of step"
                 found = locate_step(paced, run.inputs, cut, first)
-                fail("causal", f"{what} {cut} or later", found.rows, found.module)
+                fail("causal", f"{what} {cut} or later", *found)
         if rule in OWN:
             runs.append(run := run_perturbed(paced, steps_from(cut, cut + 1), only=own))
             if run and run.shown([first], step == cut - late):

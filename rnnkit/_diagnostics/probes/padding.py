@@ -58,4 +58,4 @@ def _judge(baseline: Baseline) -> None:
     what = f"{baseline.of_sample(index, sample)} depends on what is beyond its length"
     of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
     found = locate_valid(baseline, sample, index, run.inputs)
-    fail("padding", f"{what} of {counts[sample]} steps{of}", found.rows, found.module)
+    fail("padding", f"{what} of {counts[sample]} steps{of}", *found)

@@ -31,9 +31,8 @@ def probe_streaming(baseline: Baseline) -> str:
         where = "(the state at the end)" if step is None else f"of step {step}"
         name, cut = f"{baseline.name(index)} {where}", f"in chunks of {cuts[-1]}"
         far = f"passing the state along (relative difference {off:.2g})"
-        module, rows = stream.why(index, step)
         what = f"{name} changes when the sequence runs {cut}, {far}"
-        fail("streaming", what, rows, module)
+        fail("streaming", what, *stream.why(index, step))
     session, (first, second, *_) = baseline.session, stream.given
     session.run(second)
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)

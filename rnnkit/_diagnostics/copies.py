@@ -21,11 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from rnnkit._base.errors import ArgumentError
 from rnnkit._diagnostics.outputs import same, widest
 
-#: A tensor with more numbers than this, and than the model has, is data, and not copied.
-DATA = 2**26
-
-#: What has more bytes than this is copied once, like weights, until a run writes it.
-LARGE = 2**20
+#: Tensors with more numbers than DATA, and than the model has, are data, and not copied; what has
+#: more bytes than LARGE is copied once, like weights, until a run writes it.
+DATA, LARGE = 2**26, 2**20
 
 #: Objects that nobody can change, by their exact class; of these, many are met.
 CONSTANT = {int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device}

@@ -262,11 +262,12 @@ class _Run:
             same = [m for m in same if self.origin(state[m])[0] < 0 and (at, m) not in self.passed]
             text = f"starts from zeros, and the state of row {at} is unused"
             is_dropped = row.state == "zeros" and were.used is False
+            is_loop = call.is_cell or "batch=1" not in row.spec.split()  # else over the samples
             if call.is_step and last.is_step:
                 part = "state" if same == [*state] else "".join(same[:1])
                 if same:
                     row.marks.append(f"the same {part} as in row {at}: it is never advanced")
-                elif is_dropped and were.state == "zeros":
+                elif is_dropped and is_loop and were.state == "zeros":
                     row.marks.append(text)
             elif is_dropped and (base := getattr(last.input, "_base", None)) is not None:
                 one, axis = last.input, int(call.module.batch_first and base.dim() == 3)

@@ -21,10 +21,9 @@ DIRECTION = re.compile(r"_l\d+(_reverse)?$")
 def probe_gradient(baseline: Baseline) -> str:
     """Each parameter that this call read gets a gradient from some output, in training.
 
-    None is a mistake if a small change of the parameter moves such an output, and always in a layer
-    or cell: what it returns is to be used. Zeros are one in weights with two axes, as an
-    attention's bias rightly gets zeros, if all that belongs to them gets zeros, too: a decoder may
-    be given zeros. Both if no other values change that.
+    None is a mistake if a small change moves such an output, and always in a layer or cell. Zeros
+    are one in weights with two axes if what belongs to them gets zeros, too: an attention's bias
+    rightly does. Both count if no other values change that.
     """
     holds, session = "each parameter that the call reads gets a gradient", baseline.session
     run = gradients_in_training(baseline)

@@ -137,6 +137,7 @@ def test_each_file_is_short() -> None:
 BUDGETS = {
     "rnnkit/_base": 780,
     "rnnkit/_checks": 2100,
+    "rnnkit/_diagnostics": 5300,
     "rnnkit/_kernels": 2000,
     "rnnkit/_modules": 1800,
     "rnnkit/states": 430,

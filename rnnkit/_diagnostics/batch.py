@@ -91,11 +91,11 @@ class Batch:
             refusal(ArgumentError, "other", text, code="verify-argument")
         self.second = leaves
 
-    def named(self, forward: Callable[..., Any] | None) -> list[Named]:
+    def named(self, forward: Any) -> list[Named]:
         """Return each input, its name as an argument, and its rows if it has steps."""
         arguments: list[Any] = []
         with suppress(TypeError, ValueError):  # as of a builtin
-            arguments = [*inspect.signature(forward).parameters]  # type: ignore[arg-type]
+            arguments = [*inspect.signature(forward).parameters]
         args, kwargs = self.tree()
         keyed = dict(zip([*arguments, *range(len(args))], args, strict=False)) | kwargs
         paths: Any = pytree.tree_flatten_with_path(keyed, is_whole)[0]

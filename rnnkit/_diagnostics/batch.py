@@ -114,7 +114,7 @@ class Batch:
         if not any(isinstance(leaf, Tensor) for leaf in leaves):
             message = f"inputs must be tensors, got {', '.join(map(brief, leaves)) or 'nothing'}"
             refusal(ArgumentError, "inputs", message, code="verify-inputs")
-        message = f"no input has an axis {dim}: got {', '.join(map(brief, leaves))}"
+        message = f"no input has numbers along axis {dim}: got {', '.join(map(brief, leaves))}"
         return refusal(ArgumentError, "inputs", message, code="verify-axis")
 
     def places(self, name: int | str | None) -> list[int]:

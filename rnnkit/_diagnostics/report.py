@@ -14,7 +14,6 @@ UNCHANGED = "the inputs have the same values everywhere: give inputs that differ
 ONE_SAMPLE = "the batch has one sample; give two or more"
 NO_STEPS = "the input has no two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
-#: What to type if inputs belong together.
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
 Outcome = Literal["passed", "skipped", "failed"]
 

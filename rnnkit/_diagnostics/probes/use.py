@@ -99,15 +99,15 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
 def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:
     """Return an output's numbers, and where in them is the last valid step, and a later than 0."""
     output, seq, counts = call.output, int(call.module.batch_first), baseline.batch.counts
-    with torch.device(output.data.device):
-        if isinstance(output, PackedSequence):
-            sizes = output.batch_sizes.tolist()
-            ends = zip(sizes, [*sizes[1:], 0], strict=True)
-            last = torch.cat([torch.arange(size) >= going_on for size, going_on in ends])
-            later = torch.arange(len(last)) >= sizes[0]
-            return output.data, last.unsqueeze(1), later.unsqueeze(1)
-        known = counts and len(counts) == output.shape[1 - seq] and baseline.post
-        step = torch.arange(output.shape[seq]).unsqueeze(1)
-        last = step == torch.tensor(counts if known else [len(step)]) - 1
-        last, later = (last.t(), step.t() > 0) if seq else (last, step > 0)
-        return output, last.unsqueeze(2), later.unsqueeze(2)
+    on = output.data.device
+    if isinstance(output, PackedSequence):
+        sizes = output.batch_sizes.tolist()
+        ends = zip(sizes, [*sizes[1:], 0], strict=True)
+        last = torch.cat([torch.arange(size, device=on) >= going_on for size, going_on in ends])
+        later = torch.arange(len(last), device=on) >= sizes[0]
+        return output.data, last.unsqueeze(1), later.unsqueeze(1)
+    known = counts and len(counts) == output.shape[1 - seq] and baseline.post
+    step = torch.arange(output.shape[seq], device=on).unsqueeze(1)
+    last = step == torch.tensor(counts if known else [len(step)], device=on) - 1
+    last, later = (last.t(), step.t() > 0) if seq else (last, step > 0)
+    return output, last.unsqueeze(2), later.unsqueeze(2)

@@ -131,7 +131,7 @@ class Recorder(TorchFunctionMode):
 def is_known(module: Any) -> bool:
     """Return whether what runs inside of a module is torch's, or a recurrent layer's."""
     is_torchs = type(module).__module__.startswith("torch.") and not [*module.children()]
-    return is_torchs or isinstance(module, KINDS) or type(module).__module__.startswith("rnnkit.")
+    return is_torchs or isinstance(module, KINDS) or type(module).__module__ == "rnnkit"
 
 
 def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

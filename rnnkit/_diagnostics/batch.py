@@ -4,7 +4,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -85,7 +85,7 @@ class Batch:
         both = Given(tuple(other[: len(args)]), {key: rest[key] for key in kwargs})
         leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
         mine, theirs = (list(map(shape_of, each)) for each in (self.leaves, leaves))
-        if spec != self.spec or mine != theirs:
+        if spec != self.spec or mine != theirs or len(other) > len(args) + bool(kwargs):
             what = "the inputs, and then the kwargs, of a second batch of the same shapes"
             text = f"other has {what}: {mine}, got {theirs}"
             refusal(ArgumentError, "other", text, code="verify-argument")
@@ -105,6 +105,9 @@ class Batch:
     def _first_with(self, dim: int, places: Sequence[int]) -> int:
         """Return the index of the first leaf that has an axis."""
         leaves = [self.leaves[k] for k in places]
+        if not isinstance(dim, SupportsIndex):
+            message = f"an axis is an int, got {brief(dim)}"
+            refusal(ArgumentError, "inputs", message, code="verify-argument")
         if any(isinstance(x, PackedSequence) or getattr(x, "is_nested", False) for x in leaves):
             message = "a packed input has no batch axis to try: pass the padded batch and lengths"
             refusal(ArgumentError, "inputs", message, code="verify-packed")

@@ -126,10 +126,15 @@ def verify(
       more       python -m rnnkit explain batch
     """
     check_model("verify", model)
-    rules = (False, True, "strict", "others")
-    for name, value, kinds in ("pad", pad, ("post", "pre")), ("causal", causal, rules):
+    for name, value, kinds, text in (
+        ("pad", pad, ("post", "pre"), "'post' or 'pre'"),
+        ("causal", causal, (False, True, "strict", "others"), "a bool, 'strict' or 'others'"),
+        ("lookahead", lookahead, range(2**31), "a number of steps, 0 or more"),
+        ("streaming", streaming, (False, True), "a bool"),
+        ("out_seq_dim", out_seq_dim, (None, *range(-64, 64)), "an axis, or None"),
+    ):
         if value not in kinds:
-            text = f"{name} is {' or '.join(map(repr, kinds))}, got {brief(value)}"
+            text = f"{name} is {text}, got {brief(value)}"  # noqa: PLW2901
             refusal(ArgumentError, name, text, code="verify-argument")
     if unknown := [skip] if isinstance(skip, str) else [p for p in skip if p not in PROBES]:
         text = f"skip is a list of {', '.join(PROBES)}, got {brief(unknown[0])}"

@@ -43,7 +43,7 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
 
 
 def _keep_rows(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
-    """Return whether the first output that follows the samples is what it is among all."""
+    """Return whether the first output that follows the samples is the same as with all of them."""
     for before, after in zip(full, fewer, strict=False):
         axis, by = shortened_axis(before, after)
         if axis is not None and by == before.shape[axis] - len(kept):

@@ -39,7 +39,7 @@ class Baseline:
     order: int | None = None  # the output that holds the order of the others' samples
     again: Leaves | None = None  # the output of a second run of the same copy
     fewer: Leaves | None = None  # the output for one sample less; None if the model refuses
-    runs_on_less: bool = False  # steps
+    runs_on_less: bool = False  # whether the model takes fewer steps
 
     def __post_init__(self) -> None:
         """Run the model on the batch."""

@@ -49,19 +49,19 @@ def calls_in(events: Sequence[Event]) -> list[Call]:
 
 
 def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
-    """Return what changes ``output``, ``h`` or ``c`` of what some calls of a layer return."""
+    """Return hooks that change the ``output``, ``h`` or ``c`` that some calls of a layer return."""
     return each_call(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
 
 
 def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
-    """Fail if calls start from what they should not, and a different output comes if undone."""
+    """Fail if calls start from a wrong state: the output changes when they get the right one."""
 
     def matched(state: Any, before: Any) -> Any:
         order = _order(state[0], before[0]) if before else None
         return None if order is None else (state[0], before[1][..., order, :])
 
     def suspect(call: Call, what: str, fix: str, right: Hook = lambda _, before: before) -> None:
-        """Fail if it shows what is right, made of a given state and what the last call returned."""
+        """Fail if the right state, made of the given and the last one, changes the output."""
         returned: list[Any] = [None]
 
         def start(_: int, args: Any, kwargs: Any) -> Any:
@@ -148,8 +148,8 @@ def _order(given: Tensor, made: Tensor) -> list[int] | None:
     if not 1 < given.dim() == made.dim() or made.shape[-2] > ROWS:
         return None
     ones, others = (x.movedim(-2, 0).flatten(1) for x in (given, made))
-    alike = (ones.unsqueeze(1) == others).all(2)
-    return alike.int().argmax(1).tolist() if bool((alike.sum(1) == 1).all()) else None
+    equal = (ones.unsqueeze(1) == others).all(2)
+    return equal.int().argmax(1).tolist() if bool((equal.sum(1) == 1).all()) else None
 
 
 def _keeps_c(before: Call, after: Call) -> bool:

@@ -39,7 +39,7 @@ VIEW = "move axes by transpose or permute; reshape may only split or join neighb
 PACK = "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or rnnkit's lengths="
 
 #: How to end a mistake, by the probe and by the function, or module, that shows it first.
-KINDS: dict[str, dict[str, str]] = {
+FIXES_BY_NAME: dict[str, dict[str, str]] = {
     "batch": {
         "view|reshape|flatten": VIEW,
         "batchnorm|batch_norm": "LayerNorm, or statistics that are tracked in training",
@@ -86,7 +86,7 @@ KINDS: dict[str, dict[str, str]] = {
 
 def fix_of(probe: str, name: str) -> list[Line]:
     """Return how to end a mistake at a function or module."""
-    fixes = KINDS[probe].items()
+    fixes = FIXES_BY_NAME[probe].items()
     return [("fix", next(fix for kind, fix in fixes if re.search(kind, name.lower())))]
 
 

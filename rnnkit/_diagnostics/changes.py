@@ -55,7 +55,7 @@ def valid_mask(batch: Batch, *, post: bool) -> Tensor:
 
 
 def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:
-    """Return a tensor whose rows, but for some, have the values of others, along batch and seq."""
+    """Return a leaf whose rows along batch and seq, but those kept, are replaced by others."""
     if leaf.is_complex():
         pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
         return torch.view_as_complex(pairs.contiguous())

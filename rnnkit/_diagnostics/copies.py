@@ -134,7 +134,7 @@ class Pristine:
         self._versions = {id(private): _writes(private) for _, private, _ in self._held}
 
     def _hold(self, tensor: Tensor, memo: dict[int, Any]) -> Tensor | None:
-        """Copy a tensor, but no data, nor one whose memory was given back: reading it crashes."""
+        """Copy a tensor; None for data, and where memory was given back: reading that crashes."""
         odd = tensor.is_nested or tensor.is_meta or tensor.is_quantized
         odd |= tensor.layout is not torch.strided or type(tensor.data) is not Tensor
         size = 1 if odd else tensor.untyped_storage().nbytes()
@@ -182,7 +182,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def _twin(
     tensor: Tensor, memo: dict[int, Any], *, own: bool = True, least: torch.dtype | None = None
 ) -> Tensor:
-    """Copy a tensor without its graph, in memory of its ``own``, or in that of the tensor."""
+    """Copy a tensor without its graph, into its ``own`` memory or into that of the tensor."""
     # What shares memory shares it in a copy, except weights.
     twin, kind, is_weight = tensor.detach(), type(tensor), isinstance(tensor, Parameter)
     try:
@@ -199,7 +199,7 @@ def _twin(
 
 
 def attached_like(tensor: Tensor, twin: Tensor | None = None) -> Tensor:
-    """Return a copy, if none is given, that wants a gradient, or has a graph, as the original."""
+    """Return a twin, or a copy, that requires a gradient, or has a graph, as the original."""
     twin = tensor.detach().clone() if twin is None else twin
     twin.requires_grad_(tensor.requires_grad)
     with torch.enable_grad():

@@ -88,7 +88,7 @@ dependency_map.__module__ = "rnnkit"
 
 
 def _spaced(size: int) -> tuple[int, ...]:
-    """Return indices with one distance between them, the first among them, and the last."""
+    """Return evenly spaced indices, from 0 on, and the last one."""
     return tuple(sorted({*range(0, size, -(-size // WIDEST)), size - 1}))
 
 

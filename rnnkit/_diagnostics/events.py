@@ -111,7 +111,7 @@ class Recorder(TorchFunctionMode):
             self.events.append(Event(kind, name, module, owner, text, tree, *rest))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function, and write it down, unless torch's own module runs it."""
+        """Run a function, and write it down, unless a module runs it that :func:`is_known`."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         open_ = self._calls[threading.get_ident()]

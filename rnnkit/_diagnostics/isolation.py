@@ -127,13 +127,13 @@ def private(inputs: Given) -> Any:
 
 
 def eagerly() -> AbstractContextManager[object]:
-    """Let what was compiled run as it was written: a compiler is of no use to a few runs."""
+    """Run compiled functions eagerly: to compile takes longer than a few runs."""
     compiled = "torch._dynamo" in sys.modules
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def sources() -> dict[str, Any]:
-    """Return the sources of random numbers of the process, by name: what has its get_state."""
+    """Return the sources of random numbers of the process, by name; each has a get_state."""
     found: dict[str, Any] = {"torch": torch.default_generator}
     found |= {f"torch.cuda:{k}": one for k, one in enumerate(torch.cuda.default_generators)}
     if (numpy := sys.modules.get("numpy")) is not None:

@@ -52,7 +52,7 @@ def decide(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
 
 
 def judge(baseline: Baseline) -> Baseline:
-    """Return the same in float64, or else in float32, or where its own dtype tells anything."""
+    """Return the same in float64, else in float32, else in its own dtype if that is fine enough."""
     if baseline.judge is not None:
         return baseline.judge
     if any(".quantized.dynamic." in type(m).__module__ for m in baseline.session.model.modules()):

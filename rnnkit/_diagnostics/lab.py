@@ -122,7 +122,7 @@ class Part(NamedTuple):
 def restricted(
     baseline: Baseline, output: Leaves, samples: Sequence[int], only: int | None = None
 ) -> tuple[list[Part], Part | None]:
-    """Compare a run of some samples, by their places, with that of all, up to what differs."""
+    """Compare a run of some samples with that of all: return the parts, and one that differs."""
     compared: list[Part] = []
     output = baseline.arranged(output) if len(samples) == baseline.batch.size else output
     for index, axis in baseline.judged() if len(output) == len(baseline.normal) else ():
@@ -148,7 +148,7 @@ def restricted(
 
 
 def check_orders(baseline: Baseline) -> None:
-    """Run the samples in two different orders; fail if one does not return what it returned."""
+    """Run the samples in two different orders; fail if one returns something else."""
     counts = baseline.batch.valid_steps()
     for falling in (True, False) if len(set(counts)) > 1 else ():
         # Sorted by length and moved on by one, so that no model's sorting undoes itself.

@@ -19,7 +19,7 @@ Named = tuple[Any, str, Tensor | None]
 def guess_lengths(
     model: nn.Module, inputs: Sequence[Named], size: int
 ) -> tuple[dict[int, list[int]], bool, list[str]]:
-    """Return lengths by input, if the padding is after a sample, and lines on what did not fit."""
+    """Return lengths by input, whether padding is after a sample, and a line for each misfit."""
     told = {k: counts for k, one in enumerate(inputs) if (counts := _told_by(*one, size))}
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
     found, ends, lines = dict[int, list[int]](), set[str](), list[str]()
@@ -46,7 +46,7 @@ def guess_lengths(
 
 
 def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> list[int]:
-    """Return what an input that is named like lengths, or like a mask of them, says."""
+    """Return the lengths in an input that is named like lengths or a mask; none in any other."""
     name = name.lower()
     if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
         for mask in (rows.long(), 1 - rows.long()):  # ones, then zeros; or the reverse

@@ -15,7 +15,7 @@ from rnnkit._diagnostics.slopes import Gradients
 
 #: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
 TURNED = 1e-6
-#: A smaller gradient, of the largest, has no direction, and a smaller change is none.
+#: A gradient below this part of the largest has no direction, and a smaller change is none.
 NOTHING = 1e-12
 
 #: What a module is called, what it returned, and the gradient of that; first the inputs.

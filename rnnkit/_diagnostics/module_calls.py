@@ -58,7 +58,7 @@ def is_recurrent(module: torch.nn.Module) -> bool:
 
 
 def each_call(name: str, before: Hook = _leave, after: Hook = _leave) -> Watch:
-    """Return what hooks the calls of one module; see :func:`hooked`."""
+    """Return a watch on the calls of one module; see :func:`hooked`."""
     return lambda model: [hooked(model.get_submodule(name), before, after)]
 
 

@@ -97,7 +97,7 @@ class Report:
 
     @property
     def judged(self) -> bool:
-        """Whether any dependency was judged, by a probe other than repeatable and use."""
+        """Whether a probe passed other than repeatable, coverage, use and gradient."""
         return any(probe in JUDGING for probe in self.checked)
 
     def __str__(self) -> str:

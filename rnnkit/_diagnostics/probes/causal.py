@@ -14,7 +14,7 @@ from rnnkit._diagnostics.lab import PerturbedRun, comparable, restricted, run_pe
 from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.report import NO_STEPS, OTHER_OUTPUTS, UnjudgedError, fail, skip
 
-#: How an output does not read its own step.
+#: What to change so that an output does not read its own step.
 OWN = {
     "strict": "shift the input: step t reads target t - 1",
     "others": "join the forward state of step t - 1 and the backward one of step t + 1",

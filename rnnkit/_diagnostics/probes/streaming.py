@@ -17,7 +17,7 @@ TRIES = 12
 def probe_streaming(baseline: Baseline) -> str:
     """The whole sequence returns what its chunks return, passing the state along."""
     baseline = judge(baseline)
-    # Those steps only at which no sample has padding.
+    # Only the steps at which no sample has padding.
     steps = min(baseline.batch.counts or [baseline.batch.steps or 0])
     if steps < 2 or not baseline.batch.has_steps(baseline.batch.paced):
         skip(NO_STEPS)

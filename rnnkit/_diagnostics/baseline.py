@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,12 +13,10 @@ from rnnkit._base.message import refusal
 from rnnkit._diagnostics.axes import find_flats, infer_steps, shortened_axis
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import changed, sample_at
+from rnnkit._diagnostics.events import Event, Recorder
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.outputs import Leaves, alike, is_output, scale, shape_of, split_flats
 from rnnkit._diagnostics.report import ONE_SAMPLE, Report
-
-if TYPE_CHECKING:
-    from rnnkit._diagnostics.events import Event, Recorder
 
 T = TypeVar("T")
 
@@ -29,7 +27,6 @@ class Baseline:
 
     session: Session
     batch: Batch
-    recorder: "Callable[[], Recorder]"
     post: bool = True  # padding is after a sample
     causal: bool | str = False
     lookahead: int = 0
@@ -61,9 +58,9 @@ class Baseline:
         return made
 
     @property
-    def events(self) -> "list[Event]":
+    def events(self) -> list[Event]:
         """What goes into modules and comes out of them."""
-        recorder = self.recorder()
+        recorder = Recorder()
         if "events" not in self._made:
             self.session.run(self.batch.tree(), watch=recorder.watch)
         return self.once("events", lambda: recorder.events)
@@ -71,7 +68,7 @@ class Baseline:
     def find_axes(self, out_seq_dim: int | None) -> None:
         """Run again, and find which axes of the outputs follow what is left out."""
         batch, first, size = self.batch, self.first, self.batch.size
-        watcher = self.recorder()
+        watcher = Recorder()
         self.again = self.session.run(batch.tree(), on=self.session.last, watch=watcher.watch)
         if alike(self.normal, self.again):
             self._made["events"] = watcher.events

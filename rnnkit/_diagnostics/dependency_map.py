@@ -13,7 +13,6 @@ from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, sample_at
-from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.judge import COARSE, differences, judge
 from rnnkit._diagnostics.outputs import Given, is_number, shape_of
@@ -61,7 +60,7 @@ def dependency_map(
     out_dim = dim if out_dim is None else out_dim
     with session(model, None, given, "dependency_map") as opened:
         infer_batch_axes(batch, opened.attempt)
-        narrow = Baseline(opened, batch, Recorder)
+        narrow = Baseline(opened, batch)
         shape = () if narrow.first is None else tuple(narrow.normal[narrow.first].shape)
         if narrow.first is None or not -len(shape) <= out_dim < len(shape):
             message = f"the first output has no axis {out_dim}: its shape is {shape}"

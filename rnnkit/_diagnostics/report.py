@@ -20,7 +20,7 @@ Outcome = Literal["passed", "skipped", "failed"]
 #: So many inputs and outputs are shown with their axes, and names of what a model keeps.
 SHOWN, NAMES = 8, 3
 
-#: So many samples are changed, layouts tried, samples run by themselves, and calls of layers asked.
+#: So many samples are changed, layouts (or states) tried, samples run alone, and layers asked.
 SAMPLES, TRIES, ALONE, CALLS = 4, 12, 3, 4
 
 #: A line of a message: its label and its text.

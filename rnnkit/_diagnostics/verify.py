@@ -17,7 +17,6 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, by_input
 from rnnkit._diagnostics.calls import calls_in
 from rnnkit._diagnostics.copies import unwrapped
-from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.isolation import EscapedError, session
 from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import is_absent_again
@@ -158,7 +157,7 @@ def verify(
             part = whole.samples(whole.telling(SAMPLES))
             if part.size < whole.size and opened.attempt(part.tree()) is None:
                 part = whole  # a model for one batch size
-            baseline = Baseline(opened, part, Recorder, post, causal, lookahead)
+            baseline = Baseline(opened, part, post, causal, lookahead)
             baseline.find_axes(out_seq_dim)
             paced = part.leaves[part.paced]
             calls = calls_in(baseline.events) if paced.dim() == 2 and is_number(paced) else []

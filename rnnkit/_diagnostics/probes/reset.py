@@ -19,7 +19,6 @@ def probe_reset(baseline: Baseline) -> str:
     last = (steps[:-1] * are_set).amax(1, keepdim=True)  # 0: nothing is before it, or none is set
     if not bool(last.any()):
         skip("no flag is set after the first step: pass a batch in which one is")
-
     indices = [k for k, _ in baseline.judged() if baseline.has_steps(k)]
     if not indices:
         skip(OTHER_OUTPUTS)

@@ -7,11 +7,8 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.events import kept_by
 from rnnkit._diagnostics.judge import judge, near
 from rnnkit._diagnostics.outputs import is_number
-from rnnkit._diagnostics.report import NAMES, NO_STEPS, UnjudgedError, fail, skip
+from rnnkit._diagnostics.report import NAMES, NO_STEPS, TRIES, UnjudgedError, fail, skip
 from rnnkit._diagnostics.streams import Stream, ways_to_carry
-
-#: So many ways to pass a state along are tried.
-TRIES = 12
 
 
 def probe_streaming(baseline: Baseline) -> str:

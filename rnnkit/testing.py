@@ -47,7 +47,7 @@ def assert_streams(
     :func:`rnnkit.verify` with ``streaming=True``. ``step`` takes a chunk ``(batch, seq, ...)`` of
     ``x`` and a state, None if no first ``state`` is given, and returns output and state. The seq
     axis of the output is ``out_seq_dim``, or is found by leaving out a step. The sequence is cut in
-    two, and then into single steps. A module, or a method of one, runs as a copy in eval mode; a
+    two, then after two single steps. A module, or a method of one, runs as a copy in eval mode; a
     function runs as it is, so call ``eval()`` before.
 
     Raises:

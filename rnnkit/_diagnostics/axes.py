@@ -11,11 +11,8 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.outputs import Flat, Given, Leaves, apart, shape_of
 from rnnkit._diagnostics.report import TRIES
 
-#: Runs a model on a batch; None if it refuses.
-Attempt = Callable[[Given], Leaves | None]
 
-
-def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
+def infer_batch_axes(batch: Batch, attempt: Callable[[Given], Leaves | None]) -> None:
     """Try axes for the inputs after the first until the model takes a smaller batch."""
     given, choices = list(batch.axes), dict[int, list[int | None]]()
     for index, (leaf, at) in enumerate(zip(batch.leaves, given, strict=True)):

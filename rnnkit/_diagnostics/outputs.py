@@ -24,9 +24,6 @@ class Given(NamedTuple):
 #: Puts hooks on a model and returns their handles.
 Watch = Callable[[torch.nn.Module], list[Any]]
 
-#: Ends the place of a list of tensors that is one leaf.
-STACK = "[:]"
-
 
 def leaves(tree: Any) -> Leaves:
     """Return the leaves of a tree, see :func:`named_leaves`."""
@@ -50,7 +47,7 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tupl
     if stack and type(tree) in (list, tuple) and len(tree) > (1 if type(tree) is list else 3):
         rows = [_plain(part) for part in tree if isinstance(part, Tensor)]
         if len(rows) == len(tree) and len({(x.shape, x.dtype, x.device) for x in rows}) == 1:
-            return [(name + STACK, torch.stack(rows))]
+            return [(f"{name}[:]", torch.stack(rows))]
     return [
         leaf for key, part in members for leaf in named_leaves(part, stack=stack, name=name + key)
     ]

@@ -8,14 +8,12 @@ from rnnkit._base.errors import LeakError
 from rnnkit._base.message import aligned, count, more
 from rnnkit._diagnostics.picture import DependencyMap, Rule, as_html
 
-OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
 INTEGERS = "the outputs are integers, which may stay the same by chance: return the scores, too"
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
 ONE_SAMPLE = "the batch has one sample; give two or more"
 NO_STEPS = "the input has no two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
-Outcome = Literal["passed", "skipped", "failed"]
 
 #: So many inputs and outputs are shown with their axes, and names of what a model keeps.
 SHOWN, NAMES = 8, 3
@@ -51,7 +49,7 @@ class Check:
     __module__ = "rnnkit"
 
     probe: str
-    outcome: Outcome
+    outcome: Literal["passed", "skipped", "failed"]
     detail: str
 
 

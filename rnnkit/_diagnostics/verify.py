@@ -179,7 +179,7 @@ def verify(
     asked["alone"] = bool(whole.lengths) and lengths is not None
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
-    # What reads the padding says more than that it is read: which steps, or which lengths.
+    # Another probe says more of the same mistake: which steps are wrong, or which lengths.
     report.findings.sort(key=lambda error: error.probe == "alone")
     report.notes[:] = dict.fromkeys(report.notes)
     if report.findings and raises:

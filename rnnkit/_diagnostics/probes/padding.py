@@ -7,7 +7,7 @@ from rnnkit._diagnostics.changes import steps_at, valid_mask
 from rnnkit._diagnostics.lab import comparable, run_perturbed
 from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.outputs import is_number
-from rnnkit._diagnostics.report import INTEGERS, OTHER_STEPS, UnjudgedError, fail, skip
+from rnnkit._diagnostics.report import INTEGERS, UnjudgedError, fail, skip
 
 
 def probe_padding(baseline: Baseline) -> str:
@@ -44,7 +44,7 @@ def _judge(baseline: Baseline) -> None:
     strided = may_have | {k for k in shapes if baseline.step_axes[k] is not None}
     indices = [k for k in judged if k not in strided]
     if not indices:
-        skip(OTHER_STEPS)
+        skip("the output has other steps than the input: which are valid is not known")
     where = steps_at(~valid_mask(batch, post=baseline.post))
     [run] = comparable([run_perturbed(baseline, where, pad=True)], indices)
     shown = run.shown(indices, torch.tensor([[True]], device="cpu"))

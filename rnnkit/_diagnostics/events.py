@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor
@@ -15,10 +15,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import user_frame
-from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.module_calls import KINDS, hooked, is_recurrent
 from rnnkit._diagnostics.outputs import Given, equal, leaves, tensors_of
 from rnnkit._diagnostics.report import Line
+
+if TYPE_CHECKING:
+    from rnnkit._diagnostics.isolation import Session
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +156,7 @@ def stateful(events: Sequence[Event]) -> set[str]:
     return found
 
 
-def kept_by(session: Session, inputs: Given) -> list[str]:
+def kept_by(session: "Session", inputs: Given) -> list[str]:
     """Return which attributes and buffers a run changes."""
     copy = session.fresh()
     before = _held(copy)
@@ -174,7 +176,7 @@ def _held(model: torch.nn.Module) -> dict[str, Any]:
     }
 
 
-def drawn_at(session: Session, inputs: Given, name: str) -> list[Line]:
+def drawn_at(session: "Session", inputs: Given, name: str) -> list[Line]:
     """Return the first function, or module, in which a run draws from a source."""
     read = session.sources()[name].get_state
     recorder = Recorder(functions=True, read=read)

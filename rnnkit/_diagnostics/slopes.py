@@ -6,7 +6,7 @@ digit of the output. Its gradient is as small, but it stands by itself, not besi
 
 from collections.abc import Collection, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,13 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.module_calls import KINDS, hooked, split_result
 from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of, tensors_of
+
+if TYPE_CHECKING:
+    from rnnkit._diagnostics.baseline import Baseline
 
 #: Functions that take a tensor for its shape, dtype or device.
 LIKE = ("__get__", "requires_grad_", "to", "type_as", "expand_as", "view_as", "reshape_as")
@@ -196,13 +198,13 @@ def inside(name: str, names: Collection[str]) -> set[str]:
     return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
 
 
-def gradients_in_training(baseline: Baseline) -> Gradients:
+def gradients_in_training(baseline: "Baseline") -> Gradients:
     """Return the gradients in training."""
     batch, session = baseline.batch, baseline.session
     return baseline.once("training", lambda: Gradients(batch, session, session.fresh().train()))
 
 
-def gradients_of(baseline: Baseline) -> Gradients:
+def gradients_of(baseline: "Baseline") -> Gradients:
     """Return the gradients of a baseline: those in training if the outputs are the same there."""
 
     def make() -> Gradients:
@@ -221,7 +223,7 @@ def gradients_of(baseline: Baseline) -> Gradients:
     return baseline.once("gradients", make)
 
 
-def steps_read(baseline: Baseline) -> dict[int, Tensor]:
+def steps_read(baseline: "Baseline") -> dict[int, Tensor]:
     """Return what the first two, a middle and the last step of the output read; none if unknown."""
 
     def make() -> dict[int, Tensor]:

@@ -117,7 +117,7 @@ class Baseline:
             told = out_seq_dim % len(shape)
             is_batch = fewer is not None and told == self.axes[first]
             if is_batch or not -len(shape) <= out_seq_dim < len(shape):
-                text = f"out_seq_dim={out_seq_dim} is no seq axis of the first output {shape}"
+                text = f"out_seq_dim={out_seq_dim} is not a seq axis of the first output {shape}"
                 fix = ("fix", "leave out_seq_dim out, and the axis is found")
                 refusal(ArgumentError, "out_seq_dim", text, "", fix, code="verify-axis")
         elif not self.runs_on_less and self.pacers[first] is None:

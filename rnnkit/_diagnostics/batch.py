@@ -23,7 +23,7 @@ def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None,
         return {} if passed is None or passed is False else {None: passed}
     names = [*range(len(given.args)), *given.kwargs]
     if not passed or not set(passed) <= set(names):
-        message = f"{argument} takes inputs from {names}, got {[*map(brief, passed)]}"
+        message = f"{argument} takes inputs from {names}, got {', '.join(map(brief, passed))}"
         refusal(ArgumentError, argument, message, code="verify-argument")
     return {name: passed[name] for name in names if name in passed}
 
@@ -82,7 +82,7 @@ class Batch:
         """Take a second batch: the inputs by position and then, if there are any, by keyword."""
         args, kwargs = self.tree()
         rest = [*other[len(args) :], {}][0]
-        both = Given(tuple(other[: len(args)]), {key: rest[key] for key in kwargs})
+        both = Given(tuple(other[: len(args)]), {key: rest.get(key) for key in kwargs})
         leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
         mine, theirs = (list(map(shape_of, each)) for each in (self.leaves, leaves))
         if spec != self.spec or mine != theirs or len(other) > len(args) + bool(kwargs):

@@ -55,7 +55,8 @@ class Session:
             if name := self._escaped or self.root._escaped:  # noqa: SLF001 - a session, too
                 way = "by way of a closure, a global or a weak reference: only a copy is run"
                 message = f"forward calls {name}, and not its copy, {way}"
-                refusal(EscapedError, "model", message, code="model-escaped")
+                fix = ("fix", "self.head(x) in forward, not model.head(x) of a global model")
+                refusal(EscapedError, "model", message, "", fix, code="model-escaped")
 
     def sources(self) -> dict[str, Any]:
         """Return the sources of the process that runs draw from, by name."""

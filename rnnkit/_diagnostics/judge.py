@@ -56,7 +56,7 @@ def judge(baseline: Baseline) -> Baseline:
     if baseline.judge is not None:
         return baseline.judge
     if any(".quantized.dynamic." in type(m).__module__ for m in baseline.session.model.modules()):
-        skip("a quantized layer rounds by the largest number: verify the model before that")
+        skip("a quantized layer rounds by the largest number: verify the model without it")
     session, leaves = baseline.session, baseline.batch.leaves
     weights = [*session.model.parameters(), *session.model.buffers()]
     fits = sum(weight.numel() for weight in weights) <= 2**25  # else a copy takes too much memory

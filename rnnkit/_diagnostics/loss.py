@@ -39,7 +39,9 @@ def judge_loss(narrow: Baseline) -> str:
         and all(_moved(place, run[start][1], axis) == [k] for k, run in runs.items())
     ]
     if not runs or not axes:
-        skip("a loss, and no place in the model follows the samples")
+        skip(
+            "a loss, and no place in the model follows the samples: verify what returns the scores"
+        )
     turned = [
         (sample, other)
         for sample, run in runs.items()

@@ -73,7 +73,7 @@ class DependencyMap:
             refusal(ArgumentError, "rule", message, code="map-rule")
         if not self.is_square:
             sizes = f"{self.outputs[-1] + 1} outputs and {self.inputs[-1] + 1} inputs"
-            message = f"rule compares indices, and {sizes} have none in common"
+            message = f"rule compares indices, and there are {sizes}"
             fix = ("fix", "out_dim=, if another axis of the output is intended; or no rule")
             refusal(ArgumentError, "rule", message, "", fix, code="map-axes")
         output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)

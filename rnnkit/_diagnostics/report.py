@@ -11,7 +11,7 @@ from rnnkit._diagnostics.picture import DependencyMap, Rule, as_html
 INTEGERS = "the outputs are integers, which may stay the same by chance: return the scores, too"
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
 ONE_SAMPLE = "the batch has one sample; give two or more"
-NO_STEPS = "the input has no two steps"
+NO_STEPS = "the input has fewer than two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
 

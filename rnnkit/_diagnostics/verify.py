@@ -176,7 +176,7 @@ def verify(
         if shared := opened.pristine.shared:
             report.notes.append(f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = opened.passes
-    asked["alone"] = bool(whole.lengths) and lengths is not None
+    asked["alone"] = bool(whole.lengths) and lengths is not None and "batch" not in skip
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
     # Another probe says more of the same mistake: which steps are wrong, or which lengths.

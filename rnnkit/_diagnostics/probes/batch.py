@@ -48,8 +48,8 @@ def probe_batch(baseline: Baseline) -> str:
     for event in baseline.events:
         one, two, *_ = (*(shape_of(next(iter(event.tensors), None)) or ()), 0, 0)
         if isinstance(event.module, RNNBase) and one * two == batch.size and min(one, two) > 1:
-            both = f"{one} * {two}, batch and seq in one"
-            skip(f"axis {batch.axes[batch.first]} of the input is {both}")
+            both = f"axis {batch.axes[batch.first]} of the input is {one} * {two}, batch and seq"
+            skip(f"{both}: pass (batch, seq, ...), and flatten it in call=")
     source, index, [(sample, _), *_] = leaks[0]
     what = f"{baseline.of_sample(index, sample)} depends on input of sample {batch.numbers[source]}"
     rows, module = locate_sample(baseline, runs[source].inputs, source, index)

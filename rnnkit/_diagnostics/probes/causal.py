@@ -63,7 +63,8 @@ def probe_causal(baseline: Baseline) -> str:
         part = restricted(wide, output, range(batch.size), first)[1] if output else None
         if part is not None:
             what = f"{name} of the first {cut} of {steps} steps changes when the later ones are"
-            fail("causal", f"{what} removed", [("fix", VIEW)])
+            fix = f"{VIEW}; compute nothing from the number of steps"
+            fail("causal", f"{what} removed", [("fix", fix)])
     more = f" by more than {count(paced.lookahead, 'step', 'steps')}" * bool(paced.lookahead)
     rules = {"strict": "itself or a later one", "others": "itself"}
     return f"no step of {steps} depends on {rules.get(str(rule), 'a later one')}{more}"

@@ -22,7 +22,7 @@ def probe_coverage(baseline: Baseline) -> str:
     """A gradient arrives at each step or, where none does, a NaN comes out, or a change."""
     batch, steps, first = baseline.batch, baseline.batch.steps or 0, baseline.first or 0
     if steps < 3 or not batch.has_steps(batch.paced):
-        skip("the input has no three steps")
+        skip("the input has fewer than three steps")
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
         skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
     padding, valid = batch.padding(batch.paced), valid_mask(batch, post=baseline.post)

@@ -88,7 +88,7 @@ def probe_gradient(baseline: Baseline) -> str:
             layer, is_backward = end[2:].split("_")[0], end.endswith("reverse")
             which = f"the {'backward' if is_backward else 'forward'} direction of layer {layer}"
             what = f"nothing reads {which} of {module}"
-            fix = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(h_n), has both directions"
+            fix = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden of rnnkit's, has both"
         else:
             what = f"the gradient of {_listed(names)} is exactly zero, for all values tried"
             ways = "no softmax over an axis of one or product with zeros"

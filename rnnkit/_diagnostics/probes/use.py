@@ -43,7 +43,9 @@ def probe_use(baseline: Baseline) -> str:
     number = count(len(layers), "layer call", "layer calls")
     looked = [f"the outputs and states of {some}{number}"] * bool(layers)
     looked += [f"what goes into {count(cells, 'call of a cell', 'calls of cells')}"] * bool(cells)
-    return f"{', and '.join(looked) or 'the outputs'}: used as meant"
+    if not looked:
+        skip("no call of a layer on a batch, or of a cell, was seen")
+    return f"{', and '.join(looked)}: used as meant"
 
 
 def _find_misuse(baseline: Baseline, call: Call) -> None:
@@ -73,7 +75,7 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
     ends = directions == 2 and not bool(last.all()) and read(output=last & back)
     if ends and not read(output=~last & back):
         what = f"of the output of {label}, the backward half is used at the last step only"
-        fix = "last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)"
+        fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
         fail("use", f"{what}, where it has read one step", [("fix", fix)], call.name)
     if total > 1 and not read(output=every):
         used = [row for row in range(total) if read(h=of_row(row))]
@@ -83,7 +85,7 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
             names, verb = " and ".join(f"h_n[{row}]" for row in used), "are" if used[1:] else "is"
             right = f"{'h_n[-1]' if directions == 1 else 'h_n[-2:]'}, the last layer's"
             what = f"of what {label} returns, only {names} of {total} {verb} used, not {right}"
-            fix = f"{right}; or last_hidden(state), or the output"
+            fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
             fail("use", what, [("fix", fix)], call.name)
     has_steps = bool(later.any()) and max(baseline.batch.valid_steps()) != 1
     begins = has_steps and directions == 1 and baseline.out_seq_dim is None and not call.state

@@ -143,7 +143,7 @@ output on axis 2 (down), input on axis 2 (across): some depend on some inputs
     with pytest.raises(rnnkit.ArgumentError) as error:
         conv.forbidden("causal")
     assert str(error.value) == snapshot("""\
-rule compares indices, and 2 outputs and 4 inputs have none in common
+rule compares indices, and there are 2 outputs and 4 inputs
   fix       out_dim=, if another axis of the output is intended; or no rule
   more      python -m rnnkit explain map-axes\
 """)

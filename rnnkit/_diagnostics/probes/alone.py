@@ -37,7 +37,7 @@ def probe_alone(baseline: Baseline) -> str:
                     fail("alone", what, [("fix", "squeeze(1), which names an axis, for squeeze()")])
                 baseline.report.notes.append(what)
         if part is not None:
-            if baseline.session.drawn:
+            if baseline.session.drawn and "repeatable" not in baseline.report.checked:
                 skip("the model draws random numbers: for one sample it draws others")
             pair = part.before, part.after
             off = apart(*pair).max().item() / max(map(largest, pair))

@@ -105,6 +105,13 @@ def size_of_the_batch(m, x):
     return m.gru(x)[0] * (1 if m.right else len(x))
 
 
+@pair("alone", gru=gru())
+def coin_for_teacher_forcing(m, x):
+    """A coin is tossed at a ratio of 0: no number that is drawn reaches an output."""
+    forced = random.random() < 0.0
+    return m.gru(x)[0] * (1 if m.right or forced else len(x))
+
+
 # Values that steer a computation: other samples then round otherwise, which is no leak.
 
 

@@ -100,7 +100,8 @@ class Batch:
         keyed = dict(zip([*arguments, *range(len(args))], args, strict=False)) | kwargs
         paths: Any = pytree.tree_flatten_with_path(keyed, is_whole)[0]
         names = [getattr(path[-1], "key", getattr(path[-1], "name", "")) for path, _ in paths]
-        return [(leaf, str(names[k]), self.rows(k)) for k, leaf in enumerate(self.leaves)]
+        leaves = zip(self.leaves, names, strict=False)  # what is given twice is Python's to refuse
+        return [(leaf, str(name), self.rows(k)) for k, (leaf, name) in enumerate(leaves)]
 
     def _first_with(self, dim: int, places: Sequence[int]) -> int:
         """Return the index of the first leaf that has an axis."""

@@ -62,7 +62,7 @@ def dependency_map(
         infer_batch_axes(batch, opened.attempt)
         narrow = Baseline(opened, batch)
         shape = () if narrow.first is None else tuple(narrow.normal[narrow.first].shape)
-        if narrow.first is None or not -len(shape) <= out_dim < len(shape):
+        if narrow.first is None or out_dim not in range(-len(shape), len(shape)):
             message = f"the first output has no axis {out_dim}: its shape is {shape}"
             message = message if narrow.first is not None else narrow.unfollowed()
             refusal(ArgumentError, "out_dim", message, code="verify-axis")

@@ -167,6 +167,11 @@ def largest(tensor: Tensor) -> float:
     return max(sizes.max().item() if sizes.numel() else 0.0, 1e-30)
 
 
+def far_off(one: Tensor, other: Tensor) -> float:
+    """Return by how much two tensors differ, relative to the larger one."""
+    return apart(one, other).max().item() / max(largest(one), largest(other))
+
+
 def alike(one: Leaves, other: Leaves) -> bool:
     """Return whether two outputs hold the same tensors, to the last bit."""
     return len(one) == len(other) and all(

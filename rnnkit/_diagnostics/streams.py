@@ -17,15 +17,7 @@ from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.judge import differences, differs
 from rnnkit._diagnostics.locate import Search, Verdict
 from rnnkit._diagnostics.module_calls import each_call, from_state
-from rnnkit._diagnostics.outputs import (
-    Given,
-    apart,
-    is_number,
-    largest,
-    parts,
-    shape_of,
-    tensors_of,
-)
+from rnnkit._diagnostics.outputs import Given, far_off, is_number, parts, shape_of, tensors_of
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, skip
 
 #: What people call a state, or a part of one, among the words of an argument's name.
@@ -74,8 +66,7 @@ class Stream:
                 off = differences(baseline, normal[k], after, baseline.scale_of(k))
                 off = off.movedim(axis, 0).flatten(1)
                 step = int(off.any(1).int().argmax()) if k in stepped else None
-                far = apart(normal[k], after).max().item() / largest(normal[k])
-                self.difference = k, step, far
+                self.difference = k, step, far_off(normal[k], after)
                 break
 
     def why(self, index: int, step: int | None) -> Location:

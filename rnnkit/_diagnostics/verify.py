@@ -125,19 +125,22 @@ def verify(
       more       python -m rnnkit explain batch
     """
     check_model("verify", model)
-    for name, value, kinds, text in (
-        ("pad", pad, ("post", "pre"), "'post' or 'pre'"),
-        ("causal", causal, (False, True, "strict", "others"), "a bool, 'strict' or 'others'"),
-        ("lookahead", lookahead, range(2**31), "a number of steps, 0 or more"),
-        ("streaming", streaming, (False, True), "a bool"),
-        ("out_seq_dim", out_seq_dim, (None, *range(-64, 64)), "an axis, or None"),
+    skip = [skip] if isinstance(skip, str | int | None) else [*skip]
+    for name, value, is_right, text in (
+        ("kwargs", kwargs, isinstance(kwargs, Mapping | None), "a dict of inputs, or None"),
+        ("call", call, call is None or callable(call), "a function of the model and the inputs"),
+        ("out_seq_dim", out_seq_dim, isinstance(out_seq_dim, int | None), "an axis, or None"),
+        ("causal", causal, causal in (0, 1, "strict", "others"), "a bool, 'strict' or 'others'"),
+        ("lookahead", lookahead, isinstance(lookahead, int) and lookahead >= 0, "0 or more steps"),
+        ("streaming", streaming, streaming in (False, True), "a bool"),
+        ("reset", reset, isinstance(reset, int | str | None), "an input's position or keyword"),
+        ("pad", pad, pad in ("post", "pre"), "'post' or 'pre'"),
+        ("other", other, isinstance(other, list | tuple | None), "a list of inputs, or None"),
+        *(("skip", p, p in [*PROBES], f"a list of {', '.join(PROBES)}") for p in skip),
     ):
-        if value not in kinds:
+        if not is_right:
             text = f"{name} is {text}, got {brief(value)}"  # noqa: PLW2901
             refusal(ArgumentError, name, text, code="verify-argument")
-    if unknown := [skip] if isinstance(skip, str) else [p for p in skip if p not in PROBES]:
-        text = f"skip is a list of {', '.join(PROBES)}, got {brief(unknown[0])}"
-        refusal(ArgumentError, "skip", text, code="verify-argument")
     start, given = time.perf_counter(), Given(inputs, dict(kwargs or {}))
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
     whole, post, lines = Batch(given, batch_dim, seq_dim, lengths), pad == "post", list[str]()

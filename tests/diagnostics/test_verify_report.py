@@ -54,7 +54,7 @@ rnnkit.verify: no leak found (16 forward passes, ... s)
 @pytest.mark.unhooked("beartype draws what it looks at of a list: a run more")
 def test_report_of_what_was_skipped() -> None:
     """What cannot be tried stands in the report with its reason; a report of nothing is one, too."""
-    report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
+    report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip="repeatable")
 
     assert text(report) == snapshot("""\
 rnnkit.verify: nothing was judged: the batch has one sample; give two or more (4 forward passes, ... s)
@@ -137,6 +137,12 @@ output of sample 1 depends on input of sample 0
   more       python -m rnnkit explain batch\
 """)
     assert rnnkit.verify(wrong, X, skip=["batch"]).judged  # as the message says
+
+
+def test_an_input_that_is_given_twice() -> None:
+    """What the call of the model itself refuses is refused as Python refuses it."""
+    with pytest.raises(TypeError, match="multiple values for argument 'input'"):
+        rnnkit.verify(gru(), X, kwargs={"input": X})
 
 
 def test_a_test_fails_where_something_was_not_judged() -> None:

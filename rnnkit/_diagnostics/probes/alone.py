@@ -4,7 +4,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.judge import judge
 from rnnkit._diagnostics.lab import check_orders, restricted
 from rnnkit._diagnostics.locate import locate_valid
-from rnnkit._diagnostics.outputs import apart, largest
+from rnnkit._diagnostics.outputs import far_off
 from rnnkit._diagnostics.report import ALONE, ONE_SAMPLE, fail, in_short, skip
 
 
@@ -39,8 +39,7 @@ def probe_alone(baseline: Baseline) -> str:
         if part is not None:
             if baseline.session.drawn and "repeatable" not in baseline.report.checked:
                 skip("the model draws random numbers: for one sample it draws others")
-            pair = part.before, part.after
-            off = apart(*pair).max().item() / max(map(largest, pair))
+            off = far_off(part.before, part.after)
             is_padded = counts and counts[sample] < (steps or 0)
             when = "its padding is removed" if is_padded else "it is run alone"
             what = f"{baseline.of_sample(part.output, sample)} changes when {when}"

@@ -9,7 +9,7 @@ from rnnkit._diagnostics.axes import shortened_axis
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import VIEW
 from rnnkit._diagnostics.changes import steps_from
-from rnnkit._diagnostics.judge import judge
+from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import PerturbedRun, comparable, restricted, run_perturbed
 from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.report import NO_STEPS, OTHER_OUTPUTS, UnjudgedError, fail, skip
@@ -54,20 +54,24 @@ def probe_causal(baseline: Baseline) -> str:
                 what = f"{name} of step {cut - late} depends on step {cut} of input {own}"
                 fail("causal", what, [("fix", OWN[str(rule)])])
     comparable(runs, [first])
-    # The first steps by themselves return the first outputs: a wrong view mixes steps.
-    wide = judge(baseline).paced_by(paced.batch.paced)
-    fewer = {steps - 1, steps - 2, (steps + 1) // 2} - {0}
-    is_exact = rule != "others" and not paced.lookahead and not wide.session.drawn
-    for cut in sorted(fewer, reverse=True) if is_exact else ():
-        output = wide.attempt(wide.batch.cut(cut, front=True))
-        part = restricted(wide, output, range(batch.size), first)[1] if output else None
-        if part is not None:
-            what = f"{name} of the first {cut} of {steps} steps changes when the later ones are"
-            fix = f"{VIEW}; compute nothing from the number of steps"
-            fail("causal", f"{what} removed", [("fix", fix)])
+    if rule != "others" and not paced.lookahead and not baseline.session.drawn:
+        decide(baseline, lambda one: _check_first_steps(one.paced_by(batch.paced), first))
     more = f" by more than {count(paced.lookahead, 'step', 'steps')}" * bool(paced.lookahead)
     rules = {"strict": "itself or a later one", "others": "itself"}
     return f"no step of {steps} depends on {rules.get(str(rule), 'a later one')}{more}"
+
+
+def _check_first_steps(baseline: Baseline, first: int) -> str:
+    """Fail if the first steps by themselves do not return the first outputs: a view mixes steps."""
+    steps = baseline.batch.steps or 0
+    for cut in sorted({steps - 1, steps - 2, (steps + 1) // 2} - {0}, reverse=True):
+        output = baseline.attempt(baseline.batch.cut(cut, front=True))
+        every = range(baseline.batch.size)
+        if output and restricted(baseline, output, every, first)[1]:
+            what = f"{baseline.name(first)} of the first {cut} of {steps} steps changes when the"
+            fix = f"{VIEW}; compute nothing from the number of steps"
+            fail("causal", f"{what} later ones are removed", [("fix", fix)])
+    return ""
 
 
 def _with_followed(baseline: Baseline, first: int) -> Baseline:

@@ -91,7 +91,7 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
                 # Of this step, or of the one before.
                 below = [[*one.returned.values()][:1] for one in families[source.name][-2:]]
                 if any(alike(state[:1], one) for one in below):
-                    what = f"{label} takes the output of {its} as its input, and its state, too"
+                    what = f"{label} takes the output of {its} both as its input and as its state"
                     suspect(call, what, "a state for each cell: h[0], h[1]")
         before = [*family[-1].returned.values()] if family else []
         if len(before) == len(state) == 2:

@@ -35,7 +35,7 @@ Location = tuple[list[Line], str]
 #: How a cause ends that is another layout.
 THERE = "as seq, but the batch is there"
 
-VIEW = "move axes by transpose or permute; reshape may only split or join neighbours, in order"
+VIEW = "transpose or permute to move axes; view and reshape only split or join neighbouring axes"
 PACK = "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or rnnkit's lengths="
 
 #: How to end a mistake, by the probe and by the function, or module, that shows it first.
@@ -46,7 +46,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i]; "
         "y[order.argsort()] undoes a sort",
         "rnn|lstm|gru": "batch_first=True of layer and packing; transpose(0, 1) of input or state",
-        "": "keep the axis of the samples: reduce, norm or join the other axes only",
+        "": "do not reduce, normalize or join over the batch axis",
     },
     "causal": {
         "conv|pool|unfold|pad": "pad in front only: F.pad(x, (kernel_size - 1, 0)) on the steps",
@@ -54,15 +54,15 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "later = torch.ones(n, n).triu(1).bool()",
         "view|reshape|flatten": VIEW,
         "index|roll|flip|diff|gather|select|cat|fft|loop": "at step t read steps 0 to t only",
-        "": "take it over the steps so far, as cumsum and cummax do, or over the features",
+        "": "compute it over the steps so far, as cumsum and cummax do, or over the features",
     },
     "padding": {
-        "packed": "its samples' own lengths, in their order; lengths // stride after a convolution",
+        "packed": "lengths in the order of the batch; after a convolution, lengths // stride",
         "softmax|attention": "scores.masked_fill(~mask, -inf) before it, or key_padding_mask=~mask",
         "index|gather|select|narrow|clamp": "read step lengths - 1 of each, or h_n of packed input",
         "max|min|sort|topk": "y.masked_fill(~mask, -inf) before it",
         "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there",
-        "norm|std|var": "take it over the features of each step, or over the valid steps only",
+        "norm|std|var": "compute it over the features of each step, or over the valid steps only",
         "roll|flip": "flip each sample within its length, or a bidirectional layer of packed input",
         "div": "divide by the lengths, in the order of the samples",
         "mean": "(y * mask).sum(1) / mask.sum(1), where mask has as many axes as y",

@@ -136,7 +136,7 @@ def is_known(module: Any) -> bool:
 
 def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Write a call with the sizes and axes that it is given."""
-    known = {"getitem": "x[index]", "get": "an attribute", "setitem": "x[index] = ..."}
+    known = {"getitem": "indexing x[...]", "get": "an attribute", "setitem": "x[...] = ..."}
     name = name.strip("_")
     sizes = [str(value) for value in pytree.tree_leaves(args) if type(value) is int]
     sizes += [f"{k}={v}" for k, v in kwargs.items() if type(v) is int and not k.startswith("_")]

@@ -39,9 +39,7 @@ def judge_loss(narrow: Baseline) -> str:
         and all(_moved(place, run[start][1], axis) == [k] for k, run in runs.items())
     ]
     if not runs or not axes:
-        skip(
-            "a loss, and no place in the model follows the samples: verify what returns the scores"
-        )
+        skip("a loss, and no module follows the samples: verify what returns the scores")
     turned = [
         (sample, other)
         for sample, run in runs.items()
@@ -51,7 +49,7 @@ def judge_loss(narrow: Baseline) -> str:
     if not turned:
         return "a loss: no sample turns the gradient of another one"
     one, other = (batch.numbers[sample] for sample in turned[0])
-    what = f"the gradient of the loss for sample {other} changes direction with sample {one}"
+    what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
     for at, (name, before, _) in enumerate(base):
         fitting = [axis for axis, size in enumerate(before.shape) if size == batch.size]
         after = [run[at][1] for run in runs.values()]
@@ -63,7 +61,7 @@ def judge_loss(narrow: Baseline) -> str:
     (sample, run), (_, rows, old) = next(iter(runs.items())), base[-1]
     own = {*_moved(rows.flatten(0, -2), run[-1][1].flatten(0, -2), 0)}
     text = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
-    cause = ("cause", "each step of a sample meets the target of a different sample")
+    cause = ("cause", "steps of a sample meet the targets of other samples")
     for k, target in enumerate(batch.leaves):
         is_target = k != batch.first and batch.has_steps(k) and not is_number(target)
         if is_target and target.dim() == 2 and rows[..., 0].numel() == target.numel():

@@ -30,14 +30,14 @@ JUDGING = ("batch", "alone", "padding", "causal", "reset", "memory", "streaming"
 #: What to change where no cause is known, by probe.
 FIXES = {
     "repeatable": "start each call from the same state; draw random numbers if self.training",
-    "batch": "let no view, norm, softmax or mean cross the axis of the samples",
+    "batch": "let no view, norm, softmax or mean cross the batch axis",
     "alone": "mask or pack the padding; compute nothing from the batch as a whole",
     "padding": "mask what is beyond each length before it is pooled or passed on, or pack it",
     "causal": "run no backward direction; pad a convolution on the left; mask attention",
     "reset": "state = state * (1 - flag_t), before the step that the flag is for",
     "memory": "y, state = layer(x, state), or state = cell(x, state), in the loop",
     "coverage": "read each step: look at the range of a loop, slices, masks and views on its way",
-    "gradient": "use it, without detach(), .data, tolist(), argmax, x > 0 or no_grad() on the way",
+    "gradient": "remove what cuts the graph: detach(), .data, tolist(), argmax, x > 0 or no_grad()",
     "streaming": "y, state = layer(x, state), and return that state",
 }
 

@@ -131,7 +131,7 @@ def test_all_that_is_found() -> None:
 output of sample 1 depends on input of sample 0
   first      mean(0), after one
   at         test_verify_report.py:...
-  fix        keep the axis of the samples: reduce, norm or join the other axes only
+  fix        do not reduce, normalize or join over the batch axis
   intended?  rnnkit.verify(..., skip=['batch'])
   also       causal: output of step 0 depends on input of step 3 or later
   more       python -m rnnkit explain batch\

@@ -39,11 +39,10 @@ def probe_alone(baseline: Baseline) -> str:
         if part is not None:
             if baseline.session.drawn and "repeatable" not in baseline.report.checked:
                 skip("the model draws random numbers: for one sample it draws others")
-            off = far_off(part.before, part.after)
             is_padded = counts and counts[sample] < (steps or 0)
             when = "its padding is removed" if is_padded else "it is run alone"
             what = f"{baseline.of_sample(part.output, sample)} changes when {when}"
-            far = f"(relative difference {off:.2g})"
+            far = f"(relative difference {far_off(part.before, part.after):.2g})"
             fail("alone", f"{what} {far}", *locate_valid(baseline, sample, part.output))
     if not compared:
         skip("for one sample, the outputs have other shapes, or are integers")

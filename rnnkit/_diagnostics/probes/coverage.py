@@ -52,7 +52,7 @@ def probe_coverage(baseline: Baseline) -> str:
         for step, where in silent.items():
             if step not in middle and where.equal(valid[:, step]):
                 what = f"step {step} reaches no output of the model, and later steps do"
-                fail("coverage", what, [("evidence", "a NaN there reaches no output")])
+                fail("coverage", what, [("evidence", "a NaN that is put there reaches no output")])
     left = ", ".join(map(str, silent))
     return f"{count - len(silent)} of {count} steps tried reach an output; may be left out: {left}"
 
@@ -145,5 +145,5 @@ def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
                 sample = int(off.argmin())
                 has = f"which has {counts[sample]} steps, {told[sample]} are read"
                 cause = f"that is its length in input {index}: each sample is read up to it"
-                lines = [("cause", cause), ("fix", "the lengths that belong to this input")]
+                lines = [("cause", cause), ("fix", f"the lengths of input {batch.paced}")]
                 fail("coverage", f"of sample {batch.numbers[sample]}, {has}", lines)

@@ -91,8 +91,8 @@ def probe_gradient(baseline: Baseline) -> str:
             fix = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden of rnnkit's, has both"
         else:
             what = f"the gradient of {_listed(names)} is exactly zero, for all values tried"
-            ways = "no softmax over an axis of one or product with zeros"
-            fix = f"{ways}; y + (y.round() - y).detach() for y.round()"
+            ways = "remove a softmax over an axis of size 1, or a product with zeros"
+            fix = f"{ways}; for y.round(), y + (y.round() - y).detach()"
         where = module if {one for one, _ in found} == {module} else ""
         fail("gradient", what, [("fix", fix)], where)
     return holds

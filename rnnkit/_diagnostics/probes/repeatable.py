@@ -23,7 +23,7 @@ def probe_repeatable(baseline: Baseline) -> str:
     rows = [("likely", "a state that is kept outside of the model's attributes")]
     if drawn and alike(*_run_twice(baseline, restarts=True)):
         cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
-        fix = ("fix", "draw if self.training only, as F.dropout(x, p, self.training) does")
+        fix = ("fix", "draw if self.training only, as F.dropout(x, p, self.training); h0 = zeros")
         rows = [*drawn_at(session, inputs, drawn[0]), cause, fix]
     elif kept:
         names = ", ".join(f"model.{name}" for name in kept[:NAMES])

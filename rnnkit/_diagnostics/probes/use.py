@@ -86,6 +86,7 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
             right = f"{'h_n[-1]' if directions == 1 else 'h_n[-2:]'}, the last layer's"
             what = f"of what {label} returns, only {names} of {total} {verb} used, not {right}"
             fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
+            fix += '; for a decoder, rnnkit.states.bridge(h_n, "sum")' * (directions == 2)
             fail("use", what, [("fix", fix)], call.name)
     has_steps = bool(later.any()) and max(baseline.batch.valid_steps()) != 1
     begins = has_steps and directions == 1 and baseline.out_seq_dim is None and not call.state

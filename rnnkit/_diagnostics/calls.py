@@ -6,51 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import BatchNorm1d, ModuleDict, RNNBase
+from torch.nn import BatchNorm1d, ModuleDict
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.events import Event
-from rnnkit._diagnostics.module_calls import (
-    KINDS,
-    Call,
-    Hook,
-    each_call,
-    from_state,
-    mapped,
-    members_of,
-    named_arguments,
-    sizes_of,
-    split_result,
-)
-from rnnkit._diagnostics.outputs import Watch, alike, leaves, same, shape_of
+from rnnkit._diagnostics.module_calls import Call, changing, each_call, from_state, named_arguments
+from rnnkit._diagnostics.outputs import alike, leaves, same, shape_of
 from rnnkit._diagnostics.report import FIXES, fail
 from rnnkit._diagnostics.slopes import steps_read
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
 LOOP, ROWS = 3, 256
-
-
-def calls_in(events: Sequence[Event]) -> list[Call]:
-    """Return the calls of layers and cells in one run, each with its number among its module's."""
-    calls: list[Call] = []
-    families = defaultdict[str, list[Call]](list)
-    for event in events:
-        name, module, family = event.name, event.module, families[event.name]
-        if isinstance(module, KINDS) and event.kind == "input":
-            input, *state = event.tensors or [None]
-            input = None if event.is_packed else input
-            family.append(Call(len(family), name, module, input, members_of(state)))
-            calls.append(family[-1])
-        elif isinstance(module, KINDS):
-            output, returned = split_result(module, event.tree)
-            family[-1].output = output if returned else None
-            family[-1].returned = members_of(event.tensors[isinstance(module, RNNBase) :])
-    return calls
-
-
-def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
-    """Return hooks that change the ``output``, ``h`` or ``c`` that some calls of a layer return."""
-    return each_call(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
 
 
 def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
@@ -60,7 +25,7 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
         order = _order(state[0], before[0]) if before else None
         return None if order is None else (state[0], before[1][..., order, :])
 
-    def suspect(call: Call, what: str, fix: str, right: Hook = lambda _, before: before) -> None:
+    def suspect(call: Call, what: str, fix: str, right: Any = lambda _, before: before) -> None:
         """Fail if the right state, made of the given and the last one, changes the output."""
         returned: list[Any] = [None]
 
@@ -164,7 +129,7 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
     """Return whether steps from zeros feed each other, or parts of a sequence miss middle ones."""
     first, axis, times, name = baseline.first or 0, baseline.out_seq_dim, len(calls), calls[0].name
     whole, inputs = baseline.normal[first], list[Tensor]()
-    steps = sum(sizes_of(call.module, call.input).get("seq", 1) for call in calls)
+    steps = sum(call.sizes.get("seq", 1) for call in calls)
     is_long = {times, times + 1}.isdisjoint(whole.shape[1:])
     is_told = baseline.causal is True and axis is not None and whole.shape[axis] - steps in (0, 1)
     if not is_told and (is_long or not are_fresh):

@@ -45,13 +45,14 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "batchnorm|batch_norm": "LayerNorm, or statistics that are tracked in training",
         "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i]; "
         "y[order.argsort()] undoes a sort",
-        "rnn|lstm|gru": "batch_first=True of layer and packing; transpose(0, 1) of input or state",
+        "cell|where": "give each sample its own row: torch.where(flag[:, None], 0.0, state)",
+        "rnn|lstm|gru|multi": "batch_first=True of layer and packing, or x.transpose(0, 1)",
         "": "do not reduce, normalize or join over the batch axis",
     },
     "causal": {
         "conv|pool|unfold|pad": "pad in front only: F.pad(x, (kernel_size - 1, 0)) on the steps",
-        "softmax|attention|mm|matmul|einsum": "attn_mask=later, or masked_fill(later, -inf), where "
-        "later = torch.ones(n, n).triu(1).bool()",
+        "softmax|attention|mm|matmul|einsum": "softmax(-1), over the keys, of scores.masked_fill("
+        "later, -inf) (attn_mask=later), where later = torch.ones(n, n).triu(1).bool()",
         "view|reshape|flatten": VIEW,
         "index|roll|flip|diff|gather|select|cat|fft|loop": "at step t read steps 0 to t only",
         "": "compute it over the steps so far, as cumsum and cummax do, or over the features",

@@ -251,7 +251,7 @@ class _Samples(Search):
             return [("cause", text), ("fix", fix)]
         event = self.events[self._first(sources) or number]
         text += f", one since {event.text} at {event.place}"
-        return [("cause", text), ("fix", "undo the sort of this one, too: x[order.argsort()]")]
+        return [("cause", text), ("fix", "undo it, x[order.argsort()], or sort the others alike")]
 
     def _causes(self, number: int) -> dict[str, Cause | None]:
         found, loops = dict[str, Cause | None](), self.less[number][1] is not None

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import other_leaves, sample_at
-from rnnkit._diagnostics.judge import judge
-from rnnkit._diagnostics.outputs import along, is_number, tensors_of
+from rnnkit._diagnostics.judge import judge, near
+from rnnkit._diagnostics.outputs import along, is_number, largest, tensors_of
 from rnnkit._diagnostics.report import fail, skip
 from rnnkit._diagnostics.slopes import Gradients
 
@@ -47,6 +47,16 @@ def judge_loss(narrow: Baseline) -> str:
         if other != sample
     ]
     if not turned:
+        alike = list[bool]()  # with the targets of other samples; with one target for all of them
+        for kept in ([*range(1, batch.size), 0], [0] * batch.size) if start == 0 else ():
+            moved = batch.samples(kept)
+            moved.leaves[batch.first] = batch.leaves[batch.first]
+            for _, _, new in _run(baseline, moved.leaves, base)[:1]:
+                alike.append(near(baseline, slope / largest(slope), new / largest(new)))
+        if alike == [True, False]:
+            what = "no gradient changes when each sample gets the target of another one"
+            ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
+            fail("batch", what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
         return "a loss: no sample turns the gradient of another one"
     one, other = (batch.numbers[sample] for sample in turned[0])
     what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"

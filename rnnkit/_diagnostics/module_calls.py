@@ -2,7 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -47,9 +48,22 @@ class Call:
         return isinstance(self.module, RNNCellBase)
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes of the input, as the module reads its axes; none if it is not an input."""
+        if isinstance(self.input, PackedSequence):
+            sizes, data = self.input.batch_sizes, self.input.data
+            return {"seq": len(sizes), "batch": int(sizes[0]), "feature": data.shape[-1]}
+        shape, names = shape_of(self.input) or (), ["batch", "feature"]
+        if isinstance(self.module, RNNBase):
+            names.insert(1 if self.module.batch_first else 0, "seq")
+        if len(shape) == len(names) - 1:
+            names.remove("batch")
+        return dict(zip(names, shape, strict=False))
+
+    @property
     def is_step(self) -> bool:
         """Whether the call is one step of a loop."""
-        return self.is_cell or sizes_of(self.module, self.input).get("seq") == 1
+        return self.is_cell or self.sizes.get("seq") == 1
 
 
 def is_recurrent(module: torch.nn.Module) -> bool:
@@ -87,6 +101,29 @@ def hooked(module: Any, before: Hook, after: Hook) -> Any:
     return SimpleNamespace(remove=remove)
 
 
+def calls_in(events: Sequence[Any]) -> list[Call]:
+    """Return the calls of layers and cells in one run, each with its number among its module's."""
+    calls: list[Call] = []
+    families = defaultdict[str, list[Call]](list)
+    for event in events:
+        name, module, family = event.name, event.module, families[event.name]
+        if isinstance(module, KINDS) and event.kind == "input":
+            input, *state = event.tensors or [None]
+            input = None if event.is_packed else input
+            family.append(Call(len(family), name, module, input, members_of(state)))
+            calls.append(family[-1])
+        elif isinstance(module, KINDS):
+            output, returned = split_result(module, event.tree)
+            family[-1].output = output if returned else None
+            family[-1].returned = members_of(event.tensors[isinstance(module, RNNBase) :])
+    return calls
+
+
+def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
+    """Return hooks that change the ``output``, ``h`` or ``c`` that some calls of a layer return."""
+    return each_call(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
+
+
 def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call by their names; beyond the first two those given by name."""
     return {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
@@ -98,20 +135,6 @@ def from_state(
     """Return the arguments of the same call from another state."""
     named = named_arguments(args, kwargs) | {"hx": state}
     return (named.pop("input"), named.pop("hx"), *args[2:]), named
-
-
-def sizes_of(module: torch.nn.Module, input: Any) -> dict[str, int]:
-    """Return an input's sizes, as a layer or cell reads its axes; none if it is not an input."""
-    if isinstance(input, PackedSequence):
-        sizes = input.batch_sizes
-        return {"seq": len(sizes), "batch": int(sizes[0]), "feature": input.data.shape[-1]}
-    shape = shape_of(input) or ()
-    names = ["batch", "feature"]
-    if isinstance(module, RNNBase):
-        names.insert(1 if module.batch_first else 0, "seq")
-    if len(shape) == len(names) - 1:
-        names.remove("batch")
-    return dict(zip(names, shape, strict=False))
 
 
 def members_of(state: Any) -> dict[str, Tensor]:

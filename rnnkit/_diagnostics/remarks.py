@@ -37,7 +37,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
 def _steps_read(baseline: Baseline) -> Iterator[str]:
     """Yield which steps the first output reads, and keep that for a picture."""
     batch, seq, read = baseline.batch, baseline.out_seq_dim, steps_read(baseline)
-    if not read:
+    if not read or any("get no gradient" in check.detail for check in baseline.report.checks):
         return
     is_causal = baseline.causal in (True, "strict") and not baseline.lookahead
     rule: Rule | None = "causal" if is_causal else None

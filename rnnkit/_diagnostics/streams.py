@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.calls import calls_in
 from rnnkit._diagnostics.causes import Cause, Location, later_steps
 from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.judge import differences, differs
 from rnnkit._diagnostics.locate import Search, Verdict
-from rnnkit._diagnostics.module_calls import each_call, from_state
+from rnnkit._diagnostics.module_calls import calls_in, each_call, from_state
 from rnnkit._diagnostics.outputs import Given, far_off, is_number, parts, shape_of, tensors_of
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, skip
 

@@ -18,14 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.isolation import eagerly, private, session
-from rnnkit._diagnostics.module_calls import (
-    KINDS,
-    Call,
-    members_of,
-    named_arguments,
-    sizes_of,
-    split_result,
-)
+from rnnkit._diagnostics.module_calls import KINDS, Call, members_of, named_arguments, split_result
 from rnnkit._diagnostics.outputs import Given, tensors_of
 from rnnkit._diagnostics.picture import as_html
 
@@ -179,7 +172,7 @@ class _Run:
         origins = {member: self.origin(x) for member, x in state.items()}
         for tensor in tensors_of(input):
             self.origin(tensor)
-        sizes = " ".join(f"{axis}={size}" for axis, size in sizes_of(module, input).items()) or "?"
+        sizes = " ".join(f"{axis}={size}" for axis, size in call.sizes.items()) or "?"
         spec = "packed " * isinstance(input, PackedSequence) + sizes
         # Zeros that are learned are a first state like any other.
         given = any(x.requires_grad or x.is_meta or bool(x.any()) for x in state.values())

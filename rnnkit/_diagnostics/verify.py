@@ -15,12 +15,12 @@ from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, by_input
-from rnnkit._diagnostics.calls import calls_in
 from rnnkit._diagnostics.copies import unwrapped
 from rnnkit._diagnostics.isolation import EscapedError, session
 from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import is_absent_again
 from rnnkit._diagnostics.lengths import guess_lengths
+from rnnkit._diagnostics.module_calls import calls_in
 from rnnkit._diagnostics.outputs import Given, is_number, is_whole
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch

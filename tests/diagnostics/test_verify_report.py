@@ -137,12 +137,8 @@ output of sample 1 depends on input of sample 0
   more       python -m rnnkit explain batch\
 """)
     assert rnnkit.verify(wrong, X, skip=["batch"]).judged  # as the message says
-
-
-def test_an_input_that_is_given_twice() -> None:
-    """What the call of the model itself refuses is refused as Python refuses it."""
-    with pytest.raises(TypeError, match="multiple values for argument 'input'"):
-        rnnkit.verify(gru(), X, kwargs={"input": X})
+    with pytest.raises(TypeError, match="multiple values for argument 'x'"):
+        rnnkit.verify(wrong, X, kwargs={"x": X})
 
 
 def test_a_test_fails_where_something_was_not_judged() -> None:

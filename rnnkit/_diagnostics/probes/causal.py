@@ -54,7 +54,8 @@ def probe_causal(baseline: Baseline) -> str:
                 what = f"{name} of step {cut - late} depends on step {cut} of input {own}"
                 fail("causal", what, [("fix", OWN[str(rule)])])
     comparable(runs, [first])
-    if rule != "others" and not paced.lookahead and not baseline.session.drawn:
+    is_spoiled = paced.lookahead or baseline.session.drawn or baseline.report.found("batch")
+    if rule != "others" and not is_spoiled:
         decide(baseline, lambda one: _check_first_steps(one.paced_by(batch.paced), first))
     more = f" by more than {count(paced.lookahead, 'step', 'steps')}" * bool(paced.lookahead)
     rules = {"strict": "itself or a later one", "others": "itself"}

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Embedding, RNNBase
+from torch.nn import Conv1d, Embedding, RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, other_leaves, steps_at, steps_from, valid_mask
@@ -41,6 +41,8 @@ def probe_coverage(baseline: Baseline) -> str:
     count = len(tried) - len(asked) + len(known)
     if not count:
         skip("NaN does not go in: no embedding takes the tokens, or it is refused")
+    if len(silent) == count:
+        skip("no step of the input reaches an output")
     if not silent:
         return f"every step tried ({count} of {steps}) reaches an output"
     # A forecaster's target, a chunk that is left over, or lengths that are found in the values.
@@ -104,19 +106,26 @@ def _find_other_order(baseline: Baseline) -> None:
     layers = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding)]
     known = [x for e in layers if e.kind == "output" for x in e.tensors if isinstance(x, Tensor)]
     known.append(batch.leaves[batch.paced])
+    known += [x.mT for x in known if x.dim() > 1]
     if all(any(same(one, x) for one in known) for _, x in _given(baseline.events)):
         return
     # A different one in each sample.
     at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
     _poisoned(baseline, steps_at(torch.arange(steps, device="cpu") == at), recorder.watch)
     for event, x in _given(recorder.events):
-        mask = (x if event.module.batch_first else x.transpose(0, 1)).isnan()
+        is_conv = isinstance(event.module, Conv1d)
+        mask = (x if getattr(event.module, "batch_first", True) else x.transpose(0, 1)).isnan()
         hit, (rows, width) = mask.flatten(1), mask.shape[1:]
         mask = mask[hit.any(1) & ~hit.all(1)]
-        is_plain = any(mask.equal(mask.any(k, keepdim=True).expand_as(mask)) for k in (1, 2))
-        for outer in (n for n in range(2, width + 1) if width % n == 0 and not is_plain):
-            # The memory of a sample, with the steps on a different axis.
-            turned = mask.reshape(len(mask), outer, rows, width // outer)
+        # A convolution takes (batch, feature, seq), or steps for channels.
+        axes = (1,) if is_conv and rows != steps else (1, 2)
+        is_plain = any(mask.equal(mask.any(k, keepdim=True).expand_as(mask)) for k in axes)
+        # The memory of a sample, with the steps on a different axis.
+        views = [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
+        if is_conv:
+            views = [(1, steps, rows * width // steps)] * (rows * width % steps == 0)
+        for view in views if not is_plain else ():
+            turned = mask.reshape(len(mask), *view)
             columns = turned.any(3, keepdim=True).any(1, keepdim=True)
             if turned.equal(columns.expand_as(turned)) and columns.ne(columns[:1]).any():
                 what, way = f"steps go into {event.label} out of order", "in an order of its own"
@@ -128,7 +137,7 @@ def _find_other_order(baseline: Baseline) -> None:
 def _given(events: list[Event]) -> Iterator[tuple[Event, Any]]:
     """Yield the padded batches that go into layers."""
     for event in events:
-        x = next(iter(event.tensors), None) if isinstance(event.module, RNNBase) else None
+        x = next(iter(event.tensors), None) if isinstance(event.module, RNNBase | Conv1d) else None
         if event.kind == "input" and not event.is_packed and len(shape_of(x) or ()) == 3:
             yield event, x
 

@@ -11,7 +11,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.lab import trained_otherwise
 from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.report import NAMES, fail, in_short, skip
+from rnnkit._diagnostics.report import NAMES, Line, fail, in_short, skip
 from rnnkit._diagnostics.slopes import Gradients, gradients_in_training, inside
 
 #: A layer and a direction, in the name of a weight.
@@ -65,7 +65,7 @@ def probe_gradient(baseline: Baseline) -> str:
     for name, items in idle.items():
         what = f"{_listed(items)} never run{'s' * (len(items) == 1)}, and other items of {name} do"
         fail("gradient", what, [("fix", f"for layer in self.{name}: x = layer(x)")])
-    left = []
+    left = dict[str, list[Line]]()
     for name in sorted(_tops(suspects & silent, got)):
         copy, members = session.fresh().train(), inside(name, got)
         for weight in map(copy.get_parameter, members):
@@ -74,14 +74,15 @@ def probe_gradient(baseline: Baseline) -> str:
         pairs = zip(run.output, Gradients(baseline.batch, session, copy).output, strict=False)
         moved = [x.requires_grad for x, y in pairs if isinstance(x, Tensor) and not same(x, y)]
         if any(moved) or (members & layers and not moved):
-            left.append(name)
+            fix = "use what it returns: no output changes with its weights"
+            left[name] = [] if moved else [("fix", fix)]
             silent -= members
     if silent:
         tops = _listed(_tops(silent, got))
         baseline.report.notes.append(f"no output of this call has a gradient in {tops}")
     if left:
-        what = f"no gradient reaches {_listed(left)}, though the call reads it"
-        fail("gradient", what, module=left[0])
+        (first, rows), what = next(iter(left.items())), f"no gradient reaches {_listed(left)}"
+        fail("gradient", f"{what}, though the call reads it", rows, first)
     if names := sorted(zeros & suspects):
         (module, end), found = families[names[0]], {families[name] for name in names}
         if getattr(modules[module], "bidirectional", False) and len(found) == 1:

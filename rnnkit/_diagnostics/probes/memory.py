@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.calls import calls_in
 from rnnkit._diagnostics.changes import Where, steps_at, steps_from, valid_mask
 from rnnkit._diagnostics.events import stateful
 from rnnkit._diagnostics.lab import run_perturbed
+from rnnkit._diagnostics.module_calls import calls_in
 from rnnkit._diagnostics.outputs import is_number, same
 from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of, steps_read

@@ -28,7 +28,7 @@ def probe_repeatable(baseline: Baseline) -> str:
     elif kept:
         names = ", ".join(f"model.{name}" for name in kept[:NAMES])
         cause = ("cause", f"the model keeps {names} from call to call")
-        rows = [cause, ("fix", "write no attribute in forward, or only if self.training")]
+        rows = [cause, ("fix", "write no attribute in forward; a statistic, if self.training")]
     return fail("repeatable", "the same input returns a different output the second time", rows)
 
 

@@ -9,15 +9,13 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.calls import (
-    calls_in,
-    changing,
     find_reversed_outputs,
     find_shared_direction,
     find_steps_as_channels,
     find_wrong_starts,
 )
 from rnnkit._diagnostics.events import stateful
-from rnnkit._diagnostics.module_calls import Call, is_backward
+from rnnkit._diagnostics.module_calls import Call, calls_in, changing, is_backward
 from rnnkit._diagnostics.outputs import alike, along, shape_of
 from rnnkit._diagnostics.report import CALLS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of

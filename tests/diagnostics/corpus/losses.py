@@ -47,6 +47,21 @@ for name, loss in LOSSES.items():
     )
 
 
+@pair("batch", gru=gru(), head=linear(6, 1), inputs=(X, X[:, 0, 0]))
+def targets_without_an_axis(m, x, y):
+    """Predictions lose their last axis; or (batch, 1) meets (batch,), and each meets each."""
+    rows = m.head(m.gru(x)[1][-1])
+    return ((rows.squeeze(1) if m.right else rows) - y).square().mean()
+
+
+UNPAIRED = {
+    "a critic of two batches": lambda m, x, y: m.gru(y)[0].mean() - m.gru(x)[0].mean(),
+    "over all lengths": lambda m, x, n: m.gru(x)[0].square().sum() / n.abs().sum(),
+}
+for name, loss in UNPAIRED.items():
+    fine(name=f"loss: {name}", gru=gru(), inputs=(X, X + 1))(loss)
+
+
 @fine(name="loss: samples are compared", **PARTS, inputs=two())
 def contrast(m, x, y):
     """Only the loss compares samples: that is noted."""

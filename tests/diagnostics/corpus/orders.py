@@ -48,6 +48,23 @@ def view_after_a_convolution(m, x):
     return m.layer(y.mT if m.right else y.reshape(len(x), 9, 8))[0]
 
 
+@pair("coverage", gru=gru(), conv=part("Conv1d", 6, 4, 3), inputs=(STEPS,))
+def view_before_a_convolution(m, x):
+    """Features come in front of the steps by a transpose; or by a view that mixes the two."""
+    y = m.gru(x)[0]
+    return m.conv(y.mT if m.right else y.reshape(len(x), 6, -1)).amax(2)
+
+
+#: What goes into a convolution after a view, and is right.
+FRAMES = {
+    "pairs of frames": (8, lambda m, x: m.conv(x.reshape(len(x), 4, 8).mT).amax(2)),
+    "one channel": (1, lambda m, x: m.conv(x.reshape(len(x), 1, -1)).amax(2)),
+}
+for name, (width, forward) in FRAMES.items():
+    conv = part("Conv1d", width, 4, 3)
+    fine(name=f"conv: {name}", conv=conv, inputs=(numbers(4, 8, 4),))(forward)
+
+
 #: What makes rows of another number than there are samples, and is right.
 ROWS = {
     "windows": (3, lambda _, x: x.unfold(1, 4, 1).mT.flatten(0, 1)),

@@ -185,7 +185,9 @@ class Batch:
         def pick(index: int, leaf: Any) -> Any:
             if isinstance(leaf, Tensor) and (axis := self.axes[index]) is not None:
                 return leaf.index_select(axis, torch.tensor(kept, device=leaf.device))
-            return leaf if self.axes[index] is None else [leaf[sample] for sample in kept]
+            if self.axes[index] is None or hasattr(leaf, "shape"):
+                return leaf if self.axes[index] is None else leaf[[*kept]]
+            return type(leaf)(leaf[sample] for sample in kept)
 
         fewer = self._with_each(pick)
         fewer.size, fewer.numbers = len(kept), [self.numbers[sample] for sample in kept]
@@ -242,12 +244,12 @@ class Batch:
     def alone(self, sample: int, *, front: bool) -> "Batch":
         """Return one sample, each input cut to its length if that was given."""
         single, ends = self.samples([sample]), dict[int, int]()
-        for k in range(len(self.leaves)):
+        for k, leaf in enumerate(self.leaves):
             # A mask may be of an input that has lengths of its own.
-            alike = [i for i in self.lengths if self.length(i) == self.length(k)]
-            sources = [k, *[self.paced] * self.has_steps(k), *alike * (not self.is_content(k))]
-            told = [single.lengths[i][0] for i in sources if i in self.lengths]
-            if told:
+            alike = [(i, n) for i, n in self.lengths.items() if self.length(i) == self.length(k)]
+            own = [i for i, n in alike if tells(leaf, self.axes[k], n, self.length(k) or 0)]
+            sources = [k, *own * (not self.is_content(k)), *[self.paced] * self.has_steps(k)]
+            if told := [single.lengths[i][0] for i in sources if i in self.lengths]:
                 ends[k] = told[0]
         return single.cut_each(ends, front=front)
 
@@ -270,7 +272,7 @@ class Batch:
 
 def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:
     """Return the batch axis of a leaf: the usual one, or the only other that is as long."""
-    if isinstance(leaf, list):
-        return 0 if len(leaf) == size else None
+    if not isinstance(leaf, Tensor):
+        return 0 if len(counts_of(leaf)) == size else None
     fitting = [k for k, n in enumerate(shape_of(leaf) or ()) if n == size]
     return batch_dim if batch_dim in fitting else fitting[0] if len(fitting) == 1 else None

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import BatchNorm1d, ModuleDict
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.module_calls import Call, changing, each_call, from_state, named_arguments
+from rnnkit._diagnostics.module_calls import Call, arguments, changing, each_call, from_state
 from rnnkit._diagnostics.outputs import alike, leaves, same, shape_of
 from rnnkit._diagnostics.report import FIXES, fail
 from rnnkit._diagnostics.slopes import steps_read
@@ -30,7 +30,7 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
         returned: list[Any] = [None]
 
         def start(_: int, args: Any, kwargs: Any) -> Any:
-            state = right(named_arguments(args, kwargs).get("hx"), returned[-1])
+            state = right(arguments(args, kwargs).get("hx"), returned[-1])
             return None if state is None else from_state(args, kwargs, state)
 
         def keep(_: int, result: Any) -> None:
@@ -97,7 +97,7 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
     seen: list[Any] = []
 
     def keep(at: int, args: Any, kwargs: Any) -> None:
-        seen.extend([leaves(named_arguments(args, kwargs).get("hx"))] * (at == call.number))
+        seen.extend([leaves(arguments(args, kwargs).get("hx"))] * (at == call.number))
 
     kept = each_call(call.name, keep)
     for part in "ch":
@@ -136,7 +136,7 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
         return False
 
     def keep(_: int, args: Any, kwargs: Any) -> None:
-        inputs.append(named_arguments(args, kwargs)["input"].clone())
+        inputs.append(arguments(args, kwargs)["input"].clone())
 
     turned = changing(name, range(1, times - 1), dict.fromkeys(("output", "h", "c"), torch.neg))
     watch: Any = lambda model: [*turned(model), *each_call(name, keep)(model)]  # noqa: E731
@@ -149,7 +149,7 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
     return row[0] and row[-1] and not all(row)
 
 
-def find_steps_as_channels(baseline: Baseline) -> None:
+def find_channels(baseline: Baseline) -> None:
     """Find a batch norm that takes the steps of the input, or of a layer, for channels."""
     batch = baseline.batch
     steps_first = batch.seq_dim == 1 and batch.may_have_steps(batch.paced)
@@ -168,7 +168,7 @@ def find_steps_as_channels(baseline: Baseline) -> None:
                 fail("use", f"{what}, for channels", [fix], event.name)
 
 
-def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
+def find_shared(baseline: Baseline, calls: Sequence[Call]) -> None:
     """Find a cell or layer that reads the steps both ways, while its twin is never called."""
     modules, given = dict(baseline.session.model.named_modules()), defaultdict[str, list[Any]](list)
     for call in calls:
@@ -191,7 +191,7 @@ def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
                 fail("use", what, [("fix", fix)], other)
 
 
-def find_reversed_outputs(baseline: Baseline) -> None:
+def find_reversed(baseline: Baseline) -> None:
     """Find outputs of a backward layer that were not flipped back: the first reads both ends."""
     steps, read = baseline.batch.steps or 0, steps_read(baseline)
     rows = [read[k].nonzero().flatten().tolist() for k in (0, 1) if k in read]

@@ -9,15 +9,8 @@ from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.events import Event
-from rnnkit._diagnostics.module_calls import (
-    each_call,
-    from_state,
-    is_backward,
-    is_recurrent,
-    mapped,
-    named_arguments,
-)
-from rnnkit._diagnostics.outputs import Watch
+from rnnkit._diagnostics.module_calls import arguments, each_call, from_state, is_recurrent, mapped
+from rnnkit._diagnostics.outputs import Watch, is_backward
 from rnnkit._diagnostics.report import FIXES, Line
 
 
@@ -108,7 +101,7 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
         fix = "input.transpose(0, 1) before the loop, and the same of outputs stacked after it"
 
     def before(_: int, args: Any, kwargs: Any) -> Any:
-        input = named_arguments(args, kwargs)["input"]
+        input = arguments(args, kwargs)["input"]
         if is_layer:  # its state fits the other layout
             return from_state((turn(input),), {}, None)
         alike: Any = lambda x: turn(x) if x.shape[:2] == input.shape[:2] else x  # noqa: E731

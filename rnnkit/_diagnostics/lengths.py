@@ -104,9 +104,9 @@ def is_content(leaf: Any, seq_axis: int) -> bool:
 
 def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
     """Return whether a leaf holds lengths as counts or parts of the longest, or masks them."""
-    if isinstance(leaf, list):
-        return bool(leaf == counts)
-    if not isinstance(leaf, Tensor) or axis is None:
+    if not isinstance(leaf, Tensor):
+        return counts_of(leaf) == counts
+    if axis is None:
         return False
     if leaf.numel() == len(counts):
         told = leaf.flatten().double()
@@ -124,8 +124,10 @@ def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
 def shortened(leaf: Any, counts: list[int], steps: int) -> Any:
     """Return lengths that are not longer than some steps; a mask stays."""
     fewer = [min(n, steps) for n in counts]
-    if isinstance(leaf, list) or leaf.numel() != len(counts):
-        return fewer if isinstance(leaf, list) else leaf
+    if not isinstance(leaf, Tensor):
+        return type(leaf)(fewer) if isinstance(leaf, list | tuple) else leaf * 0 + fewer
+    if leaf.numel() != len(counts):
+        return leaf
     told = leaf.new_tensor(fewer).view(leaf.shape)
     is_part = leaf.is_floating_point() and bool((leaf <= 1).all())
     return told / max(fewer) if is_part else told

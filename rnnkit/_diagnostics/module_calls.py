@@ -124,7 +124,7 @@ def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watc
     return each_call(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
 
 
-def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call by their names; beyond the first two those given by name."""
     return {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
 
@@ -133,7 +133,7 @@ def from_state(
     args: tuple[Any, ...], kwargs: dict[str, Any], state: Any
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of the same call from another state."""
-    named = named_arguments(args, kwargs) | {"hx": state}
+    named = arguments(args, kwargs) | {"hx": state}
     return (named.pop("input"), named.pop("hx"), *args[2:]), named
 
 
@@ -159,8 +159,3 @@ def mapped(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:
         if change := changes.get(name):
             parts[k] = part._replace(data=change(part.data)) if whole(part) else change(part)
     return pytree.tree_unflatten(parts, tree)
-
-
-def is_backward(output: Tensor) -> Tensor:
-    """Return which features of a bidirectional layer's output are of its backward direction."""
-    return torch.arange(output.shape[-1], device=output.device) >= output.shape[-1] // 2

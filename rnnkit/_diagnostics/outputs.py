@@ -73,8 +73,8 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 
 def is_whole(node: Any) -> bool:
-    """Return whether a node is a leaf: packed, or a list with a number for each sample."""
-    if isinstance(node, list):
+    """Return whether a node is a leaf: packed, or with a number for each sample."""
+    if type(node) in (list, tuple):
         return bool(node) and all(isinstance(n, int) for n in node)
     return isinstance(node, PackedSequence)
 
@@ -165,6 +165,11 @@ def largest(tensor: Tensor) -> float:
     """Return the largest finite number of a tensor, without its sign."""
     sizes = tensor.double().abs().nan_to_num(0.0, 0.0, 0.0)
     return max(sizes.max().item() if sizes.numel() else 0.0, 1e-30)
+
+
+def is_backward(output: Tensor) -> Tensor:
+    """Return which features of a bidirectional layer's output are of its backward direction."""
+    return torch.arange(output.shape[-1], device=output.device) >= output.shape[-1] // 2
 
 
 def far_off(one: Tensor, other: Tensor) -> float:

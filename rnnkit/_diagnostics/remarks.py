@@ -8,7 +8,7 @@ from torch import Tensor
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import changed
-from rnnkit._diagnostics.outputs import alike
+from rnnkit._diagnostics.outputs import equal
 from rnnkit._diagnostics.picture import DependencyMap, Rule
 from rnnkit._diagnostics.slopes import gradients_of, steps_read
 from rnnkit._diagnostics.streams import ways_to_carry
@@ -28,7 +28,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
             # A flag, or what is rounded, has no gradient.
             inputs = changed(batch, lambda b, k: torch.ones_like(b.leaves[k]).bool(), only=index)
             output = None if inputs is None else baseline.session.attempt(inputs)
-            if output is not None and alike(baseline.normal, output):
+            if output is not None and all(map(equal, baseline.normal, output)):
                 yield f"{names[index]} reaches no output"
     if not streaming and next(ways_to_carry(baseline), None):
         yield "takes and returns a state: streaming=True checks that chunks match the whole"

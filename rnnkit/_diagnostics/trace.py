@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.isolation import eagerly, private, session
-from rnnkit._diagnostics.module_calls import KINDS, Call, members_of, named_arguments, split_result
+from rnnkit._diagnostics.module_calls import KINDS, Call, arguments, members_of, split_result
 from rnnkit._diagnostics.outputs import Given, tensors_of
 from rnnkit._diagnostics.picture import as_html
 
@@ -165,7 +165,7 @@ class _Run:
 
     def write_down(self, module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
         """Write down a call, and mark what looks like a mistake by then."""
-        named, number, kind = named_arguments(args, kwargs), len(self.rows), type(module).__name__
+        named, number, kind = arguments(args, kwargs), len(self.rows), type(module).__name__
         state, input = members_of(named.get("hx")), named.get("input")
         name = self.names.setdefault(id(module), f"{kind}-{len(self.names)}")
         call = Call(number, name, module, input, state)

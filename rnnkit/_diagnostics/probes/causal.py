@@ -55,7 +55,7 @@ def probe_causal(baseline: Baseline) -> str:
                 fail("causal", what, [("fix", OWN[str(rule)])])
     comparable(runs, [first])
     is_spoiled = paced.lookahead or baseline.session.drawn or baseline.report.found("batch")
-    if rule != "others" and not is_spoiled:
+    if rule != "others" and not is_spoiled and (baseline.post or batch.counts is None):
         decide(baseline, lambda one: _check_first_steps(one.paced_by(batch.paced), first))
     more = f" by more than {count(paced.lookahead, 'step', 'steps')}" * bool(paced.lookahead)
     rules = {"strict": "itself or a later one", "others": "itself"}

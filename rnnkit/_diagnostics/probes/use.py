@@ -9,14 +9,14 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.calls import (
-    find_reversed_outputs,
-    find_shared_direction,
-    find_steps_as_channels,
+    find_channels,
+    find_reversed,
+    find_shared,
     find_wrong_starts,
 )
 from rnnkit._diagnostics.events import stateful
-from rnnkit._diagnostics.module_calls import Call, calls_in, changing, is_backward
-from rnnkit._diagnostics.outputs import alike, along, shape_of
+from rnnkit._diagnostics.module_calls import Call, calls_in, changing
+from rnnkit._diagnostics.outputs import alike, along, is_backward, shape_of
 from rnnkit._diagnostics.report import CALLS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
 
@@ -26,10 +26,10 @@ def probe_use(baseline: Baseline) -> str:
     if not stateful(baseline.events):
         skip("no module with a state was seen")
     calls = calls_in(baseline.events)
-    find_steps_as_channels(baseline)
+    find_channels(baseline)
     find_wrong_starts(baseline, calls)
-    find_shared_direction(baseline, calls)
-    find_reversed_outputs(baseline)
+    find_shared(baseline, calls)
+    find_reversed(baseline)
     layers = [
         call
         for call in calls
@@ -70,7 +70,9 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
         axis = 1 if getattr(module, "state_batch_first", False) and h.dim() == 3 else 0
         return along(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
 
-    ends = directions == 2 and not bool(last.all()) and read(output=last & back)
+    longest = max(baseline.batch.valid_steps()) or baseline.batch.longest or 0
+    is_long = bool(later.any()) and longest > 2
+    ends = directions == 2 and is_long and read(output=last & back)
     if ends and not read(output=~last & back):
         what = f"of the output of {label}, the backward half is used at the last step only"
         fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
@@ -86,8 +88,7 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
             fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
             fix += '; for a decoder, rnnkit.states.bridge(h_n, "sum")' * (directions == 2)
             fail("use", what, [("fix", fix)], call.name)
-    has_steps = bool(later.any()) and max(baseline.batch.valid_steps()) != 1
-    begins = has_steps and directions == 1 and baseline.out_seq_dim is None and not call.state
+    begins = is_long and directions == 1 and baseline.out_seq_dim is None and not call.state
     if begins and read(output=every) and not read(output=later, h=every, c=every):
         what = f"of the output of {label}, the first step alone is used"
         fix = "h_n[-1], or output[:, -1], the last step with batch_first=True"

@@ -1,4 +1,4 @@
-"""``python -m tests.diagnostics.corpus --seeds 3 --dtype autocast --ask streaming -v``."""
+"""``python -m tests.diagnostics.corpus --seeds 3 --dtype autocast -v``."""
 
 import argparse
 import sys
@@ -6,17 +6,7 @@ import warnings
 
 import torch
 
-from tests.diagnostics.corpus.runner import DTYPES, Outcome, cases, judge
-
-
-def line(outcome: Outcome) -> str:
-    """Write what came of a case."""
-    case, found = outcome.case, ", ".join(sorted(outcome.found)) or "MISSED"
-    word = f"FAULT {', '.join(outcome.faults)}" if outcome.faults else "ok"
-    asked = ", if asked" if case.ask else ""
-    wanted = f"expected: {case.probe}{asked}" if case.probe else case.missed
-    wrong = f"  wrong: {found} ({wanted})" if outcome.wrong else ""
-    return f"{case.name:34} right: {word:10}{wrong}"
+from tests.diagnostics.corpus.runner import DTYPES, cases, judge
 
 
 def main() -> int:
@@ -25,21 +15,23 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="parts of names; all cases if there are none")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
-    parser.add_argument("--ask", action="append", default=[], metavar="NAME", help="a probe to ask")
     parser.add_argument("-v", action="store_true", help="print reports and messages")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    found = pairs = faults = 0
-    for seed in range(args.seeds):
-        for case in cases(args.names):
-            outcome = judge(case, seed=seed, dtype=args.dtype, asked=args.ask)
-            texts = [said.text for said in (outcome.right, outcome.wrong) if said and args.v]
-            sys.stdout.write("\n".join([line(outcome), *texts, ""]))
-            found += bool(outcome.found)
-            pairs += case.is_pair
-            faults += bool(outcome.faults)
-    sys.stdout.write(f"{found} of {pairs} mistakes found, {faults} faults\n")
+    outcomes = [
+        judge(x, seed=n, dtype=args.dtype) for n in range(args.seeds) for x in cases(args.names)
+    ]
+    for one in outcomes:
+        wanted = f"expected: {one.case.probe}" if one.case.probe else one.case.missed
+        wrong = f"wrong: {', '.join(sorted(one.found)) or 'MISSED'} ({wanted})" * one.case.is_pair
+        texts = [said.text for said in (one.right, one.wrong) if said and args.v]
+        right = f"FAULT {', '.join(one.faults)}" if one.faults else "ok"
+        line = f"{one.case.name:34} right: {right:10}  {wrong}"
+        sys.stdout.write("\n".join([line, *texts, ""]))
+    found = [bool(one.found) for one in outcomes if one.case.is_pair]
+    faults = [one for one in outcomes if one.faults]
+    sys.stdout.write(f"{sum(found)} of {len(found)} mistakes found, {len(faults)} faults\n")
     return 1 if faults else 0
 
 

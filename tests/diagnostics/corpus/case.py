@@ -22,15 +22,13 @@ class Case:
     """A pair of a mistake and its right twin, or a model that is right.
 
     ``make`` takes ``torch.nn`` or ``rnnkit.nn``, and whether the right one is wanted. ``probe``
-    finds the mistake, if it is asked for with ``ask``; ``missed`` says why nothing does.
-    ``is_judged``: whether any dependency of the right one can be judged. ``seeds``: how many draws
+    finds the mistake; ``missed`` says why nothing does. ``is_judged``: whether any dependency of the right one can be judged. ``seeds``: how many draws
     of the weights have the same outcome, which the tests try.
     """
 
     name: str
     make: Callable[[ModuleType, bool], Subject]
     probe: str = ""
-    ask: bool = False
     missed: str = ""
     is_pair: bool = True
     is_judged: bool = True

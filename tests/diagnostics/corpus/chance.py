@@ -148,19 +148,14 @@ def lengths_that_the_content_decides(m, x):
 
 
 @fine(
-    gru=gru(3, 32),
-    wide=linear(32, 64),
-    one=linear(32, 8),
-    beside=linear(64, 8),
-    inputs=(SERIES,),
-    seeds=6,
+    gru=gru(3, 32), up=linear(32, 64), lo=linear(32, 8), on=linear(64, 8), inputs=(SERIES,), seeds=6
 )
 def experts_chosen_by_value(m, x):
     """Each step is sent to one of two experts, by its value."""
     y = m.gru(x)[0]
     chosen = y[..., 0] > 0
-    z = m.one(y)
-    z[chosen] = m.beside(torch.relu(m.wide(y[chosen])))
+    z = m.lo(y)
+    z[chosen] = m.on(torch.relu(m.up(y[chosen])))
     return z
 
 

@@ -88,11 +88,9 @@ OPTIONS = {
 }
 
 
-def pair(
-    probe: str = "", *, missed: str = "", ask: bool = False, **told: Any
-) -> Callable[[Any], Any]:
+def pair(probe: str = "", *, missed: str = "", **told: Any) -> Callable[[Any], Any]:
     """Register a forward that is right or wrong by ``m.right``, or by its parts; return it."""
-    return _entry({"probe": probe, "missed": missed, "ask": ask}, **told)
+    return _entry({"probe": probe, "missed": missed}, **told)
 
 
 def fine(**told: Any) -> Callable[[Any], Any]:

@@ -113,6 +113,7 @@ for name, told in TELLING.items():
 LENGTHS_OF_KINDS = {
     "an array with an axis for nothing": (COUNTS, np.array(LENGTHS)[:, None]),
     "a column": (COUNTS.unsqueeze(1), COUNTS),
+    "a tuple": ((*LENGTHS,), COUNTS),
 }
 for name, (given, told) in LENGTHS_OF_KINDS.items():
 
@@ -136,12 +137,7 @@ def plain(name, forward, x=PADDED, n=COUNTS, **parts):
 
 plain("no padding", lambda m, x, n: m.gru(x)[0], X, torch.full((4,), 7))
 plain("integers", lambda m, x, n: m.gru(x)[0].argmax(2), X)
-plain(
-    "tokens",
-    lambda m, x, n: m.gru(m.embed(x))[0] * kept(x, n),
-    tokens(4, 7),
-    embed=embedding(11, 3),
-)
+plain("tokens", lambda m, x, n: m.gru(m.emb(x))[0] * kept(x, n), tokens(4, 7), emb=embedding(11, 3))
 plain(
     "one batch size, pooled",
     lambda m, x, n: (m.gru(x, torch.zeros(1, 4, 6))[0] * mask(n).unsqueeze(2)).sum((1, 2)),

@@ -75,9 +75,21 @@ def wiped(m, x, start):
     return torch.stack(outputs, 1)
 
 
+ENDS = torch.tensor([2, 5])
 WIPED = {"cell": gru_cell(), "causal": True}
 pair("memory", name="state_kept_at_the_end", inputs=(X, flags(3)), **WIPED)(wiped)
 fine(name="episodes_that_end_together", inputs=(X, flags(6)), **WIPED)(wiped)
+
+
+@fine(gru=gru(), inputs=(X, torch.zeros(4, 7).index_fill(1, ENDS, 1.0)), causal=True)
+def episodes_in_calls_of_their_own(m, x, start):
+    """A layer is called for each part of a batch in which no episode starts."""
+    at = start[:, 1:].any(0).nonzero().flatten() + 1
+    h, outputs = x.new_zeros(1, len(x), 6), []
+    for some, flag in zip(x.tensor_split(at, 1), start.tensor_split(at, 1), strict=True):
+        y, h = m.gru(some, h * (1 - flag[:, :1]))
+        outputs.append(y)
+    return torch.cat(outputs, 1)
 
 
 @fine(cell=gru_cell(), inputs=(X, flags(3)), causal=True)

@@ -39,6 +39,18 @@ def lengths_of_padding_in_front(m, x, x_len):
     return output.sum(1) / (x_len.unsqueeze(1) if m.right else x.shape[1])
 
 
+FRONT = {"inputs": (PADDED.flip(1),), "lengths": COUNTS, "pad": "pre", "causal": True}
+fine(name="causal, padded in front", head=linear(3, 6), **FRONT)(lambda m, x: m.head(x))
+BOTH = (WORDS, WORDS.roll(1, 0), mask(COUNTS), mask(COUNTS.roll(1)))
+
+
+@fine(words=embedding(9, 3), inputs=BOTH)
+def two_masks_of_one_width(m, p, q, p_mask, q_mask):
+    """A mask belongs to the input whose lengths it tells."""
+    scores = (m.words(p) @ m.words(q).mT).masked_fill(~q_mask.unsqueeze(1), -torch.inf)
+    return (scores.softmax(2) @ m.words(q)) * p_mask.unsqueeze(2)
+
+
 @fine(gru=gru(), inputs=(X, COUNTS))
 def title_len_that_is_a_feature(m, x, title_len):
     """What is named like lengths, and where no input ends, is a number."""

@@ -29,18 +29,13 @@ def mixed():
 
 
 @pair(
-    "alone",
-    words=embedding(20, 4),
-    gru=gru(4, 7),
-    topic=linear(7, 3),
-    inputs=mixed,
-    lengths=counted,
+    "alone", words=embedding(20, 4), gru=gru(4, 7), tops=linear(7, 3), inputs=mixed, lengths=counted
 )
 def restored_by_the_same_order(m, words, lengths):
     """Samples are sorted by length and put back: by the inverse of the order, or by the order."""
     counts, order = lengths.sort(descending=True)
     packed = pack_padded_sequence(m.words(words[order]), counts, batch_first=True)
-    return m.topic(m.gru(packed)[1][-1])[order.argsort() if m.right else order]
+    return m.tops(m.gru(packed)[1][-1])[order.argsort() if m.right else order]
 
 
 @pair(

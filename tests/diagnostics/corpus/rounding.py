@@ -168,11 +168,7 @@ def quantized():
 
 
 @pair(
-    missed="a quantized layer may hide it",
-    lstm=quantized,
-    inputs=(X * 1e4,),
-    causal=True,
-    judged=False,
+    missed="quantized layers hide it", lstm=quantized, inputs=(X * 1e4,), causal=True, judged=False
 )
 def leak_beside_a_quantized_layer(m, x):
     """What a quantized layer makes of other samples is rounding: it is not judged, and said."""

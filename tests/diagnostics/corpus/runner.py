@@ -75,21 +75,14 @@ class Said:
 
 
 def ask(
-    case: Case,
-    *,
-    right: bool,
-    seed: int = 0,
-    dtype: str = "float32",
-    asked: Sequence[str] = (),
-    library: Any = nn,
+    case: Case, *, right: bool, seed: int = 0, dtype: str = "float32", library: Any = nn
 ) -> Said:
     """Make a model and verify it."""
     torch.manual_seed(seed)
     subject = in_dtype(case.make(library, right), dtype)
-    options = {**subject.options, **dict.fromkeys(asked, True)}
     with torch.random.fork_rng():
         try:
-            report = rnnkit.verify(subject.model, *subject.inputs, raises=False, **options)
+            report = rnnkit.verify(subject.model, *subject.inputs, raises=False, **subject.options)
         except Exception as error:  # noqa: BLE001 - whatever a model of the corpus raises
             kind = type(error).__name__
             return Said(f"{kind}: {error}", error=kind)
@@ -111,21 +104,16 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
 
 
-def judge(
-    case: Case, *, seed: int = 0, dtype: str = "float32", asked: Sequence[str] = ()
-) -> Outcome:
-    """Run a case: the right model as it is, and both with the probes that are asked for."""
-    how = {"seed": seed, "dtype": dtype}
-    outcome = Outcome(case, ask(case, right=True, **how))  # type: ignore[arg-type]
-    twin = ask(case, right=True, asked=asked, **how) if asked else outcome.right  # type: ignore[arg-type]
-    for said in {id(said): said for said in (outcome.right, twin)}.values():
-        outcome.faults += [f"alarm: {probe}" for probe in sorted(said.probes)]
-        outcome.faults += [said.error] if said.error else []
+def judge(case: Case, *, seed: int = 0, dtype: str = "float32") -> Outcome:
+    """Run both models of a case."""
+    right = ask(case, right=True, seed=seed, dtype=dtype)
+    faults = [f"alarm: {probe}" for probe in sorted(right.probes)]
+    outcome = Outcome(case, right, faults=faults + [right.error] * bool(right.error))
     if case.is_judged and not outcome.right.report.judged:
         outcome.faults.append("not judged")
     if case.is_pair:
-        outcome.wrong = ask(case, right=False, asked=asked, **how)  # type: ignore[arg-type]
-        outcome.found = set(outcome.wrong.probes - twin.probes)
+        outcome.wrong = ask(case, right=False, seed=seed, dtype=dtype)
+        outcome.found = set(outcome.wrong.probes - right.probes)
     return outcome
 
 

@@ -53,12 +53,12 @@ def onsets_as_a_gate(m, x):
 
 @pair(
     "streaming",
-    ask=True,
     conv=part("Conv1d", 3, 5, 3),
     gru=gru(5, 4),
     alarm=linear(4, 2),
     inputs=drawn(3, 8, 3),
     causal=True,
+    streaming=True,
 )
 def convolution_without_its_buffer(m, x, state=None):
     """A detector takes chunks; its causal convolution starts from what was before, or from zeros."""

@@ -1,7 +1,7 @@
 """What inputs tell about lengths: by their values, by their names, by an Embedding's padding."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, SupportsIndex
 
 import torch
@@ -20,7 +20,11 @@ def guess_lengths(
     model: nn.Module, inputs: Sequence[Named], size: int
 ) -> tuple[dict[int, list[int]], bool, list[str]]:
     """Return lengths by input, whether padding is after a sample, and a line for each misfit."""
-    told = {k: counts for k, one in enumerate(inputs) if (counts := _told_by(*one, size))}
+    told = dict[int, list[int]]()
+    for k, one in enumerate(inputs):  # of the ways to read a mask, one by which an input is padded
+        others = [x for n, (_, _, x) in enumerate(inputs) if n != k and x is not None]
+        ways = sorted(_told_by(*one, size), key=lambda n: not any(_padded_at(x, n) for x in others))
+        told |= zip([k], ways, strict=False)
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
     found, ends, lines = dict[int, list[int]](), set[str](), list[str]()
     for index, counts in told.items():
@@ -45,16 +49,16 @@ def guess_lengths(
     return (found, "post" in ends, lines) if len(ends) == 1 else ({}, True, lines)
 
 
-def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> list[int]:
-    """Return the lengths in an input that is named like lengths or a mask; none in any other."""
+def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[list[int]]:
+    """Yield what may be the lengths in an input that is named like lengths or a mask."""
     name = name.lower()
     if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
-        for mask in (rows.long(), 1 - rows.long()):  # ones, then zeros; or the reverse
+        for mask in (x := rows.long(), 1 - x, x.flip(1), 1 - x.flip(1)):  # of either end
             is_mask = bool(mask[:, 0].all()) and bool((mask.diff(dim=1) <= 0).all())
             if is_mask and not bool(mask.all()):
-                return mask.sum(1).tolist()
-    counts = counts_of(leaf) if LENGTHS.search(name) else []
-    return counts if len(counts) == size else []
+                yield mask.sum(1).tolist()
+    if LENGTHS.search(name) and len(counts := counts_of(leaf)) == size:
+        yield counts
 
 
 def _padded_at(rows: Tensor, counts: list[int], value: int | None = None) -> str:

@@ -67,8 +67,7 @@ def _check_first_steps(baseline: Baseline, first: int) -> str:
     steps = baseline.batch.steps or 0
     for cut in sorted({steps - 1, steps - 2, (steps + 1) // 2} - {0}, reverse=True):
         output = baseline.attempt(baseline.batch.cut(cut, front=True))
-        every = range(baseline.batch.size)
-        if output and restricted(baseline, output, every, first)[1]:
+        if output and restricted(baseline, output, range(baseline.batch.size), first)[1]:
             what = f"{baseline.name(first)} of the first {cut} of {steps} steps changes when the"
             fix = f"{VIEW}; compute nothing from the number of steps"
             fail("causal", f"{what} later ones are removed", [("fix", fix)])
@@ -105,9 +104,7 @@ def _check_features(baseline: Baseline) -> None:
     output = baseline.attempt(fewer) or baseline.normal
     axis, by = shortened_axis(baseline.normal[first], output[first])
     if by == 1 and axis != features:  # features that are where they were are no steps
-        what = (
-            f"axis {axis} of the {baseline.name(first)} is as long as the input's axis {features}"
-        )
+        what = f"axis {axis} of {baseline.name(first)} is as long as the input's axis {features}"
         ways = f"argmax({features}) for argmax({batch.seq_dim}); x.transpose(1, 2) before a Conv1d"
         fix = ("fix", f"{ways}; or another seq_dim=")
         fail("causal", f"{what}, and none as its steps, its axis {batch.seq_dim}", [fix])

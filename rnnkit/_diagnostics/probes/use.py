@@ -72,8 +72,7 @@ def _find_misuse(baseline: Baseline, call: Call) -> None:
 
     longest = max(baseline.batch.valid_steps()) or baseline.batch.longest or 0
     is_long = bool(later.any()) and longest > 2
-    ends = directions == 2 and is_long and read(output=last & back)
-    if ends and not read(output=~last & back):
+    if directions == 2 and is_long and read(output=last & back) and not read(output=~last & back):
         what = f"of the output of {label}, the backward half is used at the last step only"
         fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
         fail("use", f"{what}, where it has read one step", [("fix", fix)], call.name)

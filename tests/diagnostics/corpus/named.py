@@ -39,12 +39,14 @@ def lengths_of_padding_in_front(m, x, x_len):
     return output.sum(1) / (x_len.unsqueeze(1) if m.right else x.shape[1])
 
 
-FRONT = {"inputs": (PADDED.flip(1),), "lengths": COUNTS, "pad": "pre", "causal": True}
-fine(name="causal, padded in front", head=linear(3, 6), **FRONT)(lambda m, x: m.head(x))
-BOTH = (WORDS, WORDS.roll(1, 0), mask(COUNTS), mask(COUNTS.roll(1)))
+@fine(inputs=(PADDED.flip(1), mask(COUNTS).flip(1)), causal=True)
+def attention_padded_in_front(m, x, mask):
+    """Where all that a step may read is padding, it reads everything alike."""
+    read = mask.unsqueeze(1).expand(-1, x.shape[1], -1).tril()
+    return (x @ x.mT).masked_fill(~read, -1e9).softmax(2) @ x
 
 
-@fine(words=embedding(9, 3), inputs=BOTH)
+@fine(words=embedding(9, 3), inputs=(WORDS, WORDS.roll(1, 0), mask(COUNTS), mask(COUNTS.roll(1))))
 def two_masks_of_one_width(m, p, q, p_mask, q_mask):
     """A mask belongs to the input whose lengths it tells."""
     scores = (m.words(p) @ m.words(q).mT).masked_fill(~q_mask.unsqueeze(1), -torch.inf)

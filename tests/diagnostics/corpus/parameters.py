@@ -85,19 +85,15 @@ def codes_that_are_picked(m, x):
     return output + m.codes(nearest)
 
 
-MANY = {
-    "route": linear(6, 16),
-    "experts": lambda: nn.ModuleList(map(nn.Linear, [6] * 16, [6] * 16)),
-}
-
-
-@fine(gru=gru(), **MANY)
+@fine(
+    gru=gru(), picks=linear(6, 16), ways=lambda: nn.ModuleList(map(nn.Linear, [6] * 16, [6] * 16))
+)
 def experts_that_are_all_computed(m, x):
     """Of many experts, this batch chooses a few; the others get zeros."""
     y = m.gru(x)[0]
-    odds = m.route(y).softmax(2).unsqueeze(2)
+    odds = m.picks(y).softmax(2).unsqueeze(2)
     chosen = odds * (odds == odds.amax(3, keepdim=True))
-    return (torch.stack([one(y) for one in m.experts], 3) * chosen).sum(3)
+    return (torch.stack([one(y) for one in m.ways], 3) * chosen).sum(3)
 
 
 fine(name="a loss of one step", gru=gru(), inputs=(numbers(4, 2, 3),))(

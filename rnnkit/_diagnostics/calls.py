@@ -1,16 +1,18 @@
-"""The recurrent calls of one run: what each starts from, and whether what it returns is read."""
+"""The recurrent calls of one run: what each is given, and whether what it returns is read."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import BatchNorm1d, ModuleDict
+from torch.nn import BatchNorm1d, Conv1d, Embedding, ModuleDict, RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.changes import Where, steps_at
+from rnnkit._diagnostics.events import Event, Recorder
 from rnnkit._diagnostics.module_calls import Call, arguments, changing, each_call, from_state
-from rnnkit._diagnostics.outputs import alike, leaves, same, shape_of
+from rnnkit._diagnostics.outputs import Leaves, Watch, alike, is_number, leaves, same, shape_of
 from rnnkit._diagnostics.report import FIXES, fail
 from rnnkit._diagnostics.slopes import steps_read
 
@@ -149,7 +151,7 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
     return row[0] and row[-1] and not all(row)
 
 
-def find_channels(baseline: Baseline) -> None:
+def find_steps_as_channels(baseline: Baseline) -> None:
     """Find a batch norm that takes the steps of the input, or of a layer, for channels."""
     batch = baseline.batch
     steps_first = batch.seq_dim == 1 and batch.may_have_steps(batch.paced)
@@ -168,7 +170,7 @@ def find_channels(baseline: Baseline) -> None:
                 fail("use", f"{what}, for channels", [fix], event.name)
 
 
-def find_shared(baseline: Baseline, calls: Sequence[Call]) -> None:
+def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
     """Find a cell or layer that reads the steps both ways, while its twin is never called."""
     modules, given = dict(baseline.session.model.named_modules()), defaultdict[str, list[Any]](list)
     for call in calls:
@@ -191,7 +193,7 @@ def find_shared(baseline: Baseline, calls: Sequence[Call]) -> None:
                 fail("use", what, [("fix", fix)], other)
 
 
-def find_reversed(baseline: Baseline) -> None:
+def find_reversed_outputs(baseline: Baseline) -> None:
     """Find outputs of a backward layer that were not flipped back: the first reads both ends."""
     steps, read = baseline.batch.steps or 0, steps_read(baseline)
     rows = [read[k].nonzero().flatten().tolist() for k in (0, 1) if k in read]
@@ -200,3 +202,68 @@ def find_reversed(baseline: Baseline) -> None:
         what = f"{name} of step 0 depends on the first and the last step only"
         cause = ("cause", "outputs of a layer that ran backwards were not flipped back")
         fail("use", what, [cause, ("fix", "output.flip(seq_dim), before the two are joined")])
+
+
+def poisoned(baseline: Baseline, where: Where, watch: Watch = lambda _: []) -> Leaves | None:
+    """Run with NaN at some steps; for tokens, in their embedding. Return None if it takes none."""
+    batch, leaf = baseline.batch, baseline.batch.leaves[baseline.batch.paced]
+    mask: Any = where(batch, batch.paced)
+    leaves, found = list(batch.leaves), is_number(leaf)
+    if found:
+        leaves[batch.paced] = leaf.masked_fill(mask, torch.nan)
+
+    def embedded(_: Any, args: Any, output: Any) -> Any:
+        nonlocal found
+        if found or not args or not same(args[0], leaf):
+            return output
+        found = True
+        return output.masked_fill(mask.unsqueeze(-1), torch.nan)
+
+    def both(model: torch.nn.Module) -> list[Any]:
+        tables = [m for m in model.modules() if isinstance(m, Embedding)]
+        return [*(x.register_forward_hook(embedded) for x in tables), *watch(model)]
+
+    output = baseline.session.attempt(batch.tree(leaves), watch=both)
+    return output if found else None
+
+
+def find_other_order(baseline: Baseline) -> None:
+    """Fail if steps go into a layer in the order of features, as after a view, not a permute."""
+    batch, steps, recorder = baseline.batch, baseline.batch.steps or 0, Recorder()
+    layers = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding)]
+    known = [x for e in layers if e.kind == "output" for x in e.tensors if isinstance(x, Tensor)]
+    known.append(batch.leaves[batch.paced])
+    known += [x.mT for x in known if x.dim() > 1]
+    if all(any(same(one, x) for one in known) for _, x in _given(baseline.events)):
+        return
+    # A different one in each sample.
+    at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
+    poisoned(baseline, steps_at(torch.arange(steps, device="cpu") == at), recorder.watch)
+    for event, x in _given(recorder.events):
+        is_conv = isinstance(event.module, Conv1d)
+        mask = (x if getattr(event.module, "batch_first", True) else x.transpose(0, 1)).isnan()
+        hit, (rows, width) = mask.flatten(1), mask.shape[1:]
+        mask = mask[hit.any(1) & ~hit.all(1)]
+        # A convolution takes (batch, feature, seq), or steps for channels.
+        axes = (1,) if is_conv and rows != steps else (1, 2)
+        is_plain = any(mask.equal(mask.any(k, keepdim=True).expand_as(mask)) for k in axes)
+        # The memory of a sample, with the steps on a different axis.
+        views = [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
+        if is_conv:
+            views = [(1, steps, rows * width // steps)] * (rows * width % steps == 0)
+        for view in views if not is_plain else ():
+            turned = mask.reshape(len(mask), *view)
+            columns = turned.any(3, keepdim=True).any(1, keepdim=True)
+            if turned.equal(columns.expand_as(turned)) and columns.ne(columns[:1]).any():
+                what, way = f"steps go into {event.label} out of order", "in an order of its own"
+                likely = ("likely", "a view or reshape where axes must change places first")
+                fix = ("fix", "x.permute(...), then reshape")
+                fail("coverage", f"{what}, each feature {way}", [likely, fix], event.name)
+
+
+def _given(events: list[Event]) -> Iterator[tuple[Event, Any]]:
+    """Yield the padded batches that go into layers."""
+    for event in events:
+        x = next(iter(event.tensors), None) if isinstance(event.module, RNNBase | Conv1d) else None
+        if event.kind == "input" and not event.is_packed and len(shape_of(x) or ()) == 3:
+            yield event, x

@@ -39,7 +39,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i]; "
         "y[order.argsort()] undoes a sort",
         "cell|where": "give each sample its own row: torch.where(flag[:, None], 0.0, state)",
-        "rnn|lstm|gru|multi": "batch_first=True of layer and packing, or x.transpose(0, 1)",
+        "rnn|lstm|gru|multi_?head": "batch_first=True of layer and packing, or x.transpose(0, 1)",
         "": "do not reduce, normalize or join over the batch axis",
     },
     "causal": {

@@ -104,7 +104,7 @@ def _check_features(baseline: Baseline) -> None:
     output = baseline.attempt(fewer) or baseline.normal
     axis, by = shortened_axis(baseline.normal[first], output[first])
     if by == 1 and axis != features:  # features that are where they were are no steps
-        what = f"axis {axis} of {baseline.name(first)} is as long as the input's axis {features}"
+        what = f"axis {axis} of {baseline.name(first)} gets shorter with axis {features} of input"
         ways = f"argmax({features}) for argmax({batch.seq_dim}); x.transpose(1, 2) before a Conv1d"
         fix = ("fix", f"{ways}; or another seq_dim=")
-        fail("causal", f"{what}, and none as its steps, its axis {batch.seq_dim}", [fix])
+        fail("causal", f"{what}, and none with its steps, axis {batch.seq_dim}", [fix])

@@ -1,17 +1,13 @@
 """The probe *coverage*: every valid step of the first input reaches some output."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.nn import Conv1d, Embedding, RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import Where, other_leaves, steps_at, steps_from, valid_mask
-from rnnkit._diagnostics.events import Event, Recorder
+from rnnkit._diagnostics.calls import find_other_order, poisoned
+from rnnkit._diagnostics.changes import other_leaves, steps_from, valid_mask
 from rnnkit._diagnostics.lengths import counts_of
-from rnnkit._diagnostics.outputs import Leaves, Watch, alike, is_number, same, shape_of
+from rnnkit._diagnostics.outputs import alike, is_number, shape_of
 from rnnkit._diagnostics.report import INTEGERS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
 
@@ -29,7 +25,7 @@ def probe_coverage(baseline: Baseline) -> str:
     valid = valid if padding is None else valid & ~padding.cpu()
     found = gradients_of(baseline).places()
     slopes = torch.zeros_like(valid) if found is None else found
-    _find_other_order(baseline)
+    find_other_order(baseline)
     _find_other_lengths(baseline, slopes)
     among = valid.any(0).nonzero().flatten().tolist()
     spaced = torch.linspace(0, len(among) - 1, min(STEPS, len(among)), device="cpu").round()
@@ -59,34 +55,11 @@ def probe_coverage(baseline: Baseline) -> str:
     return f"{count - len(silent)} of {count} steps tried reach an output; may be left out: {left}"
 
 
-def _poisoned(baseline: Baseline, where: Where, watch: Watch = lambda _: []) -> Leaves | None:
-    """Run with NaN at some steps; for tokens, in their embedding. Return None if it takes none."""
-    batch, leaf = baseline.batch, baseline.batch.leaves[baseline.batch.paced]
-    mask: Any = where(batch, batch.paced)
-    leaves, found = list(batch.leaves), is_number(leaf)
-    if found:
-        leaves[batch.paced] = leaf.masked_fill(mask, torch.nan)
-
-    def embedded(_: Any, args: Any, output: Any) -> Any:
-        nonlocal found
-        if found or not args or not same(args[0], leaf):
-            return output
-        found = True
-        return output.masked_fill(mask.unsqueeze(-1), torch.nan)
-
-    def both(model: torch.nn.Module) -> list[Any]:
-        tables = [m for m in model.modules() if isinstance(m, Embedding)]
-        return [*(x.register_forward_hook(embedded) for x in tables), *watch(model)]
-
-    output = baseline.session.attempt(batch.tree(leaves), watch=both)
-    return output if found else None
-
-
 def _silent_at(baseline: Baseline, step: int) -> Tensor | None:
     """Return in which samples neither a NaN at a step nor a change comes out; None if unknown."""
     batch, where = baseline.batch, steps_from(step, step + 1)
     other = other_leaves(batch, where, pad=False, only=batch.paced)
-    runs = [_poisoned(baseline, where), baseline.session.attempt(batch.tree(other))]
+    runs = [poisoned(baseline, where), baseline.session.attempt(batch.tree(other))]
     read = torch.zeros(batch.size, dtype=torch.bool, device="cpu")
     for output in (x for x in runs if x is not None):
         if [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
@@ -98,48 +71,6 @@ def _silent_at(baseline: Baseline, step: int) -> Tensor | None:
         if not read.any() and not alike(baseline.normal, output):
             return read
     return ~read if None not in runs or read.all() else None
-
-
-def _find_other_order(baseline: Baseline) -> None:
-    """Fail if steps go into a layer in the order of features, as after a view, not a permute."""
-    batch, steps, recorder = baseline.batch, baseline.batch.steps or 0, Recorder()
-    layers = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding)]
-    known = [x for e in layers if e.kind == "output" for x in e.tensors if isinstance(x, Tensor)]
-    known.append(batch.leaves[batch.paced])
-    known += [x.mT for x in known if x.dim() > 1]
-    if all(any(same(one, x) for one in known) for _, x in _given(baseline.events)):
-        return
-    # A different one in each sample.
-    at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
-    _poisoned(baseline, steps_at(torch.arange(steps, device="cpu") == at), recorder.watch)
-    for event, x in _given(recorder.events):
-        is_conv = isinstance(event.module, Conv1d)
-        mask = (x if getattr(event.module, "batch_first", True) else x.transpose(0, 1)).isnan()
-        hit, (rows, width) = mask.flatten(1), mask.shape[1:]
-        mask = mask[hit.any(1) & ~hit.all(1)]
-        # A convolution takes (batch, feature, seq), or steps for channels.
-        axes = (1,) if is_conv and rows != steps else (1, 2)
-        is_plain = any(mask.equal(mask.any(k, keepdim=True).expand_as(mask)) for k in axes)
-        # The memory of a sample, with the steps on a different axis.
-        views = [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
-        if is_conv:
-            views = [(1, steps, rows * width // steps)] * (rows * width % steps == 0)
-        for view in views if not is_plain else ():
-            turned = mask.reshape(len(mask), *view)
-            columns = turned.any(3, keepdim=True).any(1, keepdim=True)
-            if turned.equal(columns.expand_as(turned)) and columns.ne(columns[:1]).any():
-                what, way = f"steps go into {event.label} out of order", "in an order of its own"
-                likely = ("likely", "a view or reshape where axes must change places first")
-                fix = ("fix", "x.permute(...), then reshape")
-                fail("coverage", f"{what}, each feature {way}", [likely, fix], event.name)
-
-
-def _given(events: list[Event]) -> Iterator[tuple[Event, Any]]:
-    """Yield the padded batches that go into layers."""
-    for event in events:
-        x = next(iter(event.tensors), None) if isinstance(event.module, RNNBase | Conv1d) else None
-        if event.kind == "input" and not event.is_packed and len(shape_of(x) or ()) == 3:
-            yield event, x
 
 
 def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:

@@ -44,13 +44,13 @@ def probe_gradient(baseline: Baseline) -> str:
         skip("no weight gets a gradient that is not zero")
     silent, zeros = {n for n in got if got[n] == "none"}, {n for n in got if got[n] == "zero"}
     families = {n: (n.rpartition(".")[0], (DIRECTION.search(n) or [""])[0]) for n in got}
-    kin = {n: re.sub(r"\.\d+\.", ".", n) for n in got}  # items of one list
+    unnumbered = {n: re.sub(r"\.\d+\.", ".", n) for n in got}
     for name in [*zeros]:
         kind, weight = type(modules[families[name][0]]), run.weights[name]
         axes = weight if kind.__module__.startswith(("torch.nn.", "rnnkit")) else weight.squeeze()
         # What belongs to a weight, as its bias, may get a gradient, or the expert that was chosen.
         own, some = families[name], [n for n in got if got[n] == "some"]
-        is_used = any(families[n] == own or kin[n] == kin[name] for n in some)
+        is_used = any(families[n] == own or unnumbered[n] == unnumbered[name] for n in some)
         zeros -= {name} if axes.dim() < 2 or is_used or baseline.batch.longest == 1 else set()
     layers, weights = run.in_layers, run.weights
     slopes = zip(weights, run.slopes([*weights.values()], run.detached), strict=True)

@@ -9,9 +9,9 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.calls import (
-    find_channels,
-    find_reversed,
-    find_shared,
+    find_reversed_outputs,
+    find_shared_direction,
+    find_steps_as_channels,
     find_wrong_starts,
 )
 from rnnkit._diagnostics.events import stateful
@@ -26,10 +26,10 @@ def probe_use(baseline: Baseline) -> str:
     if not stateful(baseline.events):
         skip("no module with a state was seen")
     calls = calls_in(baseline.events)
-    find_channels(baseline)
+    find_steps_as_channels(baseline)
     find_wrong_starts(baseline, calls)
-    find_shared(baseline, calls)
-    find_reversed(baseline)
+    find_shared_direction(baseline, calls)
+    find_reversed_outputs(baseline)
     layers = [
         call
         for call in calls

@@ -131,32 +131,3 @@ def test_each_file_is_short() -> None:
 
     assert len(lines) > 100
     assert {path: count for path, count in lines.items() if count >= 300} == {}
-
-
-#: The most lines of Python that a folder may have, once it has come down to that.
-BUDGETS = {
-    "rnnkit/_base": 780,
-    "rnnkit/_checks": 2100,
-    "rnnkit/_diagnostics": 5300,
-    "rnnkit/_kernels": 2000,
-    "rnnkit/_modules": 1800,
-    "rnnkit/states": 430,
-    "tests/checks": 2300,
-    "tests/diagnostics": 6000,
-    "tests/kernels": 1500,
-    "tests/modules": 2300,
-    "tests/torch": 3020,
-}
-
-
-def test_each_folder_stays_within_its_budget() -> None:
-    """A folder that has reached its size does not grow again: what comes in makes room."""
-    roots = {"rnnkit": PACKAGE, "tests": ROOT}
-    files = {name: (roots[name.partition("/")[0]] / name).rglob("*.py") for name in BUDGETS}
-    lines = {
-        name: sum(len(path.read_text().splitlines()) for path in paths)
-        for name, paths in files.items()
-    }
-
-    assert all(lines.values())
-    assert {name: count for name, count in lines.items() if count > BUDGETS[name]} == {}

@@ -91,6 +91,16 @@ def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leav
     return None
 
 
+def shrinks_twice(full: Leaves, fewer: Leaves) -> bool:
+    """Return whether some tensor is shorter on two axes when something was left out."""
+    for one, other in zip(full, fewer, strict=False):
+        shapes = shape_of(one) or (), shape_of(other) or ()
+        changed = [before != after for before, after in zip(*shapes, strict=False)]
+        if len(shapes[0]) == len(shapes[1]) and sum(changed) > 1:
+            return True
+    return False
+
+
 def shortened_axis(full: Any, fewer: Any) -> tuple[int | None, int]:
     """Return which axis of a tensor is shorter when something was left out, and by how much."""
     one, other = shape_of(full) or (), shape_of(fewer) or ()

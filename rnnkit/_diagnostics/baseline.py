@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
-from rnnkit._diagnostics.axes import find_flats, infer_steps, shortened_axis
+from rnnkit._diagnostics.axes import find_flats, infer_steps, shortened_axis, shrinks_twice
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import changed, sample_at
 from rnnkit._diagnostics.events import Event, Recorder
@@ -36,6 +36,7 @@ class Baseline:
     order: int | None = None  # the output that holds the order of the others' samples
     again: Leaves | None = None  # the output of a second run of the same copy
     fewer: Leaves | None = None  # the output for one sample less; None if the model refuses
+    left_out: int = 0  # that sample
     runs_on_less: bool = False  # whether the model takes fewer steps
 
     def __post_init__(self) -> None:
@@ -72,10 +73,7 @@ class Baseline:
         self.again = self.session.run(batch.tree(), on=self.session.last, watch=watcher.watch)
         if alike(self.normal, self.again):
             self._made["events"] = watcher.events
-        # One of the shortest: without the longest, the output may have fewer steps, too.
-        left_out = min(range(size), key=batch.valid_steps().__getitem__)
-        rest = [k for k in range(size) if k != left_out]
-        fewer = self.fewer = self.session.attempt(batch.samples(rest).tree()) if rest else None
+        fewer = self.fewer = self._leave_one_out()
         if fewer is not None and len(fewer) == len(self.normal):
 
             def run_changed(sample: int) -> Leaves | None:
@@ -88,6 +86,8 @@ class Baseline:
             self.again = self.again and split_flats(self.again, flats, size)
             found = map(shortened_axis, self.normal, split_flats(fewer, flats, size - 1))
             self.axes = [axis if by == 1 else None for axis, by in found]
+            if shrinks_twice(self.normal, fewer):
+                self._add_one_more()
         if first is None:
             return
         shape = tuple(self.normal[first].shape)
@@ -127,6 +127,38 @@ class Baseline:
             told = fitting[0] if len(fitting) == 1 else None
         if told not in (None, self.step_axes[first]):
             self.step_axes[first], self.pacers[first] = told, batch.paced
+
+    def _leave_one_out(self) -> Leaves | None:
+        """Run without one sample; None if the model refuses.
+
+        Without the longest one the steps shrink as well, so another one is left out then.
+        """
+        batch, first = self.batch, None
+        if batch.size == 1:
+            return None
+        shortest_first = sorted(range(batch.size), key=batch.valid_steps().__getitem__)
+        for left_out in shortest_first:
+            rest = [k for k in range(batch.size) if k != left_out]
+            fewer = self.session.attempt(batch.samples(rest).tree())
+            if first is None:
+                first, self.left_out = fewer, left_out
+            if fewer is None:
+                break
+            if not shrinks_twice(self.normal, fewer):
+                self.left_out = left_out
+                return fewer
+        return first
+
+    def _add_one_more(self) -> None:
+        """Find the batch axes where each sample is the longest of some input, by one twice."""
+        again = [*range(self.batch.size), self.left_out]
+        more = self.session.attempt(self.batch.samples(again).tree())
+        if more is None or len(more) != len(self.normal):
+            return
+        for index, pair in enumerate(zip(more, self.normal, strict=True)):
+            axis, by = shortened_axis(*pair)
+            if self.axes[index] is None and by == 1:
+                self.axes[index] = axis
 
     def paced_by(self, index: int | None) -> "Baseline":
         """Return the same with the steps of a different input."""

@@ -91,17 +91,34 @@ class Batch:
             refusal(ArgumentError, "other", text, code="verify-argument")
         self.second = leaves
 
-    def named(self, forward: Any) -> list[Named]:
-        """Return each input, its name as an argument, and its rows if it has steps."""
+    def named(self, function: Any, leading: int = 0) -> list[Named]:
+        """Return each input, its name as an argument, and its rows if it has steps.
+
+        ``leading`` arguments of the function come before the inputs, such as the model of a call.
+        """
         arguments: list[Any] = []
         with suppress(TypeError, ValueError):  # as of a builtin
-            arguments = [*inspect.signature(forward).parameters]
+            told = [*inspect.signature(function).parameters.values()][leading:]
+            arguments = [one.name for one in told if one.kind is not one.VAR_POSITIONAL]
         args, kwargs = self.tree()
         keyed = dict(zip([*arguments, *range(len(args))], args, strict=False)) | kwargs
         paths: Any = pytree.tree_flatten_with_path(keyed, is_whole)[0]
         names = [getattr(path[-1], "key", getattr(path[-1], "name", "")) for path, _ in paths]
         leaves = zip(self.leaves, names, strict=False)  # what is given twice is Python's to refuse
         return [(leaf, str(name), self.rows(k)) for k, (leaf, name) in enumerate(leaves)]
+
+    @property
+    def names(self) -> list[str]:
+        """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
+        is_one = sum(isinstance(leaf, Tensor) for leaf in self.leaves) == 1
+        names: list[str] = []
+        paths: Any = pytree.tree_flatten_with_path(self.tree(), is_whole)[0]
+        for path, _ in paths:
+            is_keyword = path[0].name == "kwargs"
+            name = path[1].key if is_keyword and not is_one else "input"
+            rest = "" if is_one else pytree.keystr(path[2:] if is_keyword else path[1:])
+            names.append(f"{name}{rest}")
+        return names
 
     def _first_with(self, dim: int, places: Sequence[int]) -> int:
         """Return the index of the first leaf that has an axis."""
@@ -221,11 +238,11 @@ class Batch:
         return self.axes[index] is not None and index in {self.first, self.paced, *self._content}
 
     def padding(self, index: int) -> Tensor | None:
-        """Return which steps of a leaf are zeros ``(batch, seq)``, if those are at one end only."""
+        """Return which steps of a leaf are zeros or NaN ``(batch, seq)``, if at one end only."""
         rows = self.rows(index) if self.may_have_steps(index) else None
         if rows is None:
             return None
-        zero = (rows == 0).reshape(*rows.shape[:2], -1).all(2)
+        zero = ((rows == 0) | rows.isnan()).reshape(*rows.shape[:2], -1).all(2)
         change = zero.int().diff(dim=1)
         is_end = zero.any() & ~zero.all(1).any() & ((change >= 0).all() | (change <= 0).all())
         return zero if bool(is_end) else None

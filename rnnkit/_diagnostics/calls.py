@@ -1,7 +1,7 @@
 """The recurrent calls of one run: what each is given, and whether what it returns is read."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -204,20 +204,28 @@ def find_reversed_outputs(baseline: Baseline) -> None:
         fail("use", what, [cause, ("fix", "output.flip(seq_dim), before the two are joined")])
 
 
-def poisoned(baseline: Baseline, where: Where, watch: Watch = lambda _: []) -> Leaves | None:
-    """Run with NaN at some steps; for tokens, in their embedding. Return None if it takes none."""
+def filled(
+    baseline: Baseline,
+    where: Where,
+    number: Callable[[Tensor], float],
+    watch: Watch = lambda _: [],
+) -> Leaves | None:
+    """Run with a number at some steps; for tokens, in their embedding. None if it goes nowhere.
+
+    The number, which may be a NaN, is made of the tensor that it goes into.
+    """
     batch, leaf = baseline.batch, baseline.batch.leaves[baseline.batch.paced]
     mask: Any = where(batch, batch.paced)
     leaves, found = list(batch.leaves), is_number(leaf)
     if found:
-        leaves[batch.paced] = leaf.masked_fill(mask, torch.nan)
+        leaves[batch.paced] = leaf.masked_fill(mask, number(leaf))
 
     def embedded(_: Any, args: Any, output: Any) -> Any:
         nonlocal found
         if found or not args or not same(args[0], leaf):
             return output
         found = True
-        return output.masked_fill(mask.unsqueeze(-1), torch.nan)
+        return output.masked_fill(mask.unsqueeze(-1), number(output))
 
     def both(model: torch.nn.Module) -> list[Any]:
         tables = [m for m in model.modules() if isinstance(m, Embedding)]
@@ -238,7 +246,8 @@ def find_other_order(baseline: Baseline) -> None:
         return
     # A different one in each sample.
     at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
-    poisoned(baseline, steps_at(torch.arange(steps, device="cpu") == at), recorder.watch)
+    where = steps_at(torch.arange(steps, device="cpu") == at)
+    filled(baseline, where, lambda _: torch.nan, recorder.watch)
     for event, x in _given(recorder.events):
         is_conv = isinstance(event.module, Conv1d)
         mask = (x if getattr(event.module, "batch_first", True) else x.transpose(0, 1)).isnan()

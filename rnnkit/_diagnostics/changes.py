@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.outputs import Given, along
+from rnnkit._diagnostics.outputs import Given, along, other_finite, same
 
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]
@@ -67,6 +67,8 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
     if not rows.numel():
         return leaf  # as of categories in a data set that has none
     is_fraction = rows.is_floating_point()
+    if is_fraction:
+        rows = other_finite(rows)
     kinds, kind = torch.unique(rows.double() if is_fraction else rows, dim=0, return_inverse=True)
     shift = torch.randint(1, max(len(kinds), 2), kind.shape, generator=generator, device="cpu")
     other = kinds[(kind + shift.to(kind.device)) % len(kinds)].to(rows.dtype)
@@ -102,7 +104,7 @@ def other_leaves(
         drawn = batch.drawn[key] if second is None else second[index]
         # In the same order of memory, since a model may view it.
         other = leaf.clone().copy_(torch.where(mask, drawn, leaf))
-        leaves[index] = leaf if torch.equal(leaf, other) else other
+        leaves[index] = leaf if same(leaf, other) else other
     return leaves
 
 

@@ -1,7 +1,7 @@
 """What inputs tell about lengths: by their values, by their names, by an Embedding's padding."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import torch
@@ -23,7 +23,7 @@ def guess_lengths(
     told = dict[int, list[int]]()
     for k, one in enumerate(inputs):  # of the ways to read a mask, one by which an input is padded
         others = [x for n, (_, _, x) in enumerate(inputs) if n != k and x is not None]
-        ways = sorted(_told_by(*one, size), key=lambda n: not any(_padded_at(x, n) for x in others))
+        ways = sorted(_told_by(*one, size), key=lambda n: not any(padded_at(x, n) for x in others))
         told |= zip([k], ways, strict=False)
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
     found, ends, lines = dict[int, list[int]](), set[str](), list[str]()
@@ -32,7 +32,7 @@ def guess_lengths(
         stem = EITHER.sub("", name.lower())
         own = [k for k, n in names.items() if stem and n and (n in stem or stem in n)]
         of_all = rows if all(n == counts for n in told.values()) else ()
-        fitting = ((k, end) for k in own or of_all if (end := _padded_at(rows[k], counts)))
+        fitting = ((k, end) for k in own or of_all if (end := padded_at(rows[k], counts)))
         at, end = next((pair for pair in fitting if pair[0] not in found), (None, ""))
         if at is not None:
             found[at] = counts
@@ -45,15 +45,37 @@ def guess_lengths(
         (first, tokens), value = next(iter(rows.items())), values.pop()
         if tokens.dim() == 2 and tokens.dtype in (torch.int64, torch.int32):
             found = {first: tokens.ne(value).sum(1).tolist()}
-            ends = {_padded_at(tokens, found[first], value)} - {""}
+            ends = {padded_at(tokens, found[first], value)} - {""}
     return (found, "post" in ends, lines) if len(ends) == 1 else ({}, True, lines)
+
+
+def lengths_of_other_names(
+    inputs: Sequence[Named], places: Sequence[str], found: Mapping[int, list[int]]
+) -> list[str]:
+    """Return a line for each input that holds the ends of another one, whatever its name is."""
+    lines = list[str]()
+    for place, (leaf, name, rows) in zip(places, inputs, strict=False):
+        counts = counts_of(leaf) if rows is None else []
+        is_told = LENGTHS.search(name.lower()) is not None
+        if not counts or is_told or counts in found.values():
+            continue
+        others = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
+        if any(padded_at(x, counts) for x in others):
+            lines.append(f"{place} looks like lengths: pass lengths={typed(place, name)}")
+    return lines
+
+
+def typed(place: str, name: str) -> str:
+    """Return what a caller may type for an input: its own name, or its place."""
+    return name if name.isidentifier() else place
 
 
 def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[list[int]]:
     """Yield what may be the lengths in an input that is named like lengths or a mask."""
     name = name.lower()
     if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
-        for mask in (x := rows.long(), 1 - x, x.flip(1), 1 - x.flip(1)):  # of either end
+        valid = mended_mask(rows).long()
+        for mask in (valid, 1 - valid, valid.flip(1), 1 - valid.flip(1)):  # of either end
             is_mask = bool(mask[:, 0].all()) and bool((mask.diff(dim=1) <= 0).all())
             if is_mask and not bool(mask.all()):
                 yield mask.sum(1).tolist()
@@ -61,19 +83,29 @@ def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[l
         yield counts
 
 
-def _padded_at(rows: Tensor, counts: list[int], value: int | None = None) -> str:
-    """Return the end at which an input has one value beyond each length, and not just within."""
+def padded_at(rows: Tensor, counts: list[int], value: int | None = None) -> str:
+    """Return the end at which an input has one value beyond each length, and not just within.
+
+    Beyond it, a number that is not finite counts as padding.
+    """
     steps = rows.shape[1]
     if not 1 <= min(counts) < max(counts) <= steps:
         return ""
     for end, each in (("post", rows), ("pre", rows.flip(1))):
         pairs = list(zip(each, counts, strict=True))
         beyond = torch.cat([row[n:] for row, n in pairs])
-        padding = beyond[0] if value is None else value
+        padding = _padding_of(beyond) if value is None else value
         last = [row[n - 1] for row, n in pairs if n < steps]
-        if bool((beyond == padding).all()) and not any(bool((x == padding).all()) for x in last):
+        is_padding = bool(((beyond == padding) | ~beyond.isfinite()).all())
+        if is_padding and not any(bool((x == padding).all()) for x in last):
             return end
     return ""
+
+
+def _padding_of(beyond: Tensor) -> Tensor:
+    """Return the first step of a padding that is finite; if there is none, a NaN."""
+    finite = beyond.isfinite().reshape(len(beyond), -1).all(1)
+    return beyond[int(finite.int().argmax())]
 
 
 def counts_of(lengths: Any) -> list[int]:
@@ -84,8 +116,20 @@ def counts_of(lengths: Any) -> list[int]:
 
 
 def is_binary(leaf: Any) -> bool:
-    """Return whether a leaf is a tensor of zeros and ones."""
-    return isinstance(leaf, Tensor) and bool(((leaf == 0) | (leaf == 1)).all())
+    """Return whether the finite numbers of a tensor are zeros and ones."""
+    return isinstance(leaf, Tensor) and bool(((leaf == 0) | (leaf == 1) | ~leaf.isfinite()).all())
+
+
+def mended_mask(mask: Tensor) -> Tensor:
+    """Return a mask ``(batch, seq)`` with zeros for what is not finite, or what is before it."""
+    known = mask.isfinite()
+    wiped = torch.where(known, mask, 0)
+    filled = torch.where(known, mask, wiped.roll(1, 1))
+    for one in (wiped, filled):
+        change = one.diff(dim=1)
+        if bool((change <= 0).all()) or bool((change >= 0).all()):
+            return one
+    return wiped
 
 
 def is_content(leaf: Any, seq_axis: int) -> bool:
@@ -102,7 +146,8 @@ def is_content(leaf: Any, seq_axis: int) -> bool:
         return not any(bool((x <= 0).all() or (x >= 0).all()) for x in each)
     if leaf.dim() < 3 and leaf.shape[1:].numel() == 1 and is_fraction:
         # Lengths, as parts of the longest.
-        return not (bool(((leaf > 0) & (leaf <= 1)).all()) and bool((leaf == 1).any()))
+        parts = leaf[leaf.isfinite()]
+        return not (bool(((parts > 0) & (parts <= 1)).all()) and bool((parts == 1).any()))
     return is_fraction or leaf.is_complex() or leaf.dim() > 1
 
 

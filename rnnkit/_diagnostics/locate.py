@@ -24,7 +24,8 @@ Node = tuple[int, int]
 def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -> Location:
     """Find where one sample first depends on another, which is changed in some inputs."""
     batch = baseline.batch
-    runs = batch.tree(), inputs, batch.samples(range(batch.size - 1)).tree()
+    rest = [sample for sample in range(batch.size) if sample != baseline.left_out]
+    runs = batch.tree(), inputs, batch.samples(rest).tree()
     return _Samples(baseline, runs, index, (batch.size, batch.size - 1), changed).location()
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, sample_at
 from rnnkit._diagnostics.judge import judge, near
 from rnnkit._diagnostics.outputs import along, is_number, largest, tensors_of
@@ -17,6 +18,8 @@ from rnnkit._diagnostics.slopes import Gradients
 TURNED = 1e-6
 #: A gradient below this part of the largest has no direction, and a smaller change is none.
 NOTHING = 1e-12
+#: How many times as far apart targets are put, to see whose they are.
+SPREAD = 100
 
 #: What a module is called, what it returned, and the gradient of that; first the inputs.
 Made = list[tuple[str, Tensor, Tensor]]
@@ -47,16 +50,8 @@ def judge_loss(narrow: Baseline) -> str:
         if other != sample
     ]
     if not turned:
-        alike = list[bool]()  # with the targets of other samples; with one target for all of them
-        for kept in ([*range(1, batch.size), 0], [0] * batch.size) if start == 0 else ():
-            moved = batch.samples(kept)
-            moved.leaves[batch.first] = batch.leaves[batch.first]
-            for _, _, new in _run(baseline, moved.leaves, base)[:1]:
-                alike.append(near(baseline, slope / largest(slope), new / largest(new)))
-        if alike == [True, False]:
-            what = "no gradient changes when each sample gets the target of another one"
-            ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
-            fail("batch", what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
+        if start == 0:
+            _find_broadcast(baseline, base)
         return "a loss: no sample turns the gradient of another one"
     one, other = (batch.numbers[sample] for sample in turned[0])
     what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
@@ -85,6 +80,67 @@ def judge_loss(narrow: Baseline) -> str:
                     fail("batch", what, [cause, ("fix", text)])
     narrow.report.notes.append(f"{what}: the loss compares samples")
     return "a loss that compares samples; no module mixes them"
+
+
+def _find_broadcast(baseline: Baseline, like: Made) -> None:
+    """Fail if each prediction meets all targets: which of them is its own then changes nothing.
+
+    One target for all does change the gradient, unlike that of a loss that adds a term for each.
+    """
+    size = baseline.batch.size
+    answers = set[bool]()
+    for leaves in (baseline.batch.leaves, _spread_targets(baseline.batch)):
+        batch = baseline.batch.with_leaves(leaves)
+        each = _Targets(baseline, like, batch, range(size))
+        moved = _Targets(baseline, like, batch, [*range(1, size), 0])
+        one = _Targets(baseline, like, batch, [0] * size)
+        if not (each.is_known and moved.is_known and one.is_known):
+            return
+        if not each.has_gradient_of(moved) or not each.has_loss_of(moved):
+            return
+        answers.add(each.has_gradient_of(one))
+    if False not in answers:
+        return
+    what = "the loss stays the same when each sample gets the target of another one"
+    ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
+    fail("batch", what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
+
+
+class _Targets:
+    """A loss, and its gradient in the first input, with the targets of some samples."""
+
+    def __init__(self, baseline: Baseline, like: Made, batch: Batch, kept: Sequence[int]) -> None:
+        """Run the model, twice: the loss is judged as any output is."""
+        moved = batch.samples(kept)
+        moved.leaves[batch.first] = batch.leaves[batch.first]
+        self.baseline = baseline
+        self.losses = baseline.session.attempt(moved.tree()) or []
+        self.made = _run(baseline, moved.leaves, like)
+        self.is_known = bool(self.made) and len(self.losses) == len(baseline.normal)
+
+    def has_gradient_of(self, other: "_Targets") -> bool:
+        """Return whether the gradient has the same direction and the same shares."""
+        one, two = self.made[0][2], other.made[0][2]
+        return near(self.baseline, one / largest(one), two / largest(two))
+
+    def has_loss_of(self, other: "_Targets") -> bool:
+        """Return whether the loss is the same."""
+        pairs = zip(self.losses, other.losses, strict=True)
+        return all(near(self.baseline, *pair) for pair in pairs if is_number(pair[0]))
+
+
+def _spread_targets(batch: Batch) -> list[Any]:
+    """Return the inputs with targets far apart, above and below all predictions.
+
+    An absolute error of predictions that are all on one side of the targets is a difference of
+    means, which no other order changes. Whole numbers stay: they may be classes.
+    """
+    leaves = list(batch.leaves)
+    for k, leaf in enumerate(leaves):
+        is_target = k != batch.first and batch.axes[k] is not None and is_number(leaf)
+        if is_target and not bool((leaf == leaf.round()).all()):
+            leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
+    return leaves
 
 
 def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) -> Made:

@@ -2,8 +2,8 @@
 
 import functools
 import itertools
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +24,9 @@ _leave: Hook = lambda *_: None  # noqa: E731
 #: Layers and cells.
 KINDS = (RNNBase, RNNCellBase)
 
+#: What messages call the parts of what a layer returns, in their order; a layer of cells has more.
+PARTS = ("output", "h", "c", *(f"state {place}" for place in range(2, 32)))
+
 
 @dataclass(eq=False)
 class Call:
@@ -36,6 +39,12 @@ class Call:
     state: dict[str, Tensor]
     output: Any = None
     returned: dict[str, Tensor] = field(default_factory=dict)
+    loop_axis: int | None = None  # where a module that loops over cells has its steps
+
+    @property
+    def seq_axis(self) -> int:
+        """Where the output has its steps."""
+        return int(self.module.batch_first) if self.loop_axis is None else self.loop_axis
 
     @property
     def label(self) -> str:
@@ -119,6 +128,63 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
     return calls
 
 
+@dataclass(eq=False)
+class _Open:
+    """A call that has not returned yet, and how often each module was called inside of it."""
+
+    event: Any
+    number: int
+    inside: Counter[str] = field(default_factory=Counter)
+
+
+def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
+    """Return the calls of modules that run cells, which are known by name, over a sequence."""
+    found: list[Call] = []
+    numbers = Counter[str]()
+    open_: list[_Open] = []
+    for event in events:
+        if event.kind == "input":
+            for one in open_:
+                one.inside[event.name] += 1
+            open_.append(_Open(event, numbers[event.name]))
+            numbers[event.name] += 1
+            continue
+        # A call inside may have raised, and the model went on.
+        begun = open_.pop()
+        while begun.event.name != event.name:
+            begun = open_.pop()
+        call = _loop(begun, event, cells)
+        if call is not None:
+            found.append(call)
+    return found
+
+
+def _loop(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
+    """Return the call of a module that takes and returns a batch with the same steps."""
+    input, *rest = begun.event.tensors or [None]
+    output, state = split_result(end.module, end.tree)
+    ends = [(shape_of(x) or ())[:2] for x in (input, output) if len(shape_of(x) or ()) == 3]
+    if isinstance(end.module, KINDS) or len(ends) < 2 or ends[0] != ends[1]:
+        return None
+    axis = _loop_axis(begun, ends[0], cells)
+    if axis is None:
+        return None
+    call = Call(begun.number, end.name, end.module, input, members_of(rest), output, state)
+    call.loop_axis = axis
+    return call
+
+
+def _loop_axis(begun: _Open, sizes: Sequence[int], cells: Collection[str]) -> int | None:
+    """Return where a loop has its steps: as a layer says, or as often as it calls its cell."""
+    module = begun.event.module
+    first = getattr(module, "batch_first", None)
+    if isinstance(first, bool) and is_recurrent(module):
+        return int(first)
+    times = {begun.inside[name] for name in cells}
+    axes = [axis for axis, size in enumerate(sizes) if size > 1 and size in times]
+    return axes[0] if len(axes) == 1 else None
+
+
 def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
     """Return hooks that change the ``output``, ``h`` or ``c`` that some calls of a layer return."""
     return each_call(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
@@ -139,23 +205,28 @@ def from_state(
 
 def members_of(state: Any) -> dict[str, Tensor]:
     """Return h and c, as far as they are given; a subclass may take lengths, or add a loss."""
-    named = zip("hc", leaves(state), strict=False)
+    named = zip(PARTS[1:3], leaves(state), strict=False)
     return {k: x for k, x in named if is_number(x) and x.dim()}
 
 
 def split_result(module: torch.nn.Module, result: Any) -> tuple[Any, dict[str, Tensor]]:
     """Return the output, and h and c by name; no state where a subclass returns none."""
-    if not isinstance(module, RNNBase):
+    if isinstance(module, RNNCellBase):
         return None, members_of(result)
     is_pair = isinstance(result, tuple) and len(result) == 2
-    return (result[0], members_of(result[1])) if is_pair else (result, {})
+    if not is_pair:
+        return result, {}
+    if isinstance(module, RNNBase):
+        return result[0], members_of(result[1])
+    named = zip(PARTS[1:], leaves(result[1]), strict=False)
+    return result[0], {name: x for name, x in named if is_number(x) and x.dim()}
 
 
 def mapped(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:
     """Return what a layer returned, with other numbers in its ``output``, in ``h`` or in ``c``."""
     whole: Any = lambda part: isinstance(part, PackedSequence)  # noqa: E731
     parts, tree = pytree.tree_flatten(result, is_leaf=whole)
-    for k, (name, part) in enumerate(zip(("output", "h", "c"), parts, strict=False)):
+    for k, (name, part) in enumerate(zip(PARTS, parts, strict=False)):
         if change := changes.get(name):
             parts[k] = part._replace(data=change(part.data)) if whole(part) else change(part)
     return pytree.tree_unflatten(parts, tree)

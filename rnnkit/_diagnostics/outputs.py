@@ -13,6 +13,9 @@ from torch.utils import _pytree as pytree
 
 Leaves = list[Any]
 
+#: So often a finite number is drawn for one that is not; a feature that has none gets zeros.
+DRAWS = 8
+
 
 class Given(NamedTuple):
     """What a model is called with."""
@@ -81,8 +84,8 @@ def is_whole(node: Any) -> bool:
 
 def is_output(leaf: Any) -> bool:
     """Return whether a leaf holds numbers that can be compared."""
-    is_tensor = isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.numel() > 0
-    return is_tensor and not bool(leaf.isnan().all())
+    is_tensor = isinstance(leaf, Tensor) and leaf.dim() > 0
+    return is_tensor and bool(leaf.isfinite().any())
 
 
 def shape_of(leaf: Any) -> tuple[int, ...] | None:
@@ -130,6 +133,17 @@ def same(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
+def other_finite(rows: Tensor) -> Tensor:
+    """Return numbers ``(rows, ...)`` with others of the same feature where they are not finite."""
+    generator = torch.Generator("cpu").manual_seed(0)
+    flat = rows.reshape(len(rows), -1)
+    for _ in range(DRAWS):
+        chosen = torch.randint(len(flat), flat.shape, generator=generator, device="cpu")
+        other = flat.gather(0, chosen.to(flat.device))
+        flat = torch.where(flat.isfinite(), flat, other)
+    return torch.where(flat.isfinite(), flat, 0.0).view(rows.shape)
+
+
 def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
     """Lay a mask of one axis along an axis of a tensor."""
     return mask.view([-1 if k == axis else 1 for k in range(tensor.dim())])
@@ -155,10 +169,15 @@ def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def apart(one: Tensor, other: Tensor) -> Tensor:
-    """Return by how much two tensors differ, number by number."""
+    """Return by how much two tensors differ, number by number; infinitely if one is not finite."""
     one, other = one.double(), other.double()
-    equal = (one == other) | (one.isnan() & other.isnan())
+    equal = (one == other) | ~(one.isfinite() | other.isfinite())
     return torch.where(equal, 0.0, (one - other).abs()).nan_to_num(torch.inf)
+
+
+def arrived(slope: Tensor) -> Tensor:
+    """Return where a gradient arrives: a NaN comes of a number that is not finite, and is none."""
+    return slope.ne(0) & ~slope.isnan()
 
 
 def largest(tensor: Tensor) -> float:

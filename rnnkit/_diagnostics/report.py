@@ -1,7 +1,9 @@
 """What ``verify`` found: a report, or what it raises."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal, NoReturn
 
 from rnnkit._base.errors import LeakError
@@ -17,9 +19,14 @@ TOGETHER = "inputs that change together take a second batch, verify(model, *batc
 
 #: So many inputs and outputs are shown with their axes, and names of what a model keeps.
 SHOWN, NAMES = 8, 3
+#: So many different reasons stand in the first line of a report.
+REASONS = 2
 
-#: So many samples are changed, layouts (or states) tried, samples run alone, and layers asked.
-SAMPLES, TRIES, ALONE, CALLS = 4, 12, 3, 4
+#: So many samples are changed, layouts (or states) tried, and samples run alone.
+SAMPLES, TRIES, ALONE = 4, 12, 3
+
+#: So many calls of layers are asked about that take a run.
+CALLS = 16
 
 #: A line of a message: its label and its text.
 Line = tuple[str, str]
@@ -42,15 +49,29 @@ FIXES = {
 }
 
 
+#: Why a probe that found nothing is no *ok*: its question could not be answered, does not arise for
+#: this model and batch, or was answered for some places only.
+Gap = Literal["unjudged", "inapplicable", "partial"]
+
+
 @dataclass(frozen=True)
 class Check:
-    """One probe and how it went: what holds, why it was skipped, or the first line of a finding."""
+    """One probe and how it went.
+
+    Attributes:
+        probe: its name.
+        outcome: how it went.
+        detail: what holds, why it was skipped, or the first line of a finding.
+        gap: why a skipped probe is no *ok*: it could not be judged; or it does not apply, such as
+            *padding* without lengths; or a part is missing, such as steps that reach no output.
+    """
 
     __module__ = "rnnkit"
 
     probe: str
     outcome: Literal["passed", "skipped", "failed"]
     detail: str
+    gap: Gap | None = None
 
 
 @dataclass
@@ -98,20 +119,38 @@ class Report:
         """Whether a probe passed other than repeatable, coverage, use and gradient."""
         return any(probe in JUDGING for probe in self.checked)
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words; and which probes could not say *ok*."""
+        if self.findings:
+            return count(len(self.findings), "finding", "findings")
+        if not self.judged:
+            reasons = [check.detail for check in self.checks if check.probe in JUDGING]
+            return ": ".join(["nothing was judged", *reasons[:1]])
+        gaps = [check.detail for check in self.checks if check.gap == "partial"]
+        gaps += self._unjudged_in_words()
+        return f"no leak found, but {'; '.join(gaps)}" if gaps else "no leak found"
+
+    def _unjudged_in_words(self) -> list[str]:
+        """Return the probes that were not judged, with their reasons if there are few of these."""
+        probes = defaultdict[str, list[str]](list)
+        for check in self.checks:
+            if check.gap == "unjudged":
+                probes[check.detail].append(check.probe)
+        if len(probes) > REASONS:
+            return [f"{joined_by_and([*chain(*probes.values())])} were not judged"]
+        return [
+            f"{joined_by_and(names)} {'was' if len(names) == 1 else 'were'} not judged: {reason}"
+            for reason, names in probes.items()
+        ]
+
     def __str__(self) -> str:
         """Write what was found and the cost, then a line for each probe, notes and axes."""
-        reasons = [check.detail for check in self.checks if check.probe in JUDGING]
-        head = ": ".join(["nothing was judged", *reasons[:1]])
-        if self.findings:
-            head = count(len(self.findings), "finding", "findings")
-        elif self.judged:
-            missing = "; ".join(f"{c.probe} was not judged: {c.detail}" for c in self.unjudged)
-            head = f"no leak found, but {missing}" if missing else "no leak found"
         cost = f"{count(self.passes, 'forward pass', 'forward passes')}, {self.seconds:.2f} s"
         marks = {"passed": "ok", "skipped": "--", "failed": "!!"}
         axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
         axes[SHOWN:] = [f"and {len(axes) - SHOWN} more"] * (len(axes) > SHOWN)
-        lines = [f"rnnkit.verify: {head} ({cost})"]
+        lines = [f"rnnkit.verify: {self.headline} ({cost})"]
         lines += [f"  {marks[c.outcome]}  {c.probe:<10}  {c.detail}" for c in self.checks]
         lines += [f"  note  {note}" for note in self.notes]
         return "\n".join([*lines, *[f"  axes  {', '.join(axes)}"] * bool(axes)])
@@ -146,12 +185,33 @@ class Report:
 
 
 class UnjudgedError(Exception):
-    """Something cannot be judged; the text says why, and a probe that raises it is skipped."""
+    """A probe cannot say *ok*: the text says why, and the gap which kind of reason that is."""
+
+    def __init__(self, reason: str, gap: Gap = "unjudged") -> None:
+        """Keep the gap beside the reason."""
+        super().__init__(reason)
+        self.gap: Gap = gap
 
 
 def skip(reason: str) -> NoReturn:
     """Raise why something cannot be judged."""
     raise UnjudgedError(reason)
+
+
+def skip_inapplicable(reason: str) -> NoReturn:
+    """Raise why a probe has nothing to ask of this model and batch."""
+    raise UnjudgedError(reason, "inapplicable")
+
+
+def skip_partial(missing: str) -> NoReturn:
+    """Raise what is missing where a law holds elsewhere: neither a mistake for sure, nor *ok*."""
+    raise UnjudgedError(missing, "partial")
+
+
+def joined_by_and(names: list[str]) -> str:
+    """Write names as a sentence has them."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def in_short(error: Exception) -> str:

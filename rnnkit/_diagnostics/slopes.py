@@ -17,8 +17,8 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.module_calls import KINDS, hooked, split_result
-from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of, tensors_of
+from rnnkit._diagnostics.module_calls import KINDS, Call, hooked, split_result
+from rnnkit._diagnostics.outputs import apart, arrived, is_number, largest, shape_of, tensors_of
 
 if TYPE_CHECKING:
     from rnnkit._diagnostics.baseline import Baseline
@@ -39,8 +39,15 @@ class Gradients(TorchFunctionMode):
         noted, detached: ids of what functions made something with a graph of; what forward cut.
     """
 
-    def __init__(self, batch: Batch, opened: Session, copy: nn.Module | None = None) -> None:
-        """Run a copy; in eval mode, if none is given."""
+    def __init__(
+        self,
+        batch: Batch,
+        opened: Session,
+        copy: nn.Module | None = None,
+        *,
+        follows: bool = True,
+    ) -> None:
+        """Run a copy, in eval mode if none is given; follow the inputs with gradients, or not."""
         super().__init__()
         self.batch, self.model = batch, opened.fresh() if copy is None else copy
         self.output: list[Any] = []
@@ -53,7 +60,8 @@ class Gradients(TorchFunctionMode):
         small = {n: x for n, x in self.model.named_parameters() if x.numel() <= 2**25}
         self.weights = {n: x for n, x in small.items() if x.requires_grad}
         given = [x.detach().clone() if isinstance(x, Tensor) else x for x in batch.leaves]
-        self._followed = {k: x for k, x in enumerate(given) if batch.is_content(k)}
+        content = [k for k in range(len(given)) if batch.is_content(k)]
+        self._followed = {k: given[k] for k in content} if follows else {}
         for k, leaf in self._followed.items():
             if is_number(leaf):
                 self.sources[k] = leaf.requires_grad_()
@@ -132,12 +140,8 @@ class Gradients(TorchFunctionMode):
 
     @cached_property
     def got(self) -> dict[str, str]:
-        """What each parameter gets: ``"none"``, ``"zero"`` or ``"some"``."""
-        slopes = {name: self.whole[id(weight)] for name, weight in self.weights.items()}
-        return {
-            name: "none" if x is None else "some" if x.is_sparse or bool(x.any()) else "zero"
-            for name, x in slopes.items()
-        }
+        """What each parameter gets: ``"none"``, ``"zero"``, ``"nan"`` or ``"some"``."""
+        return {name: _amount(self.whole[id(weight)]) for name, weight in self.weights.items()}
 
     def places(self, told: Sequence[Any] = ()) -> Tensor | None:
         """Return at which places of the paced input a gradient arrives; None if unknown."""
@@ -148,17 +152,22 @@ class Gradients(TorchFunctionMode):
         if slope is None:
             return None
         rows = slope.movedim((batch.axes[batch.paced] or 0, batch.seq_dim), (0, 1))
-        return rows.reshape(*rows.shape[:2], -1).ne(0).any(2).cpu()
+        return arrived(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
 
-    def of_call(self, name: str, number: int) -> dict[str, Tensor]:
-        """Return the gradients that arrive in what a layer's call returned: output, h and c."""
-        module, result = self.model.get_submodule(name), self.returned.get((name, number))
-        output, state = split_result(module, result)
+    def parts_of(self, call: Call) -> dict[str, Tensor]:
+        """Return what a layer's call returned with a graph, by name: output, h and c."""
+        output, state = split_result(call.module, self.returned.get((call.name, call.number)))
         data = output.data if isinstance(output, PackedSequence) else output
         every = {"output": data, **state}.items()
-        parts = {part: x for part, x in every if isinstance(x, Tensor) and x.requires_grad}
-        slopes = zip(parts, self.slopes([*parts.values()], self.output), strict=True)
-        return {part: slope for part, slope in slopes if slope is not None}
+        return {part: x for part, x in every if isinstance(x, Tensor) and x.requires_grad}
+
+    def of_calls(self, calls: Sequence[Call]) -> list[dict[str, Tensor]]:
+        """Return the gradients that arrive in the parts of what each call returned."""
+        parts = [self.parts_of(call) for call in calls]
+        wanted = [x for each in parts for x in each.values()]
+        slopes = iter(self.slopes(wanted, self.output))
+        every = [dict(zip(each, slopes, strict=False)) for each in parts]
+        return [{part: x for part, x in one.items() if x is not None} for one in every]
 
     @cached_property
     def in_layers(self) -> set[str]:
@@ -193,6 +202,15 @@ class Gradients(TorchFunctionMode):
         return found
 
 
+def _amount(slope: Tensor | None) -> str:
+    """Return whether a gradient is there, and whether it is exactly zero; a NaN is not."""
+    if slope is None:
+        return "none"
+    if slope.is_sparse or bool(arrived(slope).any()):
+        return "some"
+    return "nan" if bool(slope.isnan().any()) else "zero"
+
+
 def inside(name: str, names: Collection[str]) -> set[str]:
     """Return the names in a module, and its own."""
     return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
@@ -200,8 +218,17 @@ def inside(name: str, names: Collection[str]) -> set[str]:
 
 def gradients_in_training(baseline: "Baseline") -> Gradients:
     """Return the gradients in training."""
+    return baseline.once("training", lambda: _in_training(baseline))
+
+
+def _in_training(baseline: "Baseline") -> Gradients:
     batch, session = baseline.batch, baseline.session
-    return baseline.once("training", lambda: Gradients(batch, session, session.fresh().train()))
+    run = Gradients(batch, session, session.fresh().train())
+    if run.error is None:
+        return run
+    # A caller's input has no gradient, and some of what is done to it can do without one only.
+    alone = Gradients(batch, session, session.fresh().train(), follows=False)
+    return run if alone.error is not None else alone
 
 
 def gradients_of(baseline: "Baseline") -> Gradients:
@@ -225,28 +252,56 @@ def gradients_of(baseline: "Baseline") -> Gradients:
 
 def steps_read(baseline: "Baseline") -> dict[int, Tensor]:
     """Return what the first two, a middle and the last step of the output read; none if unknown."""
+    return baseline.once("steps", lambda: _steps_read(baseline))
 
-    def make() -> dict[int, Tensor]:
-        gradients, batch, first = gradients_of(baseline), baseline.batch, baseline.first or 0
-        if not gradients.output or not baseline.has_steps(first) or baseline.missing(first):
-            return {}
-        output, read = baseline.arranged(gradients.output)[first], dict[int, Tensor]()
-        axis, seq = baseline.axes[first], baseline.step_axes[first] or 0
-        output = output.unsqueeze(0) if axis is None else output.movedim((axis, seq), (0, 1))
-        last, counts = output.shape[1] - 1, batch.counts or [batch.longest or 0] * batch.size
-        longest = [sample for sample, n in enumerate(counts) if n == max(counts)]
-        longest[1:] = [] if axis is None or baseline.report.found("batch") else longest[1:]
-        steps = sorted({0, min(1, last), (last + 1) // 2, last})
-        # One backward asks for a step of each sample, since they do not mix.
-        for start in range(0, len(steps), len(longest)):
-            pairs = [*zip(longest, steps[start:], strict=False)]
-            at = gradients.places([output[sample, step] for sample, step in pairs])
-            read |= {} if at is None else {step: at[sample] for sample, step in pairs}
-        if not any(bool(row[:step].any()) for step, row in read.items()):
-            # Flags may say that a sample begins there.
-            at = gradients.places([output[longest, last]])
-            read |= {} if at is None else {last: at[longest].any(0)}
-        is_whole = len(read) == len(steps) and all(bool(row.any()) for row in read.values())
-        return read if is_whole else {}
 
-    return baseline.once("steps", make)
+def _steps_read(baseline: "Baseline") -> dict[int, Tensor]:
+    gradients, batch, first = gradients_of(baseline), baseline.batch, baseline.first or 0
+    if not gradients.output or not baseline.has_steps(first) or baseline.missing(first):
+        return {}
+    output = baseline.arranged(gradients.output)[first]
+    axis, seq = baseline.axes[first], baseline.step_axes[first] or 0
+    if axis is None:
+        return _read_by_all(gradients, output.movedim(seq, 0))
+    output = output.movedim((axis, seq), (0, 1))
+    counts = batch.counts or [batch.longest or 0] * batch.size
+    longest = [sample for sample, n in enumerate(counts) if n == max(counts)]
+    if baseline.report.found("batch"):
+        longest = longest[:1]
+    read: dict[int, Tensor] = {}
+    steps = _some_steps(output.shape[1])
+    # One backward asks for a step of each sample, since they do not mix.
+    for start in range(0, len(steps), len(longest)):
+        pairs = [*zip(longest, steps[start:], strict=False)]
+        at = gradients.places([output[sample, step] for sample, step in pairs])
+        if at is not None:
+            read |= {step: at[sample] for sample, step in pairs}
+    if not any(bool(row[:step].any()) for step, row in read.items()):
+        # Flags may say that a sample begins there.
+        at = gradients.places([output[longest, -1]])
+        if at is not None:
+            read[output.shape[1] - 1] = at[longest].any(0)
+    return _if_whole(read, steps)
+
+
+def _read_by_all(gradients: Gradients, output: Tensor) -> dict[int, Tensor]:
+    """Return what some steps of an output ``(seq, ...)`` read that has all samples in one."""
+    read: dict[int, Tensor] = {}
+    steps = _some_steps(len(output))
+    for step in steps:
+        at = gradients.places([output[step]])
+        if at is not None:
+            read[step] = at.any(0)
+    return _if_whole(read, steps)
+
+
+def _some_steps(steps: int) -> list[int]:
+    """Return the first two steps, one in the middle, and the last."""
+    last = steps - 1
+    return sorted({0, min(1, last), (last + 1) // 2, last})
+
+
+def _if_whole(read: dict[int, Tensor], steps: list[int]) -> dict[int, Tensor]:
+    """Return what steps read if it is known of each of them, and none reads nothing."""
+    is_whole = len(read) == len(steps) and all(bool(row.any()) for row in read.values())
+    return read if is_whole else {}

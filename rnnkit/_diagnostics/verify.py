@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError, LeakError
 from rnnkit._base.message import brief, refusal
@@ -16,12 +15,13 @@ from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, by_input
 from rnnkit._diagnostics.copies import unwrapped
+from rnnkit._diagnostics.finite import judged_finite
 from rnnkit._diagnostics.isolation import EscapedError, session
 from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import is_absent_again
-from rnnkit._diagnostics.lengths import guess_lengths
+from rnnkit._diagnostics.lengths import guess_lengths, lengths_of_other_names
 from rnnkit._diagnostics.module_calls import calls_in
-from rnnkit._diagnostics.outputs import Given, is_number, is_whole
+from rnnkit._diagnostics.outputs import Given, is_number
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch
 from rnnkit._diagnostics.probes.causal import probe_causal
@@ -146,8 +146,9 @@ def verify(
     whole, post, lines = Batch(given, batch_dim, seq_dim, lengths), pad == "post", list[str]()
     if lengths is None:
         inner = unwrapped(model)
-        named = whole.named(inner.forward if call is None else None)
+        named = whole.named(inner.forward) if call is None else whole.named(call, leading=1)
         whole.lengths, is_after, lines = guess_lengths(inner, named, whole.size)
+        lines += lengths_of_other_names(named, whole.names, whole.lengths)
         post = is_after if whole.lengths else post
     if other is not None:
         whole.take_second(other)
@@ -156,6 +157,8 @@ def verify(
     with session(model, call, given, "verify") as opened:
         try:
             whole.flags = next((whole.places(name)[0] for name in flags), None)
+            whole, replaced = judged_finite(whole, opened, post=post)
+            lines += replaced
             infer_batch_axes(whole, opened.attempt)
             part = whole.samples(whole.telling(SAMPLES))
             if part.size < whole.size and opened.attempt(part.tree()) is None:
@@ -175,7 +178,7 @@ def verify(
                 report.notes += remarks(baseline, streaming=streaming)
         except EscapedError as error:
             reason = str(error).partition("\n")[0]
-            report = Report([Check(name, "skipped", reason) for name in probes])
+            report = Report([Check(name, "skipped", reason, "unjudged") for name in probes])
         if shared := opened.pristine.shared:
             report.notes.append(f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = opened.passes
@@ -197,13 +200,13 @@ def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
     """Run a probe unless it is left out; return how it went, and keep what it found."""
     report, (probe, hiding) = baseline.report, PROBES[name]
     if name in skip or (name == "alone" and "batch" in skip):
-        return Check(name, "skipped", "left out by the caller")
+        return Check(name, "skipped", "left out by the caller", "unjudged")
     if any(map(report.found, hiding)):
-        return Check(name, "skipped", "what is found already would show here, too")
+        return Check(name, "skipped", "what is found already would show here, too", "unjudged")
     try:
         return Check(name, "passed", decide(baseline, probe))
     except UnjudgedError as error:
-        return Check(name, "skipped", str(error))
+        return Check(name, "skipped", str(error), error.gap)
     except LeakError as error:
         what, leak = str(error).partition("\n")[0], error
     is_absence = name in ("memory", "coverage", "use")
@@ -216,11 +219,7 @@ def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
 def _layout(baseline: Baseline) -> dict[str, tuple[str | int, ...]]:
     """Return the axes of each input and output of a model, as they were found."""
     batch, found = baseline.batch, list[tuple[str, Any, int | None, int | None]]()
-    paths: Any = pytree.tree_flatten_with_path(batch.tree(), is_whole)[0]
-    is_one = sum(isinstance(leaf, Tensor) for leaf in batch.leaves) == 1
-    for k, (path, leaf) in enumerate(paths):
-        name = "input" if is_one or path[0].name == "args" else path[1].key
-        name += "" if is_one else pytree.keystr(path[1 + (path[0].name == "kwargs") :])
+    for k, (name, leaf) in enumerate(zip(batch.names, batch.leaves, strict=True)):
         # "seq" are the steps that are judged: other inputs may have steps of their own.
         found.append((name, leaf, batch.axes[k], batch.seq_dims[k] if batch.has_steps(k) else None))
     for k, leaf in enumerate(baseline.normal):

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import rnnkit
 from rnnkit._diagnostics.isolation import Session, session
 from rnnkit._diagnostics.outputs import Given
 
@@ -83,3 +84,17 @@ def twice(model: nn.Module) -> Session:
         first, again = (opened.run(Given((numbers(4, 7, 3),), {})) for _ in range(2))
     assert all(map(torch.equal, first, again))
     return opened
+
+
+def findings(net: nn.Module, *inputs: Any, **options: Any) -> set[str]:
+    """Return the probes that find something."""
+    return {one.probe for one in rnnkit.verify(net, *inputs, raises=False, **options).findings}
+
+
+def over(cell: nn.Module, x: Tensor) -> Tensor:
+    """Return the outputs of a cell over a sequence."""
+    state, outputs = None, []
+    for x_t in x.unbind(1):
+        state = cell(x_t, state)
+        outputs.append(state)
+    return torch.stack(outputs, 1)

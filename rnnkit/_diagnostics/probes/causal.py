@@ -30,29 +30,18 @@ def probe_causal(baseline: Baseline) -> str:
         _check_features(baseline)
         skip(OTHER_OUTPUTS)
     paced = baseline.paced_by(baseline.pacers[first])
-    batch, steps, rule, name = paced.batch, paced.batch.steps or 0, paced.causal, paced.name(first)
+    batch, steps, rule = paced.batch, paced.batch.steps or 0, paced.causal
     if not paced.has_steps(first):
         size = paced.normal[first].shape[seq]
         skip(f"the output has {size} steps, the input {steps}: of a decoder, give only the target")
     paced = _with_followed(paced, first)
-    # What is shorter than the input may begin with a later step.
-    late, shortest = max(paced.missing(first) or 0, 0), min(paced.batch.counts or [steps])
-    # Of an encoder and a decoder, the target has the steps, and the first input has not.
-    own = batch.first if batch.has_steps(batch.first) else batch.paced
-    step, runs = torch.arange(steps, device="cpu").unsqueeze(0), list[PerturbedRun | None]()
-    for cut in sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)}):
-        if rule != "others":
-            runs.append(run := run_perturbed(paced, steps_from(cut)))
-            shown = run.shown([first], step < cut - late - paced.lookahead) if run else None
-            if run and shown:
-                what = f"{name} of step {min(at for _, at in shown[1])} depends on input of step"
-                found = locate_step(paced, run.inputs, cut, first)
-                fail("causal", f"{what} {cut} or later", *found)
-        if rule in OWN:
-            runs.append(run := run_perturbed(paced, steps_from(cut, cut + 1), only=own))
-            if run and run.shown([first], step == cut - late):
-                what = f"{name} of step {cut - late} depends on step {cut} of input {own}"
-                fail("causal", what, [("fix", OWN[str(rule)])])
+    shortest = min(paced.batch.counts or [steps])
+    cuts = {steps - 1, max(1, shortest - 1), max(1, shortest // 2)}
+    runs: list[PerturbedRun | None] = []
+    if rule != "others":
+        runs += [_check_later(paced, first, cut) for cut in sorted(cuts)]
+    if rule in OWN:
+        runs += [_check_own(paced, first, step) for step in sorted({0} | cuts)]
     comparable(runs, [first])
     is_spoiled = paced.lookahead or baseline.session.drawn or baseline.report.found("batch")
     if rule != "others" and not is_spoiled and (baseline.post or batch.counts is None):
@@ -60,6 +49,38 @@ def probe_causal(baseline: Baseline) -> str:
     more = f" by more than {count(paced.lookahead, 'step', 'steps')}" * bool(paced.lookahead)
     rules = {"strict": "itself or a later one", "others": "itself"}
     return f"no step of {steps} depends on {rules.get(str(rule), 'a later one')}{more}"
+
+
+def _late(baseline: Baseline, first: int) -> int:
+    """Return how many steps later than its input an output may begin, if it is shorter."""
+    return max(baseline.missing(first) or 0, 0)
+
+
+def _check_later(baseline: Baseline, first: int, cut: int) -> PerturbedRun | None:
+    """Fail if a change from a step on shows at an earlier step of the output."""
+    run = run_perturbed(baseline, steps_from(cut))
+    step = torch.arange(baseline.batch.steps or 0, device="cpu").unsqueeze(0)
+    is_earlier = step < cut - _late(baseline, first) - baseline.lookahead
+    shown = run.shown([first], is_earlier) if run else None
+    if run and shown:
+        earliest = min(at for _, at in shown[1])
+        what = f"{baseline.name(first)} of step {earliest} depends on input of step {cut} or later"
+        fail("causal", what, *locate_step(baseline, run.inputs, cut, first))
+    return run
+
+
+def _check_own(baseline: Baseline, first: int, step: int) -> PerturbedRun | None:
+    """Fail if a change of one step of an input shows at the same step of the output."""
+    batch = baseline.batch
+    # Of an encoder and a decoder, the target has the steps, and the first input has not.
+    own = batch.first if batch.has_steps(batch.first) else batch.paced
+    run = run_perturbed(baseline, steps_from(step, step + 1), only=own)
+    at = step - _late(baseline, first)
+    is_own = torch.arange(batch.steps or 0, device="cpu").unsqueeze(0) == at
+    if run and run.shown([first], is_own):
+        what = f"{baseline.name(first)} of step {at} depends on step {step} of input {own}"
+        fail("causal", what, [("fix", OWN[str(baseline.causal)])])
+    return run
 
 
 def _check_first_steps(baseline: Baseline, first: int) -> str:

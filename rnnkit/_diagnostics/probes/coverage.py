@@ -1,76 +1,203 @@
 """The probe *coverage*: every valid step of the first input reaches some output."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
+from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.calls import find_other_order, poisoned
-from rnnkit._diagnostics.changes import other_leaves, steps_from, valid_mask
+from rnnkit._diagnostics.calls import filled, find_other_order
+from rnnkit._diagnostics.changes import other_leaves, steps_at, valid_mask
 from rnnkit._diagnostics.lengths import counts_of
-from rnnkit._diagnostics.outputs import alike, is_number, shape_of
-from rnnkit._diagnostics.report import INTEGERS, fail, skip
+from rnnkit._diagnostics.outputs import Leaves, apart, is_number, largest, shape_of
+from rnnkit._diagnostics.report import (
+    INTEGERS,
+    Line,
+    fail,
+    joined_by_and,
+    skip,
+    skip_inapplicable,
+    skip_partial,
+)
 from rnnkit._diagnostics.slopes import gradients_of
 
-STEPS = 16  # so many are looked at, evenly spaced
+#: So many steps of a sample without a gradient are tried, evenly spaced.
+STEPS = 16
+#: How large a number is put at a step, next to the largest of its input: a maximum then is there.
+LARGE = 100
+#: So many runs of steps, or places, are named.
+NAMED = 3
 
 
 def probe_coverage(baseline: Baseline) -> str:
-    """A gradient arrives at each step or, where none does, a NaN comes out, or a change."""
-    batch, steps, first = baseline.batch, baseline.batch.steps or 0, baseline.first or 0
+    """A gradient arrives at each valid step or, where none does, a change of it shows."""
+    batch, steps = baseline.batch, baseline.batch.steps or 0
     if steps < 3 or not batch.has_steps(batch.paced):
-        skip("the input has fewer than three steps")
+        skip_inapplicable("the input has fewer than three steps")
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
         skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
-    padding, valid = batch.padding(batch.paced), valid_mask(batch, post=baseline.post)
-    valid = valid if padding is None else valid & ~padding.cpu()
-    found = gradients_of(baseline).places()
-    slopes = torch.zeros_like(valid) if found is None else found
+    valid = _valid_places(baseline)
+    slopes = gradients_of(baseline).places()
+    learned = torch.zeros_like(valid) if slopes is None else slopes
     find_other_order(baseline)
-    _find_other_lengths(baseline, slopes)
-    among = valid.any(0).nonzero().flatten().tolist()
-    spaced = torch.linspace(0, len(among) - 1, min(STEPS, len(among)), device="cpu").round()
-    tried = [among[int(k)] for k in spaced]
-    unread = ~(slopes & valid).any(0)
-    asked = {step: _silent_at(baseline, step) for step in tried if unread[step]}
-    known = {step: x & valid[:, step] for step, x in asked.items() if x is not None}
-    silent = {step: where for step, where in known.items() if where.any()}
-    count = len(tried) - len(asked) + len(known)
-    if not count:
-        skip("NaN does not go in: no embedding takes the tokens, or it is refused")
-    if len(silent) == count:
+    _find_other_lengths(baseline, learned)
+    doubtful = valid & ~learned
+    silent, tried = _tried(baseline, _spaced(doubtful))
+    if silent.equal(valid):
         skip("no step of the input reaches an output")
-    if not silent:
-        return f"every step tried ({count} of {steps}) reaches an output"
-    # A forecaster's target, a chunk that is left over, or lengths that are found in the values.
-    # Without the steps, an output may be about every other step, or a word between two sides.
+    _find_skipped_step(baseline, valid, silent, doubtful & ~tried)
+    if bool(silent.any()):
+        skip_partial(f"{_in_words(baseline, valid, silent)} no output")
+    if not tried.equal(doubtful):
+        left = count(int((doubtful & ~tried).any(0).sum()), "step", "steps")
+        skip_partial(f"{left} of {steps} without a gradient were not tried")
+    return f"every step ({int(valid.any(0).sum())} of {steps}) reaches an output"
+
+
+def _valid_places(baseline: Baseline) -> Tensor:
+    """Return at which ``(samples, steps)`` the input is no padding, as told or as zeros show."""
+    valid = valid_mask(baseline.batch, post=baseline.post)
+    padding = baseline.batch.padding(baseline.batch.paced)
+    return valid if padding is None else valid & ~padding.cpu()
+
+
+def _spaced(places: Tensor) -> Tensor:
+    """Return some of the places of each sample, evenly spaced: the first and the last, too."""
+    chosen = torch.zeros_like(places)
+    for sample, row in enumerate(places):
+        steps = row.nonzero().flatten()
+        number = min(STEPS, len(steps))
+        at = torch.linspace(0, len(steps) - 1, number, device="cpu").round().long()
+        chosen[sample, steps[at]] = True
+    return chosen
+
+
+def _tried(baseline: Baseline, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Return at which places no change shows in an output, and which the model let be tried."""
+    silent = places.clone()
+    tried = torch.zeros_like(places)
+    for run in (_redrawn, _raised, _lowered):
+        for mask in _one_of_each(baseline, silent):
+            shown = _shown(baseline, run(baseline, mask))
+            if shown is not None:
+                tried |= mask
+                silent &= ~(mask & shown.unsqueeze(1))
+    return silent & tried, tried
+
+
+def _one_of_each(baseline: Baseline, places: Tensor) -> Iterator[Tensor]:
+    """Yield masks that have each place once: a step of each sample, or one of all if they mix."""
+    order = places.cumsum(1)
+    if "batch" not in baseline.report.checked:
+        order = torch.arange(1, places.shape[1] + 1, device="cpu").expand_as(places)
+    for number in sorted({*order[places].tolist()}):
+        yield places & (order == number)
+
+
+def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
+    """Return which samples moved, ``(samples,)``: all, if an output without rows did; or None."""
+    if output is None or [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
+        return None
+    size = baseline.batch.size
+    shown = torch.zeros(size, dtype=torch.bool, device="cpu")
+    rows = dict(baseline.judged())
+    for index, (before, after) in enumerate(zip(baseline.normal, output, strict=True)):
+        if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+            continue
+        # What is not finite any more may be a zero times a large number.
+        moved = (apart(before, after) > 0) & (after.isfinite() | ~before.isfinite())
+        if index in rows:
+            shown |= moved.movedim(rows[index], 0).reshape(size, -1).any(1).cpu()
+        elif bool(moved.any()):
+            return ~torch.zeros_like(shown)
+    return shown
+
+
+def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:
+    """Run with other values of the paced input at some places."""
+    batch = baseline.batch
+    leaves = other_leaves(batch, steps_at(mask), pad=False, only=batch.paced)
+    return baseline.session.attempt(batch.tree(leaves))
+
+
+def _raised(baseline: Baseline, mask: Tensor) -> Leaves | None:
+    """Run with a large number at some places; of tokens, in their embedding."""
+    return filled(baseline, steps_at(mask), lambda x: LARGE * largest(x))
+
+
+def _lowered(baseline: Baseline, mask: Tensor) -> Leaves | None:
+    """Run with a large number below zero at some places; of tokens, in their embedding."""
+    return filled(baseline, steps_at(mask), lambda x: -LARGE * largest(x))
+
+
+def _find_skipped_step(baseline: Baseline, valid: Tensor, silent: Tensor, untried: Tensor) -> None:
+    """Fail if a step reaches no output in any sample, not even as a NaN, and a later one does.
+
+    Not if it may be a forecaster's target, a chunk that is left over, a stride, or a word between
+    two sides.
+    """
+    steps = valid.any(0).nonzero().flatten().tolist()
+    skipped = [step for step in steps if silent[:, step].equal(valid[:, step])]
+    if not skipped or steps[-1] in skipped:
+        return
+    most = len(skipped) + int(untried.any(0).sum())
+    is_thinned = steps[0] in skipped or (len(skipped) > 1 and 2 * most + 1 >= len(steps))
+    first = baseline.first or 0
     is_whole = baseline.has_steps(first) and not baseline.missing(first)
-    middle = () if baseline.out_seq_dim is not None else ((steps - 1) // 2, steps // 2)
-    is_thinned = tried[0] in silent or (len(silent) > 1 and 2 * len(silent) + 1 >= count)
-    if tried[-1] not in silent and (is_whole or not is_thinned):
-        for step, where in silent.items():
-            if step not in middle and where.equal(valid[:, step]):
-                what = f"step {step} reaches no output of the model, and later steps do"
-                fail("coverage", what, [("evidence", "a NaN that is put there reaches no output")])
-    left = ", ".join(map(str, silent))
-    return f"{count - len(silent)} of {count} steps tried reach an output; may be left out: {left}"
+    if is_thinned and not is_whole:
+        return
+    length = baseline.batch.steps or 0
+    middle = ((length - 1) // 2, length // 2) if baseline.out_seq_dim is None else ()
+    for step in skipped:
+        if step not in middle and _stops_nan(baseline, valid, step):
+            what = f"step {step} reaches no output of the model, and later steps do"
+            evidence = ("evidence", "a NaN that is put there reaches no output")
+            fail("coverage", what, [evidence])
 
 
-def _silent_at(baseline: Baseline, step: int) -> Tensor | None:
-    """Return in which samples neither a NaN at a step nor a change comes out; None if unknown."""
-    batch, where = baseline.batch, steps_from(step, step + 1)
-    other = other_leaves(batch, where, pad=False, only=batch.paced)
-    runs = [poisoned(baseline, where), baseline.session.attempt(batch.tree(other))]
-    read = torch.zeros(batch.size, dtype=torch.bool, device="cpu")
-    for output in (x for x in runs if x is not None):
-        if [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
-            return torch.zeros_like(read)
-        for index, axis in baseline.judged():
-            rows = (baseline.normal[index] != output[index]).movedim(axis, 0)[: batch.size]
-            read |= rows.reshape(batch.size, -1).any(1).cpu()
-        # It may come out in an output that has no samples.
-        if not read.any() and not alike(baseline.normal, output):
-            return read
-    return ~read if None not in runs or read.all() else None
+def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:
+    """Return whether a NaN at a step of all samples goes into the model, and changes no output."""
+    mask = torch.zeros_like(valid)
+    mask[:, step] = True
+    output = filled(baseline, steps_at(mask), lambda _: torch.nan)
+    if output is None:
+        return False
+    pairs = zip(baseline.normal, output, strict=False)
+    return all(
+        shape_of(one) == shape_of(other) and not bool((apart(one, other) > 0).any())
+        for one, other in pairs
+        if isinstance(one, Tensor) and isinstance(other, Tensor)
+    )
+
+
+def _in_words(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
+    """Name the places that reach no output, with their verb: by step if no sample's is read."""
+    skipped = silent.any(0) & (silent == valid).all(0)
+    steps = skipped.nonzero().flatten().tolist()
+    if steps:
+        verb = "reaches" if len(steps) == 1 else "reach"
+        return f"{_ranges(steps)} of {valid.shape[1]} {verb}"
+    places = silent.nonzero().tolist()
+    names = [f"step {step} of sample {baseline.batch.numbers[k]}" for k, step in places[:NAMED]]
+    if len(places) > NAMED:
+        names.append(count(len(places) - NAMED, "other place", "other places"))
+    verb = "reaches" if len(places) == 1 else "reach"
+    return f"{joined_by_and(names)} {verb}"
+
+
+def _ranges(steps: list[int]) -> str:
+    """Write steps, those in a row as their ends."""
+    ends: list[list[int]] = []
+    for step in steps:
+        if ends and ends[-1][1] == step - 1:
+            ends[-1][1] = step
+        else:
+            ends.append([step, step])
+    texts = [str(one) if one == last else f"{one} to {last}" for one, last in ends[:NAMED]]
+    if len(ends) > NAMED:
+        texts.append("others")
+    return f"{'step' if len(steps) == 1 else 'steps'} {', '.join(texts)}"
 
 
 def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
@@ -85,5 +212,8 @@ def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
                 sample = int(off.argmin())
                 has = f"which has {counts[sample]} steps, {told[sample]} are read"
                 cause = f"that is its length in input {index}: each sample is read up to it"
-                lines = [("cause", cause), ("fix", f"the lengths of input {batch.paced}")]
+                lines: list[Line] = [
+                    ("cause", cause),
+                    ("fix", f"the lengths of input {batch.paced}"),
+                ]
                 fail("coverage", f"of sample {batch.numbers[sample]}, {has}", lines)

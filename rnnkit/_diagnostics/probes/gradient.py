@@ -11,7 +11,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.lab import trained_otherwise
 from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.report import NAMES, Line, fail, in_short, skip
+from rnnkit._diagnostics.report import NAMES, Line, fail, in_short, skip, skip_inapplicable
 from rnnkit._diagnostics.slopes import Gradients, gradients_in_training, inside
 
 #: A layer and a direction, in the name of a weight.
@@ -40,6 +40,8 @@ def probe_gradient(baseline: Baseline) -> str:
             fail("gradient", f"{what}: no optimizer gets its weights", [("fix", fix)])
     if {*got.values()} == {"some"}:
         return holds
+    if not got:
+        skip_inapplicable("no weight of the model is trained")
     if "some" not in got.values():
         skip("no weight gets a gradient that is not zero")
     silent, zeros = {n for n in got if got[n] == "none"}, {n for n in got if got[n] == "zero"}
@@ -98,6 +100,8 @@ def probe_gradient(baseline: Baseline) -> str:
             fix = f"{ways}; for y.round(), y + (y.round() - y).detach()"
         where = module if {one for one, _ in found} == {module} else ""
         fail("gradient", what, [("fix", fix)], where)
+    if unknown := [name for name in got if got[name] == "nan"]:
+        skip(f"the gradient of {_listed(unknown)} is NaN")
     return holds
 
 

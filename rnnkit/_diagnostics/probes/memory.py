@@ -13,7 +13,7 @@ from rnnkit._diagnostics.events import stateful
 from rnnkit._diagnostics.lab import run_perturbed
 from rnnkit._diagnostics.module_calls import calls_in
 from rnnkit._diagnostics.outputs import is_number, same
-from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip
+from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip, skip_inapplicable
 from rnnkit._diagnostics.slopes import gradients_of, steps_read
 
 
@@ -21,10 +21,10 @@ def probe_memory(baseline: Baseline) -> str:
     """The last step, or the pooled output, depends on earlier steps at all."""
     batch, names = baseline.batch, stateful(baseline.events)
     if not names:
-        skip("no module has a state; a loop over functions is not seen")
+        skip_inapplicable("no module has a state; a loop over functions is not seen")
     counts = baseline.batch.counts or [batch.steps or 0] * batch.size
     if max(counts) < 2 or not any(map(batch.has_steps, range(len(batch.leaves)))):
-        skip(NO_STEPS)
+        skip_inapplicable(NO_STEPS)
     indices = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
     if not indices:
         skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
@@ -66,12 +66,8 @@ def probe_memory(baseline: Baseline) -> str:
         return "the first output depends on later steps: the model runs backwards"
     if not changes(steps_from(0), indices):
         skip("the last output depends on no step at all, as dead units do")
-    # A layer reads single steps, or something is called once for each step.
-    inputs = [event for event in baseline.events if event.kind == "input"]
-    calls = Counter(e.name for e in inputs if e.name in names)
-    is_once = any(isinstance(e.module, RNNBase) and calls[e.name] == 1 for e in inputs)
-    runs_along = is_once or not {batch.steps, batch.longest}.isdisjoint(calls.values())
-    if not all(call.is_step for call in calls_in(baseline.events)) or not runs_along:
+    are_steps = all(call.is_step for call in calls_in(baseline.events))
+    if not are_steps or not _runs_along(baseline, names):
         skip(f"no state runs along axis {batch.seq_dim} (give seq_dim), or none reaches an output")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
@@ -79,3 +75,15 @@ def probe_memory(baseline: Baseline) -> str:
         ("or", f"axis {batch.seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
     return fail("memory", what, rows)
+
+
+def _runs_along(baseline: Baseline, names: set[str]) -> bool:
+    """Return whether a layer is called once, or a module for each step, or step of a sample."""
+    batch = baseline.batch
+    inputs = [event for event in baseline.events if event.kind == "input"]
+    calls = Counter(event.name for event in inputs if event.name in names)
+    if any(isinstance(event.module, RNNBase) and calls[event.name] == 1 for event in inputs):
+        return True
+    of_batch = {batch.steps, batch.longest}
+    of_samples = {batch.size * (batch.steps or 0), sum(batch.counts or [])}
+    return not (of_batch | of_samples).isdisjoint(calls.values())

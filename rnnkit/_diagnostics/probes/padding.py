@@ -7,7 +7,7 @@ from rnnkit._diagnostics.changes import steps_at, valid_mask
 from rnnkit._diagnostics.lab import comparable, run_perturbed
 from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.outputs import is_number
-from rnnkit._diagnostics.report import INTEGERS, UnjudgedError, fail, skip
+from rnnkit._diagnostics.report import INTEGERS, UnjudgedError, fail, skip, skip_inapplicable
 
 
 def probe_padding(baseline: Baseline) -> str:
@@ -28,14 +28,14 @@ def _judge(baseline: Baseline) -> None:
     """Find an output that depends on what is beyond the lengths of one input."""
     batch, counts = baseline.batch, baseline.batch.counts
     if counts is None or batch.steps is None:
-        skip("no lengths were given")
+        skip_inapplicable("no lengths were given")
     if min(counts) == batch.steps:
-        skip("every sample is as long as the batch")
+        skip_inapplicable("every sample is as long as the batch")
     if not any(map(batch.tells_lengths, range(len(batch.leaves)))):
-        skip("the model gets no lengths: it may know padding by its value")
+        skip_inapplicable("the model gets no lengths: it may know padding by its value")
     content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
     if not all(is_number(batch.leaves[k]) for k in content):
-        skip("tokens: padding is known by its value")
+        skip_inapplicable("tokens: padding is known by its value")
     judged = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
     if not judged:
         skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())

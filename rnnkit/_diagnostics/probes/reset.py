@@ -14,7 +14,8 @@ def probe_reset(baseline: Baseline) -> str:
     leaf, axis, seq = batch.leaves[flags], batch.axes[flags], batch.seq_dims[flags]
     if batch.steps is None or axis is None or not batch.may_have_steps(flags):
         skip("the input that reset= names has no flag for each step of each sample")
-    are_set = leaf.movedim((axis, seq), (0, 1)).reshape(batch.size, batch.steps, -1).any(2).cpu()
+    is_set = leaf.ne(0) & leaf.isfinite()
+    are_set = is_set.movedim((axis, seq), (0, 1)).reshape(batch.size, batch.steps, -1).any(2).cpu()
     steps = torch.arange(batch.steps + 1, device="cpu")
     last = (steps[:-1] * are_set).amax(1, keepdim=True)  # 0: nothing is before it, or none is set
     if not bool(last.any()):

@@ -1,9 +1,11 @@
 """How a model uses what its recurrent layers return: by gradients and, where none arrives, NaN."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.message import count
@@ -15,91 +17,208 @@ from rnnkit._diagnostics.calls import (
     find_wrong_starts,
 )
 from rnnkit._diagnostics.events import stateful
-from rnnkit._diagnostics.module_calls import Call, calls_in, changing
-from rnnkit._diagnostics.outputs import alike, along, is_backward, shape_of
-from rnnkit._diagnostics.report import CALLS, fail, skip
-from rnnkit._diagnostics.slopes import gradients_of
+from rnnkit._diagnostics.joined import find_joined_layers
+from rnnkit._diagnostics.module_calls import Call, calls_in, changing, loops_in
+from rnnkit._diagnostics.outputs import Leaves, alike, along, arrived, is_backward, shape_of
+from rnnkit._diagnostics.report import CALLS, fail, skip, skip_inapplicable, skip_partial
+from rnnkit._diagnostics.slopes import Gradients, gradients_of
 
 
 def probe_use(baseline: Baseline) -> str:
     """What recurrent layers return is used where it means something."""
     if not stateful(baseline.events):
-        skip("no module with a state was seen")
+        skip_inapplicable("no module with a state was seen")
     calls = calls_in(baseline.events)
     find_steps_as_channels(baseline)
     find_wrong_starts(baseline, calls)
     find_shared_direction(baseline, calls)
     find_reversed_outputs(baseline)
-    layers = [
-        call
-        for call in calls
-        if isinstance(call.output, PackedSequence) or len(shape_of(call.output) or ()) == 3
-    ]
-    for call in layers[:CALLS]:
-        _find_misuse(baseline, call)
-    some, cells = f"{CALLS} of " * (len(layers) > CALLS), sum(call.is_cell for call in calls)
-    number = count(len(layers), "layer call", "layer calls")
-    looked = [f"the outputs and states of {some}{number}"] * bool(layers)
-    looked += [f"what goes into {count(cells, 'call of a cell', 'calls of cells')}"] * bool(cells)
-    if not looked:
+    find_joined_layers(baseline, calls)
+    layers = [call for call in calls if _returns_sequence(call)]
+    loops = loops_in(baseline.events, stateful(baseline.events))
+    cells = sum(call.is_cell for call in calls)
+    if not layers and not loops and not cells:
         skip("no call of a layer on a batch, or of a cell, was seen")
+    left = _find_misuses(baseline, [*layers, *loops])
+    if left:
+        number = count(len(layers) + len(loops), "layer call", "layer calls")
+        skip_partial(f"what {left} of {number} return was not looked at")
+    looked: list[str] = []
+    if layers or loops:
+        number = count(len(layers) + len(loops), "layer call", "layer calls")
+        looked.append(f"the outputs and states of {number}")
+    if cells:
+        looked.append(f"what goes into {count(cells, 'call of a cell', 'calls of cells')}")
     return f"{', and '.join(looked)}: used as meant"
 
 
-def _find_misuse(baseline: Baseline, call: Call) -> None:
-    """Fail if what a layer's call returned is used for what it is not."""
-    module, label = call.module, call.label
-    slopes = gradients_of(baseline).of_call(call.name, call.number)
-    data, last, later = _steps(baseline, call)
-    directions, back = 2 if module.bidirectional else 1, is_backward(data)
-    total, every = module.num_layers * directions, torch.ones_like(back[:1])
+def _returns_sequence(call: Call) -> bool:
+    """Return whether a call is one of a layer that returned a packed or padded batch."""
+    return isinstance(call.output, PackedSequence) or len(shape_of(call.output) or ()) == 3
 
-    def read(**parts: Tensor) -> bool:
+
+def _find_misuses(baseline: Baseline, calls: Sequence[Call]) -> int:
+    """Fail if what a call returned is used for something else; return how many were not asked."""
+    gradients = gradients_of(baseline)
+    slopes = gradients.of_calls(calls)
+    runs = 0
+    for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
+        if runs >= CALLS:
+            return len(calls) - place
+        uses = _Uses(baseline, call, arrives)
+        directions = _directions(baseline, gradients, call)
+        if directions == 2:
+            _find_backward_half(uses)
+        if isinstance(call.module, RNNBase):
+            _find_other_layer(uses)
+            _note_cell_state(uses)
+        if directions == 1:
+            _find_first_step(uses)
+        runs += uses.runs > 0
+    return 0
+
+
+class _Uses:
+    """What the outputs of a model depend on in what one call of a layer returned."""
+
+    def __init__(self, baseline: Baseline, call: Call, slopes: dict[str, Tensor]) -> None:
+        """Take the gradients that arrive in the parts of what the call returned."""
+        self.baseline, self.call, self.slopes = baseline, call, slopes
+        self.data, self.last, self.later = _steps(baseline, call)
+        self.back = is_backward(self.data)
+        self.every = torch.ones_like(self.back[:1])
+        self.runs = 0
+        self._controls: dict[tuple[str, ...], Leaves | None] = {}
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the layer read more than two steps."""
+        batch = self.baseline.batch
+        longest = max(batch.valid_steps()) or batch.longest or 0
+        return bool(self.later.any()) and longest > 2
+
+    def read(self, **parts: Tensor) -> bool:
         """Return whether the outputs depend on masked places: by gradients or, without one, NaN."""
-        if any(bool(((slopes[k] != 0) & mask).any()) for k, mask in parts.items() if k in slopes):
-            return True
+        for part, mask in parts.items():
+            if part in self.slopes and bool((arrived(self.slopes[part]) & mask).any()):
+                return True
+        control = self._control(tuple(parts))
+        output = self._blanked(parts)
+        return control is None or output is None or not alike(control, output)
+
+    def read_state(self, output: Tensor) -> bool:
+        """Return whether the outputs depend on some places of the output, or on the state."""
+        state = dict.fromkeys(self.call.returned, self.every)
+        return self.read(output=output, **state)
+
+    def _control(self, parts: tuple[str, ...]) -> Leaves | None:
+        """Run with equal copies of some parts: a copy with other strides moves the last bit."""
+        if parts not in self._controls:
+            nowhere = dict.fromkeys(parts, torch.zeros_like(self.every))
+            self._controls[parts] = self._blanked(nowhere)
+        return self._controls[parts]
+
+    def _blanked(self, parts: dict[str, Tensor]) -> Leaves | None:
+        """Run with NaN at masked places of what the call returned; None if the model refuses."""
+        self.runs += 1
         blank = partial(torch.masked_fill, value=torch.nan)
         changes = {part: partial(blank, mask=mask) for part, mask in parts.items()}
-        watch = changing(call.name, [call.number], changes)
-        output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
-        return output is None or not alike(baseline.normal, output)
+        watch = changing(self.call.name, [self.call.number], changes)
+        return self.baseline.session.attempt(self.baseline.batch.tree(), watch=watch)
 
-    def of_row(row: int) -> Tensor:
-        """Return a mask over a layer and direction of a state."""
-        h = call.returned["h"]
-        axis = 1 if getattr(module, "state_batch_first", False) and h.dim() == 3 else 0
-        return along(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
 
-    longest = max(baseline.batch.valid_steps()) or baseline.batch.longest or 0
-    is_long = bool(later.any()) and longest > 2
-    if directions == 2 and is_long and read(output=last & back) and not read(output=~last & back):
+def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | None:
+    """Return in how many directions a call ran; of a loop, by what its ends have read."""
+    known = getattr(call.module, "bidirectional", None)
+    if isinstance(known, bool):
+        return 2 if known else 1
+    output = gradients.parts_of(call).get("output")
+    batch, seq = baseline.batch, call.seq_axis
+    if output is None or batch.counts or output.shape[seq] != batch.steps:
+        return None
+    at_first = gradients.places([output.select(seq, 0)])
+    at_last = gradients.places([output.select(seq, -1)[..., is_backward(output)]])
+    if at_first is None or at_last is None:
+        return None
+    if not bool(at_first[:, 1:].any()):
+        return 1
+    return 2 if not bool(at_last[:, :-1].any()) else None
+
+
+def _find_backward_half(uses: _Uses) -> None:
+    """Fail if the backward direction's output is used at the last step only, where it begins."""
+    if not uses.is_long:
+        return
+    last, back = uses.last, uses.back
+    if uses.read(output=last & back) and not uses.read(output=~last & back):
+        label = uses.call.label
         what = f"of the output of {label}, the backward half is used at the last step only"
         fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
-        fail("use", f"{what}, where it has read one step", [("fix", fix)], call.name)
-    if total > 1 and not read(output=every):
-        used = [row for row in range(total) if read(h=of_row(row))]
-        top = {row % directions for row in used if row >= total - directions}
-        below = {row % directions for row in used if row < total - directions}
-        if not below <= top:
-            names, verb = " and ".join(f"h_n[{row}]" for row in used), "are" if used[1:] else "is"
-            right = f"{'h_n[-1]' if directions == 1 else 'h_n[-2:]'}, the last layer's"
-            what = f"of what {label} returns, only {names} of {total} {verb} used, not {right}"
-            fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
-            fix += '; for a decoder, rnnkit.states.bridge(h_n, "sum")' * (directions == 2)
-            fail("use", what, [("fix", fix)], call.name)
-    begins = is_long and directions == 1 and baseline.out_seq_dim is None and not call.state
-    if begins and read(output=every) and not read(output=later, h=every, c=every):
-        what = f"of the output of {label}, the first step alone is used"
-        fix = "h_n[-1], or output[:, -1], the last step with batch_first=True"
-        fail("use", f"{what}, which has read one step", [("fix", fix)], call.name)
-    if "c" in slopes and bool(slopes["c"].any()) and not read(output=every, h=every):
-        text = f"of what {label} returns, only the cell state c is used"
-        baseline.report.notes.append(f"{text}; the hidden state is h_n, the first of (h_n, c_n)")
+        if not isinstance(uses.call.module, RNNBase):
+            half = int((~back).sum())
+            step = ":, 0" if uses.call.seq_axis == 1 else "0, :"
+            first = f"output[{step}, {half}:]"
+            fix = f"read that half at step 0, {first}; or last_hidden(state) of Recurrent"
+        fail("use", f"{what}, where it has read one step", [("fix", fix)], uses.call.name)
+
+
+def _find_other_layer(uses: _Uses) -> None:
+    """Fail if of a layer's states only those of lower layers are used, or of other directions."""
+    module, label = uses.call.module, uses.call.label
+    directions = 2 if module.bidirectional else 1
+    total = module.num_layers * directions
+    if total == 1 or uses.read(output=uses.every):
+        return
+    used = [row for row in range(total) if uses.read(h=_of_row(uses.call, row))]
+    top = {row % directions for row in used if row >= total - directions}
+    below = {row % directions for row in used if row < total - directions}
+    if below <= top:
+        return
+    names = " and ".join(f"h_n[{row}]" for row in used)
+    verb = "are" if len(used) > 1 else "is"
+    right = "h_n[-1], the last layer's" if directions == 1 else "h_n[-2:], the last layer's"
+    what = f"of what {label} returns, only {names} of {total} {verb} used, not {right}"
+    fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
+    if directions == 2:
+        fix += '; for a decoder, rnnkit.states.bridge(h_n, "sum")'
+    fail("use", what, [("fix", fix)], uses.call.name)
+
+
+def _of_row(call: Call, row: int) -> Tensor:
+    """Return a mask over a layer and direction of a state."""
+    h = call.returned["h"]
+    is_batch_first = getattr(call.module, "state_batch_first", False) and h.dim() == 3
+    axis = 1 if is_batch_first else 0
+    return along(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
+
+
+def _find_first_step(uses: _Uses) -> None:
+    """Fail if only the first step of an output is used, which has read one step."""
+    is_pooled = uses.baseline.out_seq_dim is None
+    if not is_pooled or not uses.is_long or uses.call.state:
+        return
+    if uses.read(output=uses.every) and not uses.read_state(uses.later):
+        what = f"of the output of {uses.call.label}, the first step alone is used"
+        last = "output[:, -1]" if uses.call.seq_axis == 1 else "output[-1]"
+        fix = f"{last}, the last step; or last_hidden(state) of Recurrent"
+        if isinstance(uses.call.module, RNNBase):
+            fix = "h_n[-1], or output[:, -1], the last step with batch_first=True"
+        fail("use", f"{what}, which has read one step", [("fix", fix)], uses.call.name)
+
+
+def _note_cell_state(uses: _Uses) -> None:
+    """Note that only c is used, of what an LSTM returns."""
+    if "c" not in uses.slopes or not bool(arrived(uses.slopes["c"]).any()):
+        return
+    if not uses.read(output=uses.every, h=uses.every):
+        text = f"of what {uses.call.label} returns, only the cell state c is used"
+        note = f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
+        uses.baseline.report.notes.append(note)
 
 
 def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:
     """Return an output's numbers, and where in them is the last valid step, and a later than 0."""
-    output, seq, counts = call.output, int(call.module.batch_first), baseline.batch.counts
+    output, seq, counts = call.output, call.seq_axis, baseline.batch.counts
     on = output.data.device
     if isinstance(output, PackedSequence):
         sizes = output.batch_sizes.tolist()

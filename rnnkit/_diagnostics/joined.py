@@ -1,0 +1,82 @@
+"""Directions that are joined with those of another layer, instead of the same one."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import RNNBase
+
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.events import Recorder
+from rnnkit._diagnostics.module_calls import Call
+from rnnkit._diagnostics.report import fail
+
+#: Two rows of a state, which stand side by side.
+Pair = tuple[int, int]
+
+
+def find_joined_layers(baseline: Baseline, calls: Sequence[Call]) -> None:
+    """Fail if all rows of a state are joined in pairs, and a pair has rows of two layers."""
+    stacks = [call for call in calls if _is_stack(call)]
+    if not stacks:
+        return
+    recorder = Recorder(functions=True)
+    if baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch) is None:
+        return
+    made = [x for event in recorder.events for x in event.tensors if isinstance(x, Tensor)]
+    for call in stacks:
+        for part, state in call.returned.items():
+            rows = _rows(call, state)
+            pairs = {pair for x in made for pair in _pairs(x, rows)}
+            joined = sorted(one for pair in pairs for one in pair)
+            mixed = sorted((one, other) for one, other in pairs if one // 2 != other // 2)
+            if mixed and joined == [*range(len(rows))]:
+                one, other = mixed[0]
+                name = f"{part}_n"
+                what = f"{name}[{one}] and {name}[{other}] of {call.label} are joined"
+                means = f"layers {one // 2} and {other // 2}, not two directions of one layer"
+                ways = f"torch.cat([{name}[0::2], {name}[1::2]], 2)"
+                if _has_batch_first(call, state):
+                    ways = f"torch.cat([{name}[:, 0::2], {name}[:, 1::2]], 2)"
+                fix = f"{ways} joins the directions of each layer; so does rnnkit.states.bridge"
+                fail("use", f"{what}: {means}", [("fix", fix)], call.name)
+
+
+def _is_stack(call: Call) -> bool:
+    """Return whether a call is one of a bidirectional layer with further layers."""
+    module = call.module
+    is_layer = isinstance(module, RNNBase)
+    return is_layer and module.bidirectional and module.num_layers > 1 and bool(call.returned)
+
+
+def _has_batch_first(call: Call, state: Tensor) -> bool:
+    """Return whether a state is laid out ``(batch, layers * directions, hidden)``."""
+    return getattr(call.module, "state_batch_first", False) and state.dim() == 3
+
+
+def _rows(call: Call, state: Tensor) -> Tensor:
+    """Return a state as ``(layers * directions, batch, hidden)``, also of an unbatched call."""
+    if state.dim() == 2:
+        return state.unsqueeze(1)
+    return state.transpose(0, 1) if _has_batch_first(call, state) else state
+
+
+def _pairs(tensor: Tensor, rows: Tensor) -> Iterator[Pair]:
+    """Yield which two rows of a state stand side by side in the features of a tensor."""
+    batch, hidden = rows.shape[1:]
+    if tensor.dim() == 0 or tensor.shape[-1] != 2 * hidden or tensor.dtype != rows.dtype:
+        return
+    left, right = tensor.reshape(-1, 2, hidden).unbind(1)
+    places = zip(_places(left, rows), _places(right, rows), strict=True)
+    for one, other in places:
+        # Of one sample: else it is the batch that is mixed.
+        if one >= 0 and other >= 0 and one % batch == other % batch:
+            yield one // batch, other // batch
+
+
+def _places(halves: Tensor, rows: Tensor) -> list[int]:
+    """Return where in the rows of a state each half stands, if at one place only; else -1."""
+    table = rows.reshape(-1, rows.shape[-1])
+    equal = (halves.unsqueeze(1) == table).all(2)
+    is_known = equal.sum(1) == 1
+    return torch.where(is_known, equal.int().argmax(1), -1).tolist()

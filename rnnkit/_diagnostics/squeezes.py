@@ -1,0 +1,101 @@
+"""Squeezes that remove the batch axis of one sample, since it has one row: done again without."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from rnnkit._base.callers import user_frame
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.report import Line, joined_by_and
+
+#: The functions that remove axes of size 1.
+NAMES = ("squeeze", "squeeze_")
+
+
+class Squeeze(NamedTuple):
+    """A call of squeeze: the axes that it removes, and its file and line."""
+
+    axes: tuple[int, ...]
+    place: str
+
+
+class KeptAxes(NamedTuple):
+    """A run of one sample whose squeezes removed the axes that they remove of the batch."""
+
+    output: Leaves
+    lines: list[Line]
+
+
+class _Squeezes(TorchFunctionMode):
+    """Writes down the squeezes of a run, or does those of another run; a handle of a watch."""
+
+    def __init__(self, known: list[Squeeze] | None = None) -> None:
+        """Take the squeezes of another run, whose axes are then removed instead."""
+        super().__init__()
+        self.known = known
+        self.calls: list[Squeeze] = []
+
+    def watch(self, _: torch.nn.Module) -> list[Any]:
+        """Start; the run ends it by removing what is returned."""
+        self.__enter__()  # type: ignore[no-untyped-call]
+        return [self]
+
+    def remove(self) -> None:
+        """Stop."""
+        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function; of a squeeze, note or choose the axes."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") not in NAMES:
+            return func(*args, **kwargs)
+        number = len(self.calls)
+        frame = user_frame()
+        place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        self.calls.append(Squeeze(_removed(*args, **kwargs), place))
+        if self.known is None or number >= len(self.known):
+            return func(*args, **kwargs)
+        return func(args[0], self.known[number].axes)
+
+
+def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:
+    """Return the axes that a squeeze removes."""
+    axes = [*range(input.dim())]
+    if dim is not None:
+        given = [dim] if isinstance(dim, int) else [*dim]
+        axes = [axis % len(axes) for axis in given if axes]
+    return tuple(axis for axis in axes if input.shape[axis] == 1)
+
+
+def run_with_kept_axes(baseline: Baseline, single: Batch) -> KeptAxes | None:
+    """Run one sample, and let each squeeze keep the axes that it keeps of the whole batch.
+
+    None if no squeeze removes others, or the model does not run then either.
+    """
+    whole = _Squeezes()
+    baseline.session.attempt(baseline.batch.tree(), watch=whole.watch)
+    if not whole.calls:
+        return None
+    kept = _Squeezes(whole.calls)
+    output = baseline.session.attempt(single.tree(), watch=kept.watch)
+    pairs = [*zip(whole.calls, kept.calls, strict=False)]
+    wrong = {one: None for one, other in pairs if one.axes != other.axes}
+    if output is None or not wrong:
+        return None
+    places = joined_by_and([one.place for one in wrong])
+    fixes = joined_by_and([f"{_typed(one)} at {one.place}" for one in wrong])
+    cause = f"squeeze() at {places} also removes the batch axis, which has size 1 then"
+    return KeptAxes(output, [("cause", cause), ("fix", fixes)])
+
+
+def _typed(squeeze: Squeeze) -> str:
+    """Return the call that removes the same axes of a batch of any size."""
+    if not squeeze.axes:
+        return "x instead of x.squeeze()"
+    axes = squeeze.axes[0] if len(squeeze.axes) == 1 else squeeze.axes
+    return f"x.squeeze({axes}) instead of x.squeeze()"

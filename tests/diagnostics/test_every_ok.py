@@ -1,0 +1,227 @@
+"""``verify`` says ok only of what it looked at: laws over steps, samples, lengths and losses."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.corpus.forward import model
+from tests.diagnostics.models_of_users import findings, mask, numbers, over, padded, tokens
+
+X = numbers(4, 7, 3)
+PADDED, LENGTHS = padded()
+
+
+@pytest.mark.parametrize("steps", [2, 5, 9])
+@pytest.mark.parametrize("rule", ["strict", "others"])
+def test_a_first_step_that_reads_itself(steps: int, rule: Any) -> None:
+    """With ``causal="strict"`` or ``"others"``, step 0 may not read itself either."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        shifted = torch.cat([x[:, :1] * m.leaks, x[:, :-1]], 1)
+        return over(m.cell, shifted)
+
+    x = numbers(4, steps, 3)
+    for leaks in (0, 1):
+        net = model(forward, cell=nn.GRUCell(3, 6), leaks=leaks)
+
+        assert findings(net, x, causal=rule) == ({"causal"} if leaks else set())
+
+
+@given(data=st.data(), steps=st.integers(4, 24), how=st.sampled_from(["zero", "cut", "token"]))
+def test_coverage_is_ok_only_if_each_step_is_read(data: Any, steps: int, how: str) -> None:
+    """Coverage is ok if no step is left out; else its row, and the first line, name the steps."""
+    gone = data.draw(st.sets(st.integers(1, steps - 1), max_size=3))
+    keep = torch.tensor([step not in gone for step in range(steps)])
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        if how == "token":
+            x = m.embedding(x)
+        return over(m.cell, x * keep[:, None] if how == "zero" else x[:, keep])
+
+    net = model(forward, cell=nn.GRUCell(3, 6), embedding=nn.Embedding(11, 3))
+    x = tokens(4, steps) if how == "token" else numbers(4, steps, 3)
+    report = rnnkit.verify(net, x, raises=False, skip=["gradient"])
+    [check] = [check for check in report.checks if check.probe == "coverage"]
+
+    assert (check.outcome == "passed") == (not gone)
+    if gone and not report.findings:
+        assert check.detail in report.headline
+        assert all(str(step) in check.detail for step in (min(gone), max(gone)))
+
+
+def test_a_step_that_one_sample_skips() -> None:
+    """A step that is read of all samples but one is named with that sample."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        keep = torch.ones(x.shape[:2])
+        keep[x[:, 0, 0] == x[:, 0, 0].max(), 3] = 0
+        return over(m.cell, x * keep.unsqueeze(2))
+
+    x = X.clone()
+    x[2, 0, 0] = 9
+    report = rnnkit.verify(model(forward, cell=nn.GRUCell(3, 6)), x, skip=["batch"])
+
+    assert "coverage" not in report.checked
+    assert "step 3 of sample 2 reaches no output" in report.headline
+
+
+@pytest.mark.parametrize(
+    ("net", "inputs", "probes"),
+    [
+        (nn.GRU(3, 4, batch_first=True), (X[:1],), ["batch", "alone"]),
+        (model(lambda m, x: m.gru(x)[0].argmax(2), gru=nn.GRU(3, 4)), (X,), ["memory"]),
+        (
+            model(
+                lambda m, x: m.gru(x)[0][: len(x)].view(4, 7, -1),
+                gru=nn.GRU(3, 4, batch_first=True),
+            ),
+            (X,),
+            ["alone"],
+        ),
+    ],
+)
+def test_the_first_line_names_what_was_not_judged(
+    net: nn.Module, inputs: Any, probes: list[str]
+) -> None:
+    """Above a report in which a probe that applies was not judged, the first line names it."""
+    report = rnnkit.verify(net, *inputs, raises=False, batch_dim=0)
+    left = [check.probe for check in report.checks if check.gap == "unjudged"]
+
+    assert set(probes) <= set(left)
+    assert report.findings or all(probe in report.headline for probe in left)
+
+
+def test_the_first_line_names_no_probe_that_does_not_apply() -> None:
+    """Padding without lengths, or memory without a state, is nothing that was missed."""
+    for net in (nn.GRU(3, 4, batch_first=True), model(lambda m, x: m.a(x), a=nn.Linear(3, 4))):
+        assert rnnkit.verify(net, X).headline == "no leak found"
+
+
+@pytest.mark.parametrize("squeezed", ["scores", "outputs", "both"])
+def test_a_lost_batch_axis_is_found(squeezed: str) -> None:
+    """A squeeze that also removes the batch axis of one sample is found; its fix names the axis."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        y = m.gru(x)[0]
+        scores = m.score(y)
+        scores = scores.squeeze(2) if m.right or squeezed == "outputs" else scores.squeeze()
+        context = torch.bmm(scores.softmax(-1).unsqueeze(1), y)
+        return context.squeeze(1) if m.right or squeezed == "scores" else context.squeeze()
+
+    parts = {"gru": nn.GRU(3, 6, batch_first=True), "score": nn.Linear(6, 1)}
+    right, wrong = (model(forward, **parts, right=right) for right in (True, False))
+    [finding] = rnnkit.verify(wrong, X, raises=False).findings
+
+    assert rnnkit.verify(right, X).headline == "no leak found"
+    assert finding.probe == "alone"
+    assert ("x.squeeze(2)" in str(finding)) == (squeezed != "outputs")
+    assert ("x.squeeze(1)" in str(finding)) == (squeezed != "scores")
+
+
+def test_a_model_that_rightly_refuses_one_sample() -> None:
+    """A refusal of one sample that no lost axis explains accuses nobody, but is in the first line."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        if len(x) < 2:
+            raise ValueError
+        return m.gru(x)[0].squeeze()
+
+    report = rnnkit.verify(model(forward, gru=nn.GRU(3, 6, batch_first=True)), X)
+
+    assert "alone was not judged" in report.headline
+
+
+@pytest.mark.parametrize("name", ["x_lengths", "n", "valid", "sizes"])
+def test_lengths_are_seen_through_a_call_and_other_names(name: str) -> None:
+    """With ``call=``, lengths are known by its arguments; of another name, a line points at them."""
+    pooled = model(lambda m, x, _: m.gru(x)[0].mean(1), gru=nn.GRU(3, 6, batch_first=True))
+    call = eval(f"lambda model, x, {name}: model(x, {name})")  # noqa: S307
+    report = rnnkit.verify(pooled, PADDED, LENGTHS, call=call, raises=False)
+    is_told = any(f"input[1] looks like lengths: pass lengths={name}" in x for x in report.notes)
+
+    assert bool(report.findings) == (name == "x_lengths")
+    assert is_told == (name != "x_lengths")
+    unpadded = rnnkit.verify(pooled, X, LENGTHS, call=call, raises=False)
+    assert not any("looks like lengths" in note for note in unpadded.notes)
+
+
+@given(seed=st.integers(0, 99), batch=st.integers(2, 6), batch_first=st.booleans())
+def test_a_batch_with_one_longest_sample(seed: int, batch: int, batch_first: bool) -> None:
+    """Swapped axes are found, and right ones judged, if the model cuts the batch to its longest."""
+    generator = torch.Generator().manual_seed(seed)
+    n = torch.randperm(9, generator=generator)[:batch] + 2
+    x = torch.randint(2, 50, (batch, 12), generator=generator)
+    x = torch.where(mask(n, 12), x, 1)
+
+    def forward(m: Any, x: Tensor, sizes: Tensor) -> Tensor:
+        return m.gru(m.embedding(x[:, : sizes.max()]))[0]
+
+    gru = nn.GRU(3, 6, batch_first=batch_first)
+    net = model(forward, gru=gru, embedding=nn.Embedding(50, 3))
+
+    assert findings(net, x, n) == (set() if batch_first else {"batch"})
+    if batch_first:
+        assert {"batch", "alone"} <= set(rnnkit.verify(net, x, n).checked)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_state_that_is_dropped_in_a_call_over_samples(batch: int) -> None:
+    """Memory is judged if ``call=`` runs over samples, and each of them over its steps."""
+
+    def forward(m: Any, x_t: Tensor, h: Tensor | None = None) -> Any:
+        h = h if m.right or h is None else torch.zeros_like(h)
+        y, h = m.gru(x_t.view(1, 1, -1), h)
+        return y.view(-1), h
+
+    def call(net: Any, x: Tensor) -> Tensor:
+        outputs = []
+        for sample in x:
+            h, steps = None, []
+            for x_t in sample:
+                y, h = net(x_t, h)
+                steps.append(y)
+            outputs.append(torch.stack(steps))
+        return torch.stack(outputs)
+
+    x = numbers(batch, 9, 3)
+    for right in (True, False):
+        net = model(forward, gru=nn.GRU(3, 6), right=right)
+
+        assert ("memory" in findings(net, x, call=call)) == (not right)
+
+
+@pytest.mark.parametrize("loss", [nn.functional.l1_loss, nn.functional.mse_loss])
+def test_losses_of_signs_and_squares(loss: Any) -> None:
+    """A loss accuses nobody, though its gradient may have signs only; squares that broadcast are found."""
+
+    def forward(m: Any, x: Tensor, y: Tensor) -> Tensor:
+        prediction = m.head(m.rnn(x)[0][:, -1])
+        pairs = torch.broadcast_tensors(prediction.squeeze(1), y if m.right else y.unsqueeze(1))
+        error: Tensor = loss(*pairs)
+        return error
+
+    for seed in range(6):
+        torch.manual_seed(seed)
+        x, y = torch.randn(8, 7, 3), torch.randn(8)
+        layers = {"rnn": nn.LSTM(3, 6, batch_first=True), "head": nn.Linear(6, 1)}
+
+        assert findings(model(forward, **layers, right=True), x, y) == set()
+        if loss is nn.functional.mse_loss:
+            assert findings(model(forward, **layers, right=False), x, y) == {"batch"}
+
+
+def test_an_input_that_is_copied_deeply() -> None:
+    """A model that copies a step of its input, which has no gradient for a caller, trains."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        return over(m.cell, x) + m.head(copy.deepcopy(x[:, -1:]))
+
+    net = model(forward, cell=nn.GRUCell(3, 6), head=nn.Linear(3, 6))
+
+    assert "gradient" in rnnkit.verify(net, X).checked

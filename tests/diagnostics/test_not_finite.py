@@ -1,0 +1,77 @@
+"""A number that is not finite hides no finding, makes none, and is reported."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.corpus.forward import model
+from tests.diagnostics.corpus.runner import subject
+from tests.diagnostics.models_of_users import findings, mask, numbers, padded
+
+X = numbers(4, 7, 3)
+PADDED, LENGTHS = padded()
+
+
+#: Mistakes of the corpus, of each probe that judges, with numbers in their input.
+SPOILED = [
+    "last_step_of_both_directions",
+    "first_step_only",
+    "state_cut_at_each_step",
+    "chunks_that_start_afresh",
+    "pooled_padding",
+    "samples_that_stay_sorted",
+    "two_steps_ahead",
+    "output: steps first",
+    "targets_without_an_axis",
+]
+
+
+@pytest.mark.parametrize("name", SPOILED)
+@given(data=st.data(), value=st.sampled_from([torch.nan, torch.inf, -torch.inf]))
+def test_one_number_that_is_not_finite_hides_no_finding(name: str, data: Any, value: float) -> None:
+    """What is found on a batch is found with one number in it that is not finite; nothing else is."""
+    for right in (True, False):
+        torch.manual_seed(0)
+        net, (x, *rest), options = subject(name, right=right)
+        place = data.draw(st.integers(0, x.numel() - 1))
+        spoiled = x.clone(memory_format=torch.contiguous_format)
+        spoiled.view(-1)[place] = value
+
+        assert findings(net, spoiled, *rest, **options) == findings(net, x, *rest, **options)
+
+
+def test_numbers_that_are_not_finite_are_counted() -> None:
+    """The report says of which input numbers were replaced, and how many."""
+    x = X.clone()
+    x[1, 2, 0], x[3, 1, 1] = torch.nan, torch.inf
+    report = rnnkit.verify(nn.GRU(3, 4, batch_first=True), x)
+
+    what = "input has 2 numbers that are not finite: it was judged with others in their place"
+    assert report.notes[0] == what
+    handled = model(
+        lambda m, x: m.gru(x.nan_to_num(0, 0, 0))[0], gru=nn.GRU(3, 4, batch_first=True)
+    )
+    assert not any("not finite" in note for note in rnnkit.verify(handled, x).notes)
+
+
+def test_padding_of_nans_is_padding() -> None:
+    """Padding that holds NaN, and a mask with one, tell the lengths as zeros do."""
+
+    def pooled_with_mask(m: Any, x: Tensor, pad_mask: Tensor) -> Tensor:  # noqa: ARG001 - its name tells
+        pooled: Tensor = m.gru(x)[0].mean(1)
+        return pooled
+
+    pooled = model(pooled_with_mask, gru=nn.GRU(3, 6, batch_first=True))
+    told = mask(LENGTHS).float()
+    spoiled = PADDED.masked_fill(~mask(LENGTHS).unsqueeze(2), torch.nan)
+    for x, valid in (
+        (PADDED, told),
+        (spoiled, told),
+        (PADDED, told.masked_fill(told == 0, torch.nan)),
+    ):
+        assert "alone" in findings(pooled, x, valid)

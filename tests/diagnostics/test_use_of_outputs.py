@@ -1,0 +1,109 @@
+"""What is used of a recurrent layer's result, at any width, in any layout, of any library."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.corpus.forward import model
+from tests.diagnostics.models_of_users import Model, findings, numbers, over
+
+X = numbers(4, 7, 3)
+DTYPES = st.sampled_from([torch.float32, torch.float64])
+
+
+class Cells(nn.Module):
+    """A user's layer: a loop over a cell, or over one for each direction."""
+
+    def __init__(self, width: int, hidden: int, *, bidirectional: bool) -> None:
+        """Make the cells."""
+        super().__init__()
+        self.cell = nn.GRUCell(width, hidden)
+        self.back = nn.GRUCell(width, hidden) if bidirectional else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs ``(batch, seq, hidden)`` of both directions side by side."""
+        outputs = over(self.cell, x)
+        if self.back is None:
+            return outputs
+        return torch.cat([outputs, over(self.back, x.flip(1)).flip(1)], 2)
+
+
+def recurrent(width: int, hidden: int, *, bidirectional: bool) -> nn.Module:
+    """Make a layer of rnnkit's cells."""
+    back = rnnkit.GRUCell(width, hidden) if bidirectional else None
+    return rnnkit.Recurrent(rnnkit.GRUCell(width, hidden), reverse_cells=back, batch_first=True)
+
+
+def layer(kind: Any) -> Callable[..., nn.Module]:
+    """Return what makes a batch-first layer of a kind."""
+    return lambda width, hidden, **options: kind(width, hidden, batch_first=True, **options)
+
+
+LAYERS = st.sampled_from([layer(nn.GRU), layer(nn.LSTM), layer(nn.RNN), recurrent, Cells])
+
+
+def output_of(result: Any) -> Tensor:
+    """Return the output of a layer that may return a state beside it."""
+    output: Tensor = result[0] if isinstance(result, tuple) else result
+    return output
+
+
+@given(
+    make=LAYERS,
+    hidden=st.integers(5, 64),
+    both=st.booleans(),
+    dtype=DTYPES,
+    seed=st.integers(0, 99),
+)
+def test_a_step_that_has_read_one_step_is_found(
+    make: Any, hidden: int, both: bool, dtype: torch.dtype, seed: int
+) -> None:
+    """The first step of one direction, or the last of two, is no summary, whatever the width."""
+    torch.manual_seed(seed)
+    rnn = make(3, hidden, bidirectional=both)
+    head = nn.Linear(hidden * (1 + both), 2)
+    wrong = -1 if both else 0
+    nets = [
+        Model(lambda m, x, at=at: m.head(output_of(m.rnn(x))[:, at]), rnn=rnn, head=head).to(dtype)
+        for at in (wrong, slice(None))
+    ]
+
+    assert findings(nets[0], X.to(dtype)) >= {"use"}
+    assert findings(nets[1], X.to(dtype)) == set()
+
+
+#: Ways to join the two directions of the states of two layers, the first three of them wrong.
+JOINS: dict[str, Callable[[Tensor], Any]] = {
+    "wrong: chunks": lambda h: torch.cat(h.chunk(2, 0), 2),
+    "wrong: slices": lambda h: torch.cat([h[:2], h[2:]], 2),
+    "wrong: a view": lambda h: h.view(2, 2, *h.shape[1:]).permute(1, 2, 0, 3).flatten(2),
+    "every other row": lambda h: torch.cat([h[0::2], h[1::2]], 2),
+    "a bridge": rnnkit.states.bridge,
+}
+
+
+@pytest.mark.parametrize("join", JOINS)
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_directions_of_different_layers_joined(kind: Any, join: str) -> None:
+    """The states of two layers that are joined as two directions are found."""
+
+    def forward(m: Any, x: Tensor, y: Tensor) -> Tensor:
+        state = m.encoder(x)[1]
+        h = state if isinstance(state, Tensor) else state[0]
+        return m.decoder(y, m.bridge(JOINS[join](h)))[0]
+
+    net = model(
+        forward,
+        encoder=kind(3, 4, 2, bidirectional=True, batch_first=True),
+        bridge=nn.Linear(8, 6),
+        decoder=nn.GRU(5, 6, 2, batch_first=True),
+    )
+
+    wrong = {"use"} if join.startswith("wrong") else set()
+    assert findings(net, X, numbers(4, 6, 5)) == wrong

@@ -2,9 +2,10 @@
 
 import copy
 import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, SupportsIndex
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ class Batch:
         """Find the axes; the steps of the first leaf with lengths or a seq axis are judged."""
         self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_whole)
         every = range(len(self.leaves))
+        batch_dim = _axis(batch_dim)
         self.first = self._first_with(batch_dim, every)  # shows where the batch is
         shape = self.leaves[self.first].shape
         batch_dim %= len(shape)
@@ -52,8 +54,8 @@ class Batch:
         told_axes: list[int] = []
         for name, axis in by_input("seq_dim", seq_dim, inputs).items():
             places = self.places(name)
-            index = self._first_with(axis, places)
-            dim = axis % self.leaves[index].dim()
+            index = self._first_with(_axis(axis), places)
+            dim = _axis(axis) % self.leaves[index].dim()
             if dim == batch_dim and self.first in places:
                 message = f"seq_dim and batch_dim are both axis {dim} of the input"
                 refusal(ArgumentError, "seq_dim", message, code="verify-axis")
@@ -110,22 +112,21 @@ class Batch:
     @property
     def names(self) -> list[str]:
         """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
-        is_one = sum(isinstance(leaf, Tensor) for leaf in self.leaves) == 1
+        are_tensors = [isinstance(leaf, Tensor) for leaf in self.leaves]
         names: list[str] = []
         paths: Any = pytree.tree_flatten_with_path(self.tree(), is_whole)[0]
-        for path, _ in paths:
-            is_keyword = path[0].name == "kwargs"
-            name = path[1].key if is_keyword and not is_one else "input"
-            rest = "" if is_one else pytree.keystr(path[2:] if is_keyword else path[1:])
-            names.append(f"{name}{rest}")
+        for (path, _), is_tensor in zip(paths, are_tensors, strict=True):
+            if is_tensor and sum(are_tensors) == 1:
+                names.append("input")
+            elif path[0].name == "kwargs":
+                names.append(f"{path[1].key}{pytree.keystr(path[2:])}")
+            else:
+                names.append(f"input{pytree.keystr(path[1:])}")
         return names
 
     def _first_with(self, dim: int, places: Sequence[int]) -> int:
         """Return the index of the first leaf that has an axis."""
         leaves = [self.leaves[k] for k in places]
-        if not isinstance(dim, SupportsIndex):
-            message = f"an axis is an int, got {brief(dim)}"
-            refusal(ArgumentError, "inputs", message, code="verify-argument")
         if any(isinstance(x, PackedSequence) or getattr(x, "is_nested", False) for x in leaves):
             message = "a packed input has no batch axis to try: pass the padded batch and lengths"
             refusal(ArgumentError, "inputs", message, code="verify-packed")
@@ -285,6 +286,15 @@ class Batch:
         each = self.lengths.items()
         shorter.lengths = {k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each}
         return shorter
+
+
+def _axis(given: Any) -> int:
+    """Return an axis as an int."""
+    try:
+        return operator.index(given)
+    except TypeError:
+        message = f"an axis is an int, got {brief(given)}"
+        return refusal(ArgumentError, "inputs", message, code="verify-argument")
 
 
 def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:

@@ -1,14 +1,17 @@
 """What a report says of a model without any alarm: what its outputs read, and what they do not."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import changed
-from rnnkit._diagnostics.outputs import equal
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.changes import other_leaves
+from rnnkit._diagnostics.lengths import is_binary
+from rnnkit._diagnostics.outputs import arrived, equal, same
 from rnnkit._diagnostics.picture import DependencyMap, Rule
 from rnnkit._diagnostics.slopes import gradients_of, steps_read
 from rnnkit._diagnostics.streams import ways_to_carry
@@ -19,19 +22,48 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
     batch, gradients = baseline.batch, gradients_of(baseline)
     if gradients.are_whole and len(gradients.output) == len(baseline.normal):
         yield from _steps_read(baseline)
-        tensors = (k for k, x in enumerate(batch.leaves) if isinstance(x, Tensor) and x.dim())
-        names = dict(zip(tensors, baseline.report.axes, strict=False))
-        for index, source in gradients.sources.items():
-            slope = gradients.whole[id(source)]
-            if slope is not None and bool(slope.any()):
-                continue
-            # A flag, or what is rounded, has no gradient.
-            inputs = changed(batch, lambda b, k: torch.ones_like(b.leaves[k]).bool(), only=index)
-            output = None if inputs is None else baseline.session.attempt(inputs)
-            if output is not None and all(map(equal, baseline.normal, output)):
-                yield f"{names[index]} reaches no output"
+    for index, name in enumerate(batch.names):
+        source = gradients.sources.get(index)
+        slope = None if source is None else gradients.whole[id(source)]
+        has_gradient = slope is not None and bool(arrived(slope).any())
+        if not has_gradient and _is_unread(baseline, index):
+            yield f"{name} reaches no output"
     if not streaming and next(ways_to_carry(baseline), None):
         yield "takes and returns a state: streaming=True checks that chunks match the whole"
+
+
+def _is_unread(baseline: Baseline, index: int) -> bool:
+    """Return whether no output moves with an input: a flag, or what is rounded, has no gradient."""
+    batch, is_tried = baseline.batch, False
+    for other in _others(batch, index):
+        leaves = list(batch.leaves)
+        leaves[index] = other
+        output = baseline.session.attempt(batch.tree(leaves))
+        if output is None or len(output) != len(baseline.normal):
+            return False
+        if not all(map(equal, baseline.normal, output)):
+            return False
+        is_tried = True
+    return is_tried
+
+
+def _others(batch: Batch, index: int) -> list[Any]:
+    """Return other values of an input, which its model may take, two if there are."""
+    leaf = batch.leaves[index]
+    if isinstance(leaf, list | tuple):  # a number for each sample
+        return [type(leaf)(leaf[::-1])] if [*leaf[::-1]] != [*leaf] else []
+    if not isinstance(leaf, Tensor) or not leaf.dim() or not leaf.numel():
+        return []
+    if leaf.dtype is torch.bool:
+        return [~leaf, torch.ones_like(leaf)]
+    if is_binary(leaf):
+        return [1 - leaf, torch.ones_like(leaf)]
+    if batch.is_content(index):
+        every = other_leaves(batch, lambda b, k: torch.ones_like(b.leaves[k]).bool(), only=index)
+        redrawn = every[index]
+        return [] if redrawn is leaf else [redrawn]
+    axis = batch.axes[index] or 0
+    return [x for x in (leaf.roll(1, axis), leaf.flip(axis)) if not same(x, leaf)]
 
 
 def _steps_read(baseline: Baseline) -> Iterator[str]:

@@ -116,15 +116,20 @@ class Gradients(TorchFunctionMode):
         """Whether all inputs that are read were followed, and no backward failed."""
         return 0 < len(self.sources) == len(self._followed) and self.error is None
 
-    def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:
-        """Return the gradients of a random weighted sum of some parts of the outputs."""
+    def slopes(
+        self, wanted: Sequence[Tensor], told: Sequence[Any], *, enlarged: bool = True
+    ) -> list[Tensor | None]:
+        """Return the gradients of a random weighted sum of some parts of the outputs.
+
+        It is enlarged, since what begins large sinks below the smallest number later.
+        """
         parts = [x for x in told if isinstance(x, Tensor) and x.requires_grad and not x.is_meta]
         generator, sums = torch.Generator("cpu").manual_seed(0), list[Tensor]()
         for x in parts:
             # A plain sum is the same whatever is in it where that is normed, as by softmax.
             drawn = (torch.rand(x.shape, generator=generator, device="cpu") + 0.5).to(x)
-            # What begins large sinks below the smallest number later.
-            sums.append((x * (x.isfinite() * drawn * torch.finfo(x.dtype).max ** 0.5)).sum())
+            factor = torch.finfo(x.dtype).max ** 0.5 if enlarged else 1.0
+            sums.append((x * (x.isfinite() * drawn * factor)).sum())
         try:
             if sums and wanted:  # of numbers, since gradients of tensors make torch import sympy
                 return [*torch.autograd.grad(sums, wanted, None, True, allow_unused=True)]
@@ -141,7 +146,10 @@ class Gradients(TorchFunctionMode):
     @cached_property
     def got(self) -> dict[str, str]:
         """What each parameter gets: ``"none"``, ``"zero"``, ``"nan"`` or ``"some"``."""
-        return {name: _amount(self.whole[id(weight)]) for name, weight in self.weights.items()}
+        found = {name: _amount(self.whole[id(weight)]) for name, weight in self.weights.items()}
+        unknown = [name for name, amount in found.items() if amount == "nan"]
+        plain = self.slopes([self.weights[name] for name in unknown], self.output, enlarged=False)
+        return found | dict(zip(unknown, map(_amount, plain), strict=True))
 
     def places(self, told: Sequence[Any] = ()) -> Tensor | None:
         """Return at which places of the paced input a gradient arrives; None if unknown."""

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rnnkit._base.errors import ArgumentError, LeakError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.errors import LeakError
+from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
@@ -21,6 +21,7 @@ from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import is_absent_again
 from rnnkit._diagnostics.lengths import guess_lengths, lengths_of_other_names
 from rnnkit._diagnostics.module_calls import calls_in
+from rnnkit._diagnostics.options import OTHER_NAMES, check_options
 from rnnkit._diagnostics.outputs import Given, is_number
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch
@@ -53,6 +54,7 @@ PROBES: dict[str, tuple[Callable[[Baseline], str], Sequence[str]]] = {
 }
 
 
+@known_keywords("verify-argument", OTHER_NAMES)
 def verify(
     model: torch.nn.Module,
     *inputs: Any,
@@ -125,22 +127,21 @@ def verify(
       more       python -m rnnkit explain batch
     """
     check_model("verify", model)
-    skip = [skip] if isinstance(skip, str | int | None) else [*skip]
-    for name, value, is_right, text in (
-        ("kwargs", kwargs, isinstance(kwargs, Mapping | None), "a dict of inputs, or None"),
-        ("call", call, call is None or callable(call), "a function of the model and the inputs"),
-        ("out_seq_dim", out_seq_dim, isinstance(out_seq_dim, int | None), "an axis, or None"),
-        ("causal", causal, causal in (0, 1, "strict", "others"), "a bool, 'strict' or 'others'"),
-        ("lookahead", lookahead, isinstance(lookahead, int) and lookahead >= 0, "0 or more steps"),
-        ("streaming", streaming, streaming in (False, True), "a bool"),
-        ("reset", reset, isinstance(reset, int | str | None), "an input's position or keyword"),
-        ("pad", pad, pad in ("post", "pre"), "'post' or 'pre'"),
-        ("other", other, isinstance(other, list | tuple | None), "a list of inputs, or None"),
-        *(("skip", p, p in [*PROBES], f"a list of {', '.join(PROBES)}") for p in skip),
-    ):
-        if not is_right:
-            text = f"{name} is {text}, got {brief(value)}"  # noqa: PLW2901
-            refusal(ArgumentError, name, text, code="verify-argument")
+    check_options(
+        [*PROBES],
+        kwargs=kwargs,
+        call=call,
+        out_seq_dim=out_seq_dim,
+        causal=causal,
+        lookahead=lookahead,
+        streaming=streaming,
+        reset=reset,
+        pad=pad,
+        other=other,
+        skip=[skip] if isinstance(skip, str) else skip,
+        raises=raises,
+    )
+    skip = [skip] if isinstance(skip, str) else [*skip]
     start, given = time.perf_counter(), Given(inputs, dict(kwargs or {}))
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
     whole, post, lines = Batch(given, batch_dim, seq_dim, lengths), pad == "post", list[str]()

@@ -225,3 +225,59 @@ def test_an_input_that_is_copied_deeply() -> None:
     net = model(forward, cell=nn.GRUCell(3, 6), head=nn.Linear(3, 6))
 
     assert "gradient" in rnnkit.verify(net, X).checked
+
+
+#: Inputs beside the sequence: how they are read, and what they are.
+BESIDE: dict[str, tuple[Any, Any]] = {
+    "flags": (lambda m, x, f: over(m.cell, x) * (1 - f.float()).unsqueeze(2), X[..., 0] > 1),
+    "zeros": (lambda m, x, f: over(m.cell, x) * (1 - f).unsqueeze(2), torch.zeros(4, 7)),
+    "lengths": (lambda m, x, n: over(m.cell, x)[torch.arange(4), n - 1], LENGTHS),
+    "lengths in a list": (
+        lambda m, x, n: over(m.cell, x) * torch.tensor(n)[:, None, None],
+        [3, 7, 5, 2],
+    ),
+    "numbers": (lambda m, x, y: over(m.cell, x) + m.head(y), X + 1),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_an_input_that_reaches_no_output_is_named(name: str) -> None:
+    """Of each kind of input, one that the model ignores is a line, and one that it reads is none."""
+    reads, beside = BESIDE[name]
+    for ignores in (False, True):
+        forward = (lambda m, x, _: over(m.cell, x)) if ignores else reads
+        net = model(forward, cell=nn.GRUCell(3, 6), head=nn.Linear(3, 6))
+        notes = rnnkit.verify(net, X, beside, raises=False).notes
+
+        assert ("input[1] reaches no output" in notes) == ignores
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("batch", [2, 4])
+def test_each_sample_may_be_the_longest_of_an_input(batch: int, told: bool) -> None:
+    """Two sequences whose longest samples are different ones are judged, as of a transducer."""
+    n, m = torch.tensor([5, 9, 7, 6])[:batch], torch.tensor([6, 3, 5, 4])[:batch]
+
+    def forward(net: Any, x: Tensor, n: Tensor, y: Tensor, m: Tensor) -> Tensor:
+        one, other = net.x(x[:, : n.max()])[0], net.y(y[:, : m.max()])[0]
+        return one[:, :, None] + other[:, None]
+
+    net = model(forward, x=nn.GRU(3, 8, batch_first=True), y=nn.GRU(4, 8, batch_first=True))
+    x = numbers(batch, 9, 3) * mask(n, 9).unsqueeze(2)
+    y = numbers(batch, 6, 4) * mask(m, 6).unsqueeze(2)
+    options = {"lengths": {0: n, 2: m}} if told else {}
+
+    assert "batch" in rnnkit.verify(net, x, n, y, m, **options).checked
+
+
+def test_a_gradient_that_is_nan_is_not_judged() -> None:
+    """A weight whose gradient is NaN has none, and is not exactly zero either."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        y = m.gru(x)[0]
+        return y + (m.scale * 0).sqrt() * 0  # its derivative is 0 * inf
+
+    net = model(forward, gru=nn.GRU(3, 6, batch_first=True), scale=nn.Parameter(torch.ones(6)))
+    report = rnnkit.verify(net, X)
+
+    assert "gradient was not judged: the gradient of scale is NaN" in report.headline

@@ -1,6 +1,7 @@
 """Directions that are joined with those of another layer, instead of the same one."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -26,20 +27,30 @@ def find_joined_layers(baseline: Baseline, calls: Sequence[Call]) -> None:
     made = [x for event in recorder.events for x in event.tensors if isinstance(x, Tensor)]
     for call in stacks:
         for part, state in call.returned.items():
-            rows = _rows(call, state)
-            pairs = {pair for x in made for pair in _pairs(x, rows)}
-            joined = sorted(one for pair in pairs for one in pair)
-            mixed = sorted((one, other) for one, other in pairs if one // 2 != other // 2)
-            if mixed and joined == [*range(len(rows))]:
-                one, other = mixed[0]
-                name = f"{part}_n"
-                what = f"{name}[{one}] and {name}[{other}] of {call.label} are joined"
-                means = f"layers {one // 2} and {other // 2}, not two directions of one layer"
-                ways = f"torch.cat([{name}[0::2], {name}[1::2]], 2)"
-                if _has_batch_first(call, state):
-                    ways = f"torch.cat([{name}[:, 0::2], {name}[:, 1::2]], 2)"
-                fix = f"{ways} joins the directions of each layer; so does rnnkit.states.bridge"
-                fail("use", f"{what}: {means}", [("fix", fix)], call.name)
+            pair = _mixed_pair(made, _rows(call, state))
+            if pair is not None:
+                _fail(call, part, state, pair)
+
+
+def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:
+    """Return rows of two layers that are joined, if each row of a state is joined with another."""
+    pairs = sorted({pair for tensor in made for pair in _pairs(tensor, rows)})
+    if sorted(chain.from_iterable(pairs)) != [*range(len(rows))]:
+        return None
+    return next((pair for pair in pairs if pair[0] // 2 != pair[1] // 2), None)
+
+
+def _fail(call: Call, part: str, state: Tensor, pair: Pair) -> None:
+    """Fail with the rows that are joined, their layers, and the way to join directions."""
+    name = f"{part}_n"
+    one, other = pair
+    what = f"{name}[{one}] and {name}[{other}] of {call.label} are joined"
+    means = f"layers {one // 2} and {other // 2}, not two directions of one layer"
+    ways = f"torch.cat([{name}[0::2], {name}[1::2]], 2)"
+    if _has_batch_first(call, state):
+        ways = f"torch.cat([{name}[:, 0::2], {name}[:, 1::2]], 2)"
+    fix = f"{ways} joins the directions of each layer; so does rnnkit.states.bridge"
+    fail("use", f"{what}: {means}", [("fix", fix)], call.name)
 
 
 def _is_stack(call: Call) -> bool:

@@ -149,10 +149,9 @@ def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
             open_.append(_Open(event, numbers[event.name]))
             numbers[event.name] += 1
             continue
-        # A call inside may have raised, and the model went on.
-        begun = open_.pop()
-        while begun.event.name != event.name:
-            begun = open_.pop()
+        # Calls overlap in threads, and one inside may have raised, and the model went on.
+        begun = next(one for one in reversed(open_) if one.event.name == event.name)
+        open_.remove(begun)
         call = _loop(begun, event, cells)
         if call is not None:
             found.append(call)

@@ -212,6 +212,8 @@ def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
         what, leak = str(error).partition("\n")[0], error
     is_absence = name in ("memory", "coverage", "use")
     if is_absence and not is_absent_again(baseline, probe, what):
+        if name == "coverage":  # some step of this batch is not read
+            return Check(name, "skipped", f"with these values, {what}", "partial")
         return Check(name, "passed", f"not for other values, or another size: {what}")
     report.findings.append(leak)
     return Check(name, "failed", what)

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnkit._base.errors import LeakError, hide_frames
+from rnnkit._base.errors import ArgumentError, LeakError, hide_frames
+from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.report import Report
 from rnnkit._diagnostics.verify import PROBES, verify
 
@@ -55,7 +56,7 @@ def assert_streams(
             remembers the one before, or the same one twice returns different outputs.
         AssertionError: if ``step`` returns no state, rejects a chunk, or returns outputs of other
             shapes for it.
-        ArgumentError: if there is no such axis.
+        ArgumentError: if there is no such axis, ``step`` cannot be called, or ``x`` is no tensor.
 
     >>> gru, head = torch.nn.GRU(3, 4, batch_first=True), torch.nn.Linear(4, 2)
     >>> def step(x, state):
@@ -69,6 +70,7 @@ def assert_streams(
       more       python -m rnnkit explain streaming
     """
     __tracebackhide__ = True
+    _check_stream(step, x)
     owner: Any = getattr(step, "__self__", step)
     is_copied = isinstance(owner, torch.nn.Module)
 
@@ -94,6 +96,23 @@ def assert_streams(
     if report.unjudged:
         message = f"streaming was not judged: {report.unjudged[0].detail}"
         raise AssertionError(message)
+
+
+def _check_stream(step: Any, x: Any) -> None:
+    """Check that what is to run over a sequence can be called, and that there is a sequence."""
+    __tracebackhide__ = True
+    if isinstance(step, type):
+        sentence = f"step must be a module or a function, got {brief(step)}"
+        fix = ("fix", f"rnnkit.testing.assert_streams({step.__name__}(...), x)")
+        refusal(ArgumentError, "step", sentence, "", fix, code="streams-argument")
+    if not callable(step):
+        sentence = f"step must be a module or a function, got {brief(step)}"
+        fix = ("fix", "a module, or a function: output, state = step(x, state)")
+        refusal(ArgumentError, "step", sentence, "", fix, code="streams-argument")
+    if not isinstance(x, Tensor):
+        sentence = f"x must be a tensor of whole sequences, got {brief(x)}"
+        fixes = [("fix", "torch.as_tensor(x, dtype=torch.float32)")] * hasattr(x, "__array__")
+        refusal(ArgumentError, "x", sentence, "", *fixes, code="streams-argument")
 
 
 # Whoever imports this first has imported the diagnostics with it.

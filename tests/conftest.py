@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import coverage
 import hypothesis
@@ -10,6 +12,7 @@ import torch
 
 import rnnkit
 from rnnkit._base import callers
+from rnnkit._checks import diagnosis
 
 WHOLE = hypothesis.settings(
     deadline=None,  # the first call of a kernel is slow, and machines are shared
@@ -52,6 +55,21 @@ def _alike() -> None:
     # No test meets graphs that others compiled: Dynamo counts them by function, up to 8.
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
+
+
+@pytest.fixture(autouse=True)
+def _agree(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail where a guard refuses a call and the diagnosis finds no cause, whatever a test expects."""
+    disagreed: list[str] = []
+    refuse = diagnosis.refuse_without_cause
+
+    def refuse_and_note(module: Any, *tensors: Any) -> NoReturn:
+        disagreed.append(type(module).__name__)
+        refuse(module, *tensors)
+
+    monkeypatch.setattr(diagnosis, "refuse_without_cause", refuse_and_note)
+    yield
+    assert request.node.get_closest_marker("disagrees") or not disagreed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

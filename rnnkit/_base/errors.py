@@ -78,7 +78,7 @@ class StateError(ShapeError, TypeError):
 
 
 class CellError(RnnkitError, RuntimeError):
-    """A cell has no initial state, or did not return a state at one step of a sequence.
+    """A cell has no initial state, or did not return the samples' state at a step of a sequence.
 
     Attributes:
         step: the step, counted from 0 in the order of the input.

@@ -10,20 +10,22 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
-from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal, wanted
+from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, call, refusal, wanted
 from rnnkit._base.state import BATCHED
 from rnnkit._base.torch_tools import is_jit_traced, is_proxy, values_are_abstract
 from rnnkit._checks.arrays import is_whole, tensor_or_none
 from rnnkit._checks.call_spec import Axis, described, parts_of, rows_of, sizes, spell, state_axes
 from rnnkit._checks.causes.moves import outlined
-from rnnkit._checks.constructors import hints, is_batch_size
+from rnnkit._checks.constructors import FLAG, hints, is_batch_size, is_flag, refuse_value
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def known_options(function: FunctionT) -> FunctionT:
-    """Refuse keyword arguments that a function does not have, with the name that is meant."""
-    known = [name for name in inspect.signature(function).parameters if name != "self"]
+    """Refuse keyword arguments that a function does not have, and flags that are no booleans."""
+    parameters = inspect.signature(function).parameters
+    known = [name for name in parameters if name != "self"]
+    flags = {name for name in known if isinstance(parameters[name].default, bool)}
     # Python's own errors go by it: there is no Layer that people could look up.
     name = function.__qualname__ = function.__name__
 
@@ -32,8 +34,11 @@ def known_options(function: FunctionT) -> FunctionT:
         for argument, value in kwargs.items():
             if argument not in known:
                 sentence = f"{name}() got an unexpected keyword argument"
-                fixes = hints(name, argument, value, known)
+                steps = int(kwargs.get("batch_first") is True)
+                fixes = hints(name, argument, value, known, steps)
                 _refuse_argument(argument, sentence, name, known, fixes)
+            if argument in flags and not is_flag(value):
+                refuse_value(name, FLAG, argument, value, call(name, args, kwargs))
         return function(*args, **kwargs)
 
     return cast("FunctionT", checked)

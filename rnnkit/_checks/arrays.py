@@ -158,6 +158,8 @@ def read_mask(name: str, mask: Any, shape: tuple[Any, ...]) -> tuple[Tensor | No
         return flags, "mask-kind" if flags is None else "mask-shape"
     if flags.dtype is torch.bool:
         return flags, ""
+    if flags.is_complex():
+        return flags, "mask-values"
     marked = flags != 0
     fits = are_all(flags == marked, f"{name} must be booleans, or 0 and 1")
     return (marked, "") if fits else (flags, "mask-values")
@@ -218,6 +220,8 @@ def _refuse_mask(
          f"{others}: positions are not a mask", made),
         (code == "mask-values" and whole, others,
          f"{name}.diff({changes}) != 0, if these are numbers of documents"),
+        (code == "mask-values" and flags is not None and flags.is_complex(),
+         f"{argument} holds complex numbers", f"{name}.real > 0.5"),
         (code == "mask-values", others, f"{name} > 0.5"),
         (came == (*shape, 1), "the mask has one axis too many", f"{name}.squeeze(-1)"),
         (turned, f"the mask looks {looks}-first, but batch_first={first}",

@@ -22,12 +22,13 @@ Device: TypeAlias = torch.device | str | int | None
 
 
 class Rule(NamedTuple):
-    """The values that fit, in code and in words, torch's sentence for others, and the type."""
+    """The values that fit, in code and in words, torch's sentence for others, type and fix."""
 
     fits: Callable[[Any], bool]
     expected: str
     sentence: str
     type: str = ""
+    fix: str = ""  # if it is not what is expected
 
 
 def is_batch_size(value: Any) -> bool:
@@ -43,6 +44,11 @@ def is_index(value: Any) -> bool:
         return not isinstance(value, bool) and operator.index(value) is not None
     except (TypeError, ValueError, RuntimeError):
         return False
+
+
+def is_flag(value: Any) -> bool:
+    """Return whether a value is true or false, also as 0 and 1, and as NumPy's."""
+    return type(value).__name__ in ("bool", "bool_", "int") and value in (0, 1)
 
 
 def _count(least: int, expected: str, sentence: str, kind: Any = object) -> Rule:
@@ -74,6 +80,8 @@ RULES = {
 }
 # fmt: on
 
+OF_LAYERS = [*RULES.values()]
+
 NARROWER = Rule(lambda _: False, "an int below hidden_size, or 0 for no projection",
                 "proj_size has to be smaller than hidden_size")  # fmt: skip
 
@@ -81,12 +89,21 @@ NARROWER = Rule(lambda _: False, "an int below hidden_size, or 0 for no projecti
 CELL_SIZE = _count(0, "an int from 0", "{name} must not be negative")
 CELL_RULES = RULES | {"input_size": CELL_SIZE, "hidden_size": CELL_SIZE}
 
+# Without a projection, torch's kernel would read beyond the weights of a cell that has one.
+CELL_NARROWER = NARROWER._replace(
+    expected="an int from 1 to hidden_size - 1",
+    fix="proj_size from 1 to hidden_size - 1, or rnnkit.LSTMCell, which has no projection",
+)
+CELL_RULES["proj_size"] = CELL_NARROWER._replace(
+    fits=_count(1, *ONE).fits, sentence="{name} must be greater than zero", type="int"
+)
+
 #: What people call an argument, by its name here; the second name is that of a step's.
 MEANT = {
     "units": "hidden_size", "input_dim": "input_size", "use_bias": "bias",
     "activation": "nonlinearity", "batch_first": "state_batch_first",
     "hx": "state", "input": "x_t", "input_lengths": "lengths",
-    **dict.fromkeys(["x", "inputs", "input_", "inp", "data", "sequence", "x_t"], "input"),
+    **dict.fromkeys(["x", "xs", "inputs", "input_", "inp", "data", "sequence", "x_t"], "input"),
     **dict.fromkeys(["state", "states", "hidden", "hidden_state", "initial_state"], "hx"),
     **dict.fromkeys(["h", "h0", "h_0", "h_n", "hc", "carry", "init_state", "prev_state"], "hx"),
     **dict.fromkeys(["lens", "length", "seq_lens", "seq_lengths", "sequence_length"], "lengths"),
@@ -97,10 +114,10 @@ CELL_STATES = {"c", "c0", "c_0", "cx", "cell", "cell_state"}
 
 #: What to do about an option that exists elsewhere only; of Keras first.
 ADVICE = {
-    "return_sequences": "leave it out: output, state = layer(input) returns every step",
-    "return_state": "leave it out: output, state = layer(input) returns the state too",
+    "return_sequences": "leave it out: output, state = {run}) returns every step",
+    "return_state": "leave it out: output, state = {run}) returns the state too",
     "go_backwards": "rnnkit.unroll(cell, input, reverse=True)",
-    "stateful": "leave it out: output, hx = layer(input, hx) passes the state along",
+    "stateful": "leave it out: output, hx = {run}, hx) passes the state along",
     "recurrent_dropout": "leave it out: torch's kernels have none between steps",
     "proj_size": "leave proj_size out, or follow {owner} by torch.nn.Linear",
     "nonlinearity": "leave {name} out: {owner} has fixed ones, RNN and RNNCell take nonlinearity",
@@ -133,7 +150,8 @@ def hints(owner: str, name: str, value: Any, known: Sequence[str], steps: int = 
     if name in {"batch_first", "bidirectional", "num_layers"} and "hidden_size" in known:
         return [f"leave {name} out: a cell is one layer, in one direction, for one step"]
     if meant in ADVICE and meant not in known:
-        return [ADVICE[meant].format(owner=owner, name=name)]
+        run = "rnnkit.unroll(cell, input" if owner == "unroll" else "layer(input"
+        return [ADVICE[meant].format(owner=owner, name=name, run=run)]
     close = [meant] if meant in known else difflib.get_close_matches(shown, known)
     given = brief(value) if isinstance(value, str | int | float) else shown
     return [f"{close[0]}={given}" if close else f"leave {shown} out"]
@@ -152,18 +170,18 @@ def checked_arguments(init: InitT) -> InitT:
         given = bound.arguments
         for argument, value in given.items():
             rule = rules.get(argument)
-            is_flag = type(value).__name__ in ("int", "bool", "bool_") and value in (0, 1)
-            if is_cell and argument == "bias" and is_flag:
+            if is_cell and argument == "bias" and is_flag(value):
                 given[argument] = bool(value)
             # torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
             elif rule is not None and not (is_cell and argument == "bias" and value in MODES):
                 if not rule.fits(value):
-                    _refuse(name, rule, argument, value, call(name, args, kwargs))
+                    refuse_value(name, rule, argument, value, call(name, args, kwargs))
                 if rule.type == "int":
                     # A NumPy count would make torch's own type check fail.
                     given[argument] = operator.index(value)
-        if given.get("proj_size", 0) >= given.get("hidden_size", 1) > 0:
-            _refuse(name, NARROWER, "proj_size", given["proj_size"], call(name, args, kwargs))
+        if "proj_size" in given and given["proj_size"] >= given["hidden_size"]:
+            narrower = CELL_NARROWER if is_cell else NARROWER
+            refuse_value(name, narrower, "proj_size", given["proj_size"], call(name, args, kwargs))
         _warn_of_misplaced(name, parameters, args, kwargs)
         if given.get("hidden_size", 1) == 0:  # of a cell: layers refuse it
             message = "a cell without hidden features computes nothing. Write hidden_size from 1."
@@ -196,9 +214,10 @@ def _bind(
     return refusal(ArgumentError, unknown, sentence, written, ("fix", fix), code="option-unknown")
 
 
-def _refuse(name: str, rule: Rule, argument: str, value: Any, written: str) -> NoReturn:
+def refuse_value(name: str, rule: Rule, argument: str, value: Any, written: str) -> NoReturn:
     """Refuse a value, and write what is meant by it."""
-    sentence, kind, fix = rule.sentence, type(value).__name__, f"{argument}: {rule.expected}"
+    sentence, kind = rule.sentence, type(value).__name__
+    fix = rule.fix or f"{argument}: {rule.expected}"
     if rule is FLAG or (rule.type == "int" and not is_index(value)):
         sentence = f"{argument} should be of type {rule.type}, got: {kind}"
     try:
@@ -213,7 +232,9 @@ def _refuse(name: str, rule: Rule, argument: str, value: Any, written: str) -> N
     elif rule is FLAG:
         fix = f"{argument}={bool(value) if isinstance(value, int) else 'True or False'}"
     elif isinstance(value, bool) and rule.type == "int":
-        fix = f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
+        # The rules of a cell alone are in no layer.
+        options = f"batch_first={value}) or bias={value}" if rule in OF_LAYERS else f"bias={value})"
+        fix = f"pass options by name: {name}(..., {options}"
     elif rule.fits(meant):
         fix = f"{argument}={meant}"
     shown = value if isinstance(value, str | int | float) else brief(value)

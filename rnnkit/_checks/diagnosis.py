@@ -1,6 +1,7 @@
 """The other way of a call, which does not fit its guard: what is wrong with it.
 
-If nothing is found, a tensor is not dense, and torch's class takes the call with its own checks.
+It returns only if a tensor is not dense or not real: torch's class then takes the call, with its
+own checks. Where guard and diagnosis disagree, the call is refused without a cause.
 """
 
 from typing import Any, NamedTuple, NoReturn
@@ -14,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.errors import DtypeError, LengthsError, RnnkitError
 from rnnkit._base.message import refusal
+from rnnkit._checks.arrays import outlined_array
 from rnnkit._checks.call_spec import (
     CallSpec,
     check_dense,
@@ -38,8 +40,8 @@ class Call(NamedTuple):
     weight: Tensor | None
 
 
-def diagnose(call: Call) -> None:
-    """Raise what is wrong with a call; return if torch's class takes it."""
+def diagnose(call: Call, *, has_pieces: bool = False) -> None:
+    """Raise what is wrong with a call; return if torch's class takes it, which has no lengths."""
     module, input, hx, weight = call
     is_layer = issubclass(type(module), RNNBase)
     data: Any = input
@@ -49,7 +51,7 @@ def diagnose(call: Call) -> None:
             refuse_fields(module, input, rule)
     elif not isinstance(input, Tensor):
         refuse_type(module, input, first=is_layer and module.batch_first, many=is_layer)
-    odd = goes_to_torch(module, data, hx)
+    odd = goes_to_torch(module, data, hx) and not has_pieces
     spec = spec_of(module, input, "layer" if is_layer else "cell")
     judge = data if odd or weight is None else weight
     # torch reads a cell's state before it compares dtypes.
@@ -57,6 +59,23 @@ def diagnose(call: Call) -> None:
     # Sizes, where torch's class takes the call: on packed input it would read beyond a state.
     check_state(spec, hx, data, only_sizes=odd)
     check_dtype(spec, data, judge)
+    if not odd:
+        refuse_without_cause(module, data, hx)
+
+
+def refuse_without_cause(module: Any, input: Any, hx: Any) -> NoReturn:
+    """Refuse a call that its guard refused, and that has nothing wrong: a mistake of our own."""
+    state = ", ".join(map(outlined_array, parts_of(hx)))
+    refusal(
+        RnnkitError, "input",
+        "rnnkit refused this call, and then found nothing that is wrong with it",
+        f"{described(module)}: one of the two checks is wrong, so that nothing was computed",
+        ("input", outlined_array(input)),
+        ("hx", state),
+        ("fix", "report this message, with the versions that python -m rnnkit prints"),
+        ("", "until it is repaired, torch's own modules, without lengths: rnnkit.revert(model)"),
+        code="no-cause",
+    )  # fmt: skip
 
 
 def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
@@ -76,16 +95,17 @@ def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
 
 def diagnose_unrolled(
     cell: Any, input: Any, hx: Any, weight: Tensor | None, caller: str, *,
-    batch_first: bool, state: str,
+    batch_first: bool, state: str, has_pieces: bool,
 ) -> None:  # fmt: skip
-    """Raise what is wrong with a cell over a sequence; return if it runs by steps."""
+    """Raise what is wrong with a cell over a sequence; return if torch's class takes each step."""
     if weight is None:
         check_cell_object(cell)
     if not isinstance(input, Tensor):
         refuse_type(cell, input, first=batch_first, many=True)
     if input.is_nested:
         check_dense(cell, input)
-    known = weight is not None and not goes_to_torch(cell, input, hx)
+    odd = weight is not None and goes_to_torch(cell, input, hx) and not has_pieces
+    known = weight is not None and not odd
     options: Any = {"known": known, "batch_first": batch_first, "state": state}
     spec = spec_of(cell, input, "unrolled", caller, **options)
     # A user's cell may take integers; of our own we know what they take.
@@ -94,9 +114,11 @@ def diagnose_unrolled(
         check_state(spec, hx, input)
     elif hx is not None and spec.batch is not None:
         check_batch(spec, hx)
+    if not odd:
+        refuse_without_cause(cell, input, hx)
 
 
-def diagnose_initial_state(spec: CallSpec, initial: Any, like: Tensor) -> None:
+def diagnose_initial_state(spec: CallSpec, initial: Any, like: Tensor) -> NoReturn:
     """Raise what is wrong with the state that a module's own ``initial_state`` returned."""
     try:
         check_state(spec, initial, like)
@@ -104,6 +126,7 @@ def diagnose_initial_state(spec: CallSpec, initial: Any, like: Tensor) -> None:
         # The caller may have given a state, which is right.
         error.add_note("hx is what initial_state returned")
         raise
+    refuse_without_cause(spec.module, like, initial)
 
 
 def goes_to_torch(module: Any, data: Any, hx: Any) -> bool:

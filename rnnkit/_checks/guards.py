@@ -28,7 +28,7 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any
     """
     if is_jit_traced() or (weight is None and isinstance(input, Tensor)):
         # Under a tracer sizes are tensors: a comparison would be recorded, with a warning.
-        hx = _completed(layer, hx)
+        hx = completed(layer, hx)
         return layers_first(hx) if hx is not None and layer.state_batch_first else hx
     data: Any = input
     batched, packed = SEQUENCES, 0
@@ -69,7 +69,7 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any
 def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
     """Return the state of a cell's call, its pair complete, or MISFIT; a weight may be unknown."""
     if is_jit_traced():
-        return _completed(cell, hx)
+        return completed(cell, hx)
     if not isinstance(input, Tensor):
         return MISFIT
     try:
@@ -162,7 +162,7 @@ def has_own_dtype(c: Tensor, dtype: torch.dtype, *, is_cell: bool) -> bool:
     return own and c.is_floating_point() and c.device.type == "cpu"
 
 
-def _completed(module: Any, hx: Any) -> Any:
+def completed(module: Any, hx: Any) -> Any:
     """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
     is_pair = isinstance(hx, (tuple, list)) and len(hx) == PAIR
     if len(module.__rnnkit__.state_names) == 1 or not is_pair or not has_missing_part(hx):

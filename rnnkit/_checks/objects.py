@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import constructor_of
-from rnnkit._base.errors import ArgumentError, CellError, StateError
+from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import brief, count, refusal
 from rnnkit._base.state import BATCHED, PAIR, LSTMState
 
@@ -41,7 +41,9 @@ def is_result(new: Any, hx: Any) -> bool:
     """Return whether what a cell returned is a state of the kind that it was given."""
     if isinstance(new, Tensor):
         return isinstance(hx, Tensor)
-    return isinstance(new, tuple) and not isinstance(hx, Tensor) and not is_with_output(new, hx)
+    if not isinstance(new, tuple) or isinstance(hx, Tensor) or is_with_output(new, hx):
+        return False
+    return isinstance(output_of(new), Tensor)
 
 
 def is_with_output(new: Any, hx: Any) -> bool:
@@ -56,8 +58,28 @@ def is_with_output(new: Any, hx: Any) -> bool:
 
 def is_of_layer(state: Any, batch: Any) -> bool:
     """Return whether a state has the batch on axis 1, as a layer's state has, and not on axis 0."""
-    t = state[0] if isinstance(state, tuple) and state else state
+    t = output_of(state)
     return isinstance(t, Tensor) and t.dim() > PAIR and t.shape[0] != batch == t.shape[1]
+
+
+def output_of(state: Any) -> Any:
+    """Return what a step has put out: its state, or the first tensor of that."""
+    return state[0] if isinstance(state, tuple) and state else state
+
+
+def beside(old: Any, new: Any) -> list[tuple[Tensor, Tensor]]:
+    """Return the tensors of two states that stand in the same places."""
+    if isinstance(old, Tensor) and isinstance(new, Tensor):
+        return [(old, new)]
+    if not isinstance(old, tuple | list) or not isinstance(new, tuple | list):
+        return []
+    return [pair for parts in zip(old, new, strict=False) for pair in beside(*parts)]
+
+
+def loses_batch(old: Any, new: Any, batch: Any) -> bool:
+    """Return whether a tensor of a state had the batch on axis 0, and has it no longer."""
+    pairs = beside(old, new)
+    return any(has_batch(one, batch) and not has_batch(two, batch) for one, two in pairs)
 
 
 def tensors_in(state: Any) -> list[Tensor]:
@@ -73,10 +95,15 @@ def versions(state: Any) -> list[int]:
     return [0 if t.is_inference() else t._version for t in tensors_in(state)]  # noqa: SLF001
 
 
+#: What a cell is, and one to type.
+CELL = "a cell is called with one step and a state, and returns the next state"
+A_CELL = "rnnkit.unroll(rnnkit.GRUCell(input_size, hidden_size), input)"
+
+
 def check_cell_object(cell: Any) -> None:
     """Check that what is to be unrolled is a cell."""
-    headline = "a cell is called with one step and a state, and returns the next state"
-    fix = "rnnkit.unroll(rnnkit.GRUCell(input_size, hidden_size), input)"
+    headline = CELL
+    fix = A_CELL
     if isinstance(cell, torch.nn.RNNBase) or is_recurrent(cell):
         headline, fix = "a layer runs over a sequence itself", "layer(input)"
     elif isinstance(cell, list | tuple | torch.nn.ModuleList):
@@ -90,49 +117,6 @@ def check_cell_object(cell: Any) -> None:
 
 def _refuse(code: str, argument: str, sentence: str, headline: str, fix: str) -> NoReturn:
     refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code=code)
-
-
-def _refuse_cell(cell: Any, came: str, why: str, fix: str, code: str, step: int = 0) -> NoReturn:
-    sentence = f"{type(cell).__name__} {came}"
-    refusal(CellError, "cell", sentence, why, ("fix", fix), code=code, facts=(step,))
-
-
-def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
-    """Refuse a cell without an initial state, where none was given or, ``again``, at a reset."""
-    why = "from which a sample starts again" if again else "and no hx was given"
-    fix = "a method initial_state(self, batch_size)" + ", or hx=..." * (not again)
-    if isinstance(cell, torch.nn.RNNCellBase):
-        fix = f"rnnkit.{type(cell).__name__}, which has one"
-    _refuse_cell(cell, f"has no initial_state(batch_size), {why}", "", fix, "cell-initial-state")
-
-
-def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
-    """Refuse what a cell returned instead of a state."""
-    fix = "return the next state, of the same kind as hx; its first tensor is the output"
-    if is_with_output(new, hx):
-        fix = "return state, instead of return output, state: its first tensor is the output"
-    came = f"took {brief(hx)} as state at step {step}, returned {brief(new)}"
-    _refuse_cell(cell, came, "", fix, "cell-result", step)
-
-
-def refuse_of_layer(cell: Any, new: Any, batch: Any, step: int) -> NoReturn:
-    """Refuse a cell whose state is a layer's: its output would have one axis too many."""
-    shape = tuple(tensors_in(new)[0].shape)
-    fix = f"return, and let initial_state return, a state with the batch on axis 0: {shape[1:]}"
-    came = f"returned an output of {shape} at step {step}, for {batch} samples"
-    _refuse_cell(cell, came, "a layer's state has the batch on axis 1", fix, "cell-batch", step)
-
-
-def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
-    """Refuse a cell that writes its state in place; return if it may have written beside it."""
-    for old, now in zip(tensors_in(hx), tensors_in(new), strict=False):
-        # Two places of one buffer, whose parts torch counts as one.
-        if old._base is not None and old._base is now._base and old.data_ptr() != now.data_ptr():  # noqa: SLF001
-            return
-    cloned = "hx.clone()" if isinstance(hx, Tensor) else "tuple(part.clone() for part in hx)"
-    fix = f"hx = {cloned}, at the start of the step; or hx + x instead of hx.add_(x)"
-    why = "the same tensor is an earlier output, or the caller's own: that changes with it"
-    _refuse_cell(cell, f"writes into its state at step {step}", why, fix, "cell-writes-state", step)
 
 
 def refuse_call_of_result(name: str) -> NoReturn:

@@ -23,8 +23,6 @@ from rnnkit._diagnostics.outputs import Flat, Given, Leaves, Watch, equal, named
 class EscapedError(ArgumentError):
     """The model runs modules of the one that was given, past the copy."""
 
-    __module__ = "rnnkit"
-
 
 class Session:
     """A model whose copies can be run any number of times, in eval mode."""

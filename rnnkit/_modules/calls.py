@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
@@ -12,8 +13,9 @@ from rnnkit._base.message import warn
 from rnnkit._base.state import filled, has_missing_part, layers_first, state_of, tensors_of
 from rnnkit._base.torch_tools import torch_twin
 from rnnkit._checks.arguments import check_step
-from rnnkit._checks.call_spec import sizes_of_layer
+from rnnkit._checks.call_spec import is_odd, sizes_of_layer
 from rnnkit._checks.diagnosis import Call, diagnose
+from rnnkit._checks.guards import completed
 from rnnkit._checks.scope import check_axes
 
 
@@ -48,24 +50,28 @@ def with_initial_state(module: Any, input: Any, hx: Any) -> Any:
     return filled(hx, module.initial_state(batch))
 
 
-def delegated(call: Call, **options: Any) -> Any:
-    """Raise what is wrong with a call, or hand it to torch's class as it is."""
-    diagnose(call)
+def in_one_piece(input: Any) -> Any:
+    """Return packed input whose batch_sizes lie in strides, which torch reads as a row, as one."""
+    sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
+    if not isinstance(sizes, Tensor) or is_odd(sizes) or sizes.is_contiguous():
+        return None
+    return input._replace(batch_sizes=sizes.contiguous())
+
+
+def delegated(call: Call, *, has_pieces: bool = False) -> Any:
+    """Raise what is wrong with a call, or hand one whose tensors are odd to torch's class."""
+    diagnose(call, has_pieces=has_pieces)
     module, input, hx, weight = call
-    # torch's class has no lengths and no resets, and says so.
-    options = {name: value for name, value in options.items() if value is not None}
     if needs_initial_state(module, hx):
         hx = with_initial_state(module, input, hx)
-        diagnose(Call(module, input, hx, weight))
+        diagnose(Call(module, input, hx, weight), has_pieces=has_pieces)
+    hx = completed(module, hx)
     run: Any = module.__rnnkit__.torch_class.forward
     if isinstance(module, torch.nn.RNNCellBase):
         return state_of(tensors_of(run(module, input, hx)))
     if module.state_batch_first and hx is not None:
         hx = layers_first(hx)
-    if isinstance(input, PackedSequence):
-        # torch takes memory in strides for a row.
-        input = input._replace(batch_sizes=input.batch_sizes.contiguous())
-    output, state = run(module, input, hx, **options)
+    output, state = run(module, input, hx)
     return output, returned(module, state)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.modules import module as nn_module
 
-from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of
+from rnnkit._base.class_facts import ClassFacts, note_subclass
 from rnnkit._base.state import LSTMState, map_state, zeros
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus
@@ -152,7 +152,9 @@ def weights_of(cell: Any, compiling: bool) -> tuple[Tensor | None, ...]:
 def sequence_weights(cell: Any) -> list[Tensor]:
     """Return the weights in the order of torch's kernels over a sequence."""
     weights: Any = list(weights_of(cell, is_compiling()))[: 4 if cell.bias else 2]
-    return [*weights, cell.weight_hr] if proj_size_of(cell) else weights
+    # By the class, whatever proj_size was set to later: torch compares the number of weights with
+    # the widths of the state, and without this one would read beyond the others.
+    return [*weights, cell.weight_hr] if cell.__rnnkit__.is_projected else weights
 
 
 def kernel_of(cell: Any) -> Any:
@@ -186,5 +188,6 @@ def is_plain(cell: Any) -> bool:
         and not cell.__rnnkit__.overrides_weights
         and not any(hasattr(type(cell), name) for name in WEIGHTS)
         and cell.hidden_size > 0
+        and cell.__rnnkit__.mode != ""  # a user's class beside ours, from their base
         and kernel_of(cell) is not None
     )

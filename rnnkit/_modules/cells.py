@@ -91,12 +91,14 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
 class ProjectedLSTMCell(LSTMCell):
     """One step of an LSTM with ``proj_size``, which torch has in layers only.
 
-    Like :class:`LSTMCell`, but ``h' = W_hr (sigmoid(o) * tanh(c'))`` is ``proj_size`` wide.
+    Like :class:`LSTMCell`, but ``h' = W_hr (sigmoid(o) * tanh(c'))`` is ``proj_size`` wide, which
+    is at least 1 and below ``hidden_size``.
     """
 
     __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(kernel=None, is_projected=True)
     proj_size: int
 
+    @checked_arguments
     def __init__(
         self,
         input_size: int,
@@ -106,7 +108,7 @@ class ProjectedLSTMCell(LSTMCell):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
+        super().__init__(input_size, hidden_size, bias=bias, device=device, dtype=dtype)
         self.proj_size = proj_size
         self.weight_hh: Tensor = Parameter(self.weight_hh.new_empty(4 * hidden_size, proj_size))
         self.weight_hr: Tensor = Parameter(self.weight_hh.new_empty(proj_size, hidden_size))

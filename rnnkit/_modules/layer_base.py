@@ -92,8 +92,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             return output, calls.returned(self, state)
         if is_fx_call(input, hx):
             return leaf_node(self, input, hx, lengths=lengths, reset=reset)
-        call = Call(self, input, hx, weight)
-        return calls.delegated(call, lengths=lengths, reset=reset)
+        if (whole := calls.in_one_piece(input)) is not None:
+            return Layer.forward(self, whole, hx, lengths=lengths, reset=reset)
+        return calls.delegated(Call(self, input, hx, weight), has_pieces=not all_valid)
 
     if TYPE_CHECKING:  # torch's own is Any
 

@@ -1,6 +1,6 @@
 """Any cell over a sequence, step by step: by a loop or, if the number of steps is open, a scan."""
 
-from collections.abc import Iterable  # noqa: TC003 - the import hook reads it
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -8,15 +8,26 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.utils import _pytree as pytree
 
+from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import LSTMState, map_state, state_of, tensors_of
-from rnnkit._base.torch_tools import is_dynamic_size, is_exporting
+from rnnkit._base.torch_tools import is_dynamic_size, is_exporting, is_jit_traced
 from rnnkit._checks.objects import (
+    has_batch,
     is_of_layer,
     is_result,
-    refuse_of_layer,
-    refuse_result,
-    refuse_written,
+    loses_batch,
+    output_of,
     versions,
+)
+from rnnkit._checks.steps import (
+    explain_failure,
+    refuse_lost_batch,
+    refuse_of_layer,
+    refuse_outputs,
+    refuse_padded,
+    refuse_result,
+    refuse_shape,
+    refuse_written,
 )
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
@@ -54,7 +65,8 @@ def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     first = where_state(empty, copied, hx)
     output, state = _run_steps(cell, UnrollArgs(input, first, *args[2:]))  # 2.8 traces no _replace
     some = ~empty.expand(steps, -1) if args.return_states else ~empty
-    return output, _after(some, state, hx)
+    last = 0 if args.reverse else steps - 1
+    return output, _by_samples(_after, cell, (some, state, hx), last)
 
 
 def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
@@ -78,17 +90,19 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     inputs = input.unbind(0)
     outputs: list[Any] = [None] * steps
     states: list[Any] = [None] * steps
-    order: Iterable[int] = reversed(range(steps)) if reverse else range(steps)
+    order = range(steps)[::-1] if reverse else range(steps)
     for t in order:
         if reset is not None:
-            hx = where_state(reset[t], initial, hx)
+            hx = _by_samples(where_state, cell, (reset[t], initial, hx), t)
         new = _step(cell, inputs[t], hx, t)
-        hx = new if valid is None or hx is None else _after(valid[t], new, hx)
+        if t == order[0]:
+            _check_first(cell, new, hx, input.shape[1], t, has_lengths=valid is not None)
+        hx = _carried(cell, valid, new, hx, t)
         outputs[t] = new if isinstance(new, Tensor) else new[0]
         states[t] = hx
-    output = _without_padding(torch.stack(outputs), valid)
+    output = _without_padding(_stacked(cell, outputs, order), valid)
     if return_states:
-        return output, map_state(lambda *tensors: torch.stack(tensors), *states)
+        return output, map_state(lambda *tensors: _stacked(cell, tensors, order), *states)
     return output, hx
 
 
@@ -140,6 +154,38 @@ def _after(valid: Tensor, new: Any, old: Any) -> Any:
     return map_state(lambda one, both: both.to(one.dtype), new, where_state(valid, new, old))
 
 
+def _carried(cell: Any, valid: Tensor | None, new: Any, old: Any, step: int) -> Any:
+    """Return the state that the next step gets: the new one of the samples that had this step."""
+    if valid is None or old is None:
+        return new
+    return _by_samples(_after, cell, (valid[step], new, old), step)
+
+
+def _by_samples(
+    choose: Callable[..., Any], cell: Any, states: tuple[Tensor, Any, Any], step: int
+) -> Any:
+    """Choose between two states by a mask; refuse a user's cell if their shapes do not go."""
+    if is_compiling() or isinstance(cell, ByParts):
+        return choose(*states)
+    try:
+        return choose(*states)
+    except RuntimeError as error:
+        if not isinstance(error, RnnkitError):
+            refuse_shape(cell, states, step, error)
+        raise
+
+
+def _stacked(cell: Any, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:
+    """Stack the tensors of all steps, and refuse a cell that makes them of several shapes."""
+    if is_compiling() or isinstance(cell, ByParts):
+        return torch.stack(tensors)
+    try:
+        return torch.stack(tensors)
+    except RuntimeError as error:
+        refuse_outputs(cell, tensors, order, error)
+        raise
+
+
 def _without_padding(output: Tensor, valid: Tensor | None) -> Tensor:
     """Return an output that is zero on padding."""
     if valid is None:
@@ -161,6 +207,7 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
     try:
         new = cell(x_t, hx)
     except Exception as error:
+        explain_failure(cell, hx, error)
         # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
         error.add_note(f"at step {step}, in {type(cell).__name__}")
         if hx is None:
@@ -170,9 +217,19 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
         refuse_written(cell, hx, new, step)
     if not is_result(new, new if hx is None else hx):
         refuse_result(cell, new, hx, step)
-    if is_of_layer(new, x_t.shape[0]):
-        refuse_of_layer(cell, new, x_t.shape[0], step)
     return new
+
+
+def _check_first(cell: Any, new: Any, hx: Any, batch: int, step: int, *, has_lengths: bool) -> None:
+    """Check that the first step of a user's cell has returned the samples that it was given."""
+    if is_compiling() or isinstance(cell, ByParts) or is_jit_traced():
+        return
+    if is_of_layer(new, batch):
+        refuse_of_layer(cell, new, batch, step)
+    if loses_batch(hx, new, batch):
+        refuse_lost_batch(cell, hx, new, batch, step)
+    if has_lengths and not has_batch(output_of(new), batch):
+        refuse_padded(cell, output_of(new), batch, step)
 
 
 def _run_scan(

@@ -10,11 +10,12 @@ from torch import Tensor
 from rnnkit._base.class_facts import mode_of, overrides_initial_state, proj_size_of
 from rnnkit._base.state import filled, has_missing_part, map_state, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import is_exporting, is_transformed, lacks_kernel, uses_custom_op
+from rnnkit._checks.arguments import known_options
 from rnnkit._checks.arrays import check_lengths, check_reset
 from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
-from rnnkit._checks.objects import refuse_stateless
+from rnnkit._checks.steps import refuse_stateless
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.stack import Direction, Stack, States
 from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights
@@ -36,6 +37,7 @@ class Steps(Protocol[StateT_co, GivenT_contra]):
     def initial_state(self, batch_size: int) -> StateT_co: ...
 
 
+@known_options
 def unroll(
     cell: Steps[StateT_co, GivenT_contra],
     input: Tensor,
@@ -77,8 +79,9 @@ def unroll(
 
     Raises:
         RnnkitError: the matching subclass, if input, state, lengths or mask are not as above.
-        CellError: if the cell returns no state, or has no initial state. Its own exceptions
-            are not changed, but get a note that names the step.
+        CellError: if the cell has no initial state, or if it returns no state, one of other
+            samples or one whose shape changes. Its own exceptions are not changed, but get a note
+            that names the step.
 
     >>> cell = rnnkit.GRUCell(3, 4)
     >>> output, state = rnnkit.unroll(cell, torch.ones(7, 2, 3), lengths=[7, 5])
@@ -114,13 +117,17 @@ def run(  # noqa: C901, PLR0912 - a flat chain of questions
     plain, given = is_plain(cell), hx
     weight: Any = cell.weight_ih if plain else None
     hx = fitting_unrolled(cell, input, given, weight, batch_first=batch_first)
+    has_pieces = lengths is not None or reset is not None
     if hx is MISFIT:
-        diagnose_unrolled(cell, input, given, weight, caller, batch_first=batch_first, state=state)
+        diagnose_unrolled(
+            cell, input, given, weight, caller,
+            batch_first=batch_first, state=state, has_pieces=has_pieces,
+        )  # fmt: skip
         # torch's class takes each step as it is.
         hx, plain, weight = given, False, None
     counts = mask = None
     options: Any = {"known": plain, "batch_first": batch_first, "state": state}
-    if lengths is not None or reset is not None:
+    if has_pieces:
         spec = spec_of(cell, input, "unrolled", caller, **options)
         counts = None if lengths is None else check_lengths(spec, lengths, input)
         counts = None if counts is None or counts.is_full() else counts

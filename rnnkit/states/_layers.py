@@ -12,7 +12,7 @@ from rnnkit._base.message import Row, brief, refusal
 from rnnkit._base.state import BATCHED, layers_first, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.objects import listed_states
-from rnnkit.states._samples import State, batch_axis
+from rnnkit.states._samples import State, batch_axis, check_alike
 
 Parts = TypeVar("Parts", bound=Tensor | tuple[Any, ...])
 
@@ -51,6 +51,7 @@ def from_layers(states: Sequence[State]) -> State:
     Raises:
         ArgumentError: if the list is empty, or has tensors and pairs.
         StateError: if the states differ in batch or width, or do not have 2 or 3 axes.
+        DeviceError: if they are on different devices.
 
     >>> cells = rnnkit.GRU(3, 4, num_layers=2).cells()
     >>> rnnkit.states.from_layers([cell.initial_state(5) for cell in cells]).shape
@@ -67,6 +68,7 @@ def from_layers(states: Sequence[State]) -> State:
             shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
             sentence = f"from_layers takes states of one batch and width, got {shapes}"
             refusal(StateError, "states", sentence, code="from-layers-sizes")
+        check_alike("from_layers", rows)
         return torch.cat(rows)
 
     result: State = map_state(join, *listed)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from rnnkit._base.errors import ArgumentError, StateError
+from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError, StateError
 from rnnkit._base.message import brief, refusal, wanted
 from rnnkit._base.state import BATCHED, filled, map_state
 from rnnkit._checks.arguments import known_options
@@ -27,6 +27,15 @@ def batch_axis(tensor: Tensor, *, state_batch_first: bool) -> int:
         facts = ((None, None, None), shape)
         refusal(StateError, "state", sentence, why, row, code="state-axes", facts=facts)
     return 1 if tensor.dim() == BATCHED and not state_batch_first else 0
+
+
+def check_alike(name: str, tensors: Sequence[Tensor]) -> None:
+    """Check that tensors of several states are on one device."""
+    devices = [str(tensor.device) for tensor in tensors]
+    if len({*devices}) > 1:
+        sentence = f"{name} takes states on one device, got {', '.join(devices)}"
+        fix = ("fix", f"rnnkit.states.to(state, {devices[0]!r}), for each state")
+        refusal(DeviceError, "states", sentence, "", fix, code="states-device")
 
 
 def detach(state: State) -> State:
@@ -147,6 +156,7 @@ def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
     Raises:
         ArgumentError: if there is none, or only some are None.
         StateError: if they are of different kinds, or differ in more than their batch.
+        DtypeError, DeviceError: if they differ in dtype or device.
 
     >>> gru = rnnkit.GRU(3, 4)
     >>> rnnkit.states.cat([gru.initial_state(5), gru.initial_state(2)]).shape
@@ -162,6 +172,12 @@ def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
             sentence = "cat takes states that differ only in their batch"
             came = f"got {', '.join(map(str, shapes))}, whose batch is axis {axis}"
             refusal(StateError, "states", sentence, came, code="cat-sizes")
+        check_alike("cat", tensors)
+        dtypes = [str(tensor.dtype) for tensor in tensors]
+        if len({*dtypes}) > 1:
+            sentence = f"cat takes states of one dtype, got {', '.join(dtypes)}"
+            fix = ("fix", f"rnnkit.states.to(state, {dtypes[0]}), for each state")
+            refusal(DtypeError, "states", sentence, "", fix, code="states-dtype")
         return torch.cat(tensors, dim=axis)
 
     result: State = map_state(join, *listed)
@@ -184,7 +200,7 @@ def reset(
     Raises:
         ArgumentError: if ``mask`` is not as long as the batch, or holds anything but 0 and 1, such
             as positions, which would reset the wrong samples; or if ``initial`` has a different
-            shape or dtype.
+            shape, dtype or device.
         StateError: if ``initial`` is a tensor, and ``state`` a pair.
 
     >>> h = torch.ones(3, 1)
@@ -205,9 +221,10 @@ def reset(
 
 
 def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
-    """Check that an initial state has the shape and dtype of a state."""
+    """Check that an initial state has the shape, dtype and device of a state."""
     shape, dtype, rows = tuple(tensor.shape), tensor.dtype, []
     if initial.shape == shape and initial.dtype == dtype:
+        _check_device(tensor, initial)
         return
     if initial.shape == shape:
         rows = [("fix", f"rnnkit.states.to(initial, {dtype})")]
@@ -217,6 +234,17 @@ def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
     came = f"{tuple(initial.shape)} of {initial.dtype}" if rows else brief(initial)
     sentence = f"initial must have the shape and dtype of state, {shape} of {dtype}; got {came}"
     refusal(ArgumentError, "initial", sentence, "", *rows, code="initial-shape")
+
+
+def _check_device(tensor: Tensor, initial: Tensor) -> None:
+    """Check that an initial state is on the device of a state."""
+    device = tensor.device
+    if initial.device != device:
+        sentence = f"initial must be on the device of state, {device}; got {initial.device}"
+        rows = [("fix", f"rnnkit.states.to(initial, {str(device)!r})")]
+        if initial.is_meta:  # it has no numbers to move
+            rows = [("fix", f"an initial state that is made on {str(device)!r}")]
+        refusal(ArgumentError, "initial", sentence, "", *rows, code="initial-shape")
 
 
 def _check_count(name: str, value: Any, code: str) -> None:

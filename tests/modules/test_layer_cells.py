@@ -89,3 +89,12 @@ def test_a_cell_of_a_layer_is_copied_and_saved_as_any_cell() -> None:
         assert clone.weight_ih is not layer.weight_ih_l0
         assert_same(cell(x), clone(x))
         assert_same(cell(x), fresh(x))
+
+
+def test_a_projection_that_is_taken_away_reads_no_memory() -> None:
+    """A cell with a projection passes all its weights, which torch counts, whatever is set later."""
+    cell = rnnkit.ProjectedLSTMCell(3, 4, 2)
+    cell.proj_size = 0
+    for run in (cell, lambda x: rnnkit.unroll(cell, x.unsqueeze(0))):
+        with pytest.raises(RuntimeError, match="size 5 not divisible"):
+            run(torch.ones(2, 3))

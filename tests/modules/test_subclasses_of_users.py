@@ -83,6 +83,25 @@ def test_cell_with_another_state() -> None:
     assert count.tolist() == [[7.0], [7.0]]
 
 
+class OfTheBase(rnnkit.GRUCell.__mro__[1]):  # type: ignore[misc]
+    """A cell derived from the base of ours, which runs torch's step of an RNN."""
+
+    def __init__(self) -> None:
+        """Make the weights of one gate, as torch's own base does."""
+        nn.RNNCellBase.__init__(self, 3, 4, bias=True, num_chunks=1)
+        self.nonlinearity = "relu"
+
+
+def test_cell_of_the_base_of_ours() -> None:
+    """What is derived from the base of our cells runs step by step, as it does in a loop."""
+    cell = OfTheBase()
+
+    output, _ = rnnkit.unroll(cell, X)
+
+    assert_same(loop(cell, X, None), output)
+    assert_same(output, rnnkit.Recurrent(cell)(X, lengths=[7, 7])[0])
+
+
 def test_forward_set_on_the_instance() -> None:
     """A forward that a tool puts on a cell is what unroll runs."""
     cell = rnnkit.GRUCell(3, 4)

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
@@ -56,6 +57,17 @@ def test_a_vector_is_the_state_of_one_sequence() -> None:
 
     assert output.shape == (7, 3)
     assert end.tolist() == [8.0, 9.0, 10.0]
+
+
+@pytest.mark.unhooked("the annotation asks for a bool")
+@pytest.mark.parametrize("yes", [1, np.True_], ids=["int", "NumPy"])
+def test_truth_values_of_other_types(yes: Any) -> None:
+    """A flag may be 1, or a boolean of NumPy's, and 0 or NumPy's False if it is off."""
+    cell, x, no = rnnkit.GRUCell(3, 4), torch.randn(2, 7, 3), type(yes)(0)
+
+    expected = rnnkit.unroll(cell, x, batch_first=True, reverse=True, fused=False)
+
+    assert_same(expected, rnnkit.unroll(cell, x, batch_first=yes, reverse=yes, fused=no))
 
 
 class Learned(rnnkit.LSTMCell):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 import types
@@ -44,6 +45,24 @@ def test_a_name_is_at_home_in_rnnkit() -> None:
             assert value.__name__ == f"rnnkit.{name}"
         else:
             assert (value.__module__, value.__qualname__) == ("rnnkit", name)
+
+
+def below(kind: type) -> list[type]:
+    """Return a class and all that are derived from it."""
+    return [kind, *(one for child in kind.__subclasses__() for one in below(child))]
+
+
+def test_an_error_is_found_by_the_name_that_is_printed() -> None:
+    """What a traceback says of an error can be imported, so that a program can catch it."""
+    for module in pkgutil.walk_packages(rnnkit.__path__, "rnnkit."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    kinds = [kind for base in (rnnkit.RnnkitError, rnnkit.RnnkitWarning) for kind in below(base)]
+    ours = [kind for kind in kinds if kind.__module__.partition(".")[0] == "rnnkit"]
+
+    assert len(ours) > 10
+    for kind in ours:
+        assert getattr(sys.modules[kind.__module__], kind.__qualname__, None) is kind
 
 
 def test_nn_is_torch_nn_with_six_classes_replaced() -> None:

@@ -53,6 +53,7 @@ INPUT = {
         "layer = nn.GRU(3, 4, batch_first=True); input = torch.nested.nested_tensor([torch.ones(7, 3), torch.ones(5, 3)], layout=torch.jagged); layer(input)",
         "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 2, 3), torch.nested.nested_tensor([torch.ones(2, 4), torch.ones(2, 4)], layout=torch.jagged); layer(input, hx)",
         "input = torch.ones(7, 5, 3).to_sparse(); rnnkit.unroll(rnnkit.GRUCell(3, 4), input)",
+        "layer, input = nn.GRU(3, 4), torch.ones(7, 5, 3).to_sparse(); layer(input, lengths=[7] * 5)",
         "input = torch.nested.nested_tensor([torch.ones(7, 3), torch.ones(5, 3)], layout=torch.jagged); rnnkit.unroll(lambda input, hx: hx + input, input, torch.ones(2, 3), batch_first=True)",
         "layer = nn.GRU(3, 4, batch_first=True); input = torch.nested.nested_tensor([torch.ones(7, 3), torch.ones(5, 3)]); layer(input)",
         "cell = nn.GRUCell(3, 4); input = torch.nested.nested_tensor([torch.ones(3), torch.ones(3)]); cell(input)"),

@@ -3,7 +3,8 @@
 # fmt: off
 ROWS = {
     "lengths-packed": ("Packed sequences have their lengths with them, so lengths= has nothing to add.",
-        "layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); layer(input, lengths=[7, 5]) => layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); layer(input)"),
+        "layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); layer(input, lengths=[7, 5]) => layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); layer(input)",
+        "layer, padded = nn.GRU(3, 4), torch.ones(7, 2, 3); input = nn.utils.rnn.pack_padded_sequence(padded, [7, 5]); input = input._replace(batch_sizes=input.batch_sizes.repeat_interleave(2)[::2]); layer(input, lengths=[7, 5])"),
     "lengths-packed-range": ("pack_padded_sequence was given a length beyond the padded steps, and packed fewer steps than that.",
         "unsafe: layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_padded_sequence(torch.ones(6, 4, 3), [9, 6, 6, 1]); layer(input) => layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_padded_sequence(torch.ones(6, 4, 3), [6, 6, 6, 1]); layer(input)"),
     "packed-fields": ("The fields of a PackedSequence were changed or made by hand, and contradict each other.",
@@ -57,6 +58,9 @@ ROWS = {
         "layer = nn.GRU(3, 4, batch_first=True); input, reset = torch.ones(2, 4, 3), torch.tensor([[0, 0, 1, 2], [3, 3, 3, 4]]); layer(input, reset=reset)",
         "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 3), torch.tensor([0, 1, 2, 3, 4, 5, 6]); layer(input, reset=reset)",
         'layer = nn.GRU(3, 4); reset = torch.ones(7, 5, device="meta"); layer(torch.ones(7, 5, 3), reset=reset)',
+        "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 5, 3), torch.zeros(7, 5, dtype=torch.complex64); layer(input, reset=reset)",
+        "cell = rnnkit.GRUCell(3, 4); input, reset = torch.ones(7, 5, 3), torch.zeros(7, 5, dtype=torch.complex64); rnnkit.unroll(cell, input, reset=reset)",
+        "mask = torch.ones(3, dtype=torch.complex64); rnnkit.states.reset(torch.ones(4, 3, 6), mask)",
         "rnnkit.states.reset(torch.ones(4, 3, 6), [2, 0, 1])",
         "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 5, 3), [[0.9] * 5] * 7; layer(input, reset=reset)"),
 }

@@ -95,4 +95,9 @@ model, batch = Tagger(3, 4, batch_first=True), [torch.randn(5, 7, 3), torch.tens
         'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=1).forbidden("causl") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=1).forbidden("causal")'),
     "map-axes": ("A rule compares each index of the input with the same index of the output, so both axes must be equally long.",
         'model, x = nn.Conv1d(3, 4, 3), torch.randn(5, 3, 7); rnnkit.dependency_map(model, x, dim=2).forbidden("causal") => model, x = nn.Conv1d(3, 4, 3, padding=1), torch.randn(5, 3, 7); rnnkit.dependency_map(model, x, dim=2).forbidden("causal")'),
+    "streams-argument": ("assert_streams runs step(x, state), a module or a function, on a tensor of whole sequences.",
+        "x = torch.randn(5, 7, 3); rnnkit.testing.assert_streams(nn.GRU, x) => x = torch.randn(5, 7, 3); rnnkit.testing.assert_streams(nn.GRU(3, 4, batch_first=True), x)",
+        "rnnkit.testing.assert_streams(3, torch.randn(5, 7, 3))",
+        "layer = nn.GRU(3, 4, batch_first=True); rnnkit.testing.assert_streams(layer, None)",
+        "layer, x = nn.GRU(3, 4, batch_first=True), torch.randn(5, 7, 3).numpy(); rnnkit.testing.assert_streams(layer, x)"),
 }

@@ -55,6 +55,7 @@ def arguments_of_constructors() -> None:
     rnnkit.GRU(3, 4, proj_size=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     rnnkit.RNN(3, 4, 2, False)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.RNNCell(3, 4, "relu")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.ProjectedLSTMCell(3, 4, 2.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.LSTMCell(3, 4, batch_first=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -81,6 +82,8 @@ def cells_over_a_sequence(x: Tensor, h: Tensor) -> None:
     rnnkit.unroll(rnnkit.GRUCell(3, 4), x, (h, h))  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     rnnkit.unroll(rnnkit.LSTMCell(3, 4), x, h)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     rnnkit.unroll(rnnkit.GRUCell(3, 4), x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    rnnkit.unroll(rnnkit.GRUCell(3, 4), x, state=h)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    rnnkit.unroll(rnnkit.GRUCell(3, 4), x, fused="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.unroll(Stateless(), x)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.Recurrent(Stateless())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     rnnkit.Recurrent(rnnkit.GRUCell(3, 4), rnnkit.GRUCell(3, 4))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,172 @@
+"""What is wrong with a cell that a user wrote, once one of its steps has run or failed."""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.errors import ArgumentError, CellError, RnnkitError, StateError
+from rnnkit._base.message import brief, refusal
+from rnnkit._base.state import has_missing_part
+from rnnkit._checks.objects import A_CELL, CELL, beside, has_batch, is_with_output, tensors_in
+
+
+def _refuse_cell(
+    cell: Any, came: str, why: str, fix: str, code: str, step: int = 0, source: Any = None
+) -> NoReturn:
+    sentence = f"{type(cell).__name__} {came}"
+    rows = ("fix", fix)
+    refusal(CellError, "cell", sentence, why, rows, code=code, facts=(step,), source=source)
+
+
+def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
+    """Refuse a cell without an initial state, where none was given or, ``again``, at a reset."""
+    why = "from which a sample starts again" if again else "and no hx was given"
+    fix = "a method initial_state(self, batch_size)" + ", or hx=..." * (not again)
+    if isinstance(cell, torch.nn.RNNCellBase):
+        fix = f"rnnkit.{type(cell).__name__}, which has one"
+    _refuse_cell(cell, f"has no initial_state(batch_size), {why}", "", fix, "cell-initial-state")
+
+
+def explain_failure(cell: Any, hx: Any, error: Exception) -> None:
+    """Refuse what cannot be called as a cell, or with None; return if the cell's error says all."""
+    if isinstance(error, RnnkitError):
+        return
+    name = getattr(cell, "__name__", type(cell).__name__)
+    said = str(error).partition("\n")[0]
+    if isinstance(error, TypeError | NotImplementedError) and not _takes_a_step(cell, error):
+        refusal(
+            ArgumentError, "cell", f"{name} cannot be called with a step and a state", CELL,
+            ("evidence", said), ("fix", A_CELL), code="unroll-cell", source=error,
+        )  # fmt: skip
+    if isinstance(error, TypeError | AttributeError | ValueError) and _lacks_state(hx, error):
+        fix = "a tensor instead of None"
+        if hasattr(cell, "initial_state"):
+            fix = "hx=None, for the cell's initial_state"
+        refusal(
+            StateError, "hx",
+            f"hx has None, and {name} does not take it",
+            "a cell of your own gets its state as it is given, and no zeros for None",
+            ("evidence", f"{type(error).__name__}: {said}"),
+            ("fix", fix), code="state-none", source=error,
+        )  # fmt: skip
+
+
+def _takes_a_step(cell: Any, error: Exception) -> bool:
+    """Return whether a cell can be called with a step and a state, as far as one can see."""
+    call: Any = cell.forward if isinstance(cell, torch.nn.Module) else cell
+    if getattr(call, "__func__", None) is torch.nn.Module.forward:  # it is not written yet
+        return False
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):
+        # A function of C has none: if the call itself failed, no frame of its own is below ours.
+        frames = error.__traceback__
+        return frames is None or frames.tb_next is not None
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        return False
+    return True
+
+
+def _lacks_state(hx: Any, error: Exception) -> bool:
+    """Return whether an error may come of a None in a tuple of states."""
+    if hx is None or not has_missing_part(hx):
+        return False
+    return not tensors_in(hx) or "NoneType" in str(error)
+
+
+def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
+    """Refuse what a cell returned instead of a state."""
+    fix = "return the next state, of the same kind as hx; its first tensor is the output"
+    if is_with_output(new, hx):
+        fix = "return state, instead of return output, state: its first tensor is the output"
+    came = f"took {brief(hx)} as state at step {step}, returned {brief(new)}"
+    _refuse_cell(cell, came, "", fix, "cell-result", step)
+
+
+def refuse_of_layer(cell: Any, new: Any, batch: Any, step: int) -> NoReturn:
+    """Refuse a cell whose state is a layer's: its output would have one axis too many."""
+    shape = tuple(tensors_in(new)[0].shape)
+    fix = f"return, and let initial_state return, a state with the batch on axis 0: {shape[1:]}"
+    came = f"returned an output of {shape} at step {step}, for {batch} samples"
+    _refuse_cell(cell, came, "a layer's state has the batch on axis 1", fix, "cell-batch", step)
+
+
+def refuse_lost_batch(cell: Any, hx: Any, new: Any, batch: Any, step: int) -> None:
+    """Refuse a state that lost the batch of the one before; return if that had no such axis."""
+    for place, (old, now) in enumerate(beside(hx, new)):
+        if not has_batch(old, batch) or has_batch(now, batch):
+            continue
+        if _is_of_samples(cell, hx, old, batch):
+            what = "a state" if place else "an output"
+            came = f"returned {what} of {tuple(now.shape)} at step {step}, for {batch} samples"
+            why = f"axis 0 of the state is the batch: the step was given {tuple(old.shape)}"
+            fix = "return a state with a row for each sample, in their order"
+            _refuse_cell(cell, came, why, fix, "cell-batch", step)
+
+
+def _is_of_samples(cell: Any, hx: Any, tensor: Tensor, batch: Any) -> bool:
+    """Return whether axis 0 of a tensor of a state is the batch, and not as large by chance."""
+    if not hasattr(cell, "initial_state"):
+        return True
+    try:
+        with torch.random.fork_rng(devices=[]):
+            more = cell.initial_state(batch + 1)
+    except Exception:  # noqa: BLE001 - whatever a user's method does with a batch of another size
+        return True
+    places = [other for one, other in beside(hx, more) if one is tensor]
+    return not places or has_batch(places[0], batch + 1)
+
+
+def refuse_padded(cell: Any, output: Tensor, batch: Any, step: int) -> NoReturn:
+    """Refuse an output that lengths cannot cut by samples, since it has no row for each."""
+    came = f"returned an output of {tuple(output.shape)} at step {step}, for {batch} samples"
+    why = "lengths end each sample at a step of its own, so the output needs a row for each"
+    fix = "return a state with the batch on axis 0"
+    _refuse_cell(cell, came, why, fix, "cell-batch", step)
+
+
+def refuse_outputs(
+    cell: Any, tensors: tuple[Tensor, ...] | list[Tensor], order: Iterable[int], error: Exception
+) -> None:
+    """Refuse outputs or states of several shapes, which are stacked; return if they are of one."""
+    first, *others = order
+    shape = tuple(tensors[first].shape)
+    for step in others:
+        if tuple(tensors[step].shape) != shape:
+            came = (
+                f"returned a shape of {tuple(tensors[step].shape)} at step {step}, {shape} before"
+            )
+            why = "the outputs of all steps are one tensor, and so are states that are all returned"
+            fix = f"return a tensor of shape {shape} at each step"
+            _refuse_cell(cell, came, why, fix, "cell-shape", step, error)
+
+
+def refuse_shape(cell: Any, states: tuple[Tensor, Any, Any], step: int, error: Exception) -> None:
+    """Refuse states between which no mask can choose; return if their shapes are the same."""
+    _, new, old = states
+    for before, now in beside(old, new):
+        if before.shape != now.shape:
+            shapes = f"{tuple(now.shape)} and {tuple(before.shape)}"
+            came = f"has states of shapes {shapes} at step {step}"
+            why = "with lengths or reset some samples change their state and others keep it"
+            fix = (
+                f"return, and let initial_state return, states of one shape: {tuple(before.shape)}"
+            )
+            _refuse_cell(cell, came, why, fix, "cell-shape", step, error)
+
+
+def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
+    """Refuse a cell that writes its state in place; return if it may have written beside it."""
+    for old, now in zip(tensors_in(hx), tensors_in(new), strict=False):
+        # Two places of one buffer, whose parts torch counts as one.
+        if old._base is not None and old._base is now._base and old.data_ptr() != now.data_ptr():  # noqa: SLF001
+            return
+    cloned = "hx.clone()" if isinstance(hx, Tensor) else "tuple(part.clone() for part in hx)"
+    fix = f"hx = {cloned}, at the start of the step; or hx + x instead of hx.add_(x)"
+    why = "the same tensor is an earlier output, or the caller's own: that changes with it"
+    _refuse_cell(cell, f"writes into its state at step {step}", why, fix, "cell-writes-state", step)

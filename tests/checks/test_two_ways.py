@@ -1,0 +1,149 @@
+"""A call goes one of two ways: a guard answers it, or the diagnosis refuses it; torch's class is none."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import rnnkit
+from rnnkit._checks.guards import MISFIT
+from rnnkit._modules import cell_base, layer_base, layer_run, unroll
+from tests.strategies import CELLS, LAYERS, assert_same, tensors_of
+
+X = torch.linspace(-1, 1, 105).view(7, 5, 3)
+LENGTHS = [7, 0, 5, 1, 4]
+RESET = [[False] * 5] * 7
+PIECES: list[dict[str, Any]] = [{}, {"lengths": LENGTHS}, {"reset": RESET}]
+#: The guards, each where a call asks it.
+GUARDS: list[tuple[Any, str]] = [
+    (layer_base, "fitting_layer"),
+    (layer_run, "fitting_layer"),
+    (cell_base, "fitting_cell"),
+    (unroll, "fitting_unrolled"),
+]
+
+
+@pytest.fixture
+def _misfits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every guard refuse, and torch's classes fail."""
+
+    def never(*_: Any, **__: Any) -> None:
+        pytest.fail("torch's class has run")
+
+    for place, name in GUARDS:
+        monkeypatch.setattr(place, name, lambda *_, **__: MISFIT)
+    for name in (*LAYERS, *CELLS):
+        monkeypatch.setattr(getattr(torch.nn, name), "forward", never)
+
+
+def calls() -> list[Callable[[], Any]]:
+    """Return right calls of everything that asks a guard, with and without lengths and resets."""
+    made: list[Callable[[], Any]] = []
+    for name, pieces in itertools.product(LAYERS, PIECES):
+        layer, cell = getattr(rnnkit, name)(3, 4), getattr(rnnkit, f"{name}Cell")(3, 4)
+        made += [
+            lambda layer=layer, pieces=pieces: layer(X, **pieces),
+            lambda cell=cell, pieces=pieces: rnnkit.unroll(cell, X, **pieces),
+            lambda cell=cell, pieces=pieces: rnnkit.Recurrent(cell)(X, **pieces),
+            lambda cell=cell, pieces=pieces: rnnkit.unroll(
+                lambda x, hx, cell=cell: cell(x, hx), X, cell.initial_state(5), **pieces
+            ),
+            lambda cell=cell: cell(X[0]),
+            lambda layer=layer: layer.step(X[0]),
+            lambda layer=layer: layer(pack_padded_sequence(X, [7, 6, 5, 1, 1])),
+        ]
+    return made
+
+
+@pytest.mark.disagrees
+@pytest.mark.unhooked("the annotation asks for an initial_state")
+@pytest.mark.usefixtures("_misfits")
+def test_a_guard_that_is_wrong_is_reported() -> None:
+    """If a guard refuses a right call, the call is refused, and says how to report that."""
+    for call in calls():
+        with pytest.raises(rnnkit.RnnkitError, match="found nothing that is wrong") as caught:
+            call()
+        assert caught.value.code == "no-cause"
+        assert "torch.float32 (" in str(caught.value)
+        assert "python -m rnnkit prints" in str(caught.value)
+
+
+class Begins(rnnkit.GRU):
+    """A layer with a first state of its own."""
+
+    def initial_state(self, batch_size: int | None) -> torch.Tensor:
+        """Return ones."""
+        return super().initial_state(batch_size) + 1
+
+
+class CellBegins(rnnkit.GRUCell):
+    """A cell with a first state of its own."""
+
+    def initial_state(self, batch_size: int | None) -> torch.Tensor:
+        """Return ones."""
+        return super().initial_state(batch_size) + 1
+
+
+@pytest.mark.disagrees
+@pytest.mark.parametrize(
+    ("place", "call"),
+    [
+        (layer_base, lambda: Begins(3, 4)(X)),
+        (layer_run, lambda: Begins(3, 4)(X, reset=RESET)),
+        (cell_base, lambda: CellBegins(3, 4)(X[0])),
+        (unroll, lambda: rnnkit.unroll(CellBegins(3, 4), X)),
+    ],
+    ids=["layer", "resets", "cell", "unroll"],
+)
+def test_a_guard_of_a_first_state_that_is_wrong_is_reported(
+    place: Any, call: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is if the guard refuses the state that a module's own initial_state has returned."""
+    name = dict(GUARDS)[place]
+    original = getattr(place, name)
+
+    def refuses_states(module: Any, input: Any, hx: Any, *weight: Any, **options: Any) -> Any:
+        return MISFIT if hx is not None else original(module, input, hx, *weight, **options)
+
+    monkeypatch.setattr(place, name, refuses_states)
+    with pytest.raises(rnnkit.RnnkitError, match="found nothing that is wrong"):
+        call()
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
+def test_odd_tensors_end_as_in_torch(name: str) -> None:
+    """A call with tensors that are not dense or not real ends as it does with torch's class."""
+    x = X if name in LAYERS else X[0]
+    width: Any = (1, 5, 4) if name in LAYERS else (5, 4)
+    state = torch.ones(width)
+    hx: Any = (state, state) if "LSTM" in name else state
+    odd = torch.utils._pytree.tree_map(torch.Tensor.cfloat, hx)
+    for call in ((x.to_sparse(), hx), (x.to_mkldnn(), hx), (x, odd)):
+        expected, actual = (outcome(getattr(space, name), *call) for space in (torch.nn, rnnkit))
+        assert expected == actual
+
+
+def outcome(kind: Any, *call: Any) -> Any:
+    """Return the numbers that a module of a class returns, or what it raises."""
+    torch.manual_seed(0)
+    try:
+        return [tensor.tolist() for tensor in tensors_of(kind(3, 4)(*call))]
+    except RuntimeError as error:
+        return type(error), str(error).partition("\n")[0]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_sizes_of_packed_input_in_strides(name: str) -> None:
+    """Sizes that lie in strides are read as those that lie in a row, with a state and without."""
+    layer, packed = getattr(rnnkit, name)(3, 4), pack_padded_sequence(X, [7, 6, 5, 1, 1])
+    sizes = packed.batch_sizes
+    in_strides = packed._replace(batch_sizes=sizes.repeat_interleave(2)[::2])
+    _, hx = layer(packed)
+
+    assert not in_strides.batch_sizes.is_contiguous()
+    for given in (None, hx):
+        assert_same(layer(packed, given)[1], layer(in_strides, given)[1])
+        assert_same(layer(packed, given)[0].data, layer(in_strides, given)[0].data)

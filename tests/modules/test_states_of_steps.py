@@ -1,0 +1,149 @@
+"""What a user's cell may return: any state whose samples stay apart, and an output of one shape."""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from tests.strategies import assert_same
+
+SEQ, BATCH, WIDTH = 7, 5, 3
+X = torch.linspace(-1, 1, SEQ * BATCH * WIDTH).view(SEQ, BATCH, WIDTH)
+LENGTHS = [7, 2, 3, 4, 5]
+
+Step = Callable[[Tensor, Any], Any]
+
+
+class Cell(nn.Module):
+    """A cell made of two functions, so that a test reads as one line."""
+
+    def __init__(self, step: Step, begin: Callable[[int], Any]) -> None:
+        """Keep the functions."""
+        super().__init__()
+        self.step = step
+        self.begin = begin
+
+    def forward(self, input: Tensor, hx: Any) -> Any:
+        """Run one step."""
+        return self.step(input, hx)
+
+    def initial_state(self, batch_size: int) -> Any:
+        """Return the state before the first step."""
+        return self.begin(batch_size)
+
+
+def ones(batch: int) -> Tensor:
+    """Return a state of one tensor."""
+    return torch.ones(batch, WIDTH)
+
+
+def pair(batch: int) -> tuple[Tensor, Tensor]:
+    """Return a state of two tensors."""
+    return torch.ones(batch, WIDTH), torch.ones(batch, 2)
+
+
+#: Cells that lose samples, or mix them, by what they do: the step and the first state.
+LOSING: dict[str, tuple[Step, Callable[[int], Any]]] = {
+    "some samples": (lambda _, h: h[:2], ones),
+    "a number": (lambda _, h: h.sum(), ones),
+    "one sample": (lambda x, h: (h + x).mean(0, keepdim=True), ones),
+    "no batch axis": (lambda x, h: (h + x).sum(0), ones),
+    "each sample twice": (lambda _, h: h.repeat(2, 1), ones),
+    "some samples of c": (lambda x, hx: (hx[0] + x, hx[1][:2]), pair),
+    "a number for c": (lambda x, hx: (hx[0] + x, hx[1].sum()), pair),
+    "the mean of c": (lambda x, hx: (hx[0] + x, hx[1].mean(0, keepdim=True)), pair),
+}
+#: Cells whose shapes change from step to step.
+CHANGING: dict[str, tuple[Step, Callable[[int], Any]]] = {
+    "a wider output": (lambda _, h: torch.cat([h, h[:, :1]], 1), ones),
+    "a narrower output": (lambda _, h: h[:, 1:], lambda batch: torch.ones(batch, SEQ)),
+    "an axis more": (lambda _, h: h.unsqueeze(-1), ones),
+}
+
+
+def runs(cell: Any) -> list[Callable[..., Any]]:
+    """Return the two ways to run a cell over a sequence."""
+    return [functools.partial(rnnkit.unroll, cell), rnnkit.Recurrent(cell)]
+
+
+@pytest.mark.parametrize("name", [*LOSING, *CHANGING])
+def test_a_state_that_is_none_of_each_sample_is_refused(name: str) -> None:
+    """Whoever runs the cell, with lengths, resets or neither, in any layout, the error is ours."""
+    cell = Cell(*(LOSING | CHANGING)[name])
+    options: list[dict[str, Any]] = [{}, {"lengths": LENGTHS}, {"reset": [[1] * BATCH] * SEQ}]
+    for run, given in itertools.product(runs(cell), options):
+        with pytest.raises(rnnkit.CellError, match="at step") as caught:
+            run(X, **given)
+        assert caught.value.argument == "cell"
+    with pytest.raises(rnnkit.CellError, match="at step 6"):
+        rnnkit.unroll(Cell(*LOSING["a number"]), X, reverse=True)
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_the_step_whose_output_has_another_shape(name: str) -> None:
+    """It is named as the steps run, backward too; a state is only stacked if it is asked for."""
+    cell = Cell(*CHANGING[name])
+    for reverse, step in ((False, 1), (True, 5)):
+        with pytest.raises(rnnkit.CellError, match="shape") as caught:
+            rnnkit.unroll(cell, X, reverse=reverse)
+        assert caught.value.step == step
+    grows = Cell(lambda x, hx: (hx[0] + x, torch.cat([hx[1], x], 1)), pair)
+    assert rnnkit.unroll(grows, X)[1][1].shape == (BATCH, 2 + SEQ * WIDTH)
+    for options in ({"return_states": True}, {"lengths": LENGTHS}):
+        with pytest.raises(rnnkit.CellError, match="shape"):
+            rnnkit.unroll(grows, X, **options)
+
+
+#: Right cells whose tensors have no batch axis, or the size of the batch on another axis.
+RIGHT: dict[str, tuple[Step, Callable[[int], Any]]] = {
+    "counts its steps": (
+        lambda x, hx: (hx[0] + x, hx[1] + 1),
+        lambda b: (ones(b), torch.tensor(0)),
+    ),
+    "is a number": (lambda x, h: h + x.sum(), lambda _: torch.tensor(0.0)),
+    "reads itself": (lambda x, h: h.sum() + x.sum(), lambda _: torch.zeros(1)),
+    "keeps its inputs": (
+        lambda x, hx: (hx[0] + x, torch.cat([hx[1], x.unsqueeze(1)], 1)),
+        lambda b: (ones(b), torch.zeros(b, 0, WIDTH)),
+    ),
+    "keeps rows, as many as samples": (
+        lambda x, hx: (hx[0] + hx[1].mean(0), torch.cat([hx[1], x[:1]])),
+        lambda b: (ones(b), torch.zeros(BATCH, WIDTH)),
+    ),
+    "uses up rows, as many as samples": (
+        lambda _, hx: (hx[0] + hx[1][:1].sum(), hx[1][1:]),
+        lambda b: (ones(b), torch.arange(float(BATCH))),
+    ),
+    "has samples on axis 1": (lambda x, h: h + x.t(), lambda b: torch.ones(WIDTH, b)),
+    "begins from one sample": (lambda x, h: h + x, lambda _: torch.ones(1, WIDTH)),
+    "begins from one number": (lambda x, h: h + x, lambda b: torch.ones(b, 1)),
+    "begins from nothing": (lambda x, h: (h[0] + x, (h[0] + x).sum()), lambda b: (ones(b), None)),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_cells(name: str) -> None:
+    """A cell computes what the loop by hand computes, whatever its state is made of."""
+    cell = Cell(*RIGHT[name])
+    for batch in (BATCH, 1):
+        x, hx, outputs = X[:, :batch], cell.initial_state(batch), []
+        for x_t in x:
+            hx = cell(x_t, hx)
+            outputs.append(hx if isinstance(hx, Tensor) else hx[0])
+
+        output, state = rnnkit.unroll(cell, x)
+
+        assert_same((torch.stack(outputs), hx), (output, state))
+        assert_same(output, rnnkit.Recurrent(cell)(x)[0])
+
+
+def test_a_count_of_all_samples_is_one_of_each_with_lengths() -> None:
+    """A number that is no sample's becomes each sample's own where they end at different steps."""
+    cell = Cell(*RIGHT["counts its steps"])
+
+    assert rnnkit.unroll(cell, X, lengths=LENGTHS)[1][1].tolist() == LENGTHS

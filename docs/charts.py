@@ -126,15 +126,33 @@ def fill(ax: Any, panel: Panel, rows: Mapping[str, list[float]]) -> None:
         ax.spines[side].set_visible(False)
 
 
-def cells(rows: Rows, ending: str = "", **only: str) -> list[float]:
+def texts(rows: Rows, ending: str = "", **only: str) -> list[str]:
     """Read the columns whose name has this ending, in the rows that fit; the first is a name."""
     return [
-        number(cell)
+        cell
         for row in rows
         if all(row[key] == value for key, value in only.items())
         for column, cell in list(row.items())[1:]
         if cell and column.endswith(ending)
     ]
+
+
+def cells(rows: Rows, ending: str = "", **only: str) -> list[float]:
+    """Read the numbers of such columns."""
+    return [number(cell) for cell in texts(rows, ending, **only)]
+
+
+def is_above(cell: str, limit: float) -> bool:
+    """Return whether a number is above a limit by more than its spread, as it is printed."""
+    _, _, spread = cell.partition("±")
+    least = number(cell) - float(spread.split(maxsplit=1)[0] if spread else 0)
+    return round(least, 2) > limit
+
+
+def share(cells: list[str], limit: float = 1.0) -> str:
+    """Write how many cells are not above a limit; empty if all are not."""
+    fits = [cell for cell in cells if not is_above(cell, limit)]
+    return "" if len(fits) == len(cells) else f"{len(fits)} of {len(cells)}"
 
 
 def span(*numbers: float) -> str:
@@ -143,36 +161,63 @@ def span(*numbers: float) -> str:
     return f"{min(numbers):.{digits}f} to {max(numbers):.{digits}f}"
 
 
-def verdicts(tables: Mapping[str, Rows]) -> dict[str, str]:
-    """Write the sentence below each picture."""
+def checked_calls(tables: Mapping[str, Rows]) -> list[str]:
+    """Return the cells of all checked calls beside torch's, for the page and the README."""
+    detailed = texts(tables["Checked calls, one by one"], "rnnkit/torch")
+    return detailed + texts(tables["Checked calls as sizes grow"])
+
+
+def of_calls(tables: Mapping[str, Rows]) -> str:
+    """Write how long checked calls take, and how many rows are above the limit that they have."""
+    calls = checked_calls(tables)
+    some = share(calls)
+    headline = "No checked call takes longer than torch's"
+    if some:
+        headline = f"{some} checked calls take no longer than torch's"
+    rows = tables["Checked calls, one by one"]
+    above = sum("exceeded" in row["budget"] for row in rows)
+    limits = f"the table marks {above} of {len(rows)} rows as above their limit"
+    return f"""\
+**{headline}**, as far as the noise tells. All take
+{span(*map(number, calls))} times as long; {limits}."""
+
+
+def of_lengths(tables: Mapping[str, Rows]) -> str:
+    """Write how long lengths= and reset= take, and in how many sizes they are not slower."""
     lengths, resets = tables["Mixed lengths as sizes grow"], tables["Resets"]
     training = {"passes": "forward + backward"}
+    headline = "`lengths=` trains no slower than packing"
+    some = share(texts(lengths, "backward"))
+    if some:
+        headline = f"{headline} in {some} sizes"
+    return f"""\
+**{headline}**: it takes
+{span(*cells(lengths, "backward"))} times as long ({span(*cells(lengths, "forward"))} without
+gradients). `reset=` trains in {span(*cells(resets, "reset/without", **training))} times the time
+without, a loop in {span(*cells(resets, "loop/without", **training))}."""
+
+
+def verdicts(tables: Mapping[str, Rows]) -> dict[str, str]:
+    """Write the sentences below each picture, which claim nothing that a row contradicts."""
     unroll = tables["Unrolled cells as sizes grow"]
     longer = [row for row in unroll if row["varied"] != "seq 1"]
     return {
-        "calls": f"""\
-**A check costs nothing**: a call takes
-{span(*cells(tables["Checked calls as sizes grow"]))} of torch's time.""",
-        "lengths": f"""\
-**`lengths=` trains faster than packing**: in {span(*cells(lengths, "backward"))} of its time
-({span(*cells(lengths, "forward"))} without gradients). `reset=` trains in
-{span(*cells(resets, "reset/without", **training))} of the time without, a loop in
-{span(*cells(resets, "loop/without", **training))}.""",
+        "calls": of_calls(tables),
+        "lengths": of_lengths(tables),
         "unroll": f"""\
-**`unroll` costs little more than the layer**: {span(*cells(longer))}, one step
+**`unroll` takes {span(*cells(longer))} times as long as the layer**, and one step
 {span(*cells(unroll, varied="seq 1"))}. Compiled training takes
-{span(*cells(tables["Compiled models"], "compiled/eager"))} of eager.""",
+{span(*cells(tables["Compiled models"], "compiled/eager"))} times as long as eager training.""",
         "verify": f"""\
-**Milliseconds for tiny models, seconds for large ones**:
-{span(*cells(tables["Time of verify"]))} forward passes, once.""",
+**`verify` takes as long as {span(*cells(tables["Time of verify"]))} forward passes**, once.""",
     }
 
 
 def costs(tables: Mapping[str, Rows]) -> str:
     """Write the README's sentences on costs."""
     detailed, large = tables["Checked calls, one by one"], tables["Mixed lengths, a large layer"]
-    calls = cells(detailed, "rnnkit/torch") + cells(tables["Checked calls as sizes grow"])
     lengths = tables["Mixed lengths as sizes grow"]
+    calls = span(*map(number, checked_calls(tables)))
     _, worst, size = max(
         (number(row[column]), column.partition(",")[0], row["varied"])
         for row in lengths
@@ -180,13 +225,13 @@ def costs(tables: Mapping[str, Rows]) -> str:
         if column.endswith("forward")
     )
     return f"""\
-- **A checked call** takes {span(*calls)} of torch's time. One that is annotated with
+- **A checked call** takes {calls} of torch's time. One that is annotated with
   jaxtyping takes {span(*cells(detailed, "naive/torch"))}.
 - **Training with `lengths=`** takes {span(*cells(lengths, "backward"))} of the time of packing by
   hand, and {span(*cells(large, "lengths/pack"))} at batch 128, 100 steps, hidden size 512. Without
   gradients it takes {span(*cells(lengths, "forward"))}; the worst is a {worst} at {size}.
 - **`verify`**, once before training, takes the *time* of {span(*cells(tables["Time of verify"]))}
-  forward passes: the smaller the model, the more."""
+  forward passes."""
 
 
 def main() -> None:

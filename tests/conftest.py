@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("asked" if "DRAWS" in os.environ else quick)
     if "MUTANT_UNDER_TEST" in os.environ:
         # A function that mutmut changes is called through one of its own, which no user wrote.
-        callers.LIBRARIES += ("mutmut",)
+        callers.OURS += ("mutmut",)
 
 
 def pytest_collectstart() -> None:

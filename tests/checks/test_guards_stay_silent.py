@@ -177,4 +177,6 @@ def test_wrong_calls_are_noticed() -> None:
     with pytest.raises(rnnkit.ShapeError):
         rnnkit.GRU(3, 4)(torch.zeros(7, 5, 2))
     sys.setprofile(before)
-    assert {"diagnose", "refusal"} <= codes
+    # mutmut adds to the names of what it changes.
+    assert any("diagnose" in name for name in codes)
+    assert any("refusal" in name for name in codes)

@@ -5,6 +5,7 @@ No test here looks at a time: tables are made with next to no effort.
 
 import itertools
 import pathlib
+import re
 
 import pytest
 import torch
@@ -58,6 +59,43 @@ def test_readme_has_the_costs_of_the_page() -> None:
     assert all(verdict in page for verdict in charts.verdicts(tables).values())
     for panels in charts.CHARTS.values():
         assert all(all(numbers) for panel in panels for numbers in panel.rows(tables).values())
+
+
+def test_the_readme_and_the_page_have_the_same_figures() -> None:
+    """How long a checked call takes is read of the same tables, for both."""
+    tables = unfolded(PAGE.read_text(encoding="utf-8"))
+    written = [charts.costs(tables), charts.verdicts(tables)["calls"]]
+
+    assert len({re.findall(r"(\d\.\d\d to \d\.\d\d)", text)[0] for text in written}) == 1
+
+
+def test_a_verdict_counts_the_rows_above_their_limit() -> None:
+    """No sentence says that a check or lengths= costs nothing where a row says that it does."""
+    tables = unfolded(PAGE.read_text(encoding="utf-8"))
+    calls, grown = tables["Checked calls, one by one"], tables["Checked calls as sizes grow"]
+    lengths = tables["Mixed lengths as sizes grow"]
+    for row in calls:
+        row |= {"rnnkit/torch": "0.99 ±0.01", "budget": "1.02"}
+    for rows, ending in ((grown, ""), (lengths, "backward")):
+        for row in rows:
+            row |= {key: "0.99" for key in row if key != "varied" and key.endswith(ending)}
+    kind = grown[0]
+
+    quiet = charts.verdicts(tables)
+    calls[1] |= {"rnnkit/torch": "1.40 ±0.01", "budget": "1.02 **exceeded**"}
+    calls[2] |= {"rnnkit/torch": "1.40 ±0.40"}
+    kind |= {"GRU": "1.20 ±0.10"}
+    lengths[0] |= {"GRU, forward + backward": "1.30 ±0.02"}
+    loud = charts.verdicts(tables)
+
+    number = len(charts.checked_calls(tables))
+    assert "No checked call takes longer than torch's" in quiet["calls"]
+    assert "marks 0 of 36 rows" in quiet["calls"]
+    assert f"{number - 2} of {number} checked calls take no longer" in loud["calls"]
+    assert "0.99 to 1.40" in loud["calls"]
+    assert "marks 1 of 36 rows" in loud["calls"]
+    assert "no slower than packing**" in quiet["lengths"]
+    assert "no slower than packing in 31 of 32 sizes" in loud["lengths"]
 
 
 def test_what_is_printed_is_written(

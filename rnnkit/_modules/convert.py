@@ -62,6 +62,7 @@ def convert(model: torch.nn.Module) -> Converted:
 
     Nothing but the class of the modules changes: parameters, hooks, parametrizations, names, modes
     and sharing stay. Other people's subclasses of them are left alone, and named in the result.
+    No other thread may call the model meanwhile.
 
     Raises:
         ArgumentError: if ``model`` is not a module.
@@ -81,7 +82,8 @@ def revert(model: torch.nn.Module) -> Converted:
 
     For tools that compare classes exactly, as ``torch.ao.quantization`` does. A module with an
     option that torch does not have (``state_batch_first``, ``axes``) is left alone, and named in
-    the result.
+    the result. No other thread may call the model meanwhile: a call that runs while the class of
+    its module changes may end in an AttributeError.
     """
     return _change("revert", model, TORCHS)
 

@@ -7,10 +7,13 @@ import re
 import tomllib
 from collections.abc import Iterator
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 import rnnkit
+from rnnkit._base import callers
+from tests import conftest
 
 ROOT = pathlib.Path(__file__).parents[2]
 #: Beside the other files, unless the tests run against an installed package.
@@ -19,7 +22,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 README = (ROOT / "README.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / ".ci" / "run"]
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / ".ci" / "run", WORKFLOW]
 #: ``## 0.1.0 - 2026-11-24``
 RELEASE = re.compile(r"^## (\S+) - (\d{4}-\d\d-\d\d)$", re.MULTILINE)
 
@@ -99,6 +103,32 @@ def test_ci_runs_every_gate() -> None:
     run = re.findall(r"nox -s (.*)", (ROOT / ".ci" / "run").read_text())
 
     assert set(ast.literal_eval(line[1])) <= {name for names in run for name in names.split()}
+
+
+def test_mutants_run_once_a_week() -> None:
+    """A schedule runs them and not the gate; a push runs the gate and not them."""
+    events, jobs = WORKFLOW.read_text().split("\njobs:\n")
+    gate, mutants = jobs.split("\n  mutants:\n")
+
+    assert re.search(r"schedule:\n +- cron: ", events)
+    assert "if: github.event_name == 'push' || github.event_name == 'pull_request'\n" in gate
+    assert ".ci/run" in gate
+    assert "if: github.event_name == 'schedule' || " in mutants
+    assert "run: nox -s mutants" in mutants
+
+
+def test_a_function_of_mutmut_is_no_users(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where mutmut runs the tests, a function that it puts in between is not a caller's."""
+    monkeypatch.setattr(callers, "OURS", callers.OURS)
+    monkeypatch.setenv("MUTANT_UNDER_TEST", "stats")
+    conftest.pytest_configure(pytestconfig)
+    between = compile("frame = calling_frame()", "<mutmut>", "exec")
+    names = {"__name__": "mutmut.trampoline", "calling_frame": callers.calling_frame}
+    exec(between, names)  # noqa: S102 - our own words
+
+    assert names["frame"].f_globals["__name__"] == __name__  # type: ignore[attr-defined]
 
 
 def test_paths_exist() -> None:

@@ -61,6 +61,8 @@ def sliced(tensor: Tensor, axis: int, index: slice) -> Tensor:
 def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
     """Return positions on a batch axis, of integers or of a boolean mask."""
     positions = tensor_or_none(index)
+    if positions is not None and positions.is_meta and device.type != "meta":
+        positions = None  # it holds no positions for a state that has numbers
     if positions is not None and positions.dtype is torch.bool and positions.shape == (batch,):
         return positions.nonzero().squeeze(1).to(device)
     # Sentences are written where they are raised: one that names the batch fixes it in an export.
@@ -168,6 +170,8 @@ def read_mask(name: str, mask: Any, shape: tuple[Any, ...]) -> tuple[Tensor | No
 def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     """Return a boolean mask over a batch, in memory of its own: a backward pass may read it."""
     flags, code = read_mask("mask", mask, (batch,))
+    if flags is not None and flags.is_meta and device.type != "meta":
+        code = "mask-values"
     if code or flags is None:
         _refuse_mask(None, "mask", mask, (batch,), flags, code)
     return flags.to(device, copy=flags is mask)
@@ -215,7 +219,7 @@ def _refuse_mask(
         (code == "mask-packed", "the input is packed, and a mask of its steps is not possible",
          f"pad_packed_sequence(input{option}), then its two results as input and lengths="),
         (flags is None or flags.is_meta, f"{argument} holds no values that can be read",
-         "a boolean tensor, on the device of the input"),
+         f"a boolean tensor, on the device of the {of}"),
         (code == "mask-values" and whole and len(came) == 1,
          f"{others}: positions are not a mask", made),
         (code == "mask-values" and whole, others,

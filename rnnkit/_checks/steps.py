@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, CellError, RnnkitError, StateError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal
 from rnnkit._base.state import has_missing_part
 from rnnkit._checks.objects import A_CELL, CELL, beside, has_batch, is_with_output, tensors_in
 
@@ -23,6 +23,8 @@ def _refuse_cell(
 
 def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
     """Refuse a cell without an initial state, where none was given or, ``again``, at a reset."""
+    if not _takes_a_step(cell):
+        _refuse_call(cell)
     why = "from which a sample starts again" if again else "and no hx was given"
     fix = "a method initial_state(self, batch_size)" + ", or hx=..." * (not again)
     if isinstance(cell, torch.nn.RNNCellBase):
@@ -34,27 +36,41 @@ def explain_failure(cell: Any, hx: Any, error: Exception) -> None:
     """Refuse what cannot be called as a cell, or with None; return if the cell's error says all."""
     if isinstance(error, RnnkitError):
         return
-    name = getattr(cell, "__name__", type(cell).__name__)
-    said = str(error).partition("\n")[0]
     if isinstance(error, TypeError | NotImplementedError) and not _takes_a_step(cell, error):
-        refusal(
-            ArgumentError, "cell", f"{name} cannot be called with a step and a state", CELL,
-            ("evidence", said), ("fix", A_CELL), code="unroll-cell", source=error,
-        )  # fmt: skip
-    if isinstance(error, TypeError | AttributeError | ValueError) and _lacks_state(hx, error):
+        _refuse_call(cell, error)
+    if isinstance(error, TypeError | AttributeError | ValueError) and _lacks_tensor(hx, error):
         fix = "a tensor instead of None"
         if hasattr(cell, "initial_state"):
             fix = "hx=None, for the cell's initial_state"
+        lacks = "has None" if tensors_in(hx) else "has no tensor"
         refusal(
             StateError, "hx",
-            f"hx has None, and {name} does not take it",
+            f"hx {lacks}, and {_name(cell)} does not take it",
             "a cell of your own gets its state as it is given, and no zeros for None",
-            ("evidence", f"{type(error).__name__}: {said}"),
+            ("evidence", f"{type(error).__name__}: {_first_line(error)}"),
             ("fix", fix), code="state-none", source=error,
         )  # fmt: skip
 
 
-def _takes_a_step(cell: Any, error: Exception) -> bool:
+def _refuse_call(cell: Any, error: Exception | None = None) -> NoReturn:
+    """Refuse what cannot be called with a step and a state, as the error says, if there is one."""
+    rows = [("fix", A_CELL)]
+    if error is not None:
+        rows.insert(0, ("evidence", _first_line(error)))
+    sentence = f"{_name(cell)} cannot be called with a step and a state"
+    refusal(ArgumentError, "cell", sentence, CELL, *rows, code="unroll-cell", source=error)
+
+
+def _name(cell: Any) -> str:
+    """Return the name of a function, or of an object's class."""
+    return bounded(getattr(cell, "__name__", type(cell).__name__), BRIEF_LENGTH)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _takes_a_step(cell: Any, error: Exception | None = None) -> bool:
     """Return whether a cell can be called with a step and a state, as far as one can see."""
     call: Any = cell.forward if isinstance(cell, torch.nn.Module) else cell
     if getattr(call, "__func__", None) is torch.nn.Module.forward:  # it is not written yet
@@ -63,7 +79,7 @@ def _takes_a_step(cell: Any, error: Exception) -> bool:
         signature = inspect.signature(call)
     except (TypeError, ValueError):
         # A function of C has none: if the call itself failed, no frame of its own is below ours.
-        frames = error.__traceback__
+        frames = None if error is None else error.__traceback__
         return frames is None or frames.tb_next is not None
     try:
         signature.bind(None, None)
@@ -72,11 +88,11 @@ def _takes_a_step(cell: Any, error: Exception) -> bool:
     return True
 
 
-def _lacks_state(hx: Any, error: Exception) -> bool:
-    """Return whether an error may come of a None in a tuple of states."""
-    if hx is None or not has_missing_part(hx):
+def _lacks_tensor(hx: Any, error: Exception) -> bool:
+    """Return whether an error may come of a tuple of states that has None, or nothing at all."""
+    if not isinstance(hx, tuple | list):
         return False
-    return not tensors_in(hx) or "NoneType" in str(error)
+    return not tensors_in(hx) or (has_missing_part(hx) and "NoneType" in str(error))
 
 
 def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:

@@ -9,6 +9,7 @@ CELLS = {
         "cell, input = torch.nn.Linear(3, 4), torch.ones(7, 5, 3); rnnkit.unroll(cell, input)",
         "layer = rnnkit.Recurrent(torch.nn.Sequential(torch.nn.Linear(3, 4))); layer(torch.ones(7, 5, 3))",
         "rnnkit.unroll(torch.nn.Module(), torch.ones(7, 5, 3))",
+        "cell = torch.nn.Linear(3, 4); rnnkit.unroll(cell, torch.ones(7, 5, 3), lengths=[7, 0, 1, 2, 3])",
         "rnnkit.unroll(lambda input: input, torch.ones(7, 5, 3), torch.ones(5, 3))",
         "rnnkit.unroll(torch.relu, torch.ones(7, 5, 3), torch.ones(5, 3))",
         "input = torch.ones(7, 5, 3); rnnkit.unroll(rnnkit.GRUCell, input) => input = torch.ones(7, 5, 3); rnnkit.unroll(rnnkit.GRUCell(3, 4), input)"),
@@ -58,6 +59,7 @@ class Cell(nn.Module):
         return torch.zeros(batch_size, 3)
 
 cell, input, hx = Cell(), torch.ones(7, 5, 3), (None,); rnnkit.unroll(cell, input, hx)""",
+        "cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), ())",
         "cell = lambda input, hx: (hx[0] + input, hx[1] + 1); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), None))"),
     "cell-writes-state": ("Earlier outputs are earlier states, so a step that writes into its state changes them too.",
         "cell = lambda input, hx: hx.add_(input); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3)) => cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
@@ -81,6 +83,7 @@ STATES = {
     "index-kind": ("Select samples by a list of positions, a mask with a flag for each, or a slice.",
         "rnnkit.states.select(torch.ones(4, 3, 6), 1) => rnnkit.states.select(torch.ones(4, 3, 6), [1])",
         "rnnkit.states.select(torch.ones(4, 3, 6), torch.tensor([True, False]))",
+        'rnnkit.states.select(torch.ones(4, 3, 6), torch.ones(3, dtype=torch.bool, device="meta"))',
         "rnnkit.states.select(torch.ones(2, 5, 4), slice(None, None, -1)) => rnnkit.states.select(torch.ones(2, 5, 4), range(5)[::-1])"),
     "index-range": ("The index has a position beyond the samples of the state.",
         "rnnkit.states.select(torch.ones(4, 3, 6), [0, 3]) => rnnkit.states.select(torch.ones(4, 3, 6), [0, 2])",

@@ -60,6 +60,7 @@ ROWS = {
         'layer = nn.GRU(3, 4); reset = torch.ones(7, 5, device="meta"); layer(torch.ones(7, 5, 3), reset=reset)',
         "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 5, 3), torch.zeros(7, 5, dtype=torch.complex64); layer(input, reset=reset)",
         "cell = rnnkit.GRUCell(3, 4); input, reset = torch.ones(7, 5, 3), torch.zeros(7, 5, dtype=torch.complex64); rnnkit.unroll(cell, input, reset=reset)",
+        'mask = torch.ones(3, dtype=torch.bool, device="meta"); rnnkit.states.reset(torch.ones(4, 3, 6), mask)',
         "mask = torch.ones(3, dtype=torch.complex64); rnnkit.states.reset(torch.ones(4, 3, 6), mask)",
         "rnnkit.states.reset(torch.ones(4, 3, 6), [2, 0, 1])",
         "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 5, 3), [[0.9] * 5] * 7; layer(input, reset=reset)"),

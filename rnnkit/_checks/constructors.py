@@ -30,6 +30,10 @@ class Rule(NamedTuple):
     type: str = ""
     fix: str = ""  # if it is not what is expected
 
+    def advice(self, argument: str) -> str:
+        """Return what to type instead of a value that does not fit."""
+        return self.fix or f"{argument}: {self.expected}"
+
 
 def is_batch_size(value: Any) -> bool:
     """Return whether a value is a number of samples: an int from 0, or one that is left open."""
@@ -122,6 +126,8 @@ ADVICE = {
     "proj_size": "leave proj_size out, or follow {owner} by torch.nn.Linear",
     "nonlinearity": "leave {name} out: {owner} has fixed ones, RNN and RNNCell take nonlinearity",
 }
+#: How a function is called that is no method of a layer.
+RUNS = {"unroll": "rnnkit.unroll(cell, input"}
 OF_RECURRENT = {
     "bidirectional": "reverse_cells=[...], the cell of each layer's backward direction",
     "num_layers": "cells=[...], the cell of each layer",
@@ -150,8 +156,7 @@ def hints(owner: str, name: str, value: Any, known: Sequence[str], steps: int = 
     if name in {"batch_first", "bidirectional", "num_layers"} and "hidden_size" in known:
         return [f"leave {name} out: a cell is one layer, in one direction, for one step"]
     if meant in ADVICE and meant not in known:
-        run = "rnnkit.unroll(cell, input" if owner == "unroll" else "layer(input"
-        return [ADVICE[meant].format(owner=owner, name=name, run=run)]
+        return [ADVICE[meant].format(owner=owner, name=name, run=RUNS.get(owner, "layer(input"))]
     close = [meant] if meant in known else difflib.get_close_matches(shown, known)
     given = brief(value) if isinstance(value, str | int | float) else shown
     return [f"{close[0]}={given}" if close else f"leave {shown} out"]
@@ -163,6 +168,7 @@ def checked_arguments(init: InitT) -> InitT:
     parameters = list(signature.parameters)[1:]
     is_cell = "batch_first" not in parameters
     rules = CELL_RULES if is_cell else RULES
+    narrower = CELL_NARROWER if is_cell else NARROWER
 
     @functools.wraps(init)
     def checked_init(self: object, *args: Any, **kwargs: Any) -> None:
@@ -180,7 +186,6 @@ def checked_arguments(init: InitT) -> InitT:
                     # A NumPy count would make torch's own type check fail.
                     given[argument] = operator.index(value)
         if "proj_size" in given and given["proj_size"] >= given["hidden_size"]:
-            narrower = CELL_NARROWER if is_cell else NARROWER
             refuse_value(name, narrower, "proj_size", given["proj_size"], call(name, args, kwargs))
         _warn_of_misplaced(name, parameters, args, kwargs)
         if given.get("hidden_size", 1) == 0:  # of a cell: layers refuse it
@@ -217,7 +222,7 @@ def _bind(
 def refuse_value(name: str, rule: Rule, argument: str, value: Any, written: str) -> NoReturn:
     """Refuse a value, and write what is meant by it."""
     sentence, kind = rule.sentence, type(value).__name__
-    fix = rule.fix or f"{argument}: {rule.expected}"
+    fix = rule.advice(argument)
     if rule is FLAG or (rule.type == "int" and not is_index(value)):
         sentence = f"{argument} should be of type {rule.type}, got: {kind}"
     try:
@@ -232,15 +237,20 @@ def refuse_value(name: str, rule: Rule, argument: str, value: Any, written: str)
     elif rule is FLAG:
         fix = f"{argument}={bool(value) if isinstance(value, int) else 'True or False'}"
     elif isinstance(value, bool) and rule.type == "int":
-        # The rules of a cell alone are in no layer.
-        options = f"batch_first={value}) or bias={value}" if rule in OF_LAYERS else f"bias={value})"
-        fix = f"pass options by name: {name}(..., {options}"
+        fix = _by_name(name, rule, value)
     elif rule.fits(meant):
         fix = f"{argument}={meant}"
     shown = value if isinstance(value, str | int | float) else brief(value)
     sentence = sentence.format(name=argument, value=shown)
     rows = [(argument, wanted(rule.expected, brief(value))), ("fix", fix)]
     refusal(ArgumentError, argument, sentence, written, *rows, code="option-value")
+
+
+def _by_name(name: str, rule: Rule, value: bool) -> str:
+    """Write how True or False is passed, which came instead of a size."""
+    if rule in OF_LAYERS:  # a cell has no layout
+        return f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
+    return f"pass options by name: {name}(..., bias={value})"
 
 
 def _warn_of_misplaced(

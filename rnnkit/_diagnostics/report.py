@@ -13,6 +13,7 @@ from rnnkit._diagnostics.picture import DependencyMap, Rule, as_html
 INTEGERS = "the outputs are integers, which may stay the same by chance: return the scores, too"
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
 ONE_SAMPLE = "the batch has one sample; give two or more"
+NO_LENGTHS = "no lengths were given"
 NO_STEPS = "the input has fewer than two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
@@ -144,6 +145,14 @@ class Report:
             for reason, names in probes.items()
         ]
 
+    def _rows_of(self, check: Check) -> list[str]:
+        """Return the rows of a finding: where it is, its cause, and what to type."""
+        if check.outcome != "failed":
+            return []
+        found = [str(one) for one in self.findings if one.probe == check.probe]
+        rows = [line for text in found for line in text.splitlines()[1:]]
+        return [f"      {row}" for row in rows if row.split()[:1] not in (["intended?"], ["more"])]
+
     def __str__(self) -> str:
         """Write what was found and the cost, then a line for each probe, notes and axes."""
         cost = f"{count(self.passes, 'forward pass', 'forward passes')}, {self.seconds:.2f} s"
@@ -151,7 +160,9 @@ class Report:
         axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
         axes[SHOWN:] = [f"and {len(axes) - SHOWN} more"] * (len(axes) > SHOWN)
         lines = [f"rnnkit.verify: {self.headline} ({cost})"]
-        lines += [f"  {marks[c.outcome]}  {c.probe:<10}  {c.detail}" for c in self.checks]
+        for check in self.checks:
+            lines.append(f"  {marks[check.outcome]}  {check.probe:<10}  {check.detail}")
+            lines += self._rows_of(check)
         lines += [f"  note  {note}" for note in self.notes]
         return "\n".join([*lines, *[f"  axes  {', '.join(axes)}"] * bool(axes)])
 

@@ -87,15 +87,16 @@ def run_with_kept_axes(baseline: Baseline, single: Batch) -> KeptAxes | None:
     wrong = {one: None for one, other in pairs if one.axes != other.axes}
     if output is None or not wrong:
         return None
-    places = joined_by_and([one.place for one in wrong])
-    fixes = joined_by_and([f"{_typed(one)} at {one.place}" for one in wrong])
-    cause = f"squeeze() at {places} also removes the batch axis, which has size 1 then"
-    return KeptAxes(output, [("cause", cause), ("fix", fixes)])
+    places = ", ".join(dict.fromkeys(one.place for one in wrong))
+    calls = joined_by_and([*dict.fromkeys(_typed(one) for one in wrong)])
+    cause = "squeeze() also removes the batch axis, whose size is 1 then"
+    fix = f"{calls} instead of x.squeeze()"
+    return KeptAxes(output, [("at", places), ("cause", cause), ("fix", fix)])
 
 
 def _typed(squeeze: Squeeze) -> str:
     """Return the call that removes the same axes of a batch of any size."""
     if not squeeze.axes:
-        return "x instead of x.squeeze()"
+        return "x"
     axes = squeeze.axes[0] if len(squeeze.axes) == 1 else squeeze.axes
-    return f"x.squeeze({axes}) instead of x.squeeze()"
+    return f"x.squeeze({axes})"

@@ -35,7 +35,7 @@ from rnnkit._diagnostics.probes.reset import probe_reset
 from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
 from rnnkit._diagnostics.remarks import remarks
-from rnnkit._diagnostics.report import SAMPLES, Check, Report, UnjudgedError, joined
+from rnnkit._diagnostics.report import NO_LENGTHS, SAMPLES, Check, Report, UnjudgedError, joined
 
 #: Each returns what holds, or raises; and the findings that would show in it as well. What is not
 #: repeatable would look like something else, so that comes first.
@@ -202,8 +202,10 @@ def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
     report, (probe, hiding) = baseline.report, PROBES[name]
     if name in skip or (name == "alone" and "batch" in skip):
         return Check(name, "skipped", "left out by the caller", "unjudged")
+    if name == "padding" and not baseline.batch.lengths:
+        return Check(name, "skipped", NO_LENGTHS, "inapplicable")
     if any(map(report.found, hiding)):
-        return Check(name, "skipped", "what is found already would show here, too", "unjudged")
+        return Check(name, "skipped", "an earlier finding would also show here", "unjudged")
     try:
         return Check(name, "passed", decide(baseline, probe))
     except UnjudgedError as error:

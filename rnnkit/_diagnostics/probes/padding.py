@@ -7,7 +7,14 @@ from rnnkit._diagnostics.changes import steps_at, valid_mask
 from rnnkit._diagnostics.lab import comparable, run_perturbed
 from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.outputs import is_number
-from rnnkit._diagnostics.report import INTEGERS, UnjudgedError, fail, skip, skip_inapplicable
+from rnnkit._diagnostics.report import (
+    INTEGERS,
+    NO_LENGTHS,
+    UnjudgedError,
+    fail,
+    skip,
+    skip_inapplicable,
+)
 
 
 def probe_padding(baseline: Baseline) -> str:
@@ -28,7 +35,7 @@ def _judge(baseline: Baseline) -> None:
     """Find an output that depends on what is beyond the lengths of one input."""
     batch, counts = baseline.batch, baseline.batch.counts
     if counts is None or batch.steps is None:
-        skip_inapplicable("no lengths were given")
+        skip_inapplicable(NO_LENGTHS)
     if min(counts) == batch.steps:
         skip_inapplicable("every sample is as long as the batch")
     if not any(map(batch.tells_lengths, range(len(batch.leaves)))):

@@ -53,8 +53,10 @@ class Call:
 
     @property
     def is_cell(self) -> bool:
-        """Whether the module is a cell."""
-        return isinstance(self.module, RNNCellBase)
+        """Whether the module is a cell, of a user's as well: it runs over no axis."""
+        if isinstance(self.module, KINDS):
+            return isinstance(self.module, RNNCellBase)
+        return self.loop_axis is None and not is_layer(self.module)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -63,7 +65,7 @@ class Call:
             sizes, data = self.input.batch_sizes, self.input.data
             return {"seq": len(sizes), "batch": int(sizes[0]), "feature": data.shape[-1]}
         shape, names = shape_of(self.input) or (), ["batch", "feature"]
-        if isinstance(self.module, RNNBase):
+        if is_layer(self.module):
             names.insert(1 if self.module.batch_first else 0, "seq")
         if len(shape) == len(names) - 1:
             names.remove("batch")
@@ -78,6 +80,11 @@ class Call:
 def is_recurrent(module: torch.nn.Module) -> bool:
     """Return whether a module is of torch's kinds, or has a first state."""
     return isinstance(module, KINDS) or hasattr(module, "initial_state")
+
+
+def is_layer(module: torch.nn.Module) -> bool:
+    """Return whether a recurrent module runs over a sequence, in one of two layouts."""
+    return isinstance(getattr(module, "batch_first", None), bool) and is_recurrent(module)
 
 
 def each_call(name: str, before: Hook = _leave, after: Hook = _leave) -> Watch:
@@ -101,6 +108,31 @@ def hooked(module: Any, before: Hook, after: Hook) -> Any:
         result = run(*args, **kwargs)
         other = after(number, result)
         return result if other is None else other
+
+    def remove() -> None:
+        del held["forward"]
+        held.update({} if own is None else {"forward": own})
+
+    held["forward"] = forward
+    return SimpleNamespace(remove=remove)
+
+
+def watched(module: Any, write_down: Hook) -> Any:
+    """Watch the ``forward`` of a module: what it is given and returns, None if it raises.
+
+    Returns a handle.
+    """
+    held, own, run = vars(module), vars(module).get("forward"), module.forward
+
+    @functools.wraps(run)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = run(*args, **kwargs)
+        except BaseException:
+            write_down(args, kwargs, None)
+            raise
+        write_down(args, kwargs, result)
+        return result
 
     def remove() -> None:
         del held["forward"]
@@ -176,9 +208,8 @@ def _loop(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
 def _loop_axis(begun: _Open, sizes: Sequence[int], cells: Collection[str]) -> int | None:
     """Return where a loop has its steps: as a layer says, or as often as it calls its cell."""
     module = begun.event.module
-    first = getattr(module, "batch_first", None)
-    if isinstance(first, bool) and is_recurrent(module):
-        return int(first)
+    if is_layer(module):
+        return int(module.batch_first)
     times = {begun.inside[name] for name in cells}
     axes = [axis for axis, size in enumerate(sizes) if size > 1 and size in times]
     return axes[0] if len(axes) == 1 else None
@@ -208,7 +239,7 @@ def members_of(state: Any) -> dict[str, Tensor]:
     return {k: x for k, x in named if is_number(x) and x.dim()}
 
 
-def split_result(module: torch.nn.Module, result: Any) -> tuple[Any, dict[str, Tensor]]:
+def split_result(module: Any, result: Any) -> tuple[Any, dict[str, Tensor]]:
     """Return the output, and h and c by name; no state where a subclass returns none."""
     if isinstance(module, RNNCellBase):
         return None, members_of(result)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,16 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.isolation import eagerly, private, session
-from rnnkit._diagnostics.module_calls import KINDS, Call, arguments, members_of, split_result
+from rnnkit._diagnostics.module_calls import (
+    KINDS,
+    Call,
+    arguments,
+    is_layer,
+    is_recurrent,
+    members_of,
+    split_result,
+    watched,
+)
 from rnnkit._diagnostics.outputs import Given, tensors_of
 from rnnkit._diagnostics.picture import as_html
 
@@ -111,8 +121,9 @@ def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:
         return _Run(getattr(run, "__self__", None)).traced(run, given.args)
     with session(run, None, Given(inputs, {}), "trace") as opened:
         copy, given = opened.pristine.copy(), private(Given(inputs, {}))
-        with opened.watched():
-            return _Run(copy).traced(copy, given.args)
+        traced = _Run(copy)
+        with opened.watched(traced.follow(copy)):
+            return traced.traced(copy, given.args)
 
 
 trace.__module__ = "rnnkit"
@@ -128,6 +139,9 @@ class _Run:
     def __init__(self, model: Any) -> None:
         named = model.named_modules() if isinstance(model, torch.nn.Module) else ()
         self.names = {id(module): name for name, module in named}
+        self.thread = threading.get_ident()
+        # Modules of a copy whose forward is watched, or that of a layer around them, by id.
+        self.followed: set[int] = set()
         self.rows: list[Row] = []
         self.calls: list[Call] = []
         self.known: dict[int, tuple[int, str]] = {}  # what calls returned, by its memory
@@ -137,12 +151,27 @@ class _Run:
         self.passed: set[tuple[int, str]] = set()  # what the module that returned it took back
         self.freed: list[tuple[Row, str]] = []  # marks, if a backward fails
 
+    def follow(self, copy: torch.nn.Module) -> list[Any]:
+        """Watch ``forward`` of a copy's recurrent modules, which some call without the module."""
+        handles: list[Any] = []
+        layers: list[str] = []  # whose cells have no rows of their own
+        for name, module in copy.named_modules():
+            if any(name.startswith(layer) for layer in layers):
+                self.followed.add(id(module))
+                continue
+            if not _is_shown(name, module):
+                continue
+            if not isinstance(module, KINDS) and is_layer(module):
+                layers.append(f"{name}." if name else "")
+            self.followed.add(id(module))
+            handles.append(watched(module, partial(self.write_down, module)))
+        return handles
+
     def traced(self, run: Callable[..., Any], inputs: tuple[Any, ...]) -> Trace:
         """Run with gradients, and make the rows; of a run that fails they are left on the error."""
-        thread = threading.get_ident()
 
         def hook(module: torch.nn.Module, args: Any, *rest: Any) -> None:
-            if isinstance(module, KINDS) and threading.get_ident() == thread:
+            if isinstance(module, KINDS) and id(module) not in self.followed:
                 # Of a call that raised, torch passes no arguments by name.
                 self.write_down(module, args, *(rest if rest[1:] else ({}, *rest)))
 
@@ -165,6 +194,11 @@ class _Run:
 
     def write_down(self, module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
         """Write down a call, and mark what looks like a mistake by then."""
+        if threading.get_ident() != self.thread:
+            return
+        if not isinstance(module, KINDS):
+            for tensor in tensors_of(result):  # its cells have rows of their own, and are used
+                self.origin(tensor)
         named, number, kind = arguments(args, kwargs), len(self.rows), type(module).__name__
         state, input = members_of(named.get("hx")), named.get("input")
         name = self.names.setdefault(id(module), f"{kind}-{len(self.names)}")
@@ -199,6 +233,8 @@ class _Run:
         if result is None and (error := sys.exc_info()[1]) is not None:
             row.marks.append(f"it raised {type(error).__name__}")
         call.output, call.returned = split_result(module, result)
+        if call.is_cell:
+            call.output, call.returned = None, members_of(result)
         self.known |= {_place(x)[0]: (number, member) for member, x in call.returned.items()}
         for member, x in {"output": call.output, **call.returned}.items():
             if isinstance(x, Tensor) and x.requires_grad:
@@ -274,6 +310,13 @@ class _Run:
                     onward = f"its input goes on where that of row {at} ended"
                     row.marks.append(f"{onward}, but it {text}")
         return Trace(self.rows)
+
+
+def _is_shown(name: str, module: torch.nn.Module) -> bool:
+    """Return whether a module has rows: a model that has a first state is no layer in itself."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return False
+    return isinstance(module, KINDS) or is_layer(module) or (name != "" and is_recurrent(module))
 
 
 def _place(x: Any) -> tuple[int, int, tuple[int, ...]]:

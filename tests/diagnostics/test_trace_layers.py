@@ -1,0 +1,86 @@
+"""What counts as recurrent in a trace: layers called by ``forward``, layers of cells, own cells."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+
+
+class Called(nn.Module):
+    """A layer that is called by its ``forward``, or a decoder after it."""
+
+    def __init__(self, **layers: nn.Module) -> None:
+        """Register the layers."""
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Call each layer with the state of the one before."""
+        state = None
+        for layer in self.children():
+            x, state = layer.forward(x, state)
+        return x
+
+
+class OwnCell(nn.Module):
+    """A user's own cell."""
+
+    def __init__(self) -> None:
+        """Make the weights."""
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        """Take a step."""
+        return torch.tanh(self.linear(x) + h)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Begin with zeros."""
+        return torch.zeros(batch_size, 3)
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_layers_that_are_called_by_forward(kind: Any) -> None:
+    """Each has a row, which knows where its state came from."""
+    layers = {name: kind(3, 3, batch_first=True) for name in ("one", "two")}
+    rows = rnnkit.trace(Called(**layers), torch.randn(5, 7, 3)).rows
+
+    assert [row.module for row in rows] == ["one", "two"]
+    assert rows[0].state == "zeros"
+    assert rows[1].state.startswith("h of row 0")
+    assert [row.used for row in rows] == [True, False]
+
+
+@pytest.mark.parametrize("make", [lambda: rnnkit.GRUCell(3, 3), OwnCell])
+def test_a_recurrent_has_one_row(make: Any) -> None:
+    """A layer of cells has one row for each call, whatever cells it has, and they have none."""
+    layers = {name: rnnkit.Recurrent([make(), make()]) for name in ("one", "two")}
+    rows = rnnkit.trace(Called(**layers), torch.randn(7, 5, 3)).rows
+
+    assert [(row.module, row.kind) for row in rows] == [("one", "Recurrent"), ("two", "Recurrent")]
+    assert rows[0].spec == "seq=7 batch=5 feature=3"
+    assert rows[1].state.startswith("h of row 0")
+
+
+def test_a_loop_over_an_own_cell_has_a_row_for_each_step() -> None:
+    """A user's cell with an initial state has rows, as torch's have."""
+
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = OwnCell()
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.cell.initial_state(len(x))
+            for x_t in x.unbind(1):
+                h = self.cell(x_t, h)
+            return h
+
+    rows = rnnkit.trace(Loop(), torch.randn(5, 3, 3)).rows
+
+    assert [row.state for row in rows] == ["zeros", "h of row 0", "h of row 1"]
+    assert all(row.used for row in rows)

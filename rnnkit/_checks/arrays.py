@@ -117,6 +117,8 @@ def _refuse_lengths(
         cut = f"[max(0, min(n, {seq})) for n in lengths]"
     axis = int(number == batch if len(shape) == 2 and seq != batch else spec.batch_first)
     floats = ".long()" if dtype is not None and dtype.is_floating_point else ""
+    kind = "floats" if isinstance(lengths, list | tuple) else dtype
+    is_mask = shape in {(batch, seq), (seq, batch)}
     # fmt: off
     code, headline, fix = first_of((
         (spec.kind == "packed", "lengths-packed",
@@ -134,9 +136,13 @@ def _refuse_lengths(
          f"there are {number} lengths for {batch} samples", f"one for each of the {batch} samples"),
         (whole and math.prod(shape) == batch, "lengths-axes",
          f"lengths have {len(shape)} axes, one is wanted", "torch.as_tensor(lengths).flatten()"),
-        (len(shape) > 1 or dtype is torch.bool, "lengths-axes" if whole else "lengths-kind",
+        (is_mask, "lengths-axes" if whole else "lengths-kind",
          "lengths are a mask, not counts", f"of a mask: mask.sum({axis}){floats}"),
-        (True, "lengths-kind", f"lengths are {dtype}, not counts", "[int(n) for n in lengths]"),
+        (len(shape) > 1, "lengths-axes" if whole else "lengths-kind",
+         f"lengths have {len(shape)} axes, one is wanted", f"one for each of the {batch} samples"),
+        (dtype is torch.bool, "lengths-kind", "lengths are booleans, not counts",
+         f"the number of valid steps of each of the {batch} samples"),
+        (True, "lengths-kind", f"lengths are {kind}, not counts", "[int(n) for n in lengths]"),
     ))
     # fmt: on
     sentence = f"lengths must be integers from 0 to {seq}, one for each sample"

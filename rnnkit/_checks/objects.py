@@ -1,13 +1,13 @@
 """Cells and what they return: what may be one, and objects in the wrong place."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import constructor_of
-from rnnkit._base.errors import ArgumentError, StateError
+from rnnkit._base.errors import ArgumentError, ShapeError, StateError
 from rnnkit._base.message import brief, count, refusal
 from rnnkit._base.state import BATCHED, PAIR, LSTMState
 
@@ -162,6 +162,49 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
         sentence = f"Recurrent: {count(number, 'cell', 'cells')} forward and {len(listed)} backward"
         _refuse("recurrent-directions", argument, sentence, "", "one reverse cell for each layer")
     return listed
+
+
+def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:
+    """Check that each layer of a ``Recurrent`` reads as many features as the one below returns."""
+    forward, backward = [*cells], [*reverse_cells]
+    for place, cell in enumerate(forward[1:]):
+        below = [forward[place], *backward[place : place + 1]]
+        if not all(map(_is_known, [cell, *below])):
+            continue
+        width = sum(map(_output_width, below))
+        if width == cell.input_size:
+            continue
+        name = type(cell).__name__
+        reads = f"layer {place + 1} expects {cell.input_size}"
+        sentence = f"Recurrent: layer {place} returns {width} features, {reads}"
+        headline = f"{name}({cell.input_size}, ...) is on top of {_made(below)}"
+        fix = f"{name}({width}, ...) as the cell of layer {place + 1}"
+        refusal(
+            ShapeError,
+            "cells",
+            sentence,
+            headline,
+            ("fix", fix),
+            code="recurrent-widths",
+            facts=((cell.input_size,), (width,)),
+        )
+
+
+def _made(below: Sequence[Any]) -> str:
+    """Write the cells of a layer by what they return."""
+    return " and ".join(f"{type(cell).__name__}(..., {_output_width(cell)})" for cell in below)
+
+
+def _is_known(cell: Any) -> bool:
+    """Return whether a cell is one of torch's or rnnkit's, whose sizes say what it reads."""
+    is_cell = isinstance(cell, torch.nn.RNNCellBase)
+    return is_cell and type(cell).__module__.partition(".")[0] in ("torch", "rnnkit")
+
+
+def _output_width(cell: Any) -> int:
+    """Return how many features a cell returns."""
+    width: int = getattr(cell, "proj_size", 0) or cell.hidden_size
+    return width
 
 
 def refuse_states(number: int, hx: Any, name: str) -> NoReturn:

@@ -38,6 +38,9 @@ def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
     came = bounded(str(dict(axes)), 80) if is_map else brief(axes)
     sentence = f"axes maps {', '.join(known)} to the caller's names, got {came}"
     fix = ("fix", f"axes={{{known[0]!r}: {known[0]!r}}}, the value as in the caller's annotation")
+    if is_map and {*axes.values()} <= {*known}:
+        turned = {ours: theirs for theirs, ours in axes.items()}
+        fix = ("fix", f"axes={turned}: the layer's names come first, then the caller's")
     return refusal(ArgumentError, "axes", sentence, name, fix, code="axes-names")
 
 

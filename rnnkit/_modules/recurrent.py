@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnnkit._base.class_facts import overrides_initial_state
+from rnnkit._base.errors import ShapeError
 from rnnkit._base.state import has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.guards import MISFIT, fitting_states
-from rnnkit._checks.objects import cells_of, refuse_states
+from rnnkit._checks.objects import cells_of, check_widths, refuse_states
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._kernels.stack import side_by_side
 from rnnkit._modules.calls import finish, run_step
@@ -138,7 +139,11 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             for reverse, cell in enumerate(directions):
                 at = len(ends)
                 options |= {"reverse": bool(reverse), "initial": restart[at], "state": f"hx[{at}]"}
-                output, end = _run_cell(cell, input, state[at], place, options)
+                try:
+                    output, end = _run_cell(cell, input, state[at], place, options)
+                except ShapeError:
+                    check_widths(self.cells, self.reverse_cells or ())
+                    raise
                 outputs.append(output)
                 ends.append(end)
             input = side_by_side(outputs)

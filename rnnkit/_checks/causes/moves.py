@@ -73,10 +73,9 @@ def cause_of(spec: CallSpec, name: str, width: Axis, read: Any, zeros: str) -> t
                 spec.with_option(f"state_batch_first={not first}"))
     if makes(lambda g, w: (g.rows, w.batch, g.width)):
         times, is_all = w.batch // max(g.batch, 1), len(read) == len(spec.state_axes)
-        # What changes the input makes a tensor that is right wrong.
+        # What changes the input makes a tensor that is right wrong. Zeros would hide the mistake.
         if batches == {spec.seq} and is_all and spec.kind != "packed":
-            return (*spec.other_layout(f"{name} has batch {g.batch}"),
-                    new if g.batch > w.batch else "")
+            return spec.other_layout(f"{name} has batch {g.batch}")
         if batches == {1}:
             expanded = f"rnnkit.states.expand({{}}, {w.batch}{option})"
             return ("state-one-sample", f"{name} is for one sample, the input has {w.batch}", "",

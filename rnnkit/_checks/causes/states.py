@@ -93,7 +93,11 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
     elif state != "hx":
         zeros = f"None as {state}, or hx=layer.initial_state({spec.batch}) of all cells: zeros"
     steps = spec.actual[0]
-    if len(got) == len(want):
+    cause: tuple[str, ...]
+    if len(shapes) == PAIR and shapes == wants[::-1]:
+        cause = ("state-swapped", "h and c have each other's sizes: they have changed places", "",
+                 f"({state}[1], {state}[0]), since h comes first")  # fmt: skip
+    elif len(got) == len(want):
         read = [(by_meaning(spec, g), by_meaning(spec, w)) for g, w in pairs]
         cause = moves.cause_of(spec, name, axes[-1], read, zeros)
     elif (

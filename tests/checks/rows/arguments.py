@@ -112,6 +112,9 @@ CONSTRUCTORS = {
         "rnnkit.Recurrent(3, 4) => rnnkit.Recurrent(rnnkit.GRUCell(3, 4))"),
     "recurrent-layer": ("A layer already runs over a sequence, and Recurrent needs something that takes one step.",
         "layer = rnnkit.LSTM(3, 4); rnnkit.Recurrent(layer) => layer = rnnkit.LSTM(3, 4); rnnkit.Recurrent(layer.cells())"),
+    "recurrent-widths": ("A layer of cells reads the output of the layer below, both of its directions side by side.",
+        "layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.GRUCell(5, 4)]); layer(torch.ones(5, 2, 3)) => layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 4)]); layer(torch.ones(5, 2, 3))",
+        "two, back = [[rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 4)] for _ in range(2)]; layer = rnnkit.Recurrent(two, reverse_cells=back); layer(torch.ones(5, 2, 3))"),
     "recurrent-directions": ("Each layer has a cell for each direction.",
         "two = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]; rnnkit.Recurrent(two, reverse_cells=rnnkit.GRUCell(3, 4)) => two = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]; back = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]; rnnkit.Recurrent(two, reverse_cells=back)"),
 }

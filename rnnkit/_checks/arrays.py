@@ -119,12 +119,15 @@ def _refuse_lengths(
     floats = ".long()" if dtype is not None and dtype.is_floating_point else ""
     kind = "floats" if isinstance(lengths, list | tuple) else dtype
     is_mask = shape in {(batch, seq), (seq, batch)}
+    are_ints = isinstance(lengths, list | tuple) and {*map(type, lengths)} == {int}
     # fmt: off
     code, headline, fix = first_of((
         (spec.kind == "packed", "lengths-packed",
          "the input is packed and brings its lengths along", "leave lengths out"),
         (batch is None, "lengths-unbatched", "the input has no batch axis",
          f"input.unsqueeze({int(not spec.batch_first)}), a batch of one"),
+        (each is None and are_ints, "lengths-range", f"a length is far beyond the {seq} steps",
+         f"check how the lengths were counted; to cut them: {cut}"),
         (each is None or each.is_meta, "lengths-kind", "lengths are not integers that can be read",
          "a list of ints"),
         (whole and not shape, "lengths-kind", "lengths are one number, not one for each sample",

@@ -223,7 +223,8 @@ def refuse_value(name: str, rule: Rule, argument: str, value: Any, written: str)
     """Refuse a value, and write what is meant by it."""
     sentence, kind = rule.sentence, type(value).__name__
     fix = rule.advice(argument)
-    if rule is FLAG or (rule.type == "int" and not is_index(value)):
+    is_number = is_index(value) and not isinstance(value, torch.Tensor)
+    if rule is FLAG or (rule.type == "int" and not is_number):
         sentence = f"{argument} should be of type {rule.type}, got: {kind}"
     try:
         meant: Any = math.nan if isinstance(value, bool) else float(value)

@@ -117,7 +117,9 @@ class Baseline:
             told = out_seq_dim % len(shape)
             is_batch = fewer is not None and told == self.axes[first]
             if is_batch or not -len(shape) <= out_seq_dim < len(shape):
-                text = f"out_seq_dim={out_seq_dim} is not a seq axis of the first output {shape}"
+                text = f"out_seq_dim={out_seq_dim}: the first output has {len(shape)} axes"
+                if is_batch:
+                    text = f"out_seq_dim={out_seq_dim} is the batch axis of the first output"
                 fix = ("fix", "leave out_seq_dim out, and the axis is found")
                 refusal(ArgumentError, "out_seq_dim", text, "", fix, code="verify-axis")
         elif not self.runs_on_less and self.pacers[first] is None:
@@ -211,6 +213,8 @@ class Baseline:
         if lists := [k for k, leaf in enumerate(normal) if isinstance(leaf, list)]:
             return f"{self.name(lists[0])} is a list of different lengths: return one padded tensor"
         if first is None:
+            if any(isinstance(x, Tensor) and x.numel() > 1 for x in normal):
+                return "no number of an output is finite: look for the first NaN, or infinity"
             is_one = any(isinstance(x, int | float) or shape_of(x) == () for x in normal)
             kind = "a single number" if is_one else "nothing to compare"
             return f"the model returns {kind}: return a row for each sample"

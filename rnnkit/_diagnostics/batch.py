@@ -87,7 +87,12 @@ class Batch:
         both = Given(tuple(other[: len(args)]), {key: rest.get(key) for key in kwargs})
         leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
         mine, theirs = (list(map(shape_of, each)) for each in (self.leaves, leaves))
-        if spec != self.spec or mine != theirs or len(other) > len(args) + bool(kwargs):
+        expected = len(args) + bool(kwargs)
+        if len(other) != expected:
+            beside = ", then the kwargs" if kwargs else ""
+            text = f"other has {len(other)} members: expected {expected}, the inputs{beside}"
+            refusal(ArgumentError, "other", text, code="verify-argument")
+        if spec != self.spec or mine != theirs:
             what = "the inputs, and then the kwargs, of a second batch of the same shapes"
             text = f"other has {what}: {mine}, got {theirs}"
             refusal(ArgumentError, "other", text, code="verify-argument")

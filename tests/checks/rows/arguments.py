@@ -76,6 +76,7 @@ CONSTRUCTORS = {
     "option-value": ("An option has the wrong type, or is out of its range; torch notices at the first call, or never.",
         'nn.LSTM(3, 4, bidirectional="no")',
         "nn.LSTM(3.0, 4)",
+        "nn.LSTM(torch.tensor(3), 4)",
         "nn.LSTM(0, 4)",
         "nn.RNN(3, None)",
         "nn.LSTM(3, 4, True)",

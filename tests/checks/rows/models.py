@@ -55,6 +55,7 @@ DIAGNOSTICS = {
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim={})",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, other=x)",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, other=(x[1:],))",
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, other=(x, x))",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=None)"),
     "verify-axis": ("No tensor has the axis that was named, or one axis was named for two things.",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim=9) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim=1)",

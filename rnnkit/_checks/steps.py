@@ -12,6 +12,9 @@ from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal
 from rnnkit._base.state import has_missing_part
 from rnnkit._checks.objects import A_CELL, CELL, beside, has_batch, is_with_output, tensors_in
 
+#: What a cell raises that reads None, or a tuple that is too short, for a tensor.
+OF_NONE = (TypeError, AttributeError, ValueError, IndexError)
+
 
 def _refuse_cell(
     cell: Any, came: str, why: str, fix: str, code: str, step: int = 0, source: Any = None
@@ -38,7 +41,7 @@ def explain_failure(cell: Any, hx: Any, error: Exception) -> None:
         return
     if isinstance(error, TypeError | NotImplementedError) and not _takes_a_step(cell, error):
         _refuse_call(cell, error)
-    if isinstance(error, TypeError | AttributeError | ValueError) and _lacks_tensor(hx, error):
+    if isinstance(error, OF_NONE) and _lacks_tensor(hx, error):
         fix = "a tensor instead of None"
         if hasattr(cell, "initial_state"):
             fix = "hx=None, for the cell's initial_state"

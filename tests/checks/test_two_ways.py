@@ -66,7 +66,7 @@ def test_a_guard_that_is_wrong_is_reported() -> None:
     for call in calls():
         with pytest.raises(rnnkit.RnnkitError, match="found nothing that is wrong") as caught:
             call()
-        assert caught.value.code == "no-cause"
+        assert (caught.value.code, caught.value.argument) == ("no-cause", "input")
         assert "torch.float32 (" in str(caught.value)
         assert "python -m rnnkit prints" in str(caught.value)
 

@@ -80,8 +80,10 @@ def test_a_state_that_is_none_of_each_sample_is_refused(name: str) -> None:
         with pytest.raises(rnnkit.CellError, match="at step") as caught:
             run(X, **given)
         assert caught.value.argument == "cell"
-    with pytest.raises(rnnkit.CellError, match="at step 6"):
+        assert f"at step {caught.value.step}" in str(caught.value)
+    with pytest.raises(rnnkit.CellError) as caught:
         rnnkit.unroll(Cell(*LOSING["a number"]), X, reverse=True)
+    assert caught.value.step == SEQ - 1
 
 
 @pytest.mark.parametrize("name", CHANGING)
@@ -92,11 +94,14 @@ def test_the_step_whose_output_has_another_shape(name: str) -> None:
         with pytest.raises(rnnkit.CellError, match="shape") as caught:
             rnnkit.unroll(cell, X, reverse=reverse)
         assert caught.value.step == step
+        assert isinstance(caught.value.__cause__, RuntimeError)
     grows = Cell(lambda x, hx: (hx[0] + x, torch.cat([hx[1], x], 1)), pair)
     assert rnnkit.unroll(grows, X)[1][1].shape == (BATCH, 2 + SEQ * WIDTH)
     for options in ({"return_states": True}, {"lengths": LENGTHS}):
-        with pytest.raises(rnnkit.CellError, match="shape"):
+        with pytest.raises(rnnkit.CellError, match="shape") as caught:
             rnnkit.unroll(grows, X, **options)
+        assert caught.value.step == int("return_states" in options)
+        assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 #: Right cells whose tensors have no batch axis, or the size of the batch on another axis.
@@ -122,6 +127,11 @@ RIGHT: dict[str, tuple[Step, Callable[[int], Any]]] = {
     "has samples on axis 1": (lambda x, h: h + x.t(), lambda b: torch.ones(WIDTH, b)),
     "begins from one sample": (lambda x, h: h + x, lambda _: torch.ones(1, WIDTH)),
     "begins from one number": (lambda x, h: h + x, lambda b: torch.ones(b, 1)),
+    "has a member more at each step": (lambda x, hx: (hx[0] + x, *hx), lambda b: (ones(b),)),
+    "makes a number of a tuple": (
+        lambda x, hx: (hx[0] + x, hx[0].sum()),
+        lambda b: (ones(b), (ones(b),)),
+    ),
     "begins from nothing": (lambda x, h: (h[0] + x, (h[0] + x).sum()), lambda b: (ones(b), None)),
 }
 
@@ -147,3 +157,81 @@ def test_a_count_of_all_samples_is_one_of_each_with_lengths() -> None:
     cell = Cell(*RIGHT["counts its steps"])
 
     assert rnnkit.unroll(cell, X, lengths=LENGTHS)[1][1].tolist() == LENGTHS
+
+
+def test_a_first_state_of_one_batch_only() -> None:
+    """A cell that knows a first state of this batch alone is refused if it loses samples."""
+
+    def begin(batch: int) -> Tensor:
+        assert batch == BATCH
+        return ones(batch)
+
+    with pytest.raises(rnnkit.CellError, match="for 5 samples"):
+        rnnkit.unroll(Cell(lambda _, h: h[:2], begin), X)
+
+
+#: Calls of what is no cell, with what Python or torch says of it.
+NO_CELLS: list[tuple[Any, dict[str, Any], str]] = [
+    (nn.Linear(WIDTH, 4), {}, "takes 2 positional arguments but 3 were given"),
+    (nn.MultiheadAttention(4, 1), {}, "missing 1 required positional argument"),
+    (nn.Module(), {}, "is missing the required"),
+    (torch.relu, {}, "takes 1 positional argument but 2 were given"),
+    (torch.where, {}, "received an invalid combination of arguments"),
+    (nn.Linear(WIDTH, 4), {"lengths": [7, 0, 1, 2, 3]}, ""),
+    (nn.Linear(WIDTH, 4), {"reset": [[0] * BATCH] * SEQ}, ""),
+]
+
+
+@pytest.mark.unhooked("the annotation asks for an initial_state")
+@pytest.mark.parametrize(("cell", "options", "evidence"), NO_CELLS)
+def test_what_cannot_be_called_as_a_cell(cell: Any, options: dict[str, Any], evidence: str) -> None:
+    """It is refused with what Python says, in few lines, as Python's own error can be caught."""
+    with pytest.raises(TypeError, match="cannot be called with a step and a state") as caught:
+        rnnkit.unroll(cell, X, **options)
+    assert isinstance(caught.value, rnnkit.ArgumentError)
+    assert caught.value.argument == "cell"
+    assert evidence in str(caught.value)
+    assert (caught.value.__cause__ is None) == (evidence == "")
+    assert len(str(caught.value).splitlines()) < 9
+
+
+@pytest.mark.unhooked("the annotation asks for an initial_state")
+def test_what_may_be_a_cell() -> None:
+    """Of a function of C nobody knows what it takes: it lacks a first state, at a reset."""
+    with pytest.raises(rnnkit.CellError, match="has no initial_state") as caught:
+        rnnkit.unroll(torch.relu, X, reset=[[0] * BATCH] * SEQ)  # type: ignore[arg-type]
+    assert caught.value.step == 0
+
+
+@pytest.mark.parametrize("hx", [(None,), [None], (None, None), ((None,), None), ()])
+def test_a_state_without_tensors(hx: Any) -> None:
+    """It is refused in our words, with lengths too, as torch's error can be caught."""
+    for cell, options in itertools.product(
+        (Cell(lambda x, h: h + x, ones), Cell(lambda x, hx: (hx[0] + x, hx[1] * 2), pair)),
+        ({}, {"lengths": LENGTHS}),
+    ):
+        with pytest.raises(rnnkit.StateError, match="has no tensor") as caught:
+            rnnkit.unroll(cell, X, hx, **options)
+        assert caught.value.argument == "hx"
+        assert isinstance(caught.value.__cause__, TypeError | IndexError)
+
+
+def test_an_error_that_has_nothing_to_do_with_none() -> None:
+    """A cell's own error goes on, whatever it is, unless a None in the state explains it."""
+
+    def fail(*_: Any) -> Any:
+        text = "'NoneType' is not what is wanted"
+        raise TypeError(text)
+
+    def misspelt(*_: Any) -> Any:
+        text = "no attribute 'wieght'"
+        raise AttributeError(text)
+
+    whole, half = pair(BATCH), (ones(BATCH), None)
+    for step, hx in ((fail, whole), (misspelt, whole), (misspelt, half)):
+        with pytest.raises((TypeError, AttributeError)) as caught:
+            rnnkit.unroll(Cell(step, pair), X, hx)
+        assert not isinstance(caught.value, rnnkit.RnnkitError)
+        assert caught.value.__notes__ == ["at step 0, in Cell"]
+    with pytest.raises(rnnkit.StateError, match="has None"):
+        rnnkit.unroll(Cell(fail, pair), X, half)

@@ -16,6 +16,7 @@ CELLS = {
     "cell-initial-state": ("torch's cells and your own have no initial_state unless you write it, and lengths, resets and Recurrent need one.",
         "cell = torch.nn.GRUCell(3, 4); rnnkit.Recurrent(cell).initial_state(5) => cell = rnnkit.GRUCell(3, 4); rnnkit.Recurrent(cell).initial_state(5)",
         "cell = torch.nn.GRUCell(3, 4); rnnkit.unroll(cell, torch.ones(7, 5, 3), lengths=[7, 0, 1, 2, 3])",
+        "rnnkit.unroll(lambda input, hx: input, torch.ones(7, 5, 3), lengths=[7, 0, 1, 2, 3])",
         "rnnkit.unroll(lambda input, hx: hx + input, torch.ones(7, 5, 3), torch.ones(5, 3), reset=torch.ones(7, 5, dtype=torch.bool))"),
     "cell-result": ("A cell takes a state and returns the next one, of the same kind; its first tensor is the output.",
         "cell = lambda input, hx: (hx, hx + input); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3)) => cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",

@@ -115,7 +115,7 @@ def test_right(row: Row) -> None:
         assert not call.right or said(call.right) is None
 
 
-@pytest.mark.disagrees  # one row is about that
+@pytest.mark.disagrees
 def test_many_fixes_are_typed() -> None:
     """The typist reads most of what messages say."""
     found = [dict(typed(call.program, str(answer(call)), "hx")) for call in each_call()]

@@ -33,6 +33,7 @@ class Baseline:
     report: Report = field(default_factory=Report)
     tolerance: float | None = None  # of a feature's size; None if the judge has to decide
     judge: "Baseline | None" = None  # the same in a wider dtype, once it was asked
+    is_judge: bool = False  # whether it is the one that was asked
     order: int | None = None  # the output that holds the order of the others' samples
     again: Leaves | None = None  # the output of a second run of the same copy
     fewer: Leaves | None = None  # the output for one sample less; None if the model refuses
@@ -178,7 +179,8 @@ class Baseline:
     def on(self, batch: Batch) -> "Baseline":
         """Return the same with a different batch."""
         other: Baseline = copy.copy(self)
-        other.batch, other.judge, other._made = batch, None, {}
+        other.batch, other._made = batch, {}
+        other.judge, other.is_judge = None, False
         return other
 
     @property

@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
+from rnnkit._diagnostics.dense import check_dense, check_values, is_dense
 from rnnkit._diagnostics.lengths import Named, counts_of, is_content, shortened, tells
 from rnnkit._diagnostics.outputs import Given, is_whole, shape_of
 
@@ -37,6 +38,7 @@ class Batch:
     ) -> None:
         """Find the axes; the steps of the first leaf with lengths or a seq axis are judged."""
         self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_whole)
+        check_values(self.leaves)
         every = range(len(self.leaves))
         batch_dim = _axis(batch_dim)
         self.first = self._first_with(batch_dim, every)  # shows where the batch is
@@ -136,8 +138,11 @@ class Batch:
             message = "a packed input has no batch axis to try: pass the padded batch and lengths"
             refusal(ArgumentError, "inputs", message, code="verify-packed")
         for k in places:  # not what is empty, as the categories in a data set that has none
-            if isinstance(x := self.leaves[k], Tensor) and x.numel() and -x.dim() <= dim < x.dim():
-                return k
+            x = self.leaves[k]
+            if not isinstance(x, Tensor) or not x.numel() or not -x.dim() <= dim < x.dim():
+                continue
+            check_dense(x)
+            return k
         if not any(isinstance(leaf, Tensor) for leaf in leaves):
             message = f"inputs must be tensors, got {', '.join(map(brief, leaves)) or 'nothing'}"
             refusal(ArgumentError, "inputs", message, code="verify-inputs")
@@ -179,6 +184,7 @@ class Batch:
         """Return a leaf as ``(batch, seq, ...)``; None if it has no such axes."""
         axis, seq = self.axes[index], self.seq_dims[index]
         is_sequence = axis not in (None, seq) and self.length(index) is not None
+        is_sequence = is_sequence and is_dense(self.leaves[index])
         return self.leaves[index].movedim((axis, seq), (0, 1)) if is_sequence else None
 
     def tree(self, leaves: Sequence[Any] | None = None) -> Given:
@@ -306,5 +312,7 @@ def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:
     """Return the batch axis of a leaf: the usual one, or the only other that is as long."""
     if not isinstance(leaf, Tensor):
         return 0 if len(counts_of(leaf)) == size else None
+    if leaf.layout not in (torch.strided, torch.sparse_coo):
+        return None  # no sample of it can be picked
     fitting = [k for k, n in enumerate(shape_of(leaf) or ()) if n == size]
     return batch_dim if batch_dim in fitting else fitting[0] if len(fitting) == 1 else None

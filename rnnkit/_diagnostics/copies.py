@@ -1,116 +1,37 @@
-"""Copies of a model, all in the state that it had; they share its weights, which are copied once.
-
-Python's deepcopy refuses a tensor on a graph, stops at the first lock, follows no weak reference,
-and takes longer than the forward of a small model.
-"""
+"""Copies of a model, all in the state that it had; they share one copy of its weights."""
 
 import copy
-from collections import OrderedDict
-from collections.abc import Mapping
-from types import FunctionType, MethodType, ModuleType
-from typing import Any
-from weakref import ReferenceType
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
-from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils.parametrize import is_parametrized
-from torch.utils.data import DataLoader, Dataset
 
-from rnnkit._base.errors import ArgumentError
+from rnnkit._diagnostics.copier import Copier
+from rnnkit._diagnostics.objects import discard
 from rnnkit._diagnostics.outputs import same, widest
+from rnnkit._diagnostics.uncopied import Place
+
+if TYPE_CHECKING:
+    from weakref import ReferenceType
 
 #: Tensors with more numbers than DATA, and than the model has, are data, and not copied; what has
 #: more bytes than LARGE is copied once, like weights, until a run writes it.
 DATA, LARGE = 2**26, 2**20
 
-#: Objects that nobody can change, by their exact class; of these, many are met.
-CONSTANT = {int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device}
-CONSTANT |= {type, FunctionType, torch.Size, torch.layout, torch.jit.ScriptFunction}
 
+@dataclass(eq=False)
+class Held:
+    """A tensor of a model and its copy, which the copies of the model share, or copy again."""
 
-class _Copier:
-    """Makes a deep copy, with a memo of copies by the id of what was copied."""
-
-    def __init__(self, memo: dict[int, Any], hold: Any, names: Mapping[int, str]) -> None:
-        self.memo, self._hold, self._names = memo, hold, names
-        self.shared: list[tuple[str, Any]] = []  # what was not copied, and the name that led there
-        self.modules: dict[int, str] = {}  # what to call those that were copied, by id
-        self._name = ""
-
-    def copy(self, x: Any, _: Any = None) -> Any:
-        """Copy an object with all that it holds."""
-        kind = type(x)
-        if kind in CONSTANT or isinstance(x, type | ModuleType):
-            return x
-        if (twin := self.memo.get(id(x))) is not None:
-            return twin
-        if kind is dict or kind is OrderedDict:
-            twin = self.memo[id(x)] = kind()
-            self._fill(twin, x)
-        elif kind is list:
-            twin = self.memo[id(x)] = []
-            twin += [part if type(part) in CONSTANT else self.copy(part) for part in x]
-        elif kind is tuple or kind is set:
-            twin = kind(map(self.copy, x))
-        elif isinstance(x, nn.Module):
-            twin = self._module(x)
-        elif isinstance(x, MethodType):
-            twin = MethodType(x.__func__, self.copy(x.__self__))
-        elif isinstance(x, ReferenceType):
-            twin = ReferenceType(self.memo[id(x())]) if id(x()) in self.memo else x
-        elif not isinstance(x, Dataset | DataLoader):
-            try:
-                twin = self._hold(x, self.memo) if isinstance(x, Tensor) else self._object(x)
-            except ArgumentError:
-                raise
-            except Exception:  # noqa: BLE001 - it may refuse as it likes
-                twin = None
-        if twin is None:
-            self.shared.append((self._name or kind.__name__, x))
-        twin = self.memo[id(x)] = x if twin is None else twin
-        return twin
-
-    def _fill(self, twin: dict[Any, Any], held: dict[Any, Any]) -> None:
-        for name, part in [*held.items()]:  # another thread may write it meanwhile
-            if type(name) is str:
-                self._name = name
-            else:
-                name = self.copy(name)  # noqa: PLW2901
-            twin[name] = part if type(part) in CONSTANT else self.copy(part)
-
-    def _module(self, x: nn.Module) -> Any:
-        if (inner := unwrapped(x)) is not x:
-            return self.copy(inner)
-        kind = type(x)
-        name = self.modules[id(x)] = self._names.get(id(x), f"a {kind.__name__} of the model")
-        if hasattr(kind, "__deepcopy__") and not is_parametrized(x):
-            for tensor in (*x.parameters(), *x.buffers()):
-                self.copy(tensor)
-            try:
-                return copy.deepcopy(x, self.memo)
-            except Exception as error:
-                what = f"{name.removesuffix(' itself')} ({kind.__name__}) cannot be copied"
-                fix = "give the model as it was before it was wrapped or sharded"
-                message = f"{what}, and the model itself is never run: {error}; {fix}"
-                raise ArgumentError(message, "model") from error
-        # Not by a __getstate__ of its class: that is for files, and may leave things out.
-        twin = self.memo[id(x)] = kind.__new__(kind)
-        self._fill(vars(twin), vars(x))
-        vars(twin).pop("_compiled_call_impl", None)
-        return twin
-
-    def _object(self, x: Any) -> Any:
-        """Copy an object in the way of its class, as Python's deepcopy does."""
-        if hasattr(type(x), "__deepcopy__"):
-            return copy.deepcopy(x, self.memo)
-        made: Any = x.__reduce_ex__(4)
-        if isinstance(made, str):
-            return x
-        self.memo[id(made)] = made  # kept alive, so that no other object gets the same id
-        python: Any = copy
-        return python._reconstruct(x, self.memo, *made, deepcopy=self.copy)  # noqa: SLF001
+    given: Tensor
+    private: Tensor
+    place: Place | None
+    is_own: bool  # whether each copy of the model has its own
+    given_writes: int | None  # how often it was written when it was copied
+    writes: int | None = None  # how often the copy was written when no run had begun
 
 
 class Pristine:
@@ -118,83 +39,131 @@ class Pristine:
 
     def __init__(self, model: nn.Module) -> None:
         """Copy the model."""
-        # Tensors, their copies, and how often the tensors were written; copies that no runs share.
-        self._held: list[tuple[Tensor, Tensor, int | None]] = []
-        self._own: set[int] = set()
+        self.held: list[Held] = []
+        self.least: torch.dtype | None = None  # the dtype of numbers, at least, if one was asked
+        self.wide: Pristine | None = None  # the same in the wider dtype that was asked for last
         self._limit = max(DATA, sum(x.numel() for x in (*model.parameters(), *model.buffers())))
         names = {id(one): f"model.{name}" for name, one in model.named_modules()}
-        copier = _Copier({}, self._hold, names | {id(model): "the model itself"})
-        self._private: nn.Module = copier.copy(model)
+        copier = Copier({}, self._hold, names | {id(model): "the model itself"})
+        try:
+            self.private: nn.Module = copier.model(model)
+        except Exception:
+            self.held.clear()  # since memory may have run out
+            raise
         self.originals = copier.modules  # what to call the modules of the model itself, by id
-        self.shared = [*dict.fromkeys(name for name, _ in copier.shared)]  # names
+        self.shared = [*dict.fromkeys(name for name, _ in copier.shared if name)]  # names
         self._shared = {id(x): x for _, x in copier.shared}
-        for module in self._private.modules():
-            if isinstance(module, nn.RNNBase):
-                module.flatten_parameters()  # else cuDNN warns
-        self._versions = {id(private): _writes(private) for _, private, _ in self._held}
+        self._made: list[ReferenceType[Any]] = copier.made  # by all copies, as far as it is there
+        self.begin()
 
-    def _hold(self, tensor: Tensor, memo: dict[int, Any]) -> Tensor | None:
+    def _hold(self, tensor: Tensor, place: Place | None, memo: dict[int, Any]) -> Tensor | None:
         """Copy a tensor; None for data, and where memory was given back: reading that crashes."""
         odd = tensor.is_nested or tensor.is_meta or tensor.is_quantized
         odd |= tensor.layout is not torch.strided or type(tensor.data) is not Tensor
         size = 1 if odd else tensor.untyped_storage().nbytes()
         if tensor.numel() > (self._limit if size else 0):
             return None
-        private = _twin(tensor, memo)
-        self._held.append((tensor, private, _writes(tensor)))
-        if odd or not (isinstance(tensor, Parameter) or size > LARGE):
-            self._own.add(id(private))
+        private = _twin(tensor, place, memo)
+        is_own = odd or not (isinstance(tensor, Parameter) or size > LARGE)
+        self.held.append(Held(tensor, private, place, is_own, _writes(tensor)))
         return private
 
-    def copy(self, least: torch.dtype | None = None) -> nn.Module:
-        """Return a copy in eval mode, in a wider dtype if one is given."""
-        memo = dict(self._shared)
-        for _, private, _ in self._held:
-            own = least is not None or id(private) in self._own
-            memo[id(private)] = _twin(private, memo, own=own, least=least)
-        model: nn.Module = _Copier(memo, _twin, {}).copy(self._private).eval()
-        if least is not None:  # also what copies itself, as a scripted module does
-            model = model.double() if least is torch.float64 else model.float()
-        return model
+    def begin(self) -> None:
+        """Note how often what runs share was written by now."""
+        for module in self.private.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()  # else cuDNN warns
+        for one in self.held:
+            one.writes = _writes(one.private)
+        self._names = {id(one): f"model.{name}" for name, one in self.private.named_modules()}
+
+    def copy(self) -> nn.Module:
+        """Return a copy in eval mode."""
+        copier = Copier(dict(self._shared), _twin, self._names)
+        for one in self.held:
+            copier.tensor(one.private, one.place, partial(_twin, own=one.is_own))
+        model: nn.Module = copier.model(self.private)
+        self._made[:] = [one for one in self._made if one() is not None] + copier.made
+        return model.eval()
+
+    def wider(self, least: torch.dtype) -> "Pristine":
+        """Return the same for copies in a wider dtype."""
+        if self.least is least:
+            return self
+        if self.wide is not None and self.wide.least is least:
+            return self.wide
+        self.wide = None  # before there is another one
+        wide = copy.copy(self)
+        wide.least = least
+        wide.held = []
+        copier = Copier(dict(self._shared), _twin, self._names)
+        for one in self.held:
+            twin = copier.tensor(one.private, one.place, partial(_twin, least=least))
+            given_writes = _writes(one.private)
+            wide.held.append(Held(one.private, twin, one.place, one.is_own, given_writes))
+        wide.private = copier.model(self.private)
+        self._made += copier.made
+        tensors = (*wide.private.parameters(), *wide.private.buffers())
+        if any(widest(x, least) is not x for x in tensors):
+            # What copies itself, as a scripted module does, has copied its tensors, too.
+            wide.private = wide.private.double() if least is torch.float64 else wide.private.float()
+        wide.begin()
+        self.wide = wide
+        return wide
 
     def written(self, *, thorough: bool) -> bool:
         """Return whether the last run wrote what runs share (``.data``: thorough); undo it."""
-        written = [
-            (given, private)
-            for given, private, version in self._held
-            if id(private) not in self._own
-            if _writes(private) != self._versions[id(private)]
-            or (thorough and _writes(given) == version and not same(given, private))
-        ]
-        for given, private in written:
-            private.data.copy_(given)
-            self._own.add(id(private))
+        written = [one for one in self.held if not one.is_own and self._is_written(one, thorough)]
+        for one in written:
+            one.private.data.copy_(one.given)
+            one.is_own = True
         return bool(written)
 
+    def _is_written(self, one: Held, thorough: bool) -> bool:
+        if _writes(one.private) != one.writes:
+            return True
+        if not thorough or _writes(one.given) != one.given_writes:
+            return False
+        given = one.given if self.least is None else widest(one.given, self.least)
+        return not same(given, one.private)
 
-def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the module inside of compiled and distributed wrappers."""
-    is_distributed = isinstance(module, DistributedDataParallel)
-    inner: Any = getattr(module, "module" if is_distributed else "_orig_mod", None)
-    return module if inner is None else unwrapped(inner)
+    def close(self) -> None:
+        """Give back the memory of all copies, also of those in a cycle that the model makes."""
+        if self.wide is not None:
+            self.wide.close()
+        self.held.clear()
+        discard(self._made)
 
 
 def _twin(
-    tensor: Tensor, memo: dict[int, Any], *, own: bool = True, least: torch.dtype | None = None
+    tensor: Tensor,
+    _: Place | None,
+    memo: dict[int, Any],
+    *,
+    own: bool = True,
+    least: torch.dtype | None = None,
 ) -> Tensor:
     """Copy a tensor without its graph, into its ``own`` memory or into that of the tensor."""
-    # What shares memory shares it in a copy, except weights.
-    twin, kind, is_weight = tensor.detach(), type(tensor), isinstance(tensor, Parameter)
-    try:
-        twin = twin if not own else twin.clone() if is_weight else copy.deepcopy(twin, memo)
-    except RuntimeError:
-        twin = twin.clone()
-    twin = twin if least is None else widest(twin, least)
+    kind = type(tensor)
+    is_weight = isinstance(tensor, Parameter)
+    twin = tensor.detach()
+    if own:
+        twin = twin.clone() if is_weight else _cloned(twin, memo)
+    if least is not None:
+        twin = widest(twin, least)
     if kind is Parameter or (is_weight and type(twin) is not Tensor):
         twin = Parameter(twin, requires_grad=tensor.requires_grad)
     else:
         twin = attached_like(tensor, twin.as_subclass(kind) if is_weight else twin)
-    vars(twin).update(getattr(tensor, "__dict__", {}))
+    return twin
+
+
+def _cloned(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    """Copy numbers so that tensors which share their memory share it in the copy, too."""
+    try:
+        twin: Tensor = copy.deepcopy(tensor, memo)
+    except RuntimeError:  # as of a class that has no memory of its own
+        return tensor.clone()
     return twin
 
 

@@ -15,7 +15,7 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, sample_at
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.judge import COARSE, differences, judge
-from rnnkit._diagnostics.outputs import Given, is_number, shape_of
+from rnnkit._diagnostics.outputs import Given, Leaves, is_number
 from rnnkit._diagnostics.picture import DependencyMap
 from rnnkit._diagnostics.report import UnjudgedError
 from rnnkit._diagnostics.slopes import Gradients
@@ -47,12 +47,12 @@ def dependency_map(
         ArgumentError: if ``model`` is not a module, or inputs or output have no such axis.
 
     >>> print(rnnkit.dependency_map(torch.nn.GRU(3, 4), torch.randn(4, 2, 3)))
-    output on axis 0 (down), input on axis 0 (across): each depends on its own and earlier inputs
+    output on axis 0 (down), input on axis 0 (across): each depends on its own and all earlier inputs
     0 ■ · · ·
     1 ■ ■ · ·
     2 ■ ■ ■ ·
     3 ■ ■ ■ ■
-    """
+    """  # noqa: E501 - what it prints
     check_model("dependency_map", model)
     given = Given(inputs, {})
     batch = Batch(given, dim)
@@ -61,13 +61,9 @@ def dependency_map(
     with session(model, None, given, "dependency_map") as opened:
         infer_batch_axes(batch, opened.attempt)
         narrow = Baseline(opened, batch)
-        shape = () if narrow.first is None else tuple(narrow.normal[narrow.first].shape)
-        if narrow.first is None or out_dim not in range(-len(shape), len(shape)):
-            message = f"the first output has no axis {out_dim}: its shape is {shape}"
-            message = message if narrow.first is not None else narrow.unfollowed()
-            refusal(ArgumentError, "out_dim", message, code="verify-axis")
+        first, shape = _first_output(narrow, out_dim)
         out_dim %= len(shape)
-        narrow.axes[narrow.first] = out_dim
+        narrow.axes[first] = out_dim
         columns, rows = _spaced(batch.size), _spaced(shape[out_dim])
         try:
             lab = judge(narrow)
@@ -76,14 +72,27 @@ def dependency_map(
             lab.tolerance = COARSE
         found = torch.stack([_moved(lab, column)[list(rows)] for column in columns], 1)
         both = [Gradients(one.batch, one.session) for one in (lab, narrow)]
-        for place, row in enumerate(rows):
-            if not found[place].all() and all(one.are_whole for one in both):
-                fine, coarse = (_sizes(one, narrow.first, out_dim, row, columns) for one in both)
-                found[place] |= (fine > SHRINKS * coarse) & (coarse > 0)
-    return DependencyMap(found, rows, columns, dim, out_dim)
+        if all(one.are_whole for one in both):
+            for place, row in enumerate(rows):
+                if not found[place].all():
+                    fine, coarse = (_sizes(one, first, out_dim, row, columns) for one in both)
+                    found[place] |= (fine > SHRINKS * coarse) & (coarse > 0)
+    return DependencyMap(found, rows, columns, dim, out_dim, opened.notes)
 
 
 dependency_map.__module__ = "rnnkit"
+
+
+def _first_output(baseline: Baseline, out_dim: int) -> tuple[int, tuple[int, ...]]:
+    """Return the index and the shape of the first output; refuse one that has no such axis."""
+    first = baseline.first
+    if first is None:
+        refusal(ArgumentError, "out_dim", baseline.unfollowed(), code="verify-axis")
+    shape = tuple(baseline.normal[first].shape)
+    if out_dim not in range(-len(shape), len(shape)):
+        message = f"the first output has no axis {out_dim}: its shape is {shape}"
+        refusal(ArgumentError, "out_dim", message, code="verify-axis")
+    return first, shape
 
 
 def _spaced(size: int) -> tuple[int, ...]:
@@ -98,18 +107,28 @@ def _moved(lab: Baseline, column: int) -> Tensor:
     leaves = other_leaves(lab.batch, sample_at(column))
     pairs = zip(lab.batch.leaves, leaves, strict=True)
     larger = [x + LARGER * (y - x) if is_number(x) and y is not x else y for x, y in pairs]
-    runs = [lab.session.run(lab.batch.tree(leaves)), lab.session.attempt(lab.batch.tree(larger))]
-    moved = torch.zeros(before.shape[axis], dtype=torch.bool, device="cpu")
-    for output in (x for x in runs if x is not None):
-        after = before + 1  # rows that are gone have moved
-        for x in (x for x in output[first:][:1] if len(shape_of(x) or ()) == before.dim()):
-            inside = tuple(slice(min(sizes)) for sizes in zip(before.shape, x.shape, strict=True))
-            after[inside] = x[inside]
+    output = lab.session.run(lab.batch.tree(leaves))
+    found = [_laid_over(before, output[first:])]
+    output_of_larger = lab.session.attempt(lab.batch.tree(larger))
+    if output_of_larger is not None:
+        after = _laid_over(before, output_of_larger[first:])
         # What is not finite any more makes something of what a mask took out.
-        if output is runs[0] or bool(after.isfinite().all()):
-            off = differences(lab, before, after, lab.scale_of(first)).movedim(axis, 0)
-            moved |= off.reshape(len(moved), -1).any(1).cpu()
+        found += [after] if bool(after.isfinite().all()) else []
+    moved = torch.zeros(before.shape[axis], dtype=torch.bool, device="cpu")
+    for after in found:
+        off = differences(lab, before, after, lab.scale_of(first)).movedim(axis, 0)
+        moved |= off.reshape(len(moved), -1).any(1).cpu()
     return moved
+
+
+def _laid_over(before: Tensor, output: Leaves) -> Tensor:
+    """Return an output in the shape that it had; what is gone is something else."""
+    after = before + 1
+    made = output[0] if output else None
+    if isinstance(made, Tensor) and made.dim() == before.dim():
+        inside = tuple(slice(min(sizes)) for sizes in zip(before.shape, made.shape, strict=True))
+        after[inside] = made[inside]
+    return after
 
 
 def _sizes(gradients: Gradients, index: int, dim: int, row: int, columns: Sequence[int]) -> Tensor:

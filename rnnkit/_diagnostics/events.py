@@ -3,6 +3,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -161,19 +162,26 @@ def kept_by(session: "Session", inputs: Given) -> list[str]:
     copy = session.fresh()
     before = _held(copy)
     session.run(inputs, on=copy)
-    return [n for n, x in _held(copy).items() if n not in before or not equal(before[n], x)]
+    kept: list[str] = []
+    for name, now in _held(copy).items():
+        with suppress(RecursionError):  # what is nested so deep is not looked at
+            if name not in before or not equal(before[name], now):
+                kept.append(name)
+    return kept
 
 
 def _held(model: torch.nn.Module) -> dict[str, Any]:
     """Return copies of the attributes and buffers of all modules, by qualified name."""
     torchs, kinds = vars(torch.nn.Module()), (Tensor, Generator)
     copied: Any = lambda x: x.clone() if isinstance(x, Tensor) else x.get_state()  # noqa: E731
-    return {
-        f"{prefix}.{name}".removeprefix("."): pytree.tree_map_only(kinds, copied, value)
-        for prefix, module in model.named_modules()
-        for name, value in {**vars(module), **module._buffers}.items()  # noqa: SLF001
-        if name not in torchs
-    }
+    held: dict[str, Any] = {}
+    for prefix, module in model.named_modules():
+        for name, value in {**vars(module), **module._buffers}.items():  # noqa: SLF001
+            with suppress(RecursionError):
+                if name not in torchs:
+                    path = f"{prefix}.{name}".removeprefix(".")
+                    held[path] = pytree.tree_map_only(kinds, copied, value)
+    return held
 
 
 def drawn_at(session: "Session", inputs: Given, name: str) -> list[Line]:

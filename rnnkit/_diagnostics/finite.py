@@ -13,7 +13,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import valid_mask
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.lengths import is_binary, mended_mask
+from rnnkit._diagnostics.lengths import is_binary, is_dense, mended_mask
 from rnnkit._diagnostics.outputs import Leaves, is_number, other_finite
 from rnnkit._diagnostics.slopes import Gradients
 
@@ -40,7 +40,9 @@ def judged_finite(batch: Batch, opened: Session, *, post: bool) -> tuple[Batch, 
 def _finite(batch: Batch, index: int, leaf: Any, *, post: bool) -> Any:
     """Return a leaf with finite numbers: of a mask, its own; in padding, what else is there."""
     axis = batch.axes[index]
-    if not is_number(leaf) or axis is None or bool(leaf.isfinite().all()):
+    if not is_number(leaf) or not is_dense(leaf) or axis is None:
+        return leaf
+    if bool(leaf.isfinite().all()):
         return leaf
     if is_binary(leaf) and not batch.is_content(index):
         rows = batch.rows(index)

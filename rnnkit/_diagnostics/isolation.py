@@ -1,11 +1,13 @@
 """A user's model is never run: copies of it are, each from the same state."""
 
+import copy
 import random
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +18,21 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
-from rnnkit._diagnostics.copies import Pristine, attached_like, unwrapped
+from rnnkit._diagnostics.copies import Pristine, attached_like
 from rnnkit._diagnostics.outputs import Flat, Given, Leaves, Watch, equal, named_leaves, split_flats
+from rnnkit._diagnostics.uncopied import UncopiedError, unwrapped
 
 
 class EscapedError(ArgumentError):
     """The model runs modules of the one that was given, past the copy."""
+
+
+@dataclass
+class Tally:
+    """What a session, and those on wider copies that were made of it, have in common."""
+
+    passes: int = 0
+    escaped: str = ""  # a module of the model itself that ran
 
 
 class Session:
@@ -31,9 +42,8 @@ class Session:
         """Copy the model; a call, if there is one, calls a copy with what is given."""
         self.pristine = Pristine(unwrapped(model))
         self.model = self.last = self.pristine.copy()  # one that is never run, and that ran last
-        self.root = self  # of a session on wider copies, the one that it was made of
+        self.tally = Tally()
         self.mode: AbstractContextManager[Any] = nullcontext()  # in which the model is called
-        self.passes = 0
         self.names: list[str] = []  # of the leaves of the last output
         self.flats: dict[int, Flat] = {}  # leaves in which samples and steps are one axis
         self.size_of: Callable[[Given], int] = len  # how many samples some inputs have
@@ -44,17 +54,36 @@ class Session:
         self.is_first, self._is_written = True, False
         self._start = _states()
         self._thread = threading.get_ident()
-        self._escaped = ""  # a module of the model itself that ran
 
     def refuse(self, module: Any = None, _: Any = None) -> None:
         """Refuse to run a module of the model itself, or to go on after it ran, in this thread."""
         if threading.get_ident() == self._thread:
-            self._escaped = self.pristine.originals.get(id(module), self._escaped)
-            if name := self._escaped or self.root._escaped:  # noqa: SLF001 - a session, too
+            tally = self.tally
+            tally.escaped = self.pristine.originals.get(id(module), tally.escaped)
+            if name := tally.escaped:
                 way = "by way of a closure, a global or a weak reference: only a copy is run"
                 message = f"forward calls {name}, and not its copy, {way}"
                 fix = ("fix", "self.head(x) in forward, not model.head(x) of a global model")
                 refusal(EscapedError, "model", message, "", fix, code="model-escaped")
+
+    @property
+    def passes(self) -> int:
+        """How often copies ran."""
+        return self.tally.passes
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the copies."""
+        names = ", ".join(self.pristine.shared)
+        return [f"not copied, but shared with the model: {names}"] if names else []
+
+    def wider(self, least: torch.dtype, mode: AbstractContextManager[Any]) -> "Session":
+        """Return a session on copies in a wider dtype, which run in a mode."""
+        other = copy.copy(self)
+        other.pristine = self.pristine.wider(least)
+        other.is_first = True
+        other.mode = mode
+        return other
 
     def sources(self) -> dict[str, Any]:
         """Return the sources of the process that runs draw from, by name."""
@@ -72,8 +101,12 @@ class Session:
 
     def attempt(self, inputs: Given, **options: Any) -> Leaves | None:
         """Run a copy of the model, see :meth:`run`; None if it refuses."""
-        with suppress(Exception):  # a model may refuse as it likes
+        try:
             return self.run(inputs, **options)
+        except UncopiedError:  # which says nothing of the inputs: memory has run out
+            raise
+        except Exception:  # noqa: BLE001, S110 - a model may refuse as it likes
+            pass
         self.refuse()
         return None
 
@@ -81,17 +114,27 @@ class Session:
         self, inputs: Given, *, on: torch.nn.Module | None = None, watch: Watch | None = None
     ) -> Leaves:
         """Run a copy of the model, again if that wrote weights; return the leaves of the output."""
-        while True:
-            is_first, self.is_first = self.is_first, False
-            self.last = copy = self.fresh() if on is None else on
-            args, kwargs = private(inputs)
-            self.root.passes += 1
-            hooks = watch(copy) if watch else ()
-            with self.watched(hooks, notices=is_first), torch.no_grad(), self.mode:
-                self.returned = self.call(copy, *args, **kwargs)
-            if on is not None or not (self._is_written or (is_first and self.drawn)):
-                found = self.leaves_of(self.returned, inputs)
-                return [x.detach().clone() if isinstance(x, Tensor) else x for x in found]
+        notices, self.is_first = self.is_first, False
+        self._run_once(inputs, on, watch, notices=notices)
+        while on is None and (self._is_written or (notices and self.drawn)):
+            notices = False
+            self._run_once(inputs, on, watch, notices=notices)
+        found = self.leaves_of(self.returned, inputs)
+        return [x.detach().clone() if isinstance(x, Tensor) else x for x in found]
+
+    def _run_once(
+        self, inputs: Given, on: torch.nn.Module | None, watch: Watch | None, *, notices: bool
+    ) -> None:
+        """Run a copy, or the one that is given, and keep what it returns."""
+        if on is None:
+            self.last = self.model  # so that what the last run wrote is given back
+            on = self.fresh()
+        self.last = on
+        args, kwargs = private(inputs)
+        self.tally.passes += 1
+        hooks = watch(on) if watch else ()
+        with self.watched(hooks, notices=notices), torch.no_grad(), self.mode:
+            self.returned = self.call(on, *args, **kwargs)
 
     @contextmanager
     def watched(self, hooks: Iterable[Any] = (), *, notices: bool = True) -> Iterator[None]:
@@ -110,6 +153,11 @@ class Session:
                 drawn = {name for name in drawn if equal(now[name], _states()[name])}
             self.drawn |= drawn
             self.refuse()
+
+    def close(self) -> None:
+        """Give back the copies."""
+        self.returned = None
+        self.pristine.close()
 
     def leaves_of(self, output: Any, inputs: Given) -> Leaves:
         """Return the leaves of what a run on some inputs returned."""
@@ -161,11 +209,23 @@ def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) 
             refusal(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
 
 
+def _check_callable(model: torch.nn.Module, caller: str) -> None:
+    """Refuse a scripted layer, which torch calls in a scripted module only."""
+    if isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "forward"):
+        kind = model.original_name
+        message = f"{caller} takes a model that can be called, got a scripted {kind}"
+        headline = f"torch calls a scripted {kind} only inside of a scripted module"
+        fix = ("fix", f"rnnkit.{caller}(model, ...) of the {kind} before it was scripted")
+        refusal(ArgumentError, "model", message, headline, fix, code="model-type")
+
+
 @contextmanager
 def session(
     model: torch.nn.Module, call: Any = None, given: Given | None = None, caller: str = ""
 ) -> Iterator[Session]:
-    """Open a session on a model; leave random numbers as they were, if it draws any."""
+    """Open a session on a model; leave random numbers as they were, and no copies."""
+    if call is None:
+        _check_callable(unwrapped(model), caller)
     with torch.inference_mode(mode=False), eagerly():
         opened = Session(model, call)
         hook = register_module_forward_pre_hook(opened.refuse)
@@ -174,7 +234,12 @@ def session(
         except Exception as error:
             if given is not None:
                 _refuse_batch(opened, given, caller, error)
+            # An error of the model's own leads a debugger to the copy that it was raised in.
+            if isinstance(error, ArgumentError):
+                opened.close()
             raise
+        else:
+            opened.close()
         finally:
             hook.remove()
             opened.restart()

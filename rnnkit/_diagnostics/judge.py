@@ -1,6 +1,5 @@
 """Float64 is the judge: where bits differ, it says whether that is more than rounding."""
 
-import copy
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -10,7 +9,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.copies import Pristine
 from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of, wider, widest
 from rnnkit._diagnostics.report import skip
 
@@ -53,6 +51,8 @@ def decide(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
 
 def judge(baseline: Baseline) -> Baseline:
     """Return the same in float64, else in float32, else in its own dtype if that is fine enough."""
+    if baseline.is_judge:
+        return baseline
     if baseline.judge is not None:
         return baseline.judge
     if any(".quantized.dynamic." in type(m).__module__ for m in baseline.session.model.modules()):
@@ -62,10 +62,9 @@ def judge(baseline: Baseline) -> Baseline:
     fits = sum(weight.numel() for weight in weights) <= 2**25  # else a copy takes too much memory
     for kind, tolerance in JUDGED.items() if fits else ():
         wide = baseline.on(baseline.batch.with_leaves([widest(x, kind) for x in leaves]))
-        wide.session, wide.tolerance = copy.copy(session), tolerance
+        wide.tolerance = tolerance
         with suppress(Exception):  # a model may insist on its own precision as it likes
-            wide.session.pristine = Pristine(session.pristine.copy(kind))
-            wide.session.is_first, wide.session.mode = True, Widened(kind)
+            wide.session = session.wider(kind, Widened(kind))
             wide.normal = wide.session.run(wide.batch.tree())
             is_wide = all(widest(x, kind) is x for x in wide.normal)
             if is_wide and [*map(shape_of, wide.normal)] == [*map(shape_of, baseline.normal)]:
@@ -77,7 +76,9 @@ def judge(baseline: Baseline) -> Baseline:
         wide.tolerance = 1000 * torch.finfo(kind).eps
         if wide.tolerance > COARSE:
             skip(f"{str(kind)[6:]} rounds too much, and the model runs in nothing wider")
-    wide.again, wide.judge, baseline.judge = None, wide, wide
+    wide.again = None
+    wide.is_judge = True
+    baseline.judge = wide
     if kind is not torch.float64:
         text = f"judged in {str(kind)[6:]}: the model does not run in float64"
         baseline.report.notes.append(text)

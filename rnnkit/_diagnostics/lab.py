@@ -11,12 +11,14 @@ from rnnkit._base.errors import LeakError
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_from
+from rnnkit._diagnostics.dense import is_dense
 from rnnkit._diagnostics.isolation import EscapedError
 from rnnkit._diagnostics.judge import differences, differs, is_shown, judge
 from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.outputs import Given, Leaves, is_number, largest, shape_of, tensors_of
 from rnnkit._diagnostics.report import TOGETHER, UNCHANGED, UnjudgedError, fail, in_short, skip
 from rnnkit._diagnostics.slopes import Gradients
+from rnnkit._diagnostics.uncopied import UncopiedError
 
 
 def run_perturbed(baseline: Baseline, where: Where, **options: Any) -> "PerturbedRun | None":
@@ -33,7 +35,7 @@ class PerturbedRun:
         self.baseline, self.inputs = baseline, inputs
         try:
             self.output: Leaves = baseline.session.run(inputs)
-        except EscapedError:
+        except (EscapedError, UncopiedError):
             raise
         except Exception as error:
             message = f"the model refuses changed inputs ({in_short(error)}); {TOGETHER}"
@@ -172,13 +174,14 @@ def trained_otherwise(baseline: Baseline) -> Iterator[Gradients]:
     for seed, sign in enumerate((-1, 1)):
         leaves = other_leaves(batch, steps_from(0), seed, pad=False)
         for k, leaf in enumerate(leaves):  # flags that are never set
-            if (shape_of(leaf) or ())[1:] and bool((leaf == leaf.flatten()[:1]).all()):
+            is_table = is_dense(leaf) and leaf.dim() > 1
+            if is_table and bool((leaf == leaf.flatten()[:1]).all()):
                 drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
                 leaves[k] = drawn.round().to(leaf)
         tried.append((sign, leaves))
     for axis in (0, 1):  # one sentence, or one step, tells nothing of what joins several
-        single = {k for k, x in enumerate(batch.leaves) if (shape_of(x) or ())[axis:][:1] == (1,)}
-        both = enumerate(batch.leaves)
+        both = [*enumerate(batch.leaves)]
+        single = {k for k, x in both if is_dense(x) and x.shape[axis:][:1] == (1,)}
         twice = [torch.cat([x, x.roll(1)], axis) if k in single else x for k, x in both]
         tried += [(1, twice)] * bool(single)
     for sign, leaves in tried:

@@ -7,6 +7,8 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor, nn
 
+from rnnkit._diagnostics.dense import is_dense
+
 #: Names of lengths and of masks, as ``lengths``, ``x_len``, ``n_steps``, ``pad_mask``.
 LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|words)$")
 MASKS = re.compile("mask|pad")
@@ -110,6 +112,8 @@ def _padding_of(beyond: Tensor) -> Tensor:
 
 def counts_of(lengths: Any) -> list[int]:
     """Return lengths as a list of integers; an empty one if they are something else."""
+    if isinstance(lengths, Tensor) and not is_dense(lengths):
+        return []
     each = lengths.flatten().tolist() if hasattr(lengths, "flatten") else lengths
     fits = isinstance(each, list | tuple) and all(isinstance(n, SupportsIndex) for n in each)
     return [int(n) for n in each] if fits else []
@@ -117,7 +121,7 @@ def counts_of(lengths: Any) -> list[int]:
 
 def is_binary(leaf: Any) -> bool:
     """Return whether the finite numbers of a tensor are zeros and ones."""
-    return isinstance(leaf, Tensor) and bool(((leaf == 0) | (leaf == 1) | ~leaf.isfinite()).all())
+    return is_dense(leaf) and bool(((leaf == 0) | (leaf == 1) | ~leaf.isfinite()).all())
 
 
 def mended_mask(mask: Tensor) -> Tensor:
@@ -134,7 +138,7 @@ def mended_mask(mask: Tensor) -> Tensor:
 
 def is_content(leaf: Any, seq_axis: int) -> bool:
     """Return whether a leaf holds what a model reads, and not lengths, labels or a mask."""
-    if not isinstance(leaf, Tensor) or leaf.numel() == 0 or leaf.dtype is torch.bool:
+    if not is_dense(leaf) or leaf.numel() == 0 or leaf.dtype is torch.bool:
         return False
     is_fraction = leaf.is_floating_point()
     if is_fraction and bool(((leaf == 0) | (leaf < -1000)).all()) and bool((leaf != 0).any()):
@@ -155,7 +159,7 @@ def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
     """Return whether a leaf holds lengths as counts or parts of the longest, or masks them."""
     if not isinstance(leaf, Tensor):
         return counts_of(leaf) == counts
-    if axis is None:
+    if axis is None or not is_dense(leaf):
         return False
     if leaf.numel() == len(counts):
         told = leaf.flatten().double()

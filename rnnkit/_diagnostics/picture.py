@@ -1,8 +1,8 @@
 """A dependency map as a grid of text and as a picture; any text in a notebook."""
 
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal, get_args
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, count, refusal
 
 Rule = Literal["independent", "causal"]
 
@@ -29,6 +29,11 @@ def as_html(text: str, is_wrong: Callable[[str], bool]) -> str:
     return '<pre style="white-space:pre;overflow-x:auto">' + "\n".join(lines) + "</pre>"
 
 
+def noted(notes: Iterable[str]) -> list[str]:
+    """Return a line for each note."""
+    return [f"note  {note}" for note in notes]
+
+
 @dataclass(frozen=True)
 class DependencyMap:
     """Which output depends on which input along one axis: print it, or plot it.
@@ -42,6 +47,7 @@ class DependencyMap:
         inputs: indices of the inputs, on the axis of the input.
         dim: the axis of the input.
         out_dim: the axis of the output.
+        notes: what the runs did beside, to what the copies of the model share with it.
     """
 
     __module__ = "rnnkit"
@@ -51,6 +57,7 @@ class DependencyMap:
     inputs: tuple[int, ...]
     dim: int
     out_dim: int
+    notes: list[str] = field(default_factory=list)
 
     @property
     def is_square(self) -> bool:
@@ -83,17 +90,38 @@ class DependencyMap:
     @property
     def finding(self) -> str:
         """What the map looks like, in a few words."""
+        found = self._finding()
+        is_spaced = len(self.inputs) <= max(self.inputs, default=0)
+        return f"{found}, of those tried" if is_spaced and found.startswith("each") else found
+
+    def _finding(self) -> str:
+        """Return what the indices that were tried look like."""
         if not self.matrix.any():
             return "nothing depends on this axis"
         if self.matrix.all():
             return "each depends on all inputs"
         if not self.is_square:
             return "some depend on some inputs"
-        if not self.forbidden("independent").any():
+        if self.forbidden("causal").any():
+            return "some depend on later inputs"
+        return self._causal_finding()
+
+    def _causal_finding(self) -> str:
+        """Return what a map looks like that has no dependency on a later input."""
+        output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)
+        earlier = output - torch.tensor(self.inputs, device="cpu")  # by how much, of each input
+        most = int(earlier[self.matrix].max())
+        if not self.matrix[earlier == 0].all():
+            return "none depends on a later input"
+        if most == 0:
             return "each depends on its own input alone"
-        if not self.forbidden("causal").any():
-            return "each depends on its own and earlier inputs"
-        return "some depend on later inputs"
+        if self.matrix.equal(earlier >= 0):
+            return "each depends on its own and all earlier inputs"
+        is_band = self.matrix.equal((earlier >= 0) & (earlier <= most))
+        if is_band and len(self.inputs) == self.inputs[-1] + 1:  # else there may be more between
+            some = count(most, "earlier input", "earlier inputs")
+            return f"each depends on its own and up to {some}"
+        return "each depends on its own input, and none on a later one"
 
     def __str__(self) -> str:
         """Draw the map as a grid, a row for each output."""
@@ -103,7 +131,7 @@ class DependencyMap:
             for index, row in zip(self.outputs, self.matrix.tolist(), strict=True)
         ]
         head = f"output on axis {self.out_dim} (down), input on axis {self.dim} (across)"
-        return "\n".join([f"{head}: {self.finding}", *rows])
+        return "\n".join([f"{head}: {self.finding}", *rows, *noted(self.notes)])
 
     __repr__ = __str__
 

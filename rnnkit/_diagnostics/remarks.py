@@ -10,7 +10,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves
-from rnnkit._diagnostics.lengths import is_binary
+from rnnkit._diagnostics.lengths import is_binary, is_dense
 from rnnkit._diagnostics.outputs import arrived, equal, same
 from rnnkit._diagnostics.picture import DependencyMap, Rule
 from rnnkit._diagnostics.slopes import gradients_of, steps_read
@@ -52,7 +52,7 @@ def _others(batch: Batch, index: int) -> list[Any]:
     leaf = batch.leaves[index]
     if isinstance(leaf, list | tuple):  # a number for each sample
         return [type(leaf)(leaf[::-1])] if [*leaf[::-1]] != [*leaf] else []
-    if not isinstance(leaf, Tensor) or not leaf.dim() or not leaf.numel():
+    if not is_dense(leaf) or not leaf.dim() or not leaf.numel():
         return []
     if leaf.dtype is torch.bool:
         return [~leaf, torch.ones_like(leaf)]

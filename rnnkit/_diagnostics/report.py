@@ -230,6 +230,13 @@ def in_short(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:100].rstrip(": ")
 
 
+def without_frames(error: Exception) -> Exception:
+    """Return an error that keeps no frame alive, and so no copy of a model."""
+    error.__context__ = None
+    error.__cause__ = None
+    return error.with_traceback(None)
+
+
 def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
     """Raise what a probe found: the sentence that says what depends on what, and its rows."""
     lines = list(rows)

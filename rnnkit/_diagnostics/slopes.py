@@ -19,6 +19,7 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.module_calls import KINDS, Call, hooked, split_result
 from rnnkit._diagnostics.outputs import apart, arrived, is_number, largest, shape_of, tensors_of
+from rnnkit._diagnostics.report import without_frames
 
 if TYPE_CHECKING:
     from rnnkit._diagnostics.baseline import Baseline
@@ -68,7 +69,7 @@ class Gradients(TorchFunctionMode):
                 # A model may write into what it is given, and into no leaf of a graph.
                 given[k] = leaf * 1
         args, kwargs = batch.tree(given)
-        opened.root.passes += 1
+        opened.tally.passes += 1
         watched = opened.watched(self._hooks(), notices=self.model.training)
         cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
         try:
@@ -76,7 +77,7 @@ class Gradients(TorchFunctionMode):
                 output = opened.call(self.model, *args, **kwargs)
             self.output = opened.leaves_of(output, batch.tree())
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
-            self.error = error
+            self.error = without_frames(error)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function, and note what it made something with a graph of, or detached."""
@@ -134,7 +135,7 @@ class Gradients(TorchFunctionMode):
             if sums and wanted:  # of numbers, since gradients of tensors make torch import sympy
                 return [*torch.autograd.grad(sums, wanted, None, True, allow_unused=True)]
         except Exception as error:  # noqa: BLE001 - written in place, or a backward of its own
-            self.error = error
+            self.error = without_frames(error)
         return [None] * len(wanted)
 
     @cached_property

@@ -153,7 +153,8 @@ def _bound(baseline: Baseline, given: Given) -> inspect.BoundArguments:
     """Return what the model is given by the names of its arguments; nothing if they are unknown."""
     session = baseline.session
     try:
-        found = inspect.signature(session.call if session.is_wrapped else session.model.forward)
+        called: Any = session.call if session.is_wrapped else session.model
+        found = inspect.signature(getattr(called, "forward", called))
         own = [*found.parameters.values()][session.is_wrapped :]
         return found.replace(parameters=own).bind(*given.args, **given.kwargs)
     except (TypeError, ValueError):

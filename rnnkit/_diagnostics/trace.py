@@ -30,7 +30,7 @@ from rnnkit._diagnostics.module_calls import (
     watched,
 )
 from rnnkit._diagnostics.outputs import Given, tensors_of
-from rnnkit._diagnostics.picture import as_html
+from rnnkit._diagnostics.picture import as_html, noted
 
 
 @dataclass
@@ -60,11 +60,17 @@ class Row:
 
 @dataclass
 class Trace:
-    """The calls of recurrent modules in one run, a row for each, in order; prints as a table."""
+    """The calls of recurrent modules in one run, a row for each, in order; prints as a table.
+
+    Attributes:
+        rows: the calls.
+        notes: what the run did beside, to what the copy of the model shares with it.
+    """
 
     __module__ = "rnnkit"
 
     rows: list[Row]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def marked(self) -> list[Row]:
@@ -72,7 +78,7 @@ class Trace:
         return [row for row in self.rows if row.marks]
 
     def __str__(self) -> str:
-        """Write the table: call, input as read, origin of the state, use of the next, marks."""
+        """Write the table: call, input as read, origin of the state, use of the next; notes."""
         table = [("row", "module", "input as read", "state given", "state returned")]
         for row in self.rows:
             used = {True: "used", False: "not used", None: "?"}[row.used]
@@ -82,7 +88,7 @@ class Trace:
         lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
         for row in self.rows:
             lines[row.number + 1] += "".join(f"\n     ^ {mark}" for mark in row.marks)
-        return "\n".join(lines)
+        return "\n".join([*lines, *noted(self.notes)])
 
     __repr__ = __str__
 
@@ -118,10 +124,10 @@ def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:
         check_model("trace", run)
     if not isinstance(run, torch.nn.Module):
         given = private(Given(inputs, {}))
-        return _Run(getattr(run, "__self__", None)).traced(run, given.args)
+        return _Run(getattr(run, "__self__", None), []).traced(run, given.args)
     with session(run, None, Given(inputs, {}), "trace") as opened:
         copy, given = opened.pristine.copy(), private(Given(inputs, {}))
-        traced = _Run(copy)
+        traced = _Run(copy, opened.notes)
         with opened.watched(traced.follow(copy)):
             return traced.traced(copy, given.args)
 
@@ -136,7 +142,8 @@ class _Run:
     returned is known by its row and name, ``(0, "h")``.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, notes: list[str]) -> None:
+        self.notes = notes
         named = model.named_modules() if isinstance(model, torch.nn.Module) else ()
         self.names = {id(module): name for name, module in named}
         self.thread = threading.get_ident()
@@ -309,7 +316,7 @@ class _Run:
                 if is_joined and goes_on and base.dim() == one.dim():
                     onward = f"its input goes on where that of row {at} ended"
                     row.marks.append(f"{onward}, but it {text}")
-        return Trace(self.rows)
+        return Trace(self.rows, self.notes)
 
 
 def _is_shown(name: str, module: torch.nn.Module) -> bool:

@@ -14,7 +14,6 @@ from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, by_input
-from rnnkit._diagnostics.copies import unwrapped
 from rnnkit._diagnostics.finite import judged_finite
 from rnnkit._diagnostics.isolation import EscapedError, session
 from rnnkit._diagnostics.judge import decide
@@ -36,6 +35,7 @@ from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
 from rnnkit._diagnostics.remarks import remarks
 from rnnkit._diagnostics.report import NO_LENGTHS, SAMPLES, Check, Report, UnjudgedError, joined
+from rnnkit._diagnostics.uncopied import unwrapped
 
 #: Each returns what holds, or raises; and the findings that would show in it as well. What is not
 #: repeatable would look like something else, so that comes first.
@@ -147,7 +147,9 @@ def verify(
     whole, post, lines = Batch(given, batch_dim, seq_dim, lengths), pad == "post", list[str]()
     if lengths is None:
         inner = unwrapped(model)
-        named = whole.named(inner.forward) if call is None else whole.named(call, leading=1)
+        named = whole.named(getattr(inner, "forward", None))
+        if call is not None:
+            named = whole.named(call, leading=1)
         whole.lengths, is_after, lines = guess_lengths(inner, named, whole.size)
         lines += lengths_of_other_names(named, whole.names, whole.lengths)
         post = is_after if whole.lengths else post
@@ -177,11 +179,11 @@ def verify(
             report.notes += lines
             with suppress(UnjudgedError):
                 report.notes += remarks(baseline, streaming=streaming)
+            del baseline, calls  # which the traceback of what is raised would keep
         except EscapedError as error:
             reason = str(error).partition("\n")[0]
             report = Report([Check(name, "skipped", reason, "unjudged") for name in probes])
-        if shared := opened.pristine.shared:
-            report.notes.append(f"not copied, but shared with the model: {', '.join(shared)}")
+        report.notes += opened.notes
         report.passes = opened.passes
     asked["alone"] = bool(whole.lengths) and lengths is not None and "batch" not in skip
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
@@ -211,7 +213,8 @@ def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
     except UnjudgedError as error:
         return Check(name, "skipped", str(error), error.gap)
     except LeakError as error:
-        what, leak = str(error).partition("\n")[0], error
+        what = str(error).partition("\n")[0]
+        leak = LeakError(str(error), error.probe, error.module)  # keeps no frame, and so no copy
     is_absence = name in ("memory", "coverage", "use")
     if is_absence and not is_absent_again(baseline, probe, what):
         if name == "coverage":  # some step of this batch is not read

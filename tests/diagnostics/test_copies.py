@@ -15,10 +15,11 @@ import torch
 import torch.nn.utils.prune
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import rnnkit
 from rnnkit._diagnostics import copies
+from rnnkit._diagnostics.copies import Pristine
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.outputs import Given
 from tests.diagnostics.models_of_users import Holder, numbers, twice
@@ -89,8 +90,8 @@ def test_weights_are_in_common() -> None:
     memory = torch.zeros(4)
     model = Holder(tagged=tagged, plain=torch.ones(3, requires_grad=True), memory=memory)
     model.view, model.same = memory[1:], model.gru.weight_hh_l0
-    with session(model) as opened:
-        one, other = (opened.pristine.copy() for _ in range(2))
+    pristine = Pristine(model)
+    one, other = (pristine.copy() for _ in range(2))
     for mine, first, second in zip(*(m.parameters() for m in (model, one, other)), strict=True):
         assert torch.equal(mine, first)
         assert first.data_ptr() == second.data_ptr() != mine.data_ptr()
@@ -220,6 +221,52 @@ def test_modules_that_are_compiled_traced_or_merged() -> None:
     assert torch.equal(model.part.weight * 2, expected)
 
 
+class Inner(nn.Module):
+    """A module that is scripted as a whole."""
+
+    def __init__(self) -> None:
+        """Make it."""
+        super().__init__()
+        self.rnn = nn.GRU(3, 6, batch_first=True)
+        self.scale = nn.Parameter(torch.ones(6), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        return self.rnn(x)[0] * self.scale
+
+
+def scripted_method() -> Any:
+    """Make a module with a method that is scripted."""
+
+    class Scripted(torch.jit.ScriptModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Inner()
+            self.weight = nn.Parameter(torch.ones(6))
+
+        @torch.jit.script_method
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) * self.weight
+
+    return Scripted()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("make", [scripted_method, lambda: torch.jit.script(Inner())])
+def test_scripted_modules(make: Callable[[], Any]) -> None:
+    """A scripted module is judged without a warning, and its copies are on no graph."""
+    scripted = make()
+    for model in (scripted, Holder(lambda m: m.inner(X), inner=scripted)):
+        assert {"batch", "gradient"} <= {*rnnkit.verify(model, X).checked}
+        assert rnnkit.dependency_map(model, X).finding == "each depends on its own input alone"
+        rnnkit.trace(model, X)
+        copied = Pristine(model).wider(torch.float64).copy()
+        for mine, its in zip(model.parameters(), copied.parameters(), strict=True):
+            assert its.is_leaf
+            assert its.requires_grad == mine.requires_grad
+            assert its.dtype is torch.float64
+
+
 class Frozen(dict[str, int]):
     """A mapping that refuses to be written, and so to be copied."""
 
@@ -246,6 +293,8 @@ SHARED: dict[str, Callable[[], Any]] = {
     "generator": lambda: (k for k in range(3)),
     "loader": lambda: DataLoader([1, 2]),  # type: ignore[arg-type]
     "data set": Recordings,
+    "tensors": lambda: TensorDataset(X),
+    "loader's iterator": lambda: iter(DataLoader(TensorDataset(X))),
     "system": random.SystemRandom,
     "mapping": lambda: Frozen({"a": 1}),
     "object": Refuses,

@@ -1,5 +1,6 @@
 """``dependency_map``: which output depends on which input, and what is refused."""
 
+import pickle
 from typing import Any
 
 import pytest
@@ -55,11 +56,25 @@ WORDS = nn.Embedding(12, FEATURE)
 SECOND, FIXED = (Model(one, one=gru(1)) for one in (second, fixed))
 OWN, EARLIER, ALL, NOTHING = (
     "each depends on its own input alone",
-    "each depends on its own and earlier inputs",
+    "each depends on its own and all earlier inputs",
     "each depends on all inputs",
     "nothing depends on this axis",
 )
 
+
+#: Rows of a map, and what it looks like.
+FINDINGS = {
+    "00 00": NOTHING,
+    "10 01": OWN,
+    "10 11": EARLIER,
+    "11 01": "some depend on later inputs",
+    "11 11": ALL,
+    "100 110 011": "each depends on its own and up to 1 earlier input",
+    "1000 1100 1110 0111": "each depends on its own and up to 2 earlier inputs",
+    "100 010 101": "each depends on its own input, and none on a later one",
+    "000 100 110": "none depends on a later input",
+    "100 000 001": "none depends on a later input",
+}
 
 #: A model, its inputs, the axes, and what the map looks like.
 MAPS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, int], str]] = {
@@ -112,7 +127,7 @@ def test_maps(name: str) -> None:
     whole = torch.ones_like(found.matrix)
     matrices = {OWN: whole.tril().triu(), EARLIER: whole.tril(), ALL: whole, NOTHING: ~whole}
 
-    assert found.finding == expected
+    assert found.finding == expected + ", of those tried" * (name == "long")
     assert found.matrix.equal(matrices[expected])
     assert max(map(len, str(found).splitlines()[1:])) < 80
 
@@ -125,7 +140,7 @@ def test_grid() -> None:
 
     assert long.inputs == long.outputs == (*range(0, 100, 4), 99)
     assert str(rnnkit.dependency_map(gru(), X, dim=1)) == snapshot("""\
-output on axis 1 (down), input on axis 1 (across): each depends on its own and earlier inputs
+output on axis 1 (down), input on axis 1 (across): each depends on its own and all earlier inputs
 0 ■ · · ·
 1 ■ ■ · ·
 2 ■ ■ ■ ·
@@ -150,11 +165,55 @@ rule compares indices, and there are 2 outputs and 4 inputs
 
 
 def test_finding() -> None:
-    """The finding says what the matrix looks like."""
-    findings = [NOTHING, OWN, EARLIER, "some depend on later inputs", ALL]
-    for cells, finding in zip(("0000", "1001", "1011", "1101", "1111"), findings, strict=True):
-        matrix = torch.tensor([cell == "1" for cell in cells]).view(2, 2)
-        assert rnnkit.DependencyMap(matrix, (0, 1), (0, 1), 0, 0).finding == finding
+    """The finding says what the matrix looks like, and no more than that."""
+    for cells, finding in FINDINGS.items():
+        rows = [[cell == "1" for cell in row] for row in cells.split()]
+        indices = tuple(range(len(rows)))
+        found = rnnkit.DependencyMap(torch.tensor(rows), indices, indices, 0, 0)
+        assert found.finding == finding
+
+
+def causal(width: int, dilation: int = 1) -> Model:
+    """Make a convolution over the steps that reads so many, padded in front."""
+    more = (width - 1) * dilation
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        padded = nn.functional.pad(x.transpose(1, 2), (more, 0))
+        y: Tensor = m.conv(padded).transpose(1, 2)
+        return y
+
+    return Model(compute, conv=nn.Conv1d(FEATURE, 4, width, dilation=dilation))
+
+
+def test_band() -> None:
+    """A map says how far back a convolution reads; of an axis with gaps, that it was not tried."""
+    x, long = numbers(2, 9, FEATURE), numbers(2, 99, FEATURE)
+    found = [rnnkit.dependency_map(causal(width), x, dim=1).finding for width in (1, 2, 3, 9)]
+
+    assert [*found, rnnkit.dependency_map(causal(2, 2), x, dim=1).finding] == [
+        OWN,
+        "each depends on its own and up to 1 earlier input",
+        "each depends on its own and up to 2 earlier inputs",
+        EARLIER,
+        "each depends on its own input, and none on a later one",
+    ]
+    assert rnnkit.dependency_map(causal(2), long, dim=1).finding == f"{OWN}, of those tried"
+    assert rnnkit.dependency_map(causal(9), long, dim=1).finding == (
+        "each depends on its own input, and none on a later one, of those tried"
+    )
+
+
+def test_what_is_shared() -> None:
+    """A map says below its grid what its runs advance, since it was not copied."""
+    made = model(lambda m, x: [next(m.numbers), m.gru(x)[0]][1])
+    made.numbers = (k for k in range(10**6))
+    found = rnnkit.dependency_map(made, X, dim=1)
+
+    assert next(made.numbers) > 0
+    assert found.notes == ["not copied, but shared with the model: numbers"]
+    assert str(found).splitlines()[-1] == f"note  {found.notes[0]}"
+    assert rnnkit.dependency_map(gru(), X).notes == []
+    assert pickle.loads(pickle.dumps(found)).notes == found.notes
 
 
 def test_forgotten_steps() -> None:
@@ -162,7 +221,10 @@ def test_forgotten_steps() -> None:
     forgotten = rnnkit.dependency_map(forgetful(), LONG, dim=1)
     vanished = rnnkit.dependency_map(forgetful(-20.0, 1e-4), LONG, dim=1)
 
-    assert forgotten.finding == vanished.finding == EARLIER
+    assert forgotten.finding == f"{EARLIER}, of those tried"
+    assert vanished.finding == (
+        "each depends on its own input, and none on a later one, of those tried"
+    )
     assert forgotten.matrix.equal(torch.ones_like(forgotten.matrix).tril())
 
 
@@ -208,6 +270,22 @@ def test_what_is_not_read() -> None:
     found = rnnkit.dependency_map(first, numbers(2, 9, FEATURE), dim=1)
 
     assert found.matrix.equal(torch.ones(5, 9, dtype=torch.bool).tril())
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_second_input_that_is_sparse(layout: torch.layout) -> None:
+    """A graph beside the batch may be sparse, of any dtype, whatever its sizes are alike."""
+    nodes = model(lambda m, x, edges: edges.to_dense().to(x.dtype) @ m.gru(x)[0])
+    samples = model(lambda m, x, edges: m.gru(x)[0] + edges.to_dense().sum())
+    for kind in (torch.bool, torch.int64, torch.float32):
+        between = torch.eye(SEQ).roll(1, 0).to(kind).to_sparse(layout=layout)
+        square = torch.eye(BATCH).to(kind).to_sparse(layout=layout)
+
+        assert rnnkit.dependency_map(nodes, X, between).finding == OWN
+        assert rnnkit.dependency_map(samples, X, square).finding == OWN
+        assert {"batch", "coverage"} <= {*rnnkit.verify(nodes, X, between).checked}
+        report = rnnkit.verify(nodes, X, between, causal=True, raises=False)
+        assert [error.probe for error in report.findings] == ["causal"]
 
 
 def test_model_that_takes_nothing_else() -> None:

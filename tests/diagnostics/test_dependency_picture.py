@@ -52,7 +52,7 @@ def test_what_is_forbidden() -> None:
     assert color(axes, 1, 1) not in (PAPER, color(axes, 2, 0))
     assert legend(axes) == ["depends", "depends, and must not"]
     assert axes.get_title() == snapshot("""\
-each depends on its own and
+each depends on its own and all
 earlier inputs
 3 forbidden\
 """)

@@ -195,6 +195,24 @@ def test_nothing_stays_behind() -> None:
     assert all(weight.grad is None for weight in layer.parameters())
 
 
+def test_what_is_shared() -> None:
+    """A trace says below its table what its run advances, since it was not copied."""
+    model = Model(lambda m, _: m.gru(next(m.inputs))[0], gru=gru())
+    model.inputs = (x for x in (X, X[:0, 0], None))
+    found = rnnkit.trace(model, X)
+
+    assert str(found) == snapshot("""\
+row  module     input as read            state given  state returned
+0    gru (GRU)  batch=4 seq=7 feature=3  zeros        not used
+note  not copied, but shared with the model: inputs\
+""")
+    assert found.notes == ["not copied, but shared with the model: inputs"]
+    with pytest.raises(RuntimeError) as error:
+        rnnkit.trace(model, X)
+    assert error.value.trace.notes == found.notes  # type: ignore[attr-defined]
+    assert rnnkit.trace(gru(), X).notes == []
+
+
 def test_rows_of_a_run_that_fails() -> None:
     """The rows until an error are on it; the row that raised is marked, unless that was caught."""
     layer, cell = gru(), nn.GRUCell(FEATURE, HIDDEN)

@@ -145,7 +145,7 @@ LEAKING = ("cancelled: a shift of scores", "lengths_that_the_content_decides")
 @pytest.mark.parametrize("name", MAPPED)
 def test_a_map_shows_no_rounding(name: str) -> None:
     """A map shows neither what cancels out nor another way to compute; a small leak it shows."""
-    own = ["each depends on its own input alone", "each depends on its own and earlier inputs"]
+    own = ["each depends on its own input alone", "each depends on its own and all earlier inputs"]
     for right in (True, False) if name in LEAKING else (True,):
         torch.manual_seed(0)
         model, inputs, _ = subject(name, right=right)

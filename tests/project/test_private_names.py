@@ -55,6 +55,9 @@ PRIVATE_NAMES = {
     "torch.nn.modules.module._has_any_global_hook": "whether someone listens to every module",
     "torch.ops.mkldnn._is_mkldnn_bf16_supported": "whether oneDNN has a bfloat16 LSTM on this CPU",
     "torch.ops.mkldnn._is_mkldnn_fp16_supported": "whether oneDNN has a float16 LSTM on this CPU",
+    "torch.utils.data.dataloader._BaseDataLoaderIter": (
+        "whether an object reads data, which is shared, as a DataLoader is"
+    ),
     "torch.utils._pytree": ("the tensors in nested inputs and outputs, as torch itself finds them"),
 }
 

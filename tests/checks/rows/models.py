@@ -9,6 +9,7 @@ MODELS = {
         "model = torch.nn.GRU(3, 4, batch_first=True); rnnkit.verify(lambda x: model(x), torch.ones(5, 7, 3))",
         "rnnkit.verify(nn.LSTM, torch.ones(5, 7, 3))",
         "rnnkit.trace(None, torch.ones(5, 7, 3))",
+        "rnnkit.verify(torch.jit.script(torch.nn.GRU(3, 4, batch_first=True)), torch.ones(5, 7, 3))",
         "rnnkit.dependency_map({}, torch.ones(5, 7, 3))"),
     "convert-result": ("convert and revert change the model in place; what they return is a list of what was changed.",
         "model, input = torch.nn.LSTM(3, 4), torch.ones(7, 5, 3); rnnkit.convert(model)(input)"),
@@ -25,6 +26,32 @@ class Model(nn.Linear):
         return self.head(x)
 
 model, x = Model(3, 4), torch.ones(5, 7, 3); model.head = nn.Linear(3, 2); rnnkit.trace(model, x)"""),
+    "model-uncopied": ("verify, trace and dependency_map run copies of a model, never the model itself, and a part of this one refuses to be copied.",
+        """\
+class Cache:
+    def __init__(self):
+        self.last = torch.zeros(3)
+    def __deepcopy__(self, memo):
+        raise TypeError("a cache is not copied")
+
+model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); model.cache = Cache(); rnnkit.verify(model, x)
+=>
+model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); model.last = torch.zeros(3); rnnkit.verify(model, x)""",
+        """\
+class Sharded(nn.GRU):
+    def __deepcopy__(self, memo):
+        raise RuntimeError("no copies of what is sharded")
+
+model, x = nn.ModuleDict({"encoder": Sharded(3, 6)}), torch.randn(5, 7, 3); rnnkit.trace(model, x)""",
+        """\
+class Lazy(torch.Tensor):
+    def clone(self):
+        raise RuntimeError("no copies")
+    def __deepcopy__(self, memo):
+        return self.clone()
+
+model, x = nn.GRU(3, 6), torch.randn(5, 7, 3); model.cache = torch.zeros(3).as_subclass(Lazy); rnnkit.dependency_map(model, x)""",
+        "model, x = nn.GRU(3, 6), torch.randn(5, 7, 3); model.pairs = (); [setattr(model, 'pairs', (k, model.pairs)) for k in range(5000)]; rnnkit.verify(model, x)"),
     "script-state": ("TorchScript compiles torch's own class, which has no batch-first states.",
         "torch.jit.script(rnnkit.GRU(3, 4, state_batch_first=True)) => torch.jit.script(rnnkit.GRU(3, 4))"),
 }
@@ -68,7 +95,9 @@ DIAGNOSTICS = {
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, out_dim=-4)",
         "model = nn.GRU(3, 6, batch_first=True); rnnkit.verify(model, torch.zeros(0, 7, 3))"),
     "verify-inputs": ("verify, trace and dependency_map run the model on tensors.",
-        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x.numpy()) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x)"),
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x.numpy()) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x)",
+        'model, x = nn.GRU(3, 6, batch_first=True), torch.empty(5, 7, 3, device="meta"); rnnkit.verify(model, x)',
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3).to_sparse(); rnnkit.dependency_map(model, x)"),
     "batch-whole": ("A DataLoader yields (input, target) or more, and the model takes the parts.",
         """\
 class Tagger(nn.GRU):

@@ -1,0 +1,352 @@
+"""What cannot be copied is refused by its name, or shared: a run never writes what is the user's."""
+
+import copy
+import functools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+from torch.testing._internal.two_tensor import TwoTensor
+
+import rnnkit
+from rnnkit._diagnostics import copies
+from rnnkit._diagnostics.copies import Pristine
+from rnnkit._diagnostics.isolation import session
+from rnnkit._diagnostics.outputs import Given
+from rnnkit._diagnostics.uncopied import UncopiedError
+from rnnkit._diagnostics.verify import PROBES
+from tests.diagnostics.models_of_users import Holder, numbers, twice
+
+X = numbers(4, 7, 3)
+LOOKS: list[Callable[..., Any]] = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
+
+
+class NoCopy(Tensor):
+    """A tensor that refuses to be copied."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Refuse to copy it."""
+        if func in (Tensor.clone, Tensor.__deepcopy__):
+            message = "no copies"
+            raise RuntimeError(message)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def refusing() -> Tensor:
+    """Make a tensor that refuses to be copied."""
+    return torch.zeros(3).as_subclass(NoCopy)
+
+
+class Refuses:
+    """An object that refuses to be copied, and holds a tensor."""
+
+    def __init__(self, held: Any) -> None:
+        """Keep it."""
+        self.held = held
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        """Refuse."""
+        message = "no deepcopy"
+        raise TypeError(message)
+
+
+class Slot:
+    """An object that refuses to be pickled, and holds a tensor in a slot."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any) -> None:
+        """Keep it."""
+        self.held = held
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse."""
+        raise TypeError(protocol)
+
+
+class Itself(Refuses):
+    """An object that returns itself for a copy."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        """Return itself."""
+        return self
+
+
+class Shallow(Refuses):
+    """An object whose copies hold the same tensor."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        """Copy none of what it holds."""
+        return copy.copy(self)
+
+    def __copy__(self) -> Any:
+        """Copy none of what it holds."""
+        return Shallow(self.held)
+
+
+class Single(SimpleNamespace):
+    """A class with one object only."""
+
+    only: Any = None
+
+    def __new__(cls, **_: Any) -> Self:
+        """Return the object."""
+        cls.only = super().__new__(cls) if cls.only is None else cls.only
+        single: Self = cls.only
+        return single
+
+
+class Closes(Refuses):
+    """An object that has an end, and copies itself."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        """Copy what it holds."""
+        return Closes(copy.deepcopy(self.held, memo))
+
+    def __del__(self) -> None:
+        """Close what it has opened."""
+
+
+class Frozen(dict[str, Tensor]):
+    """A mapping that refuses to be written."""
+
+    def __setitem__(self, key: str, value: Tensor) -> None:
+        """Refuse."""
+        raise TypeError(key, value)
+
+
+class Teacher(nn.Linear):
+    """A module that returns itself for a copy."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        """Return itself."""
+        return self
+
+
+def local(tensor: Tensor) -> threading.local:
+    """Hold a tensor for this thread."""
+    held = threading.local()
+    held.tensor = tensor
+    return held
+
+
+def teacher(tensor: Tensor) -> Teacher:
+    """Make a module with a parameter."""
+    made = Teacher(3, 3)
+    made.weight = nn.Parameter(tensor)
+    return made
+
+
+#: What a model holds a tensor in, and what the message calls that.
+REFUSED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+    "object": (Refuses, "model.held (Refuses)"),
+    "object in an object": (
+        lambda x: SimpleNamespace(a=[{"b": Refuses(SimpleNamespace(c=(x,)))}]),
+        "model.held.a[0]['b'] (Refuses)",
+    ),
+    "module in an object": (lambda x: Refuses([teacher(x)]), "model.held (Refuses)"),
+    "slot": (Slot, "model.held (Slot)"),
+    "itself": (Itself, "model.held (Itself)"),
+    "shallow copy": (Shallow, "model.held (Shallow)"),
+    "single object": (lambda x: Single(held=x), "model.held (Single)"),
+    "end": (Closes, "model.held (Closes)"),
+    "mapping": (lambda x: Frozen(a=x), "model.held (Frozen)"),
+    "thread": (local, "model.held (_local)"),
+    "module": (teacher, "model.held (Teacher)"),
+    "module in a list": (lambda x: [teacher(x)], "model.held[0] (Teacher)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_holds_tensors_is_not_shared(name: str) -> None:
+    """A model whose tensor is in something that cannot be copied is refused, which is named."""
+    hold, called = REFUSED[name]
+    tensor = torch.zeros(3, 3)
+    held = hold(tensor)
+    model = Holder(lambda _: tensor.add_(1).sum(), held=held)
+    if isinstance(held, nn.Module):
+        held.train()
+    for look in LOOKS:
+        with pytest.raises(rnnkit.ArgumentError) as error:
+            look(model, X)
+        first = str(error.value).partition("\n")[0]
+        assert first.startswith(called)
+        assert first.endswith("cannot be copied, and the model itself is never run")
+        assert error.value.code == "model-uncopied"
+
+    assert model.held is held
+    assert not tensor.any()
+    assert all(module.training for module in model.modules())
+
+
+#: Where a model has a tensor that refuses to be copied, and what the message calls that.
+PLACES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "attribute": (lambda m: setattr(m, "cache", refusing()), "model.cache"),
+    "buffer": (lambda m: m.register_buffer("cache", refusing()), "model.cache"),
+    "parameter of a layer": (
+        lambda m: setattr(m.gru, "extra", nn.Parameter(refusing())),
+        "model.gru.extra",
+    ),
+    "dictionary": (lambda m: setattr(m, "held", {1: (refusing(),)}), "model.held[1][0]"),
+    "attribute of a tensor": (
+        lambda m: setattr(m.gru.weight_hh_l0, "mask", refusing()),
+        "model.gru.weight_hh_l0.mask",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_tensor_that_refuses_a_copy(name: str) -> None:
+    """A tensor that refuses to be copied is refused by the place where the model has it."""
+    put, called = PLACES[name]
+    model = Holder()
+    put(model)
+    for look in LOOKS:
+        with pytest.raises(rnnkit.ArgumentError) as error:
+            look(model, X)
+        assert str(error.value).splitlines()[:2] == [
+            f"{called} (NoCopy) cannot be copied, and the model itself is never run",
+            "  RuntimeError: no copies",
+        ]
+
+
+def test_memory_that_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is no memory for a copy, at first or later, no run is tried on the model's own."""
+    model = Holder(lambda m: m.cache.add_(1).sum())
+    model.register_buffer("cache", torch.zeros(500))
+    left = 0
+
+    def clone(tensor: Tensor, *args: Any, **options: Any) -> Tensor:
+        nonlocal left
+        left -= tensor.numel() == 500
+        if left < 0:
+            message = "DefaultCPUAllocator: can't allocate memory"
+            raise RuntimeError(message)
+        return twin(tensor, *args, **options)
+
+    twin = copies._twin
+    monkeypatch.setattr(copies, "_twin", clone)
+    for left in range(9):  # noqa: B007 - the clone counts on
+        with pytest.raises(rnnkit.ArgumentError, match=r"can't allocate memory") as error:
+            rnnkit.verify(model, X)
+
+    assert not model.cache.any()
+    assert str(error.value) == snapshot("""\
+model.cache (Tensor) cannot be copied, and the model itself is never run
+  RuntimeError: DefaultCPUAllocator: can't allocate memory
+  fix       a plain tensor in its place, or a smaller model if memory has run out
+  more      python -m rnnkit explain model-uncopied\
+""")
+
+
+def test_memory_that_runs_out_is_no_refusal_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that finds no memory for its copy says nothing of the inputs, so an attempt raises."""
+    with session(Holder()) as opened:
+        error = UncopiedError("no memory", "model")
+        monkeypatch.setattr(opened, "fresh", lambda: (_ for _ in ()).throw(error))
+        with pytest.raises(UncopiedError):
+            opened.attempt(Given((X,), {}))
+
+
+def deep(wrap: Callable[[Any], Any]) -> Any:
+    """Nest something deeper than Python nests calls."""
+    held = None
+    for _ in range(1500):
+        held = wrap(held)
+    return held
+
+
+class Linked(SimpleNamespace):
+    """An object that refers to the next one."""
+
+
+@dataclass(slots=True)
+class Slotted:
+    """An object that refers to the next one by a slot."""
+
+    held: Any
+
+
+class Built:
+    """An object that its class builds of the next one."""
+
+    def __init__(self, held: Any) -> None:
+        """Keep it."""
+        self.held = held
+
+    def __reduce__(self) -> Any:
+        """Build it."""
+        return Built, (self.held,)
+
+
+#: What nests something one deeper, and whether that is copied however deep it is.
+DEEP: dict[str, tuple[Callable[[Any], Any], bool]] = {
+    "dict": (lambda x: {"in": x}, True),
+    "list": (lambda x: [x], True),
+    "list of dicts": (lambda x: [{"in": x}], True),
+    "object": (lambda x: Linked(held=x), True),
+    "slot": (Slotted, True),
+    "tuple": (lambda x: (x,), False),
+    "partial": (lambda x: functools.partial(print, x), False),
+    "built": (Built, False),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_what_is_nested_deep(name: str) -> None:
+    """What is nested deep in a model is copied, or refused in words; no stack runs over."""
+    wrap, is_copied = DEEP[name]
+    model = Holder(lambda m: [setattr(m, "calls", m.calls + 1), torch.ones(1) * m.calls][1])
+    model.held, model.calls = deep(wrap), 0
+    if is_copied:
+        others = [name for name in PROBES if name != "repeatable"]
+        found = rnnkit.verify(model, X, skip=others, raises=False).findings
+        assert "the model keeps model.calls from call to call" in str(found[0])
+        rnnkit.trace(model, X)
+        rnnkit.dependency_map(model, X)
+    for look in LOOKS if not is_copied else ():
+        with pytest.raises(rnnkit.ArgumentError, match="cannot be copied, and the"):
+            look(model, X)
+    assert model.calls == 0
+
+
+def test_what_tensors_hold() -> None:
+    """What a tensor holds, in its class or in attributes, is copied with it."""
+    inner, weight = torch.zeros(3), nn.Parameter(torch.ones(3))
+    weight.mask = torch.zeros(3)
+    model = Holder(inner=TwoTensor(inner, inner.clone()), weight=weight)
+    model.scaled = nn.Parameter(TwoTensor(torch.ones(3), torch.ones(3)))
+    weight.owner = model
+    pristine = Pristine(model)
+    one, other = (pristine.copy() for _ in range(2))
+    for x in (one, other):
+        held: Any = x
+        assert held.weight.owner is held
+        held.weight.mask.add_(1)
+        with torch.no_grad():
+            held.inner.add_(1)
+            held.scaled.a.add_(1)
+        assert held.weight.mask.sum() == held.inner.a.sum() == 3
+
+    assert not inner.any()
+    assert not weight.mask.any()
+    assert model.scaled.a.sum() == 3
+
+
+def test_object_whose_class_makes_no_other() -> None:
+    """An object that its class returns again is left as it was."""
+    Single.only = None
+    held = Single()
+    held.counts = [0]
+    model = Holder(lambda m: m.held.counts, held=held)
+    twice(model)
+
+    assert model.held is held
+    assert held.counts == [0]

@@ -12,8 +12,9 @@ from torch import Tensor
 from rnnkit._base.message import count
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import valid_mask
+from rnnkit._diagnostics.dense import is_dense
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.lengths import is_binary, is_dense, mended_mask
+from rnnkit._diagnostics.lengths import is_binary, mended_mask
 from rnnkit._diagnostics.outputs import Leaves, is_number, other_finite
 from rnnkit._diagnostics.slopes import Gradients
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves
-from rnnkit._diagnostics.lengths import is_binary, is_dense
+from rnnkit._diagnostics.dense import is_dense
+from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.outputs import arrived, equal, same
 from rnnkit._diagnostics.picture import DependencyMap, Rule
 from rnnkit._diagnostics.slopes import gradients_of, steps_read

@@ -36,13 +36,13 @@ def test_report() -> None:
     report = rnnkit.verify(model(forward, gru=gru()), PADDED, COUNTS, lengths=COUNTS)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (16 forward passes, ... s)
+rnnkit.verify: no leak found (17 forward passes, ... s)
   ok  repeatable  the same input twice returns the same output
   ok  batch       no sample's output depends on another sample (4 tried)
   ok  alone       a sample by itself, cut to its length, returns what it returns in the batch
   ok  padding     no output depends on what is beyond a length
   ok  memory      the last output depends on earlier steps
-  ok  coverage    every step tried (7 of 7) reaches an output
+  ok  coverage    every step (7 of 7) reaches an output
   ok  use         the outputs and states of 1 layer call: used as meant
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 6)\
@@ -64,7 +64,7 @@ rnnkit.verify: nothing was judged: the batch has one sample; give two or more (4
   --  padding     no lengths were given
   --  causal      no output has the steps of the input; give out_seq_dim
   --  memory      no module has a state; a loop over functions is not seen
-  ok  coverage    every step tried (3 of 3) reaches an output
+  ok  coverage    every step (3 of 3) reaches an output
   --  use         no module with a state was seen
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input (batch, seq), output (batch, 2)\
@@ -158,7 +158,7 @@ def test_a_test_fails_where_something_was_not_judged() -> None:
     for wrong, x, reason in (
         (count, X, "the model returns a single number"),
         (words, X, "the model returns nothing to compare"),
-        (nan, X, "the model returns nothing to compare"),
+        (nan, X, "no number of an output is finite"),
         (flat, one, "the batch has one sample"),
     ):
         with pytest.raises(AssertionError, match=f"nothing was judged: {reason}") as error:

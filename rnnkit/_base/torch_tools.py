@@ -41,9 +41,14 @@ def uses_custom_op(steps: Any) -> bool:
     steps is open, which torch's kernels would fix, since such a program needs rnnkit to load; and
     not for ONNX, which has an LSTM of its own.
     """
-    if not is_compiling() or _is_in_functorch() or forward_ad._current_level >= 0:  # noqa: SLF001
+    if not is_compiling() or is_in_transform():
         return False
     return not is_exporting() or (is_dynamic_size(steps) and not torch.onnx.is_in_onnx_export())
+
+
+def is_in_transform() -> bool:
+    """Return whether ``torch.func`` or forward mode transforms the call, compiled or not."""
+    return _is_in_functorch() or forward_ad._current_level >= 0  # noqa: SLF001
 
 
 def _is_in_functorch() -> bool:

@@ -19,9 +19,11 @@ class ByParts:
 
     def __init__(self, direction: Direction) -> None:
         """Take the weights of a layer's direction."""
-        self.mode, (weight_ih, weight_hh, *others), bias = direction[:3]
-        self.input_weights = (weight_ih, others[0] if bias else None)
-        self.hidden_weights = (weight_hh, others[1] if bias else None)
+        self.mode = direction.mode
+        self.weights = direction.weights
+        weight_ih, weight_hh, *others = self.weights
+        self.input_weights = (weight_ih, others[0] if direction.bias else None)
+        self.hidden_weights = (weight_hh, others[1] if direction.bias else None)
         self.projection = others[-1] if direction.is_projected else None
 
     def project(self, input: Tensor) -> Tensor:

@@ -10,7 +10,12 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import LSTMState, map_state, state_of, tensors_of
-from rnnkit._base.torch_tools import is_dynamic_size, is_exporting, is_jit_traced
+from rnnkit._base.torch_tools import (
+    is_dynamic_size,
+    is_exporting,
+    is_in_transform,
+    is_jit_traced,
+)
 from rnnkit._checks.objects import (
     has_batch,
     is_of_layer,
@@ -81,13 +86,13 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     by_parts = isinstance(cell, ByParts)
     if by_parts:
         input = cell.project(input)
-    # A user's cell may do what scan forbids: only an exporter has no other way.
-    if is_compiling() and is_dynamic_size(steps) and (by_parts or is_exporting()):
+    if is_compiling() and is_dynamic_size(steps) and _may_scan(cell, args):
         return _run_scan(cell, args, input, valid, reset)
     if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
         hx = _counted(hx)
     # One backward step for all; an index would fill a tensor of all steps at each of them.
     inputs = input.unbind(0)
+    steps = len(inputs)
     outputs: list[Any] = [None] * steps
     states: list[Any] = [None] * steps
     order = range(steps)[::-1] if reverse else range(steps)
@@ -104,6 +109,27 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     if return_states:
         return output, map_state(lambda *tensors: _stacked(cell, tensors, order), *states)
     return output, hx
+
+
+def _may_scan(cell: Any, args: UnrollArgs) -> bool:
+    """Return whether torch's scan may replace a loop whose number of steps is open."""
+    if is_exporting():  # it has no other way
+        return True
+    if not isinstance(cell, ByParts):  # a user's cell may do what scan forbids
+        return False
+    # Up to torch 2.13 inductor reuses the memory of what scan's backward pass still reads, and
+    # returns wrong gradients without a word. The loop, traced for each number of steps, is right.
+    return not _wants_gradient(cell, args)
+
+
+def _wants_gradient(cell: ByParts, args: UnrollArgs) -> bool:
+    """Return whether anybody may differentiate what the steps of rnnkit's own cell compute."""
+    if is_in_transform():
+        return True
+    if not torch.is_grad_enabled():
+        return False
+    read = pytree.tree_leaves((args.input, args.hx, args.initial, cell.weights))
+    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in read)
 
 
 def _longest(lengths: Lengths) -> Tensor:
@@ -259,9 +285,30 @@ def _run_scan(
 
     over = [tensor.clone() for tensor in (input, valid, reset) if tensor is not None]
     first = [tensor.clone() for tensor in leaves]
+    if is_exporting():
+        first = _requiring_gradients(first, cell, input)
     ends, (output, *states) = scan(step, first, over, dim=0, reverse=args.reverse)
     states = states if args.return_states else ends
     return _without_padding(output, valid), pytree.tree_unflatten(states, spec)
+
+
+def _requiring_gradients(first: list[Tensor], cell: Any, input: Tensor) -> list[Tensor]:
+    """Return a first state of the same values that requires a gradient if a step's result does."""
+    # An exported program may be trained. If its first state requires no gradient, scan of a torch
+    # below 2.13 loses those of all steps but the last.
+    weights: Iterable[Tensor] = ()
+    if isinstance(cell, ByParts):
+        weights = cell.weights
+    elif isinstance(cell, torch.nn.Module):
+        weights = cell.parameters()
+    read = [tensor for tensor in (input[0], *weights) if tensor.is_floating_point()]
+    # Any number that depends on all that a step reads; it is never taken, and gets zeros back.
+    number = sum((tensor.sum() for tensor in read), start=torch.zeros((), device=input.device))
+    never = torch.zeros((), dtype=torch.bool, device=input.device)
+    return [
+        torch.where(never, number.to(tensor), tensor) if tensor.is_floating_point() else tensor
+        for tensor in first
+    ]
 
 
 def loop_stack(stack: Stack, input: Tensor, state: States, *pieces: Any) -> Run:

@@ -7,12 +7,13 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import rnnkit
 from rnnkit._modules import loop
 from tests.covering import covers
 from tests.kernels.paths import BATCH, KINDS, LENGTHS, SEQ, case_of, close, mask
+from tests.strategies import tensors_of
 
 Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
@@ -31,25 +32,29 @@ def scan(
     return carry, [torch.stack(tensors) for tensors in zip(*results, strict=True)]
 
 
-@pytest.fixture
-def scanned() -> Callable[..., Any]:
-    """Run ``unroll`` as while a graph is made for any number of steps: by scan, once."""
-    # By its name: in its package a function of the same name stands before the module.
-    torchs = importlib.import_module("torch._higher_order_ops.scan")
-    watched = Mock(side_effect=scan)
+class Traced:
+    """``unroll`` as while a graph is made for any number of steps, and the scans that it has taken."""
 
-    def run(*args: Any, **options: Any) -> Any:
-        watched.reset_mock()
+    def __init__(self) -> None:
+        self.scan = Mock(side_effect=scan)
+
+    def __call__(self, *args: Any, exports: bool = True, **options: Any) -> Any:
+        """Run it."""
+        # By its name: in its package a function of the same name stands before the module.
+        torchs = importlib.import_module("torch._higher_order_ops.scan")
+        self.scan.reset_mock()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(torchs, "scan", watched)
+            patch.setattr(torchs, "scan", self.scan)
             patch.setattr(loop, "is_compiling", lambda: True)
-            patch.setattr(loop, "is_exporting", lambda: True)
+            patch.setattr(loop, "is_exporting", lambda: exports)
             patch.setattr(loop, "is_dynamic_size", lambda _: True)
-            results = rnnkit.unroll(*args, **options)
-        watched.assert_called_once()
-        return results
+            return rnnkit.unroll(*args, **options)
 
-    return run
+
+@pytest.fixture
+def traced() -> Traced:
+    """Trace a cell over an open number of steps."""
+    return Traced()
 
 
 @covers(
@@ -66,7 +71,7 @@ def test_it_is_the_loop(
     reset: Tensor | None,
     reverse: bool,
     return_states: bool,
-    scanned: Callable[..., Any],
+    traced: Traced,
 ) -> None:
     """Output and states are those of the loop over steps."""
     case = case_of(kind)
@@ -75,22 +80,92 @@ def test_it_is_the_loop(
     options: Any = {"reset": reset, "reverse": reverse, "return_states": return_states}
     expected = rnnkit.unroll(cell, x, lengths=given, fused=False, **options)
 
-    close(scanned(cell, x, lengths=given, fused=False, **options), expected)
+    close(traced(cell, x, lengths=given, fused=False, **options), expected)
+    traced.scan.assert_called_once()
+
+
+class Counts(rnnkit.GRUCell):
+    """A user's cell that carries a count beside its state."""
+
+    def forward(self, input: Tensor, hx: Any) -> Any:
+        """Count a step."""
+        return super().forward(input, hx[0]), hx[1] + 1
+
+    def initial_state(self, batch_size: int | None) -> Any:
+        """Begin with ones, and no step."""
+        return torch.ones(batch_size or 1, 4), torch.zeros(batch_size or 1, 1)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_users_cell(reverse: bool, scanned: Callable[..., Any]) -> None:
+def test_a_users_cell(reverse: bool, traced: Traced) -> None:
     """A cell with a state of its own making is run as a whole at each step."""
-
-    class Counts(rnnkit.GRUCell):
-        def forward(self, input: Tensor, hx: Any) -> Any:
-            return super().forward(input, hx[0]), hx[1] + 1
-
-        def initial_state(self, batch_size: int | None) -> Any:
-            return torch.ones(batch_size or 1, 4), torch.zeros(batch_size or 1, 1)
-
     cell, x = Counts(3, 4), torch.randn(SEQ, BATCH, 3)
     expected = rnnkit.unroll(cell, x, reset=mask(), lengths=LENGTHS, reverse=reverse)
 
-    found = scanned(cell, x, reset=mask(), lengths=LENGTHS, reverse=reverse)
+    found = traced(cell, x, reset=mask(), lengths=LENGTHS, reverse=reverse)
     close(found, expected, tolerance=1e-6)
+    traced.scan.assert_called_once()
+
+
+#: What of a call may require a gradient: the input, each weight, the state, what a reset returns to.
+READ = ("input", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "hx", "begin")
+
+
+class Begins(rnnkit.GRUCell):
+    """A cell that begins from a parameter."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.begin = nn.Parameter(torch.ones(sizes[1]))
+
+    def initial_state(self, batch_size: int | None) -> Tensor:
+        """Begin all samples alike."""
+        assert batch_size is not None
+        return self.begin.expand(batch_size, -1)
+
+
+@pytest.mark.parametrize("wanted", READ)
+def test_a_gradient_takes_the_loop(wanted: str, traced: Traced) -> None:
+    """Compiled, scan runs only where nothing that a step reads requires a gradient."""
+    cell = Begins(3, 4).requires_grad_(requires_grad=False)
+    x, hx = torch.randn(SEQ, BATCH, 3), torch.randn(BATCH, 4)
+    everything = {"input": x, "hx": hx, **dict(cell.named_parameters())}
+    options: Any = {"reset": mask(), "fused": False, "exports": False}
+    traced(cell, x, hx, **options)
+    traced.scan.assert_called_once()
+
+    everything[wanted].requires_grad_()
+    output, _ = traced(cell, x, hx, **options)
+    traced.scan.assert_not_called()
+    assert output.requires_grad
+
+    with torch.no_grad():
+        traced(cell, x, hx, **options)
+    traced.scan.assert_called_once()
+
+
+def test_a_compiled_cell_of_a_users_takes_the_loop(traced: Traced) -> None:
+    """It may do what scan forbids, so that only an exporter, which has no other way, scans it."""
+    with torch.no_grad():
+        traced(Counts(3, 4), torch.randn(SEQ, BATCH, 3), exports=False)
+    traced.scan.assert_not_called()
+
+
+@pytest.mark.parametrize("wanted", READ[:5])
+@pytest.mark.parametrize("kind", [rnnkit.GRUCell, Counts])
+def test_an_exported_first_state(kind: Any, wanted: str, traced: Traced) -> None:
+    """It requires a gradient wherever one passes, has the values that it had, and passes zeros on.
+
+    torch below 2.13 cuts the gradients of all steps but the last from a state that requires none.
+    """
+    cell, x = kind(3, 4).requires_grad_(requires_grad=False), torch.randn(SEQ, BATCH, 3)
+    state = cell.initial_state(BATCH)
+    leaf = {"input": x, **dict(cell.named_parameters())}[wanted].requires_grad_()
+    leaf.data[0] = torch.inf
+    traced(cell, x, state, fused=False)
+    _, first, _ = traced.scan.call_args.args
+
+    torch.testing.assert_close(first, [*tensors_of(state)], rtol=0, atol=0)
+    assert all(tensor.requires_grad for tensor in first)
+    (slope,) = torch.autograd.grad([tensor.sum() for tensor in first], leaf)
+    assert not slope.any()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from tests.compiles import compiles
 from tests.torch.models import CLASSES, CORES, WIDTH, Model, Unrolled, cell_of
 
 SEQ, BATCH = 5, 2
@@ -58,6 +59,25 @@ def test_gradients_of_each_sample(core: str, name: str) -> None:
         one = module(x[:, i : i + 1]).square().sum()
         expected = torch.autograd.grad(one, list(module.parameters()))
         torch.testing.assert_close([grads[i] for grads in found.values()], list(expected))
+
+
+@compiles
+@pytest.mark.slow
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@pytest.mark.needs_torch("2.13", "nobody has tried older ones")
+def test_compiled_gradients_of_each_sample() -> None:
+    """Compiled for any number of steps, a module has the gradients of each sample that it has eagerly."""
+    module = Outputs(CORES["Recurrent"]("GRU"))
+    module.before = nn.Identity()  # behind a product, vmap fixes the number of steps
+    weights, each = of_each_sample(module)
+
+    def slopes(x: Tensor) -> Any:
+        return each(weights, x)
+
+    compiled = torch.compile(slopes, fullgraph=True, dynamic=True, backend="aot_eager")
+    for steps in (SEQ, SEQ + 1):
+        x = torch.randn(steps, BATCH, WIDTH)
+        torch.testing.assert_close(compiled(x), slopes(x))
 
 
 @classes

@@ -3,7 +3,6 @@
 The loss reads each number of output and state, so that a gradient that is lost shows.
 """
 
-import os
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.compiles import by_inductor
 from tests.torch.models import CALLS, CORES, WIDTH, call_of, model_of, rows_of
 from tests.torch.tools.tools import TOOLS, Onnx, check, compare, marks
 
@@ -64,15 +64,11 @@ OLD = {"ONNX, older", "trace", "script"}
 def all_rows() -> Iterator[Any]:
     """Return rows in which any two values meet: tool, core, class and call."""
     young = pytest.mark.needs_torch("2.13", "older ones fix the number of steps, or unroll them")
-    no_vectors = pytest.mark.skipif(
-        os.environ.get("ATEN_CPU_CAPABILITY") == "default",
-        reason="inductor writes vectors there, and leaves out the header that has them",
-    )
     for tool, *row in rows_of(2, is_possible, tool=TOOLS):
         # Both exporters, and what they call, warn of themselves.
         own = [pytest.mark.filterwarnings("ignore")] if "ONNX" in tool else []
         own += [] if tool in OLD else [young]
-        own += [no_vectors] if tool == "inductor" else []
+        own += [by_inductor] if tool == "inductor" else []
         yield pytest.param(tool, *row, marks=own)
 
 

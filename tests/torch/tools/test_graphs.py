@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.torch.interop import CELLS, LAYERS, carried, pair, sample
-from tests.torch.models import CORES, HIDDEN, WIDTH, Model, layer_of
+from tests.torch.models import CORES, HIDDEN, WIDTH, Model, Unrolled, cell_of, layer_of
 from tests.torch.script_models import Parent
 from tests.torch.tools.tools import marks, trained
 
@@ -87,6 +87,20 @@ def test_one_graph_for_all_sizes(core: str, name: str, option: str) -> None:
                 torch.testing.assert_close(*map(pytree.tree_leaves, results))
 
         assert len(counted.graphs) == expected
+
+
+@pytest.mark.needs_torch("2.12", "Dynamo of torch 2.8 takes no slice of a named tuple")
+@pytest.mark.parametrize("enabled", [False, True])
+def test_a_loop_that_trains_is_no_scan(enabled: bool) -> None:
+    """A loop that must stay one makes a graph for each length; without gradients, one that scans."""
+    model = Model(Unrolled(cell_of("LSTM"), fused=False))
+    counted = Counted(model, fullgraph=True, dynamic=True)
+    with torch.set_grad_enabled(enabled):
+        for steps in (4, 5):
+            x = torch.randn(steps, 3, WIDTH)
+            torch.testing.assert_close(counted.call(x), model(x))
+
+    assert [graph.count("scan") for graph in counted.graphs] == ([0, 0] if enabled else [1])
 
 
 def deep() -> nn.Module:

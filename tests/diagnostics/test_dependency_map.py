@@ -272,6 +272,7 @@ def test_what_is_not_read() -> None:
     assert found.matrix.equal(torch.ones(5, 9, dtype=torch.bool).tril())
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR")  # to make one warns
 @pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
 def test_second_input_that_is_sparse(layout: torch.layout) -> None:
     """A graph beside the batch may be sparse, of any dtype, whatever its sizes are alike."""

@@ -20,7 +20,8 @@ from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.stack import Direction, Stack, States
 from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights
 from rnnkit._modules.layer_run import run_stack
-from rnnkit._modules.loop import UnrollArgs, run_loop
+from rnnkit._modules.loop import run_loop
+from rnnkit._modules.unroll_args import UnrollArgs
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit._modules import loop
+from rnnkit._modules import scan as scans
 from tests.covering import covers
 from tests.kernels.paths import BATCH, KINDS, LENGTHS, SEQ, case_of, close, mask
 from tests.strategies import tensors_of
@@ -46,7 +47,7 @@ class Traced:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torchs, "scan", self.scan)
             patch.setattr(loop, "is_compiling", lambda: True)
-            patch.setattr(loop, "is_exporting", lambda: exports)
+            patch.setattr(scans, "is_exporting", lambda: exports)
             patch.setattr(loop, "is_dynamic_size", lambda _: True)
             return rnnkit.unroll(*args, **options)
 

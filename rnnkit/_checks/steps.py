@@ -10,7 +10,15 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError, CellError, RnnkitError, StateError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal
 from rnnkit._base.state import has_missing_part
-from rnnkit._checks.objects import A_CELL, CELL, beside, has_batch, is_with_output, tensors_in
+from rnnkit._checks.objects import (
+    A_CELL,
+    CELL,
+    beside,
+    has_batch,
+    is_of_layer,
+    is_with_output,
+    tensors_in,
+)
 
 #: What a cell raises that reads None, or a tuple that is too short, for a tensor.
 OF_NONE = (TypeError, AttributeError, ValueError, IndexError)
@@ -120,7 +128,7 @@ def refuse_lost_batch(cell: Any, hx: Any, new: Any, batch: Any, step: int) -> No
     for place, (old, now) in enumerate(beside(hx, new)):
         if not has_batch(old, batch) or has_batch(now, batch):
             continue
-        if _is_of_samples(cell, hx, old, batch):
+        if _is_batch(cell, hx, old, 0, batch):
             what = "a state" if place else "an output"
             came = f"returned {what} of {tuple(now.shape)} at step {step}, for {batch} samples"
             why = f"axis 0 of the state is the batch: the step was given {tuple(old.shape)}"
@@ -128,8 +136,20 @@ def refuse_lost_batch(cell: Any, hx: Any, new: Any, batch: Any, step: int) -> No
             _refuse_cell(cell, came, why, fix, "cell-batch", step)
 
 
-def _is_of_samples(cell: Any, hx: Any, tensor: Tensor, batch: Any) -> bool:
-    """Return whether axis 0 of a tensor of a state is the batch, and not as large by chance."""
+def refuse_begin(cell: Any, state: Any, batch: Any, step: int) -> None:
+    """Refuse a first state whose samples no mask finds; return if all samples share it."""
+    for tensor in tensors_in(state):
+        shape = tuple(tensor.shape)
+        is_layers = is_of_layer(tensor, batch) and _is_batch(cell, state, tensor, 1, batch)
+        if is_layers or (shape and batch != 1 and shape[0] not in (1, batch)):
+            came = f"begins from a state of {shape} at step {step}, for {batch} samples"
+            why = "lengths and reset are of samples, and those are on axis 0 of a state"
+            fix = "let initial_state return a state with the batch on axis 0"
+            _refuse_cell(cell, came, why, fix, "cell-batch", step)
+
+
+def _is_batch(cell: Any, state: Any, tensor: Tensor, axis: int, batch: Any) -> bool:
+    """Return whether an axis of a tensor of a state is the batch, and not as large by chance."""
     if not hasattr(cell, "initial_state"):
         return True
     try:
@@ -137,8 +157,8 @@ def _is_of_samples(cell: Any, hx: Any, tensor: Tensor, batch: Any) -> bool:
             more = cell.initial_state(batch + 1)
     except Exception:  # noqa: BLE001 - whatever a user's method does with a batch of another size
         return True
-    places = [other for one, other in beside(hx, more) if one is tensor]
-    return not places or has_batch(places[0], batch + 1)
+    places = [other for one, other in beside(state, more) if one is tensor]
+    return not places or tuple(places[0].shape)[axis : axis + 1] == (batch + 1,)
 
 
 def refuse_padded(cell: Any, output: Tensor, batch: Any, step: int) -> NoReturn:

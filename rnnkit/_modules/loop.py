@@ -6,34 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
-from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import map_state, state_of, tensors_of
 from rnnkit._base.torch_tools import (
     is_dynamic_size,
-    is_jit_traced,
 )
-from rnnkit._checks.objects import (
-    has_batch,
-    is_of_layer,
-    is_result,
-    loses_batch,
-    output_of,
-    versions,
-)
-from rnnkit._checks.steps import (
-    explain_failure,
-    refuse_lost_batch,
-    refuse_of_layer,
-    refuse_outputs,
-    refuse_padded,
-    refuse_result,
-    refuse_shape,
-    refuse_written,
-)
+from rnnkit._checks.steps import refuse_shape
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.stack import Direction, Run, Stack, States
+from rnnkit._modules.cell_steps import check_begin, check_first, counted, run_step, stacked
 from rnnkit._modules.masks import (
     before_each,
     fill_padding,
@@ -49,6 +31,8 @@ from rnnkit._modules.unroll_args import UnrollArgs
 def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     """Run a cell step by step; return the output, and the last state or all."""
     input, hx, lengths = args[:3]
+    if lengths is not None or args.reset is not None:
+        check_begin(cell, (hx, args.initial), input, reverse=args.reverse)
     if lengths is None or hx is None or (empty := lengths.empty()) is None:
         return _run_steps(cell, args)
     steps = input.shape[0]
@@ -81,7 +65,7 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     if is_compiling() and is_dynamic_size(steps) and may_scan(cell, args):
         return run_scan(cell, args, input, valid, reset)
     if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
-        hx = _counted(hx)
+        hx = counted(hx)
     # One backward step for all; an index would fill a tensor of all steps at each of them.
     inputs = input.unbind(0)
     steps = len(inputs)
@@ -91,15 +75,15 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     for t in order:
         if reset is not None:
             hx = _by_samples(where_state, cell, (reset[t], initial, hx), t)
-        new = _step(cell, inputs[t], hx, t)
+        new = run_step(cell, inputs[t], hx, t)
         if t == order[0]:
-            _check_first(cell, new, hx, input.shape[1], t, has_lengths=valid is not None)
+            check_first(cell, new, hx, input.shape[1], t, has_lengths=valid is not None)
         hx = _carried(cell, valid, new, hx, t)
         outputs[t] = new if isinstance(new, Tensor) else new[0]
         states[t] = hx
-    output = without_padding(_stacked(cell, outputs, order), valid)
+    output = without_padding(stacked(cell, outputs, order), valid)
     if return_states:
-        return output, map_state(lambda *tensors: _stacked(cell, tensors, order), *states)
+        return output, map_state(lambda *tensors: stacked(cell, tensors, order), *states)
     return output, hx
 
 
@@ -122,56 +106,6 @@ def _by_samples(
         if not isinstance(error, RnnkitError):
             refuse_shape(cell, states, step, error)
         raise
-
-
-def _stacked(cell: Any, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:
-    """Stack the tensors of all steps, and refuse a cell that makes them of several shapes."""
-    if is_compiling() or isinstance(cell, ByParts):
-        return torch.stack(tensors)
-    try:
-        return torch.stack(tensors)
-    except RuntimeError as error:
-        refuse_outputs(cell, tensors, order, error)
-        raise
-
-
-def _counted(hx: Any) -> Any:
-    """Copy a state so that torch counts writes into it, which inference mode does not."""
-    with torch.inference_mode(mode=False), torch.no_grad():
-        return pytree.tree_map_only(Tensor, Tensor.clone, hx)
-
-
-def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
-    """Run one step, and check what a user's cell does in it."""
-    if is_compiling() or isinstance(cell, ByParts):
-        return cell(x_t, hx)
-    before = versions(hx)
-    try:
-        new = cell(x_t, hx)
-    except Exception as error:
-        explain_failure(cell, hx, error)
-        # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
-        error.add_note(f"at step {step}, in {type(cell).__name__}")
-        if hx is None:
-            error.add_note("it has no initial_state(batch_size), and no hx was given")
-        raise
-    if versions(hx) != before:
-        refuse_written(cell, hx, new, step)
-    if not is_result(new, new if hx is None else hx):
-        refuse_result(cell, new, hx, step)
-    return new
-
-
-def _check_first(cell: Any, new: Any, hx: Any, batch: int, step: int, *, has_lengths: bool) -> None:
-    """Check that the first step of a user's cell has returned the samples that it was given."""
-    if is_compiling() or isinstance(cell, ByParts) or is_jit_traced():
-        return
-    if is_of_layer(new, batch):
-        refuse_of_layer(cell, new, batch, step)
-    if loses_batch(hx, new, batch):
-        refuse_lost_batch(cell, hx, new, batch, step)
-    if has_lengths and not has_batch(output_of(new), batch):
-        refuse_padded(cell, output_of(new), batch, step)
 
 
 def loop_stack(stack: Stack, input: Tensor, state: States, *pieces: Any) -> Run:

@@ -71,6 +71,16 @@ def test_a_guard_that_is_wrong_is_reported() -> None:
         assert "python -m rnnkit prints" in str(caught.value)
 
 
+@pytest.mark.disagrees
+@pytest.mark.usefixtures("_misfits")
+def test_a_report_has_all_tensors() -> None:
+    """Of a pair, both are described."""
+    hx = torch.ones(5, 4), torch.ones(5, 4, dtype=torch.float64)
+    with pytest.raises(rnnkit.RnnkitError, match="found nothing") as caught:
+        rnnkit.LSTMCell(3, 4)(X[0], hx)
+    assert "hx        torch.float32 (5, 4), torch.float64 (5, 4)\n" in str(caught.value)
+
+
 class Begins(rnnkit.GRU):
     """A layer with a first state of its own."""
 

@@ -45,7 +45,16 @@ cell = Cell(); rnnkit.unroll(cell, torch.ones(7, 5, 3))""",
         "cell = lambda input, hx: (hx + input)[:2]; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
         "cell = lambda input, hx: (hx + input).sum(); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3), lengths=[7, 5, 3, 2, 1])",
         "cell = lambda input, hx: (hx[0] + input, hx[1].mean()); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 2)))",
-        "cell = lambda input, hx: input.sum(); rnnkit.unroll(cell, torch.ones(7, 5, 3), lengths=[7, 5, 3, 2, 1])"),
+        "cell = lambda input, hx: input.sum(); rnnkit.unroll(cell, torch.ones(7, 5, 3), lengths=[7, 5, 3, 2, 1])",
+        """\
+class Cell(nn.Module):
+    def forward(self, input, hx):
+        return hx + input.t()
+
+    def initial_state(self, batch_size):
+        return torch.zeros(3, batch_size)
+
+cell = Cell(); rnnkit.unroll(cell, torch.ones(7, 5, 3), lengths=[7, 5, 3, 2, 1])"""),
     "cell-shape": ("The outputs of all steps are stacked, so they have one shape. With lengths or reset, samples that end or restart share a tensor with the others, so states have one shape too.",
         "cell = lambda input, hx: torch.cat([hx, input], 1); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3)) => cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
         "cell = lambda input, hx: (input, torch.cat([hx[1], input], 1)); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)), lengths=[7, 5, 3, 2, 1])",

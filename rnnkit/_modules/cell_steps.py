@@ -1,0 +1,90 @@
+"""The steps of a user's cell: each is run, and what it returned is checked."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.utils import _pytree as pytree
+
+from rnnkit._base.torch_tools import is_jit_traced
+from rnnkit._checks.objects import (
+    has_batch,
+    is_by_samples,
+    is_of_layer,
+    is_result,
+    loses_batch,
+    output_of,
+    versions,
+)
+from rnnkit._checks.steps import (
+    explain_failure,
+    refuse_begin,
+    refuse_lost_batch,
+    refuse_of_layer,
+    refuse_outputs,
+    refuse_padded,
+    refuse_result,
+    refuse_written,
+)
+from rnnkit._kernels.formulas import ByParts
+
+
+def counted(hx: Any) -> Any:
+    """Copy a state so that torch counts writes into it, which inference mode does not."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        return pytree.tree_map_only(Tensor, Tensor.clone, hx)
+
+
+def check_begin(cell: Any, states: tuple[Any, Any], input: Tensor, *, reverse: bool) -> None:
+    """Check that lengths and resets find the samples of a user's first states."""
+    if is_compiling() or isinstance(cell, ByParts) or is_jit_traced():
+        return
+    steps, batch = input.shape[:2]
+    for state in states:
+        if not is_by_samples(state, batch):
+            refuse_begin(cell, state, batch, steps - 1 if reverse else 0)
+
+
+def run_step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
+    """Run one step, and check what a user's cell does in it."""
+    if is_compiling() or isinstance(cell, ByParts):
+        return cell(x_t, hx)
+    before = versions(hx)
+    try:
+        new = cell(x_t, hx)
+    except Exception as error:
+        explain_failure(cell, hx, error)
+        # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
+        error.add_note(f"at step {step}, in {type(cell).__name__}")
+        if hx is None:
+            error.add_note("it has no initial_state(batch_size), and no hx was given")
+        raise
+    if versions(hx) != before:
+        refuse_written(cell, hx, new, step)
+    if not is_result(new, new if hx is None else hx):
+        refuse_result(cell, new, hx, step)
+    return new
+
+
+def check_first(cell: Any, new: Any, hx: Any, batch: int, step: int, *, has_lengths: bool) -> None:
+    """Check that the first step of a user's cell has returned the samples that it was given."""
+    if is_compiling() or isinstance(cell, ByParts) or is_jit_traced():
+        return
+    if is_of_layer(new, batch):
+        refuse_of_layer(cell, new, batch, step)
+    if loses_batch(hx, new, batch):
+        refuse_lost_batch(cell, hx, new, batch, step)
+    if has_lengths and not has_batch(output_of(new), batch):
+        refuse_padded(cell, output_of(new), batch, step)
+
+
+def stacked(cell: Any, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:
+    """Stack the tensors of all steps, and refuse a cell that makes them of several shapes."""
+    if is_compiling() or isinstance(cell, ByParts):
+        return torch.stack(tensors)
+    try:
+        return torch.stack(tensors)
+    except RuntimeError as error:
+        refuse_outputs(cell, tensors, order, error)
+        raise

@@ -9,9 +9,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import map_state, state_of, tensors_of
-from rnnkit._base.torch_tools import (
-    is_dynamic_size,
-)
+from rnnkit._base.torch_tools import is_dynamic_size
 from rnnkit._checks.steps import refuse_shape
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.stack import Direction, Run, Stack, States

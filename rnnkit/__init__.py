@@ -31,7 +31,8 @@ if _typing.TYPE_CHECKING:
     from rnnkit._diagnostics.dependency_map import dependency_map
     from rnnkit._diagnostics.picture import DependencyMap
     from rnnkit._diagnostics.report import Check, Report
-    from rnnkit._diagnostics.trace import Row, Trace, trace
+    from rnnkit._diagnostics.trace import trace
+    from rnnkit._diagnostics.trace_table import Row, Trace
     from rnnkit._diagnostics.verify import verify
 
 __version__ = "0.1.0"
@@ -48,8 +49,9 @@ __all__ = [
 #: Where each diagnostic is, and is imported from when it is first asked for: half of this package,
 #: which a program that only computes does not need.
 _DIAGNOSTICS = {
-    "Check": "report", "DependencyMap": "picture", "Report": "report", "Row": "trace",
-    "Trace": "trace", "dependency_map": "dependency_map", "trace": "trace", "verify": "verify",
+    "Check": "report", "DependencyMap": "picture", "Report": "report", "Row": "trace_table",
+    "Trace": "trace_table", "dependency_map": "dependency_map", "trace": "trace",
+    "verify": "verify",
 }
 # fmt: on
 

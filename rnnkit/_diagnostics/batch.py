@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -14,20 +13,10 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
+from rnnkit._diagnostics.by_input import axis_of, by_input
 from rnnkit._diagnostics.dense import check_dense, check_values, is_dense
 from rnnkit._diagnostics.lengths import Named, counts_of, is_content, shortened, tells
 from rnnkit._diagnostics.outputs import Given, is_whole, shape_of
-
-
-def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None, Any]:
-    """Return what was passed for each input, by position or keyword; by None, for all of them."""
-    if not isinstance(passed, Mapping):
-        return {} if passed is None or passed is False else {None: passed}
-    names = [*range(len(given.args)), *given.kwargs]
-    if not passed or not set(passed) <= set(names):
-        message = f"{argument} takes inputs from {names}, got {', '.join(map(brief, passed))}"
-        refusal(ArgumentError, argument, message, code="verify-argument")
-    return {name: passed[name] for name in names if name in passed}
 
 
 class Batch:
@@ -40,7 +29,7 @@ class Batch:
         self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_whole)
         check_values(self.leaves)
         every = range(len(self.leaves))
-        batch_dim = _axis(batch_dim)
+        batch_dim = axis_of(batch_dim)
         self.first = self._first_with(batch_dim, every)  # shows where the batch is
         shape = self.leaves[self.first].shape
         batch_dim %= len(shape)
@@ -56,8 +45,8 @@ class Batch:
         told_axes: list[int] = []
         for name, axis in by_input("seq_dim", seq_dim, inputs).items():
             places = self.places(name)
-            index = self._first_with(_axis(axis), places)
-            dim = _axis(axis) % self.leaves[index].dim()
+            index = self._first_with(axis_of(axis), places)
+            dim = axis_of(axis) % self.leaves[index].dim()
             if dim == batch_dim and self.first in places:
                 message = f"seq_dim and batch_dim are both axis {dim} of the input"
                 refusal(ArgumentError, "seq_dim", message, code="verify-axis")
@@ -297,15 +286,6 @@ class Batch:
         each = self.lengths.items()
         shorter.lengths = {k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each}
         return shorter
-
-
-def _axis(given: Any) -> int:
-    """Return an axis as an int."""
-    try:
-        return operator.index(given)
-    except TypeError:
-        message = f"an axis is an int, got {brief(given)}"
-        return refusal(ArgumentError, "inputs", message, code="verify-argument")
 
 
 def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:

@@ -13,8 +13,8 @@ from rnnkit._diagnostics.changes import Where, steps_at
 from rnnkit._diagnostics.events import Event, Recorder
 from rnnkit._diagnostics.module_calls import Call, arguments, changing, each_call, from_state
 from rnnkit._diagnostics.outputs import Leaves, Watch, alike, is_number, leaves, same, shape_of
+from rnnkit._diagnostics.read_steps import steps_read
 from rnnkit._diagnostics.report import FIXES, fail
-from rnnkit._diagnostics.slopes import steps_read
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
 LOOP, ROWS = 3, 256

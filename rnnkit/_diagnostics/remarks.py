@@ -13,7 +13,8 @@ from rnnkit._diagnostics.dense import is_dense
 from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.outputs import arrived, equal, same
 from rnnkit._diagnostics.picture import DependencyMap, Rule
-from rnnkit._diagnostics.slopes import gradients_of, steps_read
+from rnnkit._diagnostics.read_steps import steps_read
+from rnnkit._diagnostics.slopes import gradients_of
 from rnnkit._diagnostics.streams import ways_to_carry
 
 

@@ -8,7 +8,6 @@ candidates that are scored from one state.
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,71 +29,7 @@ from rnnkit._diagnostics.module_calls import (
     watched,
 )
 from rnnkit._diagnostics.outputs import Given, tensors_of
-from rnnkit._diagnostics.picture import as_html, noted
-
-
-@dataclass
-class Row:
-    """One call of a recurrent module.
-
-    Attributes:
-        number: its position in the run, from 0.
-        module: the module's qualified name.
-        kind: its class.
-        spec: the sizes of its input, as the module reads the axes.
-        state: where the given state came from.
-        used: whether anything later depends on the state that it returned; None if not known.
-        marks: what looks like a mistake in it.
-    """
-
-    __module__ = "rnnkit"
-
-    number: int
-    module: str
-    kind: str
-    spec: str
-    state: str
-    used: bool | None = True
-    marks: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Trace:
-    """The calls of recurrent modules in one run, a row for each, in order; prints as a table.
-
-    Attributes:
-        rows: the calls.
-        notes: what the run did beside, to what the copy of the model shares with it.
-    """
-
-    __module__ = "rnnkit"
-
-    rows: list[Row]
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def marked(self) -> list[Row]:
-        """The rows that look like a mistake."""
-        return [row for row in self.rows if row.marks]
-
-    def __str__(self) -> str:
-        """Write the table: call, input as read, origin of the state, use of the next; notes."""
-        table = [("row", "module", "input as read", "state given", "state returned")]
-        for row in self.rows:
-            used = {True: "used", False: "not used", None: "?"}[row.used]
-            module = f"{row.module} ({row.kind})".strip()
-            table.append((str(row.number), module, row.spec, row.state, used))
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
-        for row in self.rows:
-            lines[row.number + 1] += "".join(f"\n     ^ {mark}" for mark in row.marks)
-        return "\n".join([*lines, *noted(self.notes)])
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        """Show it in a notebook."""
-        return as_html(str(self), lambda line: line.startswith("     ^"))
+from rnnkit._diagnostics.trace_table import Row, Trace
 
 
 def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:

@@ -43,8 +43,6 @@ Place = tuple["Place | None", Any, str]
 class UncopiedError(ArgumentError):
     """Something that a run might write cannot be copied."""
 
-    __module__ = "rnnkit"
-
 
 def refuse(place: Place | None, what: str, fix: str, error: Exception | None) -> NoReturn:
     """Refuse a model, some part of which is not copied; say which, and how its class refused."""

@@ -13,7 +13,8 @@ from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch, by_input
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.by_input import by_input
 from rnnkit._diagnostics.finite import judged_finite
 from rnnkit._diagnostics.isolation import EscapedError, session
 from rnnkit._diagnostics.judge import decide

@@ -13,8 +13,9 @@ from rnnkit._diagnostics.events import stateful
 from rnnkit._diagnostics.lab import run_perturbed
 from rnnkit._diagnostics.module_calls import calls_in
 from rnnkit._diagnostics.outputs import is_number, same
+from rnnkit._diagnostics.read_steps import steps_read
 from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip, skip_inapplicable
-from rnnkit._diagnostics.slopes import gradients_of, steps_read
+from rnnkit._diagnostics.slopes import gradients_of
 
 
 def probe_memory(baseline: Baseline) -> str:

@@ -1,9 +1,7 @@
 """How copies end: none is left when verify is done, at most one is alive before, none makes a sound."""
 
-import copy
 import functools
 import gc
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,7 +18,7 @@ from rnnkit._diagnostics.copies import Pristine
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.outputs import Given
 from tests.covering import covers
-from tests.diagnostics.models_of_users import Holder, numbers, twice
+from tests.diagnostics.models_of_users import Holder, numbers
 
 X = numbers(5, 7, 3)
 LENGTHS = [7, 5, 4, 3, 2]
@@ -259,132 +257,3 @@ def test_weights_that_are_written() -> None:
             opened.run(Given((X,), {}))
 
     assert PEAK[torch.float32] == 3
-
-
-ENDED: list[Any] = []
-
-
-class Opens:
-    """An object that closes what it has opened, when it ends."""
-
-    def __init__(self, owner: Any = None) -> None:
-        """Open it."""
-        self.owner = owner
-        self.is_open = True
-        self.count = 0
-
-    def __del__(self) -> None:
-        """Close it."""
-        ENDED.append(self.is_open)
-
-
-class Copied(Opens):
-    """An object that copies itself, and fails when it has made half of it."""
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        """Fail, with something half-made."""
-        half = Copied.__new__(Copied)
-        half.count = copy.deepcopy(sys, memo)
-        return half
-
-
-class Restored(Opens):
-    """An object that refuses the state of another one."""
-
-    def __setstate__(self, state: Any) -> None:
-        """Refuse."""
-        raise TypeError(state)
-
-
-class Reduced(Opens):
-    """An object that a function builds."""
-
-    def __reduce__(self) -> Any:
-        """Build it."""
-        return Reduced, (self.owner,)
-
-
-class OpenMapping(dict[str, int]):
-    """A mapping with an end, that refuses items."""
-
-    def __setitem__(self, key: str, value: int) -> None:
-        """Refuse."""
-        raise TypeError(key, value)
-
-    def __del__(self) -> None:
-        """Say so."""
-        ENDED.append(self)
-
-
-class OpenModule(nn.Linear):
-    """A module with an end."""
-
-    def __init__(self) -> None:
-        """Make it."""
-        super().__init__(3, 6)
-        self.is_open = True
-
-    def __del__(self) -> None:
-        """Close what it has opened."""
-        ENDED.append(self.is_open)
-
-
-REGISTERED: list[type] = []
-
-
-class Registers(Opens):
-    """A class that registers those that are made of it."""
-
-    def __init_subclass__(cls) -> None:
-        """Register it."""
-        REGISTERED.append(cls)
-
-
-#: Objects with an end.
-ENDS: dict[str, Callable[[], Any]] = {
-    "object": Opens,
-    "profiler": lambda: None,
-    "copies itself": Copied,
-    "refuses a state": Restored,
-    "built": Reduced,
-    "mapping": lambda: OpenMapping(a=1),
-    "module": OpenModule,
-    "registers": Registers,
-}
-
-
-@pytest.mark.parametrize("name", ENDS)
-def test_copies_end_without_a_sound(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No copy runs ``__del__``: what is the user's stays open, and nothing half-made complains."""
-    heard: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", heard.append)
-    ENDED.clear()
-    model = Holder(lambda m: setattr(m.held, "count", 1), held=ENDS[name]())
-    if name == "profiler":
-        model.held = Opens(weakref.proxy(model))
-        model.act = lambda m: m.held.owner.gru(X)[0].sum()
-    for look in (rnnkit.verify, rnnkit.trace, rnnkit.dependency_map):
-        look(model, X)
-    gc.collect()
-
-    assert heard == []
-    assert ENDED == []
-    assert REGISTERED == []
-    assert isinstance(twice(model).last.held, type(model.held))
-    del model
-    gc.collect()
-    assert len(ENDED) == 1
-
-
-def test_object_with_an_end_is_copied() -> None:
-    """An object with an end is copied as any other, under the name of its class."""
-    model = Holder(lambda m: setattr(m.held[0], "count", m.held[0].count + 1))
-    model.held = [Opens([model]), Opens()]
-    opened: Any = twice(model)
-    one, other = opened.last.held
-
-    assert (model.held[0].count, one.count, other.count) == (0, 1, 0)
-    assert one.owner[0] is opened.last
-    assert type(one) is type(other)
-    assert (type(one).__name__, type(one).__module__) == ("Opens", __name__)
-    assert opened.pristine.shared == []

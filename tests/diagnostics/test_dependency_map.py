@@ -272,23 +272,6 @@ def test_what_is_not_read() -> None:
     assert found.matrix.equal(torch.ones(5, 9, dtype=torch.bool).tril())
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR")  # to make one warns
-@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
-def test_second_input_that_is_sparse(layout: torch.layout) -> None:
-    """A graph beside the batch may be sparse, of any dtype, whatever its sizes are alike."""
-    nodes = model(lambda m, x, edges: edges.to_dense().to(x.dtype) @ m.gru(x)[0])
-    samples = model(lambda m, x, edges: m.gru(x)[0] + edges.to_dense().sum())
-    for kind in (torch.bool, torch.int64, torch.float32):
-        between = torch.eye(SEQ).roll(1, 0).to(kind).to_sparse(layout=layout)
-        square = torch.eye(BATCH).to(kind).to_sparse(layout=layout)
-
-        assert rnnkit.dependency_map(nodes, X, between).finding == OWN
-        assert rnnkit.dependency_map(samples, X, square).finding == OWN
-        assert {"batch", "coverage"} <= {*rnnkit.verify(nodes, X, between).checked}
-        report = rnnkit.verify(nodes, X, between, causal=True, raises=False)
-        assert [error.probe for error in report.findings] == ["causal"]
-
-
 def test_model_that_takes_nothing_else() -> None:
     """Of a model that refuses whatever is changed, its own error comes through."""
 

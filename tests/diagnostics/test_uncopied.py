@@ -1,10 +1,8 @@
 """What cannot be copied is refused by its name, or shared: a run never writes what is the user's."""
 
 import copy
-import functools
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -12,15 +10,12 @@ import pytest
 import torch
 from inline_snapshot import snapshot
 from torch import Tensor, nn
-from torch.testing._internal.two_tensor import TwoTensor
 
 import rnnkit
 from rnnkit._diagnostics import copies
-from rnnkit._diagnostics.copies import Pristine
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.outputs import Given
 from rnnkit._diagnostics.uncopied import UncopiedError
-from rnnkit._diagnostics.verify import PROBES
 from tests.diagnostics.models_of_users import Holder, numbers, twice
 
 X = numbers(4, 7, 3)
@@ -253,91 +248,6 @@ def test_memory_that_runs_out_is_no_refusal_of_the_model(monkeypatch: pytest.Mon
         monkeypatch.setattr(opened, "fresh", lambda: (_ for _ in ()).throw(error))
         with pytest.raises(UncopiedError):
             opened.attempt(Given((X,), {}))
-
-
-def deep(wrap: Callable[[Any], Any]) -> Any:
-    """Nest something deeper than Python nests calls."""
-    held = None
-    for _ in range(1500):
-        held = wrap(held)
-    return held
-
-
-class Linked(SimpleNamespace):
-    """An object that refers to the next one."""
-
-
-@dataclass(slots=True)
-class Slotted:
-    """An object that refers to the next one by a slot."""
-
-    held: Any
-
-
-class Built:
-    """An object that its class builds of the next one."""
-
-    def __init__(self, held: Any) -> None:
-        """Keep it."""
-        self.held = held
-
-    def __reduce__(self) -> Any:
-        """Build it."""
-        return Built, (self.held,)
-
-
-#: What nests something one deeper, and whether that is copied however deep it is.
-DEEP: dict[str, tuple[Callable[[Any], Any], bool]] = {
-    "dict": (lambda x: {"in": x}, True),
-    "list": (lambda x: [x], True),
-    "list of dicts": (lambda x: [{"in": x}], True),
-    "object": (lambda x: Linked(held=x), True),
-    "slot": (Slotted, True),
-    "tuple": (lambda x: (x,), False),
-    "partial": (lambda x: functools.partial(print, x), False),
-    "built": (Built, False),
-}
-
-
-@pytest.mark.parametrize("name", DEEP)
-def test_what_is_nested_deep(name: str) -> None:
-    """What is nested deep in a model is copied, or refused in words; no stack runs over."""
-    wrap, is_copied = DEEP[name]
-    model = Holder(lambda m: [setattr(m, "calls", m.calls + 1), torch.ones(1) * m.calls][1])
-    model.held, model.calls = deep(wrap), 0
-    if is_copied:
-        others = [name for name in PROBES if name != "repeatable"]
-        found = rnnkit.verify(model, X, skip=others, raises=False).findings
-        assert "the model keeps model.calls from call to call" in str(found[0])
-        rnnkit.trace(model, X)
-        rnnkit.dependency_map(model, X)
-    for look in LOOKS if not is_copied else ():
-        with pytest.raises(rnnkit.ArgumentError, match="cannot be copied, and the"):
-            look(model, X)
-    assert model.calls == 0
-
-
-def test_what_tensors_hold() -> None:
-    """What a tensor holds, in its class or in attributes, is copied with it."""
-    inner, weight = torch.zeros(3), nn.Parameter(torch.ones(3))
-    weight.mask = torch.zeros(3)
-    model = Holder(inner=TwoTensor(inner, inner.clone()), weight=weight)
-    model.scaled = nn.Parameter(TwoTensor(torch.ones(3), torch.ones(3)))
-    weight.owner = model
-    pristine = Pristine(model)
-    one, other = (pristine.copy() for _ in range(2))
-    for x in (one, other):
-        held: Any = x
-        assert held.weight.owner is held
-        held.weight.mask.add_(1)
-        with torch.no_grad():
-            held.inner.add_(1)
-            held.scaled.a.add_(1)
-        assert held.weight.mask.sum() == held.inner.a.sum() == 3
-
-    assert not inner.any()
-    assert not weight.mask.any()
-    assert model.scaled.a.sum() == 3
 
 
 def test_object_whose_class_makes_no_other() -> None:

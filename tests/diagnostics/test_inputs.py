@@ -1,0 +1,33 @@
+"""Inputs that are sparse, beside the batch."""
+
+import pytest
+import torch
+
+import rnnkit
+from tests.diagnostics.models_of_users import FEATURE, SEQ, Model, gru, numbers
+
+BATCH = 5
+X = numbers(BATCH, SEQ, FEATURE)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")  # to make one warns
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_second_input_that_is_sparse(layout: torch.layout) -> None:
+    """A graph beside the batch may be sparse, of any dtype, whatever its sizes are alike."""
+    nodes = Model(lambda m, x, edges: edges.to_dense().to(x.dtype) @ m.gru(x)[0], gru=gru())
+    samples = Model(lambda m, x, edges: m.gru(x)[0] + edges.to_dense().sum(), gru=gru())
+    for kind in (torch.bool, torch.int64, torch.float32):
+        between = torch.eye(SEQ).roll(1, 0).to(kind).to_sparse(layout=layout)
+        square = torch.eye(BATCH).to(kind).to_sparse(layout=layout)
+
+        assert (
+            rnnkit.dependency_map(nodes, X, between).finding
+            == "each depends on its own input alone"
+        )
+        assert (
+            rnnkit.dependency_map(samples, X, square).finding
+            == "each depends on its own input alone"
+        )
+        assert {"batch", "coverage"} <= {*rnnkit.verify(nodes, X, between).checked}
+        report = rnnkit.verify(nodes, X, between, causal=True, raises=False)
+        assert [error.probe for error in report.findings] == ["causal"]

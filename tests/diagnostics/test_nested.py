@@ -1,0 +1,113 @@
+"""What is nested deep in a model, and what its tensors hold, is copied, or refused in words."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.testing._internal.two_tensor import TwoTensor
+
+import rnnkit
+from rnnkit._diagnostics.copies import Pristine
+from rnnkit._diagnostics.verify import PROBES
+from tests.diagnostics.models_of_users import Holder, numbers
+
+X = numbers(4, 7, 3)
+LOOKS: list[Callable[..., Any]] = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
+
+
+def deep(wrap: Callable[[Any], Any]) -> Any:
+    """Nest something deeper than Python nests calls."""
+    held = None
+    for _ in range(1500):
+        held = wrap(held)
+    return held
+
+
+class Linked(SimpleNamespace):
+    """An object that refers to the next one."""
+
+
+@dataclass(slots=True)
+class Slotted:
+    """An object that refers to the next one by a slot."""
+
+    held: Any
+
+
+class Built:
+    """An object that its class builds of the next one."""
+
+    def __init__(self, held: Any) -> None:
+        """Keep it."""
+        self.held = held
+
+    def __reduce__(self) -> Any:
+        """Build it."""
+        return Built, (self.held,)
+
+
+#: What nests something one deeper.
+NESTS: dict[str, Callable[[Any], Any]] = {
+    "dict": lambda x: {"in": x},
+    "list": lambda x: [x],
+    "list of dicts": lambda x: [{"in": x}],
+    "object": lambda x: Linked(held=x),
+    "slot": Slotted,
+}
+#: What has to be made of what it holds.
+BUILDS: dict[str, Callable[[Any], Any]] = {
+    "tuple": lambda x: (x,),
+    "partial": lambda x: functools.partial(print, x),
+    "built": Built,
+}
+
+
+@pytest.mark.parametrize("name", NESTS)
+def test_what_is_nested_deep(name: str) -> None:
+    """What is nested deep in a model is copied, and a finding about another attribute names that."""
+    model = Holder(lambda m: [setattr(m, "calls", m.calls + 1), torch.ones(1) * m.calls][1])
+    model.held, model.calls = deep(NESTS[name]), 0
+    others = [probe for probe in PROBES if probe != "repeatable"]
+    found = rnnkit.verify(model, X, skip=others, raises=False).findings
+    rnnkit.trace(model, X)
+    rnnkit.dependency_map(model, X)
+
+    assert "the model keeps model.calls from call to call" in str(found[0])
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_what_is_built_deep(name: str) -> None:
+    """What Python can only make from the inside out is refused in words if it is too deep."""
+    model = Holder(held=deep(BUILDS[name]))
+    for look in LOOKS:
+        with pytest.raises(rnnkit.ArgumentError, match="so deep that it cannot be copied"):
+            look(model, X)
+
+
+def test_what_tensors_hold() -> None:
+    """What a tensor holds, in its class or in attributes, is copied with it."""
+    inner, weight = torch.zeros(3), nn.Parameter(torch.ones(3))
+    weight.mask = torch.zeros(3)
+    model = Holder(inner=TwoTensor(inner, inner.clone()), weight=weight)
+    model.scaled = nn.Parameter(TwoTensor(torch.ones(3), torch.ones(3)))
+    weight.owner = model
+    pristine = Pristine(model)
+    one, other = (pristine.copy() for _ in range(2))
+    for x in (one, other):
+        held: Any = x
+        assert held.weight.owner is held
+        held.weight.mask.add_(1)
+        with torch.no_grad():
+            held.inner.add_(1)
+            held.scaled.a.add_(1)
+        assert held.weight.mask.sum() == held.inner.a.sum() == 3
+
+    assert not inner.any()
+    assert not weight.mask.any()
+    assert model.scaled.a.sum() == 3

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
+from rnnkit._base.keywords import known_keywords
 from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, sample_at
+from rnnkit._diagnostics.finite import judged_finite
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.judge import COARSE, differences, judge
 from rnnkit._diagnostics.outputs import Given, Leaves, is_number
@@ -24,10 +26,16 @@ from rnnkit._diagnostics.slopes import Gradients
 WIDEST = 32
 #: How much larger the second change is: others are then the largest, where a maximum is taken.
 LARGER = 100
+#: What people call the axis, by its names elsewhere.
+OTHER_NAMES = dict.fromkeys(["axis", "batch_dim", "seq_dim", "time_dim"], "dim=") | {
+    "out_axis": "out_dim=",
+    "out_seq_dim": "out_dim=",
+}
 #: A gradient that cancels out shrinks in float64 by more than this.
 SHRINKS = 1e-6
 
 
+@known_keywords("verify-argument", OTHER_NAMES)
 def dependency_map(
     model: torch.nn.Module, *inputs: Any, dim: int = 0, out_dim: int | None = None
 ) -> DependencyMap:
@@ -59,6 +67,7 @@ def dependency_map(
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model, None, given, "dependency_map") as opened:
+        batch, replaced = judged_finite(batch, opened, post=True)
         infer_batch_axes(batch, opened.attempt)
         narrow = Baseline(opened, batch)
         first, shape = _first_output(narrow, out_dim)
@@ -77,7 +86,7 @@ def dependency_map(
                 if not found[place].all():
                     fine, coarse = (_sizes(one, first, out_dim, row, columns) for one in both)
                     found[place] |= (fine > SHRINKS * coarse) & (coarse > 0)
-    return DependencyMap(found, rows, columns, dim, out_dim, opened.notes)
+    return DependencyMap(found, rows, columns, dim, out_dim, [*opened.notes, *replaced])
 
 
 dependency_map.__module__ = "rnnkit"

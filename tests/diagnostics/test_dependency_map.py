@@ -286,6 +286,10 @@ def test_model_that_takes_nothing_else() -> None:
 
 def test_an_output_that_cannot_be_compared() -> None:
     """What is no tensor, or NaN everywhere, has no axis that a message may name."""
-    for compute in (lambda _, x: str(x), lambda _, x: x * torch.nan):
-        with pytest.raises(rnnkit.ArgumentError, match="no number of an output is finite"):
+    outputs: list[tuple[Any, str]] = [
+        (lambda _, x: str(x), "the model returns nothing to compare"),
+        (lambda _, x: x * torch.nan, "no number of an output is finite"),
+    ]
+    for compute, reason in outputs:
+        with pytest.raises(rnnkit.ArgumentError, match=reason):
             rnnkit.dependency_map(Model(compute), numbers(4, 3))

@@ -75,3 +75,16 @@ def test_padding_of_nans_is_padding() -> None:
         (PADDED, told.masked_fill(told == 0, torch.nan)),
     ):
         assert "alone" in findings(pooled, x, valid)
+
+
+@given(place=st.integers(0, X.numel() - 1), value=st.sampled_from([torch.nan, torch.inf]))
+def test_a_map_has_no_holes(place: int, value: float) -> None:
+    """A map of a batch with a number that is not finite is the map without it, and says so."""
+    spoiled = X.clone()
+    spoiled.view(-1)[place] = value
+    layer = nn.GRU(3, 4, batch_first=True)
+    for dim in (0, 1):
+        expected, found = (rnnkit.dependency_map(layer, x, dim=dim) for x in (X, spoiled))
+
+        assert torch.equal(expected.matrix, found.matrix)
+        assert "input has 1 number that is not finite" in found.notes[0]

@@ -62,13 +62,15 @@ def run_scan(
     over = [tensor.clone() for tensor in (input, valid, reset) if tensor is not None]
     first = [tensor.clone() for tensor in leaves]
     if is_exporting():
-        first = _requiring_gradients(first, cell, input)
+        first = _requiring_gradients(first, cell, input, args.initial)
     ends, (output, *states) = scan(step, first, over, dim=0, reverse=args.reverse)
     states = states if args.return_states else ends
     return without_padding(output, valid), pytree.tree_unflatten(states, spec)
 
 
-def _requiring_gradients(first: list[Tensor], cell: Any, input: Tensor) -> list[Tensor]:
+def _requiring_gradients(
+    first: list[Tensor], cell: Any, input: Tensor, initial: Any
+) -> list[Tensor]:
     """Return a first state of the same values that requires a gradient if a step's result does."""
     # An exported program may be trained. If its first state requires no gradient, scan of a torch
     # below 2.13 loses those of all steps but the last.
@@ -77,9 +79,10 @@ def _requiring_gradients(first: list[Tensor], cell: Any, input: Tensor) -> list[
         weights = [*cell.weights]
     elif isinstance(cell, torch.nn.Module):
         weights = [*cell.parameters()]
-    read = [tensor for tensor in (input[0], *weights) if tensor.is_floating_point()]
+    read = [input[0], *pytree.tree_leaves(initial), *weights]
+    floats = [leaf for leaf in read if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     # Any number that depends on all that a step reads; it is never taken, and gets zeros back.
-    number = sum((tensor.sum() for tensor in read), start=torch.zeros((), device=input.device))
+    number = sum((tensor.sum() for tensor in floats), start=torch.zeros((), device=input.device))
     never = torch.zeros((), dtype=torch.bool, device=input.device)
     return [
         torch.where(never, number.to(tensor), tensor) if tensor.is_floating_point() else tensor

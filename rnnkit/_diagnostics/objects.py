@@ -27,7 +27,8 @@ def in_its_way(copier: "Copier", x: Any, place: "Place | None") -> Any:
         return x
     copier.alive.append(reduced)
     make, args, *rest = reduced
-    is_plain = make is copyreg.__newobj__  # type: ignore[attr-defined]
+    python: Any = copyreg
+    is_plain = make is python.__newobj__
     if has_end and not is_plain:
         return None
     args = copier.whole(args, place)

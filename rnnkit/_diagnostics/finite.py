@@ -21,13 +21,15 @@ from rnnkit._diagnostics.slopes import Gradients
 
 def judged_finite(batch: Batch, opened: Session, *, post: bool) -> tuple[Batch, list[str]]:
     """Return the batch with finite numbers, and a line for each input, if the model needs them."""
+    if batch.second is not None:  # other values are finite in any case
+        second = [_finite(batch, k, leaf, post=post) for k, leaf in enumerate(batch.second)]
+        batch = batch.with_leaves(batch.leaves)
+        batch.second = second
     leaves = [_finite(batch, k, leaf, post=post) for k, leaf in enumerate(batch.leaves)]
     changed = [k for k, leaf in enumerate(leaves) if leaf is not batch.leaves[k]]
     if not changed:
         return batch, []
     filled = batch.with_leaves(leaves)
-    if batch.second is not None:
-        filled.second = [_finite(batch, k, leaf, post=post) for k, leaf in enumerate(batch.second)]
     if not _spreads(batch, filled, opened):
         return batch, []
     lines = []

@@ -45,7 +45,7 @@ class UncopiedError(ArgumentError):
 
 
 def refuse(place: Place | None, what: str, fix: str, error: Exception | None) -> NoReturn:
-    """Refuse a model, some part of which is not copied; say which, and how its class refused."""
+    """Refuse a model if a part of it is not copied; say which part, and how its class refused."""
     sentence = f"{written(place)} {what}, and the model itself is never run"
     headline = in_short(error) if error is not None else ""
     row = ("fix", fix)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -172,16 +173,29 @@ def kept_by(session: "Session", inputs: Given) -> list[str]:
 
 def _held(model: torch.nn.Module) -> dict[str, Any]:
     """Return copies of the attributes and buffers of all modules, by qualified name."""
-    torchs, kinds = vars(torch.nn.Module()), (Tensor, Generator)
-    copied: Any = lambda x: x.clone() if isinstance(x, Tensor) else x.get_state()  # noqa: E731
+    torchs = vars(torch.nn.Module())
     held: dict[str, Any] = {}
     for prefix, module in model.named_modules():
-        for name, value in {**vars(module), **module._buffers}.items():  # noqa: SLF001
+        own = vars(module) | module._buffers | module._parameters  # noqa: SLF001
+        for name, value in own.items():
             with suppress(RecursionError):
                 if name not in torchs:
                     path = f"{prefix}.{name}".removeprefix(".")
-                    held[path] = pytree.tree_map_only(kinds, copied, value)
+                    held[path] = pytree.tree_map(_state_of, value)
     return held
+
+
+def _state_of(x: Any) -> Any:
+    """Return what changes in a tensor, or in a source of random numbers, as it is now."""
+    if isinstance(x, Tensor):
+        return x.detach().clone()
+    if isinstance(x, Generator):
+        return x.get_state()
+    if isinstance(x, Random):
+        return x.getstate()
+    if type(x).__module__.startswith("numpy.random") and hasattr(x, "bit_generator"):
+        return str(x.bit_generator.state)
+    return x
 
 
 def drawn_at(session: "Session", inputs: Given, name: str) -> list[Line]:

@@ -41,7 +41,11 @@ def judged_finite(batch: Batch, opened: Session, *, post: bool) -> tuple[Batch, 
 
 
 def _finite(batch: Batch, index: int, leaf: Any, *, post: bool) -> Any:
-    """Return a leaf with finite numbers: of a mask, its own; in padding, what else is there."""
+    """Return a leaf with finite numbers.
+
+    A mask is mended, padding gets the first finite number of the padding, and other places get a
+    number of the same feature.
+    """
     axis = batch.axes[index]
     if not is_number(leaf) or not is_dense(leaf) or axis is None:
         return leaf

@@ -1,4 +1,4 @@
-"""Directions that are joined with those of another layer, instead of the same one."""
+"""Find states of two layers that are joined as if they were two directions of one."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -11,6 +11,9 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.module_calls import Call
 from rnnkit._diagnostics.report import fail
+
+#: A tensor with more rows than so many times those of a state is none made of it.
+MOST = 4
 
 #: Two rows of a state, which stand side by side.
 Pair = tuple[int, int]
@@ -77,10 +80,13 @@ def _pairs(tensor: Tensor, rows: Tensor) -> Iterator[Pair]:
     batch, hidden = rows.shape[1:]
     if tensor.dim() == 0 or tensor.shape[-1] != 2 * hidden or tensor.dtype != rows.dtype:
         return
-    left, right = tensor.reshape(-1, 2, hidden).unbind(1)
+    halves = tensor.reshape(-1, 2, hidden)
+    if len(halves) > MOST * len(rows) * batch:
+        return  # a sequence of outputs
+    left, right = halves.unbind(1)
     places = zip(_places(left, rows), _places(right, rows), strict=True)
     for one, other in places:
-        # Of one sample: else it is the batch that is mixed.
+        # Both halves are of one sample; otherwise the batch is mixed.
         if one >= 0 and other >= 0 and one % batch == other % batch:
             yield one // batch, other // batch
 

@@ -85,10 +85,11 @@ def judge_loss(narrow: Baseline) -> str:
 def _find_broadcast(baseline: Baseline, like: Made) -> None:
     """Fail if each prediction meets all targets: which of them is its own then changes nothing.
 
-    One target for all does change the gradient, unlike that of a loss that adds a term for each.
+    A loss that adds a term for each target has the same gradient if all samples get one target,
+    and is right; that of a loss that broadcasts changes.
     """
     size = baseline.batch.size
-    answers = set[bool]()
+    ignores_which_target = set[bool]()
     for leaves in (baseline.batch.leaves, _spread_targets(baseline.batch)):
         batch = baseline.batch.with_leaves(leaves)
         each = _Targets(baseline, like, batch, range(size))
@@ -98,8 +99,8 @@ def _find_broadcast(baseline: Baseline, like: Made) -> None:
             return
         if not each.has_gradient_of(moved) or not each.has_loss_of(moved):
             return
-        answers.add(each.has_gradient_of(one))
-    if False not in answers:
+        ignores_which_target.add(each.has_gradient_of(one))
+    if False not in ignores_which_target:
         return
     what = "the loss stays the same when each sample gets the target of another one"
     ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
@@ -138,7 +139,7 @@ def _spread_targets(batch: Batch) -> list[Any]:
     leaves = list(batch.leaves)
     for k, leaf in enumerate(leaves):
         is_target = k != batch.first and batch.axes[k] is not None and is_number(leaf)
-        if is_target and not bool((leaf == leaf.round()).all()):
+        if is_target and leaf.isfinite().all() and not bool((leaf == leaf.round()).all()):
             leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
     return leaves
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 
-#: What people call arguments of ``verify`` by the names of other libraries.
+#: Names of arguments that other libraries use, and what to type for ``verify``.
 OTHER_NAMES = {
     "dim": "batch_dim= is the axis of the samples, seq_dim= that of the steps",
     "axis": "batch_dim= is the axis of the samples, seq_dim= that of the steps",
@@ -27,7 +27,7 @@ OTHER_NAMES = {
 }
 
 
-class Rule(NamedTuple):
+class ArgumentRule(NamedTuple):
     """An argument, what came for it, whether that is right, and what it may be."""
 
     name: str
@@ -50,63 +50,66 @@ def check_options(probes: Sequence[str], **given: Any) -> None:
     )
     lookahead = given["lookahead"]
     rules = [
-        Rule("kwargs", kwargs, kwargs is None or has_names, "a dict of inputs by name, or None"),
-        Rule(
+        ArgumentRule(
+            "kwargs", kwargs, kwargs is None or has_names, "a dict of inputs by name, or None"
+        ),
+        ArgumentRule(
             "call",
             given["call"],
             given["call"] is None or callable(given["call"]),
             "a function of the model and the inputs",
         ),
-        Rule(
+        ArgumentRule(
             "out_seq_dim",
             given["out_seq_dim"],
             isinstance(given["out_seq_dim"], int | None),
             "an axis, or None",
         ),
-        Rule(
+        ArgumentRule(
             "causal",
             given["causal"],
             is_one_of(given["causal"], False, True, "strict", "others"),
             "a bool, 'strict' or 'others'",
         ),
-        Rule(
+        ArgumentRule(
             "lookahead",
             lookahead,
             isinstance(lookahead, int) and lookahead >= 0,
             "0 or more steps",
         ),
-        Rule(
+        ArgumentRule(
             "streaming",
             given["streaming"],
             is_one_of(given["streaming"], False, True),
             "a bool",
         ),
-        Rule(
+        ArgumentRule(
             "reset",
             given["reset"],
             isinstance(given["reset"], int | str | None),
             "an input's position or keyword",
         ),
-        Rule("pad", given["pad"], is_one_of(given["pad"], "post", "pre"), "'post' or 'pre'"),
-        Rule(
+        ArgumentRule(
+            "pad", given["pad"], is_one_of(given["pad"], "post", "pre"), "'post' or 'pre'"
+        ),
+        ArgumentRule(
             "other",
             given["other"],
             isinstance(given["other"], list | tuple | None),
             "a list of inputs, or None",
         ),
-        Rule("skip", skip, are_probes, f"a list of {', '.join(probes)}"),
-        Rule("raises", given["raises"], is_one_of(given["raises"], False, True), "a bool"),
+        ArgumentRule("skip", skip, are_probes, f"a list of {', '.join(probes)}"),
+        ArgumentRule("raises", given["raises"], is_one_of(given["raises"], False, True), "a bool"),
     ]
     for rule in rules:
         if not rule.is_right:
-            text = f"{rule.name} is {rule.text}, got {_came(rule.value, probes)}"
+            text = f"{rule.name} is {rule.text}, got {_came(rule, probes)}"
             refusal(ArgumentError, rule.name, text, code="verify-argument")
 
 
-def _came(value: Any, probes: Sequence[str]) -> str:
+def _came(rule: ArgumentRule, probes: Sequence[str]) -> str:
     """Name what came; of a list of probes, the one that is unknown."""
-    if isinstance(value, list | tuple | set | frozenset):
-        unknown = [one for one in value if not is_one_of(one, *probes)]
-        if unknown:
-            return brief(unknown[0])
-    return brief(value)
+    if rule.name == "skip" and isinstance(rule.value, list | tuple | set | frozenset):
+        unknown = [one for one in rule.value if not is_one_of(one, *probes)]
+        return brief(unknown[0])
+    return brief(rule.value)

@@ -7,7 +7,7 @@ from rnnkit._diagnostics.slopes import Gradients, gradients_of
 
 
 def steps_read(baseline: Baseline) -> dict[int, Tensor]:
-    """Return what the first two, a middle and the last step of the output read; none if unknown."""
+    """Return for some steps of the output which input steps they read; nothing if unknown."""
     return baseline.once("steps", lambda: _steps_read(baseline))
 
 
@@ -18,11 +18,11 @@ def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
     output = baseline.arranged(gradients.output)[first]
     axis, seq = baseline.axes[first], baseline.step_axes[first] or 0
     if axis is None:
-        return _read_by_all(gradients, output.movedim(seq, 0))
+        return _read_without_batch_axis(gradients, output.movedim(seq, 0))
     output = output.movedim((axis, seq), (0, 1))
     counts = batch.counts or [batch.longest or 0] * batch.size
     longest = [sample for sample, n in enumerate(counts) if n == max(counts)]
-    if baseline.report.found("batch"):
+    if "batch" not in baseline.report.checked:  # samples may mix
         longest = longest[:1]
     read: dict[int, Tensor] = {}
     steps = _some_steps(output.shape[1])
@@ -33,14 +33,14 @@ def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
         if at is not None:
             read |= {step: at[sample] for sample, step in pairs}
     if not any(bool(row[:step].any()) for step, row in read.items()):
-        # Flags may say that a sample begins there.
+        # No step reads an earlier one: a flag may start a sample there, so the others are asked.
         at = gradients.places([output[longest, -1]])
         if at is not None:
             read[output.shape[1] - 1] = at[longest].any(0)
-    return _if_whole(read, steps)
+    return _if_complete(read, steps)
 
 
-def _read_by_all(gradients: Gradients, output: Tensor) -> dict[int, Tensor]:
+def _read_without_batch_axis(gradients: Gradients, output: Tensor) -> dict[int, Tensor]:
     """Return what some steps of an output ``(seq, ...)`` read that has all samples in one."""
     read: dict[int, Tensor] = {}
     steps = _some_steps(len(output))
@@ -48,7 +48,7 @@ def _read_by_all(gradients: Gradients, output: Tensor) -> dict[int, Tensor]:
         at = gradients.places([output[step]])
         if at is not None:
             read[step] = at.any(0)
-    return _if_whole(read, steps)
+    return _if_complete(read, steps)
 
 
 def _some_steps(steps: int) -> list[int]:
@@ -57,7 +57,7 @@ def _some_steps(steps: int) -> list[int]:
     return sorted({0, min(1, last), (last + 1) // 2, last})
 
 
-def _if_whole(read: dict[int, Tensor], steps: list[int]) -> dict[int, Tensor]:
-    """Return what steps read if it is known of each of them, and none reads nothing."""
+def _if_complete(read: dict[int, Tensor], steps: list[int]) -> dict[int, Tensor]:
+    """Return what steps read if each of them is known and reads something; else nothing."""
     is_whole = len(read) == len(steps) and all(bool(row.any()) for row in read.values())
     return read if is_whole else {}

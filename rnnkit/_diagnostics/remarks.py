@@ -49,7 +49,7 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
 
 
 def _others(batch: Batch, index: int) -> list[Any]:
-    """Return other values of an input, which its model may take, two if there are."""
+    """Return up to two other values of an input that the model may take."""
     leaf = batch.leaves[index]
     if isinstance(leaf, list | tuple):  # a number for each sample
         return [type(leaf)(leaf[::-1])] if [*leaf[::-1]] != [*leaf] else []
@@ -92,4 +92,5 @@ def _steps_read(baseline: Baseline) -> Iterator[str]:
         words = "its own and earlier steps" if earliest < 0 else "its own step only"
     elif bool((off[places < len(columns) - 1] == latest).any()):
         words = f"up to {count(latest, 'later step', 'later steps')}"
+        words = f"earlier steps and {words}" if earliest < 0 else words
     yield f"a step of {baseline.name(baseline.first or 0)} depends on {words}"

@@ -20,13 +20,13 @@ TOGETHER = "inputs that change together take a second batch, verify(model, *batc
 
 #: So many inputs and outputs are shown with their axes, and names of what a model keeps.
 SHOWN, NAMES = 8, 3
-#: So many different reasons stand in the first line of a report.
+#: How many different reasons stand in the first line of a report.
 REASONS = 2
 
-#: So many samples are changed, layouts (or states) tried, and samples run alone.
+#: How many samples are changed, layouts (or states) tried, and samples run alone.
 SAMPLES, TRIES, ALONE = 4, 12, 3
 
-#: So many calls of layers are asked about that take a run.
+#: For how many calls of layers *use* runs the model again.
 CALLS = 16
 
 #: A line of a message: its label and its text.
@@ -50,8 +50,8 @@ FIXES = {
 }
 
 
-#: Why a probe that found nothing is no *ok*: its question could not be answered, does not arise for
-#: this model and batch, or was answered for some places only.
+#: Why a probe that found nothing did not say *ok*: its question could not be answered, does not
+#: arise for this model and batch, or was answered for some places only.
 Gap = Literal["unjudged", "inapplicable", "partial"]
 
 
@@ -215,7 +215,7 @@ def skip_inapplicable(reason: str) -> NoReturn:
 
 
 def skip_partial(missing: str) -> NoReturn:
-    """Raise what is missing where a law holds elsewhere: neither a mistake for sure, nor *ok*."""
+    """Raise what does not hold, or was not tried, where the rest holds."""
     raise UnjudgedError(missing, "partial")
 
 

@@ -1,4 +1,4 @@
-"""Squeezes that remove the batch axis of one sample, since it has one row: done again without."""
+"""Run one sample again without the squeezes that remove its batch axis, whose size is 1."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,10 +32,13 @@ class KeptAxes(NamedTuple):
 
 
 class _Squeezes(TorchFunctionMode):
-    """Writes down the squeezes of a run, or does those of another run; a handle of a watch."""
+    """Notes the axes of each squeeze of a run; with ``known``, squeezes those axes instead.
+
+    Calls of two runs are matched by their order. It is a watch, and its own handle.
+    """
 
     def __init__(self, known: list[Squeeze] | None = None) -> None:
-        """Take the squeezes of another run, whose axes are then removed instead."""
+        """Take the squeezes of another run, if these are to be done."""
         super().__init__()
         self.known = known
         self.calls: list[Squeeze] = []
@@ -60,7 +63,8 @@ class _Squeezes(TorchFunctionMode):
         self.calls.append(Squeeze(_removed(*args, **kwargs), place))
         if self.known is None or number >= len(self.known):
             return func(*args, **kwargs)
-        return func(args[0], self.known[number].axes)
+        input = args[0] if args else kwargs["input"]
+        return func(input, self.known[number].axes)
 
 
 def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:
@@ -89,8 +93,8 @@ def run_with_kept_axes(baseline: Baseline, single: Batch) -> KeptAxes | None:
         return None
     places = ", ".join(dict.fromkeys(one.place for one in wrong))
     calls = joined_by_and([*dict.fromkeys(_typed(one) for one in wrong)])
-    cause = "squeeze() also removes the batch axis, whose size is 1 then"
-    fix = f"{calls} instead of x.squeeze()"
+    cause = "this squeeze also removes an axis whose size is 1 for one sample only"
+    fix = f"{calls}, which removes the same axes of any batch"
     return KeptAxes(output, [("at", places), ("cause", cause), ("fix", fix)])
 
 

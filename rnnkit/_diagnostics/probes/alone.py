@@ -3,12 +3,14 @@
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.causes import Location
+from rnnkit._diagnostics.isolation import EscapedError
 from rnnkit._diagnostics.judge import judge
 from rnnkit._diagnostics.lab import Part, check_orders, restricted
 from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.outputs import Leaves, far_off
 from rnnkit._diagnostics.report import ALONE, ONE_SAMPLE, fail, in_short, skip
 from rnnkit._diagnostics.squeezes import run_with_kept_axes
+from rnnkit._diagnostics.uncopied import UncopiedError
 
 
 def probe_alone(baseline: Baseline) -> str:
@@ -21,9 +23,10 @@ def probe_alone(baseline: Baseline) -> str:
     baseline = judge(baseline)
     batch = baseline.batch
     compared = set[int]()
-    # The shortest samples have the most padding; one more for each input with lengths.
-    least = batch.valid_steps()
-    for sample in sorted(range(batch.size), key=lambda k: (least[k], -k))[:ALONE]:
+    # The shortest samples have the most padding, and the last of equal ones is often a rest;
+    # one more is run for each input with lengths.
+    valid_steps = batch.valid_steps()
+    for sample in sorted(range(batch.size), key=lambda k: (valid_steps[k], -k))[:ALONE]:
         if len(compared) <= len(batch.lengths):
             compared |= _compare(baseline, sample)
     if not compared:
@@ -49,6 +52,8 @@ def _run_alone(baseline: Baseline, single: Batch) -> Leaves:
     """Run one sample; fail if the model refuses it because its batch axis is lost, else skip."""
     try:
         return baseline.session.run(single.tree())
+    except (EscapedError, UncopiedError):
+        raise
     except Exception as error:  # noqa: BLE001 - it may refuse a batch of one as it likes
         reason = in_short(error)
     kept = run_with_kept_axes(baseline, single)
@@ -70,12 +75,12 @@ def _check_axes(baseline: Baseline, single: Batch, output: Leaves, part: Part) -
         return
     kept = run_with_kept_axes(baseline, single)
     axis = baseline.axes[part.output]
-    other = f"keep axis {axis}, also if its size is 1: name the axis of squeeze, or of indexing"
+    other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
     fail("alone", what, [("fix", other)] if kept is None else kept.lines)
 
 
 def _fail_for(baseline: Baseline, single: Batch, wrong: Part) -> None:
-    """Fail with why a sample returns something else alone."""
+    """Fail with why a sample returns something else alone; skip if it draws other numbers."""
     if baseline.session.drawn and "repeatable" not in baseline.report.checked:
         skip("the model draws random numbers: for one sample it draws others")
     counts, steps = baseline.batch.counts, baseline.batch.steps or 0

@@ -22,11 +22,11 @@ from rnnkit._diagnostics.report import (
 )
 from rnnkit._diagnostics.slopes import gradients_of
 
-#: So many steps of a sample without a gradient are tried, evenly spaced.
+#: How many steps of a sample that get no gradient are tried, evenly spaced.
 STEPS = 16
-#: How large a number is put at a step, next to the largest of its input: a maximum then is there.
+#: How many times the largest number of an input is put at a step, so that a maximum picks it.
 LARGE = 100
-#: So many runs of steps, or places, are named.
+#: How many places, or runs of steps, are named.
 NAMED = 3
 
 
@@ -51,12 +51,12 @@ def probe_coverage(baseline: Baseline) -> str:
         skip_partial(f"{_in_words(baseline, valid, silent)} no output")
     if not tried.equal(doubtful):
         left = count(int((doubtful & ~tried).any(0).sum()), "step", "steps")
-        skip_partial(f"{left} of {steps} without a gradient were not tried")
+        skip_partial(f"{left} of {steps} get no gradient and were not tried")
     return f"every step ({int(valid.any(0).sum())} of {steps}) reaches an output"
 
 
 def _valid_places(baseline: Baseline) -> Tensor:
-    """Return at which ``(samples, steps)`` the input is no padding, as told or as zeros show."""
+    """Return a mask, true where the input is not padding by its lengths or by its zeros."""
     valid = valid_mask(baseline.batch, post=baseline.post)
     padding = baseline.batch.padding(baseline.batch.paced)
     return valid if padding is None else valid & ~padding.cpu()
@@ -78,7 +78,7 @@ def _tried(baseline: Baseline, places: Tensor) -> tuple[Tensor, Tensor]:
     silent = places.clone()
     tried = torch.zeros_like(places)
     for run in (_redrawn, _raised, _lowered):
-        for mask in _one_of_each(baseline, silent):
+        for mask in _one_of_each(baseline, silent.clone()):
             shown = _shown(baseline, run(baseline, mask))
             if shown is not None:
                 tried |= mask
@@ -102,7 +102,8 @@ def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
     size = baseline.batch.size
     shown = torch.zeros(size, dtype=torch.bool, device="cpu")
     rows = dict(baseline.judged())
-    for index, (before, after) in enumerate(zip(baseline.normal, output, strict=True)):
+    both = (baseline.arranged(one) for one in (baseline.normal, output))
+    for index, (before, after) in enumerate(zip(*both, strict=True)):
         if not isinstance(before, Tensor) or not isinstance(after, Tensor):
             continue
         # What is not finite any more may be a zero times a large number.
@@ -134,8 +135,8 @@ def _lowered(baseline: Baseline, mask: Tensor) -> Leaves | None:
 def _find_skipped_step(baseline: Baseline, valid: Tensor, silent: Tensor, untried: Tensor) -> None:
     """Fail if a step reaches no output in any sample, not even as a NaN, and a later one does.
 
-    Not if it may be a forecaster's target, a chunk that is left over, a stride, or a word between
-    two sides.
+    It does not fail if the step may be a forecaster's target, a chunk that is left over, a stride,
+    or a word between two sides.
     """
     steps = valid.any(0).nonzero().flatten().tolist()
     skipped = [step for step in steps if silent[:, step].equal(valid[:, step])]
@@ -187,7 +188,7 @@ def _in_words(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
 
 
 def _ranges(steps: list[int]) -> str:
-    """Write steps, those in a row as their ends."""
+    """Write steps in words; a run of steps becomes 'first to last'."""
     ends: list[list[int]] = []
     for step in steps:
         if ends and ends[-1][1] == step - 1:
@@ -201,7 +202,7 @@ def _ranges(steps: list[int]) -> str:
 
 
 def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
-    """Find samples that are read up to lengths of another input: some too far, some not enough."""
+    """Fail if each sample is read up to its length in another input, too far or not enough."""
     batch, counts, steps = baseline.batch, baseline.batch.counts or [], baseline.batch.steps or 0
     for index, leaf in enumerate(batch.leaves if counts and baseline.post else ()):
         if len(told := counts_of(leaf)) == batch.size:
@@ -211,9 +212,9 @@ def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
             if off.min() < 0 < off.max() and is_read.equal(read):
                 sample = int(off.argmin())
                 has = f"which has {counts[sample]} steps, {told[sample]} are read"
-                cause = f"that is its length in input {index}: each sample is read up to it"
+                cause = f"that is its length in {batch.names[index]}: each sample is read up to it"
                 lines: list[Line] = [
                     ("cause", cause),
-                    ("fix", f"the lengths of input {batch.paced}"),
+                    ("fix", f"the lengths of {batch.names[batch.paced]}"),
                 ]
                 fail("coverage", f"of sample {batch.numbers[sample]}, {has}", lines)

@@ -1,4 +1,4 @@
-"""How a model uses what its recurrent layers return: by gradients and, where none arrives, NaN."""
+"""The probe *use*: gradients, or else NaN, show how outputs depend on what layers return."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,7 +20,14 @@ from rnnkit._diagnostics.events import stateful
 from rnnkit._diagnostics.joined import find_joined_layers
 from rnnkit._diagnostics.module_calls import Call, calls_in, changing, loops_in
 from rnnkit._diagnostics.outputs import Leaves, alike, along, arrived, is_backward, shape_of
-from rnnkit._diagnostics.report import CALLS, fail, skip, skip_inapplicable, skip_partial
+from rnnkit._diagnostics.report import (
+    CALLS,
+    fail,
+    joined_by_and,
+    skip,
+    skip_inapplicable,
+    skip_partial,
+)
 from rnnkit._diagnostics.slopes import Gradients, gradients_of
 
 
@@ -58,12 +65,12 @@ def _returns_sequence(call: Call) -> bool:
 
 
 def _find_misuses(baseline: Baseline, calls: Sequence[Call]) -> int:
-    """Fail if what a call returned is used for something else; return how many were not asked."""
+    """Fail if what a call returned is used for something else; return how many were not tried."""
     gradients = gradients_of(baseline)
     slopes = gradients.of_calls(calls)
-    runs = 0
+    tried = 0
     for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
-        if runs >= CALLS:
+        if tried >= CALLS:
             return len(calls) - place
         uses = _Uses(baseline, call, arrives)
         directions = _directions(baseline, gradients, call)
@@ -74,7 +81,7 @@ def _find_misuses(baseline: Baseline, calls: Sequence[Call]) -> int:
             _note_cell_state(uses)
         if directions == 1:
             _find_first_step(uses)
-        runs += uses.runs > 0
+        tried += uses.runs > 0
     return 0
 
 
@@ -92,13 +99,16 @@ class _Uses:
 
     @property
     def is_long(self) -> bool:
-        """Whether the layer read more than two steps."""
+        """Whether the output has a second step, and a sample more than two."""
         batch = self.baseline.batch
         longest = max(batch.valid_steps()) or batch.longest or 0
         return bool(self.later.any()) and longest > 2
 
     def read(self, **parts: Tensor) -> bool:
-        """Return whether the outputs depend on masked places: by gradients or, without one, NaN."""
+        """Return whether the outputs depend on masked places: by gradients or, without one, NaN.
+
+        A model that refuses a NaN looks at it, which is a use.
+        """
         for part, mask in parts.items():
             if part in self.slopes and bool((arrived(self.slopes[part]) & mask).any()):
                 return True
@@ -106,7 +116,7 @@ class _Uses:
         output = self._blanked(parts)
         return control is None or output is None or not alike(control, output)
 
-    def read_state(self, output: Tensor) -> bool:
+    def read_with_states(self, output: Tensor) -> bool:
         """Return whether the outputs depend on some places of the output, or on the state."""
         state = dict.fromkeys(self.call.returned, self.every)
         return self.read(output=output, **state)
@@ -128,7 +138,11 @@ class _Uses:
 
 
 def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | None:
-    """Return in how many directions a call ran; of a loop, by what its ends have read."""
+    """Return 1 or 2, or None if unknown.
+
+    A loop runs one way if its first output step reads the first input step alone, and two ways if
+    the backward half of its last step reads the last one alone.
+    """
     known = getattr(call.module, "bidirectional", None)
     if isinstance(known, bool):
         return 2 if known else 1
@@ -174,7 +188,7 @@ def _find_other_layer(uses: _Uses) -> None:
     below = {row % directions for row in used if row < total - directions}
     if below <= top:
         return
-    names = " and ".join(f"h_n[{row}]" for row in used)
+    names = joined_by_and([f"h_n[{row}]" for row in used])
     verb = "are" if len(used) > 1 else "is"
     right = "h_n[-1], the last layer's" if directions == 1 else "h_n[-2:], the last layer's"
     what = f"of what {label} returns, only {names} of {total} {verb} used, not {right}"
@@ -197,7 +211,7 @@ def _find_first_step(uses: _Uses) -> None:
     is_pooled = uses.baseline.out_seq_dim is None
     if not is_pooled or not uses.is_long or uses.call.state:
         return
-    if uses.read(output=uses.every) and not uses.read_state(uses.later):
+    if uses.read(output=uses.every) and not uses.read_with_states(uses.later):
         what = f"of the output of {uses.call.label}, the first step alone is used"
         last = "output[:, -1]" if uses.call.seq_axis == 1 else "output[-1]"
         fix = f"{last}, the last step; or last_hidden(state) of Recurrent"

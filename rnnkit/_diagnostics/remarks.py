@@ -92,5 +92,4 @@ def _steps_read(baseline: Baseline) -> Iterator[str]:
         words = "its own and earlier steps" if earliest < 0 else "its own step only"
     elif bool((off[places < len(columns) - 1] == latest).any()):
         words = f"up to {count(latest, 'later step', 'later steps')}"
-        words = f"earlier steps and {words}" if earliest < 0 else words
     yield f"a step of {baseline.name(baseline.first or 0)} depends on {words}"

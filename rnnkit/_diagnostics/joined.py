@@ -36,11 +36,27 @@ def find_joined_layers(baseline: Baseline, calls: Sequence[Call]) -> None:
 
 
 def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:
-    """Return rows of two layers that are joined, if each row of a state is joined with another."""
-    pairs = sorted({pair for tensor in made for pair in _pairs(tensor, rows)})
-    if sorted(chain.from_iterable(pairs)) != [*range(len(rows))]:
-        return None
-    return next((pair for pair in pairs if pair[0] // 2 != pair[1] // 2), None)
+    """Return rows of two layers that a tensor joins, if it joins each row of a state with one."""
+    if any(_has_all_rows(tensor, rows) for tensor in made):
+        return None  # side by side, in whatever order
+    for tensor in made:
+        pairs = sorted({*_pairs(tensor, rows)})
+        mixed = [pair for pair in pairs if pair[0] // 2 != pair[1] // 2]
+        if mixed and sorted(chain.from_iterable(pairs)) == [*range(len(rows))]:
+            return mixed[0]
+    return None
+
+
+def _has_all_rows(tensor: Tensor, rows: Tensor) -> bool:
+    """Return whether each row of a tensor has all rows of the state of one sample in it."""
+    count, batch, hidden = rows.shape
+    if tensor.dim() == 0 or tensor.shape[-1] != count * hidden or tensor.dtype != rows.dtype:
+        return False
+    pieces = tensor.reshape(-1, hidden)
+    if len(pieces) > MOST * count * batch:
+        return False
+    places = [place // batch for place in _places(pieces, rows)]
+    return sorted(places[:count]) == [*range(count)]
 
 
 def _fail(call: Call, part: str, state: Tensor, pair: Pair) -> None:

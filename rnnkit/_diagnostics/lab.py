@@ -78,6 +78,9 @@ def is_absent_again(baseline: Baseline, probe: Callable[[Baseline], str], what: 
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
     drawn.second = batch.second and batch.leaves
     others = [drawn, drawn.with_leaves([_tamed(batch, k, x) for k, x in enumerate(batch.leaves)])]
+    picking = _picking(drawn)
+    if picking is not None:
+        others.append(picking)
     longest = batch.longest or 0
     if longest > 3 and batch.has_steps(batch.paced):
         others.append(drawn.cut(longest - 1, front=baseline.post))
@@ -99,6 +102,23 @@ def is_absent_again(baseline: Baseline, probe: Callable[[Baseline], str], what: 
                 continue
         return False
     return True
+
+
+def _picking(batch: Batch) -> Batch | None:
+    """Return the batch with other numbers for samples that may pick a step; None if none may.
+
+    As many as the steps may be lengths, of which the last step is read.
+    """
+    leaves = list(batch.leaves)
+    for k, leaf in enumerate(leaves):
+        is_number = is_dense(leaf) and leaf.dtype in (torch.int64, torch.int32)
+        if not is_number or leaf.numel() != batch.size or batch.tells_lengths(k):
+            continue
+        if not bool((leaf == (batch.steps or 0)).all()):
+            steps = torch.arange(batch.size, device=leaf.device) % max(batch.steps or 1, 1)
+            leaves[k] = steps.to(leaf.dtype).view(leaf.shape)
+    changed = any(one is not other for one, other in zip(batch.leaves, leaves, strict=True))
+    return batch.with_leaves(leaves) if changed else None
 
 
 def _tamed(batch: Batch, index: int, leaf: Any) -> Any:

@@ -11,7 +11,7 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves
 from rnnkit._diagnostics.dense import is_dense
 from rnnkit._diagnostics.lengths import is_binary
-from rnnkit._diagnostics.outputs import arrived, equal, same
+from rnnkit._diagnostics.outputs import arrived, equal, is_number, same
 from rnnkit._diagnostics.picture import DependencyMap, Rule
 from rnnkit._diagnostics.read_steps import steps_read
 from rnnkit._diagnostics.slopes import gradients_of
@@ -62,9 +62,13 @@ def _others(batch: Batch, index: int) -> list[Any]:
     if batch.is_content(index):
         every = other_leaves(batch, lambda b, k: torch.ones_like(b.leaves[k]).bool(), only=index)
         redrawn = every[index]
-        return [] if redrawn is leaf else [redrawn]
+        others = [] if redrawn is leaf else [redrawn]
+        return [*others, 2 * leaf + 1, -leaf] if is_number(leaf) else others
+    if is_number(leaf):  # their sum, and what a ReLU lets through, change as well
+        return [2 * leaf + 1, -leaf]
     axis = batch.axes[index] or 0
-    return [x for x in (leaf.roll(1, axis), leaf.flip(axis)) if not same(x, leaf)]
+    turned = (leaf.roll(1, axis), leaf.flip(axis), torch.full_like(leaf, leaf.max().item()))
+    return [x for x in turned if not same(x, leaf)]
 
 
 def _steps_read(baseline: Baseline) -> Iterator[str]:

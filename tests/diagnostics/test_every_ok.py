@@ -237,6 +237,8 @@ BESIDE: dict[str, tuple[Any, Any]] = {
         [3, 7, 5, 2],
     ),
     "numbers": (lambda m, x, y: over(m.cell, x) + m.head(y), X + 1),
+    "a sum of squares": (lambda m, x, y: over(m.cell, x) + (y**2).sum(), X[:, 0, 0]),
+    "a dead ReLU": (lambda m, x, y: over(m.cell, x) + y.relu()[:, None, None], -X[:, 0, 0].abs()),
 }
 
 

@@ -107,3 +107,36 @@ def test_directions_of_different_layers_joined(kind: Any, join: str) -> None:
 
     wrong = {"use"} if join.startswith("wrong") else set()
     assert findings(net, X, numbers(4, 6, 5)) == wrong
+
+
+def test_states_of_two_layers_that_are_no_directions() -> None:
+    """All states side by side, or a projection for each direction of both layers, accuse nobody."""
+
+    def flattened(m: Any, x: Tensor) -> Tensor:
+        h = m.gru(x)[1]
+        return m.head(torch.cat(h.chunk(2, 0), 2).transpose(0, 1).flatten(1))
+
+    def projected(m: Any, x: Tensor) -> Tensor:
+        h = m.gru(x)[1]
+        one, other = m.one(torch.cat([h[0], h[2]], 1)), m.other(torch.cat([h[1], h[3]], 1))
+        return m.head(torch.cat([one, other], 1))
+
+    for forward in (flattened, projected):
+        gru = nn.GRU(3, 4, 2, bidirectional=True, batch_first=True)
+        parts = {"one": nn.Linear(8, 8), "other": nn.Linear(8, 8), "head": nn.Linear(16, 2)}
+
+        assert findings(model(forward, gru=gru, **parts), X) == set()
+
+
+@pytest.mark.parametrize("step", [0, 6])
+def test_a_step_that_an_input_picks(step: int) -> None:
+    """A batch whose samples all pick the first step, or the last, accuses nobody."""
+
+    def forward(m: Any, x: Tensor, at: Tensor) -> Tensor:
+        return m.head(m.gru(x)[0][torch.arange(len(x)), at])
+
+    both = step > 0
+    gru = nn.GRU(3, 5, bidirectional=both, batch_first=True)
+    net = model(forward, gru=gru, head=nn.Linear(5 * (1 + both), 2))
+
+    assert findings(net, X, torch.full((4,), step)) == set()

@@ -1,6 +1,7 @@
 """The probe *coverage*: every valid step of the first input reaches some output."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,8 +34,10 @@ NAMED = 3
 def probe_coverage(baseline: Baseline) -> str:
     """A gradient arrives at each valid step or, where none does, a change of it shows."""
     batch, steps = baseline.batch, baseline.batch.steps or 0
-    if steps < 3 or not batch.has_steps(batch.paced):
-        skip_inapplicable("the input has fewer than three steps")
+    if steps == 0 or not batch.has_steps(batch.paced):
+        skip_inapplicable("the input has no steps")
+    if steps < 3:
+        skip("the input has fewer than three steps")
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
         skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
     valid = _valid_places(baseline)
@@ -48,7 +51,9 @@ def probe_coverage(baseline: Baseline) -> str:
         skip("no step of the input reaches an output")
     _find_skipped_step(baseline, valid, silent, doubtful & ~tried)
     if bool(silent.any()):
-        skip_partial(f"{_in_words(baseline, valid, silent)} no output")
+        between = _between(silent, tried, doubtful)
+        note = f" ({int(silent.any(0).sum())} of them tried)" if not between.equal(silent) else ""
+        skip_partial(f"{_in_words(baseline, valid, between)} no output{note}")
     if not tried.equal(doubtful):
         left = count(int((doubtful & ~tried).any(0).sum()), "step", "steps")
         skip_partial(f"{left} of {steps} get no gradient and were not tried")
@@ -58,6 +63,9 @@ def probe_coverage(baseline: Baseline) -> str:
 def _valid_places(baseline: Baseline) -> Tensor:
     """Return a mask, true where the input is not padding by its lengths or by its zeros."""
     valid = valid_mask(baseline.batch, post=baseline.post)
+    if baseline.causal == "strict":  # which forbids each sample's last step to all outputs
+        valid = valid & valid.roll(-1, 1)
+        valid[:, -1] = False
     padding = baseline.batch.padding(baseline.batch.paced)
     return valid if padding is None else valid & ~padding.cpu()
 
@@ -113,6 +121,18 @@ def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
         elif bool(moved.any()):
             return ~torch.zeros_like(shown)
     return shown
+
+
+def _between(silent: Tensor, tried: Tensor, doubtful: Tensor) -> Tensor:
+    """Return the silent places, and those between two of them that get no gradient either."""
+    found = silent.clone()
+    for sample, row in enumerate(tried):
+        steps = row.nonzero().flatten().tolist()
+        for one, other in pairwise(steps):
+            are_silent = bool(silent[sample, one] & silent[sample, other])
+            if are_silent and bool(doubtful[sample, one:other].all()):
+                found[sample, one:other] = True
+    return found
 
 
 def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:

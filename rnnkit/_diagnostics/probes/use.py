@@ -150,13 +150,17 @@ def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | N
     batch, seq = baseline.batch, call.seq_axis
     if output is None or batch.counts or output.shape[seq] != batch.steps:
         return None
+    back = is_backward(output)
+    last = output.select(seq, -1)
     at_first = gradients.places([output.select(seq, 0)])
-    at_last = gradients.places([output.select(seq, -1)[..., is_backward(output)]])
-    if at_first is None or at_last is None:
+    forward = gradients.places([last[..., ~back]])
+    backward = gradients.places([last[..., back]])
+    if at_first is None or forward is None or backward is None:
         return None
     if not bool(at_first[:, 1:].any()):
         return 1
-    return 2 if not bool(at_last[:, :-1].any()) else None
+    has_both = bool(forward[:, :-1].any()) and not bool(backward[:, :-1].any())
+    return 2 if has_both else None
 
 
 def _find_backward_half(uses: _Uses) -> None:
@@ -169,10 +173,8 @@ def _find_backward_half(uses: _Uses) -> None:
         what = f"of the output of {label}, the backward half is used at the last step only"
         fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
         if not isinstance(uses.call.module, RNNBase):
-            half = int((~back).sum())
-            step = ":, 0" if uses.call.seq_axis == 1 else "0, :"
-            first = f"output[{step}, {half}:]"
-            fix = f"read that half at step 0, {first}; or last_hidden(state) of Recurrent"
+            first = "output[:, 0]" if uses.call.seq_axis == 1 else "output[0]"
+            fix = f"read the backward features of {first}; or last_hidden(state) of Recurrent"
         fail("use", f"{what}, where it has read one step", [("fix", fix)], uses.call.name)
 
 
@@ -216,7 +218,7 @@ def _find_first_step(uses: _Uses) -> None:
         last = "output[:, -1]" if uses.call.seq_axis == 1 else "output[-1]"
         fix = f"{last}, the last step; or last_hidden(state) of Recurrent"
         if isinstance(uses.call.module, RNNBase):
-            fix = "h_n[-1], or output[:, -1], the last step with batch_first=True"
+            fix = f"h_n[-1], or {last}, the last step"
         fail("use", f"{what}, which has read one step", [("fix", fix)], uses.call.name)
 
 

@@ -75,8 +75,9 @@ def check_first(cell: Any, new: Any, hx: Any, batch: int, step: int, *, has_leng
         refuse_of_layer(cell, new, batch, step)
     if loses_batch(hx, new, batch):
         refuse_lost_batch(cell, hx, new, batch, step)
-    if has_lengths and not has_batch(output_of(new), batch):
-        refuse_padded(cell, output_of(new), batch, step)
+    output = output_of(new)
+    if has_lengths and not has_batch(output, batch) and (batch != 1 or output.dim() == 0):
+        refuse_padded(cell, output, batch, step)
 
 
 def stacked(cell: Any, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:

@@ -18,6 +18,7 @@ from rnnkit._modules.masks import (
     before_each,
     fill_padding,
     longest_sample,
+    row_of,
     state_after,
     where_state,
     without_padding,
@@ -40,7 +41,7 @@ def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
         return first.new_zeros(steps, *first.shape), states if args.return_states else hx
     # A sample without a step goes along as a copy of the longest one: its own state may be NaN.
     longest = longest_sample(lengths)
-    copied = map_state(lambda tensor: tensor.detach().index_select(0, longest), hx)
+    copied = map_state(lambda tensor: row_of(tensor.detach(), longest), hx)
     first = where_state(empty, copied, hx)
     output, state = _run_steps(cell, UnrollArgs(input, first, *args[2:]))  # 2.8 traces no _replace
     some = ~empty.expand(steps, -1) if args.return_states else ~empty

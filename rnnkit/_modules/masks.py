@@ -14,6 +14,12 @@ def longest_sample(lengths: Lengths) -> Tensor:
     return lengths.each.argsort(descending=True)[:1]
 
 
+def row_of(tensor: Tensor, sample: Tensor) -> Tensor:
+    """Return the row of one sample, ``(1,)``, or what all samples share."""
+    shared = tensor.dim() == 0 or tensor.shape[0] == 1
+    return tensor if shared else tensor.index_select(0, sample)
+
+
 def fill_padding(input: Tensor, lengths: Lengths, valid: Tensor) -> Tensor:
     """Fill padding with the sample's last valid step, or with the longest sample's first.
 

@@ -82,8 +82,13 @@ def test_a_state_that_is_none_of_each_sample_is_refused(name: str) -> None:
             run(X, **given)
         assert caught.value.argument == "cell"
         assert f"at step {caught.value.step}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a number", "a layer's state"])
+def test_the_first_step_is_the_last_one_backward(name: str) -> None:
+    """It is where the samples of a cell that runs backward are lost."""
     with pytest.raises(rnnkit.CellError) as caught:
-        rnnkit.unroll(Cell(*LOSING["a number"]), X, reverse=True)
+        rnnkit.unroll(Cell(*LOSING[name]), X, reverse=True)
     assert caught.value.step == SEQ - 1
 
 
@@ -153,18 +158,38 @@ def test_right_cells(name: str) -> None:
         assert_same(output, rnnkit.Recurrent(cell)(x)[0])
 
 
-def test_samples_on_another_axis_have_no_lengths() -> None:
-    """Lengths and resets are of samples on axis 0, and a state without them is refused."""
-    cell = Cell(*RIGHT["has samples on axis 1"])
-    options: list[dict[str, Any]] = [
-        {"lengths": LENGTHS},
-        {"lengths": [0, 7, 0, 7, 7]},
-        {"reset": [[1] * BATCH] * SEQ},
-    ]
-    for given in options:
-        with pytest.raises(rnnkit.CellError, match="for 5 samples") as caught:
-            rnnkit.unroll(cell, X, reverse=True, **given)
+@pytest.mark.parametrize("name", ["has samples on axis 1", "is a number"])
+def test_samples_on_another_axis_have_no_lengths(name: str) -> None:
+    """Lengths are of samples on axis 0, and a state without them is refused, at any batch."""
+    for batch, lengths in ((BATCH, LENGTHS), (2, [7, 3])):
+        with pytest.raises(rnnkit.CellError, match=f"for {batch} samples") as caught:
+            rnnkit.unroll(Cell(*RIGHT[name]), X[:, :batch], lengths=lengths, reverse=True)
         assert caught.value.step == SEQ - 1
+
+
+def test_samples_on_another_axis_have_no_resets() -> None:
+    """So are resets, if no sample can be told from the others."""
+    with pytest.raises(rnnkit.CellError, match="for 5 samples"):
+        rnnkit.unroll(Cell(*RIGHT["has samples on axis 1"]), X, reset=[[1] * BATCH] * SEQ)
+
+
+def test_one_sample_may_be_on_any_axis() -> None:
+    """Of a batch of one, lengths and resets are of the whole state."""
+    cell, x = Cell(*RIGHT["has samples on axis 1"]), X[:, :1]
+    output, state = rnnkit.unroll(cell, x, lengths=[3])
+
+    assert_same(rnnkit.unroll(cell, x[:3]), (output[:3], state))
+    assert not output[3:].any()
+    reset = [[0], [0], [0], [1], [0], [0], [0]]
+    assert_same(rnnkit.unroll(cell, x[3:])[1], rnnkit.unroll(cell, x, reset=reset)[1])
+
+
+def test_a_first_state_that_all_samples_share() -> None:
+    """It is each sample's own, with lengths and resets too."""
+    shared, own = Cell(*RIGHT["begins from one sample"]), Cell(lambda x, h: h + x, ones)
+    reset = [[0] * BATCH, *[[1] * BATCH] * 6]
+    for options in ({}, {"lengths": LENGTHS}, {"lengths": [0, 3, 0, 7, 0]}, {"reset": reset}):
+        assert_same(rnnkit.unroll(own, X, **options), rnnkit.unroll(shared, X, **options))
 
 
 def test_rows_that_all_samples_share_may_be_as_many() -> None:
@@ -180,7 +205,8 @@ def test_a_count_of_all_samples_is_one_of_each_with_lengths() -> None:
     """A number that is no sample's becomes each sample's own where they end at different steps."""
     cell = Cell(*RIGHT["counts its steps"])
 
-    assert rnnkit.unroll(cell, X, lengths=LENGTHS)[1][1].tolist() == LENGTHS
+    for lengths in (LENGTHS, [0, 7, 0, 4, 5]):
+        assert rnnkit.unroll(cell, X, lengths=lengths)[1][1].tolist() == lengths
 
 
 def test_a_first_state_of_one_batch_only() -> None:

@@ -76,11 +76,10 @@ def beside(old: Any, new: Any) -> list[tuple[Tensor, Tensor]]:
     return [pair for parts in zip(old, new, strict=False) for pair in beside(*parts)]
 
 
-def is_by_samples(state: Any, batch: Any) -> bool:
-    """Return whether a mask ``(batch,)`` chooses samples of a state, or parts that all share."""
-    tensors = tensors_in(state)
-    fits = [batch == 1 or t.dim() == 0 or t.shape[0] in (1, batch) for t in tensors]
-    return all(fits) and not any(is_of_layer(t, batch) for t in tensors)
+def is_by_samples(tensor: Tensor, batch: Any) -> bool:
+    """Return whether a mask ``(batch,)`` chooses rows of a tensor of a state, or all share it."""
+    fits = batch == 1 or tensor.dim() == 0 or tensor.shape[0] in (1, batch)
+    return fits and not is_of_layer(tensor, batch)
 
 
 def loses_batch(old: Any, new: Any, batch: Any) -> bool:

@@ -136,16 +136,14 @@ def refuse_lost_batch(cell: Any, hx: Any, new: Any, batch: Any, step: int) -> No
             _refuse_cell(cell, came, why, fix, "cell-batch", step)
 
 
-def refuse_begin(cell: Any, state: Any, batch: Any, step: int) -> None:
-    """Refuse a first state whose samples no mask finds; return if all samples share it."""
-    for tensor in tensors_in(state):
-        shape = tuple(tensor.shape)
-        is_layers = is_of_layer(tensor, batch) and _is_batch(cell, state, tensor, 1, batch)
-        if is_layers or (shape and batch != 1 and shape[0] not in (1, batch)):
-            came = f"begins from a state of {shape} at step {step}, for {batch} samples"
-            why = "lengths and reset are of samples, and those are on axis 0 of a state"
-            fix = "let initial_state return a state with the batch on axis 0"
-            _refuse_cell(cell, came, why, fix, "cell-batch", step)
+def refuse_begin(cell: Any, state: Any, tensor: Tensor, batch: Any, step: int) -> None:
+    """Refuse a first state whose samples no mask finds; return if all samples share the tensor."""
+    if is_of_layer(tensor, batch) and not _is_batch(cell, state, tensor, 1, batch):
+        return
+    came = f"begins from a state of {tuple(tensor.shape)} at step {step}, for {batch} samples"
+    why = "lengths and reset are of samples, and those are on axis 0 of a state"
+    fix = "let initial_state return a state with the batch on axis 0"
+    _refuse_cell(cell, came, why, fix, "cell-batch", step)
 
 
 def _is_batch(cell: Any, state: Any, tensor: Tensor, axis: int, batch: Any) -> bool:

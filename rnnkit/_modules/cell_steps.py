@@ -15,6 +15,7 @@ from rnnkit._checks.objects import (
     is_result,
     loses_batch,
     output_of,
+    tensors_in,
     versions,
 )
 from rnnkit._checks.steps import (
@@ -41,9 +42,11 @@ def check_begin(cell: Any, states: tuple[Any, Any], input: Tensor, *, reverse: b
     if is_compiling() or isinstance(cell, ByParts) or is_jit_traced():
         return
     steps, batch = input.shape[:2]
+    first = steps - 1 if reverse else 0
     for state in states:
-        if not is_by_samples(state, batch):
-            refuse_begin(cell, state, batch, steps - 1 if reverse else 0)
+        for tensor in tensors_in(state):
+            if not is_by_samples(tensor, batch):
+                refuse_begin(cell, state, tensor, batch, first)
 
 
 def run_step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:

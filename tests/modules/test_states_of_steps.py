@@ -169,8 +169,11 @@ def test_samples_on_another_axis_have_no_lengths(name: str) -> None:
 
 def test_samples_on_another_axis_have_no_resets() -> None:
     """So are resets, if no sample can be told from the others."""
-    with pytest.raises(rnnkit.CellError, match="for 5 samples"):
-        rnnkit.unroll(Cell(*RIGHT["has samples on axis 1"]), X, reset=[[1] * BATCH] * SEQ)
+    for batch in (BATCH, 2):
+        with pytest.raises(rnnkit.CellError, match=f"for {batch} samples"):
+            rnnkit.unroll(
+                Cell(*RIGHT["has samples on axis 1"]), X[:, :batch], reset=[[1] * batch] * SEQ
+            )
 
 
 def test_one_sample_may_be_on_any_axis() -> None:

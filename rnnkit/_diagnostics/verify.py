@@ -163,7 +163,9 @@ def verify(
             whole.flags = next((whole.places(name)[0] for name in flags), None)
             whole, replaced = judged_finite(whole, opened, post=post)
             lines += replaced
+            before = list(whole.axes)
             infer_batch_axes(whole, opened.attempt)
+            lines += _shared_in_words(whole, before)
             part = whole.samples(whole.telling(SAMPLES))
             if part.size < whole.size and opened.attempt(part.tree()) is None:
                 part = whole  # a model for one batch size
@@ -223,6 +225,19 @@ def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
         return Check(name, "passed", f"not for other values, or another size: {what}")
     report.findings.append(leak)
     return Check(name, "failed", what)
+
+
+def _shared_in_words(batch: Batch, before: Sequence[int | None]) -> list[str]:
+    """Return a line for each input that may have a row for each sample, and was not taken so."""
+    names = [
+        name
+        for name, leaf, one, other in zip(
+            batch.names, batch.leaves, before, batch.axes, strict=True
+        )
+        if isinstance(leaf, Tensor) and one is not None and other is None
+    ]
+    what = "has as many rows as the batch, and was taken for shared by all samples"
+    return [f"{name} {what}: whether it mixes them was not judged" for name in names]
 
 
 def _layout(baseline: Baseline) -> dict[str, tuple[str | int, ...]]:

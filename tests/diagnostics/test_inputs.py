@@ -1,4 +1,4 @@
-"""Inputs that are sparse, beside the batch."""
+"""Inputs beside the batch: sparse ones, and some that all samples may share."""
 
 import pytest
 import torch
@@ -31,3 +31,13 @@ def test_second_input_that_is_sparse(layout: torch.layout) -> None:
         assert {"batch", "coverage"} <= {*rnnkit.verify(nodes, X, between).checked}
         report = rnnkit.verify(nodes, X, between, causal=True, raises=False)
         assert [error.probe for error in report.findings] == ["causal"]
+
+
+def test_a_second_input_that_all_samples_may_share() -> None:
+    """One with as many rows as the batch that a smaller batch also goes with is named."""
+    net = Model(lambda m, x, y: m.gru(x)[0] - y.mean(0), gru=gru())
+    notes = rnnkit.verify(net, X, numbers(BATCH, 6)).notes
+    own = Model(lambda m, x, y: m.gru(x)[0] - y.unsqueeze(1), gru=gru())
+
+    assert any("input[1] has as many rows as the batch" in note for note in notes)
+    assert not any("as many rows" in x for x in rnnkit.verify(own, X, numbers(BATCH, 6)).notes)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -33,6 +33,7 @@ def test_a_first_step_that_reads_itself(steps: int, rule: Any) -> None:
         assert findings(net, x, causal=rule) == ({"causal"} if leaks else set())
 
 
+@settings(max_examples=20)
 @given(data=st.data(), steps=st.integers(4, 24), how=st.sampled_from(["zero", "cut", "token"]))
 def test_coverage_is_ok_only_if_each_step_is_read(data: Any, steps: int, how: str) -> None:
     """Coverage is ok if no step is left out; else its row, and the first line, name the steps."""
@@ -151,6 +152,7 @@ def test_lengths_are_seen_through_a_call_and_other_names(name: str) -> None:
     assert not any("looks like lengths" in note for note in unpadded.notes)
 
 
+@settings(max_examples=10)
 @given(seed=st.integers(0, 99), batch=st.integers(2, 6), batch_first=st.booleans())
 def test_a_batch_with_one_longest_sample(seed: int, batch: int, batch_first: bool) -> None:
     """Swapped axes are found, and right ones judged, if the model cuts the batch to its longest."""

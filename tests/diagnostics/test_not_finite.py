@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -32,6 +32,7 @@ SPOILED = [
 
 
 @pytest.mark.parametrize("name", SPOILED)
+@settings(max_examples=3)  # each verifies four times
 @given(data=st.data(), value=st.sampled_from([torch.nan, torch.inf, -torch.inf]))
 def test_one_number_that_is_not_finite_hides_no_finding(name: str, data: Any, value: float) -> None:
     """What is found on a batch is found with one number in it that is not finite; nothing else is."""
@@ -77,6 +78,7 @@ def test_padding_of_nans_is_padding() -> None:
         assert "alone" in findings(pooled, x, valid)
 
 
+@settings(max_examples=3)  # each draws eight maps
 @given(place=st.integers(0, X.numel() - 1), value=st.sampled_from([torch.nan, torch.inf]))
 def test_a_map_has_no_holes(place: int, value: float) -> None:
     """A map of a batch with a number that is not finite is the map without it, and says so."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -54,6 +54,7 @@ def output_of(result: Any) -> Tensor:
     return output
 
 
+@settings(max_examples=20)  # each verifies twice
 @given(
     make=LAYERS,
     hidden=st.integers(5, 64),

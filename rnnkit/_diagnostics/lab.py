@@ -107,7 +107,7 @@ def is_absent_again(baseline: Baseline, probe: Callable[[Baseline], str], what: 
 def _picking(batch: Batch) -> Batch | None:
     """Return the batch with other numbers for samples that may pick a step; None if none may.
 
-    As many as the steps may be lengths, of which the last step is read.
+    Numbers that are all the number of steps may be lengths: then the model reads the last step.
     """
     leaves = list(batch.leaves)
     for k, leaf in enumerate(leaves):

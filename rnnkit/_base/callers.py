@@ -17,12 +17,25 @@ def calling_frame() -> FrameType:
     return _behind(sys._getframe(1), OURS)  # noqa: SLF001
 
 
+def end_at_refusal(error: BaseException) -> None:
+    """Let a traceback end in the module that refuses a user's call, not in how it does so."""
+    last = here = error.__traceback__
+    while here is not None:
+        if not _is_of(here.tb_frame, OURS):
+            last = here
+        here = here.tb_next
+    if last is not None and last.tb_next is not None:
+        last.tb_next.tb_next = None
+
+
 def _behind(frame: FrameType, packages: tuple[str, ...]) -> FrameType:
-    while frame.f_back is not None:
-        # beartype's functions have the user's globals, and this instead of a file's name.
-        is_beartype = frame.f_code.co_filename.startswith("<@beartype")
-        module = str(frame.f_globals.get("__name__", ""))
-        if not is_beartype and module.partition(".")[0] not in packages:
-            break
+    while frame.f_back is not None and _is_of(frame, packages):
         frame = frame.f_back
     return frame
+
+
+def _is_of(frame: FrameType, packages: tuple[str, ...]) -> bool:
+    # beartype's functions have the user's globals, and this instead of a file's name.
+    is_beartype = frame.f_code.co_filename.startswith("<@beartype")
+    module = str(frame.f_globals.get("__name__", ""))
+    return is_beartype or module.partition(".")[0] in packages

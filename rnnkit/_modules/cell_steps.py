@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.utils import _pytree as pytree
 
+from rnnkit._base.callers import end_at_refusal
+from rnnkit._base.errors import RnnkitError
 from rnnkit._base.torch_tools import is_jit_traced
 from rnnkit._checks.objects import (
     has_batch,
@@ -58,6 +60,8 @@ def run_step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
         new = cell(x_t, hx)
     except Exception as error:
         explain_failure(cell, hx, error)
+        if isinstance(error, RnnkitError):
+            end_at_refusal(error)
         # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
         error.add_note(f"at step {step}, in {type(cell).__name__}")
         if hx is None:

@@ -1,11 +1,12 @@
 """Why a leak is there: what is suspected, how a copy runs without it, and how to end it."""
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase
+from torch.nn import Module, RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.events import Event
@@ -25,9 +26,6 @@ class Cause(NamedTuple):
 #: The rows of a message about a module, and its name.
 Location = tuple[list[Line], str]
 
-#: How a cause ends that is another layout.
-THERE = "as seq, but the batch is there"
-
 VIEW = "transpose or permute to move axes; view and reshape only split or join neighbouring axes"
 PACK = "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or rnnkit's lengths="
 
@@ -40,6 +38,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "y[order.argsort()] undoes a sort",
         "cell|where": "give each sample its own row: torch.where(flag[:, None], 0.0, state)",
         "rnn|lstm|gru|multi_?head": "batch_first=True of layer and packing, or x.transpose(0, 1)",
+        "loop": "loop over the steps: x.transpose(0, 1) before it, or torch.stack(outputs, 1) of "
+        "the loop before",
         "": "do not reduce, normalize or join over the batch axis",
     },
     "causal": {
@@ -52,7 +52,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
     },
     "padding": {
         "packed": "lengths in the order of the batch; after a convolution, lengths // stride",
-        "softmax|attention": "scores.masked_fill(~mask, -inf) before it, or key_padding_mask=~mask",
+        "softmax|attention": "scores.masked_fill(~mask, -inf) before it, with the steps of the "
+        "mask on the axis of the softmax (the keys); or key_padding_mask=~mask",
         "index|gather|select|narrow|clamp": "read step lengths - 1 of each, or h_n of packed input",
         "max|min|sort|topk": "y.masked_fill(~mask, -inf) before it",
         "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there",
@@ -76,6 +77,32 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "": "compute nothing from the batch as a whole: its size, its largest, its order",
     },
 }
+
+
+#: How to end a mistake if the padding is before a sample; otherwise it is ended as usual.
+FIXES_IN_FRONT = {
+    "index|gather|select|narrow|clamp": "read the last step, y[:, -1]: the padding is in front",
+    "rnn|lstm|gru": "pad after each sample instead, and pass lengths= or pack it",
+    "roll|flip": "flip the whole batch, and read the padding as padding after each sample",
+}
+FIXES_BY_NAME["padding in front"] = FIXES_IN_FRONT
+
+#: What may read later steps, and how to end it.
+PARTS_THAT_LOOK_AHEAD: list[tuple[Callable[[Module], bool], str]] = [
+    (lambda module: getattr(module, "bidirectional", False) is True, "run no backward direction"),
+    (lambda module: "Conv" in type(module).__name__, "pad a convolution on the left"),
+    (lambda module: "Attention" in type(module).__name__, "mask attention"),
+]
+
+
+def fix_of_parts(probe: str, model: Module) -> list[Line]:
+    """Return how to end a leak that was not found in the model, by the parts that it has."""
+    if probe != "causal":
+        return []  # the usual fix of the probe is true of any model
+    modules = list(model.modules())
+    fixes = [fix for is_part, fix in PARTS_THAT_LOOK_AHEAD if any(map(is_part, modules))]
+    fixes.append("at step t read steps 0 to t only, and no state that has read later steps")
+    return [("fix", "; ".join(fixes))]
 
 
 def fix_of(probe: str, name: str) -> list[Line]:
@@ -108,7 +135,9 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
         return pytree.tree_map_only(Tensor, alike, (args, kwargs))
 
     undo = each_call(given.name, before, lambda _, result: mapped(result, output=back))
-    return Cause(f"{given.label} reads axis {axes[0]} of its input {THERE}", fix, undo)
+    return Cause(
+        f"{given.label} reads axis {axes[0]} of its input as seq, but the batch is there", fix, undo
+    )
 
 
 def later_steps(given: Event, probe: str) -> Cause | None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from rnnkit._base.callers import user_frame
 from rnnkit._diagnostics.module_calls import KINDS, hooked, is_recurrent
 from rnnkit._diagnostics.outputs import Given, equal, leaves, tensors_of
 from rnnkit._diagnostics.report import Line
+from rnnkit._diagnostics.watched_functions import call_in_words, place_of
 
 if TYPE_CHECKING:
     from rnnkit._diagnostics.isolation import Session
@@ -42,6 +42,8 @@ class Event:
     place: str  # file and line
     call: tuple[str, ...]  # what is the same in a different run
     drawn: Any  # where a source of random numbers stands
+    arguments: Any  # of a function, by position and by name; None of a module
+    is_in_call: bool  # whether the user's own call of the model runs it, not the model
 
     @property
     def label(self) -> str:
@@ -54,9 +56,16 @@ class Recorder(TorchFunctionMode):
 
     # A mode of operators would import torch's compiler, which takes seconds.
 
-    def __init__(self, *, functions: bool = False, read: Callable[[], Any] | None = None) -> None:
-        """Take whether functions are written down, too, and what reads a source."""
+    def __init__(
+        self,
+        *,
+        functions: bool = False,
+        read: Callable[[], Any] | None = None,
+        call: Callable[..., Any] | None = None,
+    ) -> None:
+        """Take whether functions are written down, too, what reads a source, and a user's call."""
         super().__init__()
+        self._code_of_call = getattr(call, "__code__", None)
         self.events: list[Event] = []
         self._functions, self._read = functions, read
         self._alive: list[Any] = []  # so that no other tensor gets the id of one of these
@@ -92,7 +101,14 @@ class Recorder(TorchFunctionMode):
         self._write("output", name, module, type(module).__name__, result, given)
 
     def _write(
-        self, kind: str, name: str, module: Any, text: str, tree: Any, given: Any = None
+        self,
+        kind: str,
+        name: str,
+        module: Any,
+        text: str,
+        tree: Any,
+        given: Any = None,
+        arguments: Any = None,
     ) -> None:
         """Write down copies of the tensors in a tree, and where each is."""
         open_ = self._calls[threading.get_ident()]
@@ -106,11 +122,13 @@ class Recorder(TorchFunctionMode):
             copies = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in found]
             made = {id(x): k for k, x in enumerate(parts) if isinstance(copies[k], Tensor)}
             frame = user_frame()
-            place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if name else ""
+            place = place_of(frame) if name else ""
+            is_in_call = frame.f_code is self._code_of_call
             from_ = frozenset(made) if given is None else given
             drawn = self._read() if self._read else None
             rest = copies, is_packed, made, from_, place, (kind, name, owner, place), drawn
-            self.events.append(Event(kind, name, module, owner, text, tree, *rest))
+            event = Event(kind, name, module, owner, text, tree, *rest, arguments, is_in_call)
+            self.events.append(event)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function, and write it down, unless a module runs it that :func:`is_known`."""
@@ -125,8 +143,8 @@ class Recorder(TorchFunctionMode):
         if not all(isinstance(x._base, torch.nn.Parameter) for x in made):  # noqa: SLF001
             self._alive.append((args, kwargs, result))
             tensors = (x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor))
-            text, given = _text(name, args, kwargs), frozenset(map(id, tensors))
-            self._write("function", name, inside, text, changed, given)
+            text, given = call_in_words(name, args, kwargs), frozenset(map(id, tensors))
+            self._write("function", name, inside, text, changed, given, (args, kwargs))
         return result
 
 
@@ -134,15 +152,6 @@ def is_known(module: Any) -> bool:
     """Return whether what runs inside of a module is torch's, or a recurrent layer's."""
     is_torchs = type(module).__module__.startswith("torch.") and not [*module.children()]
     return is_torchs or isinstance(module, KINDS) or type(module).__module__ == "rnnkit"
-
-
-def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Write a call with the sizes and axes that it is given."""
-    known = {"getitem": "indexing x[...]", "get": "an attribute", "setitem": "x[...] = ..."}
-    name = name.strip("_")
-    sizes = [str(value) for value in pytree.tree_leaves(args) if type(value) is int]
-    sizes += [f"{k}={v}" for k, v in kwargs.items() if type(v) is int and not k.startswith("_")]
-    return known.get(name, f"{name}({', '.join(sizes)})" if sizes else name)
 
 
 def stateful(events: Sequence[Event]) -> set[str]:

@@ -14,6 +14,7 @@ INTEGERS = "the outputs are integers, which may stay the same by chance: return 
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
 ONE_SAMPLE = "the batch has one sample; give two or more"
 NO_LENGTHS = "no lengths were given"
+LEFT_OUT = "left out by the caller"
 NO_STEPS = "the input has fewer than two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
@@ -243,6 +244,15 @@ def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> 
     usual = {"fix": FIXES.get(probe, ""), "intended?": f"rnnkit.verify(..., skip=[{probe!r}])"}
     lines += [row for row in usual.items() if row[0] not in dict(lines)]
     raise LeakError("\n".join([what, *aligned([*lines, more(probe)])]), probe, module)
+
+
+def with_row(finding: LeakError, label: str, text: str) -> LeakError:
+    """Return a finding with another text in one of its rows."""
+    lines = str(finding).splitlines()
+    at = next(k for k, line in enumerate(lines) if line.split()[:1] == [label])
+    start = lines[at].index(lines[at].split(maxsplit=1)[1])
+    lines[at] = lines[at][:start] + text
+    return LeakError("\n".join(lines), finding.probe, finding.module)
 
 
 def joined(findings: list[LeakError]) -> LeakError:

@@ -1,17 +1,14 @@
 """Run one sample again without the squeezes that remove its batch axis, whose size is 1."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from rnnkit._base.callers import user_frame
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.report import Line, joined_by_and
+from rnnkit._diagnostics.watched_functions import FunctionWatch, user_place
 
 #: The functions that remove axes of size 1.
 NAMES = ("squeeze", "squeeze_")
@@ -31,10 +28,10 @@ class KeptAxes(NamedTuple):
     lines: list[Line]
 
 
-class _Squeezes(TorchFunctionMode):
+class _Squeezes(FunctionWatch):
     """Notes the axes of each squeeze of a run; with ``known``, squeezes those axes instead.
 
-    Calls of two runs are matched by their order. It is a watch, and its own handle.
+    Calls of two runs are matched by their order.
     """
 
     def __init__(self, known: list[Squeeze] | None = None) -> None:
@@ -43,24 +40,13 @@ class _Squeezes(TorchFunctionMode):
         self.known = known
         self.calls: list[Squeeze] = []
 
-    def watch(self, _: torch.nn.Module) -> list[Any]:
-        """Start; the run ends it by removing what is returned."""
-        self.__enter__()  # type: ignore[no-untyped-call]
-        return [self]
-
-    def remove(self) -> None:
-        """Stop."""
-        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function; of a squeeze, note or choose the axes."""
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") not in NAMES:
             return func(*args, **kwargs)
         number = len(self.calls)
-        frame = user_frame()
-        place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-        self.calls.append(Squeeze(_removed(*args, **kwargs), place))
+        self.calls.append(Squeeze(_removed(*args, **kwargs), user_place()))
         if self.known is None or number >= len(self.known):
             return func(*args, **kwargs)
         input = args[0] if args else kwargs["input"]

@@ -14,10 +14,10 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import Cause, Location, later_steps
 from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.judge import differences, differs
-from rnnkit._diagnostics.locate import Search, Verdict
 from rnnkit._diagnostics.module_calls import calls_in, each_call, from_state
 from rnnkit._diagnostics.outputs import Given, far_off, is_number, parts, shape_of, tensors_of
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, skip
+from rnnkit._diagnostics.search import Search, Verdict
 
 #: What people call a state, or a part of one, among the words of an argument's name.
 STATE = re.compile("c|h|h[csx]|cx|cache|carry|cells?|hiddens?|memory|past|prev|previous|states?")

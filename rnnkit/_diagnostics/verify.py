@@ -11,18 +11,16 @@ from torch import Tensor
 from rnnkit._base.errors import LeakError
 from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.by_input import by_input
-from rnnkit._diagnostics.finite import judged_finite
 from rnnkit._diagnostics.isolation import EscapedError, session
 from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import is_absent_again
-from rnnkit._diagnostics.lengths import guess_lengths, lengths_of_other_names
-from rnnkit._diagnostics.module_calls import calls_in
 from rnnkit._diagnostics.options import OTHER_NAMES, check_options
-from rnnkit._diagnostics.outputs import Given, is_number
+from rnnkit._diagnostics.other_axis import advise_other_axis
+from rnnkit._diagnostics.outputs import Given
+from rnnkit._diagnostics.prepared import Rules, baseline_of, find_lengths
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch
 from rnnkit._diagnostics.probes.causal import probe_causal
@@ -35,8 +33,7 @@ from rnnkit._diagnostics.probes.reset import probe_reset
 from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
 from rnnkit._diagnostics.remarks import remarks
-from rnnkit._diagnostics.report import NO_LENGTHS, SAMPLES, Check, Report, UnjudgedError, joined
-from rnnkit._diagnostics.uncopied import unwrapped
+from rnnkit._diagnostics.report import LEFT_OUT, NO_LENGTHS, Check, Report, UnjudgedError, joined
 
 #: Each returns what holds, or raises; and the findings that would show in it as well. What is not
 #: repeatable would look like something else, so that comes first.
@@ -145,15 +142,10 @@ def verify(
     skip = [skip] if isinstance(skip, str) else [*skip]
     start, given = time.perf_counter(), Given(inputs, dict(kwargs or {}))
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
-    whole, post, lines = Batch(given, batch_dim, seq_dim, lengths), pad == "post", list[str]()
+    whole = Batch(given, batch_dim, seq_dim, lengths)
+    is_after, lines = pad == "post", list[str]()
     if lengths is None:
-        inner = unwrapped(model)
-        named = whole.named(getattr(inner, "forward", None))
-        if call is not None:
-            named = whole.named(call, leading=1)
-        whole.lengths, is_after, lines = guess_lengths(inner, named, whole.size)
-        lines += lengths_of_other_names(named, whole.names, whole.lengths)
-        post = is_after if whole.lengths else post
+        is_after, lines = find_lengths(whole, model, call, is_after=is_after)
     if other is not None:
         whole.take_second(other)
     asked = {"causal": bool(causal), "reset": reset is not None, "streaming": streaming}
@@ -161,28 +153,19 @@ def verify(
     with session(model, call, given, "verify") as opened:
         try:
             whole.flags = next((whole.places(name)[0] for name in flags), None)
-            whole, replaced = judged_finite(whole, opened, post=post)
-            lines += replaced
-            before = list(whole.axes)
-            infer_batch_axes(whole, opened.attempt)
-            lines += _shared_in_words(whole, before)
-            part = whole.samples(whole.telling(SAMPLES))
-            if part.size < whole.size and opened.attempt(part.tree()) is None:
-                part = whole  # a model for one batch size
-            baseline = Baseline(opened, part, post, causal, lookahead)
-            baseline.find_axes(out_seq_dim)
-            paced = part.leaves[part.paced]
-            calls = calls_in(baseline.events) if paced.dim() == 2 and is_number(paced) else []
-            if calls and all(call.is_step and call.number == 0 for call in calls):
-                part.steps = None  # axis 1 has the features of one step
+            rules = Rules(is_after, causal, lookahead, out_seq_dim)
+            baseline, told = baseline_of(opened, whole, rules)
+            lines += told
             report = baseline.report
             report.axes = _layout(baseline)
             for name in probes:
                 report.checks.append(_check(baseline, name, skip))
+            if seq_dim is None and lengths is None:
+                advise_other_axis(report, opened, given, batch_dim, model)
             report.notes += lines
             with suppress(UnjudgedError):
                 report.notes += remarks(baseline, streaming=streaming)
-            del baseline, calls  # which the traceback of what is raised would keep
+            del baseline  # which the traceback of what is raised would keep
         except EscapedError as error:
             reason = str(error).partition("\n")[0]
             report = Report([Check(name, "skipped", reason, "unjudged") for name in probes])
@@ -206,7 +189,7 @@ def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
     """Run a probe unless it is left out; return how it went, and keep what it found."""
     report, (probe, hiding) = baseline.report, PROBES[name]
     if name in skip or (name == "alone" and "batch" in skip):
-        return Check(name, "skipped", "left out by the caller", "unjudged")
+        return Check(name, "skipped", LEFT_OUT, "unjudged")
     if name == "padding" and not baseline.batch.lengths:
         return Check(name, "skipped", NO_LENGTHS, "inapplicable")
     if any(map(report.found, hiding)):
@@ -225,19 +208,6 @@ def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
         return Check(name, "passed", f"not for other values, or another size: {what}")
     report.findings.append(leak)
     return Check(name, "failed", what)
-
-
-def _shared_in_words(batch: Batch, before: Sequence[int | None]) -> list[str]:
-    """Return a line for each input that may have a row for each sample, and was not taken so."""
-    names = [
-        name
-        for name, leaf, one, other in zip(
-            batch.names, batch.leaves, before, batch.axes, strict=True
-        )
-        if isinstance(leaf, Tensor) and one is not None and other is None
-    ]
-    what = "has as many rows as the batch, and was taken for shared by all samples"
-    return [f"{name} {what}: whether it mixes them was not judged" for name in names]
 
 
 def _layout(baseline: Baseline) -> dict[str, tuple[str | int, ...]]:

@@ -4,7 +4,6 @@ import torch
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.causes import THERE
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.lab import comparable, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
@@ -53,11 +52,7 @@ def probe_batch(baseline: Baseline) -> str:
     source, index, [(sample, _), *_] = leaks[0]
     what = f"{baseline.of_sample(index, sample)} depends on input of sample {batch.numbers[source]}"
     rows, module = locate_sample(baseline, runs[source].inputs, source, index)
-    lines, dim = [*rows], batch.axes[batch.first] or 0
-    if dict(lines).get("cause", "").endswith(THERE) and dim < 2 <= batch.leaves[batch.first].dim():
-        which = f"rnnkit.verify(..., batch_dim={1 - dim}), if axis {dim} of the input is seq"
-        lines.append(("intended?", which))
-    return fail("batch", what, lines, module)
+    return fail("batch", what, rows, module)
 
 
 def _find_rows_of_steps(baseline: Baseline) -> None:

@@ -9,6 +9,7 @@ from torch.nn import Module
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.gradient_causes import fix_of_direction, why_zero
 from rnnkit._diagnostics.lab import trained_otherwise
 from rnnkit._diagnostics.outputs import same
 from rnnkit._diagnostics.report import NAMES, Line, fail, in_short, skip, skip_inapplicable
@@ -93,13 +94,12 @@ def probe_gradient(baseline: Baseline) -> str:
             layer, is_backward = end[2:].split("_")[0], end.endswith("reverse")
             which = f"the {'backward' if is_backward else 'forward'} direction of layer {layer}"
             what = f"nothing reads {which} of {module}"
-            fix = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden of rnnkit's, has both"
+            rows = [fix_of_direction(baseline, run, module)]
         else:
             what = f"the gradient of {_listed(names)} is exactly zero, for all values tried"
-            ways = "remove a softmax over an axis of size 1, or a product with zeros"
-            fix = f"{ways}; for y.round(), y + (y.round() - y).detach()"
+            rows = why_zero(baseline)
         where = module if {one for one, _ in found} == {module} else ""
-        fail("gradient", what, [("fix", fix)], where)
+        fail("gradient", what, rows, where)
     if unknown := [name for name in got if got[name] == "nan"]:
         skip(f"the gradient of {_listed(unknown)} is NaN")
     return holds

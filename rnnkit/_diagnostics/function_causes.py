@@ -1,0 +1,202 @@
+"""Suspects among the functions of a run: a wrong axis, a wrong index, another order of rows.
+
+Each is tried: a copy of the model runs with the right call in its place.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnkit._diagnostics.causes import Cause
+from rnnkit._diagnostics.events import Event
+from rnnkit._diagnostics.lengths import is_binary
+from rnnkit._diagnostics.outputs import Watch
+from rnnkit._diagnostics.report import Line
+from rnnkit._diagnostics.watched_functions import Replacing, Run
+
+#: Functions and modules that keep a shape and work along one axis, ``dim``.
+ALONG_ONE_AXIS = ("softmax", "log_softmax")
+ONE_AXIS_MODULES = (nn.Softmax, nn.LogSoftmax)
+
+
+def suspects_in(event: Event) -> Iterator[Cause]:
+    """Yield what may be wrong with a function, and the call in its place."""
+    if event.name in ("__getitem__", "__setitem__"):
+        yield from _flags_as_index(event)
+    elif event.name in ("repeat_interleave", "repeat"):
+        yield from _other_order(event)
+    elif event.name in ("masked_fill", "masked_fill_"):
+        yield from _mask_of_keys(event)
+
+
+def is_along_one_axis(event: Event) -> bool:
+    """Return whether a function, or a module, works along one axis and keeps the shape."""
+    is_module = event.kind == "output" and isinstance(event.module, ONE_AXIS_MODULES)
+    return is_module or (event.kind == "function" and event.name in ALONG_ONE_AXIS)
+
+
+def joins_one_tensor(event: Event) -> list[Line]:
+    """Return the cause and the fix where one tensor is joined with itself: a state for each step.
+
+    What is written in place afterwards changes every member of the list.
+    """
+    if event.kind != "function" or event.name not in ("stack", "cat"):
+        return []
+    members = _argument(event, 0, "tensors")
+    if not isinstance(members, list | tuple) or len(members) < 2:
+        return []
+    if len({id(member) for member in members}) > 1:
+        return []
+    what = f"all {len(members)} members are one tensor, with the numbers it was given last"
+    return [("cause", what), ("fix", "outputs.append(h.clone()), if h is written in place")]
+
+
+def _instead(event: Event, run: Run) -> Watch:
+    """Return a watch that runs something else in the place of a function."""
+    return lambda model: Replacing(event.text, event.place, run).watch(model)
+
+
+def _argument(event: Event, place: int, name: str) -> Any:
+    """Return an argument of a function; None if it was not given."""
+    args, kwargs = event.arguments
+    return args[place] if len(args) > place else kwargs.get(name)
+
+
+def other_axes(event: Event, along: str) -> Iterator[Cause]:
+    """Yield a softmax over each other axis, the last one first: it usually has the features.
+
+    ``along`` says what is along the axis that it is over.
+    """
+    is_function = event.kind == "function"
+    dim = _argument(event, 1, "dim") if is_function else event.module.dim
+    [result, *_] = event.tensors
+    if not isinstance(dim, int) or not isinstance(result, Tensor):
+        return
+    rank = result.dim()
+    for axis in reversed(range(rank)):
+        if axis == dim % rank or result.shape[axis] == 1:
+            continue
+        name = event.name if is_function else event.text
+        where = "the last axis" if axis == rank - 1 else f"axis {axis}"
+        yield Cause(
+            f"this {name} is over axis {dim % rank}, where the {along} are",
+            f"{name}(dim={axis}), over {where}",
+            _function_along(event, axis) if is_function else _module_along(event, axis),
+        )
+
+
+def other_views(event: Event) -> Iterator[Cause]:
+    """Yield a transpose before a view, or after a view with two sizes exchanged."""
+    if event.kind != "function" or event.name not in ("view", "reshape"):
+        return
+    given = event.arguments[0][0]
+    [result, *_] = event.tensors
+    what = f"this {event.name} takes rows across the axes, which it does not move"
+    for one, other in combinations(range(given.dim()), 2):
+        moved = f"x.transpose({one}, {other})"
+        undo = _instead(event, _transposed_before(one, other))
+        yield Cause(what, f"{moved}.reshape(...), with the sizes of this {event.name}", undo)
+    for one in range(result.dim() - 1):
+        other = one + 1
+        exchanged = f"x.reshape(...) with sizes {one} and {other} exchanged"
+        undo = _instead(event, _transposed_after(one, other))
+        yield Cause(what, f"{exchanged}, and then .transpose({one}, {other})", undo)
+
+
+def _transposed_before(one: int, other: int) -> Run:
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        shape = func(*args, **kwargs).shape
+        return args[0].transpose(one, other).reshape(shape)
+
+    return run
+
+
+def _transposed_after(one: int, other: int) -> Run:
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        shape = [*func(*args, **kwargs).shape]
+        shape[one], shape[other] = shape[other], shape[one]
+        return args[0].reshape(shape).transpose(one, other).contiguous()
+
+    return run
+
+
+def _function_along(event: Event, axis: int) -> Watch:
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if len(args) > 1:
+            return func(args[0], axis, *args[2:], **kwargs)
+        return func(*args, **{**kwargs, "dim": axis})
+
+    return _instead(event, run)
+
+
+def _module_along(event: Event, axis: int) -> Watch:
+    def watch(model: nn.Module) -> list[Any]:
+        copied: Any = model.get_submodule(event.owner)  # of a copy, which runs once
+        copied.dim = axis
+        return []
+
+    return watch
+
+
+def _flags_as_index(event: Event) -> Iterator[Cause]:
+    """Yield an index by booleans for one by integers that are all 0 or 1."""
+    index = _argument(event, 1, "indices")
+    parts = index if isinstance(index, tuple) else (index,)
+    if not any(_is_flags(part) for part in parts):
+        return
+
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = args[1] if isinstance(args[1], tuple) else (args[1],)
+        masked = tuple(part.bool() if _is_flags(part) else part for part in given)
+        return func(args[0], masked, *args[2:], **kwargs)
+
+    what = f"the index at {event.place} is a mask of integers: it picks rows 0 and 1"
+    yield Cause(what, "x[flags.bool()], which picks the flagged rows", _instead(event, run))
+
+
+def _is_flags(part: Any) -> bool:
+    is_integer = isinstance(part, Tensor) and part.dtype in (torch.int64, torch.int32)
+    return is_integer and part.dim() > 0 and is_binary(part)
+
+
+def _other_order(event: Event) -> Iterator[Cause]:
+    """Yield the copies one after another for each row's copies side by side, or the reverse."""
+    [result, *_] = event.tensors
+    times, axis = _argument(event, 1, "repeats"), _argument(event, 2, "dim")
+    if event.name == "repeat":
+        args, _ = event.arguments
+        sizes = list(args[1]) if len(args) == 2 and not isinstance(args[1], int) else list(args[1:])
+        repeated = [k for k, n in enumerate(sizes) if n != 1]
+        is_one = len(repeated) == 1 and len(sizes) == args[0].dim()
+        axis = repeated[0] if is_one else None
+        times = sizes[axis] if axis is not None else None
+    if not isinstance(times, int) or not isinstance(axis, int):
+        return
+    axis %= result.dim()
+    sizes = [times if k == axis else 1 for k in range(result.dim())]
+    if event.name == "repeat":
+        fix = f"repeat_interleave({times}, {axis})"
+        run: Run = lambda _, args, __: args[0].repeat_interleave(times, axis)  # noqa: E731
+    else:
+        fix = f"repeat({', '.join(map(str, sizes))})"
+        run = lambda _, args, __: args[0].repeat(sizes)  # noqa: E731
+    what = f"{event.text} at {event.place} has the rows in another order than the other input"
+    yield Cause(what, f"{fix} there", _instead(event, run))
+
+
+def _mask_of_keys(event: Event) -> Iterator[Cause]:
+    """Yield the mask over the last axis of scores, the keys, for one over the queries."""
+    mask = _argument(event, 1, "mask")
+    if not isinstance(mask, Tensor) or mask.dim() < 2 or mask.shape[-1] != 1:
+        return
+
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if len(args) > 1:
+            return func(args[0], args[1].mT, *args[2:], **kwargs)
+        return func(*args, **{**kwargs, "mask": kwargs["mask"].mT})
+
+    what = f"the mask at {event.place} is over the queries of the scores, not over the keys"
+    yield Cause(what, "mask.unsqueeze(1), over the last axis of the scores", _instead(event, run))

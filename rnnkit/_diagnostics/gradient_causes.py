@@ -1,0 +1,63 @@
+"""Why weights get zeros for a gradient: a direction that nothing reads, or a state of zeros."""
+
+from collections import Counter
+
+from torch import Tensor
+
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.events import Event, Recorder
+from rnnkit._diagnostics.module_calls import calls_in
+from rnnkit._diagnostics.outputs import arrived
+from rnnkit._diagnostics.report import Line
+from rnnkit._diagnostics.slopes import Gradients
+
+#: Functions that make zeros.
+MAKERS = ("zeros", "new_zeros", "zeros_like")
+
+#: Where no cause is known.
+USUAL = (
+    "remove a softmax over an axis of size 1, or a product with zeros; "
+    "for y.round(), y + (y.round() - y).detach()"
+)
+
+
+def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
+    """Return how to read both directions of a layer: of its outputs, or of its states."""
+    calls = [call for call in calls_in(baseline.events) if call.name == name]
+    read = {
+        part
+        for gradients in run.of_calls(calls)
+        for part, gradient in gradients.items()
+        if bool(arrived(gradient).any())
+    }
+    if read == {"output"}:
+        hidden = calls[0].module.proj_size or calls[0].module.hidden_size
+        both = f"y[..., :{hidden}] is forward and y[..., {hidden}:] backward"
+        return ("fix", f"pass on both directions of the output: {both}")
+    return ("fix", "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden of rnnkit's, has both")
+
+
+def why_zero(baseline: Baseline) -> list[Line]:
+    """Return the cause and the fix of gradients that are zeros: zeros that each step reads."""
+    recorder = Recorder(functions=True)
+    baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
+    makers = {key: event for event in recorder.events if _makes_zeros(event) for key in event.made}
+    reads = Counter(
+        (key, event.call)
+        for event in recorder.events
+        if event.kind == "function" and not _makes_zeros(event)
+        for key in event.given & makers.keys()
+    )
+    for (key, call), times in reads.most_common(1):
+        if times > 1:
+            what = f"the zeros made at {makers[key].place} are read {times} times at {call[-1]}"
+            fix = "if they are a state, advance it in the loop: h = cell(x_t, h)"
+            return [("cause", what), ("fix", fix)]
+    return [("fix", USUAL)]
+
+
+def _makes_zeros(event: Event) -> bool:
+    """Return whether a function makes a tensor of zeros."""
+    if event.kind != "function" or event.name not in MAKERS:
+        return False
+    return all(isinstance(x, Tensor) and not bool(x.any()) for x in event.tensors)

@@ -1,0 +1,61 @@
+"""Try the other axis for the batch: what mixes samples along axis 0 may be right along axis 1."""
+
+import copy
+from dataclasses import replace
+
+import torch
+
+from rnnkit._base.errors import ArgumentError, LeakError
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.judge import decide
+from rnnkit._diagnostics.outputs import Given
+from rnnkit._diagnostics.prepared import Rules, baseline_of, find_lengths
+from rnnkit._diagnostics.probes.alone import probe_alone
+from rnnkit._diagnostics.probes.batch import probe_batch
+from rnnkit._diagnostics.report import LEFT_OUT, Report, UnjudgedError, with_row
+
+
+def advise_other_axis(
+    report: Report, opened: Session, given: Given, batch_dim: int, model: torch.nn.Module
+) -> None:
+    """Advise ``batch_dim=1`` where samples mix, or were not judged, and none mix along axis 1."""
+    is_unjudged = any(
+        check.probe == "batch" and check.gap == "unjudged" and check.detail != LEFT_OUT
+        for check in report.checks
+    )
+    if batch_dim not in (0, 1) or not (report.found("batch") or is_unjudged):
+        return
+    if not _is_clean(opened, given, 1 - batch_dim, model):
+        return
+    option = f"rnnkit.verify(..., batch_dim={1 - batch_dim})"
+    for k, finding in enumerate(report.findings):
+        if finding.probe == "batch":
+            when = f"{option}, if axis {batch_dim} of the input is seq"
+            report.findings[k] = with_row(finding, "intended?", when)
+    for k, check in enumerate(report.checks):
+        if check.probe == "batch" and is_unjudged:
+            advice = f"{check.detail}; if axis {batch_dim} of the input is seq, {option}"
+            report.checks[k] = replace(check, detail=advice)
+
+
+def _is_clean(opened: Session, given: Given, batch_dim: int, model: torch.nn.Module) -> bool:
+    """Return whether no sample along an axis depends on another, or changes when run alone."""
+    session = copy.copy(opened)
+    session.flats = {}
+    try:
+        whole = Batch(given, batch_dim, None, None)
+        is_after, _ = find_lengths(
+            whole, model, opened.call if opened.is_wrapped else None, is_after=True
+        )
+        baseline, _ = baseline_of(session, whole, Rules(is_after))
+        decide(baseline, probe_batch)
+    except (ArgumentError, LeakError, UnjudgedError):
+        return False
+    try:
+        decide(baseline, probe_alone)
+    except UnjudgedError:
+        return True
+    except LeakError:
+        return False
+    return True

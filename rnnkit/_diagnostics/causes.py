@@ -51,7 +51,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "": "compute it over the steps so far, as cumsum and cummax do, or over the features",
     },
     "padding": {
-        "packed": "lengths in the order of the batch; after a convolution, lengths // stride",
+        "packed": "the lengths of the steps that are packed, in the order of the batch",
         "softmax|attention": "scores.masked_fill(~mask, -inf) before it, with the steps of the "
         "mask on the axis of the softmax (the keys); or key_padding_mask=~mask",
         "index|gather|select|narrow|clamp": "read step lengths - 1 of each, or h_n of packed input",

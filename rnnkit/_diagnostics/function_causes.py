@@ -5,7 +5,7 @@ Each is tried: a copy of the model runs with the right call in its place.
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -54,9 +54,13 @@ def joins_one_tensor(event: Event) -> list[Line]:
     return [("cause", what), ("fix", "outputs.append(h.clone()), if h is written in place")]
 
 
-def _instead(event: Event, run: Run) -> Watch:
-    """Return a watch that runs something else in the place of a function."""
-    return lambda model: Replacing(event.text, event.place, run).watch(model)
+def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
+    """Return a watch that runs something else in the place of a call.
+
+    With ``anyhow``, the same line may call the function with other sizes.
+    """
+    text = None if anyhow else event.text
+    return lambda model: Replacing(event.name, text, event.place, run).watch(model)
 
 
 def _argument(event: Event, place: int, name: str) -> Any:
@@ -73,9 +77,11 @@ def other_axes(event: Event, along: str) -> Iterator[Cause]:
     is_function = event.kind == "function"
     dim = _argument(event, 1, "dim") if is_function else event.module.dim
     [result, *_] = event.tensors
-    if not isinstance(dim, int) or not isinstance(result, Tensor):
+    if not isinstance(result, Tensor):
         return
     rank = result.dim()
+    if dim is None:  # then torch takes axis 0 of one or three axes, and axis 1 of two or four
+        dim = 0 if rank in (1, 3) else 1
     for axis in reversed(range(rank)):
         if axis == dim % rank or result.shape[axis] == 1:
             continue
@@ -88,13 +94,16 @@ def other_axes(event: Event, along: str) -> Iterator[Cause]:
         )
 
 
-def other_views(event: Event) -> Iterator[Cause]:
-    """Yield a transpose before a view, or after a view with two sizes exchanged."""
+def other_views(event: Event, along: str) -> Iterator[Cause]:
+    """Yield a transpose before a view, or after a view with two sizes exchanged.
+
+    ``along`` says of what the view mixes the rows.
+    """
     if event.kind != "function" or event.name not in ("view", "reshape"):
         return
     given = event.arguments[0][0]
     [result, *_] = event.tensors
-    what = f"this {event.name} takes rows across the axes, which it does not move"
+    what = f"this {event.name} moves no axis: its rows have numbers of several {along}"
     for one, other in combinations(range(given.dim()), 2):
         moved = f"x.transpose({one}, {other})"
         undo = _instead(event, _transposed_before(one, other))
@@ -164,27 +173,49 @@ def _is_flags(part: Any) -> bool:
 
 def _other_order(event: Event) -> Iterator[Cause]:
     """Yield the copies one after another for each row's copies side by side, or the reverse."""
-    [result, *_] = event.tensors
-    times, axis = _argument(event, 1, "repeats"), _argument(event, 2, "dim")
-    if event.name == "repeat":
-        args, _ = event.arguments
-        sizes = list(args[1]) if len(args) == 2 and not isinstance(args[1], int) else list(args[1:])
-        repeated = [k for k, n in enumerate(sizes) if n != 1]
-        is_one = len(repeated) == 1 and len(sizes) == args[0].dim()
-        axis = repeated[0] if is_one else None
-        times = sizes[axis] if axis is not None else None
-    if not isinstance(times, int) or not isinstance(axis, int):
+    repeated = _repeated(event.name, *event.arguments)
+    if repeated is None:
         return
-    axis %= result.dim()
-    sizes = [times if k == axis else 1 for k in range(result.dim())]
-    if event.name == "repeat":
-        fix = f"repeat_interleave({times}, {axis})"
-        run: Run = lambda _, args, __: args[0].repeat_interleave(times, axis)  # noqa: E731
-    else:
-        fix = f"repeat({', '.join(map(str, sizes))})"
-        run = lambda _, args, __: args[0].repeat(sizes)  # noqa: E731
+    times, axis, rank = repeated
+    is_whole = event.name == "repeat"  # all rows, one copy after another
+    fix = f"repeat_interleave({times}, {axis})"
+    if not is_whole:
+        fix = f"repeat({', '.join(str(times if k == axis else 1) for k in range(rank))})"
+
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        here = _repeated(event.name, args, kwargs)
+        if here is None:
+            return func(*args, **kwargs)
+        if is_whole:
+            return args[0].repeat_interleave(here.times, here.axis)
+        return torch.cat([args[0]] * here.times, here.axis)
+
     what = f"{event.text} at {event.place} has the rows in another order than the other input"
-    yield Cause(what, f"{fix} there", _instead(event, run))
+    yield Cause(what, f"{fix} there", _instead(event, run, anyhow=True))
+
+
+class _Repeated(NamedTuple):
+    """How often the rows of one axis are repeated, which axis, and of how many."""
+
+    times: int
+    axis: int
+    rank: int
+
+
+def _repeated(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Repeated | None:
+    """Return what a call repeats; None if that is not one axis, each row as often."""
+    rank = args[0].dim()
+    if name == "repeat_interleave":
+        times = args[1] if len(args) > 1 else kwargs.get("repeats")
+        axis = args[2] if len(args) > 2 else kwargs.get("dim")
+        if not isinstance(times, int) or not isinstance(axis, int):
+            return None
+        return _Repeated(times, axis % rank, rank)
+    sizes = [*args[1]] if len(args) == 2 and not isinstance(args[1], int) else [*args[1:]]
+    axes = [axis for axis, times in enumerate(sizes) if times != 1]
+    if len(sizes) != rank or len(axes) != 1:
+        return None
+    return _Repeated(sizes[axes[0]], axes[0], rank)
 
 
 def _mask_of_keys(event: Event) -> Iterator[Cause]:

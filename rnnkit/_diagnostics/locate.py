@@ -112,7 +112,7 @@ class _Valid(Search):
         if at >= self.smaller or not are_tensors or not one.dim() == other.dim() == fewer.dim():
             return None
         axes = [k for k, n in enumerate(one.shape) if n != fewer.shape[k]]
-        batch = [k for k in axes if one.shape[k] == self.about > 1 == fewer.shape[k]]
+        batch = [k for k in axes if self._is_batch(k, one, fewer)]
         if len(batch) > 1 or any(one.shape[k] < fewer.shape[k] for k in axes):
             return None
         for axis in set(axes) - set(batch):
@@ -134,14 +134,36 @@ class _Valid(Search):
         if not self.baseline.post and any(re.search(key, kind.lower()) for key in FIXES_IN_FRONT):
             return fix_of("padding in front", kind)
         [(label, fix)] = fix_of("padding", "packed " * event.is_packed + kind)
-        return [(label, fix + self._stride(number))]
+        return [(label, self._for_stride(number) + fix)]
 
-    def _stride(self, number: int) -> str:
-        """Return what to do to the lengths if the steps are fewer here than in the input."""
-        for source, place in [(number, 0), *self.sources[number]]:
-            one, _, fewer, unit = self._tensors(source, place)
-            rows = [one.shape[axis] for axis in self._axes(one, fewer, unit)]
-            stride = round(self.size / rows[0]) if len(rows) == 1 else 1
-            if stride > 1:
-                return f"; of {rows[0]} steps after a stride, the lengths are lengths // {stride}"
+    def _for_stride(self, number: int) -> str:
+        """Return what the lengths are where a stride makes the steps fewer than in the input."""
+        for before in self._back_from(number):
+            sizes = self._steps_of(before)
+            if sizes == (self.size, self.smaller):
+                return ""
+            stride = 1 if sizes is None else round(self.size / sizes[0])
+            rounded_up = f"(lengths + {stride - 1}) // {stride}"
+            for text, more in ((f"lengths // {stride}", 0), (rounded_up, stride - 1)):
+                fewer = (self.size + more) // stride, (self.smaller + more) // stride
+                if stride > 1 and sizes == fewer:
+                    return f"after this stride, take {text} for lengths; "
         return ""
+
+    def _steps_of(self, number: int) -> tuple[int, int] | None:
+        """Return how many steps a tensor of an event has, and for the sample alone."""
+        event = self.events[number]
+        if event.is_packed or "pack" in event.name:
+            return None  # it has the steps of all samples on one axis
+        for place in range(len(event.tensors)):
+            one, _, fewer, unit = self._tensors(number, place)
+            if unit is not None or not isinstance(one, Tensor) or not isinstance(fewer, Tensor):
+                continue
+            axes = [k for k in self._axes(one, fewer, unit) if not self._is_batch(k, one, fewer)]
+            if one.dim() == fewer.dim() and len(axes) == 1:
+                return one.shape[axes[0]], fewer.shape[axes[0]]
+        return None
+
+    def _is_batch(self, axis: int, one: Tensor, fewer: Tensor) -> bool:
+        """Return whether an axis has the samples: one of them in the shorter run."""
+        return one.shape[axis] == self.about > 1 == fewer.shape[axis]

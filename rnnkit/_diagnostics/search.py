@@ -181,10 +181,12 @@ class Search:
     def _function_cause(self, number: int) -> Location | None:
         """Return the cause in a function at an event, or before it, without which it is gone."""
         event = self.events[number]
-        suspects = [cause for one in self._back_from(number) for cause in suspects_in(one)]
+        before = map(self.events.__getitem__, self._back_from(number))
+        suspects = [cause for one in before for cause in suspects_in(one)]
         if self.probe in ALONG:
-            own = other_axes(event, ALONG[self.probe]) if is_along_one_axis(event) else []
-            suspects = [*own, *other_views(event), *suspects]
+            along = ALONG[self.probe]
+            own = other_axes(event, along) if is_along_one_axis(event) else []
+            suspects = [*own, *other_views(event, along), *suspects]
         for cause in suspects[:FUNCTIONS]:
             if self._is_gone(cause.undo):
                 at = [("at", event.place)] * bool(event.place)
@@ -192,12 +194,12 @@ class Search:
                 return rows, event.owner
         return None
 
-    def _back_from(self, number: int) -> Iterator[Event]:
+    def _back_from(self, number: int) -> Iterator[int]:
         """Yield an event and those that it came from, the nearest first."""
         todo, seen = [number], {number}
         while todo and len(seen) < BACK:
             at = todo.pop(0)
-            yield self.events[at]
+            yield at
             sources = {source for source, _ in self.sources[at]} - seen
             seen |= sources
             todo += sorted(sources, reverse=True)

@@ -29,20 +29,22 @@ class FunctionWatch(TorchFunctionMode):
 
 
 class Replacing(FunctionWatch):
-    """Runs something else wherever the model makes one call of a function."""
+    """Runs something else wherever the model calls one function at one place."""
 
-    def __init__(self, text: str, place: str, run: Run) -> None:
-        """Take a call in words, its file and line, and what runs in its place."""
+    def __init__(self, name: str, text: str | None, place: str, run: Run) -> None:
+        """Take the function, the call in words unless any will do, its place, and what runs."""
         super().__init__()
-        self._text, self._place, self._run = text, place, run
+        self._name, self._text, self._place, self._run = name, text, place, run
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function, or something in its place."""
         kwargs = kwargs or {}
-        text = call_in_words(getattr(func, "__name__", ""), args, kwargs)
-        if text == self._text and user_place() == self._place:
-            return self._run(func, args, kwargs)
-        return func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name != self._name or user_place() != self._place:
+            return func(*args, **kwargs)
+        if self._text not in (None, call_in_words(name, args, kwargs)):
+            return func(*args, **kwargs)
+        return self._run(func, args, kwargs)
 
 
 def user_place() -> str:

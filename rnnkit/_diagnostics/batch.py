@@ -35,6 +35,7 @@ class Batch:
         batch_dim %= len(shape)
         self.size: int = shape[batch_dim]
         self.numbers = list(range(self.size))  # where the caller's batch has the samples
+        self.whole_size = self.size  # of that batch
         self.lengths: dict[int, list[int]] = {}  # valid steps of each sample, by leaf
         self.flags: int | None = None  # the leaf that flags where samples start afresh
         self.second: list[Any] | None = None  # the leaves of a second batch, for changed values

@@ -52,14 +52,15 @@ def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
             is_first = call.number == (source.name == call.name)
             if len(made) == 2 and (is_swapped or (is_first and _crosses(baseline, source, call))):
                 what = f"{label} takes its h from the c of {its}, and its c from the h"
-                fix = "output, (h, c) = layer(input): h comes first, as in hx=(h, c)"
+                names = "h, c = cell(x_t, (h, c))" if call.is_cell else "y, (h, c) = layer(x)"
+                fix = f"{names}: h comes first"
                 suspect(call, what, fix, lambda state, _: state and tuple(state)[::-1])
             if call.is_cell and source.name != call.name and alike([call.input], made[:1]):
                 # Of this step, or of the one before.
                 below = [[*one.returned.values()][:1] for one in families[source.name][-2:]]
                 if any(alike(state[:1], one) for one in below):
                     what = f"{label} takes the output of {its} both as its input and as its state"
-                    suspect(call, what, "a state for each cell: h[0], h[1]")
+                    suspect(call, what, "a state for each cell, h[0] and h[1], and return both")
         before = [*family[-1].returned.values()] if family else []
         if len(before) == len(state) == 2:
             orders = [_order(one, two) for one, two in zip(state, before, strict=True)]

@@ -27,41 +27,52 @@ class Cause(NamedTuple):
 Location = tuple[list[Line], str]
 
 VIEW = "transpose or permute to move axes; view and reshape only split or join neighbouring axes"
-PACK = "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or rnnkit's lengths="
+PACK = (
+    "pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False) of "
+    "(batch, seq, ...), or rnnkit's lengths="
+)
 
 #: How to end a mistake, by the probe and by the function, or module, that shows it first.
 FIXES_BY_NAME: dict[str, dict[str, str]] = {
     "batch": {
         "view|reshape|flatten": VIEW,
         "batchnorm|batch_norm": "LayerNorm, or statistics that are tracked in training",
-        "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i]; "
-        "y[order.argsort()] undoes a sort",
+        "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i], or "
+        "i + sample * steps, if y is flat; y[order.argsort()] undoes a sort",
         "cell|where": "give each sample its own row: torch.where(flag[:, None], 0.0, state)",
-        "rnn|lstm|gru|multi_?head": "batch_first=True of layer and packing, or x.transpose(0, 1)",
+        "max|min|any|all": "keep a value for each sample, flag[:, None]; reduce over steps only",
+        "packed": "batch_first=True of pack_padded_sequence, or x.transpose(0, 1) before it",
+        "rnn|lstm|gru|multi_?head": "batch_first= as the axes of its input are, and a state of "
+        "(layers, batch, hidden)",
         "loop": "loop over the steps: x.transpose(0, 1) before it, or torch.stack(outputs, 1) of "
         "the loop before",
         "": "do not reduce, normalize or join over the batch axis",
     },
     "causal": {
-        "conv|pool|unfold|pad": "pad in front only: F.pad(x, (kernel_size - 1, 0)) on the steps",
+        "conv|unfold": "padding=0, and F.pad(x, (dilation * (kernel_size - 1), 0)) on the steps",
+        "pool|pad": "pad in front only, by the size of the window less 1, and pad nowhere else",
         "softmax|attention|mm|matmul|einsum": "softmax(-1), over the keys, of scores.masked_fill("
-        "later, -inf) (attn_mask=later), where later = torch.ones(n, n).triu(1).bool()",
+        "later, -torch.inf) (attn_mask=later), where later = torch.ones(n, n).triu(1).bool(), "
+        "instead of any mask that is there",
         "view|reshape|flatten": VIEW,
         "index|roll|flip|diff|gather|select|cat|fft|loop": "at step t read steps 0 to t only",
         "": "compute it over the steps so far, as cumsum and cummax do, or over the features",
     },
     "padding": {
-        "packed": "the lengths of the steps that are packed, in the order of the batch",
-        "softmax|attention": "scores.masked_fill(~mask, -inf) before it, with the steps of the "
-        "mask on the axis of the softmax (the keys); or key_padding_mask=~mask",
+        "packed": "pack with the lengths of the packed steps, in the order of the batch, and "
+        "enforce_sorted=False",
+        "softmax|attention": "scores.masked_fill(~mask, -torch.inf) before it, with the mask along "
+        "the axis of the softmax; or key_padding_mask=~mask",
         "index|gather|select|narrow|clamp": "read step lengths - 1 of each, or h_n of packed input",
-        "max|min|sort|topk": "y.masked_fill(~mask, -inf) before it",
+        "max|min|sort|topk": "y.masked_fill(~mask, -torch.inf) before it, where mask has as many "
+        "axes as y",
         "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there",
         "norm|std|var": "compute it over the features of each step, or over the valid steps only",
         "roll|flip": "flip each sample within its length, or a bidirectional layer of packed input",
         "div": "divide by the lengths, in the order of the samples",
         "mean": "(y * mask).sum(1) / mask.sum(1), where mask has as many axes as y",
-        "sum|mm|einsum": "y * mask before it; divide a sum by the lengths",
+        "sum|mm|einsum": "y * mask before it, with 1 within each length and 0 beyond; divide a sum "
+        "by the lengths",
         "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
         "rnn|lstm|gru": PACK,
         "": FIXES["padding"],
@@ -95,13 +106,15 @@ PARTS_THAT_LOOK_AHEAD: list[tuple[Callable[[Module], bool], str]] = [
 ]
 
 
-def fix_of_parts(probe: str, model: Module) -> list[Line]:
+def fix_of_parts(probe: str, model: Module, rule: bool | str = True) -> list[Line]:
     """Return how to end a leak that was not found in the model, by the parts that it has."""
     if probe != "causal":
         return []  # the usual fix of the probe is true of any model
     modules = list(model.modules())
     fixes = [fix for is_part, fix in PARTS_THAT_LOOK_AHEAD if any(map(is_part, modules))]
-    fixes.append("at step t read steps 0 to t only, and no state that has read later steps")
+    last = "t - 1" if rule == "strict" else "t"
+    steps = f"at step t read steps 0 to {last} only"
+    fixes.append(f"{steps}, and copy a state before a loop that goes on to later steps changes it")
     return [("fix", "; ".join(fixes))]
 
 
@@ -121,9 +134,12 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
         return None
     turn: Any = lambda x: x.transpose(0, 1).contiguous()  # noqa: E731 - it may be viewed
     back, fix = turn, f"{given.text}(..., batch_first={not first}), or input.transpose(0, 1)"
+    if is_layer and given.tensors[1:]:
+        fix += f"; and a state for the batch of axis {axes[0]}"
     if is_2d:
         turn, back = (lambda x: x.unsqueeze(seq)), (lambda x: x.squeeze(seq))
-        fix = f"input.unsqueeze({seq}) for one step, input.unsqueeze(-1) for a series"
+        series = f"{given.text}(1, ..., batch_first=True) of input.unsqueeze(-1), and y[:, -1]"
+        fix = f"for a series {series}; for single steps input.unsqueeze({seq})"
     elif first is None:
         fix = "input.transpose(0, 1) before the loop, and the same of outputs stacked after it"
 
@@ -140,6 +156,25 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
     )
 
 
+def other_state(given: Event) -> Cause | None:
+    """Suspect that a state has the samples on axis 0, where a layer takes them for its layers."""
+    states = [x for x in given.tensors[1:] if isinstance(x, Tensor)]
+    if not isinstance(given.module, RNNBase) or not states:
+        return None
+    if any(x.dim() != 3 or x.shape[0] != x.shape[1] for x in states):
+        return None  # in the other order it would not fit
+
+    def before(_: int, args: Any, kwargs: Any) -> Any:
+        state = arguments(args, kwargs)["hx"]
+        turned = pytree.tree_map_only(Tensor, lambda x: x.transpose(0, 1).contiguous(), state)
+        return from_state(args, kwargs, turned)
+
+    what = f"the state given to {given.label} has the samples on axis 0, for its layers"
+    return Cause(
+        what, "h.transpose(0, 1), for (layers, batch, hidden)", each_call(given.name, before)
+    )
+
+
 def later_steps(given: Event, probe: str) -> Cause | None:
     """Suspect that a layer reads later steps, or padding: backward, or in the state it is given."""
     name, label, module = given.name, given.label, given.module
@@ -153,7 +188,8 @@ def later_steps(given: Event, probe: str) -> Cause | None:
     what, fix = f"the backward direction of {label} starts in the padding", PACK
     if probe != "padding":
         what = f"{label} is bidirectional: its backward direction has read the later steps"
-        fix = f"{given.text}(..., bidirectional=False)"
+        one_way = f"{given.text}(..., bidirectional=False)"
+        fix = f"{one_way}, half the features of what reads it, half the rows of a state for it"
     half: Any = lambda x: x.masked_fill(is_backward(x), 0.0)  # noqa: E731
 
     def undo(model: torch.nn.Module) -> list[Any]:

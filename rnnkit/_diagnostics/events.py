@@ -19,9 +19,10 @@ from rnnkit._base.callers import user_frame
 from rnnkit._diagnostics.module_calls import KINDS, hooked, is_recurrent
 from rnnkit._diagnostics.outputs import Given, equal, leaves, tensors_of
 from rnnkit._diagnostics.report import Line
-from rnnkit._diagnostics.watched_functions import call_in_words, place_of
+from rnnkit._diagnostics.watched_functions import call_in_words, place_of, without_part
 
 if TYPE_CHECKING:
+    from rnnkit._diagnostics.batch import Batch
     from rnnkit._diagnostics.isolation import Session
 
 
@@ -207,18 +208,20 @@ def _state_of(x: Any) -> Any:
     return x
 
 
-def drawn_at(session: "Session", inputs: Given, name: str) -> list[Line]:
+def drawn_at(session: "Session", batch: "Batch", name: str) -> list[Line]:
     """Return the first function, or module, in which a run draws from a source."""
     read = session.sources()[name].get_state
     recorder = Recorder(functions=True, read=read)
     session.restart()
     before = read()
-    session.run(inputs, watch=recorder.watch)
+    session.run(batch.tree(), watch=recorder.watch)
     for event in recorder.events:
         if not equal(before, event.drawn):
             at = event.place
             # Python's numbers, and NumPy's, are drawn before a function takes them.
             is_later = name in ("random", "numpy.random") and event.kind != "output"
-            first = event.text if event.kind == "function" else f"{event.label} ({event.text})"
+            first = f"{event.label} ({event.text})"
+            if event.kind == "function":
+                first = without_part(event.text, batch.size, batch.whole_size)
             return [("before", at)] if is_later else [("first", first), ("at", at)]
     return []

@@ -3,7 +3,7 @@
 Each is tried: a copy of the model runs with the right call in its place.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -69,26 +69,39 @@ def _argument(event: Event, place: int, name: str) -> Any:
     return args[place] if len(args) > place else kwargs.get(name)
 
 
+def is_over_one_number(event: Event) -> bool:
+    """Return whether a softmax is over an axis of size 1, and so returns ones."""
+    if not is_along_one_axis(event) or not isinstance(event.tensors[0], Tensor):
+        return False
+    result = event.tensors[0]
+    return result.numel() > 1 and result.shape[_axis_of(event)] == 1
+
+
+def _axis_of(event: Event) -> int:
+    """Return the axis that a softmax is over."""
+    dim: Any = _argument(event, 1, "dim") if event.kind == "function" else event.module.dim
+    rank: int = event.tensors[0].dim()
+    if dim is None:  # then torch takes axis 0 of one or three axes, and axis 1 of two or four
+        return 0 if rank in (1, 3) else 1
+    return int(dim % rank)
+
+
 def other_axes(event: Event, along: str) -> Iterator[Cause]:
     """Yield a softmax over each other axis, the last one first: it usually has the features.
 
     ``along`` says what is along the axis that it is over.
     """
-    is_function = event.kind == "function"
-    dim = _argument(event, 1, "dim") if is_function else event.module.dim
     [result, *_] = event.tensors
     if not isinstance(result, Tensor):
         return
-    rank = result.dim()
-    if dim is None:  # then torch takes axis 0 of one or three axes, and axis 1 of two or four
-        dim = 0 if rank in (1, 3) else 1
+    is_function, rank, dim = event.kind == "function", result.dim(), _axis_of(event)
     for axis in reversed(range(rank)):
-        if axis == dim % rank or result.shape[axis] == 1:
+        if axis == dim or result.shape[axis] == 1:
             continue
         name = event.name if is_function else event.text
         where = "the last axis" if axis == rank - 1 else f"axis {axis}"
         yield Cause(
-            f"this {name} is over axis {dim % rank}, where the {along} are",
+            f"this {name} is over axis {dim}, where the {along} are",
             f"{name}(dim={axis}), over {where}",
             _function_along(event, axis) if is_function else _module_along(event, axis),
         )
@@ -99,7 +112,7 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
 
     ``along`` says of what the view mixes the rows.
     """
-    if event.kind != "function" or event.name not in ("view", "reshape"):
+    if not _is_view(event):
         return
     given = event.arguments[0][0]
     [result, *_] = event.tensors
@@ -112,7 +125,38 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
         other = one + 1
         exchanged = f"x.reshape(...) with sizes {one} and {other} exchanged"
         undo = _instead(event, _transposed_after(one, other))
-        yield Cause(what, f"{exchanged}, and then .transpose({one}, {other})", undo)
+        here = f"{exchanged}, and then .transpose({one}, {other}), instead of this {event.name}"
+        yield Cause(what, f"{here} alone", undo)
+
+
+def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
+    """Yield both views exchanged, where one joins axes in the wrong order and a later one splits.
+
+    The first two axes have to change places before the one, and after the other.
+    """
+    if not _is_view(event):
+        return
+    for other in later:
+        if not _is_view(other) or other.is_in_call:
+            continue
+        for joins, splits in ((event, other), (other, event)):
+            undo = [
+                _instead(joins, _transposed_before(0, 1)),
+                _instead(splits, _transposed_after(0, 1)),
+            ]
+            what = f"{joins.text} at {joins.place} and {splits.text} at {splits.place} move no axis"
+            before = f"x.transpose(0, 1).reshape(...) at {joins.place}"
+            after = f"sizes 0 and 1 exchanged, and then .transpose(0, 1), at {splits.place}"
+            yield Cause(what, f"{before}; {after}", _both(undo))
+
+
+def _is_view(event: Event) -> bool:
+    """Return whether a function splits or joins axes."""
+    return event.kind == "function" and event.name in ("view", "reshape", "flatten")
+
+
+def _both(watches: Sequence[Watch]) -> Watch:
+    return lambda model: [hook for watch in watches for hook in watch(model)]
 
 
 def _transposed_before(one: int, other: int) -> Run:
@@ -219,9 +263,13 @@ def _repeated(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Repe
 
 
 def _mask_of_keys(event: Event) -> Iterator[Cause]:
-    """Yield the mask over the last axis of scores, the keys, for one over the queries."""
+    """Yield the mask with its last two axes exchanged: scores have the keys on the last one."""
     mask = _argument(event, 1, "mask")
-    if not isinstance(mask, Tensor) or mask.dim() < 2 or mask.shape[-1] != 1:
+    if not isinstance(mask, Tensor) or mask.dim() < 2:
+        return
+    rows, columns = mask.shape[-2:]
+    is_square = rows == columns > 1
+    if not is_square and columns != 1:
         return
 
     def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -230,4 +278,8 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
         return func(*args, **{**kwargs, "mask": kwargs["mask"].mT})
 
     what = f"the mask at {event.place} is over the queries of the scores, not over the keys"
-    yield Cause(what, "mask.unsqueeze(1), over the last axis of the scores", _instead(event, run))
+    fix = "mask.unsqueeze(1), over the last axis of the scores"
+    if is_square:
+        what = f"the mask at {event.place} is transposed: it hides the earlier keys of each query"
+        fix = "mask.mT, with the keys on the last axis"
+    yield Cause(what, fix, _instead(event, run))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.events import Event, Recorder
+from rnnkit._diagnostics.function_causes import is_over_one_number
 from rnnkit._diagnostics.module_calls import calls_in
 from rnnkit._diagnostics.outputs import arrived
 from rnnkit._diagnostics.report import Line
@@ -15,10 +16,7 @@ from rnnkit._diagnostics.slopes import Gradients
 MAKERS = ("zeros", "new_zeros", "zeros_like")
 
 #: Where no cause is known.
-USUAL = (
-    "remove a softmax over an axis of size 1, or a product with zeros; "
-    "for y.round(), y + (y.round() - y).detach()"
-)
+USUAL = "end the product with zeros; for y.round(), y + (y.round() - y).detach()"
 
 
 def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
@@ -34,14 +32,20 @@ def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
         hidden = calls[0].module.proj_size or calls[0].module.hidden_size
         both = f"y[..., :{hidden}] is forward and y[..., {hidden}:] backward"
         return ("fix", f"pass on both directions of the output: {both}")
-    return ("fix", "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden of rnnkit's, has both")
+    both = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden of rnnkit's, has both"
+    return ("fix", f"{both}: twice the features for what reads it")
 
 
 def why_zero(baseline: Baseline) -> list[Line]:
-    """Return the cause and the fix of gradients that are zeros: zeros that each step reads."""
+    """Return why gradients are zeros: a softmax of one number, or zeros that each step reads."""
     recorder = Recorder(functions=True)
     baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
     makers = {key: event for event in recorder.events if _makes_zeros(event) for key in event.made}
+    for event in recorder.events:
+        if is_over_one_number(event):
+            what = f"the softmax at {event.place} is over an axis of size 1: it returns ones"
+            fix = "the softmax of the scores of all steps: a view as (batch, seq) before it"
+            return [("cause", what), ("fix", fix)]
     reads = Counter(
         (key, event.call)
         for event in recorder.events

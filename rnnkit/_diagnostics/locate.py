@@ -1,14 +1,22 @@
 """Where a leak first shows: between samples, between steps, or between lengths."""
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.causes import FIXES_IN_FRONT, Cause, Location, fix_of, other_layout
+from rnnkit._diagnostics.causes import (
+    FIXES_IN_FRONT,
+    Cause,
+    Location,
+    fix_of,
+    other_layout,
+    other_state,
+)
+from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.outputs import Given, is_whole, shape_of
 from rnnkit._diagnostics.report import Line
 from rnnkit._diagnostics.search import Search, Verdict
@@ -77,6 +85,8 @@ class _Samples(Search):
         if kind == "loop":
             other = "rnnkit.verify(..., batch_dim=) of the samples, if the loop is over seq"
             return [*fix_of(self.probe, kind), ("intended?", f"{other}; else skip=['batch']")]
+        if self.events[number].is_packed:
+            kind = f"packed {kind}"
         sources, text = self.sources[number], "its inputs have the samples in different orders"
         found = {self._rows(*self._tensors(*node)) for node in sources}
         found = {one for one in found if isinstance(one, tuple) and len(one) > 1}
@@ -97,7 +107,7 @@ class _Samples(Search):
             if event.kind == "input" and 0 in event.made.values():
                 one, _, fewer, unit = self._tensors(at, 0)
                 axes = [k for k in self._axes(one, fewer, unit) if one.shape[k] == self.size]
-                found[event.name] = other_layout(event, axes, loops)
+                found[event.name] = other_layout(event, axes, loops) or other_state(event)
         return found
 
 
@@ -139,19 +149,33 @@ class _Valid(Search):
     def _for_stride(self, number: int) -> str:
         """Return what the lengths are where a stride makes the steps fewer than in the input."""
         for before in self._back_from(number):
-            sizes = self._steps_of(before)
-            if sizes == (self.size, self.smaller):
-                return ""
-            stride = 1 if sizes is None else round(self.size / sizes[0])
-            rounded_up = f"(lengths + {stride - 1}) // {stride}"
-            for text, more in ((f"lengths // {stride}", 0), (rounded_up, stride - 1)):
-                fewer = (self.size + more) // stride, (self.smaller + more) // stride
-                if stride > 1 and sizes == fewer:
-                    return f"after this stride, take {text} for lengths; "
+            found = self._steps_of(before)
+            if found is None:
+                continue
+            stride = round(self.size / found.whole)
+            if stride > 1:
+                return self._lengths_after(stride, before, found)
+            if (found.whole, found.alone) == (self.size, self.smaller):
+                return ""  # what comes before has the steps of the input
         return ""
 
-    def _steps_of(self, number: int) -> tuple[int, int] | None:
-        """Return how many steps a tensor of an event has, and for the sample alone."""
+    def _lengths_after(self, stride: int, number: int, found: "_Steps") -> str:
+        """Return what the lengths are after a stride, which rounds up or down."""
+        pairs = {(self.size, found.whole), (self.smaller, found.alone)}
+        recorder = Recorder(functions=True)
+        cut = self.baseline.batch.cut(self.size - 1, front=self.front)
+        self.baseline.session.attempt(cut.tree(), watch=recorder.watch)
+        if len(recorder.events) == len(self.events):
+            less = recorder.events[number].tensors[found.place]
+            pairs.add((self.size - 1, less.shape[found.axis]))
+        rounded_up = f"(lengths + {stride - 1}) // {stride}"
+        for text, more in ((f"lengths // {stride}", 0), (rounded_up, stride - 1)):
+            if all((steps + more) // stride == rows for steps, rows in pairs):
+                return f"after this stride, take {text} for lengths; "
+        return ""
+
+    def _steps_of(self, number: int) -> "_Steps | None":
+        """Return how many steps a tensor of an event has, and has for the sample alone."""
         event = self.events[number]
         if event.is_packed or "pack" in event.name:
             return None  # it has the steps of all samples on one axis
@@ -161,9 +185,18 @@ class _Valid(Search):
                 continue
             axes = [k for k in self._axes(one, fewer, unit) if not self._is_batch(k, one, fewer)]
             if one.dim() == fewer.dim() and len(axes) == 1:
-                return one.shape[axes[0]], fewer.shape[axes[0]]
+                return _Steps(place, axes[0], one.shape[axes[0]], fewer.shape[axes[0]])
         return None
 
     def _is_batch(self, axis: int, one: Tensor, fewer: Tensor) -> bool:
         """Return whether an axis has the samples: one of them in the shorter run."""
         return one.shape[axis] == self.about > 1 == fewer.shape[axis]
+
+
+class _Steps(NamedTuple):
+    """The axis of the steps of a tensor, and how many it has: of the batch, and of one alone."""
+
+    place: int
+    axis: int
+    whole: int
+    alone: int

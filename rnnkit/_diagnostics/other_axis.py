@@ -13,7 +13,7 @@ from rnnkit._diagnostics.outputs import Given
 from rnnkit._diagnostics.prepared import Rules, baseline_of, find_lengths
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch
-from rnnkit._diagnostics.report import LEFT_OUT, Report, UnjudgedError, with_row
+from rnnkit._diagnostics.report import LEFT_OUT, ONE_SAMPLE, Report, UnjudgedError, with_row
 
 
 def advise_other_axis(
@@ -21,30 +21,31 @@ def advise_other_axis(
 ) -> None:
     """Advise ``batch_dim=1`` where samples mix, or were not judged, and none mix along axis 1."""
     is_unjudged = any(
-        check.probe == "batch" and check.gap == "unjudged" and check.detail != LEFT_OUT
+        check.probe == "batch" and check.gap == "unjudged"
         for check in report.checks
+        if check.detail not in (LEFT_OUT, ONE_SAMPLE)
     )
-    if batch_dim not in (0, 1) or not (report.found("batch") or is_unjudged):
+    if batch_dim != 0 or not (report.found("batch") or is_unjudged):
+        return  # who names an axis knows which one it is
+    if not _is_clean(opened, given, model):
         return
-    if not _is_clean(opened, given, 1 - batch_dim, model):
-        return
-    option = f"rnnkit.verify(..., batch_dim={1 - batch_dim})"
+    option = "rnnkit.verify(..., batch_dim=1)"
     for k, finding in enumerate(report.findings):
         if finding.probe == "batch":
-            when = f"{option}, if axis {batch_dim} of the input is seq"
+            when = f"{option}, if axis 0 of the input is seq"
             report.findings[k] = with_row(finding, "intended?", when)
     for k, check in enumerate(report.checks):
         if check.probe == "batch" and is_unjudged:
-            advice = f"{check.detail}; if axis {batch_dim} of the input is seq, {option}"
+            advice = f"{check.detail}; if axis 0 of the input is seq, {option}"
             report.checks[k] = replace(check, detail=advice)
 
 
-def _is_clean(opened: Session, given: Given, batch_dim: int, model: torch.nn.Module) -> bool:
-    """Return whether no sample along an axis depends on another, or changes when run alone."""
+def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:
+    """Return whether no sample along axis 1 depends on another, or changes when run alone."""
     session = copy.copy(opened)
     session.flats = {}
     try:
-        whole = Batch(given, batch_dim, None, None)
+        whole = Batch(given, 1, None, None)
         is_after, _ = find_lengths(
             whole, model, opened.call if opened.is_wrapped else None, is_after=True
         )

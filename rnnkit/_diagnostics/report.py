@@ -43,9 +43,11 @@ FIXES = {
     "alone": "mask or pack the padding; compute nothing from the batch as a whole",
     "padding": "mask what is beyond each length before it is pooled or passed on, or pack it",
     "causal": "run no backward direction; pad a convolution on the left; mask attention",
-    "reset": "state = state * (1 - flag_t), before the step that the flag is for",
+    "reset": "state = torch.where(flag_t.bool()[:, None], 0.0, state), for each state of the loop, "
+    "before the step that the flag is for",
     "memory": "y, state = layer(x, state), or state = cell(x, state), in the loop",
-    "coverage": "read each step: look at the range of a loop, slices, masks and views on its way",
+    "coverage": "read each step, except a step that the output has to tell: look at the range of a "
+    "loop, slices, masks and views on its way",
     "gradient": "remove what cuts the graph: detach(), .data, tolist(), argmax, x > 0 or no_grad()",
     "streaming": "y, state = layer(x, state), and return that state",
 }

@@ -15,10 +15,12 @@ from rnnkit._diagnostics.function_causes import (
     joins_one_tensor,
     other_axes,
     other_views,
+    pairs_of_views,
     suspects_in,
 )
 from rnnkit._diagnostics.outputs import Given, Watch, apart, named_leaves, scale, shape_of
 from rnnkit._diagnostics.report import Line
+from rnnkit._diagnostics.watched_functions import without_part
 
 #: Whether a tensor shows the leak; or is made of all samples, or steps, at once; None: not known.
 Verdict = bool | Literal["joins"] | None
@@ -27,7 +29,7 @@ Verdict = bool | Literal["joins"] | None
 Node = tuple[int, int]
 
 #: So many causes in functions are tried, and so far back from where the leak first shows.
-FUNCTIONS, BACK = 8, 64
+FUNCTIONS, BACK = 12, 64
 
 #: What is along the axis that a leak is over, by probe.
 ALONG = {"batch": "samples", "causal": "steps"}
@@ -161,9 +163,13 @@ class Search:
         number = self._first(self.wanted) if self.number is None else self.number
         if number is None:
             nowhere = ("first", "not found by hooks on modules and functions")
-            return [nowhere, *fix_of_parts(self.probe, self.baseline.session.model)], ""
+            return [nowhere, *self._fix_of_parts()], ""
         found = self._module_cause(number) or self._function_cause(number)
         return found or self._without_cause(number)
+
+    def _fix_of_parts(self) -> list[Line]:
+        """Return how to end a leak that was not found."""
+        return fix_of_parts(self.probe, self.baseline.session.model, self.baseline.causal)
 
     def _module_cause(self, number: int) -> Location | None:
         """Return the cause in the modules around an event, without which the leak is gone."""
@@ -186,7 +192,9 @@ class Search:
         if self.probe in ALONG:
             along = ALONG[self.probe]
             own = other_axes(event, along) if is_along_one_axis(event) else []
-            suspects = [*own, *other_views(event, along), *suspects]
+            views = [*other_views(event, along)]
+            views += pairs_of_views(event, self.events[number + 1 :])
+            suspects = [*own, *views, *suspects]
         for cause in suspects[:FUNCTIONS]:
             if self._is_gone(cause.undo):
                 at = [("at", event.place)] * bool(event.place)
@@ -244,9 +252,11 @@ class Search:
     def _named(self, number: int) -> Line:
         """Name an event: a module and its call, or a function, in or after a module."""
         event, before = self.events[number], self.events[:number]
+        batch = self.baseline.batch
+        text = without_part(event.text, batch.size, batch.whole_size)
         if event.kind != "function":
             call = sum((one.kind, one.name) == (event.kind, event.name) for one in before)
             return "first", f"{event.label} ({event.text}), {event.kind} of call {call}"
         last = [f", after {one.label}" for one in before if one.kind == "output"][-1:]
         inside = f", in {event.owner} ({type(event.module).__name__})"
-        return "first", event.text + (inside if event.owner else "".join(last))
+        return "first", text + (inside if event.owner else "".join(last))

@@ -15,7 +15,16 @@ from rnnkit._diagnostics.causes import Cause, Location, later_steps
 from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.judge import differences, differs
 from rnnkit._diagnostics.module_calls import calls_in, each_call, from_state
-from rnnkit._diagnostics.outputs import Given, far_off, is_number, parts, shape_of, tensors_of
+from rnnkit._diagnostics.outputs import (
+    Given,
+    equal,
+    far_off,
+    is_number,
+    leaves,
+    parts,
+    shape_of,
+    tensors_of,
+)
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, skip
 from rnnkit._diagnostics.search import Search, Verdict
 
@@ -76,11 +85,14 @@ class Stream:
             return [cause, ("fix", "return the state that the last call returned")], ""
         ends = baseline.on(baseline.batch.cut(first + second, front=True))
         ends.post = False  # the second chunk is at the end
-        baseline.session.attempt(self.given[0], watch=(recorder := Recorder()).watch)
+        recorder = Recorder()
+        baseline.session.attempt(self.given[0], watch=recorder.watch)
+        returned = leaves(baseline.session.returned)
         runs = ends.batch.tree(), self.given[1], self.given[1]
         found = _Chunks(ends, runs, index, (first + second, second), first)
         calls = [call for call in calls_in(recorder.events) if call.returned]
         found.states = {call.name: [*call.returned.values()] for call in calls}
+        found.returned = returned
         return found.location()
 
 
@@ -89,6 +101,7 @@ class _Chunks(Search):
 
     probe = "streaming"
     states: Mapping[str, Sequence[Any]]  # what modules returned last for the first chunk
+    returned: Sequence[Any]  # what the model returned for it
 
     def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
         axes = self._axes(one, fewer, unit)
@@ -106,7 +119,10 @@ class _Chunks(Search):
             given: Any = state if len(state) > 1 else state[0]
             start: Any = lambda at, a, k, x=given: None if at else from_state(a, k, x)  # noqa: E731
             what = f"{name or 'the model'} does not start the second chunk from its own state"
-            found[name] = Cause(what, FIXES["streaming"], each_call(name, start))
+            fix = FIXES["streaming"]
+            if all(any(equal(x, y) for y in self.returned) for x in state):
+                fix = "start from the state that is given, and from zeros only if that is None"
+            found[name] = Cause(what, fix, each_call(name, start))
         return found | {event.name: later_steps(event, self.probe) or found.get(event.name)}
 
     def _is_gone(self, *undo: Any) -> bool:

@@ -1,5 +1,6 @@
 """Watch the functions that a model calls: a mode that starts and ends as a hook does."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -55,6 +56,11 @@ def user_place() -> str:
 def place_of(frame: FrameType) -> str:
     """Return the file and line that a frame is at."""
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def without_part(call: str, size: int, whole: int) -> str:
+    """Write a call in words without the size of a part of a batch, which the caller never gave."""
+    return call if size == whole else re.sub(rf"\b{size}\b", "batch", call)
 
 
 def call_in_words(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

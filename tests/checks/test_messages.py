@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,23 @@ from rnnkit import ArgumentError, CellError, RnnkitWarning, ShapeError, StateErr
 from rnnkit._base.callers import user_frame
 from rnnkit._checks.call_spec import spec_of
 from rnnkit._checks.causes.inputs import check_dtype
+
+
+class Around(nn.Module):
+    """A user's cell around one of ours, for inputs of four features."""
+
+    def __init__(self) -> None:
+        """Make the cell."""
+        super().__init__()
+        self.cell = rnnkit.GRUCell(4, 8)
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Run one step."""
+        return self.cell(input, hx)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Return zeros."""
+        return self.cell.initial_state(batch_size)
 
 
 class Odd(rnnkit.GRU):
@@ -204,3 +222,17 @@ def test_warnings_are_of_the_callers_line() -> None:
 def test_what_beartype_writes_is_no_users_code() -> None:
     """Behind a function that beartype has wrapped stands the one who called it."""
     assert beartype(user_frame)() is sys._getframe()
+
+
+@pytest.mark.unhooked("it adds frames")
+def test_a_refusal_inside_of_a_cell_ends_in_the_module_that_refuses() -> None:
+    """Below the user's line stands one frame: the module that was called wrongly."""
+    x = torch.ones(7, 5, 6)
+    for call in (lambda: rnnkit.unroll(Around(), x), lambda: rnnkit.Recurrent(Around())(x)):
+        with pytest.raises(ShapeError) as caught:
+            call()
+        names = [one.name for one in traceback.extract_tb(caught.tb)]
+
+        assert names.count("forward") >= 2
+        assert names[-1] == "forward"
+        assert "diagnose" not in names

@@ -10,7 +10,7 @@ from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.loss import judge_loss
 from rnnkit._diagnostics.outputs import is_number, orders, shape_of
 from rnnkit._diagnostics.picture import DependencyMap
-from rnnkit._diagnostics.report import ONE_SAMPLE, SAMPLES, fail, skip
+from rnnkit._diagnostics.report import ONE_SAMPLE, SAMPLES, Line, fail, skip
 
 
 def probe_batch(baseline: Baseline) -> str:
@@ -64,6 +64,17 @@ def _find_rows_of_steps(baseline: Baseline) -> None:
     one = baseline.attempt(batch.samples([0]))
     if one is not None and shape_of(one[first]) == shape:
         what = f"output {shape} has a row for each of {shape[axis]} steps, none for a sample"
-        likely = ("likely", "batch and seq have changed places")
-        ways = "batch_first=True and y[:, -1], or x.transpose(0, 1) into the layer and y[-1]"
-        fail("batch", what, [likely, ("fix", ways)])
+        fail("batch", what, _why_rows_of_steps(baseline))
+
+
+def _why_rows_of_steps(baseline: Baseline) -> list[Line]:
+    """Return whether a layer's axes have changed places, or only the index into its output."""
+    layers = [x for x in baseline.session.model.modules() if isinstance(x, RNNBase)]
+    is_batch_first = baseline.batch.axes[baseline.batch.first] == 0
+    if layers and all(layer.batch_first == is_batch_first for layer in layers):
+        last, other = ("y[:, -1]", "y[-1]") if is_batch_first else ("y[-1]", "y[:, -1]")
+        cause = ("likely", f"{other} of an output, which is its last sample")
+        return [cause, ("fix", f"{last}, which is the last step of each sample")]
+    likely = ("likely", "batch and seq have changed places")
+    ways = "batch_first=True and y[:, -1], or x.transpose(0, 1) into the layer and y[-1]"
+    return [likely, ("fix", ways)]

@@ -24,11 +24,12 @@ def probe_repeatable(baseline: Baseline) -> str:
     if drawn and alike(*_run_twice(baseline, restarts=True)):
         cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
         fix = ("fix", "draw if self.training only, as F.dropout(x, p, self.training); h0 = zeros")
-        rows = [*drawn_at(session, inputs, drawn[0]), cause, fix]
+        rows = [*drawn_at(session, baseline.batch, drawn[0]), cause, fix]
     elif kept:
         names = ", ".join(f"model.{name}" for name in kept[:NAMES])
         cause = ("cause", f"the model keeps {names} from call to call")
-        rows = [cause, ("fix", "write no attribute in forward; a statistic, if self.training")]
+        how = "pass a state in and return it, in no attribute; write a statistic if self.training"
+        rows = [cause, ("fix", how)]
     return fail("repeatable", "the same input returns a different output the second time", rows)
 
 

@@ -196,7 +196,7 @@ def _find_other_layer(uses: _Uses) -> None:
     what = f"of what {label} returns, only {names} of {total} {verb} used, not {right}"
     fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
     if directions == 2:
-        fix += '; for a decoder, rnnkit.states.bridge(h_n, "sum")'
+        fix = f'for a decoder\'s state, rnnkit.states.bridge(h_n, "sum"); else {fix}'
     fail("use", what, [("fix", fix)], uses.call.name)
 
 

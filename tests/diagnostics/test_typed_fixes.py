@@ -1,0 +1,122 @@
+"""The fixes of findings are typed: what a fix makes of the wrong model equals the right one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import rnnkit
+from rnnkit._diagnostics.causes import fix_of_parts
+from tests.diagnostics.corpus.forward import model
+from tests.diagnostics.models_of_users import findings, numbers, over
+from tests.diagnostics.typed_fixes import FIXES
+from tests.diagnostics.typed_models import lengths_of, padded_tokens, with_lengths
+
+
+@pytest.mark.parametrize("name", FIXES)
+@settings(max_examples=3)
+@given(batch=st.integers(3, 5), seq=st.integers(6, 9))
+def test_the_fix_of_a_cause_makes_the_right_model(name: str, batch: int, seq: int) -> None:
+    """The finding names the cause; its fix, typed, gives the right model's numbers, and is clean."""
+    row = FIXES[name]
+    inputs = row.given(batch, seq)
+    options = dict(row.options)
+    if row.given is with_lengths:
+        options["lengths"] = inputs[1]
+    if row.given is padded_tokens:
+        options["lengths"] = lengths_of(batch, seq)
+
+    report = rnnkit.verify(row.make("wrong"), *inputs, raises=False, **options)
+    found = {finding.probe: str(finding) for finding in report.findings}
+
+    assert row.probe in found, report
+    for word in row.words:
+        assert word in found[row.probe]
+    torch.testing.assert_close(row.make("typed")(*inputs), row.make("right")(*inputs))
+    assert findings(row.make("typed"), *inputs, **options) == set()
+
+
+def loop(m: Any, x: Tensor) -> Tensor:
+    """Run a cell over axis 0."""
+    h, outputs = x.new_zeros(x.shape[1], 6), []
+    for x_t in x:
+        h = m.cell(x_t, h)
+        outputs.append(h)
+    return torch.stack(outputs)
+
+
+def forecast(m: Any, x: Tensor) -> Tensor:
+    """Read steps, and decode others."""
+    _, h = m.rnn(x)
+    return m.head(m.decoder(h[0].expand(11, -1, -1))[0])
+
+
+#: Models that read (seq, batch, feature), as they are called without ``batch_dim``.
+SEQ_FIRST: dict[str, tuple[Callable[..., Tensor], dict[str, nn.Module]]] = {
+    "a layer": (lambda m, x: m.rnn(x)[0], {"rnn": nn.GRU(3, 6)}),
+    "a loop": (loop, {"cell": nn.GRUCell(3, 6)}),
+    "another length": (
+        forecast,
+        {"rnn": nn.GRU(3, 6), "decoder": nn.GRU(6, 6), "head": nn.Linear(6, 2)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEQ_FIRST)
+def test_the_other_axis_is_advised_where_it_is_clean(name: str) -> None:
+    """A model that reads (seq, batch, ...) is told of ``batch_dim=1``, which finds nothing."""
+    compute, parts = SEQ_FIRST[name]
+    net, x = model(compute, **parts), numbers(7, 4, 3)
+
+    told = rnnkit.verify(net, x, raises=False)
+
+    assert findings(net, x, batch_dim=1) == set()
+    assert "rnnkit.verify(..., batch_dim=1)" in "\n".join(map(str, [told, *told.findings]))
+
+
+def test_the_other_axis_is_not_advised_where_it_mixes_too() -> None:
+    """Where samples mix along both axes, no finding says ``batch_dim=1``."""
+
+    def mixed(m: Any, x: Tensor) -> Tensor:
+        y = m.rnn(x)[0]
+        return y - y.mean(0)
+
+    net = model(mixed, rnn=nn.GRU(3, 6, batch_first=True))
+    [finding, *_] = rnnkit.verify(net, numbers(4, 7, 3), raises=False).findings
+
+    assert "batch_dim" not in str(finding)
+    assert "skip=['batch']" in str(finding)
+
+
+def test_a_leak_that_is_not_located_names_no_part_the_model_lacks() -> None:
+    """The fix speaks of convolutions, attention and directions only if the model has them."""
+    parts = {"conv": nn.Conv1d(3, 3, 1), "rnn": nn.GRU(3, 6, bidirectional=True)}
+    for count in range(3):
+        chosen = dict([*parts.items()][:count])
+        [(_, fix)] = fix_of_parts("causal", model(over, **chosen))
+
+        assert ("convolution" in fix) == ("conv" in chosen)
+        assert ("backward direction" in fix) == ("rnn" in chosen)
+        assert "attention" not in fix
+        assert "at step t read steps 0 to t only" in fix
+
+
+def test_a_call_of_the_users_is_not_the_place_of_a_mistake() -> None:
+    """Of a flatten in ``call=`` and a wrong reshape in the model, the finding names the reshape."""
+
+    def forward(m: Any, rows: Tensor) -> Tensor:
+        return m.head(m.rnn(rows.reshape(6, -1, 3))[0].reshape(-1, 6))
+
+    def call(m: nn.Module, x: Tensor) -> Tensor:
+        return m(x.flatten(0, 1)).view(len(x), 6, 4)
+
+    net = model(forward, rnn=nn.GRU(3, 6), head=nn.Linear(6, 4))
+    report = rnnkit.verify(net, numbers(4, 6, 3), causal=True, call=call, raises=False)
+
+    assert {finding.probe for finding in report.findings} >= {"batch", "causal"}
+    for finding in report.findings:
+        assert "first      reshape(6, -1, 3)" in str(finding)

@@ -1,0 +1,186 @@
+"""Models with a mistake: each computes the wrong way, with its fix typed, or the right way."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tests.diagnostics.models_of_users import mask, numbers, tokens
+
+
+def sequences(batch: int, seq: int) -> tuple[Tensor, ...]:
+    """Return samples of steps."""
+    return (numbers(batch, seq, 3),)
+
+
+def steps_first(batch: int, seq: int) -> tuple[Tensor, ...]:
+    """Return steps of samples."""
+    return (numbers(seq, batch, 3),)
+
+
+def layer_and_head(width: int = 6) -> dict[str, nn.Module]:
+    """Make a layer, and a head on features of a width."""
+    return {"rnn": nn.GRU(3, 6, batch_first=True), "head": nn.Linear(width, 4)}
+
+
+def softmax_over_samples(m: Any, x: Tensor) -> Tensor:
+    """Pool the steps by a softmax of scores."""
+    y = m.rnn(x)[0]
+    dim = {"wrong": 1, "typed": 0, "right": 0}[m.way]
+    return m.head((nn.functional.softmax(m.score(y), dim=dim) * y).sum(0))
+
+
+def log_softmax_over_steps(m: Any, x: Tensor) -> Tensor:
+    """Return scores of classes."""
+    dim = {"wrong": 1, "typed": 2, "right": -1}[m.way]
+    return m.head(m.rnn(x)[0]).log_softmax(dim)
+
+
+def softmax_module(m: Any, x: Tensor) -> Tensor:
+    """Return scores of classes, by a module."""
+    return m.get_submodule(m.way)(m.head(m.rnn(x)[0]))
+
+
+def state_viewed(m: Any, x: Tensor) -> Tensor:
+    """Read both layers' states of each sample."""
+    h_n = m.rnn(x)[1]
+    if m.way == "wrong":
+        return m.head(h_n.view(len(x), -1))
+    if m.way == "typed":
+        return m.head(h_n.transpose(0, 1).reshape(len(x), -1))
+    return m.head(torch.cat([h_n[0], h_n[1]], 1))
+
+
+def steps_viewed(m: Any, x: Tensor) -> Tensor:
+    """Turn the input to steps first."""
+    batch, seq, width = x.shape
+    if m.way == "wrong":
+        x = x.view(seq, batch, width)
+    elif m.way == "typed":
+        x = x.transpose(0, 1).reshape(seq, batch, width)
+    else:
+        x = x.permute(1, 0, 2)
+    return m.head(m.rnn(x)[0]).transpose(0, 1)
+
+
+def samples_repeated(m: Any, x: Tensor, beams: Tensor) -> Tensor:
+    """Score some beams of each sample."""
+    count = beams.shape[1]
+    if m.way == "wrong":
+        rows = x.repeat(3, 1, 1)
+    elif m.way == "typed":
+        rows = x.repeat_interleave(3, 0)
+    else:
+        rows = x.unsqueeze(1).expand(-1, count, -1, -1).flatten(0, 1)
+    both = torch.cat([m.rnn(rows)[0][:, -1], beams.flatten(0, 1)], 1)
+    return m.head(both).unflatten(0, (-1, count))
+
+
+def flags_as_index(m: Any, x: Tensor, dones: Tensor) -> Tensor:
+    """Start afresh where an episode is done."""
+    h, outputs = x.new_zeros(1, len(x), 6), []
+    for t in range(x.shape[1]):
+        h = h.clone()
+        done = dones[:, t]
+        h[:, done if m.way == "wrong" else done.bool()] = 0.0
+        if m.way == "right":
+            h = h * (1 - done[:, None])
+        y, h = m.rnn(x[:, t : t + 1], h)
+        outputs.append(y[:, 0])
+    return torch.stack(outputs, 1)
+
+
+def with_dones(batch: int, seq: int) -> tuple[Tensor, ...]:
+    """Return samples, and a flag that is set once in each of them."""
+    dones = torch.zeros(batch, seq, dtype=torch.long)
+    dones[torch.arange(batch), 1 + torch.arange(batch) % (seq - 1)] = 1
+    return numbers(batch, seq, 3), dones
+
+
+def mask_over_queries(m: Any, x: Tensor) -> Tensor:
+    """Attend to what is no padding."""
+    y = m.embedding(x)
+    is_padding = x.eq(0)
+    is_padding = is_padding.unsqueeze(2 if m.way == "wrong" else 1)
+    scores = (m.query(y) @ y.mT).masked_fill(is_padding, -1e4)
+    return m.rnn(scores.softmax(-1) @ y)[0]
+
+
+def attention() -> dict[str, nn.Module]:
+    """Make an attention over embedded tokens, and a layer."""
+    parts = {"query": nn.Linear(3, 3), "rnn": nn.GRU(3, 6, batch_first=True)}
+    return {"embedding": nn.Embedding(11, 3), **parts}
+
+
+def padded_tokens(batch: int, seq: int) -> tuple[Tensor, ...]:
+    """Return tokens that end in zeros."""
+    return (tokens(batch, seq) * mask(lengths_of(batch, seq), seq),)
+
+
+def lengths_of(batch: int, seq: int) -> Tensor:
+    """Return lengths of some samples, one of them the longest."""
+    return torch.arange(batch).mul(2).remainder(seq - 1).add(2).flip(0).clamp(max=seq)
+
+
+def written_in_place(m: Any, x: Tensor) -> Tensor:
+    """Keep the state in one tensor, and return the one of each step."""
+    with torch.no_grad():
+        h, outputs = x.new_zeros(len(x), 6), []
+        for t in range(x.shape[1]):
+            h.copy_(m.cell(x[:, t], h))
+            outputs.append(h if m.way == "wrong" else h.clone())
+    return m.head(torch.stack(outputs, 1))
+
+
+def strided(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    """Average what a strided convolution makes of the valid steps."""
+    x = x * mask(lengths, x.shape[1]).unsqueeze(2)
+    y = m.conv(x.transpose(1, 2)).transpose(1, 2)
+    valid = {"wrong": lengths, "typed": (lengths + 1) // 2, "right": lengths.add(1).div(2).long()}
+    kept = mask(valid[m.way], y.shape[1]).unsqueeze(2)
+    return m.head((y * kept).sum(1) / kept.sum(1))
+
+
+def with_lengths(batch: int, seq: int) -> tuple[Tensor, ...]:
+    """Return samples, and their lengths."""
+    return numbers(batch, seq, 3), lengths_of(batch, seq)
+
+
+def padding_in_front(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    """Read the last step behind padding in front."""
+    outputs, h = [], x.new_zeros(len(x), 6)
+    for t in range(x.shape[1]):
+        is_valid = (t >= x.shape[1] - lengths).unsqueeze(1)
+        h = torch.where(is_valid, m.cell(x[:, t], h), h)
+        outputs.append(h)
+    y = torch.stack(outputs, 1)
+    if m.way == "wrong":
+        return m.head(y[torch.arange(len(y)), lengths - 1])
+    return m.head(y[:, -1] if m.way == "typed" else h)
+
+
+def cell_and_head() -> dict[str, nn.Module]:
+    """Make a cell and a head."""
+    return {"cell": nn.GRUCell(3, 6), "head": nn.Linear(6, 4)}
+
+
+def one_direction(m: Any, x: Tensor) -> Tensor:
+    """Read a bidirectional layer."""
+    y = m.rnn(x)[0]
+    if m.way == "wrong":
+        return m.head(torch.cat([y[..., 6:], y[..., 6:]], -1))
+    if m.way == "typed":
+        return m.head(torch.cat([y[..., :6], y[..., 6:]], -1))
+    return m.head(y)
+
+
+def never_advanced(m: Any, x: Tensor) -> Tensor:
+    """Run gates over the steps."""
+    h, total = x.new_zeros(len(x), 6), x.new_zeros(())
+    for t in range(x.shape[1]):
+        reset = torch.sigmoid(m.reset(torch.cat([x[:, t], h], -1)))
+        new = torch.tanh(m.new(torch.cat([x[:, t], h * reset], -1)))
+        if m.way != "wrong":
+            h = new
+        total = total + new
+    return m.head(total)

@@ -114,7 +114,7 @@ def fix_of_parts(probe: str, model: Module, rule: bool | str = True) -> list[Lin
     fixes = [fix for is_part, fix in PARTS_THAT_LOOK_AHEAD if any(map(is_part, modules))]
     last = "t - 1" if rule == "strict" else "t"
     steps = f"at step t read steps 0 to {last} only"
-    fixes.append(f"{steps}, and copy a state before a loop that goes on to later steps changes it")
+    fixes.append(f"{steps}; copy a state before another loop changes it")
     return [("fix", "; ".join(fixes))]
 
 
@@ -189,7 +189,7 @@ def later_steps(given: Event, probe: str) -> Cause | None:
     if probe != "padding":
         what = f"{label} is bidirectional: its backward direction has read the later steps"
         one_way = f"{given.text}(..., bidirectional=False)"
-        fix = f"{one_way}, half the features of what reads it, half the rows of a state for it"
+        fix = f"{one_way}: its output has half the features then, a state for it half the rows"
     half: Any = lambda x: x.masked_fill(is_backward(x), 0.0)  # noqa: E731
 
     def undo(model: torch.nn.Module) -> list[Any]:

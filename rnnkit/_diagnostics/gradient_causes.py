@@ -44,7 +44,7 @@ def why_zero(baseline: Baseline) -> list[Line]:
     for event in recorder.events:
         if is_over_one_number(event):
             what = f"the softmax at {event.place} is over an axis of size 1: it returns ones"
-            fix = "the softmax of the scores of all steps: a view as (batch, seq) before it"
+            fix = "softmax over the steps: view the scores as (batch, seq) before it"
             return [("cause", what), ("fix", fix)]
     reads = Counter(
         (key, event.call)

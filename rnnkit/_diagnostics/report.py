@@ -46,7 +46,7 @@ FIXES = {
     "reset": "state = torch.where(flag_t.bool()[:, None], 0.0, state), for each state of the loop, "
     "before the step that the flag is for",
     "memory": "y, state = layer(x, state), or state = cell(x, state), in the loop",
-    "coverage": "read each step, except a step that the output has to tell: look at the range of a "
+    "coverage": "read each step, except a step that the model predicts: look at the range of a "
     "loop, slices, masks and views on its way",
     "gradient": "remove what cuts the graph: detach(), .data, tolist(), argmax, x > 0 or no_grad()",
     "streaming": "y, state = layer(x, state), and return that state",

@@ -14,7 +14,12 @@ from rnnkit._diagnostics.causes import fix_of_parts
 from tests.diagnostics.corpus.forward import model
 from tests.diagnostics.models_of_users import findings, numbers, over
 from tests.diagnostics.typed_fixes import FIXES
-from tests.diagnostics.typed_models import lengths_of, padded_tokens, with_lengths
+from tests.diagnostics.typed_models import (
+    lengths_of,
+    padded_tokens,
+    samples_as_layers,
+    with_lengths,
+)
 
 
 @pytest.mark.parametrize("name", FIXES)
@@ -120,3 +125,48 @@ def test_a_call_of_the_users_is_not_the_place_of_a_mistake() -> None:
     assert {finding.probe for finding in report.findings} >= {"batch", "causal"}
     for finding in report.findings:
         assert "first      reshape(6, -1, 3)" in str(finding)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_state_with_the_samples_for_its_layers(size: int) -> None:
+    """Where a batch-first state fits by chance, the finding names the state, not the layer."""
+    parts = {"begin": nn.Linear(3, size * 6), "rnn": nn.GRU(3, 6, size, batch_first=True)}
+    x = numbers(size, 7, 3)
+    [finding, *_] = rnnkit.verify(
+        model(samples_as_layers, way="wrong", **parts), x, raises=False
+    ).findings
+
+    assert "the state given to rnn has the samples on axis 0, for its layers" in str(finding)
+    assert "h.transpose(0, 1), for (layers, batch, hidden)" in str(finding)
+    assert findings(model(samples_as_layers, way="typed", **parts), x) == set()
+
+
+def test_a_state_that_is_wiped_is_not_told_to_be_returned() -> None:
+    """Streaming names the way in if the model returns the state, and the way out if not."""
+
+    def forward(m: Any, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        y, new = m.rnn(x, torch.zeros_like(state) if m.wipes else state)
+        return y, new if m.wipes else state
+
+    told = []
+    for wipes in (True, False):
+        net = model(forward, rnn=nn.GRU(3, 6, batch_first=True), wipes=wipes)
+        report = rnnkit.verify(
+            net, numbers(4, 8, 3), numbers(1, 4, 6), streaming=True, raises=False
+        )
+        told += [str(finding) for finding in report.findings if finding.probe == "streaming"]
+
+    assert "start from the state that is given, and from zeros only if that is None" in told[0]
+    assert "y, state = layer(x, state), and return that state" in told[1]
+
+
+def test_no_message_has_a_size_of_the_samples_that_verify_picked() -> None:
+    """Of six samples four are judged, and a view of them is not said to be of four."""
+    net = model(
+        lambda m, x: m.head(m.rnn(x)[1].view(len(x), -1)),
+        rnn=nn.GRU(3, 5, 2, batch_first=True),
+        head=nn.Linear(10, 2),
+    )
+    [finding, *_] = rnnkit.verify(net, numbers(6, 7, 3), raises=False).findings
+
+    assert "first      view(batch, -1), after rnn" in str(finding)

@@ -159,6 +159,56 @@ def padding_in_front(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
     return m.head(y[:, -1] if m.way == "typed" else h)
 
 
+def bridge_viewed(m: Any, x: Tensor) -> Tensor:
+    """Start a decoder from what a head makes of both layers' states."""
+    y, h_n = m.encoder(x)
+    layers, batch, width = h_n.shape
+    if m.way == "wrong":
+        h = m.bridge(h_n.view(-1, layers * width)).view(layers, batch, width)
+    elif m.way == "typed":
+        joined = h_n.transpose(0, 1).reshape(-1, layers * width)
+        h = m.bridge(joined).reshape(batch, layers, width).transpose(0, 1)
+    else:
+        joined = torch.cat([*h_n], 1)
+        h = torch.stack(m.bridge(joined).split(width, 1))
+    return m.decoder(y, h.contiguous())[0]
+
+
+def mask_transposed(m: Any, x: Tensor) -> Tensor:
+    """Attend to earlier steps."""
+    y = m.rnn(x)[0]
+    later = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
+    scores = m.query(y) @ y.mT
+    hidden = later.mT if m.way == "wrong" else later
+    return m.head(scores.masked_fill(hidden, -1e9).softmax(-1) @ y)
+
+
+def softmax_of_one(m: Any, x: Tensor) -> Tensor:
+    """Pool the steps by a softmax of scores."""
+    y = m.rnn(x)[0]
+    scores = m.score(y).flatten(0, 1)
+    if m.way == "wrong":
+        weights = scores.softmax(1).view(len(x), -1, 1)
+    elif m.way == "typed":
+        weights = scores.view(len(x), -1).softmax(1).unsqueeze(2)
+    else:
+        weights = m.score(y).softmax(1)
+    return m.head((weights * y).sum(1))
+
+
+def samples_as_layers(m: Any, x: Tensor) -> Tensor:
+    """Start from a state of each sample."""
+    state = m.begin(x[:, 0]).view(len(x), len(x), 6)
+    turned = state if m.way == "wrong" else state.transpose(0, 1).contiguous()
+    return m.rnn(x, turned)[0]
+
+
+def last_of_the_batch(m: Any, x: Tensor) -> Tensor:
+    """Read the last step of each sample."""
+    y, h_n = m.rnn(x)
+    return m.head({"wrong": y[-1], "typed": y[:, -1], "right": h_n[-1]}[m.way])
+
+
 def cell_and_head() -> dict[str, nn.Module]:
     """Make a cell and a head."""
     return {"cell": nn.GRUCell(3, 6), "head": nn.Linear(6, 4)}

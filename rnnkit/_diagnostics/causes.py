@@ -171,7 +171,9 @@ def other_state(given: Event) -> Cause | None:
 
     what = f"the state given to {given.label} has the samples on axis 0, for its layers"
     return Cause(
-        what, "h.transpose(0, 1), for (layers, batch, hidden)", each_call(given.name, before)
+        what,
+        "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)",
+        each_call(given.name, before),
     )
 
 
@@ -189,7 +191,8 @@ def later_steps(given: Event, probe: str) -> Cause | None:
     if probe != "padding":
         what = f"{label} is bidirectional: its backward direction has read the later steps"
         one_way = f"{given.text}(..., bidirectional=False)"
-        fix = f"{one_way}: its output has half the features then, a state for it half the rows"
+        halves = "its output has half the features then, a state for it half the rows"
+        fix = f"{one_way}: {halves} (rnnkit.states.bridge)"
     half: Any = lambda x: x.masked_fill(is_backward(x), 0.0)  # noqa: E731
 
     def undo(model: torch.nn.Module) -> list[Any]:

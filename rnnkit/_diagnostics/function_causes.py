@@ -125,8 +125,11 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
         other = one + 1
         exchanged = f"x.reshape(...) with sizes {one} and {other} exchanged"
         undo = _instead(event, _transposed_after(one, other))
-        here = f"{exchanged}, and then .transpose({one}, {other}), instead of this {event.name}"
-        yield Cause(what, f"{here} alone", undo)
+        moved = f".transpose({one}, {other})"
+        fix = (
+            f"{exchanged}, and then {moved}, instead of this {event.name} and of a {moved} after it"
+        )
+        yield Cause(what, fix, undo)
 
 
 def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
@@ -146,7 +149,8 @@ def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
             ]
             what = f"{joins.text} at {joins.place} and {splits.text} at {splits.place} move no axis"
             before = f"x.transpose(0, 1).reshape(...) at {joins.place}"
-            after = f"sizes 0 and 1 exchanged, and then .transpose(0, 1), at {splits.place}"
+            moved = ".transpose(0, 1).contiguous()"
+            after = f"sizes 0 and 1 exchanged, and then {moved}, at {splits.place}"
             yield Cause(what, f"{before}; {after}", _both(undo))
 
 

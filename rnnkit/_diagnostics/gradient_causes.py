@@ -44,8 +44,7 @@ def why_zero(baseline: Baseline) -> list[Line]:
     for event in recorder.events:
         if is_over_one_number(event):
             what = f"the softmax at {event.place} is over an axis of size 1: it returns ones"
-            fix = "softmax over the steps: view the scores as (batch, seq) before it"
-            return [("cause", what), ("fix", fix)]
+            return [("cause", what), ("fix", _over_the_steps(baseline, event))]
     reads = Counter(
         (key, event.call)
         for event in recorder.events
@@ -58,6 +57,14 @@ def why_zero(baseline: Baseline) -> list[Line]:
             fix = "if they are a state, advance it in the loop: h = cell(x_t, h)"
             return [("cause", what), ("fix", fix)]
     return [("fix", USUAL)]
+
+
+def _over_the_steps(baseline: Baseline, event: Event) -> str:
+    """Return what to write instead of a softmax of one number."""
+    shape = event.tensors[0].shape
+    if baseline.batch.steps in shape:
+        return f"softmax(dim={shape.index(baseline.batch.steps)}), over the steps"
+    return "softmax over the steps: view the scores as (batch, seq) before it, and back after it"
 
 
 def _makes_zeros(event: Event) -> bool:

@@ -99,7 +99,10 @@ class _Samples(Search):
             return [("cause", text), ("fix", fix)]
         event = self.events[self._first(sources) or number]
         text += f", one since {event.text} at {event.place}"
-        return [("cause", text), ("fix", "undo it, x[order.argsort()], or sort the others alike")]
+        return [
+            ("cause", text),
+            ("fix", "y[order.argsort()], of each input that is still sorted, or sort all alike"),
+        ]
 
     def _causes(self, number: int) -> dict[str, Cause | None]:
         found, loops = dict[str, Cause | None](), self.less[number][1] is not None
@@ -171,7 +174,7 @@ class _Valid(Search):
         rounded_up = f"(lengths + {stride - 1}) // {stride}"
         for text, more in ((f"lengths // {stride}", 0), (rounded_up, stride - 1)):
             if all((steps + more) // stride == rows for steps, rows in pairs):
-                return f"after this stride, take {text} for lengths; "
+                return f"with {text}, the lengths of the steps after this stride: "
         return ""
 
     def _steps_of(self, number: int) -> "_Steps | None":

@@ -39,7 +39,8 @@ JUDGING = ("batch", "alone", "padding", "causal", "reset", "memory", "streaming"
 #: What to change where no cause is known, by probe.
 FIXES = {
     "repeatable": "start each call from the same state; draw random numbers if self.training",
-    "batch": "let no view, norm, softmax or mean cross the batch axis",
+    "batch": "let no view, norm, softmax or mean cross the batch axis, and no int() or if of the "
+    "whole batch decide what runs",
     "alone": "mask or pack the padding; compute nothing from the batch as a whole",
     "padding": "mask what is beyond each length before it is pooled or passed on, or pack it",
     "causal": "run no backward direction; pad a convolution on the left; mask attention",

@@ -137,7 +137,7 @@ def test_a_state_with_the_samples_for_its_layers(size: int) -> None:
     ).findings
 
     assert "the state given to rnn has the samples on axis 0, for its layers" in str(finding)
-    assert "h.transpose(0, 1), for (layers, batch, hidden)" in str(finding)
+    assert "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)" in str(finding)
     assert findings(model(samples_as_layers, way="typed", **parts), x) == set()
 
 

@@ -136,7 +136,7 @@ FIXES = {
         strided,
         with_lengths,
         "alone",
-        ("after this stride, take (lengths + 1) // 2 for lengths",),
+        ("with (lengths + 1) // 2, the lengths of the steps after this stride",),
         lambda: {"conv": nn.Conv1d(3, 6, 3, stride=2, padding=1), "head": nn.Linear(6, 4)},
     ),
     "padding in front": Typed(

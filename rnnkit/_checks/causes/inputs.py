@@ -59,8 +59,10 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
             move = f"input.{order}, if it is (batch, feature, seq)"
             move = move if axis else "input.movedim(0, -1), then check the order of seq and batch"
             fixes = [move if rank > 2 else "input.t()"]
-            if kind in ("cell", "step") and shape[-1] == 1:
-                fixes.append("x.squeeze(dim) before it, if a squeeze() lost a batch of one")
+            if rank == 2 and shape[-1] == 1:
+                fixes.append(
+                    "squeeze(dim) of the axis that is meant, if that of a batch of one is lost"
+                )
         else:
             if shape[-1] == 2 * width:
                 evidence = f"{shape[-1]} is twice {width}: a bidirectional layer's output"

@@ -16,7 +16,7 @@ from rnnkit._diagnostics.report import NO_STEPS, OTHER_OUTPUTS, UnjudgedError, f
 
 #: What to change so that an output does not read its own step.
 OWN = {
-    "strict": "shift the target: step t reads target t - 1, and step 0 a value before it",
+    "strict": "shift the target: step t reads target t - 1, and step 0 the last known value",
     "others": "join the forward state of step t - 1 and the backward one of step t + 1",
 }
 

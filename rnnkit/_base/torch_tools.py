@@ -34,6 +34,14 @@ def is_batched(gradient: Tensor | None) -> bool:
     return gradient is not None and any(check(gradient) for check in checks)
 
 
+def of_every_example(tensor: Tensor) -> Tensor:
+    """Return the numbers behind vmap's tensor of one example, those of all examples in front."""
+    while functorch.is_batchedtensor(tensor):
+        axis = functorch.maybe_get_bdim(tensor)
+        tensor = functorch.get_unwrapped(tensor).movedim(axis, 0)
+    return tensor
+
+
 def uses_custom_op(steps: Any) -> bool:
     """Return whether a compiler traces, so that rnnkit's operator replaces torch's kernel.
 
@@ -64,6 +72,15 @@ def is_exporting() -> bool:
     """Return whether the compiler that traces is an exporter, strict or not."""
     # A compiler of torch 2.8 takes torch.compiler.is_exporting() for true, whatever traces.
     return torch.compiler._is_exporting_flag  # noqa: SLF001
+
+
+def hard_codes_steps(steps: Any) -> bool:
+    """Return whether an exporter would hard-code an open number of steps of torch's kernels.
+
+    The newer exporter to ONNX does so before torch 2.15: the program fails at other lengths.
+    """
+    is_onnx = is_exporting() and torch.onnx.is_in_onnx_export()
+    return is_onnx and torch.__version__ < "2.15" and is_dynamic_size(steps)
 
 
 def is_dynamic_size(steps: Any) -> bool:
@@ -103,6 +120,8 @@ def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
         return False
     if lowered is torch.float16 and torch.is_grad_enabled():
         return True
+    if is_jit_traced():
+        return True  # the question would be recorded, and every CPU has what runs instead
     name = "_is_mkldnn_bf16_supported" if lowered is torch.bfloat16 else "_is_mkldnn_fp16_supported"
     return not getattr(torch.ops.mkldnn, name)()
 

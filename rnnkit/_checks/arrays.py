@@ -10,7 +10,14 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError, LayoutError, LengthsError, ShapeError
 from rnnkit._base.message import brief, refusal, wanted
-from rnnkit._base.torch_tools import are_all, is_fake, is_jit_traced, is_meta_or_fake
+from rnnkit._base.torch_tools import (
+    are_all,
+    is_batched,
+    is_fake,
+    is_jit_traced,
+    is_meta_or_fake,
+    of_every_example,
+)
 from rnnkit._checks.call_spec import CallSpec, first_of, is_odd, rows_of, spell
 from rnnkit._kernels.lengths import Lengths
 
@@ -94,10 +101,12 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     each = each.to(torch.int64)
     # A trace must not read values, except those of a list, which is part of the graph.
     unknown = is_compiling() or is_jit_traced() or is_fake(each)
-    values = None if unknown else each.tolist()
+    values = None if unknown else of_every_example(each).flatten().tolist()
     for place, value in enumerate(values or listed):
         if not 0 <= value <= seq:
-            _refuse_lengths(spec, lengths, each, place, value)
+            _refuse_lengths(spec, lengths, each, place % spec.batch, value)
+    if values is not None and is_batched(each):
+        values = None  # each example of a vmap has its own
     each = each.to(input.device)
     if unknown:
         in_range = (each >= 0) & (each <= seq)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import ClassFacts, note_subclass, overrides_torch_checks
+from rnnkit._base.dynamo import leaves_graph, only_in_graphs, outside_of_graphs
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state, zeros
@@ -69,6 +70,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         **unknown: Any,
     ) -> Any:
         """Run over a sequence; the class describes arguments and results."""
+        if leaves_graph():
+            options = {"lengths": lengths, "reset": reset, **unknown}
+            return _run_eagerly(self, input, hx, *surplus, **options)
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         all_valid = lengths is None and reset is None
@@ -146,6 +150,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return layers_first(state) if self.state_batch_first else state  # type: ignore[no-any-return]
 
     @known_options
+    @only_in_graphs
     def step(self, x_t: Tensor, state: GivenT | None = None) -> tuple[Tensor, StateT]:
         """Run one time step, through all layers.
 
@@ -163,6 +168,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         >>> y_t.shape, state.c.shape
         (torch.Size([5, 4]), torch.Size([1, 5, 4]))
         """
+        if leaves_graph():
+            return _step_eagerly(self, x_t, state)  # type: ignore[no-any-return]
         return calls.run_step(self, x_t, state, explain_layer_step)
 
     def last_hidden(self, state: StateT) -> Tensor:
@@ -239,6 +246,18 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             fix = ("fix", "state_batch_first=False, and state.transpose(0, 1) in the caller")
             refusal(RnnkitError, "state_batch_first", sentence, "", fix, code="script-state")
         return calls.scripted(self)
+
+
+@outside_of_graphs
+def _run_eagerly(layer: Layer[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
+    """Run a layer that its caller's compiler leaves out of the graph."""
+    return Layer.forward(layer, *args, **kwargs)
+
+
+@outside_of_graphs
+def _step_eagerly(layer: Layer[Any, Any, Any], x_t: Tensor, state: Any) -> Any:
+    """Run one step of a layer that its caller's compiler leaves out of the graph."""
+    return calls.run_step(layer, x_t, state, explain_layer_step)
 
 
 calls.finish(Layer)

@@ -9,6 +9,8 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import mode_of, overrides_initial_state
 from rnnkit._base.state import map_state, tensors_of, zeros
 from rnnkit._base.torch_tools import (
+    hard_codes_steps,
+    is_batched,
     is_jit_traced,
     is_meta_or_fake,
     is_transformed,
@@ -75,8 +77,9 @@ def run_layer(
     by_batch, axis = layer.batch_first, 0 if layer.batch_first else 1  # also of a batch of one
     seq_axis = 1 if by_batch and not unbatched else 0
     by_operator = compiling and not packed and uses_custom_op(input.shape[seq_axis])
+    by_loop = compiling and not packed and hard_codes_steps(input.shape[seq_axis])
     lacks = not (pieces is None or compiling) and lacks_kernel(mode, layer.proj_size, input)
-    if by_torch or (pieces is None and compiling and not by_operator):
+    if by_torch or (pieces is None and compiling and not by_operator and not by_loop):
         return layer.__rnnkit__.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     if unbatched:
         input, mask = input.unsqueeze(axis), None if mask is None else mask.unsqueeze(1)
@@ -125,7 +128,10 @@ def run_stack(stack: Stack, input: Tensor, state: States, pieces: Pieces) -> Run
     # Pieces are found by the values of a mask, and a relu may not run over padding.
     by_values = mask is not None or (stack.mode == "RNN_RELU" and counts is not None)
     traced = is_transformed() or is_jit_traced() or (mask is not None and is_meta_or_fake(mask))
-    run = loop_stack if by_values and traced else paths.run
+    # torch's kernels have no rule for the examples of a vmap.
+    by_example = not is_compiling() and (is_batched(input) or (counts and is_batched(counts.each)))
+    by_step = is_compiling() and hard_codes_steps(input.shape[0])
+    run = loop_stack if by_example or by_step or (by_values and traced) else paths.run
     return run(stack, input, state, *pieces)
 
 

@@ -107,7 +107,10 @@ def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> NoRetur
 def _bindings() -> dict[str, int]:
     """Return the sizes that this thread's innermost scope has bound, by name."""
     # jaxtyping prints them, to the standard output of all threads, and has no other public way.
-    from jaxtyping._storage import get_shape_memo  # noqa: PLC0415
+    try:
+        from jaxtyping._storage import get_shape_memo  # noqa: PLC0415
+    except ImportError:
+        return {}  # the message then lacks the sizes that are bound
 
     bound: Mapping[str, Any] = get_shape_memo()[0]  # type: ignore[no-untyped-call]
     return {name: size for name, size in bound.items() if name.isidentifier()}

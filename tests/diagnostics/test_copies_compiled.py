@@ -69,7 +69,7 @@ def scripted_method() -> Any:
     return Scripted()
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("make", [scripted_method, lambda: torch.jit.script(Inner())])
 def test_scripted_modules(make: Callable[[], Any]) -> None:
     """A scripted module is judged without a warning, and its copies are on no graph."""

@@ -1,70 +1,132 @@
-"""Each private name of torch that rnnkit uses is in one table, with its reason."""
+"""Each name of torch, jaxtyping and copy that rnnkit uses and that is not public is in one table."""
 
 import ast
+import importlib
 import pathlib
+import sys
 from collections.abc import Iterator
+from typing import Any
 
+import pytest
 import torch
 
 import rnnkit
+from rnnkit._checks import scope
+from rnnkit._kernels.compiled import direction
+from tests.compiles import compiles
 
 PACKAGE = pathlib.Path(str(rnnkit.__file__)).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-#: Every private name of torch that rnnkit uses, and why no public one will do; ``Module.`` stands
-#: for an attribute of a module. torch 2.8, the oldest that is claimed, has all.
-PRIVATE_NAMES = {
-    "Module._all_weights": "the names of a layer's weights, by layer and direction",
-    "Module._backward_hooks": "whether a cell has hooks",
-    "Module._backward_pre_hooks": "whether a cell has hooks",
-    "Module._base": "the tensor of which another is a part",
-    "Module._buffers": "the buffers of one module by name, those that are None too",
-    "Module._dynamo_marked_constant": (
-        "a function's mark that a compiler takes its result for a constant"
-    ),
-    "Module._flat_weight_refs": "whether a layer's list of weights is up to date, without a search",
-    "Module._flat_weights": "a layer's weights as torch's kernels take them",
-    "Module._flat_weights_names": "the names of those weights, in the same order",
-    "Module._forward_hooks": "whether a cell has hooks",
-    "Module._forward_pre_hooks": "whether a cell has hooks",
-    "Module._parameters": (
-        "a weight itself: an attribute costs a search in three places, and computes what is "
-        "parametrized"
-    ),
-    "Module._sequence_nr": "whether a tensor's graph was there before a run that is traced",
-    "Module._version": "whether a tensor was written into, for which torch has no public name",
-    "torch._C._DisableAutocast": "autocast is off in float64, whichever device it is on for",
-    "torch._C._functorch": (
-        "whether torch.func transforms the call, whose values then cannot be looked at"
-    ),
-    "torch._C._get_tracing_state": "whether torch.jit.trace runs, asked at each call",
-    "torch._C._is_any_autocast_enabled": (
-        "whether autocast is on for any device; the public function asks for one"
-    ),
-    "torch._assert_async": "a check that a graph makes when it runs, and that waits for no GPU",
-    "torch.compiler._is_exporting_flag": (
-        "whether torch exports; a compiler of torch 2.8 takes the public function for true"
-    ),
-    "torch._higher_order_ops.scan.scan": "a loop over an open number of steps in one graph",
-    "torch.autograd.forward_ad._current_level": (
-        "whether derivatives run forward, for which the fused kernels have no rules"
-    ),
-    "torch.nn.modules.module._global_forward_hooks_with_kwargs": (
-        "the mark of a hook that torch leaves behind when the hook is removed"
-    ),
-    "torch.nn.modules.module._has_any_global_hook": "whether someone listens to every module",
-    "torch.ops.mkldnn._is_mkldnn_bf16_supported": "whether oneDNN has a bfloat16 LSTM on this CPU",
-    "torch.ops.mkldnn._is_mkldnn_fp16_supported": "whether oneDNN has a float16 LSTM on this CPU",
-    "torch.utils.data.dataloader._BaseDataLoaderIter": (
-        "whether an object reads data, which is shared, as a DataLoader is"
-    ),
-    "torch.utils._pytree": ("the tensors in nested inputs and outputs, as torch itself finds them"),
+#: Packages whose names are looked at.
+PACKAGES = ("torch", "jaxtyping", "beartype", "copy")
+
+#: Marks that torch's compiler reads of functions.
+MARKS = {"_dynamo_marked_constant", "_torchdynamo_disable"}
+
+#: The torch modules whose private attributes of any object count: what these objects have.
+OBJECTS: tuple[Any, ...] = (
+    torch.nn.LSTM(1, 1),
+    torch.nn.LSTMCell(1, 1),
+    torch.zeros(2, 1, 1),
+    torch.autograd.Function,
+)
+
+#: Every private or unlisted name, and what its loss would break; ``any.`` stands for an attribute
+#: of an object. The oldest torch that is claimed and the newest have all of them.
+LOSS = {
+    "any._all_weights": "layer.cells() fails",
+    "any._backward_hooks": "unroll fails, since it asks whether a cell has hooks",
+    "any._backward_pre_hooks": "unroll fails, as above",
+    "any._base": "verify fails where it looks for a leak in functions",
+    "any._buffers": "verify fails where it names what a model keeps",
+    "any._dynamo_marked_constant": "a compiled layer fails on torch 2.8",
+    "any._torchdynamo_disable": "compiled layers run in pieces; torch 2.15 gets some wrong",
+    "any._flat_weight_refs": "each call of a layer searches its weights, a tenth of a small call",
+    "any._flat_weights": "each call of a layer fails",
+    "any._flat_weights_names": "each call of a layer fails",
+    "any._forward_hooks": "unroll fails, as above",
+    "any._forward_pre_hooks": "unroll fails, as above",
+    "any._parameters": "each call fails: a weight is read where no property computes it",
+    "any._sequence_nr": "rnnkit.trace fails",
+    "any._version": "a cell that writes into its state is no longer refused",
+    "torch._C.DisableTorchFunction": "verify fails where it looks for a leak in functions",
+    "torch._C._DisableAutocast": "verify fails where it asks the float64 copy",
+    "torch._C._dynamo.eval_frame": "compiled layers run in pieces; torch 2.15 gets some wrong",
+    "torch._C._functorch": "rnnkit does not import",
+    "torch._C._get_tracing_state": "each call fails",
+    "torch._C._is_any_autocast_enabled": "a call of mixed dtypes fails instead of being refused",
+    "torch._assert_async": "a graph with lengths, or with indices of states, cannot be made",
+    "torch._dynamo.config": "a compiled model with a layer fails",
+    "torch._higher_order_ops.scan.scan": "a loop over an open number of steps has no whole graph",
+    "torch.autograd.forward_ad._current_level": "each call with lengths or resets fails",
+    "torch.compiler._is_exporting_flag": "a compiled or exported layer fails",
+    "torch.fx.experimental.symbolic_shapes.has_static_value": "a compiled layer fails",
+    "torch.library.register_autograd": "rnnkit does not import where anything is compiled",
+    "torch.nn.modules.module._global_forward_hooks_with_kwargs": "after trace, modules are slower",
+    "torch.nn.modules.module._has_any_global_hook": "unroll fails, as above",
+    "torch.ops.aten.mkldnn_rnn_layer": "a compiled LSTM on a CPU trains slower: it is recomputed",
+    "torch.ops.aten.mkldnn_rnn_layer_backward": "as above",
+    "torch.ops.mkldnn._is_mkldnn_bf16_supported": "an LSTM with lengths under autocast fails",
+    "torch.ops.mkldnn._is_mkldnn_fp16_supported": "an LSTM with lengths under autocast fails",
+    "torch.overrides.TorchFunctionMode": "rnnkit does not import",
+    "torch.utils._pytree": "rnnkit does not import",
+    "torch.utils.data.dataloader._BaseDataLoaderIter": "verify does not import",
+    "jaxtyping._storage.get_shape_memo": "a message of axes= lacks the sizes that are bound",
 }
 
 
 def is_private(name: str) -> bool:
-    """Whether a name begins with one underscore."""
+    """Return whether a name begins with one underscore."""
     return name.startswith("_") and not name.startswith("__")
+
+
+def is_listed(path: str) -> bool:
+    """Return whether each part of a path is public, and listed by the module that has it."""
+    module, *names = path.split(".")
+    if any(map(is_private, names)) or "experimental" in names:
+        return False
+    for name in names:
+        if module == "torch":  # its dtypes and layouts are in no list
+            module = f"{module}.{name}"
+            continue
+        try:
+            listed = getattr(importlib.import_module(module), "__all__", None)
+        except ImportError:
+            return True  # of a class, or of an operator
+        module = f"{module}.{name}"
+        if listed is not None and name not in listed and not is_module(module):
+            return False
+    return True
+
+
+def is_module(path: str) -> bool:
+    """Return whether a path can be imported."""
+    try:
+        importlib.import_module(path)
+    except ImportError:
+        return False
+    return True
+
+
+def in_packages(path: str) -> bool:
+    """Return whether a module is of a package whose names are looked at."""
+    return path.partition(".")[0] in PACKAGES
+
+
+def imports(tree: ast.Module) -> dict[str, str]:
+    """Return the names that a file has from the packages, and what they are there."""
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                root = alias.name.partition(".")[0]
+                if in_packages(root):
+                    found[alias.asname or root] = alias.name if alias.asname else root
+        elif isinstance(node, ast.ImportFrom) and in_packages(node.module or ""):
+            for alias in node.names:
+                found[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return found
 
 
 def dotted(node: ast.expr, names: dict[str, str]) -> str:
@@ -72,45 +134,40 @@ def dotted(node: ast.expr, names: dict[str, str]) -> str:
     if isinstance(node, ast.Attribute):
         before = dotted(node.value, names)
         return f"{before}.{node.attr}" if before else ""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr"):
+        before, name = dotted(node.args[0], names), node.args[1]
+        is_told = before and isinstance(name, ast.Constant)
+        return f"{before}.{name.value}" if is_told else before
     return names.get(node.id, "") if isinstance(node, ast.Name) else ""
 
 
-def imports(tree: ast.Module) -> dict[str, str]:
-    """The names that a file has from torch, and what they are there."""
-    found: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.partition(".")[0] == "torch":
-                    found[alias.asname or "torch"] = alias.name if alias.asname else "torch"
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "torch":
-            for alias in node.names:
-                found[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-    return found
-
-
 def used_in(tree: ast.Module, attributes: set[str]) -> Iterator[str]:
-    """Yield each private name of torch in a file: by its path, or as a module's attribute."""
+    """Yield each name of a file that is not public: by its path, or as an object's attribute."""
     names = imports(tree)
-    yield from (path for path in names.values() if any(map(is_private, path.split("."))))
+    paths = set(names.values())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # What is looked up by its name.
-            yield from (known for known in PRIVATE_NAMES if known.endswith(f".{node.value}"))
-        if isinstance(node, ast.Attribute) and is_private(node.attr):
-            path = dotted(node, names)
-            if path or node.attr in attributes:
-                yield path or f"Module.{node.attr}"
+        path = dotted(node, names) if isinstance(node, ast.Attribute | ast.Call) else ""
+        if path:
+            paths.add(path)
+        elif isinstance(node, ast.Attribute) and node.attr in attributes:
+            yield f"any.{node.attr}"
+    marked = {getattr(x, "attr", getattr(x, "value", None)) for x in ast.walk(tree)} & MARKS
+    yield from (f"any.{mark}" for mark in marked)
+    told = {x.value for x in ast.walk(tree) if isinstance(x, ast.Constant) and x.value}
+    for path in paths:
+        operators = path in ("torch.ops.aten", "torch.ops.mkldnn")
+        found = {f"{path}.{x}" for x in told if isinstance(x, str) and x.isidentifier()}
+        yield from (x for x in found if operators and x in LOSS)
+        if not is_listed(path) and not path.startswith("torch.ops.rnnkit"):  # which are ours
+            yield path
 
 
 def used() -> dict[str, str]:
-    """Each private name of torch in the package, with a file that uses it."""
+    """Return each name that is not public, with a file that uses it, and no part of a longer one."""
     trees = {path: ast.parse(path.read_text()) for path in FILES}
     nodes = [node for tree in trees.values() for node in ast.walk(tree)]
     own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    x = torch.zeros(2, 1, 1)
-    objects = (torch.nn.LSTM(1, 1), torch.nn.LSTMCell(1, 1), x, torch.autograd.Function)
-    attributes = {name for one in objects for name in dir(one) if is_private(name)} - own
+    attributes = {name for one in OBJECTS for name in dir(one) if is_private(name)} - own
     found = {
         name: str(path.relative_to(PACKAGE))
         for path, tree in trees.items()
@@ -124,13 +181,49 @@ def used() -> dict[str, str]:
 
 
 def test_private_names() -> None:
-    """Each that is used is in the table, with its reason, and each of the table is used."""
+    """Each that is used is in the table, with what its loss breaks, and each of these is used."""
     names = used()
-    known = {
-        name: [row for row in PRIVATE_NAMES if name == row or name.startswith(f"{row}.")]
-        for name in names
+    rows = {
+        name: [row for row in LOSS if name == row or name.startswith(f"{row}.")] for name in names
     }
 
-    assert {name: names[name] for name, rows in known.items() if not rows} == {}
-    assert {*PRIVATE_NAMES} - {row for rows in known.values() for row in rows} == set()
-    assert all(PRIVATE_NAMES.values())
+    assert {name: names[name] for name, found in rows.items() if not found} == {}
+    assert {*LOSS} - {row for found in rows.values() for row in found} == set()
+    assert all(LOSS.values())
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("import torch\ntorch._C.DisableTorchFunction()", "torch._C.DisableTorchFunction"),
+        ("from jaxtyping._storage import get_shape_memo", "jaxtyping._storage.get_shape_memo"),
+        ("import copy\ncopy._reconstruct(x)", "copy._reconstruct"),
+        ("from torch.fx.experimental.symbolic_shapes import f", "torch.fx.experimental.symbolic_shapes.f"),
+        ("import torch\ngetattr(torch._C, '_dynamo').eval_frame", "torch._C._dynamo.eval_frame"),
+        ("def f(layer): return layer._flat_weights", "any._flat_weights"),
+    ],
+)  # fmt: skip
+def test_a_private_name_is_found(source: str, name: str) -> None:
+    """The search finds a name however a file comes by it."""
+    attributes = {name for one in OBJECTS for name in dir(one) if is_private(name)}
+
+    assert name in {*used_in(ast.parse(source), attributes)}
+
+
+@pytest.mark.slow
+@compiles
+def test_a_compiled_lstm_without_onednns_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without torch's operator for oneDNN, the path is one that needs no private name."""
+    monkeypatch.setattr(direction, "ONEDNN", None)
+    layer, x = rnnkit.LSTM(3, 4), torch.randn(7, 5, 3)
+    with torch._dynamo.config.patch(allow_rnn=True):
+        run: Any = torch.compile(layer, backend="eager", fullgraph=True)
+
+        torch.testing.assert_close(run(x), layer(x))
+
+
+def test_a_scope_without_jaxtypings_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without jaxtyping's own memory of sizes, a message lacks the sizes that are bound."""
+    monkeypatch.setitem(sys.modules, "jaxtyping._storage", None)
+
+    assert scope._bindings() == {}

@@ -9,6 +9,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Sequence
 
 import nox
 from packaging.requirements import Requirement
@@ -41,7 +42,7 @@ CPUS: dict[str, dict[str, str]] = {
 PEERS = ("torchtest2", "pytest-torch")
 #: Files for tools of others, by the schema that such a tool has; the schemas come with the checker.
 SCHEMAS = {
-    "github-workflows": [".github/workflows/ci.yml"],
+    "github-workflows": (".github/workflows/ci.yml", ".github/workflows/release.yml"),
     "github-issue-forms": (
         ".github/ISSUE_TEMPLATE/message.yml",
         ".github/ISSUE_TEMPLATE/other.yml",
@@ -65,10 +66,12 @@ for module in pkgutil.walk_packages(rnnkit.__path__, "rnnkit."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 """
+#: The tests that compile, export, start or measure nothing.
+QUICK = ("-m", "not slow")
 #: The tests that ``package`` runs: the public names, and the numbers beside torch's.
 OF_PACKAGE = ("tests/project/test_public_names.py", "tests/torch/test_same_numbers.py")
 #: The tests that ``hooked`` runs: those of the folders whose functions take users' arguments.
-OF_HOOK = ("tests/checks", "tests/kernels", "tests/modules", "-m", "not slow")
+OF_HOOK = ("tests/checks", "tests/kernels", "tests/modules", *QUICK)
 
 nox.options.sessions = ["tests", "lint", "types", "docs", "hooked", "package"]
 nox.options.default_venv_backend = "none"
@@ -134,7 +137,7 @@ def cpus(session: nox.Session, cpu: str) -> None:
 
 @nox.session(venv_backend="venv")
 def minimums(session: nox.Session) -> None:
-    """Run the tests with the oldest torch, jaxtyping and beartype that are claimed."""
+    """Run the quick tests with the oldest torch, jaxtyping and beartype that are claimed."""
     project = nox.project.load_toml("pyproject.toml")["project"]
     oldest = [
         f"{requirement.name}=={specifier.version}"
@@ -142,17 +145,22 @@ def minimums(session: nox.Session) -> None:
         for specifier in requirement.specifier
         if specifier.operator == ">="
     ]
-    run_apart(session, *oldest)
+    run_apart(session, oldest, session.posargs or QUICK)
 
 
-@nox.session(venv_backend="venv")
+@nox.session(venv_backend="venv", python=os.environ.get("RNNKIT_PYTHON", "3.13"))
 def newest(session: nox.Session) -> None:
-    """Run the tests with the newest torch that there is."""
-    run_apart(session, "--upgrade", "torch")
+    """Run all tests with the newest torch; ``RNNKIT_TORCH=2.15.0`` takes another one.
+
+    ``RNNKIT_PYTHON=3.14`` takes another Python than 3.13.
+    """
+    version = os.environ.get("RNNKIT_TORCH")
+    torch = ["--upgrade", "torch"] if version is None else [f"torch=={version}"]
+    run_apart(session, torch, session.posargs)
 
 
-def run_apart(session: nox.Session, *packages: str) -> None:
-    """Run the tests in an environment of their own.
+def run_apart(session: nox.Session, packages: list[str], tests: Sequence[str]) -> None:
+    """Run tests in an environment of their own.
 
     It takes gigabytes: a torch for the CPU alone is hard to come by in any other version.
     """
@@ -160,7 +168,7 @@ def run_apart(session: nox.Session, *packages: str) -> None:
     env = {"PIP_CONFIG_FILE": os.devnull}
     session.install("--upgrade", "pip>=25.1", env=env)
     session.install("-e", ".", "--group", "tests", *packages, env=env)
-    session.run("python", "-m", "pytest", *PARALLEL, *session.posargs)
+    session.run("python", "-m", "pytest", *PARALLEL, *tests)
 
 
 @nox.session

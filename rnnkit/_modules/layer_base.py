@@ -19,7 +19,7 @@ from rnnkit._checks.arguments import (
     known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_layer
-from rnnkit._checks.diagnosis import Call, explain_layer_step, explain_missing_kernel
+from rnnkit._checks.diagnosis import Call, explain_layer_step, explain_torchs_error
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._checks.scope import check_scope
 from rnnkit._modules import calls
@@ -91,7 +91,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
                 output, state = run_layer(self, input, state, pieces, overrides_checks=overrides)
             except RuntimeError as error:
                 call = Call(self, input, hx, weight)
-                explain_missing_kernel(call, error)
+                explain_torchs_error(call, error)
                 raise
             return output, calls.returned(self, state)
         if is_fx_call(input, hx):

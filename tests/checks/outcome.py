@@ -34,7 +34,8 @@ def statements(program: str) -> list[str]:
 def run(program: str, nn: ModuleType = rnnkit.nn, **names: Any) -> None:
     """Run a program with the names that every program of the table has."""
     torch.manual_seed(0)
-    exec(program, {"rnnkit": rnnkit, "torch": torch, "nn": nn, **names})  # noqa: S102 - our own
+    known = {"__name__": __name__, "rnnkit": rnnkit, "torch": torch, "nn": nn, **names}
+    exec(program, known)  # noqa: S102 - our own
 
 
 def said(program: str, **names: Any) -> rnnkit.RnnkitError | rnnkit.RnnkitWarning | None:

@@ -105,18 +105,6 @@ def test_ci_runs_every_gate() -> None:
     assert set(ast.literal_eval(line[1])) <= {name for names in run for name in names.split()}
 
 
-def test_mutants_run_once_a_week() -> None:
-    """A schedule runs them and not the gate; a push runs the gate and not them."""
-    events, jobs = WORKFLOW.read_text().split("\njobs:\n")
-    gate, mutants = jobs.split("\n  mutants:\n")
-
-    assert re.search(r"schedule:\n +- cron: ", events)
-    assert "if: github.event_name == 'push' || github.event_name == 'pull_request'\n" in gate
-    assert ".ci/run" in gate
-    assert "if: github.event_name == 'schedule' || " in mutants
-    assert "run: nox -s mutants" in mutants
-
-
 def test_a_function_of_mutmut_is_no_users(
     pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

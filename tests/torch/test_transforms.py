@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.func import vmap
 
+import rnnkit
 from tests.compiles import compiles
 from tests.torch.models import CLASSES, CORES, WIDTH, Model, Unrolled, cell_of
 
@@ -123,3 +125,45 @@ def test_second_derivatives(name: str) -> None:
         return torch.func.functional_call(module, state, (x,), {"lengths": [3, 2]})
 
     assert torch.autograd.gradgradcheck(run, (x, *weights), fast_mode=True)
+
+
+@pytest.mark.parametrize("in_dim", [0, 1])
+@pytest.mark.parametrize("core", ["layer", "stack", "Recurrent", "unroll"])
+@classes
+def test_lengths_of_each_example(core: str, name: str, in_dim: int) -> None:
+    """Under vmap each example has lengths of its own; one that is too long is refused."""
+    model = CORES[core](name)
+    x, lengths = torch.randn(2, 7, 5, WIDTH), torch.tensor([[7, 2, 0, 4, 5], [1, 2, 3, 4, 7]])
+    given = lengths if in_dim == 0 else lengths.t()
+
+    def run(x: Tensor, lengths: Tensor) -> Tensor:
+        output: Tensor = model(x, lengths=lengths)[0]
+        return output
+
+    expected = torch.stack([run(*one) for one in zip(x, lengths, strict=True)])
+    torch.testing.assert_close(vmap(run, (0, in_dim))(x, given), expected)
+    with pytest.raises(rnnkit.LengthsError, match=r"lengths\[3\] is 9"):
+        vmap(run, (0, in_dim))(x, given.where(given != 4, 9))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
+def test_lengths_under_autocast_are_traced(lowered: torch.dtype) -> None:
+    """torch.jit.trace records a layer with lengths under autocast, whatever kernels the CPU has."""
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = rnnkit.LSTM(WIDTH, 4)
+
+        def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+            output: Tensor = self.layer(x, lengths=lengths)[0]
+            return output
+
+    model, x, lengths = Reader(), torch.randn(7, 5, WIDTH), torch.tensor([7, 2, 5, 1, 3])
+    with torch.no_grad(), torch.autocast("cpu", dtype=lowered):
+        traced: Any = torch.jit.trace(model, (x, lengths), check_trace=False)
+    result = traced(x, lengths)  # under autocast it would ask for the kernel again
+
+    torch.testing.assert_close(result.float(), model(x, lengths), rtol=0.05, atol=0.05)

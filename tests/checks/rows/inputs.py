@@ -91,6 +91,13 @@ INPUT = {
         'layer = nn.LSTM(3, 4, device="meta"); input = torch.ones(7, 5, 3); layer(input)',
         'layer = nn.LSTM(3, 4); input = torch.ones(7, 5, 3, device="meta"); layer(input)',
         'unsafe: layer = nn.RNN(3, 4, device="meta"); input = nn.utils.rnn.pack_sequence([torch.ones(2, 3), torch.ones(1, 3)]); layer(input)'),
+    "trace-function": ("torch.jit.trace of a function finds no parameters: it would write the weights into the program as constants.",
+        """\
+layer, x = nn.GRU(3, 4), torch.ones(7, 5, 3)
+torch.jit.trace(lambda x: layer(x)[0], (x,))
+=>
+model, x = nn.Sequential(nn.GRU(3, 4)), torch.ones(7, 5, 3)
+torch.jit.trace(model, (x,))"""),
     "kernel-missing": ("needs: torch 2.13, with whose words the message begins",
         "Under autocast torch asks for a half-precision kernel of recurrent layers, which CPUs without AVX-512 do not have.",
         """\

@@ -279,9 +279,15 @@ def detection(session: nox.Session) -> None:
 
 @nox.session
 def errors(session: nox.Session) -> None:
-    """Write the messages of the table of refusals, and the page of errors that the package has."""
+    """Write all that quotes a message: the page of errors, golden files, snapshots, the pages."""
     run(session, "tests.checks.write")
-    run(session, "ruff", "format", "rnnkit/errors.md")
+    run(session, "tests.diagnostics.write")
+    run(session, "docs.refresh")
+    run(session, "ruff", "format", "rnnkit/errors.md", "tests/checks/calls.md")
+    # pytest ends with 1 where it has written a snapshot.
+    prepare(session)
+    snapshots = ("-n", "0", "--inline-snapshot=fix", "tests/diagnostics", "-m", "not slow")
+    session.run(PYTHON, "-m", "pytest", *snapshots, success_codes=[0, 1])
 
 
 @nox.session

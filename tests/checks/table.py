@@ -1,32 +1,27 @@
-"""The table of what rnnkit refuses and warns of: tests, ``messages.txt`` and ``errors.md`` read it.
+"""The table of what rnnkit refuses and warns of: the page of errors, and further calls beside it.
 
-A row is a code, one sentence that says why it happens, and the calls that provoke it. A call is
-lines that run with ``rnnkit``, ``torch`` and ``nn``, the last of them wrong, with ``; `` for their
-ends. ``=>`` is followed by right lines where a fix is in words; ``unsafe:`` goes before a call that
-may end the process with torch's modules; ``needs:`` in front of the sentence says what a message
-needs of the machine.
+``rnnkit/errors.md`` has a section for each code: a sentence that says why it happens, a call, the
+message, and the call made right. ``calls.md`` has further calls. A call is lines that run with
+``rnnkit``, ``torch`` and ``nn``, the last of them wrong. Write the sentences and the calls by hand;
+``nox -s errors`` writes the messages.
 """
 
+import pathlib
 import re
 from typing import NamedTuple
 
-from tests.checks.rows import arguments, cells, inputs, leaks, lengths, models, states
+import rnnkit
 
-#: The headings of ``errors.md``, in its order.
-TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
-    "The input's layout": inputs.LAYOUT,
-    "The input": inputs.INPUT,
-    "The state": states.SIZES | states.STRUCTURE,
-    "Lengths and masks": lengths.ROWS,
-    "Other arguments of a call": arguments.CALLS,
-    "Constructors": arguments.CONSTRUCTORS,
-    "Cells": cells.CELLS,
-    "rnnkit.states": cells.STATES,
-    "Models": models.MODELS,
-    "verify, dependency_map and trace": models.DIAGNOSTICS,
-    "Warnings": leaks.WARNINGS,
-    "Leaks": leaks.LEAKS,
-}
+PAGE = pathlib.Path(str(rnnkit.__file__)).parent / "errors.md"
+FURTHER = pathlib.Path(__file__).parent / "calls.md"
+
+#: What stands above a block, or in a section, of ``calls.md``.
+RIGHT = "Right:"
+UNSAFE = "May end the process with torch's modules:"
+FIRST_UNSAFE = "The call of the page may end the process with torch's modules."
+NEEDS = re.compile(r"^Needs (.+)\.$", re.MULTILINE)
+
+BLOCK = re.compile(r"(?:^([^\n]+:)\n\n)?^```python\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
 
 class Call(NamedTuple):
@@ -46,17 +41,37 @@ class Row(NamedTuple):
     needs: str
 
 
-def _row(code: str, texts: tuple[str, ...]) -> Row:
-    needs = texts[0].removeprefix("needs: ") if texts[0].startswith("needs: ") else ""
-    why, *calls = texts[1:] if needs else texts
-    return Row(code, why, tuple(map(_call, calls)), needs)
+def sections(text: str, level: str) -> dict[str, str]:
+    """Split a page by the codes in its headings."""
+    parts = re.split(rf"^{level} ([a-z-]+)\n\n", text, flags=re.MULTILINE)[1:]
+    bodies = [re.sub(r"\n\n## .*", "", part, flags=re.DOTALL).strip() for part in parts[1::2]]
+    return dict(zip(parts[::2], bodies, strict=True))
 
 
-def _call(text: str) -> Call:
-    lines = text.removeprefix("unsafe: ").replace("; ", "\n")
-    program, *right = re.split(r"\s=>\s", lines)
-    return Call(program, *(right or [""]), not text.startswith("unsafe: "))
+def calls_in(section: str) -> list[Call]:
+    """Return the calls of a section: its blocks, each with the right one that follows."""
+    calls: list[Call] = []
+    for above, program in BLOCK.findall(section):
+        if above == RIGHT:
+            calls[-1] = calls[-1]._replace(right=program)
+        else:
+            calls.append(Call(program, "", is_safe=above != UNSAFE))
+    return calls
 
 
-ROWS = [_row(code, texts) for rows in TOPICS.values() for code, texts in rows.items()]
+def rows() -> list[Row]:
+    """Return the table, in the order of the page."""
+    further = sections(FURTHER.read_text("utf-8"), "##")
+    found: list[Row] = []
+    for code, section in sections(PAGE.read_text("utf-8"), "###").items():
+        more = further.get(code, "")
+        [first] = calls_in(section)
+        first = first._replace(is_safe=FIRST_UNSAFE not in more)
+        [needs] = NEEDS.findall(more) or [""]
+        why = section.partition("\n")[0]
+        found.append(Row(code, why, (first, *calls_in(more)), needs))
+    return found
+
+
+ROWS = rows()
 CALLS = [(row, call) for row in ROWS for call in row.calls]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.checks.outcome import CATCHABLE, TORCHS_INSIDES, filled, kind, of_torch, said
-from tests.checks.table import ROWS, Call, Row
+from tests.checks.table import FURTHER, PAGE, RIGHT, ROWS, UNSAFE, Call, Row, calls_in, sections
 from tests.checks.typist import LEFT, typed
-from tests.checks.write import MESSAGES, PAGE, answer, asks_torch, messages_of, section
+from tests.checks.write import MESSAGES, answer, asks_torch, messages_of
 
 #: No message has more characters, or lines, whatever was given.
 LONGEST = 2000
@@ -27,12 +27,6 @@ rows = pytest.mark.parametrize(
 )
 
 
-def sections(text: str, heading: str) -> dict[str, str]:
-    """Split a file by the codes in its headings."""
-    parts = re.split(rf"^{heading} (?=[a-z-]+$)", text, flags=re.MULTILINE)[1:]
-    return {part.partition("\n")[0]: re.sub(r"\n\n## .*", "", part).strip() for part in parts}
-
-
 def plain(text: str) -> str:
     """Write code on lines of Python's own, as ruff lays it out; of another torch, leave out its deeds."""
     code = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -40,22 +34,35 @@ def plain(text: str) -> str:
     return text if QUOTED else re.sub(r"(?m), torch (?:says|mumbles|accepts|lacks)$", "", text)
 
 
-FILES = [
-    (sections(MESSAGES.read_text("utf-8"), "##"), messages_of),
-    (sections(PAGE.read_text("utf-8"), "###"), section),
-]
-
-
 @rows
 def test_written(row: Row) -> None:
-    """Both files have the row as it is."""
-    for file, write in FILES if QUOTED or not row.needs else []:
-        assert plain(file[row.code]) == plain(write(row).partition(" ")[2].strip())
+    """messages.txt has each call with all that is said to it, and the page its first message."""
+    if row.needs and not QUOTED:
+        return
+    messages, page = (sections(path.read_text("utf-8"), level) for path, level in FILES.items())
+
+    assert plain(messages[row.code]) == plain(messages_of(row).partition("\n\n")[2].strip())
+    assert f"```text\n{answer(row.calls[0])}\n```" in page[row.code]
+
+
+#: The files that ``nox -s errors`` writes, and the headings of their codes.
+FILES = {MESSAGES: "##", PAGE: "###"}
 
 
 def test_nothing_else_is_written() -> None:
-    """A code that is gone is gone from the files."""
-    assert all(list(file) == [row.code for row in ROWS] for file, _ in FILES)
+    """A code that is gone is gone from the files, and each further call is of a code."""
+    codes = [row.code for row in ROWS]
+
+    assert list(sections(MESSAGES.read_text("utf-8"), "##")) == codes
+    assert {*sections(FURTHER.read_text("utf-8"), "##")} <= {*codes}
+
+
+def test_a_call_of_the_files_is_read() -> None:
+    """Words above a block, and in a section, say what is special about a call."""
+    block = "```python\n{}\n```\n"
+    text = f"Why.\n\n{block.format('a()')}\n{UNSAFE}\n\n{block.format('b()')}\n{RIGHT}\n\n{block.format('c()')}"
+
+    assert calls_in(text) == [Call("a()", "", is_safe=True), Call("b()", "c()", is_safe=False)]
 
 
 @rows

@@ -1,15 +1,13 @@
-"""Writes ``messages.txt`` and ``rnnkit/errors.md``: ``python -m tests.checks.write``, ``nox -s errors``."""
+"""Writes ``messages.txt``, and the messages in ``rnnkit/errors.md``: ``nox -s errors``."""
 
 import pathlib
 from functools import cache
 
 import rnnkit
 from tests.checks.outcome import kind, of_torch, said
-from tests.checks.table import ROWS, TOPICS, Call, Row
-from tests.checks.typist import LEFT, typed
+from tests.checks.table import PAGE, ROWS, Call, Row
 
 MESSAGES = pathlib.Path(__file__).parent / "messages.txt"
-PAGE = pathlib.Path(str(rnnkit.__file__)).parent / "errors.md"
 
 
 @cache
@@ -33,47 +31,20 @@ def asks_torch(call: Call) -> bool:
     return call.is_safe and "rnnkit." not in call.program and "pack" not in call.program
 
 
-def fixed(call: Call) -> str:
-    """Return the first program that the message makes of a call and that runs; empty if none."""
-    ours = answer(call)
-    found = typed(call.program, str(ours), getattr(ours, "argument", ""))
-    return next((one for _, programs in found for one in programs if runs(one)), "")
-
-
-def runs(program: str) -> bool:
-    """Return whether a program runs, and rnnkit says nothing."""
-    try:
-        return said(program, **LEFT) is None
-    except Exception:  # noqa: BLE001 - a fix may be typed in the wrong place
-        return False
-
-
-def section(row: Row) -> str:
-    """Return a code's section: why, a call, the message, and the call made right."""
-    call = row.calls[0]
-    parts = [
-        f"### {row.code}",
-        row.why,
-        f"```python\n{call.program}\n```",
-        f"```text\n{answer(call)}\n```",
-    ]
-    if right := call.right or fixed(call):
-        parts += ["Right:", f"```python\n{right}\n```"]
-    return "\n\n".join(parts)
-
-
 def messages_of(row: Row) -> str:
     """Return a code's section of ``messages.txt``."""
     return f"## {row.code}\n\n" + "\n".join(map(entry, row.calls))
 
 
 def page() -> str:
-    """Return the text of ``errors.md``."""
-    rows = {row.code: row for row in ROWS}
-    topics = [
-        [f"## {topic}", *(section(rows[code]) for code in codes)] for topic, codes in TOPICS.items()
-    ]
-    return "\n\n".join(part for topic in topics for part in topic) + "\n"
+    """Return the text of ``errors.md``, with the messages of its calls."""
+    text = PAGE.read_text("utf-8")
+    for row in ROWS:
+        start = text.index(f"### {row.code}\n")
+        begin = text.index("```text\n", start)
+        end = text.index("\n```\n", begin)
+        text = f"{text[:begin]}```text\n{answer(row.calls[0])}{text[end:]}"
+    return text
 
 
 if __name__ == "__main__":

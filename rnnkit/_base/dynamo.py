@@ -22,7 +22,7 @@ def leaves_graph() -> bool:
     """Return whether the compiler that traces this call leaves recurrent layers out of its graphs.
 
     It does so with default settings. torch 2.15 still traces the ``forward`` of a subclass, with a
-    stand-in for the layer, of which it takes attributes for None that are not.
+    stand-in for the layer, and takes some attributes for None that are not.
     """
     if not is_compiling() or is_exporting() or not CAN_SKIP:
         return False

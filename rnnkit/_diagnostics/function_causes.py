@@ -55,7 +55,7 @@ def joins_one_tensor(event: Event) -> list[Line]:
 
 
 def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
-    """Return a watch that runs something else in the place of a call.
+    """Return a watch that runs something else instead of a call.
 
     With ``anyhow``, the same line may call the function with other sizes.
     """

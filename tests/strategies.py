@@ -29,6 +29,8 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 WAYS = ("one piece", "exchanged", "turned", "cut out", "of pairs", "expanded", "overlapping")
 #: Those in which no number is in two places.
 APART = WAYS[:5]
+#: What an input holds: drawn numbers, the same ones with a NaN and an infinity, or ones only.
+DATA = ("drawn", "spoiled", "ones")
 #: What lies somewhere in memory.
 PARTS: tuple[str, ...] = ("input", "h", "c", "weights", "lengths", "mask", "gradients")
 
@@ -74,6 +76,7 @@ class Case:
     dtype: torch.dtype = torch.float32
     options: dict[str, Any] = field(default_factory=dict)
     memory: dict[str, str] = field(default_factory=dict)
+    data: str = "drawn"
     seed: int = 0
 
     #: Whether it runs over a sequence, carries a pair, has a batch axis; axis 0 of a layer's state.
@@ -111,7 +114,14 @@ class Case:
             front = (self.seq, *front)
             if self.options.get("batch_first"):
                 front = front[::-1]
-        return self._normal("input", (*front, self.input_size), 1)
+        numbers = self._normal("input", (*front, self.input_size), 1).detach()
+        if self.data == "ones":
+            numbers = torch.ones_like(numbers)
+        elif self.data == "spoiled":
+            numbers = numbers.clone(memory_format=torch.contiguous_format)
+            numbers.view(-1)[:1] = torch.nan
+            numbers.view(-1)[-1:] = torch.inf
+        return self.laid_out("input", numbers).requires_grad_()
 
     def packed(self, numbers: Tensor) -> Tensor | PackedSequence:
         """What the module takes: the numbers, packed if the layout says so."""
@@ -193,6 +203,7 @@ def cases(
     names: Sequence[str] = CLASSES,
     layouts: Sequence[str] = LAYOUTS,
     dtypes: Sequence[torch.dtype] = DTYPES,
+    data: Sequence[str] = DATA,
 ) -> Case:
     """Draw a case whose sizes all differ, so that a swapped axis cannot pass."""
     name = draw(st.sampled_from(names))
@@ -212,5 +223,7 @@ def cases(
         lengths.sort(reverse=True)
     sizes = {"input_size": input_size, "hidden_size": hidden_size, "batch": batch, "seq": seq}
     call = {"layout": layout, "lengths": tuple(lengths), "dtype": draw(st.sampled_from(dtypes))}
-    memory, seed = draw(memories), draw(st.integers(0, 10**6))
-    return Case(name=name, options=options, memory=memory, seed=seed, **sizes, **call)
+    more = {"memory": draw(memories), "data": draw(st.sampled_from(data))}
+    return Case(
+        name=name, options=options, seed=draw(st.integers(0, 10**6)), **sizes, **call, **more
+    )

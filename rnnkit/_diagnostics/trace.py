@@ -243,12 +243,16 @@ class _Run:
             elif is_dropped and (base := getattr(last.input, "_base", None)) is not None:
                 one, axis = last.input, int(call.module.batch_first and base.dim() == 3)
                 end = one.storage_offset() + one.shape[axis] * one.stride(axis)
+                # Behind the end of one sample lies another one.
+                begin = one.storage_offset() - base.storage_offset()
+                step = begin // max(base.stride(axis), 1) % base.shape[axis]
+                is_within = step + one.shape[axis] < base.shape[axis]
                 # A result as long as the sequence reads both, and not by way of another call.
                 joined = self.near(x for x in results if base.shape[axis] in x.shape)
                 is_joined = {(at, "output"), (row.number, "output")} <= joined
                 # With a further axis they may be samples in their own right, as sentences are.
                 goes_on = _place(call.input)[:2] == (_place(base)[0], end)
-                if is_joined and goes_on and base.dim() == one.dim():
+                if is_joined and goes_on and is_within and base.dim() == one.dim():
                     onward = f"its input goes on where that of row {at} ended"
                     row.marks.append(f"{onward}, but it {text}")
         return Trace(self.rows, self.notes)

@@ -16,11 +16,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
 from tests.fuzz.draws import Draw, draws
-from tests.fuzz.odd_values import EXOTIC, LEFT_TO_TORCH, misspoken, odd, wrong_tensor
+from tests.fuzz.odd_values import EXOTIC, LEFT_TO_TORCH, misspoken, odd
+from tests.fuzz.wrong_calls import made_wrong, wrong_state
 from tests.strategies import CLASSES, assert_same
 
 pytestmark = [
@@ -31,32 +31,6 @@ pytestmark = [
 #: What is wrong is one thing among very many.
 many, more = (settings(max_examples=times * settings().max_examples) for times in (4, 12))
 randoms = st.randoms(use_true_random=True)
-
-
-def wrong_packed(rng: random.Random, x: PackedSequence) -> PackedSequence:
-    """Return packed input of which a field, or two, do not go with the others."""
-    name = rng.choice(x._fields)
-    if rng.random() < 0.3:
-        others = [torch.tensor(v) for v in ([3, 1], [2, 2, 1], [1], [0, 1], [1, 0], [0], [2, 0, 1])]
-        return x._replace(**{one: rng.choice(others) for one in rng.sample(x._fields[1:], 2)})
-    value = getattr(x, name)
-    if isinstance(value, Tensor) and name != "data" and rng.random() < 0.5:
-        value = value.clone()
-        value[rng.randrange(len(value))] += rng.choice((-1, 1, 2, -3, 9))
-    else:
-        value = wrong_tensor(rng, value) if isinstance(value, Tensor) else odd(rng)
-    return x._replace(**{name: value})
-
-
-def wrong_state(rng: random.Random, drawn: Draw) -> Any:
-    """Return a state that is wrong in one place, has a part too many, or is something else."""
-    parts: list[Any] = [torch.randn(shape).to(drawn.dtype) for shape in drawn.state_shapes]
-    place, kind = rng.randrange(len(parts)), rng.random()
-    parts[place] = wrong_tensor(rng, parts[place])
-    if kind < 0.24:
-        other = parts[0] if len(parts) > 1 else (parts[0], parts[0])
-        return odd(rng) if kind < 0.08 else [*parts, parts[0]] if kind < 0.16 else other
-    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def torch_takes(drawn: Draw, x: Any, hx: Any) -> bool:
@@ -81,24 +55,7 @@ def torch_takes(drawn: Draw, x: Any, hx: Any) -> bool:
 @given(drawn=draws(), rng=randoms)
 def test_wrong_calls(drawn: Draw, rng: random.Random) -> None:
     """One thing is wrong: the input, the state, the lengths, or an argument there is not."""
-    what = rng.choice(("input", "state", "state", "lengths", "arguments"))
-    # A module that cannot be made is no call; of torch's own checks the errors are torch's. A state
-    # that torch's class gets as it is has its weights computed twice.
-    fits = drawn.subclass not in ("property", "torch's body", "check")
-    drawn = replace(drawn, mode="none", subclass=drawn.subclass if fits else "none")
-    if drawn.treatment == "dropped" or drawn.subclass != "none":
-        drawn = replace(drawn, treatment="none")
-    x, hx, options = drawn.input(), drawn.state(), {}
-    if what == "input":
-        is_packed = isinstance(x, PackedSequence) and rng.random() < 0.8
-        x = wrong_packed(rng, x) if is_packed else wrong_tensor(rng, drawn.numbers())
-    elif what == "state":
-        hx = wrong_state(rng, drawn)
-    elif what == "lengths" and drawn.is_layer:
-        wrong = [rng.randint(-1, drawn.seq + 1) for _ in range(rng.choice((drawn.batch, 1, 4)))]
-        options = {"lengths": odd(rng) if rng.random() < 0.4 else wrong}
-    else:
-        options = {rng.choice(("h0", "state", "mask", "lens", "x", "c", "self_")): odd(rng)}
+    drawn, x, hx, options = made_wrong(drawn, rng)
     ours = drawn.run(rnnkit, x, hx, **options)
     if isinstance(ours, rnnkit.RnnkitError):
         assert not misspoken(ours)

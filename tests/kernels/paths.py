@@ -1,5 +1,6 @@
 """Padded batches for ``lengths``, and the choice of the path on which a layer runs them."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnkit._base.torch_tools import lacks_kernel
 from rnnkit._kernels import choice
 from tests.strategies import LAYERS, Case, tensors_of
 
@@ -33,11 +33,16 @@ each_layer = pytest.mark.parametrize("name", LAYERS)
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
+@functools.cache
 def has_kernel(kind: str) -> bool:
-    """Return whether oneDNN runs such a layer in bfloat16 under autocast on this CPU."""
-    mode, _, option = kind.partition(" ")
+    """Return whether torch's own layer of a kind runs and trains in bfloat16 under autocast here."""
+    layer = case_of(kind, torch.float32).module(torch.nn)
     with torch.autocast("cpu", torch.bfloat16):
-        return not lacks_kernel(mode, 2 if option == "proj" else 0, torch.ones(1))
+        try:
+            layer(torch.ones(SEQ, BATCH, layer.input_size))
+        except RuntimeError:
+            return False
+    return True
 
 
 @contextmanager

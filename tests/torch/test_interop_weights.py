@@ -110,10 +110,13 @@ def replaced(g: Given) -> Any:
 
         in_dict, read = g.twin(type("Own", (g.kind,), {})), type("Own", (g.kind,), {})
         in_dict.__dict__[key] = other
+        called = g.twin(g.kind)
+        g.call(called)  # after which a layer keeps a list of its weights
+        called.__dict__[key] = other
         with_property, set_later = g.twin(read), g.twin(g.kind)
         setattr(read, key, property(lambda _, other=other: other))
         setattr(set_later, key, nn.Parameter(other))
-        for module in (in_dict, with_property, set_later, g.twin(Doubles)):
+        for module in (in_dict, called, with_property, set_later, g.twin(Doubles)):
             found += [*g.call(module), module(g.x[..., 0, :])]
             if g.name in CELLS:
                 check_steps(g, module)

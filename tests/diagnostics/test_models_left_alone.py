@@ -1,0 +1,103 @@
+"""Right models that look like a mistake, and mistakes on batches that show little."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.corpus.forward import model
+from tests.diagnostics.models_of_users import mask, numbers
+
+X = numbers(4, 7, 3)
+FALLING = torch.tensor([6, 5, 3, 2])
+
+
+def with_nan_column(m: Any, x: Tensor) -> Tensor:
+    """Return a feature that is no number, beside right ones."""
+    y = m.gru(x)[0]
+    return torch.cat([y, torch.full_like(y[..., :1], torch.nan)], -1)
+
+
+def cut_to_the_first_length(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    """Cut a batch that is sorted by length to the length of its first sample."""
+    y: Tensor = m.gru(x[:, : int(lengths[0])])[0]
+    return y * mask(lengths, y.shape[1]).unsqueeze(2)
+
+
+RIGHT: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]]] = {
+    "a column of NaN": (with_nan_column, (X,), {"causal": True}),
+    "cut to the first length": (
+        cut_to_the_first_length,
+        (X * mask(FALLING).unsqueeze(2), FALLING),
+        {"lengths": FALLING},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_no_right_model_is_accused(name: str) -> None:
+    """A model that is right has no finding, and its samples are judged."""
+    forward, inputs, options = RIGHT[name]
+    net = model(forward, gru=nn.GRU(3, 6, batch_first=True))
+    report = rnnkit.verify(net, *inputs, raises=False, **options)
+
+    assert report.findings == []
+    assert {"batch", "alone"} <= {*report.checked}
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_loop_over_samples_is_not_marked(batch_first: bool) -> None:
+    """A layer that runs over one sample after another starts each from zeros, and rightly so."""
+    axis = 0 if batch_first else 1
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        return torch.cat([m.gru(one)[0] for one in x.split(1, axis)], axis)
+
+    net = model(forward, gru=nn.GRU(3, 6, batch_first=batch_first))
+
+    assert rnnkit.trace(net, numbers(5, 7, 3)).marked == []
+
+
+def test_chunks_of_one_sample_that_start_afresh_are_marked() -> None:
+    """A layer that runs over one chunk after another of a sample has lost the state between."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        return torch.cat([m.gru(chunk)[0] for chunk in x.split(4, 1)], 1)
+
+    net = model(forward, gru=nn.GRU(3, 6, batch_first=True))
+    [row] = rnnkit.trace(net, numbers(1, 8, 3)).marked
+
+    assert "its input goes on where that of row 0 ended" in row.marks[0]
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
+def test_samples_of_one_value_are_judged(value: float) -> None:
+    """Of an input with one value everywhere, batch still finds a layer that mixes the samples."""
+    x = torch.full((4, 7, 3), value)
+    for batch_first in (True, False):
+        net = nn.GRU(3, 6, batch_first=batch_first)
+        report = rnnkit.verify(net, x, raises=False)
+
+        assert ("batch" in report.checked) == batch_first
+        assert report.found("batch") != batch_first
+
+
+def test_the_judge_works_under_autocast() -> None:
+    """A model that does not run in float64 is judged in float32, whatever autocast would make of it."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        assert x.dtype is not torch.float64
+        y = m.gru(x)[0]
+        total = m.head(y).sum(0, keepdim=True)  # of all samples, and gone but for rounding
+        return y + (total - total.roll(1, 1).roll(-1, 1)) + m.head(y + total) - m.head(total)
+
+    head = nn.Linear(6, 6, bias=False)
+    net = model(forward, gru=nn.GRU(3, 6, batch_first=True), head=head)
+    with torch.autocast("cpu", torch.bfloat16):
+        report = rnnkit.verify(net, X, raises=False, skip=["gradient"])
+
+    assert report.findings == []
+    assert "batch" in report.checked

@@ -54,12 +54,13 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
     whole, notes = judged_finite(whole, opened, post=rules.is_after)
     before = list(whole.axes)
     infer_batch_axes(whole, opened.attempt)
-    notes += _shared_in_words(whole, before)
+    shared = _taken_for_shared(whole, before)
     part = whole.samples(whole.telling(SAMPLES))
     if part.size < whole.size and opened.attempt(part.tree()) is None:
         part = whole  # a model for one batch size
     baseline = Baseline(opened, part, rules.is_after, rules.causal, rules.lookahead)
     baseline.find_axes(rules.out_seq_dim)
+    baseline.shared = shared
     if _is_one_step(baseline):
         part.steps = None  # axis 1 has the features of that step
     return baseline, notes
@@ -74,14 +75,12 @@ def _is_one_step(baseline: Baseline) -> bool:
     return bool(calls) and all(call.is_step and call.number == 0 for call in calls)
 
 
-def _shared_in_words(batch: Batch, before: Sequence[int | None]) -> list[str]:
-    """Return a line for each input that may have a row for each sample, and was not taken so."""
-    names = [
+def _taken_for_shared(batch: Batch, before: Sequence[int | None]) -> list[str]:
+    """Return the inputs that may have a row for each sample, and that all samples share if not."""
+    return [
         name
         for name, leaf, one, other in zip(
             batch.names, batch.leaves, before, batch.axes, strict=True
         )
         if isinstance(leaf, Tensor) and one is not None and other is None
     ]
-    what = "has as many rows as the batch, and was taken for shared by all samples"
-    return [f"{name} {what}: whether it mixes them was not judged" for name in names]

@@ -164,6 +164,11 @@ def assert_same(expected: Any, actual: Any) -> None:
     )
 
 
+def assert_near(actual: Any, expected: Any, **options: Any) -> None:
+    """Two results are close, a NaN being close to a NaN."""
+    torch.testing.assert_close(actual, expected, equal_nan=True, **options)
+
+
 def gradients(result: Any, leaves: Sequence[Tensor], way: str | None = None) -> list[Tensor]:
     """The gradients of a sum in which every number of a result has a weight of its own.
 

@@ -120,9 +120,11 @@ class _Valid(Search):
     probe = "padding"
 
     def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
-        at = 0 if unit is None else unit if self.front else self.size - 1 - unit
-        are_tensors = isinstance(other, Tensor) and isinstance(fewer, Tensor)
-        if at >= self.smaller or not are_tensors or not one.dim() == other.dim() == fewer.dim():
+        if self._is_padding(unit):
+            return None
+        if not isinstance(other, Tensor) or not isinstance(fewer, Tensor):
+            return None
+        if not one.dim() == other.dim() == fewer.dim():
             return None
         axes = [k for k, n in enumerate(one.shape) if n != fewer.shape[k]]
         batch = [k for k in axes if self._is_batch(k, one, fewer)]
@@ -133,10 +135,22 @@ class _Valid(Search):
             start = 0 if self.front else -size
             one, other = one.narrow(axis, start, size), other.narrow(axis, start, size)
         rows = torch.split(one, 1, batch[0]) if batch else [one]
-        if any(row.shape == other.shape and not self._differs(row, other).any() for row in rows):
+        if any(self._are_equal(row, other) for row in rows):
             return False
         # Rows of several samples on one axis cannot be told apart.
-        return None if self.about > 1 and axes and not batch else True
+        are_joined = self.about > 1 and axes and not batch
+        return None if are_joined else True
+
+    def _is_padding(self, unit: int | None) -> bool:
+        """Return whether a loop is at a step beyond the length."""
+        if unit is None:
+            return False
+        step = unit if self.front else self.size - 1 - unit
+        return step >= self.smaller
+
+    def _are_equal(self, one: Tensor, other: Tensor) -> bool:
+        """Return whether two tensors have one shape, and the same numbers but for rounding."""
+        return one.shape == other.shape and not bool(self._differs(one, other).any())
 
     def _why(self, number: int, kind: str) -> list[Line]:
         event, after = self.events[number], self.after[number][0]

@@ -47,30 +47,39 @@ class Search:
         self.about = about  # that step; elsewhere the changed sample, or how many there are
         self.size, self.smaller = sizes
         self.is_strict, self.front = False, baseline.post or self.probe == "batch"
-        call = baseline.session.call
-        recorders = [Recorder(functions=True, call=call) for _ in inputs]
-        outputs = [
-            self._run(one, recorder.watch)
-            for one, recorder in zip(inputs[::-1], recorders, strict=True)
-        ]
-        less, after, self.events = (
-            [] if output is None else recorder.events
-            for recorder, output in zip(recorders, outputs, strict=True)
-        )
-        self.fewer, self.output = outputs[0], outputs[2]
+        # The run as it is comes last, so that what the model returned is of that run.
+        whole, other, fewer = inputs
+        self.fewer, less = self._recorded(fewer)
+        _, after = self._recorded(other)
+        self.output, self.events = self._recorded(whole)
         self.less, self.after = self._matched(less), self._matched(after)
-        # Where what each event takes was made.
-        self.sources, made = list[list[Node]](), dict[int, Node]()
+        made = self._find_sources()
+        self.wanted = self._wanted(made)
+        self.number = self._first(self.wanted)
+
+    def _recorded(self, inputs: Given) -> tuple[Any, list[Event]]:
+        """Return the output in question of a run, and what happened in it; nothing if it fails."""
+        recorder = Recorder(functions=True, call=self.baseline.session.call)
+        output = self._run(inputs, recorder.watch)
+        return output, [] if output is None else recorder.events
+
+    def _find_sources(self) -> dict[int, Node]:
+        """Find for each event where what it takes was made; return where each tensor was made."""
+        self.sources: list[list[Node]] = []
+        made: dict[int, Node] = {}
         for number, event in enumerate(self.events):
             self.sources.append([made[key] for key in event.given if key in made])
             if event.name or is_known(event.module):  # else its functions tell more
                 made |= {key: (number, place) for key, place in event.made.items()}
-        returned = baseline.session.returned
-        tensors = [leaf for _, leaf in named_leaves(returned, stack=True)][index : index + 1]
-        wanted = made.keys() & map(id, tensors)
-        wanted = wanted or made.keys() & map(id, pytree.tree_leaves(returned))
-        self.wanted = [made[key] for key in wanted or made]
-        self.number = self._first(self.wanted)
+        return made
+
+    def _wanted(self, made: dict[int, Node]) -> list[Node]:
+        """Return where the output in question was made, or all outputs, or else everything."""
+        returned = self.baseline.session.returned
+        named = named_leaves(returned, stack=True)[self.index : self.index + 1]
+        wanted = made.keys() & {id(leaf) for _, leaf in named}
+        wanted = wanted or made.keys() & set(map(id, pytree.tree_leaves(returned)))
+        return [made[key] for key in wanted or made]
 
     def _run(self, inputs: Given, *watches: Watch) -> Any:
         """Return the output in question of a run under hooks; None if there is none."""

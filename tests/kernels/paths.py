@@ -120,4 +120,4 @@ def by_cells(
 def close(actual: Any, expected: Any, tolerance: float = 1e-12) -> None:
     """Two results hold the same tensors, but for the order of sums."""
     both = tensors_of(actual), tensors_of(expected)
-    torch.testing.assert_close(*both, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(*both, rtol=tolerance, atol=tolerance, equal_nan=True)

@@ -17,6 +17,7 @@ from tests.strategies import (
     APART,
     LAYERS,
     Case,
+    assert_near,
     assert_same,
     cases,
     gradients,
@@ -139,7 +140,7 @@ def test_the_path_of_its_own_choice(
         expected = paths.by_cells(layer, x, state, each, reset)
 
     found = output, tensors_of(ends)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert_near(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @paths.each_layer
@@ -185,7 +186,7 @@ def test_second_derivatives(name: str, path: str, lengths: Any, rate: float) -> 
 
     each = torch.tensor(lengths or [case.seq] * case.batch)
     expected, _ = paths.by_cells(layer, x, list(tensors), each, reset)
-    torch.testing.assert_close(both(output), both(expected), rtol=1e-10, atol=1e-10)
+    assert_near(both(output), both(expected), rtol=1e-10, atol=1e-10)
 
 
 @covers(1, batch_first=[False, True], kind=paths.KINDS)
@@ -221,4 +222,4 @@ def test_nan_does_not_pass_a_reset(kind: str, path: str, number: float) -> None:
     assert not actual[:3, 2].isfinite().all()
     touched = torch.zeros(paths.SEQ, paths.BATCH, dtype=torch.bool)
     touched[:3, 2] = touched[3:6, 4] = True
-    torch.testing.assert_close(actual[~touched], expected[~touched], rtol=1e-12, atol=1e-12)
+    assert_near(actual[~touched], expected[~touched], rtol=1e-12, atol=1e-12)

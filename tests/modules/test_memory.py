@@ -19,6 +19,7 @@ from tests.strategies import (
     APART,
     LAYERS,
     Case,
+    assert_near,
     assert_same,
     cases,
     gradients,
@@ -52,15 +53,15 @@ def check(call: Callable[..., Any], arguments: Any, way: str | None = None, *mor
 
     expected, actual = (tensors_of(call(*each)) for each in (pieces, arguments))
 
-    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+    assert_near(actual, expected, rtol=1e-12, atol=1e-12)
     if leaves_of(actual):
-        torch.testing.assert_close(
+        assert_near(
             gradients(actual, [*leaves_of(arguments), *more], way),
             gradients(expected, [*leaves_of(pieces), *more], way),
             rtol=1e-12,
             atol=1e-12,
         )
-    torch.testing.assert_close(arguments, kept, rtol=0, atol=0)
+    assert_near(arguments, kept, rtol=0, atol=0)
 
 
 class Wrapped(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn import functional
 import rnnkit
 from tests.covering import covers
 from tests.modules.cells_of_users import LayerNormLSTMCell
-from tests.strategies import LAYERS, Case, assert_same, cases, gradients, tensors_of
+from tests.strategies import LAYERS, Case, assert_near, assert_same, cases, gradients, tensors_of
 
 BATCH, SEQ, WIDTH = 2, 5, 3
 
@@ -92,11 +92,9 @@ def test_layer_of_a_layers_cells(
     actual = tensors_of((output, rnnkit.states.from_layers(ends)))
     expected = tensors_of(layer(x, hx, lengths=lengths))
 
-    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+    assert_near(actual, expected, rtol=1e-10, atol=1e-10)
     leaves = [x, *layer.parameters(), *(() if hx is None else tensors_of(hx))]
-    torch.testing.assert_close(
-        gradients(actual, leaves), gradients(expected, leaves), rtol=1e-10, atol=1e-10
-    )
+    assert_near(gradients(actual, leaves), gradients(expected, leaves), rtol=1e-10, atol=1e-10)
 
 
 @covers(3, lengths=[None, [3, 0]], batch_first=[False, True], both=[False, True])

@@ -19,6 +19,12 @@ from rnnkit._diagnostics.slopes import Gradients, gradients_in_training, inside
 DIRECTION = re.compile(r"_l\d+(_reverse)?$")
 
 
+HOLDS = "each parameter that the call reads gets a gradient"
+
+#: The items of a list of modules that do not run, by the list's name.
+Idle = dict[str, tuple[str, ...]]
+
+
 def probe_gradient(baseline: Baseline) -> str:
     """Each parameter that this call read gets a gradient from some output, in training.
 
@@ -26,83 +32,146 @@ def probe_gradient(baseline: Baseline) -> str:
     are one in weights with two axes if what belongs to them gets zeros, too: an attention's bias
     rightly does. Both count if no other values change that.
     """
-    holds, session = "each parameter that the call reads gets a gradient", baseline.session
     run = gradients_in_training(baseline)
-    got, modules = run.got, dict(session.model.named_modules())
+    got = run.got
     if run.error is not None:
         skip(f"the model does not train on this batch: {in_short(run.error)}")
-    ours = [x for x in (run.model, *baseline.batch.leaves) if isinstance(x, Module)]
-    known = {weight for module in ours for weight in module.parameters()}
-    for stranger in () if session.is_wrapped else dict.fromkeys(run.called):
-        lost = [weight for weight in stranger.parameters() if weight not in known]
-        if any(x is not None for x in run.slopes([w for w in lost if w.requires_grad], run.output)):
-            what = f"a module that runs ({type(stranger).__name__}) is not registered in the model"
-            fix = "torch.nn.ModuleList([...]), or ModuleDict({...})"
-            fail("gradient", f"{what}: no optimizer gets its weights", [("fix", fix)])
+    _check_registered(baseline, run)
     if {*got.values()} == {"some"}:
-        return holds
+        return HOLDS
     if not got:
         skip_inapplicable("no weight of the model is trained")
     if "some" not in got.values():
         skip("no weight gets a gradient that is not zero")
-    silent, zeros = {n for n in got if got[n] == "none"}, {n for n in got if got[n] == "zero"}
-    families = {n: (n.rpartition(".")[0], (DIRECTION.search(n) or [""])[0]) for n in got}
-    unnumbered = {n: re.sub(r"\.\d+\.", ".", n) for n in got}
-    for name in [*zeros]:
-        kind, weight = type(modules[families[name][0]]), run.weights[name]
-        axes = weight if kind.__module__.startswith(("torch.nn.", "rnnkit")) else weight.squeeze()
-        # What belongs to a weight, as its bias, may get a gradient, or the expert that was chosen.
-        own, some = families[name], [n for n in got if got[n] == "some"]
-        is_used = any(families[n] == own or unnumbered[n] == unnumbered[name] for n in some)
-        zeros -= {name} if axes.dim() < 2 or is_used or baseline.batch.longest == 1 else set()
-    layers, weights = run.in_layers, run.weights
-    slopes = zip(weights, run.slopes([*weights.values()], run.detached), strict=True)
-    cut = {name for name, slope in slopes if slope is not None} - layers
-    suspects = zeros | (silent & run.read - cut)
+    silent = {name for name in got if got[name] == "none"}
+    zeros = {name for name in got if got[name] == "zero" and _is_suspicious(baseline, run, name)}
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
-    idle = run.left_out(ran)
-    others = [*trained_otherwise(baseline)] if suspects or idle else []
-    if (suspects or idle) and not others:
-        skip("the model takes no other values, so nothing confirms what gets no gradient")
-    for other in others:
-        suspects &= {n for n in other.read if other.got[n] in ("none", got[n])}
-        idle = dict(idle.items() & other.left_out(ran).items())
+    suspects = zeros | (silent & (run.read - _cut_on_purpose(run)))
+    suspects, idle = _confirmed(baseline, run, suspects, run.left_out(ran), ran)
     for name, items in idle.items():
         what = f"{_listed(items)} never run{'s' * (len(items) == 1)}, and other items of {name} do"
         fail("gradient", what, [("fix", f"for layer in self.{name}: x = layer(x)")])
-    left = dict[str, list[Line]]()
-    for name in sorted(_tops(suspects & silent, got)):
-        copy, members = session.fresh().train(), inside(name, got)
-        for weight in map(copy.get_parameter, members):
-            size = weight.data.abs().mean().clamp(min=0.1)
-            weight.data = weight.data + (1.0 if members & layers else 1e-3) * size
-        pairs = zip(run.output, Gradients(baseline.batch, session, copy).output, strict=False)
-        moved = [x.requires_grad for x, y in pairs if isinstance(x, Tensor) and not same(x, y)]
-        if any(moved) or (members & layers and not moved):
-            fix = "use what it returns: no output changes with its weights"
-            left[name] = [] if moved else [("fix", fix)]
-            silent -= members
-    if silent:
-        tops = _listed(_tops(silent, got))
-        baseline.report.notes.append(f"no output of this call has a gradient in {tops}")
-    if left:
-        (first, rows), what = next(iter(left.items())), f"no gradient reaches {_listed(left)}"
-        fail("gradient", f"{what}, though the call reads it", rows, first)
-    if names := sorted(zeros & suspects):
-        (module, end), found = families[names[0]], {families[name] for name in names}
-        if getattr(modules[module], "bidirectional", False) and len(found) == 1:
-            layer, is_backward = end[2:].split("_")[0], end.endswith("reverse")
-            which = f"the {'backward' if is_backward else 'forward'} direction of layer {layer}"
-            what = f"nothing reads {which} of {module}"
-            rows = [fix_of_direction(baseline, run, module)]
-        else:
-            what = f"the gradient of {_listed(names)} is exactly zero, for all values tried"
-            rows = why_zero(baseline)
-        where = module if {one for one, _ in found} == {module} else ""
-        fail("gradient", what, rows, where)
+    _check_silent(baseline, run, silent, suspects)
+    _check_zeros(baseline, run, sorted(zeros & suspects))
     if unknown := [name for name in got if got[name] == "nan"]:
         skip(f"the gradient of {_listed(unknown)} is NaN")
-    return holds
+    return HOLDS
+
+
+def _check_registered(baseline: Baseline, run: Gradients) -> None:
+    """Fail if a module that ran, and would learn, is registered nowhere."""
+    if baseline.session.is_wrapped:
+        return  # a call may run modules beside the model
+    ours = [x for x in (run.model, *baseline.batch.leaves) if isinstance(x, Module)]
+    known = {weight for module in ours for weight in module.parameters()}
+    for stranger in dict.fromkeys(run.called):
+        lost = [w for w in stranger.parameters() if w not in known and w.requires_grad]
+        if any(slope is not None for slope in run.slopes(lost, run.output)):
+            what = f"a module that runs ({type(stranger).__name__}) is not registered in the model"
+            fix = "torch.nn.ModuleList([...]), or ModuleDict({...})"
+            fail("gradient", f"{what}: no optimizer gets its weights", [("fix", fix)])
+
+
+def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:
+    """Return whether zeros in the gradient of a parameter may be a mistake.
+
+    They are none in a bias, after a single step, or beside a bias, or an expert, that learns.
+    """
+    weight = run.weights[name]
+    module = dict(baseline.session.model.named_modules())[name.rpartition(".")[0]]
+    is_torchs = type(module).__module__.startswith(("torch.nn.", "rnnkit"))
+    axes = weight.dim() if is_torchs else weight.squeeze().dim()
+    if axes < 2 or baseline.batch.longest == 1:
+        return False
+    learning = [other for other in run.got if run.got[other] == "some"]
+    family, expert = _family(name), _without_number(name)
+    return not any(_family(one) == family or _without_number(one) == expert for one in learning)
+
+
+def _family(name: str) -> tuple[str, str]:
+    """Return the module of a parameter, and its layer and direction in that."""
+    return name.rpartition(".")[0], (DIRECTION.search(name) or [""])[0]
+
+
+def _without_number(name: str) -> str:
+    """Return a name that is the same for each item of a list."""
+    return re.sub(r"\.\d+\.", ".", name)
+
+
+def _cut_on_purpose(run: Gradients) -> set[str]:
+    """Return the parameters that reach what forward detached, but for those of layers."""
+    slopes = run.slopes([*run.weights.values()], run.detached)
+    pairs = zip(run.weights, slopes, strict=True)
+    return {name for name, slope in pairs if slope is not None} - run.in_layers
+
+
+def _confirmed(
+    baseline: Baseline, run: Gradients, suspects: set[str], idle: Idle, ran: set[str]
+) -> tuple[set[str], Idle]:
+    """Return the suspects, and idle items, that stay so with other values; skip if none run."""
+    if not suspects and not idle:
+        return suspects, idle
+    others = [*trained_otherwise(baseline)]
+    if not others:
+        skip("the model takes no other values, so nothing confirms what gets no gradient")
+    for other in others:
+        suspects &= {n for n in other.read if other.got[n] in ("none", run.got[n])}
+        idle = dict(idle.items() & other.left_out(ran).items())
+    return suspects, idle
+
+
+def _check_silent(baseline: Baseline, run: Gradients, silent: set[str], suspects: set[str]) -> None:
+    """Fail if no gradient reaches a module whose weights move an output, or that is a layer."""
+    left: dict[str, list[Line]] = {}
+    for name in sorted(_tops(suspects & silent, run.got)):
+        members = inside(name, run.got)
+        moved = _moved(baseline, run, members)
+        in_layer = bool(members & run.in_layers)
+        if any(moved):
+            left[name] = []
+        elif in_layer and not moved:
+            left[name] = [("fix", "use what it returns: no output changes with its weights")]
+        else:
+            continue
+        silent = silent - members
+    if silent:
+        tops = _listed(_tops(silent, run.got))
+        baseline.report.notes.append(f"no output of this call has a gradient in {tops}")
+    if left:
+        first, rows = next(iter(left.items()))
+        what = f"no gradient reaches {_listed(left)}, though the call reads it"
+        fail("gradient", what, rows, first)
+
+
+def _moved(baseline: Baseline, run: Gradients, members: set[str]) -> list[bool]:
+    """Change some parameters; return for each output that moved whether it has a graph."""
+    copy = baseline.session.fresh().train()
+    amount = 1.0 if members & run.in_layers else 1e-3
+    for weight in map(copy.get_parameter, members):
+        size = weight.data.abs().mean().clamp(min=0.1)
+        weight.data = weight.data + amount * size
+    changed = Gradients(baseline.batch, baseline.session, copy).output
+    pairs = zip(run.output, changed, strict=False)
+    return [x.requires_grad for x, y in pairs if isinstance(x, Tensor) and not same(x, y)]
+
+
+def _check_zeros(baseline: Baseline, run: Gradients, names: list[str]) -> None:
+    """Fail if weights get zeros: of a direction that nothing reads, or anywhere else."""
+    if not names:
+        return
+    module, end = _family(names[0])
+    families = {_family(name) for name in names}
+    layer = dict(baseline.session.model.named_modules())[module]
+    if getattr(layer, "bidirectional", False) and len(families) == 1:
+        direction = "backward" if end.endswith("reverse") else "forward"
+        number = end[2:].split("_")[0]
+        what = f"nothing reads the {direction} direction of layer {number} of {module}"
+        rows = [fix_of_direction(baseline, run, module)]
+    else:
+        what = f"the gradient of {_listed(names)} is exactly zero, for all values tried"
+        rows = why_zero(baseline)
+    is_one = {one for one, _ in families} == {module}
+    fail("gradient", what, rows, module if is_one else "")
 
 
 def _tops(names: Collection[str], every: Collection[str]) -> set[str]:

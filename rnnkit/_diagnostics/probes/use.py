@@ -14,7 +14,6 @@ from rnnkit._diagnostics.calls import (
     find_reversed_outputs,
     find_shared_direction,
     find_steps_as_channels,
-    find_wrong_starts,
 )
 from rnnkit._diagnostics.events import stateful
 from rnnkit._diagnostics.joined import find_joined_layers
@@ -29,6 +28,7 @@ from rnnkit._diagnostics.report import (
     skip_partial,
 )
 from rnnkit._diagnostics.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.starts import find_wrong_starts
 
 
 def probe_use(baseline: Baseline) -> str:

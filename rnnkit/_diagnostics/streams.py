@@ -132,37 +132,62 @@ class _Chunks(Search):
         return any(self._judged(one, chunk, chunk, None) is False for one in pairs)
 
 
+#: The shapes of the tensors of an argument, or of a part of the output.
+Shapes = list[torch.Size]
+
+
 def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str]]]:
     """Yield which argument may take which part of the last output, and which states are left."""
     bound = _bound(baseline, baseline.batch.tree())
-    axes = dict(zip(baseline.names, baseline.step_axes, strict=True))
-    places: dict[str, list[torch.Size]] = {}
-    for place, part in _places(baseline.session.returned):
-        inside = {axis for name, axis in axes.items() if _is_in(name, place)}
-        if place and inside == {None} and (shapes := [x.shape for x in tensors_of(part)]):
-            places[place] = shapes
+    places = _parts_without_steps(baseline)
     taken = {
         name: [x.shape for x in tensors_of(bound.arguments.get(name))]
         for name, one in bound.signature.parameters.items()
         if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
     }
-    idle = [x for x in taken if bound.arguments.get(x) is None]
-    named = [x for x in taken if any(map(STATE.fullmatch, re.findall("[a-z]+", x.lower())))]
+    left_out = [name for name in taken if bound.arguments.get(name) is None]
+    named = [name for name in taken if _is_named_like_a_state(name)]
     # What was given takes parts of its shape; else what was left out does, of any name.
-    given = [x for x in named if taken[x] in places.values()]
-    free = given or [x for x in named if x in idle]
-    others = [x for x in taken if x not in named and (x in idle or taken[x] in places.values())]
+    given = [name for name in named if taken[name] in places.values()]
+    first = given or [name for name in named if name in left_out]
+    may_be = [name for name in taken if name in left_out or taken[name] in places.values()]
+    others = [name for name in may_be if name not in named]
     for more in ([], others[:4]):  # each of many takes too long
-        every = [*free, *more]
-        for n in range(min(len(every), len(places)), 0, -1):
-            for chosen, names in product(combinations(places, n), combinations(every, n)):
-                pairs, used = zip(names, chosen, strict=True), {*names}
-                fits = all(taken[name] in ([], places[at]) for name, at in pairs)
-                twice = any(_is_in(y, x) for x, y in combinations(chosen, 2))
-                is_whole = {*given} <= used and used & {*free} and (used & {*more} or not more)
-                if fits and is_whole and not twice:
-                    left = [x for x in named if taken[x] and x not in used]
-                    yield dict(zip(names, chosen, strict=True)), left
+        for carried in _assignments(places, [*first, *more], taken):
+            used = carried.keys()
+            has_more = not used.isdisjoint(more) or not more
+            if used >= {*given} and not used.isdisjoint(first) and has_more:
+                yield carried, [name for name in named if taken[name] and name not in used]
+
+
+def _parts_without_steps(baseline: Baseline) -> dict[str, Shapes]:
+    """Return the parts of the output that may be states, by their places: none has steps."""
+    axes = dict(zip(baseline.names, baseline.step_axes, strict=True))
+    places: dict[str, Shapes] = {}
+    for place, part in _places(baseline.session.returned):
+        inside = {axis for name, axis in axes.items() if _is_in(name, place)}
+        shapes = [x.shape for x in tensors_of(part)]
+        if place and inside == {None} and shapes:
+            places[place] = shapes
+    return places
+
+
+def _is_named_like_a_state(name: str) -> bool:
+    """Return whether a word of an argument's name is what people call a state."""
+    return any(map(STATE.fullmatch, re.findall("[a-z]+", name.lower())))
+
+
+def _assignments(
+    places: dict[str, Shapes], names: list[str], taken: dict[str, Shapes]
+) -> Iterator[dict[str, str]]:
+    """Yield each way to give parts of the output to arguments, the largest ones first."""
+    for count in range(min(len(names), len(places)), 0, -1):
+        for chosen, takers in product(combinations(places, count), combinations(names, count)):
+            carried = dict(zip(takers, chosen, strict=True))
+            fits = all(taken[name] in ([], places[at]) for name, at in carried.items())
+            are_apart = not any(_is_in(two, one) for one, two in combinations(chosen, 2))
+            if fits and are_apart:
+                yield carried
 
 
 def _bound(baseline: Baseline, given: Given) -> inspect.BoundArguments:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -17,55 +18,31 @@ from rnnkit._diagnostics.read_steps import steps_read
 from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip, skip_inapplicable
 from rnnkit._diagnostics.slopes import gradients_of
 
+HOLDS = "the last output depends on earlier steps"
+
 
 def probe_memory(baseline: Baseline) -> str:
     """The last step, or the pooled output, depends on earlier steps at all."""
     batch, names = baseline.batch, stateful(baseline.events)
     if not names:
         skip_inapplicable("no module has a state; a loop over functions is not seen")
-    counts = baseline.batch.counts or [batch.steps or 0] * batch.size
-    if max(counts) < 2 or not any(map(batch.has_steps, range(len(batch.leaves)))):
+    ends = _Ends.of(baseline)
+    if max(ends.counts) < 2 or not any(map(batch.has_steps, range(len(batch.leaves)))):
         skip_inapplicable(NO_STEPS)
-    indices = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
-    if not indices:
+    if not ends.outputs:
         skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
-    ordered = [index for index in indices if baseline.has_steps(index)]
-
-    def parts(output: Sequence[Any], indices: list[int], step: int) -> list[Tensor]:
-        """Return the last step of each sample, or its first, or what is pooled."""
-        found = []
-        for k in indices:
-            axis, seq = baseline.axes[k] or 0, baseline.step_axes[k] or 0
-            for n in (n for n, count in enumerate(counts) if count > 1):
-                x = baseline.row(output[k], k, n)
-                found.append(x.select(seq - (axis < seq), step) if k in ordered else x)
-        return found
-
-    def changes(where: Where, indices: list[int], step: int = -1) -> bool:
-        """Return whether other inputs show there."""
-        run = run_perturbed(baseline, where)
-        if run is None or not all(map(run.has, indices)):
-            return run is not None
-        both = (parts(output, indices, step) for output in (baseline.normal, run.output))
-        return not all(map(same, *both))
-
-    holds, steps = "the last output depends on earlier steps", steps_read(baseline)
+    steps = steps_read(baseline)
     if steps and bool(steps[max(steps)][: max(steps)].any()):
-        return holds
-    valid = valid_mask(batch, post=baseline.post)
-    # All steps but each sample's last one; or its first.
-    earlier, later = valid & valid.roll(-1, 1), valid & valid.roll(1, 1)
-    earlier[:, -1] = later[:, 0] = False
-    gradients = gradients_of(baseline)
-    told = parts(gradients.output, indices, -1) if gradients.output else []
-    read = gradients.places(told) if told else None
+        return HOLDS
+    earlier, later = _all_but_one(baseline)
+    read = ends.read()
     if read is not None and bool((read & earlier).any()):
-        return holds
-    if changes(steps_at(earlier), indices):
-        return holds if read is None else f"{holds}, which get no gradient"
-    if changes(steps_at(later), ordered, 0):
+        return HOLDS
+    if ends.move(steps_at(earlier), ends.outputs, LAST):
+        return HOLDS if read is None else f"{HOLDS}, which get no gradient"
+    if ends.move(steps_at(later), ends.with_steps, FIRST):
         return "the first output depends on later steps: the model runs backwards"
-    if not changes(steps_from(0), indices):
+    if not ends.move(steps_from(0), ends.outputs, LAST):
         skip("the last output depends on no step at all, as dead units do")
     are_steps = all(call.is_step for call in calls_in(baseline.events))
     if not are_steps or not _runs_along(baseline, names):
@@ -76,6 +53,73 @@ def probe_memory(baseline: Baseline) -> str:
         ("or", f"axis {batch.seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
     return fail("memory", what, rows)
+
+
+#: Steps of an output, within each sample's length.
+FIRST, LAST = 0, -1
+
+
+@dataclass
+class _Ends:
+    """The ends of the outputs: each sample's last step or, of a pooled output, the whole.
+
+    Attributes:
+        counts: the steps of each sample.
+        outputs: the outputs that can be judged, by index.
+        with_steps: those that have the steps of the input.
+    """
+
+    baseline: Baseline
+    counts: list[int]
+    outputs: list[int]
+    with_steps: list[int]
+
+    @classmethod
+    def of(cls, baseline: Baseline) -> "_Ends":
+        """Find the outputs of numbers that have a row for each sample."""
+        batch = baseline.batch
+        counts = batch.counts or [batch.steps or 0] * batch.size
+        outputs = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
+        return cls(baseline, counts, outputs, [k for k in outputs if baseline.has_steps(k)])
+
+    def parts(self, output: Sequence[Any], indices: list[int], step: int) -> list[Tensor]:
+        """Return one step of each sample that has several, or what is pooled."""
+        baseline, found = self.baseline, list[Tensor]()
+        samples = [sample for sample, count in enumerate(self.counts) if count > 1]
+        for index in indices:
+            axis, seq = baseline.axes[index] or 0, baseline.step_axes[index] or 0
+            seq -= axis < seq
+            for sample in samples:
+                row = baseline.row(output[index], index, sample)
+                found.append(row.select(seq, step) if index in self.with_steps else row)
+        return found
+
+    def read(self) -> Tensor | None:
+        """Return at which steps of the input the ends have a gradient; None if that is unknown."""
+        gradients = gradients_of(self.baseline)
+        if not gradients.output:
+            return None
+        told = self.parts(gradients.output, self.outputs, LAST)
+        return gradients.places(told) if told else None
+
+    def move(self, where: Where, indices: list[int], step: int) -> bool:
+        """Return whether other inputs show at a step of some outputs, or change their shapes."""
+        run = run_perturbed(self.baseline, where)
+        if run is None:
+            return False
+        if not all(map(run.has, indices)):
+            return True
+        before = self.parts(self.baseline.normal, indices, step)
+        return not all(map(same, before, self.parts(run.output, indices, step)))
+
+
+def _all_but_one(baseline: Baseline) -> tuple[Tensor, Tensor]:
+    """Return the valid steps of each sample without its last one, and without its first."""
+    valid = valid_mask(baseline.batch, post=baseline.post)
+    without_last, without_first = valid & valid.roll(-1, 1), valid & valid.roll(1, 1)
+    without_last[:, -1] = False
+    without_first[:, 0] = False
+    return without_last, without_first
 
 
 def _runs_along(baseline: Baseline, names: set[str]) -> bool:

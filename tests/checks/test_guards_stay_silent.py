@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only as changed
 
 import rnnkit
+from rnnkit._checks.guards import completed
 from tests.strategies import CELLS, LAYERS, LAYOUTS, Case, assert_same
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -180,3 +181,17 @@ def test_wrong_calls_are_noticed() -> None:
     # mutmut adds to the names of what it changes.
     assert any("diagnose" in name for name in codes)
     assert any("refusal" in name for name in codes)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_half_a_state_that_goes_to_torch_is_completed(place: int) -> None:
+    """What is given of a pair stays, and the rest is zeros of its sizes; nothing is invented."""
+    layer, given = rnnkit.LSTM(3, 4), torch.randn(1, 5, 4)
+    pair = (given, None) if place == 0 else (None, given)
+
+    whole = completed(layer, pair)
+
+    assert whole[place] is given
+    assert torch.equal(whole[1 - place], torch.zeros_like(given))
+    assert completed(layer, (None, None)) is None
+    assert completed(rnnkit.GRU(3, 4), given) is given

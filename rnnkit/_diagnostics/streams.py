@@ -37,45 +37,67 @@ class Stream:
 
     def __init__(self, baseline: Baseline, carried: Mapping[str, str], sizes: list[int]) -> None:
         """Run the chunks one after the other; skip if the model does not take them."""
-        self.baseline, self.sizes, self.given = baseline, sizes, list[Given]()
+        self.baseline, self.sizes = baseline, sizes
+        self.given: list[Given] = []
+        self.outputs: list[list[Any]] = []
         # The first output that differs, from which step on (None: the state), and by how much.
         self.difference: tuple[int, int | None, float] | None = None
-        self.outputs: list[list[Any]] = []
-        normal, session, start = baseline.normal, baseline.session, 0
+        start = 0
         for size in sizes:
-            given = baseline.batch.cut(start + size, front=True).cut(size, front=False).tree()
-            if start:
-                places = dict(_places(session.returned))
-                bound = _bound(baseline, given)
-                bound.arguments.update({name: places[at] for name, at in carried.items()})
-                given = Given(bound.args, bound.kwargs)
-            self.given.append(given)
-            self.outputs.append(session.attempt(given) or [])
-            names = session.names if len(self.outputs[-1]) == len(normal) else []
-            if names != baseline.names:
-                state = ", from the state that it returned" * bool(start)
-                skip(f"the model does not take a chunk of {size} of {sum(sizes)} steps{state}")
+            self._run_chunk(start, size, carried)
             start += size
-        shown = [k for k, x in enumerate(normal) if is_number(x)]
-        states = [k for k in shown if any(_is_in(baseline.names[k], at) for at in carried.values())]
+        stepped, states = self._compared(carried)
+        for index in [*stepped, *states]:
+            self.difference = self._difference(index, has_steps=index in stepped)
+            if self.difference is not None:
+                break
+
+    def _run_chunk(self, start: int, size: int, carried: Mapping[str, str]) -> None:
+        """Run one chunk, from the state that the chunk before returned; skip if that fails."""
+        baseline, session = self.baseline, self.baseline.session
+        given = baseline.batch.cut(start + size, front=True).cut(size, front=False).tree()
+        if start:
+            places = dict(_places(session.returned))
+            bound = _bound(baseline, given)
+            bound.arguments.update({name: places[at] for name, at in carried.items()})
+            given = Given(bound.args, bound.kwargs)
+        output = session.attempt(given) or []
+        self.given.append(given)
+        self.outputs.append(output)
+        names = session.names if len(output) == len(baseline.normal) else []
+        if names != baseline.names:
+            state = ", from the state that it returned" * bool(start)
+            skip(f"the model does not take a chunk of {size} of {sum(self.sizes)} steps{state}")
+
+    def _compared(self, carried: Mapping[str, str]) -> tuple[list[int], list[int]]:
+        """Return the outputs of numbers that have steps, and those that are states."""
+        baseline = self.baseline
+        shown = [index for index, leaf in enumerate(baseline.normal) if is_number(leaf)]
+        places = carried.values()
+        states = [k for k in shown if any(_is_in(baseline.names[k], at) for at in places)]
         stepped = [k for k in shown if baseline.has_steps(k) and not baseline.missing(k)]
         stepped = [k for k in stepped if k not in states]
-        if not stepped and [*map(shape_of, normal)] != [*map(shape_of, self.outputs[0])]:
+        shapes = [list(map(shape_of, one)) for one in (baseline.normal, self.outputs[0])]
+        if not stepped and shapes[0] != shapes[1]:
             skip(OTHER_OUTPUTS)
-        for k in [*stepped, *states]:
-            pieces, axis = [output[k] for output in self.outputs], baseline.step_axes[k] or 0
-            after = pieces[-1]
-            if k in stepped:
-                with suppress(RuntimeError, TypeError):
-                    after = torch.cat(pieces, axis)
-            if shape_of(after) != normal[k].shape:
-                skip(f"chunks of {sizes[0]} steps give outputs of other shapes")
-            if differs(baseline, normal[k], after, baseline.scale_of(k)):
-                off = differences(baseline, normal[k], after, baseline.scale_of(k))
-                off = off.movedim(axis, 0).flatten(1)
-                step = int(off.any(1).int().argmax()) if k in stepped else None
-                self.difference = k, step, far_off(normal[k], after)
-                break
+        return stepped, states
+
+    def _difference(self, index: int, *, has_steps: bool) -> tuple[int, int | None, float] | None:
+        """Return where an output of the chunks differs from the whole one, and by how much."""
+        baseline, before = self.baseline, self.baseline.normal[index]
+        pieces, axis = [output[index] for output in self.outputs], baseline.step_axes[index] or 0
+        after = pieces[-1]
+        if has_steps:
+            with suppress(RuntimeError, TypeError):
+                after = torch.cat(pieces, axis)
+        if shape_of(after) != before.shape:
+            skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
+        scale = baseline.scale_of(index)
+        if not differs(baseline, before, after, scale):
+            return None
+        off = differences(baseline, before, after, scale).movedim(axis, 0).flatten(1)
+        step = int(off.any(1).int().argmax()) if has_steps else None
+        return index, step, far_off(before, after)
 
     def why(self, index: int, step: int | None) -> Location:
         """Return where an output first differs in the second chunk, and each cause tried."""

@@ -1,11 +1,15 @@
 """The probe *batch*: a sample's output does not depend on any other sample's input."""
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import torch
+from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import sample_at
-from rnnkit._diagnostics.lab import comparable, run_perturbed
+from rnnkit._diagnostics.lab import PerturbedRun, comparable, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.loss import judge_loss
 from rnnkit._diagnostics.outputs import is_number, orders, shape_of
@@ -25,34 +29,69 @@ def probe_batch(baseline: Baseline) -> str:
     if not indices:
         _find_rows_of_steps(baseline)
         skip(baseline.unfollowed())
-    samples = torch.arange(batch.size, device="cpu").unsqueeze(1)
-    tried = ((k, run_perturbed(baseline, sample_at(k))) for k in range(batch.size)[:SAMPLES])
-    runs = {k: run for k, run in tried if run is not None}
+    tried = [(k, run_perturbed(baseline, sample_at(k))) for k in range(batch.size)[:SAMPLES]]
+    runs = {sample: run for sample, run in tried if run is not None}
     made = comparable(runs.values(), indices)
     moved = [[run.moved(k).any(1) for k in indices if run.has(k)] for run in made]
     if all(moved) and len(runs) == batch.size:
-        columns = torch.stack([torch.stack(each).any(0) for each in moved], 1)
-        axes = batch.axes[batch.first] or 0, baseline.axes[indices[0]] or 0
-        drawn = DependencyMap(columns, (*batch.numbers,), (*batch.numbers,), *axes)
-        baseline.report._maps["samples"] = drawn, "independent"  # noqa: SLF001 - it draws them
-    leaks = []
+        _keep_map(baseline, moved, indices[0])
+    leaks: list[_Leak] = []
     for order in orders(baseline.normal, baseline.axes):
         baseline.order = order
-        shown = ((k, run.shown(indices, samples != k)) for k, run in runs.items())
-        leak = next(((k, *found) for k, found in shown if found is not None), None)
+        leak = _first_leak(runs, indices, batch.size)
         if leak is None:
             return f"no sample's output depends on another sample ({sum(map(bool, moved))} tried)"
         leaks.append(leak)
     baseline.order = None
+    _skip_if_flat(baseline)
+    leak = leaks[0]
+    affected = baseline.of_sample(leak.output, leak.sample)
+    what = f"{affected} depends on input of sample {batch.numbers[leak.source]}"
+    inputs = runs[leak.source].inputs
+    return fail("batch", what, *locate_sample(baseline, inputs, leak.source, leak.output))
+
+
+class _Leak(NamedTuple):
+    """A change of one sample that shows at another one, in an output."""
+
+    source: int
+    output: int
+    sample: int
+
+
+def _first_leak(
+    runs: Mapping[int, PerturbedRun], indices: Sequence[int], size: int
+) -> _Leak | None:
+    """Return the first change of a sample that shows at another one."""
+    samples = torch.arange(size, device="cpu").unsqueeze(1)
+    for source, run in runs.items():
+        shown = run.shown(indices, samples != source)
+        if shown is not None:
+            output, [(sample, _), *_] = shown
+            return _Leak(source, output, sample)
+    return None
+
+
+def _keep_map(baseline: Baseline, moved: Sequence[Sequence[Tensor]], index: int) -> None:
+    """Keep for the report which samples of the output moved with which sample of the input."""
+    batch = baseline.batch
+    columns = torch.stack([torch.stack(list(each)).any(0) for each in moved], 1)
+    numbers = tuple(batch.numbers)
+    axes = batch.axes[batch.first] or 0, baseline.axes[index] or 0
+    drawn = DependencyMap(columns, numbers, numbers, *axes)
+    baseline.report._maps["samples"] = drawn, "independent"  # noqa: SLF001 - it draws them
+
+
+def _skip_if_flat(baseline: Baseline) -> None:
+    """Skip if the samples are rows of a batch and its steps, which a layer gets apart."""
+    batch = baseline.batch
     for event in baseline.events:
+        if not isinstance(event.module, RNNBase):
+            continue
         one, two, *_ = (*(shape_of(next(iter(event.tensors), None)) or ()), 0, 0)
-        if isinstance(event.module, RNNBase) and one * two == batch.size and min(one, two) > 1:
+        if one * two == batch.size and min(one, two) > 1:
             both = f"axis {batch.axes[batch.first]} of the input is {one} * {two}, batch and seq"
             skip(f"{both}: pass (batch, seq, ...), and flatten it in call=")
-    source, index, [(sample, _), *_] = leaks[0]
-    what = f"{baseline.of_sample(index, sample)} depends on input of sample {batch.numbers[source]}"
-    rows, module = locate_sample(baseline, runs[source].inputs, source, index)
-    return fail("batch", what, rows, module)
 
 
 def _find_rows_of_steps(baseline: Baseline) -> None:

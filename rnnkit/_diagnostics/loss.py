@@ -1,7 +1,7 @@
 """A model that returns only a loss: a sample may scale another one's gradient, and not turn it."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,32 +21,36 @@ NOTHING = 1e-12
 #: How many times as far apart targets are put, to see whose they are.
 SPREAD = 100
 
-#: What a module is called, what it returned, and the gradient of that; first the inputs.
-Made = list[tuple[str, Tensor, Tensor]]
+
+class Place(NamedTuple):
+    """A tensor on the way to the loss: what made it, what it was, and its gradient."""
+
+    name: str
+    tensor: Tensor
+    slope: Tensor
+
+
+#: The tensors of a run, in the order of time; first the inputs.
+Made = list[Place]
 
 
 def judge_loss(narrow: Baseline) -> str:
     """Fail if a change of a sample turns another one's gradient, and a module mixes them."""
     baseline = judge(narrow)
     batch, base = baseline.batch, _run(baseline, baseline.batch.leaves)
-    start = next((k for k, (_, _, slope) in enumerate(base) if bool(slope.any())), None)
+    start = next((k for k, place in enumerate(base) if bool(place.slope.any())), None)
     if start is None:
         skip("a loss without a gradient: pass inputs with fractions, or tokens and their Embedding")
     given = [other_leaves(batch, sample_at(k), pad=False) for k in range(batch.size)]
-    runs = {k: run for k, leaves in enumerate(given) if (run := _run(baseline, leaves, base))}
-    _, place, slope = base[start]
-    axes = [
-        axis
-        for axis, size in enumerate(place.shape)
-        if size == batch.size
-        and all(_moved(place, run[start][1], axis) == [k] for k, run in runs.items())
-    ]
-    if not runs or not axes:
+    tried = {sample: _run(baseline, leaves, base) for sample, leaves in enumerate(given)}
+    runs = {sample: run for sample, run in tried.items() if run}
+    axis = _batch_axis(base, start, runs, batch.size)
+    if axis is None:
         skip("a loss, and no module follows the samples: verify what returns the scores")
     turned = [
         (sample, other)
         for sample, run in runs.items()
-        for other in _turned(slope, run[start][2], axes[0])
+        for other in _turned(base[start].slope, run[start].slope, axis)
         if other != sample
     ]
     if not turned:
@@ -55,31 +59,58 @@ def judge_loss(narrow: Baseline) -> str:
         return "a loss: no sample turns the gradient of another one"
     one, other = (batch.numbers[sample] for sample in turned[0])
     what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
-    for at, (name, before, _) in enumerate(base):
-        fitting = [axis for axis, size in enumerate(before.shape) if size == batch.size]
-        after = [run[at][1] for run in runs.values()]
-        if fitting and any(all(len(_moved(before, x, k)) > 1 for k in fitting) for x in after):
-            means = "samples are mixed there, unless the loss compares them, as InfoNCE does"
-            module = name.partition(" (")[0]
-            fail("batch", what, [("first", f"{name}, output"), ("means", means)], module)
-    # Other targets of a sample turn a row each: its own ones, or those that they are paired with.
-    (sample, run), (_, rows, old) = next(iter(runs.items())), base[-1]
-    own = {*_moved(rows.flatten(0, -2), run[-1][1].flatten(0, -2), 0)}
-    text = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
-    cause = ("cause", "steps of a sample meet the targets of other samples")
-    for k, target in enumerate(batch.leaves):
-        is_target = k != batch.first and batch.has_steps(k) and not is_number(target)
-        if is_target and target.dim() == 2 and rows[..., 0].numel() == target.numel():
-            axis, leaves = batch.axes[k] or 0, list(batch.leaves)
-            mask = along(target, axis, torch.arange(batch.size, device=target.device) == sample)
-            leaves[k] = torch.where(mask, target.roll(1, axis), target)
-            for *_, new in _run(baseline, leaves, base)[-1:]:
-                paired = _turned(old.flatten(0, -2), new.flatten(0, -2), 0)
-                # Fewer, where some targets are ignored.
-                if len(paired) <= int((leaves[k] != target).sum()) and not {*paired} <= own:
-                    fail("batch", what, [cause, ("fix", text)])
+    _find_mixing_module(base, runs, batch.size, what)
+    _find_other_targets(baseline, base, runs, what)
     narrow.report.notes.append(f"{what}: the loss compares samples")
     return "a loss that compares samples; no module mixes them"
+
+
+def _batch_axis(base: Made, at: int, runs: Mapping[int, Made], size: int) -> int | None:
+    """Return the axis of a place along which each sample's change moves its own row alone."""
+    place = base[at].tensor
+    for axis, length in enumerate(place.shape):
+        rows = {sample: _moved(place, run[at].tensor, axis) for sample, run in runs.items()}
+        if length == size and runs and all(moved == [k] for k, moved in rows.items()):
+            return axis
+    return None
+
+
+def _find_mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: str) -> None:
+    """Fail with the first module in whose output a change of one sample moves several rows."""
+    for at, place in enumerate(base):
+        axes = [axis for axis, length in enumerate(place.tensor.shape) if length == size]
+        if not axes:
+            continue
+        for run in runs.values():
+            if all(len(_moved(place.tensor, run[at].tensor, axis)) > 1 for axis in axes):
+                means = "samples are mixed there, unless the loss compares them, as InfoNCE does"
+                rows = [("first", f"{place.name}, output"), ("means", means)]
+                fail("batch", what, rows, place.name.partition(" (")[0])
+
+
+def _find_other_targets(
+    baseline: Baseline, base: Made, runs: Mapping[int, Made], what: str
+) -> None:
+    """Fail if other targets of a sample turn the gradient at rows that are not its own."""
+    batch, (sample, run) = baseline.batch, next(iter(runs.items()))
+    scores, slope = base[-1].tensor, base[-1].slope
+    own = {*_moved(scores.flatten(0, -2), run[-1].tensor.flatten(0, -2), 0)}
+    for index, target in enumerate(batch.leaves):
+        is_target = index != batch.first and batch.has_steps(index) and not is_number(target)
+        if not is_target or target.dim() != 2 or scores[..., 0].numel() != target.numel():
+            continue
+        axis, leaves = batch.axes[index] or 0, list(batch.leaves)
+        mask = along(target, axis, torch.arange(batch.size, device=target.device) == sample)
+        leaves[index] = torch.where(mask, target.roll(1, axis), target)
+        other = _run(baseline, leaves, base)
+        if not other:
+            continue
+        paired = _turned(slope.flatten(0, -2), other[-1].slope.flatten(0, -2), 0)
+        # Fewer, where some targets are ignored.
+        if len(paired) <= int((leaves[index] != target).sum()) and not {*paired} <= own:
+            cause = ("cause", "steps of a sample meet the targets of other samples")
+            fix = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
+            fail("batch", what, [cause, ("fix", fix)])
 
 
 def _find_broadcast(baseline: Baseline, like: Made) -> None:
@@ -121,7 +152,7 @@ class _Targets:
 
     def has_gradient_of(self, other: "_Targets") -> bool:
         """Return whether the gradient has the same direction and the same shares."""
-        one, two = self.made[0][2], other.made[0][2]
+        one, two = self.made[0].slope, other.made[0].slope
         return near(self.baseline, one / largest(one), two / largest(two))
 
     def has_loss_of(self, other: "_Targets") -> bool:
@@ -152,10 +183,14 @@ def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) ->
         label = f"{name or 'the model'} ({type(run.model.get_submodule(name)).__name__})"
         every += [(label, x) for x in tensors_of(result)]
     made = [(label, x) for label, x in every if x.dim() > 1 and x.requires_grad]
-    if like is not None and [(n, x.shape) for n, x in made] != [(n, x.shape) for n, x, _ in like]:
+    shapes = [(label, x.shape) for label, x in made]
+    if like is not None and shapes != [(place.name, place.tensor.shape) for place in like]:
         return []
-    slopes = zip(made, run.slopes([x for _, x in made], run.output), strict=True)
-    return [(*one, torch.zeros_like(one[1]) if slope is None else slope) for one, slope in slopes]
+    slopes = run.slopes([x for _, x in made], run.output)
+    return [
+        Place(label, x, torch.zeros_like(x) if slope is None else slope)
+        for (label, x), slope in zip(made, slopes, strict=True)
+    ]
 
 
 def _moved(before: Tensor, after: Tensor, axis: int) -> list[int]:

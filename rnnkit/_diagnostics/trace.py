@@ -7,7 +7,7 @@ candidates that are scored from one state.
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,8 @@ from rnnkit._diagnostics.module_calls import (
     watched,
 )
 from rnnkit._diagnostics.outputs import Given, tensors_of
-from rnnkit._diagnostics.trace_table import Row, Trace
+from rnnkit._diagnostics.places import goes_on, place_of
+from rnnkit._diagnostics.trace_table import Origin, Row, Trace, state_in_words
 
 
 def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:
@@ -150,42 +151,48 @@ class _Run:
             self.origin(tensor)
         sizes = " ".join(f"{axis}={size}" for axis, size in call.sizes.items()) or "?"
         spec = "packed " * isinstance(input, PackedSequence) + sizes
-        # Zeros that are learned are a first state like any other.
-        given = any(x.requires_grad or x.is_meta or bool(x.any()) for x in state.values())
-        is_fresh = not given and all(at < 0 for at, *_ in origins.values())
-        texts = dict.fromkeys(text for *_, text in origins.values())
-        row = Row(number, name, kind, spec, "zeros" if is_fresh else ", ".join(texts))
-        if [part for _, part, _ in origins.values()] == ["c", "h"]:
-            row.marks += [f"its {member} is {text}" for member, (*_, text) in origins.items()]
-        for member, (at, part, text) in origins.items():
-            x: Any = state[member]
-            node = (x if x._base is None else x._base).grad_fn  # noqa: SLF001
-            is_old = node is not None and node._sequence_nr() < self.first  # noqa: SLF001
-            if at < 0 and is_old and torch.is_grad_enabled():
-                row.marks.append(f"its {member} belongs to the graph of an earlier run: detach it")
-            elif at >= 0 and self.calls[at].module is module:
-                self.passed.add((at, part))
-            if not self.learned.isdisjoint((at, one) for one in ("output", "h", "c")):
-                graph = f"the graph of row {at}, which backward has freed: detach it"
-                self.freed.append((row, f"its {member} belongs to {graph}"))
-            is_end = at >= 0 and member == "h" and not (call.is_step or "computed" in text)
-            if is_end and _place(self.calls[at].output) == _place(input):
-                end = "from its end state: step 0 has seen it all"
-                row.marks.append(f"reads the output of row {at} {end}")
+        row = Row(number, name, kind, spec, state_in_words(state, origins))
+        if [origin.part for origin in origins.values()] == ["c", "h"]:
+            row.marks += [f"its {member} is {origin.text}" for member, origin in origins.items()]
+        for member, origin in origins.items():
+            self._mark_origin(row, call, member, origin)
         if result is None and (error := sys.exc_info()[1]) is not None:
             row.marks.append(f"it raised {type(error).__name__}")
-        call.output, call.returned = split_result(module, result)
+        self._keep_returned(call, result)
+        self.rows.append(row)
+        self.calls.append(call)
+
+    def _mark_origin(self, row: Row, call: Call, member: str, origin: Origin) -> None:
+        """Mark a member of a state that comes of an older graph, or of the end of the input."""
+        x: Any = call.state[member]
+        node = (x if x._base is None else x._base).grad_fn  # noqa: SLF001
+        is_old = node is not None and node._sequence_nr() < self.first  # noqa: SLF001
+        at = origin.row
+        if at < 0 and is_old and torch.is_grad_enabled():
+            row.marks.append(f"its {member} belongs to the graph of an earlier run: detach it")
+        elif at >= 0 and self.calls[at].module is call.module:
+            self.passed.add((at, origin.part))
+        if not self.learned.isdisjoint((at, one) for one in ("output", "h", "c")):
+            graph = f"the graph of row {at}, which backward has freed: detach it"
+            self.freed.append((row, f"its {member} belongs to {graph}"))
+        is_end = at >= 0 and member == "h" and not (call.is_step or "computed" in origin.text)
+        if is_end and place_of(self.calls[at].output) == place_of(call.input):
+            end = "from its end state: step 0 has seen it all"
+            row.marks.append(f"reads the output of row {at} {end}")
+
+    def _keep_returned(self, call: Call, result: Any) -> None:
+        """Keep what a call returned, and note which part of it is learned from."""
+        call.output, call.returned = split_result(call.module, result)
         if call.is_cell:
             call.output, call.returned = None, members_of(result)
-        self.known |= {_place(x)[0]: (number, member) for member, x in call.returned.items()}
+        number = call.number
+        self.known |= {place_of(x)[0]: (number, member) for member, x in call.returned.items()}
         for member, x in {"output": call.output, **call.returned}.items():
             if isinstance(x, Tensor) and x.requires_grad:
                 self.made[x.grad_fn, x.output_nr] = made = number, member
                 # The hook outlives the run, and must not hold it, nor return anything.
                 note: Any = lambda _, made=made, learned=self.learned: learned.add(made)  # noqa: E731
                 x.register_hook(note)  # type: ignore[no-untyped-call]
-        self.rows.append(row)
-        self.calls.append(call)
 
     def near(self, tensors: Iterable[Tensor]) -> set[tuple[int, str]]:
         """Return what calls returned that some tensors were computed from, the nearest ones."""
@@ -200,9 +207,9 @@ class _Run:
                 waiting += new
         return found
 
-    def origin(self, tensor: Tensor) -> tuple[int, str, str]:
-        """Return from which row a tensor came, -1 if from none, what of that, and this in words."""
-        place, how = _place(tensor)[0], ""
+    def origin(self, tensor: Tensor) -> Origin:
+        """Return from which row a tensor came, and what of that row it is."""
+        place, how = place_of(tensor)[0], ""
         found = {self.known[place]} if place in self.known else set()
         if not found:
             # What a call returned ends the search: its c is computed from what its h is, too.
@@ -210,7 +217,7 @@ class _Run:
         self.read |= found
         row = max((at for at, _ in found), default=-1)
         part = " and ".join(sorted({part for at, part in found if at == row}, reverse=True))
-        return row, part, f"{how}{part} of row {row}" if found else "from elsewhere"
+        return Origin(row, part, f"{how}{part} of row {row}" if found else "from elsewhere")
 
     def judged(self, result: Any, error: BaseException | None) -> Trace:
         """Find out which states were used, and what else looks like a mistake."""
@@ -221,41 +228,60 @@ class _Run:
             row.marks.append(text)
         before: dict[Any, Call] = {}
         for call, row in zip(self.calls, self.rows, strict=True):
-            returned = {(row.number, member) for member in call.returned}
-            has_graph = error is None and any(x.grad_fn for x in call.returned.values())
-            row.used = bool(returned & (self.read | self.learned)) or (False if has_graph else None)
-            last, before[call.module], state = before.get(call.module), call, call.state
+            row.used = self._is_used(call, ran=error is None)
+            last = before.get(call.module)
+            before[call.module] = call
             if last is None:
                 continue
-            at, were = last.number, self.rows[last.number]
-            # Two sequences may begin alike, and candidates from the state of another module.
-            same = [m for m in state if _place(state[m]) == _place(last.state.get(m))]
-            same = [m for m in same if self.origin(state[m])[0] < 0 and (at, m) not in self.passed]
-            text = f"starts from zeros, and the state of row {at} is unused"
-            is_dropped = row.state == "zeros" and were.used is False
-            is_loop = call.is_cell or "batch=1" not in row.spec.split()  # else over the samples
             if call.is_step and last.is_step:
-                part = "state" if same == [*state] else "".join(same[:1])
-                if same:
-                    row.marks.append(f"the same {part} as in row {at}: it is never advanced")
-                elif is_dropped and is_loop and were.state == "zeros":
-                    row.marks.append(text)
-            elif is_dropped and (base := getattr(last.input, "_base", None)) is not None:
-                one, axis = last.input, int(call.module.batch_first and base.dim() == 3)
-                end = one.storage_offset() + one.shape[axis] * one.stride(axis)
-                # Behind the end of one sample lies another one.
-                begin = one.storage_offset() - base.storage_offset()
-                step = begin // max(base.stride(axis), 1) % base.shape[axis]
-                is_within = step + one.shape[axis] < base.shape[axis]
-                # A result as long as the sequence reads both, and not by way of another call.
-                joined = self.near(x for x in results if base.shape[axis] in x.shape)
-                is_joined = {(at, "output"), (row.number, "output")} <= joined
-                # With a further axis they may be samples in their own right, as sentences are.
-                goes_on = _place(call.input)[:2] == (_place(base)[0], end)
-                if is_joined and goes_on and is_within and base.dim() == one.dim():
-                    onward = f"its input goes on where that of row {at} ended"
-                    row.marks.append(f"{onward}, but it {text}")
+                self._mark_step(call, last)
+            else:
+                self._mark_chunk(call, last, results)
         return Trace(self.rows, self.notes)
+
+    def _is_used(self, call: Call, *, ran: bool) -> bool | None:
+        """Return whether a state that a call returned was read; None if nobody can tell."""
+        returned = {(call.number, member) for member in call.returned}
+        if returned & (self.read | self.learned):
+            return True
+        has_graph = ran and any(x.grad_fn for x in call.returned.values())
+        return False if has_graph else None
+
+    def _is_dropped(self, call: Call, last: Call) -> bool:
+        """Return whether a call starts from zeros while the last one's state is unused."""
+        return self.rows[call.number].state == "zeros" and self.rows[last.number].used is False
+
+    def _mark_step(self, call: Call, last: Call) -> None:
+        """Mark a step from the state of the step before it, or from zeros."""
+        row, at, state = self.rows[call.number], last.number, call.state
+        # Two sequences may begin alike, and candidates from the state of another module.
+        same = [m for m in state if place_of(state[m]) == place_of(last.state.get(m))]
+        same = [m for m in same if self.origin(state[m]).row < 0 and (at, m) not in self.passed]
+        if same:
+            part = "state" if same == [*state] else same[0]
+            row.marks.append(f"the same {part} as in row {at}: it is never advanced")
+            return
+        is_loop = call.is_cell or "batch=1" not in row.spec.split()  # else over the samples
+        if is_loop and self._is_dropped(call, last) and self.rows[at].state == "zeros":
+            row.marks.append(_from_zeros(at))
+
+    def _mark_chunk(self, call: Call, last: Call, results: Sequence[Tensor]) -> None:
+        """Mark a chunk from zeros that goes on where the last one ended, in one sample."""
+        base = getattr(last.input, "_base", None)
+        if base is None or not self._is_dropped(call, last) or base.dim() != last.input.dim():
+            return  # with a further axis they may be samples in their own right, as sentences are
+        axis, at = int(call.module.batch_first and base.dim() == 3), last.number
+        if not goes_on(last.input, call.input, axis):
+            return
+        # A result as long as the sequence reads both, and not by way of another call.
+        joined = self.near(x for x in results if base.shape[axis] in x.shape)
+        if {(at, "output"), (call.number, "output")} <= joined:
+            onward = f"its input goes on where that of row {at} ended"
+            self.rows[call.number].marks.append(f"{onward}, but it {_from_zeros(at)}")
+
+
+def _from_zeros(at: int) -> str:
+    return f"starts from zeros, and the state of row {at} is unused"
 
 
 def _is_shown(name: str, module: torch.nn.Module) -> bool:
@@ -263,10 +289,3 @@ def _is_shown(name: str, module: torch.nn.Module) -> bool:
     if isinstance(module, torch.jit.ScriptModule):
         return False
     return isinstance(module, KINDS) or is_layer(module) or (name != "" and is_recurrent(module))
-
-
-def _place(x: Any) -> tuple[int, int, tuple[int, ...]]:
-    """Return which memory a tensor shows; of anything else, which object it is."""
-    if not isinstance(x, Tensor):
-        return id(x), 0, ()
-    return x.untyped_storage().data_ptr() or id(x), int(x.storage_offset()), tuple(x.shape)

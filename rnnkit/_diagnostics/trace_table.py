@@ -1,6 +1,10 @@
 """The rows of a trace, and how they print."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torch import Tensor
 
 from rnnkit._diagnostics.picture import as_html, noted
 
@@ -67,3 +71,19 @@ class Trace:
     def _repr_html_(self) -> str:
         """Show it in a notebook."""
         return as_html(str(self), lambda line: line.startswith("     ^"))
+
+
+class Origin(NamedTuple):
+    """From which row a tensor came, -1 if from none; what of that row it is; and both in words."""
+
+    row: int
+    part: str
+    text: str
+
+
+def state_in_words(state: Mapping[str, Tensor], origins: Mapping[str, Origin]) -> str:
+    """Return where a state comes from; zeros that are learned are a state like any other."""
+    is_given = any(x.requires_grad or x.is_meta or bool(x.any()) for x in state.values())
+    if not is_given and all(origin.row < 0 for origin in origins.values()):
+        return "zeros"
+    return ", ".join(dict.fromkeys(origin.text for origin in origins.values()))

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import BatchNorm1d, Conv1d, Embedding, ModuleDict, RNNBase
+from torch.nn import BatchNorm1d, Conv1d, Embedding, Module, ModuleDict, RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, steps_at
@@ -41,25 +41,41 @@ def find_steps_as_channels(baseline: Baseline) -> None:
 
 def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
     """Find a cell or layer that reads the steps both ways, while its twin is never called."""
-    modules, given = dict(baseline.session.model.named_modules()), defaultdict[str, list[Any]](list)
+    modules = dict(baseline.session.model.named_modules())
+    given = defaultdict[str, list[Any]](list)
     for call in calls:
-        seq = int(getattr(call.module, "batch_first", False))
-        whole = [call.input] * (call.input is not None)
-        given[call.name] += whole if call.is_cell else [x for y in whole for x in y.unbind(seq)]
+        given[call.name] += _steps_of(call)
     for name, steps in given.items():
-        one, parent = modules[name], name.rpartition(".")[0]
-        # Forward and then backward, or in turn.
-        is_turned = alike(steps, steps[::-1]) and not alike(steps[1:], steps[:-1])
+        parent = name.rpartition(".")[0]
         # Of what is chosen by a key, others are for other inputs.
-        if len(steps) % 2 or not is_turned or isinstance(modules[parent], ModuleDict):
+        if not _reads_both_ways(steps) or isinstance(modules[parent], ModuleDict):
             continue
         for other, module in modules.items():
-            beside = other not in given and other.rpartition(".")[0] == parent
-            own, its = ([(w.shape, w.requires_grad) for w in x.parameters()] for x in (one, module))
-            if beside and type(module) is type(one) and own == its:
+            is_beside = other not in given and other.rpartition(".")[0] == parent
+            if is_beside and _are_twins(module, modules[name]):
                 what = f"{name} reads the steps in both directions, and {other} is never called"
                 fix = f"call {other} for one of them: its weights have the same sizes"
                 fail("use", what, [("fix", fix)], other)
+
+
+def _steps_of(call: Call) -> list[Any]:
+    """Return the steps that a call reads, one of a cell."""
+    if call.input is None:
+        return []
+    seq = int(getattr(call.module, "batch_first", False))
+    return [call.input] if call.is_cell else list(call.input.unbind(seq))
+
+
+def _reads_both_ways(steps: list[Any]) -> bool:
+    """Return whether steps are read forward and then backward, or in turn."""
+    is_turned = alike(steps, steps[::-1]) and not alike(steps[1:], steps[:-1])
+    return len(steps) % 2 == 0 and is_turned
+
+
+def _are_twins(one: Module, other: Module) -> bool:
+    """Return whether two modules are of one class, with weights of the same sizes."""
+    sizes = [[(w.shape, w.requires_grad) for w in x.parameters()] for x in (one, other)]
+    return type(one) is type(other) and sizes[0] == sizes[1]
 
 
 def find_reversed_outputs(baseline: Baseline) -> None:

@@ -146,27 +146,51 @@ def restricted(
 ) -> tuple[list[Part], Part | None]:
     """Compare a run of some samples with that of all: return the parts, and one that differs."""
     compared: list[Part] = []
-    output = baseline.arranged(output) if len(samples) == baseline.batch.size else output
-    for index, axis in baseline.judged() if len(output) == len(baseline.normal) else ():
-        normal, made = baseline.arranged(baseline.normal)[index], output[index]
-        if only not in (None, index) or not is_number(normal) or not isinstance(made, Tensor):
+    if len(output) != len(baseline.normal):
+        return compared, None
+    if len(samples) == baseline.batch.size:
+        output = baseline.arranged(output)
+    whole = baseline.arranged(baseline.normal)
+    for index, axis in baseline.judged():
+        if only not in (None, index) or not is_number(whole[index]):
             continue
-        if len(samples) == 1 and made.dim() == normal.dim() - 1:
-            made = made.unsqueeze(axis)  # a batch of one may have lost its axis
-        if made.dim() != normal.dim() or made.shape[axis] != len(samples):
+        made = _with_batch_axis(output[index], whole[index], axis, len(samples))
+        if made is None:
             continue
         for place, sample in enumerate(samples):
-            after, both = made.select(axis, place), (normal, baseline.scale_of(index))
-            if after.shape == normal.select(axis, sample).shape:
-                after = baseline.row(made, index, sample, place)
-            # Of an output with other steps, as with a stride, a sample returns the first ones.
-            kept = tuple(map(slice, after.shape if baseline.post else ()))
-            before, size = (baseline.row(x, index, sample)[kept] for x in both)
-            if before.shape == after.shape:
-                compared.append(Part(index, sample, before, after))
-                if differs(baseline, before, after, size):
-                    return compared, compared[-1]
+            part, scale = _part(baseline, index, sample, made, place)
+            if part.before.shape != part.after.shape:
+                continue
+            compared.append(part)
+            if differs(baseline, part.before, part.after, scale):
+                return compared, part
     return compared, None
+
+
+def _with_batch_axis(made: Any, whole: Tensor, axis: int, count: int) -> Tensor | None:
+    """Return an output with its batch axis, which a batch of one may lose; None if it differs."""
+    if not isinstance(made, Tensor):
+        return None
+    if count == 1 and made.dim() == whole.dim() - 1:
+        made = made.unsqueeze(axis)
+    fits = made.dim() == whole.dim() and made.shape[axis] == count
+    return made if fits else None
+
+
+def _part(
+    baseline: Baseline, index: int, sample: int, made: Tensor, place: int
+) -> tuple[Part, Tensor]:
+    """Return a sample of an output in both runs, and how large its features are."""
+    axis = baseline.axes[index] or 0
+    whole = baseline.arranged(baseline.normal)[index]
+    after = made.select(axis, place)
+    if after.shape == whole.select(axis, sample).shape:
+        after = baseline.row(made, index, sample, place)
+    # Of an output with other steps, as with a stride, a sample returns the first ones.
+    kept = tuple(map(slice, after.shape if baseline.post else ()))
+    before = baseline.row(whole, index, sample)[kept]
+    scale = baseline.row(baseline.scale_of(index), index, sample)[kept]
+    return Part(index, sample, before, after), scale
 
 
 def check_orders(baseline: Baseline) -> None:
@@ -191,19 +215,8 @@ def trained_otherwise(baseline: Baseline) -> Iterator[Gradients]:
     wide = judge(baseline)  # in float32, much is zero that is only small
     batch, generator = wide.batch, torch.Generator("cpu").manual_seed(0)
     tried = [(1, list(batch.leaves))]
-    for seed, sign in enumerate((-1, 1)):
-        leaves = other_leaves(batch, steps_from(0), seed, pad=False)
-        for k, leaf in enumerate(leaves):  # flags that are never set
-            is_table = is_dense(leaf) and leaf.dim() > 1
-            if is_table and bool((leaf == leaf.flatten()[:1]).all()):
-                drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
-                leaves[k] = drawn.round().to(leaf)
-        tried.append((sign, leaves))
-    for axis in (0, 1):  # one sentence, or one step, tells nothing of what joins several
-        both = [*enumerate(batch.leaves)]
-        single = {k for k, x in both if is_dense(x) and x.shape[axis:][:1] == (1,)}
-        twice = [torch.cat([x, x.roll(1)], axis) if k in single else x for k, x in both]
-        tried += [(1, twice)] * bool(single)
+    tried += [(sign, _redrawn(batch, seed, generator)) for seed, sign in enumerate((-1, 1))]
+    tried += [(1, leaves) for leaves in _doubled(batch)]
     for sign, leaves in tried:
         copy = wide.session.fresh().train()
         for weight in copy.parameters():
@@ -214,3 +227,27 @@ def trained_otherwise(baseline: Baseline) -> Iterator[Gradients]:
         run = Gradients(batch.with_leaves(leaves), wide.session, copy)
         if any(x.requires_grad for x in tensors_of(run.output)):
             yield run
+
+
+def _redrawn(batch: Batch, seed: int, generator: torch.Generator) -> list[Any]:
+    """Return other inputs, with numbers also where one input has the same number everywhere."""
+    leaves = other_leaves(batch, steps_from(0), seed, pad=False)
+    for index, leaf in enumerate(leaves):
+        is_table = is_dense(leaf) and leaf.dim() > 1
+        if is_table and bool((leaf == leaf.flatten()[:1]).all()):  # as flags that are never set
+            drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
+            leaves[index] = drawn.round().to(leaf)
+    return leaves
+
+
+def _doubled(batch: Batch) -> Iterator[list[Any]]:
+    """Yield inputs with an axis of one doubled: one sentence says nothing of joining several."""
+    for axis in (0, 1):
+        single = {
+            k for k, x in enumerate(batch.leaves) if is_dense(x) and x.shape[axis:][:1] == (1,)
+        }
+        if single:
+            yield [
+                torch.cat([leaf, leaf.roll(1)], axis) if index in single else leaf
+                for index, leaf in enumerate(batch.leaves)
+            ]

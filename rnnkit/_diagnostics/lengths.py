@@ -18,37 +18,70 @@ EITHER = re.compile(r"_?(len(gth)?s?|(padding_|pad_)?mask|pad(ding)?)_?")
 Named = tuple[Any, str, Tensor | None]
 
 
+#: Rows of the inputs that have steps, and lengths of inputs; both by the input's index.
+Rows = dict[int, Tensor]
+Lengths = dict[int, list[int]]
+
+
 def guess_lengths(
     model: nn.Module, inputs: Sequence[Named], size: int
-) -> tuple[dict[int, list[int]], bool, list[str]]:
+) -> tuple[Lengths, bool, list[str]]:
     """Return lengths by input, whether padding is after a sample, and a line for each misfit."""
-    told = dict[int, list[int]]()
-    for k, one in enumerate(inputs):  # of the ways to read a mask, one by which an input is padded
-        others = [x for n, (_, _, x) in enumerate(inputs) if n != k and x is not None]
-        ways = sorted(_told_by(*one, size), key=lambda n: not any(padded_at(x, n) for x in others))
-        told |= zip([k], ways, strict=False)
+    told = _told_by_names(inputs, size)
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
-    found, ends, lines = dict[int, list[int]](), set[str](), list[str]()
+    found: Lengths = {}
+    ends: set[str] = set()
+    lines: list[str] = []
     for index, counts in told.items():
-        name, names = inputs[index][1], {k: inputs[k][1].lower() for k in rows}
-        stem = EITHER.sub("", name.lower())
-        own = [k for k, n in names.items() if stem and n and (n in stem or stem in n)]
-        of_all = rows if all(n == counts for n in told.values()) else ()
-        fitting = ((k, end) for k in own or of_all if (end := padded_at(rows[k], counts)))
-        at, end = next((pair for pair in fitting if pair[0] not in found), (None, ""))
-        if at is not None:
-            found[at] = counts
-            ends.add(end)
+        name = inputs[index][1]
+        candidates = _named_alike(name, inputs, rows)
+        if not candidates and all(other == counts for other in told.values()):
+            candidates = list(rows)
+        padded = {k: padded_at(rows[k], counts) for k in candidates if k not in found}
+        first = next((k for k, end in padded.items() if end), None)
+        if first is not None:
+            found[first] = counts
+            ends.add(padded[first])
         elif rows and min(counts) < max(counts) and counts not in found.values():
             lines.append(f"{name} was not taken for lengths: no input ends there")
-    embeddings = (one for one in model.modules() if isinstance(one, nn.Embedding))
-    values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
-    if rows and not told and len(values) == 1:
-        (first, tokens), value = next(iter(rows.items())), values.pop()
-        if tokens.dim() == 2 and tokens.dtype in (torch.int64, torch.int32):
-            found = {first: tokens.ne(value).sum(1).tolist()}
-            ends = {padded_at(tokens, found[first], value)} - {""}
+    if not told:
+        found, ends = _told_by_padding(model, rows)
     return (found, "post" in ends, lines) if len(ends) == 1 else ({}, True, lines)
+
+
+def _told_by_names(inputs: Sequence[Named], size: int) -> Lengths:
+    """Return what inputs that are named like lengths or a mask tell.
+
+    Of the ways to read a mask, the first one counts by which another input is padded.
+    """
+    told: Lengths = {}
+    for index, one in enumerate(inputs):
+        others = [x for k, (_, _, x) in enumerate(inputs) if k != index and x is not None]
+        ways = list(_told_by(*one, size))
+        fitting = [counts for counts in ways if any(padded_at(x, counts) for x in others)]
+        if ways:
+            told[index] = [*fitting, *ways][0]
+    return told
+
+
+def _named_alike(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
+    """Return the inputs whose name shares the stem of one for lengths, as text and text_len do."""
+    stem = EITHER.sub("", name.lower())
+    names = {k: inputs[k][1].lower() for k in rows}
+    return [k for k, other in names.items() if stem and other and (other in stem or stem in other)]
+
+
+def _told_by_padding(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
+    """Return the lengths of tokens that end in the padding of the model's Embedding, and where."""
+    embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
+    values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
+    if not rows or len(values) != 1:
+        return {}, set()
+    (first, tokens), value = next(iter(rows.items())), values.pop()
+    if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
+        return {}, set()
+    counts = tokens.ne(value).sum(1).tolist()
+    return {first: counts}, {padded_at(tokens, counts, value)} - {""}
 
 
 def lengths_of_other_names(

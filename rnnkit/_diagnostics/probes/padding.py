@@ -36,25 +36,11 @@ def probe_padding(baseline: Baseline) -> str:
 
 def _judge(baseline: Baseline) -> None:
     """Find an output that depends on what is beyond the lengths of one input."""
-    batch, counts = baseline.batch, baseline.batch.counts
-    if counts is None or batch.steps is None:
-        skip_inapplicable(NO_LENGTHS)
-    if min(counts) == batch.steps:
-        skip_inapplicable("every sample is as long as the batch")
-    if not any(map(batch.tells_lengths, range(len(batch.leaves)))):
-        skip_inapplicable("the model gets no lengths: it may know padding by its value")
+    batch, counts = baseline.batch, _counts(baseline)
     content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
     if not all(is_number(batch.leaves[k]) for k in content):
         skip_inapplicable("tokens: padding is known by its value")
-    judged = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
-    if not judged:
-        skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
-    shapes = {k: baseline.normal[k].shape for k in judged if baseline.missing(k) is None}
-    may_have = {k for k, n in shapes.items() if len(n) > 2 and batch.steps not in n[:-1]}
-    strided = may_have | {k for k in shapes if baseline.step_axes[k] is not None}
-    indices = [k for k in judged if k not in strided]
-    if not indices:
-        skip("the output has other steps than the input: which are valid is not known")
+    indices = _outputs_with_known_steps(baseline)
     where = steps_at(~valid_mask(batch, post=baseline.post))
     [run] = comparable([run_perturbed(baseline, where, pad=True)], indices)
     shown = run.shown(indices, torch.tensor([[True]], device="cpu"))
@@ -69,3 +55,35 @@ def _judge(baseline: Baseline) -> None:
     of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
     found = locate_valid(baseline, sample, index, run.inputs)
     fail("padding", f"{what} of {counts[sample]} steps{of}", *found)
+
+
+def _counts(baseline: Baseline) -> list[int]:
+    """Return the lengths that the model is told; skip if there are none, or none is shorter."""
+    batch, counts = baseline.batch, baseline.batch.counts
+    if counts is None or batch.steps is None:
+        skip_inapplicable(NO_LENGTHS)
+    if min(counts) == batch.steps:
+        skip_inapplicable("every sample is as long as the batch")
+    if not any(map(batch.tells_lengths, range(len(batch.leaves)))):
+        skip_inapplicable("the model gets no lengths: it may know padding by its value")
+    return counts
+
+
+def _outputs_with_known_steps(baseline: Baseline) -> list[int]:
+    """Return the outputs whose valid steps are known, or that have none; skip if there is none."""
+    judged = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
+    if not judged:
+        skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
+    indices = [index for index in judged if not _may_have_other_steps(baseline, index)]
+    if not indices:
+        skip("the output has other steps than the input: which are valid is not known")
+    return indices
+
+
+def _may_have_other_steps(baseline: Baseline, index: int) -> bool:
+    """Return whether an output may have steps that are not the input's, as after a stride."""
+    if baseline.missing(index) is not None:
+        return False
+    sizes = baseline.normal[index].shape
+    has_other_axis = len(sizes) > 2 and baseline.batch.steps not in sizes[:-1]
+    return has_other_axis or baseline.step_axes[index] is not None

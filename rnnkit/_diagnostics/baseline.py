@@ -15,8 +15,8 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import changed, sample_at
 from rnnkit._diagnostics.events import Event, Recorder
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.outputs import Leaves, alike, is_output, scale, shape_of, split_flats
-from rnnkit._diagnostics.report import ONE_SAMPLE, Report
+from rnnkit._diagnostics.outputs import Leaves, alike, is_output, scale, split_flats
+from rnnkit._diagnostics.report import Report
 
 T = TypeVar("T")
 
@@ -71,67 +71,98 @@ class Baseline:
 
     def find_axes(self, out_seq_dim: int | None) -> None:
         """Run again, and find which axes of the outputs follow what is left out."""
-        batch, first, size = self.batch, self.first, self.batch.size
-        watcher = Recorder()
-        self.again = self.session.run(batch.tree(), on=self.session.last, watch=watcher.watch)
-        if alike(self.normal, self.again):
-            self._made["events"] = watcher.events
-        fewer = self.fewer = self._leave_one_out()
-        if fewer is not None and len(fewer) == len(self.normal):
-
-            def run_changed(sample: int) -> Leaves | None:
-                inputs = changed(batch, sample_at(sample))
-                return None if inputs is None else self.session.attempt(inputs)
-
-            flats = find_flats(self.normal, fewer, batch, run_changed)
-            self.session.flats, self.session.size_of = flats, batch.size_of
-            self.normal = split_flats(self.normal, flats, size)
-            self.again = self.again and split_flats(self.again, flats, size)
-            found = map(shortened_axis, self.normal, split_flats(fewer, flats, size - 1))
-            self.axes = [axis if by == 1 else None for axis, by in found]
-            if shrinks_twice(self.normal, fewer):
-                self._add_one_more()
-        if first is None:
+        self._run_again()
+        self.fewer = self._leave_one_out()
+        if self.fewer is not None and len(self.fewer) == len(self.normal):
+            self._find_batch_axes(self.fewer)
+        if self.first is None:
             return
-        shape = tuple(self.normal[first].shape)
-        # If no sample can be left out, an output has its batch where the input has it.
-        fitting = [axis for axis, n in enumerate(shape[:-1] or shape) if n == size]
-        if fewer is None and fitting == [batch.axes[batch.first]]:
-            self.axes[first] = fitting[0]
+        self._take_batch_axis_of_input(self.first)
         # The steps of the input that paces the others, then of those with lengths or, if the first
         # output has other steps, of each that may be a target.
-        for index in sorted(range(len(batch.leaves)), key=batch.paced.__ne__):
-            is_target = batch.is_content(index) and not batch.has_steps(index)
-            is_target = is_target and not self.has_steps(first)
-            if index != batch.paced and index not in batch.lengths and not is_target:
-                continue
-            paced = self.paced_by(index).batch
-            shorter = infer_steps(paced, self.attempt)
-            if shorter is None:
-                continue
-            self.runs_on_less |= index == batch.paced
-            more = (paced.steps or 0) - (paced.longest or 0)
-            for k, pair in enumerate(zip(self.normal, shorter, strict=True)):
-                axis, by = shortened_axis(*pair)
-                if by in {1, 1 + more} and axis != self.axes[k] and self.pacers[k] is None:
-                    self.step_axes[k], self.pacers[k] = axis, index
-        told = None
+        for index in sorted(range(len(self.batch.leaves)), key=self.batch.paced.__ne__):
+            if self._may_pace(index, self.first):
+                self._find_step_axes(index)
+        axis = self._told_axis(self.first, out_seq_dim)
+        if axis not in (None, self.step_axes[self.first]):
+            self.step_axes[self.first], self.pacers[self.first] = axis, self.batch.paced
+
+    def _run_again(self) -> None:
+        """Run the same copy a second time; if that returns the same, keep what happened in it."""
+        watcher = Recorder()
+        inputs = self.batch.tree()
+        self.again = self.session.run(inputs, on=self.session.last, watch=watcher.watch)
+        if alike(self.normal, self.again):
+            self._made["events"] = watcher.events
+
+    def _find_batch_axes(self, fewer: Leaves) -> None:
+        """Find the axis of each output that is shorter by one without a sample."""
+        batch = self.batch
+
+        def run_changed(sample: int) -> Leaves | None:
+            inputs = changed(batch, sample_at(sample))
+            return None if inputs is None else self.session.attempt(inputs)
+
+        flats = find_flats(self.normal, fewer, batch, run_changed)
+        self.session.flats, self.session.size_of = flats, batch.size_of
+        self.normal = split_flats(self.normal, flats, batch.size)
+        self.again = self.again and split_flats(self.again, flats, batch.size)
+        found = map(shortened_axis, self.normal, split_flats(fewer, flats, batch.size - 1))
+        self.axes = [axis if by == 1 else None for axis, by in found]
+        if shrinks_twice(self.normal, fewer):
+            self._add_one_more()
+
+    def _take_batch_axis_of_input(self, first: int) -> None:
+        """If no sample can be left out, an output has its batch where the input has it."""
+        shape = tuple(self.normal[first].shape)
+        sizes = enumerate(shape[:-1] or shape)
+        fitting = [axis for axis, size in sizes if size == self.batch.size]
+        if self.fewer is None and fitting == [self.batch.axes[self.batch.first]]:
+            self.axes[first] = fitting[0]
+
+    def _may_pace(self, index: int, first: int) -> bool:
+        """Return whether outputs may have the steps of an input."""
+        batch = self.batch
+        if index == batch.paced or index in batch.lengths:
+            return True
+        return batch.is_content(index) and not batch.has_steps(index) and not self.has_steps(first)
+
+    def _find_step_axes(self, index: int) -> None:
+        """Find the axis of each output that is shorter with fewer steps of an input."""
+        paced = self.paced_by(index).batch
+        shorter = infer_steps(paced, self.attempt)
+        if shorter is None:
+            return
+        self.runs_on_less |= index == self.batch.paced
+        more = (paced.steps or 0) - (paced.longest or 0)
+        for k, pair in enumerate(zip(self.normal, shorter, strict=True)):
+            axis, by = shortened_axis(*pair)
+            if by in {1, 1 + more} and axis != self.axes[k] and self.pacers[k] is None:
+                self.step_axes[k], self.pacers[k] = axis, index
+
+    def _told_axis(self, first: int, out_seq_dim: int | None) -> int | None:
+        """Return the seq axis of the first output that the caller names, or that sizes tell."""
+        shape = tuple(self.normal[first].shape)
         if out_seq_dim is not None and first not in self.session.flats:
-            told = out_seq_dim % len(shape)
-            is_batch = fewer is not None and told == self.axes[first]
-            if is_batch or not -len(shape) <= out_seq_dim < len(shape):
-                text = f"out_seq_dim={out_seq_dim}: the first output has {len(shape)} axes"
-                if is_batch:
-                    text = f"out_seq_dim={out_seq_dim} is the batch axis of the first output"
-                fix = ("fix", "leave out_seq_dim out, and the axis is found")
-                refusal(ArgumentError, "out_seq_dim", text, "", fix, code="verify-axis")
-        elif not self.runs_on_less and self.pacers[first] is None:
-            # If the model takes no fewer steps: the axis that is as long as the input.
-            sizes = enumerate(shape[:-1])
-            fitting = [axis for axis, n in sizes if n == batch.steps and axis != self.axes[first]]
-            told = fitting[0] if len(fitting) == 1 else None
-        if told not in (None, self.step_axes[first]):
-            self.step_axes[first], self.pacers[first] = told, batch.paced
+            self._check_out_seq_dim(first, out_seq_dim)
+            return out_seq_dim % len(shape)
+        if self.runs_on_less or self.pacers[first] is not None:
+            return None
+        # If the model takes no fewer steps: the axis that is as long as the input.
+        sizes = enumerate(shape[:-1])
+        fitting = [k for k, n in sizes if n == self.batch.steps and k != self.axes[first]]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _check_out_seq_dim(self, first: int, out_seq_dim: int) -> None:
+        """Refuse an axis that the first output does not have, or that has the samples."""
+        rank = self.normal[first].dim()
+        is_batch = self.fewer is not None and out_seq_dim % rank == self.axes[first]
+        text = f"out_seq_dim={out_seq_dim}: the first output has {rank} axes"
+        if is_batch:
+            text = f"out_seq_dim={out_seq_dim} is the batch axis of the first output"
+        if is_batch or not -rank <= out_seq_dim < rank:
+            fix = ("fix", "leave out_seq_dim out, and the axis is found")
+            refusal(ArgumentError, "out_seq_dim", text, "", fix, code="verify-axis")
 
     def _leave_one_out(self) -> Leaves | None:
         """Run without one sample; None if the model refuses.
@@ -210,27 +241,6 @@ class Baseline:
     def has_steps(self, index: int) -> bool:
         """Return whether a leaf of the output has the steps of the input that paces the others."""
         return self.pacers[index] == self.batch.paced and self.missing(index) is not None
-
-    def unfollowed(self) -> str:
-        """Return why no output has a row for each sample, and what to type."""
-        first, normal, fewer = self.first, self.normal, self.fewer
-        if lists := [k for k, leaf in enumerate(normal) if isinstance(leaf, list)]:
-            return f"{self.name(lists[0])} is a list of different lengths: return one padded tensor"
-        if first is None:
-            if any(isinstance(x, Tensor) and x.numel() > 1 for x in normal):
-                return "no number of an output is finite: look for the first NaN, or infinity"
-            is_one = any(isinstance(x, int | float) or shape_of(x) == () for x in normal)
-            kind = "a single number" if is_one else "nothing to compare"
-            return f"the model returns {kind}: return a row for each sample"
-        if fewer is None:
-            text = "the model refuses one sample less: give batch_dim, or let it take any batch"
-            return ONE_SAMPLE if self.batch.size == 1 else text
-        if len(fewer) != len(normal):
-            return "each sample has an output of its own: return one padded tensor"
-        name = self.name(first)
-        if shape_of(fewer[first]) == shape_of(normal[first]):
-            return f"{name} keeps its shape without a sample: batch_dim= is the axis of the samples"
-        return f"the rows of {name} are in no order of samples: return (batch, ...)"
 
     def arranged(self, output: Leaves) -> Leaves:
         """Return an output with its samples in the order of the input."""

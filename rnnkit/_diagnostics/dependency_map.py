@@ -21,6 +21,7 @@ from rnnkit._diagnostics.outputs import Given, Leaves, is_number
 from rnnkit._diagnostics.picture import DependencyMap
 from rnnkit._diagnostics.report import UnjudgedError
 from rnnkit._diagnostics.slopes import Gradients
+from rnnkit._diagnostics.unfollowed import why_unfollowed
 
 #: The widest map that a terminal of 80 columns shows.
 WIDEST = 32
@@ -96,7 +97,7 @@ def _first_output(baseline: Baseline, out_dim: int) -> tuple[int, tuple[int, ...
     """Return the index and the shape of the first output; refuse one that has no such axis."""
     first = baseline.first
     if first is None:
-        refusal(ArgumentError, "out_dim", baseline.unfollowed(), code="verify-axis")
+        refusal(ArgumentError, "out_dim", why_unfollowed(baseline), code="verify-axis")
     shape = tuple(baseline.normal[first].shape)
     if out_dim not in range(-len(shape), len(shape)):
         message = f"the first output has no axis {out_dim}: its shape is {shape}"

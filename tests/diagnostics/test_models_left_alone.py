@@ -101,18 +101,3 @@ def test_the_judge_works_under_autocast() -> None:
 
     assert report.findings == []
     assert "batch" in report.checked
-
-
-def test_batch_is_not_ok_beside_an_input_that_may_be_shared() -> None:
-    """Rows that broadcast over the samples may mix them: batch and the first line say it is unknown."""
-
-    def forward(m: Any, x: Tensor, y: Tensor) -> Tensor:
-        return m.gru(x)[0] - y.mean(0)
-
-    net = model(forward, gru=nn.GRU(3, 6, batch_first=True))
-    report = rnnkit.verify(net, X, numbers(4, 6), raises=False)
-
-    assert "batch" not in report.checked
-    assert "input[1] has as many rows as the batch" in report.headline
-    rows = rnnkit.verify(net, X, numbers(5, 6), raises=False)  # no rows of the samples
-    assert "batch" in rows.checked

@@ -11,13 +11,14 @@ from rnnkit._diagnostics.outputs import Leaves, far_off
 from rnnkit._diagnostics.report import ALONE, ONE_SAMPLE, fail, in_short, skip
 from rnnkit._diagnostics.squeezes import run_with_kept_axes
 from rnnkit._diagnostics.uncopied import UncopiedError
+from rnnkit._diagnostics.unfollowed import why_unfollowed
 
 
 def probe_alone(baseline: Baseline) -> str:
     """A sample run alone, cut to its length, returns what it returned in the batch."""
     counts, steps = baseline.batch.counts, baseline.batch.steps
     if not any(baseline.judged()):
-        skip(baseline.unfollowed())
+        skip(why_unfollowed(baseline))
     if baseline.batch.size == 1 and (counts is None or counts[0] == steps):
         skip(ONE_SAMPLE)
     baseline = judge(baseline)

@@ -15,6 +15,7 @@ from rnnkit._diagnostics.loss import judge_loss
 from rnnkit._diagnostics.outputs import is_number, orders, shape_of
 from rnnkit._diagnostics.picture import DependencyMap
 from rnnkit._diagnostics.report import ONE_SAMPLE, SAMPLES, Line, fail, skip
+from rnnkit._diagnostics.unfollowed import why_unfollowed
 
 
 def probe_batch(baseline: Baseline) -> str:
@@ -28,7 +29,7 @@ def probe_batch(baseline: Baseline) -> str:
     indices = [index for index, _ in baseline.judged()]
     if not indices:
         _find_rows_of_steps(baseline)
-        skip(baseline.unfollowed())
+        skip(why_unfollowed(baseline))
     tried = [(k, run_perturbed(baseline, sample_at(k))) for k in range(batch.size)[:SAMPLES]]
     runs = {sample: run for sample, run in tried if run is not None}
     made = comparable(runs.values(), indices)

@@ -22,6 +22,7 @@ from rnnkit._diagnostics.report import (
     skip_partial,
 )
 from rnnkit._diagnostics.slopes import gradients_of
+from rnnkit._diagnostics.unfollowed import why_unfollowed
 
 #: How many steps of a sample that get no gradient are tried, evenly spaced.
 STEPS = 16
@@ -39,7 +40,7 @@ def probe_coverage(baseline: Baseline) -> str:
     if steps < 3:
         skip("the input has fewer than three steps")
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
-        skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
+        skip(INTEGERS if any(baseline.judged()) else why_unfollowed(baseline))
     valid = _valid_places(baseline)
     slopes = gradients_of(baseline).places()
     learned = torch.zeros_like(valid) if slopes is None else slopes

@@ -17,6 +17,7 @@ from rnnkit._diagnostics.outputs import is_number, same
 from rnnkit._diagnostics.read_steps import steps_read
 from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip, skip_inapplicable
 from rnnkit._diagnostics.slopes import gradients_of
+from rnnkit._diagnostics.unfollowed import why_unfollowed
 
 HOLDS = "the last output depends on earlier steps"
 
@@ -30,7 +31,7 @@ def probe_memory(baseline: Baseline) -> str:
     if max(ends.counts) < 2 or not any(map(batch.has_steps, range(len(batch.leaves)))):
         skip_inapplicable(NO_STEPS)
     if not ends.outputs:
-        skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
+        skip(INTEGERS if any(baseline.judged()) else why_unfollowed(baseline))
     steps = steps_read(baseline)
     if steps and bool(steps[max(steps)][: max(steps)].any()):
         return HOLDS

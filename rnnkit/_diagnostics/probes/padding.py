@@ -16,6 +16,7 @@ from rnnkit._diagnostics.report import (
     skip,
     skip_inapplicable,
 )
+from rnnkit._diagnostics.unfollowed import why_unfollowed
 
 
 def probe_padding(baseline: Baseline) -> str:
@@ -73,7 +74,7 @@ def _outputs_with_known_steps(baseline: Baseline) -> list[int]:
     """Return the outputs whose valid steps are known, or that have none; skip if there is none."""
     judged = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
     if not judged:
-        skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
+        skip(INTEGERS if any(baseline.judged()) else why_unfollowed(baseline))
     indices = [index for index in judged if not _may_have_other_steps(baseline, index)]
     if not indices:
         skip("the output has other steps than the input: which are valid is not known")

@@ -11,32 +11,61 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.outputs import Flat, Given, Leaves, apart, shape_of
 from rnnkit._diagnostics.report import TRIES
 
+Attempt = Callable[[Given], Leaves | None]
 
-def infer_batch_axes(batch: Batch, attempt: Callable[[Given], Leaves | None]) -> None:
+#: The axes that may be the batch of an input, by its index; None if all samples share it.
+Choices = dict[int, list[int | None]]
+
+
+def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
     """Try axes for the inputs after the first until the model takes a smaller batch."""
-    given, choices = list(batch.axes), dict[int, list[int | None]]()
-    for index, (leaf, at) in enumerate(zip(batch.leaves, given, strict=True)):
-        if at is not None and isinstance(leaf, Tensor) and index != batch.first:
-            others = [k for k, length in enumerate(leaf.shape) if length == batch.size and k != at]
-            choices[index] = [at, *others, None]
+    given, choices = list(batch.axes), _choices(batch)
+    if not choices:
+        return
     # With one sample, what has many may be joined by broadcasting: of two, three are made.
     kept = [0, 1] if batch.size > 2 else [0, 1, 1]
-    ways = itertools.product(*choices.values()) if choices and batch.size > 1 else ()
+    ways = itertools.product(*choices.values()) if batch.size > 1 else iter(())
     for way in itertools.islice(ways, TRIES):
         for index, axis in zip(choices, way, strict=True):
             batch.axes[index] = axis
-        if (fewer := attempt(batch.samples(kept).tree())) is not None:
-            # There may be as many by chance, as of prototypes.
-            tried = [k for k in choices if batch.is_content(k) and not batch.may_have_steps(k)]
-            full = attempt(batch.tree()) or [] if tried and batch.size > 2 else []
-            for index in tried if full and not _keep_rows(full, fewer, kept) else ():
-                at, batch.axes[index] = batch.axes[index], None
-                whole = attempt(batch.samples(kept).tree()) or []
-                batch.axes[index] = None if _keep_rows(full, whole, kept) else at
+        fewer = attempt(batch.samples(kept).tree())
+        if fewer is not None:
+            _find_shared(batch, attempt, choices, fewer, kept)
             return
     # The model takes no other batch: what may be laid out either way is left as it is.
-    for index, each in choices.items():
-        batch.axes[index] = given[index] if len(each) == 2 else None
+    for index, axes in choices.items():
+        batch.axes[index] = given[index] if len(axes) == 2 else None
+
+
+def _choices(batch: Batch) -> Choices:
+    """Return the axes that are as long as the batch, of each input that has one, and None."""
+    choices: Choices = {}
+    for index, (leaf, at) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
+        if at is None or not isinstance(leaf, Tensor) or index == batch.first:
+            continue
+        others = [k for k, length in enumerate(leaf.shape) if length == batch.size and k != at]
+        choices[index] = [at, *others, None]
+    return choices
+
+
+def _find_shared(
+    batch: Batch, attempt: Attempt, choices: Choices, fewer: Leaves, kept: list[int]
+) -> None:
+    """Find inputs that have as many rows as the batch by chance, as prototypes may.
+
+    Without some of their rows the outputs change, and with all of them they do not.
+    """
+    tried = [k for k in choices if batch.is_content(k) and not batch.may_have_steps(k)]
+    if not tried or batch.size <= 2:
+        return
+    full = attempt(batch.tree())
+    if not full or _keep_rows(full, fewer, kept):
+        return
+    for index in tried:
+        at, batch.axes[index] = batch.axes[index], None
+        whole = attempt(batch.samples(kept).tree()) or []
+        if not _keep_rows(full, whole, kept):
+            batch.axes[index] = at
 
 
 def _keep_rows(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:

@@ -121,38 +121,57 @@ def filled(
 
 
 def find_other_order(baseline: Baseline) -> None:
-    """Fail if steps go into a layer in the order of features, as after a view, not a permute."""
+    """Fail if steps go into a layer in the order of features, as after a view, not a permute.
+
+    One step of each sample, another one in each, is made NaN; then a layer whose input has the
+    NaN at other steps for each feature reads the numbers in another order.
+    """
     batch, steps, recorder = baseline.batch, baseline.batch.steps or 0, Recorder()
-    layers = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding)]
-    known = [x for e in layers if e.kind == "output" for x in e.tensors if isinstance(x, Tensor)]
-    known.append(batch.leaves[batch.paced])
-    known += [x.mT for x in known if x.dim() > 1]
-    if all(any(same(one, x) for one in known) for _, x in _given(baseline.events)):
+    if _takes_what_is_known(baseline):
         return
-    # A different one in each sample.
     at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
     where = steps_at(torch.arange(steps, device="cpu") == at)
     filled(baseline, where, lambda _: torch.nan, recorder.watch)
     for event, x in _given(recorder.events):
-        is_conv = isinstance(event.module, Conv1d)
-        mask = (x if getattr(event.module, "batch_first", True) else x.transpose(0, 1)).isnan()
-        hit, (rows, width) = mask.flatten(1), mask.shape[1:]
-        mask = mask[hit.any(1) & ~hit.all(1)]
-        # A convolution takes (batch, feature, seq), or steps for channels.
-        axes = (1,) if is_conv and rows != steps else (1, 2)
-        is_plain = any(mask.equal(mask.any(k, keepdim=True).expand_as(mask)) for k in axes)
-        # The memory of a sample, with the steps on a different axis.
-        views = [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
-        if is_conv:
-            views = [(1, steps, rows * width // steps)] * (rows * width % steps == 0)
-        for view in views if not is_plain else ():
-            turned = mask.reshape(len(mask), *view)
-            columns = turned.any(3, keepdim=True).any(1, keepdim=True)
-            if turned.equal(columns.expand_as(turned)) and columns.ne(columns[:1]).any():
-                what, way = f"steps go into {event.label} out of order", "in an order of its own"
-                likely = ("likely", "a view or reshape where axes must change places first")
-                fix = ("fix", "x.permute(...), then reshape")
-                fail("coverage", f"{what}, each feature {way}", [likely, fix], event.name)
+        is_batch_first = getattr(event.module, "batch_first", True)
+        places = (x if is_batch_first else x.transpose(0, 1)).isnan()
+        if _is_turned(places, steps, is_conv=isinstance(event.module, Conv1d)):
+            what = f"steps go into {event.label} out of order, each feature in an order of its own"
+            likely = ("likely", "a view or reshape where axes must change places first")
+            fail("coverage", what, [likely, ("fix", "x.permute(...), then reshape")], event.name)
+
+
+def _takes_what_is_known(baseline: Baseline) -> bool:
+    """Return whether layers take the input, or what another layer returned, as it is or turned."""
+    layers = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding)]
+    known = [x for e in layers if e.kind == "output" for x in e.tensors if isinstance(x, Tensor)]
+    known.append(baseline.batch.leaves[baseline.batch.paced])
+    known += [x.mT for x in known if x.dim() > 1]
+    return all(any(same(one, x) for one in known) for _, x in _given(baseline.events))
+
+
+def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
+    """Return whether NaN of one step of a sample are at other steps for each feature.
+
+    ``places`` are ``(batch, rows, width)``; of a convolution the width may be the steps.
+    """
+    rows, width = places.shape[1:]
+    hit = places.flatten(1)
+    mask = places[hit.any(1) & ~hit.all(1)]
+    # A convolution takes (batch, feature, seq), or steps for channels.
+    axes = (1,) if is_conv and rows != steps else (1, 2)
+    if any(mask.equal(mask.any(axis, keepdim=True).expand_as(mask)) for axis in axes):
+        return False
+    # The memory of a sample, with the steps on a different axis.
+    views = [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
+    if is_conv:
+        views = [(1, steps, rows * width // steps)] * (rows * width % steps == 0)
+    for view in views:
+        turned = mask.reshape(len(mask), *view)
+        columns = turned.any(3, keepdim=True).any(1, keepdim=True)
+        if turned.equal(columns.expand_as(turned)) and bool(columns.ne(columns[:1]).any()):
+            return True
+    return False
 
 
 def _given(events: list[Event]) -> Iterator[tuple[Event, Any]]:

@@ -61,9 +61,12 @@ def why_zero(baseline: Baseline) -> list[Line]:
 
 def _over_the_steps(baseline: Baseline, event: Event) -> str:
     """Return what to write instead of a softmax of one number."""
-    shape = event.tensors[0].shape
-    if baseline.batch.steps in shape:
-        return f"softmax(dim={shape.index(baseline.batch.steps)}), over the steps"
+    sizes, steps = event.tensors[0].shape, baseline.batch.steps
+    axes = [axis for axis, size in enumerate(sizes) if size == steps]
+    if len(axes) == 1:
+        return f"softmax(dim={axes[0]}), over the steps"
+    if axes:  # as many samples as steps: which axis it is, the reader knows
+        return "softmax over the steps: dim= is their axis"
     return "softmax over the steps: view the scores as (batch, seq) before it, and back after it"
 
 

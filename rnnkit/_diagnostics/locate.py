@@ -63,8 +63,10 @@ class _Samples(Search):
         found = self._rows(one, other, fewer, unit)
         if not isinstance(found, tuple):
             return found
-        is_strict = self.is_strict or unit is not None
-        return found[1:] not in ((), (self.about,)) if is_strict else len(found) > 2
+        _, *rows = found
+        if self.is_strict or unit is not None:
+            return rows not in ([], [self.about])
+        return len(rows) > 1
 
     def _rows(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Any:
         """Return in which way to see the axes the sample shows in fewest rows, then these."""
@@ -78,7 +80,7 @@ class _Samples(Search):
         return (way, *rows)
 
     def _why(self, number: int, kind: str) -> list[Line]:
-        """Return that the samples change their order, or have different ones in what is given."""
+        """Return that the samples change their order here, or what else is known of an event."""
         if self.number is None:
             cause = ("cause", "the samples change their order here, and the output has it still")
             return [cause, ("fix", "output[order.argsort()], where order sorts them")]
@@ -87,20 +89,28 @@ class _Samples(Search):
             return [*fix_of(self.probe, kind), ("intended?", f"{other}; else skip=['batch']")]
         if self.events[number].is_packed:
             kind = f"packed {kind}"
-        sources, text = self.sources[number], "its inputs have the samples in different orders"
+        return self._different_orders(number) or fix_of(self.probe, kind)
+
+    def _different_orders(self, number: int) -> list[Line]:
+        """Return the cause and the fix if what an event takes has the samples in several orders."""
+        event, sources = self.events[number], self.sources[number]
         found = {self._rows(*self._tensors(*node)) for node in sources}
-        found = {one for one in found if isinstance(one, tuple) and len(one) > 1}
-        ways, rows = ({one[k] for one in found} for k in (0, 1))
-        rows |= {self.about} if len(sources) < len(self.events[number].given) else set()
-        if not found or max(map(len, found)) > 2 or len(ways) + len(rows) < 3:
-            return fix_of(self.probe, kind)
+        shown = {one for one in found if isinstance(one, tuple) and len(one) > 1}
+        if not shown or max(map(len, shown)) > 2:
+            return []  # the sample shows in none of them, or in several rows of one
+        ways = {way for way, _ in shown}
+        rows = {row for _, row in shown}
+        if len(sources) < len(event.given):
+            rows.add(self.about)  # the rest is not made in the model: it has the input's order
+        if len(ways) == 1 and len(rows) == 1:
+            return []
+        text = "its inputs have the samples in different orders"
         if len(rows) == 1:
             fix = "one order for both: repeat_interleave(n, 0), or a transpose before a view"
             return [("cause", text), ("fix", fix)]
-        event = self.events[self._first(sources) or number]
-        text += f", one since {event.text} at {event.place}"
+        first = self.events[self._first(sources) or number]
         return [
-            ("cause", text),
+            ("cause", f"{text}, one since {first.text} at {first.place}"),
             ("fix", "y[order.argsort()], of each input that is still sorted, or sort all alike"),
         ]
 

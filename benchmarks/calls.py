@@ -40,7 +40,8 @@ def tables(effort: Effort) -> list[Table]:
     rows: list[tuple[str, ...]] = []
     short: list[tuple[str, ...]] = []
     for work in WORKLOADS:
-        ratios, naive = [], []
+        ratios = []
+        naive = []
         for kind, given, grad in itertools.product(work.kinds, (False, True), (False, True)):
             timings = measure(kind, work.sizes, effort, given=given, grad=grad)
             ours = timings["rnnkit"]
@@ -54,7 +55,8 @@ def tables(effort: Effort) -> list[Table]:
                     *(str(timings[name]) for name in ("naive", "torch again")),
                 )
             )
-        mean, limit = statistics.geometric_mean(ratios), work.budget
+        mean = statistics.geometric_mean(ratios)
+        limit = work.budget
         numbers = (mean, max(ratios), statistics.geometric_mean(naive))
         short.append((work.name, *(f"{one:.2f}" for one in numbers), budget(mean, limit)))
     return [

@@ -17,8 +17,11 @@ from benchmarks.report import Table, budget
 from benchmarks.timing import Effort, compare
 from rnnkit._kernels import choice
 
-SEED, NUMBER = 2, 80
-MEAN, NEAR, SHARE = 1.10, 1.40, 0.95
+SEED = 2
+NUMBER = 80
+MEAN = 1.10
+NEAR = 1.40
+SHARE = 0.95
 
 #: Layers, and in which dtype each is measured; in float64 there is no fast LSTM.
 KINDS = (

@@ -11,7 +11,9 @@ import rnnkit
 from benchmarks.report import Table, budget
 from benchmarks.timing import Effort, compare, quiet
 
-BATCH, INPUT, HIDDEN = 16, 32, 64
+BATCH = 16
+INPUT = 32
+HIDDEN = 64
 
 
 class Parent(nn.Module):
@@ -83,7 +85,8 @@ def _row(name: str, effort: Effort) -> tuple[str, ...]:
     torch.manual_seed(0)
     core = make()
     width = HIDDEN * (2 if isinstance(core, rnnkit.Recurrent) else 1)
-    model, x = Parent(core, width), torch.randn(steps, BATCH, INPUT)
+    model = Parent(core, width)
+    x = torch.randn(steps, BATCH, INPUT)
     given: dict[str, Any] = {}
     if "lengths" in options:
         given["lengths"] = torch.randint(1, steps + 1, (BATCH,))

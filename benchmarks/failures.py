@@ -46,7 +46,8 @@ def tables(effort: Effort) -> list[Table]:
         calls = {name: _teller(module, mistake.arguments) for name, module in makes}
         spoken = {name: tell for name, tell in calls.items() if tell() is not None}
         timings = compare(spoken, effort)
-        ours, both = timings["rnnkit"], "torch" in timings
+        ours = timings["rnnkit"]
+        both = "torch" in timings
         shown = {
             name: f"{1e3 * timings[name].seconds:.3f}" if name in timings else "silent"
             for name in calls

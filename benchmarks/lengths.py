@@ -46,11 +46,13 @@ def _mixed(effort: Effort) -> list[Table]:
     rows: list[tuple[str, ...]] = []
     short: list[tuple[str, ...]] = []
     for (passes, backward), (spread, fill) in itertools.product(PASSES.items(), SPREADS.items()):
-        ratios, limits = [], []
+        ratios = []
+        limits = []
         for shape, kind, directions in itertools.product(SHAPES[: effort.sizes], KINDS, (1, 2)):
             paths = made(kind, shape, fill=fill, directions=directions, backward=backward)
             timings = compare(paths, effort)
-            ours, padded = timings["lengths"], timings["padded"]
+            ours = timings["lengths"]
+            padded = timings["padded"]
             ratios.append(ours.ratio)
             limits.append(padded.ratio)
             rows.append(

@@ -16,7 +16,8 @@ from benchmarks.timing import Effort, compare
 #: By kind, the most that resets may be of one call without them, in both passes.
 LIMITS = {"LSTM": 1.6, "GRU": 0.8, "RNN": 1.3}
 LOOP = 1.0
-INPUT, HIDDEN = 64, 128
+INPUT = 64
+HIDDEN = 128
 
 #: ``(seq, batch)``, and the share of steps before which a sample starts again.
 LONG = ((128, 16), (512, 8))

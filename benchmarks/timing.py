@@ -73,7 +73,8 @@ class Timing(NamedTuple):
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the garbage collector and other threads out of the timed code."""
-    threads, collecting = torch.get_num_threads(), gc.isenabled()
+    threads = torch.get_num_threads()
+    collecting = gc.isenabled()
     torch.set_num_threads(1)
     gc.disable()
     try:

@@ -83,7 +83,8 @@ def serve(folder: pathlib.Path) -> str:
 
 def visit(folder: pathlib.Path, names: Sequence[str], shots: pathlib.Path | None) -> Iterator[str]:
     """Open every page in every way, and list what is wrong."""
-    address, axe = serve(folder), Axe()
+    address = serve(folder)
+    axe = Axe()
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -20,7 +20,8 @@ from docs.pages import ROOT
 PAGE = ROOT / "docs" / "benchmarks.md"
 README = ROOT / "README.md"
 COSTS = re.compile(r"(?<=<!-- costs -->\n\n).*?(?=\n\n<!-- /costs -->)", re.DOTALL)
-DOT, WORSE = "#4a88b8", "#d1495b"
+DOT = "#4a88b8"
+WORSE = "#d1495b"
 #: A table's rows, each a dict by column.
 Rows = list[dict[str, str]]
 
@@ -184,7 +185,8 @@ def of_calls(tables: Mapping[str, Rows]) -> str:
 
 def of_lengths(tables: Mapping[str, Rows]) -> str:
     """Write how long lengths= and reset= take, and in how many sizes they are not slower."""
-    lengths, resets = tables["Mixed lengths as sizes grow"], tables["Resets"]
+    lengths = tables["Mixed lengths as sizes grow"]
+    resets = tables["Resets"]
     training = {"passes": "forward + backward"}
     headline = "`lengths=` trains no slower than packing"
     some = share(texts(lengths, "backward"))
@@ -215,7 +217,8 @@ def verdicts(tables: Mapping[str, Rows]) -> dict[str, str]:
 
 def costs(tables: Mapping[str, Rows]) -> str:
     """Write the README's sentences on costs."""
-    detailed, large = tables["Checked calls, one by one"], tables["Mixed lengths, a large layer"]
+    detailed = tables["Checked calls, one by one"]
+    large = tables["Mixed lengths, a large layer"]
     lengths = tables["Mixed lengths as sizes grow"]
     calls = span(*map(number, checked_calls(tables)))
     _, worst, size = max(

@@ -70,7 +70,8 @@ class Mistake:
         Raises:
             ValueError: if what should be fixed is nowhere.
         """
-        code, how = self.code, {key: text for key, text in self.how.items() if key != "fix"}
+        code = self.code
+        how = {key: text for key, text in self.how.items() if key != "fix"}
         for wrong, right in self.how["fix"].items():
             if not any(wrong in text for text in (code, *how.values())):
                 message = f"{self.page}.md, {self.title}: nothing there reads {wrong!r}"

@@ -86,7 +86,8 @@ class BatchFirst(nn.Module):
     def __init__(self, model: nn.Module, *, inputs: bool, outputs: bool) -> None:
         """Wrap it; say whether inputs and outputs have the batch on axis 1."""
         super().__init__()
-        self.model, self.turns = model, (inputs, outputs)
+        self.model = model
+        self.turns = (inputs, outputs)
 
     def forward(self, *inputs: Any) -> Any:
         """Call it with both axes turned."""
@@ -104,7 +105,8 @@ def turned(each: Any) -> Any:
 
 def by_pytest_torch(subject: Subject) -> Said:
     """Run the contract, the layout of memory and the gradients, each with what a model needs."""
-    model, inputs = subject.model, subject.inputs
+    model = subject.model
+    inputs = subject.inputs
     before = subject.options.get("batch_dim") == 1
     after = out_batch_dim(subject) == 1
     inputs = tuple(map(turned, inputs)) if before else inputs
@@ -202,7 +204,8 @@ class Verdict:
 
 def judge(tool: Callable[[Subject], Said], mistake: Mistake) -> Verdict:
     """Let a tool judge a mistake and its right twin."""
-    wrong, right = said_by(tool, mistake), said_by(tool, mistake.fixed())
+    wrong = said_by(tool, mistake)
+    right = said_by(tool, mistake.fixed())
     return Verdict(
         tuple(name for name in wrong.failed if name not in right.failed),
         tuple(name for name in wrong.hinted if name not in right.hinted),

@@ -56,7 +56,8 @@ def rewritten(text: str, got: str) -> str:
 
 def fits(want: str, got: str) -> bool:
     """Return whether an output is still as it is written."""
-    wanted, found = want.splitlines(), got.splitlines()
+    wanted = want.splitlines()
+    found = got.splitlines()
     if want.rstrip().endswith("..."):
         found[len(wanted) - 1 :] = [" ".join(found[len(wanted) - 1 :])]
     check = OutputChecker().check_output

@@ -14,7 +14,8 @@ Row = tuple[tuple[str, Any], ...]
 def covering(rows: Sequence[Row], strength: int) -> list[Row]:
     """Choose rows greedily, until they hold every combination of so many values that any row has."""
     parts = {row: set(combinations(row, min(strength, len(row)))) for row in rows}
-    missing, chosen = set().union(*parts.values()), []
+    missing = set().union(*parts.values())
+    chosen = []
     while missing:
         best = max(parts, key=lambda row: len(parts[row] & missing))
         missing -= parts[best]

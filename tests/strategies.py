@@ -50,7 +50,8 @@ def laid_out(tensor: Tensor, way: str | None = None) -> Tensor:
     if way == "expanded":
         return tensor[:1].clone().expand_as(tensor)
     if way == "overlapping" and tensor.numel():
-        first, rest = tensor.shape[0], tensor[0].numel()
+        first = tensor.shape[0]
+        rest = tensor[0].numel()
         windows = tensor.reshape(-1)[: first + rest - 1].clone().unfold(0, rest, 1)
         return windows.unflatten(1, (*tensor.shape[1:], 1)).squeeze(-1)
     return tensor.contiguous()
@@ -127,7 +128,8 @@ class Case:
         """What the module takes: the numbers, packed if the layout says so."""
         if not self.layout.startswith("packed"):
             return numbers
-        is_first, is_sorted = self.options.get("batch_first", False), self.layout == "packed"
+        is_first = self.options.get("batch_first", False)
+        is_sorted = self.layout == "packed"
         return pack_padded_sequence(numbers, [*self.lengths], is_first, is_sorted)
 
     def input(self) -> Any:
@@ -175,7 +177,8 @@ def gradients(result: Any, leaves: Sequence[Tensor], way: str | None = None) -> 
     They are zeros where nothing reaches a leaf; ``way`` says how the weights lie in memory.
     """
     generator = torch.Generator().manual_seed(7)
-    outputs, weights = [], []
+    outputs = []
+    weights = []
     for one in tensors_of(result):
         numbers = torch.randn(one.shape, generator=generator).to(one.dtype)
         if one.requires_grad:

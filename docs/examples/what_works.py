@@ -92,7 +92,8 @@ def per_sample(model: nn.Module) -> Pair:
 
 def ensemble(model: nn.Module) -> Pair:
     """Three models at once."""
-    x, models = sequences(), [copy.deepcopy(model) for _ in range(3)]
+    x = sequences()
+    models = [copy.deepcopy(model) for _ in range(3)]
     state = stack_module_state(models)
     outputs = vmap(lambda *one: functional_call(model, one, (x,)))(*state)
     return outputs[0], model(x)
@@ -127,7 +128,8 @@ def to_onnx(model: nn.Module, *, steps: int, dynamo: bool) -> Pair:
     """What onnxruntime computes for so many steps of a model that was exported with seven."""
     import onnxruntime  # noqa: PLC0415 - only here
 
-    file, free = io.BytesIO(), {0: "seq"} if steps != 7 else None
+    file = io.BytesIO()
+    free = {0: "seq"} if steps != 7 else None
     if dynamo:
         program: Any = torch.onnx.export(
             Alone(model.eval()), (sequences(),), dynamo=True, verbose=False,

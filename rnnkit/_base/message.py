@@ -14,7 +14,9 @@ Row = tuple[str, str]
 
 LABEL_WIDTH = 10
 #: The most characters of a value, of a module or a call, and of a line.
-BRIEF_LENGTH, CALL_LENGTH, LINE_LENGTH = 40, 160, 240
+BRIEF_LENGTH = 40
+CALL_LENGTH = 160
+LINE_LENGTH = 240
 #: From where an int is not printed.
 LARGEST = 10**BRIEF_LENGTH
 #: How many lines a message has at most: it leaves out its last fix before it has more.

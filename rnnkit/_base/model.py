@@ -14,7 +14,8 @@ def check_model(caller: str, model: Any) -> None:
     if isinstance(model, torch.nn.Module):
         return
     rest = "" if caller in ("convert", "revert") else ", ..."
-    headline, fix = "", f"rnnkit.{caller}(model{rest})"
+    headline = ""
+    fix = f"rnnkit.{caller}(model{rest})"
     if isinstance(model, type):
         headline = "a class is not a module yet"
         fix = f"rnnkit.{caller}({model.__name__}(...){rest})"

@@ -14,7 +14,8 @@ from rnnkit._base.message import brief, refusal
 from rnnkit._base.torch_tools import is_proxy
 
 #: How many axes a layer's state has, of a batch; how many tensors an LSTM carries.
-BATCHED, PAIR = 3, 2
+BATCHED = 3
+PAIR = 2
 
 StateT = TypeVar("StateT")
 

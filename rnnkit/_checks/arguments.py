@@ -47,7 +47,8 @@ def known_options(function: FunctionT) -> FunctionT:
 def _refuse_argument(argument: str, sentence: str, owner: str, known: Any, fixes: Any) -> NoReturn:
     shown = bounded(argument, BRIEF_LENGTH)
     sentence = f"{sentence} {shown!r}" if sentence.endswith("argument") else sentence
-    headline, rows = f"{owner} takes {', '.join(known)}", rows_of("", fixes)
+    headline = f"{owner} takes {', '.join(known)}"
+    rows = rows_of("", fixes)
     refusal(ArgumentError, shown, sentence, headline, *rows, code="arguments-of-a-call")
 
 
@@ -59,18 +60,23 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
     given = [value for value in surplus if value is not None]
     if not unknown and not given:
         return
-    taken, kind = inspect.signature(module.forward).parameters, type(module).__name__
+    taken = inspect.signature(module.forward).parameters
+    kind = type(module).__name__
     known = ["input", "hx", *(name for name in ("lengths", "reset") if name in taken)]
     argument, value = next(iter(unknown.items())) if unknown else ("hx", given[0])
-    name, sentence, fixes = argument, "got an unexpected keyword argument", list[str]()
+    name = argument
+    sentence = "got an unexpected keyword argument"
+    fixes = list[str]()
     if not unknown:
         sentence = f"takes from 2 to 3 positional arguments but {3 + len(surplus)} were given"
-        flags, is_layer = tensor_or_none(value), "lengths" in known
+        flags = tensor_or_none(value)
+        is_layer = "lengths" in known
         is_pair = isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell)
         state = "(h, c)), the pair as one argument" if is_pair else "hx), and nothing after it"
         fixes = [f"{'layer' if is_layer else 'cell'}(input, {state}"]
         if flags is not None and flags.dtype is torch.bool and flags.dim() in (1, 2):
-            name, fixes = "mask", []
+            name = "mask"
+            fixes = []
         elif is_layer and flags is not None and flags.dim() < 2 and is_whole(flags):
             fixes = ["layer(input, hx, lengths=lengths): lengths are given by name"]
     steps = int(getattr(module, "batch_first", False))

@@ -89,7 +89,8 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
 
 def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     """Check that lengths are integers from 0 to seq, one for each sample."""
-    each, seq = tensor_or_none(lengths), spec.seq
+    each = tensor_or_none(lengths)
+    seq = spec.seq
     listed = lengths if isinstance(lengths, (list, tuple)) else ()  # torch 2.8 traces no union
     if each is not None and bool in [type(n) for n in listed] and each.dtype is not torch.bool:
         each = None  # flags among counts, which torch reads as 0 and 1
@@ -118,9 +119,13 @@ def _refuse_lengths(
     spec: CallSpec, lengths: Any, each: Tensor | None, place: int = 0, value: int = 0
 ) -> NoReturn:
     """Explain why lengths are not one integer for each sample, and what to type."""
-    batch, seq, evidence = spec.batch, spec.seq, ""
-    whole, shape = each is not None and is_whole(each), () if each is None else tuple(each.shape)
-    dtype, number = None if each is None else each.dtype, shape[0] if shape else 0
+    batch = spec.batch
+    seq = spec.seq
+    evidence = ""
+    whole = each is not None and is_whole(each)
+    shape = () if each is None else tuple(each.shape)
+    dtype = None if each is None else each.dtype
+    number = shape[0] if shape else 0
     cut = f"torch.as_tensor(lengths).clamp({'min=0' if value < 0 else f'max={seq}'})"
     if isinstance(lengths, list | tuple):
         cut = f"[max(0, min(n, {seq})) for n in lengths]"
@@ -217,20 +222,24 @@ def _refuse_mask(
     """Explain what is wrong with a mask of steps or, without a spec, of samples."""
     name = argument if isinstance(mask, Tensor) else f"torch.as_tensor({argument})"
     came = tuple(flags.shape) if isinstance(flags, Tensor) else ()
-    first, whole = spec is not None and spec.batch_first, flags is not None and is_whole(flags)
+    first = spec is not None and spec.batch_first
+    whole = flags is not None and is_whole(flags)
     option, axis = ("", 0) if not first else (", batch_first=True", len(shape) - 1)  # of the steps
     made = f"torch.zeros{shape}.bool().index_fill({axis}, {name}, True)"
     changes = f"dim={axis}, prepend={name}[{':, :1' if axis else ':1'}]"
     wrong = [k for k in range(len(shape)) if len(came) == len(shape) and came[k] != shape[k]]
-    of, right = "state" if spec is None else "input", f"a boolean tensor {shape}"
+    of = "state" if spec is None else "input"
+    right = f"a boolean tensor {shape}"
     cut = (False, "", "")
     if len(wrong) == 1:
-        (at,), noun = wrong, "steps" if spec and wrong == [axis] else "samples"
+        (at,) = wrong
+        noun = "steps" if spec and wrong == [axis] else "samples"
         part = f"{name}[{':, ' * at}:{shape[at]}]"
         part = f"{part}, if the {of} is the first part of what the mask is for"
         headline = f"axis {at} of the mask has {came[at]} {noun}, the {of} {shape[at]}"
         cut = (True, headline, part if came[at] > shape[at] else right)
-    others, looks = f"{argument} holds numbers other than 0 and 1", "seq" if first else "batch"
+    others = f"{argument} holds numbers other than 0 and 1"
+    looks = "seq" if first else "batch"
     turned = code == "mask-shape" and came[:2] == shape[::-1] != shape and came[2:] in ((), (1,))
     # fmt: off
     headline, fix = first_of((

@@ -48,9 +48,11 @@ def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
     """Refuse a tensor that does not store its numbers in strides; torch's class does, too."""
     if not is_odd(tensor):
         return
-    kind, fix = "a nested one", f"{argument}.to_padded_tensor(0.0)"
+    kind = "a nested one"
+    fix = f"{argument}.to_padded_tensor(0.0)"
     if not tensor.is_nested:
-        kind, fix = f"{tensor.layout}", f"{argument}.to_dense()"
+        kind = f"{tensor.layout}"
+        fix = f"{argument}.to_dense()"
     elif isinstance(module, torch.nn.RNNBase) and argument == "input":
         fix += " and lengths=[len(one) for one in input.unbind()]"
     sentence = f"{argument} must be a dense tensor, got {kind}"
@@ -162,9 +164,11 @@ class CallSpec(NamedTuple):
 
     def other_layout(self, came: str) -> tuple[str, str, str, str]:
         """Return why the input looks laid out the other way: code, headline, evidence and fix."""
-        code, looks = "layout-batch-first", "batch-first"
+        code = "layout-batch-first"
+        looks = "batch-first"
         if self.batch_first:
-            code, looks = "layout-seq-first", "seq-first"
+            code = "layout-seq-first"
+            looks = "seq-first"
         headline = f"the input looks {looks}, but batch_first={self.batch_first}"
         option = self.with_option(f"batch_first={not self.batch_first}")
         evidence = f"{came}, which is axis {int(self.batch_first)} of the input"
@@ -182,7 +186,8 @@ def spec_of(
 ) -> CallSpec:  # fmt: skip
     """Read a call with an input of any rank; a cell that is not ``known`` may have any widths."""
     if kind == "layer":
-        kind, batch_first = "layer" if isinstance(input, Tensor) else "packed", module.batch_first
+        kind = "layer" if isinstance(input, Tensor) else "packed"
+        batch_first = module.batch_first
     # Of a tensor not its data, at which vmap lets nobody look.
     shape = tuple((input.data if kind == "packed" else input).shape)
     names: tuple[str, ...] = ("seq", "batch")
@@ -205,7 +210,9 @@ def spec_of(
 
 def state_axes(module: Any, *batch: Axis) -> tuple[tuple[Axis, ...], ...]:
     """Return the axes of each tensor of a module's state."""
-    front, facts, projected = batch, module.__rnnkit__, proj_size_of(module)
+    front = batch
+    facts = module.__rnnkit__
+    projected = proj_size_of(module)
     if issubclass(type(module), torch.nn.RNNBase):
         rows = Axis("num_layers", module.num_layers)
         if module.bidirectional:

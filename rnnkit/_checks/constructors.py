@@ -136,7 +136,8 @@ OF_RECURRENT = {
 
 def hints(owner: str, name: str, value: Any, known: Sequence[str], steps: int = 0) -> list[str]:
     """Write what is meant by a name that its owner does not have; ``steps`` is a mask's axis."""
-    shown, meant = bounded(name, BRIEF_LENGTH), MEANT.get(name, name)
+    shown = bounded(name, BRIEF_LENGTH)
+    meant = MEANT.get(name, name)
     meant = meant if meant in known else MEANT.get(meant, meant)
     if "reverse_cells" in known and name in OF_RECURRENT:
         return [OF_RECURRENT[name]]
@@ -172,7 +173,8 @@ def checked_arguments(init: InitT) -> InitT:
 
     @functools.wraps(init)
     def checked_init(self: object, *args: Any, **kwargs: Any) -> None:
-        name, bound = type(self).__name__, _bind(signature, self, args, kwargs)
+        name = type(self).__name__
+        bound = _bind(signature, self, args, kwargs)
         given = bound.arguments
         for argument, value in given.items():
             rule = rules.get(argument)
@@ -204,7 +206,8 @@ def _bind(
         return signature.bind(module, *args, **kwargs)
     except TypeError as error:
         reason = str(error)
-    name, known = type(module).__name__, list(signature.parameters)[1:]
+    name = type(module).__name__
+    known = list(signature.parameters)[1:]
     unknown = next((key for key in kwargs if key not in known), "")
     sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
     fix = f"{name}({', '.join(known[: 1 if 'reverse_cells' in known else 3])}, ...)"
@@ -221,7 +224,8 @@ def _bind(
 
 def refuse_value(name: str, rule: Rule, argument: str, value: Any, written: str) -> NoReturn:
     """Refuse a value, and write what is meant by it."""
-    sentence, kind = rule.sentence, type(value).__name__
+    sentence = rule.sentence
+    kind = type(value).__name__
     fix = rule.advice(argument)
     is_number = is_index(value) and not isinstance(value, torch.Tensor)
     if rule is FLAG or (rule.type == "int" and not is_number):

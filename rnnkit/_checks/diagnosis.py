@@ -46,7 +46,8 @@ def diagnose(call: Call, *, has_pieces: bool = False) -> None:
     is_layer = issubclass(type(module), RNNBase)
     data: Any = input
     if is_layer and isinstance(input, PackedSequence):
-        rule, data = fitting_fields(input, given=hx is not None), input.data
+        rule = fitting_fields(input, given=hx is not None)
+        data = input.data
         if isinstance(rule, str):
             refuse_fields(module, input, rule)
     elif not isinstance(input, Tensor):
@@ -80,14 +81,19 @@ def refuse_without_cause(module: Any, input: Any, hx: Any) -> NoReturn:
 
 def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
     """Refuse packed input whose fields break a rule: often, lengths beyond the padded steps."""
-    code, sentence = "packed-fields", f"the fields of packed input do not fit: {rule}"
-    headline, evidence = described(layer), ""
+    code = "packed-fields"
+    sentence = f"the fields of packed input do not fit: {rule}"
+    headline = described(layer)
+    evidence = ""
     fix = "input._replace(data=...) keeps the others; pack_padded_sequence makes them all"
     if rule.startswith("batch_sizes count") and input.batch_sizes.sum() > len(input.data):
-        counts, steps = input.batch_sizes.tolist(), len(input.data)
+        counts = input.batch_sizes.tolist()
+        steps = len(input.data)
         last = next(k for k in range(len(counts)) if sum(counts[: k + 1]) > steps)
-        evidence, start = rule, f"start ({sum(counts[:last])}) + length ({counts[last]})"
-        code, sentence = "lengths-packed-range", f"{start} exceeds dimension size ({steps})."
+        evidence = rule
+        start = f"start ({sum(counts[:last])}) + length ({counts[last]})"
+        code = "lengths-packed-range"
+        sentence = f"{start} exceeds dimension size ({steps})."
         headline += ": a length was larger than the number of steps that were packed"
         fix = "check how the lengths were counted; to cut them: lengths.clamp(max=steps)"
     refusal(LengthsError, "input", sentence, headline, *rows_of(evidence, [fix]), code=code)
@@ -181,8 +187,10 @@ def _explain_constant(call: Call, error: Exception) -> NoReturn:
 def _explain_missing_kernel(call: Call, error: Exception) -> NoReturn:
     """Explain that this CPU has no kernel for autocast's dtype."""
     layer, input, hx, _ = call
-    text, lowered = str(error), torch.get_autocast_dtype("cpu")
-    level, dtype = torch.backends.cpu.get_cpu_capability(), next(layer.parameters()).dtype
+    text = str(error)
+    lowered = torch.get_autocast_dtype("cpu")
+    level = torch.backends.cpu.get_cpu_capability()
+    dtype = next(layer.parameters()).dtype
     evidence = f"oneDNN has a bfloat16 LSTM only on CPUs with AVX-512; torch sees {level} here"
     evidence = "oneDNN has a float16 LSTM on few CPUs" if lowered is torch.float16 else evidence
     # Without autocast input and state must have the dtype of the weights.

@@ -31,13 +31,16 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any
         hx = completed(layer, hx)
         return layers_first(hx) if hx is not None and layer.state_batch_first else hx
     data: Any = input
-    batched, packed = SEQUENCES, 0
+    batched = SEQUENCES
+    packed = 0
     if isinstance(input, PackedSequence):
         fields = fitting_fields(input, given=hx is not None)
         # torch takes memory in strides for a row; its own class gets a copy in one piece.
         if isinstance(fields, str) or not input.batch_sizes.is_contiguous():
             return MISFIT
-        data, batched, packed = input.data, SEQUENCE, fields
+        data = input.data
+        batched = SEQUENCE
+        packed = fields
     elif not isinstance(input, Tensor):
         return MISFIT
     try:
@@ -112,7 +115,9 @@ def fitting_state(
     module: Any, hx: Any, front: tuple[int, ...], like: Tensor, *, any_c: bool = False
 ) -> Any:
     """Return a state like the input, its pair complete, or MISFIT; a cell takes ``any_c``."""
-    shape, dtype, device = (*front, module.hidden_size), like.dtype, like.device
+    shape = (*front, module.hidden_size)
+    dtype = like.dtype
+    device = like.device
     if len(module.__rnnkit__.state_names) == 1:
         return hx if _is_state(hx, shape, dtype, device) else MISFIT
     if not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
@@ -149,7 +154,8 @@ def _is_state(
 
 def _is_like(tensor: Tensor, weight: Tensor) -> bool:
     """Return whether a kernel takes an input beside a weight: their dtypes and devices."""
-    one, two = tensor.dtype, weight.dtype
+    one = tensor.dtype
+    two = weight.dtype
     return (one is two or agree(one, two)) and tensor.device == weight.device
 
 
@@ -222,7 +228,9 @@ def fitting_fields(input: PackedSequence, *, given: bool) -> int | str:
         return f"both indices must have one position for each of the {batch} sequences"
     if not order.is_cpu or is_fake(order) or is_fake(back):
         return batch
-    places, inverse, ends = order.tolist(), back.tolist(), list(range(batch))
+    places = order.tolist()
+    inverse = back.tolist()
+    ends = list(range(batch))
     if sorted(places) == ends and [inverse[place] for place in places] == ends:
         return batch
     return "unsorted_indices must undo sorted_indices, each position once"

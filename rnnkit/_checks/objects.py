@@ -111,7 +111,8 @@ def check_cell_object(cell: Any) -> None:
     headline = CELL
     fix = A_CELL
     if isinstance(cell, torch.nn.RNNBase) or is_recurrent(cell):
-        headline, fix = "a layer runs over a sequence itself", "layer(input)"
+        headline = "a layer runs over a sequence itself"
+        fix = "layer(input)"
     elif isinstance(cell, list | tuple | torch.nn.ModuleList):
         headline = "several cells, one above the other, are a layer"
         fix = "rnnkit.Recurrent(cells)(input), where cells is what you passed"
@@ -160,7 +161,8 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
         fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
         _refuse("recurrent-cells", argument, sentence, headline, fix)
     if layers:
-        name, came = constructor_of(layers[0]), type(layers[0]).__name__
+        name = constructor_of(layers[0])
+        came = type(layers[0]).__name__
         headline = "a layer runs over a whole sequence, a cell takes one step"
         fix = f"{name}(...).cells(), or {name}Cell(...)"
         _refuse("recurrent-layer", argument, f"{start} cells, got the layer {came}", headline, fix)
@@ -172,7 +174,8 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
 
 def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:
     """Check that each layer of a ``Recurrent`` reads as many features as the one below returns."""
-    forward, backward = [*cells], [*reverse_cells]
+    forward = [*cells]
+    backward = [*reverse_cells]
     for place, cell in enumerate(forward[1:]):
         below = [forward[place], *backward[place : place + 1]]
         if not all(map(_is_known, [cell, *below])):

@@ -48,7 +48,8 @@ def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -
     """Check that the sizes that a module reads, by our names, fit what the caller has bound."""
     if is_compiling():
         return
-    named, bound = {axis: size for axis, size in sizes.items() if axis in axes}, _bindings()
+    named = {axis: size for axis, size in sizes.items() if axis in axes}
+    bound = _bindings()
     probe = torch.empty(tuple(named.values()), device="meta")
     # One axis alone starts with a space, which tells jaxtyping's names from forward references.
     shape: Any = Shaped[Tensor, " " + " ".join(axes[axis] for axis in named)]
@@ -74,7 +75,8 @@ def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -
         )
         warn("scope-missing", f"{described(module)}: {text}", stacklevel=3)
     elif bound and unbound:
-        absent, known = " and no ".join(unbound), ", ".join(bound)
+        absent = " and no ".join(unbound)
+        known = ", ".join(bound)
         text = f"the caller's scope has no {absent}, so that nothing is checked there"
         text = f"{described(module)}: {text}; {_caller()} has bound {known}"
         warn("scope-unbound", text, stacklevel=3)
@@ -85,22 +87,26 @@ def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> NoRetur
     known = dict(bound)
     # A name that the caller has not bound is bound by the first of the axes that have it.
     first = next(axis for axis, size in read.items() if known.setdefault(axes[axis], size) != size)
-    wants, found = known[axes[first]], f"in the caller's scope, but {read[first]} in input"
+    wants = known[axes[first]]
+    found = f"in the caller's scope, but {read[first]} in input"
     if axes[first] not in bound:
         other = next(axis for axis in read if axes[axis] == axes[first])
         found = f"as {other}, but {read[first]} as {first}"
     what = f"{first}_size" if first == "hidden" else "an input"
-    error, code = ShapeError, "scope-size"
+    error = ShapeError
+    code = "scope-size"
     fix = f"{what} with {axes[first]}={wants}, or a different name in axes"
     turned = [bound.get(axes.get(axis, "")) for axis in ("batch", "seq")]
     if None not in turned and turned == [read.get("seq"), read.get("batch")]:
-        error, code = LayoutError, "scope-layout"
+        error = LayoutError
+        code = "scope-layout"
         fix = "the other batch_first, or input.transpose(0, 1)"
     rows = [
         ("read", ", ".join(f"{axes[axis]}={size} as {axis}" for axis, size in read.items())),
         ("bound", f"{', '.join(f'{k}={v}' for k, v in bound.items())} in {_caller()}"),
     ]
-    sentence, facts = f"{axes[first]} is {wants} {found}", ((wants,), (read[first],))
+    sentence = f"{axes[first]} is {wants} {found}"
+    facts = ((wants,), (read[first],))
     refusal(error, "input", sentence, module, *rows, ("fix", fix), code=code, facts=facts)
 
 

@@ -13,7 +13,9 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnkit._demo.recordings import BATCH, SPEAKERS, accuracy, load
 
-FEATURES, HIDDEN, CHUNK = 12, 40, 5
+FEATURES = 12
+HIDDEN = 40
+CHUNK = 5
 pack = functools.partial(pack_padded_sequence, batch_first=True, enforce_sorted=False)
 
 
@@ -48,7 +50,8 @@ class LastStep(torch.nn.Module):
 
     def __init__(self, lstm: torch.nn.Module) -> None:
         super().__init__()
-        self.lstm, self.head = lstm, torch.nn.Linear(HIDDEN, SPEAKERS)
+        self.lstm = lstm
+        self.head = torch.nn.Linear(HIDDEN, SPEAKERS)
 
     def forward(self, input: Tensor, lengths: Tensor) -> Any:
         output, _ = self.lstm(input)

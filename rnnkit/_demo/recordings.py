@@ -11,7 +11,10 @@ from torch.nn.utils.rnn import pad_sequence
 from rnnkit.typing import BatchFirst, Lengths
 
 FILE = Path(__file__).parent / "vowels.pt"
-SPEAKERS, TRAIN, BATCH, EPOCHS = 9, 270, 32, 10
+SPEAKERS = 9
+TRAIN = 270
+BATCH = 32
+EPOCHS = 10
 
 
 class Recordings(NamedTuple):
@@ -30,7 +33,8 @@ class Recordings(NamedTuple):
 def load() -> tuple[Recordings, Recordings]:
     """Return the recordings for training and for testing, scaled by those for training."""
     saved = torch.load(FILE, weights_only=True)
-    steps, lengths = saved["steps"].float(), saved["lengths"].long()
+    steps = saved["steps"].float()
+    lengths = saved["lengths"].long()
     known = steps[: int(lengths[:TRAIN].sum())]
     steps = (steps - known.mean(dim=0)) / known.std(dim=0)
     padded = pad_sequence(steps.split(lengths.tolist()), batch_first=True)

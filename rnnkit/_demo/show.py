@@ -35,7 +35,8 @@ def show(nn: ModuleType, *, full: bool) -> None:
     for number, mistake in enumerate(MISTAKES, 1):
         child = partial(listen_in_child, "--namespace", "torch.nn", "--mistake", str(number))
         theirs = child() if mistake.fatal else listen(partial(mistake.run, torch.nn))
-        ours, cost = listen(partial(mistake.run, nn)), ""
+        ours = listen(partial(mistake.run, nn))
+        cost = ""
         say(f"{number}  {mistake.title:<38}{theirs.kind or 'silence':<23}{ours.kind or 'silence'}")
         if theirs.value is not None:
             right = mistake.run(torch.nn, right=True)

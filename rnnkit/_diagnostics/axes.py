@@ -19,7 +19,8 @@ Choices = dict[int, list[int | None]]
 
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
     """Try axes for the inputs after the first until the model takes a smaller batch."""
-    given, choices = list(batch.axes), _choices(batch)
+    given = list(batch.axes)
+    choices = _choices(batch)
     if not choices:
         return
     # With one sample, what has many may be joined by broadcasting: of two, three are made.
@@ -62,7 +63,8 @@ def _find_shared(
     if not full or _keep_rows(full, fewer, kept):
         return
     for index in tried:
-        at, batch.axes[index] = batch.axes[index], None
+        at = batch.axes[index]
+        batch.axes[index] = None
         whole = attempt(batch.samples(kept).tree()) or []
         if not _keep_rows(full, whole, kept):
             batch.axes[index] = at
@@ -81,7 +83,9 @@ def find_flats(
     full: Leaves, fewer: Leaves, batch: Batch, run_changed: Callable[[int], Leaves | None]
 ) -> dict[int, Flat]:
     """Find outputs in which samples and steps are one axis, and in which order."""
-    size, found, outputs = batch.size, dict[int, Flat](), list[Leaves]()
+    size = batch.size
+    found = dict[int, Flat]()
+    outputs = list[Leaves]()
     for k, (before, after) in enumerate(zip(full, fewer, strict=True)):
         axis, by = shortened_axis(before, after)
         if axis is None or by < 2 or before.shape[axis] != size * by:
@@ -92,7 +96,8 @@ def find_flats(
         each = [apart(full[k], output[k]).movedim(axis, 0) for output in outputs]
         moved = torch.stack([off.reshape(len(off), -1).amax(1) for off in each])
         # In the right order, a change of a sample moves its own rows; what two move is a leak.
-        is_first, within = batch.axes[batch.first] == 0, dict[Flat, Tensor]()
+        is_first = batch.axes[batch.first] == 0
+        within = dict[Flat, Tensor]()
         for way in (Flat(axis, is_first), Flat(axis, not is_first)):
             rows = way._replace(axis=1).split(moved, size)
             within[way] = rows.diagonal(0, 0, 2 - way.has_batch_first).sum()
@@ -132,7 +137,8 @@ def shrinks_twice(full: Leaves, fewer: Leaves) -> bool:
 
 def shortened_axis(full: Any, fewer: Any) -> tuple[int | None, int]:
     """Return which axis of a tensor is shorter when something was left out, and by how much."""
-    one, other = shape_of(full) or (), shape_of(fewer) or ()
+    one = shape_of(full) or ()
+    other = shape_of(fewer) or ()
     changed = [k for k, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]]
     if len(one) != len(other) or len(changed) != 1:
         return None, 0

@@ -85,7 +85,8 @@ class Baseline:
                 self._find_step_axes(index)
         axis = self._told_axis(self.first, out_seq_dim)
         if axis not in (None, self.step_axes[self.first]):
-            self.step_axes[self.first], self.pacers[self.first] = axis, self.batch.paced
+            self.step_axes[self.first] = axis
+            self.pacers[self.first] = self.batch.paced
 
     def _run_again(self) -> None:
         """Run the same copy a second time; if that returns the same, keep what happened in it."""
@@ -104,7 +105,8 @@ class Baseline:
             return None if inputs is None else self.session.attempt(inputs)
 
         flats = find_flats(self.normal, fewer, batch, run_changed)
-        self.session.flats, self.session.size_of = flats, batch.size_of
+        self.session.flats = flats
+        self.session.size_of = batch.size_of
         self.normal = split_flats(self.normal, flats, batch.size)
         self.again = self.again and split_flats(self.again, flats, batch.size)
         found = map(shortened_axis, self.normal, split_flats(fewer, flats, batch.size - 1))
@@ -138,7 +140,8 @@ class Baseline:
         for k, pair in enumerate(zip(self.normal, shorter, strict=True)):
             axis, by = shortened_axis(*pair)
             if by in {1, 1 + more} and axis != self.axes[k] and self.pacers[k] is None:
-                self.step_axes[k], self.pacers[k] = axis, index
+                self.step_axes[k] = axis
+                self.pacers[k] = index
 
     def _told_axis(self, first: int, out_seq_dim: int | None) -> int | None:
         """Return the seq axis of the first output that the caller names, or that sizes tell."""
@@ -169,7 +172,8 @@ class Baseline:
 
         Without the longest one the steps shrink as well, so another one is left out then.
         """
-        batch, first = self.batch, None
+        batch = self.batch
+        first = None
         if batch.size == 1:
             return None
         shortest_first = sorted(range(batch.size), key=batch.valid_steps().__getitem__)
@@ -177,7 +181,8 @@ class Baseline:
             rest = [k for k in range(batch.size) if k != left_out]
             fewer = self.session.attempt(batch.samples(rest).tree())
             if first is None:
-                first, self.left_out = fewer, left_out
+                first = fewer
+                self.left_out = left_out
             if fewer is None:
                 break
             if not shrinks_twice(self.normal, fewer):
@@ -212,8 +217,10 @@ class Baseline:
     def on(self, batch: Batch) -> "Baseline":
         """Return the same with a different batch."""
         other: Baseline = copy.copy(self)
-        other.batch, other._made = batch, {}
-        other.judge, other.is_judge = None, False
+        other.batch = batch
+        other._made = {}
+        other.judge = None
+        other.is_judge = False
         return other
 
     @property
@@ -231,10 +238,12 @@ class Baseline:
 
     def missing(self, index: int) -> int | None:
         """Return how many steps, -1 to 1, an output has less than its input; None if others."""
-        pacer, axis = self.pacers[index] or 0, self.step_axes[index]
+        pacer = self.pacers[index] or 0
+        axis = self.step_axes[index]
         if axis is None or axis == self.axes[index]:
             return None
-        size, steps = self.normal[index].shape[axis], self.batch.length(pacer) or 0
+        size = self.normal[index].shape[axis]
+        steps = self.batch.length(pacer) or 0
         less = 0 if size == max(self.batch.lengths.get(pacer, [0])) else steps - size
         return less if abs(less) <= 1 else None
 
@@ -260,7 +269,8 @@ class Baseline:
 
     def _ends(self, index: int) -> list[int] | None:
         """Return how many steps of an output are valid of each sample; None if all of them are."""
-        pacer, missing = self.pacers[index], self.missing(index)
+        pacer = self.pacers[index]
+        missing = self.missing(index)
         counts = self.batch.lengths.get(-1 if pacer is None else pacer)
         if counts is None or missing is None:
             return None
@@ -269,7 +279,9 @@ class Baseline:
 
     def row(self, leaf: Tensor, index: int, sample: int, place: int | None = None) -> Tensor:
         """Return one sample of a leaf, at its place or another one, cut to its valid steps."""
-        axis, seq, ends = self.axes[index] or 0, self.step_axes[index] or 0, self._ends(index)
+        axis = self.axes[index] or 0
+        seq = self.step_axes[index] or 0
+        ends = self._ends(index)
         row = leaf.select(axis, sample if place is None else place)
         if ends is None:
             return row
@@ -284,7 +296,9 @@ class Baseline:
 
     def places(self, index: int, mask: Tensor) -> Tensor:
         """Return at which valid ``(samples, steps)`` a mask over an output holds; or, one step."""
-        axis, seq, ends = self.axes[index], self.step_axes[index], self._ends(index)
+        axis = self.axes[index]
+        seq = self.step_axes[index]
+        ends = self._ends(index)
         if axis is None:  # all samples in one
             axis, mask, seq = 0, mask.unsqueeze(0), None if seq is None else seq + 1
         if seq is None or self.missing(index) is None:
@@ -292,7 +306,8 @@ class Baseline:
         rows = mask.movedim((axis, seq), (0, 1))
         held = rows.reshape(*rows.shape[:2], -1).any(2)
         if ends is not None:
-            step, steps = torch.arange(held.shape[1], device=held.device), held.shape[1]
+            step = torch.arange(held.shape[1], device=held.device)
+            steps = held.shape[1]
             end = torch.tensor(ends, device=held.device).unsqueeze(1)
             held &= step < end if self.post else step >= steps - end
         return held

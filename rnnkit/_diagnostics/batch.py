@@ -63,7 +63,8 @@ class Batch:
         for name, given in told.items():
             places = [self.paced] if name is None else self.places(name)
             index = next((k for k in places if self.length(k)), self.paced)
-            counts, steps = counts_of(given), self.length(index) or 0
+            counts = counts_of(given)
+            steps = self.length(index) or 0
             if len(counts) != self.size or not 0 < min(counts) <= max(counts) <= steps:
                 got = counts if len(counts) == self.size else brief(given)
                 text = f"lengths are {self.size} integers from 1 to the {steps} steps, got {got}"
@@ -148,7 +149,8 @@ class Batch:
 
     def pace(self, index: int) -> None:
         """Take the steps of a leaf for the steps that are judged."""
-        self.paced, self.steps = index, self.length(index)
+        self.paced = index
+        self.steps = self.length(index)
 
     @property
     def seq_dim(self) -> int:
@@ -167,12 +169,14 @@ class Batch:
 
     def length(self, index: int) -> int | None:
         """Return how long a leaf is along its seq axis; None if it has none."""
-        leaf, axis = self.leaves[index], self.seq_dims[index]
+        leaf = self.leaves[index]
+        axis = self.seq_dims[index]
         return leaf.shape[axis] if isinstance(leaf, Tensor) and leaf.dim() > axis else None
 
     def rows(self, index: int) -> Tensor | None:
         """Return a leaf as ``(batch, seq, ...)``; None if it has no such axes."""
-        axis, seq = self.axes[index], self.seq_dims[index]
+        axis = self.axes[index]
+        seq = self.seq_dims[index]
         is_sequence = axis not in (None, seq) and self.length(index) is not None
         is_sequence = is_sequence and is_dense(self.leaves[index])
         return self.leaves[index].movedim((axis, seq), (0, 1)) if is_sequence else None
@@ -189,7 +193,8 @@ class Batch:
     def with_leaves(self, leaves: list[Any]) -> "Batch":
         """Return the same with other leaves."""
         other = copy.copy(self)
-        other.leaves, other.drawn = leaves, {}
+        other.leaves = leaves
+        other.drawn = {}
         return other
 
     def _with_each(self, change: Callable[[int, Any], Any]) -> "Batch":
@@ -209,7 +214,8 @@ class Batch:
             return type(leaf)(leaf[sample] for sample in kept)
 
         fewer = self._with_each(pick)
-        fewer.size, fewer.numbers = len(kept), [self.numbers[sample] for sample in kept]
+        fewer.size = len(kept)
+        fewer.numbers = [self.numbers[sample] for sample in kept]
         fewer.lengths = {k: [counts[s] for s in kept] for k, counts in self.lengths.items()}
         return fewer
 
@@ -262,7 +268,8 @@ class Batch:
 
     def alone(self, sample: int, *, front: bool) -> "Batch":
         """Return one sample, each input cut to its length if that was given."""
-        single, ends = self.samples([sample]), dict[int, int]()
+        single = self.samples([sample])
+        ends = dict[int, int]()
         for k, leaf in enumerate(self.leaves):
             # A mask may be of an input that has lengths of its own.
             alike = [(i, n) for i, n in self.lengths.items() if self.length(i) == self.length(k)]

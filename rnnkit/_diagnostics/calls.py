@@ -17,7 +17,8 @@ from rnnkit._diagnostics.read_steps import steps_read
 from rnnkit._diagnostics.report import fail
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
-LOOP, ROWS = 3, 256
+LOOP = 3
+ROWS = 256
 
 
 def find_steps_as_channels(baseline: Baseline) -> None:
@@ -80,7 +81,8 @@ def _are_twins(one: Module, other: Module) -> bool:
 
 def find_reversed_outputs(baseline: Baseline) -> None:
     """Find outputs of a backward layer that were not flipped back: the first reads both ends."""
-    steps, read = baseline.batch.steps or 0, steps_read(baseline)
+    steps = baseline.batch.steps or 0
+    read = steps_read(baseline)
     rows = [read[k].nonzero().flatten().tolist() for k in (0, 1) if k in read]
     if steps > 4 and rows == [[0, steps - 1], [0, 1, steps - 2, steps - 1]]:
         name = baseline.name(baseline.first or 0)
@@ -99,9 +101,11 @@ def filled(
 
     The number, which may be a NaN, is made of the tensor that it goes into.
     """
-    batch, leaf = baseline.batch, baseline.batch.leaves[baseline.batch.paced]
+    batch = baseline.batch
+    leaf = baseline.batch.leaves[baseline.batch.paced]
     mask: Any = where(batch, batch.paced)
-    leaves, found = list(batch.leaves), is_number(leaf)
+    leaves = list(batch.leaves)
+    found = is_number(leaf)
     if found:
         leaves[batch.paced] = leaf.masked_fill(mask, number(leaf))
 
@@ -126,7 +130,9 @@ def find_other_order(baseline: Baseline) -> None:
     One step of each sample, another one in each, is made NaN; then a layer whose input has the
     NaN at other steps for each feature reads the numbers in another order.
     """
-    batch, steps, recorder = baseline.batch, baseline.batch.steps or 0, Recorder()
+    batch = baseline.batch
+    steps = baseline.batch.steps or 0
+    recorder = Recorder()
     if _takes_what_is_known(baseline):
         return
     at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 import torch
@@ -126,18 +127,22 @@ def fix_of(probe: str, name: str) -> list[Line]:
 
 def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
     """Suspect that a layer, or a loop over cells, reads the batch axis of its input as seq."""
-    first, is_layer = getattr(given.module, "batch_first", None), isinstance(given.module, RNNBase)
-    seq, is_2d = 1 if first else 0, is_layer and given.tensors[0].dim() == 2
+    first = getattr(given.module, "batch_first", None)
+    is_layer = isinstance(given.module, RNNBase)
+    seq = 1 if first else 0
+    is_2d = is_layer and given.tensors[0].dim() == 2
     # What was packed has no axes of its own to be taken for each other.
     is_known = loops or isinstance(first, bool)
     if given.is_packed or not is_known or axes != [0 if is_2d else seq]:
         return None
     turn: Any = lambda x: x.transpose(0, 1).contiguous()  # noqa: E731 - it may be viewed
-    back, fix = turn, f"{given.text}(..., batch_first={not first}), or input.transpose(0, 1)"
+    back = turn
+    fix = f"{given.text}(..., batch_first={not first}), or input.transpose(0, 1)"
     if is_layer and given.tensors[1:]:
         fix += f"; and a state for the batch of axis {axes[0]}"
     if is_2d:
-        turn, back = (lambda x: x.unsqueeze(seq)), (lambda x: x.squeeze(seq))
+        turn = methodcaller("unsqueeze", seq)
+        back = methodcaller("squeeze", seq)
         series = f"{given.text}(1, ..., batch_first=True) of input.unsqueeze(-1), and y[:, -1]"
         fix = f"for a series {series}; for single steps input.unsqueeze({seq})"
     elif first is None:
@@ -179,7 +184,9 @@ def other_state(given: Event) -> Cause | None:
 
 def later_steps(given: Event, probe: str) -> Cause | None:
     """Suspect that a layer reads later steps, or padding: backward, or in the state it is given."""
-    name, label, module = given.name, given.label, given.module
+    name = given.name
+    label = given.label
+    module = given.module
     is_both = is_recurrent(module) and getattr(module, "bidirectional", False)
     if probe == "causal" and not is_both and isinstance(module, RNNBase) and given.tensors[1:]:
         zeros = each_call(name, lambda _, args, kwargs: from_state(args, kwargs, None))
@@ -187,7 +194,8 @@ def later_steps(given: Event, probe: str) -> Cause | None:
         return Cause(f"the state given to {label} has read the later steps", fix, zeros)
     if not is_both or (probe == "padding" and given.is_packed):
         return None
-    what, fix = f"the backward direction of {label} starts in the padding", PACK
+    what = f"the backward direction of {label} starts in the padding"
+    fix = PACK
     if probe != "padding":
         what = f"{label} is bidirectional: its backward direction has read the later steps"
         one_way = f"{given.text}(..., bidirectional=False)"

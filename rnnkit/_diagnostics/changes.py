@@ -17,7 +17,8 @@ def sample_at(sample: int) -> Where:
     """Replace one sample."""
 
     def where(batch: Batch, index: int) -> Tensor | None:
-        leaf, axis = batch.leaves[index], batch.axes[index] or 0
+        leaf = batch.leaves[index]
+        axis = batch.axes[index] or 0
         return along(leaf, axis, torch.arange(leaf.shape[axis], device=leaf.device) == sample)
 
     return where
@@ -29,7 +30,8 @@ def steps_at(chosen: Tensor | slice) -> Where:
     def where(batch: Batch, index: int) -> Tensor | None:
         if not batch.has_steps(index):
             return None
-        leaf, axes = batch.leaves[index], (batch.axes[index] or 0, batch.seq_dims[index])
+        leaf = batch.leaves[index]
+        axes = (batch.axes[index] or 0, batch.seq_dims[index])
         mask = torch.zeros(batch.size, batch.steps or 0, dtype=torch.bool, device="cpu")
         if isinstance(chosen, slice):
             mask[:, chosen] = True
@@ -63,7 +65,8 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
     whole = leaf.movedim(tuple(axes), front)
     drawn = whole.reshape(whole.shape[: len(axes)].numel(), -1).clone()
     free = slice(None) if kept is None else ~kept.reshape(-1)
-    rows, generator = drawn[free], torch.Generator("cpu").manual_seed(seed)
+    rows = drawn[free]
+    generator = torch.Generator("cpu").manual_seed(seed)
     if not rows.numel():
         return leaf  # as of categories in a data set that has none
     is_fraction = rows.is_floating_point()
@@ -78,7 +81,9 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
         stays = (rows == rows.round()).all(0)
         if len(kinds) == 1 and bool(stays.all()):
             stays = ~stays
-        moved, least, most = other + noise * spread, rows.amin(0), rows.amax(0)
+        moved = other + noise * spread
+        least = rows.amin(0)
+        most = rows.amax(0)
         moved = torch.where(least < most, moved.clamp(least, most), moved)  # as a model may insist
         other = torch.where(stays, other, moved)
     drawn[free] = other
@@ -89,7 +94,8 @@ def other_leaves(
     batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
 ) -> list[Any]:
     """Return the leaves with other values at some places; what stays is the same object."""
-    leaves, second = list(batch.leaves), None if pad else batch.second
+    leaves = list(batch.leaves)
+    second = None if pad else batch.second
     for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
         # Lengths, labels and masks say what the rest is, and change with a second batch only.
         taken = batch.is_content(index) or (second is not None and isinstance(leaf, Tensor))

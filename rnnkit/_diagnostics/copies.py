@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 #: Tensors with more numbers than DATA, and than the model has, are data, and not copied; what has
 #: more bytes than LARGE is copied once, like weights, until a run writes it.
-DATA, LARGE = 2**26, 2**20
+DATA = 2**26
+LARGE = 2**20
 
 
 @dataclass(eq=False)

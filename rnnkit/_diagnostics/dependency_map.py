@@ -74,7 +74,8 @@ def dependency_map(
         first, shape = _first_output(narrow, out_dim)
         out_dim %= len(shape)
         narrow.axes[first] = out_dim
-        columns, rows = _spaced(batch.size), _spaced(shape[out_dim])
+        columns = _spaced(batch.size)
+        rows = _spaced(shape[out_dim])
         try:
             lab = judge(narrow)
         except UnjudgedError:
@@ -113,7 +114,8 @@ def _spaced(size: int) -> tuple[int, ...]:
 def _moved(lab: Baseline, column: int) -> Tensor:
     """Return which rows of the output a change at an index of the inputs moves, or a larger one."""
     first = lab.first or 0
-    axis, before = lab.axes[first] or 0, lab.normal[first]
+    axis = lab.axes[first] or 0
+    before = lab.normal[first]
     leaves = other_leaves(lab.batch, sample_at(column))
     pairs = zip(lab.batch.leaves, leaves, strict=True)
     larger = [x + LARGER * (y - x) if is_number(x) and y is not x else y for x, y in pairs]
@@ -144,7 +146,8 @@ def _laid_over(before: Tensor, output: Leaves) -> Tensor:
 def _sizes(gradients: Gradients, index: int, dim: int, row: int, columns: Sequence[int]) -> Tensor:
     """Return how large the gradient of a row of an output is in each column of the first input."""
     part = gradients.output[index].narrow(dim, row, 1)
-    batch, source = gradients.batch, gradients.sources[gradients.batch.paced]
+    batch = gradients.batch
+    source = gradients.sources[gradients.batch.paced]
     slope = gradients.slopes([source], [part])[0]
     if slope is None:
         return torch.zeros(len(columns), dtype=torch.float64, device="cpu")

@@ -68,7 +68,8 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self._code_of_call = getattr(call, "__code__", None)
         self.events: list[Event] = []
-        self._functions, self._read = functions, read
+        self._functions = functions
+        self._read = read
         self._alive: list[Any] = []  # so that no other tensor gets the id of one of these
         self._calls = defaultdict[int, list[Event]](list)  # that are open, by thread
 
@@ -144,7 +145,8 @@ class Recorder(TorchFunctionMode):
         if not all(isinstance(x._base, torch.nn.Parameter) for x in made):  # noqa: SLF001
             self._alive.append((args, kwargs, result))
             tensors = (x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor))
-            text, given = call_in_words(name, args, kwargs), frozenset(map(id, tensors))
+            text = call_in_words(name, args, kwargs)
+            given = frozenset(map(id, tensors))
             self._write("function", name, inside, text, changed, given, (args, kwargs))
         return result
 
@@ -157,7 +159,8 @@ def is_known(module: Any) -> bool:
 
 def stateful(events: Sequence[Event]) -> set[str]:
     """Return the recurrent modules, and those that take a tensor which they returned before."""
-    made, given = defaultdict[str, set[int]](set), dict[str, frozenset[int]]()
+    made = defaultdict[str, set[int]](set)
+    given = dict[str, frozenset[int]]()
     found = {event.name for event in events if is_recurrent(event.module)}
     for event in events:
         if event.kind == "input":

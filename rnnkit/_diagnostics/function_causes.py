@@ -94,7 +94,9 @@ def other_axes(event: Event, along: str) -> Iterator[Cause]:
     [result, *_] = event.tensors
     if not isinstance(result, Tensor):
         return
-    is_function, rank, dim = event.kind == "function", result.dim(), _axis_of(event)
+    is_function = event.kind == "function"
+    rank = result.dim()
+    dim = _axis_of(event)
     for axis in reversed(range(rank)):
         if axis == dim or result.shape[axis] == 1:
             continue

@@ -61,7 +61,8 @@ def why_zero(baseline: Baseline) -> list[Line]:
 
 def _over_the_steps(baseline: Baseline, event: Event) -> str:
     """Return what to write instead of a softmax of one number."""
-    sizes, steps = event.tensors[0].shape, baseline.batch.steps
+    sizes = event.tensors[0].shape
+    steps = baseline.batch.steps
     axes = [axis for axis, size in enumerate(sizes) if size == steps]
     if len(axes) == 1:
         return f"softmax(dim={axes[0]}), over the steps"

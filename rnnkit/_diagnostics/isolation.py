@@ -51,7 +51,8 @@ class Session:
         self.is_wrapped = call is not None
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.drawn: set[str] = set()  # from which sources of random numbers
-        self.is_first, self._is_written = True, False
+        self.is_first = True
+        self._is_written = False
         self._start = _states()
         self._thread = threading.get_ident()
 
@@ -114,7 +115,8 @@ class Session:
         self, inputs: Given, *, on: torch.nn.Module | None = None, watch: Watch | None = None
     ) -> Leaves:
         """Run a copy of the model, again if that wrote weights; return the leaves of the output."""
-        notices, self.is_first = self.is_first, False
+        notices = self.is_first
+        self.is_first = False
         self._run_once(inputs, on, watch, notices=notices)
         while on is None and (self._is_written or (notices and self.drawn)):
             notices = False

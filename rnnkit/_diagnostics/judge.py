@@ -57,7 +57,8 @@ def judge(baseline: Baseline) -> Baseline:
         return baseline.judge
     if any(".quantized.dynamic." in type(m).__module__ for m in baseline.session.model.modules()):
         skip("a quantized layer rounds by the largest number: verify the model without it")
-    session, leaves = baseline.session, baseline.batch.leaves
+    session = baseline.session
+    leaves = baseline.batch.leaves
     weights = [*session.model.parameters(), *session.model.buffers()]
     fits = sum(weight.numel() for weight in weights) <= 2**25  # else a copy takes too much memory
     for kind, tolerance in JUDGED.items() if fits else ():
@@ -95,7 +96,8 @@ class Widened(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function with a wider dtype where it is asked for less."""
-        name, least = getattr(func, "__name__", ""), self._least
+        name = getattr(func, "__name__", "")
+        least = self._least
         if name in ("half", "bfloat16", "float") and args and isinstance(args[0], Tensor):
             return args[0].to(least)
         named = {key: wider(given, least) for key, given in (kwargs or {}).items()}

@@ -32,7 +32,8 @@ class PerturbedRun:
 
     def __init__(self, baseline: Baseline, inputs: Given) -> None:
         """Run; a model may refuse what it was not given."""
-        self.baseline, self.inputs = baseline, inputs
+        self.baseline = baseline
+        self.inputs = inputs
         try:
             self.output: Leaves = baseline.session.run(inputs)
         except (EscapedError, UncopiedError):
@@ -43,7 +44,8 @@ class PerturbedRun:
 
     def has(self, index: int) -> bool:
         """Return whether an output has the same shape as without the change."""
-        normal, output = self.baseline.normal, self.output
+        normal = self.baseline.normal
+        output = self.output
         return len(output) == len(normal) and shape_of(output[index]) == shape_of(normal[index])
 
     def moved(self, index: int) -> Tensor:
@@ -74,7 +76,8 @@ def comparable(runs: Iterable[PerturbedRun | None], indices: Collection[int]) ->
 def is_absent_again(baseline: Baseline, probe: Callable[[Baseline], str], what: str) -> bool:
     """Return whether a probe finds the same absence with other values and at a different size."""
     # A unit may be dead for some values, a flag be off, and what saturates reads nothing.
-    batch, ranks = baseline.batch, [len(shape_of(leaf) or ()) for leaf in baseline.normal]
+    batch = baseline.batch
+    ranks = [len(shape_of(leaf) or ()) for leaf in baseline.normal]
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
     drawn.second = batch.second and batch.leaves
     others = [drawn, drawn.with_leaves([_tamed(batch, k, x) for k, x in enumerate(batch.leaves)])]
@@ -87,10 +90,12 @@ def is_absent_again(baseline: Baseline, probe: Callable[[Baseline], str], what: 
     elif batch.size > 2:
         others.append(drawn.samples(range(batch.size - 1)))
     for one in others:
-        other, output = baseline.on(one), baseline.attempt(one)
+        other = baseline.on(one)
+        output = baseline.attempt(one)
         if output is None or [len(shape_of(leaf) or ()) for leaf in output] != ranks:
             continue
-        other.normal, other.report = output, replace(baseline.report, notes=[])
+        other.normal = output
+        other.report = replace(baseline.report, notes=[])
         try:
             probe(other)
         except UnjudgedError:
@@ -213,7 +218,8 @@ def check_orders(baseline: Baseline) -> None:
 def trained_otherwise(baseline: Baseline) -> Iterator[Gradients]:
     """Run with other values of the parameters and the inputs, as far as the model takes them."""
     wide = judge(baseline)  # in float32, much is zero that is only small
-    batch, generator = wide.batch, torch.Generator("cpu").manual_seed(0)
+    batch = wide.batch
+    generator = torch.Generator("cpu").manual_seed(0)
     tried = [(1, list(batch.leaves))]
     tried += [(sign, _redrawn(batch, seed, generator)) for seed, sign in enumerate((-1, 1))]
     tried += [(1, leaves) for leaves in _doubled(batch)]

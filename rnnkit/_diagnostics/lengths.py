@@ -77,7 +77,8 @@ def _told_by_padding(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
     values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
     if not rows or len(values) != 1:
         return {}, set()
-    (first, tokens), value = next(iter(rows.items())), values.pop()
+    (first, tokens) = next(iter(rows.items()))
+    value = values.pop()
     if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
         return {}, set()
     counts = tokens.ne(value).sum(1).tolist()

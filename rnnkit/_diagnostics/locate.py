@@ -32,7 +32,8 @@ def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -
 
 def locate_step(baseline: Baseline, inputs: Given, cut: int, index: int) -> Location:
     """Find where a step first depends on a later one, from which on some inputs are changed."""
-    batch, steps = baseline.batch, baseline.batch.steps or 1
+    batch = baseline.batch
+    steps = baseline.batch.steps or 1
     runs = batch.tree(), inputs, batch.cut(steps - 1, front=True).tree()
     return Search(baseline, runs, index, (steps, steps - 1), cut).location()
 
@@ -41,8 +42,10 @@ def locate_valid(
     baseline: Baseline, sample: int, index: int, inputs: Given | None = None
 ) -> Location:
     """Find where a sample differs from itself alone, cut to its length, or with other padding."""
-    batch, alone = baseline.batch, baseline.batch.alone(sample, front=baseline.post)
-    other, sizes = alone, (batch.steps or 1, alone.steps or 1)
+    batch = baseline.batch
+    alone = baseline.batch.alone(sample, front=baseline.post)
+    other = alone
+    sizes = (batch.steps or 1, alone.steps or 1)
     if inputs is not None:
         changed = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_whole))
         other = changed.samples([sample])
@@ -93,7 +96,8 @@ class _Samples(Search):
 
     def _different_orders(self, number: int) -> list[Line]:
         """Return the cause and the fix if what an event takes has the samples in several orders."""
-        event, sources = self.events[number], self.sources[number]
+        event = self.events[number]
+        sources = self.sources[number]
         found = {self._rows(*self._tensors(*node)) for node in sources}
         shown = {one for one in found if isinstance(one, tuple) and len(one) > 1}
         if not shown or max(map(len, shown)) > 2:
@@ -115,7 +119,8 @@ class _Samples(Search):
         ]
 
     def _causes(self, number: int) -> dict[str, Cause | None]:
-        found, loops = dict[str, Cause | None](), self.less[number][1] is not None
+        found = dict[str, Cause | None]()
+        loops = self.less[number][1] is not None
         for at, event in enumerate(self.events):
             if event.kind == "input" and 0 in event.made.values():
                 one, _, fewer, unit = self._tensors(at, 0)
@@ -163,7 +168,8 @@ class _Valid(Search):
         return one.shape == other.shape and not bool(self._differs(one, other).any())
 
     def _why(self, number: int, kind: str) -> list[Line]:
-        event, after = self.events[number], self.after[number][0]
+        event = self.events[number]
+        after = self.after[number][0]
         shapes = [[*map(shape_of, one.tensors)] for one in (event, after or event)]
         of_batch = self.about > 1 and shapes[0] == shapes[1]
         if of_batch or self.baseline.batch.counts is None:

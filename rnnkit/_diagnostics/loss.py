@@ -37,7 +37,8 @@ Made = list[Place]
 def judge_loss(narrow: Baseline) -> str:
     """Fail if a change of a sample turns another one's gradient, and a module mixes them."""
     baseline = judge(narrow)
-    batch, base = baseline.batch, _run(baseline, baseline.batch.leaves)
+    batch = baseline.batch
+    base = _run(baseline, baseline.batch.leaves)
     start = next((k for k, place in enumerate(base) if bool(place.slope.any())), None)
     if start is None:
         skip("a loss without a gradient: pass inputs with fractions, or tokens and their Embedding")
@@ -92,14 +93,17 @@ def _find_other_targets(
     baseline: Baseline, base: Made, runs: Mapping[int, Made], what: str
 ) -> None:
     """Fail if other targets of a sample turn the gradient at rows that are not its own."""
-    batch, (sample, run) = baseline.batch, next(iter(runs.items()))
-    scores, slope = base[-1].tensor, base[-1].slope
+    batch = baseline.batch
+    (sample, run) = next(iter(runs.items()))
+    scores = base[-1].tensor
+    slope = base[-1].slope
     own = {*_moved(scores.flatten(0, -2), run[-1].tensor.flatten(0, -2), 0)}
     for index, target in enumerate(batch.leaves):
         is_target = index != batch.first and batch.has_steps(index) and not is_number(target)
         if not is_target or target.dim() != 2 or scores[..., 0].numel() != target.numel():
             continue
-        axis, leaves = batch.axes[index] or 0, list(batch.leaves)
+        axis = batch.axes[index] or 0
+        leaves = list(batch.leaves)
         mask = along(target, axis, torch.arange(batch.size, device=target.device) == sample)
         leaves[index] = torch.where(mask, target.roll(1, axis), target)
         other = _run(baseline, leaves, base)
@@ -152,7 +156,8 @@ class _Targets:
 
     def has_gradient_of(self, other: "_Targets") -> bool:
         """Return whether the gradient has the same direction and the same shares."""
-        one, two = self.made[0].slope, other.made[0].slope
+        one = self.made[0].slope
+        two = other.made[0].slope
         return near(self.baseline, one / largest(one), two / largest(two))
 
     def has_loss_of(self, other: "_Targets") -> bool:

@@ -62,9 +62,11 @@ class Call:
     def sizes(self) -> dict[str, int]:
         """The sizes of the input, as the module reads its axes; none if it is not an input."""
         if isinstance(self.input, PackedSequence):
-            sizes, data = self.input.batch_sizes, self.input.data
+            sizes = self.input.batch_sizes
+            data = self.input.data
             return {"seq": len(sizes), "batch": int(sizes[0]), "feature": data.shape[-1]}
-        shape, names = shape_of(self.input) or (), ["batch", "feature"]
+        shape = shape_of(self.input) or ()
+        names = ["batch", "feature"]
         if is_layer(self.module):
             names.insert(1 if self.module.batch_first else 0, "seq")
         if len(shape) == len(names) - 1:
@@ -98,7 +100,9 @@ def hooked(module: Any, before: Hook, after: Hook) -> Any:
     A hook takes the number of the call, and what the module is given, by position and by name, or
     returns; it may return something else. Hooks around one module are removed from the outside in.
     """
-    held, own, run = vars(module), vars(module).get("forward"), module.forward
+    held = vars(module)
+    own = vars(module).get("forward")
+    run = module.forward
     numbers = itertools.count()
 
     @functools.wraps(run)  # some read its signature
@@ -122,7 +126,9 @@ def watched(module: Any, write_down: Hook) -> Any:
 
     Returns a handle.
     """
-    held, own, run = vars(module), vars(module).get("forward"), module.forward
+    held = vars(module)
+    own = vars(module).get("forward")
+    run = module.forward
 
     @functools.wraps(run)
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -147,7 +153,9 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
     calls: list[Call] = []
     families = defaultdict[str, list[Call]](list)
     for event in events:
-        name, module, family = event.name, event.module, families[event.name]
+        name = event.name
+        module = event.module
+        family = families[event.name]
         if isinstance(module, KINDS) and event.kind == "input":
             input, *state = event.tensors or [None]
             input = None if event.is_packed else input

@@ -43,7 +43,8 @@ def is_one_of(value: Any, *choices: Any) -> bool:
 
 def check_options(probes: Sequence[str], **given: Any) -> None:
     """Refuse an argument of ``verify`` that has the wrong type or value."""
-    kwargs, skip = given["kwargs"], given["skip"]
+    kwargs = given["kwargs"]
+    skip = given["skip"]
     has_names = isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)
     are_probes = isinstance(skip, list | tuple | set | frozenset) and all(
         is_one_of(probe, *probes) for probe in skip

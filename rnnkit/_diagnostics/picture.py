@@ -17,9 +17,11 @@ Rule = Literal["independent", "causal"]
 #: How many indices are written along an axis at most: more would collide.
 LABELS = 8
 #: The colors of a cell by its kind: what is independent has the color of the paper.
-DEPENDS, FORBIDDEN = "#33658a", "#d1495b"
+DEPENDS = "#33658a"
+FORBIDDEN = "#d1495b"
 #: Seen on white paper and on a dark page: lines, and what is wrong.
-LINES, RED = "#8c8c8c", "#e0485c"
+LINES = "#8c8c8c"
+RED = "#e0485c"
 
 
 def as_html(text: str, is_wrong: Callable[[str], bool]) -> str:

@@ -12,11 +12,14 @@ def steps_read(baseline: Baseline) -> dict[int, Tensor]:
 
 
 def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
-    gradients, batch, first = gradients_of(baseline), baseline.batch, baseline.first or 0
+    gradients = gradients_of(baseline)
+    batch = baseline.batch
+    first = baseline.first or 0
     if not gradients.output or not baseline.has_steps(first) or baseline.missing(first):
         return {}
     output = baseline.arranged(gradients.output)[first]
-    axis, seq = baseline.axes[first], baseline.step_axes[first] or 0
+    axis = baseline.axes[first]
+    seq = baseline.step_axes[first] or 0
     if axis is None:
         return _read_without_batch_axis(gradients, output.movedim(seq, 0))
     output = output.movedim((axis, seq), (0, 1))

@@ -20,7 +20,8 @@ from rnnkit._diagnostics.streams import ways_to_carry
 
 def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
     """Yield a line for each thing that was measured, in words."""
-    batch, gradients = baseline.batch, gradients_of(baseline)
+    batch = baseline.batch
+    gradients = gradients_of(baseline)
     if gradients.are_whole and len(gradients.output) == len(baseline.normal):
         yield from _steps_read(baseline)
     for index, name in enumerate(batch.names):
@@ -35,7 +36,8 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
 
 def _is_unread(baseline: Baseline, index: int) -> bool:
     """Return whether no output moves with an input: a flag, or what is rounded, has no gradient."""
-    batch, is_tried = baseline.batch, False
+    batch = baseline.batch
+    is_tried = False
     for other in _others(batch, index):
         leaves = list(batch.leaves)
         leaves[index] = other
@@ -73,12 +75,15 @@ def _others(batch: Batch, index: int) -> list[Any]:
 
 def _steps_read(baseline: Baseline) -> Iterator[str]:
     """Yield which steps the first output reads, and keep that for a picture."""
-    batch, seq, read = baseline.batch, baseline.out_seq_dim, steps_read(baseline)
+    batch = baseline.batch
+    seq = baseline.out_seq_dim
+    read = steps_read(baseline)
     if not read or any("get no gradient" in check.detail for check in baseline.report.checks):
         return
     is_causal = baseline.causal in (True, "strict") and not baseline.lookahead
     rule: Rule | None = "causal" if is_causal else None
-    matrix, columns = torch.stack([*read.values()]), torch.arange(batch.steps or 0, device="cpu")
+    matrix = torch.stack([*read.values()])
+    columns = torch.arange(batch.steps or 0, device="cpu")
     steps = torch.tensor([*read], device="cpu")
     if rule and "causal" in baseline.report.checked:  # what cancels out may leave a gradient
         matrix &= columns <= steps.unsqueeze(1)
@@ -88,7 +93,8 @@ def _steps_read(baseline: Baseline) -> Iterator[str]:
         return
     rows, places = matrix.nonzero().unbind(1)
     off = places - steps[rows]
-    earliest, latest = int(off.min()), int(off.max())
+    earliest = int(off.min())
+    latest = int(off.max())
     words = "earlier and later steps" if earliest < 0 else "its own and later steps"
     if matrix.all():
         words = "all steps"

@@ -20,12 +20,15 @@ OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
 
 #: So many inputs and outputs are shown with their axes, and names of what a model keeps.
-SHOWN, NAMES = 8, 3
+SHOWN = 8
+NAMES = 3
 #: How many different reasons stand in the first line of a report.
 REASONS = 2
 
 #: How many samples are changed, layouts (or states) tried, and samples run alone.
-SAMPLES, TRIES, ALONE = 4, 12, 3
+SAMPLES = 4
+TRIES = 12
+ALONE = 3
 
 #: For how many calls of layers *use* runs the model again.
 CALLS = 16

@@ -29,7 +29,8 @@ Verdict = bool | Literal["joins"] | None
 Node = tuple[int, int]
 
 #: So many causes in functions are tried, and so far back from where the leak first shows.
-FUNCTIONS, BACK = 12, 64
+FUNCTIONS = 12
+BACK = 64
 
 #: What is along the axis that a leak is over, by probe.
 ALONG = {"batch": "samples", "causal": "steps"}
@@ -43,16 +44,20 @@ class Search:
     def __init__(
         self, baseline: Baseline, inputs: Sequence[Given], index: int, sizes: Node, about: int
     ) -> None:
-        self.baseline, self.inputs, self.index = baseline, inputs, index
+        self.baseline = baseline
+        self.inputs = inputs
+        self.index = index
         self.about = about  # that step; elsewhere the changed sample, or how many there are
         self.size, self.smaller = sizes
-        self.is_strict, self.front = False, baseline.post or self.probe == "batch"
+        self.is_strict = False
+        self.front = baseline.post or self.probe == "batch"
         # The run as it is comes last, so that what the model returned is of that run.
         whole, other, fewer = inputs
         self.fewer, less = self._recorded(fewer)
         _, after = self._recorded(other)
         self.output, self.events = self._recorded(whole)
-        self.less, self.after = self._matched(less), self._matched(after)
+        self.less = self._matched(less)
+        self.after = self._matched(after)
         made = self._find_sources()
         self.wanted = self._wanted(made)
         self.number = self._first(self.wanted)
@@ -90,13 +95,15 @@ class Search:
     def _matched(self, other: list[Event]) -> list[tuple[Event | None, int | None]]:
         """Return for each event that of another run, and which sample or step a loop is at."""
         found = list[tuple[Event | None, int | None]]([(None, None)] * len(self.events))
-        calls, others = defaultdict[Any, list[int]](list), defaultdict[Any, list[Event]](list)
+        calls = defaultdict[Any, list[int]](list)
+        others = defaultdict[Any, list[Event]](list)
         for number, event in enumerate(self.events):
             calls[event.call].append(number)
         for event in other:
             others[event.call].append(event)
         for call, numbers in calls.items():
-            total, fewer = len(numbers), len(others[call])
+            total = len(numbers)
+            fewer = len(others[call])
             if total == fewer or total * self.smaller == fewer * self.size:
                 for at, number in enumerate(numbers):
                     unit = None if total == fewer else at * self.size // total
@@ -110,8 +117,11 @@ class Search:
 
     def _tensors(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
         """Return a tensor of an event, changed, and with less; and what a loop is at."""
-        event, (after, _), (less, unit) = self.events[number], self.after[number], self.less[number]
-        total, pair = len(event.tensors), [[] if x is None else x.tensors for x in (after, less)]
+        event = self.events[number]
+        (after, _) = self.after[number]
+        (less, unit) = self.less[number]
+        total = len(event.tensors)
+        pair = [[] if x is None else x.tensors for x in (after, less)]
         is_call = event.kind != "function"  # its arguments keep their places
         if less is not None and total != len(less.tensors) and not is_call:
             unit = place * self.size // total  # a list of samples, or of steps
@@ -144,7 +154,8 @@ class Search:
         moved = self._differs(one, other)
         if not axes:
             return "joins" if unit is None and moved.any() else [[unit] * bool(moved.any())]
-        at, rows = moved.nonzero()[:, axes].amax(1), one.shape[axes[0]]
+        at = moved.nonzero()[:, axes].amax(1)
+        rows = one.shape[axes[0]]
         is_flat = len(axes) == 1 and rows > self.size and rows % self.size == 0
         ways = [at // (rows // self.size), at % self.size] if is_flat else [at]
         return [sorted({*way.tolist()}) for way in ways]
@@ -156,7 +167,8 @@ class Search:
 
     def _first(self, nodes: Sequence[Node]) -> int | None:
         """Return the first event that shows the leak, among those that some tensors came from."""
-        verdicts, todo = dict[Node, Verdict](), [*nodes]
+        verdicts = dict[Node, Verdict]()
+        todo = [*nodes]
         while todo:
             if (node := todo.pop()) not in verdicts:
                 verdicts[node] = self._judged(*self._tensors(*node))
@@ -213,7 +225,8 @@ class Search:
 
     def _back_from(self, number: int) -> Iterator[int]:
         """Yield an event and those that it came from, the nearest first."""
-        todo, seen = [number], {number}
+        todo = [number]
+        seen = {number}
         while todo and len(seen) < BACK:
             at = todo.pop(0)
             yield at
@@ -225,14 +238,16 @@ class Search:
         """Return where a leak begins that no cause explains which was tried."""
         joins = [number]
         while joins:
-            number, sources = min(joins), self.sources[min(joins)]
+            number = min(joins)
+            sources = self.sources[min(joins)]
             joins = [
                 source
                 for source, place in sources
                 if self._judged(*self._tensors(source, place)) == "joins"
                 if not self.events[source].is_in_call
             ]
-        event, (_, unit) = self.events[number], self.less[number]
+        event = self.events[number]
+        (_, unit) = self.less[number]
         kind = "loop" if event.kind == "input" and unit is not None else event.text
         at = [("at", event.place)] * bool(event.place)
         rows = joins_one_tensor(event) or self._why(number, kind)
@@ -260,7 +275,8 @@ class Search:
 
     def _named(self, number: int) -> Line:
         """Name an event: a module and its call, or a function, in or after a module."""
-        event, before = self.events[number], self.events[:number]
+        event = self.events[number]
+        before = self.events[:number]
         batch = self.baseline.batch
         text = without_part(event.text, batch.size, batch.whole_size)
         if event.kind != "function":

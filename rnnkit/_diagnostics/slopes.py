@@ -50,13 +50,15 @@ class Gradients(TorchFunctionMode):
     ) -> None:
         """Run a copy, in eval mode if none is given; follow the inputs with gradients, or not."""
         super().__init__()
-        self.batch, self.model = batch, opened.fresh() if copy is None else copy
+        self.batch = batch
+        self.model = opened.fresh() if copy is None else copy
         self.output: list[Any] = []
         self.sources: dict[int, Tensor] = {}
         self.error: Exception | None = None
         self.returned: dict[tuple[str, int], Any] = {}
         self.called: list[nn.Module] = []
-        self.noted, self.detached = set[int](), list[Tensor]()
+        self.noted = set[int]()
+        self.detached = list[Tensor]()
         # A gradient takes as much memory as its weight.
         small = {n: x for n, x in self.model.named_parameters() if x.numel() <= 2**25}
         self.weights = {n: x for n, x in small.items() if x.requires_grad}
@@ -81,7 +83,8 @@ class Gradients(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function, and note what it made something with a graph of, or detached."""
-        name, tree = getattr(func, "__name__", ""), (args, kwargs or {})
+        name = getattr(func, "__name__", "")
+        tree = (args, kwargs or {})
         if name.startswith("detach"):
             self.detached += [x.clone() for x in args[:1]]  # detach_ takes it off its graph
         result = func(*args, **tree[1])
@@ -125,7 +128,8 @@ class Gradients(TorchFunctionMode):
         It is enlarged, since what begins large sinks below the smallest number later.
         """
         parts = [x for x in told if isinstance(x, Tensor) and x.requires_grad and not x.is_meta]
-        generator, sums = torch.Generator("cpu").manual_seed(0), list[Tensor]()
+        generator = torch.Generator("cpu").manual_seed(0)
+        sums = list[Tensor]()
         for x in parts:
             # A plain sum is the same whatever is in it where that is normed, as by softmax.
             drawn = (torch.rand(x.shape, generator=generator, device="cpu") + 0.5).to(x)
@@ -154,7 +158,8 @@ class Gradients(TorchFunctionMode):
 
     def places(self, told: Sequence[Any] = ()) -> Tensor | None:
         """Return at which places of the paced input a gradient arrives; None if unknown."""
-        batch, source = self.batch, self.sources.get(self.batch.paced)
+        batch = self.batch
+        source = self.sources.get(self.batch.paced)
         slope = self.whole.get(id(source))
         if told and source is not None:
             slope = self.slopes([source], told)[0]
@@ -198,7 +203,8 @@ class Gradients(TorchFunctionMode):
 
     def left_out(self, ran: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Return the items that do not run of each list of modules that is a stack."""
-        called, found = {*ran, *self.read, *(name for name, _ in self.returned)}, {}
+        called = {*ran, *self.read, *(name for name, _ in self.returned)}
+        found = {}
         for name, module in self.model.named_modules():
             every = inside(name, self.weights) if isinstance(module, nn.ModuleList) else set[str]()
             items = [f"{name}.{key}" for key, _ in module.named_children()]
@@ -231,7 +237,8 @@ def gradients_in_training(baseline: "Baseline") -> Gradients:
 
 
 def _in_training(baseline: "Baseline") -> Gradients:
-    batch, session = baseline.batch, baseline.session
+    batch = baseline.batch
+    session = baseline.session
     run = Gradients(batch, session, session.fresh().train())
     if run.error is None:
         return run
@@ -244,7 +251,8 @@ def gradients_of(baseline: "Baseline") -> Gradients:
     """Return the gradients of a baseline: those in training if the outputs are the same there."""
 
     def make() -> Gradients:
-        training, normal = gradients_in_training(baseline), baseline.normal
+        training = gradients_in_training(baseline)
+        normal = baseline.normal
         shapes = [*map(shape_of, normal)]
         is_like = [*map(shape_of, training.output)] == shapes and all(
             bool((apart(one.detach(), other) <= 1e-4 * largest(other)).all())

@@ -13,7 +13,8 @@ from rnnkit._diagnostics.outputs import alike, leaves, same, shape_of
 from rnnkit._diagnostics.report import FIXES, fail
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
-LOOP, ROWS = 3, 256
+LOOP = 3
+ROWS = 256
 
 #: Makes the right state of the given one and the one returned last; None keeps the given one.
 Right = Callable[[Any, Any], Any]
@@ -68,7 +69,8 @@ def _with_rows_of_h(state: Any, before: Any) -> Any:
 
 def _check_names(baseline: Baseline, source: Call, call: Call) -> None:
     """Fail if a call takes another one's c for its h, and the h for its c."""
-    state, made = [*call.state.values()], [*source.returned.values()]
+    state = [*call.state.values()]
+    made = [*source.returned.values()]
     if len(made) != 2:
         return
     is_swapped = alike(state, made[::-1]) and not alike(state, made)
@@ -111,7 +113,8 @@ def _check_orders(baseline: Baseline, family: Sequence[Call], call: Call) -> Non
 
 def _check_loop(baseline: Baseline, family: Sequence[Call]) -> None:
     """Fail if a module is called again and again from one state; note it if that may be right."""
-    call, times = family[0], len(family)
+    call = family[0]
+    times = len(family)
     what = f"{call.label} ({type(call.module).__name__}) is called {times} times, each time"
     if all(map(_keeps_c, family, family[1:])):
         fix = "y, (h, c) = layer(x, (h, c)): both are the state"
@@ -140,7 +143,8 @@ def _follow_an_input(baseline: Baseline, times: int) -> bool:
 
 def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
     """Return whether a given h was computed from c, and c from h, of a layer's call."""
-    given, made = [*call.state.values()], [*source.returned.values()]
+    given = [*call.state.values()]
+    made = [*source.returned.values()]
     are_new = not any(alike([one], [two]) for one in given for two in made)
     if len(given) < 2 or source.is_cell or not (are_new and all(bool(x.any()) for x in given)):
         return False
@@ -169,7 +173,8 @@ def _order(given: Tensor, made: Tensor) -> list[int] | None:
 
 def _keeps_c(before: Call, after: Call) -> bool:
     """Return whether a call takes h of the one before, and zeros, or the same c again, for c."""
-    given, made = [*after.state.values()], [*before.returned.values()]
+    given = [*after.state.values()]
+    made = [*before.returned.values()]
     if len(given) < 2 or not alike(given[:1], made[:1]) or alike(given, made):
         return False
     return not given[1].any() or alike(given[1:], [*before.state.values()][1:])
@@ -177,8 +182,12 @@ def _keeps_c(before: Call, after: Call) -> bool:
 
 def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> bool:
     """Return whether steps from zeros feed each other, or parts of a sequence miss middle ones."""
-    first, axis, times, name = baseline.first or 0, baseline.out_seq_dim, len(calls), calls[0].name
-    whole, inputs = baseline.normal[first], list[Tensor]()
+    first = baseline.first or 0
+    axis = baseline.out_seq_dim
+    times = len(calls)
+    name = calls[0].name
+    whole = baseline.normal[first]
+    inputs = list[Tensor]()
     steps = sum(call.sizes.get("seq", 1) for call in calls)
     is_long = {times, times + 1}.isdisjoint(whole.shape[1:])
     is_told = baseline.causal is True and axis is not None and whole.shape[axis] - steps in (0, 1)

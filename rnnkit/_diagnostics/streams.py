@@ -37,7 +37,8 @@ class Stream:
 
     def __init__(self, baseline: Baseline, carried: Mapping[str, str], sizes: list[int]) -> None:
         """Run the chunks one after the other; skip if the model does not take them."""
-        self.baseline, self.sizes = baseline, sizes
+        self.baseline = baseline
+        self.sizes = sizes
         self.given: list[Given] = []
         self.outputs: list[list[Any]] = []
         # The first output that differs, from which step on (None: the state), and by how much.
@@ -54,7 +55,8 @@ class Stream:
 
     def _run_chunk(self, start: int, size: int, carried: Mapping[str, str]) -> None:
         """Run one chunk, from the state that the chunk before returned; skip if that fails."""
-        baseline, session = self.baseline, self.baseline.session
+        baseline = self.baseline
+        session = self.baseline.session
         given = baseline.batch.cut(start + size, front=True).cut(size, front=False).tree()
         if start:
             places = dict(_places(session.returned))
@@ -84,8 +86,10 @@ class Stream:
 
     def _difference(self, index: int, *, has_steps: bool) -> tuple[int, int | None, float] | None:
         """Return where an output of the chunks differs from the whole one, and by how much."""
-        baseline, before = self.baseline, self.baseline.normal[index]
-        pieces, axis = [output[index] for output in self.outputs], baseline.step_axes[index] or 0
+        baseline = self.baseline
+        before = self.baseline.normal[index]
+        pieces = [output[index] for output in self.outputs]
+        axis = baseline.step_axes[index] or 0
         after = pieces[-1]
         if has_steps:
             with suppress(RuntimeError, TypeError):
@@ -101,7 +105,8 @@ class Stream:
 
     def why(self, index: int, step: int | None) -> Location:
         """Return where an output first differs in the second chunk, and each cause tried."""
-        baseline, (first, second, *_) = self.baseline, self.sizes
+        baseline = self.baseline
+        (first, second, *_) = self.sizes
         if step is None and any(map(baseline.has_steps, range(len(baseline.normal)))):
             cause = ("cause", "the outputs are right, and the state that is returned is not")
             return [cause, ("fix", "return the state that the last call returned")], ""
@@ -136,7 +141,8 @@ class _Chunks(Search):
         return None if one.shape != shape_of(other) else bool(self._differs(one, other).any())
 
     def _causes(self, number: int) -> dict[str, Cause | None]:
-        found, event = dict[str, Cause | None](), self.events[number]
+        found = dict[str, Cause | None]()
+        event = self.events[number]
         for name, state in self.states.items():
             given: Any = state if len(state) > 1 else state[0]
             start: Any = lambda at, a, k, x=given: None if at else from_state(a, k, x)  # noqa: E731

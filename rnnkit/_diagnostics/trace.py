@@ -62,7 +62,8 @@ def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:
         given = private(Given(inputs, {}))
         return _Run(getattr(run, "__self__", None), []).traced(run, given.args)
     with session(run, None, Given(inputs, {}), "trace") as opened:
-        copy, given = opened.pristine.copy(), private(Given(inputs, {}))
+        copy = opened.pristine.copy()
+        given = private(Given(inputs, {}))
         traced = _Run(copy, opened.notes)
         with opened.watched(traced.follow(copy)):
             return traced.traced(copy, given.args)
@@ -142,8 +143,11 @@ class _Run:
         if not isinstance(module, KINDS):
             for tensor in tensors_of(result):  # its cells have rows of their own, and are used
                 self.origin(tensor)
-        named, number, kind = arguments(args, kwargs), len(self.rows), type(module).__name__
-        state, input = members_of(named.get("hx")), named.get("input")
+        named = arguments(args, kwargs)
+        number = len(self.rows)
+        kind = type(module).__name__
+        state = members_of(named.get("hx"))
+        input = named.get("input")
         name = self.names.setdefault(id(module), f"{kind}-{len(self.names)}")
         call = Call(number, name, module, input, state)
         origins = {member: self.origin(x) for member, x in state.items()}
@@ -184,7 +188,8 @@ class _Run:
         """Keep what a call returned, and note which part of it is learned from."""
         call.output, call.returned = split_result(call.module, result)
         if call.is_cell:
-            call.output, call.returned = None, members_of(result)
+            call.output = None
+            call.returned = members_of(result)
         number = call.number
         self.known |= {place_of(x)[0]: (number, member) for member, x in call.returned.items()}
         for member, x in {"output": call.output, **call.returned}.items():
@@ -197,7 +202,8 @@ class _Run:
     def near(self, tensors: Iterable[Tensor]) -> set[tuple[int, str]]:
         """Return what calls returned that some tensors were computed from, the nearest ones."""
         waiting: list[Any] = [(x.grad_fn, x.output_nr) for x in tensors]
-        seen, found = set(waiting), set[tuple[int, str]]()
+        seen = set(waiting)
+        found = set[tuple[int, str]]()
         while waiting:
             if (one := waiting.pop()) in self.made:
                 found.add(self.made[one])
@@ -209,11 +215,13 @@ class _Run:
 
     def origin(self, tensor: Tensor) -> Origin:
         """Return from which row a tensor came, and what of that row it is."""
-        place, how = place_of(tensor)[0], ""
+        place = place_of(tensor)[0]
+        how = ""
         found = {self.known[place]} if place in self.known else set()
         if not found:
             # What a call returned ends the search: its c is computed from what its h is, too.
-            found, how = self.near([tensor]), "computed from "
+            found = self.near([tensor])
+            how = "computed from "
         self.read |= found
         row = max((at for at, _ in found), default=-1)
         part = " and ".join(sorted({part for at, part in found if at == row}, reverse=True))
@@ -253,7 +261,9 @@ class _Run:
 
     def _mark_step(self, call: Call, last: Call) -> None:
         """Mark a step from the state of the step before it, or from zeros."""
-        row, at, state = self.rows[call.number], last.number, call.state
+        row = self.rows[call.number]
+        at = last.number
+        state = call.state
         # Two sequences may begin alike, and candidates from the state of another module.
         same = [m for m in state if place_of(state[m]) == place_of(last.state.get(m))]
         same = [m for m in same if self.origin(state[m]).row < 0 and (at, m) not in self.passed]
@@ -270,7 +280,8 @@ class _Run:
         base = getattr(last.input, "_base", None)
         if base is None or not self._is_dropped(call, last) or base.dim() != last.input.dim():
             return  # with a further axis they may be samples in their own right, as sentences are
-        axis, at = int(call.module.batch_first and base.dim() == 3), last.number
+        axis = int(call.module.batch_first and base.dim() == 3)
+        at = last.number
         if not goes_on(last.input, call.input, axis):
             return
         # A result as long as the sequence reads both, and not by way of another call.

@@ -82,7 +82,9 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 def tensors_in(x: Any) -> dict[int, Any]:
     """Return the tensors and modules that an object holds, directly or in what it holds, by id."""
-    found, seen, waiting = dict[int, Any](), set[int](), [x]
+    found = dict[int, Any]()
+    seen = set[int]()
+    waiting = [x]
     while waiting:
         one = waiting.pop()
         if id(one) in seen or type(one) in LEAVES or isinstance(one, APART):

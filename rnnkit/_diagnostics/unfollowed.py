@@ -9,7 +9,9 @@ from rnnkit._diagnostics.report import ONE_SAMPLE
 
 def why_unfollowed(baseline: Baseline) -> str:
     """Return why no output has a row for each sample, and what to type."""
-    first, normal, fewer = baseline.first, baseline.normal, baseline.fewer
+    first = baseline.first
+    normal = baseline.normal
+    fewer = baseline.fewer
     if lists := [k for k, leaf in enumerate(normal) if isinstance(leaf, list)]:
         return f"{baseline.name(lists[0])} is a list of different lengths: return one padded tensor"
     if first is None:

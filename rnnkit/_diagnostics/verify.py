@@ -148,10 +148,12 @@ def verify(
         raises=raises,
     )
     skip = [skip] if isinstance(skip, str) else [*skip]
-    start, given = time.perf_counter(), Given(inputs, dict(kwargs or {}))
+    start = time.perf_counter()
+    given = Given(inputs, dict(kwargs or {}))
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
     whole = Batch(given, batch_dim, seq_dim, lengths)
-    is_after, lines = pad == "post", list[str]()
+    is_after = pad == "post"
+    lines = list[str]()
     if lengths is None:
         is_after, lines = find_lengths(whole, model, call, is_after=is_after)
     if other is not None:
@@ -195,7 +197,8 @@ verify.__module__ = "rnnkit"
 
 def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
     """Run a probe unless it is left out; return how it went, and keep what it found."""
-    report, (probe, hiding) = baseline.report, PROBES[name]
+    report = baseline.report
+    (probe, hiding) = PROBES[name]
     if name in skip or (name == "alone" and "batch" in skip):
         return Check(name, "skipped", LEFT_OUT, "unjudged")
     if name == "padding" and not baseline.batch.lengths:
@@ -227,7 +230,8 @@ def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
 
 def _layout(baseline: Baseline) -> dict[str, tuple[str | int, ...]]:
     """Return the axes of each input and output of a model, as they were found."""
-    batch, found = baseline.batch, list[tuple[str, Any, int | None, int | None]]()
+    batch = baseline.batch
+    found = list[tuple[str, Any, int | None, int | None]]()
     for k, (name, leaf) in enumerate(zip(batch.names, batch.leaves, strict=True)):
         # "seq" are the steps that are judged: other inputs may have steps of their own.
         found.append((name, leaf, batch.axes[k], batch.seq_dims[k] if batch.has_steps(k) else None))

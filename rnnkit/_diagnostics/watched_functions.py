@@ -35,7 +35,10 @@ class Replacing(FunctionWatch):
     def __init__(self, name: str, text: str | None, place: str, run: Run) -> None:
         """Take the function, the call in words unless any will do, its place, and what runs."""
         super().__init__()
-        self._name, self._text, self._place, self._run = name, text, place, run
+        self._name = name
+        self._text = text
+        self._place = place
+        self._run = run
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function, or something in its place."""

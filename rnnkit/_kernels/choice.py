@@ -28,14 +28,18 @@ from rnnkit._base.torch_tools import is_jit_traced, is_transformed
 from rnnkit._kernels.stack import Stack, States
 
 #: Over the padding, exactly; packed rows by hand; packed rows by torch's kernel.
-PADDED, ROWS, PACKED = "padded", "rows", "packed"
+PADDED = "padded"
+ROWS = "rows"
+PACKED = "packed"
 #: Over the padding, with a blank step before each reset; all steps by hand, where all are valid.
-BLANK, STEPS = "blank", "steps"
+BLANK = "blank"
+STEPS = "steps"
 
 #: Hidden numbers of padding that a step may compute before rows cost less than padding.
 WASTE = 6000
 #: A batch of at most ``FEW`` samples is cut into pieces if each has more than ``CUTS`` resets.
-FEW, CUTS = 16, 2
+FEW = 16
+CUTS = 2
 
 
 class Facts(NamedTuple):
@@ -56,7 +60,8 @@ class Facts(NamedTuple):
 
 def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
     """Return the facts about a call."""
-    first, mkldnn = stack.layers[0][0], torch.backends.mkldnn
+    first = stack.layers[0][0]
+    mkldnn = torch.backends.mkldnn
     weights = [weight for each in stack.directions for weight in each.weights]
     tensors = [input, *state, *weights]
     is_watched = is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu")

@@ -69,7 +69,9 @@ def gru_backward(
     torch.mul(on_n, r, out=on_n_h)
     # Gradients of each step's state through its output; the loop adds those through later steps.
     on_every = on_output.clone(memory_format=torch.contiguous_format)
-    order, sizes, carry_back = schedule.order[::-1], schedule.sizes, schedule.carry_back
+    order = schedule.order[::-1]
+    sizes = schedule.sizes
+    carry_back = schedule.carry_back
     with torch.inference_mode():
         rows_of = steps_of(sizes, factors, flat, z, on_every, on_every.unsqueeze(1), *now)
         *_, on_every_t, _, on_h = rows_of[order[0]]

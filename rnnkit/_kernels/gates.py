@@ -78,8 +78,10 @@ def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
         output = torch.nn.functional.linear(data, weight_ih, bias)
         (first,) = start
         with torch.inference_mode():
-            rows, carry = steps_of(schedule.sizes, output), schedule.carry
-            weight, h = weight_hh.t(), first
+            rows = steps_of(schedule.sizes, output)
+            carry = schedule.carry
+            weight = weight_hh.t()
+            h = first
             for step in schedule.order:
                 (out,) = rows[step]
                 h = activate(out.addmm_(carry(step, h, first), weight))
@@ -100,11 +102,14 @@ def gru_forward(
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     hidden = weight_hh.shape[1]
     two = 2 * hidden
-    kept, output = data.new_empty(4 * len(data) * hidden), data.new_empty(len(data), hidden)
-    (first,), sizes = start, schedule.sizes
+    kept = data.new_empty(4 * len(data) * hidden)
+    output = data.new_empty(len(data), hidden)
+    (first,) = start
+    sizes = schedule.sizes
     with torch.inference_mode():
         gates, every_n = gru_parts(kept, hidden)
-        rz_weight, n_weight = weight_ih[:two].t(), weight_ih[two:].t()
+        rz_weight = weight_ih[:two].t()
+        n_weight = weight_ih[two:].t()
         # The hidden side of n has its bias, to which each step adds its product with the state.
         if bias_ih is None or bias_hh is None:
             torch.mm(data, rz_weight, out=gates[:, :two])
@@ -115,12 +120,15 @@ def gru_forward(
             torch.addmm(rz_bias, data, rz_weight, out=gates[:, :two])
             torch.addmm(bias_ih[two:], data, n_weight, out=every_n)
             gates[:, two:].copy_(bias_hh[two:])
-        work, n_work = gates, every_n
+        work = gates
+        n_work = every_n
         if not keep and STEPS_PER_SIZE * len(set(sizes)) < len(sizes):
             work, n_work = gru_parts(data.new_empty(4 * max(sizes) * hidden), hidden)
         parts = (gates, every_n, output, work, work[:, :two], *work.chunk(3, 1), n_work)
-        rows, carry = steps_of(sizes, *parts), schedule.carry
-        weight, h = weight_hh.t(), first
+        rows = steps_of(sizes, *parts)
+        carry = schedule.carry
+        weight = weight_hh.t()
+        h = first
         for step in schedule.order:
             of_input, n_of_input, out, all_gates, rz, r, z, n_h, n = rows[step]
             h = carry(step, h, first)
@@ -156,8 +164,11 @@ def lstm_forward(
     first_h, first_c = start
     with torch.inference_mode():
         parts = (gates, gates[:, : 3 * hidden], *gates.chunk(4, 1), cells, bounded, output)
-        rows, carry = steps_of(schedule.sizes, *parts), schedule.carry
-        weight, h, c = _ordered(weight_hh).t(), first_h, first_c
+        rows = steps_of(schedule.sizes, *parts)
+        carry = schedule.carry
+        weight = _ordered(weight_hh).t()
+        h = first_h
+        c = first_c
         for step in schedule.order:
             all_gates, ifo, i, f, o, g, new_c, tanh_c, out = rows[step]
             h, c = carry(step, h, first_h), carry(step, c, first_c)

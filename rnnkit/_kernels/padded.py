@@ -134,7 +134,8 @@ def _run_direction(
     flip = places.flipped if direction.reverse else None
     if flip is not None:
         input = take(input, flip)
-    empty, start = places.lengths.empty(), state
+    empty = places.lengths.empty()
+    start = state
     if empty is not None:
         # What such a sample begins with may be NaN, which no gate stops.
         empty = empty.view(1, -1, 1)

@@ -65,7 +65,8 @@ def _run_resets(
 ) -> Run:
     seq, batch = input.shape[:2]
     values = (lengths and lengths.values) or [seq] * batch
-    starts, counts = reset.cpu(), torch.tensor(values, device="cpu")
+    starts = reset.cpu()
+    counts = torch.tensor(values, device="cpu")
     if lengths is not None:
         starts = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < counts)
     cuts = int(starts[1:].sum())
@@ -98,7 +99,8 @@ def _run_pieces(
     path: str, stack: Stack, input: Tensor, state: States, initial: States | None, pieces: Pieces
 ) -> Run:
     rows = Rows(pieces, input.shape[1], input.device)
-    data, pieces = rows.take(input), rows.pieces
+    data = rows.take(input)
+    pieces = rows.pieces
     first = pieces.begin(stack, state, initial)
     if path == choice.ROWS:
         output, last = stack.run_each(data, partial(run_rows, rows=rows), first)

@@ -112,7 +112,8 @@ class Rows:
     def __init__(self, pieces: Pieces, batch: int, device: torch.device) -> None:
         """Lay out the rows of pieces of a padded batch; their tensors are on the CPU."""
         # The layout is computed on the CPU, where small tensors cost least.
-        self._steps, self._device = pieces.steps, device
+        self._steps = pieces.steps
+        self._device = device
         if pieces.start is None:
             step = torch.arange(int(pieces.steps[0]), device="cpu").unsqueeze(1)
             valid = pieces.steps > step
@@ -158,7 +159,8 @@ class Rows:
         sizes = self.sizes
 
         def carry(step: int, state: Tensor, first: Tensor) -> Tensor:
-            size, had = sizes[step], len(state)
+            size = sizes[step]
+            had = len(state)
             if size == had:
                 return state
             if size > had:  # those that only now begin have their first state
@@ -179,7 +181,9 @@ class Rows:
     @cached_property
     def _before(self) -> tuple[Tensor, Tensor]:
         count = len(self.pieces.sample)
-        row, step, sizes = self._row, self._step, self.batch_sizes
+        row = self._row
+        step = self._step
+        sizes = self.batch_sizes
         back = torch.cat([sizes.new_full((1,), count), sizes])[:-1]
         forward = count + row - back.index_select(0, step)
         # Run backward, a piece whose next step is beyond its last starts there.

@@ -33,11 +33,13 @@ def run_blank(
     moved = torch.arange(seq * batch, device="cpu").add_(added.view(-1), alpha=batch)
     longer = added[-1] + (seq if counts is None else counts)
     values: list[int] = longer.tolist()
-    steps, device = max(values), input.device
+    steps = max(values)
+    device = input.device
     blank = torch.zeros(steps * batch, 1, dtype=torch.bool, device="cpu")
     blank.index_fill_(0, moved[cut.view(-1)] - batch, value=True)
     blank = blank.view(steps, batch, 1).to(device)
-    rows, places = input.flatten(0, 1), None
+    rows = input.flatten(0, 1)
+    places = None
     if counts is not None:
         valid = torch.arange(seq, device="cpu").unsqueeze(1) < counts
         places = valid.view(-1).nonzero().squeeze(1)

@@ -62,7 +62,8 @@ class _Recurrence(torch.autograd.Function):
         start = (h,) if c is None else (h, c)
         output, ends, kept = _computed(direction, rows, data, start, weights, keep=True)
         # Without its weights, which a saved tensor guards against a change in between.
-        ctx.direction, ctx.rows = direction._replace(weights=[]), rows
+        ctx.direction = direction._replace(weights=[])
+        ctx.rows = rows
         ctx.save_for_backward(*inputs, output, *kept)
         ctx.set_materialize_grads(False)
         return output, *ends
@@ -76,13 +77,15 @@ class _Recurrence(torch.autograd.Function):
 
 def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
     saved = ctx.saved_tensors  # once: a checkpoint hands them out once
-    inputs, (output, *kept) = saved[:7], saved[7:]
+    inputs = saved[:7]
+    (output, *kept) = saved[7:]
     needed = ctx.needs_input_grad[2:]
     if torch.is_grad_enabled() or any(map(is_batched, gradients)):
         return _derived_by_torch(ctx, inputs, gradients)
     data, h, c, weight_ih, weight_hh, _, _ = inputs
     start = (h,) if c is None else (h, c)
-    rows, schedule = ctx.rows, ctx.rows.schedule(ctx.direction.reverse)
+    rows = ctx.rows
+    schedule = ctx.rows.schedule(ctx.direction.reverse)
     hidden = rows.earlier(h, output, schedule.reverse)
     if c is not None:
         kept[0] = rows.earlier(c, kept[0], schedule.reverse)

@@ -84,7 +84,8 @@ class Stack(NamedTuple):
 
     def run(self, input: Tensor, state: States, sizes: Tensor | None = None) -> Run:
         """Run all layers by torch's kernel, over a padded batch or, with ``sizes``, packed rows."""
-        (first, *others), directions = self.layers[0], self.directions
+        (first, *others) = self.layers[0]
+        directions = self.directions
         weights = [weight for direction in directions for weight in direction.weights]
         options = weights, first.bias, len(self.layers), self.dropout, first.training, bool(others)
         hx: Any = state if self.mode == "LSTM" else state[0]

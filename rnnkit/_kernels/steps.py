@@ -74,7 +74,8 @@ class Cuts:
         """Run pieces by torch's own kernel, which can be differentiated again."""
         seq, batch = self._starts.shape
         pieces = pieces_of(torch.full((batch,), seq, device="cpu"), self._starts)
-        rows, first = Rows(pieces, batch, data.device), pieces.begin(stack, state, None)
+        rows = Rows(pieces, batch, data.device)
+        first = pieces.begin(stack, state, None)
         data = data.index_select(0, rows.places)
         output, ends = rows.run_differentiable(stack, data, first)
         return rows.put(output, seq, batch).flatten(0, 1), pieces.finish(stack, state, ends)

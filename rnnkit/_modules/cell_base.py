@@ -66,7 +66,8 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """Run one step; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        facts, compiling = self.__rnnkit__, is_compiling()
+        facts = self.__rnnkit__
+        compiling = is_compiling()
         # A compiler records torch's own forward, which reads the weights itself.
         weights = None if compiling and not facts.is_projected else weights_of(self, compiling)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]

@@ -122,7 +122,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def _update_flat_weights(self) -> None:
         # torch seeks each weight twice in three places, a tenth of a small call; most of the time
         # the parameters themselves say that nothing has changed.
-        parameters, own = self._parameters, self.__dict__
+        parameters = self._parameters
+        own = self.__dict__
         if not self.__rnnkit__.is_user_subclass:
             for weight, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
                 if weight is None or name in own or weight() is not parameters.get(name, self):

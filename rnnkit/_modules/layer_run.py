@@ -66,7 +66,8 @@ def run_layer(
     layer: Any, input: Any, hx: Any, pieces: Pieces | None, *, overrides_checks: bool
 ) -> tuple[Any, Any]:
     """Run a layer on a checked call, its weights up to date, and return what torch's returns."""
-    mode, compiling = mode_of(layer), is_compiling()
+    mode = mode_of(layer)
+    compiling = is_compiling()
     counts, mask, initial = pieces or (None, None, None)
     ends: Any
     by_torch = pieces is None and (overrides_checks or mode not in KERNELS)
@@ -74,7 +75,8 @@ def run_layer(
     if packed and not (by_torch or compiling):
         return _run_packed(layer, input, hx)
     unbatched = not packed and input.dim() == SEQUENCE
-    by_batch, axis = layer.batch_first, 0 if layer.batch_first else 1  # also of a batch of one
+    by_batch = layer.batch_first
+    axis = 0 if layer.batch_first else 1  # also of a batch of one
     seq_axis = 1 if by_batch and not unbatched else 0
     by_operator = compiling and not packed and uses_custom_op(input.shape[seq_axis])
     by_loop = compiling and not packed and hard_codes_steps(input.shape[seq_axis])
@@ -141,8 +143,11 @@ def stack_of(layer: Any, *, by_operator: bool = False, lacks: bool = False) -> S
     if is_compiling():
         # By their names: a graph then holds no list that has to be kept up to date.
         weights = [getattr(layer, name) for name in layer._flat_weights_names]  # noqa: SLF001
-    rows, directions = rows_of(layer), 2 if layer.bidirectional else 1
-    size, mode, options = len(weights) // rows, mode_of(layer), (layer.bias, layer.training)
+    rows = rows_of(layer)
+    directions = 2 if layer.bidirectional else 1
+    size = len(weights) // rows
+    mode = mode_of(layer)
+    options = (layer.bias, layer.training)
     each = [
         Direction(mode, part, *options, row % directions > 0, by_operator)
         for row, part in enumerate(weights[k : k + size] for k in range(0, len(weights), size))

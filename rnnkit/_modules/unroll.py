@@ -115,7 +115,8 @@ def run(  # noqa: C901, PLR0912 - a flat chain of questions
     state: str = "hx",
 ) -> tuple[Tensor, Any]:
     """Do what :func:`unroll` does, for a caller that may know a different ``initial`` state."""
-    plain, given = is_plain(cell), hx
+    plain = is_plain(cell)
+    given = hx
     weight: Any = cell.weight_ih if plain else None
     hx = fitting_unrolled(cell, input, given, weight, batch_first=batch_first)
     has_pieces = lengths is not None or reset is not None
@@ -125,7 +126,9 @@ def run(  # noqa: C901, PLR0912 - a flat chain of questions
             batch_first=batch_first, state=state, has_pieces=has_pieces,
         )  # fmt: skip
         # torch's class takes each step as it is.
-        hx, plain, weight = given, False, None
+        hx = given
+        plain = False
+        weight = None
     counts = mask = None
     options: Any = {"known": plain, "batch_first": batch_first, "state": state}
     if has_pieces:
@@ -174,7 +177,8 @@ def run(  # noqa: C901, PLR0912 - a flat chain of questions
 
 def _run_plain(cell: Any, args: UnrollArgs, *, fused: bool, overrides: bool) -> tuple[Tensor, Any]:
     """Run a cell that does what rnnkit's do: as a layer of one by a fused kernel, or in a loop."""
-    input, by_operator = args.input, uses_custom_op(args.input.shape[0])
+    input = args.input
+    by_operator = uses_custom_op(args.input.shape[0])
     direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
     # An exported program is a loop or a scan, which nobody needs rnnkit to load.
     lacks_rules = is_transformed() and (is_exporting() or not by_operator)

@@ -100,7 +100,8 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
     def rows(tensor: Tensor) -> Tensor:
         if tensor.dim() != BATCHED:
             sentence = "to_layers takes the state of a layer, (layers * directions, batch, hidden)"
-            facts, came = ((None, None, None), tuple(tensor.shape)), f"got {tuple(tensor.shape)}"
+            facts = ((None, None, None), tuple(tensor.shape))
+            came = f"got {tuple(tensor.shape)}"
             refusal(StateError, "state", sentence, came, code="to-layers-axes", facts=facts)
         return tensor
 

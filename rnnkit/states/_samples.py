@@ -222,7 +222,9 @@ def reset(
 
 def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
     """Check that an initial state has the shape, dtype and device of a state."""
-    shape, dtype, rows = tuple(tensor.shape), tensor.dtype, []
+    shape = tuple(tensor.shape)
+    dtype = tensor.dtype
+    rows = []
     if initial.shape == shape and initial.dtype == dtype:
         _check_device(tensor, initial)
         return

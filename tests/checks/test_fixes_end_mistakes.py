@@ -48,9 +48,12 @@ class Drawn(NamedTuple):
 @st.composite
 def calls(draw: st.DrawFn) -> Drawn:
     """Draw a right call."""
-    case, first = draw(cases(NAMES, dtypes=[torch.float32])), draw(st.booleans())
+    case = draw(cases(NAMES, dtypes=[torch.float32]))
+    first = draw(st.booleans())
     options = {"state_batch_first": True} if case.is_layer and first else {}
-    module, input, shapes = case.module(rnnkit, **options), case.input(), [*case.state_shapes]
+    module = case.module(rnnkit, **options)
+    input = case.input()
+    shapes = [*case.state_shapes]
     if options and case.is_batched:
         shapes = [(batch, rows, width) for rows, batch, width in shapes]
     if case.is_layer or not case.is_batched or draw(st.booleans()):
@@ -66,7 +69,8 @@ def changed(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[int, ...]:
     axis = draw(st.integers(0, len(shape) - 1))
     size = shape[axis]
     other = draw(st.sampled_from([1, size * 2, size * 3, size // 2, size // 3, size + 1, size - 1]))
-    before, after = shape[:axis], shape[axis + 1 :]
+    before = shape[:axis]
+    after = shape[axis + 1 :]
     ways = [
         *[(*before, max(1, other), *after)] * 5,
         (*before, *after),

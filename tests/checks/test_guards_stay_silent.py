@@ -54,7 +54,8 @@ class Wrapped(torch.nn.Module):
     def __init__(self, cell: Any) -> None:
         """Keep the cell."""
         super().__init__()
-        self.cell, self.initial_state = cell, cell.initial_state
+        self.cell = cell
+        self.initial_state = cell.initial_state
 
     def forward(self, input: torch.Tensor, hx: Any) -> Any:
         """Run one step."""
@@ -117,7 +118,8 @@ def test_mixed_dtypes_under_autocast() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             for hx in states(case):
                 module(low.input(), hx)
-    x, c = torch.zeros(5, 3, dtype=torch.float64), torch.zeros(1, 4)
+    x = torch.zeros(5, 3, dtype=torch.float64)
+    c = torch.zeros(1, 4)
     rnnkit.LSTMCell(3, 4).double()(x[:1], (c.double(), c))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rnnkit.LSTM(3, 4).double()(x, (c.double(), c))
@@ -138,11 +140,14 @@ def test_projected_cells_and_no_samples() -> None:
 
 def test_lengths_and_resets() -> None:
     """Neither do calls with lengths and resets, of layers, cells, cells of users, and steps."""
-    lengths, reset, x = [7, 2, 5], torch.zeros(7, 3, dtype=torch.bool), torch.ones(7, 3, 3)
+    lengths = [7, 2, 5]
+    reset = torch.zeros(7, 3, dtype=torch.bool)
+    x = torch.ones(7, 3, 3)
     reset[3, 1] = reset[0, 0] = True
     both = {"lengths": torch.tensor(lengths), "reset": reset}
     for name in LAYERS:
-        cell, layer = getattr(rnnkit, f"{name}Cell")(3, 4), getattr(rnnkit, name)(3, 4)
+        cell = getattr(rnnkit, f"{name}Cell")(3, 4)
+        layer = getattr(rnnkit, name)(3, 4)
         wrapped = Wrapped(cell)
         deep = rnnkit.Recurrent(cell, reverse_cells=[wrapped])
         runs = (layer, deep, functools.partial(rnnkit.unroll, cell))
@@ -186,7 +191,8 @@ def test_wrong_calls_are_noticed() -> None:
 @pytest.mark.parametrize("place", [0, 1])
 def test_half_a_state_that_goes_to_torch_is_completed(place: int) -> None:
     """What is given of a pair stays, and the rest is zeros of its sizes; nothing is invented."""
-    layer, given = rnnkit.LSTM(3, 4), torch.randn(1, 5, 4)
+    layer = rnnkit.LSTM(3, 4)
+    given = torch.randn(1, 5, 4)
     pair = (given, None) if place == 0 else (None, given)
 
     whole = completed(layer, pair)

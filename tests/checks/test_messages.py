@@ -47,7 +47,8 @@ class Odd(rnnkit.GRU):
         raise ValueError(message)
 
 
-X, BIG = torch.ones(7, 5, 3), 10**5
+X = torch.ones(7, 5, 3)
+BIG = 10**5
 LONG: list[Callable[[], object]] = [
     lambda: rnnkit.LSTM(3, 4)(X, [torch.ones(1, 5, 4)] * BIG),
     lambda: rnnkit.GRU(3, 4)(X, [1] * BIG),
@@ -90,7 +91,8 @@ def test_errors_survive_pickling_with_their_code() -> None:
 
 def test_an_input_that_has_numbers_is_moved_to_the_weights() -> None:
     """What holds for two devices that this machine need not have."""
-    layer, input = rnnkit.GRU(3, 4), torch.ones(7, 5, 3)
+    layer = rnnkit.GRU(3, 4)
+    input = torch.ones(7, 5, 3)
     with FakeTensorMode():
         weight = torch.empty(12, 3, device="cuda")
     with pytest.raises(
@@ -133,7 +135,8 @@ def fails(hx: Tensor) -> Tensor:
 
 def test_notes_say_where() -> None:
     """An error says which state it is about, and a cell's, its own or ours, at which step of which cell."""
-    x, deep = torch.ones(7, 5, 3), "in layer 1, backward direction, of Recurrent"
+    x = torch.ones(7, 5, 3)
+    deep = "in layer 1, backward direction, of Recurrent"
     with pytest.raises(StateError) as first:
         Begins(3, 4)(x, torch.ones(1, 5, 4), reset=torch.ones(7, 5))
     for act, kind, step in ((fails, RuntimeError, "at step 4, in Failing"), (str, CellError, "")):
@@ -151,7 +154,8 @@ def test_notes_say_where() -> None:
 @pytest.mark.parametrize("options", [{}, {"reverse": True, "lengths": [2, 1]}], ids=str)
 def test_a_written_state_is_seen_in_each_mode(mode: Any, options: dict[str, Any]) -> None:
     """It is seen at the first step that is run; the line to type ends it."""
-    x, h = torch.ones(2, 2, 3), torch.ones(2, 3)
+    x = torch.ones(2, 2, 3)
+    h = torch.ones(2, 3)
 
     def write(x: Tensor, hx: Tensor) -> Tensor:
         hx.detach()[0].add_(x[0])
@@ -171,7 +175,8 @@ def test_a_written_state_is_seen_in_each_mode(mode: Any, options: dict[str, Any]
 def test_an_rnn_of_another_recurrence_is_refused(mode: str | None) -> None:
     """An RNN whose mode was set to that of a GRU, whose weights it lacks, runs in no kind of call."""
     layer: Any = rnnkit.RNN(3, 4)
-    x, layer.mode = torch.randn(7, 2, 3), mode
+    x = torch.randn(7, 2, 3)
+    layer.mode = mode
     packed = nn.utils.rnn.pack_padded_sequence(x, [7, 5])
 
     for args, options in (((x,), {}), ((packed,), {}), ((x,), {"lengths": [7, 5]}),
@@ -199,7 +204,8 @@ def test_what_is_not_ours_goes_on() -> None:
 
 def test_input_and_state_are_looked_at_before_lengths() -> None:
     """What is wrong by itself is refused for what it is; no random number is drawn for it."""
-    layer, before = rnnkit.GRU(3, 4, 2, dropout=0.5), torch.get_rng_state()
+    layer = rnnkit.GRU(3, 4, 2, dropout=0.5)
+    before = torch.get_rng_state()
     for input, hx, kind in ((torch.ones(7, 5, 9), None, ShapeError),
                             (torch.ones(7, 5, 3), torch.ones(2, 4, 4), StateError)):  # fmt: skip
         with pytest.raises(kind) as caught:

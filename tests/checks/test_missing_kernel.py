@@ -13,7 +13,8 @@ from rnnkit._checks.diagnosis import Call, explain_torchs_error
 
 def test_the_fixes_work() -> None:
     """Both lines run where the layer does not; torch's error is the cause of ours."""
-    layer, input = rnnkit.LSTM(3, 4), torch.randn(7, 5, 3)
+    layer = rnnkit.LSTM(3, 4)
+    input = torch.randn(7, 5, 3)
     expected = layer(input)[0]
 
     with torch.autocast("cpu", torch.float16):
@@ -27,7 +28,8 @@ def test_the_fixes_work() -> None:
 
 def test_the_first_fix_works_for_halves_too() -> None:
     """Without autocast input and state have the dtype of the weights; the state is not left out."""
-    layer, hx = rnnkit.LSTM(3, 4), (torch.randn(1, 5, 4, dtype=torch.bfloat16), None)
+    layer = rnnkit.LSTM(3, 4)
+    hx = (torch.randn(1, 5, 4, dtype=torch.bfloat16), None)
     padded = torch.randn(7, 5, 3, dtype=torch.bfloat16)
     packed = torch.nn.utils.rnn.pack_padded_sequence(padded, [7] * 5)
     said = RuntimeError("could not create a primitive. Not here")
@@ -46,7 +48,8 @@ def test_the_first_fix_works_for_halves_too() -> None:
 @pytest.mark.parametrize("grad", [False, True])
 def test_bfloat16_runs_or_says_why(*, grad: bool) -> None:
     """On any CPU a bfloat16 LSTM under autocast gives torch's numbers, or the error."""
-    theirs, input = torch.nn.LSTM(3, 4), torch.randn(7, 5, 3)
+    theirs = torch.nn.LSTM(3, 4)
+    input = torch.randn(7, 5, 3)
     layer = rnnkit.LSTM(3, 4)
     layer.load_state_dict(theirs.state_dict())
 

@@ -87,7 +87,8 @@ def test_the_way_back_alone() -> None:
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_states_side_by_side_in_one_buffer(mode: Any) -> None:
     """A step that writes the next state beside the last one, into a buffer for all, is taken."""
-    x, buffer = torch.rand(4, 2, 3), torch.zeros(5, 2, 3)
+    x = torch.rand(4, 2, 3)
+    buffer = torch.zeros(5, 2, 3)
 
     def step(x: Tensor, h: Tensor) -> Tensor:
         place = h.storage_offset() // h.numel() + 1
@@ -114,7 +115,8 @@ ARRAYS = {
 @pytest.mark.parametrize("mask", ARRAYS.values(), ids=ARRAYS)
 def test_a_mask_may_come_as_anything(mask: Any) -> None:
     """A mask, however it lies in memory, is the one in a list."""
-    layer, x = rnnkit.GRU(3, 4), torch.randn(7, 5, 3)
+    layer = rnnkit.GRU(3, 4)
+    x = torch.randn(7, 5, 3)
 
     assert_same(layer(x, reset=FLAGS.tolist()), layer(x, reset=mask))
 

@@ -21,7 +21,8 @@ from torch.nn.utils.rnn import pack_sequence
 import rnnkit
 from tests.strategies import CELLS, LAYERS
 
-BATCH, SEQ = 2, 5
+BATCH = 2
+SEQ = 5
 AXES = {"seq": "time", "batch": "b"}
 MODULES = [*LAYERS, "Recurrent"]
 
@@ -51,7 +52,8 @@ def x(batch: int = BATCH, seq: int = SEQ) -> Tensor:
 @every_layer
 def test_a_layer_is_held_to_its_callers_layout(name: str) -> None:
     """A layer that reads what the annotation promises runs as without axes; the other is refused."""
-    right, given = module(name, AXES, batch_first=True), x()
+    right = module(name, AXES, batch_first=True)
+    given = x()
 
     checked, _ = call(right, given)
     right.axes = None
@@ -159,7 +161,8 @@ def test_scopes_are_apart() -> None:
 @unhooked
 def test_threads_have_scopes_of_their_own() -> None:
     """Two threads inside the same function do not disturb each other, or the program's output."""
-    gru, meet = module("GRU", AXES, batch_first=True), threading.Barrier(2, timeout=20)
+    gru = module("GRU", AXES, batch_first=True)
+    meet = threading.Barrier(2, timeout=20)
     seen: list[Any] = []
 
     def run(batch: int, seq: int) -> None:

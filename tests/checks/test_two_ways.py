@@ -43,7 +43,8 @@ def calls() -> list[Callable[[], Any]]:
     """Return right calls of everything that asks a guard, with and without lengths and resets."""
     made: list[Callable[[], Any]] = []
     for name, pieces in itertools.product(LAYERS, PIECES):
-        layer, cell = getattr(rnnkit, name)(3, 4), getattr(rnnkit, f"{name}Cell")(3, 4)
+        layer = getattr(rnnkit, name)(3, 4)
+        cell = getattr(rnnkit, f"{name}Cell")(3, 4)
         made += [
             lambda layer=layer, pieces=pieces: layer(X, **pieces),
             lambda cell=cell, pieces=pieces: rnnkit.unroll(cell, X, **pieces),
@@ -148,7 +149,8 @@ def outcome(kind: Any, *call: Any) -> Any:
 @pytest.mark.parametrize("name", LAYERS)
 def test_sizes_of_packed_input_in_strides(name: str) -> None:
     """Sizes that lie in strides are read as those that lie in a row, with a state and without."""
-    layer, packed = getattr(rnnkit, name)(3, 4), pack_padded_sequence(X, [7, 6, 5, 1, 1])
+    layer = getattr(rnnkit, name)(3, 4)
+    packed = pack_padded_sequence(X, [7, 6, 5, 1, 1])
     sizes = packed.batch_sizes
     in_strides = packed._replace(batch_sizes=sizes.repeat_interleave(2)[::2])
     _, hx = layer(packed)

@@ -50,8 +50,10 @@ def _edits(program: Lines, part: str, argument: str) -> list[Lines]:
         first = [] if "hx" in _bound(program) else ["hx = None"]
         return [[*program[:-1], *([*first, text] if part[:3] == "for" else [text, program[-1]])]]
     for end in [*ends(part, ", |: |; |$"), *ends(part, " ")]:
-        text, rest = part[:end], part[end:]
-        node, call = parsed(text), parsed(f"_({text})")
+        text = part[:end]
+        rest = part[end:]
+        node = parsed(text)
+        call = parsed(f"_({text})")
         if isinstance(call, ast.Call) and call.keywords and not call.args:
             keyword = call.keywords[0]
             is_code = " = " not in text and "..." not in text
@@ -128,7 +130,8 @@ def _expression(program: Lines, text: str, rest: str, argument: str) -> list[Lin
     read = _read(text) & bound
     target = re.match(r",? as (\w+)(?:\[(\d)\])?", rest)
     if target and target[2]:
-        name, place = target[1], int(target[2])
+        name = target[1]
+        place = int(target[2])
         text = f"(*{name}[:{place}], {text}, *{name}[{place + 1}:])"
     elif target or (argument in bound and (argument in read or text.startswith("("))):
         name = target[1] if target else argument
@@ -145,7 +148,8 @@ def _expression(program: Lines, text: str, rest: str, argument: str) -> list[Lin
 
 def _constructors(program: Lines, text: str) -> list[Lines]:
     """Write a constructor's own arguments for the dots of a fix."""
-    node, made = parsed(text), []
+    node = parsed(text)
+    made = []
     if not isinstance(node, ast.Call) or not _name(node)[:1].isupper():
         return []
     if not _read(text) - {_name(node)} - _bound(program) <= KNOWN:

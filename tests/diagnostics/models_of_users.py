@@ -11,7 +11,11 @@ import rnnkit
 from rnnkit._diagnostics.isolation import Session, session
 from rnnkit._diagnostics.outputs import Given
 
-BATCH, SEQ, FEATURE, HIDDEN, VOCABULARY = 4, 7, 3, 6, 11
+BATCH = 4
+SEQ = 7
+FEATURE = 3
+HIDDEN = 6
+VOCABULARY = 11
 LENGTHS = (3, 7, 5, 2)
 
 
@@ -94,7 +98,8 @@ def findings(net: nn.Module, *inputs: Any, **options: Any) -> set[str]:
 
 def over(cell: nn.Module, x: Tensor) -> Tensor:
     """Return the outputs of a cell over a sequence."""
-    state, outputs = None, []
+    state = None
+    outputs = []
     for x_t in x.unbind(1):
         state = cell(x_t, state)
         outputs.append(state)

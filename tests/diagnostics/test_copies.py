@@ -89,7 +89,8 @@ def test_weights_are_in_common() -> None:
     tagged.tag = "a"
     memory = torch.zeros(4)
     model = Holder(tagged=tagged, plain=torch.ones(3, requires_grad=True), memory=memory)
-    model.view, model.same = memory[1:], model.gru.weight_hh_l0
+    model.view = memory[1:]
+    model.same = model.gru.weight_hh_l0
     pristine = Pristine(model)
     one, other = (pristine.copy() for _ in range(2))
     for mine, first, second in zip(*(m.parameters() for m in (model, one, other)), strict=True):
@@ -187,7 +188,8 @@ def test_optimizer_inside() -> None:
 
     model.act = act
     weight = model.gru.weight_hh_l0
-    before, grad = weight.detach().clone(), weight.grad
+    before = weight.detach().clone()
+    grad = weight.grad
     twice(model)
 
     assert torch.equal(weight, before)

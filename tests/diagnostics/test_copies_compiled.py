@@ -28,7 +28,8 @@ def test_modules_that_are_compiled_traced_or_merged() -> None:
     """A module that copies itself, or is no longer Python's, is copied; eval mode comes once."""
     traced: Any = torch.fx.symbolic_trace(nn.Linear(3, 6))
     model = Holder(lambda m: m.traced(X) + m.part(X).sum() + m.scripted(X).sum(), traced=traced)
-    model.scripted, model.part = torch.jit.script(nn.Linear(3, 3)), Merges(3, 3)
+    model.scripted = torch.jit.script(nn.Linear(3, 3))
+    model.part = Merges(3, 3)
     expected = model.part.weight.detach() * 2
     opened: Any = twice(torch.compile(Holder(lambda m: m.inner(X).sum(), inner=model)))
     last = opened.last.inner

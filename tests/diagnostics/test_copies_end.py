@@ -117,7 +117,8 @@ LOOKS: dict[str, Callable[[Net], Any]] = {
 def copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Any]]]:
     """Collect weak references to the modules and the weights of copies, without the collector."""
     made: list[weakref.ref[Any]] = []
-    first, later = Pristine.__init__, Pristine.copy
+    first = Pristine.__init__
+    later = Pristine.copy
 
     def begin(self: Pristine, model: nn.Module) -> None:
         first(self, model)

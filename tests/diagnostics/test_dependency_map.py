@@ -11,7 +11,10 @@ from torch import Tensor, nn
 import rnnkit
 from tests.diagnostics.models_of_users import Model, gru, numbers, tokens
 
-BATCH, SEQ, FEATURE, HIDDEN = 5, 4, 3, 6
+BATCH = 5
+SEQ = 4
+FEATURE = 3
+HIDDEN = 6
 X = numbers(BATCH, SEQ, FEATURE)
 LONG = numbers(2, 100, FEATURE)
 
@@ -54,12 +57,10 @@ BOTH = nn.GRU(FEATURE, HIDDEN, bidirectional=True)
 CELL = Model(loop, cell=nn.GRUCell(FEATURE, HIDDEN))
 WORDS = nn.Embedding(12, FEATURE)
 SECOND, FIXED = (Model(one, one=gru(1)) for one in (second, fixed))
-OWN, EARLIER, ALL, NOTHING = (
-    "each depends on its own input alone",
-    "each depends on its own and all earlier inputs",
-    "each depends on all inputs",
-    "nothing depends on this axis",
-)
+OWN = "each depends on its own input alone"
+EARLIER = "each depends on its own and all earlier inputs"
+ALL = "each depends on all inputs"
+NOTHING = "nothing depends on this axis"
 
 
 #: Rows of a map, and what it looks like.
@@ -187,7 +188,8 @@ def causal(width: int, dilation: int = 1) -> Model:
 
 def test_band() -> None:
     """A map says how far back a convolution reads; of an axis with gaps, that it was not tried."""
-    x, long = numbers(2, 9, FEATURE), numbers(2, 99, FEATURE)
+    x = numbers(2, 9, FEATURE)
+    long = numbers(2, 99, FEATURE)
     found = [rnnkit.dependency_map(causal(width), x, dim=1).finding for width in (1, 2, 3, 9)]
 
     assert [*found, rnnkit.dependency_map(causal(2, 2), x, dim=1).finding] == [

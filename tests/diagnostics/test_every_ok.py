@@ -184,7 +184,8 @@ def test_a_state_that_is_dropped_in_a_call_over_samples(batch: int) -> None:
     def call(net: Any, x: Tensor) -> Tensor:
         outputs = []
         for sample in x:
-            h, steps = None, []
+            h = None
+            steps = []
             for x_t in sample:
                 y, h = net(x_t, h)
                 steps.append(y)
@@ -210,7 +211,8 @@ def test_losses_of_signs_and_squares(loss: Any) -> None:
 
     for seed in range(6):
         torch.manual_seed(seed)
-        x, y = torch.randn(8, 7, 3), torch.randn(8)
+        x = torch.randn(8, 7, 3)
+        y = torch.randn(8)
         layers = {"rnn": nn.LSTM(3, 6, batch_first=True), "head": nn.Linear(6, 1)}
 
         assert findings(model(forward, **layers, right=True), x, y) == set()
@@ -260,10 +262,12 @@ def test_an_input_that_reaches_no_output_is_named(name: str) -> None:
 @pytest.mark.parametrize("batch", [2, 4])
 def test_each_sample_may_be_the_longest_of_an_input(batch: int, told: bool) -> None:
     """Two sequences whose longest samples are different ones are judged, as of a transducer."""
-    n, m = torch.tensor([5, 9, 7, 6])[:batch], torch.tensor([6, 3, 5, 4])[:batch]
+    n = torch.tensor([5, 9, 7, 6])[:batch]
+    m = torch.tensor([6, 3, 5, 4])[:batch]
 
     def forward(net: Any, x: Tensor, n: Tensor, y: Tensor, m: Tensor) -> Tensor:
-        one, other = net.x(x[:, : n.max()])[0], net.y(y[:, : m.max()])[0]
+        one = net.x(x[:, : n.max()])[0]
+        other = net.y(y[:, : m.max()])[0]
         return one[:, :, None] + other[:, None]
 
     net = model(forward, x=nn.GRU(3, 8, batch_first=True), y=nn.GRU(4, 8, batch_first=True))

@@ -219,7 +219,8 @@ def test_weights_are_not_written_down() -> None:
             h = torch.tanh(x_t + h @ m.part.weight.t())
         return h
 
-    recorder, part = Recorder(functions=True), nn.Linear(FEATURE, FEATURE)
+    recorder = Recorder(functions=True)
+    part = nn.Linear(FEATURE, FEATURE)
     Session(Model(loop, part=part)).run(Given((X,), {}), watch=recorder.watch)
 
     assert [event.name for event in recorder.events].count("tanh") == X.shape[1]

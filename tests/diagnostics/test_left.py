@@ -113,7 +113,8 @@ def test_what_a_run_leaves(name: str) -> None:
     make, act, *reads = HELD[name]
     read = reads[0] if reads else lambda held: held
     model = Holder(lambda m: as_number(act(m.held)), held=make())
-    held, opened = model.held, twice(model)
+    held = model.held
+    opened = twice(model)
 
     assert model.held is held
     assert equal(read(held), read(make()))
@@ -217,7 +218,8 @@ def test_ways_back(name: str) -> None:
     hold, act = BACK[name]
     model = Holder(act)
     model.held = None  # in front of what it refers to
-    model.late, model.late_part = Late(), nn.Linear(3, 6)
+    model.late = Late()
+    model.late_part = nn.Linear(3, 6)
     model.held = hold(model)
     twice(model)
 

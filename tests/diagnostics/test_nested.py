@@ -71,7 +71,8 @@ BUILDS: dict[str, Callable[[Any], Any]] = {
 def test_what_is_nested_deep(name: str) -> None:
     """What is nested deep in a model is copied, and a finding about another attribute names that."""
     model = Holder(lambda m: [setattr(m, "calls", m.calls + 1), torch.ones(1) * m.calls][1])
-    model.held, model.calls = deep(NESTS[name]), 0
+    model.held = deep(NESTS[name])
+    model.calls = 0
     others = [probe for probe in PROBES if probe != "repeatable"]
     found = rnnkit.verify(model, X, skip=others, raises=False).findings
     rnnkit.trace(model, X)
@@ -92,7 +93,8 @@ def test_what_is_built_deep(name: str) -> None:
 
 def test_what_tensors_hold() -> None:
     """What a tensor holds, in its class or in attributes, is copied with it."""
-    inner, weight = torch.zeros(3), nn.Parameter(torch.ones(3))
+    inner = torch.zeros(3)
+    weight = nn.Parameter(torch.ones(3))
     weight.mask = torch.zeros(3)
     model = Holder(inner=TwoTensor(inner, inner.clone()), weight=weight)
     model.scaled = nn.Parameter(TwoTensor(torch.ones(3), torch.ones(3)))

@@ -49,7 +49,8 @@ def test_one_number_that_is_not_finite_hides_no_finding(name: str, data: Any, va
 def test_numbers_that_are_not_finite_are_counted() -> None:
     """The report says of which input numbers were replaced, and how many."""
     x = X.clone()
-    x[1, 2, 0], x[3, 1, 1] = torch.nan, torch.inf
+    x[1, 2, 0] = torch.nan
+    x[3, 1, 1] = torch.inf
     report = rnnkit.verify(nn.GRU(3, 4, batch_first=True), x)
 
     what = "input has 2 numbers that are not finite: it was judged with others in their place"

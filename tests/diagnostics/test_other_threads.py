@@ -45,7 +45,8 @@ class Drawing:
 @contextmanager
 def drawing(draws: bool = True) -> Iterator[Drawing]:
     """Let another thread draw meanwhile, or wait."""
-    stopped, made = threading.Event(), Drawing()
+    stopped = threading.Event()
+    made = Drawing()
     thread = threading.Thread(target=made.go if draws else threading.Event.wait, args=(stopped,))
     thread.start()
     try:
@@ -114,7 +115,8 @@ DRAWS: dict[str, tuple[str, Callable[[], Any]]] = {
 def test_each_run_draws_the_same(name: str) -> None:
     """A model's numbers are the same in each run, and put back, also beside a thread that waits."""
     source, draw = DRAWS[name]
-    works, fails = Holder(lambda _: draw()), Holder(lambda m: (draw(), fail(m)))
+    works = Holder(lambda _: draw())
+    fails = Holder(lambda m: (draw(), fail(m)))
     for beside in (nullcontext(), drawing(draws=False)):
         with beside:
             before = sources()[source].get_state()
@@ -143,7 +145,9 @@ def test_modules_in_threads() -> None:
         return m.linear(x)
 
     def forward(m: Any, x: Any) -> Any:
-        begun, ended, made = threading.Event(), threading.Event(), list[Any]()
+        begun = threading.Event()
+        ended = threading.Event()
+        made = list[Any]()
         thread = threading.Thread(target=lambda: made.append(m.inner(x, begun, ended)))
         y = m.outer(x, thread, begun)
         ended.set()

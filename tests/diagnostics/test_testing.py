@@ -111,6 +111,7 @@ FAILING: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("name", FAILING)
 def test_steps_that_fail_a_test(name: str) -> None:
     """A function that forgets, draws, or cannot be judged fails a test, which says why."""
-    (step, text), layer = FAILING[name], gru()
+    (step, text) = FAILING[name]
+    layer = gru()
     with pytest.raises(AssertionError, match=text):
         rnnkit.testing.assert_streams(partial(step, layer), X, seq_dim=1)

@@ -60,7 +60,8 @@ def rows(run: Any, *inputs: Any) -> list[str]:
 
 def test_inputs_and_names() -> None:
     """Inputs are as the layer reads them; modules have their names, and in a function a class's."""
-    model, layer = Model(lambda m, x: m.lstm(x), lstm=lstm()), gru()
+    model = Model(lambda m, x: m.lstm(x), lstm=lstm())
+    layer = gru()
     lengths = [7, 5, 3, 2]
     packed = Model(lambda m, x: m.lstm(pack_padded_sequence(x, lengths, True))[1], lstm=lstm())
     listed = Model(lambda m, x: m.parts[0](x)[0])
@@ -121,7 +122,8 @@ def test_subclass_without_a_state() -> None:
 
 def test_origin_is_the_near_one() -> None:
     """A state computed from h is not one computed from c; a mixed one came from the last call."""
-    pairs, cell = nn.LSTMCell(FEATURE, HIDDEN), nn.GRUCell(FEATURE, HIDDEN)
+    pairs = nn.LSTMCell(FEATURE, HIDDEN)
+    cell = nn.GRUCell(FEATURE, HIDDEN)
 
     def scaled(x: Tensor) -> Any:
         h, c = pairs(x[:, 0])
@@ -143,7 +145,8 @@ def test_origin_is_the_near_one() -> None:
 
 def test_packed_single_step() -> None:
     """A packed input of one step is one step of a loop."""
-    layer, start = nn.GRU(FEATURE, HIDDEN), torch.zeros(1, 1, HIDDEN)
+    layer = nn.GRU(FEATURE, HIDDEN)
+    start = torch.zeros(1, 1, HIDDEN)
     packed = pack_sequence([numbers(1, FEATURE)])
     found = rnnkit.trace(lambda h: [layer(packed, h), layer(packed, h)], start)
 
@@ -154,7 +157,8 @@ def test_state_of_an_earlier_graph() -> None:
     """A state that is kept with its graph is marked, in a model and as an input, and as a view."""
     model = Model(lambda m, x: m.lstm(x, m.state)[0], lstm=lstm())
     model.state = model.lstm(X)[1]
-    layer, kept = model.lstm, gru()(X)[1].unsqueeze(0)
+    layer = model.lstm
+    kept = gru()(X)[1].unsqueeze(0)
 
     marks = [f"its {m} belongs to the graph of an earlier run: detach it" for m in "hc"]
     assert rnnkit.trace(model, X).marked[0].marks == marks
@@ -167,7 +171,8 @@ def test_state_of_an_earlier_graph() -> None:
 
 def test_other_threads_and_traces() -> None:
     """A trace has the calls of its own thread, also those that a trace within it writes down."""
-    layer, inner = gru(), list[rnnkit.Trace]()
+    layer = gru()
+    inner = list[rnnkit.Trace]()
 
     def run(x: Tensor) -> Tensor:
         other = threading.Thread(target=lambda: layer(x[:, :3]))
@@ -215,7 +220,8 @@ note  not copied, but shared with the model: inputs\
 
 def test_rows_of_a_run_that_fails() -> None:
     """The rows until an error are on it; the row that raised is marked, unless that was caught."""
-    layer, cell = gru(), nn.GRUCell(FEATURE, HIDDEN)
+    layer = gru()
+    cell = nn.GRUCell(FEATURE, HIDDEN)
 
     def fails(x: Tensor) -> None:
         cell(x[:, 1], cell(x[:, 0]))

@@ -45,7 +45,9 @@ def windows_with_detach(nn: Any, x: Tensor) -> Any:
 
 def windows_on_their_own(nn: Any, x: Tensor) -> Any:
     """Run over windows that do not follow each other, overlap, or are copies of a loader's."""
-    one, two, three = nn.LSTM(), nn.LSTM(), nn.LSTM()
+    one = nn.LSTM()
+    two = nn.LSTM()
+    three = nn.LSTM()
     unordered = [one(x[:, k : k + 2])[0] for k in (4, 0, 2)]
     overlapping = [two(x[:, k : k + 4])[0] for k in (0, 1, 2)]
     copied = [three(part.clone())[0] for part in x.split(2, 1)]
@@ -55,7 +57,8 @@ def windows_on_their_own(nn: Any, x: Tensor) -> Any:
 
 def hidden_state_for_both(nn: Any, x: Tensor) -> Any:
     """Start an LSTM from the state of a GRU, which has no c."""
-    encoder, decoder = nn.GRU(), nn.LSTM()
+    encoder = nn.GRU()
+    decoder = nn.LSTM()
     h = encoder(x)[1]
     return decoder(x, (h, h))[0]
 
@@ -69,7 +72,8 @@ def leaves_of_a_tree(nn: Any, x: Tensor) -> Any:
 
 def state_by_way_of_packed_input(nn: Any, x: Tensor) -> Any:
     """Read a state again as an input, packed."""
-    first, second = nn.GRU(), nn.GRU_wide()
+    first = nn.GRU()
+    second = nn.GRU_wide()
     steps = [first(x[:, k : k + 1])[1] for k in range(2)]
     return second(pack_padded_sequence(torch.cat(steps), [2] * BATCH))[1]
 
@@ -88,7 +92,8 @@ def answers_of_sequences(nn: Any, x: Tensor) -> Any:
 
 def both_turns(nn: Any, x: Tensor) -> Any:
     """Start two loops over one cell from one state."""
-    cell, start = nn.GRUCell(), x.new_zeros(len(x), HIDDEN)
+    cell = nn.GRUCell()
+    start = x.new_zeros(len(x), HIDDEN)
     there = back = start
     for t in range(SEQ):
         there, back = cell(x[:, t], there), cell(x[:, SEQ - 1 - t], back)
@@ -164,7 +169,8 @@ def zeros_each_time(nn: Any, x: Tensor) -> Any:
 
 def output_from_its_end(nn: Any, x: Tensor) -> Any:
     """Read a layer's output from its end state."""
-    first, second = nn.LSTM(), nn.LSTM_wide()
+    first = nn.LSTM()
+    second = nn.LSTM_wide()
     return second(*first(x))[0]
 
 
@@ -189,7 +195,8 @@ def test_training_without_detach() -> None:
     cell = nn.GRUCell(FEATURE, HIDDEN)
 
     def train(x: Tensor) -> None:
-        state, loss = None, torch.tensor(0.0)
+        state = None
+        loss = torch.tensor(0.0)
         for t, x_t in enumerate(x[:, :4].unbind(1)):
             state = cell(x_t, state)
             loss = loss + state.sum()

@@ -47,7 +47,8 @@ def test_the_fix_of_a_cause_makes_the_right_model(name: str, batch: int, seq: in
 
 def loop(m: Any, x: Tensor) -> Tensor:
     """Run a cell over axis 0."""
-    h, outputs = x.new_zeros(x.shape[1], 6), []
+    h = x.new_zeros(x.shape[1], 6)
+    outputs = []
     for x_t in x:
         h = m.cell(x_t, h)
         outputs.append(h)
@@ -75,7 +76,8 @@ SEQ_FIRST: dict[str, tuple[Callable[..., Tensor], dict[str, nn.Module]]] = {
 def test_the_other_axis_is_advised_where_it_is_clean(name: str) -> None:
     """A model that reads (seq, batch, ...) is told of ``batch_dim=1``, which finds nothing."""
     compute, parts = SEQ_FIRST[name]
-    net, x = model(compute, **parts), numbers(7, 4, 3)
+    net = model(compute, **parts)
+    x = numbers(7, 4, 3)
 
     told = rnnkit.verify(net, x, raises=False)
 

@@ -119,7 +119,8 @@ def test_states_of_two_layers_that_are_no_directions() -> None:
 
     def projected(m: Any, x: Tensor) -> Tensor:
         h = m.gru(x)[1]
-        one, other = m.one(torch.cat([h[0], h[2]], 1)), m.other(torch.cat([h[1], h[3]], 1))
+        one = m.one(torch.cat([h[0], h[2]], 1))
+        other = m.other(torch.cat([h[1], h[3]], 1))
         return m.head(torch.cat([one, other], 1))
 
     for forward in (flattened, projected):

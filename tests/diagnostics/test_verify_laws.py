@@ -91,7 +91,8 @@ def test_no_false_alarm_on_a_loop(
     batch, seq, features, hidden = sizes
 
     def loop(m: Any, x: Tensor) -> Tensor:
-        state, outputs = None, []
+        state = None
+        outputs = []
         for x_t in x.unbind(int(batch_first)):
             state = m.cell(x_t, state)
             outputs.append(state[0] if kind == "LSTMCell" else state)

@@ -26,11 +26,14 @@ class Stateful(nn.Module):
         """Make a state of each kind, train for a step, add hooks, and turn modes."""
         super().__init__()
         self.act: Callable[[Any], Any] = lambda _: None
-        self.norm, self.drop = nn.BatchNorm1d(FEATURE), nn.Dropout(0.5)
+        self.norm = nn.BatchNorm1d(FEATURE)
+        self.drop = nn.Dropout(0.5)
         self.gru = nn.GRU(FEATURE, 6, batch_first=True)
         self.register_buffer("buffer", numbers(2))
         self.kept = nn.Parameter(numbers(2), requires_grad=False)
-        self.tensor, self.nested, self.count = numbers(2), {"a": [[numbers(2)], {"b": 1}]}, 0
+        self.tensor = numbers(2)
+        self.nested = {"a": [[numbers(2)], {"b": 1}]}
+        self.count = 0
         self(X).sum().backward()
         self.norm.eval()
         self.gru.weight_hh_l0.requires_grad = False

@@ -225,7 +225,8 @@ def masked(m: Any, x: Tensor, n: Tensor) -> Tensor:
     return y
 
 
-LABELS, LENGTHS = torch.arange(4), torch.tensor([7, 2, 5, 3])
+LABELS = torch.arange(4)
+LENGTHS = torch.tensor([7, 2, 5, 3])
 
 #: A loader's batch, what is computed of its parts, and what is typed for it.
 LOADED: dict[str, tuple[Any, Any, str]] = {
@@ -256,7 +257,8 @@ def test_batch_of_a_loader(tool: str) -> None:
 
 def looping(x: Tensor) -> Any:
     """Run a cell that starts each step from the first state."""
-    cell, h = torch.nn.GRUCell(3, 6), torch.ones(4, 6)
+    cell = torch.nn.GRUCell(3, 6)
+    h = torch.ones(4, 6)
     return [cell(x_t, h) for x_t in x.unbind(1)]
 
 

@@ -78,7 +78,8 @@ def samples_repeated(m: Any, x: Tensor, beams: Tensor) -> Tensor:
 
 def flags_as_index(m: Any, x: Tensor, dones: Tensor) -> Tensor:
     """Start afresh where an episode is done."""
-    h, outputs = x.new_zeros(1, len(x), 6), []
+    h = x.new_zeros(1, len(x), 6)
+    outputs = []
     for t in range(x.shape[1]):
         h = h.clone()
         done = dones[:, t]
@@ -125,7 +126,8 @@ def lengths_of(batch: int, seq: int) -> Tensor:
 def written_in_place(m: Any, x: Tensor) -> Tensor:
     """Keep the state in one tensor, and return the one of each step."""
     with torch.no_grad():
-        h, outputs = x.new_zeros(len(x), 6), []
+        h = x.new_zeros(len(x), 6)
+        outputs = []
         for t in range(x.shape[1]):
             h.copy_(m.cell(x[:, t], h))
             outputs.append(h if m.way == "wrong" else h.clone())
@@ -148,7 +150,8 @@ def with_lengths(batch: int, seq: int) -> tuple[Tensor, ...]:
 
 def padding_in_front(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
     """Read the last step behind padding in front."""
-    outputs, h = [], x.new_zeros(len(x), 6)
+    outputs = []
+    h = x.new_zeros(len(x), 6)
     for t in range(x.shape[1]):
         is_valid = (t >= x.shape[1] - lengths).unsqueeze(1)
         h = torch.where(is_valid, m.cell(x[:, t], h), h)
@@ -226,7 +229,8 @@ def one_direction(m: Any, x: Tensor) -> Tensor:
 
 def never_advanced(m: Any, x: Tensor) -> Tensor:
     """Run gates over the steps."""
-    h, total = x.new_zeros(len(x), 6), x.new_zeros(())
+    h = x.new_zeros(len(x), 6)
+    total = x.new_zeros(())
     for t in range(x.shape[1]):
         reset = torch.sigmoid(m.reset(torch.cat([x[:, t], h], -1)))
         new = torch.tanh(m.new(torch.cat([x[:, t], h * reset], -1)))

@@ -103,7 +103,8 @@ class Draw(Case):
 
     def state(self) -> Any:
         """Make a right state, or none."""
-        kind, each = KINDS[self.kind_of_state], zip(self.tensors(), self.state_dtypes, strict=False)
+        kind = KINDS[self.kind_of_state]
+        each = zip(self.tensors(), self.state_dtypes, strict=False)
         tensors = [kind(tensor).to(dtype or self.dtype) for tensor, dtype in each]
         if self.stateless or not self.is_lstm:
             return None if self.stateless else tensors[0]
@@ -139,7 +140,8 @@ CHOICES: dict[str, list[Any]] = {
 @st.composite
 def draws(draw: st.DrawFn, names: Sequence[str] = CLASSES) -> Draw:
     """Draw a right call."""
-    case, dtypes = draw(cases(names)), (None, None)
+    case = draw(cases(names))
+    dtypes = (None, None)
     more: Any = {name: draw(st.sampled_from(values)) for name, values in CHOICES.items()}
     if more["lowered"] and case.is_layer:
         dtypes = draw(st.tuples(*[st.sampled_from((None, None, *DTYPES))] * 2))

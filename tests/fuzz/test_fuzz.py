@@ -84,7 +84,8 @@ NAMES = (
 def test_constructors() -> None:
     """An argument is wrong, or an odd number: ours refuses it, or makes the weights that torch makes."""
     for kind, name, value in product(CLASSES, NAMES, VALUES):
-        options, problem = {"input_size": 3, "hidden_size": 4, name: value}, ""
+        options = {"input_size": 3, "hidden_size": 4, name: value}
+        problem = ""
         try:
             ours = getattr(rnnkit, kind)(**options)
         except rnnkit.ArgumentError as error:
@@ -125,7 +126,9 @@ def test_what_torch_does_not_have(drawn: Draw, rng: random.Random) -> None:
     if "packed" in drawn.layout:
         drawn = replace(drawn, layout="padded")
     drawn = replace(drawn, treatment="none", subclass="none")
-    module, x, good = drawn.module(rnnkit), drawn.input(), drawn.tensors()
+    module = drawn.module(rnnkit)
+    x = drawn.input()
+    good = drawn.tensors()
     about = "states" if rng.random() < 0.4 else "layer" if drawn.is_layer else "cell"
     names = {
         "rnnkit": rnnkit, "torch": torch, "states": rnnkit.states, "batch": drawn.batch,
@@ -137,7 +140,8 @@ def test_what_torch_does_not_have(drawn: Draw, rng: random.Random) -> None:
         names |= {"layer": module, "x": x, "hx": drawn.state(), "recurrent": recurrent}
     elif about == "cell":
         names |= {"cell": module, "x": torch.stack([x.detach(), x.detach()])}
-    call, problem = rng.choice(re.split(r";|\n", CALLS[about])).strip(), ""
+    call = rng.choice(re.split(r";|\n", CALLS[about])).strip()
+    problem = ""
     try:
         eval(call, names)
     except rnnkit.RnnkitError as error:

@@ -36,7 +36,8 @@ def wrong_packed(rng: random.Random, x: PackedSequence) -> PackedSequence:
 def wrong_state(rng: random.Random, drawn: Draw) -> Any:
     """Return a state that is wrong in one place, has a part too many, or is something else."""
     parts: list[Any] = [torch.randn(shape).to(drawn.dtype) for shape in drawn.state_shapes]
-    place, kind = rng.randrange(len(parts)), rng.random()
+    place = rng.randrange(len(parts))
+    kind = rng.random()
     parts[place] = wrong_tensor(rng, parts[place])
     if kind < 0.24:
         other = parts[0] if len(parts) > 1 else (parts[0], parts[0])
@@ -53,7 +54,9 @@ def made_wrong(drawn: Draw, rng: random.Random) -> tuple[Draw, Any, Any, dict[st
     drawn = replace(drawn, mode="none", subclass=drawn.subclass if fits else "none")
     if drawn.treatment == "dropped" or drawn.subclass != "none":
         drawn = replace(drawn, treatment="none")
-    x, hx, options = drawn.input(), drawn.state(), dict[str, Any]()
+    x = drawn.input()
+    hx = drawn.state()
+    options = dict[str, Any]()
     if what == "input":
         is_packed = isinstance(x, PackedSequence) and rng.random() < 0.8
         x = wrong_packed(rng, x) if is_packed else wrong_tensor(rng, drawn.numbers())

@@ -26,7 +26,8 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 #: None, the whole of the input, and between.
 LENGTHS = (4, 0, 7, 1, 6)
-SEQ, BATCH = 7, len(LENGTHS)
+SEQ = 7
+BATCH = len(LENGTHS)
 
 each_path = pytest.mark.parametrize("path", PATHS)
 each_layer = pytest.mark.parametrize("name", LAYERS)
@@ -99,11 +100,13 @@ def by_cells(
     """Run a layer's cells, one step after the other, over ``(seq, batch, ...)``: what is right."""
     valid = (torch.arange(len(x)).unsqueeze(1) < lengths).unsqueeze(2)
     cut = torch.zeros_like(valid) if reset is None else reset.bool().unsqueeze(2)
-    cells, ends = layer.cells(), []
+    cells = layer.cells()
+    ends = []
     for place in range(0, len(cells), 1 + layer.bidirectional):
         x, outputs = x.masked_fill(~valid, 0), []
         for reverse, cell in enumerate(cells[place : place + 1 + layer.bidirectional]):
-            state, steps = [tensor[place + reverse] for tensor in hx], [x] * len(x)
+            state = [tensor[place + reverse] for tensor in hx]
+            steps = [x] * len(x)
             for t in reversed(range(len(x))) if reverse else range(len(x)):
                 # Backward, the cut is met on the way from the step that it stands before.
                 fresh = cut[t] if not reverse else (cut & valid)[t + 1 : t + 2].any(0)

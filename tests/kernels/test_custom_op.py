@@ -24,7 +24,11 @@ pytestmark = [
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 modes = pytest.mark.parametrize("mode", GATES)
 #: No two axes are of one size.
-STEPS, BATCH, INPUT, HIDDEN, PROJECTED = 5, 2, 3, 7, 4
+STEPS = 5
+BATCH = 2
+INPUT = 3
+HIDDEN = 7
+PROJECTED = 4
 
 
 class Call(NamedTuple):
@@ -78,7 +82,8 @@ def call(
 ) -> Call:
     """A call with random numbers, each tensor a leaf that requires a gradient."""
     ways = memory or {}
-    rows, output = GATES[mode] * HIDDEN, PROJECTED if projected else HIDDEN
+    rows = GATES[mode] * HIDDEN
+    output = PROJECTED if projected else HIDDEN
     shapes = [(rows, INPUT), (rows, output), *([(rows,), (rows,)] if bias else [])]
     if projected:
         shapes.append((PROJECTED, HIDDEN))
@@ -124,9 +129,11 @@ def check(
 @given(data=st.data())
 def test_torchs_numbers(mode: str, data: st.DataObject) -> None:
     """Whatever the call and part of the results, they and their gradients are those of torch's kernel."""
-    steps, batch = data.draw(st.integers(1, 6)), data.draw(st.integers(0, 4))
+    steps = data.draw(st.integers(1, 6))
+    batch = data.draw(st.integers(0, 4))
     bias, reverse, projected = (data.draw(st.booleans()) for _ in range(3))
-    memory, dtype = data.draw(memories), data.draw(st.sampled_from([torch.float32, torch.float64]))
+    memory = data.draw(memories)
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
     which = data.draw(st.sampled_from([(0,), (1,), (2,), (0, 1), (0, 1, 2)]))
     torch.manual_seed(steps)
     one = call(
@@ -169,7 +176,8 @@ def test_half_precision(mode: str, lowered: torch.dtype, by_autocast: bool) -> N
     one = call(mode, dtype=torch.float32 if by_autocast else lowered)
     with torch.backends.mkldnn.flags(enabled=False):
         with torch.autocast("cpu", dtype=lowered, enabled=by_autocast):
-            expected, found = one.by_torch(), one.by_operator()
+            expected = one.by_torch()
+            found = one.by_operator()
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
         tolerance = 0.02 if by_autocast else 0
         derived = (gradients(results, one.leaves) for results in (found, expected))
@@ -200,7 +208,8 @@ def test_no_gradient_is_asked_for(mode: str) -> None:
     """Without gradients nothing is saved, and the results are the same."""
     one = call(mode)
     with torch.no_grad():
-        expected, found = one.by_torch(), one.by_operator()
+        expected = one.by_torch()
+        found = one.by_operator()
         left = torch.ops.rnnkit.layer(*one.arguments(train=False))[3]
 
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
@@ -228,7 +237,8 @@ def test_torchs_own_check_of_operators(kind: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_torchs_own_check_of_what_joins_two_directions() -> None:
     """Neither of ``split``, which is the derivative of ``join``."""
-    one, two = torch.rand(3, 2, 4, requires_grad=True), torch.rand(3, 2, 5, requires_grad=True)
+    one = torch.rand(3, 2, 4, requires_grad=True)
+    two = torch.rand(3, 2, 5, requires_grad=True)
     opcheck(join, (one, two))
     opcheck(split, (torch.rand(3, 2, 9), 4))
 
@@ -256,7 +266,8 @@ def test_onednns_lstm_under_autocast() -> None:
     """The LSTM of oneDNN in bfloat16 gives torch's numbers, in its dtypes."""
     one = call("LSTM")
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        expected, found = one.by_torch(), one.by_operator()
+        expected = one.by_torch()
+        found = one.by_operator()
 
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     torch.testing.assert_close(gradients(found, one.leaves), gradients(expected, one.leaves))

@@ -50,7 +50,8 @@ def check(
     # As users have it: a mask that was transposed here would be turned back to where it was.
     cuts = None if reset is None else case.laid_out("mask", turn(reset).contiguous())
     each = torch.full((case.batch,), case.seq) if counts is None else counts.clone()
-    x, tensors = case.numbers(), list(case.tensors())
+    x = case.numbers()
+    tensors = list(case.tensors())
     step = torch.arange(case.seq).unsqueeze(1)
     padding = step >= each
     numbers = x.detach().clone(memory_format=torch.contiguous_format)
@@ -72,7 +73,8 @@ def check(
     carried = tensors_of(carried)
     if state == "batch first":
         carried = [tensor.transpose(0, 1) for tensor in carried]
-    others, way = [*tensors, *layer.parameters()], case.memory.get("gradients")
+    others = [*tensors, *layer.parameters()]
+    way = case.memory.get("gradients")
     on_all = gradients([turn(expected), *ends], [x, *others], way)
     found = gradients([actual, *carried], [padded, *others], way)
 
@@ -108,10 +110,8 @@ def test_any_sizes(name: str, data: st.DataObject, path: str) -> None:
     counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
     rate = data.draw(st.sampled_from([None, 0.0, 0.1, 0.5, 1.0]))
 
-    lengths, reset = (
-        data.draw(st.none() | counts),
-        None if rate is None else paths.drawn(case, rate),
-    )
+    lengths = data.draw(st.none() | counts)
+    reset = None if rate is None else paths.drawn(case, rate)
     state = data.draw(st.sampled_from(["none", "given", "batch first"]))
     check(case, path, lengths, reset, state, 1e-4 if case.dtype is torch.float32 else 1e-10)
 
@@ -130,7 +130,8 @@ def test_the_path_of_its_own_choice(
     """Small or large, mostly padding or hardly any, with few resets or many, trained or not."""
     batch, seq, features, hidden = size
     layer = getattr(rnnkit, kind.split(maxsplit=1)[0])(features, hidden, **paths.KINDS[kind])
-    x, state = torch.randn(seq, batch, features), tensors_of(layer.initial_state(batch))
+    x = torch.randn(seq, batch, features)
+    state = tensors_of(layer.initial_state(batch))
     lengths = fill and [max(1, round(seq * fill)) - n % 2 for n in range(batch)]
     reset = None if rate is None else torch.rand(seq, batch) < rate
     each = torch.tensor(lengths or [seq] * batch)
@@ -150,7 +151,9 @@ def test_full_lengths_and_no_reset_change_nothing(
 ) -> None:
     """The call is the call without them, bit for bit, and draws the same random numbers."""
     case = data.draw(cases([name], ["padded"] if kind == "lengths" else ["padded", "unbatched"]))
-    layer, numbers, tensors = case.module(rnnkit), case.numbers(), case.tensors()
+    layer = case.module(rnnkit)
+    numbers = case.numbers()
+    tensors = case.tensors()
     none = torch.zeros(numbers.shape[:-1], dtype=torch.bool)
     option: Any = [case.seq] * case.batch if kind == "lengths" else none
 
@@ -168,7 +171,9 @@ def test_full_lengths_and_no_reset_change_nothing(
 def test_second_derivatives(name: str, path: str, lengths: Any, rate: float) -> None:
     """Those of a tied bias too, though the mask is written into after the call."""
     case = paths.case_of(name, bidirectional=True)
-    layer, x, tensors = case.module(rnnkit), case.numbers(), case.tensors()
+    layer = case.module(rnnkit)
+    x = case.numbers()
+    tensors = case.tensors()
     reset = paths.drawn(case, rate)
     layer.bias_hh_l0 = layer.bias_ih_l0
     reset[0, 1] = True
@@ -193,7 +198,10 @@ def test_second_derivatives(name: str, path: str, lengths: Any, rate: float) -> 
 def test_one_sequence_without_batch(kind: str, batch_first: bool) -> None:
     """A sequence without a batch axis, and a mask without, give what they give in a batch of one."""
     case = replace(paths.case_of(kind, bidirectional=True, batch_first=batch_first), batch=1)
-    layer, x, hx, reset = case.module(rnnkit), case.numbers(), case.state(), paths.drawn(case)[:, 0]
+    layer = case.module(rnnkit)
+    x = case.numbers()
+    hx = case.state()
+    reset = paths.drawn(case)[:, 0]
     axis = 0 if batch_first else 1
     alone: Any = tuple(t[:, 0] for t in hx) if case.is_lstm else hx[:, 0]
 
@@ -208,7 +216,8 @@ def test_one_sequence_without_batch(kind: str, batch_first: bool) -> None:
 def test_nan_does_not_pass_a_reset(kind: str, path: str, number: float) -> None:
     """A NaN or an infinity before a cut, and on padding, reaches nothing beyond it."""
     case = paths.case_of(kind, bidirectional=True, num_layers=2)
-    layer, clean = case.module(rnnkit), case.numbers().detach()
+    layer = case.module(rnnkit)
+    clean = case.numbers().detach()
     reset = torch.zeros(paths.SEQ, paths.BATCH, dtype=torch.bool)
     reset[3] = True
     dirty = clean.clone()

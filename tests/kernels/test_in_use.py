@@ -33,7 +33,8 @@ def test_dropout(kind: str, cut_path: tuple[str, str]) -> None:
     """In evaluation it has no effect; in training it drops by the random numbers of the moment."""
     cut, path = cut_path
     plain = paths.case_of(kind, num_layers=2, bidirectional=True).module(rnnkit)
-    x, given = paths.case_of(kind).numbers(), CUTS[cut]
+    x = paths.case_of(kind).numbers()
+    given = CUTS[cut]
 
     def output(probability: float, x: Tensor = x, seed: int = 0) -> Tensor:
         torch.manual_seed(seed)
@@ -75,7 +76,8 @@ def test_without_gradients(kind: str, cut_path: tuple[str, str]) -> None:
     """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
     cut, path = cut_path
     case = paths.case_of(kind, num_layers=2, bidirectional=True)
-    layer, x = case.module(rnnkit), case.numbers()
+    layer = case.module(rnnkit)
+    x = case.numbers()
     weight = torch.ones((), dtype=x.dtype, requires_grad=True)
 
     with paths.on(path):
@@ -115,7 +117,8 @@ def test_a_relu_that_grows_without_bound(path: str) -> None:
 def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
     """Where the output of a relu is NaN, its gradient goes on, as through torch's kernel."""
     case = paths.case_of("RNN relu")
-    layer, x = case.module(rnnkit), case.numbers().detach()
+    layer = case.module(rnnkit)
+    x = case.numbers().detach()
     x[1, 2] = torch.nan
     found = []
     for path in ("rows", "packed"):
@@ -129,8 +132,10 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
 @covers(3, name=LAYERS, cut_path=CUT_PATHS, how=["weight_norm", "prune"])
 def test_weights_that_are_computed(name: str, cut_path: tuple[str, str], how: str) -> None:
     """A parametrized or pruned weight is what it has been trained to."""
-    case, given = paths.case_of(name), CUTS[cut_path[0]]
-    layer, x = case.module(rnnkit), case.numbers()
+    case = paths.case_of(name)
+    given = CUTS[cut_path[0]]
+    layer = case.module(rnnkit)
+    x = case.numbers()
     if how == "prune":
         prune.l1_unstructured(layer, "weight_hh_l0", amount=0.5)
     else:
@@ -154,7 +159,9 @@ def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]) -> None:
     """Whatever is frozen, the input among it, all else has the gradients that it has without."""
     cut, path = cut_path
     case = paths.case_of(kind)
-    layer, x, hx = case.module(rnnkit), case.numbers(), case.tensors()
+    layer = case.module(rnnkit)
+    x = case.numbers()
+    hx = case.tensors()
     leaves = [x, *hx, *layer.parameters()]
 
     def derive(wanted: list[Tensor]) -> list[Tensor]:
@@ -177,14 +184,16 @@ def test_gradients_again_and_many_at_once(kind: str, cut_path: tuple[str, str]) 
     """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same."""
     cut, path = cut_path
     case = paths.case_of(kind)
-    layer, x = case.module(rnnkit), case.numbers()
+    layer = case.module(rnnkit)
+    x = case.numbers()
     leaves = [x, *layer.parameters()]
 
     def run(x: Tensor) -> Tensor:
         return layer(x, **CUTS[cut])[0]
 
     with paths.on(path):
-        output, again = run(x), checkpoint(run, x, use_reentrant=False)
+        output = run(x)
+        again = checkpoint(run, x, use_reentrant=False)
         many = torch.randn(3, *output.shape, dtype=output.dtype)
 
         def derived(gradient: Tensor, **options: Any) -> tuple[Tensor, ...]:
@@ -201,7 +210,8 @@ def test_gradients_again_and_many_at_once(kind: str, cut_path: tuple[str, str]) 
 def test_transforms(name: str) -> None:
     """Each of many batches has resets of its own; forward derivatives are those of backward mode."""
     case = paths.case_of(name, num_layers=2, bidirectional=True)
-    layer, resets = case.module(rnnkit), torch.stack([paths.mask(), paths.mask(0.1)])
+    layer = case.module(rnnkit)
+    resets = torch.stack([paths.mask(), paths.mask(0.1)])
     x, tangent = torch.randn(2, paths.SEQ, paths.BATCH, 6, dtype=torch.float64)
 
     def run(x: Tensor, reset: Tensor = resets[0], lengths: Any = None) -> Tensor:

@@ -58,7 +58,8 @@ def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float) -> N
 def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, fill: float) -> None:
     """On each path a state that is NaN, or hardly a number, goes through a sample without steps."""
     case = case_of(kind, **options)
-    layer, x = case.module(rnnkit), case.numbers()
+    layer = case.module(rnnkit)
+    x = case.numbers()
 
     with on(path):
         check_handed_through(
@@ -78,7 +79,8 @@ def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, f
 )
 def test_step_by_step(make: Any, fill: float, *, return_states: bool, reverse: bool) -> None:
     """So it does in a loop over any cell, in each of the states that the loop returns."""
-    cell, x = make(6, 3), torch.randn(7, len(LENGTHS), 6)
+    cell = make(6, 3)
+    x = torch.randn(7, len(LENGTHS), 6)
 
     check_handed_through(
         lambda hx: rnnkit.unroll(
@@ -95,7 +97,8 @@ def test_complex_numbers_step_by_step(kind: str) -> None:
     """So it does with complex numbers, whose parts may be no numbers."""
     case = case_of(kind, torch.complex128)
     cell = case.module(rnnkit).cells()[0]
-    x, hx = case.numbers(), [tensor[0] for tensor in case.tensors()]
+    x = case.numbers()
+    hx = [tensor[0] for tensor in case.tensors()]
 
     check_handed_through(
         lambda hx: rnnkit.unroll(cell, x, hx, lengths=LENGTHS, fused=False),
@@ -119,7 +122,8 @@ def test_complex_numbers_step_by_step(kind: str) -> None:
 def test_lengths_may_come_as_any_integers(given: Any, path: str) -> None:
     """Lengths in a tensor, an array or a tuple are those in a list."""
     case = case_of("LSTM")
-    layer, x = case.module(rnnkit), case.numbers()
+    layer = case.module(rnnkit)
+    x = case.numbers()
 
     with on(path):
         assert_same(layer(x, lengths=list(LENGTHS)), layer(x, lengths=given))
@@ -137,7 +141,8 @@ def test_a_batch_of_no_samples(lengths: Any) -> None:
 
 def test_a_caller_may_write_into_one_of_two_zeros() -> None:
     """An LSTM begins with one tensor of zeros for h and c, and returns two."""
-    layer, x = rnnkit.LSTM(3, 4), torch.ones(5, 2, 3)
+    layer = rnnkit.LSTM(3, 4)
+    x = torch.ones(5, 2, 3)
     (cell,) = layer.cells()
     for lengths in ([0, 0], [0, 5]):
         ends = [layer(x, lengths=lengths)[1]]

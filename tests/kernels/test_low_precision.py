@@ -50,7 +50,9 @@ def test_autocast(kind: str, path: str, given: str, with_state: bool, number: fl
     if not paths.has_kernel(kind):
         return
     case = paths.case_of(kind, torch.float32, num_layers=2, bidirectional=True)
-    layer, x, hx = case.module(rnnkit), case.numbers(), case.state() if with_state else None
+    layer = case.module(rnnkit)
+    x = case.numbers()
+    hx = case.state() if with_state else None
     with torch.no_grad():
         x[0, 0, 0] = number
 
@@ -70,7 +72,9 @@ def test_autocast(kind: str, path: str, given: str, with_state: bool, number: fl
 def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool) -> None:
     """Where oneDNN has no kernel, as to train in float16, a batch runs as without autocast."""
     case = paths.case_of(kind, torch.float32, num_layers=2, bidirectional=True)
-    layer, x, hx = case.module(rnnkit), case.numbers(), case.state() if with_state else None
+    layer = case.module(rnnkit)
+    x = case.numbers()
+    hx = case.state() if with_state else None
 
     with torch.autocast("cpu", torch.float16):
         result = layer(x, hx, **GIVEN[given])
@@ -86,7 +90,8 @@ def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool) -> N
 def test_backward_under_autocast(name: str) -> None:
     """Gradients of what ran in full precision are of full precision, wherever backward is called."""
     case = paths.case_of(name, torch.float32)
-    layer, x = case.module(rnnkit), case.numbers()
+    layer = case.module(rnnkit)
+    x = case.numbers()
     found = []
     for enabled in (False, True):
         with paths.on("rows"):
@@ -111,7 +116,8 @@ def test_half_precision_and_complex_numbers(
     if dtype.is_complex and kind != "LSTM":
         return
     case = paths.case_of(kind, dtype, bidirectional=True)
-    layer, x = case.module(rnnkit), case.numbers()
+    layer = case.module(rnnkit)
+    x = case.numbers()
 
     with paths.on(path):
         result = tensors_of(layer(x, **GIVEN[given]))
@@ -124,7 +130,8 @@ def test_half_precision_and_complex_numbers(
 
 def test_a_finite_half_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sum of a finite output in half precision may be infinite: that is no reason to run again."""
-    layer, x = rnnkit.LSTM(1, 64).half(), torch.ones(200, 16, 1, dtype=torch.half)
+    layer = rnnkit.LSTM(1, 64).half()
+    x = torch.ones(200, 16, 1, dtype=torch.half)
     torch.nn.init.constant_(layer.bias_ih_l0, 3.0)
     reset = torch.zeros(200, 16, dtype=torch.bool)
     reset[100] = True

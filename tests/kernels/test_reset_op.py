@@ -17,7 +17,10 @@ from rnnkit._modules.unroll import as_layer, direction_of
 from tests.compiles import compiles
 from tests.strategies import gradients, laid_out, memories, tensors_of
 
-SEQ, BATCH, INPUT, HIDDEN = 6, 4, 3, 5
+SEQ = 6
+BATCH = 4
+INPUT = 3
+HIDDEN = 5
 LENGTHS = [6, 0, 3, 5]
 KINDS: dict[str, Any] = {
     "LSTM": rnnkit.LSTMCell,

@@ -18,7 +18,8 @@ from tests.strategies import LAYERS, assert_same, tensors_of
 def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
     """A Recurrent of a layer's cells gives what the layer gives, in both directions."""
     case = paths.case_of(kind, bidirectional=True, num_layers=2, batch_first=batch_first)
-    layer, x = case.module(rnnkit), case.numbers()
+    layer = case.module(rnnkit)
+    x = case.numbers()
     cells = layer.cells()
     recurrent = rnnkit.Recurrent(cells[::2], reverse_cells=cells[1::2], batch_first=batch_first)
     reset = paths.mask().T if batch_first else paths.mask()
@@ -34,7 +35,9 @@ def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
 def test_what_a_caller_writes_into(name: str, path: str) -> None:
     """An activation may work in place on the output, and the mask may be used again."""
     case = paths.case_of(name)
-    cell, x, reset = case.module(rnnkit).cells()[0], case.numbers(), paths.mask()
+    cell = case.module(rnnkit).cells()[0]
+    x = case.numbers()
+    reset = paths.mask()
 
     def gradient(*, write: bool) -> Tensor:
         with paths.on(path):
@@ -64,8 +67,10 @@ class Learned(rnnkit.GRUCell):
 @pytest.mark.parametrize("given", [False, True])
 def test_a_first_state_of_the_cells_own(reverse: bool, given: bool) -> None:
     """A sample starts again from the cell's first state, which gets its gradient."""
-    cell, reset = Learned(6, 3), paths.mask()
-    x, hx = torch.randn(paths.SEQ, paths.BATCH, 6).double(), torch.randn(paths.BATCH, 3).double()
+    cell = Learned(6, 3)
+    reset = paths.mask()
+    x = torch.randn(paths.SEQ, paths.BATCH, 6).double()
+    hx = torch.randn(paths.BATCH, 3).double()
     at_first_step = reset & (torch.arange(paths.SEQ) == 0).unsqueeze(1)
     for cuts in (reset, at_first_step):
         results = []
@@ -104,7 +109,8 @@ def test_a_first_state_of_the_layers_own(*, state_batch_first: bool, batched: bo
 
     output, state = layer(x, reset=reset)
 
-    (first, before), (last, after) = layer(x[:4]), layer(x[4:])
+    (first, before) = layer(x[:4])
+    (last, after) = layer(x[4:])
     paths.close(output, torch.cat([first, last]))
     # Forward the last piece ends it, backward the first one.
     rows = 1 if batched and state_batch_first else 0
@@ -159,7 +165,8 @@ def test_a_mask_without_numbers(name: str, where: Any, lengths: Any) -> None:
     """Where no tensor has numbers sizes come out, of a layer and of its cells."""
     with where():
         layer = getattr(rnnkit, name)(3, 4)
-        x, reset = torch.ones(paths.SEQ, paths.BATCH, 3), torch.ones(paths.SEQ, paths.BATCH)
+        x = torch.ones(paths.SEQ, paths.BATCH, 3)
+        reset = torch.ones(paths.SEQ, paths.BATCH)
         output, state = layer(x, lengths=lengths, reset=reset)
         same, end = rnnkit.unroll(layer.cells()[0], x, lengths=lengths, reset=reset)
 

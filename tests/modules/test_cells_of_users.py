@@ -13,7 +13,10 @@ import rnnkit
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 from tests.strategies import assert_same, tensors_of
 
-BATCH, SEQ, WIDTH, HIDDEN = 5, 7, 3, 4
+BATCH = 5
+SEQ = 7
+WIDTH = 3
+HIDDEN = 4
 LENGTHS = [7, 0, 4, 1, 6]
 
 Make = Callable[..., Any]
@@ -29,11 +32,13 @@ def normalised(x: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 def test_layer_norm_lstm_by_its_formula() -> None:
     """A step is the formula of the documentation, gate by gate."""
-    cell, x = LayerNormLSTMCell(WIDTH, HIDDEN), torch.randn(BATCH, WIDTH)
+    cell = LayerNormLSTMCell(WIDTH, HIDDEN)
+    x = torch.randn(BATCH, WIDTH)
     for parameter in cell.parameters():
         nn.init.normal_(parameter)
     h, c = torch.randn(2, BATCH, HIDDEN)
-    (w_ih, norm_ih), (w_hh, norm_hh) = cell.read, cell.keep
+    (w_ih, norm_ih) = cell.read
+    (w_hh, norm_hh) = cell.keep
 
     gates = normalised(x @ w_ih.weight.T, norm_ih) + normalised(h @ w_hh.weight.T, norm_hh)
     i, f, g, o = gates.split(HIDDEN, dim=1)
@@ -46,7 +51,8 @@ def test_layer_norm_lstm_by_its_formula() -> None:
 def test_zoneout_keeps_whole_units() -> None:
     """In training a unit is the old or the new one, the old one as often as asked."""
     cell = ZoneoutGRUCell(WIDTH, 200, zoneout=0.3)
-    x, h = torch.randn(BATCH, WIDTH), torch.randn(BATCH, 200)
+    x = torch.randn(BATCH, WIDTH)
+    h = torch.randn(BATCH, 200)
     new = rnnkit.GRUCell.forward(cell, x, h)
     actual = cell(x, h)
 
@@ -58,7 +64,8 @@ def test_zoneout_keeps_whole_units() -> None:
 def test_zoneout_on_average() -> None:
     """In evaluation a step is the mean of what it is in training."""
     cell = ZoneoutGRUCell(WIDTH, HIDDEN, zoneout=0.3)
-    x, h = torch.randn(1, WIDTH), torch.randn(1, HIDDEN)
+    x = torch.randn(1, WIDTH)
+    h = torch.randn(1, HIDDEN)
     mean = cell(x.expand(20_000, -1), h.expand(20_000, -1)).mean(dim=0)
 
     torch.testing.assert_close(cell.eval()(x, h)[0], mean, rtol=0.05, atol=0.02)
@@ -67,9 +74,11 @@ def test_zoneout_on_average() -> None:
 @each
 def test_unroll_is_the_loop(make: Make) -> None:
     """Unrolled, a cell runs once a step, each time with its state and its random numbers."""
-    cell, x = make(WIDTH, HIDDEN), torch.randn(SEQ, BATCH, WIDTH)
+    cell = make(WIDTH, HIDDEN)
+    x = torch.randn(SEQ, BATCH, WIDTH)
     torch.manual_seed(1)
-    state, outputs = cell.initial_state(BATCH), []
+    state = cell.initial_state(BATCH)
+    outputs = []
     for x_t in x:
         state = cell(x_t, state)
         outputs.append(tensors_of(state)[0])
@@ -82,7 +91,8 @@ def test_unroll_is_the_loop(make: Make) -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_lengths_are_samples_alone(make: Make, *, reverse: bool) -> None:
     """A sample in the batch is what it is alone, cut to its length."""
-    cell, x = make(WIDTH, HIDDEN).eval(), torch.randn(SEQ, BATCH, WIDTH)
+    cell = make(WIDTH, HIDDEN).eval()
+    x = torch.randn(SEQ, BATCH, WIDTH)
     output, state = rnnkit.unroll(cell, x, lengths=LENGTHS, reverse=reverse)
     for i, length in enumerate(LENGTHS):
         one = tensors_of(cell.initial_state(1))
@@ -122,7 +132,8 @@ def test_gradients_of_a_cell_that_is_undefined_at_zero(
 ) -> None:
     """Each sample adds to the gradients of the weights what it adds alone; padding adds nothing."""
     torch.manual_seed(sum(lengths))
-    cell, steps = LogCell(WIDTH, HIDDEN).double(), torch.arange(5).unsqueeze(1)
+    cell = LogCell(WIDTH, HIDDEN).double()
+    steps = torch.arange(5).unsqueeze(1)
     x = torch.randn(5, len(lengths), WIDTH, dtype=torch.float64)
     padded = x.masked_fill((steps >= torch.tensor(lengths)).unsqueeze(2), padding)
     hx = torch.randn(len(lengths), HIDDEN, dtype=torch.float64, requires_grad=True)

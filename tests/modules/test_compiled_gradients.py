@@ -17,7 +17,8 @@ pytestmark = marks
 
 no_slices = pytest.mark.needs_torch("2.12", "Dynamo of torch 2.8 takes no slice of a named tuple")
 #: The first is compiled as it is; at the second Dynamo leaves the number of steps open.
-LENGTHS, BATCH = (2, 3), 5
+LENGTHS = (2, 3)
+BATCH = 5
 
 
 class Loops(nn.Module):
@@ -46,7 +47,8 @@ class Headed(nn.Module):
 
     def __init__(self, core: nn.Module) -> None:
         super().__init__()
-        self.core, self.head = core, nn.Linear(HIDDEN, 2)
+        self.core = core
+        self.head = nn.Linear(HIDDEN, 2)
 
     def forward(self, x: Tensor, **given: Any) -> Tensor:
         """Run both."""
@@ -109,11 +111,13 @@ def slopes(
 @pytest.mark.parametrize("name", CASES)
 def test_compiled(name: str) -> None:
     """A compiled training step has the gradients of an eager one, at each length."""
-    case, off = CASES[name], []
+    case = CASES[name]
+    off = []
     model = Headed(case.core())
     compiled = torch.compile(model, fullgraph=True, dynamic=case.dynamic)
     for steps in LENGTHS:
-        x, mask = torch.randn(steps, BATCH, WIDTH), torch.rand(steps, BATCH) < 0.3
+        x = torch.randn(steps, BATCH, WIDTH)
+        mask = torch.rand(steps, BATCH) < 0.3
         given = {"reset": mask} if case.resets else {}
         with torch._dynamo.config.patch(allow_rnn=True):
             found, expected = (slopes(model, run, x, given, case) for run in (compiled, model))
@@ -131,7 +135,8 @@ def test_compiled_without_gradients() -> None:
     compiled = torch.compile(model, fullgraph=True, dynamic=True)
     torch._dynamo.utils.counters.clear()
     for steps in LENGTHS:
-        x, mask = torch.randn(steps, BATCH, WIDTH), torch.rand(steps, BATCH) < 0.3
+        x = torch.randn(steps, BATCH, WIDTH)
+        mask = torch.rand(steps, BATCH) < 0.3
         lengths = torch.tensor([steps, 1, 0, 1, 2])
         with torch.no_grad():
             found = compiled(x, reset=mask, lengths=lengths)

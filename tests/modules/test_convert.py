@@ -16,7 +16,10 @@ from torch.nn.utils import parametrizations, parametrize, prune
 import rnnkit
 from tests.strategies import CELLS, CLASSES, LAYERS, assert_same
 
-SEQ, BATCH, WIDTH, HIDDEN = 5, 2, 3, 4
+SEQ = 5
+BATCH = 2
+WIDTH = 3
+HIDDEN = 4
 
 
 def torchs(name: str) -> Any:
@@ -82,7 +85,8 @@ DONE: dict[str, Callable[[Any, str], Any]] = {
 def test_nothing_but_the_class_changes(done: str) -> None:
     """Parameters, names, modes and numbers stay; only rnnkit's class checks the call."""
     for name in CLASSES:
-        module, x = torchs(name), input_for(name)
+        module = torchs(name)
+        x = input_for(name)
         weight = "weight_hh" if name in CELLS else "weight_hh_l0"
         DONE[done](module, weight)
         expected = module(x)
@@ -154,7 +158,8 @@ def test_what_was_done_is_printed() -> None:
 
 def test_what_is_shared_stays_shared() -> None:
     """A module in two places is changed once; weights tied between two layers are tied still."""
-    shared, other = torchs("GRU"), torchs("GRU")
+    shared = torchs("GRU")
+    other = torchs("GRU")
     other.weight_hh_l0 = shared.weight_hh_l0
     model = nn.ModuleDict({"first": shared, "second": shared, "third": other})
 
@@ -166,7 +171,8 @@ def test_what_is_shared_stays_shared() -> None:
 def test_hooks_still_fire() -> None:
     """Forward hooks, pre-hooks and hooks of weights are called, once a call."""
     for name in CLASSES:
-        module, seen = torchs(name), list[str]()
+        module = torchs(name)
+        seen = list[str]()
         module.register_forward_pre_hook(lambda *_, seen=seen: seen.append("before"))
         module.register_forward_hook(lambda *_, seen=seen: seen.append("after"))
         next(module.parameters()).register_hook(lambda _, seen=seen: seen.append("gradient"))
@@ -180,7 +186,8 @@ def test_hooks_still_fire() -> None:
 
 def test_an_optimizer_goes_on() -> None:
     """Momentum gathered before convert is used after it: training goes as if nothing happened."""
-    x, one = torch.randn(SEQ, BATCH, WIDTH), torchs("LSTM")
+    x = torch.randn(SEQ, BATCH, WIDTH)
+    one = torchs("LSTM")
     other = copy.deepcopy(one)
     ways = [(module, torch.optim.Adam(module.parameters())) for module in (one, other)]
 
@@ -213,7 +220,9 @@ def test_parametrizations_and_pruning_can_be_removed_afterwards() -> None:
 
 def test_pickles() -> None:
     """A model that was saved with torch's classes is converted, and saved with rnnkit's."""
-    file, x, model = io.BytesIO(), torch.randn(SEQ, BATCH, WIDTH), nn.Sequential(torchs("LSTM"))
+    file = io.BytesIO()
+    x = torch.randn(SEQ, BATCH, WIDTH)
+    model = nn.Sequential(torchs("LSTM"))
     torch.save(model, file)
     file.seek(0)
 
@@ -230,7 +239,8 @@ def test_subclasses_are_left() -> None:
     """What somebody built on a class may rely on it; convert has nothing to say of rnnkit's."""
     model = nn.ModuleList([OverTorch(WIDTH, HIDDEN), nn.GRU(WIDTH, HIDDEN), OverOurs(3, 4)])
 
-    done, undone = rnnkit.convert(model), rnnkit.revert(model)
+    done = rnnkit.convert(model)
+    undone = rnnkit.revert(model)
 
     assert kinds(model) == [OverTorch, nn.GRU, OverOurs]
     assert done.changed == undone.changed == ["1"]
@@ -253,7 +263,8 @@ def test_options_that_torch_lacks_are_left_by_revert() -> None:
 def test_wrapped_models() -> None:
     """Names are those of the wrapper; a model that was compiled and has run gives what it gave."""
     parallel = nn.DataParallel(nn.Sequential(nn.LSTM(WIDTH, HIDDEN)))
-    model, x = nn.Sequential(nn.GRUCell(WIDTH, HIDDEN)), torch.randn(2, WIDTH)
+    model = nn.Sequential(nn.GRUCell(WIDTH, HIDDEN))
+    x = torch.randn(2, WIDTH)
     compiled: Any = torch.compile(model, backend="eager")
     before = compiled(x)
 
@@ -274,14 +285,16 @@ def quantized(model: nn.Module) -> Any:
 def test_quantization_finds_what_revert_has_reverted() -> None:
     """Eager dynamic quantization passes rnnkit's class by in silence, and takes the reverted."""
     for name in CLASSES[1:]:  # torch does not quantize RNN
-        model, x = nn.Sequential(getattr(rnnkit, name)(WIDTH, HIDDEN)), input_for(name)
+        model = nn.Sequential(getattr(rnnkit, name)(WIDTH, HIDDEN))
+        x = input_for(name)
         assert type(quantized(model)[0]) is getattr(rnnkit, name)
 
         rnnkit.revert(model)
         done = quantized(model)
 
         assert type(done[0]).__module__.startswith("torch.ao.nn.quantized.dynamic")
-        exact, rounded = model(x), done(x)
+        exact = model(x)
+        rounded = done(x)
         while isinstance(exact, tuple):
             exact, rounded = exact[0], rounded[0]
         torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)

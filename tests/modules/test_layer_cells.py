@@ -50,7 +50,8 @@ def test_options_of_the_cells() -> None:
 def test_training_the_layer_trains_its_cells(kind: str) -> None:
     """After a step of an optimizer on the layer its cells, taken before, are the new layer's."""
     case = case_of(kind)
-    layer, x = case.module(rnnkit), case.numbers()
+    layer = case.module(rnnkit)
+    x = case.numbers()
     (cell,) = layer.cells()
     before = tensors_of(cell(x[0]))[0]
 
@@ -66,7 +67,8 @@ def test_training_the_layer_trains_its_cells(kind: str) -> None:
 def test_weights_that_are_computed(how: str) -> None:
     """Of a parametrized or pruned weight the cell has the value of now."""
     for kind in KINDS:
-        layer, x = case_of(kind).module(rnnkit), case_of(kind).numbers()
+        layer = case_of(kind).module(rnnkit)
+        x = case_of(kind).numbers()
         if how == "prune":
             prune.l1_unstructured(layer, "weight_hh_l0", amount=0.5)
         else:
@@ -80,7 +82,8 @@ def test_a_cell_of_a_layer_is_copied_and_saved_as_any_cell() -> None:
     """A copy of a cell has weights of its own; a checkpoint of it loads into a new cell."""
     for kind, options in KINDS.items():
         case = case_of(kind)
-        layer, x = case.module(rnnkit), case.numbers()[0]
+        layer = case.module(rnnkit)
+        x = case.numbers()[0]
         (cell,) = layer.cells()
         clone = copy.deepcopy(cell)
         fresh: Any = type(cell)(case.input_size, case.hidden_size, **options).double()

@@ -49,7 +49,8 @@ def leaves_of(nest: Any) -> list[Tensor]:
 
 def check(call: Callable[..., Any], arguments: Any, way: str | None = None, *more: Tensor) -> None:
     """A call gives the same of other memory, its gradients too, and leaves what it is given."""
-    pieces, kept = in_one_piece(arguments), in_one_piece(arguments)
+    pieces = in_one_piece(arguments)
+    kept = in_one_piece(arguments)
 
     expected, actual = (tensors_of(call(*each)) for each in (pieces, arguments))
 
@@ -79,7 +80,8 @@ class Wrapped(nn.Module):
 
 def recurrent(layer: Any, wrap: Callable[[Any], Any] = lambda cell: cell) -> Any:
     """Make a Recurrent of a layer's cells, which takes the layer's state and returns it."""
-    cells, directions = [wrap(cell) for cell in layer.cells()], 1 + layer.bidirectional
+    cells = [wrap(cell) for cell in layer.cells()]
+    directions = 1 + layer.bidirectional
     made = rnnkit.Recurrent(
         cells[::directions],
         reverse_cells=cells[1::2] if layer.bidirectional else None,
@@ -102,7 +104,8 @@ USERS: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
 
 def arguments_of(case: Case, data: st.DataObject) -> tuple[Any, ...]:
     """Draw the input, the state, and what may be given by name of lengths and a mask."""
-    x, hx = case.numbers(), case.state()
+    x = case.numbers()
+    hx = case.state()
     generator = torch.Generator().manual_seed(case.seed)
     counts = torch.randint(0, case.seq + 1, (case.batch,), generator=generator)
     options = {
@@ -124,7 +127,8 @@ def test_a_sequence(name: str, user: str, data: st.DataObject) -> None:
     case = replace(drawn, options=drawn.options | {"batch_first": data.draw(st.booleans())})
     layer = case.module(rnnkit).eval()
     make, paths = USERS[user]
-    run, arguments = make(layer), arguments_of(case, data)
+    run = make(layer)
+    arguments = arguments_of(case, data)
 
     for path in paths:
         with on(path):
@@ -176,14 +180,17 @@ def test_the_fields_of_packed_input(
 @layers
 def test_one_size_for_all_steps(name: str) -> None:
     """Sizes that are one number in memory are as many as they say."""
-    layer, x = getattr(rnnkit, name)(3, 4), torch.randn(7, 5, 3)
+    layer = getattr(rnnkit, name)(3, 4)
+    x = torch.randn(7, 5, 3)
     packed = pack_padded_sequence(x, [7] * 5)
     one = packed._replace(batch_sizes=torch.tensor(5).expand(7))
 
     assert_same(layer(packed), layer(one))
 
 
-ROWS, BATCH, HIDDEN = 4, 3, 6
+ROWS = 4
+BATCH = 3
+HIDDEN = 6
 #: What is done to a layer's state: to the tensor, and to the flags and positions beside it.
 ACTS: dict[str, Callable[..., Any]] = {
     **{

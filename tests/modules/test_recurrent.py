@@ -18,7 +18,9 @@ from tests.covering import covers
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import LAYERS, Case, assert_near, assert_same, cases, gradients, tensors_of
 
-BATCH, SEQ, WIDTH = 2, 5, 3
+BATCH = 2
+SEQ = 5
+WIDTH = 3
 
 
 class Halving(nn.Module):
@@ -79,12 +81,14 @@ def test_layer_of_a_layers_cells(
     """Made of a layer's cells it is that layer: output, states, gradients."""
     case: Case = data.draw(cases([name], ["padded"], [torch.float64]))
     layer = case.module(rnnkit).eval()
-    cells, directions = layer.cells(), 1 + layer.bidirectional
+    cells = layer.cells()
+    directions = 1 + layer.bidirectional
     reverse = cells[1::2] if layer.bidirectional else None
     made = rnnkit.Recurrent(
         cells[::directions], reverse_cells=reverse, batch_first=layer.batch_first
     )
-    x, hx = case.numbers(), case.state() if given_state else None
+    x = case.numbers()
+    hx = case.state() if given_state else None
     counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
     lengths = data.draw(counts) if cut else None
 
@@ -124,7 +128,8 @@ def test_states_layer_by_layer() -> None:
 
 def test_users_cells() -> None:
     """One starts at its own initial state, and may read integers: token numbers, say."""
-    layer, x = rnnkit.Recurrent([Halving(), rnnkit.GRUCell(WIDTH, 4)]), torch.randn(SEQ, 2, WIDTH)
+    layer = rnnkit.Recurrent([Halving(), rnnkit.GRUCell(WIDTH, 4)])
+    x = torch.randn(SEQ, 2, WIDTH)
 
     assert_same(layer(x), layer(x, layer.initial_state(2)))
     output, _ = rnnkit.Recurrent(Halving())(torch.tensor([[[2, 4, 6]], [[1, 3, 5]]]))
@@ -135,7 +140,8 @@ def test_users_cells() -> None:
 
 def test_dropout_between_layers() -> None:
     """In training the output of each layer but the last is dropped out; else nothing is."""
-    layer, x = mixed(dropout=0.5), torch.randn(SEQ, BATCH, WIDTH)
+    layer = mixed(dropout=0.5)
+    x = torch.randn(SEQ, BATCH, WIDTH)
     torch.manual_seed(1)
     expected = by_hand(layer, x)
     torch.manual_seed(1)
@@ -149,7 +155,8 @@ def test_dropout_between_layers() -> None:
 
 def test_one_sequence_without_batch() -> None:
     """A sequence without a batch axis gives what it gives in a batch of one."""
-    layer, x = mixed(), torch.randn(SEQ, WIDTH)
+    layer = mixed()
+    x = torch.randn(SEQ, WIDTH)
     output, ends = layer(x.unsqueeze(1))
     alone, end = layer(x)
 
@@ -158,7 +165,8 @@ def test_one_sequence_without_batch() -> None:
 
 def test_copies_compute_the_same() -> None:
     """A deep copy, a pickle and a module that loads its weights are the same layer."""
-    layer, x = mixed(batch_first=True, dropout=0.3).eval(), torch.randn(BATCH, SEQ, WIDTH)
+    layer = mixed(batch_first=True, dropout=0.3).eval()
+    x = torch.randn(BATCH, SEQ, WIDTH)
     buffer = io.BytesIO()
     torch.save(layer.state_dict(), buffer)
     buffer.seek(0)

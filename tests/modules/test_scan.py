@@ -26,7 +26,8 @@ def scan(
     """Do what torch's scan does, without a compiler."""
     assert dim == 0
     order = range(len(xs[0]))[:: -1 if reverse else 1]
-    carry, results = init, []
+    carry = init
+    results = []
     for place in order:
         carry, result = step(carry, [x[place] for x in xs])
         results.append(result)
@@ -78,7 +79,8 @@ def test_it_is_the_loop(
     """Output and states are those of the loop over steps."""
     case = case_of(kind)
     (cell,) = case.module(rnnkit).cells()
-    x, given = case.numbers(), torch.tensor(lengths) if lengths else None
+    x = case.numbers()
+    given = torch.tensor(lengths) if lengths else None
     options: Any = {"reset": reset, "reverse": reverse, "return_states": return_states}
     expected = rnnkit.unroll(cell, x, lengths=given, fused=False, **options)
 
@@ -114,7 +116,8 @@ class Counts(Begins):
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_users_cell(reverse: bool, traced: Traced) -> None:
     """A cell with a state of its own making is run as a whole at each step."""
-    cell, x = Counts(3, 4), torch.randn(SEQ, BATCH, 3)
+    cell = Counts(3, 4)
+    x = torch.randn(SEQ, BATCH, 3)
     expected = rnnkit.unroll(cell, x, reset=mask(), lengths=LENGTHS, reverse=reverse)
 
     found = traced(cell, x, reset=mask(), lengths=LENGTHS, reverse=reverse)
@@ -130,7 +133,8 @@ READ = ("input", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "hx", "begin")
 def test_a_gradient_takes_the_loop(wanted: str, traced: Traced) -> None:
     """Compiled, scan runs only where nothing that a step reads requires a gradient."""
     cell = Begins(3, 4).requires_grad_(requires_grad=False)
-    x, hx = torch.randn(SEQ, BATCH, 3), torch.randn(BATCH, 4)
+    x = torch.randn(SEQ, BATCH, 3)
+    hx = torch.randn(BATCH, 4)
     everything = {"input": x, "hx": hx, **dict(cell.named_parameters())}
     options: Any = {"reset": mask(), "fused": False, "exports": False}
     traced(cell, x, hx, **options)
@@ -161,7 +165,8 @@ def test_an_exported_first_state(kind: Any, wanted: str, traced: Traced) -> None
     torch below 2.13 cuts the gradients of all steps but the last from a state that requires none.
     """
     cell = kind(3, 4).requires_grad_(requires_grad=False)
-    x, hx = torch.randn(SEQ, BATCH, 3), map_state(torch.randn_like, cell.initial_state(BATCH))
+    x = torch.randn(SEQ, BATCH, 3)
+    hx = map_state(torch.randn_like, cell.initial_state(BATCH))
     leaf = {"input": x, **dict(cell.named_parameters())}[wanted].requires_grad_()
     leaf.data[0] = torch.inf
     traced(cell, x, hx, reset=mask(), fused=False)

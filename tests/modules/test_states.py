@@ -14,7 +14,10 @@ import rnnkit
 from rnnkit import LSTMState, states
 from tests.strategies import assert_same, tensors_of
 
-ROWS, BATCH, HIDDEN, PROJ = 4, 3, 6, 5
+ROWS = 4
+BATCH = 3
+HIDDEN = 6
+PROJ = 5
 
 #: Every kind of state, made of a layer's or a cell's tensors, of different widths.
 STATES: dict[str, Callable[[Tensor, Tensor], Any]] = {
@@ -130,7 +133,8 @@ def test_select_takes_positions_booleans_and_slices(axis: int) -> None:
 
 def test_repeat_is_what_a_repeated_batch_gives() -> None:
     """The repeated state is that of the batch with each sample repeated."""
-    layer, x = rnnkit.LSTM(2, HIDDEN, 2), torch.randn(7, BATCH, 2)
+    layer = rnnkit.LSTM(2, HIDDEN, 2)
+    x = torch.randn(7, BATCH, 2)
 
     expected = layer(x.repeat_interleave(4, dim=1))[1]
 
@@ -147,7 +151,8 @@ MASKS: list[Any] = [
 def test_reset_starts_samples_again(kind: str) -> None:
     """Samples that are marked, by booleans or by 1, are those of the initial state, or zeros."""
     for axis in (0, 1):
-        state, initial = state_of(kind, axis), state_of(kind, axis)
+        state = state_of(kind, axis)
+        initial = state_of(kind, axis)
         for mask in MASKS:
             check(state, states.reset(state, mask), lambda t, axis=axis: kept(0, 1, 0)(t, axis))
             actual = states.reset(state, mask, initial=initial)

@@ -60,7 +60,8 @@ def state_of(case: Case, result: Any) -> Any:
 def test_each_form_of_a_state(name: str, data: st.DataObject) -> None:
     """None is zeros, for one of a pair too, and a pair is in whatever holds two: as torch's."""
     case = data.draw(cases([name]))
-    module, torchs = case.module(rnnkit), case.module(torch.nn)
+    module = case.module(rnnkit)
+    torchs = case.module(torch.nn)
     for full, each in forms(case):
         expected = call(case, torchs, full)
         for hx in each:
@@ -83,7 +84,8 @@ def test_batch_first_states_in_and_out(name: str, data: st.DataObject) -> None:
     drawn = data.draw(cases([name]))
     # A layer brings a state that has the batch on axis 0 into one piece.
     case = replace(drawn, memory={**drawn.memory, "h": "one piece", "c": "one piece"})
-    module, turned = case.module(rnnkit), case.module(rnnkit, state_batch_first=True)
+    module = case.module(rnnkit)
+    turned = case.module(rnnkit, state_batch_first=True)
     for _, each in forms(case):
         for hx in each:
             output, state = call(case, module, hx)

@@ -62,7 +62,8 @@ def test_bridge(name: str) -> None:
 
 def test_a_pair_is_made_of_two_tensors_or_of_what_holds_two() -> None:
     """LSTMState takes h and c, by place or by name, or an iterable of the two, as tuple does."""
-    h, c = torch.rand(1, 5, 3), torch.rand(1, 5, 3)
+    h = torch.rand(1, 5, 3)
+    c = torch.rand(1, 5, 3)
 
     for made in (
         *(LSTMState(h, c), LSTMState(h=h, c=c), LSTMState(h, c=c), LSTMState((h, c))),

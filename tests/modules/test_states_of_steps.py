@@ -12,7 +12,9 @@ from torch import Tensor, nn
 import rnnkit
 from tests.strategies import assert_same
 
-SEQ, BATCH, WIDTH = 7, 5, 3
+SEQ = 7
+BATCH = 5
+WIDTH = 3
 X = torch.linspace(-1, 1, SEQ * BATCH * WIDTH).view(SEQ, BATCH, WIDTH)
 LENGTHS = [7, 2, 3, 4, 5]
 
@@ -147,7 +149,9 @@ def test_right_cells(name: str) -> None:
     """A cell computes what the loop by hand computes, whatever its state is made of."""
     cell = Cell(*RIGHT[name])
     for batch in (BATCH, 1):
-        x, hx, outputs = X[:, :batch], cell.initial_state(batch), []
+        x = X[:, :batch]
+        hx = cell.initial_state(batch)
+        outputs = []
         for x_t in x:
             hx = cell(x_t, hx)
             outputs.append(hx if isinstance(hx, Tensor) else hx[0])
@@ -178,7 +182,8 @@ def test_samples_on_another_axis_have_no_resets() -> None:
 
 def test_one_sample_may_be_on_any_axis() -> None:
     """Of a batch of one, lengths and resets are of the whole state."""
-    cell, x = Cell(*RIGHT["has samples on axis 1"]), X[:, :1]
+    cell = Cell(*RIGHT["has samples on axis 1"])
+    x = X[:, :1]
     output, state = rnnkit.unroll(cell, x, lengths=[3])
 
     assert_same(rnnkit.unroll(cell, x[:3]), (output[:3], state))
@@ -189,7 +194,8 @@ def test_one_sample_may_be_on_any_axis() -> None:
 
 def test_a_first_state_that_all_samples_share() -> None:
     """It is each sample's own, with lengths and resets too."""
-    shared, own = Cell(*RIGHT["begins from one sample"]), Cell(lambda x, h: h + x, ones)
+    shared = Cell(*RIGHT["begins from one sample"])
+    own = Cell(lambda x, h: h + x, ones)
     reset = [[0] * BATCH, *[[1] * BATCH] * 6]
     for options in ({}, {"lengths": LENGTHS}, {"lengths": [0, 3, 0, 7, 0]}, {"reset": reset}):
         assert_same(rnnkit.unroll(own, X, **options), rnnkit.unroll(shared, X, **options))
@@ -280,7 +286,8 @@ def test_an_error_that_has_nothing_to_do_with_none() -> None:
         text = "no attribute 'wieght'"
         raise AttributeError(text)
 
-    whole, half = pair(BATCH), (ones(BATCH), None)
+    whole = pair(BATCH)
+    half = (ones(BATCH), None)
     for step, hx in ((fail, whole), (misspelt, whole), (misspelt, half)):
         with pytest.raises((TypeError, AttributeError)) as caught:
             rnnkit.unroll(Cell(step, pair), X, hx)

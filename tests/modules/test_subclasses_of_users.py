@@ -53,7 +53,8 @@ def test_cell_that_reads_more_than_it_is_given(namespace: ModuleType) -> None:
         def initial_state(self, batch_size: int | None) -> Tensor:
             return torch.zeros(batch_size or 1, 4)
 
-    cell, hx = Attends(), torch.ones(2, 4)
+    cell = Attends()
+    hx = torch.ones(2, 4)
 
     output, _ = rnnkit.unroll(cell, X, hx)
 
@@ -67,7 +68,8 @@ def test_batch_first_layer_with_a_first_state_of_its_own() -> None:
         def initial_state(self, batch_size: int | None) -> Tensor:
             return torch.ones(1, batch_size or 1, 4)
 
-    layer, input = Begins(3, 4, batch_first=True), torch.ones(2, 5, 3)
+    layer = Begins(3, 4, batch_first=True)
+    input = torch.ones(2, 5, 3)
 
     assert_same(layer(input, torch.ones(1, 2, 4)), layer(input))
 
@@ -199,7 +201,8 @@ def of_the_bases(kind: type[nn.Module]) -> Any:
 @pytest.mark.parametrize("make", [mirrored, of_the_bases])
 def test_mirrored_bases(kind: str, make: Callable[[type[nn.Module]], Any]) -> None:
     """A tool's class of our bases computes what torch's class does, and checks its calls."""
-    theirs, ours = getattr(nn, kind)(3, 4), make(getattr(rnnkit, kind))(3, 4)
+    theirs = getattr(nn, kind)(3, 4)
+    ours = make(getattr(rnnkit, kind))(3, 4)
     ours.load_state_dict(theirs.state_dict())
     x = X[0] if kind.endswith("Cell") else X
 

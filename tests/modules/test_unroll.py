@@ -175,7 +175,9 @@ def test_one_sequence_without_batch(use: Use, fused: bool) -> None:
         use, batch=1, lengths=None, resets=use.resets and tuple(r[:1] for r in use.resets)
     )
     cell = one.layer().cells()[0]
-    x, hx, reset = one.input(), one.state(cell), one.reset()
+    x = one.input()
+    hx = one.state(cell)
+    reset = one.reset()
     axis = 0 if one.batch_first else 1
     alone = (
         hx.squeeze(0)
@@ -216,7 +218,8 @@ def test_padding_may_hold_anything(use: Use, fused: bool) -> None:
 
 def test_autocast_without_a_kernel() -> None:
     """Where autocast asks for a kernel that oneDNN does not have, unroll runs the loop."""
-    cell, x = rnnkit.LSTMCell(3, 4), torch.randn(7, 5, 3)
+    cell = rnnkit.LSTMCell(3, 4)
+    x = torch.randn(7, 5, 3)
 
     with torch.autocast("cpu", torch.float16):
         output, _ = rnnkit.unroll(cell, x)

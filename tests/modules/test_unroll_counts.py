@@ -55,7 +55,8 @@ def test_count_seen_after_every_step() -> None:
 def test_hooks_are_called_at_each_step() -> None:
     """A cell that somebody listens to is called step by step, whatever path is faster."""
     for kind in ("forward", "forward_pre", "full_backward"):
-        cell, calls = rnnkit.GRUCell(3, 4), list[int]()
+        cell = rnnkit.GRUCell(3, 4)
+        calls = list[int]()
         getattr(cell, f"register_{kind}_hook")(lambda *_, calls=calls: calls.append(1))
 
         output, _ = rnnkit.unroll(cell, torch.randn(7, 2, 3, requires_grad=True))

@@ -37,12 +37,15 @@ def test_whole_numbers_for_a_users_cell() -> None:
 
 def test_tensors_without_numbers() -> None:
     """Where none has numbers, lengths and states are taken as they are, zeros beside them."""
-    layer, x = rnnkit.LSTM(3, 4, device="meta"), torch.ones(7, 5, 3, device="meta")
+    layer = rnnkit.LSTM(3, 4, device="meta")
+    x = torch.ones(7, 5, 3, device="meta")
     assert layer(x, lengths=[7, 0, 5, 1, 4])[0].is_meta
     half = (torch.zeros(5, 4, device="meta"), None)
     assert rnnkit.unroll(layer.cells()[0], x, half)[1].c.is_meta
     with FakeTensorMode():
-        cell, x, hx = rnnkit.GRUCell(3, 4), torch.ones(7, 5, 3), torch.ones(5, 4)
+        cell = rnnkit.GRUCell(3, 4)
+        x = torch.ones(7, 5, 3)
+        hx = torch.ones(5, 4)
         output, state = rnnkit.unroll(cell, x, hx, lengths=torch.tensor([7, 0, 5, 1, 4]))
     assert output.shape == (7, 5, 4)
     assert state.shape == (5, 4)
@@ -63,7 +66,9 @@ def test_a_vector_is_the_state_of_one_sequence() -> None:
 @pytest.mark.parametrize("yes", [1, np.True_], ids=["int", "NumPy"])
 def test_truth_values_of_other_types(yes: Any) -> None:
     """A flag may be 1, or a boolean of NumPy's, and 0 or NumPy's False if it is off."""
-    cell, x, no = rnnkit.GRUCell(3, 4), torch.randn(2, 7, 3), type(yes)(0)
+    cell = rnnkit.GRUCell(3, 4)
+    x = torch.randn(2, 7, 3)
+    no = type(yes)(0)
 
     expected = rnnkit.unroll(cell, x, batch_first=True, reverse=True, fused=False)
 
@@ -106,7 +111,8 @@ def test_the_first_state_of_a_cell_for_what_is_missing(kind: str, samples: int |
     """None in a pair stands for the cell's own first state, with lengths and resets too."""
     makes: dict[str, Any] = {"ours": rnnkit.LSTMCell, "learned": Learned, "hooked": Hooked}
     cell = makes[kind](3, 4) if kind in makes else rnnkit.ProjectedLSTMCell(3, 4, 2)
-    first, x = cell.initial_state(samples), torch.randn(4, *([samples] * (samples is not None)), 3)
+    first = cell.initial_state(samples)
+    x = torch.randn(4, *([samples] * (samples is not None)), 3)
     for options, missing in itertools.product(CALLS[samples], ([0], [1], [0, 1])):
         whole: list[Any] = [part if k in missing else part + 0.5 for k, part in enumerate(first)]
         half = [None if k in missing else part for k, part in enumerate(whole)]
@@ -130,7 +136,8 @@ def test_the_first_state_of_a_recurrent_for_what_is_missing(*, half: bool) -> No
                 for state in super().initial_state(batch_size)
             )
 
-    layer, x = Begins([rnnkit.LSTMCell(3, 4), rnnkit.LSTMCell(4, 5)]), torch.randn(7, 2, 3)
+    layer = Begins([rnnkit.LSTMCell(3, 4), rnnkit.LSTMCell(4, 5)])
+    x = torch.randn(7, 2, 3)
     first, second = layer.initial_state(2)
     given = (first.h, None) if half else None
     whole = (first, second)

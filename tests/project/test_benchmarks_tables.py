@@ -72,7 +72,8 @@ def test_the_readme_and_the_page_have_the_same_figures() -> None:
 def test_a_verdict_counts_the_rows_above_their_limit() -> None:
     """No sentence says that a check or lengths= costs nothing where a row says that it does."""
     tables = unfolded(PAGE.read_text(encoding="utf-8"))
-    calls, grown = tables["Checked calls, one by one"], tables["Checked calls as sizes grow"]
+    calls = tables["Checked calls, one by one"]
+    grown = tables["Checked calls as sizes grow"]
     lengths = tables["Mixed lengths as sizes grow"]
     for row in calls:
         row |= {"rnnkit/torch": "0.99 ±0.01", "budget": "1.02"}

@@ -91,7 +91,8 @@ def test_a_terminal_gets_colour_where_rich_is(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 def test_a_reader_that_leaves_early(tmp_path: pathlib.Path) -> None:
     """``explain | head`` says nothing of that, in an empty folder, too."""
-    command, pipe = [sys.executable, "-m", "rnnkit", "explain"], subprocess.PIPE
+    command = [sys.executable, "-m", "rnnkit", "explain"]
+    pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:  # noqa: S603
         process.stdout.close()  # type: ignore[union-attr]
         said = process.stderr.read()  # type: ignore[union-attr]

@@ -73,7 +73,8 @@ def test_classes_shown_are_the_tested_ones() -> None:
     """A class that a page shows to be copied is the one that has tests, to the letter."""
     tested = {"cells": "tests/modules/cells_of_users.py", "testing": "docs/examples/verify_once.py"}
     for page, file in tested.items():
-        shown, source = (DOCS / f"{page}.md").read_text(), (ROOT / file).read_text().strip()
+        shown = (DOCS / f"{page}.md").read_text()
+        source = (ROOT / file).read_text().strip()
         classes = re.findall(r"^class .*?(?=\n\n\n|\Z)", source, re.MULTILINE | re.DOTALL)
 
         assert classes

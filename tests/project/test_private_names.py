@@ -135,7 +135,8 @@ def dotted(node: ast.expr, names: dict[str, str]) -> str:
         before = dotted(node.value, names)
         return f"{before}.{node.attr}" if before else ""
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr"):
-        before, name = dotted(node.args[0], names), node.args[1]
+        before = dotted(node.args[0], names)
+        name = node.args[1]
         is_told = before and isinstance(name, ast.Constant)
         return f"{before}.{name.value}" if is_told else before
     return names.get(node.id, "") if isinstance(node, ast.Name) else ""
@@ -215,7 +216,8 @@ def test_a_private_name_is_found(source: str, name: str) -> None:
 def test_a_compiled_lstm_without_onednns_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without torch's operator for oneDNN, the path is one that needs no private name."""
     monkeypatch.setattr(direction, "ONEDNN", None)
-    layer, x = rnnkit.LSTM(3, 4), torch.randn(7, 5, 3)
+    layer = rnnkit.LSTM(3, 4)
+    x = torch.randn(7, 5, 3)
     with torch._dynamo.config.patch(allow_rnn=True):
         run: Any = torch.compile(layer, backend="eager", fullgraph=True)
 

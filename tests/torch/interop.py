@@ -14,7 +14,10 @@ import rnnkit
 from tests.strategies import CELLS, CLASSES, LAYERS
 
 #: No two axes are of one size.
-SEQ, BATCH, INPUT, HIDDEN = 6, 5, 3, 7
+SEQ = 6
+BATCH = 5
+INPUT = 3
+HIDDEN = 7
 six = pytest.mark.parametrize("name", CLASSES)
 layers = pytest.mark.parametrize("name", LAYERS)
 cells = pytest.mark.parametrize("name", CELLS)
@@ -106,7 +109,8 @@ def attempt(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 def same(theirs: Any, ours: Any) -> None:
     """Check that two results are the same to the bit; an error of ours may be caught as torch's."""
-    expected, found = pytree.tree_leaves(theirs), pytree.tree_leaves(ours)
+    expected = pytree.tree_leaves(theirs)
+    found = pytree.tree_leaves(ours)
     assert len(expected) == len(found)
     for one, other in zip(expected, found, strict=True):
         if isinstance(one, Tensor):

@@ -13,7 +13,9 @@ from tests.covering import covering
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 
 #: Sizes unlike each other and unlike the steps and samples of tests.
-WIDTH, HIDDEN, PROJECTED = 3, 7, 2
+WIDTH = 3
+HIDDEN = 7
+PROJECTED = 2
 
 #: A class, with its options.
 CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -43,7 +45,8 @@ class Unrolled(nn.Module):
 
     def __init__(self, cell: Any, **options: Any) -> None:
         super().__init__()
-        self.cell, self.options = cell, options
+        self.cell = cell
+        self.options = options
         self.initial_state = cell.initial_state
 
     def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
@@ -97,7 +100,8 @@ class Model(nn.Module):
 
     def __init__(self, core: nn.Module) -> None:
         super().__init__()
-        self.before, self.core = nn.Linear(WIDTH, WIDTH), core
+        self.before = nn.Linear(WIDTH, WIDTH)
+        self.core = core
 
     def forward(
         self, x: Tensor, hx: Any = None, lengths: Tensor | None = None, reset: Tensor | None = None
@@ -110,12 +114,16 @@ class Model(nn.Module):
 
 def call_of(model: Model, core: str, call: str, steps: int, batch: int) -> Call:
     """Make the arguments of a call: one sample has no step, and another starts again at once."""
-    given, options = CALLS[call], {}
-    unbatched, batch_first = "unbatched" in given, "batch_first" in given
-    x, hx = torch.randn(steps, batch, WIDTH), None
+    given = CALLS[call]
+    options = {}
+    unbatched = "unbatched" in given
+    batch_first = "batch_first" in given
+    x = torch.randn(steps, batch, WIDTH)
+    hx = None
     if "lengths" in given:
         options["lengths"] = torch.randint(1, steps + 1, (batch,))
-        options["lengths"][0], options["lengths"][-1] = 0, steps
+        options["lengths"][0] = 0
+        options["lengths"][-1] = steps
     if "reset" in given:
         reset = torch.rand(steps, batch) < 0.3
         reset[0, 1] = reset[2, -1] = True

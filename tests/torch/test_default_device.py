@@ -19,7 +19,9 @@ RESET = (torch.arange(30).view(6, 5) % 4 == 1).tolist()
 
 def uses(g: Given) -> list[Callable[[], Any]]:
     """Return what is ours: lists of lengths and flags, first states, steps, loops, states."""
-    module, x, states = g.module, g.x, rnnkit.states
+    module = g.module
+    x = g.x
+    states = rnnkit.states
     if g.name in LAYERS:
         cells = rnnkit.Recurrent(module.cells(), reverse_cells=module.cells())
         return [
@@ -57,7 +59,9 @@ def test_what_is_ours() -> None:
 def test_on_every_path(kind: str, path: str, *, resets: bool, grad: bool) -> None:
     """So do lengths and resets on every path, with their gradients."""
     case = case_of(kind, bidirectional=True, num_layers=2)
-    module, (x, hx) = case.module(rnnkit), (case.input(), case.state())
+    module = case.module(rnnkit)
+    x = case.input()
+    hx = case.state()
     options = {"lengths": [4, 0, 7, 1, 6]} | ({"reset": mask()} if resets else {})
 
     def use() -> list[torch.Tensor]:

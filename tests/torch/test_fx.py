@@ -22,7 +22,9 @@ class Uses(nn.Module):
 
     def __init__(self, core: Any, use: Callable[..., Any], *given: Tensor) -> None:
         super().__init__()
-        self.before, self.core, self.use = nn.Linear(INPUT, INPUT), core, use
+        self.before = nn.Linear(INPUT, INPUT)
+        self.core = core
+        self.use = use
         self.given = nn.ParameterList(given)
 
     def forward(self, x: Any, hx: Any = None) -> Any:
@@ -69,7 +71,8 @@ def steps(graph: fx.Graph) -> list[tuple[str, str]]:
 @six
 def test_one_node(name: str) -> None:
     """However a model calls it, by position or by name, a call is one node, as of torch's class."""
-    x, hx = sample(name), carried(name)
+    x = sample(name)
+    hx = carried(name)
     uses: list[tuple[Any, tuple[Any, ...], list[Tensor]]] = [
         ("plain", (x,), []), ("stateful", (x, hx), []), ("by name", (x, hx), []),
         ("learned", (x,), pytree.tree_leaves(hx)), ("constant", (hx,), [x]),

@@ -75,7 +75,8 @@ def dtypes(g: Given) -> Any:
 
 def autocast(g: Given) -> Any:
     """Under autocast torch mixes dtypes of input, both members of the state, and weights."""
-    found, dtypes = [], (torch.float32, torch.bfloat16, torch.float64)
+    found = []
+    dtypes = (torch.float32, torch.bfloat16, torch.float64)
     for moved in (g.module, copy.deepcopy(g.module).double()):
         for dtype in (*dtypes[:2], *[torch.float64] * (moved is not g.module)):
             hx: list[Any] = [None, *(cast(g.hx, kept) for kept in dtypes)]

@@ -108,7 +108,8 @@ def test_a_use(check: Callable[[], None]) -> None:
 @six
 def test_all_that_is_ours_has_public_names(name: str) -> None:
     """Beside torch's names a class of ours has the public ones and ``__rnnkit__`` alone."""
-    ours, theirs = getattr(rnnkit, name), getattr(nn, name)
+    ours = getattr(rnnkit, name)
+    theirs = getattr(nn, name)
     added = {key for key in dir(ours) if key not in dir(theirs)}
     public = {"axes", "initial_state", "__rnnkit__", "__prepare_scriptable__"}
     if name in LAYERS:

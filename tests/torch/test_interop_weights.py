@@ -51,7 +51,8 @@ def made_permanent(g: Given) -> Any:
 
 def parametrized_in_another_dtype(g: Given) -> Any:
     """A parametrized module is called with float64 parameters, then moved to float64."""
-    args, found = cast((g.x, g.hx), torch.float64), []
+    args = cast((g.x, g.hx), torch.float64)
+    found = []
     for weight in g.weights:
         module = copy.deepcopy(g.module)
         parametrizations.weight_norm(module, weight)
@@ -108,12 +109,14 @@ def replaced(g: Given) -> Any:
                 value = super().__getattr__(name)
                 return 2 * value if name == key else value
 
-        in_dict, read = g.twin(type("Own", (g.kind,), {})), type("Own", (g.kind,), {})
+        in_dict = g.twin(type("Own", (g.kind,), {}))
+        read = type("Own", (g.kind,), {})
         in_dict.__dict__[key] = other
         called = g.twin(g.kind)
         g.call(called)  # after which a layer keeps a list of its weights
         called.__dict__[key] = other
-        with_property, set_later = g.twin(read), g.twin(g.kind)
+        with_property = g.twin(read)
+        set_later = g.twin(g.kind)
         setattr(read, key, property(lambda _, other=other: other))
         setattr(set_later, key, nn.Parameter(other))
         for module in (in_dict, called, with_property, set_later, g.twin(Doubles)):
@@ -151,7 +154,9 @@ def test_a_computed_weight_of_a_cell(name: str, how: str) -> None:
     """It is checked as any weight is, and unroll reads it as often as the loop does."""
     g = given(name, 1)
     COMPUTED[how](g.module, "weight_ih")
-    sequence, hx, outputs = torch.stack([g.x] * 3), g.hx, []
+    sequence = torch.stack([g.x] * 3)
+    hx = g.hx
+    outputs = []
     torch.manual_seed(5)
     for x in sequence:
         hx = g.module(x, hx)

@@ -60,7 +60,8 @@ def test_what_is_not_dense_is_torchs(kind: str) -> None:
 
 def test_a_sparse_state() -> None:
     """Given, or as what a subclass begins from, and by each step of unroll."""
-    g, first = given("RNN", 1), torch.rand(1, BATCH, HIDDEN)
+    g = given("RNN", 1)
+    first = torch.rand(1, BATCH, HIDDEN)
     starts = g.twin(type("Own", (rnnkit.RNN,), {"initial_state": lambda *_: first.to_sparse()}))
     for output, _ in (g.module(g.x, first.to_sparse()), starts(g.x)):
         torch.testing.assert_close(output, g.module(g.x, first)[0])

@@ -62,7 +62,8 @@ def test_traced(use: str) -> None:
     """By torch.jit and torch.fx: the same for a batch of another size too."""
     for name in LAYERS:
         model = model_of(name, use)
-        x, larger = torch.randn(SEQ, BATCH, INPUT), torch.randn(SEQ, BATCH + 2, INPUT)
+        x = torch.randn(SEQ, BATCH, INPUT)
+        larger = torch.randn(SEQ, BATCH + 2, INPUT)
         traces = [torch.jit.trace(model, x, check_trace=False)]
         if use != "initial_state" or torch.__version__ >= "2.13":  # a Proxy was no size of a tensor
             traces.append(torch.fx.symbolic_trace(model))
@@ -90,7 +91,8 @@ def test_the_dtype_of_a_first_state() -> None:
 
 def test_states_under_vmap() -> None:
     """Each of many states has its own samples picked, or reset."""
-    many, index = torch.randn(4, 1, 2, HIDDEN), torch.tensor([[1, 0], [0, 0], [1, 1], [0, 1]])
+    many = torch.randn(4, 1, 2, HIDDEN)
+    index = torch.tensor([[1, 0], [0, 0], [1, 1], [0, 1]])
 
     for function in (states.select, states.reset):
         expected = torch.stack([function(*one) for one in zip(many, index, strict=True)])
@@ -100,7 +102,8 @@ def test_states_under_vmap() -> None:
 @pytest.mark.unhooked("the annotation asks for initial_state")
 def test_torchs_cells_are_unrolled() -> None:
     """They take None, and are run from None; where a first state is needed, it is missed."""
-    x, lengths = torch.randn(SEQ, 3, INPUT), [5, 3, 1]
+    x = torch.randn(SEQ, 3, INPUT)
+    lengths = [5, 3, 1]
     for name in CELLS:
         theirs, ours = pair(name)
         for options in ({}, {"lengths": lengths}, {"return_states": True}):
@@ -124,8 +127,10 @@ def test_torchs_cells_are_unrolled() -> None:
 def test_steps_of_a_recurrent() -> None:
     """A Recurrent runs step by step as over the sequence, and knows its last layer's h."""
     cells = [rnnkit.GRUCell(INPUT, HIDDEN), rnnkit.LSTMCell(HIDDEN, 6)]
-    layer, x = rnnkit.Recurrent(cells, batch_first=True), torch.randn(5, 2, 3)
-    hx, outputs = None, []
+    layer = rnnkit.Recurrent(cells, batch_first=True)
+    x = torch.randn(5, 2, 3)
+    hx = None
+    outputs = []
     for x_t in x:
         y_t, hx = layer.step(x_t, hx)
         outputs.append(y_t)

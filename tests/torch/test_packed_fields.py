@@ -13,7 +13,8 @@ from tests.strategies import LAYERS
 from tests.torch.interop import BATCH, Given, check_uses, given
 
 PACKED = given("GRU", 1).packed
-STEPS, LONG = len(PACKED.data), torch.int64
+STEPS = len(PACKED.data)
+LONG = torch.int64
 FIELDS: dict[str, list[Any]] = {
     "data": [
         *(None, [1.0], np.ones((STEPS, 3), np.float32), torch.ones(()), torch.ones(STEPS - 1, 3)),
@@ -58,7 +59,8 @@ def test_fields_that_contradict_each_other(name: str, field: str) -> None:
 def test_positions_that_there_are_not() -> None:
     """Indices without a size, in a sparse order, or to places that there are not, the way back alone."""
     nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
-    order, back = PACKED.sorted_indices, PACKED.unsorted_indices
+    order = PACKED.sorted_indices
+    back = PACKED.unsorted_indices
     assert order is not None
     assert back is not None
     sparse = PACKED._replace(sorted_indices=order.to_sparse(), unsorted_indices=back.to_sparse())

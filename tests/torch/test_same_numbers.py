@@ -33,7 +33,8 @@ def check_same_call(drawn: Draw) -> None:
         result = drawn.run(namespace)
         found.append([isinstance(result, Exception)])
         if not isinstance(result, Exception):
-            (tensors, leaves, kind), way = result, drawn.memory.get("gradients")
+            (tensors, leaves, kind) = result
+            way = drawn.memory.get("gradients")
             derived = any(tensor.requires_grad for tensor in tensors)
             kinds = [kind is PackedSequence, *(type(tensor) is Tensor for tensor in tensors)]
             found[-1] += [kinds, torch.get_rng_state()]
@@ -71,7 +72,8 @@ FROZEN = Case(name="GRU", input_size=4, hidden_size=9, batch=5, seq=7, layout="u
 @example(case=FROZEN, frozen=True)
 def test_evaluation_mode_computes_what_torch_computes(*, case: Case, frozen: bool) -> None:
     """In eval mode and without gradients outputs are torch's, and no random number is drawn."""
-    numbers, results = case.numbers().detach().requires_grad_(not frozen), []
+    numbers = case.numbers().detach().requires_grad_(not frozen)
+    results = []
     for namespace in (nn, rnnkit):
         module = case.module(namespace).eval().requires_grad_(not frozen)
         with torch.no_grad():
@@ -116,7 +118,8 @@ def summary(module: Any) -> list[Any]:
 @given(case=cases())
 def test_checkpoints_and_pickles_go_both_ways(case: Case) -> None:
     """A state_dict of either is one of the other; what torch pickled is taken up."""
-    theirs, ours = case.module(torch.nn), case.module(rnnkit)
+    theirs = case.module(torch.nn)
+    ours = case.module(rnnkit)
     checkpoint = OrderedDict((key, value * 2) for key, value in theirs.state_dict().items())
 
     ours.load_state_dict(checkpoint)
@@ -124,7 +127,8 @@ def test_checkpoints_and_pickles_go_both_ways(case: Case) -> None:
 
     for module in (theirs, ours):
         assert_same(checkpoint.values(), module.state_dict().values())
-    numbers, hx = case.numbers(), case.state()
+    numbers = case.numbers()
+    hx = case.state()
     expected = run(case, theirs, numbers, hx)
     heir = type(ours).__new__(type(ours))
     heir.__setstate__(pickle.loads(pickle.dumps(theirs.__getstate__())))

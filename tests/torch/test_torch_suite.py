@@ -55,7 +55,8 @@ def info_of(name: str) -> Any:
 
 def samples(name: str, dtype: torch.dtype, *, requires_grad: bool = True) -> Iterator[Sample]:
     """Yield torch's samples for a class, the packed ones included."""
-    info, packing = info_of(name), {} if name in CELLS else {"with_packed_sequence": True}
+    info = info_of(name)
+    packing = {} if name in CELLS else {"with_packed_sequence": True}
     found = list(info.module_inputs_func(info, "cpu", dtype, requires_grad, True, **packing))
     if name == "LSTM":
         # Torch has packed samples for RNN and GRU only; they carry no state, so an LSTM takes them.
@@ -66,7 +67,8 @@ def samples(name: str, dtype: torch.dtype, *, requires_grad: bool = True) -> Ite
 
 def build(space: Any, name: str, sample: Sample, *, training: bool = True) -> Any:
     """Construct a sample's module in the dtype of its input."""
-    constructor, dtype = sample.constructor_input, tensors_of(sample.forward_input.args)[0].dtype
+    constructor = sample.constructor_input
+    dtype = tensors_of(sample.forward_input.args)[0].dtype
     torch.manual_seed(1)
     module = getattr(space, name)(*constructor.args, **constructor.kwargs, dtype=dtype)
     return module.train(training)
@@ -77,7 +79,8 @@ def test_same_numbers_as_torch(name: str) -> None:
     """Outputs, states, gradients, and what torch's reference makes of a module, to the bit."""
     for dtype, training in MODES:
         for sample in samples(name, dtype):
-            args, results = sample.forward_input.args, []
+            args = sample.forward_input.args
+            results = []
             for space in (nn, rnnkit):
                 module = build(space, name, sample, training=training)
                 found = tensors_of(module(*args))

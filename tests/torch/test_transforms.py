@@ -15,7 +15,8 @@ import rnnkit
 from tests.compiles import compiles
 from tests.torch.models import CLASSES, CORES, WIDTH, Model, Unrolled, cell_of
 
-SEQ, BATCH = 5, 2
+SEQ = 5
+BATCH = 2
 
 pytestmark = [
     # torch's rules for forward mode are themselves scripted.
@@ -54,7 +55,8 @@ def of_each_sample(module: nn.Module) -> Any:
 @cores
 def test_gradients_of_each_sample(core: str, name: str) -> None:
     """By vmap over grad a module has the gradients that a loop over samples gives."""
-    module, x = Outputs(CORES[core](name)), torch.randn(SEQ, BATCH, WIDTH)
+    module = Outputs(CORES[core](name))
+    x = torch.randn(SEQ, BATCH, WIDTH)
     weights, each = of_each_sample(module)
     found = each(weights, x)
     for i in range(BATCH):
@@ -86,7 +88,8 @@ def test_compiled_gradients_of_each_sample() -> None:
 @cores
 def test_ensemble(core: str, name: str) -> None:
     """Several models run at once, by vmap over their stacked weights, as one by one."""
-    modules, x = [Outputs(CORES[core](name)) for _ in range(3)], torch.randn(SEQ, BATCH, WIDTH)
+    modules = [Outputs(CORES[core](name)) for _ in range(3)]
+    x = torch.randn(SEQ, BATCH, WIDTH)
     weights, _ = torch.func.stack_module_state(modules)
 
     outputs = torch.func.vmap(called(modules[0], x))(weights)
@@ -133,7 +136,8 @@ def test_second_derivatives(name: str) -> None:
 def test_lengths_of_each_example(core: str, name: str, in_dim: int) -> None:
     """Under vmap each example has lengths of its own; one that is too long is refused."""
     model = CORES[core](name)
-    x, lengths = torch.randn(2, 7, 5, WIDTH), torch.tensor([[7, 2, 0, 4, 5], [1, 2, 3, 4, 7]])
+    x = torch.randn(2, 7, 5, WIDTH)
+    lengths = torch.tensor([[7, 2, 0, 4, 5], [1, 2, 3, 4, 7]])
     given = lengths if in_dim == 0 else lengths.t()
 
     def run(x: Tensor, lengths: Tensor) -> Tensor:
@@ -161,7 +165,9 @@ def test_lengths_under_autocast_are_traced(lowered: torch.dtype) -> None:
             output: Tensor = self.layer(x, lengths=lengths)[0]
             return output
 
-    model, x, lengths = Reader(), torch.randn(7, 5, WIDTH), torch.tensor([7, 2, 5, 1, 3])
+    model = Reader()
+    x = torch.randn(7, 5, WIDTH)
+    lengths = torch.tensor([7, 2, 5, 1, 3])
     with torch.no_grad(), torch.autocast("cpu", dtype=lowered):
         traced: Any = torch.jit.trace(model, (x, lengths), check_trace=False)
     result = traced(x, lengths)  # under autocast it would ask for the kernel again

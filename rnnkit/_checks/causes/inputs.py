@@ -26,8 +26,12 @@ def check_input(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
 
 def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its axes, or since it holds no floating-point numbers."""
-    shape, rank, kind, name = spec.actual, len(spec.actual), spec.kind, spec.name
-    width, evidence = spec.input_axes[-1].size, ""
+    shape = spec.actual
+    rank = len(spec.actual)
+    kind = spec.kind
+    name = spec.name
+    width = spec.input_axes[-1].size
+    evidence = ""
     ranks = {"packed": (2,), "step": (1, 2), "cell": (1, 2)}.get(kind, (2, 3))
     if not input.is_floating_point() and not agree(input.dtype, weight.dtype):
         fixes = [f"numbers: input.to({weight.dtype})"]
@@ -44,16 +48,19 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
         dims = f"{'1D or 2D' if kind == 'cell' else '2D or 3D'}, got {rank}D"
         sentence = f"{name}: Expected input to be {dims}{' tensor' * (name == 'RNN')} instead"
         sentence = f"input must have 2 dimensions, got {rank}" if kind == "packed" else sentence
-        code, headline = "input-rank", f"the input has {count(rank, 'axis', 'axes')}"
+        code = "input-rank"
+        headline = f"the input has {count(rank, 'axis', 'axes')}"
         fixes = [_fix_of_rank(spec, width or 1)]
     elif width is not None and shape[-1] != width:
         sentence = f"input.size(-1) must be equal to input_size. Expected {width}, got {shape[-1]}"
         if kind == "cell":
             sentence = f"input has inconsistent input_size: got {shape[-1]} expected {width}"
         axis = max([k for k, size in enumerate(shape[:-1]) if size == width], default=None)
-        code, headline = "input-width", f"the input is {shape[-1]} wide, the weights for {width}"
+        code = "input-width"
+        headline = f"the input is {shape[-1]} wide, the weights for {width}"
         if axis is not None and width > 1 and kind != "packed":  # an axis of one fits anywhere
-            code, headline = "layout-features", f"the features are on axis {axis}"
+            code = "layout-features"
+            headline = f"the features are on axis {axis}"
             evidence = f"input_size={width} is axis {axis} of the input"
             order = "transpose(1, 2)" if spec.batch_first else "permute(2, 0, 1)"
             move = f"input.{order}, if it is (batch, feature, seq)"
@@ -72,19 +79,24 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
                 fixes.insert(0, "input.unsqueeze(-1), if each step is one number")
     elif spec.seq == 0:
         sentence = "Expected sequence length to be larger than 0 in RNN"
-        code, headline = "input-empty", "the input has no steps"
+        code = "input-empty"
+        headline = "the input has no steps"
         fixes = ["leave empty sequences out, or pad to one step"]
     else:
         return
     error = LayoutError if code.startswith("layout") else ShapeError
-    rows, facts = rows_of(evidence, fixes), (sizes(spec.input_axes), shape)
+    rows = rows_of(evidence, fixes)
+    facts = (sizes(spec.input_axes), shape)
     spec.refuse(code, error, "input", sentence, headline, spec.input_row, *rows, facts=facts)
 
 
 def _fix_of_rank(spec: CallSpec, width: int) -> str:
     """Write what brings an input to the rank: which axes are features, and which are samples?"""
-    shape, rank, first = spec.actual, len(spec.actual), spec.batch_first
-    name, many = constructor_of(spec.module), math.prod(shape[2:])
+    shape = spec.actual
+    rank = len(spec.actual)
+    first = spec.batch_first
+    name = constructor_of(spec.module)
+    many = math.prod(shape[2:])
     if spec.kind == "packed":
         return f"pack a padded tensor (batch, seq, {width}), a feature axis at its end"
     if spec.kind == "cell" and rank:
@@ -109,16 +121,20 @@ def _fix_of_rank(spec: CallSpec, width: int) -> str:
 
 def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its dtype or device."""
-    is_dtype, evidence = not agree(input.dtype, weight.dtype), ""
+    is_dtype = not agree(input.dtype, weight.dtype)
+    evidence = ""
     code, error = ("input-dtype", DtypeError) if is_dtype else ("input-device", DeviceError)
     kind = code.removeprefix("input-")
-    wants, came = getattr(weight, kind), getattr(input, kind)
+    wants = getattr(weight, kind)
+    came = getattr(input, kind)
     fix = f"input.to({str(wants)!r}), or move the model to the input"
     sentence = "Input and parameter tensors are not at the same device, found input tensor at "
     sentence += f"{came} and parameter tensor at {wants}"
     if is_dtype:
-        one, other = f"input.to({wants})", f"model.to({came})"
-        sentence, fix = DTYPES.format(input.dtype, weight.dtype), f"{one}, or {other}"
+        one = f"input.to({wants})"
+        other = f"model.to({came})"
+        sentence = DTYPES.format(input.dtype, weight.dtype)
+        fix = f"{one}, or {other}"
         sentence += f" Convert input: {one}, or convert model: {other}"
         evidence = "float64 is what NumPy makes of Python's numbers" * (came is torch.float64)
     elif came == wants:
@@ -128,18 +144,21 @@ def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
         fix = f"{name}.to_empty(device={str(came)!r}), then load its weights"
     elif input.is_meta:
         fix = f"an input on {str(wants)!r}: a tensor on meta has no numbers"
-    headline, row = f"input and weights have different {kind}s", wanted(f"{wants}", f"{came}")
+    headline = f"input and weights have different {kind}s"
+    row = wanted(f"{wants}", f"{came}")
     rows = [("input", row), *rows_of(evidence, [fix])]
     spec.refuse(code, error, "input", sentence, headline, *rows)
 
 
 def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn:
     """Refuse an input that is not a tensor of one step, or of ``many``, and write what makes it."""
-    name, option = "torch.nn.utils.rnn.", ", batch_first=True" if first else ""
+    name = "torch.nn.utils.rnn."
+    option = ", batch_first=True" if first else ""
     lengths = "lengths=[len(x) for x in input]"
     parts = list(input) if isinstance(input, tuple | list) else []
     shapes = {tuple(part.shape) if isinstance(part, Tensor) else () for part in parts}
-    are_sequences, is_packed = {*map(len, shapes)} == {2}, isinstance(input, PackedSequence)
+    are_sequences = {*map(len, shapes)} == {2}
+    is_packed = isinstance(input, PackedSequence)
     dtype = next((w.dtype for w in getattr(module, "parameters", list)()), torch.float32)
     # fmt: off
     cases: tuple[tuple[Any, ...], ...] = (
@@ -161,6 +180,8 @@ def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn
     # fmt: on
     fixes = next(texts for holds, *texts in cases if holds)
     wants = f"a Tensor{' or a PackedSequence' * isinstance(module, RNNBase)}"
-    rows, came = rows_of("", fixes), brief(input)
-    sentence, row = f"input must be a Tensor, got {came}", ("input", wanted(wants, came))
+    rows = rows_of("", fixes)
+    came = brief(input)
+    sentence = f"input must be a Tensor, got {came}"
+    row = ("input", wanted(wants, came))
     refusal(ArgumentError, "input", sentence, described(module), row, *rows, code="input-type")

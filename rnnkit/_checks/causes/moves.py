@@ -56,8 +56,10 @@ def cause_of(spec: CallSpec, name: str, width: Axis, read: Any, zeros: str) -> t
     Each question is what people type, as a function on sizes; in a fix ``{}`` is the tensor.
     """
     g, w = read[0]
-    first, batches = spec.state_batch_first, {came.batch for came, _ in read}
-    option, new = ", state_batch_first=True" * first, f"{zeros}, if the sequences are new"
+    first = spec.state_batch_first
+    batches = {came.batch for came, _ in read}
+    option = ", state_batch_first=True" * first
+    new = f"{zeros}, if the sequences are new"
     is_one_way = spec.has_rows and w.batch and not spec.module.bidirectional
     other_batch = f"{name} is for a batch of {g.batch}, the input has {w.batch}"
 
@@ -72,7 +74,8 @@ def cause_of(spec: CallSpec, name: str, width: Axis, read: Any, zeros: str) -> t
                 f"rnnkit.states.{'' if first else 'from_'}batch_first({{}})",
                 spec.with_option(f"state_batch_first={not first}"))
     if makes(lambda g, w: (g.rows, w.batch, g.width)):
-        times, is_all = w.batch // max(g.batch, 1), len(read) == len(spec.state_axes)
+        times = w.batch // max(g.batch, 1)
+        is_all = len(read) == len(spec.state_axes)
         # What changes the input makes a tensor that is right wrong. Zeros would hide the mistake.
         if batches == {spec.seq} and is_all and spec.kind != "packed":
             return spec.other_layout(f"{name} has batch {g.batch}")
@@ -163,9 +166,11 @@ def outlined(hx: object) -> str:
 
 def refuse_structure(spec: CallSpec, hx: Any, *, counts: bool = False) -> NoReturn:
     """Explain that a state is not made of the tensors that the module carries."""
-    h, c = spell(spec.state_axes[0]), spell(spec.state_axes[-1])
+    h = spell(spec.state_axes[0])
+    c = spell(spec.state_axes[-1])
     wants: list[Any] = [sizes(axes) for axes in spec.state_axes]
-    one, each = len(wants) == 1, f"each {h}" if h == c else f"h {h} and c {c}"
+    one = len(wants) == 1
+    each = f"each {h}" if h == c else f"h {h} and c {c}"
     sentence = "hx must be one tensor" if one else "lstm expects two hidden states: hx is (h, c)"
     axis = int(spec.state_batch_first and spec.batch is not None)
     words = "layer by layer" if spec.has_rows else "sample by sample"

@@ -33,7 +33,8 @@ def check_state(spec: CallSpec, hx: Any, input: Tensor, *, only_sizes: bool = Fa
         is_dtype = not (own or agree(tensor.dtype, input.dtype))
         code, error = ("state-dtype", DtypeError) if is_dtype else ("state-device", DeviceError)
         kind = code.removeprefix("state-")
-        wants, came = getattr(input, kind), getattr(tensor, kind)
+        wants = getattr(input, kind)
+        came = getattr(tensor, kind)
         if not is_dtype and came == wants:
             continue
         sentence = f"hx dtype ({came}) does not match input dtype ({wants})"
@@ -42,7 +43,8 @@ def check_state(spec: CallSpec, hx: Any, input: Tensor, *, only_sizes: bool = Fa
             sentence = "Input and hidden tensors are not at the same device, found input tensor at "
             sentence += f"{wants} and hidden tensor at {came}"
             fix = f"rnnkit.states.to(hx, input{'.data' * (spec.kind == 'packed')}.device)"
-        row, headline = wanted(f"{wants}", f"{came}"), f"state and input have different {kind}s"
+        row = wanted(f"{wants}", f"{came}")
+        headline = f"state and input have different {kind}s"
         spec.refuse(code, error, "hx", sentence, headline, (name, row), ("fix", fix))
 
 
@@ -72,7 +74,9 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
     # The first tensor of a wrong rank, else the first that does not fit.
     place = min(range(len(each)), key=lambda k: (len(shapes[k]) == len(wants[k]), kept[k]))
     name, axes, got, want = each[place]
-    state, first, is_whole = spec.state, spec.state_batch_first, not any(kept)
+    state = spec.state
+    first = spec.state_batch_first
+    is_whole = not any(kept)
 
     def typed(text: str) -> str:
         """Write what changes the tensors that do not fit, and gives the whole state."""
@@ -124,7 +128,9 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
 
 def _sentence(spec: CallSpec, shapes: list[Shape], wants: list[Any], place: int) -> str:
     """Return what torch says of this rank or size."""
-    got, want, alone = shapes[place], wants[place], len(shapes) == 1
+    got = shapes[place]
+    want = wants[place]
+    alone = len(shapes) == 1
     rank = len(got)
     if spec.has_rows and rank == len(want):
         return f"Expected hidden{'' if alone else [place]} size {want}, got {list(got)}"
@@ -148,10 +154,12 @@ def check_batch(spec: CallSpec, hx: Any) -> None:
     """Check that each tensor of a third-party cell's state has the batch of the input."""
 
     def compare(tensor: Tensor) -> Tensor:
-        shape, evidence = tuple(tensor.shape), ""
+        shape = tuple(tensor.shape)
+        evidence = ""
         if has_batch(tensor, spec.batch):
             return tensor
-        code, headline = "state-cell-batch", "a cell's state has the batch on axis 0"
+        code = "state-cell-batch"
+        headline = "a cell's state has the batch on axis 0"
         makes = f" or cell.initial_state({spec.batch})" * hasattr(spec.module, "initial_state")
         fix = f"hx=None{makes}" if spec.state == "hx" else f"None as {spec.state}"
         fix = f"{fix}, if the sequences are new"

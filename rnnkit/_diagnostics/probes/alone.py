@@ -16,7 +16,8 @@ from rnnkit._diagnostics.unfollowed import why_unfollowed
 
 def probe_alone(baseline: Baseline) -> str:
     """A sample run alone, cut to its length, returns what it returned in the batch."""
-    counts, steps = baseline.batch.counts, baseline.batch.steps
+    counts = baseline.batch.counts
+    steps = baseline.batch.steps
     if not any(baseline.judged()):
         skip(why_unfollowed(baseline))
     if baseline.batch.size == 1 and (counts is None or counts[0] == steps):
@@ -66,7 +67,8 @@ def _run_alone(baseline: Baseline, single: Batch) -> Leaves:
 
 def _check_axes(baseline: Baseline, single: Batch, output: Leaves, part: Part) -> None:
     """Fail if an output has no batch axis for one sample; note it if it has no other axis."""
-    whole, alone = baseline.normal[part.output], output[part.output]
+    whole = baseline.normal[part.output]
+    alone = output[part.output]
     if alone.dim() >= whole.dim():
         return
     shapes = f"{tuple(whole.shape)} is {tuple(alone.shape)} for one sample"
@@ -84,7 +86,8 @@ def _fail_for(baseline: Baseline, single: Batch, wrong: Part) -> None:
     """Fail with why a sample returns something else alone; skip if it draws other numbers."""
     if baseline.session.drawn and "repeatable" not in baseline.report.checked:
         skip("the model draws random numbers: for one sample it draws others")
-    counts, steps = baseline.batch.counts, baseline.batch.steps or 0
+    counts = baseline.batch.counts
+    steps = baseline.batch.steps or 0
     is_padded = counts is not None and counts[wrong.sample] < steps
     when = "its padding is removed" if is_padded else "it is run alone"
     what = f"{baseline.of_sample(wrong.output, wrong.sample)} changes when {when}"

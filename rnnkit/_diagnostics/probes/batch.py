@@ -97,7 +97,9 @@ def _skip_if_flat(baseline: Baseline) -> None:
 
 def _find_rows_of_steps(baseline: Baseline) -> None:
     """Find an output that has a row for each step instead of a sample."""
-    batch, axis, first = baseline.batch, baseline.out_seq_dim, baseline.first or 0
+    batch = baseline.batch
+    axis = baseline.out_seq_dim
+    first = baseline.first or 0
     shape = shape_of(next(iter(baseline.normal[first:]), None)) or ()
     if len(shape) < 2 or axis is None or shape[axis] not in (batch.steps, batch.longest):
         return

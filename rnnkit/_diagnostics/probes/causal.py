@@ -25,12 +25,15 @@ def probe_causal(baseline: Baseline) -> str:
     """Step t of the first output depends on no later step of the input; other outputs may."""
     if baseline.batch.steps in (None, 1):
         skip(NO_STEPS)
-    first, seq = baseline.first, baseline.out_seq_dim
+    first = baseline.first
+    seq = baseline.out_seq_dim
     if first is None or seq is None:
         _check_features(baseline)
         skip(OTHER_OUTPUTS)
     paced = baseline.paced_by(baseline.pacers[first])
-    batch, steps, rule = paced.batch, paced.batch.steps or 0, paced.causal
+    batch = paced.batch
+    steps = paced.batch.steps or 0
+    rule = paced.causal
     if not paced.has_steps(first):
         size = paced.normal[first].shape[seq]
         skip(f"the output has {size} steps, the input {steps}: of a decoder, give only the target")
@@ -99,7 +102,8 @@ def _with_followed(baseline: Baseline, first: int) -> Baseline:
     """Return the model with the steps of further inputs, if some output's steps follow those."""
     # A loop takes actions that are longer than the sequence: they need not be cut with it. Of an
     # input that is read as a whole, the first and the last step show in the same steps.
-    batch, followed = baseline.batch, baseline
+    batch = baseline.batch
+    followed = baseline
     for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.paced, ()))):
         whole = followed.on(batch.with_leaves(batch.leaves))
         own = followed.batch.on_their_own[batch.paced]
@@ -115,8 +119,10 @@ def _with_followed(baseline: Baseline, first: int) -> Baseline:
 
 def _check_features(baseline: Baseline) -> None:
     """Find an output whose rows are as many as the steps, but follow the features."""
-    batch, first = baseline.batch, baseline.first or 0
-    leaf, along = batch.leaves[batch.paced], batch.axes[batch.paced]
+    batch = baseline.batch
+    first = baseline.first or 0
+    leaf = batch.leaves[batch.paced]
+    along = batch.axes[batch.paced]
     features = 3 - (along or 0) - batch.seq_dim
     if None in (baseline.first, along) or leaf.dim() != 3 or leaf.shape[features] != batch.steps:
         return

@@ -34,7 +34,8 @@ NAMED = 3
 
 def probe_coverage(baseline: Baseline) -> str:
     """A gradient arrives at each valid step or, where none does, a change of it shows."""
-    batch, steps = baseline.batch, baseline.batch.steps or 0
+    batch = baseline.batch
+    steps = baseline.batch.steps or 0
     if steps == 0 or not batch.has_steps(batch.paced):
         skip_inapplicable("the input has no steps")
     if steps < 3:
@@ -224,7 +225,9 @@ def _ranges(steps: list[int]) -> str:
 
 def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
     """Fail if each sample is read up to its length in another input, too far or not enough."""
-    batch, counts, steps = baseline.batch, baseline.batch.counts or [], baseline.batch.steps or 0
+    batch = baseline.batch
+    counts = baseline.batch.counts or []
+    steps = baseline.batch.steps or 0
     for index, leaf in enumerate(batch.leaves if counts and baseline.post else ()):
         if len(told := counts_of(leaf)) == batch.size:
             ends = torch.tensor(told, device="cpu").clamp(max=steps)

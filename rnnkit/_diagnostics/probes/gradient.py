@@ -84,7 +84,8 @@ def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:
     if axes < 2 or baseline.batch.longest == 1:
         return False
     learning = [other for other in run.got if run.got[other] == "some"]
-    family, expert = _family(name), _without_number(name)
+    family = _family(name)
+    expert = _without_number(name)
     return not any(_family(one) == family or _without_number(one) == expert for one in learning)
 
 
@@ -181,5 +182,6 @@ def _tops(names: Collection[str], every: Collection[str]) -> set[str]:
 
 
 def _listed(names: Collection[str]) -> str:
-    first, rest = sorted(names)[:NAMES], len(names) - NAMES
+    first = sorted(names)[:NAMES]
+    rest = len(names) - NAMES
     return ", ".join(first) + (f" and {count(rest, 'other', 'others')}" if rest > 0 else "")

@@ -24,7 +24,8 @@ HOLDS = "the last output depends on earlier steps"
 
 def probe_memory(baseline: Baseline) -> str:
     """The last step, or the pooled output, depends on earlier steps at all."""
-    batch, names = baseline.batch, stateful(baseline.events)
+    batch = baseline.batch
+    names = stateful(baseline.events)
     if not names:
         skip_inapplicable("no module has a state; a loop over functions is not seen")
     ends = _Ends.of(baseline)
@@ -57,7 +58,8 @@ def probe_memory(baseline: Baseline) -> str:
 
 
 #: Steps of an output, within each sample's length.
-FIRST, LAST = 0, -1
+FIRST = 0
+LAST = -1
 
 
 @dataclass
@@ -85,10 +87,12 @@ class _Ends:
 
     def parts(self, output: Sequence[Any], indices: list[int], step: int) -> list[Tensor]:
         """Return one step of each sample that has several, or what is pooled."""
-        baseline, found = self.baseline, list[Tensor]()
+        baseline = self.baseline
+        found = list[Tensor]()
         samples = [sample for sample, count in enumerate(self.counts) if count > 1]
         for index in indices:
-            axis, seq = baseline.axes[index] or 0, baseline.step_axes[index] or 0
+            axis = baseline.axes[index] or 0
+            seq = baseline.step_axes[index] or 0
             seq -= axis < seq
             for sample in samples:
                 row = baseline.row(output[index], index, sample)
@@ -117,7 +121,8 @@ class _Ends:
 def _all_but_one(baseline: Baseline) -> tuple[Tensor, Tensor]:
     """Return the valid steps of each sample without its last one, and without its first."""
     valid = valid_mask(baseline.batch, post=baseline.post)
-    without_last, without_first = valid & valid.roll(-1, 1), valid & valid.roll(1, 1)
+    without_last = valid & valid.roll(-1, 1)
+    without_first = valid & valid.roll(1, 1)
     without_last[:, -1] = False
     without_first[:, 0] = False
     return without_last, without_first

@@ -37,7 +37,8 @@ def probe_padding(baseline: Baseline) -> str:
 
 def _judge(baseline: Baseline) -> None:
     """Find an output that depends on what is beyond the lengths of one input."""
-    batch, counts = baseline.batch, _counts(baseline)
+    batch = baseline.batch
+    counts = _counts(baseline)
     content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
     if not all(is_number(batch.leaves[k]) for k in content):
         skip_inapplicable("tokens: padding is known by its value")
@@ -60,7 +61,8 @@ def _judge(baseline: Baseline) -> None:
 
 def _counts(baseline: Baseline) -> list[int]:
     """Return the lengths that the model is told; skip if there are none, or none is shorter."""
-    batch, counts = baseline.batch, baseline.batch.counts
+    batch = baseline.batch
+    counts = baseline.batch.counts
     if counts is None or batch.steps is None:
         skip_inapplicable(NO_LENGTHS)
     if min(counts) == batch.steps:

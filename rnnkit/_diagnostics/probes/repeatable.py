@@ -11,7 +11,9 @@ from rnnkit._diagnostics.report import NAMES, fail
 
 def probe_repeatable(baseline: Baseline) -> str:
     """The same input twice returns the same output."""
-    session, inputs, again = baseline.session, baseline.batch.tree(), baseline.again
+    session = baseline.session
+    inputs = baseline.batch.tree()
+    again = baseline.again
     pair = _run_twice(baseline) if again is None else (baseline.normal, again)
     if alike(*pair):
         return "the same input twice returns the same output"
@@ -19,7 +21,8 @@ def probe_repeatable(baseline: Baseline) -> str:
     if all(isinstance(after, Tensor) and near(baseline, one, after) for one, after in tensors):
         # As kernels on a GPU that add in the order in which threads come.
         return "the same input twice returns the same output, up to rounding"
-    kept, drawn = kept_by(session, inputs), [*session.sources()]
+    kept = kept_by(session, inputs)
+    drawn = [*session.sources()]
     rows = [("likely", "a state that is kept outside of the model's attributes")]
     if drawn and alike(*_run_twice(baseline, restarts=True)):
         cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
@@ -35,7 +38,8 @@ def probe_repeatable(baseline: Baseline) -> str:
 
 def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, Leaves]:
     """Run one copy of the model twice in a row, or with the same random numbers."""
-    session, inputs = baseline.session, baseline.batch.tree()
+    session = baseline.session
+    inputs = baseline.batch.tree()
     copy = session.fresh()
     once = session.run(inputs, on=copy)
     if restarts:

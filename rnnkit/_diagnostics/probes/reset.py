@@ -10,8 +10,11 @@ from rnnkit._diagnostics.report import OTHER_OUTPUTS, fail, skip
 
 def probe_reset(baseline: Baseline) -> str:
     """From the last flag of each sample on, no output depends on an earlier step."""
-    batch, flags = baseline.batch, baseline.batch.flags or 0
-    leaf, axis, seq = batch.leaves[flags], batch.axes[flags], batch.seq_dims[flags]
+    batch = baseline.batch
+    flags = baseline.batch.flags or 0
+    leaf = batch.leaves[flags]
+    axis = batch.axes[flags]
+    seq = batch.seq_dims[flags]
     if batch.steps is None or axis is None or not batch.may_have_steps(flags):
         skip("the input that reset= names has no flag for each step of each sample")
     is_set = leaf.ne(0) & leaf.isfinite()

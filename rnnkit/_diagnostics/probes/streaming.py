@@ -26,11 +26,13 @@ def probe_streaming(baseline: Baseline) -> str:
     if stream.difference is not None:
         index, step, off = stream.difference
         where = "(the state at the end)" if step is None else f"of step {step}"
-        name, cut = f"{baseline.name(index)} {where}", f"in chunks of {cuts[-1]}"
+        name = f"{baseline.name(index)} {where}"
+        cut = f"in chunks of {cuts[-1]}"
         far = f"passing the state along (relative difference {off:.2g})"
         what = f"{name} changes when the sequence runs {cut}, {far}"
         fail("streaming", what, *stream.why(index, step))
-    session, (first, second, *_) = baseline.session, stream.given
+    session = baseline.session
+    (first, second, *_) = stream.given
     session.run(second)
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)
     if any(is_number(one) and not near(baseline, one, two) for one, two in again):
@@ -45,7 +47,9 @@ def probe_streaming(baseline: Baseline) -> str:
 
 def _judged(baseline: Baseline) -> list[Stream]:
     """Try the ways to pass a state along: one that holds is right; else the likeliest is wrong."""
-    steps, most, wrong = baseline.batch.steps or 0, 0, None
+    steps = baseline.batch.steps or 0
+    most = 0
+    wrong = None
     reason = "the model returns no state of one size that it takes"
     # With all that is as long cut with the input; then as it was inferred.
     alike = baseline.on(baseline.batch.with_leaves(baseline.batch.leaves))

@@ -90,7 +90,9 @@ class _Uses:
 
     def __init__(self, baseline: Baseline, call: Call, slopes: dict[str, Tensor]) -> None:
         """Take the gradients that arrive in the parts of what the call returned."""
-        self.baseline, self.call, self.slopes = baseline, call, slopes
+        self.baseline = baseline
+        self.call = call
+        self.slopes = slopes
         self.data, self.last, self.later = _steps(baseline, call)
         self.back = is_backward(self.data)
         self.every = torch.ones_like(self.back[:1])
@@ -147,7 +149,8 @@ def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | N
     if isinstance(known, bool):
         return 2 if known else 1
     output = gradients.parts_of(call).get("output")
-    batch, seq = baseline.batch, call.seq_axis
+    batch = baseline.batch
+    seq = call.seq_axis
     if output is None or batch.counts or output.shape[seq] != batch.steps:
         return None
     back = is_backward(output)
@@ -167,7 +170,8 @@ def _find_backward_half(uses: _Uses) -> None:
     """Fail if the backward direction's output is used at the last step only, where it begins."""
     if not uses.is_long:
         return
-    last, back = uses.last, uses.back
+    last = uses.last
+    back = uses.back
     if uses.read(output=last & back) and not uses.read(output=~last & back):
         label = uses.call.label
         what = f"of the output of {label}, the backward half is used at the last step only"
@@ -180,7 +184,8 @@ def _find_backward_half(uses: _Uses) -> None:
 
 def _find_other_layer(uses: _Uses) -> None:
     """Fail if of a layer's states only those of lower layers are used, or of other directions."""
-    module, label = uses.call.module, uses.call.label
+    module = uses.call.module
+    label = uses.call.label
     directions = 2 if module.bidirectional else 1
     total = module.num_layers * directions
     if total == 1 or uses.read(output=uses.every):
@@ -234,7 +239,9 @@ def _note_cell_state(uses: _Uses) -> None:
 
 def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:
     """Return an output's numbers, and where in them is the last valid step, and a later than 0."""
-    output, seq, counts = call.output, call.seq_axis, baseline.batch.counts
+    output = call.output
+    seq = call.seq_axis
+    counts = baseline.batch.counts
     on = output.data.device
     if isinstance(output, PackedSequence):
         sizes = output.batch_sizes.tolist()

@@ -68,7 +68,8 @@ class Call(NamedTuple):
     @property
     def has_onednn(self) -> bool:
         """Whether oneDNN runs it: in float32, or in what autocast lowers any input to."""
-        input, mkldnn = self.input, torch.backends.mkldnn
+        input = self.input
+        mkldnn = torch.backends.mkldnn
         takes_dtype = self.lowered is not None or input.dtype is torch.float32
         if self.mode != "LSTM" or input.device.type != "cpu" or not takes_dtype:
             return False
@@ -95,7 +96,8 @@ def nothing(like: Tensor) -> Tensor:
 
 def run_single(*args: Any) -> tuple[Tensor, ...]:
     """Return output, h, c and the workspace, as ``rnnkit::layer`` does."""
-    call, train = call_of(*args[:-1]), args[-1]
+    call = call_of(*args[:-1])
+    train = args[-1]
     if call.lowered is None and call.has_onednn:
         return _run_onednn(call, train=train)
     if train and len(call.input) and call.mode == "GRU" and call.has_hand:  # torch refuses no steps
@@ -112,8 +114,10 @@ def run_single(*args: Any) -> tuple[Tensor, ...]:
 
 def fake_single(*args: Any) -> tuple[Tensor, ...]:
     """Return results without numbers."""
-    call, train = call_of(*args[:-1]), args[-1]
-    input, h = call.input, call.h
+    call = call_of(*args[:-1])
+    train = args[-1]
+    input = call.input
+    h = call.h
     shapes = [(*input.shape[:2], h.shape[2]), *(tensor.shape for tensor in call.state)]
     pairs = zip(shapes, dtypes_of(call), strict=True)
     found = [input.new_empty(shape, dtype=dtype) for shape, dtype in pairs]
@@ -125,7 +129,8 @@ def fake_single(*args: Any) -> tuple[Tensor, ...]:
 
 def dtypes_of(call: Call) -> list[torch.dtype]:
     """Return the dtypes of output and state, which autocast mixes."""
-    state, lowered = call.state, call.lowered
+    state = call.state
+    lowered = call.lowered
     if lowered is None:
         return [tensor.dtype for tensor in (call.input, *state)]
     mixed = torch.promote_types(state[-1].dtype, lowered)
@@ -137,7 +142,8 @@ def dtypes_of(call: Call) -> list[torch.dtype]:
 
 def _run_torch(call: Call) -> list[Tensor]:
     input = call.input.flip(0) if call.reverse else call.input
-    kernel, train = getattr(torch, call.mode.lower()), torch.is_grad_enabled()
+    kernel = getattr(torch, call.mode.lower())
+    train = torch.is_grad_enabled()
     hx: Any = call.h if call.c is None else (call.h, call.c)
     # Without autocast's cache, which would hand a recorded run what was cast unrecorded.
     with torch.autocast(
@@ -183,12 +189,15 @@ def _run_gru(call: Call) -> tuple[Tensor, ...]:
 
 def derive_single(*args: Any) -> Derived:
     """Return gradients, as ``rnnkit::layer_backward`` does."""
-    gradients, results, call = args[:3], args[7:11], call_of(*args[3:7], *args[11:])
+    gradients = args[:3]
+    results = args[7:11]
+    call = call_of(*args[3:7], *args[11:])
     if call.mode == "LSTM" and results[-1].untyped_storage() in WORKSPACES:
         return _derive_onednn(call, gradients, *results)
     if call.has_hand and (call.mode != "GRU" or len(results[-1])):
         return _derive_hand(call, gradients, *results)
-    given, options = args[3:7], call[4:]
+    given = args[3:7]
+    options = call[4:]
     derived: Derived = derive_again(
         lambda *given: _run_torch(Call._make([*given, *options])), given, gradients
     )
@@ -214,11 +223,14 @@ def _derive_onednn(call: Call, gradients: Sequence[Tensor | None], *results: Ten
 def _derive_hand(
     call: Call, gradients: Sequence[Tensor | None], output: Tensor, *others: Tensor
 ) -> Derived:
-    (on_output, on_h, _), h, (steps, batch) = gradients, call.h, output.shape[:2]
+    (on_output, on_h, _) = gradients
+    h = call.h
+    (steps, batch) = output.shape[:2]
     before = torch.cat([output[1:], h] if call.reverse else [h, output[:-1]]).flatten(0, 1)
     now = torch.zeros_like(h) if on_h is None else on_h.clone()
     on_output = torch.zeros_like(output) if on_output is None else on_output
-    data, kept = call.input.flatten(0, 1), others[-1:] if call.mode == "GRU" else ()
+    data = call.input.flatten(0, 1)
+    kept = others[-1:] if call.mode == "GRU" else ()
     on_gates = BACKWARD[call.mode](
         on_output.flatten(0, 1).contiguous(), [now[0]], (output.flatten(0, 1), before, *kept),
         call.weights[1], Schedule([batch] * steps, call.reverse),

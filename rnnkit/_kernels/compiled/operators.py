@@ -39,7 +39,8 @@ def run_operator(
     reverse: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run one layer in one direction over ``(seq, batch, feature)``, as one operator."""
-    device, lowered = input.device.type, None
+    device = input.device.type
+    lowered = None
     if torch.is_autocast_enabled(device) and input.dtype is not torch.float64:
         lowered = torch.get_autocast_dtype(device)
     tensors = (input, *state, *weights)

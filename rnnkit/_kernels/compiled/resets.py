@@ -23,7 +23,8 @@ GIVEN = (
     "Tensor input, Tensor h, Tensor? c, Tensor[] weights, Tensor? first_h, Tensor? first_c,"
     " Tensor reset, Tensor? lengths, str mode, bool has_bias, bool reverse"
 )
-DERIVED, OTHERS = 6, 5
+DERIVED = 6
+OTHERS = 5
 
 LIBRARY.define(f"resets({GIVEN}) -> (Tensor, Tensor, Tensor)")
 LIBRARY.define(
@@ -93,7 +94,9 @@ def _fake_resets(input: Tensor, h: Tensor, c: Tensor | None, *_: Any) -> tuple[T
 
 
 def _derive_resets(*args: Any) -> Any:
-    gradients, given, others = args[:3], args[3 : 3 + DERIVED], args[3 + DERIVED :]
+    gradients = args[:3]
+    given = args[3 : 3 + DERIVED]
+    others = args[3 + DERIVED :]
     return derive_again(lambda *given: _run(*given, *others, training=True), given, gradients)
 
 

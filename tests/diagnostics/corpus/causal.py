@@ -22,7 +22,8 @@ from tests.diagnostics.models_of_users import numbers, tokens
 @pair("causal", cell=gru_cell(), causal=True)
 def mean_in_a_loop(m, x):
     """A loop over a cell, given the mean of all steps as well: no single call has a step."""
-    state, outputs = None, []
+    state = None
+    outputs = []
     for x_t in x.unbind(1):
         state = m.cell(x_t if m.right else x_t + x.mean(1), state)
         outputs.append(state)
@@ -43,7 +44,8 @@ def layers_of_both_directions(m, x):
 @pair("causal", cell=gru_cell(), head=linear(6, 2), inputs=(X, numbers(4, 7, 3)), causal=True)
 def action_of_the_last_step(m, x, actions):
     """The action of the step before is read; before the first, none, or by an index of -1 the last."""
-    h, outputs = x.new_zeros(len(x), 6), []
+    h = x.new_zeros(len(x), 6)
+    outputs = []
     for t in range(x.shape[1]):
         h = m.cell(x[:, t] + actions[:, t - 1] * (t > 0 or not m.right), h)
         outputs.append(m.head(h))
@@ -149,7 +151,9 @@ def two_steps_ahead(m, x):
 def heads_split_by_a_view(m, x):
     """Heads are split from the features; or a view mixes them with the steps."""
     output = m.value(m.gru(x)[0])
-    size, steps, mask = len(x), x.shape[1], torch.ones(x.shape[1], x.shape[1]).tril() == 0
+    size = len(x)
+    steps = x.shape[1]
+    mask = torch.ones(x.shape[1], x.shape[1]).tril() == 0
     split = output.view(size, steps, 2, 3).transpose(1, 2)
     value = split if m.right else output.view(size, 2, steps, 3)
     mixed = (value @ value.mT).masked_fill(mask, -1e9).softmax(3) @ value
@@ -163,7 +167,8 @@ FLAGS[0, 4] = FLAGS[1, 2] = FLAGS[2, 5] = FLAGS[3, 3] = 1
 @pair("reset", cell=gru_cell(), inputs=(X, FLAGS), reset=1)
 def reset_after_its_step(m, x, flags):
     """A state is forgotten before the step that a flag is for; or after it."""
-    h, outputs = x.new_zeros(len(x), 6), []
+    h = x.new_zeros(len(x), 6)
+    outputs = []
     for x_t, flag in zip(x.unbind(1), flags.unbind(1), strict=True):
         keep = 1 - flag.unsqueeze(1)
         h = m.cell(x_t, h * keep if m.right else h)

@@ -15,7 +15,8 @@ import torch
 from tests.diagnostics.corpus.case import CASES, Case, Subject
 from tests.diagnostics.models_of_users import numbers
 
-RIGHT, WRONG = object(), object()
+RIGHT = object()
+WRONG = object()
 
 #: What a model is given if nothing else is said: four samples of seven steps.
 X = numbers(4, 7, 3)
@@ -53,7 +54,8 @@ def _cell(kind: str, width: int = 3, hidden: int = 6) -> Part:
 
 gru, lstm, rnn = (partial(_layer, kind) for kind in ("GRU", "LSTM", "RNN"))
 gru_cell, lstm_cell = (partial(_cell, kind) for kind in ("GRUCell", "LSTMCell"))
-linear, embedding = partial(part, "Linear"), partial(part, "Embedding")
+linear = partial(part, "Linear")
+embedding = partial(part, "Embedding")
 
 
 def drawn(*shape: int, tokens: int = 0) -> Callable[[], tuple[torch.Tensor]]:

@@ -83,7 +83,8 @@ def strange(name, forward, *inputs, judged=True, causal=False, **parts):
 
 
 LAYER = {"gru": gru()}
-ZERO_ONE, TOKENS = (torch.tensor([[0, 1, 0, 0, 1, 0, 0]] * 4), torch.zeros(5, 7, dtype=torch.long))
+ZERO_ONE = torch.tensor([[0, 1, 0, 0, 1, 0, 0]] * 4)
+TOKENS = torch.zeros(5, 7, dtype=torch.long)
 strange("nothing", lambda m, x: None, judged=False, causal=True)
 strange("a loss", lambda m, x: m.gru(x)[0].mean(), judged=False, **LAYER)
 strange("one axis of rows", lambda m, x: m.gru(x)[0].flatten(0, 1), **LAYER)
@@ -195,7 +196,8 @@ for steps, envs in ((8, 4), (6, 6)):
         """A policy on (steps * envs, feature) reads from the state how many environments there are."""
         steps, envs = x.shape[:2]
         rows = torch.cat([x.flatten(0, 1), masks.reshape(-1, 1)], 1)
-        told, seen = len(rows) // len(hxs), len(hxs)
+        told = len(rows) // len(hxs)
+        seen = len(hxs)
         rows = rows.view(told, seen, -1) if m.right else rows.view(seen, told, -1).transpose(0, 1)
         y = m.gru(rows, hxs.unsqueeze(0))[0]
         return y.flatten(0, 1) if flat else y.reshape(steps, envs, -1)

@@ -144,7 +144,8 @@ plain(
 )
 
 
-EIGHT, EVEN = numbers(4, 8, 3), torch.tensor([8, 6, 4, 7])
+EIGHT = numbers(4, 8, 3)
+EVEN = torch.tensor([8, 6, 4, 7])
 FEWER = {"inputs": (EIGHT * mask(EVEN, 8).unsqueeze(2), EVEN), "lengths": EVEN}
 
 
@@ -169,7 +170,8 @@ pair(
 
 def flipped(m, y, n):
     """Sum from the last valid step on, or from the end of the padding."""
-    step, end = torch.arange(y.shape[1]), n.unsqueeze(1)
+    step = torch.arange(y.shape[1])
+    end = n.unsqueeze(1)
     back = (
         torch.where(step < end, end - 1 - step, step)
         if m.right

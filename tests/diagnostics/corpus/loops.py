@@ -6,14 +6,17 @@ from torch import nn
 from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, lstm_cell, pair
 from tests.diagnostics.models_of_users import numbers
 
-TARGET, WIDE = numbers(4, 5, 3), numbers(4, 7, 6)
+TARGET = numbers(4, 5, 3)
+WIDE = numbers(4, 7, 6)
 
 
 @pair("use", encoder=gru(), decoder=gru(9), inputs=(X, TARGET))
 def decoder_that_forgets(m, source, target):
     """An attention decoder, whose layer is called for each step with its state; or with none."""
     memory, h = m.encoder(source)
-    query, state, outputs = h[-1], None, []
+    query = h[-1]
+    state = None
+    outputs = []
     for x_t in target.unbind(1):
         weights = (memory @ query.unsqueeze(2)).softmax(1)
         x = torch.cat([x_t, (weights * memory).sum(1)], 1)
@@ -26,7 +29,10 @@ def decoder_that_forgets(m, source, target):
 @pair("use", encoder=gru(), cell=gru_cell(7), head=linear(6, 1))
 def forecast_from_zeros(m, x):
     """A decoder is fed with its own results, and takes its state along; or starts afresh each time."""
-    summary, h, y, outputs = m.encoder(x)[1][-1], x.new_zeros(len(x), 6), x[:, -1, :1], []
+    summary = m.encoder(x)[1][-1]
+    h = x.new_zeros(len(x), 6)
+    y = x[:, -1, :1]
+    outputs = []
     for _ in range(4):
         h = m.cell(torch.cat([y, summary], 1), h if m.right else h * 0)
         y = m.head(h)
@@ -63,7 +69,8 @@ WHO = torch.stack([torch.randperm(7, generator=torch.Generator().manual_seed(k))
 @pair("use", cell=gru_cell(), inputs=(X, WHO))
 def state_of_each_of_many(m, x, who):
     """Each step goes on with the state of the one that it is about; or with one of its own."""
-    rows, held = torch.arange(len(x)), x.new_zeros(len(x), 7, 6)
+    rows = torch.arange(len(x))
+    held = x.new_zeros(len(x), 7, 6)
     for step in range(x.shape[1]):
         at = who[:, step] if m.right else who[:, step] * 0 + step
         held = held.index_put((rows, at), m.cell(x[:, step], held[rows, at]))
@@ -73,7 +80,8 @@ def state_of_each_of_many(m, x, who):
 @pair("use", encoder=gru(), cell=gru_cell(), head=linear(6, 3), inputs=(X, TARGET), causal=True)
 def state_of_the_encoder_throughout(m, x, target):
     """A decoder reads the target from its own state; or each time from the encoder's."""
-    h, outputs = m.encoder(x)[1][0], []
+    h = m.encoder(x)[1][0]
+    outputs = []
     for step in target.unbind(1):
         new = m.cell(step, h)
         h = new if m.right else h
@@ -133,7 +141,8 @@ def one_pair_for_two_cells(m, x):
 @fine(one=lstm_cell(6), two=lstm_cell(6), inputs=(WIDE,))
 def state_through_two_cells(m, x):
     """One state goes through two cells at each step, the second one reading the input, too."""
-    state, outputs = (x.new_zeros(len(x), 6),) * 2, []
+    state = (x.new_zeros(len(x), 6),) * 2
+    outputs = []
     for y in x.unbind(1):
         state = m.two(y, m.one(y, state))
         outputs.append(state[0])
@@ -145,7 +154,8 @@ def cell_for_both_directions(m, x):
     """Both directions by hand, of two cells; or the first is called for both, and a twin never."""
 
     def run(cell, x):
-        h, outputs = x.new_zeros(len(x), 6), []
+        h = x.new_zeros(len(x), 6)
+        outputs = []
         for x_t in x.unbind(1):
             h = cell(x_t, h)
             outputs.append(h)
@@ -197,7 +207,8 @@ class Elman(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.i, self.h = nn.Linear(3, 6), nn.Linear(6, 6)
+        self.i = nn.Linear(3, 6)
+        self.h = nn.Linear(6, 6)
 
     def forward(self, x, h=None):
         return torch.tanh(self.i(x) + (0 if h is None else self.h(h)))
@@ -208,7 +219,8 @@ for name, cell in {"torch's cell": gru_cell(), "a cell of its own": Elman}.items
     @pair("batch", name=f"loop over the samples: {name}", cell=cell)
     def loop_over_the_samples(m, x):
         """A loop over the steps; or over the samples, where no call has a sample."""
-        state, outputs = None, []
+        state = None
+        outputs = []
         for row in x.unbind(1 if m.right else 0):
             state = m.cell(row, state)
             outputs.append(state)

@@ -67,7 +67,8 @@ def flags(step):
 
 def wiped(m, x, start):
     """Run a cell, whose state is wiped where an episode starts; or everywhere else."""
-    h, outputs = x.new_zeros(len(x), 6), []
+    h = x.new_zeros(len(x), 6)
+    outputs = []
     for step in range(x.shape[1]):
         flag = start[:, step].unsqueeze(1)
         h = m.cell(x[:, step], h * (1 - flag if m.right else flag))
@@ -85,7 +86,8 @@ fine(name="episodes_that_end_together", inputs=(X, flags(6)), **WIPED)(wiped)
 def episodes_in_calls_of_their_own(m, x, start):
     """A layer is called for each part of a batch in which no episode starts."""
     at = start[:, 1:].any(0).nonzero().flatten() + 1
-    h, outputs = x.new_zeros(1, len(x), 6), []
+    h = x.new_zeros(1, len(x), 6)
+    outputs = []
     for some, flag in zip(x.tensor_split(at, 1), start.tensor_split(at, 1), strict=True):
         y, h = m.gru(some, h * (1 - flag[:, :1]))
         outputs.append(y)
@@ -95,7 +97,8 @@ def episodes_in_calls_of_their_own(m, x, start):
 @fine(cell=gru_cell(), inputs=(X, flags(3)), causal=True)
 def step_that_is_missing_everywhere(m, x, missing):
     """A step that a flag switches off in the whole batch need not reach an output."""
-    h, outputs = x.new_zeros(len(x), 6), []
+    h = x.new_zeros(len(x), 6)
+    outputs = []
     for step in range(x.shape[1]):
         h = torch.where(missing[:, step].unsqueeze(1) > 0, h, m.cell(x[:, step], h))
         outputs.append(h)
@@ -172,7 +175,8 @@ def word_between_two_sides(m, x, at):
 @pair("use", lstm=lstm(), inputs=(numbers(4, 12, 3),), causal=True)
 def chunks_that_start_afresh(m, x):
     """Chunks inside of forward pass their state along; or they start afresh."""
-    state, outputs = None, []
+    state = None
+    outputs = []
     for chunk in x.split(4, 1):
         output, new = m.lstm(chunk, state)
         state = new if m.right else None

@@ -84,7 +84,8 @@ def sum_over_all_labellings(m, words, lengths):
     packed = pack_padded_sequence(m.words(words), lengths, batch_first=True, enforce_sorted=False)
     y, _ = pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=words.shape[1])
     scores = m.tags(y)
-    alpha, going = scores[:, 0], mask(lengths, words.shape[1])
+    alpha = scores[:, 0]
+    going = mask(lengths, words.shape[1])
     for t in range(1, words.shape[1]):
         step = (alpha.unsqueeze(2) + m.moves).logsumexp(1) + scores[:, t]
         alpha = torch.where(going[:, t : t + 1], step, alpha)

@@ -48,8 +48,11 @@ class Policy(nn.Module):
         self.first = nn.Parameter(torch.zeros(1, 1, 6))
         self.gate = nn.Parameter(torch.zeros(()))
         self.log_std = nn.Parameter(torch.zeros(2))
-        self.down, self.up = nn.Parameter(torch.randn(6, 2)), nn.Parameter(torch.zeros(2, 6))
-        self.mean, self.value, self.other = nn.Linear(6, 2), nn.Linear(6, 1), nn.Linear(6, 4)
+        self.down = nn.Parameter(torch.randn(6, 2))
+        self.up = nn.Parameter(torch.zeros(2, 6))
+        self.mean = nn.Linear(6, 2)
+        self.value = nn.Linear(6, 1)
+        self.other = nn.Linear(6, 4)
         self.frozen = nn.Parameter(torch.randn(6, 6), requires_grad=False)
 
     def forward(self, x):

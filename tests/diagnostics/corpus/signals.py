@@ -85,7 +85,9 @@ def visits():
 )
 def decay_between_visits(m, x, seen, gaps):
     """GRU-D: what was last measured decays to the mean, and the state with the time between."""
-    h, last, outputs = x.new_zeros(len(x), 6), m.mean.expand(len(x), -1), []
+    h = x.new_zeros(len(x), 6)
+    last = m.mean.expand(len(x), -1)
+    outputs = []
     for x_t, s_t, g_t in zip(x.unbind(1), seen.unbind(1), gaps.unbind(1), strict=True):
         rate = (-m.rate(g_t).relu()).exp()
         last = torch.where(s_t, x_t, last)

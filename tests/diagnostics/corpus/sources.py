@@ -10,7 +10,8 @@ PADDED, COUNTS = padded()
 
 
 # The sample whose target is longest has the longest source as well.
-SOURCE, TARGET = torch.tensor([7, 5, 3, 2]), torch.tensor([6, 4, 5, 2])
+SOURCE = torch.tensor([7, 5, 3, 2])
+TARGET = torch.tensor([6, 4, 5, 2])
 BOTH = (
     numbers(4, 7, 3) * mask(SOURCE).unsqueeze(2),
     SOURCE,
@@ -21,7 +22,8 @@ BOTH = (
 
 def translated(m, x, n, y, k, outer=False):
     """Attend to a source: to its valid steps, or to all."""
-    e, d = m.encoder(x)[0], m.decoder(y)[0]
+    e = m.encoder(x)[0]
+    d = m.decoder(y)[0]
     valid = mask(n, x.shape[1]).unsqueeze(1)
     # Where all is masked, as in a row of the target's padding, all is read alike.
     valid = valid & mask(k, y.shape[1]).unsqueeze(2) if outer else valid
@@ -49,7 +51,8 @@ def two_texts_of_one_width(m, a, b):
     """Two inputs padded to one width have lengths of their own; each is cut to its own."""
 
     def vector(given):
-        y, valid = m.gru(m.embed(given))[0], (given != 0).unsqueeze(2)
+        y = m.gru(m.embed(given))[0]
+        valid = (given != 0).unsqueeze(2)
         return (y * valid).sum(1) / valid.sum(1)
 
     extra = 0 if m.right else m.gru(m.embed(b))[0].mean(1)

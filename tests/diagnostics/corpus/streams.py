@@ -92,7 +92,8 @@ def normed_over_steps(m, x, state=None):
 @pair("streaming", cell=gru_cell(), inputs=(X, numbers(4, 7).abs()), streaming=True)
 def decay_with_the_time(m, x, elapsed, hidden=None):
     """A state decays with the time since the step before; a loop takes either input longer than the other."""
-    h, outputs = x.new_zeros(len(x), 6) if hidden is None else hidden, []
+    h = x.new_zeros(len(x), 6) if hidden is None else hidden
+    outputs = []
     for x_t, since in zip(x.unbind(1), elapsed.unbind(1), strict=False):
         h = m.cell(x_t, h * (-since).exp().unsqueeze(1))
         outputs.append(h)

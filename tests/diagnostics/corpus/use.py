@@ -180,7 +180,8 @@ def one_layer_under_two_names(m, x):
 @fine(cell=gru_cell(), head=linear(9, 2), inputs=(X[:, :1],))
 def cell_at_the_end_of_a_loop(m, x):
     """Of one step, no further one takes the state of the cell; of two steps, it does."""
-    h, outputs = x.new_zeros(len(x), 6), []
+    h = x.new_zeros(len(x), 6)
+    outputs = []
     for x_t in x.unbind(1):
         outputs.append(m.head(torch.cat([x_t, h], 1)))
         h = m.cell(x_t, h)

@@ -52,14 +52,16 @@ pair(
 @fine(cell=gru_cell(), weight=lambda: nn.Parameter(torch.randn(3, 6)), inputs=(X * 1e5,))
 def units_at_their_ends(m, x):
     """What is saturated by large numbers shows its memory with smaller ones."""
-    h, outputs = x.new_zeros(len(x), 6), []
+    h = x.new_zeros(len(x), 6)
+    outputs = []
     for x_t in x.unbind(1):
         h = m.cell(x_t, h)
         outputs.append(torch.tanh(x_t @ m.weight + h))
     return torch.stack(outputs, 1)
 
 
-FEW, MANY = tokens(4, 7) % 7, tokens(4, 7) * 9
+FEW = tokens(4, 7) % 7
+MANY = tokens(4, 7) * 9
 
 
 def columns(m, x):

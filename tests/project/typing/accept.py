@@ -55,7 +55,8 @@ def results_unpack(x: Tensor) -> Tensor:
 
 def state_over_a_loop(steps: list[Tensor]) -> LSTMState | None:
     """A state that is None at first is taken, and given back as a state."""
-    lstm, state = rnnkit.LSTM(3, 4), None
+    lstm = rnnkit.LSTM(3, 4)
+    state = None
     for x in steps:
         _, state = lstm(x, state)
     return state
@@ -126,7 +127,8 @@ def initial_states() -> None:
 
 def constructors() -> None:
     """Every argument has its type, by position where torch has it there."""
-    dtype, device = torch.float64, torch.device("cpu")
+    dtype = torch.float64
+    device = torch.device("cpu")
     rnnkit.RNN(3, 4, 2, "relu", False, True, 0.5, True, device, dtype, state_batch_first=True)
     rnnkit.LSTM(3, 4, 2, False, True, 0.5, True, 2, "cpu", None, state_batch_first=True)
     rnnkit.GRU(3, 4, 2, False, True, 0.5, True, 0, dtype, state_batch_first=True)

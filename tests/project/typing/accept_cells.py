@@ -42,7 +42,8 @@ class OwnByForward(nn.Module):
 
 def own_cells(x: Tensor, h: Tensor) -> None:
     """``unroll`` and ``Recurrent`` know the state by ``initial_state``."""
-    cell, state = OwnByForward(), (h, h, h)
+    cell = OwnByForward()
+    state = (h, h, h)
     assert_type(rnnkit.unroll(cell, x, state), tuple[Tensor, tuple[Tensor, Tensor, Tensor]])
     assert_type(rnnkit.Recurrent(cell), rnnkit.Recurrent[tuple[Tensor, Tensor, Tensor]])
     assert_type(rnnkit.Recurrent([cell])(x)[1], tuple[tuple[Tensor, Tensor, Tensor], ...])
@@ -58,7 +59,8 @@ def states_of_layers(h: Tensor, state: LSTMState) -> None:
 
 def cells_over_a_sequence(x: Tensor, h: Tensor, c: Tensor, n: Tensor, mask: Tensor) -> None:
     """``unroll`` gives the state of its cell, a user's own kind too."""
-    lstm, gru = rnnkit.LSTMCell(3, 4), rnnkit.GRUCell(3, 4)
+    lstm = rnnkit.LSTMCell(3, 4)
+    gru = rnnkit.GRUCell(3, 4)
     assert_type(rnnkit.unroll(lstm, x), tuple[Tensor, LSTMState])
     assert_type(rnnkit.unroll(lstm, x, (h, c), lengths=n), tuple[Tensor, LSTMState])
     assert_type(rnnkit.unroll(gru, x, h, reset=mask, reverse=True), tuple[Tensor, Tensor])
@@ -80,7 +82,8 @@ def cells_are_cells() -> tuple[Cell[Tensor], Cell[LSTMState], Cell[dict[str, Ten
 
 def layers_of_cells(x: Tensor, h: Tensor, mask: Tensor) -> None:
     """``Recurrent`` of one kind of cell has a state of each; of several kinds, of any."""
-    lstm, gru = rnnkit.LSTMCell(3, 4), rnnkit.GRUCell(3, 4)
+    lstm = rnnkit.LSTMCell(3, 4)
+    gru = rnnkit.GRUCell(3, 4)
     layer = rnnkit.Recurrent([lstm, rnnkit.LSTMCell(4, 4)], dropout=0.1)
     assert_type(layer, rnnkit.Recurrent[LSTMState])
     output, state = layer(x, lengths=[2, 1], reset=mask)

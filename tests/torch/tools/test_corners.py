@@ -34,7 +34,8 @@ class Corner(NamedTuple):
 def plain(core: nn.Module, x: Tensor | None = None, *more: Any, **options: Any) -> Corner:
     """Return a corner of one call."""
     x = torch.randn(6, 4, WIDTH) if x is None else x
-    tolerance, graphs = options.pop("tolerance", None), options.pop("graphs", 1)
+    tolerance = options.pop("tolerance", None)
+    graphs = options.pop("graphs", 1)
     call: Call = (x, *(more or (None,))), options
     return Corner(Model(core).to(x.dtype), [call], graphs, tolerance)
 
@@ -66,7 +67,8 @@ class Tied(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = layer_of("GRU"), layer_of("GRU", width=HIDDEN)
+        self.first = layer_of("GRU")
+        self.second = layer_of("GRU", width=HIDDEN)
         self.second.weight_hh_l0 = self.first.weight_hh_l0
         self.second.bias_hh_l0 = self.first.bias_ih_l0
 
@@ -120,7 +122,8 @@ def packing(name: str) -> Corner:
 
 def kinds_of_state() -> Corner:
     """A tuple, a list and an LSTMState; without a batch; a transposed input."""
-    x, alone = torch.randn(6, 4, WIDTH), torch.randn(6, WIDTH)
+    x = torch.randn(6, 4, WIDTH)
+    alone = torch.randn(6, WIDTH)
     pair = [torch.randn(1, 4, HIDDEN), torch.randn(1, 4, HIDDEN)]
     calls: list[Any] = [(x, tuple(pair)), (x, pair), (x, LSTMState(*pair)), (x, (pair[0], None))]
     calls += [(alone, None), (alone, tuple(part[:, 0] for part in pair))]

@@ -17,7 +17,8 @@ from tests.torch.tools.tools import TOOLS, Onnx, check, compare, marks
 pytestmark = marks
 
 #: No two axes have one size, also in none of two calls: a compiler takes equal sizes for one.
-STEPS, BATCH = (5, 6), (8, 9)
+STEPS = (5, 6)
+BATCH = (8, 9)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,8 @@ def is_possible(tool: str, core: str, name: str, call: str) -> bool:
 def has_fixed_steps(tool: str, core: str, name: str, call: str) -> bool:
     """Return whether a tool writes down each step."""
     if tool == "ONNX, older":
-        has_resets, packs = "reset" in CALLS[call], name == "relu" and "lengths" in CALLS[call]
+        has_resets = "reset" in CALLS[call]
+        packs = name == "relu" and "lengths" in CALLS[call]
         return has_resets or packs or core == "user's"
     if tool == "ONNX":  # it takes torch's kernels, which fix the number of steps
         return core in {"layer", "stack"}

@@ -44,10 +44,12 @@ def test_as_many_graphs(name: str) -> None:
     """Over many sizes, square ones too, and from a state, ours costs no graph more than torch's."""
     sizes = [(sample(name, *each),) for each in ((5, 2), (6, 4), (3, 3), (1, 1), (7, 5))]
     begun = [(sample(name, seq, 4), carried(name, 4)) for seq in (5, 5, 6, 7)]
-    models, found = pair(name, None if name in CELLS else Model), []
+    models = pair(name, None if name in CELLS else Model)
+    found = []
     with torch._dynamo.config.patch(allow_rnn=name == "LSTM"):
         for calls in (sizes, begun):
-            results, counts = [], []
+            results = []
+            counts = []
             for model in models:
                 counted = Counted(model)
                 results.append(pytree.tree_leaves([counted.call(*args) for args in calls]))
@@ -122,7 +124,8 @@ def test_a_graph_does_not_grow(core: str) -> None:
     for with_pieces in (False, True):
         sizes = []
         for steps in (3, 100):
-            x, lengths = torch.randn(steps, 4, WIDTH), torch.tensor([steps, 0, steps - 1, 1])
+            x = torch.randn(steps, 4, WIDTH)
+            lengths = torch.tensor([steps, 0, steps - 1, 1])
             pieces = {"reset": torch.rand(steps, 4) < 0.2, "lengths": lengths}
             options: Any = pieces if with_pieces else {}
             with torch._dynamo.config.patch(allow_rnn=core == "layer"):
@@ -146,7 +149,8 @@ class Checked(rnnkit.GRU):
 
 def test_a_subclass_with_a_check_keeps_it() -> None:
     """Where a user has replaced one of torch's checks, torch's own forward is traced."""
-    layer, x = Checked(WIDTH, HIDDEN), torch.randn(6, 4, WIDTH)
+    layer = Checked(WIDTH, HIDDEN)
+    x = torch.randn(6, 4, WIDTH)
     with torch._dynamo.config.patch(allow_rnn=True):
         counted = Counted(layer, fullgraph=True)
         torch.testing.assert_close(counted.call(x), layer(x))

@@ -16,7 +16,9 @@ from tests.torch.tools.tools import marks
 
 pytestmark = marks
 
-SEQ, BATCH, HIDDEN = 7, 5, 4
+SEQ = 7
+BATCH = 5
+HIDDEN = 4
 LENGTHS = [7, 2, 5, 1, 3]
 
 
@@ -25,7 +27,8 @@ class Parent(nn.Module):
 
     def __init__(self, core: Any, width: int) -> None:
         super().__init__()
-        self.before, self.core = nn.Linear(3, width), core
+        self.before = nn.Linear(3, width)
+        self.core = core
 
     def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
         """Run the core on what the module before it returns."""
@@ -47,7 +50,8 @@ def member(*axes: int) -> Tensor:
 
 def whole_state(name: str) -> Any:
     """Return a state of one layer."""
-    h, c = member(1, BATCH, HIDDEN), member(1, BATCH, HIDDEN)
+    h = member(1, BATCH, HIDDEN)
+    c = member(1, BATCH, HIDDEN)
     return (h, c) if name == "LSTM" else h
 
 
@@ -83,7 +87,8 @@ def compiled(model: nn.Module, *, dynamic: bool | None, backend: str = "eager") 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_runs_as_it_is(name: str, kind: str, dynamic: bool | None) -> None:
     """Bits are eager mode's, whatever a call has, and frames are torch's and two more at most."""
-    x, options = torch.randn(SEQ, BATCH, 3), CALLS[kind](name)
+    x = torch.randn(SEQ, BATCH, 3)
+    options = CALLS[kind](name)
     theirs = Parent(getattr(nn, name)(3, HIDDEN), 3)
     known = kind in ("plain", "a state", "packed")  # to torch's layers
     compiled(theirs, dynamic=dynamic)(x, **(options if known else {}))
@@ -105,7 +110,8 @@ def test_a_layer_runs_as_it_is(name: str, kind: str, dynamic: bool | None) -> No
 def test_a_layer_trains_as_it_is(name: str, kind: str) -> None:
     """Gradients have eager mode's bits where the graphs around a layer are differentiated ahead."""
     model = Parent(getattr(rnnkit, name)(3, HIDDEN), 3)
-    x, options = torch.randn(SEQ, BATCH, 3), CALLS[kind](name)
+    x = torch.randn(SEQ, BATCH, 3)
+    options = CALLS[kind](name)
     slopes = []
     for call in (model, compiled(model, dynamic=None, backend="aot_eager")):
         model.zero_grad()
@@ -132,7 +138,8 @@ def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str
     """A Recurrent and an unrolled cell compute the same inside of the graph, trained as well."""
     cell = getattr(rnnkit, f"{name}Cell")(3, HIDDEN)
     model = Parent(rnnkit.Recurrent(cell) if core == "Recurrent" else cell, 3)
-    x, options = torch.randn(SEQ, BATCH, 3), CALLS[kind](name)
+    x = torch.randn(SEQ, BATCH, 3)
+    options = CALLS[kind](name)
     run = compiled(model, dynamic=None)
 
     torch.testing.assert_close(run(x, **options), model(x, **options))
@@ -141,7 +148,8 @@ def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str
 
 def test_a_whole_graph_of_a_layer_with_the_switch() -> None:
     """With ``allow_rnn``, a model and a bare layer make one whole graph, as before."""
-    layer, x = rnnkit.GRU(3, HIDDEN), torch.randn(SEQ, BATCH, 3)
+    layer = rnnkit.GRU(3, HIDDEN)
+    x = torch.randn(SEQ, BATCH, 3)
     with torch._dynamo.config.patch(allow_rnn=True):
         for module in (layer, Parent(rnnkit.LSTM(6, HIDDEN), 6)):
             torch._dynamo.reset()

@@ -15,7 +15,8 @@ from tests.torch.tools.tools import marks
 
 pytestmark = marks
 
-X, STATE = torch.randn(6, 4, WIDTH), torch.randn(1, 4, HIDDEN)
+X = torch.randn(6, 4, WIDTH)
+STATE = torch.randn(1, 4, HIDDEN)
 #: By what is wrong: the width, the rank, the state's batch, a mask's shape, no step.
 SEQUENCES: list[tuple[Any, ...]] = [(X[..., :-1],), (X[None],), (X[:0],)]
 BAD: dict[tuple[str, str], list[tuple[Any, ...]]] = {
@@ -46,7 +47,9 @@ def test_a_call_is_refused_as_eagerly(core: str, name: str) -> None:
 
 def test_positions_and_masks() -> None:
     """A function on states refuses in a graph what it refuses in eager mode, and runs what is right."""
-    state, right, wrong = torch.randn(1, 2, 4), torch.tensor([0, 1]), torch.tensor([0, 2])
+    state = torch.randn(1, 2, 4)
+    right = torch.tensor([0, 1])
+    wrong = torch.tensor([0, 2])
     for function, sentence in (
         (states.reset, "mask must be booleans, or 0 and 1"),
         (states.select, "index must be positions of samples"),

@@ -61,7 +61,8 @@ def test_packing(name: str, model: Any) -> None:
 @six
 def test_a_trace_warns_of_no_more(name: str) -> None:
     """A trace warns of nothing that torch's does not, and follows the weights."""
-    kinds, traces = [], []
+    kinds = []
+    traces = []
     for model in pair(name, Parent):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -81,7 +82,8 @@ def test_a_trace_warns_of_no_more(name: str) -> None:
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_a_trace_keeps_no_lengths(name: str) -> None:
     """What the example's lengths were is no part of it: full ones do not stand for shorter ones."""
-    layer, x = getattr(rnnkit, name)(INPUT, HIDDEN, bidirectional=True), sample(name)
+    layer = getattr(rnnkit, name)(INPUT, HIDDEN, bidirectional=True)
+    x = sample(name)
 
     def run(x: Tensor, lengths: Tensor) -> Tensor:
         return layer(x, lengths=lengths)[0]
@@ -128,7 +130,8 @@ def test_methods_of_a_user(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         torch.jit.script(Parent(getattr(rnnkit, name)(INPUT, HIDDEN)))
-    x, model = sample("GRUCell"), UsesOwn(Own(INPUT, HIDDEN))
+    x = sample("GRUCell")
+    model = UsesOwn(Own(INPUT, HIDDEN))
     expected = model(x)
 
     with pytest.warns(UserWarning, match="TorchScript does not ask Own.initial_state"):

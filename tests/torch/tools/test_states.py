@@ -61,7 +61,8 @@ def test_each_function_is_exported() -> None:
 @pytest.mark.needs_torch("2.13", "strict export follows no method of a subclass")
 def test_free_batch(name: str, strict: bool) -> None:
     """The program computes for other batches what the function does, in the same tuples."""
-    model, sizes = Calls(CASES[name][0]), [each.split() for each in CASES[name][1].split(", ")]
+    model = Calls(CASES[name][0])
+    sizes = [each.split() for each in CASES[name][1].split(", ")]
     batch = torch.export.Dim("batch", min=4, max=64)
 
     def given(samples: int) -> tuple[Tensor, ...]:
@@ -75,6 +76,7 @@ def test_free_batch(name: str, strict: bool) -> None:
 
     for samples in (4, 9):
         tensors = given(samples)
-        expected, result = model(*tensors), program(*tensors)
+        expected = model(*tensors)
+        result = program(*tensors)
         same(expected, result)
         assert type(result) is type(expected)

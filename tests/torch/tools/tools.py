@@ -93,7 +93,8 @@ class Onnx:
     def __init__(self, model: nn.Module, calls: Sequence[Call], *, dynamo: bool) -> None:
         onnxruntime: Any = pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
-        (args, options), file = calls[0], io.BytesIO()
+        (args, options) = calls[0]
+        file = io.BytesIO()
         if dynamo:
             program: Any = torch.onnx.export(
                 model, args, kwargs=options, dynamic_shapes=shapes_of(calls), verbose=False
@@ -138,7 +139,8 @@ class Flat(nn.Module):
 
     def __init__(self, model: nn.Module, call: Call) -> None:
         super().__init__()
-        self.model, self.structure = model, pytree.tree_map(lambda leaf: leaf is None, call)
+        self.model = model
+        self.structure = pytree.tree_map(lambda leaf: leaf is None, call)
 
     def forward(self, *tensors: Tensor) -> Any:
         """Call it."""

@@ -154,7 +154,7 @@ def _steady(text: str) -> str:
     return text
 
 
-def main() -> None:
+def main():
     """Compare two checkouts, and print what differs."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("other", nargs="?", type=pathlib.Path)

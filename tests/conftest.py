@@ -26,7 +26,7 @@ ASKED = int(os.environ.get("DRAWS", "1"))
 hypothesis.settings.register_profile("asked", WHOLE, max_examples=ASKED, derandomize=False)
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config: pytest.Config):
     """Draw fewer examples where the slow tests are left out: that is the loop while working."""
     quick = "quick" if config.option.markexpr == "not slow" else "whole"
     hypothesis.settings.load_profile("asked" if "DRAWS" in os.environ else quick)
@@ -35,12 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
         callers.OURS += ("mutmut",)
 
 
-def pytest_collectstart() -> None:
+def pytest_collectstart():
     """Let a file draw the same models and inputs as it is read, whichever files are read before."""
     torch.manual_seed(2026)
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish():
     """Write down what coverage saw: xdist kills a worker that takes ten seconds to end."""
     running = coverage.Coverage.current()
     if running is not None:
@@ -48,7 +48,7 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _alike() -> None:
+def _alike():
     """Seed torch, and keep its kernels to one thread: sums then have one order."""
     torch.set_num_threads(1)
     torch.manual_seed(2026)
@@ -72,7 +72,7 @@ def _agree(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     assert request.node.get_closest_marker("disagrees") or not disagreed
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]):
     """Skip what a mark says cannot hold here."""
     for item in items:
         if hasattr(rnnkit, "jaxtyping"):

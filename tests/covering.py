@@ -32,7 +32,7 @@ def covers(strength: int, **axes: Iterable[Any]) -> Callable[[Callable[..., None
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(test)
-        def run(**fixtures: Any) -> None:
+        def run(**fixtures: Any):
             # Values need not be hashable, and their places are.
             places = [product([name], range(len(each))) for name, each in values.items()]
             for row in covering([*product(*places)], strength):

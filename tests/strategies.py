@@ -159,14 +159,14 @@ def tensors_of(result: Any) -> list[Tensor]:
     return [tensor for part in result if part is not None for tensor in tensors_of(part)]
 
 
-def assert_same(expected: Any, actual: Any) -> None:
+def assert_same(expected: Any, actual: Any):
     """Two results, states or inputs hold the same tensors, bit for bit."""
     torch.testing.assert_close(
         tensors_of(actual), tensors_of(expected), rtol=0, atol=0, equal_nan=True
     )
 
 
-def assert_near(actual: Any, expected: Any, **options: Any) -> None:
+def assert_near(actual: Any, expected: Any, **options: Any):
     """Two results are close, a NaN being close to a NaN."""
     torch.testing.assert_close(actual, expected, equal_nan=True, **options)
 

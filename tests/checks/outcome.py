@@ -31,7 +31,7 @@ def statements(program: str) -> list[str]:
     return ["\n".join(rows[a - 1 : b]) for a, b in zip(lines, ends, strict=True)]
 
 
-def run(program: str, nn: ModuleType = rnnkit.nn, **names: Any) -> None:
+def run(program: str, nn: ModuleType = rnnkit.nn, **names: Any):
     """Run a program with the names that every program of the table has."""
     torch.manual_seed(0)
     known = {"__name__": __name__, "rnnkit": rnnkit, "torch": torch, "nn": nn, **names}

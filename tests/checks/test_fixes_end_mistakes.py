@@ -98,7 +98,7 @@ def typed(text: str, names: dict[str, Any]) -> Any:
 
 @settings(deadline=None, max_examples=400, suppress_health_check=list(hypothesis.HealthCheck))
 @given(drawn=calls(), data=st.data())
-def test_a_wrong_state_is_mended(drawn: Drawn, data: st.DataObject) -> None:
+def test_a_wrong_state_is_mended(drawn: Drawn, data: st.DataObject):
     """Each fix of a wrong state runs, ends the mistake and keeps the tensor that was right."""
     places = data.draw(st.sampled_from([[0], [len(drawn.shapes) - 1], range(len(drawn.shapes))]))
     tensors = [torch.ones(shape) for shape in drawn.shapes]
@@ -141,7 +141,7 @@ STRUCTURES: dict[str, Callable[[Any], Any]] = {
 
 @settings(deadline=None, max_examples=200, suppress_health_check=list(hypothesis.HealthCheck))
 @given(drawn=calls(), how=st.sampled_from(sorted(STRUCTURES)))
-def test_a_wrong_structure_is_mended(drawn: Drawn, how: str) -> None:
+def test_a_wrong_structure_is_mended(drawn: Drawn, how: str):
     """Each fix of a state that is not the module's tensors runs and ends the mistake."""
     hx = STRUCTURES[how](drawn.state([torch.ones(shape) for shape in drawn.shapes]))
     error = drawn.refusal(drawn.names["input"], hx)
@@ -152,7 +152,7 @@ def test_a_wrong_structure_is_mended(drawn: Drawn, how: str) -> None:
 
 @settings(deadline=None, max_examples=200, suppress_health_check=list(hypothesis.HealthCheck))
 @given(drawn=calls(), data=st.data())
-def test_a_wrong_input_is_mended(drawn: Drawn, data: st.DataObject) -> None:
+def test_a_wrong_input_is_mended(drawn: Drawn, data: st.DataObject):
     """Each fix of a wrong input runs and ends the mistake."""
     hypothesis.assume(isinstance(drawn.names["input"], Tensor))
     x = torch.ones(data.draw(changed(tuple(drawn.names["input"].shape))))

@@ -51,7 +51,7 @@ def right_cases() -> Iterator[Case]:
 class Wrapped(torch.nn.Module):
     """A user's cell around one of rnnkit's."""
 
-    def __init__(self, cell: Any) -> None:
+    def __init__(self, cell: Any):
         """Keep the cell."""
         super().__init__()
         self.cell = cell
@@ -96,7 +96,7 @@ def _nothing_explains() -> Iterator[None]:
 @pytest.mark.parametrize(
     "dtype", [DTYPES[0], *(pytest.param(d, marks=pytest.mark.slow) for d in DTYPES[1:])], ids=str
 )
-def test_right_calls(dtype: torch.dtype) -> None:
+def test_right_calls(dtype: torch.dtype):
     """Each class takes each layout with each right state at once, batch-first ones and on meta, too."""
     for drawn in itertools.islice(right_cases(), 0, None, 1 if dtype is DTYPES[0] else 5):
         case = dataclasses.replace(drawn, dtype=dtype)
@@ -110,7 +110,7 @@ def test_right_calls(dtype: torch.dtype) -> None:
                 case.module(rnnkit).to("meta")(case.input().to("meta"), moved)
 
 
-def test_mixed_dtypes_under_autocast() -> None:
+def test_mixed_dtypes_under_autocast():
     """Autocast brings inputs, states and weights of several dtypes together; c may have its own."""
     for case in right_cases():
         module = case.module(rnnkit)
@@ -125,7 +125,7 @@ def test_mixed_dtypes_under_autocast() -> None:
         rnnkit.LSTM(3, 4).double()(x, (c.double(), c))
 
 
-def test_projected_cells_and_no_samples() -> None:
+def test_projected_cells_and_no_samples():
     """A projected cell takes its pair in all forms; a batch of no samples is right in torch, too."""
     for batch in (None, 1, 5):
         x = torch.zeros(3 if batch is None else (batch, 3))
@@ -138,7 +138,7 @@ def test_projected_cells_and_no_samples() -> None:
             case.module(rnnkit)(case.input(), hx)
 
 
-def test_lengths_and_resets() -> None:
+def test_lengths_and_resets():
     """Neither do calls with lengths and resets, of layers, cells, cells of users, and steps."""
     lengths = [7, 2, 5]
     reset = torch.zeros(7, 3, dtype=torch.bool)
@@ -163,7 +163,7 @@ def test_lengths_and_resets() -> None:
         rnnkit.states.reset(state, [0, 1, 1])
 
 
-def test_an_order_of_few_bits() -> None:
+def test_an_order_of_few_bits():
     """An order of int32 fits, too."""
     sizes = {"input_size": 3, "hidden_size": 4, "batch": 3, "seq": 4}
     for name in LAYERS:
@@ -175,7 +175,7 @@ def test_an_order_of_few_bits() -> None:
         assert_same([expected[0].data, expected[1]], [actual[0].data, actual[1]])
 
 
-def test_wrong_calls_are_noticed() -> None:
+def test_wrong_calls_are_noticed():
     """A wrong call enters the code that explains."""
     codes = set[str]()
     before = sys.getprofile()
@@ -189,7 +189,7 @@ def test_wrong_calls_are_noticed() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_half_a_state_that_goes_to_torch_is_completed(place: int) -> None:
+def test_half_a_state_that_goes_to_torch_is_completed(place: int):
     """What is given of a pair stays, and the rest is zeros of its sizes; nothing is invented."""
     layer = rnnkit.LSTM(3, 4)
     given = torch.randn(1, 5, 4)

@@ -24,7 +24,7 @@ from rnnkit._checks.causes.inputs import check_dtype
 class Around(nn.Module):
     """A user's cell around one of ours, for inputs of four features."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         """Make the cell."""
         super().__init__()
         self.cell = rnnkit.GRUCell(4, 8)
@@ -66,7 +66,7 @@ LONG: list[Callable[[], object]] = [
 
 
 @pytest.mark.unhooked("the annotation refuses it first")
-def test_no_message_is_long() -> None:
+def test_no_message_is_long():
     """Whatever is quoted goes through one brief form, or is left out where it fails."""
     for act in LONG:
         with pytest.raises(rnnkit.RnnkitError) as caught:
@@ -74,7 +74,7 @@ def test_no_message_is_long() -> None:
         assert len(str(caught.value)) < 2000
 
 
-def test_errors_survive_pickling_with_their_code() -> None:
+def test_errors_survive_pickling_with_their_code():
     """A worker process sends errors back whole; a DataLoader makes them of their text only."""
     with pytest.raises(StateError) as caught:
         rnnkit.GRU(3, 4)(torch.ones(7, 5, 3), torch.ones(1, 8, 4))
@@ -89,7 +89,7 @@ def test_errors_survive_pickling_with_their_code() -> None:
     assert rnnkit.LeakError("text", "batch", "encoder").code == "batch"
 
 
-def test_an_input_that_has_numbers_is_moved_to_the_weights() -> None:
+def test_an_input_that_has_numbers_is_moved_to_the_weights():
     """What holds for two devices that this machine need not have."""
     layer = rnnkit.GRU(3, 4)
     input = torch.ones(7, 5, 3)
@@ -112,7 +112,7 @@ class Begins(rnnkit.GRU):
 class Failing(nn.Module):
     """A user's cell that does what it is told to at its third step."""
 
-    def __init__(self, act: Callable[[Tensor], Any]) -> None:
+    def __init__(self, act: Callable[[Tensor], Any]):
         """Count from zero."""
         super().__init__()
         self.act = act
@@ -133,7 +133,7 @@ def fails(hx: Tensor) -> Tensor:
     return hx @ hx
 
 
-def test_notes_say_where() -> None:
+def test_notes_say_where():
     """An error says which state it is about, and a cell's, its own or ours, at which step of which cell."""
     x = torch.ones(7, 5, 3)
     deep = "in layer 1, backward direction, of Recurrent"
@@ -152,7 +152,7 @@ def test_notes_say_where() -> None:
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 @pytest.mark.parametrize("options", [{}, {"reverse": True, "lengths": [2, 1]}], ids=str)
-def test_a_written_state_is_seen_in_each_mode(mode: Any, options: dict[str, Any]) -> None:
+def test_a_written_state_is_seen_in_each_mode(mode: Any, options: dict[str, Any]):
     """It is seen at the first step that is run; the line to type ends it."""
     x = torch.ones(2, 2, 3)
     h = torch.ones(2, 3)
@@ -172,7 +172,7 @@ def test_a_written_state_is_seen_in_each_mode(mode: Any, options: dict[str, Any]
 
 
 @pytest.mark.parametrize("mode", ["GRU", "LSTM", "relu", None])
-def test_an_rnn_of_another_recurrence_is_refused(mode: str | None) -> None:
+def test_an_rnn_of_another_recurrence_is_refused(mode: str | None):
     """An RNN whose mode was set to that of a GRU, whose weights it lacks, runs in no kind of call."""
     layer: Any = rnnkit.RNN(3, 4)
     x = torch.randn(7, 2, 3)
@@ -186,7 +186,7 @@ def test_an_rnn_of_another_recurrence_is_refused(mode: str | None) -> None:
 
 
 @pytest.mark.unhooked("the hook complains first")
-def test_what_is_not_ours_goes_on() -> None:
+def test_what_is_not_ours_goes_on():
     """Python's complaint, torch's failures, and a cell's on two devices are left as they are."""
     layer: Any = rnnkit.GRU(3, 4)
     with pytest.raises(TypeError, match=re.escape("step() missing 1 required positional argument")):
@@ -202,7 +202,7 @@ def test_what_is_not_ours_goes_on() -> None:
     assert not isinstance(moved.value, rnnkit.RnnkitError)
 
 
-def test_input_and_state_are_looked_at_before_lengths() -> None:
+def test_input_and_state_are_looked_at_before_lengths():
     """What is wrong by itself is refused for what it is; no random number is drawn for it."""
     layer = rnnkit.GRU(3, 4, 2, dropout=0.5)
     before = torch.get_rng_state()
@@ -217,7 +217,7 @@ def test_input_and_state_are_looked_at_before_lengths() -> None:
 
 @pytest.mark.unhooked("it adds frames")
 @pytest.mark.skipif("MUTANT_UNDER_TEST" in os.environ, reason="mutmut adds frames")
-def test_warnings_are_of_the_callers_line() -> None:
+def test_warnings_are_of_the_callers_line():
     """A warning points at what was written, and filters of UserWarning see it."""
     for kind, args in ((rnnkit.GRU, (3, 8, 1, True)), (rnnkit.RNNCell, (3, 0))):
         with pytest.warns(UserWarning, match="Write") as caught:
@@ -225,13 +225,13 @@ def test_warnings_are_of_the_callers_line() -> None:
         assert [each.filename for each in caught] == [__file__]
 
 
-def test_what_beartype_writes_is_no_users_code() -> None:
+def test_what_beartype_writes_is_no_users_code():
     """Behind a function that beartype has wrapped stands the one who called it."""
     assert beartype(user_frame)() is sys._getframe()
 
 
 @pytest.mark.unhooked("it adds frames")
-def test_a_refusal_inside_of_a_cell_ends_in_the_module_that_refuses() -> None:
+def test_a_refusal_inside_of_a_cell_ends_in_the_module_that_refuses():
     """Below the user's line stands one frame: the module that was called wrongly."""
     x = torch.ones(7, 5, 6)
     for call in (lambda: rnnkit.unroll(Around(), x), lambda: rnnkit.Recurrent(Around())(x)):

@@ -11,7 +11,7 @@ from rnnkit._base.torch_tools import lacks_kernel
 from rnnkit._checks.diagnosis import Call, explain_torchs_error
 
 
-def test_the_fixes_work() -> None:
+def test_the_fixes_work():
     """Both lines run where the layer does not; torch's error is the cause of ours."""
     layer = rnnkit.LSTM(3, 4)
     input = torch.randn(7, 5, 3)
@@ -26,7 +26,7 @@ def test_the_fixes_work() -> None:
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
-def test_the_first_fix_works_for_halves_too() -> None:
+def test_the_first_fix_works_for_halves_too():
     """Without autocast input and state have the dtype of the weights; the state is not left out."""
     layer = rnnkit.LSTM(3, 4)
     hx = (torch.randn(1, 5, 4, dtype=torch.bfloat16), None)
@@ -46,7 +46,7 @@ def test_the_first_fix_works_for_halves_too() -> None:
 
 
 @pytest.mark.parametrize("grad", [False, True])
-def test_bfloat16_runs_or_says_why(*, grad: bool) -> None:
+def test_bfloat16_runs_or_says_why(*, grad: bool):
     """On any CPU a bfloat16 LSTM under autocast gives torch's numbers, or the error."""
     theirs = torch.nn.LSTM(3, 4)
     input = torch.randn(7, 5, 3)
@@ -62,7 +62,7 @@ def test_bfloat16_runs_or_says_why(*, grad: bool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")
-def test_only_these_layers_lack_a_kernel() -> None:
+def test_only_these_layers_lack_a_kernel():
     """Autocast off, other layers, a projection, the lowered dtype itself and double never lack it."""
     input = torch.randn(7, 5, 3)
 
@@ -77,7 +77,7 @@ def test_only_these_layers_lack_a_kernel() -> None:
             assert not lacks_kernel("LSTM", 0, input)
 
 
-def test_packed_input_is_refused_first() -> None:
+def test_packed_input_is_refused_first():
     """Under autocast too, packed input beside lengths or resets gets the error that it has without."""
     packed = torch.nn.utils.rnn.pack_sequence([torch.randn(4, 3), torch.randn(2, 3)])
     given = {"lengths": [4, 2], "reset": torch.zeros(4, 2, dtype=torch.bool)}

@@ -31,7 +31,7 @@ for call in calls:
 
 
 @pytest.mark.slow
-def test_a_call_that_ends_the_process_in_torch_is_refused() -> None:
+def test_a_call_that_ends_the_process_in_torch_is_refused():
     """What is a segmentation fault in torch is an exception, which a program can catch."""
     command = [sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)  # noqa: S603 - our own words
@@ -40,7 +40,7 @@ def test_a_call_that_ends_the_process_in_torch_is_refused() -> None:
     assert done.stdout.split() == ["StateError"] * 3
 
 
-def test_torch_does_not_cut_or_spread_a_state_of_packed_input() -> None:
+def test_torch_does_not_cut_or_spread_a_state_of_packed_input():
     """Where torch would take what it needs of a state, or read beyond it, it is refused."""
     right = torch.randn(2, 3, 5)
     for name, shape, lengths in itertools.product(

@@ -68,13 +68,13 @@ Reversed(3, 4).step(torch.ones(5, 3), torch.ones(5, 1, 4))""",
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.filterwarnings("error::rnnkit.RnnkitWarning")
 @pytest.mark.parametrize("name", RIGHT)
-def test_nothing_is_said(name: str) -> None:
+def test_nothing_is_said(name: str):
     """Each is right in torch, or as the page of the function says."""
     for program in RIGHT[name]:
         assert said(program) is None, program
 
 
-def test_the_way_back_alone() -> None:
+def test_the_way_back_alone():
     """Without a state torch brings the last one back by it, whatever the order was; so do we."""
     x = PackedSequence(torch.ones(5, 3), torch.tensor([3, 2]), None, torch.tensor([2, 0, 1]))
     for name in ("RNN", "LSTM", "GRU"):
@@ -85,7 +85,7 @@ def test_the_way_back_alone() -> None:
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_states_side_by_side_in_one_buffer(mode: Any) -> None:
+def test_states_side_by_side_in_one_buffer(mode: Any):
     """A step that writes the next state beside the last one, into a buffer for all, is taken."""
     x = torch.rand(4, 2, 3)
     buffer = torch.zeros(5, 2, 3)
@@ -113,7 +113,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("mask", ARRAYS.values(), ids=ARRAYS)
-def test_a_mask_may_come_as_anything(mask: Any) -> None:
+def test_a_mask_may_come_as_anything(mask: Any):
     """A mask, however it lies in memory, is the one in a list."""
     layer = rnnkit.GRU(3, 4)
     x = torch.randn(7, 5, 3)
@@ -123,7 +123,7 @@ def test_a_mask_may_come_as_anything(mask: Any) -> None:
 
 @pytest.mark.unhooked("the annotation refuses it first")
 @pytest.mark.parametrize("dtype", ["i8", ">i4", "O", "u1"])
-def test_positions_may_come_as_any_array(dtype: str) -> None:
+def test_positions_may_come_as_any_array(dtype: str):
     """Positions in an array are those in a list; the last of one sample is its first."""
     state = torch.randn(3, 4)
 
@@ -131,7 +131,7 @@ def test_positions_may_come_as_any_array(dtype: str) -> None:
     assert positions_of([-1], 1, torch.device("cpu")).tolist() == [0]
 
 
-def test_they_come_to_where_they_are_used() -> None:
+def test_they_come_to_where_they_are_used():
     """Positions, masks and lengths are brought to the state or the input; no value is looked into."""
     spec = spec_of(rnnkit.GRU(3, 4, batch_first=True), torch.ones(5, 7, 3, device=META), "layer")
     mask = check_reset(spec, torch.ones(5, 7, device=META), torch.ones(5, 7, 3, device=META))
@@ -146,7 +146,7 @@ def test_they_come_to_where_they_are_used() -> None:
 
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")
-def test_lists_beside_a_default_device() -> None:
+def test_lists_beside_a_default_device():
     """A list is read on the CPU, whatever device new tensors go to."""
     x = torch.arange(60.0).view(5, 3, 4)
     for run in (

@@ -50,7 +50,7 @@ def x(batch: int = BATCH, seq: int = SEQ) -> Tensor:
 
 @unhooked
 @every_layer
-def test_a_layer_is_held_to_its_callers_layout(name: str) -> None:
+def test_a_layer_is_held_to_its_callers_layout(name: str):
     """A layer that reads what the annotation promises runs as without axes; the other is refused."""
     right = module(name, AXES, batch_first=True)
     given = x()
@@ -66,7 +66,7 @@ def test_a_layer_is_held_to_its_callers_layout(name: str) -> None:
 
 @unhooked
 @pytest.mark.parametrize("name", CELLS)
-def test_a_cell_is_held_to_the_batch(name: str) -> None:
+def test_a_cell_is_held_to_the_batch(name: str):
     """A cell that is given a step of another batch than the caller's raises."""
     cell = module(name, {"batch": "b"})
     call(lambda x: cell(x[:, 0]), x())
@@ -76,7 +76,7 @@ def test_a_cell_is_held_to_the_batch(name: str) -> None:
 
 
 @unhooked
-def test_sizes_that_disagree() -> None:
+def test_sizes_that_disagree():
     """Features are held to the caller's names; a free name of two axes has the size of the first."""
     for axes, text in (
         ({"feature": "time"}, "time is 5 in the caller's scope, but 3"),
@@ -90,7 +90,7 @@ def test_sizes_that_disagree() -> None:
 
 @unhooked
 @every_layer
-def test_without_axes_nothing_is_bound(name: str) -> None:
+def test_without_axes_nothing_is_bound(name: str):
     """A layer without axes neither binds nor checks the caller's names."""
     with jaxtyped("context"):
         module(name, None)(x())
@@ -99,7 +99,7 @@ def test_without_axes_nothing_is_bound(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*MODULES, *CELLS])
-def test_a_module_keeps_its_axes(name: str) -> None:
+def test_a_module_keeps_its_axes(name: str):
     """They are copied when it is made; a copy and a pickle have them, and print them."""
     axes = {"batch": "b"} if name in CELLS else dict(AXES)
     made = module(name, axes)
@@ -116,7 +116,7 @@ WRONG = [("seq", "batch"), "time", {"seq": 3}, {"seq": "two words"}, {"seq": ""}
 
 @pytest.mark.unhooked("the annotation refuses it first")
 @pytest.mark.parametrize("name", [*MODULES, *CELLS])
-def test_axes_that_are_no_names(name: str) -> None:
+def test_axes_that_are_no_names(name: str):
     """What is not a dictionary from an axis to an identifier is refused by each class."""
     for axes in WRONG:
         with pytest.raises(rnnkit.ArgumentError, match="axes maps") as caught:
@@ -125,7 +125,7 @@ def test_axes_that_are_no_names(name: str) -> None:
 
 
 @unhooked
-def test_a_context_without_a_function() -> None:
+def test_a_context_without_a_function():
     """``with jaxtyped("context")`` is a scope, too; a refused call binds nothing in it."""
     gru, fresh = (module("GRU", {"seq": seq, "batch": "b"}) for seq in ("time", "fresh"))
     with jaxtyped("context"):
@@ -140,7 +140,7 @@ def test_a_context_without_a_function() -> None:
 
 
 @unhooked
-def test_scopes_are_apart() -> None:
+def test_scopes_are_apart():
     """Names bound outside mean nothing in a nested function; two layers name their own lengths."""
     gru = module("GRU", AXES, batch_first=True)
     encoder, decoder = (
@@ -159,14 +159,14 @@ def test_scopes_are_apart() -> None:
 
 
 @unhooked
-def test_threads_have_scopes_of_their_own() -> None:
+def test_threads_have_scopes_of_their_own():
     """Two threads inside the same function do not disturb each other, or the program's output."""
     gru = module("GRU", AXES, batch_first=True)
     meet = threading.Barrier(2, timeout=20)
     seen: list[Any] = []
 
-    def run(batch: int, seq: int) -> None:
-        def turns(x: Tensor) -> None:
+    def run(batch: int, seq: int):
+        def turns(x: Tensor):
             for _ in range(5):
                 meet.wait()
                 gru(x)
@@ -193,7 +193,7 @@ def test_threads_have_scopes_of_their_own() -> None:
 
 
 @unhooked
-def test_input_without_an_axis() -> None:
+def test_input_without_an_axis():
     """Of packed input the batch is held to the caller's, of unbatched input seq; nothing else is."""
     packed = pack_sequence([torch.randn(4, 3), torch.randn(2, 3)])
     for given, right, wrong in ((packed, (9, 2), (9, 3)), (torch.randn(5, 3), (5, 9), (6, 9))):
@@ -209,7 +209,7 @@ def test_input_without_an_axis() -> None:
 
 @unhooked
 @pytest.mark.filterwarnings("error")
-def test_unbound_names_are_told_once() -> None:
+def test_unbound_names_are_told_once():
     """A name that is bound nowhere is told at the first call: of seq or batch, or nearly a bound one."""
     for axes, told in (
         ({"seq": "tmie", "batch": "n"}, "no tmie and no n, so"),
@@ -225,7 +225,7 @@ def test_unbound_names_are_told_once() -> None:
 
 @unhooked
 @pytest.mark.filterwarnings("error")
-def test_without_a_scope_it_is_told_once_what_to_type() -> None:
+def test_without_a_scope_it_is_told_once_what_to_type():
     """Nothing is checked there; what is typed around the call makes a scope."""
     cases: list[Any] = [
         (lambda: module("GRU", AXES), torch.ones(5, 2, 3)),
@@ -251,7 +251,7 @@ def test_without_a_scope_it_is_told_once_what_to_type() -> None:
 
 @unhooked
 @pytest.mark.filterwarnings("error")
-def test_nothing_is_told_beside_a_scope() -> None:
+def test_nothing_is_told_beside_a_scope():
     """A layer that was checked runs again, as checkpointing does; no axis is read; jaxtyping is off."""
     gru = module("GRU", AXES)
     with jaxtyped("context"):

@@ -34,7 +34,7 @@ def same_batch(one: BatchFirst, other: BatchFirst) -> BatchFirst:
 
 
 @unhooked
-def test_a_watched_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watched_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """In a package under jaxtyping's import hook each function is a scope, as rnnkit.typing's names are."""
     (tmp_path / "watched_by_hook.py").write_text(PACKAGE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -55,7 +55,7 @@ def test_a_watched_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @unhooked
 @compiles
 @pytest.mark.parametrize("name", [*MODULES, *CELLS])
-def test_a_compiled_module_raises_no_false_alarm(name: str) -> None:
+def test_a_compiled_module_raises_no_false_alarm(name: str):
     """Compiled, a cell steps aside in one graph; a layer runs as it is, and warns as it does."""
     made = module(name, {"batch": "b"} if name in CELLS else AXES)
     compiled: Any = torch.compile(made, backend="eager", fullgraph=name in CELLS)

@@ -35,7 +35,7 @@ def plain(text: str) -> str:
 
 
 @rows
-def test_written(row: Row) -> None:
+def test_written(row: Row):
     """messages.txt has each call with all that is said to it, and the page its first message."""
     if row.needs and not QUOTED:
         return
@@ -49,7 +49,7 @@ def test_written(row: Row) -> None:
 FILES = {MESSAGES: "##", PAGE: "###"}
 
 
-def test_nothing_else_is_written() -> None:
+def test_nothing_else_is_written():
     """A code that is gone is gone from the files, and each further call is of a code."""
     codes = [row.code for row in ROWS]
 
@@ -57,7 +57,7 @@ def test_nothing_else_is_written() -> None:
     assert {*sections(FURTHER.read_text("utf-8"), "##")} <= {*codes}
 
 
-def test_a_call_of_the_files_is_read() -> None:
+def test_a_call_of_the_files_is_read():
     """Words above a block, and in a section, say what is special about a call."""
     block = "```python\n{}\n```\n"
     text = f"Why.\n\n{block.format('a()')}\n{UNSAFE}\n\n{block.format('b()')}\n{RIGHT}\n\n{block.format('c()')}"
@@ -66,7 +66,7 @@ def test_a_call_of_the_files_is_read() -> None:
 
 
 @rows
-def test_message(row: Row) -> None:
+def test_message(row: Row):
     """A message is short, of this code, and ends with a command."""
     for call in row.calls:
         ours = answer(call)
@@ -79,7 +79,7 @@ def test_message(row: Row) -> None:
 
 
 @rows
-def test_no_number_of_a_tensor_is_printed(row: Row) -> None:
+def test_no_number_of_a_tensor_is_printed(row: Row):
     """With other numbers in its tensors a call gets the same message."""
     for call in row.calls:
         other = call.program.replace("torch.ones(", "filled(")
@@ -87,7 +87,7 @@ def test_no_number_of_a_tensor_is_printed(row: Row) -> None:
 
 
 @rows
-def test_caught_as_torchs(row: Row) -> None:
+def test_caught_as_torchs(row: Row):
     """Code that catches torch's error at the same place catches ours."""
     for call in filter(asks_torch, row.calls):
         theirs = of_torch(call.program)
@@ -107,7 +107,7 @@ def ends(program: str, code: str) -> bool:
 
 
 @rows
-def test_fixes(row: Row) -> None:
+def test_fixes(row: Row):
     """Whatever a message says to type, if it is code, ends the mistake."""
     for call in row.calls:
         ours = answer(call)
@@ -116,14 +116,14 @@ def test_fixes(row: Row) -> None:
 
 
 @rows
-def test_right(row: Row) -> None:
+def test_right(row: Row):
     """The right call beside a wrong one is right."""
     for call in row.calls:
         assert not call.right or said(call.right) is None
 
 
 @pytest.mark.disagrees
-def test_many_fixes_are_typed() -> None:
+def test_many_fixes_are_typed():
     """The typist reads most of what messages say."""
     found = [dict(typed(call.program, str(answer(call)), "hx")) for call in each_call()]
 

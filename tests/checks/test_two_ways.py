@@ -27,10 +27,10 @@ GUARDS: list[tuple[Any, str]] = [
 
 
 @pytest.fixture
-def _misfits(monkeypatch: pytest.MonkeyPatch) -> None:
+def _misfits(monkeypatch: pytest.MonkeyPatch):
     """Let every guard refuse, and torch's classes fail."""
 
-    def never(*_: Any, **__: Any) -> None:
+    def never(*_: Any, **__: Any):
         pytest.fail("torch's class has run")
 
     for place, name in GUARDS:
@@ -62,7 +62,7 @@ def calls() -> list[Callable[[], Any]]:
 @pytest.mark.disagrees
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.usefixtures("_misfits")
-def test_a_guard_that_is_wrong_is_reported() -> None:
+def test_a_guard_that_is_wrong_is_reported():
     """If a guard refuses a right call, the call is refused, and says how to report that."""
     for call in calls():
         with pytest.raises(rnnkit.RnnkitError, match="found nothing that is wrong") as caught:
@@ -74,7 +74,7 @@ def test_a_guard_that_is_wrong_is_reported() -> None:
 
 @pytest.mark.disagrees
 @pytest.mark.usefixtures("_misfits")
-def test_a_report_has_all_tensors() -> None:
+def test_a_report_has_all_tensors():
     """Of a pair, both are described."""
     hx = torch.ones(5, 4), torch.ones(5, 4, dtype=torch.float64)
     with pytest.raises(rnnkit.RnnkitError, match="found nothing") as caught:
@@ -111,7 +111,7 @@ class CellBegins(rnnkit.GRUCell):
 )
 def test_a_guard_of_a_first_state_that_is_wrong_is_reported(
     place: Any, call: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     """So it is if the guard refuses the state that a module's own initial_state has returned."""
     name = dict(GUARDS)[place]
     original = getattr(place, name)
@@ -125,7 +125,7 @@ def test_a_guard_of_a_first_state_that_is_wrong_is_reported(
 
 
 @pytest.mark.parametrize("name", [*LAYERS, *CELLS])
-def test_odd_tensors_end_as_in_torch(name: str) -> None:
+def test_odd_tensors_end_as_in_torch(name: str):
     """A call with tensors that are not dense or not real ends as it does with torch's class."""
     x = X if name in LAYERS else X[0]
     width: Any = (1, 5, 4) if name in LAYERS else (5, 4)
@@ -147,7 +147,7 @@ def outcome(kind: Any, *call: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_sizes_of_packed_input_in_strides(name: str) -> None:
+def test_sizes_of_packed_input_in_strides(name: str):
     """Sizes that lie in strides are read as those that lie in a row, with a state and without."""
     layer = getattr(rnnkit, name)(3, 4)
     packed = pack_padded_sequence(X, [7, 6, 5, 1, 1])

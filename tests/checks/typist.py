@@ -170,7 +170,7 @@ def _name(call: ast.Call) -> str:
     return ast.unparse(call.func).rpartition(".")[2]
 
 
-def _merge(old: ast.Call, new: ast.Call, drop: int) -> None:
+def _merge(old: ast.Call, new: ast.Call, drop: int):
     """Put what a fix names into a call, leaving the rest as it is."""
     first = old.args[:1] if ast.unparse(new.args[0]) == "..." else new.args[:1]
     old.args = [*first, *old.args[1 : len(old.args) - drop]]

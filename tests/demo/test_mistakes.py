@@ -14,7 +14,7 @@ from rnnkit._demo.mistakes import FEATURES, HIDDEN, MISTAKES, Mistake
 ANSWERS = ("RnnkitWarning", "StateError", "StateError", "LayoutError", "StateError", "DtypeError")
 
 
-def test_recordings() -> None:
+def test_recordings():
     """All recordings are there, with the lengths and the speakers that the archive states."""
     train, test = recordings.load()
 
@@ -29,7 +29,7 @@ def test_recordings() -> None:
     assert not train.input[~spoken].any()
 
 
-def test_each_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_mistake(monkeypatch: pytest.MonkeyPatch):
     """The library answers the wrong line; the right line runs in both namespaces without a warning.
 
     A name that the program of a mistake does not know is its author's fault, and is raised.
@@ -45,7 +45,7 @@ def test_each_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
         listen(partial(Mistake("", "{}", wrong="missing", right="", because="").run, torch.nn))
 
 
-def test_namespaces_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_namespaces_train_alike(monkeypatch: pytest.MonkeyPatch):
     """Both namespaces train the classifier to the same parameters, bit for bit."""
     trained = []
 
@@ -63,7 +63,7 @@ def test_namespaces_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_silence_costs_accuracy() -> None:
+def test_silence_costs_accuracy():
     """torch.nn says nothing about the first two mistakes, and the classifier is worse for them."""
     for mistake in MISTAKES[:2]:
         outcome = listen(partial(mistake.run, torch.nn))
@@ -74,11 +74,11 @@ def test_silence_costs_accuracy() -> None:
         assert right >= 0.95
 
 
-def test_silent_end_of_a_mistake() -> None:
+def test_silent_end_of_a_mistake():
     """Whoever follows torch's advice in mistake 4 makes a silent one, which verify finds."""
 
     class Advised(torch.nn.Module):
-        def __init__(self, nn: ModuleType = torch.nn) -> None:
+        def __init__(self, nn: ModuleType = torch.nn):
             super().__init__()
             self.lstm = nn.LSTM(FEATURES, HIDDEN)
 

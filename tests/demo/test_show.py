@@ -27,7 +27,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("every", [False, True])
-def test_what_is_shown(every: bool, quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_shown(every: bool, quick: Path, capsys: pytest.CaptureFixture[str]):
     """A table, as in the quick start, one mistake in full or each, and verify's report; no file."""
     show.main(["--all"] if every else [])
 
@@ -48,9 +48,7 @@ def test_what_is_shown(every: bool, quick: Path, capsys: pytest.CaptureFixture[s
     assert not list(quick.iterdir())
 
 
-def test_save(
-    quick: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_save(quick: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """``--save`` writes the picture, and without matplotlib names what to install."""
     show.find(save=True)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
@@ -61,7 +59,7 @@ def test_save(
     assert (quick / show.PICTURE).stat().st_size > 5000
 
 
-def test_one_mistake(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_mistake(quick: Path, capsys: pytest.CaptureFixture[str]):
     """A single mistake that nothing stops ends with the accuracy that it leaves."""
     show.main(["--mistake", "2", "--namespace", "torch.nn"])
 
@@ -70,7 +68,7 @@ def test_one_mistake(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_one_mistake_ends_as_it_will() -> None:
+def test_one_mistake_ends_as_it_will():
     """A single mistake is not caught; the traceback quotes the wrong line."""
     command = [sys.executable, "-m", "rnnkit", "--mistake", "5"]
 
@@ -81,7 +79,7 @@ def test_one_mistake_ends_as_it_will() -> None:
     assert done.returncode == 1
 
 
-def test_child(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child(monkeypatch: pytest.MonkeyPatch):
     """The outcome of a child process is its signal, or the last line of its traceback."""
     for code, stderr, shown in (
         (-signal.SIGSEGV, "", "SIGSEGV: no message; the process crashed"),
@@ -94,7 +92,7 @@ def test_child(monkeypatch: pytest.MonkeyPatch) -> None:
         assert str(listen_in_child("--mistake", "3")) == shown
 
 
-def test_colour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """A terminal with rich shows colours, unless NO_COLOR is set."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
@@ -106,10 +104,10 @@ def test_colour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert capsys.readouterr().out == "\x1b[31man error\x1b[0m\nan error\n"
 
 
-def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted(monkeypatch: pytest.MonkeyPatch):
     """Ctrl-C ends the demonstration with one word and no traceback."""
 
-    def interrupted() -> None:
+    def interrupted():
         raise KeyboardInterrupt
 
     monkeypatch.setattr(show, "main", interrupted)

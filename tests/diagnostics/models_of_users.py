@@ -22,7 +22,7 @@ LENGTHS = (3, 7, 5, 2)
 class Model(nn.Module):
     """Modules by name, and what they compute."""
 
-    def __init__(self, compute: Callable[..., Any], **modules: nn.Module) -> None:
+    def __init__(self, compute: Callable[..., Any], **modules: nn.Module):
         """Register the modules."""
         super().__init__()
         self.compute = compute
@@ -68,7 +68,7 @@ def lstm(width: int = FEATURE, **options: Any) -> nn.LSTM:
 class Holder(nn.Module):
     """A layer, and whatever a test lets it hold and do; a tensor from acting is added."""
 
-    def __init__(self, act: Callable[[Any], Any] = lambda m: None, **held: Any) -> None:  # noqa: ARG005
+    def __init__(self, act: Callable[[Any], Any] = lambda m: None, **held: Any):  # noqa: ARG005
         """Keep it."""
         super().__init__()
         self.gru = nn.GRU(3, 6, batch_first=True)

@@ -24,7 +24,7 @@ KEPT: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_what_is_kept_from_call_to_call_is_named(name: str) -> None:
+def test_what_is_kept_from_call_to_call_is_named(name: str):
     """The cause names the attribute that a call changes: a generator, a weight, or a number."""
     make, change = KEPT[name]
 
@@ -38,7 +38,7 @@ def test_what_is_kept_from_call_to_call_is_named(name: str) -> None:
     assert f"the model keeps model.{name} from call to call" in str(finding)
 
 
-def test_a_report_has_the_rows_of_its_findings() -> None:
+def test_a_report_has_the_rows_of_its_findings():
     """Below the row of a finding stand its cause and its fix, which can be typed."""
     report = rnnkit.verify(nn.GRU(3, 4), X, raises=False)
 

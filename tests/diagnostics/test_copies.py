@@ -66,7 +66,7 @@ TENSORS: dict[str, Callable[[], Tensor]] = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", TENSORS)
-def test_tensors_of_all_kinds(name: str) -> None:
+def test_tensors_of_all_kinds(name: str):
     """A tensor of any kind is copied, as a parameter and beside, and none ends the process."""
     for as_parameter in (False, True):
         tensor = TENSORS[name]()
@@ -83,7 +83,7 @@ class Tagged(nn.Parameter):
     """A parameter of a user's class."""
 
 
-def test_weights_are_in_common() -> None:
+def test_weights_are_in_common():
     """Copies share the weights, in memory of their own; each has its own parameters."""
     tagged = Tagged(torch.ones(3), requires_grad=False)
     tagged.tag = "a"
@@ -120,7 +120,7 @@ WRITES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_what_is_written(name: str) -> None:
+def test_what_is_written(name: str):
     """What a run writes into what runs share, by whatever way, the next one finds as it was."""
     model = Holder(
         lambda m: [WRITES[name](m), m.large.sum()][1],
@@ -141,7 +141,7 @@ def test_what_is_written(name: str) -> None:
     assert not model.large.any()
 
 
-def test_nothing_is_written() -> None:
+def test_nothing_is_written():
     """The first run counts if it writes and draws nothing, also where weights are NaN."""
     model = Holder()
     model.gru.bias_hh_l0.data[0] = torch.nan
@@ -161,7 +161,7 @@ ON_A_GRAPH: dict[str, Callable[[nn.Module], Any]] = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ON_A_GRAPH)
-def test_modules_with_tensors_on_a_graph(kind: str) -> None:
+def test_modules_with_tensors_on_a_graph(kind: str):
     """Such a module is copied, and its graph stays with the model."""
     part = nn.Linear(3, 3)
     ON_A_GRAPH[kind](part)
@@ -172,14 +172,14 @@ def test_modules_with_tensors_on_a_graph(kind: str) -> None:
     assert next(part.parameters()).grad is not None
 
 
-def test_optimizer_inside() -> None:
+def test_optimizer_inside():
     """An optimizer that a model holds writes copies."""
     model = Holder()
     model.optimizer = torch.optim.Adam(model.parameters())
     model(X).sum().backward()
     model.optimizer.step()
 
-    def act(m: Any) -> None:
+    def act(m: Any):
         with torch.enable_grad():
             m.optimizer.zero_grad()
             m.gru(X)[0].sum().backward()
@@ -201,7 +201,7 @@ def test_optimizer_inside() -> None:
 class Frozen(dict[str, int]):
     """A mapping that refuses to be written, and so to be copied."""
 
-    def __setitem__(self, key: str, value: int) -> None:
+    def __setitem__(self, key: str, value: int):
         """Refuse."""
         raise TypeError(key, value)
 
@@ -234,7 +234,7 @@ SHARED: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_what_is_shared(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_shared(name: str, monkeypatch: pytest.MonkeyPatch):
     """What cannot be copied or is data is shared, and the report names it; what holds it is not."""
     monkeypatch.setattr(copies, "DATA", 500)
     held = SHARED[name]()
@@ -247,7 +247,7 @@ def test_what_is_shared(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outer.count == 0
 
 
-def test_what_is_not_worth_a_word() -> None:
+def test_what_is_not_worth_a_word():
     """What nobody can change is shared without a word."""
     held = [len, X.dtype, 1j, np, torch.Size([1]), range(3), torch.tanh, nn.Linear]
 

@@ -24,7 +24,7 @@ class Merges(nn.Linear):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_modules_that_are_compiled_traced_or_merged() -> None:
+def test_modules_that_are_compiled_traced_or_merged():
     """A module that copies itself, or is no longer Python's, is copied; eval mode comes once."""
     traced: Any = torch.fx.symbolic_trace(nn.Linear(3, 6))
     model = Holder(lambda m: m.traced(X) + m.part(X).sum() + m.scripted(X).sum(), traced=traced)
@@ -43,7 +43,7 @@ def test_modules_that_are_compiled_traced_or_merged() -> None:
 class Inner(nn.Module):
     """A module that is scripted as a whole."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         """Make it."""
         super().__init__()
         self.rnn = nn.GRU(3, 6, batch_first=True)
@@ -58,7 +58,7 @@ def scripted_method() -> Any:
     """Make a module with a method that is scripted."""
 
     class Scripted(torch.jit.ScriptModule):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.inner = Inner()
             self.weight = nn.Parameter(torch.ones(6))
@@ -72,7 +72,7 @@ def scripted_method() -> Any:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("make", [scripted_method, lambda: torch.jit.script(Inner())])
-def test_scripted_modules(make: Callable[[], Any]) -> None:
+def test_scripted_modules(make: Callable[[], Any]):
     """A scripted module is judged without a warning, and its copies are on no graph."""
     scripted = make()
     for model in (scripted, Holder(lambda m: m.inner(X), inner=scripted)):

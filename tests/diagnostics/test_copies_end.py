@@ -27,7 +27,7 @@ LENGTHS = [7, 5, 4, 3, 2]
 class Net(nn.Module):
     """A layer, a norm and a head; a test may add what refers back to it."""
 
-    def __init__(self, mixes: Callable[[Tensor], Tensor] = lambda y: y) -> None:
+    def __init__(self, mixes: Callable[[Tensor], Tensor] = lambda y: y):
         """Make them."""
         super().__init__()
         self.gru = nn.GRU(3, 4, batch_first=True)
@@ -45,7 +45,7 @@ class Net(nn.Module):
         """Compute, without a state."""
         return self(x), None
 
-    def keep(self, *args: Any) -> None:
+    def keep(self, *args: Any):
         """Keep what a hook is given."""
         self.seen.append(args[-1])
 
@@ -55,12 +55,12 @@ class Net(nn.Module):
         return torch.ones(steps, steps).tril()
 
 
-def hooked(net: Net) -> None:
+def hooked(net: Net):
     """Hook a part by a method of the whole."""
     net.head.register_forward_hook(net.keep)
 
 
-def trained(net: Net) -> None:
+def trained(net: Net):
     """Give it a trainer that refers to it, as Lightning does, with an optimizer."""
     optimizer = torch.optim.Adam(net.parameters())
     net(X).sum().backward()
@@ -69,10 +69,10 @@ def trained(net: Net) -> None:
     net.trainer.loop = SimpleNamespace(trainer=net.trainer)
 
 
-def cached(net: Net) -> None:
+def cached(net: Net):
     """Let a cache of its class refer to it, and to each copy that runs."""
 
-    def mask(module: Any, _: Any) -> None:
+    def mask(module: Any, _: Any):
         module.mask(3)
 
     net.register_forward_pre_hook(mask)
@@ -91,7 +91,7 @@ ADDED: dict[str, Callable[[Net], Any]] = {
 }
 
 
-def not_streaming(net: Net) -> None:
+def not_streaming(net: Net):
     """Stream the net, which returns no state."""
     with pytest.raises(AssertionError, match="streaming"):
         rnnkit.testing.assert_streams(net.step, X)
@@ -120,7 +120,7 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Any]]]:
     first = Pristine.__init__
     later = Pristine.copy
 
-    def begin(self: Pristine, model: nn.Module) -> None:
+    def begin(self: Pristine, model: nn.Module):
         first(self, model)
         add(self.private)
 
@@ -147,7 +147,7 @@ def alive(made: list[weakref.ref[Any]]) -> int:
 
 
 @covers(2, look=LOOKS, added=ADDED, mixes=("nothing", "samples"))
-def test_no_copy_is_left(look: str, added: str, mixes: str, copies: list[weakref.ref[Any]]) -> None:
+def test_no_copy_is_left(look: str, added: str, mixes: str, copies: list[weakref.ref[Any]]):
     """No weight of a copy is left when a look is over, whatever it found and the model holds."""
     net = Net(lambda y: y + y.mean(0) if mixes == "samples" else y).eval()
     ADDED[added](net)
@@ -158,7 +158,7 @@ def test_no_copy_is_left(look: str, added: str, mixes: str, copies: list[weakref
     assert alive(copies) == 0
 
 
-def test_no_object_is_left() -> None:
+def test_no_object_is_left():
     """Copies of a model that refers to nothing around it are gone, the objects themselves."""
 
     class Mine(nn.GRU):
@@ -176,7 +176,7 @@ def test_no_object_is_left() -> None:
         gc.enable()
 
 
-def test_error_keeps_no_copy(copies: list[weakref.ref[Any]]) -> None:
+def test_error_keeps_no_copy(copies: list[weakref.ref[Any]]):
     """An error that is caught, and the findings of a report, keep no copy alive."""
     net = Net(lambda y: y + y.mean(0)).eval()
     with pytest.raises(rnnkit.LeakError) as error:
@@ -195,7 +195,7 @@ def test_error_keeps_no_copy(copies: list[weakref.ref[Any]]) -> None:
     )
 
 
-def test_error_of_the_model_leads_to_its_copy() -> None:
+def test_error_of_the_model_leads_to_its_copy():
     """An error of the model's own leads a debugger to a copy that has all that it had."""
     model = Holder(lambda m: m.gru.missing)
     with pytest.raises(AttributeError) as error:
@@ -214,7 +214,7 @@ COUNTED = 1237
 class Counts(nn.Module):
     """A model with a weight, of which a run counts the copies by dtype."""
 
-    def __init__(self, act: Callable[[Any], Any] = lambda _: None) -> None:
+    def __init__(self, act: Callable[[Any], Any] = lambda _: None):
         """Make the weight."""
         super().__init__()
         self.gru = nn.GRU(3, 4, batch_first=True)
@@ -240,7 +240,7 @@ PEAK: dict[torch.dtype, int] = {}
 
 
 @pytest.mark.parametrize("name", LOOKS)
-def test_one_copy_of_the_weights(name: str) -> None:
+def test_one_copy_of_the_weights(name: str):
     """Beside the model's own, there is one copy of the weights, and a wider one for the judge."""
     PEAK.clear()
     with suppress(rnnkit.ArgumentError):
@@ -250,7 +250,7 @@ def test_one_copy_of_the_weights(name: str) -> None:
     assert PEAK.get(torch.float64, 1) == 1
 
 
-def test_weights_that_are_written() -> None:
+def test_weights_that_are_written():
     """A run that writes weights has them by itself, and those of the run before are given back."""
     PEAK.clear()
     with session(Counts(lambda m: m.wide.data.mul_(1.5))) as opened:

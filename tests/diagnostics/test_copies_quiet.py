@@ -21,13 +21,13 @@ ENDED: list[Any] = []
 class Opens:
     """An object that closes what it has opened, when it ends."""
 
-    def __init__(self, owner: Any = None) -> None:
+    def __init__(self, owner: Any = None):
         """Open it."""
         self.owner = owner
         self.is_open = True
         self.count = 0
 
-    def __del__(self) -> None:
+    def __del__(self):
         """Close it."""
         ENDED.append(self.is_open)
 
@@ -45,7 +45,7 @@ class Copied(Opens):
 class Restored(Opens):
     """An object that refuses the state of another one."""
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: Any):
         """Refuse."""
         raise TypeError(state)
 
@@ -61,11 +61,11 @@ class Reduced(Opens):
 class OpenMapping(dict[str, int]):
     """A mapping with an end, that refuses items."""
 
-    def __setitem__(self, key: str, value: int) -> None:
+    def __setitem__(self, key: str, value: int):
         """Refuse."""
         raise TypeError(key, value)
 
-    def __del__(self) -> None:
+    def __del__(self):
         """Say so."""
         ENDED.append(self)
 
@@ -73,12 +73,12 @@ class OpenMapping(dict[str, int]):
 class OpenModule(nn.Linear):
     """A module with an end."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         """Make it."""
         super().__init__(3, 6)
         self.is_open = True
 
-    def __del__(self) -> None:
+    def __del__(self):
         """Close what it has opened."""
         ENDED.append(self.is_open)
 
@@ -89,7 +89,7 @@ REGISTERED: list[type] = []
 class Registers(Opens):
     """A class that registers those that are made of it."""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls):
         """Register it."""
         REGISTERED.append(cls)
 
@@ -108,7 +108,7 @@ ENDS: dict[str, Callable[[nn.Module], Any]] = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_copies_end_without_a_sound(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_end_without_a_sound(name: str, monkeypatch: pytest.MonkeyPatch):
     """No copy runs ``__del__``: what is the user's stays open, and nothing half-made complains."""
     heard: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", heard.append)
@@ -129,14 +129,14 @@ def test_copies_end_without_a_sound(name: str, monkeypatch: pytest.MonkeyPatch) 
     assert len(ENDED) == 1
 
 
-def test_proxy_that_an_object_has_leads_to_the_copy() -> None:
+def test_proxy_that_an_object_has_leads_to_the_copy():
     """An object with an end runs the copy of the model that it is a copy of."""
     model = Holder(lambda m: m.held.owner.gru(numbers(4, 7, 3))[0])
     model.held = Opens(weakref.proxy(model))
     twice(model)
 
 
-def test_object_with_an_end_is_copied() -> None:
+def test_object_with_an_end_is_copied():
     """An object with an end is copied as any other, under the name of its class."""
     model = Holder(lambda m: setattr(m.held[0], "count", m.held[0].count + 1))
     model.held = [Opens([model]), Opens()]

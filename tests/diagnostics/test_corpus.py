@@ -39,7 +39,7 @@ THIRD = [
 
 
 @pytest.mark.parametrize("case", THIRD, ids=lambda case: case.name)
-def test_case(case: Case) -> None:
+def test_case(case: Case):
     """No right model is accused or left unjudged, and all that is said is what the table says.
 
     A finding says what to change, in at most nine lines.
@@ -60,7 +60,7 @@ def test_case(case: Case) -> None:
             assert entry(outcome) == written(case)
 
 
-def test_table() -> None:
+def test_table():
     """The table has each case once, and a pair names the probe that finds it, or why none does."""
     names = [line[3:] for line in OUTCOMES.read_text("utf-8").splitlines() if line[:3] == "## "]
 
@@ -69,7 +69,7 @@ def test_table() -> None:
     assert all(bool(case.probe) != bool(case.missed) for case in CASES if case.is_pair)
 
 
-def test_a_right_model_costs_a_few_dozen_runs() -> None:
+def test_a_right_model_costs_a_few_dozen_runs():
     """Half of the right models take 16 runs at most, and none takes more than 40."""
     passes = [ask(case, right=True).report.passes for case in CASES[::8]]
 
@@ -82,7 +82,7 @@ PAIRS = [case for case in CASES if case.file == "layouts" and case.probe == "bat
 
 
 @pytest.mark.parametrize("case", PAIRS, ids=lambda case: case.name)
-def test_same_text_for_both_libraries(case: Case) -> None:
+def test_same_text_for_both_libraries(case: Case):
     """What is said of a model does not hang on whose classes it is made of, nor on its mode."""
     for right in (True, False):
         theirs, ours = (ask(case, right=right, library=library) for library in (nn, rnnkit.nn))
@@ -115,7 +115,7 @@ def told(run: Callable[[], Any]) -> str:
 
 
 @pytest.mark.parametrize("name", ANYWHERE)
-def test_same_text_on_another_default_device(name: str) -> None:
+def test_same_text_on_another_default_device(name: str):
     """What a diagnostic says hangs on no ``torch.set_default_device``."""
     for right in (True, False):
         model, inputs, options = subject(name, right=right, library=rnnkit.nn)
@@ -137,7 +137,7 @@ UNNAMED = [case for case in CASES if case.file != "named"]
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "autocast"])
 @settings(max_examples=8)
 @given(case=st.sampled_from(UNNAMED))
-def test_right_models_in_each_precision(dtype: str, case: Case) -> None:
+def test_right_models_in_each_precision(dtype: str, case: Case):
     """No right model is accused in another precision; it may not run there, or lack a kernel."""
     faults = judge(case, dtype=dtype).faults
 
@@ -145,7 +145,7 @@ def test_right_models_in_each_precision(dtype: str, case: Case) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "autocast"])
-def test_most_models_are_judged_in_each_precision(dtype: str) -> None:
+def test_most_models_are_judged_in_each_precision(dtype: str):
     """A model is judged in another precision if it runs there, and the CPU has a kernel for it."""
     outcomes = [judge(case, dtype=dtype) for case in PAIRS]
     lacking = "could not create a primitive descriptor for the LSTM"
@@ -155,7 +155,7 @@ def test_most_models_are_judged_in_each_precision(dtype: str) -> None:
     assert [(one.case.name, one.faults) for one in judged if one.faults] == []
 
 
-def test_faults() -> None:
+def test_faults():
     """An alarm on both twins is no finding, and a model that fails is a fault of the corpus."""
 
     def leaky(compute: Any) -> Any:
@@ -168,7 +168,7 @@ def test_faults() -> None:
     assert judge(Case("broken", leaky(lambda m, x: m.gru(x[..., :2])))).faults[0] == "RuntimeError"
 
 
-def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """The command runs the cases that are named, and says what came of them."""
     names = ["highest_since", "radar_images", "state_cut"]
     monkeypatch.setattr(sys, "argv", ["corpus", *names, "-v"])

@@ -121,7 +121,7 @@ MAPS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, int], str]] = {
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_maps(name: str) -> None:
+def test_maps(name: str):
     """A map shows what depends on what, however the inputs are laid out."""
     made, inputs, options, expected = MAPS[name]
     found = rnnkit.dependency_map(made, *inputs, **options)
@@ -133,7 +133,7 @@ def test_maps(name: str) -> None:
     assert max(map(len, str(found).splitlines()[1:])) < 80
 
 
-def test_grid() -> None:
+def test_grid():
     """It prints as a grid, of a long axis every 4th index; unequal axes are not compared."""
     conv = rnnkit.dependency_map(nn.Conv1d(FEATURE, 4, 3), X.mT[:, :, :4], dim=2)
 
@@ -165,7 +165,7 @@ rule compares indices, and there are 2 outputs and 4 inputs
 """)
 
 
-def test_finding() -> None:
+def test_finding():
     """The finding says what the matrix looks like, and no more than that."""
     for cells, finding in FINDINGS.items():
         rows = [[cell == "1" for cell in row] for row in cells.split()]
@@ -186,7 +186,7 @@ def causal(width: int, dilation: int = 1) -> Model:
     return Model(compute, conv=nn.Conv1d(FEATURE, 4, width, dilation=dilation))
 
 
-def test_band() -> None:
+def test_band():
     """A map says how far back a convolution reads; of an axis with gaps, that it was not tried."""
     x = numbers(2, 9, FEATURE)
     long = numbers(2, 99, FEATURE)
@@ -205,7 +205,7 @@ def test_band() -> None:
     )
 
 
-def test_what_is_shared() -> None:
+def test_what_is_shared():
     """A map says below its grid what its runs advance, since it was not copied."""
     made = model(lambda m, x: [next(m.numbers), m.gru(x)[0]][1])
     made.numbers = (k for k in range(10**6))
@@ -218,7 +218,7 @@ def test_what_is_shared() -> None:
     assert pickle.loads(pickle.dumps(found)).notes == found.notes
 
 
-def test_forgotten_steps() -> None:
+def test_forgotten_steps():
     """What sank below rounding is a dependency, as causal as the rest; what vanished is not seen."""
     forgotten = rnnkit.dependency_map(forgetful(), LONG, dim=1)
     vanished = rnnkit.dependency_map(forgetful(-20.0, 1e-4), LONG, dim=1)
@@ -258,7 +258,7 @@ UNCERTAIN = {
 
 
 @pytest.mark.parametrize("name", UNCERTAIN)
-def test_without_gradients(name: str) -> None:
+def test_without_gradients(name: str):
     """Without gradients, a change shows what a model reads."""
     given = tokens(2, SEQ) if "tokens" in name else X
     found = rnnkit.dependency_map(UNCERTAIN[name], given, dim=1)
@@ -266,7 +266,7 @@ def test_without_gradients(name: str) -> None:
     assert found.finding == EARLIER
 
 
-def test_what_is_not_read() -> None:
+def test_what_is_not_read():
     """A model that reads only the first steps depends on no others."""
     first = model(lambda m, x: m.gru(x[:, :5])[0], gru=forgetful())
     found = rnnkit.dependency_map(first, numbers(2, 9, FEATURE), dim=1)
@@ -274,7 +274,7 @@ def test_what_is_not_read() -> None:
     assert found.matrix.equal(torch.ones(5, 9, dtype=torch.bool).tril())
 
 
-def test_model_that_takes_nothing_else() -> None:
+def test_model_that_takes_nothing_else():
     """Of a model that refuses whatever is changed, its own error comes through."""
 
     def compute(m: Any, given: Tensor) -> Tensor:
@@ -286,7 +286,7 @@ def test_model_that_takes_nothing_else() -> None:
         rnnkit.dependency_map(model(compute), X)
 
 
-def test_an_output_that_cannot_be_compared() -> None:
+def test_an_output_that_cannot_be_compared():
     """What is no tensor, or NaN everywhere, has no axis that a message may name."""
     outputs: list[tuple[Any, str]] = [
         (lambda _, x: str(x), "the model returns nothing to compare"),

@@ -43,7 +43,7 @@ def legend(axes: Any) -> list[str]:
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_what_is_forbidden() -> None:
+def test_what_is_forbidden():
     """What a rule forbids is red and counted; what is independent has no color."""
     axes = triangle(3).plot("independent")
 
@@ -64,7 +64,7 @@ earlier inputs
     assert "forbidden" not in axes.get_title()
 
 
-def test_many_rows_on_given_axes() -> None:
+def test_many_rows_on_given_axes():
     """Indices are left out where labels would collide; a long title is broken."""
     _, given = plt.subplots()
     axes = triangle(50, 2).plot(
@@ -82,7 +82,7 @@ its whole source\
 
 
 @pytest.mark.unhooked("beartype refuses it first")
-def test_refused_rule() -> None:
+def test_refused_rule():
     """A rule that there is not is refused, rather than taken for another."""
     for act in ("forbidden", "plot"):
         with pytest.raises(rnnkit.ArgumentError) as error:
@@ -95,7 +95,7 @@ rule must be one of independent, causal, got 'independant'
         assert error.value.argument == "rule"
 
 
-def test_what_verify_measured() -> None:
+def test_what_verify_measured():
     """A report draws samples by samples and steps by steps; what its probes forbid is red."""
     torch.manual_seed(0)
     x = torch.randn(4, 7, 3)

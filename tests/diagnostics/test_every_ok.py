@@ -19,7 +19,7 @@ PADDED, LENGTHS = padded()
 
 @pytest.mark.parametrize("steps", [2, 5, 9])
 @pytest.mark.parametrize("rule", ["strict", "others"])
-def test_a_first_step_that_reads_itself(steps: int, rule: Any) -> None:
+def test_a_first_step_that_reads_itself(steps: int, rule: Any):
     """With ``causal="strict"`` or ``"others"``, step 0 may not read itself either."""
 
     def forward(m: Any, x: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def test_a_first_step_that_reads_itself(steps: int, rule: Any) -> None:
 
 @settings(max_examples=20)
 @given(data=st.data(), steps=st.integers(4, 24), how=st.sampled_from(["zero", "cut", "token"]))
-def test_coverage_is_ok_only_if_each_step_is_read(data: Any, steps: int, how: str) -> None:
+def test_coverage_is_ok_only_if_each_step_is_read(data: Any, steps: int, how: str):
     """Coverage is ok if no step is left out; else its row, and the first line, name the steps."""
     gone = data.draw(st.sets(st.integers(1, steps - 1), max_size=3))
     keep = torch.tensor([step not in gone for step in range(steps)])
@@ -56,7 +56,7 @@ def test_coverage_is_ok_only_if_each_step_is_read(data: Any, steps: int, how: st
         assert all(str(step) in check.detail for step in (min(gone), max(gone)))
 
 
-def test_a_step_that_one_sample_skips() -> None:
+def test_a_step_that_one_sample_skips():
     """A step that is read of all samples but one is named with that sample."""
 
     def forward(m: Any, x: Tensor) -> Tensor:
@@ -87,9 +87,7 @@ def test_a_step_that_one_sample_skips() -> None:
         ),
     ],
 )
-def test_the_first_line_names_what_was_not_judged(
-    net: nn.Module, inputs: Any, probes: list[str]
-) -> None:
+def test_the_first_line_names_what_was_not_judged(net: nn.Module, inputs: Any, probes: list[str]):
     """Above a report in which a probe that applies was not judged, the first line names it."""
     report = rnnkit.verify(net, *inputs, raises=False, batch_dim=0)
     left = [check.probe for check in report.checks if check.gap == "unjudged"]
@@ -98,14 +96,14 @@ def test_the_first_line_names_what_was_not_judged(
     assert report.findings or all(probe in report.headline for probe in left)
 
 
-def test_the_first_line_names_no_probe_that_does_not_apply() -> None:
+def test_the_first_line_names_no_probe_that_does_not_apply():
     """Padding without lengths, or memory without a state, is nothing that was missed."""
     for net in (nn.GRU(3, 4, batch_first=True), model(lambda m, x: m.a(x), a=nn.Linear(3, 4))):
         assert rnnkit.verify(net, X).headline == "no leak found"
 
 
 @pytest.mark.parametrize("squeezed", ["scores", "outputs", "both"])
-def test_a_lost_batch_axis_is_found(squeezed: str) -> None:
+def test_a_lost_batch_axis_is_found(squeezed: str):
     """A squeeze that also removes the batch axis of one sample is found; its fix names the axis."""
 
     def forward(m: Any, x: Tensor) -> Tensor:
@@ -125,7 +123,7 @@ def test_a_lost_batch_axis_is_found(squeezed: str) -> None:
     assert ("x.squeeze(1)" in str(finding)) == (squeezed != "scores")
 
 
-def test_a_model_that_rightly_refuses_one_sample() -> None:
+def test_a_model_that_rightly_refuses_one_sample():
     """A refusal of one sample that no lost axis explains accuses nobody, but is in the first line."""
 
     def forward(m: Any, x: Tensor) -> Tensor:
@@ -139,7 +137,7 @@ def test_a_model_that_rightly_refuses_one_sample() -> None:
 
 
 @pytest.mark.parametrize("name", ["x_lengths", "n", "valid", "sizes"])
-def test_lengths_are_seen_through_a_call_and_other_names(name: str) -> None:
+def test_lengths_are_seen_through_a_call_and_other_names(name: str):
     """With ``call=``, lengths are known by its arguments; of another name, a line points at them."""
     pooled = model(lambda m, x, _: m.gru(x)[0].mean(1), gru=nn.GRU(3, 6, batch_first=True))
     call = eval(f"lambda model, x, {name}: model(x, {name})")  # noqa: S307
@@ -154,7 +152,7 @@ def test_lengths_are_seen_through_a_call_and_other_names(name: str) -> None:
 
 @settings(max_examples=10)
 @given(seed=st.integers(0, 99), batch=st.integers(2, 6), batch_first=st.booleans())
-def test_a_batch_with_one_longest_sample(seed: int, batch: int, batch_first: bool) -> None:
+def test_a_batch_with_one_longest_sample(seed: int, batch: int, batch_first: bool):
     """Swapped axes are found, and right ones judged, if the model cuts the batch to its longest."""
     generator = torch.Generator().manual_seed(seed)
     n = torch.randperm(9, generator=generator)[:batch] + 2
@@ -173,7 +171,7 @@ def test_a_batch_with_one_longest_sample(seed: int, batch: int, batch_first: boo
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_a_state_that_is_dropped_in_a_call_over_samples(batch: int) -> None:
+def test_a_state_that_is_dropped_in_a_call_over_samples(batch: int):
     """Memory is judged if ``call=`` runs over samples, and each of them over its steps."""
 
     def forward(m: Any, x_t: Tensor, h: Tensor | None = None) -> Any:
@@ -200,7 +198,7 @@ def test_a_state_that_is_dropped_in_a_call_over_samples(batch: int) -> None:
 
 
 @pytest.mark.parametrize("loss", [nn.functional.l1_loss, nn.functional.mse_loss])
-def test_losses_of_signs_and_squares(loss: Any) -> None:
+def test_losses_of_signs_and_squares(loss: Any):
     """A loss accuses nobody, though its gradient may have signs only; squares that broadcast are found."""
 
     def forward(m: Any, x: Tensor, y: Tensor) -> Tensor:
@@ -220,7 +218,7 @@ def test_losses_of_signs_and_squares(loss: Any) -> None:
             assert findings(model(forward, **layers, right=False), x, y) == {"batch"}
 
 
-def test_an_input_that_is_copied_deeply() -> None:
+def test_an_input_that_is_copied_deeply():
     """A model that copies a step of its input, which has no gradient for a caller, trains."""
 
     def forward(m: Any, x: Tensor) -> Tensor:
@@ -247,7 +245,7 @@ BESIDE: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", BESIDE)
-def test_an_input_that_reaches_no_output_is_named(name: str) -> None:
+def test_an_input_that_reaches_no_output_is_named(name: str):
     """Of each kind of input, one that the model ignores is a line, and one that it reads is none."""
     reads, beside = BESIDE[name]
     for ignores in (False, True):
@@ -260,7 +258,7 @@ def test_an_input_that_reaches_no_output_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("batch", [2, 4])
-def test_each_sample_may_be_the_longest_of_an_input(batch: int, told: bool) -> None:
+def test_each_sample_may_be_the_longest_of_an_input(batch: int, told: bool):
     """Two sequences whose longest samples are different ones are judged, as of a transducer."""
     n = torch.tensor([5, 9, 7, 6])[:batch]
     m = torch.tensor([6, 3, 5, 4])[:batch]
@@ -278,7 +276,7 @@ def test_each_sample_may_be_the_longest_of_an_input(batch: int, told: bool) -> N
     assert "batch" in rnnkit.verify(net, x, n, y, m, **options).checked
 
 
-def test_a_gradient_that_is_nan_is_not_judged() -> None:
+def test_a_gradient_that_is_nan_is_not_judged():
     """A weight whose gradient is NaN has none, and is not exactly zero either."""
 
     def forward(m: Any, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ X = numbers(BATCH, SEQ, FEATURE)
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR")  # to make one warns
 @pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
-def test_second_input_that_is_sparse(layout: torch.layout) -> None:
+def test_second_input_that_is_sparse(layout: torch.layout):
     """A graph beside the batch may be sparse, of any dtype, whatever its sizes are alike."""
     nodes = Model(lambda m, x, edges: edges.to_dense().to(x.dtype) @ m.gru(x)[0], gru=gru())
     samples = Model(lambda m, x, edges: m.gru(x)[0] + edges.to_dense().sum(), gru=gru())
@@ -33,7 +33,7 @@ def test_second_input_that_is_sparse(layout: torch.layout) -> None:
         assert [error.probe for error in report.findings] == ["causal"]
 
 
-def test_a_second_input_that_all_samples_may_share() -> None:
+def test_a_second_input_that_all_samples_may_share():
     """Rows that broadcast over the samples may mix them: the row and the first line say it is unknown."""
     shared = Model(lambda m, x, y: m.gru(x)[0] - y.mean(0), gru=gru())
     own = Model(lambda m, x, y: m.gru(x)[0] - y.unsqueeze(1), gru=gru())

@@ -40,13 +40,13 @@ def trainee() -> Model:
 
 
 @pytest.mark.slow
-def test_training_in_another_thread() -> None:
+def test_training_in_another_thread():
     """A model that trains in another thread learns as alone, and is accused of nothing."""
     model = trainee()
     steps = 0
     verified = threading.Event()
 
-    def go() -> None:
+    def go():
         nonlocal steps
         optimizer = torch.optim.SGD(model.parameters(), 0.01)
         while not verified.is_set():
@@ -72,7 +72,7 @@ def test_training_in_another_thread() -> None:
 class Interrupt:
     """Raises KeyboardInterrupt after so many lines of Python."""
 
-    def __init__(self, lines: int) -> None:
+    def __init__(self, lines: int):
         """Count down from there."""
         self.left = lines
 
@@ -96,7 +96,7 @@ class Interrupt:
         return self
 
 
-def interrupt_anywhere() -> None:
+def interrupt_anywhere():
     """Interrupt verify at random lines: the model is as it was, to the last bit."""
     torch.set_num_threads(1)
     torch.manual_seed(2026)
@@ -124,7 +124,7 @@ def interrupt_anywhere() -> None:
 
 @pytest.mark.slow
 @pytest.mark.unhooked("a trace function is for the lines of the package, not of its checks")
-def test_interrupted_anywhere() -> None:
+def test_interrupted_anywhere():
     """Wherever it is interrupted, the model is as it was.
 
     In a process of its own: an interrupt in torch's lines may leave torch's modes switched off.
@@ -141,7 +141,7 @@ def test_interrupted_anywhere() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_way_past_the_copy_is_said() -> None:
+def test_way_past_the_copy_is_said():
     """A model that calls itself by way of a global is not judged, which the head line says."""
     model = Model(lambda m, x: GLOBAL.norm(x), norm=nn.LayerNorm(FEATURE))  # noqa: ARG005
     global GLOBAL  # noqa: PLW0603
@@ -164,7 +164,7 @@ GLOBAL: Any = None
 
 
 @pytest.mark.slow
-def test_first_alarm_imports_no_compiler() -> None:
+def test_first_alarm_imports_no_compiler():
     """The first alarm of a process needs no compiler, which takes seconds to import."""
     script = """
 import sys, torch, rnnkit
@@ -183,7 +183,7 @@ print([name for name in ("torch._dynamo", "sympy", "torch._inductor") if name in
 
 
 @pytest.mark.slow
-def test_memory_of_a_large_model() -> None:
+def test_memory_of_a_large_model():
     """Beside the model, its weights are held once more, however often it runs."""
     script = """
 import resource, torch, rnnkit
@@ -210,7 +210,7 @@ print((peak() - before) / 400e6)
     assert float(done.stdout) < 1.1
 
 
-def test_weights_are_not_written_down() -> None:
+def test_weights_are_not_written_down():
     """A search for a leak copies what functions return, but no weight that a loop transposes."""
 
     def loop(m: Any, x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class Slots:
 class Counts:
     """An object that copies itself."""
 
-    def __init__(self, h: int) -> None:
+    def __init__(self, h: int):
         """Keep a count."""
         self.h = h
 
@@ -48,12 +48,12 @@ class Table(dict[str, int]):
     h = 0
 
 
-def advance(held: Any) -> None:
+def advance(held: Any):
     """Advance a count in an attribute."""
     held.h += 1
 
 
-def swap(held: Tensor) -> None:
+def swap(held: Tensor):
     """Give a tensor other memory and another shape."""
     held.data = torch.ones(5)
 
@@ -108,7 +108,7 @@ HELD: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize("name", HELD)
-def test_what_a_run_leaves(name: str) -> None:
+def test_what_a_run_leaves(name: str):
     """What a model holds is the same in each run, with its own numbers, and stays as it was."""
     make, act, *reads = HELD[name]
     read = reads[0] if reads else lambda held: held
@@ -122,7 +122,7 @@ def test_what_a_run_leaves(name: str) -> None:
     assert opened.last.held is not held
 
 
-def test_trainer() -> None:
+def test_trainer():
     """An object that holds the model is copied with all that it holds."""
     for wrap in (lambda m: m, nn.Sequential):
         trainer = SimpleNamespace(step=0, logger=SimpleNamespace(lines=[]))
@@ -135,7 +135,7 @@ def test_trainer() -> None:
         assert last in [*last.trainer.strategy.model.modules()]
 
 
-def test_random_numbers_are_put_back() -> None:
+def test_random_numbers_are_put_back():
     """Random numbers are seeded and put back where a run draws any, and left alone elsewhere."""
     model = Holder(lambda m: torch.rand(1))  # noqa: ARG005
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -154,7 +154,7 @@ class RefusesModule(nn.Linear):
         raise AssertionError(message)
 
 
-def test_module_that_cannot_be_copied() -> None:
+def test_module_that_cannot_be_copied():
     """A module that refuses to be copied is named, with what to do."""
     inner = nn.Sequential(nn.Linear(3, 3), nn.Sequential(RefusesModule(3, 3)))
     for model, name in ((inner, "model.1.0"), (RefusesModule(3, 3), "the model")):
@@ -213,7 +213,7 @@ class Late:
 
 
 @pytest.mark.parametrize("name", BACK)
-def test_ways_back(name: str) -> None:
+def test_ways_back(name: str):
     """What leads back to the model leads to the copy in a copy."""
     hold, act = BACK[name]
     model = Holder(act)
@@ -224,7 +224,7 @@ def test_ways_back(name: str) -> None:
     twice(model)
 
 
-def swallowing(model: nn.Module) -> None:
+def swallowing(model: nn.Module):
     """Run a model, and go on if that is refused."""
     try:
         model(X)
@@ -244,7 +244,7 @@ GLOBAL: dict[str, Any] = {}
 
 
 @pytest.mark.parametrize("name", PAST)
-def test_ways_past_the_copy(name: str) -> None:
+def test_ways_past_the_copy(name: str):
     """A model that calls its own modules past the copy is not run, in whichever run it does."""
     make, match = PAST[name]
     model = GLOBAL["model"] = Holder(hidden=[nn.GRU(3, 6)], runs=[])
@@ -260,14 +260,14 @@ def test_ways_past_the_copy(name: str) -> None:
     assert not {*called} & {*model.modules()}
 
 
-def run_again(opened: Session) -> None:
+def run_again(opened: Session):
     """Run a model, and one copy again."""
     opened.run(Given((X,), {}))
     opened.last.runs = [1]
     opened.run(Given((X,), {}), on=opened.last)
 
 
-def attempt_again(opened: Session) -> None:
+def attempt_again(opened: Session):
     """Run a model if it does not refuse, and watch it."""
     opened.attempt(Given((X,), {}))
     opened.attempt(Given((X,), {}), watch=lambda model: [setattr(model, "runs", [1])][:0])

@@ -38,7 +38,7 @@ RIGHT: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_no_right_model_is_accused(name: str) -> None:
+def test_no_right_model_is_accused(name: str):
     """A model that is right has no finding, and its samples are judged."""
     forward, inputs, options = RIGHT[name]
     net = model(forward, gru=nn.GRU(3, 6, batch_first=True))
@@ -49,7 +49,7 @@ def test_no_right_model_is_accused(name: str) -> None:
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
-def test_a_loop_over_samples_is_not_marked(batch_first: bool) -> None:
+def test_a_loop_over_samples_is_not_marked(batch_first: bool):
     """A layer that runs over one sample after another starts each from zeros, and rightly so."""
     axis = 0 if batch_first else 1
 
@@ -61,7 +61,7 @@ def test_a_loop_over_samples_is_not_marked(batch_first: bool) -> None:
     assert rnnkit.trace(net, numbers(5, 7, 3)).marked == []
 
 
-def test_chunks_of_one_sample_that_start_afresh_are_marked() -> None:
+def test_chunks_of_one_sample_that_start_afresh_are_marked():
     """A layer that runs over one chunk after another of a sample has lost the state between."""
 
     def forward(m: Any, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def test_chunks_of_one_sample_that_start_afresh_are_marked() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
-def test_samples_of_one_value_are_judged(value: float) -> None:
+def test_samples_of_one_value_are_judged(value: float):
     """Of an input with one value everywhere, batch still finds a layer that mixes the samples."""
     x = torch.full((4, 7, 3), value)
     for batch_first in (True, False):
@@ -85,7 +85,7 @@ def test_samples_of_one_value_are_judged(value: float) -> None:
         assert report.found("batch") != batch_first
 
 
-def test_the_judge_works_under_autocast() -> None:
+def test_the_judge_works_under_autocast():
     """A model that does not run in float64 is judged in float32, whatever autocast would make of it."""
 
     def forward(m: Any, x: Tensor) -> Tensor:

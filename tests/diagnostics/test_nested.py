@@ -42,7 +42,7 @@ class Slotted:
 class Built:
     """An object that its class builds of the next one."""
 
-    def __init__(self, held: Any) -> None:
+    def __init__(self, held: Any):
         """Keep it."""
         self.held = held
 
@@ -68,7 +68,7 @@ BUILDS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", NESTS)
-def test_what_is_nested_deep(name: str) -> None:
+def test_what_is_nested_deep(name: str):
     """What is nested deep in a model is copied, and a finding about another attribute names that."""
     model = Holder(lambda m: [setattr(m, "calls", m.calls + 1), torch.ones(1) * m.calls][1])
     model.held = deep(NESTS[name])
@@ -83,7 +83,7 @@ def test_what_is_nested_deep(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_what_is_built_deep(name: str) -> None:
+def test_what_is_built_deep(name: str):
     """What Python can only make from the inside out is refused in words if it is too deep."""
     model = Holder(held=deep(BUILDS[name]))
     for look in LOOKS:
@@ -91,7 +91,7 @@ def test_what_is_built_deep(name: str) -> None:
             look(model, X)
 
 
-def test_what_tensors_hold() -> None:
+def test_what_tensors_hold():
     """What a tensor holds, in its class or in attributes, is copied with it."""
     inner = torch.zeros(3)
     weight = nn.Parameter(torch.ones(3))

@@ -34,7 +34,7 @@ SPOILED = [
 @pytest.mark.parametrize("name", SPOILED)
 @settings(max_examples=3)  # each verifies four times
 @given(data=st.data(), value=st.sampled_from([torch.nan, torch.inf, -torch.inf]))
-def test_one_number_that_is_not_finite_hides_no_finding(name: str, data: Any, value: float) -> None:
+def test_one_number_that_is_not_finite_hides_no_finding(name: str, data: Any, value: float):
     """What is found on a batch is found with one number in it that is not finite; nothing else is."""
     for right in (True, False):
         torch.manual_seed(0)
@@ -46,7 +46,7 @@ def test_one_number_that_is_not_finite_hides_no_finding(name: str, data: Any, va
         assert findings(net, spoiled, *rest, **options) == findings(net, x, *rest, **options)
 
 
-def test_numbers_that_are_not_finite_are_counted() -> None:
+def test_numbers_that_are_not_finite_are_counted():
     """The report says of which input numbers were replaced, and how many."""
     x = X.clone()
     x[1, 2, 0] = torch.nan
@@ -61,7 +61,7 @@ def test_numbers_that_are_not_finite_are_counted() -> None:
     assert not any("not finite" in note for note in rnnkit.verify(handled, x).notes)
 
 
-def test_padding_of_nans_is_padding() -> None:
+def test_padding_of_nans_is_padding():
     """Padding that holds NaN, and a mask with one, tell the lengths as zeros do."""
 
     def pooled_with_mask(m: Any, x: Tensor, pad_mask: Tensor) -> Tensor:  # noqa: ARG001 - its name tells
@@ -81,7 +81,7 @@ def test_padding_of_nans_is_padding() -> None:
 
 @settings(max_examples=3)  # each draws eight maps
 @given(place=st.integers(0, X.numel() - 1), value=st.sampled_from([torch.nan, torch.inf]))
-def test_a_map_has_no_holes(place: int, value: float) -> None:
+def test_a_map_has_no_holes(place: int, value: float):
     """A map of a batch with a number that is not finite is the map without it, and says so."""
     spoiled = X.clone()
     spoiled.view(-1)[place] = value

@@ -22,12 +22,12 @@ X = numbers(4, 7, 3)
 class Drawing:
     """A thread that draws random numbers, and notes them."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         """Draw nothing so far."""
         self.drawn: list[Any] = []
         self.waits = threading.Condition()
 
-    def go(self, stopped: threading.Event) -> None:
+    def go(self, stopped: threading.Event):
         """Draw from each source as many bits as never come twice by chance, until it is stopped."""
         while not stopped.is_set():
             with self.waits:
@@ -35,7 +35,7 @@ class Drawing:
                 self.drawn += [random.getrandbits(128), *np.random.randint(2**62, size=2)]  # noqa: NPY002
                 self.waits.notify_all()
 
-    def wait(self) -> None:
+    def wait(self):
         """Wait until some numbers more are drawn."""
         with self.waits:
             count = len(self.drawn)
@@ -83,7 +83,7 @@ SISTERS: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.parametrize("name", BESIDE)
-def test_no_number_comes_twice(name: str) -> None:
+def test_no_number_comes_twice(name: str):
     """Another thread draws on as if alone, whatever the model does."""
     for sister in SISTERS.values():
         with drawing() as thread:
@@ -112,7 +112,7 @@ DRAWS: dict[str, tuple[str, Callable[[], Any]]] = {
 
 @pytest.mark.unhooked("beartype draws from Python's numbers")
 @pytest.mark.parametrize("name", DRAWS)
-def test_each_run_draws_the_same(name: str) -> None:
+def test_each_run_draws_the_same(name: str):
     """A model's numbers are the same in each run, and put back, also beside a thread that waits."""
     source, draw = DRAWS[name]
     works = Holder(lambda _: draw())
@@ -131,7 +131,7 @@ def test_each_run_draws_the_same(name: str) -> None:
         assert torch.equal(one, other)
 
 
-def test_modules_in_threads() -> None:
+def test_modules_in_threads():
     """Calls of modules that overlap in time, in threads of the model, are written down by thread."""
 
     def outer(m: Any, x: Any, thread: threading.Thread, begun: threading.Event) -> Any:

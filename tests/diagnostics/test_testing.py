@@ -16,7 +16,7 @@ from tests.diagnostics.corpus.forward import X, model
 from tests.diagnostics.models_of_users import gru
 
 
-def test_finding_is_a_failure() -> None:
+def test_finding_is_a_failure():
     """What is found fails a test as an assertion does, with the text of ``verify``, in the test."""
     wrong = gru(batch_first=False)
     with pytest.raises(AssertionError) as error:
@@ -45,7 +45,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @pytest.mark.unhooked("the annotation refuses it first")
-def test_traceback_of_ours_shows_no_frame_of_ours() -> None:
+def test_traceback_of_ours_shows_no_frame_of_ours():
     """Whoever reads of an error of ours wants the line that called."""
     for act, last in WRONG.values():
         with pytest.raises(rnnkit.RnnkitError) as error:
@@ -56,7 +56,7 @@ def test_traceback_of_ours_shows_no_frame_of_ours() -> None:
 
 
 @pytest.mark.unhooked("the annotation asks for a module that has a first state")
-def test_traceback_of_another_error_is_whole() -> None:
+def test_traceback_of_another_error_is_whole():
     """What a user's code raises below ours keeps all its frames."""
 
     class Fails(torch.nn.Module):
@@ -70,7 +70,7 @@ def test_traceback_of_another_error_is_whole() -> None:
 
 
 @pytest.mark.slow
-def test_it_needs_no_test_runner() -> None:
+def test_it_needs_no_test_runner():
     """Neither pytest nor an optional extra is imported with it."""
     names = "{'pytest', 'hypothesis', 'matplotlib'}"
     code = f"import sys, rnnkit.testing; print({names} & set(sys.modules))"
@@ -81,7 +81,7 @@ def test_it_needs_no_test_runner() -> None:
     assert run.stdout == "set()\n"
 
 
-def test_function_of_a_chunk_and_a_state() -> None:
+def test_function_of_a_chunk_and_a_state():
     """A method of a module is a step like a function; the module runs as in eval mode."""
     tagger = model(lambda m, x, state: m.gru(m.drop(x), state), gru=gru(), drop=nn.Dropout(0.5))
     rnnkit.testing.assert_streams(tagger.forward, X, seq_dim=1)
@@ -109,7 +109,7 @@ FAILING: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_steps_that_fail_a_test(name: str) -> None:
+def test_steps_that_fail_a_test(name: str):
     """A function that forgets, draws, or cannot be judged fails a test, which says why."""
     (step, text) = FAILING[name]
     layer = gru()

@@ -20,7 +20,7 @@ def pair() -> Model:
     return Model(lambda m, x: m.decoder(x, hx=m.encoder(x)[1])[0], encoder=lstm(), decoder=lstm())
 
 
-def test_table() -> None:
+def test_table():
     """The table has a row for each call, and each mark below its row; the rows are data, too."""
 
     def run(m: Any, x: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def rows(run: Any, *inputs: Any) -> list[str]:
     return [f"{row.module}: {row.spec}, {row.state}, {row.used}" for row in found]
 
 
-def test_inputs_and_names() -> None:
+def test_inputs_and_names():
     """Inputs are as the layer reads them; modules have their names, and in a function a class's."""
     model = Model(lambda m, x: m.lstm(x), lstm=lstm())
     layer = gru()
@@ -106,7 +106,7 @@ class Measured(nn.GRU):
         return output, output.mean() * len(lengths)
 
 
-def test_subclass_without_a_state() -> None:
+def test_subclass_without_a_state():
     """What a subclass returns that is not a state is not taken for one."""
     lengths = torch.full((BATCH,), SEQ)
     first = OutputOnly(FEATURE, HIDDEN, batch_first=True)
@@ -120,7 +120,7 @@ def test_subclass_without_a_state() -> None:
     )
 
 
-def test_origin_is_the_near_one() -> None:
+def test_origin_is_the_near_one():
     """A state computed from h is not one computed from c; a mixed one came from the last call."""
     pairs = nn.LSTMCell(FEATURE, HIDDEN)
     cell = nn.GRUCell(FEATURE, HIDDEN)
@@ -143,7 +143,7 @@ def test_origin_is_the_near_one() -> None:
     assert found.marked == []
 
 
-def test_packed_single_step() -> None:
+def test_packed_single_step():
     """A packed input of one step is one step of a loop."""
     layer = nn.GRU(FEATURE, HIDDEN)
     start = torch.zeros(1, 1, HIDDEN)
@@ -153,7 +153,7 @@ def test_packed_single_step() -> None:
     assert found.rows[1].marks == ["the same state as in row 0: it is never advanced"]
 
 
-def test_state_of_an_earlier_graph() -> None:
+def test_state_of_an_earlier_graph():
     """A state that is kept with its graph is marked, in a model and as an input, and as a view."""
     model = Model(lambda m, x: m.lstm(x, m.state)[0], lstm=lstm())
     model.state = model.lstm(X)[1]
@@ -169,7 +169,7 @@ def test_state_of_an_earlier_graph() -> None:
     assert rnnkit.trace(model, X).marked == []
 
 
-def test_other_threads_and_traces() -> None:
+def test_other_threads_and_traces():
     """A trace has the calls of its own thread, also those that a trace within it writes down."""
     layer = gru()
     inner = list[rnnkit.Trace]()
@@ -186,7 +186,7 @@ def test_other_threads_and_traces() -> None:
     assert [row.spec for row in inner[0].rows] == [two]
 
 
-def test_nothing_stays_behind() -> None:
+def test_nothing_stays_behind():
     """After a trace, also of a run that failed, no hook is left, and no gradient."""
     layer = gru()
     rnnkit.trace(layer, X)
@@ -200,7 +200,7 @@ def test_nothing_stays_behind() -> None:
     assert all(weight.grad is None for weight in layer.parameters())
 
 
-def test_what_is_shared() -> None:
+def test_what_is_shared():
     """A trace says below its table what its run advances, since it was not copied."""
     model = Model(lambda m, _: m.gru(next(m.inputs))[0], gru=gru())
     model.inputs = (x for x in (X, X[:0, 0], None))
@@ -218,12 +218,12 @@ note  not copied, but shared with the model: inputs\
     assert rnnkit.trace(gru(), X).notes == []
 
 
-def test_rows_of_a_run_that_fails() -> None:
+def test_rows_of_a_run_that_fails():
     """The rows until an error are on it; the row that raised is marked, unless that was caught."""
     layer = gru()
     cell = nn.GRUCell(FEATURE, HIDDEN)
 
-    def fails(x: Tensor) -> None:
+    def fails(x: Tensor):
         cell(x[:, 1], cell(x[:, 0]))
         message = "no"
         raise KeyError(message)

@@ -12,7 +12,7 @@ import rnnkit
 class Called(nn.Module):
     """A layer that is called by its ``forward``, or a decoder after it."""
 
-    def __init__(self, **layers: nn.Module) -> None:
+    def __init__(self, **layers: nn.Module):
         """Register the layers."""
         super().__init__()
         for name, layer in layers.items():
@@ -29,7 +29,7 @@ class Called(nn.Module):
 class OwnCell(nn.Module):
     """A user's own cell."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         """Make the weights."""
         super().__init__()
         self.linear = nn.Linear(3, 3)
@@ -44,7 +44,7 @@ class OwnCell(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
-def test_layers_that_are_called_by_forward(kind: Any) -> None:
+def test_layers_that_are_called_by_forward(kind: Any):
     """Each has a row, which knows where its state came from."""
     layers = {name: kind(3, 3, batch_first=True) for name in ("one", "two")}
     rows = rnnkit.trace(Called(**layers), torch.randn(5, 7, 3)).rows
@@ -56,7 +56,7 @@ def test_layers_that_are_called_by_forward(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda: rnnkit.GRUCell(3, 3), OwnCell])
-def test_a_recurrent_has_one_row(make: Any) -> None:
+def test_a_recurrent_has_one_row(make: Any):
     """A layer of cells has one row for each call, whatever cells it has, and they have none."""
     layers = {name: rnnkit.Recurrent([make(), make()]) for name in ("one", "two")}
     rows = rnnkit.trace(Called(**layers), torch.randn(7, 5, 3)).rows
@@ -66,11 +66,11 @@ def test_a_recurrent_has_one_row(make: Any) -> None:
     assert rows[1].state.startswith("h of row 0")
 
 
-def test_a_loop_over_an_own_cell_has_a_row_for_each_step() -> None:
+def test_a_loop_over_an_own_cell_has_a_row_for_each_step():
     """A user's cell with an initial state has rows, as torch's have."""
 
     class Loop(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.cell = OwnCell()
 

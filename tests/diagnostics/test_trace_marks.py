@@ -21,7 +21,7 @@ X = numbers(BATCH, SEQ, FEATURE)
 class Parts:
     """Layers and cells of a library; each access makes a new one, which reads batch-first."""
 
-    def __init__(self, nn: Any) -> None:
+    def __init__(self, nn: Any):
         """Take the library."""
         self.nn = nn
 
@@ -104,7 +104,7 @@ RIGHT = [value for value in vars().values() if callable(value) and value.__modul
 
 
 @pytest.mark.parametrize("make", RIGHT, ids=lambda make: make.__name__)
-def test_correct_program_is_not_marked(make: Callable[..., Any]) -> None:
+def test_correct_program_is_not_marked(make: Callable[..., Any]):
     """A correct program has no mark, with torch's layers and rnnkit's."""
     for library in (torch.nn, rnnkit.nn):
         found = rnnkit.trace(partial(make, Parts(library)), X)
@@ -114,7 +114,7 @@ def test_correct_program_is_not_marked(make: Callable[..., Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_right_models_of_the_corpus() -> None:
+def test_right_models_of_the_corpus():
     """No right model of the corpus is marked, as far as it runs with gradients."""
     traced = 0
     for case in CASES:
@@ -145,7 +145,7 @@ WRONG = {
 }
 
 
-def test_wrong_models_of_the_corpus() -> None:
+def test_wrong_models_of_the_corpus():
     """A wrong model is marked where it goes wrong, with torch's layers and rnnkit's."""
     for name, expected in WRONG.items():
         for library in (torch.nn, rnnkit.nn):
@@ -181,7 +181,7 @@ MARKED = {
 }
 
 
-def test_marks() -> None:
+def test_marks():
     """What no model of the corpus does is marked, too."""
     for make, mark in MARKED.items():
         for library in (torch.nn, rnnkit.nn):
@@ -190,11 +190,11 @@ def test_marks() -> None:
             assert [row.marks for row in found.marked] == [[mark]]
 
 
-def test_training_without_detach() -> None:
+def test_training_without_detach():
     """Of a training loop without detach, the row that goes on from a freed graph says so."""
     cell = nn.GRUCell(FEATURE, HIDDEN)
 
-    def train(x: Tensor) -> None:
+    def train(x: Tensor):
         state = None
         loss = torch.tensor(0.0)
         for t, x_t in enumerate(x[:, :4].unbind(1)):

@@ -25,7 +25,7 @@ from tests.diagnostics.typed_models import (
 @pytest.mark.parametrize("name", FIXES)
 @settings(max_examples=3)
 @given(batch=st.integers(3, 5), seq=st.integers(6, 9))
-def test_the_fix_of_a_cause_makes_the_right_model(name: str, batch: int, seq: int) -> None:
+def test_the_fix_of_a_cause_makes_the_right_model(name: str, batch: int, seq: int):
     """The finding names the cause; its fix, typed, gives the right model's numbers, and is clean."""
     row = FIXES[name]
     inputs = row.given(batch, seq)
@@ -73,7 +73,7 @@ SEQ_FIRST: dict[str, tuple[Callable[..., Tensor], dict[str, nn.Module]]] = {
 
 
 @pytest.mark.parametrize("name", SEQ_FIRST)
-def test_the_other_axis_is_advised_where_it_is_clean(name: str) -> None:
+def test_the_other_axis_is_advised_where_it_is_clean(name: str):
     """A model that reads (seq, batch, ...) is told of ``batch_dim=1``, which finds nothing."""
     compute, parts = SEQ_FIRST[name]
     net = model(compute, **parts)
@@ -85,7 +85,7 @@ def test_the_other_axis_is_advised_where_it_is_clean(name: str) -> None:
     assert "rnnkit.verify(..., batch_dim=1)" in "\n".join(map(str, [told, *told.findings]))
 
 
-def test_the_other_axis_is_not_advised_where_it_mixes_too() -> None:
+def test_the_other_axis_is_not_advised_where_it_mixes_too():
     """Where samples mix along both axes, no finding says ``batch_dim=1``."""
 
     def mixed(m: Any, x: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def test_the_other_axis_is_not_advised_where_it_mixes_too() -> None:
     assert "skip=['batch']" in str(finding)
 
 
-def test_a_leak_that_is_not_located_names_no_part_the_model_lacks() -> None:
+def test_a_leak_that_is_not_located_names_no_part_the_model_lacks():
     """The fix speaks of convolutions, attention and directions only if the model has them."""
     parts = {"conv": nn.Conv1d(3, 3, 1), "rnn": nn.GRU(3, 6, bidirectional=True)}
     for count in range(3):
@@ -112,7 +112,7 @@ def test_a_leak_that_is_not_located_names_no_part_the_model_lacks() -> None:
         assert "at step t read steps 0 to t only" in fix
 
 
-def test_a_call_of_the_users_is_not_the_place_of_a_mistake() -> None:
+def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
     """Of a flatten in ``call=`` and a wrong reshape in the model, the finding names the reshape."""
 
     def forward(m: Any, rows: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def test_a_call_of_the_users_is_not_the_place_of_a_mistake() -> None:
 
 
 @pytest.mark.parametrize("size", [3, 5])
-def test_a_state_with_the_samples_for_its_layers(size: int) -> None:
+def test_a_state_with_the_samples_for_its_layers(size: int):
     """Where a batch-first state fits by chance, the finding names the state, not the layer."""
     parts = {"begin": nn.Linear(3, size * 6), "rnn": nn.GRU(3, 6, size, batch_first=True)}
     x = numbers(size, 7, 3)
@@ -143,7 +143,7 @@ def test_a_state_with_the_samples_for_its_layers(size: int) -> None:
     assert findings(model(samples_as_layers, way="typed", **parts), x) == set()
 
 
-def test_a_state_that_is_wiped_is_not_told_to_be_returned() -> None:
+def test_a_state_that_is_wiped_is_not_told_to_be_returned():
     """Streaming names the way in if the model returns the state, and the way out if not."""
 
     def forward(m: Any, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,7 +162,7 @@ def test_a_state_that_is_wiped_is_not_told_to_be_returned() -> None:
     assert "y, state = layer(x, state), and return that state" in told[1]
 
 
-def test_no_message_has_a_size_of_the_samples_that_verify_picked() -> None:
+def test_no_message_has_a_size_of_the_samples_that_verify_picked():
     """Of six samples four are judged, and a view of them is not said to be of four."""
     net = model(
         lambda m, x: m.head(m.rnn(x)[1].view(len(x), -1)),

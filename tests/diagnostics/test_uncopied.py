@@ -42,7 +42,7 @@ def refusing() -> Tensor:
 class Refuses:
     """An object that refuses to be copied, and holds a tensor."""
 
-    def __init__(self, held: Any) -> None:
+    def __init__(self, held: Any):
         """Keep it."""
         self.held = held
 
@@ -57,7 +57,7 @@ class Slot:
 
     __slots__ = ("held",)
 
-    def __init__(self, held: Any) -> None:
+    def __init__(self, held: Any):
         """Keep it."""
         self.held = held
 
@@ -105,14 +105,14 @@ class Closes(Refuses):
         """Copy what it holds."""
         return Closes(copy.deepcopy(self.held, memo))
 
-    def __del__(self) -> None:
+    def __del__(self):
         """Close what it has opened."""
 
 
 class Frozen(dict[str, Tensor]):
     """A mapping that refuses to be written."""
 
-    def __setitem__(self, key: str, value: Tensor) -> None:
+    def __setitem__(self, key: str, value: Tensor):
         """Refuse."""
         raise TypeError(key, value)
 
@@ -160,7 +160,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_holds_tensors_is_not_shared(name: str) -> None:
+def test_what_holds_tensors_is_not_shared(name: str):
     """A model whose tensor is in something that cannot be copied is refused, which is named."""
     hold, called = REFUSED[name]
     tensor = torch.zeros(3, 3)
@@ -198,7 +198,7 @@ PLACES: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_tensor_that_refuses_a_copy(name: str) -> None:
+def test_tensor_that_refuses_a_copy(name: str):
     """A tensor that refuses to be copied is refused by the place where the model has it."""
     put, called = PLACES[name]
     model = Holder()
@@ -212,7 +212,7 @@ def test_tensor_that_refuses_a_copy(name: str) -> None:
         ]
 
 
-def test_memory_that_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out(monkeypatch: pytest.MonkeyPatch):
     """If there is no memory for a copy, at first or later, no run is tried on the model's own."""
     model = Holder(lambda m: m.cache.add_(1).sum())
     model.register_buffer("cache", torch.zeros(500))
@@ -241,7 +241,7 @@ model.cache (Tensor) cannot be copied, and the model itself is never run
 """)
 
 
-def test_memory_that_runs_out_is_no_refusal_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_no_refusal_of_the_model(monkeypatch: pytest.MonkeyPatch):
     """A run that finds no memory for its copy says nothing of the inputs, so an attempt raises."""
     with session(Holder()) as opened:
         error = UncopiedError("no memory", "model")
@@ -250,7 +250,7 @@ def test_memory_that_runs_out_is_no_refusal_of_the_model(monkeypatch: pytest.Mon
             opened.attempt(Given((X,), {}))
 
 
-def test_object_whose_class_makes_no_other() -> None:
+def test_object_whose_class_makes_no_other():
     """An object that its class returns again is left as it was."""
     Single.only = None
     held = Single()

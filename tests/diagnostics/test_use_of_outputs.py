@@ -20,7 +20,7 @@ DTYPES = st.sampled_from([torch.float32, torch.float64])
 class Cells(nn.Module):
     """A user's layer: a loop over a cell, or over one for each direction."""
 
-    def __init__(self, width: int, hidden: int, *, bidirectional: bool) -> None:
+    def __init__(self, width: int, hidden: int, *, bidirectional: bool):
         """Make the cells."""
         super().__init__()
         self.cell = nn.GRUCell(width, hidden)
@@ -64,7 +64,7 @@ def output_of(result: Any) -> Tensor:
 )
 def test_a_step_that_has_read_one_step_is_found(
     make: Any, hidden: int, both: bool, dtype: torch.dtype, seed: int
-) -> None:
+):
     """The first step of one direction, or the last of two, is no summary, whatever the width."""
     torch.manual_seed(seed)
     rnn = make(3, hidden, bidirectional=both)
@@ -91,7 +91,7 @@ JOINS: dict[str, Callable[[Tensor], Any]] = {
 
 @pytest.mark.parametrize("join", JOINS)
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
-def test_directions_of_different_layers_joined(kind: Any, join: str) -> None:
+def test_directions_of_different_layers_joined(kind: Any, join: str):
     """The states of two layers that are joined as two directions are found."""
 
     def forward(m: Any, x: Tensor, y: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def test_directions_of_different_layers_joined(kind: Any, join: str) -> None:
     assert findings(net, X, numbers(4, 6, 5)) == wrong
 
 
-def test_states_of_two_layers_that_are_no_directions() -> None:
+def test_states_of_two_layers_that_are_no_directions():
     """All states side by side, or a projection for each direction of both layers, accuse nobody."""
 
     def flattened(m: Any, x: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def test_states_of_two_layers_that_are_no_directions() -> None:
 
 
 @pytest.mark.parametrize("step", [0, 6])
-def test_a_step_that_an_input_picks(step: int) -> None:
+def test_a_step_that_an_input_picks(step: int):
     """A batch whose samples all pick the first step, or the last, accuses nobody."""
 
     def forward(m: Any, x: Tensor, at: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def shaped(model: Any, batch: int, seq: int) -> tuple[int, ...]:
 @given(data=st.data(), one=st.booleans(), batch=SIZES, seq=SIZES, dtype=DTYPES)
 def test_no_false_alarm_on_a_layer(
     data: st.DataObject, one: bool, batch: int, seq: int, dtype: torch.dtype
-) -> None:
+):
     """A right model passes, whatever its options, its layout, its head and its sizes.
 
     They may all be one: batch, seq, features, layers and hidden.
@@ -86,7 +86,7 @@ def test_no_false_alarm_on_a_layer(
 )
 def test_no_false_alarm_on_a_loop(
     kind: str, library: Any, sizes: tuple[int, ...], dtype: torch.dtype, batch_first: bool
-) -> None:
+):
     """A loop over a cell passes, as a language model too."""
     batch, seq, features, hidden = sizes
 
@@ -106,7 +106,7 @@ def test_no_false_alarm_on_a_loop(
 
 
 @given(model=layers(), batch=st.integers(2, 6), seq=st.integers(2, 6))
-def test_swapped_axes_are_always_found(model: Any, batch: int, seq: int) -> None:
+def test_swapped_axes_are_always_found(model: Any, batch: int, seq: int):
     """With two samples and two steps or more, a layer that takes one for the other is caught."""
     x = normal(*shaped(model, seq, batch))
     with pytest.raises(rnnkit.LeakError) as error:
@@ -121,7 +121,7 @@ def test_swapped_axes_are_always_found(model: Any, batch: int, seq: int) -> None
     steps=st.integers(3, 20),
     batch_first=st.booleans(),
 )
-def test_layers_stream(kind: Any, layers: int, steps: int, batch_first: bool) -> None:
+def test_layers_stream(kind: Any, layers: int, steps: int, batch_first: bool):
     """Each layer of one direction streams, with any number of layers and steps, in both layouts."""
     layer = kind(3, 4, num_layers=layers, batch_first=batch_first, dropout=0.5 * (layers > 1))
     x = normal(*((5, steps) if batch_first else (steps, 5)), 3)
@@ -144,7 +144,7 @@ LEAKING = ("cancelled: a shift of scores", "lengths_that_the_content_decides")
 
 
 @pytest.mark.parametrize("name", MAPPED)
-def test_a_map_shows_no_rounding(name: str) -> None:
+def test_a_map_shows_no_rounding(name: str):
     """A map shows neither what cancels out nor another way to compute; a small leak it shows."""
     own = ["each depends on its own input alone", "each depends on its own and all earlier inputs"]
     for right in (True, False) if name in LEAKING else (True,):

@@ -22,7 +22,7 @@ SISTERS = (rnnkit.verify, rnnkit.dependency_map, rnnkit.trace)
 class Stateful(nn.Module):
     """A model with everything that can change while it runs."""
 
-    def __init__(self, act: Callable[[Any], Any]) -> None:
+    def __init__(self, act: Callable[[Any], Any]):
         """Make a state of each kind, train for a step, add hooks, and turn modes."""
         super().__init__()
         self.act: Callable[[Any], Any] = lambda _: None
@@ -48,19 +48,19 @@ class Stateful(nn.Module):
         return y
 
 
-def statistics(m: Any) -> None:
+def statistics(m: Any):
     """Update the running statistics in spite of eval mode."""
     m.norm.train()
     m.norm(numbers(2, FEATURE, 4))
 
 
-def leak(m: Any) -> None:
+def leak(m: Any):
     """Change something, and mix the samples."""
     m.count += 1
     m.gru.batch_first = False
 
 
-def fail(m: Any) -> None:
+def fail(m: Any):
     """Change something, and fail."""
     m.tensor.add_(1)
     m.nested["a"].append(1)
@@ -105,7 +105,7 @@ def held(model: nn.Module) -> list[Any]:
 
 
 @pytest.mark.parametrize("sister", SISTERS)
-def test_the_model_is_left_as_it_was(sister: Any) -> None:
+def test_the_model_is_left_as_it_was(sister: Any):
     """Whatever a model changes while it runs is put back, also after a finding or an exception."""
     for name, act in ACTS.items():
         model = Stateful(act)
@@ -119,7 +119,7 @@ def test_the_model_is_left_as_it_was(sister: Any) -> None:
         assert not nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
 
 
-def test_a_state_that_a_gradient_reaches() -> None:
+def test_a_state_that_a_gradient_reaches():
     """A state that still hangs on a graph is the same tensor, with the same gradients, later."""
     model = Stateful(ACTS["nothing"])
     model.tensor = kept = model.gru(X)[1]
@@ -129,7 +129,7 @@ def test_a_state_that_a_gradient_reaches() -> None:
     assert model.tensor is kept
 
 
-def test_the_input_is_left() -> None:
+def test_the_input_is_left():
     """A model that writes into what it is given does not write into what the caller gave."""
     x = X.clone().requires_grad_()
     model = Stateful(ACTS["nothing"])
@@ -143,7 +143,7 @@ def test_the_input_is_left() -> None:
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
-def test_modes_of_gradients(mode: Any) -> None:
+def test_modes_of_gradients(mode: Any):
     """It runs in each mode of gradients, on a buffer of inference mode too, and leaves that mode."""
     model = Stateful(ACTS["nothing"])
     with torch.inference_mode():

@@ -26,7 +26,7 @@ def text(report: rnnkit.Report) -> str:
 
 
 @pytest.mark.unhooked("beartype draws what it looks at of a list: a run more")
-def test_report() -> None:
+def test_report():
     """A report has a line for each probe, and what it costs."""
 
     def forward(m: Any, x: Tensor, n: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ rnnkit.verify: no leak found (17 forward passes, ... s)
 
 
 @pytest.mark.unhooked("beartype draws what it looks at of a list: a run more")
-def test_report_of_what_was_skipped() -> None:
+def test_report_of_what_was_skipped():
     """What cannot be tried stands in the report with its reason; a report of nothing is one, too."""
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip="repeatable")
 
@@ -74,7 +74,7 @@ rnnkit.verify: nothing was judged: the batch has one sample; give two or more (4
     )
 
 
-def test_axes_that_were_found() -> None:
+def test_axes_that_were_found():
     """The report names each input and output with its axes, by name or size; of many, the first."""
 
     def forward(m: Any, x: Tensor, pairs: list[Tensor], *, bias: Tensor) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_axes_that_were_found() -> None:
     )
 
 
-def test_ways_to_call_a_model() -> None:
+def test_ways_to_call_a_model():
     """What a model takes by keyword is changed, too, and it may be called by another function."""
 
     def forward(m: Any, *, x: Tensor, scale: float = 1.0) -> Tensor:
@@ -112,7 +112,7 @@ def test_ways_to_call_a_model() -> None:
         rnnkit.verify(right, X, call=lambda m, x: m(x=x.transpose(0, 1)))
 
 
-def test_all_that_is_found() -> None:
+def test_all_that_is_found():
     """All findings stand in a report, if they are not raised; the message of the first lists the others."""
 
     def forward(m: Any, x: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ output of sample 1 depends on input of sample 0
         rnnkit.verify(wrong, X, kwargs={"x": X})
 
 
-def test_a_test_fails_where_something_was_not_judged() -> None:
+def test_a_test_fails_where_something_was_not_judged():
     """What was asked for and could not be judged fails a test; who leaves it out knows that."""
     last = model(lambda m, x: m.gru(x)[1][0], gru=gru())
     with pytest.raises(AssertionError, match="causal was not judged: no output has the steps"):
@@ -166,7 +166,7 @@ def test_a_test_fails_where_something_was_not_judged() -> None:
         assert "refuses" not in str(error.value)
 
 
-def test_exceptions_of_the_model() -> None:
+def test_exceptions_of_the_model():
     """What the model raises on the batch as it is reaches the caller."""
     with pytest.raises(RuntimeError, match=r"input.size\(-1\) must be equal to input_size"):
         rnnkit.verify(gru(), numbers(4, 7, 5))
@@ -183,7 +183,7 @@ CATEGORIES = [
 
 
 @pytest.mark.parametrize("x", CATEGORIES, ids=lambda x: f"{x.dtype}, {x.dim()} axes")
-def test_rows_that_occur(x: Tensor) -> None:
+def test_rows_that_occur(x: Tensor):
     """A model of categories is given no row of features that the batch has not."""
     rows = {tuple(row) for row in x.reshape(28, -1).tolist()}
     strange: list[Any] = []
@@ -206,7 +206,7 @@ def cause(draw: Any) -> str:
     return next(text for label, text in lines if label == "cause")
 
 
-def test_sources_of_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_of_chance(monkeypatch: pytest.MonkeyPatch):
     """Random numbers are looked for without NumPy, and on a GPU that is in use."""
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "numpy", None)
@@ -238,7 +238,7 @@ LOADED: dict[str, tuple[Any, Any, str]] = {
 
 
 @pytest.mark.parametrize("tool", ["verify", "trace", "dependency_map"])
-def test_batch_of_a_loader(tool: str) -> None:
+def test_batch_of_a_loader(tool: str):
     """A batch that was given as one input is refused with what to type; other lists are the model's."""
     run = getattr(rnnkit, tool)
     for compute, batch, typed in LOADED.values():
@@ -272,7 +272,7 @@ SHOWN: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_a_notebook_shows_the_text(name: str) -> None:
+def test_a_notebook_shows_the_text(name: str):
     """The page has the text, in its own colors but for what is wrong: white and dark ones do."""
     make, sign = SHOWN[name]
     shown = make()

@@ -53,7 +53,7 @@ def torch_takes(drawn: Draw, x: Any, hx: Any) -> bool:
 
 @more
 @given(drawn=draws(), rng=randoms)
-def test_wrong_calls(drawn: Draw, rng: random.Random) -> None:
+def test_wrong_calls(drawn: Draw, rng: random.Random):
     """One thing is wrong: the input, the state, the lengths, or an argument there is not."""
     drawn, x, hx, options = made_wrong(drawn, rng)
     ours = drawn.run(rnnkit, x, hx, **options)
@@ -81,7 +81,7 @@ NAMES = (
 )
 
 
-def test_constructors() -> None:
+def test_constructors():
     """An argument is wrong, or an odd number: ours refuses it, or makes the weights that torch makes."""
     for kind, name, value in product(CLASSES, NAMES, VALUES):
         options = {"input_size": 3, "hidden_size": 4, name: value}
@@ -121,7 +121,7 @@ CALLS = {
 
 @many
 @given(drawn=draws(), rng=randoms)
-def test_what_torch_does_not_have(drawn: Draw, rng: random.Random) -> None:
+def test_what_torch_does_not_have(drawn: Draw, rng: random.Random):
     """Odd values in it end in an error of ours, or run."""
     if "packed" in drawn.layout:
         drawn = replace(drawn, layout="padded")

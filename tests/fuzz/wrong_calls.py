@@ -83,7 +83,7 @@ def messages(count: int) -> Iterator[tuple[str, str]]:
         suppress_health_check=list(HealthCheck),
     )
     @given(drawn=draws(), rng=randoms)
-    def draw(drawn: Draw, rng: random.Random) -> None:
+    def draw(drawn: Draw, rng: random.Random):
         other, x, hx, options = made_wrong(drawn, rng)
         result = other.run(rnnkit, x, hx, **options)
         is_ours = isinstance(result, rnnkit.RnnkitError)

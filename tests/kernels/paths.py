@@ -120,7 +120,7 @@ def by_cells(
     return x, [torch.stack(each) for each in zip(*ends, strict=True)]
 
 
-def close(actual: Any, expected: Any, tolerance: float = 1e-12) -> None:
+def close(actual: Any, expected: Any, tolerance: float = 1e-12):
     """Two results hold the same tensors, but for the order of sums."""
     both = tensors_of(actual), tensors_of(expected)
     torch.testing.assert_close(*both, rtol=tolerance, atol=tolerance, equal_nan=True)

@@ -21,7 +21,7 @@ def facts(kind: str, dtype: torch.dtype = torch.float32) -> choice.Facts:
 
 
 @each_kind
-def test_what_is_known_of_a_call(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_known_of_a_call(kind: str, monkeypatch: pytest.MonkeyPatch):
     """Rows by hand need a precise dtype, and know no projection; oneDNN runs one kind of LSTM."""
     by_hand = "proj" not in kind
     assert [facts(kind, dtype).by_hand for dtype in DTYPES] == [by_hand, by_hand, False]
@@ -53,7 +53,7 @@ GPU = SMALL._replace(on_cpu=False)
         (AUTOCAST, choice.PADDED), (RELU, choice.PACKED), (GPU, choice.PACKED),
     ],
 )  # fmt: skip
-def test_the_path_of_lengths(facts: choice.Facts, path: str) -> None:
+def test_the_path_of_lengths(facts: choice.Facts, path: str):
     """The padding where it costs little, rows for training, else torch's packed kernel."""
     assert choice.for_lengths(facts, [9, 5, 1]) == path
 
@@ -71,14 +71,14 @@ def test_the_path_of_lengths(facts: choice.Facts, path: str) -> None:
 )  # fmt: skip
 def test_the_path_of_resets(
     facts: choice.Facts, cuts: int, is_full: bool, from_zeros: bool, path: str
-) -> None:
+):
     """Blank steps for oneDNN's LSTM; pieces of few samples that are cut often; else all steps."""
     chosen = choice.for_resets(facts, 16, cuts, is_full=is_full, from_zeros=from_zeros)
 
     assert chosen == path
 
 
-def test_rows_lie_on_the_device_of_the_input() -> None:
+def test_rows_lie_on_the_device_of_the_input():
     """Where pieces are is worked out on the CPU, and moved once."""
     starts = torch.zeros(5, 3, dtype=torch.bool)
     starts[4, 2] = True

@@ -104,7 +104,7 @@ def check(
     leaves: list[Tensor] | None = None,
     *,
     exact: bool = True,
-) -> None:
+):
     """Compare the operator with torch's kernel: results to the bit, gradients as close as it gets.
 
     A GRU that is trained keeps its gates, which torch's kernel does not: it is written out.
@@ -127,7 +127,7 @@ def check(
 
 @modes
 @given(data=st.data())
-def test_torchs_numbers(mode: str, data: st.DataObject) -> None:
+def test_torchs_numbers(mode: str, data: st.DataObject):
     """Whatever the call and part of the results, they and their gradients are those of torch's kernel."""
     steps = data.draw(st.integers(1, 6))
     batch = data.draw(st.integers(0, 4))
@@ -147,7 +147,7 @@ def test_torchs_numbers(mode: str, data: st.DataObject) -> None:
 
 
 @modes
-def test_without_onednn(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onednn(mode: str, monkeypatch: pytest.MonkeyPatch):
     """A torch without oneDNN's private kernels, or with oneDNN switched off, has other ways."""
     one = call(mode)
     with torch.backends.mkldnn.flags(enabled=False):
@@ -157,7 +157,7 @@ def test_without_onednn(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @modes
-def test_frozen_and_tied_weights(mode: str) -> None:
+def test_frozen_and_tied_weights(mode: str):
     """A frozen weight gets no gradient, and one that stands twice gets the sum of both."""
     one = call(mode)
     one.weights[0].requires_grad_(requires_grad=False)
@@ -171,7 +171,7 @@ def test_frozen_and_tied_weights(mode: str) -> None:
 @modes
 @pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("by_autocast", [False, True])
-def test_half_precision(mode: str, lowered: torch.dtype, by_autocast: bool) -> None:
+def test_half_precision(mode: str, lowered: torch.dtype, by_autocast: bool):
     """Each result has torch's dtype and numbers, without oneDNN's LSTM on any CPU, and its gradient."""
     one = call(mode, dtype=torch.float32 if by_autocast else lowered)
     with torch.backends.mkldnn.flags(enabled=False):
@@ -185,7 +185,7 @@ def test_half_precision(mode: str, lowered: torch.dtype, by_autocast: bool) -> N
 
 
 @covers(2, mode=GATES, projected=[False, True], lowered=[None, torch.bfloat16])
-def test_shapes_without_numbers(mode: str, projected: bool, lowered: torch.dtype | None) -> None:
+def test_shapes_without_numbers(mode: str, projected: bool, lowered: torch.dtype | None):
     """Where no number is computed results have torch's shapes and dtypes, and gradients those of leaves."""
     one = call(mode, projected=projected and mode == "LSTM")
     halved = tuple(tensor.detach().to(lowered) for tensor in one.state)
@@ -204,7 +204,7 @@ def test_shapes_without_numbers(mode: str, projected: bool, lowered: torch.dtype
 
 
 @modes
-def test_no_gradient_is_asked_for(mode: str) -> None:
+def test_no_gradient_is_asked_for(mode: str):
     """Without gradients nothing is saved, and the results are the same."""
     one = call(mode)
     with torch.no_grad():
@@ -228,14 +228,14 @@ CHECKED = [
 @compiles
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CHECKED, ids=lambda kind: "-".join(map(str, kind.values())))
-def test_torchs_own_check_of_operators(kind: dict[str, Any]) -> None:
+def test_torchs_own_check_of_operators(kind: dict[str, Any]):
     """Schema, registration, shapes without numbers and tracing: ``opcheck`` finds nothing."""
     opcheck(torch.ops.rnnkit.layer.default, call(**kind).arguments(train=True))
 
 
 @compiles
 @pytest.mark.slow
-def test_torchs_own_check_of_what_joins_two_directions() -> None:
+def test_torchs_own_check_of_what_joins_two_directions():
     """Neither of ``split``, which is the derivative of ``join``."""
     one = torch.rand(3, 2, 4, requires_grad=True)
     two = torch.rand(3, 2, 5, requires_grad=True)
@@ -250,7 +250,7 @@ def into_a_larger_buffer(tensor: Tensor) -> Tensor:
 
 @modes
 @pytest.mark.parametrize("pack", [torch.clone, into_a_larger_buffer])
-def test_hooks_may_copy_what_is_saved(mode: str, pack: Any) -> None:
+def test_hooks_may_copy_what_is_saved(mode: str, pack: Any):
     """Gradients stay the same where hooks copy the saved tensors, oneDNN's workspace among them."""
     one = call(mode, steps=10, batch=4)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -262,7 +262,7 @@ def test_hooks_may_copy_what_is_saved(mode: str, pack: Any) -> None:
 @pytest.mark.skipif(
     not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no such LSTM on this CPU"
 )
-def test_onednns_lstm_under_autocast() -> None:
+def test_onednns_lstm_under_autocast():
     """The LSTM of oneDNN in bfloat16 gives torch's numbers, in its dtypes."""
     one = call("LSTM")
     with torch.autocast("cpu", dtype=torch.bfloat16):

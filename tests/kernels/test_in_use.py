@@ -29,7 +29,7 @@ CUT_PATHS = [*product(["lengths"], paths.PATHS), *product(["resets"], paths.RESE
 
 
 @covers(1, kind=paths.KINDS, cut_path=CUT_PATHS)
-def test_dropout(kind: str, cut_path: tuple[str, str]) -> None:
+def test_dropout(kind: str, cut_path: tuple[str, str]):
     """In evaluation it has no effect; in training it drops by the random numbers of the moment."""
     cut, path = cut_path
     plain = paths.case_of(kind, num_layers=2, bidirectional=True).module(rnnkit)
@@ -52,7 +52,7 @@ def test_dropout(kind: str, cut_path: tuple[str, str]) -> None:
 
 
 @paths.each_path
-def test_dropout_between_layers_in_training(path: str) -> None:
+def test_dropout_between_layers_in_training(path: str):
     """Between layers each feature of each step is dropped with the probability, or scaled up."""
     lengths = [30, 0, 50, 17]
     layer = rnnkit.RNN(40, 40, 2, nonlinearity="relu", bias=False, dropout=0.4)
@@ -72,7 +72,7 @@ def test_dropout_between_layers_in_training(path: str) -> None:
 
 
 @covers(1, kind=paths.KINDS, cut_path=CUT_PATHS)
-def test_without_gradients(kind: str, cut_path: tuple[str, str]) -> None:
+def test_without_gradients(kind: str, cut_path: tuple[str, str]):
     """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
     cut, path = cut_path
     case = paths.case_of(kind, num_layers=2, bidirectional=True)
@@ -94,7 +94,7 @@ def test_without_gradients(kind: str, cut_path: tuple[str, str]) -> None:
 
 
 @paths.each_path
-def test_a_relu_that_grows_without_bound(path: str) -> None:
+def test_a_relu_that_grows_without_bound(path: str):
     """A relu RNN that would overflow on the padding has finite outputs and gradients."""
     layer = rnnkit.RNN(2, 3, nonlinearity="relu")
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_a_relu_that_grows_without_bound(path: str) -> None:
     assert all(leaf.grad.isfinite().all() for leaf in (x, *layer.parameters()))
 
 
-def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
+def test_a_relu_by_hand_passes_gradients_of_what_is_no_number():
     """Where the output of a relu is NaN, its gradient goes on, as through torch's kernel."""
     case = paths.case_of("RNN relu")
     layer = case.module(rnnkit)
@@ -130,7 +130,7 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
 
 
 @covers(3, name=LAYERS, cut_path=CUT_PATHS, how=["weight_norm", "prune"])
-def test_weights_that_are_computed(name: str, cut_path: tuple[str, str], how: str) -> None:
+def test_weights_that_are_computed(name: str, cut_path: tuple[str, str], how: str):
     """A parametrized or pruned weight is what it has been trained to."""
     case = paths.case_of(name)
     given = CUTS[cut_path[0]]
@@ -155,7 +155,7 @@ def test_weights_that_are_computed(name: str, cut_path: tuple[str, str], how: st
 
 
 @covers(2, kind=paths.KINDS, cut_path=CUT_PATHS)
-def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]) -> None:
+def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]):
     """Whatever is frozen, the input among it, all else has the gradients that it has without."""
     cut, path = cut_path
     case = paths.case_of(kind)
@@ -180,7 +180,7 @@ def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]) -> None:
 
 
 @covers(1, kind=paths.KINDS, cut_path=CUT_PATHS)
-def test_gradients_again_and_many_at_once(kind: str, cut_path: tuple[str, str]) -> None:
+def test_gradients_again_and_many_at_once(kind: str, cut_path: tuple[str, str]):
     """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same."""
     cut, path = cut_path
     case = paths.case_of(kind)
@@ -207,7 +207,7 @@ def test_gradients_again_and_many_at_once(kind: str, cut_path: tuple[str, str]) 
 
 @paths.each_layer
 @pytest.mark.needs_torch("2.13", "torch.func.jvp reads no value of a tensor made inside of it")
-def test_transforms(name: str) -> None:
+def test_transforms(name: str):
     """Each of many batches has resets of its own; forward derivatives are those of backward mode."""
     case = paths.case_of(name, num_layers=2, bidirectional=True)
     layer = case.module(rnnkit)

@@ -28,7 +28,7 @@ def filled(tensors: Any, fill: float) -> list[Tensor]:
     return [copy.requires_grad_() for copy in copies]
 
 
-def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float) -> None:
+def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float):
     """Only that sample's own state holds what it was given; all else is what it is without."""
     results = []
     for number in (0.5, fill):
@@ -55,7 +55,7 @@ def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float) -> N
     options=[{}, {"num_layers": 2, "bidirectional": True}],
     fill=FILLS,
 )
-def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, fill: float) -> None:
+def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, fill: float):
     """On each path a state that is NaN, or hardly a number, goes through a sample without steps."""
     case = case_of(kind, **options)
     layer = case.module(rnnkit)
@@ -77,7 +77,7 @@ def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, f
     reverse=[False, True],
     fill=[torch.nan, torch.inf],
 )
-def test_step_by_step(make: Any, fill: float, *, return_states: bool, reverse: bool) -> None:
+def test_step_by_step(make: Any, fill: float, *, return_states: bool, reverse: bool):
     """So it does in a loop over any cell, in each of the states that the loop returns."""
     cell = make(6, 3)
     x = torch.randn(7, len(LENGTHS), 6)
@@ -93,7 +93,7 @@ def test_step_by_step(make: Any, fill: float, *, return_states: bool, reverse: b
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "RNN relu"])
-def test_complex_numbers_step_by_step(kind: str) -> None:
+def test_complex_numbers_step_by_step(kind: str):
     """So it does with complex numbers, whose parts may be no numbers."""
     case = case_of(kind, torch.complex128)
     cell = case.module(rnnkit).cells()[0]
@@ -119,7 +119,7 @@ def test_complex_numbers_step_by_step(kind: str) -> None:
     ],
     path=PATHS,
 )
-def test_lengths_may_come_as_any_integers(given: Any, path: str) -> None:
+def test_lengths_may_come_as_any_integers(given: Any, path: str):
     """Lengths in a tensor, an array or a tuple are those in a list."""
     case = case_of("LSTM")
     layer = case.module(rnnkit)
@@ -130,7 +130,7 @@ def test_lengths_may_come_as_any_integers(given: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("lengths", [[], torch.empty(0, dtype=torch.int64), torch.tensor([])])
-def test_a_batch_of_no_samples(lengths: Any) -> None:
+def test_a_batch_of_no_samples(lengths: Any):
     """An empty batch takes no lengths, and gives an empty output and state."""
     for name in LAYERS:
         output, state = getattr(rnnkit, name)(2, 3, 2)(torch.randn(SEQ, 0, 2), lengths=lengths)
@@ -139,7 +139,7 @@ def test_a_batch_of_no_samples(lengths: Any) -> None:
         assert all(tensor.shape == (2, 0, 3) for tensor in tensors_of(state))
 
 
-def test_a_caller_may_write_into_one_of_two_zeros() -> None:
+def test_a_caller_may_write_into_one_of_two_zeros():
     """An LSTM begins with one tensor of zeros for h and c, and returns two."""
     layer = rnnkit.LSTM(3, 4)
     x = torch.ones(5, 2, 3)

@@ -30,7 +30,7 @@ def expected(layer: Any, x: Any, hx: Any, given: str) -> Any:
     return paths.by_cells(layer, x, start, each, GIVEN[given].get("reset"))
 
 
-def near(actual: Any, wanted: Any) -> None:
+def near(actual: Any, wanted: Any):
     """Two results are near each other, whatever their dtypes."""
     torch.testing.assert_close(
         tensors_of(actual), tensors_of(wanted), rtol=0.05, atol=0.05, check_dtype=False
@@ -45,7 +45,7 @@ def near(actual: Any, wanted: Any) -> None:
     given=GIVEN,
     kind=paths.KINDS,
 )
-def test_autocast(kind: str, path: str, given: str, with_state: bool, number: float) -> None:
+def test_autocast(kind: str, path: str, given: str, with_state: bool, number: float):
     """A batch has the dtypes of a call without, and numbers near those of full precision."""
     if not paths.has_kernel(kind):
         return
@@ -69,7 +69,7 @@ def test_autocast(kind: str, path: str, given: str, with_state: bool, number: fl
 
 
 @covers(2, with_state=[False, True], given=GIVEN, kind=paths.KINDS)
-def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool) -> None:
+def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool):
     """Where oneDNN has no kernel, as to train in float16, a batch runs as without autocast."""
     case = paths.case_of(kind, torch.float32, num_layers=2, bidirectional=True)
     layer = case.module(rnnkit)
@@ -87,7 +87,7 @@ def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool) -> N
 
 
 @paths.each_layer
-def test_backward_under_autocast(name: str) -> None:
+def test_backward_under_autocast(name: str):
     """Gradients of what ran in full precision are of full precision, wherever backward is called."""
     case = paths.case_of(name, torch.float32)
     layer = case.module(rnnkit)
@@ -109,9 +109,7 @@ def test_backward_under_autocast(name: str) -> None:
     path=paths.ALL_PATHS,
     given=GIVEN,
 )
-def test_half_precision_and_complex_numbers(
-    kind: str, path: str, given: str, dtype: torch.dtype
-) -> None:
+def test_half_precision_and_complex_numbers(kind: str, path: str, given: str, dtype: torch.dtype):
     """A batch keeps its dtype and is near to what it gives in full precision."""
     if dtype.is_complex and kind != "LSTM":
         return
@@ -128,7 +126,7 @@ def test_half_precision_and_complex_numbers(
     assert {tensor.dtype for tensor in result} == {dtype}
 
 
-def test_a_finite_half_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finite_half_is_not_computed_again(monkeypatch: pytest.MonkeyPatch):
     """The sum of a finite output in half precision may be infinite: that is no reason to run again."""
     layer = rnnkit.LSTM(1, 64).half()
     x = torch.ones(200, 16, 1, dtype=torch.half)

@@ -47,7 +47,7 @@ def random_state(cell: Any) -> Any:
 
 @kinds
 @given(data=st.data())
-def test_it_is_the_loop(kind: str, data: st.DataObject) -> None:
+def test_it_is_the_loop(kind: str, data: st.DataObject):
     """Results and all gradients are those of the loop over steps, whatever the loss is made of.
 
     However its tensors lie in memory, results are in one piece.
@@ -99,7 +99,7 @@ def as_state(tensors: list[Tensor]) -> Any:
 @pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_torchs_own_check_of_operators(kind: str, lengths: Any) -> None:
+def test_torchs_own_check_of_operators(kind: str, lengths: Any):
     """Schema, registration, shapes without numbers and tracing: ``opcheck`` finds nothing."""
     cell = KINDS[kind](INPUT, HIDDEN, dtype=torch.float64)
     stack = Stack([[direction_of(cell, reverse=False)]])
@@ -117,7 +117,7 @@ def test_torchs_own_check_of_operators(kind: str, lengths: Any) -> None:
 
 @compiles
 @kinds
-def test_resets_without_numbers(kind: str) -> None:
+def test_resets_without_numbers(kind: str):
     """Where no number is computed results and gradients have the shapes and dtypes of numbers."""
     cell = KINDS[kind](INPUT, HIDDEN, dtype=torch.float64)
     x = torch.randn(SEQ, BATCH, INPUT, dtype=torch.float64).requires_grad_()

@@ -15,7 +15,7 @@ from tests.strategies import LAYERS, assert_same, tensors_of
 
 
 @covers(1, batch_first=[False, True], kind=paths.KINDS)
-def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
+def test_recurrent_is_the_layer(kind: str, batch_first: bool):
     """A Recurrent of a layer's cells gives what the layer gives, in both directions."""
     case = paths.case_of(kind, bidirectional=True, num_layers=2, batch_first=batch_first)
     layer = case.module(rnnkit)
@@ -32,7 +32,7 @@ def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
 
 
 @covers(1, path=[*paths.RESET_PATHS, "loop"], name=LAYERS)
-def test_what_a_caller_writes_into(name: str, path: str) -> None:
+def test_what_a_caller_writes_into(name: str, path: str):
     """An activation may work in place on the output, and the mask may be used again."""
     case = paths.case_of(name)
     cell = case.module(rnnkit).cells()[0]
@@ -53,7 +53,7 @@ def test_what_a_caller_writes_into(name: str, path: str) -> None:
 class Learned(rnnkit.GRUCell):
     """A cell whose first state is a parameter."""
 
-    def __init__(self, *sizes: int) -> None:
+    def __init__(self, *sizes: int):
         super().__init__(*sizes, dtype=torch.float64)
         self.first = nn.Parameter(torch.randn(sizes[1], dtype=torch.float64))
 
@@ -65,7 +65,7 @@ class Learned(rnnkit.GRUCell):
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("given", [False, True])
-def test_a_first_state_of_the_cells_own(reverse: bool, given: bool) -> None:
+def test_a_first_state_of_the_cells_own(reverse: bool, given: bool):
     """A sample starts again from the cell's first state, which gets its gradient."""
     cell = Learned(6, 3)
     reset = paths.mask()
@@ -96,7 +96,7 @@ class LearnedLayer(rnnkit.LSTM):
 
 @pytest.mark.parametrize("state_batch_first", [False, True])
 @pytest.mark.parametrize("batched", [False, True])
-def test_a_first_state_of_the_layers_own(*, state_batch_first: bool, batched: bool) -> None:
+def test_a_first_state_of_the_layers_own(*, state_batch_first: bool, batched: bool):
     """A sample starts again from what the layer itself begins from, in both directions."""
     layer = LearnedLayer(
         6, 3, bidirectional=True, dtype=torch.float64, state_batch_first=state_batch_first
@@ -138,7 +138,7 @@ class Beginning(rnnkit.Recurrent[Any]):
 
 @pytest.mark.unhooked("the annotation wants a first state of each cell")
 @covers(3, path=paths.RESET_PATHS, batched=[True, False], given=[False, True])
-def test_a_first_state_of_a_recurrents_own(path: str, *, given: bool, batched: bool) -> None:
+def test_a_first_state_of_a_recurrents_own(path: str, *, given: bool, batched: bool):
     """A sample starts again from what the layer itself begins from, not from what its cells do."""
     layer = Beginning([rnnkit.GRUCell(3, 3), rnnkit.LSTMCell(3, 3), Nameless()])
     x = torch.randn(paths.SEQ, paths.BATCH, 3)
@@ -161,7 +161,7 @@ META = partial(torch.device, "meta")
 
 
 @covers(3, lengths=[None, paths.LENGTHS], where=[FakeTensorMode, META], name=LAYERS)
-def test_a_mask_without_numbers(name: str, where: Any, lengths: Any) -> None:
+def test_a_mask_without_numbers(name: str, where: Any, lengths: Any):
     """Where no tensor has numbers sizes come out, of a layer and of its cells."""
     with where():
         layer = getattr(rnnkit, name)(3, 4)

@@ -30,7 +30,7 @@ def normalised(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     return norm.weight * centred / (variance + norm.eps).sqrt() + norm.bias
 
 
-def test_layer_norm_lstm_by_its_formula() -> None:
+def test_layer_norm_lstm_by_its_formula():
     """A step is the formula of the documentation, gate by gate."""
     cell = LayerNormLSTMCell(WIDTH, HIDDEN)
     x = torch.randn(BATCH, WIDTH)
@@ -48,7 +48,7 @@ def test_layer_norm_lstm_by_its_formula() -> None:
     torch.testing.assert_close(cell(x, (h, c)), rnnkit.LSTMState(h_new, c_new))
 
 
-def test_zoneout_keeps_whole_units() -> None:
+def test_zoneout_keeps_whole_units():
     """In training a unit is the old or the new one, the old one as often as asked."""
     cell = ZoneoutGRUCell(WIDTH, 200, zoneout=0.3)
     x = torch.randn(BATCH, WIDTH)
@@ -61,7 +61,7 @@ def test_zoneout_keeps_whole_units() -> None:
     assert 0.25 < kept.float().mean() < 0.35
 
 
-def test_zoneout_on_average() -> None:
+def test_zoneout_on_average():
     """In evaluation a step is the mean of what it is in training."""
     cell = ZoneoutGRUCell(WIDTH, HIDDEN, zoneout=0.3)
     x = torch.randn(1, WIDTH)
@@ -72,7 +72,7 @@ def test_zoneout_on_average() -> None:
 
 
 @each
-def test_unroll_is_the_loop(make: Make) -> None:
+def test_unroll_is_the_loop(make: Make):
     """Unrolled, a cell runs once a step, each time with its state and its random numbers."""
     cell = make(WIDTH, HIDDEN)
     x = torch.randn(SEQ, BATCH, WIDTH)
@@ -89,7 +89,7 @@ def test_unroll_is_the_loop(make: Make) -> None:
 
 @each
 @pytest.mark.parametrize("reverse", [False, True])
-def test_lengths_are_samples_alone(make: Make, *, reverse: bool) -> None:
+def test_lengths_are_samples_alone(make: Make, *, reverse: bool):
     """A sample in the batch is what it is alone, cut to its length."""
     cell = make(WIDTH, HIDDEN).eval()
     x = torch.randn(SEQ, BATCH, WIDTH)
@@ -107,7 +107,7 @@ def test_lengths_are_samples_alone(make: Make, *, reverse: bool) -> None:
 class LogCell(nn.Module):
     """A cell that is undefined at zero, in each way that padding of zeros brings about."""
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
         self.scale = nn.Parameter(torch.rand(input_size) + 0.5)
         self.cell = rnnkit.GRUCell(3 * input_size, hidden_size)
@@ -129,7 +129,7 @@ class LogCell(nn.Module):
 @given(lengths=st.lists(st.integers(0, 4), min_size=1, max_size=4))
 def test_gradients_of_a_cell_that_is_undefined_at_zero(
     padding: float, reverse: bool, lengths: list[int]
-) -> None:
+):
     """Each sample adds to the gradients of the weights what it adds alone; padding adds nothing."""
     torch.manual_seed(sum(lengths))
     cell = LogCell(WIDTH, HIDDEN).double()

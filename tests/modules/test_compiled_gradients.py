@@ -24,7 +24,7 @@ BATCH = 5
 class Loops(nn.Module):
     """Cells, each over the output of the one before, with the options of ``unroll``."""
 
-    def __init__(self, name: str, count: int, **options: Any) -> None:
+    def __init__(self, name: str, count: int, **options: Any):
         super().__init__()
         kind: Any = getattr(rnnkit, name)
         self.cells = nn.ModuleList(kind(HIDDEN if k else WIDTH, HIDDEN) for k in range(count))
@@ -45,7 +45,7 @@ class Headed(nn.Module):
     Which memory inductor uses again depends on the graph: with a layer below, fewer were wrong.
     """
 
-    def __init__(self, core: nn.Module) -> None:
+    def __init__(self, core: nn.Module):
         super().__init__()
         self.core = core
         self.head = nn.Linear(HIDDEN, 2)
@@ -109,7 +109,7 @@ def slopes(
 @by_inductor
 @no_slices
 @pytest.mark.parametrize("name", CASES)
-def test_compiled(name: str) -> None:
+def test_compiled(name: str):
     """A compiled training step has the gradients of an eager one, at each length."""
     case = CASES[name]
     off = []
@@ -129,7 +129,7 @@ def test_compiled(name: str) -> None:
 
 @by_inductor
 @no_slices
-def test_compiled_without_gradients() -> None:
+def test_compiled_without_gradients():
     """Where nobody asks for gradients, one graph serves all lengths, by scan, and is as right."""
     model = Model(Loops("LSTMCell", 1, return_states=True))
     compiled = torch.compile(model, fullgraph=True, dynamic=True)
@@ -154,7 +154,7 @@ EXPORTED = {
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_exported(name: str) -> None:
+def test_exported(name: str):
     """A program that is exported for any number of steps is trained as the model is."""
     model = Model(EXPORTED[name]()).eval()
     program = torch.export.export(

@@ -51,7 +51,7 @@ class OverOurs(rnnkit.LSTM):
 class Nested(nn.Module):
     """All six classes, in the places where models keep them."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.linear = nn.Linear(WIDTH, WIDTH)
         self.listed = nn.ModuleList(torchs(name) for name in LAYERS)
@@ -65,7 +65,7 @@ def kinds(model: nn.Module) -> list[type]:
     return [type(module) for module in model.modules() if isinstance(module, recurrent)]
 
 
-def normalise(module: nn.Module, weight: str) -> None:
+def normalise(module: nn.Module, weight: str):
     """Parametrize two weights, one of them by torch's own function."""
     parametrizations.weight_norm(module, weight)
     parametrize.register_parametrization(module, weight.replace("hh", "ih"), Double())
@@ -82,7 +82,7 @@ DONE: dict[str, Callable[[Any, str], Any]] = {
 
 
 @pytest.mark.parametrize("done", DONE)
-def test_nothing_but_the_class_changes(done: str) -> None:
+def test_nothing_but_the_class_changes(done: str):
     """Parameters, names, modes and numbers stay; only rnnkit's class checks the call."""
     for name in CLASSES:
         module = torchs(name)
@@ -111,7 +111,7 @@ def test_nothing_but_the_class_changes(done: str) -> None:
             assert isinstance(caught.value, rnnkit.RnnkitError) == (namespace is rnnkit)
 
 
-def test_every_recurrent_module_changes_and_comes_back() -> None:
+def test_every_recurrent_module_changes_and_comes_back():
     """All six classes, in lists, dicts and sequences; a second time changes nothing."""
     model = Nested()
     before = kinds(model)
@@ -128,7 +128,7 @@ def test_every_recurrent_module_changes_and_comes_back() -> None:
     assert done.left == undone.left == {}
 
 
-def test_what_was_done_is_printed() -> None:
+def test_what_was_done_is_printed():
     """The result has a line for each module; a name that reads as a number is quoted."""
     model = Nested()
     model.listed.append(OverTorch(WIDTH, HIDDEN))
@@ -156,7 +156,7 @@ def test_what_was_done_is_printed() -> None:
     assert type(layer) is rnnkit.LSTM
 
 
-def test_what_is_shared_stays_shared() -> None:
+def test_what_is_shared_stays_shared():
     """A module in two places is changed once; weights tied between two layers are tied still."""
     shared = torchs("GRU")
     other = torchs("GRU")
@@ -168,7 +168,7 @@ def test_what_is_shared_stays_shared() -> None:
     assert other.weight_hh_l0 is shared.weight_hh_l0
 
 
-def test_hooks_still_fire() -> None:
+def test_hooks_still_fire():
     """Forward hooks, pre-hooks and hooks of weights are called, once a call."""
     for name in CLASSES:
         module = torchs(name)
@@ -184,7 +184,7 @@ def test_hooks_still_fire() -> None:
         assert seen == ["before", "after", "gradient"]
 
 
-def test_an_optimizer_goes_on() -> None:
+def test_an_optimizer_goes_on():
     """Momentum gathered before convert is used after it: training goes as if nothing happened."""
     x = torch.randn(SEQ, BATCH, WIDTH)
     one = torchs("LSTM")
@@ -202,7 +202,7 @@ def test_an_optimizer_goes_on() -> None:
     assert_same(list(one.parameters()), list(other.parameters()))
 
 
-def test_parametrizations_and_pruning_can_be_removed_afterwards() -> None:
+def test_parametrizations_and_pruning_can_be_removed_afterwards():
     """What was parametrized or pruned before convert is plain rnnkit once that is gone."""
     module = torchs("LSTM")
     parametrize.register_parametrization(module, "weight_hh_l0", Double())
@@ -218,7 +218,7 @@ def test_parametrizations_and_pruning_can_be_removed_afterwards() -> None:
     assert int((module.weight_ih_l0 == 0).sum()) == module.weight_ih_l0.numel() // 2
 
 
-def test_pickles() -> None:
+def test_pickles():
     """A model that was saved with torch's classes is converted, and saved with rnnkit's."""
     file = io.BytesIO()
     x = torch.randn(SEQ, BATCH, WIDTH)
@@ -235,7 +235,7 @@ def test_pickles() -> None:
         assert_same(model(x), again(x))
 
 
-def test_subclasses_are_left() -> None:
+def test_subclasses_are_left():
     """What somebody built on a class may rely on it; convert has nothing to say of rnnkit's."""
     model = nn.ModuleList([OverTorch(WIDTH, HIDDEN), nn.GRU(WIDTH, HIDDEN), OverOurs(3, 4)])
 
@@ -248,7 +248,7 @@ def test_subclasses_are_left() -> None:
     assert undone.left == {"2": "OverOurs is a subclass of rnnkit.LSTM, whose forward may differ"}
 
 
-def test_options_that_torch_lacks_are_left_by_revert() -> None:
+def test_options_that_torch_lacks_are_left_by_revert():
     """A module that torch's class could not run as it is stays rnnkit's, and is named."""
     for name in CLASSES:
         options = {"axes": {"batch": "b"}, "state_batch_first": True}
@@ -260,7 +260,7 @@ def test_options_that_torch_lacks_are_left_by_revert() -> None:
             assert type(model[0]) is kind
 
 
-def test_wrapped_models() -> None:
+def test_wrapped_models():
     """Names are those of the wrapper; a model that was compiled and has run gives what it gave."""
     parallel = nn.DataParallel(nn.Sequential(nn.LSTM(WIDTH, HIDDEN)))
     model = nn.Sequential(nn.GRUCell(WIDTH, HIDDEN))
@@ -282,7 +282,7 @@ def quantized(model: nn.Module) -> Any:
         return torch.ao.quantization.quantize_dynamic(model)
 
 
-def test_quantization_finds_what_revert_has_reverted() -> None:
+def test_quantization_finds_what_revert_has_reverted():
     """Eager dynamic quantization passes rnnkit's class by in silence, and takes the reverted."""
     for name in CLASSES[1:]:  # torch does not quantize RNN
         model = nn.Sequential(getattr(rnnkit, name)(WIDTH, HIDDEN))

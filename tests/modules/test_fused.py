@@ -15,7 +15,7 @@ KERNELS = {"RNN": "aten::rnn_tanh", "LSTM": "aten::lstm", "GRU": "aten::gru"}
 @pytest.mark.parametrize("options", [{}, {"lengths": [7] * 5}, {"lengths": [5] * 7}])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_stays_on_the_fused_kernel(name: str, batch_first: bool, options: object) -> None:
+def test_a_layer_stays_on_the_fused_kernel(name: str, batch_first: bool, options: object):
     """One call of torch's kernel runs all steps, and no cell runs a step."""
     layer = getattr(rnnkit, name)(3, 4, batch_first=batch_first)
     given = options if isinstance(options, dict) else {}
@@ -31,7 +31,7 @@ def test_a_layer_stays_on_the_fused_kernel(name: str, batch_first: bool, options
 
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("name", CELLS)
-def test_an_unrolled_cell_is_on_the_fused_kernel(name: str, batch_first: bool) -> None:
+def test_an_unrolled_cell_is_on_the_fused_kernel(name: str, batch_first: bool):
     """Rnnkit's cells over a sequence cost one call of the layer's kernel."""
     cell = getattr(rnnkit, name)(3, 4)
     with profile() as measured:
@@ -42,7 +42,7 @@ def test_an_unrolled_cell_is_on_the_fused_kernel(name: str, batch_first: bool) -
     assert not any("_cell" in key for key in ran)
 
 
-def test_a_cell_of_an_unknown_nonlinearity_has_torchs_error() -> None:
+def test_a_cell_of_an_unknown_nonlinearity_has_torchs_error():
     """Unroll leaves to torch's cell what no kernel computes, and torch's sentence comes."""
     cell = rnnkit.RNNCell(3, 4)
     cell.nonlinearity = "gelu"

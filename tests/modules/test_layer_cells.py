@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not sup
 
 @each_kind
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_cells_have_the_layers_parameters(kind: str, *, bidirectional: bool) -> None:
+def test_cells_have_the_layers_parameters(kind: str, *, bidirectional: bool):
     """Layer by layer, forward first, each parameter is one of a cell, the same object."""
     for bias, mode in ((False, True), (True, False)):
         case = case_of(kind, num_layers=2, bias=bias, bidirectional=bidirectional)
@@ -37,7 +37,7 @@ def test_cells_have_the_layers_parameters(kind: str, *, bidirectional: bool) -> 
             assert {(one.dtype, one.device.type) for one in found} == {(torch.float64, "cpu")}
 
 
-def test_options_of_the_cells() -> None:
+def test_options_of_the_cells():
     """A relu RNN has relu cells; the options print as those of the cells' class."""
     assert repr(rnnkit.RNN(3, 4, nonlinearity="relu", bias=False).cells()) == (
         "[RNNCell(3, 4, bias=False, nonlinearity=relu)]"
@@ -47,7 +47,7 @@ def test_options_of_the_cells() -> None:
 
 
 @each_kind
-def test_training_the_layer_trains_its_cells(kind: str) -> None:
+def test_training_the_layer_trains_its_cells(kind: str):
     """After a step of an optimizer on the layer its cells, taken before, are the new layer's."""
     case = case_of(kind)
     layer = case.module(rnnkit)
@@ -64,7 +64,7 @@ def test_training_the_layer_trains_its_cells(kind: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["weight_norm", "prune"])
-def test_weights_that_are_computed(how: str) -> None:
+def test_weights_that_are_computed(how: str):
     """Of a parametrized or pruned weight the cell has the value of now."""
     for kind in KINDS:
         layer = case_of(kind).module(rnnkit)
@@ -78,7 +78,7 @@ def test_weights_that_are_computed(how: str) -> None:
         close(rnnkit.unroll(layer.cells()[0], x)[0], layer(x)[0], 1e-10)
 
 
-def test_a_cell_of_a_layer_is_copied_and_saved_as_any_cell() -> None:
+def test_a_cell_of_a_layer_is_copied_and_saved_as_any_cell():
     """A copy of a cell has weights of its own; a checkpoint of it loads into a new cell."""
     for kind, options in KINDS.items():
         case = case_of(kind)
@@ -94,7 +94,7 @@ def test_a_cell_of_a_layer_is_copied_and_saved_as_any_cell() -> None:
         assert_same(cell(x), fresh(x))
 
 
-def test_a_projection_that_is_taken_away_reads_no_memory() -> None:
+def test_a_projection_that_is_taken_away_reads_no_memory():
     """A cell with a projection passes all its weights, which torch counts, whatever is set later."""
     cell = rnnkit.ProjectedLSTMCell(3, 4, 2)
     cell.proj_size = 0

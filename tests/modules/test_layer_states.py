@@ -19,9 +19,7 @@ layers = pytest.mark.parametrize("name", LAYERS)
 
 @layers
 @given(data=st.data(), state_batch_first=st.booleans())
-def test_last_hidden_and_split_state(
-    name: str, data: st.DataObject, *, state_batch_first: bool
-) -> None:
+def test_last_hidden_and_split_state(name: str, data: st.DataObject, *, state_batch_first: bool):
     """The last layer's h, both directions side by side; and each row at its two places."""
     case: Case = data.draw(cases([name]))
     layer = case.module(rnnkit, state_batch_first=state_batch_first).eval()
@@ -46,7 +44,7 @@ def test_last_hidden_and_split_state(
 
 
 @layers
-def test_last_hidden_of_samples_of_any_length(name: str) -> None:
+def test_last_hidden_of_samples_of_any_length(name: str):
     """With lengths it is the forward end at each sample's last step, the backward at its first."""
     lengths = torch.tensor([4, 7, 1])
     layer = getattr(rnnkit, name)(2, 5, 2, bidirectional=True)
@@ -62,7 +60,7 @@ def test_last_hidden_of_samples_of_any_length(name: str) -> None:
 @given(data=st.data(), state_batch_first=st.booleans(), given_state=st.booleans())
 def test_steps_are_the_layer(
     name: str, data: st.DataObject, *, state_batch_first: bool, given_state: bool
-) -> None:
+):
     """Step after step gives the layer's output and state; of its only cell, too."""
     drawn = cases([name], ["padded", "unbatched"], [torch.float64])
     case: Case = data.draw(drawn.filter(lambda case: not case.options.get("bidirectional")))

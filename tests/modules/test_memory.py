@@ -47,7 +47,7 @@ def leaves_of(nest: Any) -> list[Tensor]:
     return [one for one in found if one.requires_grad]
 
 
-def check(call: Callable[..., Any], arguments: Any, way: str | None = None, *more: Tensor) -> None:
+def check(call: Callable[..., Any], arguments: Any, way: str | None = None, *more: Tensor):
     """A call gives the same of other memory, its gradients too, and leaves what it is given."""
     pieces = in_one_piece(arguments)
     kept = in_one_piece(arguments)
@@ -68,7 +68,7 @@ def check(call: Callable[..., Any], arguments: Any, way: str | None = None, *mor
 class Wrapped(nn.Module):
     """A user's cell: one of rnnkit's inside, of which ``unroll`` knows nothing."""
 
-    def __init__(self, cell: Any) -> None:
+    def __init__(self, cell: Any):
         super().__init__()
         self.cell = cell
         self.initial_state = cell.initial_state
@@ -120,7 +120,7 @@ def arguments_of(case: Case, data: st.DataObject) -> tuple[Any, ...]:
 @layers
 @settings(max_examples=min(settings().max_examples, 20))  # each on every path
 @given(data=st.data())
-def test_a_sequence(name: str, user: str, data: st.DataObject) -> None:
+def test_a_sequence(name: str, user: str, data: st.DataObject):
     """Input, state, lengths, mask, weights and gradients may lie in memory in any way."""
     drawn = data.draw(cases([name], ["padded"], [torch.float64]))
     # Half of the time, since a mask is then turned.
@@ -142,7 +142,7 @@ def test_a_sequence(name: str, user: str, data: st.DataObject) -> None:
 
 @layers
 @given(data=st.data())
-def test_one_step(name: str, data: st.DataObject) -> None:
+def test_one_step(name: str, data: st.DataObject):
     """So may the input of one step, and a state with the batch first."""
     drawn = data.draw(cases([name], ["padded"], [torch.float64]))
     case = replace(drawn, options=drawn.options | {"bidirectional": False})
@@ -159,9 +159,7 @@ def test_one_step(name: str, data: st.DataObject) -> None:
 
 @layers
 @given(data=st.data(), fields=st.tuples(*[st.sampled_from(APART)] * 4))
-def test_the_fields_of_packed_input(
-    name: str, data: st.DataObject, fields: tuple[str, ...]
-) -> None:
+def test_the_fields_of_packed_input(name: str, data: st.DataObject, fields: tuple[str, ...]):
     """So may each field of packed input, of which torch reads the sizes as if in one piece."""
     case = data.draw(cases([name], ["packed", "packed unsorted"], [torch.float64]))
     layer = case.module(rnnkit).eval()
@@ -178,7 +176,7 @@ def test_the_fields_of_packed_input(
 
 
 @layers
-def test_one_size_for_all_steps(name: str) -> None:
+def test_one_size_for_all_steps(name: str):
     """Sizes that are one number in memory are as many as they say."""
     layer = getattr(rnnkit, name)(3, 4)
     x = torch.randn(7, 5, 3)
@@ -213,7 +211,7 @@ ACTS: dict[str, Callable[..., Any]] = {
 
 
 @given(memory=memories)
-def test_states(memory: dict[str, str]) -> None:
+def test_states(memory: dict[str, str]):
     """So may a state, and the flags and positions beside it, whatever is done to it."""
     h, c = (
         laid_out(torch.randn(ROWS, BATCH, HIDDEN, dtype=torch.float64), memory.get(part))

@@ -75,9 +75,7 @@ def by_hand(
 
 @pytest.mark.parametrize("name", LAYERS)
 @given(data=st.data(), given_state=st.booleans(), cut=st.booleans())
-def test_layer_of_a_layers_cells(
-    name: str, data: st.DataObject, *, given_state: bool, cut: bool
-) -> None:
+def test_layer_of_a_layers_cells(name: str, data: st.DataObject, *, given_state: bool, cut: bool):
     """Made of a layer's cells it is that layer: output, states, gradients."""
     case: Case = data.draw(cases([name], ["padded"], [torch.float64]))
     layer = case.module(rnnkit).eval()
@@ -102,9 +100,7 @@ def test_layer_of_a_layers_cells(
 
 
 @covers(3, lengths=[None, [3, 0]], batch_first=[False, True], both=[False, True])
-def test_cells_of_any_kind_and_width(
-    both: bool, batch_first: bool, lengths: list[int] | None
-) -> None:
+def test_cells_of_any_kind_and_width(both: bool, batch_first: bool, lengths: list[int] | None):
     """Each layer reads the output of the one below; its states are given and returned in order."""
     layer = mixed(both=both, batch_first=batch_first)
     x = torch.randn((BATCH, SEQ, WIDTH) if batch_first else (SEQ, BATCH, WIDTH))
@@ -114,7 +110,7 @@ def test_cells_of_any_kind_and_width(
     assert_same(by_hand(layer, x, hx, lengths), layer(x, list(hx), lengths=lengths))
 
 
-def test_states_layer_by_layer() -> None:
+def test_states_layer_by_layer():
     """States come layer by layer, the forward direction first, each of its cell's kind."""
     layer = mixed()
     _, ends = layer(torch.randn(SEQ, BATCH, WIDTH))
@@ -126,7 +122,7 @@ def test_states_layer_by_layer() -> None:
             assert tuple(t.shape[1] for t in state) == widths
 
 
-def test_users_cells() -> None:
+def test_users_cells():
     """One starts at its own initial state, and may read integers: token numbers, say."""
     layer = rnnkit.Recurrent([Halving(), rnnkit.GRUCell(WIDTH, 4)])
     x = torch.randn(SEQ, 2, WIDTH)
@@ -138,7 +134,7 @@ def test_users_cells() -> None:
     assert list(rnnkit.Recurrent(cells).cells) == list(cells)
 
 
-def test_dropout_between_layers() -> None:
+def test_dropout_between_layers():
     """In training the output of each layer but the last is dropped out; else nothing is."""
     layer = mixed(dropout=0.5)
     x = torch.randn(SEQ, BATCH, WIDTH)
@@ -153,7 +149,7 @@ def test_dropout_between_layers() -> None:
     assert not torch.equal(layer(x)[0], trained[0])
 
 
-def test_one_sequence_without_batch() -> None:
+def test_one_sequence_without_batch():
     """A sequence without a batch axis gives what it gives in a batch of one."""
     layer = mixed()
     x = torch.randn(SEQ, WIDTH)
@@ -163,7 +159,7 @@ def test_one_sequence_without_batch() -> None:
     assert_same((output.squeeze(1), [t.squeeze(0) for t in tensors_of(ends)]), (alone, end))
 
 
-def test_copies_compute_the_same() -> None:
+def test_copies_compute_the_same():
     """A deep copy, a pickle and a module that loads its weights are the same layer."""
     layer = mixed(batch_first=True, dropout=0.3).eval()
     x = torch.randn(BATCH, SEQ, WIDTH)
@@ -180,7 +176,7 @@ def test_copies_compute_the_same() -> None:
         assert repr(twin) == repr(layer)
 
 
-def test_printed_and_saved() -> None:
+def test_printed_and_saved():
     """It prints options, but for the defaults, and cells; weights are found by their places."""
     cells = [rnnkit.RNNCell(3, 4, bias=False) for _ in range(2)]
     layer = rnnkit.Recurrent(cells[0], reverse_cells=cells[1], batch_first=True, dropout=0.25)

@@ -38,7 +38,7 @@ def scan(
 class Traced:
     """``unroll`` as while a graph is made for any number of steps, and the scans that it has taken."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.scan = Mock(side_effect=scan)
 
     def __call__(self, *args: Any, exports: bool = True, **options: Any) -> Any:
@@ -75,7 +75,7 @@ def test_it_is_the_loop(
     reverse: bool,
     return_states: bool,
     traced: Traced,
-) -> None:
+):
     """Output and states are those of the loop over steps."""
     case = case_of(kind)
     (cell,) = case.module(rnnkit).cells()
@@ -91,7 +91,7 @@ def test_it_is_the_loop(
 class Begins(rnnkit.GRUCell):
     """A cell that begins from a parameter."""
 
-    def __init__(self, *sizes: int) -> None:
+    def __init__(self, *sizes: int):
         super().__init__(*sizes)
         self.begin = nn.Parameter(torch.ones(sizes[1]))
 
@@ -114,7 +114,7 @@ class Counts(Begins):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_users_cell(reverse: bool, traced: Traced) -> None:
+def test_a_users_cell(reverse: bool, traced: Traced):
     """A cell with a state of its own making is run as a whole at each step."""
     cell = Counts(3, 4)
     x = torch.randn(SEQ, BATCH, 3)
@@ -130,7 +130,7 @@ READ = ("input", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "hx", "begin")
 
 
 @pytest.mark.parametrize("wanted", READ)
-def test_a_gradient_takes_the_loop(wanted: str, traced: Traced) -> None:
+def test_a_gradient_takes_the_loop(wanted: str, traced: Traced):
     """Compiled, scan runs only where nothing that a step reads requires a gradient."""
     cell = Begins(3, 4).requires_grad_(requires_grad=False)
     x = torch.randn(SEQ, BATCH, 3)
@@ -150,7 +150,7 @@ def test_a_gradient_takes_the_loop(wanted: str, traced: Traced) -> None:
     traced.scan.assert_called_once()
 
 
-def test_a_compiled_cell_of_a_users_takes_the_loop(traced: Traced) -> None:
+def test_a_compiled_cell_of_a_users_takes_the_loop(traced: Traced):
     """It may do what scan forbids, so that only an exporter, which has no other way, scans it."""
     with torch.no_grad():
         traced(Counts(3, 4), torch.randn(SEQ, BATCH, 3), exports=False)
@@ -159,7 +159,7 @@ def test_a_compiled_cell_of_a_users_takes_the_loop(traced: Traced) -> None:
 
 @pytest.mark.parametrize("wanted", [name for name in READ if name != "hx"])
 @pytest.mark.parametrize("kind", [Begins, Counts])
-def test_an_exported_first_state(kind: Any, wanted: str, traced: Traced) -> None:
+def test_an_exported_first_state(kind: Any, wanted: str, traced: Traced):
     """It requires a gradient wherever one passes, has the values that it had, and passes zeros on.
 
     torch below 2.13 cuts the gradients of all steps but the last from a state that requires none.

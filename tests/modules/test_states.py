@@ -40,7 +40,7 @@ def structure(state: Any) -> Any:
     return Tensor if isinstance(state, Tensor) else (type(state), *map(structure, state))
 
 
-def check(state: Any, actual: Any, by_hand: Callable[[Tensor], Tensor]) -> None:
+def check(state: Any, actual: Any, by_hand: Callable[[Tensor], Tensor]):
     """A result has the kind of the state, and holds what is done by hand to each tensor."""
     assert structure(actual) == structure(state)
     assert_same([by_hand(tensor) for tensor in tensors_of(state)], tensors_of(actual))
@@ -80,7 +80,7 @@ OTHERS: dict[str, tuple[Callable[..., Any], Callable[[Tensor, int], Tensor]]] = 
 
 @kinds
 @pytest.mark.parametrize("act", {**ACTS, **OTHERS})
-def test_each_tensor_is_treated_as_by_hand(act: str, kind: str) -> None:
+def test_each_tensor_is_treated_as_by_hand(act: str, kind: str):
     """The kind of the state stays, and so does what is given; batch-first states are the same."""
     run, by_hand = {**ACTS, **OTHERS}[act]
     for axis in (0, 1):
@@ -118,7 +118,7 @@ INDICES: list[tuple[Any, list[int]]] = [
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_select_takes_positions_booleans_and_slices(axis: int) -> None:
+def test_select_takes_positions_booleans_and_slices(axis: int):
     """0 and 1 are positions; what a permutation has put in order, its inverse puts back."""
     state = state_of("LSTMState", axis)
     for index, positions in INDICES:
@@ -131,7 +131,7 @@ def test_select_takes_positions_booleans_and_slices(axis: int) -> None:
     assert_same(state, states.select(states.select(state, order), back))
 
 
-def test_repeat_is_what_a_repeated_batch_gives() -> None:
+def test_repeat_is_what_a_repeated_batch_gives():
     """The repeated state is that of the batch with each sample repeated."""
     layer = rnnkit.LSTM(2, HIDDEN, 2)
     x = torch.randn(7, BATCH, 2)
@@ -148,7 +148,7 @@ MASKS: list[Any] = [
 
 
 @kinds
-def test_reset_starts_samples_again(kind: str) -> None:
+def test_reset_starts_samples_again(kind: str):
     """Samples that are marked, by booleans or by 1, are those of the initial state, or zeros."""
     for axis in (0, 1):
         state = state_of(kind, axis)
@@ -165,7 +165,7 @@ def test_reset_starts_samples_again(kind: str) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_reset_of_half_a_pair(place: int) -> None:
+def test_reset_of_half_a_pair(place: int):
     """None for one of a pair is zeros, in the state, in a part of it and in the initial one."""
     full = [torch.zeros(2, 3, 4), torch.zeros(2, 3, 4)]
     full[1 - place] = torch.rand(2, 3, 4)
@@ -185,7 +185,7 @@ def test_reset_of_half_a_pair(place: int) -> None:
 
 @pytest.mark.parametrize("made_in", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("initial", [False, True])
-def test_gradients_of_reset(made_in: Any, *, initial: bool) -> None:
+def test_gradients_of_reset(made_in: Any, *, initial: bool):
     """A NaN is gone after it, and has no gradient; a mask may be used again before backward."""
     h, fresh = (torch.randn(BATCH, HIDDEN, requires_grad=True) for _ in range(2))
     with torch.no_grad():
@@ -208,7 +208,7 @@ sizes = st.integers(1, 4)
 
 
 @given(kind=st.sampled_from(list(STATES)), rows=sizes, batch=sizes, first=st.booleans())
-def test_expanded_is_each_sample_the_same(kind: str, rows: int, batch: int, first: bool) -> None:
+def test_expanded_is_each_sample_the_same(kind: str, rows: int, batch: int, first: bool):
     """Every sample of an expanded state is the one that was given, in memory of its own."""
     one = state_of(kind, rows=rows, batch=1)
     one = states.batch_first(one) if first else one
@@ -221,7 +221,7 @@ def test_expanded_is_each_sample_the_same(kind: str, rows: int, batch: int, firs
     check(one, alone, lambda t: t.squeeze(0 if first else 1))
 
 
-def test_a_learned_state_gets_the_gradients_of_all_samples() -> None:
+def test_a_learned_state_gets_the_gradients_of_all_samples():
     """The gradient of the one state is the sum over samples; a pair may be half expanded."""
     h0 = torch.nn.Parameter(torch.rand(1, 4))
 
@@ -238,9 +238,7 @@ def test_a_learned_state_gets_the_gradients_of_all_samples() -> None:
     batches=st.lists(sizes, min_size=1),
     first=st.booleans(),
 )
-def test_joined_and_selected_is_each_again(
-    kind: str, rows: int, batches: list[int], first: bool
-) -> None:
+def test_joined_and_selected_is_each_again(kind: str, rows: int, batches: list[int], first: bool):
     """From states that are joined, select gives back each of them."""
     parts = [state_of(kind, rows=rows, batch=batch) for batch in batches]
     parts = [states.batch_first(part) if first else part for part in parts]
@@ -254,7 +252,7 @@ def test_joined_and_selected_is_each_again(
         start += batch
 
 
-def test_none_goes_through() -> None:
+def test_none_goes_through():
     """None, the initial state everywhere, is None afterwards, and so is a None in a pair."""
     h = torch.rand(2, BATCH, 3)
     for run, _ in {**ACTS, **OTHERS}.values():

@@ -57,7 +57,7 @@ def state_of(case: Case, result: Any) -> Any:
 @six
 @few
 @given(data=st.data())
-def test_each_form_of_a_state(name: str, data: st.DataObject) -> None:
+def test_each_form_of_a_state(name: str, data: st.DataObject):
     """None is zeros, for one of a pair too, and a pair is in whatever holds two: as torch's."""
     case = data.draw(cases([name]))
     module = case.module(rnnkit)
@@ -79,7 +79,7 @@ def test_each_form_of_a_state(name: str, data: st.DataObject) -> None:
 @layers
 @few
 @given(data=st.data())
-def test_batch_first_states_in_and_out(name: str, data: st.DataObject) -> None:
+def test_batch_first_states_in_and_out(name: str, data: st.DataObject):
     """With state_batch_first all is the same but for the state's axes; the next call takes it."""
     drawn = data.draw(cases([name]))
     # A layer brings a state that has the batch on axis 0 into one piece.
@@ -100,9 +100,7 @@ def test_batch_first_states_in_and_out(name: str, data: st.DataObject) -> None:
 
 @six
 @given(data=st.data(), state_batch_first=st.booleans())
-def test_initial_state_is_the_default(
-    name: str, data: st.DataObject, *, state_batch_first: bool
-) -> None:
+def test_initial_state_is_the_default(name: str, data: st.DataObject, *, state_batch_first: bool):
     """initial_state is what a call without a state starts from, in the weights' dtype."""
     case = data.draw(cases([name]))
     options = {"state_batch_first": True} if state_batch_first and case.is_layer else {}
@@ -118,7 +116,7 @@ def test_initial_state_is_the_default(
     assert_same(call(case, module, None), call(case, module, state))
 
 
-def test_initial_state_lies_where_the_weights_lie() -> None:
+def test_initial_state_lies_where_the_weights_lie():
     """It has the device of the weights."""
     for name in CLASSES:
         state = getattr(rnnkit, name)(3, 7, device="meta").initial_state(2)

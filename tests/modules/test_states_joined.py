@@ -16,7 +16,7 @@ from tests.strategies import LAYERS, assert_same, tensors_of
 
 
 @given(kind=st.sampled_from(["tensor", "LSTMState", "pair"]), rows=st.lists(sizes, min_size=1))
-def test_layers_joined_and_taken_apart(kind: str, rows: list[int]) -> None:
+def test_layers_joined_and_taken_apart(kind: str, rows: list[int]):
     """States of cells and of layers are joined row by row; to_layers undoes it."""
     layers = [state_of(kind, rows=number) for number in rows]
 
@@ -34,7 +34,7 @@ def test_layers_joined_and_taken_apart(kind: str, rows: list[int]) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_bridge(name: str) -> None:
+def test_bridge(name: str):
     """The directions of each layer, side by side or summed, start a decoder in one direction."""
     options = {"proj_size": PROJ} if name == "LSTM" else {}
     layer = getattr(rnnkit, name)(2, HIDDEN, 2, bidirectional=True, **options)
@@ -60,7 +60,7 @@ def test_bridge(name: str) -> None:
     assert_same(states.bridge(state), states.bridge(state, "concat"))
 
 
-def test_a_pair_is_made_of_two_tensors_or_of_what_holds_two() -> None:
+def test_a_pair_is_made_of_two_tensors_or_of_what_holds_two():
     """LSTMState takes h and c, by place or by name, or an iterable of the two, as tuple does."""
     h = torch.rand(1, 5, 3)
     c = torch.rand(1, 5, 3)
@@ -83,7 +83,7 @@ def test_a_pair_is_made_of_two_tensors_or_of_what_holds_two() -> None:
             LSTMState(*given_as)
 
 
-def test_a_pair_is_detached_and_moved_as_a_tensor_is() -> None:
+def test_a_pair_is_detached_and_moved_as_a_tensor_is():
     """A loop over windows calls the same methods on the state of a GRU and of an LSTM."""
     _, state = rnnkit.LSTM(3, 4)(torch.rand(7, 5, 3))
 

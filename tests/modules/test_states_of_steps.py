@@ -24,7 +24,7 @@ Step = Callable[[Tensor, Any], Any]
 class Cell(nn.Module):
     """A cell made of two functions, so that a test reads as one line."""
 
-    def __init__(self, step: Step, begin: Callable[[int], Any]) -> None:
+    def __init__(self, step: Step, begin: Callable[[int], Any]):
         """Keep the functions."""
         super().__init__()
         self.step = step
@@ -75,7 +75,7 @@ def runs(cell: Any) -> list[Callable[..., Any]]:
 
 
 @pytest.mark.parametrize("name", [*LOSING, *CHANGING])
-def test_a_state_that_is_none_of_each_sample_is_refused(name: str) -> None:
+def test_a_state_that_is_none_of_each_sample_is_refused(name: str):
     """Whoever runs the cell, with lengths, resets or neither, in any layout, the error is ours."""
     cell = Cell(*(LOSING | CHANGING)[name])
     options: list[dict[str, Any]] = [{}, {"lengths": LENGTHS}, {"reset": [[1] * BATCH] * SEQ}]
@@ -87,7 +87,7 @@ def test_a_state_that_is_none_of_each_sample_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a number", "a layer's state"])
-def test_the_first_step_is_the_last_one_backward(name: str) -> None:
+def test_the_first_step_is_the_last_one_backward(name: str):
     """It is where the samples of a cell that runs backward are lost."""
     with pytest.raises(rnnkit.CellError) as caught:
         rnnkit.unroll(Cell(*LOSING[name]), X, reverse=True)
@@ -95,7 +95,7 @@ def test_the_first_step_is_the_last_one_backward(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CHANGING)
-def test_the_step_whose_output_has_another_shape(name: str) -> None:
+def test_the_step_whose_output_has_another_shape(name: str):
     """It is named as the steps run, backward too; a state is only stacked if it is asked for."""
     cell = Cell(*CHANGING[name])
     for reverse, step in ((False, 1), (True, 5)):
@@ -145,7 +145,7 @@ RIGHT: dict[str, tuple[Step, Callable[[int], Any]]] = {
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_right_cells(name: str) -> None:
+def test_right_cells(name: str):
     """A cell computes what the loop by hand computes, whatever its state is made of."""
     cell = Cell(*RIGHT[name])
     for batch in (BATCH, 1):
@@ -163,7 +163,7 @@ def test_right_cells(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["has samples on axis 1", "is a number"])
-def test_samples_on_another_axis_have_no_lengths(name: str) -> None:
+def test_samples_on_another_axis_have_no_lengths(name: str):
     """Lengths are of samples on axis 0, and a state without them is refused, at any batch."""
     for batch, lengths in ((BATCH, LENGTHS), (2, [7, 3])):
         with pytest.raises(rnnkit.CellError, match=f"for {batch} samples") as caught:
@@ -171,7 +171,7 @@ def test_samples_on_another_axis_have_no_lengths(name: str) -> None:
         assert caught.value.step == SEQ - 1
 
 
-def test_samples_on_another_axis_have_no_resets() -> None:
+def test_samples_on_another_axis_have_no_resets():
     """So are resets, if no sample can be told from the others."""
     for batch in (BATCH, 2):
         with pytest.raises(rnnkit.CellError, match=f"for {batch} samples"):
@@ -180,7 +180,7 @@ def test_samples_on_another_axis_have_no_resets() -> None:
             )
 
 
-def test_one_sample_may_be_on_any_axis() -> None:
+def test_one_sample_may_be_on_any_axis():
     """Of a batch of one, lengths and resets are of the whole state."""
     cell = Cell(*RIGHT["has samples on axis 1"])
     x = X[:, :1]
@@ -192,7 +192,7 @@ def test_one_sample_may_be_on_any_axis() -> None:
     assert_same(rnnkit.unroll(cell, x[3:])[1], rnnkit.unroll(cell, x, reset=reset)[1])
 
 
-def test_a_first_state_that_all_samples_share() -> None:
+def test_a_first_state_that_all_samples_share():
     """It is each sample's own, with lengths and resets too."""
     shared = Cell(*RIGHT["begins from one sample"])
     own = Cell(lambda x, h: h + x, ones)
@@ -201,7 +201,7 @@ def test_a_first_state_that_all_samples_share() -> None:
         assert_same(rnnkit.unroll(own, X, **options), rnnkit.unroll(shared, X, **options))
 
 
-def test_rows_that_all_samples_share_may_be_as_many() -> None:
+def test_rows_that_all_samples_share_may_be_as_many():
     """A first state of one sample, whose axis 1 is as large as the batch by chance, is shared."""
     cell = Cell(lambda x, h: h + x[:, None], lambda _: torch.zeros(1, BATCH, WIDTH))
     output, state = rnnkit.unroll(cell, X, lengths=LENGTHS)
@@ -210,7 +210,7 @@ def test_rows_that_all_samples_share_may_be_as_many() -> None:
     assert_same(X[:2, 1].sum(0).expand(BATCH, WIDTH), state[1])
 
 
-def test_a_count_of_all_samples_is_one_of_each_with_lengths() -> None:
+def test_a_count_of_all_samples_is_one_of_each_with_lengths():
     """A number that is no sample's becomes each sample's own where they end at different steps."""
     cell = Cell(*RIGHT["counts its steps"])
 
@@ -218,7 +218,7 @@ def test_a_count_of_all_samples_is_one_of_each_with_lengths() -> None:
         assert rnnkit.unroll(cell, X, lengths=lengths)[1][1].tolist() == lengths
 
 
-def test_a_first_state_of_one_batch_only() -> None:
+def test_a_first_state_of_one_batch_only():
     """A cell that knows a first state of this batch alone is refused if it loses samples."""
 
     def begin(batch: int) -> Tensor:
@@ -243,7 +243,7 @@ NO_CELLS: list[tuple[Any, dict[str, Any], str]] = [
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.parametrize(("cell", "options", "evidence"), NO_CELLS)
-def test_what_cannot_be_called_as_a_cell(cell: Any, options: dict[str, Any], evidence: str) -> None:
+def test_what_cannot_be_called_as_a_cell(cell: Any, options: dict[str, Any], evidence: str):
     """It is refused with what Python says, in few lines, as Python's own error can be caught."""
     with pytest.raises(TypeError, match="cannot be called with a step and a state") as caught:
         rnnkit.unroll(cell, X, **options)
@@ -255,7 +255,7 @@ def test_what_cannot_be_called_as_a_cell(cell: Any, options: dict[str, Any], evi
 
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")
-def test_what_may_be_a_cell() -> None:
+def test_what_may_be_a_cell():
     """Of a function of C nobody knows what it takes: it lacks a first state, at a reset."""
     with pytest.raises(rnnkit.CellError, match="has no initial_state") as caught:
         rnnkit.unroll(torch.relu, X, reset=[[0] * BATCH] * SEQ)  # type: ignore[arg-type]
@@ -263,7 +263,7 @@ def test_what_may_be_a_cell() -> None:
 
 
 @pytest.mark.parametrize("hx", [(None,), [None], (None, None), ((None,), None), ()])
-def test_a_state_without_tensors(hx: Any) -> None:
+def test_a_state_without_tensors(hx: Any):
     """It is refused in our words, with lengths too, as torch's error can be caught."""
     for cell, options in itertools.product(
         (Cell(lambda x, h: h + x, ones), Cell(lambda x, hx: (hx[0] + x, hx[1] * 2), pair)),
@@ -275,7 +275,7 @@ def test_a_state_without_tensors(hx: Any) -> None:
         assert isinstance(caught.value.__cause__, TypeError | IndexError)
 
 
-def test_an_error_that_has_nothing_to_do_with_none() -> None:
+def test_an_error_that_has_nothing_to_do_with_none():
     """A cell's own error goes on, whatever it is, unless a None in the state explains it."""
 
     def fail(*_: Any) -> Any:

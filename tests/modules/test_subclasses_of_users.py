@@ -39,11 +39,11 @@ def loop(cell: Any, x: Tensor, hx: Any) -> Tensor:
 
 
 @both
-def test_cell_that_reads_more_than_it_is_given(namespace: ModuleType) -> None:
+def test_cell_that_reads_more_than_it_is_given(namespace: ModuleType):
     """The width of the weights is no width of the input where forward is the user's."""
 
     class Attends(namespace.GRUCell):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__(5, 4)
             self.context = nn.Linear(4, 2)
 
@@ -61,7 +61,7 @@ def test_cell_that_reads_more_than_it_is_given(namespace: ModuleType) -> None:
     assert_same(loop(cell, X, hx), output)
 
 
-def test_batch_first_layer_with_a_first_state_of_its_own() -> None:
+def test_batch_first_layer_with_a_first_state_of_its_own():
     """It is asked for a state of as many samples as the input has, on whichever axis they are."""
 
     class Begins(rnnkit.GRU):
@@ -74,7 +74,7 @@ def test_batch_first_layer_with_a_first_state_of_its_own() -> None:
     assert_same(layer(input, torch.ones(1, 2, 4)), layer(input))
 
 
-def test_cell_with_another_state() -> None:
+def test_cell_with_another_state():
     """A state that a user's cell returned is what it takes again."""
     cell = Counts(3, 4)
 
@@ -88,13 +88,13 @@ def test_cell_with_another_state() -> None:
 class OfTheBase(rnnkit.GRUCell.__mro__[1]):  # type: ignore[misc]
     """A cell derived from the base of ours, which runs torch's step of an RNN."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         """Make the weights of one gate, as torch's own base does."""
         nn.RNNCellBase.__init__(self, 3, 4, bias=True, num_chunks=1)
         self.nonlinearity = "relu"
 
 
-def test_cell_of_the_base_of_ours() -> None:
+def test_cell_of_the_base_of_ours():
     """What is derived from the base of our cells runs step by step, as it does in a loop."""
     cell = OfTheBase()
 
@@ -104,7 +104,7 @@ def test_cell_of_the_base_of_ours() -> None:
     assert_same(output, rnnkit.Recurrent(cell)(X, lengths=[7, 7])[0])
 
 
-def test_forward_set_on_the_instance() -> None:
+def test_forward_set_on_the_instance():
     """A forward that a tool puts on a cell is what unroll runs."""
     cell = rnnkit.GRUCell(3, 4)
     original = cell.forward
@@ -116,7 +116,7 @@ def test_forward_set_on_the_instance() -> None:
     assert_same(loop(cell, X, None), output)
 
 
-def test_global_hooks_are_called_at_each_step() -> None:
+def test_global_hooks_are_called_at_each_step():
     """A hook on all modules sees each step of a cell, as it does in a loop."""
     seen: list[nn.Module] = []
     cell = rnnkit.GRUCell(3, 4)
@@ -131,7 +131,7 @@ def test_global_hooks_are_called_at_each_step() -> None:
 
 @both
 @pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
-def test_names_of_a_subclass_are_its_own(namespace: ModuleType, kind: str) -> None:
+def test_names_of_a_subclass_are_its_own(namespace: ModuleType, kind: str):
     """A subclass may call submodules and numbers what torch's classes let it call them."""
     for attribute in ("kernel", "mode", "weights", "proj_size"):
 
@@ -149,7 +149,7 @@ def test_names_of_a_subclass_are_its_own(namespace: ModuleType, kind: str) -> No
     assert (state if isinstance(state, Tensor) else state[0]).shape == (2, 4)
 
 
-def test_exception_of_a_cell() -> None:
+def test_exception_of_a_cell():
     """A cell's own exception can be caught as in a loop written by hand."""
     cell: Any = rnnkit.GRUCell(3, 4)
     cell.forward = lambda *_: {}[3]
@@ -160,7 +160,7 @@ def test_exception_of_a_cell() -> None:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_activation_checkpoint(fused: bool) -> None:
+def test_activation_checkpoint(fused: bool):
     """Checkpointing, which stops the second run by an exception, has the gradients of the first."""
     cell = rnnkit.GRUCell(3, 4)
     x, again = (X.clone().requires_grad_() for _ in range(2))
@@ -199,7 +199,7 @@ def of_the_bases(kind: type[nn.Module]) -> Any:
 
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("make", [mirrored, of_the_bases])
-def test_mirrored_bases(kind: str, make: Callable[[type[nn.Module]], Any]) -> None:
+def test_mirrored_bases(kind: str, make: Callable[[type[nn.Module]], Any]):
     """A tool's class of our bases computes what torch's class does, and checks its calls."""
     theirs = getattr(nn, kind)(3, 4)
     ours = make(getattr(rnnkit, kind))(3, 4)
@@ -211,7 +211,7 @@ def test_mirrored_bases(kind: str, make: Callable[[type[nn.Module]], Any]) -> No
         ours(x[..., :2])
 
 
-def test_base_by_itself() -> None:
+def test_base_by_itself():
     """Each base of our classes can be derived from, as each base of torch's can."""
     for kind in (*CLASSES, "ProjectedLSTMCell", "Recurrent"):
         for base in getattr(rnnkit, kind).__mro__[1:]:
@@ -220,7 +220,7 @@ def test_base_by_itself() -> None:
 
 
 @both
-def test_base_without_forward(namespace: ModuleType) -> None:
+def test_base_without_forward(namespace: ModuleType):
     """Torch's base of layers computes nothing, and says so: nor does ours."""
     abstract: Any = type("M", namespace.GRU.__bases__[:1], {})
 

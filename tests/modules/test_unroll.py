@@ -152,7 +152,7 @@ def differentiated(use: Use, result: Any, cell: Any, *given: Any) -> list[Tensor
 
 
 @given(use=uses())
-def test_both_roads_equal_the_loop(use: Use) -> None:
+def test_both_roads_equal_the_loop(use: Use):
     """Fused or not, outputs, states and gradients are those of each sample run alone."""
     cell = use.layer().cells()[0]
     x = use.input()
@@ -169,7 +169,7 @@ def test_both_roads_equal_the_loop(use: Use) -> None:
 
 
 @given(use=uses(), fused=st.booleans())
-def test_one_sequence_without_batch(use: Use, fused: bool) -> None:
+def test_one_sequence_without_batch(use: Use, fused: bool):
     """A sequence without a batch axis gives what it gives in a batch of one."""
     one = replace(
         use, batch=1, lengths=None, resets=use.resets and tuple(r[:1] for r in use.resets)
@@ -197,7 +197,7 @@ def test_one_sequence_without_batch(use: Use, fused: bool) -> None:
 
 
 @given(use=uses(), fused=st.booleans())
-def test_padding_may_hold_anything(use: Use, fused: bool) -> None:
+def test_padding_may_hold_anything(use: Use, fused: bool):
     """NaN beyond the lengths reaches neither a result nor a gradient, of which it has none."""
     lengths = use.lengths or tuple(range(use.batch))
     lengths = tuple(min(length, use.seq) for length in lengths)
@@ -216,7 +216,7 @@ def test_padding_may_hold_anything(use: Use, fused: bool) -> None:
     assert not found[1][-1].masked_select(beyond).any()
 
 
-def test_autocast_without_a_kernel() -> None:
+def test_autocast_without_a_kernel():
     """Where autocast asks for a kernel that oneDNN does not have, unroll runs the loop."""
     cell = rnnkit.LSTMCell(3, 4)
     x = torch.randn(7, 5, 3)

@@ -34,7 +34,7 @@ COUNTS: list[tuple[dict[str, Any], list[list[int]], list[int]]] = [
 ]
 
 
-def test_counts() -> None:
+def test_counts():
     """A cell is called once a valid step, with the state of the step before, or an initial one."""
     for options, counts, last in COUNTS:
         x = torch.randn(2, 4, 3)
@@ -42,7 +42,7 @@ def test_counts() -> None:
         assert (output.squeeze(2).tolist(), state.squeeze(1).tolist()) == (counts, last)
 
 
-def test_count_seen_after_every_step() -> None:
+def test_count_seen_after_every_step():
     """All states have a seq axis in front, in the order of the input."""
     x = torch.randn(3, 2, 1)
     _, states = rnnkit.unroll(Counter(), x, lengths=[3, 2], return_states=True)
@@ -52,7 +52,7 @@ def test_count_seen_after_every_step() -> None:
     assert back.squeeze(2).tolist() == [[3, 2], [2, 1], [1, 0]]
 
 
-def test_hooks_are_called_at_each_step() -> None:
+def test_hooks_are_called_at_each_step():
     """A cell that somebody listens to is called step by step, whatever path is faster."""
     for kind in ("forward", "forward_pre", "full_backward"):
         cell = rnnkit.GRUCell(3, 4)

@@ -15,7 +15,7 @@ from tests.strategies import assert_same
 class Embedded(torch.nn.Module):
     """A user's cell that reads whole numbers, and has a weight named as ours."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.weight_ih = torch.nn.Parameter(torch.ones(10, 4))
 
@@ -28,14 +28,14 @@ class Embedded(torch.nn.Module):
         return torch.zeros(batch_size, 4)
 
 
-def test_whole_numbers_for_a_users_cell() -> None:
+def test_whole_numbers_for_a_users_cell():
     """What a user's cell reads is its own affair, whatever its weights are called."""
     output, state = rnnkit.unroll(Embedded(), torch.ones(7, 5, 3, dtype=torch.int64))
     assert torch.equal(state, torch.full((5, 4), 21.0))
     assert torch.equal(output[0], torch.full((5, 4), 3.0))
 
 
-def test_tensors_without_numbers() -> None:
+def test_tensors_without_numbers():
     """Where none has numbers, lengths and states are taken as they are, zeros beside them."""
     layer = rnnkit.LSTM(3, 4, device="meta")
     x = torch.ones(7, 5, 3, device="meta")
@@ -52,7 +52,7 @@ def test_tensors_without_numbers() -> None:
 
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")
-def test_a_vector_is_the_state_of_one_sequence() -> None:
+def test_a_vector_is_the_state_of_one_sequence():
     """Without a batch, a user's state is handed to the cell with a batch of one."""
     output, end = rnnkit.unroll(
         lambda x, hx: hx + x, torch.ones(7, 3), torch.tensor([1.0, 2.0, 3.0])
@@ -64,7 +64,7 @@ def test_a_vector_is_the_state_of_one_sequence() -> None:
 
 @pytest.mark.unhooked("the annotation asks for a bool")
 @pytest.mark.parametrize("yes", [1, np.True_], ids=["int", "NumPy"])
-def test_truth_values_of_other_types(yes: Any) -> None:
+def test_truth_values_of_other_types(yes: Any):
     """A flag may be 1, or a boolean of NumPy's, and 0 or NumPy's False if it is off."""
     cell = rnnkit.GRUCell(3, 4)
     x = torch.randn(2, 7, 3)
@@ -107,7 +107,7 @@ CALLS: dict[int | None, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("samples", CALLS)
 @pytest.mark.parametrize("kind", ["ours", "projected", "learned", "hooked"])
-def test_the_first_state_of_a_cell_for_what_is_missing(kind: str, samples: int | None) -> None:
+def test_the_first_state_of_a_cell_for_what_is_missing(kind: str, samples: int | None):
     """None in a pair stands for the cell's own first state, with lengths and resets too."""
     makes: dict[str, Any] = {"ours": rnnkit.LSTMCell, "learned": Learned, "hooked": Hooked}
     cell = makes[kind](3, 4) if kind in makes else rnnkit.ProjectedLSTMCell(3, 4, 2)
@@ -126,7 +126,7 @@ def test_the_first_state_of_a_cell_for_what_is_missing(kind: str, samples: int |
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_the_first_state_of_a_recurrent_for_what_is_missing(*, half: bool) -> None:
+def test_the_first_state_of_a_recurrent_for_what_is_missing(*, half: bool):
     """A Recurrent with a first state of its own begins from that where a part is None."""
 
     class Begins(rnnkit.Recurrent[Any]):

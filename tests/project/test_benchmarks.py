@@ -21,7 +21,7 @@ class Machine:
     The nth piece of work takes ``load(n)`` times as long as usual.
     """
 
-    def __init__(self, load: Callable[[int], float] = lambda _: 1.0) -> None:
+    def __init__(self, load: Callable[[int], float] = lambda _: 1.0):
         self.now = 0.0
         self.worked: list[str] = []
         self.load = load
@@ -33,14 +33,14 @@ class Machine:
     def work(self, name: str, seconds: float) -> Callable[[], None]:
         """Return a candidate that takes so long."""
 
-        def call() -> None:
+        def call():
             self.now += seconds * self.load(len(self.worked))
             self.worked.append(name)
 
         return call
 
 
-def test_ratio() -> None:
+def test_ratio():
     """The ratio is right on a machine that drifts or is interrupted; noise is reported."""
     for load, seconds, off in (
         (lambda _: 1.0, 50.0, 0.0),
@@ -57,7 +57,7 @@ def test_ratio() -> None:
         assert (timings["other"].spread > 0.01) == (off > 0.01)
 
 
-def test_a_candidate_pays_for_what_it_leaves() -> None:
+def test_a_candidate_pays_for_what_it_leaves():
     """A candidate that slows the next call down does not lengthen a different one's time."""
     machine = Machine(load=lambda n: 2.0 if machine.worked[n - 1 : n] == ["messy"] else 1.0)
     candidates = {"clean": machine.work("clean", 2.0), "messy": machine.work("messy", 2.0)}
@@ -68,7 +68,7 @@ def test_a_candidate_pays_for_what_it_leaves() -> None:
     assert timings["messy"] == (4.0, 2.0, 0.0)
 
 
-def test_blocks_last_as_asked() -> None:
+def test_blocks_last_as_asked():
     """Every block has as many calls as the baseline makes in the time of a block, plus one."""
     machine = Machine()
     candidates = {"base": machine.work("base", 2.0), "other": machine.work("other", 3.0)}
@@ -81,7 +81,7 @@ def test_blocks_last_as_asked() -> None:
     assert all(turn in (["base"] * 6, ["other"] * 6) for turn in turns)
 
 
-def test_turns() -> None:
+def test_turns():
     """In each round every candidate has one turn; any two lead equally often, and follow others."""
     machine = Machine()
     interleave({name: machine.work(name, 1.0) for name in "abcd"}, 40)
@@ -94,7 +94,7 @@ def test_turns() -> None:
     assert followed == set(itertools.permutations("abcd", 2))
 
 
-def test_settings() -> None:
+def test_settings():
     """Candidates run on one thread without garbage collection; an error restores both."""
     seen: list[tuple[int, bool]] = []
     before = (torch.get_num_threads(), gc.isenabled())
@@ -107,7 +107,7 @@ def test_settings() -> None:
     assert (torch.get_num_threads(), gc.isenabled()) == before
 
 
-def test_a_ratio_in_print() -> None:
+def test_a_ratio_in_print():
     """A ratio is printed with three digits, and its spread with the same decimals."""
     printed = [str(Timing(1.0, *each)) for each in ((0.7871, 0.1304), (12.34, 0.56), (123.4, 5.6))]
 

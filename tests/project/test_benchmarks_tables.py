@@ -33,7 +33,7 @@ def rows_of(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_each_table_can_be_made() -> None:
+def test_each_table_can_be_made():
     """Topics make the tables of the page, no other ones, with rows that have a cell for every column."""
     found = unfolded(PAGE.read_text(encoding="utf-8"))
     made = {name: topic(QUICK) for name, topic in topics().items()}
@@ -48,7 +48,7 @@ def test_each_table_can_be_made() -> None:
     assert list(found) == [table.title for tables in made.values() for table in tables]
 
 
-def test_readme_has_the_costs_of_the_page() -> None:
+def test_readme_has_the_costs_of_the_page():
     """Sentences on costs, here and in the README, are those of the page's figures, and so are the pictures."""
     tables = unfolded(PAGE.read_text(encoding="utf-8"))
     written = charts.COSTS.search((ROOT / "README.md").read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ def test_readme_has_the_costs_of_the_page() -> None:
         assert all(all(numbers) for panel in panels for numbers in panel.rows(tables).values())
 
 
-def test_the_readme_and_the_page_have_the_same_figures() -> None:
+def test_the_readme_and_the_page_have_the_same_figures():
     """How long a checked call takes is read of the same tables, for both."""
     tables = unfolded(PAGE.read_text(encoding="utf-8"))
     written = [charts.costs(tables), charts.verdicts(tables)["calls"]]
@@ -69,7 +69,7 @@ def test_the_readme_and_the_page_have_the_same_figures() -> None:
     assert len({re.findall(r"(\d\.\d\d to \d\.\d\d)", text)[0] for text in written}) == 1
 
 
-def test_a_verdict_counts_the_rows_above_their_limit() -> None:
+def test_a_verdict_counts_the_rows_above_their_limit():
     """No sentence says that a check or lengths= costs nothing where a row says that it does."""
     tables = unfolded(PAGE.read_text(encoding="utf-8"))
     calls = tables["Checked calls, one by one"]
@@ -101,7 +101,7 @@ def test_a_verdict_counts_the_rows_above_their_limit() -> None:
 
 def test_what_is_printed_is_written(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     """With --write, the page has what was printed: the machine, and the tables of all topics."""
     one, two = (Table(title, "Note.", ("x",), [(title,)]) for title in ("One", "Two"))
     found = {"first": lambda _: [one], "second": lambda _: [two]}
@@ -117,7 +117,7 @@ def test_what_is_printed_is_written(
     assert unfolded(written) == {"One": [{"x": "One"}], "Two": [{"x": "Two"}]}
 
 
-def test_what_is_asked_for(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_asked_for(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]):
     """A misspelt topic, and a page with some topics only, end before anything is measured."""
     page = tmp_path / "page.md"
     for arguments, sentence in (
@@ -134,7 +134,7 @@ def test_what_is_asked_for(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
     assert titles == ["# Benchmarks", "## Failing calls"]
 
 
-def test_one_size_is_varied_at_a_time() -> None:
+def test_one_size_is_varied_at_a_time():
     """Each row of a growth table has the base's sizes but one, and each case is measured once."""
     measured: list[tuple[str, Sizes]] = []
 
@@ -161,7 +161,7 @@ def test_one_size_is_varied_at_a_time() -> None:
     ]
 
 
-def test_budget_is_judged_as_it_is_printed() -> None:
+def test_budget_is_judged_as_it_is_printed():
     """A value over its budget is marked, unless it is equal as printed, or the noise is as large."""
     assert budget(1.019, 1.02) == budget(1.024, 1.02) == "1.02"
     assert budget(1.026, 1.02) == "1.02 **exceeded**"

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:`torch.jit.sc
 SHAPE = (4, 6, 3, 5)
 
 
-def test_lengths_fill_the_batch() -> None:
+def test_lengths_fill_the_batch():
     """Lengths are between 1 and seq, the longest is seq, and their mean is what was asked for."""
     for fill in (0.1, 0.25, 0.5, 0.75, 1.0):
         made_up = lengths.lengths_of(1000, 50, fill)
@@ -30,7 +30,7 @@ def test_lengths_fill_the_batch() -> None:
     assert lengths.lengths_of(4, 6, 1.0).tolist() == [6, 6, 6, 6]
 
 
-def same(one: Any, other: Any) -> None:
+def same(one: Any, other: Any):
     """Check that two paths gave the same output and state, or the same gradients."""
     for mine, theirs in zip(one, other, strict=True):
         if isinstance(mine, Tensor):
@@ -39,7 +39,7 @@ def same(one: Any, other: Any) -> None:
             same(mine, theirs)
 
 
-def test_packing_and_lengths_do_the_same_work() -> None:
+def test_packing_and_lengths_do_the_same_work():
     """What is timed as packing by hand and as lengths gives the same results."""
     for (kind, backward), directions in product(cases(lengths.KINDS).values(), (1, 2)):
         paths = lengths.made(kind, SHAPE, fill=0.5, directions=directions, backward=backward)
@@ -47,7 +47,7 @@ def test_packing_and_lengths_do_the_same_work() -> None:
         same(paths["lengths"](), paths["pack"]())
 
 
-def test_layer_unroll_and_loops_do_the_same_work() -> None:
+def test_layer_unroll_and_loops_do_the_same_work():
     """What is timed as a layer, as unroll and as loops over cells gives the same results."""
     for kind, backward in cases(unrolling.KINDS).values():
         paths = unrolling.made(kind, SHAPE, backward=backward)
@@ -61,7 +61,7 @@ def test_layer_unroll_and_loops_do_the_same_work() -> None:
 
 
 @pytest.mark.parametrize("name", verifying.CASES)
-def test_verify_finds_what_is_there(name: str) -> None:
+def test_verify_finds_what_is_there(name: str):
     """Of the models that are verified the last one has a leak, and the others have none."""
     torch.manual_seed(0)
     case = verifying.CASES[name](verifying.BASE)
@@ -70,7 +70,7 @@ def test_verify_finds_what_is_there(name: str) -> None:
     assert [finding.probe for finding in case.verify().findings] == ["causal"] * leaks
 
 
-def test_rnnkit_tells_each_mistake() -> None:
+def test_rnnkit_tells_each_mistake():
     """The calls that are timed as failing do fail."""
     for mistake in failures.mistakes():
         with pytest.raises(rnnkit.RnnkitError):

@@ -30,7 +30,7 @@ def keywords() -> set[str]:
     return {code for path in FILES for code in given.findall(path.read_text())}
 
 
-def test_the_page_of_codes() -> None:
+def test_the_page_of_codes():
     """It has each code that is raised, no other, once, with its own sentence; leaks as probes run."""
     assert set(CODES) <= literals()
     assert keywords() - {""} <= set(CODES)
@@ -38,7 +38,7 @@ def test_the_page_of_codes() -> None:
     assert [code for code, _ in LEAKS] == list(PROBES)
 
 
-def test_each_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_code_is_explained(capsys: pytest.CaptureFixture[str]):
     """Its section is printed, with its own sentence and no Markdown."""
     for code, sentence in (CODES | dict(LEAKS)).items():
         explain([code])
@@ -49,7 +49,7 @@ def test_each_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         assert "##" not in printed
 
 
-def test_without_a_code_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_code_all_are_listed(capsys: pytest.CaptureFixture[str]):
     """Each code stands with its sentence under its topic."""
     explain([])
     lines = capsys.readouterr().out.splitlines()
@@ -60,7 +60,7 @@ def test_without_a_code_all_are_listed(capsys: pytest.CaptureFixture[str]) -> No
     ]
 
 
-def test_other_arguments_end_in_a_sentence() -> None:
+def test_other_arguments_end_in_a_sentence():
     """An unknown code gets the nearest ones, anything else the usage."""
     others = (["xxxx"], ["--all"], ["batch", "alone"])
     for arguments in (["state-bach"], *others):
@@ -72,7 +72,7 @@ def test_other_arguments_end_in_a_sentence() -> None:
 @pytest.mark.parametrize("installed", [True, False])
 def test_a_terminal_gets_colour_where_rich_is(
     installed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     """On a terminal rich paints the section; where it is not installed the text is plain."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -89,7 +89,7 @@ def test_a_terminal_gets_colour_where_rich_is(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
-def test_a_reader_that_leaves_early(tmp_path: pathlib.Path) -> None:
+def test_a_reader_that_leaves_early(tmp_path: pathlib.Path):
     """``explain | head`` says nothing of that, in an empty folder, too."""
     command = [sys.executable, "-m", "rnnkit", "explain"]
     pipe = subprocess.PIPE

@@ -14,7 +14,7 @@ sizes = st.lists(st.integers(1, 4), min_size=1, max_size=5)
 
 
 @given(sizes, st.integers(1, 3))
-def test_any_few_values_still_meet(sizes: list[int], strength: int) -> None:
+def test_any_few_values_still_meet(sizes: list[int], strength: int):
     """Each combination of so many values is in one of the rows, and no row is there for nothing."""
     rows = [tuple(enumerate(values)) for values in product(*map(range, sizes))]
 
@@ -27,19 +27,19 @@ def test_any_few_values_still_meet(sizes: list[int], strength: int) -> None:
     assert len(set(chosen)) == len(chosen)
 
 
-def test_few_rows_stay() -> None:
+def test_few_rows_stay():
     """Of 720 rows in seven axes hardly more stay than three axes alone would have."""
     rows = [tuple(enumerate(values)) for values in product(*map(range, (5, 3, 3, 2, 2, 2, 2)))]
 
     assert len(covering(rows, 3)) < 60
 
 
-def test_one_test_for_all_rows(tmp_path: pathlib.Path) -> None:
+def test_one_test_for_all_rows(tmp_path: pathlib.Path):
     """A test runs once for each row that stays, beside its fixtures; a failure names its row."""
     met: list[tuple[int, list[str]]] = []
 
     @covers(2, one=[0, 1], two=[["a"], ["b"]], three=[True, False])
-    def test(one: int, two: list[str], *, three: bool, tmp_path: pathlib.Path) -> None:
+    def test(one: int, two: list[str], *, three: bool, tmp_path: pathlib.Path):
         assert tmp_path.exists()
         met.append((one, two))
         assert len(met) < 4, three

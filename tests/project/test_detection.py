@@ -19,12 +19,12 @@ unhooked = pytest.mark.unhooked("the hook's own errors come before what is judge
 @pytest.mark.needs_torch("2.13", "torch says some of it in other words")
 @unhooked
 @pytest.mark.slow
-def test_tables_are_what_comes_out() -> None:
+def test_tables_are_what_comes_out():
     """The tables of the gallery are what ``python -m docs.detect`` would write now."""
     assert INDEX.read_text() == detect.written(INDEX.read_text())
 
 
-def test_each_mistake_stands_in_the_frame() -> None:
+def test_each_mistake_stands_in_the_frame():
     """Each heading of a page beside the index is a mistake; the README counts them.
 
     Below each mistake stand the symptom and, as code that runs, what is right.
@@ -44,7 +44,7 @@ def test_each_mistake_stands_in_the_frame() -> None:
 
 @unhooked
 @pytest.mark.slow
-def test_mended() -> None:
+def test_mended():
     """Nobody says anything once the fix is in place: no make, no probe, no trace."""
     rows = [row for there in detect.rows().values() for row in there]
 
@@ -52,7 +52,7 @@ def test_mended() -> None:
     assert [objection for row in rows for objection in detect.objections(row)] == []
 
 
-def test_unknown_mend() -> None:
+def test_unknown_mend():
     """A fix of what is not there is refused, so that none goes untried."""
     mistake = Mistake("page", "title", "x = 1", {"model": "f", "inputs": "x", "fix": {"y": "z"}})
 
@@ -60,7 +60,7 @@ def test_unknown_mend() -> None:
         mistake.fixed()
 
 
-def test_verdict_of_an_error() -> None:
+def test_verdict_of_an_error():
     """An error is clear if its text has what the section says is at fault."""
     mistake = Mistake("page", "title", "", {"model": "f", "inputs": "", "fault": "hx"})
     verdicts = [detect.verdict(Outcome("ValueError", text), mistake) for text in ("hx", "rows")]
@@ -68,7 +68,7 @@ def test_verdict_of_an_error() -> None:
     assert verdicts == ["clear: ValueError", "obscure: ValueError"]
 
 
-def test_parameters_that_are_merely_listed() -> None:
+def test_parameters_that_are_merely_listed():
     """What jaxtyping lists below its message names nothing: the listing has all parameters."""
     lstm = detect.MAKES["naive wrapper"].LSTM(3, 4)
 

@@ -17,7 +17,7 @@ MAKERS = (
 )
 
 
-def test_devices_are_named() -> None:
+def test_devices_are_named():
     """A call that makes a tensor has a device, or options that hold one."""
     makers = {f"torch.{maker}" for maker in MAKERS}
     calls = [

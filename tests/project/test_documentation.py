@@ -78,7 +78,7 @@ def run(document: Document) -> int:
 # matplotlib asks a tensor for an array in a way that NumPy 2 is leaving behind.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_page(page: pathlib.Path, request: pytest.FixtureRequest) -> None:
+def test_page(page: pathlib.Path, request: pytest.FixtureRequest):
     """A page's blocks run from top to bottom, in one namespace, with the output that is shown."""
     if page.name in NOT_HOOKED and request.config.getoption("--jaxtyping-packages"):
         pytest.skip("the page is about calls without jaxtyping's hook")
@@ -91,7 +91,7 @@ def test_page(page: pathlib.Path, request: pytest.FixtureRequest) -> None:
     assert count >= len(FENCE.findall(page.read_text()))
 
 
-def test_pictures() -> None:
+def test_pictures():
     """Every picture that a page names is there, and every picture is named by a page."""
     named = {
         (page.parent / picture).resolve()
@@ -103,7 +103,7 @@ def test_pictures() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_docstrings(name: str, request: pytest.FixtureRequest) -> None:
+def test_docstrings(name: str, request: pytest.FixtureRequest):
     """The examples of a module's docstrings give what they show."""
     if name == DRAWS and request.config.getoption("--jaxtyping-packages"):
         pytest.skip("the hook draws random numbers")
@@ -115,7 +115,7 @@ def test_docstrings(name: str, request: pytest.FixtureRequest) -> None:
     run(document)
 
 
-def test_lightning_callback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lightning_callback(monkeypatch: pytest.MonkeyPatch):
     """The callback of the page on testing verifies the first batch of a training, and no other."""
     names = {"Callback": object, "Trainer": None, "LightningModule": None}
     monkeypatch.setitem(sys.modules, "lightning", types.SimpleNamespace(**names))

@@ -23,7 +23,7 @@ def prose(page: pathlib.Path) -> str:
     return BLOCK.sub("", page.read_text())
 
 
-def test_links() -> None:
+def test_links():
     """Each link leads to a file from where its page is, has a text, and is none that Sphinx alone reads."""
     for page in PAGES:
         targets = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", prose(page))
@@ -34,7 +34,7 @@ def test_links() -> None:
         assert re.findall(r"\{[a-z:]+\}`[^`]+`|(?<!!)\[\]\(", prose(page)) == [], page
 
 
-def test_pages_of_the_readme_have_no_directives() -> None:
+def test_pages_of_the_readme_have_no_directives():
     """A page that the README links to is whole on a code host."""
     links = re.findall(r"\]\((docs/[^)#]+\.md)", (ROOT / "README.md").read_text())
     for page in {ROOT / link for link in links}:
@@ -43,7 +43,7 @@ def test_pages_of_the_readme_have_no_directives() -> None:
         assert found == [] or page.name in MADE_BY_SPHINX, page
 
 
-def test_reference_has_every_name() -> None:
+def test_reference_has_every_name():
     """Each public name is in the reference."""
     names = [*rnnkit.__all__, *(f"states.{name}" for name in rnnkit.states.__all__)]
     names += [f"testing.{name}" for name in rnnkit.testing.__all__]
@@ -54,7 +54,7 @@ def test_reference_has_every_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
-def test_reference_has_every_argument(name: str) -> None:
+def test_reference_has_every_argument(name: str):
     """The signatures that the reference writes out have the arguments that there are, in order."""
     layer = getattr(rnnkit, name)
     (init,) = re.findall(rf"autoclass:: rnnkit\.{name}\((.*)\)$", REFERENCE, re.MULTILINE)
@@ -69,7 +69,7 @@ def test_reference_has_every_argument(name: str) -> None:
     assert names(given.partition(") ->")[0]) == [one for one in forward if one != "self"]
 
 
-def test_classes_shown_are_the_tested_ones() -> None:
+def test_classes_shown_are_the_tested_ones():
     """A class that a page shows to be copied is the one that has tests, to the letter."""
     tested = {"cells": "tests/modules/cells_of_users.py", "testing": "docs/examples/verify_once.py"}
     for page, file in tested.items():
@@ -92,7 +92,7 @@ LINES = WORKS[1].splitlines() if WORKS else []
 @pytest.mark.needs_torch("2.13", "an older torch can do less")
 @pytest.mark.unhooked("the hook's checks do not compile")
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line[:36].strip())
-def test_what_works(line: str) -> None:
+def test_what_works(line: str):
     """The page on compilers says of each thing what comes of it now."""
     from docs.examples import what_works  # noqa: PLC0415 - it imports torch's compilers
 
@@ -102,7 +102,7 @@ def test_what_works(line: str) -> None:
 
 
 @pytest.mark.slow
-def test_everything_that_is_tried_is_on_the_page() -> None:
+def test_everything_that_is_tried_is_on_the_page():
     """The table has a line for each thing that is tried, in that order."""
     from docs.examples import what_works  # noqa: PLC0415 - it imports torch's compilers
 

@@ -181,7 +181,7 @@ def used() -> dict[str, str]:
     }
 
 
-def test_private_names() -> None:
+def test_private_names():
     """Each that is used is in the table, with what its loss breaks, and each of these is used."""
     names = used()
     rows = {
@@ -204,7 +204,7 @@ def test_private_names() -> None:
         ("def f(layer): return layer._flat_weights", "any._flat_weights"),
     ],
 )  # fmt: skip
-def test_a_private_name_is_found(source: str, name: str) -> None:
+def test_a_private_name_is_found(source: str, name: str):
     """The search finds a name however a file comes by it."""
     attributes = {name for one in OBJECTS for name in dir(one) if is_private(name)}
 
@@ -213,7 +213,7 @@ def test_a_private_name_is_found(source: str, name: str) -> None:
 
 @pytest.mark.slow
 @compiles
-def test_a_compiled_lstm_without_onednns_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_lstm_without_onednns_operator(monkeypatch: pytest.MonkeyPatch):
     """Without torch's operator for oneDNN, the path is one that needs no private name."""
     monkeypatch.setattr(direction, "ONEDNN", None)
     layer = rnnkit.LSTM(3, 4)
@@ -224,7 +224,7 @@ def test_a_compiled_lstm_without_onednns_operator(monkeypatch: pytest.MonkeyPatc
         torch.testing.assert_close(run(x), layer(x))
 
 
-def test_a_scope_without_jaxtypings_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scope_without_jaxtypings_storage(monkeypatch: pytest.MonkeyPatch):
     """Without jaxtyping's own memory of sizes, a message lacks the sizes that are bound."""
     monkeypatch.setitem(sys.modules, "jaxtyping._storage", None)
 

@@ -28,7 +28,7 @@ def rank(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
-def test_all_is_complete_and_sorted() -> None:
+def test_all_is_complete_and_sorted():
     """Every public name is in ``__all__`` once, in a reader's order; nothing else is, imported or not."""
     listed = {name for name in dir(rnnkit) if not name.startswith("_")} - OF_THE_HOOK
 
@@ -37,7 +37,7 @@ def test_all_is_complete_and_sorted() -> None:
     assert list(rnnkit.__all__) == sorted(set(rnnkit.__all__), key=rank)
 
 
-def test_a_name_is_at_home_in_rnnkit() -> None:
+def test_a_name_is_at_home_in_rnnkit():
     """A traceback or a repr says ``rnnkit.LSTM``, whichever file the class is in."""
     for name in rnnkit.__all__:
         value = getattr(rnnkit, name)
@@ -52,7 +52,7 @@ def below(kind: type) -> list[type]:
     return [kind, *(one for child in kind.__subclasses__() for one in below(child))]
 
 
-def test_an_error_is_found_by_the_name_that_is_printed() -> None:
+def test_an_error_is_found_by_the_name_that_is_printed():
     """What a traceback says of an error can be imported, so that a program can catch it."""
     for module in pkgutil.walk_packages(rnnkit.__path__, "rnnkit."):
         if not module.name.endswith("__main__"):
@@ -65,7 +65,7 @@ def test_an_error_is_found_by_the_name_that_is_printed() -> None:
         assert getattr(sys.modules[kind.__module__], kind.__qualname__, None) is kind
 
 
-def test_nn_is_torch_nn_with_six_classes_replaced() -> None:
+def test_nn_is_torch_nn_with_six_classes_replaced():
     """Each public name of torch.nn is in rnnkit.nn; all but six are torch's objects; none is more."""
     names = {name for name in dir(torch.nn) if not name.startswith("_")}
     replaced = {name for name in names if getattr(nn, name) is not getattr(torch.nn, name)}
@@ -77,7 +77,7 @@ def test_nn_is_torch_nn_with_six_classes_replaced() -> None:
         assert issubclass(getattr(nn, name), getattr(torch.nn, name))
 
 
-def test_nn_has_the_modules_inside_torch_nn() -> None:
+def test_nn_has_the_modules_inside_torch_nn():
     """What is deeper in torch.nn is reached by the same path, but is not imported by it."""
     packed = nn.utils.rnn.pack_padded_sequence(torch.randn(5, 2, 3), [5, 4])
     _, (h, _) = nn.LSTM(3, 7)(packed)
@@ -105,7 +105,7 @@ print(json.dumps([before, after]))
 
 
 @pytest.mark.slow
-def test_import_loads_nothing_that_it_does_not_need() -> None:
+def test_import_loads_nothing_that_it_does_not_need():
     """Importing rnnkit loads no test tool, no extra, beartype at the first module, and no diagnostic.
 
     Whoever asks for one imports them, and they tell pytest to leave their frames out.
@@ -122,7 +122,7 @@ def test_import_loads_nothing_that_it_does_not_need() -> None:
     assert "rnnkit._diagnostics.report" in after
 
 
-def test_other_names() -> None:
+def test_other_names():
     """A private name of torch.nn, which programs use, is found; an unknown one is told with its module."""
     assert nn._reduction is torch.nn._reduction
     with pytest.raises(AttributeError, match="LTSM"):

@@ -63,7 +63,7 @@ def paths_in_backticks(text: str) -> Iterator[str]:
             yield code
 
 
-def test_changelog() -> None:
+def test_changelog():
     """Its first entry is of the installed version; each has a date, and a later version than the next."""
     entries = [(Version(version), date) for version, date in RELEASE.findall(CHANGELOG)]
 
@@ -74,7 +74,7 @@ def test_changelog() -> None:
     assert len({version for version, _ in entries}) == len(entries)
 
 
-def test_the_oldest_versions() -> None:
+def test_the_oldest_versions():
     """Each dependency has one; the README asks for the package's Python and torch, as ruff does."""
     each = {Requirement(one).name: oldest(one) for one in PROJECT["dependencies"]}
     python = oldest(PROJECT["requires-python"])
@@ -85,7 +85,7 @@ def test_the_oldest_versions() -> None:
     assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{major}{minor}"
 
 
-def test_pages_name_sessions_and_extras_that_there_are() -> None:
+def test_pages_name_sessions_and_extras_that_there_are():
     """Each session of nox that a page or CI runs is in noxfile.py, and each extra is the package's."""
     known = sessions(), set(PROJECT["optional-dependencies"])
     for page in PAGES:
@@ -96,7 +96,7 @@ def test_pages_name_sessions_and_extras_that_there_are() -> None:
         assert {extra for extras in installed for extra in extras.split(",")} <= known[1], page
 
 
-def test_ci_runs_every_gate() -> None:
+def test_ci_runs_every_gate():
     """What a bare ``nox`` runs, CI runs."""
     line = re.search(r"nox\.options\.sessions = (\[.*\])", (ROOT / "noxfile.py").read_text())
     assert line is not None
@@ -107,7 +107,7 @@ def test_ci_runs_every_gate() -> None:
 
 def test_a_function_of_mutmut_is_no_users(
     pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     """Where mutmut runs the tests, a function that it puts in between is not a caller's."""
     monkeypatch.setattr(callers, "OURS", callers.OURS)
     monkeypatch.setenv("MUTANT_UNDER_TEST", "stats")
@@ -119,7 +119,7 @@ def test_a_function_of_mutmut_is_no_users(
     assert names["frame"].f_globals["__name__"] == __name__  # type: ignore[attr-defined]
 
 
-def test_paths_exist() -> None:
+def test_paths_exist():
     """What CONTRIBUTING.md names, and pyproject.toml packs, mutates, copies, and tries mutants on."""
     sdist = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     mutmut = PYPROJECT["tool"]["mutmut"]
@@ -132,7 +132,7 @@ def test_paths_exist() -> None:
     assert [path for path in named if not path.startswith("-") and not matches(path)] == []
 
 
-def test_functions_whose_mutants_may_survive_exist() -> None:
+def test_functions_whose_mutants_may_survive_exist():
     """tests/mutants.txt names functions of the guards and the diagnosis."""
     lines = (ROOT / "tests" / "mutants.txt").read_text().splitlines()
     source = "\n".join(path.read_text() for path in (PACKAGE / "rnnkit/_checks").rglob("*.py"))
@@ -141,7 +141,7 @@ def test_functions_whose_mutants_may_survive_exist() -> None:
     assert [name for name in names if f"def {name}(" not in source] == []
 
 
-def test_each_file_is_short() -> None:
+def test_each_file_is_short():
     """No file of Python has 300 lines: who opens one reads all of it."""
     folders = [PACKAGE / "rnnkit", *(ROOT / name for name in ("tests", "benchmarks", "docs"))]
     files = [path for folder in folders for path in folder.rglob("*.py")]

@@ -41,7 +41,7 @@ def ones(name: str, *more: int) -> torch.Tensor:
     return torch.ones(*sizes, *more, dtype=dtype)
 
 
-def test_a_name_takes_what_it_describes() -> None:
+def test_a_name_takes_what_it_describes():
     """A tensor with as many axes passes, and one with an axis more does not."""
     for name in NAMES:
         x = ones(name)

@@ -22,7 +22,7 @@ def jobs() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("workflow", sorted(WORKFLOWS.glob("*.yml")), ids=lambda path: path.name)
-def test_actions_are_pinned(workflow: pathlib.Path) -> None:
+def test_actions_are_pinned(workflow: pathlib.Path):
     """Each action is a commit, beside the version that it had."""
     uses = re.findall(r"uses: (.*)", workflow.read_text())
 
@@ -30,7 +30,7 @@ def test_actions_are_pinned(workflow: pathlib.Path) -> None:
     assert [one for one in uses if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", one)] == []
 
 
-def test_each_claimed_python_has_a_job() -> None:
+def test_each_claimed_python_has_a_job():
     """The classifiers name the Pythons that CI runs, and the oldest is that of the gate."""
     name = "Programming Language :: Python :: 3."
     claimed = {line.rpartition(" ")[2] for line in PROJECT["classifiers"] if line.startswith(name)}
@@ -40,7 +40,7 @@ def test_each_claimed_python_has_a_job() -> None:
 
 
 @pytest.mark.parametrize("name", ["lint", "gate", "versions"])
-def test_a_change_runs(name: str) -> None:
+def test_a_change_runs(name: str):
     """A push, and a pull request, run the gate, the newest torch and the oldest."""
     text = jobs()[name]
 
@@ -48,7 +48,7 @@ def test_a_change_runs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["others", "weekly"])
-def test_once_a_week(name: str) -> None:
+def test_once_a_week(name: str):
     """A schedule runs what takes hours, or may fail for no fault of rnnkit's."""
     events, _ = (WORKFLOWS / "ci.yml").read_text().split("\njobs:\n")
 
@@ -56,14 +56,14 @@ def test_once_a_week(name: str) -> None:
     assert "if: github.event_name == 'schedule' || " in jobs()[name]
 
 
-def test_sessions_of_versions() -> None:
+def test_sessions_of_versions():
     """A change runs the newest torch and the oldest; mutants and fuzz are of the week."""
     assert re.findall(r"session: (\w+), python", jobs()["versions"]) == ["newest", "minimums"]
     assert "session: [mutants, fuzz]" in jobs()["weekly"]
     assert "run: .ci/run" in jobs()["gate"]
 
 
-def test_pages_name_the_torch_of_development() -> None:
+def test_pages_name_the_torch_of_development():
     """The torch that the gate is held to is the one that the pages name."""
     [version] = re.findall(r"torch==(\d+\.\d+)\.\*", DEVELOPED)
     page = (ROOT / "docs" / "versions.md").read_text()

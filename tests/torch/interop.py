@@ -107,7 +107,7 @@ def attempt(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return type(error)
 
 
-def same(theirs: Any, ours: Any) -> None:
+def same(theirs: Any, ours: Any):
     """Check that two results are the same to the bit; an error of ours may be caught as torch's."""
     expected = pytree.tree_leaves(theirs)
     found = pytree.tree_leaves(ours)
@@ -124,7 +124,7 @@ def same(theirs: Any, ours: Any) -> None:
 Use = Callable[[Given], Any]
 
 
-def check_uses(use: Use, names: Any = CLASSES) -> None:
+def check_uses(use: Use, names: Any = CLASSES):
     """Check that a use of ours comes to what the same use of torch's module comes to."""
     for name in names:
         try:

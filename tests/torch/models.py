@@ -30,7 +30,7 @@ CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
 class Logarithm(nn.Module):
     """A user's cell over one of rnnkit's, undefined at zero."""
 
-    def __init__(self, cell: Any) -> None:
+    def __init__(self, cell: Any):
         super().__init__()
         self.cell = cell
         self.initial_state = cell.initial_state
@@ -43,7 +43,7 @@ class Logarithm(nn.Module):
 class Unrolled(nn.Module):
     """A cell over the steps, with the options of ``unroll``."""
 
-    def __init__(self, cell: Any, **options: Any) -> None:
+    def __init__(self, cell: Any, **options: Any):
         super().__init__()
         self.cell = cell
         self.options = options
@@ -98,7 +98,7 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 class Model(nn.Module):
     """A recurrent core behind a linear layer."""
 
-    def __init__(self, core: nn.Module) -> None:
+    def __init__(self, core: nn.Module):
         super().__init__()
         self.before = nn.Linear(WIDTH, WIDTH)
         self.core = core

@@ -11,7 +11,7 @@ LENGTHS = [3, 6, 2, 1, 5]
 class Parent(nn.Module):
     """A model with a recurrent module behind a linear one, of three features."""
 
-    def __init__(self, core: nn.Module, before: nn.Module | None = None) -> None:
+    def __init__(self, core: nn.Module, before: nn.Module | None = None):
         super().__init__()
         self.before = before or nn.Linear(3, 3)
         self.core = core

@@ -74,7 +74,7 @@ def trained(rank: int, wrapper: str, core: str, name: str, call: str) -> tuple[A
     return result, {key: grad for key, grad in gradients.items() if not key.startswith("unused")}
 
 
-def work(rank: int, folder: Path) -> None:
+def work(rank: int, folder: Path):
     """Be one of the processes: train each model, and write down what came out."""
     torch.set_num_threads(1)
     dist.init_process_group(
@@ -113,7 +113,7 @@ def run(folder: Path) -> list[Any]:
     return [torch.load(folder / f"{rank}.pt") for rank in RANKS]
 
 
-def test_two_processes(tmp_path: Path) -> None:
+def test_two_processes(tmp_path: Path):
     """Each holds its own results, of the same types, and the mean of both processes' gradients."""
     results = run(tmp_path)
     for row in ROWS:

@@ -46,7 +46,7 @@ def uses(g: Given) -> list[Callable[[], Any]]:
     ]
 
 
-def test_what_is_ours() -> None:
+def test_what_is_ours():
     """Calls, lists of lengths and flags, first states, steps, loops, and the functions on states."""
     for name in CLASSES:
         for use in uses(given(name, 1)):
@@ -56,7 +56,7 @@ def test_what_is_ours() -> None:
 
 
 @covers(2, kind=KINDS, path=[*PATHS, *RESET_PATHS], resets=[False, True], grad=[True, False])
-def test_on_every_path(kind: str, path: str, *, resets: bool, grad: bool) -> None:
+def test_on_every_path(kind: str, path: str, *, resets: bool, grad: bool):
     """So do lengths and resets on every path, with their gradients."""
     case = case_of(kind, bidirectional=True, num_layers=2)
     module = case.module(rnnkit)
@@ -77,7 +77,7 @@ def test_on_every_path(kind: str, path: str, *, resets: bool, grad: bool) -> Non
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_states_without_numbers(name: str) -> None:
+def test_states_without_numbers(name: str):
     """States on the meta device are picked and started again by lists and by masks, too."""
     hx = rnnkit.states.to(given(name, 1).hx, "meta")
     marked = [True, False, True, False, False]

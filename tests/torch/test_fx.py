@@ -20,7 +20,7 @@ from tests.torch.interop import BATCH, HIDDEN, INPUT, carried, pair, same, sampl
 class Uses(nn.Module):
     """A model that uses its recurrent module in one way."""
 
-    def __init__(self, core: Any, use: Callable[..., Any], *given: Tensor) -> None:
+    def __init__(self, core: Any, use: Callable[..., Any], *given: Tensor):
         super().__init__()
         self.before = nn.Linear(INPUT, INPUT)
         self.core = core
@@ -53,7 +53,7 @@ def unpacked(model: Any, x: Tensor, hx: Any) -> Any:
 class Leaves(fx.Tracer):
     """A tracer with its own idea of a leaf: a name, beside torch's idea or in its place."""
 
-    def __init__(self, *, also_torchs: bool) -> None:
+    def __init__(self, *, also_torchs: bool):
         super().__init__()
         self.also_torchs = also_torchs
 
@@ -69,7 +69,7 @@ def steps(graph: fx.Graph) -> list[tuple[str, str]]:
 
 
 @six
-def test_one_node(name: str) -> None:
+def test_one_node(name: str):
     """However a model calls it, by position or by name, a call is one node, as of torch's class."""
     x = sample(name)
     hx = carried(name)
@@ -97,7 +97,7 @@ def test_one_node(name: str) -> None:
 
 
 @six
-def test_graph_module_in_use(name: str) -> None:
+def test_graph_module_in_use(name: str):
     """A traced model is copied, given shapes and trained, its module of our class still; it checks."""
     theirs, ours = pair(name, Uses, USES["plain"])
     x = sample(name)
@@ -122,7 +122,7 @@ def test_graph_module_in_use(name: str) -> None:
 
 @pytest.mark.unhooked("the annotations ask for a tensor, and a proxy comes")
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_steps(batch_first: bool) -> None:
+def test_steps(batch_first: bool):
     """Steps are traced in either layout, for input with a batch and without."""
     kinds = [kind(INPUT, HIDDEN, batch_first=batch_first) for kind in (rnnkit.GRU, rnnkit.LSTM)]
     for core in (*kinds, rnnkit.Recurrent(rnnkit.LSTMCell(INPUT, HIDDEN), batch_first=batch_first)):

@@ -107,7 +107,7 @@ def hooks_of_a_call(g: Given) -> Any:
     """Hooks see the arguments as the caller wrote them, and the result, once for each call."""
     seen: list[Any] = []
 
-    def see(_: Any, args: Any, options: Any, *result: Any) -> None:
+    def see(_: Any, args: Any, options: Any, *result: Any):
         seen.append((len(args), sorted(options), args, options, result))
 
     g.module.register_forward_pre_hook(see, with_kwargs=True)
@@ -162,13 +162,13 @@ def packed(g: Given) -> Any:
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # of vmap
 @table(vars())
-def test_a_use(check: Callable[[], None]) -> None:
+def test_a_use(check: Callable[[], None]):
     """What comes out of a use is the same for torch's module and for ours."""
     check()
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_skip_init_does_what_torch_layers_cannot(name: str) -> None:
+def test_skip_init_does_what_torch_layers_cannot(name: str):
     """Torch's layers hide `device` from skip_init, ours show it; no random number is drawn."""
     with pytest.raises(RuntimeError, match="'device' arg"):
         nn.utils.skip_init(getattr(nn, name), INPUT, HIDDEN)
@@ -180,7 +180,7 @@ def test_skip_init_does_what_torch_layers_cannot(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_copy_keeps_our_options(name: str) -> None:
+def test_a_copy_keeps_our_options(name: str):
     """The keyword options that torch does not know survive a copy."""
     g = given(name, 1)
     layer = g.kind(INPUT, HIDDEN, num_layers=4, state_batch_first=True)

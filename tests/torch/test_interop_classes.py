@@ -28,7 +28,7 @@ def subclassed(g: Given) -> Any:
     """A user's class, with a constructor, a forward and parameters of its own."""
 
     class Own(g.kind):  # type: ignore[name-defined]
-        def __init__(self, width: int, scale: float, *, bias: bool) -> None:
+        def __init__(self, width: int, scale: float, *, bias: bool):
             super().__init__(INPUT, hidden_size=width, bias=bias)
             self.scale = scale
             self.first, self.second = (nn.Parameter(torch.randn(2)) for _ in range(2))
@@ -50,7 +50,7 @@ def overridden_checks(g: Given) -> Any:
         return None
     for method in METHODS:
 
-        def check(*args: Any, method: str = method) -> None:
+        def check(*args: Any, method: str = method):
             called.append((method, len(args)))
 
         mixin = type("Mixin", (), {method: check})
@@ -100,13 +100,13 @@ def in_place_of_torchs(g: Given) -> Any:
 @pytest.mark.filterwarnings("ignore:.*without hidden features:UserWarning")
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
 @table(vars())
-def test_a_use(check: Callable[[], None]) -> None:
+def test_a_use(check: Callable[[], None]):
     """What comes out of a use is the same for torch's class and for ours."""
     check()
 
 
 @six
-def test_all_that_is_ours_has_public_names(name: str) -> None:
+def test_all_that_is_ours_has_public_names(name: str):
     """Beside torch's names a class of ours has the public ones and ``__rnnkit__`` alone."""
     ours = getattr(rnnkit, name)
     theirs = getattr(nn, name)
@@ -126,7 +126,7 @@ def ones(module: Any, batch_size: int | None) -> Any:
 
 @six
 @pytest.mark.parametrize("where", ["class", "class, later", "instance"])
-def test_a_module_asks_for_its_own_first_state(name: str, where: str) -> None:
+def test_a_module_asks_for_its_own_first_state(name: str, where: str):
     """Each kind of call begins from the state that a subclass, or an instance, gives; so does None."""
     g = given(name, 1)
     kind: Any = type("Starts", (g.kind,), {"initial_state": ones} if where == "class" else {})

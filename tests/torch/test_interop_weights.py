@@ -85,7 +85,7 @@ def deleted(g: Given) -> Any:
 OURS = tuple(getattr(rnnkit, name) for name in CLASSES)
 
 
-def check_steps(g: Given, module: Any) -> None:
+def check_steps(g: Given, module: Any):
     """Check that what runs one of ours over a sequence reads what a call of it reads."""
     if isinstance(module, OURS):
         cells = module.cells() if g.name in LAYERS else [module]
@@ -143,14 +143,14 @@ def other_nonlinearity(g: Given) -> Any:
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 @table(vars(), *map(parametrized, COMPUTED))
-def test_a_use(check: Callable[[], None]) -> None:
+def test_a_use(check: Callable[[], None]):
     """What comes out of a use is the same for torch's module and for ours."""
     check()
 
 
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("how", ["l1 pruned", "drawn"])
-def test_a_computed_weight_of_a_cell(name: str, how: str) -> None:
+def test_a_computed_weight_of_a_cell(name: str, how: str):
     """It is checked as any weight is, and unroll reads it as often as the loop does."""
     g = given(name, 1)
     COMPUTED[how](g.module, "weight_ih")

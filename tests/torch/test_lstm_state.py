@@ -15,7 +15,7 @@ def a_state(*axes: int) -> LSTMState:
     return LSTMState(torch.randn(axes), torch.randn(axes))
 
 
-def assert_kept(expected: LSTMState, actual: Any) -> None:
+def assert_kept(expected: LSTMState, actual: Any):
     """The result is an LSTMState, and h is in the place of h."""
     assert type(actual) is LSTMState
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
@@ -27,7 +27,7 @@ def by_written_spec(state: LSTMState) -> Any:
     return pytree.tree_unflatten(leaves, pytree.treespec_loads(pytree.treespec_dumps(spec)))
 
 
-def test_round_trip() -> None:
+def test_round_trip():
     """It is the pair that torch expects; what copies, writes or takes it apart gives it back."""
     state = a_state(4, 5, 7)
     assert isinstance(state, tuple)
@@ -38,7 +38,7 @@ def test_round_trip() -> None:
     assert_kept(state, by_file({"state": state, "step": 3}, weights_only=True)["state"])
 
 
-def test_maps() -> None:
+def test_maps():
     """tree_map, vmap and grad reach both tensors, and give a state."""
     state = a_state(4, 5, 7)
 
@@ -51,7 +51,7 @@ def test_maps() -> None:
     assert_kept(LSTMState(2 * state.h, torch.full_like(state.c, 3)), gradient)
 
 
-def test_collate() -> None:
+def test_collate():
     """States of single samples are collated to one state with a batch in front."""
     states = [a_state(4, 7) for _ in range(3)]
     expected = LSTMState(*(torch.stack(parts) for parts in zip(*states, strict=True)))

@@ -42,7 +42,7 @@ def calls_of(g: Given, kind: Callable[[Tensor], Tensor]) -> list[tuple[Any, Any]
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_is_not_dense_is_torchs(kind: str) -> None:
+def test_what_is_not_dense_is_torchs(kind: str):
     """Torch's class has it, and returns or raises what it does; it has no option, so none is lost."""
 
     def use(g: Given) -> Any:
@@ -58,7 +58,7 @@ def test_what_is_not_dense_is_torchs(kind: str) -> None:
                     g.module(x, hx, **options)
 
 
-def test_a_sparse_state() -> None:
+def test_a_sparse_state():
     """Given, or as what a subclass begins from, and by each step of unroll."""
     g = given("RNN", 1)
     first = torch.rand(1, BATCH, HIDDEN)
@@ -76,7 +76,7 @@ def test_a_sparse_state() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.jagged, torch.strided], ids=str)
-def test_nested_tensors(layout: torch.layout) -> None:
+def test_nested_tensors(layout: torch.layout):
     """Nested input is told what makes a padded one of it, and its lengths; a nested state is refused."""
     pieces = [torch.ones(2, 3), torch.ones(4, 3)]
     nested = torch.nested.nested_tensor(pieces, layout=layout)

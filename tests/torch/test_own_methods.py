@@ -58,7 +58,7 @@ def model_of(name: str, use: str) -> Any:
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.unhooked("the hook's checks look at sizes, which are tensors or proxies there")
 @pytest.mark.parametrize("use", USES)
-def test_traced(use: str) -> None:
+def test_traced(use: str):
     """By torch.jit and torch.fx: the same for a batch of another size too."""
     for name in LAYERS:
         model = model_of(name, use)
@@ -72,7 +72,7 @@ def test_traced(use: str) -> None:
                 same(model(given), trace(given))
 
 
-def test_the_dtype_of_a_first_state() -> None:
+def test_the_dtype_of_a_first_state():
     """It is that of the weights of this call, and of the next; of a computed weight, too."""
     x = torch.randn(SEQ, BATCH, INPUT)
     for name in LAYERS:
@@ -89,7 +89,7 @@ def test_the_dtype_of_a_first_state() -> None:
     layer(x.double(), state)
 
 
-def test_states_under_vmap() -> None:
+def test_states_under_vmap():
     """Each of many states has its own samples picked, or reset."""
     many = torch.randn(4, 1, 2, HIDDEN)
     index = torch.tensor([[1, 0], [0, 0], [1, 1], [0, 1]])
@@ -100,7 +100,7 @@ def test_states_under_vmap() -> None:
 
 
 @pytest.mark.unhooked("the annotation asks for initial_state")
-def test_torchs_cells_are_unrolled() -> None:
+def test_torchs_cells_are_unrolled():
     """They take None, and are run from None; where a first state is needed, it is missed."""
     x = torch.randn(SEQ, 3, INPUT)
     lengths = [5, 3, 1]
@@ -124,7 +124,7 @@ def test_torchs_cells_are_unrolled() -> None:
 
 
 @pytest.mark.unhooked("the annotation refuses it first")
-def test_steps_of_a_recurrent() -> None:
+def test_steps_of_a_recurrent():
     """A Recurrent runs step by step as over the sequence, and knows its last layer's h."""
     cells = [rnnkit.GRUCell(INPUT, HIDDEN), rnnkit.LSTMCell(HIDDEN, 6)]
     layer = rnnkit.Recurrent(cells, batch_first=True)

@@ -40,7 +40,7 @@ FIELDS: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("name", LAYERS)
-def test_fields_that_contradict_each_other(name: str, field: str) -> None:
+def test_fields_that_contradict_each_other(name: str, field: str):
     """Packed input with a field that does not go with the others is refused, with a state or not."""
     g = given(name, 1)
     for place, value in enumerate(FIELDS[field]):
@@ -56,7 +56,7 @@ def test_fields_that_contradict_each_other(name: str, field: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-def test_positions_that_there_are_not() -> None:
+def test_positions_that_there_are_not():
     """Indices without a size, in a sparse order, or to places that there are not, the way back alone."""
     nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
     order = PACKED.sorted_indices
@@ -80,7 +80,7 @@ class Counts(Tensor):
     """Numbers of samples of a class of a user's."""
 
 
-def test_what_torch_reads_is_taken() -> None:
+def test_what_torch_reads_is_taken():
     """Sorted by hand, and with numbers of samples of a class of a user's."""
 
     def use(g: Given) -> Any:

@@ -23,7 +23,7 @@ ARGUMENTS = {
 }
 
 
-def test_constructors_are_torch_s() -> None:
+def test_constructors_are_torch_s():
     """They name torch's arguments in torch's order, with its defaults; then only our keywords follow."""
     for name, ours in OURS.items():
         parameters = inspect.signature(ours).parameters
@@ -37,7 +37,7 @@ def test_constructors_are_torch_s() -> None:
         assert defaults[1:] == [(each, parameters[each].default) for each in ARGUMENTS[name]]
 
 
-def test_torch_has_nothing_that_we_do_not_know() -> None:
+def test_torch_has_nothing_that_we_do_not_know():
     """An argument or a class that a new torch adds turns this red, until ours have it too."""
     layer = list(inspect.signature(nn.RNNBase.__init__).parameters)
     cell = list(inspect.signature(nn.RNNCellBase.__init__).parameters)

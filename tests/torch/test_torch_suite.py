@@ -75,7 +75,7 @@ def build(space: Any, name: str, sample: Sample, *, training: bool = True) -> An
 
 
 @six
-def test_same_numbers_as_torch(name: str) -> None:
+def test_same_numbers_as_torch(name: str):
     """Outputs, states, gradients, and what torch's reference makes of a module, to the bit."""
     for dtype, training in MODES:
         for sample in samples(name, dtype):
@@ -92,7 +92,7 @@ def test_same_numbers_as_torch(name: str) -> None:
 
 
 @six
-def test_mistakes_are_named_as_torch_names_them(name: str) -> None:
+def test_mistakes_are_named_as_torch_names_them(name: str):
     """Each mistake in torch's list raises torch's type of exception with torch's sentence in it."""
     info = info_of(name)
     for dtype in (torch.float32, torch.float64):

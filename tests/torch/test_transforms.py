@@ -53,7 +53,7 @@ def of_each_sample(module: nn.Module) -> Any:
 
 @classes
 @cores
-def test_gradients_of_each_sample(core: str, name: str) -> None:
+def test_gradients_of_each_sample(core: str, name: str):
     """By vmap over grad a module has the gradients that a loop over samples gives."""
     module = Outputs(CORES[core](name))
     x = torch.randn(SEQ, BATCH, WIDTH)
@@ -69,7 +69,7 @@ def test_gradients_of_each_sample(core: str, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 @pytest.mark.needs_torch("2.13", "nobody has tried older ones")
-def test_compiled_gradients_of_each_sample() -> None:
+def test_compiled_gradients_of_each_sample():
     """Compiled for any number of steps, a module has the gradients of each sample that it has eagerly."""
     module = Outputs(CORES["Recurrent"]("GRU"))
     module.before = nn.Identity()  # behind a product, vmap fixes the number of steps
@@ -86,7 +86,7 @@ def test_compiled_gradients_of_each_sample() -> None:
 
 @classes
 @cores
-def test_ensemble(core: str, name: str) -> None:
+def test_ensemble(core: str, name: str):
     """Several models run at once, by vmap over their stacked weights, as one by one."""
     modules = [Outputs(CORES[core](name)) for _ in range(3)]
     x = torch.randn(SEQ, BATCH, WIDTH)
@@ -98,7 +98,7 @@ def test_ensemble(core: str, name: str) -> None:
 
 @classes
 @cores
-def test_forward_mode(core: str, name: str) -> None:
+def test_forward_mode(core: str, name: str):
     """jvp, dual numbers and the difference quotient agree; in single precision, too."""
     module = Outputs(CORES[core](name)).double()
     x = torch.randn(SEQ, BATCH, WIDTH).double()
@@ -117,7 +117,7 @@ def test_forward_mode(core: str, name: str) -> None:
 
 
 @classes
-def test_second_derivatives(name: str) -> None:
+def test_second_derivatives(name: str):
     """The loop's gradients can be differentiated again, by the input and by every weight."""
     module = Outputs(Unrolled(cell_of(name), fused=False)).double()
     x = torch.randn(3, BATCH, WIDTH).double().requires_grad_()
@@ -133,7 +133,7 @@ def test_second_derivatives(name: str) -> None:
 @pytest.mark.parametrize("in_dim", [0, 1])
 @pytest.mark.parametrize("core", ["layer", "stack", "Recurrent", "unroll"])
 @classes
-def test_lengths_of_each_example(core: str, name: str, in_dim: int) -> None:
+def test_lengths_of_each_example(core: str, name: str, in_dim: int):
     """Under vmap each example has lengths of its own; one that is too long is refused."""
     model = CORES[core](name)
     x = torch.randn(2, 7, 5, WIDTH)
@@ -153,11 +153,11 @@ def test_lengths_of_each_example(core: str, name: str, in_dim: int) -> None:
 @pytest.mark.filterwarnings("ignore:.torch.jit")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
-def test_lengths_under_autocast_are_traced(lowered: torch.dtype) -> None:
+def test_lengths_under_autocast_are_traced(lowered: torch.dtype):
     """torch.jit.trace records a layer with lengths under autocast, whatever kernels the CPU has."""
 
     class Reader(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.layer = rnnkit.LSTM(WIDTH, 4)
 

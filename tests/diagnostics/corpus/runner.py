@@ -27,7 +27,7 @@ UNSEEN = ("agents", "padded", "signals", "words")
 class Autocast(nn.Module):
     """A model that is called under autocast."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module):
         """Wrap it."""
         super().__init__()
         self.model = model

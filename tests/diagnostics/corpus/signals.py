@@ -100,7 +100,7 @@ def decay_between_visits(m, x, seen, gaps):
 class Patches(torch.nn.Module):
     """A convolutional LSTM cell over images, with peepholes."""
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(self, channels: int, hidden: int):
         """Make the gates."""
         super().__init__()
         self.gates = torch.nn.Conv2d(channels + hidden, 4 * hidden, 3, padding=1)

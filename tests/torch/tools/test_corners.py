@@ -65,7 +65,7 @@ def with_dropout(dtype: torch.dtype = torch.float32) -> Corner:
 class Tied(nn.Module):
     """Two layers that share the weights of the hidden side."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.first = layer_of("GRU")
         self.second = layer_of("GRU", width=HIDDEN)
@@ -87,7 +87,7 @@ def computed() -> Corner:
 class Learned(rnnkit.LSTM):
     """A layer whose first state is a parameter."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(WIDTH, HIDDEN)
         self.first = nn.Parameter(torch.randn(HIDDEN))
 
@@ -103,7 +103,7 @@ class Packing(nn.Module):
 
     is_cut = True
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str):
         super().__init__()
         self.core = layer_of(name, num_layers=2, bidirectional=True)
 
@@ -163,7 +163,7 @@ CORNERS: dict[str, dict[str, Callable[[], Corner]]] = {
     ("tool", "corner"), [(tool, corner) for tool, corners in CORNERS.items() for corner in corners]
 )
 @pytest.mark.needs_torch("2.13", "Dynamo knows no array as one, and strict export no subclass")
-def test_a_corner(tool: str, corner: str) -> None:
+def test_a_corner(tool: str, corner: str):
     """There, too, what a tool makes of a model keeps the law."""
     model, calls, graphs, tolerance = CORNERS[tool][corner]()
     given = {} if tolerance is None else {"rtol": tolerance, "atol": tolerance}
@@ -179,7 +179,7 @@ HALF = [
 
 
 @pytest.mark.parametrize(("core", "name", "options"), HALF)
-def test_under_autocast(core: str, name: str, options: dict[str, Any]) -> None:
+def test_under_autocast(core: str, name: str, options: dict[str, Any]):
     """A compiled layer has the results and dtypes that autocast gives it eagerly.
 
     With resets the operator steps aside: the graph has a loop, and is as right.
@@ -194,7 +194,7 @@ def test_under_autocast(core: str, name: str, options: dict[str, Any]) -> None:
         check("compile", model, calls, rtol=0.05, atol=0.05)
 
 
-def test_with_something_switched_off() -> None:
+def test_with_something_switched_off():
     """Without oneDNN there are other kernels; without gradients no result requires one."""
     model, calls, *_ = plain(layer_of("LSTM"))
     with torch.backends.mkldnn.flags(enabled=False):
@@ -207,7 +207,7 @@ def test_with_something_switched_off() -> None:
             torch.testing.assert_close(tensors_of(found), tensors_of(model(*calls[0][0])))
 
 
-def test_transforms_take_the_loop() -> None:
+def test_transforms_take_the_loop():
     """Per-sample gradients compile too: the operator has no rule for them, the loop has."""
     weights, each = of_each_sample(Outputs(CORES["Recurrent"]("RNN")))
     x = torch.randn(5, 3, WIDTH)

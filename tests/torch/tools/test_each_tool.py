@@ -75,7 +75,7 @@ def all_rows() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("tool", "core", "name", "call"), [*all_rows()])
-def test_a_tool(tool: str, core: str, name: str, call: str) -> None:
+def test_a_tool(tool: str, core: str, name: str, call: str):
     """What a tool makes of a model keeps the law."""
     model = model_of(core, name, call)
     steps = (3, 3) if has_fixed_steps(tool, core, name, call) else STEPS
@@ -85,7 +85,7 @@ def test_a_tool(tool: str, core: str, name: str, call: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_older_exporter_takes_a_bare_module() -> None:
+def test_the_older_exporter_takes_a_bare_module():
     """It hands over each parameter of ``forward`` by position, those by name alone included."""
     for core, name in product(("layer", "Recurrent", "step"), ("RNN", "LSTM", "GRU")):
         module = CORES[core](name).eval()

@@ -21,7 +21,7 @@ pytestmark = marks
 class Counted:
     """A module compiled afresh, and the graphs that were made for it."""
 
-    def __init__(self, module: Any, **options: Any) -> None:
+    def __init__(self, module: Any, **options: Any):
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
         self.graphs: list[list[str]] = []
@@ -40,7 +40,7 @@ GRAPHS = {"LSTM": ((5, 3), (3, 2)), "GRUCell": ((3, 3), (1, 1)), "RNN": None}
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_as_many_graphs(name: str) -> None:
+def test_as_many_graphs(name: str):
     """Over many sizes, square ones too, and from a state, ours costs no graph more than torch's."""
     sizes = [(sample(name, *each),) for each in ((5, 2), (6, 4), (3, 3), (1, 1), (7, 5))]
     begun = [(sample(name, seq, 4), carried(name, 4)) for seq in (5, 5, 6, 7)]
@@ -61,7 +61,7 @@ def test_as_many_graphs(name: str) -> None:
     assert found == [*(GRAPHS[name] or [(theirs, theirs) for theirs, _ in found])]
 
 
-def test_a_whole_graph_is_refused_as_for_torch() -> None:
+def test_a_whole_graph_is_refused_as_for_torch():
     """Without allow_rnn Dynamo refuses a full graph of a layer, be it torch's or ours."""
     for name in LAYERS:
         for module in pair(name, Model):
@@ -73,7 +73,7 @@ def test_a_whole_graph_is_refused_as_for_torch() -> None:
     ("core", "name", "option"),
     [("layer", "LSTM", ""), ("layer", "GRU", "reset"), ("unroll", "GRU", ""), ("step", "RNN", "")],
 )
-def test_one_graph_for_all_sizes(core: str, name: str, option: str) -> None:
+def test_one_graph_for_all_sizes(core: str, name: str, option: str):
     """Two sizes make two graphs, however many follow; axes that are marked make one."""
     model = Model(CORES[core](name))
     for expected in (2, 1):
@@ -93,7 +93,7 @@ def test_one_graph_for_all_sizes(core: str, name: str, option: str) -> None:
 
 @pytest.mark.needs_torch("2.12", "Dynamo of torch 2.8 takes no slice of a named tuple")
 @pytest.mark.parametrize("enabled", [False, True])
-def test_a_loop_that_trains_is_no_scan(enabled: bool) -> None:
+def test_a_loop_that_trains_is_no_scan(enabled: bool):
     """A loop that must stay one makes a graph for each length; without gradients, one that scans."""
     model = Model(Unrolled(cell_of("LSTM"), fused=False))
     counted = Counted(model, fullgraph=True, dynamic=True)
@@ -118,7 +118,7 @@ GROWING = {
 
 
 @pytest.mark.parametrize("core", GROWING)
-def test_a_graph_does_not_grow(core: str) -> None:
+def test_a_graph_does_not_grow(core: str):
     """It has as many nodes for three steps as for a hundred, also with resets and lengths."""
     model = Model(GROWING[core]())
     for with_pieces in (False, True):
@@ -141,13 +141,13 @@ def test_a_graph_does_not_grow(core: str) -> None:
 class Checked(rnnkit.GRU):
     """A user's layer with a check of their own."""
 
-    def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
+    def check_input(self, input: Tensor, batch_sizes: Tensor | None):
         """Refuse what is too long."""
         assert input.shape[0] < 8
         super().check_input(input, batch_sizes)
 
 
-def test_a_subclass_with_a_check_keeps_it() -> None:
+def test_a_subclass_with_a_check_keeps_it():
     """Where a user has replaced one of torch's checks, torch's own forward is traced."""
     layer = Checked(WIDTH, HIDDEN)
     x = torch.randn(6, 4, WIDTH)
@@ -164,7 +164,7 @@ def test_a_subclass_with_a_check_keeps_it() -> None:
         pytest.param("LSTM", True, marks=pytest.mark.needs_torch("2.13", "strict, of a subclass")),
     ],
 )
-def test_an_exported_program_is_torchs(name: str, strict: bool) -> None:
+def test_an_exported_program_is_torchs(name: str, strict: bool):
     """For a known number of steps it has torch's nodes and parameters, and needs no rnnkit."""
     theirs, ours = pair(name, Parent)
     free = {"x": {0 if name in CELLS else 1: torch.export.Dim("batch", min=2, max=64)}}

@@ -25,7 +25,7 @@ LENGTHS = [7, 2, 5, 1, 3]
 class Parent(nn.Module):
     """A model around a core: a layer of torch's, or ours, or a loop over a cell."""
 
-    def __init__(self, core: Any, width: int) -> None:
+    def __init__(self, core: Any, width: int):
         super().__init__()
         self.before = nn.Linear(3, width)
         self.core = core
@@ -85,7 +85,7 @@ def compiled(model: nn.Module, *, dynamic: bool | None, backend: str = "eager") 
 @pytest.mark.parametrize("dynamic", [None, True])
 @pytest.mark.parametrize("kind", CALLS)
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_runs_as_it_is(name: str, kind: str, dynamic: bool | None) -> None:
+def test_a_layer_runs_as_it_is(name: str, kind: str, dynamic: bool | None):
     """Bits are eager mode's, whatever a call has, and frames are torch's and two more at most."""
     x = torch.randn(SEQ, BATCH, 3)
     options = CALLS[kind](name)
@@ -107,7 +107,7 @@ def test_a_layer_runs_as_it_is(name: str, kind: str, dynamic: bool | None) -> No
 
 @pytest.mark.parametrize("kind", ["lengths", "a list of lengths", "resets"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_trains_as_it_is(name: str, kind: str) -> None:
+def test_a_layer_trains_as_it_is(name: str, kind: str):
     """Gradients have eager mode's bits where the graphs around a layer are differentiated ahead."""
     model = Parent(getattr(rnnkit, name)(3, HIDDEN), 3)
     x = torch.randn(SEQ, BATCH, 3)
@@ -121,7 +121,7 @@ def test_a_layer_trains_as_it_is(name: str, kind: str) -> None:
     assert_same(slopes[0], slopes[1])
 
 
-def test_wrong_lengths_are_refused_as_in_eager_mode() -> None:
+def test_wrong_lengths_are_refused_as_in_eager_mode():
     """A compiled model raises the error of the layer, with its evidence and its code."""
     model = Parent(rnnkit.GRU(3, HIDDEN), 3)
     with pytest.raises(
@@ -134,7 +134,7 @@ def test_wrong_lengths_are_refused_as_in_eager_mode() -> None:
 @pytest.mark.parametrize("kind", ["plain", "lengths", "resets"])
 @pytest.mark.parametrize("core", ["Recurrent", "unroll"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str) -> None:
+def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str):
     """A Recurrent and an unrolled cell compute the same inside of the graph, trained as well."""
     cell = getattr(rnnkit, f"{name}Cell")(3, HIDDEN)
     model = Parent(rnnkit.Recurrent(cell) if core == "Recurrent" else cell, 3)
@@ -146,7 +146,7 @@ def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str
     assert frames() <= 3
 
 
-def test_a_whole_graph_of_a_layer_with_the_switch() -> None:
+def test_a_whole_graph_of_a_layer_with_the_switch():
     """With ``allow_rnn``, a model and a bare layer make one whole graph, as before."""
     layer = rnnkit.GRU(3, HIDDEN)
     x = torch.randn(SEQ, BATCH, 3)
@@ -159,7 +159,7 @@ def test_a_whole_graph_of_a_layer_with_the_switch() -> None:
 
 def test_without_torchs_private_names_more_is_compiled_and_nothing_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     """If torch drops the way to skip frames, a compiled layer computes what it does in pieces."""
     monkeypatch.setattr(dynamo, "CAN_SKIP", False)
     model = Parent(rnnkit.GRU(3, HIDDEN), 3)

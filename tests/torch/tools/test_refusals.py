@@ -27,7 +27,7 @@ BAD: dict[tuple[str, str], list[tuple[Any, ...]]] = {
 
 
 @pytest.mark.parametrize(("core", "name"), BAD)
-def test_a_call_is_refused_as_eagerly(core: str, name: str) -> None:
+def test_a_call_is_refused_as_eagerly(core: str, name: str):
     """Our exception with the message of an eager call; a right call after it runs."""
     module = CORES[core](name)
     calls = [(args, {}) for args in BAD[core, name]]
@@ -45,7 +45,7 @@ def test_a_call_is_refused_as_eagerly(core: str, name: str) -> None:
         compiled(X[0] if core == "step" else X)
 
 
-def test_positions_and_masks() -> None:
+def test_positions_and_masks():
     """A function on states refuses in a graph what it refuses in eager mode, and runs what is right."""
     state = torch.randn(1, 2, 4)
     right = torch.tensor([0, 1])
@@ -60,7 +60,7 @@ def test_positions_and_masks() -> None:
         torch.testing.assert_close(compiled(state, right), function(state, right))
 
 
-def test_a_list_is_refused_while_it_is_traced() -> None:
+def test_a_list_is_refused_while_it_is_traced():
     """A list of ints is part of the graph: a wrong one is a LengthsError at once."""
     module = CORES["Recurrent"]("GRU").requires_grad_(requires_grad=False)
     lengths = [7, 3, 1, 2]

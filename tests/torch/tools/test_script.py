@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit")]
 
 
 @six
-def test_a_twin_shares_the_weights(name: str) -> None:
+def test_a_twin_shares_the_weights(name: str):
     """A bare cell, a model, and one whose module stands in torch's place; training changes both."""
     theirs, ours = pair(name, Parent)
     x = sample(name)
@@ -46,7 +46,7 @@ def test_a_twin_shares_the_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "model"), [("GRU", Packs), ("LSTM", TakesPacked), ("RNN", Packs)])
-def test_packing(name: str, model: Any) -> None:
+def test_packing(name: str, model: Any):
     """A model packs inside, or is given packed input; where it may be traced, ours may."""
     theirs, ours = pair(name, model, num_layers=2, bidirectional=True)
     args: tuple[Any, ...] = (sample(name), torch.tensor(LENGTHS))
@@ -59,7 +59,7 @@ def test_packing(name: str, model: Any) -> None:
 
 
 @six
-def test_a_trace_warns_of_no_more(name: str) -> None:
+def test_a_trace_warns_of_no_more(name: str):
     """A trace warns of nothing that torch's does not, and follows the weights."""
     kinds = []
     traces = []
@@ -80,7 +80,7 @@ def test_a_trace_warns_of_no_more(name: str) -> None:
 
 @layers
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_a_trace_keeps_no_lengths(name: str) -> None:
+def test_a_trace_keeps_no_lengths(name: str):
     """What the example's lengths were is no part of it: full ones do not stand for shorter ones."""
     layer = getattr(rnnkit, name)(INPUT, HIDDEN, bidirectional=True)
     x = sample(name)
@@ -95,7 +95,7 @@ def test_a_trace_keeps_no_lengths(name: str) -> None:
 
 
 @layers
-def test_a_parametrized_module_is_not_lost_in_silence(name: str) -> None:
+def test_a_parametrized_module_is_not_lost_in_silence(name: str):
     """TorchScript cannot hold a parametrized layer of torch; nor can it one of ours."""
     for model in pair(name, Parent):
         parametrizations.weight_norm(model.core, "weight_hh_l0")
@@ -125,7 +125,7 @@ class UsesOwn(Parent):
 
 
 @cells
-def test_methods_of_a_user(name: str) -> None:
+def test_methods_of_a_user(name: str):
     """They are compiled along. TorchScript asks for no first state, which is told; zeros are silent."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -140,11 +140,11 @@ def test_methods_of_a_user(name: str) -> None:
     same(scripted(x), expected)
 
 
-def test_script_method() -> None:
+def test_script_method():
     """A ScriptModule compiles our forward, which torch refuses in the words that the page quotes."""
 
     class Methods(torch.jit.ScriptModule):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.core = rnnkit.GRU(INPUT, HIDDEN)
 

@@ -43,7 +43,7 @@ CASES: dict[str, tuple[Callable[..., Any], str]] = {
 class Calls(nn.Module):
     """A model that calls a function of states."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any]):
         super().__init__()
         self.function = function
 
@@ -52,14 +52,14 @@ class Calls(nn.Module):
         return self.function(*tensors)
 
 
-def test_each_function_is_exported() -> None:
+def test_each_function_is_exported():
     """A new function of states needs a line above."""
     assert {name.partition(",")[0] for name in CASES} == {*states.__all__} - {"LSTMState"}
 
 
 @pytest.mark.parametrize(("name", "strict"), [*zip(CASES, cycle([False, True]), strict=False)])
 @pytest.mark.needs_torch("2.13", "strict export follows no method of a subclass")
-def test_free_batch(name: str, strict: bool) -> None:
+def test_free_batch(name: str, strict: bool):
     """The program computes for other batches what the function does, in the same tuples."""
     model = Calls(CASES[name][0])
     sizes = [each.split() for each in CASES[name][1].split(", ")]

@@ -49,7 +49,7 @@ def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[lis
 class Compiled:
     """A model that is compiled for all sizes, as a whole where Dynamo may."""
 
-    def __init__(self, model: Any, _: Sequence[Call], backend: str = "aot_eager") -> None:
+    def __init__(self, model: Any, _: Sequence[Call], backend: str = "aot_eager"):
         core = getattr(model, "core", model)
         may_be = torch._dynamo.config.allow_rnn or not isinstance(core, nn.RNNBase)
         self.is_whole = may_be and not hasattr(model, "is_cut")
@@ -90,7 +90,7 @@ def open_axes(one: Any, other: Any) -> Any:
 class Onnx:
     """A model in onnxruntime, which computes no gradients, and knows nothing of structures."""
 
-    def __init__(self, model: nn.Module, calls: Sequence[Call], *, dynamo: bool) -> None:
+    def __init__(self, model: nn.Module, calls: Sequence[Call], *, dynamo: bool):
         onnxruntime: Any = pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
         (args, options) = calls[0]
@@ -124,7 +124,7 @@ def tensors_of(call: Call) -> list[Tensor]:
 class Jit:
     """A model in TorchScript, which takes tensors and pairs, and returns plain tuples."""
 
-    def __init__(self, made: Any) -> None:
+    def __init__(self, made: Any):
         self.owner = made
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -137,7 +137,7 @@ class Jit:
 class Flat(nn.Module):
     """A model that is called with tensors alone."""
 
-    def __init__(self, model: nn.Module, call: Call) -> None:
+    def __init__(self, model: nn.Module, call: Call):
         super().__init__()
         self.model = model
         self.structure = pytree.tree_map(lambda leaf: leaf is None, call)
@@ -172,9 +172,7 @@ TOOLS: dict[str, Callable[[Any, Sequence[Call]], Any]] = {
 EXACT = {"compile, as it is", "trace", "script"}
 
 
-def check(
-    tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1, **tolerance: Any
-) -> None:
+def check(tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1, **tolerance: Any):
     """Results, their types, and gradients are those of eager mode, at sizes that change.
 
     What eager mode refuses of lengths and flags is refused, too; the call after that is right.
@@ -202,7 +200,7 @@ def check(
 
 def compare(
     model: nn.Module, run: Any, *args: Any, tolerance: dict[str, Any] | None = None, **given: Any
-) -> None:
+):
     """Compare what a tool has made to the model."""
     tolerance = tolerance or {}
     if isinstance(run, Onnx):
@@ -231,7 +229,7 @@ SENTENCES = {
 }
 
 
-def refuse(model: nn.Module, run: Any, call: Call) -> None:
+def refuse(model: nn.Module, run: Any, call: Call):
     """Check that lengths out of range and flags that are none are refused."""
     args, options = call
     for name, value in (("lengths", -1), ("lengths", 99), ("reset", 2)):

@@ -109,13 +109,16 @@ def of_calls(count: int) -> Iterator[tuple[str, Said]]:
         yield call, {"message": [message]}
 
 
-def collect(folders: list[pathlib.Path], calls: int) -> dict[str, Said]:
+def collect(folders: list[pathlib.Path], calls: int, *, corpus: bool) -> dict[str, Said]:
     """Return all that this checkout says, by case."""
     import torch  # noqa: PLC0415
 
     torch.set_num_threads(1)
     found: dict[str, Said] = {}
-    for source in (of_corpus(), *map(of_folder, folders), of_calls(calls)):
+    sources = [*map(of_folder, folders), of_calls(calls)]
+    if corpus:
+        sources.append(of_corpus())
+    for source in sources:
         found.update(source)
     return found
 
@@ -160,17 +163,20 @@ def main():
     parser.add_argument("other", nargs="?", type=pathlib.Path)
     parser.add_argument("--cases", action="append", default=[], type=pathlib.Path)
     parser.add_argument("--calls", default=0, type=int)
+    parser.add_argument("--no-corpus", action="store_true", help="leave out the project's own")
     parser.add_argument("--collect", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     folders = [folder.resolve() for folder in given.cases]
     if given.collect:
         warnings.simplefilter("ignore")
-        print(json.dumps(collect(folders, given.calls)))
+        print(json.dumps(collect(folders, given.calls, corpus=not given.no_corpus)))
         return
     if given.other is None:
         parser.error("which checkout is the other one?")
     arguments = [part for folder in folders for part in ("--cases", str(folder))]
     arguments += ["--calls", str(given.calls)]
+    if given.no_corpus:
+        arguments.append("--no-corpus")
     before, after = (asked(one, arguments) for one in (given.other.resolve(), ROOT))
     found = list(differences(before, after))
     counts = Counter(kind for _, kind, *_ in found)

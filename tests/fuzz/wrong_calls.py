@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.fuzz.draws import Draw, draws
@@ -87,7 +88,9 @@ def messages(count: int) -> Iterator[tuple[str, str]]:
         other, x, hx, options = made_wrong(drawn, rng)
         result = other.run(rnnkit, x, hx, **options)
         is_ours = isinstance(result, rnnkit.RnnkitError)
-        found.append((f"call {len(found)}", str(result) if is_ours else type(result).__name__))
+        given = pytree.tree_map_only(Tensor, lambda t: (t.dtype, t.shape), (x, hx, options))
+        call = f"call {len(found)}: {other.treatment} {other.name}, {given}"
+        found.append((call, str(result) if is_ours else type(result).__name__))
 
     if count:
         draw()

@@ -19,7 +19,7 @@ class LayerNormLSTMCell(nn.Module):
     weights of its own, which is why the products have no biases.
     """
 
-    def __init__(self, input_size: int, hidden_size: int):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
         """Make the weights."""
         super().__init__()
         self.input_size = input_size
@@ -57,7 +57,7 @@ class ZoneoutGRUCell(rnnkit.GRUCell):
     checked as in any :class:`rnnkit.GRUCell`.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, zoneout: float = 0.1):
+    def __init__(self, input_size: int, hidden_size: int, zoneout: float = 0.1) -> None:
         """Make the weights."""
         super().__init__(input_size, hidden_size)
         self.zoneout = zoneout

@@ -15,7 +15,7 @@ from rnnkit._base.state import BATCHED
 from rnnkit._base.torch_tools import is_jit_traced, is_proxy, values_are_abstract
 from rnnkit._checks.arrays import is_whole, tensor_or_none
 from rnnkit._checks.call_spec import Axis, described, parts_of, rows_of, sizes, spell, state_axes
-from rnnkit._checks.causes.moves import outlined
+from rnnkit._checks.causes.structure import outlined
 from rnnkit._checks.constructors import FLAG, hints, is_batch_size, is_flag, refuse_value
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -60,56 +60,69 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
     given = [value for value in surplus if value is not None]
     if not unknown and not given:
         return
-    taken = inspect.signature(module.forward).parameters
     kind = type(module).__name__
+    taken = inspect.signature(module.forward).parameters
     known = ["input", "hx", *(name for name in ("lengths", "reset") if name in taken)]
-    argument, value = next(iter(unknown.items())) if unknown else ("hx", given[0])
-    name = argument
-    sentence = "got an unexpected keyword argument"
-    fixes = list[str]()
-    if not unknown:
-        sentence = f"takes from 2 to 3 positional arguments but {3 + len(surplus)} were given"
-        flags = tensor_or_none(value)
-        is_layer = "lengths" in known
-        is_pair = isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell)
-        state = "(h, c)), the pair as one argument" if is_pair else "hx), and nothing after it"
-        fixes = [f"{'layer' if is_layer else 'cell'}(input, {state}"]
-        if flags is not None and flags.dtype is torch.bool and flags.dim() in (1, 2):
-            name = "mask"
-            fixes = []
-        elif is_layer and flags is not None and flags.dim() < 2 and is_whole(flags):
-            fixes = ["layer(input, hx, lengths=lengths): lengths are given by name"]
     steps = int(getattr(module, "batch_first", False))
-    fixes = fixes or hints(kind, name, value, known, steps)
+    if unknown:
+        argument, value = next(iter(unknown.items()))
+        sentence = "got an unexpected keyword argument"
+        fixes = hints(kind, argument, value, known, steps)
+    else:
+        argument = "hx"
+        sentence = f"takes from 2 to 3 positional arguments but {3 + len(surplus)} were given"
+        fixes = _fixes_of_third(module, given[0], known, steps)
     _refuse_argument(argument, f"{kind}.forward() {sentence}", described(module), known, fixes)
+
+
+def _fixes_of_third(module: Any, value: Any, known: list[str], steps: int) -> list[str]:
+    """Write what is meant by a third argument: a mask, lengths, or the c of a pair."""
+    numbers = tensor_or_none(value)
+    is_layer = "lengths" in known
+    if numbers is not None and numbers.dtype is torch.bool and numbers.dim() in (1, 2):
+        return hints(type(module).__name__, "mask", value, known, steps)
+    if is_layer and numbers is not None and numbers.dim() < 2 and is_whole(numbers):
+        return ["layer(input, hx, lengths=lengths): lengths are given by name"]
+    called = "layer" if is_layer else "cell"
+    if isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell):
+        return [f"{called}(input, (h, c)), the pair as one argument"]
+    return [f"{called}(input, hx), and nothing after it"]
 
 
 def check_step(layer: Any, x_t: Any) -> None:
     """Check that a step is one time step, of a layer that runs in one direction."""
     width = getattr(layer, "input_size", None)  # of a Recurrent the cells know it
     if layer.bidirectional:
-        one_way = f"{constructor_of(layer)}(..., bidirectional=False)"
-        one_way = one_way if width else "rnnkit.Recurrent(cells), without reverse_cells"
+        one_way = "rnnkit.Recurrent(cells), without reverse_cells"
+        if width:
+            one_way = f"{constructor_of(layer)}(..., bidirectional=False)"
         refusal(
-            ArgumentError, "x_t", "a bidirectional layer has no single step",
+            ArgumentError,
+            "x_t",
+            "a bidirectional layer has no single step",
             f"{described(layer)}: its backward direction begins at the last step of a sequence",
             ("fix", f"{one_way}, or call the layer on the whole sequence"),
             code="step-bidirectional",
-        )  # fmt: skip
-    if is_proxy(x_t):
+        )
+    if is_proxy(x_t) or (isinstance(x_t, Tensor) and x_t.dim() in (1, 2)):
         return
-    is_tensor = isinstance(x_t, Tensor)
-    if not is_tensor or x_t.dim() not in (1, 2):
-        came, shape = (f"{x_t.dim()}D", tuple(x_t.shape)) if is_tensor else (brief(x_t), ())
-        wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"
-        sentence = f"Expected x_t to be 1D or 2D, got {came} instead"
-        refusal(
-            ShapeError, "x_t", f"{type(layer).__name__}.step: {sentence}",
-            f"{described(layer)}: one time step has no seq axis",
-            ("x_t", wanted(wants, f"{shape or came}")),
-            ("fix", f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer"),
-            code="step-rank", facts=((None, width), shape),
-        )  # fmt: skip
+    shape: tuple[int, ...] = ()
+    came = row = brief(x_t)
+    if isinstance(x_t, Tensor):
+        shape = tuple(x_t.shape)
+        came = f"{x_t.dim()}D"
+        row = f"{shape}" if shape else came
+    wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"
+    refusal(
+        ShapeError,
+        "x_t",
+        f"{type(layer).__name__}.step: Expected x_t to be 1D or 2D, got {came} instead",
+        f"{described(layer)}: one time step has no seq axis",
+        ("x_t", wanted(wants, row)),
+        ("fix", f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer"),
+        code="step-rank",
+        facts=((None, width), shape),
+    )
 
 
 def check_batch_size(name: str, batch_size: Any) -> None:
@@ -131,14 +144,22 @@ def check_own_state(layer: Any, state: Any) -> None:
     if is_jit_traced() or any(map(is_proxy, (state, *parts))):
         return
     shapes = [tuple(part.shape) if isinstance(part, Tensor) else () for part in parts] or [()]
-    batch = shapes[0][0 if layer.state_batch_first else 1] if len(shapes[0]) == BATCHED else None
-    if shapes != [*map(sizes, state_axes(layer, *([] if batch is None else [Axis("", batch)])))]:
-        wants = state_axes(layer, Axis("batch"))
-        each = [f"{name} {spell(axes)}" for name, axes in zip(names, wants, strict=True)]
-        came = wanted(", ".join(each).removeprefix("hx "), outlined(state))
-        fix = ("fix", "output, state = layer(...): the state is the second of the two")
-        refusal(
-            StateError, "state", f"state is not what this {type(layer).__name__} returned",
-            described(layer), ("state", came), fix,
-            code="state-not-own", facts=(sizes(wants[0]), shapes[0]),
-        )  # fmt: skip
+    batch: Axis | None = None
+    if len(shapes[0]) == BATCHED:
+        first, second, _ = shapes[0]
+        batch = Axis("batch", first if layer.state_batch_first else second)
+    if shapes == [sizes(axes) for axes in state_axes(layer, batch)]:
+        return
+    wants = state_axes(layer, Axis("batch"))
+    each = [f"{name} {spell(axes)}" for name, axes in zip(names, wants, strict=True)]
+    came = wanted(", ".join(each).removeprefix("hx "), outlined(state))
+    refusal(
+        StateError,
+        "state",
+        f"state is not what this {type(layer).__name__} returned",
+        described(layer),
+        ("state", came),
+        ("fix", "output, state = layer(...): the state is the second of the two"),
+        code="state-not-own",
+        facts=(sizes(wants[0]), shapes[0]),
+    )

@@ -73,7 +73,8 @@ def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, Any]:
     shape = tuple(input.shape)
     if len(shape) != SEQUENCES:
         return {"seq": shape[0]} if shape else {}
-    return {"seq": shape[1 if batch_first else 0], "batch": shape[0 if batch_first else 1]}
+    first, second, _ = shape
+    return {"seq": second, "batch": first} if batch_first else {"seq": first, "batch": second}
 
 
 def packed_batch(input: Any) -> int:
@@ -106,14 +107,23 @@ def rows_of(evidence: str, fixes: Iterable[str]) -> list[Row]:
     return [("evidence", evidence), *rows] if evidence else rows
 
 
-def first_of(cases: Iterable[tuple[Any, ...]]) -> Any:
-    """Return what stands behind the first condition that holds."""
-    return next(case for case in cases if case[0])[1:]
-
-
 def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
     """Return the numbers of a shape."""
     return tuple([axis.size for axis in axes])
+
+
+class Cause(NamedTuple):
+    """Why an argument does not fit: code and headline of the message, evidence, what to type."""
+
+    code: str
+    headline: str
+    fixes: tuple[str, ...] = ()
+    evidence: str = ""
+
+    @property
+    def is_layout(self) -> bool:
+        """Whether axes have changed places, of which a LayoutError tells."""
+        return self.code.startswith("layout")
 
 
 class CallSpec(NamedTuple):
@@ -162,8 +172,8 @@ class CallSpec(NamedTuple):
         """Whether the state stacks layers and directions on an axis, as a layer's does."""
         return self.kind in ("layer", "packed", "step")
 
-    def other_layout(self, came: str) -> tuple[str, str, str, str]:
-        """Return why the input looks laid out the other way: code, headline, evidence and fix."""
+    def other_layout(self, came: str) -> Cause:
+        """Return that the input looks laid out the other way, on the evidence of what came."""
         code = "layout-batch-first"
         looks = "batch-first"
         if self.batch_first:
@@ -172,7 +182,7 @@ class CallSpec(NamedTuple):
         headline = f"the input looks {looks}, but batch_first={self.batch_first}"
         option = self.with_option(f"batch_first={not self.batch_first}")
         evidence = f"{came}, which is axis {int(self.batch_first)} of the input"
-        return code, headline, evidence, f"{option}, or input.transpose(0, 1)"
+        return Cause(code, headline, (f"{option}, or input.transpose(0, 1)",), evidence)
 
     def with_option(self, option: str) -> str:
         """Write the call that has one option of the layout changed."""
@@ -181,47 +191,78 @@ class CallSpec(NamedTuple):
 
 
 def spec_of(
-    module: Any, input: Any, kind: Any, name: str = "", *, batch_first: bool = False,
-    known: bool = True, state: str = "hx",
-) -> CallSpec:  # fmt: skip
+    module: Any,
+    input: Any,
+    kind: Literal["layer", "cell", "unrolled"],
+    name: str = "",
+    *,
+    batch_first: bool = False,
+    known: bool = True,
+    state: str = "hx",
+) -> CallSpec:
     """Read a call with an input of any rank; a cell that is not ``known`` may have any widths."""
-    if kind == "layer":
-        kind = "layer" if isinstance(input, Tensor) else "packed"
+    is_layer = kind == "layer"
+    if is_layer:
         batch_first = module.batch_first
-    # Of a tensor not its data, at which vmap lets nobody look.
-    shape = tuple((input.data if kind == "packed" else input).shape)
-    names: tuple[str, ...] = ("seq", "batch")
-    names = {"packed": ("sum of lengths",), "cell": ("batch",)}.get(kind, names)
-    names = names[::-1] if batch_first else names
-    if len(shape) == len(names) and kind != "packed":
-        names = tuple([axis for axis in names if axis != "batch"])
-    read = dict(zip(names, shape[:-1], strict=True)) if len(shape) == len(names) + 1 else {}
-    if kind == "packed":
-        read = {"seq": len(input[1]), "batch": packed_batch(input)}  # of its batch_sizes
-    batch = read.get("batch")
-    axes = state_axes(module, *([] if batch is None else [Axis("batch", batch)])) if known else ()
-    width = Axis("input_size", module.input_size) if known else Axis("feature")
+    if isinstance(input, Tensor):
+        # Of a tensor not its data, at which vmap lets nobody look.
+        shape = tuple(input.shape)
+        front = _axes_before_features(kind, len(shape), batch_first=batch_first)
+        is_right_rank = len(shape) == len(front) + 1
+        sizes = dict(zip(front, shape[:-1], strict=True)) if is_right_rank else {}
+    else:
+        shape = tuple(input.data.shape)
+        front = ("sum of lengths",)
+        sizes = {"seq": len(input.batch_sizes), "batch": packed_batch(input)}
+    batch = sizes.get("batch")
+    width = Axis("feature")
+    state_names: tuple[str, ...] = ()
+    axes_of_state: tuple[tuple[Axis, ...], ...] = ()
+    if known:
+        width = Axis("input_size", module.input_size)
+        state_names = module.__rnnkit__.state_names
+        axes_of_state = state_axes(module, None if batch is None else Axis("batch", batch))
     return CallSpec(
-        name or type(module).__name__, module, kind, shape, (*map(Axis, names), width),
-        module.__rnnkit__.state_names if known else (), axes, batch, read.get("seq"), batch_first,
-        kind in ("layer", "packed") and module.state_batch_first, state,
-    )  # fmt: skip
+        name=name or type(module).__name__,
+        module=module,
+        kind=kind if isinstance(input, Tensor) else "packed",
+        actual=shape,
+        input_axes=(*map(Axis, front), width),
+        state_names=state_names,
+        state_axes=axes_of_state,
+        batch=batch,
+        seq=sizes.get("seq"),
+        batch_first=batch_first,
+        state_batch_first=is_layer and module.state_batch_first,
+        state=state,
+    )
 
 
-def state_axes(module: Any, *batch: Axis) -> tuple[tuple[Axis, ...], ...]:
-    """Return the axes of each tensor of a module's state."""
-    front = batch
-    facts = module.__rnnkit__
-    projected = proj_size_of(module)
+def _axes_before_features(kind: str, rank: int, *, batch_first: bool) -> tuple[str, ...]:
+    """Name the axes of a batch before its features, or of one sequence if the rank is its."""
+    names: tuple[str, ...] = ("seq", "batch")
+    if kind == "cell":
+        names = ("batch",)
+    elif batch_first:
+        names = ("batch", "seq")
+    if rank == len(names):
+        return tuple([axis for axis in names if axis != "batch"])
+    return names
+
+
+def state_axes(module: Any, batch: Axis | None) -> tuple[tuple[Axis, ...], ...]:
+    """Return the axes of each tensor of a module's state; None is a state without a batch."""
+    front = () if batch is None else (batch,)
     if issubclass(type(module), torch.nn.RNNBase):
         rows = Axis("num_layers", module.num_layers)
         if module.bidirectional:
             rows = Axis("num_layers * directions", module.num_layers * 2)
-        front = (*batch, rows) if module.state_batch_first else (rows, *batch)
+        front = (*front, rows) if module.state_batch_first else (rows, *front)
     hidden = Axis("hidden_size", module.hidden_size)
-    of_h = Axis("proj_size", projected) if projected else hidden
+    proj_size = proj_size_of(module)
+    of_h = Axis("proj_size", proj_size) if proj_size else hidden
     both = ((*front, of_h), (*front, hidden))
-    return both[: len(facts.state_names)]
+    return both[: len(module.__rnnkit__.state_names)]
 
 
 def is_autocast() -> bool:

@@ -128,6 +128,8 @@ ADVICE = {
 }
 #: How a function is called that is no method of a layer.
 RUNS = {"unroll": "rnnkit.unroll(cell, input"}
+#: The options of a layer that no cell has.
+OF_LAYER = ("batch_first", "bidirectional", "num_layers")
 OF_RECURRENT = {
     "bidirectional": "reverse_cells=[...], the cell of each layer's backward direction",
     "num_layers": "cells=[...], the cell of each layer",
@@ -138,29 +140,46 @@ def hints(owner: str, name: str, value: Any, known: Sequence[str], steps: int = 
     """Write what is meant by a name that its owner does not have; ``steps`` is a mask's axis."""
     shown = bounded(name, BRIEF_LENGTH)
     meant = MEANT.get(name, name)
-    meant = meant if meant in known else MEANT.get(meant, meant)
+    if meant not in known:
+        meant = MEANT.get(meant, meant)
     if "reverse_cells" in known and name in OF_RECURRENT:
         return [OF_RECURRENT[name]]
-    if "hx" in known and name in CELL_STATES:
-        return [f"hx=(h, {shown}), the pair as one argument"]
-    starts = RESET.search(name)
-    if "hx" in known and (starts or "mask" in name) and not STATE.search(name):
-        if "reset" not in known or getattr(value, "ndim", 2) == 1:
-            change = f"rnnkit.states.reset(hx, {shown}) as hx"
-            return [f"{change}, if it is true for samples that start again"]
-        floats = isinstance(value, torch.Tensor) and value.is_floating_point()
-        counts = f"lengths={shown}.sum({steps}){'.long()' * floats}, if it is true on valid steps"
-        reset = f"reset={shown}, if it is true where a sample starts again"
-        return [reset] if starts else [counts, reset]
+    if "hx" in known:
+        fixes = _hints_of_call(shown, name, value, known, steps)
+        if fixes:
+            return fixes
     if name == "batch_first" and meant in known:
         return [f"leave {name} out, or {meant}=True for the states of a layer that has it"]
-    if name in {"batch_first", "bidirectional", "num_layers"} and "hidden_size" in known:
+    if name in OF_LAYER and "hidden_size" in known:
         return [f"leave {name} out: a cell is one layer, in one direction, for one step"]
     if meant in ADVICE and meant not in known:
         return [ADVICE[meant].format(owner=owner, name=name, run=RUNS.get(owner, "layer(input"))]
     close = [meant] if meant in known else difflib.get_close_matches(shown, known)
+    if not close:
+        return [f"leave {shown} out"]
     given = brief(value) if isinstance(value, str | int | float) else shown
-    return [f"{close[0]}={given}" if close else f"leave {shown} out"]
+    return [f"{close[0]}={given}"]
+
+
+def _hints_of_call(
+    shown: str, name: str, value: Any, known: Sequence[str], steps: int
+) -> list[str]:
+    """Write what is meant by a name of a call: part of a state, a mask, resets; or nothing."""
+    if name in CELL_STATES:
+        return [f"hx=(h, {shown}), the pair as one argument"]
+    is_reset = RESET.search(name) is not None
+    if STATE.search(name) or not (is_reset or "mask" in name):
+        return []
+    if "reset" not in known or getattr(value, "ndim", 2) == 1:
+        change = f"rnnkit.states.reset(hx, {shown}) as hx"
+        return [f"{change}, if it is true for samples that start again"]
+    reset = f"reset={shown}, if it is true where a sample starts again"
+    if is_reset:
+        return [reset]
+    total = f"{shown}.sum({steps})"
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        total += ".long()"
+    return [f"lengths={total}, if it is true on valid steps", reset]
 
 
 def checked_arguments(init: InitT) -> InitT:
@@ -177,16 +196,14 @@ def checked_arguments(init: InitT) -> InitT:
         bound = _bind(signature, self, args, kwargs)
         given = bound.arguments
         for argument, value in given.items():
-            rule = rules.get(argument)
-            if is_cell and argument == "bias" and is_flag(value):
-                given[argument] = bool(value)
-            # torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
-            elif rule is not None and not (is_cell and argument == "bias" and value in MODES):
+            if is_cell and argument == "bias":
+                given[argument] = _bias_of_cell(name, value, call(name, args, kwargs))
+            elif argument in rules:
+                rule = rules[argument]
                 if not rule.fits(value):
                     refuse_value(name, rule, argument, value, call(name, args, kwargs))
-                if rule.type == "int":
-                    # A NumPy count would make torch's own type check fail.
-                    given[argument] = operator.index(value)
+                # A NumPy count would make torch's own type check fail.
+                given[argument] = operator.index(value) if rule.type == "int" else value
         if "proj_size" in given and given["proj_size"] >= given["hidden_size"]:
             refuse_value(name, narrower, "proj_size", given["proj_size"], call(name, args, kwargs))
         _warn_of_misplaced(name, parameters, args, kwargs)
@@ -196,6 +213,18 @@ def checked_arguments(init: InitT) -> InitT:
         init(*bound.args, **bound.kwargs)
 
     return cast("InitT", checked_init)
+
+
+def _bias_of_cell(name: str, value: Any, written: str) -> Any:
+    """Check the bias of a cell, which may be 0 or 1.
+
+    torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
+    """
+    if is_flag(value):
+        return bool(value)
+    if value not in MODES:
+        refuse_value(name, FLAG, "bias", value, written)
+    return value
 
 
 def _bind(
@@ -210,7 +239,8 @@ def _bind(
     known = list(signature.parameters)[1:]
     unknown = next((key for key in kwargs if key not in known), "")
     sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
-    fix = f"{name}({', '.join(known[: 1 if 'reverse_cells' in known else 3])}, ...)"
+    required = ["cells"] if "reverse_cells" in known else known[:3]
+    fix = f"{name}({', '.join(required)}, ...)"
     if unknown:
         (fix,) = hints(name, unknown, kwargs[unknown], known)
     elif "reverse_cells" in known and len(args) > 1:
@@ -225,30 +255,44 @@ def _bind(
 def refuse_value(name: str, rule: Rule, argument: str, value: Any, written: str) -> NoReturn:
     """Refuse a value, and write what is meant by it."""
     sentence = rule.sentence
-    kind = type(value).__name__
-    fix = rule.advice(argument)
     is_number = is_index(value) and not isinstance(value, torch.Tensor)
     if rule is FLAG or (rule.type == "int" and not is_number):
-        sentence = f"{argument} should be of type {rule.type}, got: {kind}"
-    try:
-        meant: Any = math.nan if isinstance(value, bool) else float(value)
-        meant = int(meant) if rule.type == "int" and meant.is_integer() else meant
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        meant = math.nan
-    if argument == "bias" and isinstance(value, float) and 0 < value < 1:
-        fix = f"by name: dropout={value}"
-    elif rule is FLAG and isinstance(value, str):
-        fix = f"a string counts as true whatever it says: {argument}=True or {argument}=False"
-    elif rule is FLAG:
-        fix = f"{argument}={bool(value) if isinstance(value, int) else 'True or False'}"
-    elif isinstance(value, bool) and rule.type == "int":
-        fix = _by_name(name, rule, value)
-    elif rule.fits(meant):
-        fix = f"{argument}={meant}"
+        sentence = f"{argument} should be of type {rule.type}, got: {type(value).__name__}"
     shown = value if isinstance(value, str | int | float) else brief(value)
-    sentence = sentence.format(name=argument, value=shown)
-    rows = [(argument, wanted(rule.expected, brief(value))), ("fix", fix)]
-    refusal(ArgumentError, argument, sentence, written, *rows, code="option-value")
+    refusal(
+        ArgumentError,
+        argument,
+        sentence.format(name=argument, value=shown),
+        written,
+        (argument, wanted(rule.expected, brief(value))),
+        ("fix", _fix_of_value(name, rule, argument, value)),
+        code="option-value",
+    )
+
+
+def _fix_of_value(name: str, rule: Rule, argument: str, value: Any) -> str:
+    """Write what is meant by a value that does not fit."""
+    if argument == "bias" and isinstance(value, float) and 0 < value < 1:
+        return f"by name: dropout={value}"
+    if rule is FLAG and isinstance(value, str):
+        return f"a string counts as true whatever it says: {argument}=True or {argument}=False"
+    if rule is FLAG:
+        return f"{argument}={bool(value) if isinstance(value, int) else 'True or False'}"
+    if isinstance(value, bool) and rule.type == "int":
+        return _by_name(name, rule, value)
+    number = _number_of(value, rule)
+    if rule.fits(number):
+        return f"{argument}={number}"
+    return rule.advice(argument)
+
+
+def _number_of(value: Any, rule: Rule) -> Any:
+    """Return the number that a value is, as in "0.5"; NaN of anything else."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return math.nan
+    return int(number) if rule.type == "int" and number.is_integer() else number
 
 
 def _by_name(name: str, rule: Rule, value: bool) -> str:

@@ -19,6 +19,10 @@ from rnnkit._checks.objects import has_batch, is_callable_cell, is_state_of_laye
 #: What a guard returns of a call that does not fit: a constant, which every compiler compares.
 MISFIT: Any = False
 STRIDED = torch.strided
+#: The number of packed sequences where no value may be read.
+UNREAD = -1
+#: What torch's index_select takes.
+INDEX_DTYPES = (torch.int64, torch.int32)
 
 
 def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
@@ -30,43 +34,66 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any
         # Under a tracer sizes are tensors: a comparison would be recorded, with a warning.
         hx = completed(layer, hx)
         return layers_first(hx) if hx is not None and layer.state_batch_first else hx
-    data: Any = input
-    batched = SEQUENCES
-    packed = 0
     if isinstance(input, PackedSequence):
-        fields = fitting_fields(input, given=hx is not None)
-        # torch takes memory in strides for a row; its own class gets a copy in one piece.
-        if isinstance(fields, str) or not input.batch_sizes.is_contiguous():
-            return MISFIT
-        data = input.data
-        batched = SEQUENCE
-        packed = fields
-    elif not isinstance(input, Tensor):
+        return _fitting_packed(layer, input, hx, weight)
+    axes = _axes_of(input, batch_first=layer.batch_first)
+    if axes is None:
         return MISFIT
-    try:
-        shape = data.shape
-    except RuntimeError:  # a nested tensor has none
+    seq, samples, width = axes
+    if seq == 0 or width != layer.input_size or not _is_like(input, weight):
         return MISFIT
-    rank = len(shape)
-    if not (
-        rank in (batched, SEQUENCE)
-        and shape[-1] == layer.input_size
-        and shape[1 if rank == SEQUENCES and layer.batch_first else 0] != 0
-        and data.layout is STRIDED
-        and (weight is None or (weight.dtype is data.dtype and weight.device == data.device)
-             or _is_like(data, weight))
-    ):  # fmt: skip
+    return _state_of_layer(layer, hx, samples, input)
+
+
+def _fitting_packed(layer: Any, input: PackedSequence, hx: Any, weight: Tensor | None) -> Any:
+    """Return the state of a layer's call on packed input, or MISFIT."""
+    batch = fitting_fields(input, given=hx is not None)
+    # torch takes memory in strides for a row; its own class gets a copy in one piece.
+    if isinstance(batch, str) or not input.batch_sizes.is_contiguous():
         return MISFIT
+    shape = _dense_shape(input.data)
+    if len(shape) != SEQUENCE or shape[0] == 0 or shape[1] != layer.input_size:
+        return MISFIT
+    if not _is_like(input.data, weight):
+        return MISFIT
+    if hx is not None and batch == UNREAD:
+        batch = packed_batch(input)
+    return _state_of_layer(layer, hx, (batch,), input.data)
+
+
+def _state_of_layer(layer: Any, hx: Any, samples: tuple[int, ...], like: Tensor) -> Any:
+    """Return a layer's state, layers first, or MISFIT; ``samples`` is ``(batch,)``, or empty."""
     if hx is None:
         return None
-    front: tuple[int, ...] = (layer.num_layers * 2 if layer.bidirectional else layer.num_layers,)
-    if rank == SEQUENCES:
-        front = (*front, shape[0 if layer.batch_first else 1])
-    elif packed:
-        front = (*front, packed if packed > 0 else packed_batch(input))
-    by_batch = layer.state_batch_first
-    state = fitting_state(layer, hx, front[::-1] if by_batch else front, data)
-    return layers_first(state) if by_batch and state is not MISFIT else state
+    rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
+    if not layer.state_batch_first:
+        return fitting_state(layer, hx, (rows, *samples), like)
+    state = fitting_state(layer, hx, (*samples, rows), like)
+    return MISFIT if state is MISFIT else layers_first(state)
+
+
+def _axes_of(input: Any, *, batch_first: bool) -> tuple[int, tuple[int, ...], int] | None:
+    """Return seq, ``(batch,)`` or ``()``, and feature of an input; None if it has no such axes."""
+    shape = _dense_shape(input)
+    if len(shape) == SEQUENCE:
+        seq, width = shape
+        return seq, (), width
+    if len(shape) != SEQUENCES:
+        return None
+    first, second, width = shape
+    if batch_first:
+        return second, (first,), width
+    return first, (second,), width
+
+
+def _dense_shape(tensor: Any) -> tuple[int, ...]:
+    """Return the shape of a tensor that stores its numbers in strides; else (), which fits none."""
+    if not isinstance(tensor, Tensor) or tensor.layout is not STRIDED:
+        return ()
+    try:
+        return tensor.shape
+    except RuntimeError:  # a nested tensor has none
+        return ()
 
 
 def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
@@ -76,39 +103,30 @@ def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
     if not isinstance(input, Tensor):
         return MISFIT
     try:
-        shape = input.shape
-    except RuntimeError:  # a nested tensor has none
+        *samples, width = input.shape
+    except (RuntimeError, ValueError):  # a nested tensor has no shape, a number no axis
         return MISFIT
-    if not (
-        len(shape) in (2, 1)
-        and shape[-1] == cell.input_size
-        and (weight is None or (weight.dtype is input.dtype and weight.device == input.device)
-             or _is_like(input, weight))
-    ):  # fmt: skip
+    if len(samples) > 1 or width != cell.input_size or not _is_like(input, weight):
         return MISFIT
-    if hx is None:
-        return None
-    front = (shape[0],) if len(shape) == 2 else ()
-    return fitting_state(cell, hx, front, input, any_c=True)
+    return None if hx is None else fitting_state(cell, hx, (*samples,), input, any_c=True)
 
 
 def fitting_unrolled(
     cell: Any, input: Any, hx: Any, weight: Tensor | None, *, batch_first: bool
 ) -> Any:
     """Return the state of a cell over a sequence, complete, or MISFIT; a user's has no weight."""
-    if not isinstance(input, Tensor) or input.is_nested or input.layout is not torch.strided:
+    axes = _axes_of(input, batch_first=batch_first)
+    if axes is None or input.is_nested:
         return MISFIT
-    shape = input.shape
-    batched = len(shape) == SEQUENCES
-    if not (len(shape) in (SEQUENCE, SEQUENCES) and shape[1 if batched and batch_first else 0]):
+    seq, samples, width = axes
+    if seq == 0:
         return MISFIT
-    front = (shape[0 if batch_first else 1],) if batched else ()
     if weight is None:
-        fits = is_callable_cell(cell) and (not batched or hx is None or has_batch(hx, *front))
-        return hx if fits else MISFIT
-    if shape[-1] != cell.input_size or not _is_like(input, weight):
+        fits = hx is None or not samples or has_batch(hx, *samples)
+        return hx if fits and is_callable_cell(cell) else MISFIT
+    if width != cell.input_size or not _is_like(input, weight):
         return MISFIT
-    return None if hx is None else fitting_state(cell, hx, front, input)
+    return None if hx is None else fitting_state(cell, hx, samples, input)
 
 
 def fitting_state(
@@ -125,13 +143,12 @@ def fitting_state(
     h, c = hx
     proj_size = proj_size_of(module)
     h_shape = (*front, proj_size) if proj_size else shape
-    if not (
-        (h is None or _is_state(h, h_shape, dtype, device))
-        and (c is None or _is_state(c, shape, dtype, device)
-             or (isinstance(c, Tensor) and has_own_dtype(c, dtype, is_cell=any_c)
-                 and _is_state(c, shape, c.dtype, device)))
-    ):  # fmt: skip
+    if h is not None and not _is_state(h, h_shape, dtype, device):
         return MISFIT
+    if c is not None and not _is_state(c, shape, dtype, device):
+        is_own = isinstance(c, Tensor) and has_own_dtype(c, dtype, is_cell=any_c)
+        if not is_own or not _is_state(c, shape, c.dtype, device):
+            return MISFIT
     if h is None or c is None:
         h, c = filled(hx, zeros(module, like, *front))
     return h, c
@@ -152,11 +169,12 @@ def _is_state(
         return False
 
 
-def _is_like(tensor: Tensor, weight: Tensor) -> bool:
-    """Return whether a kernel takes an input beside a weight: their dtypes and devices."""
-    one = tensor.dtype
-    two = weight.dtype
-    return (one is two or agree(one, two)) and tensor.device == weight.device
+def _is_like(tensor: Tensor, weight: Tensor | None) -> bool:
+    """Return whether a kernel takes an input beside a weight, if that is known."""
+    if weight is None:
+        return True
+    fits = tensor.dtype is weight.dtype or agree(tensor.dtype, weight.dtype)
+    return fits and tensor.device == weight.device
 
 
 def has_own_dtype(c: Tensor, dtype: torch.dtype, *, is_cell: bool) -> bool:
@@ -178,7 +196,7 @@ def completed(module: Any, hx: Any) -> Any:
 
 
 def fitting_states(cells: list[Any], hx: Any) -> Any:
-    """Return one state for each cell of a ``Recurrent``, or MISFIT; None is one for all."""
+    """Return one state for each cell of a ``Recurrent``, or MISFIT; of None, None for each."""
     if hx is None:
         return [None] * len(cells)
     if not isinstance(hx, tuple | list) or len(hx) != len(cells):
@@ -189,48 +207,66 @@ def fitting_states(cells: list[Any], hx: Any) -> Any:
 
 
 def fitting_fields(input: PackedSequence, *, given: bool) -> int | str:
-    """Return how many sequences are packed, -1 if values may not be read, or the broken rule.
+    """Return how many sequences are packed, UNREAD if values may not be read, or the broken rule.
 
     Values are read on the CPU only; ``sorted_indices`` order a state that is ``given``.
     """
+    rule = _rule_of_types(input)
+    if rule:
+        return rule
     data, sizes, order, back = input
-    if not isinstance(data, Tensor):
-        return "data must be a Tensor"
-    if not (
-        isinstance(sizes, Tensor) and sizes.dtype is torch.int64 and sizes.layout is STRIDED
-        and sizes.is_cpu and sizes.dim() == 1
-    ):  # fmt: skip
-        return "batch_sizes must be a Tensor (steps,) of int64, on the CPU"
-    for index in (order, back):
-        if index is not None and not (
-            isinstance(index, Tensor) and not index.is_nested and index.layout is STRIDED
-            and index.dtype in (torch.int64, torch.int32)  # which index_select takes
-            and index.dim() == 1 and index.device == data.device
-        ):  # fmt: skip
-            return "sorted_indices, unsorted_indices must be int64 Tensors (batch,) beside the data"
     if values_are_abstract() or is_fake(sizes):
-        return -1
+        return UNREAD
     counts = sizes.tolist()
     if not counts or counts[-1] < 1 or sorted(counts, reverse=True) != counts:
         return "batch_sizes must fall from the number of sequences, and be 1 or more"
     if data.dim() and sum(counts) != data.shape[0]:
         return f"batch_sizes count {sum(counts)} steps, the data have {data.shape[0]}"
     batch: int = counts[0]
-    if order is None and (back is None or not given):
+    return _rule_of_order(order, back, batch, given=given) or batch
+
+
+def _rule_of_types(input: PackedSequence) -> str:
+    """Return the rule that the fields break by what they are, or nothing."""
+    data, sizes, order, back = input
+    if not isinstance(data, Tensor):
+        return "data must be a Tensor"
+    if not _is_vector(sizes) or sizes.dtype is not torch.int64 or not sizes.is_cpu:
+        return "batch_sizes must be a Tensor (steps,) of int64, on the CPU"
+    for index in (order, back):
+        if index is None:
+            continue
+        is_taken = _is_vector(index) and index.dtype in INDEX_DTYPES
+        if not is_taken or index.device != data.device:
+            return "sorted_indices, unsorted_indices must be int64 Tensors (batch,) beside the data"
+    return ""
+
+
+def _is_vector(value: Any) -> bool:
+    """Return whether this is a dense tensor of one axis."""
+    if not isinstance(value, Tensor) or value.is_nested or value.layout is not STRIDED:
+        return False
+    return value.dim() == 1
+
+
+def _rule_of_order(order: Any, back: Any, batch: int, *, given: bool) -> str:
+    """Return the rule that the indices of the order break, or nothing."""
+    if order is None and back is None:
+        return ""
+    if order is None and not given:
         # Without a state torch brings only the last one back, with any places that there are.
-        if back is None or not back.is_cpu or is_fake(back):
-            return batch
-        fits = all(0 <= place < batch for place in back.tolist())
-        return batch if fits else f"unsorted_indices must be positions among the {batch} sequences"
+        if not back.is_cpu or is_fake(back) or all(0 <= place < batch for place in back.tolist()):
+            return ""
+        return f"unsorted_indices must be positions among the {batch} sequences"
     if order is None or back is None:
         return "sorted_indices and unsorted_indices must come together"
     if len(order) != batch or len(back) != batch:
         return f"both indices must have one position for each of the {batch} sequences"
     if not order.is_cpu or is_fake(order) or is_fake(back):
-        return batch
+        return ""
     places = order.tolist()
     inverse = back.tolist()
     ends = list(range(batch))
     if sorted(places) == ends and [inverse[place] for place in places] == ends:
-        return batch
+        return ""
     return "unsorted_indices must undo sorted_indices, each position once"

@@ -32,9 +32,11 @@ def has_batch(hx: Any, batch: Any) -> bool:
 
 def is_state_of_layer(hx: Any, rows: int) -> bool:
     """Return whether this is a tensor, or a pair, that has the states of all cells on axis 0."""
-    parts = [hx] if isinstance(hx, Tensor) else hx if isinstance(hx, tuple | list) else ()
-    fits = [isinstance(t, Tensor) and t.dim() == BATCHED and len(t) == rows for t in parts]
-    return len(parts) in (1, PAIR) and all(fits)
+    if isinstance(hx, Tensor):
+        return hx.dim() == BATCHED and len(hx) == rows
+    if not isinstance(hx, tuple | list) or len(hx) not in (1, PAIR):
+        return False
+    return all(isinstance(part, Tensor) and is_state_of_layer(part, rows) for part in hx)
 
 
 def is_result(new: Any, hx: Any) -> bool:
@@ -147,29 +149,34 @@ def listed_states(name: str, states: Any) -> list[Any]:
 
 def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch.nn.Module]:
     """Return the cells of one direction of a ``Recurrent`` as a list, of as many if given."""
-    listed: list[Any] = [cells]
-    if not isinstance(cells, torch.nn.Module) or isinstance(cells, torch.nn.ModuleList):
-        is_many = isinstance(cells, Iterable) and not isinstance(cells, Tensor)
-        listed = list(cells) if is_many else []
-    wrong = [cell for cell in listed if not isinstance(cell, torch.nn.Module)]
-    layers = [cell for cell in listed if isinstance(cell, torch.nn.RNNBase)]
+    listed = _listed_cells(cells)
     start = f"Recurrent: {argument} must be"
-    if wrong or not listed:
-        came = wrong[0] if wrong and isinstance(cells, list | tuple) else cells
-        sentence = f"{start} a cell or a list of cells, got {brief(came)}"
-        headline = "a cell is a torch.nn.Module, called with one step and a state"
-        fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
-        _refuse("recurrent-cells", argument, sentence, headline, fix)
-    if layers:
-        name = constructor_of(layers[0])
-        came = type(layers[0]).__name__
-        headline = "a layer runs over a whole sequence, a cell takes one step"
-        fix = f"{name}(...).cells(), or {name}Cell(...)"
-        _refuse("recurrent-layer", argument, f"{start} cells, got the layer {came}", headline, fix)
+    for cell in listed or [cells]:
+        if not isinstance(cell, torch.nn.Module) or not listed:
+            came = cell if isinstance(cells, list | tuple) and listed else cells
+            sentence = f"{start} a cell or a list of cells, got {brief(came)}"
+            headline = "a cell is a torch.nn.Module, called with one step and a state"
+            fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
+            _refuse("recurrent-cells", argument, sentence, headline, fix)
+    for cell in listed:
+        if isinstance(cell, torch.nn.RNNBase):
+            name = constructor_of(cell)
+            sentence = f"{start} cells, got the layer {type(cell).__name__}"
+            headline = "a layer runs over a whole sequence, a cell takes one step"
+            fix = f"{name}(...).cells(), or {name}Cell(...)"
+            _refuse("recurrent-layer", argument, sentence, headline, fix)
     if number is not None and len(listed) != number:
         sentence = f"Recurrent: {count(number, 'cell', 'cells')} forward and {len(listed)} backward"
         _refuse("recurrent-directions", argument, sentence, "", "one reverse cell for each layer")
     return listed
+
+
+def _listed_cells(cells: Any) -> list[Any]:
+    """Return one cell, or several of any iterable, as a list; empty of anything else."""
+    if isinstance(cells, torch.nn.Module) and not isinstance(cells, torch.nn.ModuleList):
+        return [cells]
+    is_many = isinstance(cells, Iterable) and not isinstance(cells, Tensor)
+    return list(cells) if is_many else []
 
 
 def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:

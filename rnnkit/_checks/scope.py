@@ -58,28 +58,46 @@ def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -
     if module in SEEN or not named or jaxtyping.config.jaxtyping_disable:
         return
     SEEN.add(module)
-    # The caller's annotation of the input binds seq and batch; feature and hidden are often only
-    # the module's: their names count if they look like one that is bound.
-    unbound = [
-        name for axis, name in axes.items() if axis in named and name not in bound
-        and (axis in ("seq", "batch") or difflib.get_close_matches(name, bound))
-    ]  # fmt: skip
     if not _bindings():  # the names, once read, are bound in a scope, and nowhere outside of one
-        first = getattr(module, "batch_first", False)
-        order = [axis for axis in ("seq", "batch")[:: -1 if first else 1] if axis in sizes]
-        names = " ".join(axes.get(axis, "_") for axis in (*order, "feature"))
-        text = (
-            "axes= checks nothing, since no @jaxtyped function calls it. "
-            f"Type above {_caller()}: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: "
-            f'jaxtyping.Float[torch.Tensor, "{names}"]'
-        )
-        warn("scope-missing", f"{described(module)}: {text}", stacklevel=3)
-    elif bound and unbound:
-        absent = " and no ".join(unbound)
-        known = ", ".join(bound)
-        text = f"the caller's scope has no {absent}, so that nothing is checked there"
-        text = f"{described(module)}: {text}; {_caller()} has bound {known}"
-        warn("scope-unbound", text, stacklevel=3)
+        _warn_of_no_scope(module, axes, sizes)
+    elif bound:
+        unbound = [name for axis, name in axes.items() if axis in named and name not in bound]
+        _warn_of_unbound(module, [name for name in unbound if _is_missed(name, axes, bound)], bound)
+
+
+def _is_missed(name: str, axes: Axes, bound: Mapping[str, int]) -> bool:
+    """Return whether the caller's annotation should have bound a name.
+
+    That of the input binds seq and batch; feature and hidden are often only the module's: their
+    names count if they look like one that is bound.
+    """
+    is_of_input = name in (axes.get("seq"), axes.get("batch"))
+    return is_of_input or bool(difflib.get_close_matches(name, bound))
+
+
+def _warn_of_no_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -> None:
+    """Warn that no @jaxtyped function calls the module, and write how it would."""
+    order = ["seq", "batch"]
+    if getattr(module, "batch_first", False):
+        order = ["batch", "seq"]
+    read = [axis for axis in order if axis in sizes]
+    names = " ".join(axes.get(axis, "_") for axis in (*read, "feature"))
+    text = (
+        "axes= checks nothing, since no @jaxtyped function calls it. "
+        f"Type above {_caller()}: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: "
+        f'jaxtyping.Float[torch.Tensor, "{names}"]'
+    )
+    warn("scope-missing", f"{described(module)}: {text}", stacklevel=4)
+
+
+def _warn_of_unbound(module: torch.nn.Module, unbound: list[str], bound: Mapping[str, int]) -> None:
+    """Warn of names that the caller's scope does not have."""
+    if not unbound:
+        return
+    absent = " and no ".join(unbound)
+    text = f"the caller's scope has no {absent}, so that nothing is checked there"
+    text = f"{described(module)}: {text}; {_caller()} has bound {', '.join(bound)}"
+    warn("scope-unbound", text, stacklevel=4)
 
 
 def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> NoReturn:

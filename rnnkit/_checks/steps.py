@@ -37,7 +37,9 @@ def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
     if not _takes_a_step(cell):
         _refuse_call(cell)
     why = "from which a sample starts again" if again else "and no hx was given"
-    fix = "a method initial_state(self, batch_size)" + ", or hx=..." * (not again)
+    fix = "a method initial_state(self, batch_size), or hx=..."
+    if again:
+        fix = "a method initial_state(self, batch_size)"
     if isinstance(cell, torch.nn.RNNCellBase):
         fix = f"rnnkit.{type(cell).__name__}, which has one"
     _refuse_cell(cell, f"has no initial_state(batch_size), {why}", "", fix, "cell-initial-state")

@@ -17,10 +17,11 @@ from rnnkit._base.torch_tools import (
     lacks_kernel,
     uses_custom_op,
 )
-from rnnkit._checks.arrays import check_lengths, check_reset
 from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state
 from rnnkit._checks.guards import MISFIT, fitting_layer
+from rnnkit._checks.length_checks import check_lengths
+from rnnkit._checks.mask_checks import check_reset
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.lengths import Lengths

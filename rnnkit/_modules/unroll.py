@@ -11,10 +11,11 @@ from rnnkit._base.class_facts import mode_of, overrides_initial_state, proj_size
 from rnnkit._base.state import filled, has_missing_part, map_state, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import is_exporting, is_transformed, lacks_kernel, uses_custom_op
 from rnnkit._checks.arguments import known_options
-from rnnkit._checks.arrays import check_lengths, check_reset
 from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
+from rnnkit._checks.length_checks import check_lengths
+from rnnkit._checks.mask_checks import check_reset
 from rnnkit._checks.steps import refuse_stateless
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.stack import Direction, Stack, States

@@ -10,8 +10,9 @@ from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError, StateErr
 from rnnkit._base.message import brief, refusal, wanted
 from rnnkit._base.state import BATCHED, filled, map_state
 from rnnkit._checks.arguments import known_options
-from rnnkit._checks.arrays import as_mask, positions_of, sliced
+from rnnkit._checks.arrays import positions_of, sliced
 from rnnkit._checks.constructors import is_batch_size
+from rnnkit._checks.mask_checks import as_mask
 from rnnkit._checks.objects import listed_states
 
 State = TypeVar("State", bound=Tensor | tuple[Any, ...] | None)

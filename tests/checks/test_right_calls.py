@@ -10,8 +10,10 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
-from rnnkit._checks.arrays import as_mask, check_lengths, check_reset, positions_of
+from rnnkit._checks.arrays import positions_of
 from rnnkit._checks.call_spec import spec_of
+from rnnkit._checks.length_checks import check_lengths
+from rnnkit._checks.mask_checks import as_mask, check_reset
 from tests.checks.outcome import said
 from tests.strategies import assert_same
 

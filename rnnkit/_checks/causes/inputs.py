@@ -12,7 +12,16 @@ from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError, LayoutError, ShapeError
 from rnnkit._base.message import brief, count, refusal, wanted
 from rnnkit._checks.arrays import tensor_or_none
-from rnnkit._checks.call_spec import CallSpec, agree, check_dense, described, rows_of, sizes, spell
+from rnnkit._checks.call_spec import (
+    CallSpec,
+    Cause,
+    agree,
+    check_dense,
+    described,
+    rows_of,
+    sizes,
+    spell,
+)
 
 DTYPES = "RNN input dtype ({}) does not match weight dtype ({})."
 
@@ -24,164 +33,238 @@ def check_input(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     check_dtype(spec, input, weight)
 
 
+#: How many axes an input of each kind may have; a batch has one more than an unbatched input.
+RANKS = {
+    "layer": (2, 3),
+    "unrolled": (2, 3),
+    "packed": (2,),
+    "step": (1, 2),
+    "cell": (1, 2),
+}
+
+
 def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its axes, or since it holds no floating-point numbers."""
     shape = spec.actual
-    rank = len(spec.actual)
-    kind = spec.kind
-    name = spec.name
     width = spec.input_axes[-1].size
-    evidence = ""
-    ranks = {"packed": (2,), "step": (1, 2), "cell": (1, 2)}.get(kind, (2, 3))
     if not input.is_floating_point() and not agree(input.dtype, weight.dtype):
-        fixes = [f"numbers: input.to({weight.dtype})"]
-        if rank + 1 in ranks and input.dtype is not torch.bool and kind != "packed":
-            ids = "input" if input.dtype in (torch.int32, torch.int64) else "input.long()"
-            fixes.append(f"token ids: torch.nn.Embedding(vocabulary, {width})({ids})")
-        # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
-        spec.refuse(
-            "input-numbers", DtypeError, "input", DTYPES.format(input.dtype, weight.dtype),
-            "the input holds no real floating-point numbers",
-            ("input", wanted(f"{weight.dtype}", f"{input.dtype}")), *rows_of("", fixes),
-        )  # fmt: skip
-    if rank not in ranks:
-        dims = f"{'1D or 2D' if kind == 'cell' else '2D or 3D'}, got {rank}D"
-        sentence = f"{name}: Expected input to be {dims}{' tensor' * (name == 'RNN')} instead"
-        sentence = f"input must have 2 dimensions, got {rank}" if kind == "packed" else sentence
-        code = "input-rank"
-        headline = f"the input has {count(rank, 'axis', 'axes')}"
-        fixes = [_fix_of_rank(spec, width or 1)]
-    elif width is not None and shape[-1] != width:
+        _refuse_numbers(spec, input, weight)
+    if len(shape) not in RANKS[spec.kind]:
+        headline = f"the input has {count(len(shape), 'axis', 'axes')}"
+        cause = Cause("input-rank", headline, (_fix_of_rank(spec, width or 1),))
+        _refuse_axes(spec, _sentence_of_rank(spec), cause)
+    if width is not None and shape[-1] != width:
         sentence = f"input.size(-1) must be equal to input_size. Expected {width}, got {shape[-1]}"
-        if kind == "cell":
+        if spec.kind == "cell":
             sentence = f"input has inconsistent input_size: got {shape[-1]} expected {width}"
-        axis = max([k for k, size in enumerate(shape[:-1]) if size == width], default=None)
-        code = "input-width"
-        headline = f"the input is {shape[-1]} wide, the weights for {width}"
-        if axis is not None and width > 1 and kind != "packed":  # an axis of one fits anywhere
-            code = "layout-features"
-            headline = f"the features are on axis {axis}"
-            evidence = f"input_size={width} is axis {axis} of the input"
-            order = "transpose(1, 2)" if spec.batch_first else "permute(2, 0, 1)"
-            move = f"input.{order}, if it is (batch, feature, seq)"
-            move = move if axis else "input.movedim(0, -1), then check the order of seq and batch"
-            fixes = [move if rank > 2 else "input.t()"]
-            if rank == 2 and shape[-1] == 1:
-                fixes.append(
-                    "squeeze(dim) of the axis that is meant, if that of a batch of one is lost"
-                )
-        else:
-            if shape[-1] == 2 * width:
-                evidence = f"{shape[-1]} is twice {width}: a bidirectional layer's output"
-            made = f"{constructor_of(spec.module)}({shape[-1]}, ...)"
-            fixes = [f"{made}, or an input with {count(width, 'feature', 'features')}"]
-            if width == 1 and rank + 1 in ranks:
-                fixes.insert(0, "input.unsqueeze(-1), if each step is one number")
-    elif spec.seq == 0:
-        sentence = "Expected sequence length to be larger than 0 in RNN"
-        code = "input-empty"
-        headline = "the input has no steps"
-        fixes = ["leave empty sequences out, or pad to one step"]
-    else:
-        return
-    error = LayoutError if code.startswith("layout") else ShapeError
-    rows = rows_of(evidence, fixes)
-    facts = (sizes(spec.input_axes), shape)
-    spec.refuse(code, error, "input", sentence, headline, spec.input_row, *rows, facts=facts)
+        _refuse_axes(spec, sentence, _cause_of_width(spec, width))
+    if spec.seq == 0:
+        fix = "leave empty sequences out, or pad to one step"
+        cause = Cause("input-empty", "the input has no steps", (fix,))
+        _refuse_axes(spec, "Expected sequence length to be larger than 0 in RNN", cause)
+
+
+def _refuse_axes(spec: CallSpec, sentence: str, cause: Cause) -> NoReturn:
+    """Refuse an input for its axes."""
+    spec.refuse(
+        cause.code,
+        LayoutError if cause.is_layout else ShapeError,
+        "input",
+        sentence,
+        cause.headline,
+        spec.input_row,
+        *rows_of(cause.evidence, cause.fixes),
+        facts=(sizes(spec.input_axes), spec.actual),
+    )
+
+
+def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
+    """Refuse integers, booleans or complex numbers, which may be token ids."""
+    fixes = [f"numbers: input.to({weight.dtype})"]
+    may_be_ids = input.dtype is not torch.bool and spec.kind != "packed"
+    if may_be_ids and len(spec.actual) + 1 in RANKS[spec.kind]:
+        ids = "input" if input.dtype in (torch.int32, torch.int64) else "input.long()"
+        width = spec.input_axes[-1].size
+        fixes.append(f"token ids: torch.nn.Embedding(vocabulary, {width})({ids})")
+    spec.refuse(
+        "input-numbers",
+        DtypeError,
+        "input",
+        # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
+        DTYPES.format(input.dtype, weight.dtype),
+        "the input holds no real floating-point numbers",
+        ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
+        *rows_of("", fixes),
+    )
+
+
+def _sentence_of_rank(spec: CallSpec) -> str:
+    """Return what torch says of an input with too many axes, or too few."""
+    rank = len(spec.actual)
+    if spec.kind == "packed":
+        return f"input must have 2 dimensions, got {rank}"
+    expected = "1D or 2D" if spec.kind == "cell" else "2D or 3D"
+    noun = " tensor" if spec.name == "RNN" else ""
+    return f"{spec.name}: Expected input to be {expected}, got {rank}D{noun} instead"
+
+
+def _cause_of_width(spec: CallSpec, width: int) -> Cause:
+    """Return why an input has another number of features than the weights."""
+    came = spec.actual[-1]
+    axis = max([k for k, size in enumerate(spec.actual[:-1]) if size == width], default=None)
+    if axis is not None and width > 1 and spec.kind != "packed":  # an axis of one fits anywhere
+        evidence = f"input_size={width} is axis {axis} of the input"
+        fixes = _fixes_of_features(spec, axis)
+        return Cause("layout-features", f"the features are on axis {axis}", fixes, evidence)
+    evidence = ""
+    if came == 2 * width:
+        evidence = f"{came} is twice {width}: a bidirectional layer's output"
+    made = f"{constructor_of(spec.module)}({came}, ...)"
+    fixes = (f"{made}, or an input with {count(width, 'feature', 'features')}",)
+    if width == 1 and len(spec.actual) + 1 in RANKS[spec.kind]:
+        fixes = ("input.unsqueeze(-1), if each step is one number", *fixes)
+    headline = f"the input is {came} wide, the weights for {width}"
+    return Cause("input-width", headline, fixes, evidence)
+
+
+def _fixes_of_features(spec: CallSpec, axis: int) -> tuple[str, ...]:
+    """Write what brings the features from an axis to the last one."""
+    if len(spec.actual) == 2:
+        if spec.actual[-1] > 1:
+            return ("input.t()",)
+        lost = "squeeze(dim) of the axis that is meant, if that of a batch of one is lost"
+        return ("input.t()", lost)
+    if axis == 0:
+        return ("input.movedim(0, -1), then check the order of seq and batch",)
+    order = "transpose(1, 2)" if spec.batch_first else "permute(2, 0, 1)"
+    return (f"input.{order}, if it is (batch, feature, seq)",)
 
 
 def _fix_of_rank(spec: CallSpec, width: int) -> str:
     """Write what brings an input to the rank: which axes are features, and which are samples?"""
     shape = spec.actual
-    rank = len(spec.actual)
-    first = spec.batch_first
+    rank = len(shape)
     name = constructor_of(spec.module)
-    many = math.prod(shape[2:])
     if spec.kind == "packed":
         return f"pack a padded tensor (batch, seq, {width}), a feature axis at its end"
     if spec.kind == "cell" and rank:
         step = "for x_t in input: hx = cell(x_t, hx)" if rank == 3 else "input.flatten(0, -2)"
-        return (
-            f"a cell takes one step: {step}, or a layer: {name.removesuffix('Cell')}({width}, ...)"
-        )
-    if rank == 1 and width in (1, shape[0]):
-        return f"input.unsqueeze({-1 if width == 1 else 0}), one unbatched sequence"
+        layer = f"{name.removesuffix('Cell')}({width}, ...)"
+        return f"a cell takes one step: {step}, or a layer: {layer}"
+    if rank == 1 and width == 1:
+        return "input.unsqueeze(-1), one unbatched sequence"
+    if rank == 1 and width == shape[0]:
+        return "input.unsqueeze(0), one unbatched sequence"
     if rank < 3:
         return f"a tensor {spell(spec.input_axes)}"
-    if many == width:
+    flat = math.prod(shape[2:])
+    if flat == width:
         return "input.flatten(2), if the axes from 2 on are features"
-    if rank == 4 and shape[1] * shape[3] == width:
-        order = "0, 2, 1, 3" if first else "2, 0, 1, 3"
+    if rank == 4:
+        fix = _fix_of_image(spec, width)
+        if fix is not None:
+            return fix
+    return f"{name}({flat}, ...) and input.flatten(2), if the axes from 2 on are features"
+
+
+def _fix_of_image(spec: CallSpec, width: int) -> str | None:
+    """Write what makes steps of four axes, of which two are channels and height, or samples."""
+    shape = spec.actual
+    if shape[1] * shape[3] == width:
+        order = "0, 2, 1, 3" if spec.batch_first else "2, 0, 1, 3"
         return f"input.permute({order}).flatten(2), if it is (batch, channel, seq, height)"
-    if rank == 4 and shape[3] == width:
-        a, b = (0, 1) if first else (1, 2)
-        return f"input.flatten({a}, {b}), if axes {a} and {b} are both samples"
-    return f"{name}({many}, ...) and input.flatten(2), if the axes from 2 on are features"
+    if shape[3] != width:
+        return None
+    if spec.batch_first:
+        return "input.flatten(0, 1), if axes 0 and 1 are both samples"
+    return "input.flatten(1, 2), if axes 1 and 2 are both samples"
 
 
 def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its dtype or device."""
-    is_dtype = not agree(input.dtype, weight.dtype)
-    evidence = ""
-    code, error = ("input-dtype", DtypeError) if is_dtype else ("input-device", DeviceError)
-    kind = code.removeprefix("input-")
-    wants = getattr(weight, kind)
-    came = getattr(input, kind)
+    if not agree(input.dtype, weight.dtype):
+        _refuse_dtype(spec, input.dtype, weight.dtype)
+    if input.device != weight.device:
+        _refuse_device(spec, input.device, weight.device)
+
+
+def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoReturn:
+    of_input = f"input.to({wants})"
+    of_model = f"model.to({came})"
+    sentence = DTYPES.format(came, wants)
+    evidence = "float64 is what NumPy makes of Python's numbers" if came is torch.float64 else ""
+    spec.refuse(
+        "input-dtype",
+        DtypeError,
+        "input",
+        f"{sentence} Convert input: {of_input}, or convert model: {of_model}",
+        "input and weights have different dtypes",
+        ("input", wanted(f"{wants}", f"{came}")),
+        *rows_of(evidence, [f"{of_input}, or {of_model}"]),
+    )
+
+
+def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> NoReturn:
     fix = f"input.to({str(wants)!r}), or move the model to the input"
-    sentence = "Input and parameter tensors are not at the same device, found input tensor at "
-    sentence += f"{came} and parameter tensor at {wants}"
-    if is_dtype:
-        one = f"input.to({wants})"
-        other = f"model.to({came})"
-        sentence = DTYPES.format(input.dtype, weight.dtype)
-        fix = f"{one}, or {other}"
-        sentence += f" Convert input: {one}, or convert model: {other}"
-        evidence = "float64 is what NumPy makes of Python's numbers" * (came is torch.float64)
-    elif came == wants:
-        return
-    elif weight.is_meta:
+    if wants.type == "meta":
         name = "layer" if spec.has_rows else "cell"
         fix = f"{name}.to_empty(device={str(came)!r}), then load its weights"
-    elif input.is_meta:
+    elif came.type == "meta":
         fix = f"an input on {str(wants)!r}: a tensor on meta has no numbers"
-    headline = f"input and weights have different {kind}s"
-    row = wanted(f"{wants}", f"{came}")
-    rows = [("input", row), *rows_of(evidence, [fix])]
-    spec.refuse(code, error, "input", sentence, headline, *rows)
+    spec.refuse(
+        "input-device",
+        DeviceError,
+        "input",
+        "Input and parameter tensors are not at the same device, "
+        f"found input tensor at {came} and parameter tensor at {wants}",
+        "input and weights have different devices",
+        ("input", wanted(f"{wants}", f"{came}")),
+        *rows_of("", [fix]),
+    )
 
 
 def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn:
     """Refuse an input that is not a tensor of one step, or of ``many``, and write what makes it."""
-    name = "torch.nn.utils.rnn."
-    option = ", batch_first=True" if first else ""
-    lengths = "lengths=[len(x) for x in input]"
-    parts = list(input) if isinstance(input, tuple | list) else []
-    shapes = {tuple(part.shape) if isinstance(part, Tensor) else () for part in parts}
-    are_sequences = {*map(len, shapes)} == {2}
-    is_packed = isinstance(input, PackedSequence)
-    dtype = next((w.dtype for w in getattr(module, "parameters", list)()), torch.float32)
-    # fmt: off
-    cases: tuple[tuple[Any, ...], ...] = (
-        (is_packed and many,
-         f"input, lengths = {name}pad_packed_sequence(input{option}), and lengths=lengths"),
-        (is_packed, "a cell takes one step: loop over a padded sequence, or use a layer"),
-        (isinstance(input, tuple) and len(parts) == 2 and isinstance(parts[0], Tensor),
-         "input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"),
-        (are_sequences and many,
-         f"{name}pad_sequence(input{option}) and {lengths}, if each is a sequence",
-         f"torch.stack(input{', 1' * first}), if each is a step" if len(shapes) == 1 else ""),
-        (are_sequences, "for x_t in input: hx = cell(x_t, hx)"),
-        (parts and () not in shapes, "one tensor, made of these by torch.stack or torch.cat"),
-        (input is None, "see what the line before returns"),
-        (shapes <= {()} and tensor_or_none(input) is not None,
-         f"torch.as_tensor(input, dtype={dtype})"),
-        (True, "a floating-point tensor"),
-    )
-    # fmt: on
-    fixes = next(texts for holds, *texts in cases if holds)
-    wants = f"a Tensor{' or a PackedSequence' * isinstance(module, RNNBase)}"
-    rows = rows_of("", fixes)
+    wants = "a Tensor or a PackedSequence" if isinstance(module, RNNBase) else "a Tensor"
     came = brief(input)
-    sentence = f"input must be a Tensor, got {came}"
-    row = ("input", wanted(wants, came))
-    refusal(ArgumentError, "input", sentence, described(module), row, *rows, code="input-type")
+    refusal(
+        ArgumentError,
+        "input",
+        f"input must be a Tensor, got {came}",
+        described(module),
+        ("input", wanted(wants, came)),
+        *rows_of("", _fixes_of_type(module, input, first=first, many=many)),
+        code="input-type",
+    )
+
+
+def _fixes_of_type(module: Any, input: Any, *, first: bool, many: bool) -> list[str]:
+    """Write what makes a tensor of one step, or of ``many``, of what came."""
+    option = ", batch_first=True" if first else ""
+    if isinstance(input, PackedSequence):
+        if many:
+            unpack = f"torch.nn.utils.rnn.pad_packed_sequence(input{option})"
+            return [f"input, lengths = {unpack}, and lengths=lengths"]
+        return ["a cell takes one step: loop over a padded sequence, or use a layer"]
+    parts = list(input) if isinstance(input, tuple | list) else []
+    if isinstance(input, tuple) and len(parts) == 2 and isinstance(parts[0], Tensor):
+        return ["input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"]
+    shapes = {tuple(part.shape) if isinstance(part, Tensor) else () for part in parts}
+    if {*map(len, shapes)} == {2}:
+        if not many:
+            return ["for x_t in input: hx = cell(x_t, hx)"]
+        pad = f"torch.nn.utils.rnn.pad_sequence(input{option})"
+        fixes = [f"{pad} and lengths=[len(x) for x in input], if each is a sequence"]
+        if len(shapes) == 1:
+            stack = "torch.stack(input, 1)" if first else "torch.stack(input)"
+            fixes.append(f"{stack}, if each is a step")
+        return fixes
+    if parts and () not in shapes:
+        return ["one tensor, made of these by torch.stack or torch.cat"]
+    if input is None:
+        return ["see what the line before returns"]
+    if shapes <= {()} and tensor_or_none(input) is not None:
+        weights: Any = getattr(module, "parameters", list)()
+        dtype = next((weight.dtype for weight in weights), torch.float32)
+        return [f"torch.as_tensor(input, dtype={dtype})"]
+    return ["a floating-point tensor"]

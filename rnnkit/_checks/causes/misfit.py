@@ -1,0 +1,116 @@
+"""A state of the wrong shapes, beside those that a module carries."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rnnkit._checks.call_spec import Axis, CallSpec
+
+Shape = tuple[int, ...]
+#: Where the words after an expression begin.
+WORDS = re.compile(r"(?:, if|, which| adds) ")
+
+
+class Sizes(NamedTuple):
+    """A shape by meaning: a cell has one row, an unbatched state a batch of 0."""
+
+    rows: int
+    batch: int
+    width: int
+
+
+def by_meaning(spec: CallSpec, shape: Shape) -> Sizes:
+    """Return what the sizes of a state of the right rank mean."""
+    *front, width = shape if spec.has_rows else (1, *shape)
+    if len(front) == 1:
+        return Sizes(front[0], 0, width)
+    first, second = front
+    if spec.state_batch_first:
+        return Sizes(second, first, width)
+    return Sizes(first, second, width)
+
+
+class Misfit(NamedTuple):
+    """The shapes of a state's tensors, and those that a call's module carries."""
+
+    spec: CallSpec
+    shapes: list[Shape]
+    wants: list[Shape]
+
+    @property
+    def place(self) -> int:
+        """The tensor that a message is about: the first of a wrong rank, else of a wrong size."""
+        both = [*zip(self.shapes, self.wants, strict=True)]
+        ranks = [place for place, (got, want) in enumerate(both) if len(got) != len(want)]
+        wrong = [place for place, (got, want) in enumerate(both) if got != want]
+        return (ranks or wrong)[0]
+
+    @property
+    def got(self) -> Shape:
+        """The shape of that tensor."""
+        return self.shapes[self.place]
+
+    @property
+    def want(self) -> Shape:
+        """The shape that it should have."""
+        return self.wants[self.place]
+
+    @property
+    def name(self) -> str:
+        """The name of that tensor: hx, h or c."""
+        return self.spec.state_names[self.place]
+
+    @property
+    def width(self) -> Axis:
+        """Its last axis, as the module wants it."""
+        return self.spec.state_axes[self.place][-1]
+
+    @property
+    def pairs(self) -> list[tuple[Shape, Shape]]:
+        """The shapes of the tensors that do not fit, each beside the one that is wanted."""
+        both = zip(self.shapes, self.wants, strict=True)
+        return [(got, want) for got, want in both if got != want]
+
+    @property
+    def sizes(self) -> list[tuple[Sizes, Sizes]]:
+        """The same by meaning, where the rank is right."""
+        return [(by_meaning(self.spec, g), by_meaning(self.spec, w)) for g, w in self.pairs]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no tensor of the state fits."""
+        return len(self.pairs) == len(self.shapes)
+
+    @property
+    def zeros(self) -> str:
+        """What is typed to start from zeros."""
+        state = self.spec.state
+        batch = self.spec.batch
+        if not self.is_whole:
+            return self.typed(f"None, which starts {self.name} from zeros")
+        if state != "hx":
+            return f"None as {state}, or hx=layer.initial_state({batch}) of all cells: zeros"
+        module = "layer" if self.spec.has_rows else "cell"
+        return f"hx=None or {module}.initial_state({batch}): zeros"
+
+    def is_made_by(self, change: Callable[[Sizes, Sizes], tuple[float, ...]]) -> bool:
+        """Return whether a change of sizes makes each tensor fit."""
+        return all(change(got, want) == want for got, want in self.sizes)
+
+    def typed(self, text: str) -> str:
+        """Write what changes the tensors that do not fit, ``{}``, and gives the whole state."""
+        state = self.spec.state
+        words = WORDS.search(text)
+        expression = text[: words.start()] if words else text
+        rest = text[len(expression) :]
+        if state != "hx":
+            rest = f" as {state}{rest}"
+        if len(self.shapes) == 1 or (self.is_whole and not expression.startswith("{}")):
+            return expression.format(state) + rest
+        if self.is_whole:
+            return f"tuple({expression.format('t')} for t in {state}){rest}"
+        parts = list(self.spec.state_names)
+        if state != "hx":
+            parts = [f"{state}[0]", f"{state}[1]"]
+        parts[self.place] = expression.format(parts[self.place])
+        return f"({', '.join(parts)}){rest}"

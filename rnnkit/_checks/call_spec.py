@@ -122,7 +122,7 @@ class Cause(NamedTuple):
 
     @property
     def is_layout(self) -> bool:
-        """Whether axes have changed places, of which a LayoutError tells."""
+        """Whether axes have changed places, as a LayoutError says."""
         return self.code.startswith("layout")
 
 

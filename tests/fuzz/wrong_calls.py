@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils import _pytree as pytree
 
 import rnnkit
+from rnnkit._base.message import brief
 from tests.fuzz.draws import Draw, draws
 from tests.fuzz.odd_values import odd, wrong_tensor
 
@@ -88,7 +88,7 @@ def messages(count: int) -> Iterator[tuple[str, str]]:
         other, x, hx, options = made_wrong(drawn, rng)
         result = other.run(rnnkit, x, hx, **options)
         is_ours = isinstance(result, rnnkit.RnnkitError)
-        given = pytree.tree_map_only(Tensor, lambda t: (t.dtype, t.shape), (x, hx, options))
+        given = f"{brief(x)}, {brief(hx)}, {', '.join(options)}"
         call = f"call {len(found)}: {other.treatment} {other.name}, {given}"
         found.append((call, str(result) if is_ours else type(result).__name__))
 

@@ -168,7 +168,7 @@ def _fix_of_rank(spec: CallSpec, width: int) -> str:
 
 
 def _fix_of_image(spec: CallSpec, width: int) -> str | None:
-    """Write what makes steps of four axes, of which two are channels and height, or samples."""
+    """Write what makes steps of four axes: two may be channels and height, or samples."""
     shape = spec.actual
     if shape[1] * shape[3] == width:
         order = "0, 2, 1, 3" if spec.batch_first else "2, 0, 1, 3"

@@ -25,7 +25,7 @@ from rnnkit._checks.scope import check_scope
 from rnnkit._modules import calls
 from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import empty_cell
-from rnnkit._modules.layer_run import checked_pieces, first_weight, rows_of, run_layer
+from rnnkit._modules.layer_run import first_weight, pieces_of_call, rows_of, run_layer
 from rnnkit.typing import LengthsLike, ResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
@@ -86,7 +86,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             if self.axes is not None:
                 sizes = sizes_of_layer(self, input)
                 check_scope(self, self.axes, sizes)
-            pieces = None if all_valid else checked_pieces(self, input, weight, lengths, reset)
+            pieces = None if all_valid else pieces_of_call(self, input, weight, lengths, reset)
             try:
                 output, state = run_layer(self, input, state, pieces, overrides_checks=overrides)
             except RuntimeError as error:

@@ -20,17 +20,12 @@ from rnnkit._base.torch_tools import (
 from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state
 from rnnkit._checks.guards import MISFIT, fitting_layer
-from rnnkit._checks.length_checks import check_lengths
-from rnnkit._checks.mask_checks import check_reset
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
-from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
 from rnnkit._modules.loop import loop_stack
-
-#: The lengths, the mask of resets ``(seq, batch)``, and the layer's state that they return to.
-Pieces = tuple[Lengths | None, Tensor | None, Any]
+from rnnkit._modules.pieces import Pieces, as_given, checked_pieces, seq_first, with_batch
 
 
 def first_weight(layer: Any) -> Tensor:
@@ -47,59 +42,87 @@ def rows_of(layer: Any) -> int:
     return layer.num_layers * 2 if layer.bidirectional else layer.num_layers  # type: ignore[no-any-return]
 
 
-def checked_pieces(layer: Any, input: Any, weight: Any, lengths: Any, reset: Any) -> Pieces:
+def pieces_of_call(layer: Any, input: Any, weight: Any, lengths: Any, reset: Any) -> Pieces:
     """Check lengths and resets, and ask a layer that overrides it for the state after a reset."""
     spec = spec_of(layer, input, "layer")
-    counts = None if lengths is None else check_lengths(spec, lengths, input)
-    if reset is None:
-        return counts, None, None
-    mask = check_reset(spec, reset, input)
-    initial = None
-    if overrides_initial_state(layer):
-        given = layer.initial_state(spec.batch)
-        initial = fitting_layer(layer, input, given, weight)
-        if initial is MISFIT:
-            diagnose_initial_state(spec, given, input)
-    return counts, mask, initial
+    pieces = checked_pieces(spec, input, lengths, reset)
+    if reset is None or not overrides_initial_state(layer):
+        return pieces
+    returned = layer.initial_state(spec.batch)
+    initial = fitting_layer(layer, input, returned, weight)
+    if initial is MISFIT:
+        diagnose_initial_state(spec, returned, input)
+    return Pieces(pieces.lengths, pieces.reset, initial)
 
 
 def run_layer(
     layer: Any, input: Any, hx: Any, pieces: Pieces | None, *, overrides_checks: bool
 ) -> tuple[Any, Any]:
-    """Run a layer on a checked call, its weights up to date, and return what torch's returns."""
-    mode = mode_of(layer)
-    compiling = is_compiling()
-    counts, mask, initial = pieces or (None, None, None)
-    ends: Any
-    by_torch = pieces is None and (overrides_checks or mode not in KERNELS)
-    packed = not isinstance(input, Tensor)
-    if packed and not (by_torch or compiling):
-        return _run_packed(layer, input, hx)
-    unbatched = not packed and input.dim() == SEQUENCE
-    by_batch = layer.batch_first
-    axis = 0 if layer.batch_first else 1  # also of a batch of one
-    seq_axis = 1 if by_batch and not unbatched else 0
-    by_operator = compiling and not packed and uses_custom_op(input.shape[seq_axis])
-    by_loop = compiling and not packed and hard_codes_steps(input.shape[seq_axis])
-    lacks = not (pieces is None or compiling) and lacks_kernel(mode, layer.proj_size, input)
-    if by_torch or (pieces is None and compiling and not by_operator and not by_loop):
+    """Run a layer on a checked call, its weights up to date, and return what torch's returns.
+
+    Without lengths or resets torch's kernel takes the layer as a whole, or torch's own forward if
+    that does more. With them, or where a compiler needs rnnkit's operators, it runs in pieces.
+    """
+    if pieces is None and _is_run_by_torch(layer, input, overrides_checks):
         return layer.__rnnkit__.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
-    if unbatched:
-        input, mask = input.unsqueeze(axis), None if mask is None else mask.unsqueeze(1)
-        hx, initial = (map_state(lambda t: t.unsqueeze(1), given) for given in (hx, initial))
+    if pieces is not None or is_compiling():
+        return _run_pieces(layer, input, hx, pieces or Pieces())
+    if isinstance(input, Tensor):
+        return _run_padded(layer, input, hx)
+    return _run_packed(layer, input, hx)
+
+
+def _is_run_by_torch(layer: Any, input: Any, overrides_checks: bool) -> bool:
+    """Return whether torch's own forward runs a call, which has no lengths and no resets."""
+    if overrides_checks or mode_of(layer) not in KERNELS:
+        return True
+    if not is_compiling():
+        return False
+    if not isinstance(input, Tensor):
+        return True
+    has_batch_axis = input.dim() != SEQUENCE
+    steps = input.shape[1 if layer.batch_first and has_batch_axis else 0]
+    return not uses_custom_op(steps) and not hard_codes_steps(steps)
+
+
+def _run_padded(layer: Any, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
+    """Run a layer by torch's kernel over a padded batch, or over one sequence."""
+    batch_axis = 0 if layer.batch_first else 1
+    is_unbatched = input.dim() == SEQUENCE
+    if is_unbatched:
+        input = input.unsqueeze(batch_axis)
+        hx = with_batch(hx, 1)
     if hx is None:
-        hx = zeros(layer, input, rows_of(layer), input.shape[axis])
-    if pieces is None and not compiling:
-        output, *ends = KERNELS[mode](input, hx, *_options(layer), by_batch)
-    else:
-        input = input.transpose(0, 1) if by_batch else input
-        restart = None if initial is None else tensors_of(initial)
-        counts = None if counts is None or counts.is_full() else counts
-        stack = stack_of(layer, by_operator=by_operator, lacks=lacks)
-        output, ends = run_stack(stack, input, tensors_of(hx), (counts, mask, restart))
-        output = output.transpose(0, 1) if by_batch else output
-    if unbatched:
-        output, ends = output.squeeze(axis), [part.squeeze(1) for part in ends]
+        hx = zeros(layer, input, rows_of(layer), input.shape[batch_axis])
+    kernel = KERNELS[mode_of(layer)]
+    output, *ends = kernel(input, hx, *_options(layer), layer.batch_first)
+    if is_unbatched:
+        return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
+    return output, ends
+
+
+def _run_pieces(layer: Any, input: Tensor, hx: Any, pieces: Pieces) -> tuple[Tensor, Any]:
+    """Run a layer over a padded batch, or over one sequence, each piece as if it were alone."""
+    lengths, reset, initial = pieces
+    padded = seq_first(input, batch_first=layer.batch_first)
+    is_unbatched = input.dim() == SEQUENCE
+    if is_unbatched:
+        hx = with_batch(hx, 1)
+        initial = with_batch(initial, 1)
+        reset = None if reset is None else reset.unsqueeze(1)
+    if hx is None:
+        hx = zeros(layer, padded, rows_of(layer), padded.shape[1])
+    is_compiled = is_compiling()
+    stack = stack_of(
+        layer,
+        by_operator=is_compiled and uses_custom_op(padded.shape[0]),
+        lacks=not is_compiled and lacks_kernel(mode_of(layer), layer.proj_size, input),
+    )
+    restart = None if initial is None else tensors_of(initial)
+    output, ends = run_stack(stack, padded, tensors_of(hx), Pieces(lengths, reset, restart))
+    output = as_given(output, input, batch_first=layer.batch_first)
+    if is_unbatched:
+        return output, [end.squeeze(1) for end in ends]
     return output, ends
 
 
@@ -123,19 +146,28 @@ def _run_packed(layer: Any, input: PackedSequence, hx: Any) -> tuple[PackedSeque
 
 def run_stack(stack: Stack, input: Tensor, state: States, pieces: Pieces) -> Run:
     """Run a stack over ``(seq, batch, feature)`` by a path that works for whoever traces."""
-    counts, mask, _ = pieces
-    if mask is None and stack.layers[0][0].by_operator:  # torch 2.8 traces no property
-        return run_padded(stack, input, state, counts)
-    if mask is not None and takes_reset_operator(stack, input):
-        return run_reset_operators(stack, input, state, counts, mask, pieces[2])
-    # Pieces are found by the values of a mask, and a relu may not run over padding.
-    by_values = mask is not None or (stack.mode == "RNN_RELU" and counts is not None)
-    traced = is_transformed() or is_jit_traced() or (mask is not None and is_meta_or_fake(mask))
-    # torch's kernels have no rule for the examples of a vmap.
-    by_example = not is_compiling() and (is_batched(input) or (counts and is_batched(counts.each)))
-    by_step = is_compiling() and hard_codes_steps(input.shape[0])
-    run = loop_stack if by_example or by_step or (by_values and traced) else paths.run
+    lengths, reset, initial = pieces
+    if reset is None and stack.layers[0][0].by_operator:  # torch 2.8 traces no property
+        return run_padded(stack, input, state, lengths)
+    if reset is not None and takes_reset_operator(stack, input):
+        return run_reset_operators(stack, input, state, lengths, reset, initial)
+    run = loop_stack if _needs_steps(stack, input, pieces) else paths.run
     return run(stack, input, state, *pieces)
+
+
+def _needs_steps(stack: Stack, input: Tensor, pieces: Pieces) -> bool:
+    """Return whether nothing but a loop over steps works for whoever traces."""
+    lengths, reset, _ = pieces
+    if is_compiling():
+        if hard_codes_steps(input.shape[0]):
+            return True
+    elif is_batched(input) or (lengths is not None and is_batched(lengths.each)):
+        return True  # torch's kernels have no rule for the examples of a vmap
+    # Pieces are found by the values of a mask, and a relu may not run over padding.
+    needs_values = reset is not None or (stack.mode == "RNN_RELU" and lengths is not None)
+    if not needs_values:
+        return False
+    return is_transformed() or is_jit_traced() or (reset is not None and is_meta_or_fake(reset))
 
 
 def stack_of(layer: Any, *, by_operator: bool = False, lacks: bool = False) -> Stack:

@@ -23,8 +23,8 @@ from rnnkit._modules.masks import (
     where_state,
     without_padding,
 )
+from rnnkit._modules.pieces import UnrollArgs
 from rnnkit._modules.scan import may_scan, run_scan
-from rnnkit._modules.unroll_args import UnrollArgs
 
 
 def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:

@@ -19,7 +19,7 @@ from rnnkit._checks.objects import cells_of, check_widths, refuse_states
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._kernels.stack import side_by_side
 from rnnkit._modules.calls import finish, run_step
-from rnnkit._modules.unroll import Steps, initial_state, run
+from rnnkit._modules.unroll import Steps, UnrollCall, initial_state, run
 from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
 
 StateT = TypeVar("StateT")
@@ -121,29 +121,37 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             check_surplus(self, surplus, unknown)
         if is_fx_call(input, hx):
             return leaf_node(self, input, hx, lengths=lengths, reset=reset)
-        first = self.batch_first
-        sizes = sizes_of_sequence(input, batch_first=first) if isinstance(input, Tensor) else {}
+        if isinstance(input, Tensor):
+            sizes = sizes_of_sequence(input, batch_first=self.batch_first)
+        else:
+            sizes = {}  # a cell's guard refuses it
         if self.axes is not None and sizes:
             check_scope(self, self.axes, sizes)
         initial = None
         if sizes and (has_missing_part(hx) or reset is not None) and overrides_initial_state(self):
             initial = self.initial_state(sizes.get("batch"))
-        state = _checked_states(self, initial if hx is None else hx)
-        restart = _checked_states(self, initial)
-        options: dict[str, Any] = {"batch_first": first, "lengths": lengths, "reset": reset}
+        states = _checked_states(self, initial if hx is None else hx)
+        restarts = _checked_states(self, initial)
         ends: list[Any] = []
         for place, directions in enumerate(_layers(self)):
             if place and self.dropout:
                 input = functional.dropout(input, self.dropout, self.training)
             outputs = []
-            for reverse, cell in enumerate(directions):
+            for number, cell in enumerate(directions):
                 at = len(ends)
-                options |= {"reverse": bool(reverse), "initial": restart[at], "state": f"hx[{at}]"}
-                try:
-                    output, end = _run_cell(cell, input, state[at], place, options)
-                except ShapeError:
-                    check_widths(self.cells, self.reverse_cells or ())
-                    raise
+                call = UnrollCall(
+                    cell,
+                    input,
+                    states[at],
+                    "Recurrent",
+                    self.batch_first,
+                    lengths,
+                    reset,
+                    reverse=number == 1,
+                    initial=restarts[at],
+                    state=f"hx[{at}]",
+                )
+                output, end = _run_cell(self, call, place)
                 outputs.append(output)
                 ends.append(end)
             input = side_by_side(outputs)
@@ -223,7 +231,7 @@ def _in_order(layer: Recurrent[Any]) -> list[Any]:
 
 
 def _checked_states(layer: Recurrent[Any], hx: Any, name: str = "hx") -> Any:
-    """Return one state for each cell; None is one for all."""
+    """Return one state for each cell; of None, None for each."""
     cells = _in_order(layer)
     states = fitting_states(cells, hx)
     if states is MISFIT:
@@ -231,12 +239,13 @@ def _checked_states(layer: Recurrent[Any], hx: Any, name: str = "hx") -> Any:
     return states
 
 
-def _run_cell(
-    cell: Any, input: Any, hx: Any, place: int, options: dict[str, Any]
-) -> tuple[Tensor, Any]:
+def _run_cell(layer: Recurrent[Any], call: UnrollCall, place: int) -> tuple[Tensor, Any]:
+    """Run a cell of the layer at a place; an error gets a note that names place and direction."""
     try:
-        return run(cell, input, hx, "Recurrent", **options)
+        return run(call)
     except Exception as error:
-        direction = "backward" if options["reverse"] else "forward"
+        direction = "backward" if call.reverse else "forward"
         error.add_note(f"in layer {place}, {direction} direction, of Recurrent")
+        if isinstance(error, ShapeError):
+            check_widths(layer.cells, layer.reverse_cells or ())
         raise

@@ -10,7 +10,7 @@ from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import is_exporting, is_in_transform
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._modules.masks import state_after, where_state, without_padding
-from rnnkit._modules.unroll_args import UnrollArgs
+from rnnkit._modules.pieces import UnrollArgs
 
 
 def may_scan(cell: Any, args: UnrollArgs) -> bool:

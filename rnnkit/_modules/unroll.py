@@ -3,26 +3,33 @@
 rnnkit's own cells run over a sequence by torch's fused kernels.
 """
 
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
 from rnnkit._base.class_facts import mode_of, overrides_initial_state, proj_size_of
-from rnnkit._base.state import filled, has_missing_part, map_state, state_of, tensors_of, zeros
+from rnnkit._base.state import filled, has_missing_part, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import is_exporting, is_transformed, lacks_kernel, uses_custom_op
 from rnnkit._checks.arguments import known_options
-from rnnkit._checks.call_spec import SEQUENCE, spec_of
+from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
-from rnnkit._checks.length_checks import check_lengths
-from rnnkit._checks.mask_checks import check_reset
 from rnnkit._checks.steps import refuse_stateless
 from rnnkit._kernels.formulas import ByParts
+from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, Stack, States
 from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import run_loop
-from rnnkit._modules.unroll_args import UnrollArgs
+from rnnkit._modules.pieces import (
+    Pieces,
+    UnrollArgs,
+    as_given,
+    checked_pieces,
+    seq_first,
+    with_batch,
+    without_batch,
+)
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)
@@ -91,111 +98,170 @@ def unroll(
     (torch.Size([7, 2, 4]), torch.Size([2, 4]))
     """
     return run(
-        cell, input, hx, "unroll",
-        batch_first=batch_first, lengths=lengths, reverse=reverse, reset=reset,
-        return_states=return_states, fused=fused,
-    )  # fmt: skip
+        UnrollCall(
+            cell, input, hx, "unroll", batch_first, lengths, reset, reverse, return_states, fused
+        )
+    )
 
 
 unroll.__module__ = "rnnkit"
 
 
-def run(  # noqa: C901, PLR0912 - a flat chain of questions
-    cell: Any,
-    input: Any,
-    hx: Any,
-    caller: str,
-    *,
-    batch_first: bool,
-    lengths: Any,
-    reverse: bool,
-    reset: Any = None,
-    initial: Any = None,
-    return_states: bool = False,
-    fused: bool = True,
-    state: str = "hx",
-) -> tuple[Tensor, Any]:
-    """Do what :func:`unroll` does, for a caller that may know a different ``initial`` state."""
-    plain = is_plain(cell)
-    given = hx
-    weight: Any = cell.weight_ih if plain else None
-    hx = fitting_unrolled(cell, input, given, weight, batch_first=batch_first)
-    has_pieces = lengths is not None or reset is not None
-    if hx is MISFIT:
-        diagnose_unrolled(
-            cell, input, given, weight, caller,
-            batch_first=batch_first, state=state, has_pieces=has_pieces,
-        )  # fmt: skip
-        # torch's class takes each step as it is.
-        hx = given
-        plain = False
-        weight = None
-    counts = mask = None
-    options: Any = {"known": plain, "batch_first": batch_first, "state": state}
-    if has_pieces:
-        spec = spec_of(cell, input, "unrolled", caller, **options)
-        counts = None if lengths is None else check_lengths(spec, lengths, input)
-        counts = None if counts is None or counts.is_full() else counts
-        mask = None if reset is None else check_reset(spec, reset, input)
-    unbatched = input.dim() == SEQUENCE
-    if unbatched:
-        input, states = input.unsqueeze(1), (given, hx, initial)
-        given, hx, initial = (map_state(lambda part: part.unsqueeze(0), one) for one in states)
-        mask = None if mask is None else mask.unsqueeze(1)
-    elif batch_first:
-        input = input.transpose(0, 1)
-    # A cell of ours completes its pair itself, which is too late where lengths read it.
-    missing = given is None or (isinstance(cell, Cell) and has_missing_part(given))
-    if initial is None and not hasattr(cell, "initial_state"):
-        # It makes its state itself, at the first step that runs: of each sample, or it is refused.
-        from_none = counts is None or (not reverse and counts.empty() is None)
-        missing = missing and not from_none
-    overrides = plain and (initial is not None or overrides_initial_state(cell))
-    if missing or mask is not None:
-        if plain and not overrides:
-            initial = zeros(cell, weight, input.shape[1])
+class UnrollCall(NamedTuple):
+    """A call of ``unroll``, or of one cell of a ``Recurrent``, with the arguments as they came."""
+
+    cell: Any
+    input: Any
+    hx: Any
+    caller: str
+    batch_first: bool
+    lengths: Any = None
+    reset: Any = None
+    reverse: bool = False
+    return_states: bool = False
+    fused: bool = True
+    #: The cell's part of what the ``initial_state`` of a subclass of ``Recurrent`` returned.
+    initial: Any = None
+    #: How the caller writes the state.
+    state: str = "hx"
+
+
+def run(call: UnrollCall) -> tuple[Tensor, Any]:
+    """Run a cell over a sequence, in five stages.
+
+    The call is checked, laid out as ``(seq, batch, feature)``, completed by the state that it
+    starts from, run, and the results are laid out as the input was.
+    """
+    cell = call.cell
+    # One of ours that nobody changed: its equations are known.
+    is_known = is_plain(cell)
+    hx = _checked_state(call, cell.weight_ih if is_known else None)
+    if hx is MISFIT:  # torch's class takes each step as it is
+        hx = call.hx
+        is_known = False
+    pieces = Pieces()
+    if call.lengths is not None or call.reset is not None:
+        spec = _spec_of(call, call.input, is_known, batch_first=call.batch_first)
+        pieces = checked_pieces(spec, call.input, call.lengths, call.reset)
+
+    given = call.hx
+    initial = call.initial
+    lengths, reset, _ = pieces
+    input = seq_first(call.input, batch_first=call.batch_first)
+    is_unbatched = call.input.dim() == SEQUENCE
+    if is_unbatched:
+        given = with_batch(given, 0)
+        hx = with_batch(hx, 0)
+        initial = with_batch(initial, 0)
+        reset = None if reset is None else reset.unsqueeze(1)
+
+    # Its user says what it starts from.
+    has_own_start = is_known and (initial is not None or overrides_initial_state(cell))
+    is_missing = _is_missing(call, given, initial, lengths)
+    if is_missing or reset is not None:
+        if is_known and not has_own_start:
+            initial = zeros(cell, cell.weight_ih, input.shape[1])
         elif initial is None:
-            initial = initial_state(cell, input.shape[1], again=mask is not None)
-        if overrides:
-            returned = initial
-            initial = fitting_unrolled(cell, input, returned, weight, batch_first=False)
-            if initial is MISFIT:
-                spec = spec_of(
-                    cell, input, "unrolled", caller, **(options | {"batch_first": False})
-                )
-                diagnose_initial_state(spec, returned, input)
-        hx = filled(given, initial) if missing else hx
-    args = UnrollArgs(input, hx, counts, mask, initial, reverse, return_states)
-    if plain:
-        output, end = _run_plain(cell, args, fused=fused, overrides=overrides)
+            initial = initial_state(cell, input.shape[1], again=reset is not None)
+        if has_own_start:
+            initial = _checked_initial_state(call, input, initial)
+        hx = filled(given, initial) if is_missing else hx
+
+    args = UnrollArgs(input, hx, lengths, reset, initial, call.reverse, call.return_states)
+    if is_known:
+        output, end = _run_known(cell, args, fused=call.fused, has_own_start=has_own_start)
     else:
         output, end = run_loop(cell, args)
-    if unbatched:
-        seq_axes = 1 if return_states else 0
-        return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(seq_axes), end)
-    return output.transpose(0, 1) if batch_first else output, end
+
+    if is_unbatched:
+        end = without_batch(end, 1 if call.return_states else 0)
+    return as_given(output, call.input, batch_first=call.batch_first), end
 
 
-def _run_plain(cell: Any, args: UnrollArgs, *, fused: bool, overrides: bool) -> tuple[Tensor, Any]:
+def _checked_state(call: UnrollCall, weight: Tensor | None) -> Any:
+    """Check a call, and return its state, complete; MISFIT if torch's class takes each step.
+
+    ``weight`` is the first one of a cell whose equations are known.
+    """
+    hx = fitting_unrolled(call.cell, call.input, call.hx, weight, batch_first=call.batch_first)
+    if hx is MISFIT:
+        diagnose_unrolled(
+            call.cell,
+            call.input,
+            call.hx,
+            weight,
+            call.caller,
+            batch_first=call.batch_first,
+            state=call.state,
+            has_pieces=call.lengths is not None or call.reset is not None,
+        )
+    return hx
+
+
+def _spec_of(call: UnrollCall, input: Tensor, known: bool, *, batch_first: bool) -> CallSpec:
+    return spec_of(
+        call.cell,
+        input,
+        "unrolled",
+        call.caller,
+        batch_first=batch_first,
+        known=known,
+        state=call.state,
+    )
+
+
+def _is_missing(call: UnrollCall, given: Any, initial: Any, lengths: Lengths | None) -> bool:
+    """Return whether the state before the first step has to be made before that step runs."""
+    # A cell of ours completes its pair itself, which is too late where lengths read it.
+    is_missing = given is None or (isinstance(call.cell, Cell) and has_missing_part(given))
+    if initial is not None or hasattr(call.cell, "initial_state"):
+        return is_missing
+    # It makes its state itself, at the first step that runs: of each sample, or it is refused.
+    makes_its_own = lengths is None or (not call.reverse and lengths.empty() is None)
+    return is_missing and not makes_its_own
+
+
+def _checked_initial_state(call: UnrollCall, input: Tensor, returned: Any) -> Any:
+    """Check what a user's ``initial_state`` returned for an input ``(seq, batch, feature)``."""
+    cell = call.cell
+    initial = fitting_unrolled(cell, input, returned, cell.weight_ih, batch_first=False)
+    if initial is MISFIT:
+        spec = _spec_of(call, input, known=True, batch_first=False)
+        diagnose_initial_state(spec, returned, input)
+    return initial
+
+
+def _run_known(
+    cell: Any, args: UnrollArgs, *, fused: bool, has_own_start: bool
+) -> tuple[Tensor, Any]:
     """Run a cell that does what rnnkit's do: as a layer of one by a fused kernel, or in a loop."""
-    input = args.input
     by_operator = uses_custom_op(args.input.shape[0])
     direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
-    # An exported program is a loop or a scan, which nobody needs rnnkit to load.
-    lacks_rules = is_transformed() and (is_exporting() or not by_operator)
-    fused = fused and not args.return_states and not lacks_rules
-    # The operator itself does without a kernel that this CPU lacks.
-    lacks = not by_operator and lacks_kernel(direction.mode, proj_size_of(cell), input)
-    if not fused or lacks:
+    if (
+        not fused
+        or args.return_states
+        or not _has_kernel(direction, proj_size_of(cell), args.input)
+    ):
         return run_loop(ByParts(direction), args)
     state = as_layer(args.hx)
     if by_operator and args.lengths is None and args.reset is None:
-        output, ends = direction.run(input, state, reverse=args.reverse)
+        output, ends = direction.run(args.input, state, reverse=args.reverse)
     else:
-        initial = as_layer(args.initial) if overrides and args.reset is not None else None
-        pieces = (args.lengths, args.reset, initial)
-        output, ends = run_stack(Stack([[direction]]), input, state, pieces)
+        initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
+        pieces = Pieces(args.lengths, args.reset, initial)
+        output, ends = run_stack(Stack([[direction]]), args.input, state, pieces)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
+
+
+def _has_kernel(direction: Direction, proj_size: int, input: Tensor) -> bool:
+    """Return whether a kernel can run a direction here, now; else the loop can."""
+    if direction.by_operator:
+        # The operator itself does without a kernel that this CPU lacks. An exported program is a
+        # loop or a scan, which nobody needs rnnkit to load.
+        return not (is_transformed() and is_exporting())
+    if is_transformed():
+        return False
+    return not lacks_kernel(direction.mode, proj_size, input)
 
 
 def direction_of(cell: Any, *, reverse: bool, by_operator: bool = False) -> Direction:

@@ -1,24 +1,16 @@
-"""Copies of a model: what each has by itself, what they share, and what leads past them."""
+"""Copies of a model: what each has by itself, and what they share; tensors and modules of all kinds."""
 
-import gc
-import random
-import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.utils.prune
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import rnnkit
-from rnnkit._diagnostics import copies
 from rnnkit._diagnostics.copies import Pristine
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.outputs import Given
@@ -198,57 +190,73 @@ def test_optimizer_inside():
     assert model.optimizer.state[weight]["step"] == 1
 
 
-class Frozen(dict[str, int]):
-    """A mapping that refuses to be written, and so to be copied."""
+class Merges(nn.Linear):
+    """A module whose eval mode writes its weights."""
 
-    def __setitem__(self, key: str, value: int):
-        """Refuse."""
-        raise TypeError(key, value)
-
-
-class Refuses:
-    """An object that refuses to be copied."""
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        """Refuse."""
-        raise TypeError
+    def train(self, mode: bool = True) -> Any:
+        """Write."""
+        self.weight.data.mul_(2)
+        return super().train(mode)
 
 
-class Recordings(Dataset[int]):
-    """Data, as torch has it."""
+@pytest.mark.filterwarnings("ignore")
+def test_modules_that_are_compiled_traced_or_merged():
+    """A module that copies itself, or is no longer Python's, is copied; eval mode comes once."""
+    traced: Any = torch.fx.symbolic_trace(nn.Linear(3, 6))
+    model = Holder(lambda m: m.traced(X) + m.part(X).sum() + m.scripted(X).sum(), traced=traced)
+    model.scripted = torch.jit.script(nn.Linear(3, 3))
+    model.part = Merges(3, 3)
+    expected = model.part.weight.detach() * 2
+    opened: Any = twice(torch.compile(Holder(lambda m: m.inner(X).sum(), inner=model)))
+    last = opened.last.inner
+
+    assert last.traced.weight.data_ptr() != traced.weight.data_ptr()
+    assert last.traced.weight.data_ptr() == opened.model.inner.traced.weight.data_ptr()
+    assert torch.equal(last.part.weight, expected)
+    assert torch.equal(model.part.weight * 2, expected)
 
 
-SHARED: dict[str, Callable[[], Any]] = {
-    "lock": threading.Lock,
-    "file": lambda: sys.__stderr__,
-    "generator": lambda: (k for k in range(3)),
-    "loader": lambda: DataLoader([1, 2]),  # type: ignore[arg-type]
-    "data set": Recordings,
-    "tensors": lambda: TensorDataset(X),
-    "loader's iterator": lambda: iter(DataLoader(TensorDataset(X))),
-    "system": random.SystemRandom,
-    "mapping": lambda: Frozen({"a": 1}),
-    "object": Refuses,
-    "large": lambda: torch.zeros(1000),
-}
+class Inner(nn.Module):
+    """A module that is scripted as a whole."""
+
+    def __init__(self):
+        """Make it."""
+        super().__init__()
+        self.rnn = nn.GRU(3, 6, batch_first=True)
+        self.scale = nn.Parameter(torch.ones(6), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        return self.rnn(x)[0] * self.scale
 
 
-@pytest.mark.parametrize("name", SHARED)
-def test_what_is_shared(name: str, monkeypatch: pytest.MonkeyPatch):
-    """What cannot be copied or is data is shared, and the report names it; what holds it is not."""
-    monkeypatch.setattr(copies, "DATA", 500)
-    held = SHARED[name]()
-    outer = SimpleNamespace(held=held, count=0, small=np.zeros(3))
-    model = Holder(lambda m: setattr(m.outer, "count", 1 / (m.outer.held is held)), outer=outer)
-    report = rnnkit.verify(model, X)
-    gc.collect()
+def scripted_method() -> Any:
+    """Make a module with a method that is scripted."""
 
-    assert "not copied, but shared with the model: held" in report.notes
-    assert outer.count == 0
+    class Scripted(torch.jit.ScriptModule):
+        def __init__(self):
+            super().__init__()
+            self.inner = Inner()
+            self.weight = nn.Parameter(torch.ones(6))
+
+        @torch.jit.script_method
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) * self.weight
+
+    return Scripted()
 
 
-def test_what_is_not_worth_a_word():
-    """What nobody can change is shared without a word."""
-    held = [len, X.dtype, 1j, np, torch.Size([1]), range(3), torch.tanh, nn.Linear]
-
-    assert twice(Holder(held=held, key={torch.float32: nn.GRU})).pristine.shared == []
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("make", [scripted_method, lambda: torch.jit.script(Inner())])
+def test_scripted_modules(make: Callable[[], Any]):
+    """A scripted module is judged without a warning, and its copies are on no graph."""
+    scripted = make()
+    for model in (scripted, Holder(lambda m: m.inner(X), inner=scripted)):
+        assert {"batch", "gradient"} <= {*rnnkit.verify(model, X).checked}
+        assert rnnkit.dependency_map(model, X).finding == "each depends on its own input alone"
+        rnnkit.trace(model, X)
+        copied = Pristine(model).wider(torch.float64).copy()
+        for mine, its in zip(model.parameters(), copied.parameters(), strict=True):
+            assert its.is_leaf
+            assert its.requires_grad == mine.requires_grad
+            assert its.dtype is torch.float64

@@ -1,15 +1,21 @@
 """What cannot be copied is refused by its name, or shared: a run never writes what is the user's."""
 
 import copy
+import gc
+import random
+import sys
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Self
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 from inline_snapshot import snapshot
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import rnnkit
 from rnnkit._diagnostics import copies
@@ -34,15 +40,10 @@ class NoCopy(Tensor):
         return super().__torch_function__(func, types, args, kwargs or {})
 
 
-def refusing() -> Tensor:
-    """Make a tensor that refuses to be copied."""
-    return torch.zeros(3).as_subclass(NoCopy)
-
-
 class Refuses:
-    """An object that refuses to be copied, and holds a tensor."""
+    """An object that refuses to be copied, and holds something."""
 
-    def __init__(self, held: Any):
+    def __init__(self, held: Any = None):
         """Keep it."""
         self.held = held
 
@@ -79,10 +80,6 @@ class Shallow(Refuses):
 
     def __deepcopy__(self, memo: Any) -> Any:
         """Copy none of what it holds."""
-        return copy.copy(self)
-
-    def __copy__(self) -> Any:
-        """Copy none of what it holds."""
         return Shallow(self.held)
 
 
@@ -109,10 +106,10 @@ class Closes(Refuses):
         """Close what it has opened."""
 
 
-class Frozen(dict[str, Tensor]):
-    """A mapping that refuses to be written."""
+class Frozen(dict[str, Any]):
+    """A mapping that refuses to be written, and so to be copied."""
 
-    def __setitem__(self, key: str, value: Tensor):
+    def __setitem__(self, key: str, value: Any):
         """Refuse."""
         raise TypeError(key, value)
 
@@ -123,6 +120,12 @@ class Teacher(nn.Linear):
     def __deepcopy__(self, memo: Any) -> Any:
         """Return itself."""
         return self
+
+
+class Sharded(nn.Linear):
+    """A module that refuses to be copied."""
+
+    __deepcopy__ = Refuses.__deepcopy__
 
 
 def local(tensor: Tensor) -> threading.local:
@@ -136,6 +139,13 @@ def teacher(tensor: Tensor) -> Teacher:
     """Make a module with a parameter."""
     made = Teacher(3, 3)
     made.weight = nn.Parameter(tensor)
+    return made
+
+
+def masked(tensor: Tensor) -> Tensor:
+    """Make a tensor that holds one which refuses to be copied."""
+    made = torch.ones(3)
+    made.mask = NoCopy(tensor)
     return made
 
 
@@ -156,6 +166,11 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "thread": (local, "model.held (_local)"),
     "module": (teacher, "model.held (Teacher)"),
     "module in a list": (lambda x: [teacher(x)], "model.held[0] (Teacher)"),
+    "tensor": (NoCopy, "model.held (NoCopy)"),
+    "buffer": (lambda x: nn.Buffer(NoCopy(x)), "model.held (NoCopy)"),
+    "parameter": (lambda x: nn.ParameterList([NoCopy(x)]), "model.held.0 (NoCopy)"),
+    "tensor in a tuple": (lambda x: {1: (NoCopy(x),)}, "model.held[1][0] (NoCopy)"),
+    "attribute of a tensor": (masked, "model.held.mask (NoCopy)"),
 }
 
 
@@ -181,34 +196,17 @@ def test_what_holds_tensors_is_not_shared(name: str):
     assert all(module.training for module in model.modules())
 
 
-#: Where a model has a tensor that refuses to be copied, and what the message calls that.
-PLACES: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "attribute": (lambda m: setattr(m, "cache", refusing()), "model.cache"),
-    "buffer": (lambda m: m.register_buffer("cache", refusing()), "model.cache"),
-    "parameter of a layer": (
-        lambda m: setattr(m.gru, "extra", nn.Parameter(refusing())),
-        "model.gru.extra",
-    ),
-    "dictionary": (lambda m: setattr(m, "held", {1: (refusing(),)}), "model.held[1][0]"),
-    "attribute of a tensor": (
-        lambda m: setattr(m.gru.weight_hh_l0, "mask", refusing()),
-        "model.gru.weight_hh_l0.mask",
-    ),
-}
+def test_module_that_cannot_be_copied():
+    """A module that refuses to be copied is named, with what to do."""
+    inner = nn.Sequential(nn.Linear(3, 3), nn.Sequential(Sharded(3, 3)))
+    for model, name in ((inner, "model.1.0"), (Sharded(3, 3), "the model")):
+        with pytest.raises(rnnkit.ArgumentError) as error, session(model):
+            pass
 
-
-@pytest.mark.parametrize("name", PLACES)
-def test_tensor_that_refuses_a_copy(name: str):
-    """A tensor that refuses to be copied is refused by the place where the model has it."""
-    put, called = PLACES[name]
-    model = Holder()
-    put(model)
-    for look in LOOKS:
-        with pytest.raises(rnnkit.ArgumentError) as error:
-            look(model, X)
-        assert str(error.value).splitlines()[:2] == [
-            f"{called} (NoCopy) cannot be copied, and the model itself is never run",
-            "  RuntimeError: no copies",
+        assert str(error.value).splitlines()[:3] == [
+            f"{name} (Sharded) cannot be copied, and the model itself is never run",
+            "  TypeError: no deepcopy",
+            "  fix       give the model as it was before it was wrapped or sharded",
         ]
 
 
@@ -241,11 +239,10 @@ model.cache (Tensor) cannot be copied, and the model itself is never run
 """)
 
 
-def test_memory_that_runs_out_is_no_refusal_of_the_model(monkeypatch: pytest.MonkeyPatch):
+def test_memory_that_runs_out_is_no_refusal_of_the_model():
     """A run that finds no memory for its copy says nothing of the inputs, so an attempt raises."""
     with session(Holder()) as opened:
-        error = UncopiedError("no memory", "model")
-        monkeypatch.setattr(opened, "fresh", lambda: (_ for _ in ()).throw(error))
+        opened.fresh = Mock(side_effect=UncopiedError("no memory", "model"))
         with pytest.raises(UncopiedError):
             opened.attempt(Given((X,), {}))
 
@@ -260,3 +257,39 @@ def test_object_whose_class_makes_no_other():
 
     assert model.held is held
     assert held.counts == [0]
+
+
+SHARED: dict[str, Callable[[], Any]] = {
+    "lock": threading.Lock,
+    "file": lambda: sys.__stderr__,
+    "generator": lambda: (k for k in range(3)),
+    "loader": lambda: DataLoader([1, 2]),  # type: ignore[arg-type]
+    "data set": Dataset,
+    "tensors": lambda: TensorDataset(X),
+    "loader's iterator": lambda: iter(DataLoader(TensorDataset(X))),
+    "system": random.SystemRandom,
+    "mapping": lambda: Frozen(a=1),
+    "object": Refuses,
+    "large": lambda: torch.zeros(1000),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_is_shared(name: str, monkeypatch: pytest.MonkeyPatch):
+    """What cannot be copied or is data is shared, and the report names it; what holds it is not."""
+    monkeypatch.setattr(copies, "DATA", 500)
+    held = SHARED[name]()
+    outer = SimpleNamespace(held=held, count=0, small=np.zeros(3))
+    model = Holder(lambda m: setattr(m.outer, "count", 1 / (m.outer.held is held)), outer=outer)
+    report = rnnkit.verify(model, X)
+    gc.collect()
+
+    assert "not copied, but shared with the model: held" in report.notes
+    assert outer.count == 0
+
+
+def test_what_is_not_worth_a_word():
+    """What nobody can change is shared without a word."""
+    held = [len, X.dtype, 1j, np, torch.Size([1]), range(3), torch.tanh, nn.Linear]
+
+    assert twice(Holder(held=held, key={torch.float32: nn.GRU})).pristine.shared == []

@@ -1,0 +1,287 @@
+"""Objects in a copy of a model: what leads back to the model leads to the copy, and none runs its end.
+
+A way to the model itself, past the copy, is refused.
+"""
+
+import copy
+import gc
+import sys
+import types
+import weakref
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+
+import rnnkit
+from rnnkit._diagnostics.isolation import EscapedError, Session, session
+from rnnkit._diagnostics.outputs import Given
+from tests.diagnostics.models_of_users import Holder, numbers, twice
+
+X = numbers(4, 7, 3)
+OTHER = nn.Linear(3, 6)
+
+
+class Late(SimpleNamespace):
+    """An object that weak references lead to before the model does."""
+
+
+def replaced(self: Any, x: Tensor) -> Any:
+    """Stand for a model's forward."""
+    return self.gru(x)[0] * 2
+
+
+def check(holds: bool):
+    """Check what holds in a copy."""
+    assert holds
+
+
+def check_late(m: Any):
+    """Check that weak references lead to the copy of what the model has later."""
+    reference, proxy = m.held["first"]
+    assert reference() is m.late is m.held["then"]
+    assert proxy.__class__ is Late
+    proxy.calls = 1
+    assert m.late.calls == 1
+
+
+#: Ways from what a model holds back to the model, that lead to the copy in a copy.
+BACK: dict[str, tuple[Any, Any]] = {
+    "trainer": (
+        lambda m: SimpleNamespace(strategy=SimpleNamespace(model=m)),
+        lambda m: check(m.held.strategy.model is m),
+    ),
+    "wrapper": (
+        lambda m: SimpleNamespace(model=nn.Sequential(m)),
+        lambda m: check(m.held.model[0] is m),
+    ),
+    "partial": (lambda m: partial(lambda m, x: m.gru(x)[0], m), lambda m: m.held(X)),
+    "method": (lambda m: {"run": m.gru.forward, m.gru: 1}, lambda m: m.held["run"](X)[0]),
+    "module as a key": (lambda m: {m.gru: 1}, lambda m: m.gru.bias_hh_l0[0] * m.held[m.gru]),
+    "weak reference": (weakref.ref, lambda m: m.held().gru(X)[0]),
+    "weak reference elsewhere": (lambda _: weakref.ref(OTHER), lambda m: m.held()(X)),
+    "weak proxy": (
+        lambda m: SimpleNamespace(owner=weakref.proxy(m)),
+        lambda m: m.held.owner.gru(X)[0],
+    ),
+    "weak proxy in a tuple": (lambda m: (weakref.proxy(m.gru),), lambda m: m.held[0](X)[0]),
+    "weak reference in a part that comes first": (
+        lambda m: setattr(m.gru, "peers", (weakref.ref(m.late_part),)),
+        lambda m: m.gru.peers[0]()(X),
+    ),
+    "weak proxy elsewhere": (lambda _: [weakref.proxy(OTHER)], lambda m: m.held[0](X)),
+    "weak proxy of nothing": (lambda _: [weakref.proxy(nn.GRU(3, 6))], lambda m: m.gru(X)[0]),
+    "weak references met before": (
+        lambda m: {"first": [weakref.ref(m.late), weakref.proxy(m.late)], "then": m.late},
+        check_late,
+    ),
+    "forward": (lambda m: types.MethodType(replaced, m), lambda m: m.held(X)),
+}
+
+
+@pytest.mark.parametrize("name", BACK)
+def test_ways_back(name: str):
+    """What leads back to the model leads to the copy in a copy."""
+    hold, act = BACK[name]
+    model = Holder(act)
+    model.held = None  # in front of what it refers to
+    model.late = Late()
+    model.late_part = nn.Linear(3, 6)
+    model.held = hold(model)
+    twice(model)
+
+
+GLOBAL: dict[str, Any] = {}
+
+
+def swallowing(_: Any):
+    """Run the model, and go on if that is refused."""
+    try:
+        GLOBAL["model"](X)
+    except rnnkit.ArgumentError as error:
+        raise KeyError from error
+
+
+#: Ways to the model itself that no copy can turn, and the module that each calls.
+PAST: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "part": (lambda _: GLOBAL["model"].gru(X), r"calls model\.gru, and not"),
+    "caught": (swallowing, "calls the model itself"),
+    "unregistered": (lambda _: GLOBAL["model"].hidden[0](X), "calls a GRU of the model"),
+    "late": (lambda m: m.runs and GLOBAL["model"].hidden[0](X), "calls a GRU of the model"),
+}
+
+
+def run_again(opened: Session):
+    """Run a model, and one copy again."""
+    opened.run(Given((X,), {}))
+    opened.last.runs = [1]
+    opened.run(Given((X,), {}), on=opened.last)
+
+
+def attempt_again(opened: Session):
+    """Run a model if it does not refuse, and watch it."""
+
+    def watch(model: Any) -> list[Any]:
+        model.runs = [1]
+        return []
+
+    opened.attempt(Given((X,), {}))
+    opened.attempt(Given((X,), {}), watch=watch)
+
+
+@pytest.mark.parametrize("name", PAST)
+def test_ways_past_the_copy(name: str):
+    """A model that calls its own modules past the copy is not run, in whichever run it does."""
+    act, match = PAST[name]
+    model = GLOBAL["model"] = Holder(act, hidden=[nn.GRU(3, 6)], runs=[])
+    called: list[nn.Module] = []
+    for module in model.modules():
+        module.register_forward_hook(lambda module, *_: called.append(module))
+    for run in (run_again, attempt_again):
+        with session(model) as opened, pytest.raises(EscapedError, match=match):
+            run(opened)
+
+    assert not {*called} & {*model.modules()}
+
+
+def test_way_past_the_copy_is_said():
+    """A model that calls itself by way of a closure is not judged, which the head line says."""
+    model = Holder()
+    model.act = lambda _: model.gru(X)
+    report = rnnkit.verify(model, X)
+
+    assert not report.judged
+    assert str(report).splitlines()[0].rpartition(" (")[0] == snapshot(
+        "rnnkit.verify: nothing was judged: forward calls model.gru, and not its copy, by way of a closure, a global or a weak reference: only a copy is run"
+    )
+    for look in (rnnkit.trace, rnnkit.dependency_map):
+        with pytest.raises(rnnkit.ArgumentError, match="a closure, a global or a weak") as caught:
+            look(model, X)
+        assert caught.value.code == "model-escaped"
+        assert str(caught.value).endswith("\n  more      python -m rnnkit explain model-escaped")
+
+
+ENDED: list[Any] = []
+
+
+class Opens:
+    """An object that closes what it has opened, when it ends."""
+
+    count = 0
+
+    def __init__(self, owner: Any = None):
+        """Open it."""
+        self.owner = owner
+
+    def __del__(self):
+        """Close it."""
+        ENDED.append(self)
+
+
+class Copied(Opens):
+    """An object that copies itself, and fails when it has made half of it."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        """Fail, with something half-made."""
+        half = Copied.__new__(Copied)
+        half.count = copy.deepcopy(sys, memo)
+        return half
+
+
+class Restored(Opens):
+    """An object that refuses the state of another one."""
+
+    def __setstate__(self, state: Any):
+        """Refuse."""
+        raise TypeError(state)
+
+
+class Reduced(Opens):
+    """An object that a function builds."""
+
+    def __reduce__(self) -> Any:
+        """Build it."""
+        return Reduced, (self.owner,)
+
+
+class OpenMapping(dict[str, int]):
+    """A mapping with an end, that refuses items."""
+
+    __del__ = Opens.__del__
+
+    def __setitem__(self, key: str, value: int):
+        """Refuse."""
+        raise TypeError(key, value)
+
+
+class OpenModule(nn.Linear):
+    """A module with an end."""
+
+    __del__ = Opens.__del__
+
+
+REGISTERED: list[type] = []
+
+
+class Registers(Opens):
+    """A class that registers those that are made of it."""
+
+    def __init_subclass__(cls):
+        """Register it."""
+        REGISTERED.append(cls)
+
+
+#: Objects with an end, of a model.
+ENDS: dict[str, Callable[[nn.Module], Any]] = {
+    "object": lambda _: Opens(),
+    "profiler": lambda model: Opens(weakref.proxy(model)),
+    "copies itself": lambda _: Copied(),
+    "refuses a state": lambda _: Restored(),
+    "built": lambda _: Reduced(),
+    "mapping": lambda _: OpenMapping(a=1),
+    "module": lambda _: OpenModule(3, 6),
+    "registers": lambda _: Registers(),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_copies_end_without_a_sound(name: str):
+    """No copy runs ``__del__``: what is the user's stays open, and nothing half-made complains."""
+    gc.collect()  # what another test has left
+    ENDED.clear()
+    model = Holder(lambda m: setattr(m.held, "count", 1))
+    model.held = ENDS[name](model)
+    for look in (rnnkit.verify, rnnkit.trace, rnnkit.dependency_map):
+        look(model, X)
+    gc.collect()
+
+    assert ENDED == []
+    assert REGISTERED == []
+    assert isinstance(twice(model).last.held, type(model.held))
+    del model
+    gc.collect()
+    assert len(ENDED) == 1
+
+
+def test_object_with_an_end_is_copied():
+    """An object with an end is copied as any other, under the name of its class."""
+
+    def act(m: Any) -> Tensor:
+        m.held[0].count += 1
+        y: Tensor = m.held[1].owner.gru(numbers(4, 7, 3))[0]
+        return y
+
+    model = Holder(act)
+    model.held = [Opens([model]), Opens(weakref.proxy(model))]
+    opened: Any = twice(model)
+    one, other = opened.last.held
+
+    assert (model.held[0].count, one.count, other.count) == (0, 1, 0)
+    assert one.owner[0] is opened.last
+    assert type(one) is type(other)
+    assert (type(one).__name__, type(one).__module__) == ("Opens", __name__)
+    assert opened.pristine.shared == []

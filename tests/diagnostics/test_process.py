@@ -1,0 +1,226 @@
+"""What belongs to the process: random numbers, which other threads draw, too, imports, and memory."""
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from rnnkit._diagnostics.isolation import session, sources
+from rnnkit._diagnostics.outputs import Given, equal
+from tests.diagnostics.models_of_users import Holder, Model, gru, numbers
+
+X = numbers(4, 7, 3)
+
+
+@contextmanager
+def beside(act: Callable[[], Any]) -> Iterator[None]:
+    """Let another thread do something again and again meanwhile."""
+    ended = threading.Event()
+
+    def go():
+        while not ended.is_set():
+            act()
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def keep(m: Any) -> Any:
+    """Keep a count from call to call, which is found, and the random numbers are looked at."""
+    m.count += 1
+    return torch.tensor(m.count)
+
+
+def fail(_: Any) -> Any:
+    """Run no further."""
+    raise KeyError
+
+
+#: What models do beside a thread that draws.
+BESIDE: dict[str, Callable[[Any], Any]] = {
+    "draws from its own": lambda m: torch.rand(1, generator=m.own),
+    "draws, too": lambda _: torch.rand(1),
+    "keeps a count": keep,
+    "fails": fail,
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_no_number_comes_twice(name: str):
+    """Another thread draws on as if alone, whatever the model does."""
+    drawn: list[Any] = []
+    more = threading.Event()
+
+    def draw():
+        """Draw from each source as many bits as never come twice by chance."""
+        drawn.extend(torch.randint(2**62, (2,)).tolist())
+        drawn.extend([random.getrandbits(128), *np.random.randint(2**62, size=2)])  # noqa: NPY002
+        more.set()
+
+    def act(m: Any) -> Any:
+        for _ in range(2):  # what ends the second time began in this run
+            more.clear()
+            assert more.wait(60)
+        return BESIDE[name](m)
+
+    with beside(draw):
+        for look in (partial(rnnkit.verify, raises=False), rnnkit.dependency_map, rnnkit.trace):
+            with suppress(KeyError):
+                look(Holder(act, own=torch.Generator().manual_seed(0), count=0), X)
+
+    assert len(drawn) > 15
+    assert len(drawn) == len({*drawn})
+
+
+#: What models draw from the process, and from which source.
+DRAWS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "torch": ("torch", lambda: torch.rand(1)),
+    "dropout": ("torch", lambda: nn.functional.dropout(torch.ones(6), 0.5)),
+    "python": ("random", lambda: torch.tensor(random.uniform(0, 1))),  # noqa: S311
+    "python, by a name from before": ("random", lambda draw=random.random: torch.tensor(draw())),
+    "numpy": ("numpy.random", lambda: torch.tensor(np.random.normal(0, 1))),  # noqa: NPY002
+    "a seed": ("torch", lambda: torch.manual_seed(7) and torch.rand(1)),
+}
+
+
+@pytest.mark.unhooked("beartype draws from Python's numbers")
+@pytest.mark.parametrize("name", DRAWS)
+def test_each_run_draws_the_same(name: str):
+    """A model's numbers are the same in each run, and put back, also beside a thread that waits."""
+    source, draw = DRAWS[name]
+    works = Holder(lambda _: draw())
+    fails = Holder(lambda m: (draw(), fail(m)))
+    for other in (nullcontext(), beside(partial(time.sleep, 0.01))):
+        with other:
+            before = sources()[source].get_state()
+            report = rnnkit.verify(works, X, skip=["repeatable"])
+            with session(works) as opened:
+                first, again = (opened.run(Given((X,), {}))[0] for _ in range(2))
+                assert opened.drawn == {source}
+            with suppress(KeyError):
+                rnnkit.verify(fails, X)
+            assert equal(before, sources()[source].get_state())
+        assert {"batch", "alone"} <= {*report.checked}
+        assert torch.equal(first, again)
+
+
+@pytest.mark.slow
+def test_training_in_another_thread():
+    """A model that trains in another thread learns as alone, and is accused of nothing."""
+
+    def compute(m: Any, x: Tensor) -> Any:
+        m.count += 1
+        return m.gru(m.drop(m.norm(x.mT).mT))[0]
+
+    model = Model(compute, gru=gru(), norm=nn.BatchNorm1d(3), drop=nn.Dropout(0.5))
+    model.count = 0
+    steps = 0
+
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+
+    def train():
+        nonlocal steps
+        assert model.training
+        optimizer.zero_grad()
+        model(X).square().mean().backward()
+        optimizer.step()
+        steps += 1
+
+    with beside(train):
+        for _ in range(100):
+            assert "batch" in rnnkit.verify(model, X, skip=["alone", "use", "memory"]).checked
+
+    assert all(module.training for module in model.modules())
+    assert model.count == steps == model.norm.num_batches_tracked
+
+
+def test_modules_in_threads():
+    """Calls of modules that overlap in time, in threads of the model, are written down by thread."""
+
+    def outer(m: Any, x: Any, thread: threading.Thread, begun: threading.Event) -> Any:
+        thread.start()
+        begun.wait()
+        return m.linear(x)
+
+    def inner(m: Any, x: Any, begun: threading.Event, ended: threading.Event) -> Any:
+        begun.set()
+        ended.wait()
+        return m.linear(x)
+
+    def forward(m: Any, x: Any) -> Any:
+        begun = threading.Event()
+        ended = threading.Event()
+        made = list[Any]()
+        thread = threading.Thread(target=lambda: made.append(m.inner(x, begun, ended)))
+        y = m.outer(x, thread, begun)
+        ended.set()
+        thread.join()
+        return m.gru(y + made[0])[0]
+
+    parts = {f.__name__: Model(f, linear=nn.Linear(3, 3)) for f in (outer, inner)}
+    made = Model(forward, gru=nn.GRU(3, 4, batch_first=True), **parts)
+
+    assert "use" in rnnkit.verify(made, torch.randn(4, 6, 3)).checked
+
+
+def printed(script: str) -> str:
+    """Run a script in a process of its own, and return what it prints."""
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+
+
+@pytest.mark.slow
+def test_first_alarm_imports_no_compiler():
+    """The first alarm of a process needs no compiler, which takes seconds to import."""
+    script = """
+import sys, torch, rnnkit
+x = torch.randn(5, 7, 3)
+try:
+    rnnkit.verify(torch.nn.GRU(3, 4), x)
+except rnnkit.LeakError:
+    rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x, causal=True)
+print([name for name in ("torch._dynamo", "sympy", "torch._inductor") if name in sys.modules])
+"""
+
+    assert printed(script) == "[]\n"
+
+
+@pytest.mark.slow
+def test_memory_of_a_large_model():
+    """Beside the model, its weights are held once more, however often it runs."""
+    script = """
+import resource, torch, rnnkit
+from torch import nn
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(3, 4, batch_first=True)
+        self.wide = nn.Parameter(torch.ones(90_000_000))
+        self.data = torch.ones(10_000_000)
+    def forward(self, x):
+        return self.gru(x)[0] * self.wide[0] + self.data[0]
+model, x = Model(), torch.randn(4, 7, 3)
+rnnkit.verify(nn.GRU(3, 4, batch_first=True), x)
+before = peak()
+rnnkit.verify(model, x)
+print((peak() - before) / 400e6)
+"""
+
+    assert float(printed(script)) < 1.1

@@ -19,18 +19,6 @@ from tests.diagnostics.models_of_users import Holder, numbers, twice
 X = numbers(4, 7, 3)
 
 
-def inference() -> Tensor:
-    """Make a tensor that counts no versions."""
-    with torch.inference_mode():
-        return torch.ones(3)
-
-
-def fake() -> Tensor:
-    """Make a tensor without numbers."""
-    with FakeTensorMode():
-        return torch.ones(3)
-
-
 def freed() -> Tensor:
     """Make a tensor whose memory was given back."""
     tensor = torch.ones(1000)
@@ -38,9 +26,9 @@ def freed() -> Tensor:
     return tensor
 
 
-TENSORS: dict[str, Callable[[], Tensor]] = {
-    "fake": fake,
-    "inference": inference,
+TENSORS = {
+    "fake": lambda: FakeTensorMode().from_tensor(torch.ones(3)),
+    "inference": torch.inference_mode()(lambda: torch.ones(3)),
     "meta": lambda: torch.ones(3, device="meta"),
     "sparse": lambda: torch.eye(3).to_sparse(),
     "compressed": lambda: torch.eye(3).to_sparse_csr(),
@@ -63,7 +51,7 @@ def test_tensors_of_all_kinds(name: str):
     for as_parameter in (False, True):
         tensor = TENSORS[name]()
         held = nn.Parameter(tensor, requires_grad=False) if as_parameter else tensor
-        copy: Any = twice(Holder(held=held)).last
+        copy = twice(Holder(held=held)).last
 
         assert (copy.held is held) == (name == "freed")
         assert held.is_nested or copy.held.shape == held.shape
@@ -84,13 +72,13 @@ def test_weights_are_in_common():
     model.view = memory[1:]
     model.same = model.gru.weight_hh_l0
     pristine = Pristine(model)
-    one, other = (pristine.copy() for _ in range(2))
-    for mine, first, second in zip(*(m.parameters() for m in (model, one, other)), strict=True):
+    copy = pristine.copy()
+    other = pristine.copy()
+    for mine, first, second in zip(*(m.parameters() for m in (model, copy, other)), strict=True):
         assert torch.equal(mine, first)
         assert first.data_ptr() == second.data_ptr() != mine.data_ptr()
         assert first is not second
         assert type(first) is type(mine)
-    copy: Any = one
     assert (copy.tagged.tag, copy.tagged.requires_grad, copy.plain.requires_grad) == ("a", 0, 1)
     assert copy.same is copy.gru.weight_hh_l0
     assert copy.view.add_(1).sum() == copy.memory.sum() == 3
@@ -100,7 +88,7 @@ def test_weights_are_in_common():
 COUNT = iter(range(1000))
 
 #: What a run writes into: weights, and tensors that are so large that runs share them.
-WRITES: dict[str, Callable[[Any], Any]] = {
+WRITES = {
     "weights": lambda m: m.gru.bias_hh_l0.add_(1),
     "data of weights": lambda m: m.gru.bias_hh_l0.data.add_(1),
     "large tensor": lambda m: m.large.add_(1),
@@ -202,12 +190,12 @@ class Merges(nn.Linear):
 @pytest.mark.filterwarnings("ignore")
 def test_modules_that_are_compiled_traced_or_merged():
     """A module that copies itself, or is no longer Python's, is copied; eval mode comes once."""
-    traced: Any = torch.fx.symbolic_trace(nn.Linear(3, 6))
+    traced = torch.fx.symbolic_trace(nn.Linear(3, 6))
     model = Holder(lambda m: m.traced(X) + m.part(X).sum() + m.scripted(X).sum(), traced=traced)
     model.scripted = torch.jit.script(nn.Linear(3, 3))
     model.part = Merges(3, 3)
     expected = model.part.weight.detach() * 2
-    opened: Any = twice(torch.compile(Holder(lambda m: m.inner(X).sum(), inner=model)))
+    opened = twice(torch.compile(Holder(lambda m: m.inner(X).sum(), inner=model)))
     last = opened.last.inner
 
     assert last.traced.weight.data_ptr() != traced.weight.data_ptr()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import rnnkit
-from rnnkit._diagnostics.copies import Pristine
+from rnnkit._diagnostics.copier import Copier
 from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.outputs import Given
@@ -36,7 +36,7 @@ class Net(Holder):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute."""
-        y: Tensor = self.head(super().forward(x))
+        y = self.head(super().forward(x))
         return y + y.mean(0) if self.mixes else y
 
     def step(self, x: Tensor, _: Any) -> tuple[Tensor, None]:
@@ -63,7 +63,7 @@ def trained(net: Net):
 
 
 #: What people add to a model that keeps copies alive, if nobody ends them.
-ADDED: dict[str, Callable[[Net], Any]] = {
+ADDED = {
     "nothing": lambda _: None,
     "a hook": lambda net: net.head.register_forward_hook(net.keep),
     "a method": lambda net: setattr(net, "kept", net.keep),
@@ -82,7 +82,7 @@ def not_streaming(net: Net):
 
 
 #: Ways to look at a model, and to find something, or nothing.
-LOOKS: dict[str, Callable[[Net], Any]] = {
+LOOKS = {
     "verify": lambda net: rnnkit.verify(net, X, raises=False),
     "causal": lambda net: rnnkit.verify(net, X, causal=True, raises=False),
     "streaming": lambda net: rnnkit.verify(net, X, streaming=True, raises=False),
@@ -109,23 +109,15 @@ def _without_collector() -> Iterator[None]:
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch, _without_collector: None) -> list[Any]:
     """Collect weak references to the modules and the weights of copies."""
-    made: list[Any] = []
-    first = Pristine.__init__
-    later = Pristine.copy
+    made = []
+    make = Copier.model
 
-    def begin(self: Pristine, model: nn.Module):
-        first(self, model)
-        add(self.private)
+    def model(self: Copier, given: nn.Module) -> Any:
+        copied = make(self, given)
+        made.extend(map(weakref.ref, (*copied.modules(), *copied.parameters())))
+        return copied
 
-    def again(self: Pristine) -> nn.Module:
-        return add(later(self))
-
-    def add(model: nn.Module) -> nn.Module:
-        made.extend(map(weakref.ref, (*model.modules(), *model.parameters())))
-        return model
-
-    monkeypatch.setattr(Pristine, "__init__", begin)
-    monkeypatch.setattr(Pristine, "copy", again)
+    monkeypatch.setattr(Copier, "model", model)
     return made
 
 
@@ -189,7 +181,7 @@ def test_error_of_the_model_leads_to_its_copy():
 
 #: So many numbers has the parameter that is counted.
 COUNTED = 1237
-PEAK: dict[torch.dtype, int] = {}
+PEAK = {}
 
 
 def count(m: Any) -> Tensor:
@@ -198,8 +190,7 @@ def count(m: Any) -> Tensor:
     for dtype in {x.dtype for x in weights}:
         places = {x.data_ptr() for x in weights if x.dtype is dtype}
         PEAK[dtype] = max(PEAK.get(dtype, 0), len(places))
-    total: Tensor = m.wide.sum()
-    return total
+    return m.wide.sum()
 
 
 def count_and_write(m: Any) -> Tensor:

@@ -23,9 +23,7 @@ from rnnkit._diagnostics.outputs import equal
 from tests.diagnostics.models_of_users import Holder, Model, gru, numbers, twice
 
 X = numbers(4, 7, 3)
-LOOKS: list[Callable[..., Any]] = [rnnkit.verify, rnnkit.dependency_map, rnnkit.trace]
-#: Probes that take long.
-SLOW = ["alone", "use", "memory"]
+LOOKS = [rnnkit.verify, rnnkit.dependency_map, rnnkit.trace]
 
 
 @dataclass(slots=True)
@@ -77,7 +75,7 @@ class Everything(nn.Module):
         self.own = torch.Generator().manual_seed(0)
         self.numpys = np.random.default_rng(0)
         self.pythons = random.Random(0)  # noqa: S311
-        self.act: Callable[[Any], Any] = nothing
+        self.act = nothing
         self(X).sum().backward()
         self.norm.eval()
         self.gru.weight_hh_l0.requires_grad = False
@@ -87,7 +85,7 @@ class Everything(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Change what there is to change; run; add what acting returns, if it is a number."""
         acted = self.act(self)
-        y: Tensor = self.gru(self.drop(self.norm(x.mT).mT))[0]
+        y = self.gru(self.drop(self.norm(x.mT).mT))[0]
         return y + acted if isinstance(acted, Tensor) else y
 
 
@@ -194,7 +192,7 @@ def test_the_model_is_left_as_it_was(act: Any):
 
         assert held(model) == before
         assert equal(states, [source.get_state() for source in sources().values()])
-        assert not nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+        assert not nn.modules.module._has_any_global_hook()
     model.on_a_graph.sum().backward()
 
 
@@ -232,31 +230,24 @@ def test_modes_of_gradients(mode: Any):
         assert state == (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
 
 
-class Interrupt:
-    """Raises KeyboardInterrupt after so many lines of Python."""
+def interrupted(model: nn.Module, left: int) -> int:
+    """Interrupt verify after so many lines of Python; return how many are left."""
 
-    def __init__(self, lines: int):
-        """Count down from there."""
-        self.left = lines
-
-    def __call__(self, *_: Any) -> Any:
-        """Count a line."""
-        self.left -= 1
-        if self.left == 0:
+    def count(*_: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0:
             raise KeyboardInterrupt
-        return self
+        return count
 
-    def during(self, model: nn.Module) -> int:
-        """Run verify; return how many lines are left."""
-        trace = sys.gettrace()
-        sys.settrace(self)
-        try:
-            rnnkit.verify(model, X[:2], skip=SLOW)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(trace)
-        return self.left
+    sys.settrace(count)
+    try:
+        rnnkit.verify(model, X[:2], skip=["alone", "use", "memory"])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    return left
 
 
 def interrupt_anywhere():
@@ -265,11 +256,11 @@ def interrupt_anywhere():
     torch.manual_seed(2026)
     model = Everything(nothing).train()
     before = held(model)
-    Interrupt(-1).during(model)  # what is done once in a process
-    most = -Interrupt(-1).during(model)
+    interrupted(model, -1)  # what is done once in a process
+    most = -interrupted(model, -1)
     generator = random.Random(1)  # noqa: S311
     for _ in range(200):
-        assert Interrupt(generator.randint(1, most * 9 // 10)).during(model) <= 0
+        assert interrupted(model, generator.randint(1, most * 9 // 10)) <= 0
         torch.nn.modules.module._global_forward_pre_hooks.clear()  # of one in the last line
     assert held(model) == before
 

@@ -1,6 +1,5 @@
 """Right models that look like a mistake, and mistakes on batches that show little."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,11 +22,11 @@ def with_nan_column(m: Any, x: Tensor) -> Tensor:
 
 def cut_to_the_first_length(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
     """Cut a batch that is sorted by length to the length of its first sample."""
-    y: Tensor = m.gru(x[:, : int(lengths[0])])[0]
+    y = m.gru(x[:, : int(lengths[0])])[0]
     return y * mask(lengths, y.shape[1]).unsqueeze(2)
 
 
-RIGHT: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]]] = {
+RIGHT = {
     "a column of NaN": (with_nan_column, (X,), {"causal": True}),
     "cut to the first length": (
         cut_to_the_first_length,

@@ -8,7 +8,6 @@ import gc
 import sys
 import types
 import weakref
-from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -50,7 +49,7 @@ def check_late(m: Any):
 
 
 #: Ways from what a model holds back to the model, that lead to the copy in a copy.
-BACK: dict[str, tuple[Any, Any]] = {
+BACK = {
     "trainer": (
         lambda m: SimpleNamespace(strategy=SimpleNamespace(model=m)),
         lambda m: check(m.held.strategy.model is m),
@@ -95,7 +94,7 @@ def test_ways_back(name: str):
     twice(model)
 
 
-GLOBAL: dict[str, Any] = {}
+GLOBAL = {}
 
 
 def swallowing(_: Any):
@@ -107,7 +106,7 @@ def swallowing(_: Any):
 
 
 #: Ways to the model itself that no copy can turn, and the module that each calls.
-PAST: dict[str, tuple[Callable[[Any], Any], str]] = {
+PAST = {
     "part": (lambda _: GLOBAL["model"].gru(X), r"calls model\.gru, and not"),
     "caught": (swallowing, "calls the model itself"),
     "unregistered": (lambda _: GLOBAL["model"].hidden[0](X), "calls a GRU of the model"),
@@ -138,7 +137,7 @@ def test_ways_past_the_copy(name: str):
     """A model that calls its own modules past the copy is not run, in whichever run it does."""
     act, match = PAST[name]
     model = GLOBAL["model"] = Holder(act, hidden=[nn.GRU(3, 6)], runs=[])
-    called: list[nn.Module] = []
+    called = []
     for module in model.modules():
         module.register_forward_hook(lambda module, *_: called.append(module))
     for run in (run_again, attempt_again):
@@ -165,7 +164,7 @@ def test_way_past_the_copy_is_said():
         assert str(caught.value).endswith("\n  more      python -m rnnkit explain model-escaped")
 
 
-ENDED: list[Any] = []
+ENDED = []
 
 
 class Opens:
@@ -224,7 +223,7 @@ class OpenModule(nn.Linear):
     __del__ = Opens.__del__
 
 
-REGISTERED: list[type] = []
+REGISTERED = []
 
 
 class Registers(Opens):
@@ -236,7 +235,7 @@ class Registers(Opens):
 
 
 #: Objects with an end, of a model.
-ENDS: dict[str, Callable[[nn.Module], Any]] = {
+ENDS = {
     "object": lambda _: Opens(),
     "profiler": lambda model: Opens(weakref.proxy(model)),
     "copies itself": lambda _: Copied(),
@@ -272,12 +271,11 @@ def test_object_with_an_end_is_copied():
 
     def act(m: Any) -> Tensor:
         m.held[0].count += 1
-        y: Tensor = m.held[1].owner.gru(numbers(4, 7, 3))[0]
-        return y
+        return m.held[1].owner.gru(numbers(4, 7, 3))[0]
 
     model = Holder(act)
     model.held = [Opens([model]), Opens(weakref.proxy(model))]
-    opened: Any = twice(model)
+    opened = twice(model)
     one, other = opened.last.held
 
     assert (model.held[0].count, one.count, other.count) == (0, 1, 0)

@@ -53,7 +53,7 @@ def fail(_: Any) -> Any:
 
 
 #: What models do beside a thread that draws.
-BESIDE: dict[str, Callable[[Any], Any]] = {
+BESIDE = {
     "draws from its own": lambda m: torch.rand(1, generator=m.own),
     "draws, too": lambda _: torch.rand(1),
     "keeps a count": keep,
@@ -64,7 +64,7 @@ BESIDE: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", BESIDE)
 def test_no_number_comes_twice(name: str):
     """Another thread draws on as if alone, whatever the model does."""
-    drawn: list[Any] = []
+    drawn = []
     more = threading.Event()
 
     def draw():
@@ -89,7 +89,7 @@ def test_no_number_comes_twice(name: str):
 
 
 #: What models draw from the process, and from which source.
-DRAWS: dict[str, tuple[str, Callable[[], Any]]] = {
+DRAWS = {
     "torch": ("torch", lambda: torch.rand(1)),
     "dropout": ("torch", lambda: nn.functional.dropout(torch.ones(6), 0.5)),
     "python": ("random", lambda: torch.tensor(random.uniform(0, 1))),  # noqa: S311
@@ -153,30 +153,33 @@ def test_training_in_another_thread():
 def test_modules_in_threads():
     """Calls of modules that overlap in time, in threads of the model, are written down by thread."""
 
-    def outer(m: Any, x: Any, thread: threading.Thread, begun: threading.Event) -> Any:
-        thread.start()
-        begun.wait()
-        return m.linear(x)
-
-    def inner(m: Any, x: Any, begun: threading.Event, ended: threading.Event) -> Any:
-        begun.set()
-        ended.wait()
+    def after(m: Any, x: Any, wait: Callable[[], Any]) -> Any:
+        wait()
         return m.linear(x)
 
     def forward(m: Any, x: Any) -> Any:
         begun = threading.Event()
         ended = threading.Event()
-        made = list[Any]()
-        thread = threading.Thread(target=lambda: made.append(m.inner(x, begun, ended)))
-        y = m.outer(x, thread, begun)
+        made = []
+
+        def begin():
+            thread.start()
+            begun.wait()
+
+        def end():
+            begun.set()
+            ended.wait()
+
+        thread = threading.Thread(target=lambda: made.append(m.inner(x, end)))
+        y = m.outer(x, begin)
         ended.set()
         thread.join()
         return m.gru(y + made[0])[0]
 
-    parts = {f.__name__: Model(f, linear=nn.Linear(3, 3)) for f in (outer, inner)}
-    made = Model(forward, gru=nn.GRU(3, 4, batch_first=True), **parts)
+    outer = Model(after, linear=nn.Linear(3, 3))
+    inner = Model(after, linear=nn.Linear(3, 3))
 
-    assert "use" in rnnkit.verify(made, torch.randn(4, 6, 3)).checked
+    assert "use" in rnnkit.verify(Model(forward, gru=gru(), outer=outer, inner=inner), X).checked
 
 
 def printed(script: str) -> str:

@@ -5,9 +5,8 @@ import gc
 import random
 import sys
 import threading
-from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -25,7 +24,7 @@ from rnnkit._diagnostics.uncopied import UncopiedError
 from tests.diagnostics.models_of_users import Holder, numbers, twice
 
 X = numbers(4, 7, 3)
-LOOKS: list[Callable[..., Any]] = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
+LOOKS = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
 
 
 class NoCopy(Tensor):
@@ -86,13 +85,13 @@ class Shallow(Refuses):
 class Single(SimpleNamespace):
     """A class with one object only."""
 
-    only: Any = None
+    only = None
 
-    def __new__(cls, **_: Any) -> Self:
+    def __new__(cls, **_: Any) -> Any:
         """Return the object."""
-        cls.only = super().__new__(cls) if cls.only is None else cls.only
-        single: Self = cls.only
-        return single
+        if cls.only is None:
+            cls.only = super().__new__(cls)
+        return cls.only
 
 
 class Closes(Refuses):
@@ -117,9 +116,7 @@ class Frozen(dict[str, Any]):
 class Teacher(nn.Linear):
     """A module that returns itself for a copy."""
 
-    def __deepcopy__(self, memo: Any) -> Any:
-        """Return itself."""
-        return self
+    __deepcopy__ = Itself.__deepcopy__
 
 
 class Sharded(nn.Linear):
@@ -128,29 +125,19 @@ class Sharded(nn.Linear):
     __deepcopy__ = Refuses.__deepcopy__
 
 
-def local(tensor: Tensor) -> threading.local:
-    """Hold a tensor for this thread."""
-    held = threading.local()
-    held.tensor = tensor
+def having(held: Any, name: str, value: Any) -> Any:
+    """Give something an attribute, and return it."""
+    setattr(held, name, value)
     return held
 
 
-def teacher(tensor: Tensor) -> Teacher:
+def teacher(tensor: Tensor) -> Any:
     """Make a module with a parameter."""
-    made = Teacher(3, 3)
-    made.weight = nn.Parameter(tensor)
-    return made
-
-
-def masked(tensor: Tensor) -> Tensor:
-    """Make a tensor that holds one which refuses to be copied."""
-    made = torch.ones(3)
-    made.mask = NoCopy(tensor)
-    return made
+    return having(Teacher(3, 3), "weight", nn.Parameter(tensor))
 
 
 #: What a model holds a tensor in, and what the message calls that.
-REFUSED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+REFUSED = {
     "object": (Refuses, "model.held (Refuses)"),
     "object in an object": (
         lambda x: SimpleNamespace(a=[{"b": Refuses(SimpleNamespace(c=(x,)))}]),
@@ -163,14 +150,17 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "single object": (lambda x: Single(held=x), "model.held (Single)"),
     "end": (Closes, "model.held (Closes)"),
     "mapping": (lambda x: Frozen(a=x), "model.held (Frozen)"),
-    "thread": (local, "model.held (_local)"),
+    "thread": (lambda x: having(threading.local(), "held", x), "model.held (_local)"),
     "module": (teacher, "model.held (Teacher)"),
     "module in a list": (lambda x: [teacher(x)], "model.held[0] (Teacher)"),
     "tensor": (NoCopy, "model.held (NoCopy)"),
     "buffer": (lambda x: nn.Buffer(NoCopy(x)), "model.held (NoCopy)"),
     "parameter": (lambda x: nn.ParameterList([NoCopy(x)]), "model.held.0 (NoCopy)"),
     "tensor in a tuple": (lambda x: {1: (NoCopy(x),)}, "model.held[1][0] (NoCopy)"),
-    "attribute of a tensor": (masked, "model.held.mask (NoCopy)"),
+    "attribute of a tensor": (
+        lambda x: having(torch.ones(3), "mask", NoCopy(x)),
+        "model.held.mask (NoCopy)",
+    ),
 }
 
 
@@ -259,11 +249,11 @@ def test_object_whose_class_makes_no_other():
     assert held.counts == [0]
 
 
-SHARED: dict[str, Callable[[], Any]] = {
+SHARED = {
     "lock": threading.Lock,
     "file": lambda: sys.__stderr__,
     "generator": lambda: (k for k in range(3)),
-    "loader": lambda: DataLoader([1, 2]),  # type: ignore[arg-type]
+    "loader": lambda: DataLoader([1, 2]),
     "data set": Dataset,
     "tensors": lambda: TensorDataset(X),
     "loader's iterator": lambda: iter(DataLoader(TensorDataset(X))),

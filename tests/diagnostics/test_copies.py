@@ -131,7 +131,7 @@ def test_nothing_is_written():
 
 
 #: What makes a layer hold a tensor on a graph, which Python refuses to copy.
-ON_A_GRAPH: dict[str, Callable[[nn.Module], Any]] = {
+ON_A_GRAPH = {
     "normalised": nn.utils.weight_norm,
     "pruned": lambda part: torch.nn.utils.prune.l1_unstructured(part, "weight", 1),
     "parametrized": nn.utils.parametrizations.weight_norm,

@@ -1,5 +1,6 @@
 """Right models that look like a mistake, and mistakes on batches that show little."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.corpus.forward import model
-from tests.diagnostics.models_of_users import mask, numbers
+from tests.diagnostics.models_of_users import Model, gru, mask, numbers
 
 X = numbers(4, 7, 3)
 FALLING = torch.tensor([6, 5, 3, 2])
@@ -26,22 +26,20 @@ def cut_to_the_first_length(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
     return y * mask(lengths, y.shape[1]).unsqueeze(2)
 
 
-RIGHT = {
-    "a column of NaN": (with_nan_column, (X,), {"causal": True}),
-    "cut to the first length": (
+RIGHT = [
+    (with_nan_column, (X,), {"causal": True}),
+    (
         cut_to_the_first_length,
         (X * mask(FALLING).unsqueeze(2), FALLING),
         {"lengths": FALLING},
     ),
-}
+]
 
 
-@pytest.mark.parametrize("name", RIGHT)
-def test_no_right_model_is_accused(name: str):
+@pytest.mark.parametrize(("compute", "inputs", "options"), RIGHT)
+def test_no_right_model_is_accused(compute: Callable[..., Tensor], inputs: Any, options: Any):
     """A model that is right has no finding, and its samples are judged."""
-    forward, inputs, options = RIGHT[name]
-    net = model(forward, gru=nn.GRU(3, 6, batch_first=True))
-    report = rnnkit.verify(net, *inputs, raises=False, **options)
+    report = rnnkit.verify(Model(compute, gru=gru()), *inputs, raises=False, **options)
 
     assert report.findings == []
     assert {"batch", "alone"} <= {*report.checked}
@@ -52,10 +50,10 @@ def test_a_loop_over_samples_is_not_marked(batch_first: bool):
     """A layer that runs over one sample after another starts each from zeros, and rightly so."""
     axis = 0 if batch_first else 1
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def compute(m: Any, x: Tensor) -> Tensor:
         return torch.cat([m.gru(one)[0] for one in x.split(1, axis)], axis)
 
-    net = model(forward, gru=nn.GRU(3, 6, batch_first=batch_first))
+    net = Model(compute, gru=gru(batch_first=batch_first))
 
     assert rnnkit.trace(net, numbers(5, 7, 3)).marked == []
 
@@ -63,11 +61,10 @@ def test_a_loop_over_samples_is_not_marked(batch_first: bool):
 def test_chunks_of_one_sample_that_start_afresh_are_marked():
     """A layer that runs over one chunk after another of a sample has lost the state between."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def compute(m: Any, x: Tensor) -> Tensor:
         return torch.cat([m.gru(chunk)[0] for chunk in x.split(4, 1)], 1)
 
-    net = model(forward, gru=nn.GRU(3, 6, batch_first=True))
-    [row] = rnnkit.trace(net, numbers(1, 8, 3)).marked
+    [row] = rnnkit.trace(Model(compute, gru=gru()), numbers(1, 8, 3)).marked
 
     assert "its input goes on where that of row 0 ended" in row.marks[0]
 
@@ -77,8 +74,7 @@ def test_samples_of_one_value_are_judged(value: float):
     """Of an input with one value everywhere, batch still finds a layer that mixes the samples."""
     x = torch.full((4, 7, 3), value)
     for batch_first in (True, False):
-        net = nn.GRU(3, 6, batch_first=batch_first)
-        report = rnnkit.verify(net, x, raises=False)
+        report = rnnkit.verify(gru(batch_first=batch_first), x, raises=False)
 
         assert ("batch" in report.checked) == batch_first
         assert report.found("batch") != batch_first
@@ -87,14 +83,13 @@ def test_samples_of_one_value_are_judged(value: float):
 def test_the_judge_works_under_autocast():
     """A model that does not run in float64 is judged in float32, whatever autocast would make of it."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def compute(m: Any, x: Tensor) -> Tensor:
         assert x.dtype is not torch.float64
         y = m.gru(x)[0]
         total = m.head(y).sum(0, keepdim=True)  # of all samples, and gone but for rounding
         return y + (total - total.roll(1, 1).roll(-1, 1)) + m.head(y + total) - m.head(total)
 
-    head = nn.Linear(6, 6, bias=False)
-    net = model(forward, gru=nn.GRU(3, 6, batch_first=True), head=head)
+    net = Model(compute, gru=gru(), head=nn.Linear(6, 6, bias=False))
     with torch.autocast("cpu", torch.bfloat16):
         report = rnnkit.verify(net, X, raises=False, skip=["gradient"])
 

@@ -48,9 +48,9 @@ class Net(Holder):
         self.seen = args[-1]
 
     @functools.lru_cache  # noqa: B019 - as people do it
-    def mask(self, steps: int) -> Tensor:
+    def mask(self) -> Tensor:
         """Make a mask once."""
-        return torch.ones(steps, steps).tril()
+        return torch.ones(6)
 
 
 def trained(net: Net):
@@ -69,7 +69,7 @@ ADDED = {
     "a method": lambda net: setattr(net, "kept", net.keep),
     "a parent": lambda net: setattr(net.head, "parents", [net]),
     "a trainer": trained,
-    "a cache": lambda net: setattr(net, "act", lambda m: m.mask(3).sum()),
+    "a cache": lambda net: setattr(net, "act", lambda m: m.mask()),
     "a parametrization": lambda net: parametrizations.weight_norm(net.head),
     "a weak reference": lambda net: setattr(net.head, "parent", weakref.ref(net)),
 }
@@ -81,15 +81,20 @@ def not_streaming(net: Net):
         rnnkit.testing.assert_streams(net.step, X)
 
 
+def verifying(**options: Any) -> Callable[[Net], Any]:
+    """Return what verifies a net with options."""
+    return lambda net: rnnkit.verify(net, X, raises=False, **options)
+
+
 #: Ways to look at a model, and to find something, or nothing.
 LOOKS = {
-    "verify": lambda net: rnnkit.verify(net, X, raises=False),
-    "causal": lambda net: rnnkit.verify(net, X, causal=True, raises=False),
-    "streaming": lambda net: rnnkit.verify(net, X, streaming=True, raises=False),
-    "lengths": lambda net: rnnkit.verify(net, X, lengths=[7, 5, 4, 3, 2], raises=False),
-    "other axes": lambda net: rnnkit.verify(net, X, batch_dim=1, raises=False),
-    "an axis that is not there": lambda net: rnnkit.verify(net, X, out_seq_dim=7),
-    "call": lambda net: rnnkit.verify(net, X, call=lambda m, x: m(x), raises=False),
+    "verify": verifying(),
+    "causal": verifying(causal=True),
+    "streaming": verifying(streaming=True),
+    "lengths": verifying(lengths=[7, 5, 4, 3, 2]),
+    "other axes": verifying(batch_dim=1),
+    "an axis that is not there": verifying(out_seq_dim=7),
+    "call": verifying(call=lambda m, x: m(x)),
     "trace": lambda net: rnnkit.trace(net, X),
     "map": lambda net: rnnkit.dependency_map(net, X, dim=1),
     "a map of no axis": lambda net: rnnkit.dependency_map(net, X, out_dim=7),

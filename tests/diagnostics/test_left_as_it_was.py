@@ -71,7 +71,9 @@ class Everything(nn.Module):
         self.table = Table(a=1)
         self.slots = Slots()
         self.itself = Counts(h=0)
-        self.nested = SimpleNamespace(a=[[numbers(2)], Counts(h=0)], teacher=nn.Linear(2, 2))
+        self.nested = SimpleNamespace(
+            a=[[numbers(2)], SimpleNamespace(h=0)], teacher=nn.Linear(2, 2)
+        )
         self.own = torch.Generator().manual_seed(0)
         self.numpys = np.random.default_rng(0)
         self.pythons = random.Random(0)  # noqa: S311

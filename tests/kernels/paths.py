@@ -17,7 +17,7 @@ from tests.strategies import LAYERS, Case, tensors_of
 PATHS = ("padded", "rows", "packed")
 RESET_PATHS = ("blank", "rows", "packed", "steps")
 ALL_PATHS = (*PATHS, "blank", "steps")
-KINDS: dict[str, dict[str, Any]] = {
+KINDS = {
     "RNN": {},
     "RNN relu": {"nonlinearity": "relu"},
     "LSTM": {},
@@ -110,7 +110,7 @@ def by_cells(
             for t in reversed(range(len(x))) if reverse else range(len(x)):
                 # Backward, the cut is met on the way from the step that it stands before.
                 fresh = cut[t] if not reverse else (cut & valid)[t + 1 : t + 2].any(0)
-                begin: Any = [tensor.masked_fill(fresh, 0) for tensor in state]
+                begin = [tensor.masked_fill(fresh, 0) for tensor in state]
                 new = tensors_of(cell(x[t], begin if len(begin) > 1 else begin[0]))
                 state = [torch.where(valid[t], *pair) for pair in zip(new, state, strict=True)]
                 steps[t] = new[0].masked_fill(~valid[t], 0)

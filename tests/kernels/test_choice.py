@@ -1,7 +1,5 @@
 """Which path is chosen: what the rule says, and what each call allows."""
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -16,7 +14,7 @@ from tests.strategies import DTYPES, tensors_of
 def facts(kind: str, dtype: torch.dtype = torch.float32) -> choice.Facts:
     """What is known of a call."""
     case = case_of(kind, dtype)
-    layer: Any = case.module(rnnkit)
+    layer = case.module(rnnkit)
     return choice.facts_of(stack_of(layer), case.numbers().detach(), ())
 
 

@@ -56,7 +56,7 @@ class Call(NamedTuple):
     def by_torch(self) -> list[Tensor]:
         """Run torch's kernel."""
         input = self.input.flip(0) if self.reverse else self.input
-        kernel: Any = getattr(torch, self.mode.lower())
+        kernel = getattr(torch, self.mode.lower())
         hx = self.state if self.mode == "LSTM" else self.state[0]
         output, *ends = kernel(input, hx, self.weights, self.bias, 1, 0.0, True, False, False)
         return [output.flip(0) if self.reverse else output, *ends]

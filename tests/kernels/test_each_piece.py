@@ -66,7 +66,7 @@ def check(
     expected, ends = paths.by_cells(
         layer, turn(x), start, each, None if cuts is None else turn(cuts)
     )
-    hx: Any = [t.transpose(0, 1) for t in tensors] if state == "batch first" else tensors
+    hx = [t.transpose(0, 1) for t in tensors] if state == "batch first" else tensors
     hx = None if state == "none" else hx if case.is_lstm else hx[0]
     with paths.on(path):
         actual, carried = layer(padded, hx, lengths=counts, reset=cuts)
@@ -153,7 +153,7 @@ def test_full_lengths_and_no_reset_change_nothing(name: str, data: st.DataObject
     numbers = case.numbers()
     tensors = case.tensors()
     none = torch.zeros(numbers.shape[:-1], dtype=torch.bool)
-    option: Any = [case.seq] * case.batch if kind == "lengths" else none
+    option = [case.seq] * case.batch if kind == "lengths" else none
 
     results = []
     for options in ({}, {kind: option}):
@@ -201,7 +201,7 @@ def test_one_sequence_without_batch(kind: str, batch_first: bool):
     hx = case.state()
     reset = paths.drawn(case)[:, 0]
     axis = 0 if batch_first else 1
-    alone: Any = tuple(t[:, 0] for t in hx) if case.is_lstm else hx[:, 0]
+    alone = tuple(t[:, 0] for t in hx) if case.is_lstm else hx[:, 0]
 
     output, state = layer(x, hx, reset=reset.unsqueeze(axis))
     actual, end = layer(x.squeeze(axis), alone, reset=reset)

@@ -14,7 +14,7 @@ from tests.strategies import assert_same, tensors_of
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
 #: What is given beside input and state.
-GIVEN: dict[str, dict[str, Any]] = {
+GIVEN = {
     "lengths": {"lengths": paths.LENGTHS},
     "full": {"lengths": (paths.SEQ,) * paths.BATCH},
     "short": {"lengths": (3,) * paths.BATCH},

@@ -22,7 +22,7 @@ BATCH = 4
 INPUT = 3
 HIDDEN = 5
 LENGTHS = [6, 0, 3, 5]
-KINDS: dict[str, Any] = {
+KINDS = {
     "LSTM": rnnkit.LSTMCell,
     "projected": lambda *sizes, **options: rnnkit.ProjectedLSTMCell(*sizes, 2, **options),
     "GRU": rnnkit.GRUCell,

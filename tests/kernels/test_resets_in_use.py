@@ -75,7 +75,7 @@ def test_a_first_state_of_the_cells_own(reverse: bool, given: bool):
     for cuts in (reset, at_first_step):
         results = []
         for path in ("rows", "packed", "steps", "loop"):
-            options: dict[str, Any] = {"reset": cuts, "reverse": reverse, "fused": path != "loop"}
+            options = {"reset": cuts, "reverse": reverse, "fused": path != "loop"}
             with paths.on(path):
                 output, state = rnnkit.unroll(cell, x, hx if given else None, **options)
             total = output.pow(2).sum() + state.pow(3).sum() + 0 * cell.first.sum()

@@ -26,7 +26,7 @@ class Loops(nn.Module):
 
     def __init__(self, name: str, count: int, **options: Any):
         super().__init__()
-        kind: Any = getattr(rnnkit, name)
+        kind = getattr(rnnkit, name)
         self.cells = nn.ModuleList(kind(HIDDEN if k else WIDTH, HIDDEN) for k in range(count))
         self.options = options
 
@@ -56,8 +56,7 @@ class Headed(nn.Module):
         for state in pytree.tree_leaves(states):
             if state.dim() == output.dim():
                 output = output + state.mean()
-        scores: Tensor = self.head(output)
-        return scores
+        return self.head(output)
 
 
 class Case(NamedTuple):

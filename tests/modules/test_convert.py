@@ -4,7 +4,6 @@ import copy
 import io
 import pickle
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -72,7 +71,7 @@ def normalise(module: nn.Module, weight: str):
 
 
 #: What people do to a module before it is converted; the second argument names its weight.
-DONE: dict[str, Callable[[Any, str], Any]] = {
+DONE = {
     "nothing": lambda *_: None,
     "evaluation": lambda module, _: module.eval(),
     "frozen": lambda module, weight: getattr(module, weight).requires_grad_(False),
@@ -172,7 +171,7 @@ def test_hooks_still_fire():
     """Forward hooks, pre-hooks and hooks of weights are called, once a call."""
     for name in CLASSES:
         module = torchs(name)
-        seen = list[str]()
+        seen = []
         module.register_forward_pre_hook(lambda *_, seen=seen: seen.append("before"))
         module.register_forward_hook(lambda *_, seen=seen: seen.append("after"))
         next(module.parameters()).register_hook(lambda _, seen=seen: seen.append("gradient"))
@@ -265,7 +264,7 @@ def test_wrapped_models():
     parallel = nn.DataParallel(nn.Sequential(nn.LSTM(WIDTH, HIDDEN)))
     model = nn.Sequential(nn.GRUCell(WIDTH, HIDDEN))
     x = torch.randn(2, WIDTH)
-    compiled: Any = torch.compile(model, backend="eager")
+    compiled = torch.compile(model, backend="eager")
     before = compiled(x)
 
     assert rnnkit.convert(parallel).changed == ["module.0"]

@@ -1,7 +1,6 @@
 """``cells()``: the cells that a layer is made of, with the layer's own parameters."""
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -86,7 +85,7 @@ def test_a_cell_of_a_layer_is_copied_and_saved_as_any_cell():
         x = case.numbers()[0]
         (cell,) = layer.cells()
         clone = copy.deepcopy(cell)
-        fresh: Any = type(cell)(case.input_size, case.hidden_size, **options).double()
+        fresh = type(cell)(case.input_size, case.hidden_size, **options).double()
         fresh.load_state_dict(cell.state_dict())
 
         assert clone.weight_ih is not layer.weight_ih_l0

@@ -1,7 +1,5 @@
 """A layer's own states: the last hidden, taken apart; and one step after another."""
 
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +8,7 @@ from hypothesis import strategies as st
 import rnnkit
 from rnnkit import LSTMState, states
 from tests.kernels.paths import close
-from tests.strategies import LAYERS, Case, assert_near, assert_same, cases, tensors_of
+from tests.strategies import LAYERS, assert_near, assert_same, cases, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
@@ -21,7 +19,7 @@ layers = pytest.mark.parametrize("name", LAYERS)
 @given(data=st.data(), state_batch_first=st.booleans())
 def test_last_hidden_and_split_state(name: str, data: st.DataObject, *, state_batch_first: bool):
     """The last layer's h, both directions side by side; and each row at its two places."""
-    case: Case = data.draw(cases([name]))
+    case = data.draw(cases([name]))
     layer = case.module(rnnkit, state_batch_first=state_batch_first).eval()
     _, state = layer(case.input())
     rows = states.from_batch_first(state) if state_batch_first else state
@@ -63,9 +61,9 @@ def test_steps_are_the_layer(
 ):
     """Step after step gives the layer's output and state; of its only cell, too."""
     drawn = cases([name], ["padded", "unbatched"], [torch.float64])
-    case: Case = data.draw(drawn.filter(lambda case: not case.options.get("bidirectional")))
+    case = data.draw(drawn.filter(lambda case: not case.options.get("bidirectional")))
     layer = case.module(rnnkit, state_batch_first=state_batch_first).eval()
-    state: Any = case.state() if given_state else None
+    state = case.state() if given_state else None
     hx = None if state is None else [tensor[0] for tensor in tensors_of(state)]
     if given_state and state_batch_first:
         state = states.batch_first(state)

@@ -95,7 +95,7 @@ def recurrent(layer: Any, wrap: Callable[[Any], Any] = lambda cell: cell) -> Any
 
 
 #: Who takes a layer's input and state, and the paths that it has.
-USERS: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
+USERS = {
     "layer": (lambda layer: layer, RESET_PATHS),
     "Recurrent": (recurrent, RESET_PATHS),
     "Recurrent of users' cells": (lambda layer: recurrent(layer, Wrapped), ("loop",)),
@@ -190,7 +190,7 @@ ROWS = 4
 BATCH = 3
 HIDDEN = 6
 #: What is done to a layer's state: to the tensor, and to the flags and positions beside it.
-ACTS: dict[str, Callable[..., Any]] = {
+ACTS = {
     **{
         act.__name__: lambda state, *_, act=act: act(state)
         for act in (states.detach, states.batch_first, states.from_batch_first, states.to_layers)

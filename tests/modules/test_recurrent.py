@@ -16,7 +16,7 @@ from torch.nn import functional
 import rnnkit
 from tests.covering import covers
 from tests.modules.cells_of_users import LayerNormLSTMCell
-from tests.strategies import LAYERS, Case, assert_near, assert_same, cases, gradients, tensors_of
+from tests.strategies import LAYERS, assert_near, assert_same, cases, gradients, tensors_of
 
 BATCH = 2
 SEQ = 5
@@ -56,7 +56,7 @@ def by_hand(
     layer: rnnkit.Recurrent, x: Tensor, hx: Any = None, lengths: Any = None
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """Run the cells one after the other by unroll."""
-    ends: list[Any] = []
+    ends = []
     for place, cell in enumerate(layer.cells):
         if place:
             x = functional.dropout(x, layer.dropout, layer.training)
@@ -77,7 +77,7 @@ def by_hand(
 @given(data=st.data(), given_state=st.booleans(), cut=st.booleans())
 def test_layer_of_a_layers_cells(name: str, data: st.DataObject, *, given_state: bool, cut: bool):
     """Made of a layer's cells it is that layer: output, states, gradients."""
-    case: Case = data.draw(cases([name], ["padded"], [torch.float64]))
+    case = data.draw(cases([name], ["padded"], [torch.float64]))
     layer = case.module(rnnkit).eval()
     cells = layer.cells()
     directions = 1 + layer.bidirectional
@@ -130,7 +130,7 @@ def test_users_cells():
     assert_same(layer(x), layer(x, layer.initial_state(2)))
     output, _ = rnnkit.Recurrent(Halving())(torch.tensor([[[2, 4, 6]], [[1, 3, 5]]]))
     assert output.tolist() == [[[1.5, 2.5, 3.5]], [[1.25, 2.75, 4.25]]]
-    cells: Any = nn.ModuleList([rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 5)])
+    cells = nn.ModuleList([rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 5)])
     assert list(rnnkit.Recurrent(cells).cells) == list(cells)
 
 

@@ -81,7 +81,7 @@ def test_it_is_the_loop(
     (cell,) = case.module(rnnkit).cells()
     x = case.numbers()
     given = torch.tensor(lengths) if lengths else None
-    options: Any = {"reset": reset, "reverse": reverse, "return_states": return_states}
+    options = {"reset": reset, "reverse": reverse, "return_states": return_states}
     expected = rnnkit.unroll(cell, x, lengths=given, fused=False, **options)
 
     close(traced(cell, x, lengths=given, fused=False, **options), expected)
@@ -136,7 +136,7 @@ def test_a_gradient_takes_the_loop(wanted: str, traced: Traced):
     x = torch.randn(SEQ, BATCH, 3)
     hx = torch.randn(BATCH, 4)
     everything = {"input": x, "hx": hx, **dict(cell.named_parameters())}
-    options: Any = {"reset": mask(), "fused": False, "exports": False}
+    options = {"reset": mask(), "fused": False, "exports": False}
     traced(cell, x, hx, **options)
     traced.scan.assert_called_once()
 

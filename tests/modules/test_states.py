@@ -20,7 +20,7 @@ HIDDEN = 6
 PROJ = 5
 
 #: Every kind of state, made of a layer's or a cell's tensors, of different widths.
-STATES: dict[str, Callable[[Tensor, Tensor], Any]] = {
+STATES = {
     "tensor": lambda h, _: h,
     "LSTMState": LSTMState,
     "pair": lambda h, c: (h, c),
@@ -52,7 +52,7 @@ def kept(*flags: float) -> Callable[[Tensor, int], Tensor]:
 
 
 #: What is done to the samples of a state: by rnnkit, and by hand to one tensor and its batch axis.
-ACTS: dict[str, tuple[Callable[..., Any], Callable[[Tensor, int], Tensor]]] = {
+ACTS = {
     "select": (
         lambda state, **options: states.select(state, [2, 0, 0, 1], **options),
         lambda t, axis: t.index_select(axis, torch.tensor([2, 0, 0, 1])),
@@ -69,7 +69,7 @@ ACTS: dict[str, tuple[Callable[..., Any], Callable[[Tensor, int], Tensor]]] = {
     "expand": (lambda state, **options: states.expand(state, BATCH, **options), lambda t, _: t),
 }
 #: What is done to all of it.
-OTHERS: dict[str, tuple[Callable[..., Any], Callable[[Tensor, int], Tensor]]] = {
+OTHERS = {
     "detach": (states.detach, lambda t, _: t.detach()),
     "to": (lambda state: states.to(state, torch.float64), lambda t, _: t.double()),
     "to by name": (lambda state: states.to(state, dtype=torch.half), lambda t, _: t.half()),
@@ -100,7 +100,7 @@ def test_each_tensor_is_treated_as_by_hand(act: str, kind: str):
             assert all(tensor.is_contiguous() for tensor in tensors_of(actual))
 
 
-INDICES: list[tuple[Any, list[int]]] = [
+INDICES = [
     ((1, 2), [1, 2]),
     (range(1, 3), [1, 2]),
     *((torch.tensor([2, 0, 2], dtype=getattr(torch, kind)), [2, 0, 2])
@@ -141,7 +141,7 @@ def test_repeat_is_what_a_repeated_batch_gives():
     torch.testing.assert_close(states.repeat(layer(x)[1], 4), expected)
 
 
-MASKS: list[Any] = [
+MASKS = [
     torch.tensor([True, False, True]), [True, False, True], torch.tensor([1, 0, 1]),
     torch.tensor([1.0, 0.0, 1.0]), [1, 0, 1], (1, 0, 1),
 ]  # fmt: skip
@@ -169,7 +169,7 @@ def test_reset_of_half_a_pair(place: int):
     """None for one of a pair is zeros, in the state, in a part of it and in the initial one."""
     full = [torch.zeros(2, 3, 4), torch.zeros(2, 3, 4)]
     full[1 - place] = torch.rand(2, 3, 4)
-    half: Any = [None if k == place else one for k, one in enumerate(full)]
+    half = [None if k == place else one for k, one in enumerate(full)]
     whole = (torch.rand(2, 3, 4), torch.rand(2, 3, 4))
     for make in (tuple, LSTMState._make):
         expected = states.reset(make(full), [1, 0, 1], whole)
@@ -177,7 +177,7 @@ def test_reset_of_half_a_pair(place: int):
 
         assert type(actual) is type(make(full))
         assert_same(expected, actual)
-        of_several: Any = states.reset((None, make(half)), [1, 0, 1], (whole, whole))
+        of_several = states.reset((None, make(half)), [1, 0, 1], (whole, whole))
         assert_same((states.reset(None, [1, 0, 1], whole), expected), of_several)
         expected = states.reset(whole, [1, 0, 1], make(full))
         assert_same(expected, states.reset(whole, [1, 0, 1], make(half)))

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-from typing import Any
 
 import pytest
 import torch
@@ -77,7 +76,7 @@ def test_a_pair_is_made_of_two_tensors_or_of_what_holds_two():
         assert type(again) is LSTMState
         assert_same(made, again)
     assert repr(made).startswith("LSTMState(h=")
-    wrong: list[tuple[Any, ...]] = [(), ([],), ([1, 2, 3],), (torch.ones(2, 3),), (1,), (1, 2, 3)]
+    wrong = [(), ([],), ([1, 2, 3],), (torch.ones(2, 3),), (1,), (1, 2, 3)]
     for given_as in wrong:
         with pytest.raises(TypeError):
             LSTMState(*given_as)

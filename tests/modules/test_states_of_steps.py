@@ -50,7 +50,7 @@ def pair(batch: int) -> tuple[Tensor, Tensor]:
 
 
 #: Cells that lose samples, or mix them, by what they do: the step and the first state.
-LOSING: dict[str, tuple[Step, Callable[[int], Any]]] = {
+LOSING = {
     "some samples": (lambda _, h: h[:2], ones),
     "a number": (lambda _, h: h.sum(), ones),
     "one sample": (lambda x, h: (h + x).mean(0, keepdim=True), ones),
@@ -62,7 +62,7 @@ LOSING: dict[str, tuple[Step, Callable[[int], Any]]] = {
     "the mean of c": (lambda x, hx: (hx[0] + x, hx[1].mean(0, keepdim=True)), pair),
 }
 #: Cells whose shapes change from step to step.
-CHANGING: dict[str, tuple[Step, Callable[[int], Any]]] = {
+CHANGING = {
     "a wider output": (lambda _, h: torch.cat([h, h[:, :1]], 1), ones),
     "a narrower output": (lambda _, h: h[:, 1:], lambda batch: torch.ones(batch, SEQ)),
     "an axis more": (lambda _, h: h.unsqueeze(-1), ones),
@@ -78,7 +78,7 @@ def runs(cell: Any) -> list[Callable[..., Any]]:
 def test_a_state_that_is_none_of_each_sample_is_refused(name: str):
     """Whoever runs the cell, with lengths, resets or neither, in any layout, the error is ours."""
     cell = Cell(*(LOSING | CHANGING)[name])
-    options: list[dict[str, Any]] = [{}, {"lengths": LENGTHS}, {"reset": [[1] * BATCH] * SEQ}]
+    options = [{}, {"lengths": LENGTHS}, {"reset": [[1] * BATCH] * SEQ}]
     for run, given in itertools.product(runs(cell), options):
         with pytest.raises(rnnkit.CellError, match="at step") as caught:
             run(X, **given)
@@ -113,7 +113,7 @@ def test_the_step_whose_output_has_another_shape(name: str):
 
 
 #: Right cells whose tensors have no batch axis, or the size of the batch on another axis.
-RIGHT: dict[str, tuple[Step, Callable[[int], Any]]] = {
+RIGHT = {
     "counts its steps": (
         lambda x, hx: (hx[0] + x, hx[1] + 1),
         lambda b: (ones(b), torch.tensor(0)),
@@ -230,7 +230,7 @@ def test_a_first_state_of_one_batch_only():
 
 
 #: Calls of what is no cell, with what Python or torch says of it.
-NO_CELLS: list[tuple[Any, dict[str, Any], str]] = [
+NO_CELLS = [
     (nn.Linear(WIDTH, 4), {}, "takes 2 positional arguments but 3 were given"),
     (nn.MultiheadAttention(4, 1), {}, "missing 1 required positional argument"),
     (nn.Module(), {}, "is missing the required"),

@@ -108,7 +108,7 @@ def test_forward_set_on_the_instance():
     """A forward that a tool puts on a cell is what unroll runs."""
     cell = rnnkit.GRUCell(3, 4)
     original = cell.forward
-    patched: Any = cell
+    patched = cell
     patched.forward = lambda input, hx=None: original(input, hx) * 0.5
 
     output, _ = rnnkit.unroll(cell, X)
@@ -118,7 +118,7 @@ def test_forward_set_on_the_instance():
 
 def test_global_hooks_are_called_at_each_step():
     """A hook on all modules sees each step of a cell, as it does in a loop."""
-    seen: list[nn.Module] = []
+    seen = []
     cell = rnnkit.GRUCell(3, 4)
     handle = register_module_forward_hook(lambda module, *_: seen.append(module))
     try:
@@ -144,14 +144,14 @@ def test_names_of_a_subclass_are_its_own(namespace: ModuleType, kind: str):
         setattr(cell, attribute, nn.Linear(4, 6))
         assert cell(X[0]).shape == (2, 6)
 
-    numbered: Any = type("Numbered", (getattr(namespace, kind),), {"proj_size": 2})(3, 4)
+    numbered = type("Numbered", (getattr(namespace, kind),), {"proj_size": 2})(3, 4)
     state = numbered(X[0], numbered(X[0]))
     assert (state if isinstance(state, Tensor) else state[0]).shape == (2, 4)
 
 
 def test_exception_of_a_cell():
     """A cell's own exception can be caught as in a loop written by hand."""
-    cell: Any = rnnkit.GRUCell(3, 4)
+    cell = rnnkit.GRUCell(3, 4)
     cell.forward = lambda *_: {}[3]
     for run in (lambda: rnnkit.unroll(cell, X), lambda: rnnkit.Recurrent(cell)(X)):
         with pytest.raises(KeyError) as caught:
@@ -169,7 +169,7 @@ def test_activation_checkpoint(fused: bool):
         return rnnkit.unroll(cell, given, fused=fused)[0]
 
     run(x).square().sum().backward()
-    kept: Any = torch.utils.checkpoint.checkpoint(run, again, use_reentrant=False)
+    kept = torch.utils.checkpoint.checkpoint(run, again, use_reentrant=False)
     kept.square().sum().backward()
 
     assert_same(x.grad, again.grad)
@@ -222,7 +222,7 @@ def test_base_by_itself():
 @both
 def test_base_without_forward(namespace: ModuleType):
     """Torch's base of layers computes nothing, and says so: nor does ours."""
-    abstract: Any = type("M", namespace.GRU.__bases__[:1], {})
+    abstract = type("M", namespace.GRU.__bases__[:1], {})
 
     with pytest.raises(NotImplementedError, match="missing the required"):
         abstract("GRU", 3, 4)(X)

@@ -1,7 +1,5 @@
 """What ``unroll`` calls, counted: a cell once a step, from a state, to a length, anew, with its hooks."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +20,7 @@ class Counter(nn.Module):
 
 RESET = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 0]])
 #: How two samples of four steps are run; what is counted of each at each step, and at the end.
-COUNTS: list[tuple[dict[str, Any], list[list[int]], list[int]]] = [
+COUNTS = [
     ({}, [[1, 2, 3, 4], [1, 2, 3, 4]], [4, 4]),
     ({"hx": torch.tensor([[10.0], [20.0]])}, [[11, 12, 13, 14], [21, 22, 23, 24]], [14, 24]),
     # Beyond a length the output is zero and the state stays; backward, each begins at its last.
@@ -56,7 +54,7 @@ def test_hooks_are_called_at_each_step():
     """A cell that somebody listens to is called step by step, whatever path is faster."""
     for kind in ("forward", "forward_pre", "full_backward"):
         cell = rnnkit.GRUCell(3, 4)
-        calls = list[int]()
+        calls = []
         getattr(cell, f"register_{kind}_hook")(lambda *_, calls=calls: calls.append(1))
 
         output, _ = rnnkit.unroll(cell, torch.randn(7, 2, 3, requires_grad=True))

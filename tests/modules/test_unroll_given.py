@@ -93,7 +93,7 @@ class Hooked(rnnkit.LSTMCell):
 
 
 #: Options of a call, by the number of samples.
-CALLS: dict[int | None, list[dict[str, Any]]] = {
+CALLS = {
     2: [
         {},
         {"lengths": [4, 0]},
@@ -109,12 +109,12 @@ CALLS: dict[int | None, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("kind", ["ours", "projected", "learned", "hooked"])
 def test_the_first_state_of_a_cell_for_what_is_missing(kind: str, samples: int | None):
     """None in a pair stands for the cell's own first state, with lengths and resets too."""
-    makes: dict[str, Any] = {"ours": rnnkit.LSTMCell, "learned": Learned, "hooked": Hooked}
+    makes = {"ours": rnnkit.LSTMCell, "learned": Learned, "hooked": Hooked}
     cell = makes[kind](3, 4) if kind in makes else rnnkit.ProjectedLSTMCell(3, 4, 2)
     first = cell.initial_state(samples)
     x = torch.randn(4, *([samples] * (samples is not None)), 3)
     for options, missing in itertools.product(CALLS[samples], ([0], [1], [0, 1])):
-        whole: list[Any] = [part if k in missing else part + 0.5 for k, part in enumerate(first)]
+        whole = [part if k in missing else part + 0.5 for k, part in enumerate(first)]
         half = [None if k in missing else part for k, part in enumerate(whole)]
 
         expected = rnnkit.unroll(cell, x, tuple(whole), **options)

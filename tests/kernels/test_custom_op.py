@@ -16,10 +16,7 @@ from tests.covering import covers
 from tests.strategies import gradients, laid_out, memories
 
 # torch says so where oneDNN is switched off.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning"),
-    pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning")
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 modes = pytest.mark.parametrize("mode", GATES)

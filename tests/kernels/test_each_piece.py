@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,8 +23,6 @@ from tests.strategies import (
     laid_out,
     tensors_of,
 )
-
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
 #: Lengths, of which all may be zero, and resets.
 NONE = (0,) * paths.BATCH

@@ -17,7 +17,6 @@ from tests.kernels import paths
 from tests.strategies import LAYERS, assert_same, gradients, tensors_of
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
     pytest.mark.filterwarnings("ignore:There is a performance drop"),  # of torch's kernels
     # torch's rules for forward mode are themselves scripted.
     pytest.mark.filterwarnings("ignore:.torch.jit"),

@@ -13,8 +13,6 @@ from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, PATHS, SEQ, case_of, 
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import LAYERS, assert_same, gradients, tensors_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
-
 #: The sample that has no step.
 NONE = LENGTHS.index(0)
 FILLS = (torch.nan, torch.inf, 1e300)

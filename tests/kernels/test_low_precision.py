@@ -11,8 +11,6 @@ from tests.covering import covers
 from tests.kernels import paths
 from tests.strategies import assert_same, tensors_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
-
 #: What is given beside input and state.
 GIVEN = {
     "lengths": {"lengths": paths.LENGTHS},

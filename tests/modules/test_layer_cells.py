@@ -10,8 +10,6 @@ import rnnkit
 from tests.kernels.paths import KINDS, case_of, close, each_kind
 from tests.strategies import assert_same, tensors_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
-
 
 @each_kind
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -10,8 +10,6 @@ from rnnkit import LSTMState, states
 from tests.kernels.paths import close
 from tests.strategies import LAYERS, assert_near, assert_same, cases, tensors_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
-
 layers = pytest.mark.parametrize("name", LAYERS)
 
 

@@ -12,8 +12,6 @@ from torch import Tensor
 import rnnkit
 from tests.strategies import CLASSES, LAYERS, Case, assert_same, cases, tensors_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
-
 #: Each draw makes a dozen calls.
 few = settings(max_examples=min(settings().max_examples, 12))
 six = pytest.mark.parametrize("name", CLASSES)

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import rnnkit
@@ -85,70 +83,3 @@ def test_unroll_is_the_loop(make: Make):
     torch.manual_seed(1)
 
     assert_same((torch.stack(outputs), state), rnnkit.unroll(cell, x))
-
-
-@each
-@pytest.mark.parametrize("reverse", [False, True])
-def test_lengths_are_samples_alone(make: Make, *, reverse: bool):
-    """A sample in the batch is what it is alone, cut to its length."""
-    cell = make(WIDTH, HIDDEN).eval()
-    x = torch.randn(SEQ, BATCH, WIDTH)
-    output, state = rnnkit.unroll(cell, x, lengths=LENGTHS, reverse=reverse)
-    for i, length in enumerate(LENGTHS):
-        one = tensors_of(cell.initial_state(1))
-        if length:
-            alone, end = rnnkit.unroll(cell, x[:length, i : i + 1], reverse=reverse)
-            torch.testing.assert_close(output[:length, i], alone[:, 0])
-            one = tensors_of(end)
-        assert not output[length:, i].any()
-        torch.testing.assert_close([t[i : i + 1] for t in tensors_of(state)], one)
-
-
-class LogCell(nn.Module):
-    """A cell that is undefined at zero, in each way that padding of zeros brings about."""
-
-    def __init__(self, input_size: int, hidden_size: int):
-        super().__init__()
-        self.scale = nn.Parameter(torch.rand(input_size) + 0.5)
-        self.cell = rnnkit.GRUCell(3 * input_size, hidden_size)
-
-    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
-        """Read the logarithm, the direction and a softmax over the features that are not zero."""
-        scaled = input * self.scale
-        direction = scaled / scaled.norm(dim=1, keepdim=True)
-        attention = scaled.masked_fill(input == 0, -torch.inf).softmax(dim=1)
-        return self.cell(torch.cat([scaled.abs().log(), direction, attention], dim=1), hx)
-
-    def initial_state(self, batch_size: int) -> Tensor:
-        """Return zeros."""
-        return self.cell.initial_state(batch_size)
-
-
-@pytest.mark.parametrize("padding", [0.0, torch.nan])
-@pytest.mark.parametrize("reverse", [False, True])
-@given(lengths=st.lists(st.integers(0, 4), min_size=1, max_size=4))
-def test_gradients_of_a_cell_that_is_undefined_at_zero(
-    padding: float, reverse: bool, lengths: list[int]
-):
-    """Each sample adds to the gradients of the weights what it adds alone; padding adds nothing."""
-    torch.manual_seed(sum(lengths))
-    cell = LogCell(WIDTH, HIDDEN).double()
-    steps = torch.arange(5).unsqueeze(1)
-    x = torch.randn(5, len(lengths), WIDTH, dtype=torch.float64)
-    padded = x.masked_fill((steps >= torch.tensor(lengths)).unsqueeze(2), padding)
-    hx = torch.randn(len(lengths), HIDDEN, dtype=torch.float64, requires_grad=True)
-    leaves = (*cell.parameters(), hx)
-    whole = rnnkit.unroll(cell, padded, hx, lengths=lengths, reverse=reverse)
-    alone = [
-        rnnkit.unroll(cell, x[:n, [i]], hx[[i]], reverse=reverse)
-        for i, n in enumerate(lengths)
-        if n
-    ]
-
-    def derived(results: list[Any]) -> list[Tensor]:
-        loss = sum((output.sum() + state.square().sum() for output, state in results), hx.sum() * 0)
-        return [*torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)]
-
-    of_whole = derived([whole])
-    of_whole[-1] = of_whole[-1].masked_fill(torch.tensor(lengths).unsqueeze(1) == 0, 0)
-    torch.testing.assert_close(of_whole, derived(alone))

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 import rnnkit
 from tests.covering import covers
 from tests.kernels import paths
-from tests.strategies import LAYERS, assert_same, gradients, tensors_of
+from tests.strategies import assert_same, gradients, tensors_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:There is a performance drop"),  # of torch's kernels
@@ -128,10 +128,10 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number():
     torch.testing.assert_close(*found, equal_nan=True)
 
 
-@covers(3, name=LAYERS, cut_path=CUT_PATHS, how=["weight_norm", "prune"])
-def test_weights_that_are_computed(name: str, cut_path: tuple[str, str], how: str):
-    """A parametrized or pruned weight is what it has been trained to."""
-    case = paths.case_of(name)
+@covers(3, kind=paths.KINDS, cut_path=CUT_PATHS, how=["weight_norm", "prune"])
+def test_weights_that_are_computed(kind: str, cut_path: tuple[str, str], how: str):
+    """A parametrized or pruned weight is what it has been trained to, in the cells too."""
+    case = paths.case_of(kind)
     given = CUTS[cut_path[0]]
     layer = case.module(rnnkit)
     x = case.numbers()
@@ -151,6 +151,7 @@ def test_weights_that_are_computed(name: str, cut_path: tuple[str, str], how: st
     each = torch.tensor(given.get("lengths", (paths.SEQ,) * paths.BATCH))
     zeros = tensors_of(layer.initial_state(paths.BATCH))
     paths.close(after, paths.by_cells(layer, x, zeros, each, given.get("reset"))[0])
+    paths.close(after, rnnkit.unroll(layer.cells()[0], x, **given)[0])
 
 
 @covers(2, kind=paths.KINDS, cut_path=CUT_PATHS)

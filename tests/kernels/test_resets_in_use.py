@@ -14,23 +14,6 @@ from tests.kernels import paths
 from tests.strategies import LAYERS, assert_same, tensors_of
 
 
-@covers(1, batch_first=[False, True], kind=paths.KINDS)
-def test_recurrent_is_the_layer(kind: str, batch_first: bool):
-    """A Recurrent of a layer's cells gives what the layer gives, in both directions."""
-    case = paths.case_of(kind, bidirectional=True, num_layers=2, batch_first=batch_first)
-    layer = case.module(rnnkit)
-    x = case.numbers()
-    cells = layer.cells()
-    recurrent = rnnkit.Recurrent(cells[::2], reverse_cells=cells[1::2], batch_first=batch_first)
-    reset = paths.mask().T if batch_first else paths.mask()
-
-    output, states = recurrent(x, lengths=paths.LENGTHS, reset=reset)
-
-    paths.close(
-        (output, rnnkit.states.from_layers(states)), layer(x, lengths=paths.LENGTHS, reset=reset)
-    )
-
-
 @covers(1, path=[*paths.RESET_PATHS, "loop"], name=LAYERS)
 def test_what_a_caller_writes_into(name: str, path: str):
     """An activation may work in place on the output, and the mask may be used again."""

@@ -1,45 +1,37 @@
 """Which kernels run: a layer, and unrolled cells, stay on torch's fused kernel in every layout."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.profiler import profile
 
 import rnnkit
-from tests.strategies import CELLS, LAYERS
+from tests.strategies import LAYERS
 
 X = torch.randn(5, 7, 3)
 #: What torch's profiler calls the fused kernels.
 KERNELS = {"RNN": "aten::rnn_tanh", "LSTM": "aten::lstm", "GRU": "aten::gru"}
 
 
-@pytest.mark.parametrize("options", [{}, {"lengths": [7] * 5}, {"lengths": [5] * 7}])
-@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("lengths", [[7] * 5, [5] * 7], ids=["batch first", "sequence first"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_stays_on_the_fused_kernel(name: str, batch_first: bool, options: object):
-    """One call of torch's kernel runs all steps, and no cell runs a step."""
+def test_one_call_of_the_fused_kernel(name: str, lengths: list[int]):
+    """A layer, with full lengths too, and its cell, unrolled, run all steps in one kernel."""
+    batch_first = len(lengths) == 5
     layer = getattr(rnnkit, name)(3, 4, batch_first=batch_first)
-    given = options if isinstance(options, dict) else {}
-    if given and len(given["lengths"]) != (5 if batch_first else 7):
-        return
-    with profile() as measured:
-        layer(X, **given)
-    ran = {event.key: event.count for event in measured.key_averages()}
+    cell = getattr(rnnkit, f"{name}Cell")(3, 4)
+    for run in (
+        partial(layer, X),
+        partial(layer, X, lengths=lengths),
+        partial(rnnkit.unroll, cell, X, batch_first=batch_first),
+    ):
+        with profile() as measured:
+            run()
+        ran = {event.key: event.count for event in measured.key_averages()}
 
-    assert ran.get(KERNELS[name]) == 1
-    assert not any("_cell" in key for key in ran)
-
-
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("name", CELLS)
-def test_an_unrolled_cell_is_on_the_fused_kernel(name: str, batch_first: bool):
-    """Rnnkit's cells over a sequence cost one call of the layer's kernel."""
-    cell = getattr(rnnkit, name)(3, 4)
-    with profile() as measured:
-        rnnkit.unroll(cell, X, batch_first=batch_first)
-    ran = {event.key: event.count for event in measured.key_averages()}
-
-    assert ran.get(KERNELS[name.removesuffix("Cell")]) == 1
-    assert not any("_cell" in key for key in ran)
+        assert ran.get(KERNELS[name]) == 1
+        assert not any("_cell" in key for key in ran)
 
 
 def test_a_cell_of_an_unknown_nonlinearity_has_torchs_error():

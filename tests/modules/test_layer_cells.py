@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from torch.nn.utils import parametrizations, prune
 
 import rnnkit
 from tests.kernels.paths import KINDS, case_of, close, each_kind
@@ -58,21 +57,6 @@ def test_training_the_layer_trains_its_cells(kind: str):
     after = tensors_of(cell(x[0]))[0]
     assert not torch.equal(before, after)
     close(after, layer.step(x[0])[0])
-
-
-@pytest.mark.parametrize("how", ["weight_norm", "prune"])
-def test_weights_that_are_computed(how: str):
-    """Of a parametrized or pruned weight the cell has the value of now."""
-    for kind in KINDS:
-        layer = case_of(kind).module(rnnkit)
-        x = case_of(kind).numbers()
-        if how == "prune":
-            prune.l1_unstructured(layer, "weight_hh_l0", amount=0.5)
-        else:
-            parametrizations.weight_norm(layer, "weight_hh_l0")
-        layer(x)
-
-        close(rnnkit.unroll(layer.cells()[0], x)[0], layer(x)[0], 1e-10)
 
 
 def test_a_cell_of_a_layer_is_copied_and_saved_as_any_cell():

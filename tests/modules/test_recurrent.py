@@ -1,8 +1,5 @@
 """``Recurrent``: a layer over cells of any kind, in everything a layer."""
 
-import copy
-import io
-import pickle
 from typing import Any
 
 import pytest
@@ -14,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import rnnkit
+from tests.copies import COPIES, by_file
 from tests.covering import covers
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import LAYERS, assert_near, assert_same, cases, gradients, tensors_of
@@ -88,11 +86,12 @@ def test_layer_of_a_layers_cells(name: str, data: st.DataObject, *, given_state:
     x = case.numbers()
     hx = case.state() if given_state else None
     counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
-    lengths = data.draw(counts) if cut else None
+    lengths = data.draw(st.none() | counts)
+    reset = torch.rand(x.shape[:2]) < 0.4 if cut else None
 
-    output, ends = made(x, rnnkit.states.to_layers(hx), lengths=lengths)
+    output, ends = made(x, rnnkit.states.to_layers(hx), lengths=lengths, reset=reset)
     actual = tensors_of((output, rnnkit.states.from_layers(ends)))
-    expected = tensors_of(layer(x, hx, lengths=lengths))
+    expected = tensors_of(layer(x, hx, lengths=lengths, reset=reset))
 
     assert_near(actual, expected, rtol=1e-10, atol=1e-10)
     leaves = [x, *layer.parameters(), *(() if hx is None else tensors_of(hx))]
@@ -163,15 +162,12 @@ def test_copies_compute_the_same():
     """A deep copy, a pickle and a module that loads its weights are the same layer."""
     layer = mixed(batch_first=True, dropout=0.3).eval()
     x = torch.randn(BATCH, SEQ, WIDTH)
-    buffer = io.BytesIO()
-    torch.save(layer.state_dict(), buffer)
-    buffer.seek(0)
     loaded = mixed(batch_first=True, dropout=0.3).eval()
     for parameter in loaded.parameters():
         nn.init.zeros_(parameter)
-    loaded.load_state_dict(torch.load(buffer))
+    loaded.load_state_dict(by_file(layer.state_dict()))
 
-    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), loaded):
+    for twin in (*(make(layer) for make in COPIES), loaded):
         assert_same(layer(x), twin(x))
         assert repr(twin) == repr(layer)
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import rnnkit
 from rnnkit import LSTMState, states
 from tests.strategies import assert_same, tensors_of
 
@@ -129,16 +128,6 @@ def test_select_takes_positions_booleans_and_slices(axis: int):
     order = [2, 0, 1]
     back = torch.tensor(order).argsort()
     assert_same(state, states.select(states.select(state, order), back))
-
-
-def test_repeat_is_what_a_repeated_batch_gives():
-    """The repeated state is that of the batch with each sample repeated."""
-    layer = rnnkit.LSTM(2, HIDDEN, 2)
-    x = torch.randn(7, BATCH, 2)
-
-    expected = layer(x.repeat_interleave(4, dim=1))[1]
-
-    torch.testing.assert_close(states.repeat(layer(x)[1], 4), expected)
 
 
 MASKS = [

@@ -120,6 +120,15 @@ def by_cells(
     return x, [torch.stack(each) for each in zip(*ends, strict=True)]
 
 
+def by_loop(cell: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
+    """Call a cell step by step, as ``unroll`` says that it does."""
+    outputs = []
+    for x_t in x:
+        hx = cell(x_t, hx)
+        outputs.append(hx if isinstance(hx, Tensor) else hx[0])
+    return torch.stack(outputs), hx
+
+
 def close(actual: Any, expected: Any, tolerance: float = 1e-12):
     """Two results hold the same tensors, but for the order of sums."""
     both = tensors_of(actual), tensors_of(expected)

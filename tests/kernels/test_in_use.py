@@ -22,18 +22,19 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit"),
 ]
 
-#: What cuts a batch, and the ways to run it.
-CUTS = {"lengths": {"lengths": paths.LENGTHS}, "resets": {"reset": paths.mask()}}
-CUT_PATHS = [*product(["lengths"], paths.PATHS), *product(["resets"], paths.RESET_PATHS)]
+#: What cuts a batch, with each path on which it may run.
+WAYS = [
+    *product([{"lengths": paths.LENGTHS}], paths.PATHS),
+    *product([{"reset": paths.mask()}], paths.RESET_PATHS),
+]
 
 
-@covers(1, kind=paths.KINDS, cut_path=CUT_PATHS)
-def test_dropout(kind: str, cut_path: tuple[str, str]):
+@covers(1, kind=paths.KINDS, way=WAYS)
+def test_dropout(kind: str, way: tuple[Any, str]):
     """In evaluation it has no effect; in training it drops by the random numbers of the moment."""
-    cut, path = cut_path
+    given, path = way
     plain = paths.case_of(kind, num_layers=2, bidirectional=True).module(rnnkit)
     x = paths.case_of(kind).numbers()
-    given = CUTS[cut]
 
     def output(probability: float, x: Tensor = x, seed: int = 0) -> Tensor:
         torch.manual_seed(seed)
@@ -70,21 +71,21 @@ def test_dropout_between_layers_in_training(path: str):
     assert state[0, [0, 2, 3]].eq(1).all()
 
 
-@covers(1, kind=paths.KINDS, cut_path=CUT_PATHS)
-def test_without_gradients(kind: str, cut_path: tuple[str, str]):
+@covers(1, kind=paths.KINDS, way=WAYS)
+def test_without_gradients(kind: str, way: tuple[Any, str]):
     """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
-    cut, path = cut_path
+    given, path = way
     case = paths.case_of(kind, num_layers=2, bidirectional=True)
     layer = case.module(rnnkit)
     x = case.numbers()
     weight = torch.ones((), dtype=x.dtype, requires_grad=True)
 
     with paths.on(path):
-        expected = layer(x, **CUTS[cut])
+        expected = layer(x, **given)
         with torch.inference_mode():
-            paths.close(layer(x, **CUTS[cut]), expected)
+            paths.close(layer(x, **given), expected)
         with torch.no_grad():
-            found = tensors_of(layer(x, **CUTS[cut]))
+            found = tensors_of(layer(x, **given))
 
     paths.close(found, expected)
     assert not any(tensor.requires_grad for tensor in found)
@@ -128,11 +129,11 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number():
     torch.testing.assert_close(*found, equal_nan=True)
 
 
-@covers(3, kind=paths.KINDS, cut_path=CUT_PATHS, how=["weight_norm", "prune"])
-def test_weights_that_are_computed(kind: str, cut_path: tuple[str, str], how: str):
+@covers(3, kind=paths.KINDS, way=WAYS, how=["weight_norm", "prune"])
+def test_weights_that_are_computed(kind: str, way: tuple[Any, str], how: str):
     """A parametrized or pruned weight is what it has been trained to, in the cells too."""
     case = paths.case_of(kind)
-    given = CUTS[cut_path[0]]
+    given, path = way
     layer = case.module(rnnkit)
     x = case.numbers()
     if how == "prune":
@@ -141,7 +142,7 @@ def test_weights_that_are_computed(kind: str, cut_path: tuple[str, str], how: st
         parametrizations.weight_norm(layer, "weight_hh_l0")
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
 
-    with paths.on(cut_path[1]):
+    with paths.on(path):
         before = layer(x, **given)[0]
         before.sum().backward()
         optimizer.step()
@@ -154,10 +155,10 @@ def test_weights_that_are_computed(kind: str, cut_path: tuple[str, str], how: st
     paths.close(after, rnnkit.unroll(layer.cells()[0], x, **given)[0])
 
 
-@covers(2, kind=paths.KINDS, cut_path=CUT_PATHS)
-def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]):
+@covers(2, kind=paths.KINDS, way=WAYS)
+def test_each_weight_frozen(kind: str, way: tuple[Any, str]):
     """Whatever is frozen, the input among it, all else has the gradients that it has without."""
-    cut, path = cut_path
+    given, path = way
     case = paths.case_of(kind)
     layer = case.module(rnnkit)
     x = case.numbers()
@@ -165,7 +166,7 @@ def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]):
     leaves = [x, *hx, *layer.parameters()]
 
     def derive(wanted: list[Tensor]) -> list[Tensor]:
-        result = layer(x, hx if case.is_lstm else hx[0], **CUTS[cut])
+        result = layer(x, hx if case.is_lstm else hx[0], **given)
         return gradients(result, wanted)
 
     with paths.on(path):
@@ -179,17 +180,17 @@ def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]):
             torch.testing.assert_close(found, [grad for grad, leaf in pairs if leaf is not frozen])
 
 
-@covers(1, kind=paths.KINDS, cut_path=CUT_PATHS)
-def test_gradients_again_and_many_at_once(kind: str, cut_path: tuple[str, str]):
+@covers(1, kind=paths.KINDS, way=WAYS)
+def test_gradients_again_and_many_at_once(kind: str, way: tuple[Any, str]):
     """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same."""
-    cut, path = cut_path
+    given, path = way
     case = paths.case_of(kind)
     layer = case.module(rnnkit)
     x = case.numbers()
     leaves = [x, *layer.parameters()]
 
     def run(x: Tensor) -> Tensor:
-        return layer(x, **CUTS[cut])[0]
+        return layer(x, **given)[0]
 
     with paths.on(path):
         output = run(x)

@@ -1,6 +1,7 @@
 """``reset`` in layers, ``unroll`` and Recurrent: one law for all, from whichever state a sample begins."""
 
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -140,18 +141,28 @@ def test_a_first_state_of_a_recurrents_own(path: str, *, given: bool, batched: b
     paths.close([state[0], *state[1], state[2]], [end[0], *end[1], end[2]], 1e-6)
 
 
+def nothing(_: Any):
+    """Give no lengths."""
+
+
 META = partial(torch.device, "meta")
+#: Where tensors have no numbers, and what makes the lengths that are given there.
+PLACES = [*product([META, FakeTensorMode], [nothing, list]), (FakeTensorMode, torch.tensor)]
 
 
-@covers(3, lengths=[None, paths.LENGTHS], where=[FakeTensorMode, META], name=LAYERS)
-def test_a_mask_without_numbers(name: str, where: Any, lengths: Any):
+@covers(3, place=PLACES, cut=[False, True], name=LAYERS)
+def test_without_numbers(name: str, place: tuple[Any, Any], cut: bool):
     """Where no tensor has numbers sizes come out, of a layer and of its cells."""
+    where, make = place
     with where():
+        mask = torch.ones(paths.SEQ, paths.BATCH)
+        options = {"lengths": make(paths.LENGTHS), "reset": mask if cut else None}
         layer = getattr(rnnkit, name)(3, 4)
+        (cell,) = layer.cells()
+        h = torch.ones(paths.BATCH, 4)
         x = torch.ones(paths.SEQ, paths.BATCH, 3)
-        reset = torch.ones(paths.SEQ, paths.BATCH)
-        output, state = layer(x, lengths=lengths, reset=reset)
-        same, end = rnnkit.unroll(layer.cells()[0], x, lengths=lengths, reset=reset)
+        output, state = layer(x, **options)
+        same, end = rnnkit.unroll(cell, x, (h, None) if name == "LSTM" else h, **options)
 
     assert output.shape == same.shape == (paths.SEQ, paths.BATCH, 4)
     assert {tensor.shape for tensor in tensors_of(state)} == {(1, paths.BATCH, 4)}

@@ -1,6 +1,5 @@
 """The cells of the examples: right by their formulas, and layers like any other."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,17 +7,14 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
+from tests.kernels.paths import by_loop
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
-from tests.strategies import assert_same, tensors_of
+from tests.strategies import assert_same
 
 BATCH = 5
 SEQ = 7
 WIDTH = 3
 HIDDEN = 4
-LENGTHS = [7, 0, 4, 1, 6]
-
-Make = Callable[..., Any]
-each = pytest.mark.parametrize("make", [LayerNormLSTMCell, ZoneoutGRUCell])
 
 
 def normalised(x: Tensor, norm: nn.LayerNorm) -> Tensor:
@@ -69,17 +65,13 @@ def test_zoneout_on_average():
     torch.testing.assert_close(cell.eval()(x, h)[0], mean, rtol=0.05, atol=0.02)
 
 
-@each
-def test_unroll_is_the_loop(make: Make):
+@pytest.mark.parametrize("make", [LayerNormLSTMCell, ZoneoutGRUCell])
+def test_unroll_is_the_loop(make: Any):
     """Unrolled, a cell runs once a step, each time with its state and its random numbers."""
     cell = make(WIDTH, HIDDEN)
     x = torch.randn(SEQ, BATCH, WIDTH)
     torch.manual_seed(1)
-    state = cell.initial_state(BATCH)
-    outputs = []
-    for x_t in x:
-        state = cell(x_t, state)
-        outputs.append(tensors_of(state)[0])
+    expected = by_loop(cell, x, cell.initial_state(BATCH))
     torch.manual_seed(1)
 
-    assert_same((torch.stack(outputs), state), rnnkit.unroll(cell, x))
+    assert_same(expected, rnnkit.unroll(cell, x))

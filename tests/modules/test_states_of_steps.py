@@ -1,8 +1,8 @@
 """What a user's cell may return: any state whose samples stay apart, and an output of one shape."""
 
-import functools
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
+from tests.kernels.paths import by_loop
 from tests.strategies import assert_same
 
 SEQ = 7
@@ -69,17 +70,14 @@ CHANGING = {
 }
 
 
-def runs(cell: Any) -> list[Callable[..., Any]]:
-    """Return the two ways to run a cell over a sequence."""
-    return [functools.partial(rnnkit.unroll, cell), rnnkit.Recurrent(cell)]
-
-
 @pytest.mark.parametrize("name", [*LOSING, *CHANGING])
 def test_a_state_that_is_none_of_each_sample_is_refused(name: str):
     """Whoever runs the cell, with lengths, resets or neither, in any layout, the error is ours."""
     cell = Cell(*(LOSING | CHANGING)[name])
     options = [{}, {"lengths": LENGTHS}, {"reset": [[1] * BATCH] * SEQ}]
-    for run, given in itertools.product(runs(cell), options):
+    for run, given in itertools.product(
+        [partial(rnnkit.unroll, cell), rnnkit.Recurrent(cell)], options
+    ):
         with pytest.raises(rnnkit.CellError, match="at step") as caught:
             run(X, **given)
         assert caught.value.argument == "cell"
@@ -150,34 +148,27 @@ def test_right_cells(name: str):
     cell = Cell(*RIGHT[name])
     for batch in (BATCH, 1):
         x = X[:, :batch]
-        hx = cell.initial_state(batch)
-        outputs = []
-        for x_t in x:
-            hx = cell(x_t, hx)
-            outputs.append(hx if isinstance(hx, Tensor) else hx[0])
+        result = rnnkit.unroll(cell, x)
 
-        output, state = rnnkit.unroll(cell, x)
-
-        assert_same((torch.stack(outputs), hx), (output, state))
-        assert_same(output, rnnkit.Recurrent(cell)(x)[0])
+        assert_same(by_loop(cell, x, cell.initial_state(batch)), result)
+        assert_same(result[0], rnnkit.Recurrent(cell)(x)[0])
 
 
 @pytest.mark.parametrize("name", ["has samples on axis 1", "is a number"])
 def test_samples_on_another_axis_have_no_lengths(name: str):
-    """Lengths are of samples on axis 0, and a state without them is refused, at any batch."""
+    """Lengths are of samples on axis 0, and a state without them is refused, at any batch.
+
+    So are resets, if no sample can be told from the others.
+    """
+    cell = Cell(*RIGHT[name])
     for batch, lengths in ((BATCH, LENGTHS), (2, [7, 3])):
-        with pytest.raises(rnnkit.CellError, match=f"for {batch} samples") as caught:
-            rnnkit.unroll(Cell(*RIGHT[name]), X[:, :batch], lengths=lengths, reverse=True)
+        refused = partial(pytest.raises, rnnkit.CellError, match=f"for {batch} samples")
+        with refused() as caught:
+            rnnkit.unroll(cell, X[:, :batch], lengths=lengths, reverse=True)
         assert caught.value.step == SEQ - 1
-
-
-def test_samples_on_another_axis_have_no_resets():
-    """So are resets, if no sample can be told from the others."""
-    for batch in (BATCH, 2):
-        with pytest.raises(rnnkit.CellError, match=f"for {batch} samples"):
-            rnnkit.unroll(
-                Cell(*RIGHT["has samples on axis 1"]), X[:, :batch], reset=[[1] * batch] * SEQ
-            )
+        if name == "has samples on axis 1":
+            with refused():
+                rnnkit.unroll(cell, X[:, :batch], reset=[[1] * batch] * SEQ)
 
 
 def test_one_sample_may_be_on_any_axis():
@@ -277,21 +268,19 @@ def test_a_state_without_tensors(hx: Any):
 
 def test_an_error_that_has_nothing_to_do_with_none():
     """A cell's own error goes on, whatever it is, unless a None in the state explains it."""
-
-    def fail(*_: Any) -> Any:
-        text = "'NoneType' is not what is wanted"
-        raise TypeError(text)
-
-    def misspelt(*_: Any) -> Any:
-        text = "no attribute 'wieght'"
-        raise AttributeError(text)
-
     whole = pair(BATCH)
     half = (ones(BATCH), None)
-    for step, hx in ((fail, whole), (misspelt, whole), (misspelt, half)):
-        with pytest.raises((TypeError, AttributeError)) as caught:
-            rnnkit.unroll(Cell(step, pair), X, hx)
-        assert not isinstance(caught.value, rnnkit.RnnkitError)
-        assert caught.value.__notes__ == ["at step 0, in Cell"]
+    for step, error, hx in (
+        (lambda *_: len(None), TypeError, whole),
+        (lambda x, _: x.wieght, AttributeError, whole),
+        (lambda x, _: x.wieght, AttributeError, half),
+        (lambda *_: {}[3], KeyError, whole),
+    ):
+        cell = Cell(step, pair)
+        for run, state in ((partial(rnnkit.unroll, cell), hx), (rnnkit.Recurrent(cell), (hx,))):
+            with pytest.raises(error) as caught:
+                run(X, state)
+            assert not isinstance(caught.value, rnnkit.RnnkitError)
+            assert caught.value.__notes__[0] == "at step 0, in Cell"
     with pytest.raises(rnnkit.StateError, match="has None"):
-        rnnkit.unroll(Cell(fail, pair), X, half)
+        rnnkit.unroll(Cell(lambda *_: len(None), pair), X, half)

@@ -1,4 +1,4 @@
-"""What ``unroll`` takes: whole numbers of a user's cell, a part of a pair, a state without a batch."""
+"""What ``unroll`` takes, and how often it calls a cell, from which state."""
 
 import itertools
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch._subclasses import FakeTensorMode
+from torch import Tensor, nn
 
 import rnnkit
 from tests.strategies import assert_same
 
 
-class Embedded(torch.nn.Module):
+class Embedded(nn.Module):
     """A user's cell that reads whole numbers, and has a weight named as ours."""
 
     def __init__(self):
         super().__init__()
-        self.weight_ih = torch.nn.Parameter(torch.ones(10, 4))
+        self.weight_ih = nn.Parameter(torch.ones(10, 4))
 
-    def forward(self, input: torch.Tensor, hx: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
         """Add the rows that are named."""
         return hx + self.weight_ih[input].sum(-2)
 
-    def initial_state(self, batch_size: int) -> torch.Tensor:
+    def initial_state(self, batch_size: int) -> Tensor:
         """Begin with zeros."""
         return torch.zeros(batch_size, 4)
 
@@ -33,22 +33,6 @@ def test_whole_numbers_for_a_users_cell():
     output, state = rnnkit.unroll(Embedded(), torch.ones(7, 5, 3, dtype=torch.int64))
     assert torch.equal(state, torch.full((5, 4), 21.0))
     assert torch.equal(output[0], torch.full((5, 4), 3.0))
-
-
-def test_tensors_without_numbers():
-    """Where none has numbers, lengths and states are taken as they are, zeros beside them."""
-    layer = rnnkit.LSTM(3, 4, device="meta")
-    x = torch.ones(7, 5, 3, device="meta")
-    assert layer(x, lengths=[7, 0, 5, 1, 4])[0].is_meta
-    half = (torch.zeros(5, 4, device="meta"), None)
-    assert rnnkit.unroll(layer.cells()[0], x, half)[1].c.is_meta
-    with FakeTensorMode():
-        cell = rnnkit.GRUCell(3, 4)
-        x = torch.ones(7, 5, 3)
-        hx = torch.ones(5, 4)
-        output, state = rnnkit.unroll(cell, x, hx, lengths=torch.tensor([7, 0, 5, 1, 4]))
-    assert output.shape == (7, 5, 4)
-    assert state.shape == (5, 4)
 
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")
@@ -144,3 +128,50 @@ def test_the_first_state_of_a_recurrent_for_what_is_missing(*, half: bool):
 
     assert_same(layer(x, whole), layer(x, (given, second)))
     assert_same(layer(x, whole, lengths=[7, 0]), layer(x, (given, second), lengths=[7, 0]))
+
+
+class Counter(nn.Module):
+    """A cell without a network: it counts its steps."""
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's
+        """Count one step more."""
+        return hx + 1
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Start to count at zero."""
+        return torch.zeros(batch_size, 1)
+
+
+RESET = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 0]])
+#: How two samples of four steps are run; what is counted of each at each step, and at the end.
+COUNTS = [
+    ({}, [[1, 2, 3, 4], [1, 2, 3, 4]], [4, 4]),
+    ({"hx": torch.tensor([[10.0], [20.0]])}, [[11, 12, 13, 14], [21, 22, 23, 24]], [14, 24]),
+    # Beyond a length the output is zero and the state stays; backward, each begins at its last.
+    ({"lengths": [3, 0]}, [[1, 2, 3, 0], [0, 0, 0, 0]], [3, 0]),
+    ({"lengths": [3, 4], "reverse": True}, [[3, 2, 1, 0], [4, 3, 2, 1]], [3, 4]),
+    # A reset cuts between its step and the one before, and beyond a length there is none.
+    ({"reset": RESET, "lengths": [3, 4]}, [[1, 1, 2, 0], [1, 2, 1, 2]], [2, 2]),
+    ({"reset": RESET, "reverse": True}, [[1, 2, 1, 1], [2, 1, 2, 1]], [1, 2]),
+]
+
+
+def test_counts():
+    """A cell is called once a valid step, with the state of the step before, or an initial one."""
+    for options, counts, last in COUNTS:
+        x = torch.randn(2, 4, 3)
+        output, state = rnnkit.unroll(Counter(), x, batch_first=True, **options)
+        assert (output.squeeze(2).tolist(), state.squeeze(1).tolist()) == (counts, last)
+
+
+def test_hooks_are_called_at_each_step():
+    """A cell that somebody listens to is called step by step, whatever path is faster."""
+    for kind in ("forward", "forward_pre", "full_backward"):
+        cell = rnnkit.GRUCell(3, 4)
+        calls = []
+        getattr(cell, f"register_{kind}_hook")(lambda *_, calls=calls: calls.append(1))
+
+        output, _ = rnnkit.unroll(cell, torch.randn(7, 2, 3, requires_grad=True))
+        output.sum().backward()
+
+        assert len(calls) == 7

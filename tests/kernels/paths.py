@@ -1,14 +1,16 @@
 """Padded batches for ``lengths``, and the choice of the path on which a layer runs them."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import rnnkit
+from rnnkit import states
 from rnnkit._kernels import choice
 from tests.strategies import LAYERS, Case, tensors_of
 
@@ -127,6 +129,47 @@ def by_loop(cell: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
         hx = cell(x_t, hx)
         outputs.append(hx if isinstance(hx, Tensor) else hx[0])
     return torch.stack(outputs), hx
+
+
+class Begins(rnnkit.GRUCell):
+    """A cell that begins from a parameter."""
+
+    def __init__(self, *sizes: int):
+        super().__init__(*sizes)
+        self.begin = nn.Parameter(torch.ones(sizes[1]))
+
+    def initial_state(self, batch_size: int | None) -> Tensor:
+        """Begin all samples alike."""
+        assert batch_size is not None
+        return self.begin.expand(batch_size, -1)
+
+
+class Counts(Begins):
+    """A user's cell that carries a count beside its state."""
+
+    def forward(self, input: Tensor, hx: Any) -> Any:
+        """Count a step."""
+        return super().forward(input, hx[0]), hx[1] + 1
+
+    def initial_state(self, batch_size: int | None) -> Any:
+        """Begin with no step."""
+        return super().initial_state(batch_size), torch.zeros(batch_size or 1, 1)
+
+
+def recurrent(layer: Any, wrap: Callable[[Any], Any] = lambda cell: cell) -> Any:
+    """Make a Recurrent of a layer's cells, which takes the layer's state and returns it."""
+    cells = [wrap(cell) for cell in layer.cells()]
+    directions = 1 + layer.bidirectional
+    made = rnnkit.Recurrent(
+        cells[::directions],
+        reverse_cells=cells[1::2] if layer.bidirectional else None,
+        batch_first=layer.batch_first,
+    )
+
+    def call(x: Tensor, hx: Any, **options: Any) -> Any:
+        return made(x, states.to_layers(hx), **options)
+
+    return call
 
 
 def close(actual: Any, expected: Any, tolerance: float = 1e-12):

@@ -34,24 +34,11 @@ def test_what_a_caller_writes_into(name: str, path: str):
     assert_same(gradient(write=False), gradient(write=True))
 
 
-class Learned(rnnkit.GRUCell):
-    """A cell whose first state is a parameter."""
-
-    def __init__(self, *sizes: int):
-        super().__init__(*sizes, dtype=torch.float64)
-        self.first = nn.Parameter(torch.randn(sizes[1], dtype=torch.float64))
-
-    def initial_state(self, batch_size: int | None) -> Tensor:
-        """Begin all samples alike."""
-        assert batch_size is not None
-        return self.first.expand(batch_size, -1)
-
-
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("given", [False, True])
 def test_a_first_state_of_the_cells_own(reverse: bool, given: bool):
     """A sample starts again from the cell's first state, which gets its gradient."""
-    cell = Learned(6, 3)
+    cell = paths.Begins(6, 3).double()
     reset = paths.mask()
     x = torch.randn(paths.SEQ, paths.BATCH, 6).double()
     hx = torch.randn(paths.BATCH, 3).double()
@@ -62,8 +49,8 @@ def test_a_first_state_of_the_cells_own(reverse: bool, given: bool):
             options = {"reset": cuts, "reverse": reverse, "fused": path != "loop"}
             with paths.on(path):
                 output, state = rnnkit.unroll(cell, x, hx if given else None, **options)
-            total = output.pow(2).sum() + state.pow(3).sum() + 0 * cell.first.sum()
-            results.append([output, state, torch.autograd.grad(total, cell.first)[0]])
+            total = output.pow(2).sum() + state.pow(3).sum() + 0 * cell.begin.sum()
+            results.append([output, state, torch.autograd.grad(total, cell.begin)[0]])
 
         for result in results[:-1]:
             paths.close(result, results[-1])

@@ -14,10 +14,9 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from rnnkit import LSTMState, states
-from tests.kernels.paths import RESET_PATHS, on
+from tests.kernels.paths import RESET_PATHS, each_layer, on, recurrent
 from tests.strategies import (
     APART,
-    LAYERS,
     Case,
     assert_near,
     assert_same,
@@ -27,8 +26,6 @@ from tests.strategies import (
     memories,
     tensors_of,
 )
-
-layers = pytest.mark.parametrize("name", LAYERS)
 
 
 def in_one_piece(nest: Any) -> Any:
@@ -78,22 +75,6 @@ class Wrapped(nn.Module):
         return self.cell(input, hx)
 
 
-def recurrent(layer: Any, wrap: Callable[[Any], Any] = lambda cell: cell) -> Any:
-    """Make a Recurrent of a layer's cells, which takes the layer's state and returns it."""
-    cells = [wrap(cell) for cell in layer.cells()]
-    directions = 1 + layer.bidirectional
-    made = rnnkit.Recurrent(
-        cells[::directions],
-        reverse_cells=cells[1::2] if layer.bidirectional else None,
-        batch_first=layer.batch_first,
-    )
-
-    def call(x: Tensor, hx: Any, **options: Any) -> Any:
-        return made(x, states.to_layers(hx), **options)
-
-    return call
-
-
 #: Who takes a layer's input and state, and the paths that it has.
 USERS = {
     "layer": (lambda layer: layer, RESET_PATHS),
@@ -117,7 +98,7 @@ def arguments_of(case: Case, data: st.DataObject) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("user", USERS)
-@layers
+@each_layer
 @settings(max_examples=min(settings().max_examples, 20))  # each on every path
 @given(data=st.data())
 def test_a_sequence(name: str, user: str, data: st.DataObject):
@@ -140,7 +121,7 @@ def test_a_sequence(name: str, user: str, data: st.DataObject):
             )
 
 
-@layers
+@each_layer
 @given(data=st.data())
 def test_one_step(name: str, data: st.DataObject):
     """So may the input of one step, and a state with the batch first."""
@@ -157,7 +138,7 @@ def test_one_step(name: str, data: st.DataObject):
     check(call, (x.requires_grad_(), hx), case.memory.get("gradients"))
 
 
-@layers
+@each_layer
 @given(data=st.data(), fields=st.tuples(*[st.sampled_from(APART)] * 4))
 def test_the_fields_of_packed_input(name: str, data: st.DataObject, fields: tuple[str, ...]):
     """So may each field of packed input, of which torch reads the sizes as if in one piece."""
@@ -175,7 +156,7 @@ def test_the_fields_of_packed_input(name: str, data: st.DataObject, fields: tupl
     )
 
 
-@layers
+@each_layer
 def test_one_size_for_all_steps(name: str):
     """Sizes that are one number in memory are as many as they say."""
     layer = getattr(rnnkit, name)(3, 4)

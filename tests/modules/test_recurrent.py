@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +12,9 @@ from torch.nn import functional
 import rnnkit
 from tests.copies import COPIES, by_file
 from tests.covering import covers
+from tests.kernels.paths import each_layer, recurrent
 from tests.modules.cells_of_users import LayerNormLSTMCell
-from tests.strategies import LAYERS, assert_near, assert_same, cases, gradients, tensors_of
+from tests.strategies import assert_near, assert_same, cases, gradients, tensors_of
 
 BATCH = 2
 SEQ = 5
@@ -71,25 +71,19 @@ def by_hand(
     return x, tuple(ends)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@each_layer
 @given(data=st.data(), given_state=st.booleans(), cut=st.booleans())
 def test_layer_of_a_layers_cells(name: str, data: st.DataObject, *, given_state: bool, cut: bool):
     """Made of a layer's cells it is that layer: output, states, gradients."""
     case = data.draw(cases([name], ["padded"], [torch.float64]))
     layer = case.module(rnnkit).eval()
-    cells = layer.cells()
-    directions = 1 + layer.bidirectional
-    reverse = cells[1::2] if layer.bidirectional else None
-    made = rnnkit.Recurrent(
-        cells[::directions], reverse_cells=reverse, batch_first=layer.batch_first
-    )
     x = case.numbers()
     hx = case.state() if given_state else None
     counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
     lengths = data.draw(st.none() | counts)
     reset = torch.rand(x.shape[:2]) < 0.4 if cut else None
 
-    output, ends = made(x, rnnkit.states.to_layers(hx), lengths=lengths, reset=reset)
+    output, ends = recurrent(layer)(x, hx, lengths=lengths, reset=reset)
     actual = tensors_of((output, rnnkit.states.from_layers(ends)))
     expected = tensors_of(layer(x, hx, lengths=lengths, reset=reset))
 

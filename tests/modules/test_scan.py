@@ -7,14 +7,14 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import rnnkit
 from rnnkit._base.state import map_state
 from rnnkit._modules import loop
 from rnnkit._modules import scan as scans
 from tests.covering import covers
-from tests.kernels.paths import BATCH, KINDS, LENGTHS, SEQ, case_of, close, mask
+from tests.kernels.paths import BATCH, KINDS, LENGTHS, SEQ, Begins, Counts, case_of, close, mask
 from tests.strategies import tensors_of
 
 Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
@@ -86,31 +86,6 @@ def test_it_is_the_loop(
 
     close(traced(cell, x, lengths=given, fused=False, **options), expected)
     traced.scan.assert_called_once()
-
-
-class Begins(rnnkit.GRUCell):
-    """A cell that begins from a parameter."""
-
-    def __init__(self, *sizes: int):
-        super().__init__(*sizes)
-        self.begin = nn.Parameter(torch.ones(sizes[1]))
-
-    def initial_state(self, batch_size: int | None) -> Tensor:
-        """Begin all samples alike."""
-        assert batch_size is not None
-        return self.begin.expand(batch_size, -1)
-
-
-class Counts(Begins):
-    """A user's cell that carries a count beside its state."""
-
-    def forward(self, input: Tensor, hx: Any) -> Any:
-        """Count a step."""
-        return super().forward(input, hx[0]), hx[1] + 1
-
-    def initial_state(self, batch_size: int | None) -> Any:
-        """Begin with no step."""
-        return super().initial_state(batch_size), torch.zeros(batch_size or 1, 1)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

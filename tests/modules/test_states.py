@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,10 +40,10 @@ def structure(state: Any) -> Any:
     return Tensor if isinstance(state, Tensor) else (type(state), *map(structure, state))
 
 
-def check(state: Any, actual: Any, by_hand: Callable[[Tensor], Tensor]):
+def check(state: Any, actual: Any, by_hand: Callable[..., Tensor], *axis: int):
     """A result has the kind of the state, and holds what is done by hand to each tensor."""
     assert structure(actual) == structure(state)
-    assert_same([by_hand(tensor) for tensor in tensors_of(state)], tensors_of(actual))
+    assert_same([by_hand(tensor, *axis) for tensor in tensors_of(state)], tensors_of(actual))
 
 
 def kept(*flags: float) -> Callable[[Tensor, int], Tensor]:
@@ -53,19 +54,19 @@ def kept(*flags: float) -> Callable[[Tensor, int], Tensor]:
 #: What is done to the samples of a state: by rnnkit, and by hand to one tensor and its batch axis.
 ACTS = {
     "select": (
-        lambda state, **options: states.select(state, [2, 0, 0, 1], **options),
+        partial(states.select, index=[2, 0, 0, 1]),
         lambda t, axis: t.index_select(axis, torch.tensor([2, 0, 0, 1])),
     ),
     "repeat": (
-        lambda state, **options: states.repeat(state, 2, **options),
+        partial(states.repeat, times=2),
         lambda t, axis: t.index_select(axis, torch.tensor([0, 0, 1, 1, 2, 2])),
     ),
-    "reset": (lambda state, **options: states.reset(state, [0, 1, 0], **options), kept(1, 0, 1)),
+    "reset": (partial(states.reset, mask=[0, 1, 0]), kept(1, 0, 1)),
     "cat": (
         lambda state, **options: states.cat([state, state], **options),
         lambda t, axis: torch.cat([t, t], axis),
     ),
-    "expand": (lambda state, **options: states.expand(state, BATCH, **options), lambda t, _: t),
+    "expand": (partial(states.expand, batch_size=BATCH), lambda t, _: t),
 }
 #: What is done to all of it.
 OTHERS = {
@@ -88,7 +89,7 @@ def test_each_tensor_is_treated_as_by_hand(act: str, kind: str):
 
         actual = run(state)
 
-        check(state, actual, lambda tensor, axis=axis: by_hand(tensor, axis))
+        check(state, actual, by_hand, axis)
         assert_same(before, state)
         if act in ACTS:
             # A cell's state has its batch on axis 0 always.
@@ -143,14 +144,14 @@ def test_reset_starts_samples_again(kind: str):
         state = state_of(kind, axis)
         initial = state_of(kind, axis)
         for mask in MASKS:
-            check(state, states.reset(state, mask), lambda t, axis=axis: kept(0, 1, 0)(t, axis))
+            check(state, states.reset(state, mask), kept(0, 1, 0), axis)
             actual = states.reset(state, mask, initial=initial)
             for sample, fresh in enumerate((1, 0, 1)):
                 expected = states.select(initial if fresh else state, [sample])
                 assert_same(expected, states.select(actual, [sample]))
             # None, in a state or for all of it, is zeros.
             begun = states.reset(None, mask, initial)
-            check(initial, begun, lambda t, axis=axis: kept(1, 0, 1)(t, axis))
+            check(initial, begun, kept(1, 0, 1), axis)
 
 
 @pytest.mark.parametrize("place", [0, 1])

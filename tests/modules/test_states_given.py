@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
-from tests.strategies import CLASSES, LAYERS, Case, assert_same, cases, tensors_of
+from tests.kernels.paths import each_layer
+from tests.strategies import CLASSES, Case, assert_same, cases, tensors_of
 
 #: Each draw makes a dozen calls.
 few = settings(max_examples=min(settings().max_examples, 12))
 six = pytest.mark.parametrize("name", CLASSES)
-layers = pytest.mark.parametrize("name", LAYERS)
 
 
 def call(case: Case, module: Any, *hx: Any, **named: Any) -> Any:
@@ -74,7 +74,7 @@ def test_each_form_of_a_state(name: str, data: st.DataObject):
     assert_same(call(case, module, None), call(case, module))
 
 
-@layers
+@each_layer
 @few
 @given(data=st.data())
 def test_batch_first_states_in_and_out(name: str, data: st.DataObject):

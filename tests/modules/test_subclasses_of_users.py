@@ -10,24 +10,12 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 import rnnkit
-from tests.kernels.paths import by_loop
+from tests.kernels.paths import Counts, by_loop
 from tests.strategies import CLASSES, assert_same
 
 X = torch.linspace(-1, 1, 42).view(7, 2, 3)
 
 both = pytest.mark.parametrize("namespace", [nn, rnnkit.nn], ids=lambda module: module.__name__)
-
-
-class Counts(rnnkit.GRUCell):
-    """A cell whose state has a second tensor."""
-
-    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor]) -> Any:
-        """Count the steps."""
-        return super().forward(input, hx[0]), hx[1] + 1
-
-    def initial_state(self, batch_size: int | None) -> Any:
-        """Count from zero."""
-        return torch.zeros(batch_size or 1, 4), torch.zeros(batch_size or 1, 1)
 
 
 @both

@@ -1,0 +1,156 @@
+"""The parts of a layer: its cells, its states taken apart, and one step after another."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rnnkit
+from rnnkit import LSTMState, states
+from tests.kernels.paths import KINDS, case_of, close, each_kind, each_layer
+from tests.strategies import assert_near, assert_same, cases, tensors_of
+
+
+@each_kind
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_cells_have_the_layers_parameters(kind: str, *, bidirectional: bool):
+    """Layer by layer, forward first, each parameter is one of a cell, the same object."""
+    for bias, mode in ((False, True), (True, False)):
+        case = case_of(kind, num_layers=2, bias=bias, bidirectional=bidirectional)
+        layer = case.module(rnnkit).train(mode).requires_grad_(mode)
+
+        cells = layer.cells()
+
+        expected = [(n.partition("_l")[0], id(one)) for n, one in layer.named_parameters()]
+        assert expected == [(n, id(one)) for cell in cells for n, one in cell.named_parameters()]
+        directions = 1 + bidirectional
+        width = directions * (case.options.get("proj_size", 0) or case.hidden_size)
+        read = [case.input_size] * directions + [width] * directions
+        assert [cell.input_size for cell in cells] == read
+        for cell in cells:
+            assert isinstance(cell, getattr(rnnkit, f"{case.name}Cell"))
+            assert (cell.hidden_size, cell.training) == (case.hidden_size, mode)
+            found = [*cell.parameters(), *tensors_of(cell.initial_state(5))]
+            assert {(one.dtype, one.device.type) for one in found} == {(torch.float64, "cpu")}
+
+
+def test_options_of_the_cells():
+    """A relu RNN has relu cells; the options print as those of the cells' class."""
+    assert repr(rnnkit.RNN(3, 4, nonlinearity="relu", bias=False).cells()) == (
+        "[RNNCell(3, 4, bias=False, nonlinearity=relu)]"
+    )
+    assert repr(rnnkit.LSTM(3, 6, proj_size=4).cells()[0]).endswith("(3, 6, proj_size=4)")
+    assert repr(rnnkit.GRU(3, 4, 2, bidirectional=True).cells()[2]) == "GRUCell(8, 4)"
+
+
+@each_kind
+def test_training_the_layer_trains_its_cells(kind: str):
+    """After a step of an optimizer on the layer its cells, taken before, are the new layer's."""
+    case = case_of(kind)
+    layer = case.module(rnnkit)
+    x = case.numbers()
+    (cell,) = layer.cells()
+    before = tensors_of(cell(x[0]))[0]
+
+    layer(x)[0].sum().backward()
+    torch.optim.SGD(layer.parameters(), lr=0.5).step()
+
+    after = tensors_of(cell(x[0]))[0]
+    assert not torch.equal(before, after)
+    close(after, layer.step(x[0])[0])
+
+
+def test_a_cell_of_a_layer_is_copied_and_saved_as_any_cell():
+    """A copy of a cell has weights of its own; a checkpoint of it loads into a new cell."""
+    for kind, options in KINDS.items():
+        case = case_of(kind)
+        layer = case.module(rnnkit)
+        x = case.numbers()[0]
+        (cell,) = layer.cells()
+        clone = copy.deepcopy(cell)
+        fresh = type(cell)(case.input_size, case.hidden_size, **options).double()
+        fresh.load_state_dict(cell.state_dict())
+
+        assert clone.weight_ih is not layer.weight_ih_l0
+        assert_same(cell(x), clone(x))
+        assert_same(cell(x), fresh(x))
+
+
+def test_a_projection_that_is_taken_away_reads_no_memory():
+    """A cell with a projection passes all its weights, which torch counts, whatever is set later."""
+    cell = rnnkit.ProjectedLSTMCell(3, 4, 2)
+    cell.proj_size = 0
+    for run in (cell, lambda x: rnnkit.unroll(cell, x.unsqueeze(0))):
+        with pytest.raises(RuntimeError, match="size 5 not divisible"):
+            run(torch.ones(2, 3))
+
+
+@each_layer
+@given(data=st.data(), state_batch_first=st.booleans())
+def test_last_hidden_and_split_state(name: str, data: st.DataObject, *, state_batch_first: bool):
+    """The last layer's h, both directions side by side; and each row at its two places."""
+    case = data.draw(cases([name]))
+    layer = case.module(rnnkit, state_batch_first=state_batch_first).eval()
+    _, state = layer(case.input())
+    rows = states.from_batch_first(state) if state_batch_first else state
+    h = tensors_of(rows)[0]
+
+    split = layer.split_state(state)
+
+    expected = torch.cat([h[-2], h[-1]], dim=-1) if layer.bidirectional else h[-1]
+    assert_same(expected, layer.last_hidden(state))
+    assert type(split) is type(state)
+    if not state_batch_first:
+        assert all(part._base is not None for part in tensors_of(split))
+    for row in range(case.rows):
+        place = divmod(row, 1 + layer.bidirectional)
+        assert_same([t[row] for t in tensors_of(rows)], [t[place] for t in tensors_of(split)])
+    if case.is_lstm:
+        for pair in (tuple(state), list(state), LSTMState(*state)):
+            assert_same(expected, layer.last_hidden(pair))
+            assert_same(split, layer.split_state(pair))
+
+
+@each_layer
+def test_last_hidden_of_samples_of_any_length(name: str):
+    """With lengths it is the forward end at each sample's last step, the backward at its first."""
+    lengths = torch.tensor([4, 7, 1])
+    layer = getattr(rnnkit, name)(2, 5, 2, bidirectional=True)
+
+    output, state = layer(torch.randn(7, 3, 2), lengths=lengths)
+
+    forward = output[lengths - 1, range(3), :5]
+    expected = torch.cat([forward, output[0, :, 5:]], dim=1)
+    assert_near(layer.last_hidden(state), expected)
+
+
+@each_layer
+@given(data=st.data(), state_batch_first=st.booleans(), given_state=st.booleans())
+def test_steps_are_the_layer(
+    name: str, data: st.DataObject, *, state_batch_first: bool, given_state: bool
+):
+    """Step after step gives the layer's output and state; of its only cell, too."""
+    drawn = cases([name], ["padded", "unbatched"], [torch.float64])
+    case = data.draw(drawn.filter(lambda case: not case.options.get("bidirectional")))
+    layer = case.module(rnnkit, state_batch_first=state_batch_first).eval()
+    state = case.state() if given_state else None
+    hx = None if state is None else [tensor[0] for tensor in tensors_of(state)]
+    if given_state and state_batch_first:
+        state = states.batch_first(state)
+    numbers = case.numbers()
+    seq_axis = 1 if case.is_batched and case.options.get("batch_first") else 0
+    expected = layer(numbers, state)
+
+    outputs = []
+    for x_t in numbers.unbind(seq_axis):
+        y_t, state = layer.step(x_t, state)
+        outputs.append(y_t)
+        if case.rows == 1:
+            given_to_cell = hx if hx is None or len(hx) > 1 else hx[0]
+            hx = tensors_of(layer.cells()[0](x_t, given_to_cell))
+            close([y_t], [hx[0]])
+
+    assert type(state) is type(expected[1])
+    close((torch.stack(outputs, dim=seq_axis), state), expected)

@@ -1,4 +1,4 @@
-"""Padded batches for ``lengths``, and the choice of the path on which a layer runs them."""
+"""Padded batches, the choice of the path on which a layer runs them, and the loops that it equals."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit import states
+from rnnkit._base.state import state_of
 from rnnkit._kernels import choice
 from tests.strategies import LAYERS, Case, tensors_of
 
@@ -113,7 +114,7 @@ def by_cells(
                 # Backward, the cut is met on the way from the step that it stands before.
                 fresh = cut[t] if not reverse else (cut & valid)[t + 1 : t + 2].any(0)
                 begin = [tensor.masked_fill(fresh, 0) for tensor in state]
-                new = tensors_of(cell(x[t], begin if len(begin) > 1 else begin[0]))
+                new = tensors_of(cell(x[t], state_of(begin)))
                 state = [torch.where(valid[t], *pair) for pair in zip(new, state, strict=True)]
                 steps[t] = new[0].masked_fill(~valid[t], 0)
             outputs.append(torch.stack(steps))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
+from rnnkit._base.state import map_state, state_of
 from tests.covering import covers
 from tests.kernels import paths
 from tests.strategies import (
@@ -64,7 +65,7 @@ def check(
         layer, turn(x), start, each, None if cuts is None else turn(cuts)
     )
     hx = [t.transpose(0, 1) for t in tensors] if state == "batch first" else tensors
-    hx = None if state == "none" else hx if case.is_lstm else hx[0]
+    hx = None if state == "none" else state_of(hx)
     with paths.on(path):
         actual, carried = layer(padded, hx, lengths=counts, reset=cuts)
     carried = tensors_of(carried)
@@ -155,7 +156,7 @@ def test_full_lengths_and_no_reset_change_nothing(name: str, data: st.DataObject
     results = []
     for options in ({}, {kind: option}):
         torch.manual_seed(case.seed)
-        output, state = layer(numbers, tensors if case.is_lstm else tensors[0], **options)
+        output, state = layer(numbers, state_of(tensors), **options)
         of_call = gradients((output, state), [numbers, *layer.parameters()])
         results.append((output, state, of_call, torch.get_rng_state()))
 
@@ -181,7 +182,7 @@ def test_second_derivatives(name: str, path: str, lengths: Any, rate: float):
 
     used = reset.clone()
     with paths.on(path):
-        output, _ = layer(x, tensors if case.is_lstm else tensors[0], lengths=lengths, reset=used)
+        output, _ = layer(x, state_of(tensors), lengths=lengths, reset=used)
     used.logical_not_()
 
     each = torch.tensor(lengths or [case.seq] * case.batch)
@@ -198,7 +199,7 @@ def test_one_sequence_without_batch(kind: str, batch_first: bool):
     hx = case.state()
     reset = paths.drawn(case)[:, 0]
     axis = 0 if batch_first else 1
-    alone = tuple(t[:, 0] for t in hx) if case.is_lstm else hx[:, 0]
+    alone = map_state(lambda tensor: tensor[:, 0], hx)
 
     output, state = layer(x, hx, reset=reset.unsqueeze(axis))
     actual, end = layer(x.squeeze(axis), alone, reset=reset)

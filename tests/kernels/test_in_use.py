@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 import rnnkit
+from rnnkit._base.state import state_of
 from tests.covering import covers
 from tests.kernels import paths
 from tests.strategies import assert_same, gradients, tensors_of
@@ -166,7 +167,7 @@ def test_each_weight_frozen(kind: str, way: tuple[Any, str]):
     leaves = [x, *hx, *layer.parameters()]
 
     def derive(wanted: list[Tensor]) -> list[Tensor]:
-        result = layer(x, hx if case.is_lstm else hx[0], **given)
+        result = layer(x, state_of(hx), **given)
         return gradients(result, wanted)
 
     with paths.on(path):

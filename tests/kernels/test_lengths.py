@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import rnnkit
+from rnnkit._base.state import state_of
 from tests.covering import covers
 from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, PATHS, SEQ, case_of, mask, on
 from tests.modules.cells_of_users import LayerNormLSTMCell
@@ -31,7 +32,7 @@ def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float):
     results = []
     for number in (0.5, fill):
         start = filled(tensors, number)
-        output, state = run(tuple(start) if len(start) > 1 else start[0])
+        output, state = run(state_of(start))
         ends = tensors_of(state)
         for given, end in zip(start, ends, strict=True):
             handed = end[..., NONE, :].detach()

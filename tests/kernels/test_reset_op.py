@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.library import opcheck
 
 import rnnkit
+from rnnkit._base.state import state_of
 from rnnkit._kernels.compiled.resets import run_reset_operators
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Stack
@@ -42,7 +43,7 @@ def mask() -> Tensor:
 def random_state(cell: Any) -> Any:
     """A state of random numbers, of which gradients are taken."""
     zeros = tensors_of(cell.initial_state(BATCH))
-    return as_state([torch.randn_like(tensor).requires_grad_() for tensor in zeros])
+    return state_of([torch.randn_like(tensor).requires_grad_() for tensor in zeros])
 
 
 @kinds
@@ -67,7 +68,7 @@ def test_it_is_the_loop(kind: str, data: st.DataObject):
     each = laid_out(torch.tensor(LENGTHS), memory.get("lengths", ""))
     each = each if data.draw(st.booleans()) else None
     start = first if own_start else [torch.zeros_like(tensor) for tensor in first]
-    cell.initial_state = lambda _: as_state(start)
+    cell.initial_state = lambda _: state_of(start)
     leaves = [*x, *hx, *cell.parameters(), *(first if own_start else [])]
 
     def results(output: Tensor, ends: list[Tensor]) -> list[Tensor]:
@@ -76,23 +77,18 @@ def test_it_is_the_loop(kind: str, data: st.DataObject):
         return [*found, *gradients(chosen, leaves, memory.get("gradients", ""))]
 
     output, ends = run_reset_operators(
-        Stack([[direction_of(cell, reverse=reverse)]]), x[0], as_layer(as_state(hx)),
+        Stack([[direction_of(cell, reverse=reverse)]]), x[0], as_layer(state_of(hx)),
         None if each is None else Lengths(each, None, SEQ), mask(),
-        as_layer(as_state(first)) if own_start else None,
+        as_layer(state_of(first)) if own_start else None,
     )  # fmt: skip
     lengths = None if each is None else each.tolist()
     expected, state = rnnkit.unroll(
-        cell, x[0], as_state(hx), lengths=lengths, reset=mask(), reverse=reverse, fused=False
+        cell, x[0], state_of(hx), lengths=lengths, reset=mask(), reverse=reverse, fused=False
     )
 
     found = results(output, [end.squeeze(0) for end in ends])
     torch.testing.assert_close(found, results(expected, tensors_of(state)))
     assert all(one.is_contiguous() for one in found)
-
-
-def as_state(tensors: list[Tensor]) -> Any:
-    """A cell's state of its tensors."""
-    return rnnkit.LSTMState(*tensors) if len(tensors) > 1 else tensors[0]
 
 
 @compiles

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._base.state import map_state
+from rnnkit._base.state import map_state, state_of
 from tests.kernels.paths import close, drawn
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 from tests.strategies import APART, LAYERS, Case, cases, gradients, laid_out, tensors_of
@@ -81,7 +81,7 @@ def use_of(name: str, data: st.DataObject, **sizes: int) -> Use:
         case.laid_out(part, torch.randn_like(zeros)).requires_grad_()
         for part, zeros in zip("hc", tensors_of(cell.initial_state(case.batch)), strict=False)
     ]
-    whole = tuple(parts) if len(parts) > 1 else parts[0]
+    whole = state_of(parts)
     # A cell of ours completes half a pair; a user's gets its state as it is given.
     half = (parts[0], None) if name == "LSTM" else None
     counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
@@ -122,8 +122,7 @@ def by_hand(use: Use) -> tuple[Tensor, list[Tensor]]:
                 cut = t + use.options["reverse"]
                 if reset is not None and cut < count and reset[cut, i]:
                     state = zeros
-                hx = state if len(state) > 1 else state[0]
-                state = tensors_of(use.cell(x[t, i : i + 1], hx))
+                state = tensors_of(use.cell(x[t, i : i + 1], state_of(state)))
                 outputs[t] = state[0][0]
             states[t] = state
         all_states = [torch.stack(each) for each in zip(*states, strict=True)]

@@ -84,6 +84,12 @@ def case_of(kind: str, dtype: torch.dtype = torch.float64, **options: object) ->
     )
 
 
+def made(*args: Any, **options: object) -> tuple[Case, Any, Tensor]:
+    """Such a case, its layer and its input."""
+    case = case_of(*args, **options)
+    return case, case.module(rnnkit), case.numbers()
+
+
 def mask(rate: float = 0.4) -> Tensor:
     """A mask with resets at many steps, and one at the first."""
     reset = torch.rand(SEQ, BATCH, generator=torch.Generator().manual_seed(1)) < rate

@@ -166,9 +166,7 @@ def test_full_lengths_and_no_reset_change_nothing(name: str, data: st.DataObject
 @covers(3, rate=[0.4, 0.0], lengths=[None, paths.LENGTHS], path=paths.RESET_PATHS, name=LAYERS)
 def test_second_derivatives(name: str, path: str, lengths: Any, rate: float):
     """Those of a tied bias too, though the mask is written into after the call."""
-    case = paths.case_of(name, bidirectional=True)
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    case, layer, x = paths.made(name, bidirectional=True)
     tensors = case.tensors()
     reset = paths.drawn(case, rate)
     layer.bias_hh_l0 = layer.bias_ih_l0

@@ -76,9 +76,7 @@ def test_dropout_between_layers_in_training(path: str):
 def test_without_gradients(kind: str, way: tuple[Any, str]):
     """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
     given, path = way
-    case = paths.case_of(kind, num_layers=2, bidirectional=True)
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    _, layer, x = paths.made(kind, num_layers=2, bidirectional=True)
     weight = torch.ones((), dtype=x.dtype, requires_grad=True)
 
     with paths.on(path):
@@ -160,9 +158,7 @@ def test_weights_that_are_computed(kind: str, way: tuple[Any, str], how: str):
 def test_each_weight_frozen(kind: str, way: tuple[Any, str]):
     """Whatever is frozen, the input among it, all else has the gradients that it has without."""
     given, path = way
-    case = paths.case_of(kind)
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    case, layer, x = paths.made(kind)
     hx = case.tensors()
     leaves = [x, *hx, *layer.parameters()]
 
@@ -185,9 +181,7 @@ def test_each_weight_frozen(kind: str, way: tuple[Any, str]):
 def test_gradients_again_and_many_at_once(kind: str, way: tuple[Any, str]):
     """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same."""
     given, path = way
-    case = paths.case_of(kind)
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    _, layer, x = paths.made(kind)
     leaves = [x, *layer.parameters()]
 
     def run(x: Tensor) -> Tensor:

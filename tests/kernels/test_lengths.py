@@ -10,7 +10,7 @@ from torch import Tensor
 import rnnkit
 from rnnkit._base.state import state_of
 from tests.covering import covers
-from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, PATHS, SEQ, case_of, mask, on
+from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, PATHS, SEQ, case_of, made, mask, on
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import LAYERS, assert_same, gradients, tensors_of
 
@@ -56,9 +56,7 @@ def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float):
 )
 def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, fill: float):
     """On each path a state that is NaN, or hardly a number, goes through a sample without steps."""
-    case = case_of(kind, **options)
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    case, layer, x = made(kind, **options)
 
     with on(path):
         check_handed_through(
@@ -120,9 +118,7 @@ def test_complex_numbers_step_by_step(kind: str):
 )
 def test_lengths_may_come_as_any_integers(given: Any, path: str):
     """Lengths in a tensor, an array or a tuple are those in a list."""
-    case = case_of("LSTM")
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    _, layer, x = made("LSTM")
 
     with on(path):
         assert_same(layer(x, lengths=list(LENGTHS)), layer(x, lengths=given))

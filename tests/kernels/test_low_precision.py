@@ -47,9 +47,7 @@ def test_autocast(kind: str, path: str, given: str, with_state: bool, number: fl
     """A batch has the dtypes of a call without, and numbers near those of full precision."""
     if not paths.has_kernel(kind):
         return
-    case = paths.case_of(kind, torch.float32, num_layers=2, bidirectional=True)
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    case, layer, x = paths.made(kind, torch.float32, num_layers=2, bidirectional=True)
     hx = case.state() if with_state else None
     with torch.no_grad():
         x[0, 0, 0] = number
@@ -69,9 +67,7 @@ def test_autocast(kind: str, path: str, given: str, with_state: bool, number: fl
 @covers(2, with_state=[False, True], given=GIVEN, kind=paths.KINDS)
 def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool):
     """Where oneDNN has no kernel, as to train in float16, a batch runs as without autocast."""
-    case = paths.case_of(kind, torch.float32, num_layers=2, bidirectional=True)
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    case, layer, x = paths.made(kind, torch.float32, num_layers=2, bidirectional=True)
     hx = case.state() if with_state else None
 
     with torch.autocast("cpu", torch.float16):
@@ -87,9 +83,7 @@ def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool):
 @paths.each_layer
 def test_backward_under_autocast(name: str):
     """Gradients of what ran in full precision are of full precision, wherever backward is called."""
-    case = paths.case_of(name, torch.float32)
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    _, layer, x = paths.made(name, torch.float32)
     found = []
     for enabled in (False, True):
         with paths.on("rows"):
@@ -111,9 +105,7 @@ def test_half_precision_and_complex_numbers(kind: str, path: str, given: str, dt
     """A batch keeps its dtype and is near to what it gives in full precision."""
     if dtype.is_complex and kind != "LSTM":
         return
-    case = paths.case_of(kind, dtype, bidirectional=True)
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    _, layer, x = paths.made(kind, dtype, bidirectional=True)
 
     with paths.on(path):
         result = tensors_of(layer(x, **GIVEN[given]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import rnnkit
 from rnnkit import LSTMState, states
-from tests.kernels.paths import KINDS, case_of, close, each_kind, each_layer
+from tests.kernels.paths import KINDS, case_of, close, each_kind, each_layer, made
 from tests.strategies import assert_near, assert_same, cases, tensors_of
 
 
@@ -48,9 +48,7 @@ def test_options_of_the_cells():
 @each_kind
 def test_training_the_layer_trains_its_cells(kind: str):
     """After a step of an optimizer on the layer its cells, taken before, are the new layer's."""
-    case = case_of(kind)
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    _, layer, x = made(kind)
     (cell,) = layer.cells()
     before = tensors_of(cell(x[0]))[0]
 

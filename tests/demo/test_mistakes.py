@@ -84,8 +84,7 @@ def test_silent_end_of_a_mistake():
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             h = c = torch.zeros(1, x.size(1), HIDDEN)
-            output: torch.Tensor = self.lstm(x, (h, c))[0]
-            return output
+            return self.lstm(x, (h, c))[0]
 
     assert "rnnkit.verify" in MISTAKES[3].because
     with pytest.raises(rnnkit.LeakError, match="batch_first=True"):

@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ import rnnkit
 from tests.strategies import CLASSES, DTYPES, Case, cases, tensors_of
 
 #: What people do to a module and its weight of a name between its making and its call.
-TREATMENTS: dict[str, Callable[[Any, str], Any]] = {
+TREATMENTS = {
     "none": lambda module, _: module,
     "deepcopy": lambda module, _: copy.deepcopy(module),
     "pickle": lambda module, _: pickle.loads(pickle.dumps(module)),
@@ -50,7 +50,7 @@ def doubles(base: Any) -> Any:
 
 
 #: What people derive from a class.
-SUBCLASSES: dict[str, Callable[[Any], Any]] = {
+SUBCLASSES = {
     "none": lambda base: base,
     "empty": own,
     "names": lambda base: own(base, _mode="x", _cell=1),
@@ -62,7 +62,7 @@ SUBCLASSES: dict[str, Callable[[Any], Any]] = {
 }
 
 #: What people make of a tensor that changes no number.
-KINDS: dict[str, Callable[[Tensor], Tensor]] = {
+KINDS = {
     "leaf": lambda tensor: tensor,
     "plain": Tensor.detach,
     "subclass": lambda tensor: tensor.detach().as_subclass(Odd),
@@ -127,7 +127,7 @@ class Draw(Case):
 
 ODD = {"subclass": SUBCLASSES, "kind": KINDS, "kind_of_state": KINDS, "mode": MODES}
 #: What is drawn beside a case: most of what is odd is rare, so that it is seen beside what is usual.
-CHOICES: dict[str, list[Any]] = {
+CHOICES = {
     **{name: [*[*values][:1] * len(values), *values] for name, values in ODD.items()},
     "treatment": [*TREATMENTS],
     "weight": ["weight_ih", "weight_hh"],
@@ -142,7 +142,7 @@ def draws(draw: st.DrawFn, names: Sequence[str] = CLASSES) -> Draw:
     """Draw a right call."""
     case = draw(cases(names))
     dtypes = (None, None)
-    more: Any = {name: draw(st.sampled_from(values)) for name, values in CHOICES.items()}
+    more = {name: draw(st.sampled_from(values)) for name, values in CHOICES.items()}
     if more["lowered"] and case.is_layer:
         dtypes = draw(st.tuples(*[st.sampled_from((None, None, *DTYPES))] * 2))
     elif case.name == "LSTMCell":

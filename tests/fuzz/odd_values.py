@@ -73,7 +73,7 @@ def wrong_tensor(rng: random.Random, tensor: Tensor) -> Any:
     tensor = tensor.detach()
     axis = rng.randrange(max(1, tensor.dim()))
     other = torch.float32 if tensor.dtype is torch.float64 else torch.float64
-    changes: list[Any] = [
+    changes = [
         lambda: tensor.unsqueeze(axis),
         lambda: tensor.unsqueeze(0).unsqueeze(0),
         lambda: tensor.select(axis, 0),

@@ -71,7 +71,7 @@ def test_wrong_calls(drawn: Draw, rng: random.Random):
         assert_same(expected[0], ours[0])
 
 
-VALUES: tuple[Any, ...] = (
+VALUES = (
     *(0, 1, -1, 2, 2.0, 0.5, True, False, np.True_, "3", None, np.int64(2), np.float32(2.0), [3]),
     *(torch.tensor(2), torch.tensor([2, 3]), "tanh", "cpu", torch.float32, int, float("nan")),
 )

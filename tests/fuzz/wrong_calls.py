@@ -36,7 +36,7 @@ def wrong_packed(rng: random.Random, x: PackedSequence) -> PackedSequence:
 
 def wrong_state(rng: random.Random, drawn: Draw) -> Any:
     """Return a state that is wrong in one place, has a part too many, or is something else."""
-    parts: list[Any] = [torch.randn(shape).to(drawn.dtype) for shape in drawn.state_shapes]
+    parts = [torch.randn(shape).to(drawn.dtype) for shape in drawn.state_shapes]
     place = rng.randrange(len(parts))
     kind = rng.random()
     parts[place] = wrong_tensor(rng, parts[place])
@@ -73,7 +73,7 @@ def made_wrong(drawn: Draw, rng: random.Random) -> tuple[Draw, Any, Any, dict[st
 
 def messages(count: int) -> Iterator[tuple[str, str]]:
     """Yield so many wrong calls in words, each with rnnkit's message or the class of its result."""
-    found: list[tuple[str, str]] = []
+    found = []
 
     @seed(20261130)
     @settings(

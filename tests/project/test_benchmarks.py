@@ -23,7 +23,7 @@ class Machine:
 
     def __init__(self, load: Callable[[int], float] = lambda _: 1.0):
         self.now = 0.0
-        self.worked: list[str] = []
+        self.worked = []
         self.load = load
 
     def clock(self) -> float:
@@ -96,7 +96,7 @@ def test_turns():
 
 def test_settings():
     """Candidates run on one thread without garbage collection; an error restores both."""
-    seen: list[tuple[int, bool]] = []
+    seen = []
     before = (torch.get_num_threads(), gc.isenabled())
 
     compare({"only": lambda: seen.append((torch.get_num_threads(), gc.isenabled()))}, QUICK)

@@ -136,7 +136,7 @@ def test_what_is_asked_for(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
 
 def test_one_size_is_varied_at_a_time():
     """Each row of a growth table has the base's sizes but one, and each case is measured once."""
-    measured: list[tuple[str, Sizes]] = []
+    measured = []
 
     def measure(column: str, sizes: Sizes) -> str:
         measured.append((column, sizes))

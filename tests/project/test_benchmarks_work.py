@@ -51,7 +51,7 @@ def test_layer_unroll_and_loops_do_the_same_work():
     """What is timed as a layer, as unroll and as loops over cells gives the same results."""
     for kind, backward in cases(unrolling.KINDS).values():
         paths = unrolling.made(kind, SHAPE, backward=backward)
-        layer: Any = paths["layer"]()
+        layer = paths["layer"]()
         if not backward:
             output, state = layer
             layer = (output, state[0] if isinstance(state, Tensor) else [h[0] for h in state])

@@ -36,7 +36,7 @@ def test_few_rows_stay():
 
 def test_one_test_for_all_rows(tmp_path: pathlib.Path):
     """A test runs once for each row that stays, beside its fixtures; a failure names its row."""
-    met: list[tuple[int, list[str]]] = []
+    met = []
 
     @covers(2, one=[0, 1], two=[["a"], ["b"]], three=[True, False])
     def test(one: int, two: list[str], *, three: bool, tmp_path: pathlib.Path):

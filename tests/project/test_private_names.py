@@ -5,7 +5,6 @@ import importlib
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
@@ -25,7 +24,7 @@ PACKAGES = ("torch", "jaxtyping", "beartype", "copy")
 MARKS = {"_dynamo_marked_constant", "_torchdynamo_disable"}
 
 #: The torch modules whose private attributes of any object count: what these objects have.
-OBJECTS: tuple[Any, ...] = (
+OBJECTS = (
     torch.nn.LSTM(1, 1),
     torch.nn.LSTMCell(1, 1),
     torch.zeros(2, 1, 1),
@@ -116,7 +115,7 @@ def in_packages(path: str) -> bool:
 
 def imports(tree: ast.Module) -> dict[str, str]:
     """Return the names that a file has from the packages, and what they are there."""
-    found: dict[str, str] = {}
+    found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -219,7 +218,7 @@ def test_a_compiled_lstm_without_onednns_operator(monkeypatch: pytest.MonkeyPatc
     layer = rnnkit.LSTM(3, 4)
     x = torch.randn(7, 5, 3)
     with torch._dynamo.config.patch(allow_rnn=True):
-        run: Any = torch.compile(layer, backend="eager", fullgraph=True)
+        run = torch.compile(layer, backend="eager", fullgraph=True)
 
         torch.testing.assert_close(run(x), layer(x))
 

@@ -76,7 +76,7 @@ def carried(name: str, batch: int = BATCH, kind: Callable[[Any], Any] = tuple) -
 def given(name: str, space: int) -> Given:
     """Return torch's module (0) or ours (1), with the same weights, and the same call."""
     torch.manual_seed(0)
-    kind: Any = SPACES[space][name]
+    kind = SPACES[space][name]
     return Given(name, kind, kind(INPUT, HIDDEN), sample(name), carried(name))
 
 

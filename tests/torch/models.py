@@ -18,7 +18,7 @@ HIDDEN = 7
 PROJECTED = 2
 
 #: A class, with its options.
-CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
+CLASSES = {
     "RNN": ("RNN", {}),
     "relu": ("RNN", {"nonlinearity": "relu"}),
     "LSTM": ("LSTM", {}),
@@ -51,7 +51,7 @@ class Unrolled(nn.Module):
 
     def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
         """Run over a sequence."""
-        cell: Any = self.cell
+        cell = self.cell
         return rnnkit.unroll(cell, x, hx, **self.options, **options)
 
 
@@ -68,11 +68,11 @@ def cell_of(name: str) -> Any:
 
 def cell_of_user(name: str) -> Any:
     """Make a user's cell that carries what the class does."""
-    users: dict[str, Any] = {"LSTM": LayerNormLSTMCell, "GRU": ZoneoutGRUCell}
+    users = {"LSTM": LayerNormLSTMCell, "GRU": ZoneoutGRUCell}
     return users[name](WIDTH, HIDDEN) if name in users else Logarithm(cell_of(name))
 
 
-CORES: dict[str, Callable[..., Any]] = {
+CORES = {
     "layer": lambda name, **options: layer_of(name, bias=False, **options),
     "stack": lambda name, **options: layer_of(name, num_layers=2, bidirectional=True, **options),
     "Recurrent": lambda name, **options: rnnkit.Recurrent(cell_of(name), **options),
@@ -82,7 +82,7 @@ CORES: dict[str, Callable[..., Any]] = {
 }
 
 #: What is given beside the input, and how everything is laid out.
-CALLS: dict[str, set[str]] = {
+CALLS = {
     "plain": set(),
     "state": {"hx"},
     "lengths": {"hx", "lengths"},
@@ -133,7 +133,7 @@ def call_of(model: Model, core: str, call: str, steps: int, batch: int) -> Call:
     if unbatched:
         x = x.select(-2, 0)
     if "hx" in given:
-        recurrent: Any = model.core
+        recurrent = model.core
         first = recurrent.initial_state(1 if unbatched else batch)
         hx = pytree.tree_map(lambda t: torch.randn_like(t.select(-2, 0) if unbatched else t), first)
     return (x.transpose(0, 1) if batch_first else x, hx), options
@@ -141,7 +141,7 @@ def call_of(model: Model, core: str, call: str, steps: int, batch: int) -> Call:
 
 def model_of(core: str, name: str, call: str) -> Model:
     """Make a model that is called so."""
-    options: dict[str, Any] = {}
+    options = {}
     if "batch_first" in CALLS[call]:
         options = {"batch_first": True}
         if core in {"layer", "stack"}:

@@ -58,5 +58,5 @@ class TakesPacked(Parent):
 
 def scriptable(model: Any, _: Tensor, hx: Any) -> Parent:
     """Return a model with the same parts that is called with such a state."""
-    kind: Any = Parent if hx is None else OneTensor if isinstance(hx, Tensor) else TwoTensors
+    kind = Parent if hx is None else OneTensor if isinstance(hx, Tensor) else TwoTensors
     return kind(model.core, model.before).train(model.training)

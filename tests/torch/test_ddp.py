@@ -6,7 +6,6 @@ Run as a script, this file is one of the two processes.
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def with_unused(model: nn.Module) -> nn.Module:
 
 
 #: What stands around a model. A graph that has the wrapper in it is cut where a bucket is full.
-WRAPPERS: dict[str, Callable[[nn.Module], Any]] = {
+WRAPPERS = {
     "none": lambda model: model,
     "eager": with_unused,
     "compiled inside": lambda model: DistributedDataParallel(

@@ -34,7 +34,7 @@ class Uses(nn.Module):
 
 #: How a model calls its recurrent module: without a state, with one, by name, from a learned one, on
 #: a constant from a state that is none, as in a decoder's first step, and with pairs taken apart.
-USES: dict[str, Callable[..., Any]] = {
+USES = {
     "plain": lambda m, x, _: m.core(m.before(x)),
     "stateful": lambda m, x, hx: m.core(m.before(x), hx),
     "by name": lambda m, x, hx: m.core(input=m.before(x), hx=hx),
@@ -73,7 +73,7 @@ def test_one_node(name: str):
     """However a model calls it, by position or by name, a call is one node, as of torch's class."""
     x = sample(name)
     hx = carried(name)
-    uses: list[tuple[Any, tuple[Any, ...], list[Tensor]]] = [
+    uses = [
         ("plain", (x,), []), ("stateful", (x, hx), []), ("by name", (x, hx), []),
         ("learned", (x,), pytree.tree_leaves(hx)), ("constant", (hx,), [x]),
         *([(unpacked, (x, hx), [])] if name == "LSTM" else []),

@@ -79,7 +79,7 @@ def autocast(g: Given) -> Any:
     dtypes = (torch.float32, torch.bfloat16, torch.float64)
     for moved in (g.module, copy.deepcopy(g.module).double()):
         for dtype in (*dtypes[:2], *[torch.float64] * (moved is not g.module)):
-            hx: list[Any] = [None, *(cast(g.hx, kept) for kept in dtypes)]
+            hx = [None, *(cast(g.hx, kept) for kept in dtypes)]
             if "LSTM" in g.name:
                 hx += [(hx[1][0], hx[2][1]), (hx[3][0], hx[1][1])]
             with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -105,7 +105,7 @@ def mapped(g: Given) -> Any:
 
 def hooks_of_a_call(g: Given) -> Any:
     """Hooks see the arguments as the caller wrote them, and the result, once for each call."""
-    seen: list[Any] = []
+    seen = []
 
     def see(_: Any, args: Any, options: Any, *result: Any):
         seen.append((len(args), sorted(options), args, options, result))
@@ -125,7 +125,7 @@ def hooks_of_a_call(g: Given) -> Any:
 
 def hooks_that_change_a_call(g: Given) -> Any:
     """A pre-hook mends the input before a check sees it; a hook replaces the result, or sees failures."""
-    failed: list[Any] = []
+    failed = []
     g.module.register_forward_hook(lambda *_: failed.append("failed"), always_call=True)
     refused = attempt(g.module, g.x[..., :-1])
     first = g.module.register_forward_pre_hook(lambda _, args: (args[0].movedim(0, -1),))
@@ -137,7 +137,7 @@ def hooks_that_change_a_call(g: Given) -> Any:
 
 def hooks_of_gradients(g: Given) -> Any:
     """Full backward hooks see the gradients, and the state keeps its type on the way."""
-    seen: list[Any] = []
+    seen = []
     g.module.register_full_backward_pre_hook(lambda _, out: seen.append(out))
     g.module.register_full_backward_hook(lambda _, *both: seen.append(both))
     x = g.x.clone().requires_grad_()

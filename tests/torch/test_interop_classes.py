@@ -45,7 +45,7 @@ METHODS = ("check_input", "check_hidden_size", "check_forward_args")
 
 def overridden_checks(g: Given) -> Any:
     """A check that a user puts in torch's place is called as torch calls it: class, mixin, instance."""
-    called: list[Any] = []
+    called = []
     if g.name in CELLS:
         return None
     for method in METHODS:
@@ -129,7 +129,7 @@ def ones(module: Any, batch_size: int | None) -> Any:
 def test_a_module_asks_for_its_own_first_state(name: str, where: str):
     """Each kind of call begins from the state that a subclass, or an instance, gives; so does None."""
     g = given(name, 1)
-    kind: Any = type("Starts", (g.kind,), {"initial_state": ones} if where == "class" else {})
+    kind = type("Starts", (g.kind,), {"initial_state": ones} if where == "class" else {})
     module = g.twin(kind)
     if where == "class, later":
         kind.initial_state = ones

@@ -16,7 +16,7 @@ from tests.torch.interop import Given, Use, attempt, cast, given, same, table
 
 #: What computes a weight. Spectral norm advances at each look at it, and the last one draws numbers:
 #: they show that a call looks at no weight more often than torch's does.
-COMPUTED: dict[str, Any] = {
+COMPUTED = {
     "weight_norm": parametrizations.weight_norm,
     "orthogonal": parametrizations.orthogonal,
     "spectral_norm": parametrizations.spectral_norm,

@@ -16,7 +16,7 @@ from tests.torch.interop import BATCH, HIDDEN, Given, attempt, check_uses, given
 # A mode imports a compiler, so none is made before a test asks.
 fake_mode = functools.cache(torch._subclasses.FakeTensorMode)
 #: What is not dense, holds no real numbers, or none at all.
-ODD: dict[str, Callable[[Tensor], Tensor]] = {
+ODD = {
     "sparse": Tensor.to_sparse,
     "mkldnn": Tensor.to_mkldnn,
     "quantized": lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.quint8),
@@ -35,7 +35,7 @@ pytestmark = [
 def calls_of(g: Given, kind: Callable[[Tensor], Tensor]) -> list[tuple[Any, Any]]:
     """Return calls with such a tensor in one place."""
     hx = pytree.tree_map(kind, g.hx)
-    calls: list[tuple[Any, Any]] = [(kind(g.x), None), (kind(g.x), g.hx), (g.x, hx)]
+    calls = [(kind(g.x), None), (kind(g.x), g.hx), (g.x, hx)]
     if g.name in LAYERS:
         calls += [(g.packed._replace(data=kind(g.packed.data)), None), (g.packed, hx)]
     return calls

@@ -37,7 +37,7 @@ def begun(h: float | None, c: float | None) -> Use:
     return use
 
 
-USES: dict[str, Use] = {
+USES = {
     "last_hidden": lambda layer, x: layer.last_hidden(layer(x)[1]),
     "split_state": split,
     "a pair": put_together,
@@ -110,14 +110,14 @@ def test_torchs_cells_are_unrolled():
             found = rnnkit.unroll(theirs, x, **options)
             torch.testing.assert_close(found, rnnkit.unroll(ours, x, fused=False, **options))
 
-    cell: Any = nn.GRUCell(INPUT, HIDDEN)
+    cell = nn.GRUCell(INPUT, HIDDEN)
     backward = {"lengths": lengths, "reverse": True}
     for options in ({"lengths": [5, 0, 1]}, {"reset": torch.ones(SEQ, 3)}, backward):
         with pytest.raises(rnnkit.CellError, match="has no initial_state"):
             rnnkit.unroll(cell, x, **options)
     assert rnnkit.Recurrent(cell, reverse_cells=cell)(x)[0].shape == (SEQ, 3, 2 * HIDDEN)
 
-    adds: Any = nn.Bilinear(INPUT, INPUT, INPUT)  # its second argument has no default
+    adds = nn.Bilinear(INPUT, INPUT, INPUT)  # its second argument has no default
     with pytest.raises(TypeError) as caught:
         rnnkit.unroll(adds, x)
     assert "no hx was given" in caught.value.__notes__[1]

@@ -15,7 +15,7 @@ from tests.torch.interop import BATCH, Given, check_uses, given
 PACKED = given("GRU", 1).packed
 STEPS = len(PACKED.data)
 LONG = torch.int64
-FIELDS: dict[str, list[Any]] = {
+FIELDS = {
     "data": [
         *(None, [1.0], np.ones((STEPS, 3), np.float32), torch.ones(()), torch.ones(STEPS - 1, 3)),
     ],

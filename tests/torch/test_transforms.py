@@ -141,8 +141,7 @@ def test_lengths_of_each_example(core: str, name: str, in_dim: int):
     given = lengths if in_dim == 0 else lengths.t()
 
     def run(x: Tensor, lengths: Tensor) -> Tensor:
-        output: Tensor = model(x, lengths=lengths)[0]
-        return output
+        return model(x, lengths=lengths)[0]
 
     expected = torch.stack([run(*one) for one in zip(x, lengths, strict=True)])
     torch.testing.assert_close(vmap(run, (0, in_dim))(x, given), expected)
@@ -162,14 +161,13 @@ def test_lengths_under_autocast_are_traced(lowered: torch.dtype):
             self.layer = rnnkit.LSTM(WIDTH, 4)
 
         def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-            output: Tensor = self.layer(x, lengths=lengths)[0]
-            return output
+            return self.layer(x, lengths=lengths)[0]
 
     model = Reader()
     x = torch.randn(7, 5, WIDTH)
     lengths = torch.tensor([7, 2, 5, 1, 3])
     with torch.no_grad(), torch.autocast("cpu", dtype=lowered):
-        traced: Any = torch.jit.trace(model, (x, lengths), check_trace=False)
+        traced = torch.jit.trace(model, (x, lengths), check_trace=False)
     result = traced(x, lengths)  # under autocast it would ask for the kernel again
 
     torch.testing.assert_close(result.float(), model(x, lengths), rtol=0.05, atol=0.05)

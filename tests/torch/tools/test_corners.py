@@ -36,7 +36,7 @@ def plain(core: nn.Module, x: Tensor | None = None, *more: Any, **options: Any) 
     x = torch.randn(6, 4, WIDTH) if x is None else x
     tolerance = options.pop("tolerance", None)
     graphs = options.pop("graphs", 1)
-    call: Call = (x, *(more or (None,))), options
+    call = (x, *(more or (None,))), options
     return Corner(Model(core).to(x.dtype), [call], graphs, tolerance)
 
 
@@ -116,7 +116,7 @@ class Packing(nn.Module):
 def packing(name: str) -> Corner:
     """A compiled model may pack inside."""
     each = torch.tensor([5, 2]), torch.tensor([3, 4, 5])
-    calls: Any = [((torch.randn(5, len(sizes), WIDTH),), {"sizes": sizes}) for sizes in each]
+    calls = [((torch.randn(5, len(sizes), WIDTH),), {"sizes": sizes}) for sizes in each]
     return Corner(Packing(name), calls, 2)
 
 
@@ -125,7 +125,7 @@ def kinds_of_state() -> Corner:
     x = torch.randn(6, 4, WIDTH)
     alone = torch.randn(6, WIDTH)
     pair = [torch.randn(1, 4, HIDDEN), torch.randn(1, 4, HIDDEN)]
-    calls: list[Any] = [(x, tuple(pair)), (x, pair), (x, LSTMState(*pair)), (x, (pair[0], None))]
+    calls = [(x, tuple(pair)), (x, pair), (x, LSTMState(*pair)), (x, (pair[0], None))]
     calls += [(alone, None), (alone, tuple(part[:, 0] for part in pair))]
     calls += [(x.mT.contiguous().mT, LSTMState(*pair))]
     return Corner(Model(layer_of("LSTM")), [(call, {}) for call in calls], len(calls))
@@ -139,7 +139,7 @@ def computed_cell(how: Callable[..., Any]) -> Corner:
 
 
 #: By the tool.
-CORNERS: dict[str, dict[str, Callable[[], Corner]]] = {
+CORNERS = {
     "compile": {
         "sizes, layer": lambda: sizes("layer", "LSTM", (1, 1), (1, 3), (4, 1), (1, 0)),
         "sizes, Recurrent": lambda: sizes("Recurrent", "GRU", (1, 1), (1, 3), (4, 0)),

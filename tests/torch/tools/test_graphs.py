@@ -24,8 +24,8 @@ class Counted:
     def __init__(self, module: Any, **options: Any):
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
-        self.graphs: list[list[str]] = []
-        self.call: Any = torch.compile(module, backend=self._note, **options)
+        self.graphs = []
+        self.call = torch.compile(module, backend=self._note, **options)
 
     def _note(self, graph: torch.fx.GraphModule, _: Sequence[Tensor]) -> Any:
         calls = [node for node in graph.graph.nodes if node.op.startswith("call")]
@@ -127,7 +127,7 @@ def test_a_graph_does_not_grow(core: str):
             x = torch.randn(steps, 4, WIDTH)
             lengths = torch.tensor([steps, 0, steps - 1, 1])
             pieces = {"reset": torch.rand(steps, 4) < 0.2, "lengths": lengths}
-            options: Any = pieces if with_pieces else {}
+            options = pieces if with_pieces else {}
             with torch._dynamo.config.patch(allow_rnn=core == "layer"):
                 counted = Counted(model, fullgraph=True, dynamic=False)
                 found = trained(model, counted.call, x, **options)

@@ -1,6 +1,5 @@
 """torch.compile with default settings: a layer stays out of the graph, and runs as it is."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -56,7 +55,7 @@ def whole_state(name: str) -> Any:
 
 
 #: The options of a call, by what they are.
-CALLS: dict[str, Callable[[str], dict[str, Any]]] = {
+CALLS = {
     "plain": lambda _: {},
     "a state": lambda name: {"hx": whole_state(name)},
     "half a state": lambda name: {"hx": (member(1, BATCH, HIDDEN), None)} if name == "LSTM" else {},
@@ -70,7 +69,7 @@ CALLS: dict[str, Callable[[str], dict[str, Any]]] = {
 
 def frames() -> int:
     """Return how many frames Dynamo has compiled since they were last counted."""
-    total: int = torch._dynamo.utils.counters["frames"]["total"]
+    total = torch._dynamo.utils.counters["frames"]["total"]
     torch._dynamo.utils.counters.clear()
     return total
 

@@ -3,8 +3,6 @@
 What it refuses when it runs stands in the law of all tools.
 """
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -18,8 +16,8 @@ pytestmark = marks
 X = torch.randn(6, 4, WIDTH)
 STATE = torch.randn(1, 4, HIDDEN)
 #: By what is wrong: the width, the rank, the state's batch, a mask's shape, no step.
-SEQUENCES: list[tuple[Any, ...]] = [(X[..., :-1],), (X[None],), (X[:0],)]
-BAD: dict[tuple[str, str], list[tuple[Any, ...]]] = {
+SEQUENCES = [(X[..., :-1],), (X[None],), (X[:0],)]
+BAD = {
     ("layer", "GRU"): [*SEQUENCES, (X, STATE[:, :-1])],
     ("Recurrent", "LSTM"): [(X[..., :-1],), (X, (STATE[0], STATE[0]))],
     ("step", "LSTM"): [(X[0, :, :-1],), (X[0], STATE[0])],

@@ -49,7 +49,7 @@ def test_a_twin_shares_the_weights(name: str):
 def test_packing(name: str, model: Any):
     """A model packs inside, or is given packed input; where it may be traced, ours may."""
     theirs, ours = pair(name, model, num_layers=2, bidirectional=True)
-    args: tuple[Any, ...] = (sample(name), torch.tensor(LENGTHS))
+    args = (sample(name), torch.tensor(LENGTHS))
     if model is TakesPacked:
         args = (pack_padded_sequence(*args, enforce_sorted=False),)
     else:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.unhooked("Dynamo cannot trace what t
 
 #: By the function's name, and what more there is to say: a call, and the sizes of its tensors, in
 #: which ``b`` stands for the batch.
-CASES: dict[str, tuple[Callable[..., Any], str]] = {
+CASES = {
     "batch_first": (states.batch_first, "4 b 3"),
     "from_batch_first": (states.from_batch_first, "b 4 3"),
     "bridge": (states.bridge, "4 b 3"),

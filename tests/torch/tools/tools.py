@@ -1,7 +1,7 @@
 """Torch's tools: what each makes of a model, and the law of all: it computes what eager mode does."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -91,12 +91,12 @@ class Onnx:
     """A model in onnxruntime, which computes no gradients, and knows nothing of structures."""
 
     def __init__(self, model: nn.Module, calls: Sequence[Call], *, dynamo: bool):
-        onnxruntime: Any = pytest.importorskip("onnxruntime")
+        onnxruntime = pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
         (args, options) = calls[0]
         file = io.BytesIO()
         if dynamo:
-            program: Any = torch.onnx.export(
+            program = torch.onnx.export(
                 model, args, kwargs=options, dynamic_shapes=shapes_of(calls), verbose=False
             )
             file.write(program.model_proto.SerializeToString())
@@ -154,7 +154,7 @@ def traced(model: nn.Module, calls: Sequence[Call]) -> Jit:
     return Jit(torch.jit.trace(Flat(model, calls[0]), tuple(tensors_of(calls[0]))))
 
 
-TOOLS: dict[str, Callable[[Any, Sequence[Call]], Any]] = {
+TOOLS = {
     "compile": Compiled,
     "compile, as it is": Compiled,
     "inductor": partial(Compiled, backend="inductor"),
@@ -233,7 +233,7 @@ def refuse(model: nn.Module, run: Any, call: Call):
     """Check that lengths out of range and flags that are none are refused."""
     args, options = call
     for name, value in (("lengths", -1), ("lengths", 99), ("reset", 2)):
-        right: Any = options.get(name)
+        right = options.get(name)
         if not isinstance(right, Tensor) or right.dtype is torch.bool:
             continue
         wrong = right.clone()

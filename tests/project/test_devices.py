@@ -7,7 +7,7 @@ import torch
 
 import rnnkit
 
-PACKAGE = pathlib.Path(str(rnnkit.__file__)).parent
+PACKAGE = pathlib.Path(rnnkit.__file__).parent
 #: The demonstration is a program of its own, and sets nothing.
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if "_demo" not in path.parts]
 #: What lays a tensor on the default device unless it is told another.

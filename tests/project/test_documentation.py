@@ -23,7 +23,7 @@ import rnnkit
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PACKAGE = pathlib.Path(str(rnnkit.__file__)).parent
+PACKAGE = pathlib.Path(rnnkit.__file__).parent
 #: The modules that have an example.
 MODULES = [
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
@@ -108,7 +108,7 @@ def test_docstrings(name: str, request: pytest.FixtureRequest):
     if name == DRAWS and request.config.getoption("--jaxtyping-packages"):
         pytest.skip("the hook draws random numbers")
     module = importlib.import_module(name)
-    document = docstrings.parse(pathlib.Path(str(module.__file__)))
+    document = docstrings.parse(pathlib.Path(module.__file__))
     document.namespace.update(vars(module), rnnkit=rnnkit, torch=torch)
     document.namespace["__name__"] = "__main__"
 

@@ -14,7 +14,7 @@ from rnnkit._checks import scope
 from rnnkit._kernels.compiled import direction
 from tests.compiles import compiles
 
-PACKAGE = pathlib.Path(str(rnnkit.__file__)).parent
+PACKAGE = pathlib.Path(rnnkit.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: Packages whose names are looked at.

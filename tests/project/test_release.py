@@ -17,7 +17,7 @@ from tests import conftest
 
 ROOT = pathlib.Path(__file__).parents[2]
 #: Beside the other files, unless the tests run against an installed package.
-PACKAGE = pathlib.Path(str(rnnkit.__file__)).parents[1]
+PACKAGE = pathlib.Path(rnnkit.__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 README = (ROOT / "README.md").read_text()
@@ -99,7 +99,6 @@ def test_pages_name_sessions_and_extras_that_there_are():
 def test_ci_runs_every_gate():
     """What a bare ``nox`` runs, CI runs."""
     line = re.search(r"nox\.options\.sessions = (\[.*\])", (ROOT / "noxfile.py").read_text())
-    assert line is not None
     run = re.findall(r"nox -s (.*)", (ROOT / ".ci" / "run").read_text())
 
     assert set(ast.literal_eval(line[1])) <= {name for names in run for name in names.split()}
@@ -116,7 +115,7 @@ def test_a_function_of_mutmut_is_no_users(
     names = {"__name__": "mutmut.trampoline", "calling_frame": callers.calling_frame}
     exec(between, names)  # noqa: S102 - our own words
 
-    assert names["frame"].f_globals["__name__"] == __name__  # type: ignore[attr-defined]
+    assert names["frame"].f_globals["__name__"] == __name__
 
 
 def test_paths_exist():

@@ -67,10 +67,10 @@ def sample(name: str, seq: int = SEQ, batch: int = BATCH) -> Tensor:
     return torch.randn((batch, INPUT) if name in CELLS else (seq, batch, INPUT))
 
 
-def carried(name: str, batch: int = BATCH, kind: Callable[[Any], Any] = tuple) -> Any:
-    """Return a state of one layer or one cell; an LSTM's pair is made by ``kind``."""
+def carried(name: str, batch: int = BATCH) -> Any:
+    """Return a state of one layer or one cell."""
     size = (batch, HIDDEN) if name in CELLS else (1, batch, HIDDEN)
-    return kind((torch.randn(size), torch.randn(size))) if "LSTM" in name else torch.randn(size)
+    return (torch.randn(size), torch.randn(size)) if "LSTM" in name else torch.randn(size)
 
 
 def given(name: str, space: int) -> Given:

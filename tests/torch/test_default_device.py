@@ -10,8 +10,8 @@ import torch
 import rnnkit
 from tests.covering import covers
 from tests.kernels.paths import KINDS, PATHS, RESET_PATHS, case_of, mask, on
-from tests.strategies import CELLS, CLASSES, LAYERS, assert_same, tensors_of
-from tests.torch.interop import BATCH, HIDDEN, Given, given
+from tests.strategies import CLASSES, LAYERS, assert_same, tensors_of
+from tests.torch.interop import BATCH, HIDDEN, Given, cells, given
 
 LENGTHS = [6, 2, 0, 1, 4]
 RESET = (torch.arange(30).view(6, 5) % 4 == 1).tolist()
@@ -23,7 +23,7 @@ def uses(g: Given) -> list[Callable[[], Any]]:
     x = g.x
     states = rnnkit.states
     if g.name in LAYERS:
-        cells = rnnkit.Recurrent(module.cells(), reverse_cells=module.cells())
+        recurrent = rnnkit.Recurrent(module.cells(), reverse_cells=module.cells())
         return [
             lambda: module(x),
             lambda: module(x, lengths=LENGTHS),
@@ -31,7 +31,7 @@ def uses(g: Given) -> list[Callable[[], Any]]:
             lambda: module(g.packed),
             lambda: module.step(x[0]),
             lambda: module.initial_state(BATCH),
-            lambda: cells(x, lengths=LENGTHS),
+            lambda: recurrent(x, lengths=LENGTHS),
         ]
     sequence = torch.stack([x] * 6)
     unroll = partial(rnnkit.unroll, module, sequence)
@@ -76,7 +76,7 @@ def test_on_every_path(kind: str, path: str, *, resets: bool, grad: bool):
             assert_same(expected, use())
 
 
-@pytest.mark.parametrize("name", CELLS)
+@cells
 def test_states_without_numbers(name: str):
     """States on the meta device are picked and started again by lists and by masks, too."""
     hx = rnnkit.states.to(given(name, 1).hx, "meta")

@@ -16,7 +16,18 @@ from torch.utils import _pytree as pytree
 import rnnkit
 from tests.copies import COPIES, by_file
 from tests.strategies import CELLS, LAYERS
-from tests.torch.interop import HIDDEN, INPUT, Given, attempt, cast, given, same, table, total
+from tests.torch.interop import (
+    HIDDEN,
+    INPUT,
+    Given,
+    attempt,
+    cast,
+    given,
+    layers,
+    same,
+    table,
+    total,
+)
 
 
 def halved(module: Any) -> Any:
@@ -153,7 +164,6 @@ def packed(g: Given) -> Any:
     if g.name in CELLS:
         return None
     data, sizes, order, back = g.packed
-    assert order is not None
     others = [g.packed, g.packed._replace(sorted_indices=order.int())]
     others.append(nn.utils.rnn.pack_padded_sequence(g.x, [6, 5, 3, 2, 1]))
     found = [g.module(one, hx) for one in others for hx in (g.hx, None)]
@@ -167,7 +177,7 @@ def test_a_use(check: Callable[[], None]):
     check()
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@layers
 def test_skip_init_does_what_torch_layers_cannot(name: str):
     """Torch's layers hide `device` from skip_init, ours show it; no random number is drawn."""
     with pytest.raises(RuntimeError, match="'device' arg"):
@@ -179,7 +189,7 @@ def test_skip_init_does_what_torch_layers_cannot(name: str):
     assert {weight.device.type for weight in ours.parameters()} == {"meta"}
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@layers
 def test_a_copy_keeps_our_options(name: str):
     """The keyword options that torch does not know survive a copy."""
     g = given(name, 1)

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.strategies import CELLS, CLASSES, LAYERS, tensors_of
-from tests.torch.interop import Given, Use, attempt, cast, given, same, table
+from tests.torch.interop import Given, Use, attempt, cast, cells, given, same, table
 
 #: What computes a weight. Spectral norm advances at each look at it, and the last one draws numbers:
 #: they show that a call looks at no weight more often than torch's does.
@@ -148,7 +148,7 @@ def test_a_use(check: Callable[[], None]):
     check()
 
 
-@pytest.mark.parametrize("name", CELLS)
+@cells
 @pytest.mark.parametrize("how", ["l1 pruned", "drawn"])
 def test_a_computed_weight_of_a_cell(name: str, how: str):
     """It is checked as any weight is, and unroll reads it as often as the loop does."""

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import rnnkit
 from tests.strategies import LAYERS
-from tests.torch.interop import BATCH, Given, check_uses, given
+from tests.torch.interop import Given, check_uses, given, layers
 
 PACKED = given("GRU", 1).packed
 STEPS = len(PACKED.data)
@@ -39,7 +39,7 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("name", LAYERS)
+@layers
 def test_fields_that_contradict_each_other(name: str, field: str):
     """Packed input with a field that does not go with the others is refused, with a state or not."""
     g = given(name, 1)
@@ -61,8 +61,6 @@ def test_positions_that_there_are_not():
     nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
     order = PACKED.sorted_indices
     back = PACKED.unsorted_indices
-    assert order is not None
-    assert back is not None
     sparse = PACKED._replace(sorted_indices=order.to_sparse(), unsorted_indices=back.to_sparse())
     for name in LAYERS:
         layer = given(name, 1).module
@@ -86,6 +84,6 @@ def test_what_torch_reads_is_taken():
     def use(g: Given) -> Any:
         by_hand = pack_sequence([g.x[:n, 0] for n in (5, 3, 1)])
         counts = by_hand._replace(batch_sizes=by_hand.batch_sizes.as_subclass(Counts))
-        return g.module(by_hand), g.module(counts), BATCH
+        return g.module(by_hand), g.module(counts)
 
     check_uses(use, LAYERS)

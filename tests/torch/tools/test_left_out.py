@@ -6,19 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
-from torch.utils import _pytree as pytree
 
 import rnnkit
 from rnnkit._base import dynamo
-from tests.strategies import LAYERS, assert_same
-from tests.torch.tools.tools import marks
+from tests.strategies import assert_same
+from tests.torch.interop import BATCH, HIDDEN, INPUT, SEQ, carried, layers, sample
+from tests.torch.script_models import LENGTHS
+from tests.torch.tools.tools import marks, trained
 
 pytestmark = marks
-
-SEQ = 7
-BATCH = 5
-HIDDEN = 4
-LENGTHS = [7, 2, 5, 1, 3]
 
 
 class Parent(nn.Module):
@@ -26,7 +22,7 @@ class Parent(nn.Module):
 
     def __init__(self, core: Any, width: int):
         super().__init__()
-        self.before = nn.Linear(3, width)
+        self.before = nn.Linear(INPUT, width)
         self.core = core
 
     def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
@@ -42,23 +38,11 @@ class Parent(nn.Module):
         return getattr(output, "data", output), state
 
 
-def member(*axes: int) -> Tensor:
-    """Return a part of a state."""
-    return torch.randn(axes, generator=torch.Generator().manual_seed(1))
-
-
-def whole_state(name: str) -> Any:
-    """Return a state of one layer."""
-    h = member(1, BATCH, HIDDEN)
-    c = member(1, BATCH, HIDDEN)
-    return (h, c) if name == "LSTM" else h
-
-
 #: The options of a call, by what they are.
 CALLS = {
     "plain": lambda _: {},
-    "a state": lambda name: {"hx": whole_state(name)},
-    "half a state": lambda name: {"hx": (member(1, BATCH, HIDDEN), None)} if name == "LSTM" else {},
+    "a state": lambda name: {"hx": carried(name)},
+    "half a state": lambda name: {"hx": (carried(name)[0], None)} if name == "LSTM" else {},
     "packed": lambda _: {"packs": True},
     "lengths": lambda _: {"lengths": torch.tensor(LENGTHS)},
     "a list of lengths": lambda _: {"lengths": LENGTHS},
@@ -74,72 +58,54 @@ def frames() -> int:
     return total
 
 
-def compiled(model: nn.Module, *, dynamic: bool | None, backend: str = "eager") -> Any:
+def compiled(model: nn.Module, *, dynamic: bool | None = None) -> Any:
     """Compile a model afresh."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    return torch.compile(model, backend=backend, dynamic=dynamic)
+    return torch.compile(model, backend="aot_eager", dynamic=dynamic)
 
 
 @pytest.mark.parametrize("dynamic", [None, True])
 @pytest.mark.parametrize("kind", CALLS)
-@pytest.mark.parametrize("name", LAYERS)
+@layers
 def test_a_layer_runs_as_it_is(name: str, kind: str, dynamic: bool | None):
-    """Bits are eager mode's, whatever a call has, and frames are torch's and two more at most."""
-    x = torch.randn(SEQ, BATCH, 3)
+    """Bits, of gradients too, are eager mode's, and frames are torch's and two more at most."""
+    x = sample(name)
     options = CALLS[kind](name)
-    theirs = Parent(getattr(nn, name)(3, HIDDEN), 3)
+    theirs = Parent(getattr(nn, name)(INPUT, HIDDEN), INPUT)
     known = kind in ("plain", "a state", "packed")  # to torch's layers
     compiled(theirs, dynamic=dynamic)(x, **(options if known else {}))
     at_most = frames() + 2
-    for width in (3, 6):  # torch 2.15 takes the second model for the first
-        model = Parent(getattr(rnnkit, name)(width, HIDDEN), width)
-        run = (
-            compiled(model, dynamic=dynamic)
-            if width == 3
-            else torch.compile(model, backend="eager")
-        )
-        assert_same(run(x, **options), model(x, **options))
-        if width == 3:
-            assert frames() <= at_most
-
-
-@pytest.mark.parametrize("kind", ["lengths", "a list of lengths", "resets"])
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_trains_as_it_is(name: str, kind: str):
-    """Gradients have eager mode's bits where the graphs around a layer are differentiated ahead."""
-    model = Parent(getattr(rnnkit, name)(3, HIDDEN), 3)
-    x = torch.randn(SEQ, BATCH, 3)
-    options = CALLS[kind](name)
-    slopes = []
-    for call in (model, compiled(model, dynamic=None, backend="aot_eager")):
-        model.zero_grad()
-        sum(x.square().sum() for x in pytree.tree_leaves(call(x, **options))).backward()
-        slopes.append([weight.grad for weight in model.parameters()])
-
-    assert_same(slopes[0], slopes[1])
+    model = Parent(getattr(rnnkit, name)(INPUT, HIDDEN), INPUT)
+    run = compiled(model, dynamic=dynamic)
+    found = trained(model, run, x, **options)
+    assert frames() <= at_most
+    assert_same(trained(model, model, x, **options), found)
+    # Torch 2.15 takes a second model for the first.
+    model = Parent(getattr(rnnkit, name)(6, HIDDEN), 6)
+    assert_same(torch.compile(model, backend="eager")(x, **options), model(x, **options))
 
 
 def test_wrong_lengths_are_refused_as_in_eager_mode():
     """A compiled model raises the error of the layer, with its evidence and its code."""
-    model = Parent(rnnkit.GRU(3, HIDDEN), 3)
+    model = Parent(rnnkit.GRU(INPUT, HIDDEN), INPUT)
     with pytest.raises(
-        rnnkit.LengthsError, match=r"lengths\[1\] is 9 and the input has 7"
+        rnnkit.LengthsError, match=r"lengths\[1\] is 9 and the input has 6"
     ) as caught:
-        compiled(model, dynamic=None)(torch.randn(SEQ, BATCH, 3), lengths=[7, 9, 5, 1, 3])
+        compiled(model)(sample("GRU"), lengths=[6, 9, 5, 1, 3])
     assert caught.value.code == "lengths-range"
 
 
 @pytest.mark.parametrize("kind", ["plain", "lengths", "resets"])
 @pytest.mark.parametrize("core", ["Recurrent", "unroll"])
-@pytest.mark.parametrize("name", LAYERS)
+@layers
 def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str):
     """A Recurrent and an unrolled cell compute the same inside of the graph, trained as well."""
-    cell = getattr(rnnkit, f"{name}Cell")(3, HIDDEN)
-    model = Parent(rnnkit.Recurrent(cell) if core == "Recurrent" else cell, 3)
-    x = torch.randn(SEQ, BATCH, 3)
+    cell = getattr(rnnkit, f"{name}Cell")(INPUT, HIDDEN)
+    model = Parent(rnnkit.Recurrent(cell) if core == "Recurrent" else cell, INPUT)
+    x = sample(name)
     options = CALLS[kind](name)
-    run = compiled(model, dynamic=None)
+    run = compiled(model)
 
     torch.testing.assert_close(run(x, **options), model(x, **options))
     assert frames() <= 3
@@ -147,8 +113,8 @@ def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str
 
 def test_a_whole_graph_of_a_layer_with_the_switch():
     """With ``allow_rnn``, a model and a bare layer make one whole graph, as before."""
-    layer = rnnkit.GRU(3, HIDDEN)
-    x = torch.randn(SEQ, BATCH, 3)
+    layer = rnnkit.GRU(INPUT, HIDDEN)
+    x = sample("GRU")
     with torch._dynamo.config.patch(allow_rnn=True):
         for module in (layer, Parent(rnnkit.LSTM(6, HIDDEN), 6)):
             torch._dynamo.reset()
@@ -161,9 +127,9 @@ def test_without_torchs_private_names_more_is_compiled_and_nothing_is_wrong(
 ):
     """If torch drops the way to skip frames, a compiled layer computes what it does in pieces."""
     monkeypatch.setattr(dynamo, "CAN_SKIP", False)
-    model = Parent(rnnkit.GRU(3, HIDDEN), 3)
-    x = torch.randn(SEQ, BATCH, 3)
+    model = Parent(rnnkit.GRU(INPUT, HIDDEN), INPUT)
+    x = sample("GRU")
 
-    call = compiled(model, dynamic=None)
+    call = compiled(model)
 
     torch.testing.assert_close(call(x), model(x))

@@ -29,11 +29,11 @@ LEFT_TO_TORCH = (
 #: In what torch does not have: of states and steps that are sparse, nested, in oneDNN's layout, or
 #: have no sizes yet; of what oneDNN says of a state in its layout; of Python and torch's cells.
 EXOTIC = (
-    *("parse", "kldnn", "ested tensor", "NestedTensor", "uninitialized", "itensor_view_from_dense"),
-    *("could not create a primitive descriptor", "unexpected keyword argument"),
-    *("positional argument", "inconsistent input_size"),
-    *("to have the same dtype", "must have the same dtype"),
-)
+    "parse", "kldnn", "ested tensor", "NestedTensor", "uninitialized", "itensor_view_from_dense",
+    "could not create a primitive descriptor", "unexpected keyword argument",
+    "positional argument", "inconsistent input_size",
+    "to have the same dtype", "must have the same dtype",
+)  # fmt: skip
 #: No message is longer, and none prints what a tensor holds.
 LONGEST = 2000
 CONTENTS = ("tensor([", "array([", "7.8125", "1.5, 1.5")
@@ -49,20 +49,20 @@ def odd(rng: random.Random) -> Any:
     ones = torch.ones(2, 3)
     if rng.random() < 0.7:
         return rng.choice([
-            *(None, 0, 1.5, "x", [], (), {}, [1, 2], object(), torch.float32, np.ones((2, 3)), True),
-            *(torch.tensor(1), torch.ones(0), ones.to_sparse(), ones.bool(), ones.int(), b"x"),
-            *(ones.to("meta"), torch.ones(1, 1, 1, 1), nn.Linear(1, 1), Tensor, np.float32(1)),
+            None, 0, 1.5, "x", [], (), {}, [1, 2], object(), torch.float32, np.ones((2, 3)), True,
+            torch.tensor(1), torch.ones(0), ones.to_sparse(), ones.bool(), ones.int(), b"x",
+            ones.to("meta"), torch.ones(1, 1, 1, 1), nn.Linear(1, 1), Tensor, np.float32(1),
             ones.cfloat(),
         ])  # fmt: skip
     long = [1.5] * 100_000
     return rng.choice([
-        *(long, tuple(long), "x" * 100_000, 10**5000, dict.fromkeys(range(100_000)), iter(long)),
-        *(Unprintable(), [Unprintable()] * 2, type("X" * 10_000, (), {}), {"h": 1, "c": 2}),
-        *(Pair(ones, ones), Pair(1, 2), range(10**5), np.ones(100_000), np.float64(0.5), 1j, -0.0),
-        *(float("nan"), float("inf"), b"x" * 9999, torch.full((3,), 7.8125), slice(3), ...),
-        *([torch.full((2, 3), 7.8125)], nn.Parameter(torch.ones(3)), nn.UninitializedParameter()),
-        *(ones.as_subclass(Odd), ones.to_mkldnn(), torch.nested.nested_tensor([ones])),
-        *(lambda: None, nn.GRU, nn.GRUCell(3, 4), nn.Sequential(), [[[]]], {1.5}, torch.Size((2,))),
+        long, tuple(long), "x" * 100_000, 10**5000, dict.fromkeys(range(100_000)), iter(long),
+        Unprintable(), [Unprintable()] * 2, type("X" * 10_000, (), {}), {"h": 1, "c": 2},
+        Pair(ones, ones), Pair(1, 2), range(10**5), np.ones(100_000), np.float64(0.5), 1j, -0.0,
+        float("nan"), float("inf"), b"x" * 9999, torch.full((3,), 7.8125), slice(3), ...,
+        [torch.full((2, 3), 7.8125)], nn.Parameter(torch.ones(3)), nn.UninitializedParameter(),
+        ones.as_subclass(Odd), ones.to_mkldnn(), torch.nested.nested_tensor([ones]),
+        lambda: None, nn.GRU, nn.GRUCell(3, 4), nn.Sequential(), [[[]]], {1.5}, torch.Size((2,)),
     ])  # fmt: skip
 
 
@@ -80,11 +80,11 @@ def wrong_tensor(rng: random.Random, tensor: Tensor) -> Any:
         lambda: torch.cat([tensor, tensor], axis),
         lambda: tensor.narrow(axis, 0, tensor.shape[axis] // 2),
         lambda: tensor.transpose(0, -1),
-        *(tensor.flatten, tensor.half, tensor.long, tensor.bool, tensor.cfloat, tensor.to_sparse),
-        *(lambda: tensor.to(other), lambda: tensor.to("meta")),
+        tensor.flatten, tensor.half, tensor.long, tensor.bool, tensor.cfloat, tensor.to_sparse,
+        lambda: tensor.to(other), lambda: tensor.to("meta"),
         lambda: tensor.float().to_mkldnn(),
         lambda: torch.randn([rng.randint(0, 4) for _ in range(rng.randint(0, 4))]),
-    ]
+    ]  # fmt: skip
     try:
         return rng.choice(changes)()
     except (RuntimeError, IndexError):

@@ -72,13 +72,13 @@ def test_wrong_calls(drawn: Draw, rng: random.Random):
 
 
 VALUES = (
-    *(0, 1, -1, 2, 2.0, 0.5, True, False, np.True_, "3", None, np.int64(2), np.float32(2.0), [3]),
-    *(torch.tensor(2), torch.tensor([2, 3]), "tanh", "cpu", torch.float32, int, float("nan")),
-)
+    0, 1, -1, 2, 2.0, 0.5, True, False, np.True_, "3", None, np.int64(2), np.float32(2.0), [3],
+    torch.tensor(2), torch.tensor([2, 3]), "tanh", "cpu", torch.float32, int, float("nan"),
+)  # fmt: skip
 NAMES = (
-    *("input_size", "hidden_size", "bias", "num_layers", "batch_first", "dropout"),
-    *("bidirectional", "proj_size", "nonlinearity", "no_such"),
-)
+    "input_size", "hidden_size", "bias", "num_layers", "batch_first", "dropout",
+    "bidirectional", "proj_size", "nonlinearity", "no_such",
+)  # fmt: skip
 
 
 def test_constructors():

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
 
 def rows_of(text: str) -> list[list[str]]:
@@ -35,7 +35,7 @@ def rows_of(text: str) -> list[list[str]]:
 
 def test_each_table_can_be_made():
     """Topics make the tables of the page, no other ones, with rows that have a cell for every column."""
-    found = unfolded(PAGE.read_text(encoding="utf-8"))
+    found = unfolded(PAGE)
     made = {name: topic(QUICK) for name, topic in topics().items()}
 
     for table in itertools.chain(*made.values()):
@@ -49,28 +49,26 @@ def test_each_table_can_be_made():
 
 
 def test_readme_has_the_costs_of_the_page():
-    """Sentences on costs, here and in the README, are those of the page's figures, and so are the pictures."""
-    tables = unfolded(PAGE.read_text(encoding="utf-8"))
+    """Sentences on costs, here and in the README, are those of the page's figures, and so are the pictures.
+
+    How long a checked call takes is read of the same tables, for both.
+    """
+    tables = unfolded(PAGE)
+    costs = charts.costs(tables)
+    verdicts = charts.verdicts(tables)
     written = charts.COSTS.search((ROOT / "README.md").read_text(encoding="utf-8"))
 
-    assert written[0] == charts.costs(tables), "write it again: python -m docs.charts"
-    page = PAGE.read_text(encoding="utf-8")
-    assert all(verdict in page for verdict in charts.verdicts(tables).values())
+    assert written[0] == costs, "write it again: python -m docs.charts"
+    assert all(verdict in PAGE for verdict in verdicts.values())
+    figures = [re.findall(r"(\d\.\d\d to \d\.\d\d)", text) for text in (costs, verdicts["calls"])]
+    assert figures[0][0] == figures[1][0]
     for panels in charts.CHARTS.values():
         assert all(all(numbers) for panel in panels for numbers in panel.rows(tables).values())
 
 
-def test_the_readme_and_the_page_have_the_same_figures():
-    """How long a checked call takes is read of the same tables, for both."""
-    tables = unfolded(PAGE.read_text(encoding="utf-8"))
-    written = [charts.costs(tables), charts.verdicts(tables)["calls"]]
-
-    assert len({re.findall(r"(\d\.\d\d to \d\.\d\d)", text)[0] for text in written}) == 1
-
-
 def test_a_verdict_counts_the_rows_above_their_limit():
     """No sentence says that a check or lengths= costs nothing where a row says that it does."""
-    tables = unfolded(PAGE.read_text(encoding="utf-8"))
+    tables = unfolded(PAGE)
     calls = tables["Checked calls, one by one"]
     grown = tables["Checked calls as sizes grow"]
     lengths = tables["Mixed lengths as sizes grow"]

@@ -62,10 +62,10 @@ def test_without_a_code_all_are_listed(capsys: pytest.CaptureFixture[str]):
 
 def test_other_arguments_end_in_a_sentence():
     """An unknown code gets the nearest ones, anything else the usage."""
-    others = (["xxxx"], ["--all"], ["batch", "alone"])
-    for arguments in (["state-bach"], *others):
-        said = "usage: python" if arguments in others else "did you mean state-batch"
-        with pytest.raises(SystemExit, match=said):
+    with pytest.raises(SystemExit, match="did you mean state-batch"):
+        explain(["state-bach"])
+    for arguments in (["xxxx"], ["--all"], ["batch", "alone"]):
+        with pytest.raises(SystemExit, match="usage: python"):
             explain(arguments)
 
 

@@ -12,9 +12,9 @@ PACKAGE = pathlib.Path(rnnkit.__file__).parent
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if "_demo" not in path.parts]
 #: What lays a tensor on the default device unless it is told another.
 MAKERS = (
-    *("arange", "as_tensor", "asarray", "empty", "eye", "full", "linspace", "logspace", "ones"),
-    *("rand", "randint", "randn", "randperm", "scalar_tensor", "tensor", "zeros", "Generator"),
-)
+    "arange", "as_tensor", "asarray", "empty", "eye", "full", "linspace", "logspace", "ones",
+    "rand", "randint", "randn", "randperm", "scalar_tensor", "tensor", "zeros", "Generator",
+)  # fmt: skip
 
 
 def test_devices_are_named():

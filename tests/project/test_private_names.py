@@ -4,6 +4,7 @@ import ast
 import importlib
 import pathlib
 import sys
+import types
 from collections.abc import Iterator
 
 import pytest
@@ -80,32 +81,32 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
+ATTRIBUTES = {name for one in OBJECTS for name in dir(one) if is_private(name)}
+
+
 def is_listed(path: str) -> bool:
     """Return whether each part of a path is public, and listed by the module that has it."""
     module, *names = path.split(".")
     if any(map(is_private, names)) or "experimental" in names:
         return False
     for name in names:
-        if module == "torch":  # its dtypes and layouts are in no list
-            module = f"{module}.{name}"
-            continue
-        try:
-            listed = getattr(importlib.import_module(module), "__all__", None)
-        except ImportError:
+        there = module_at(module)
+        if there is None:
             return True  # of a class, or of an operator
+        listed = getattr(there, "__all__", [name])
+        is_root = module == "torch"  # its dtypes and layouts are in no list
         module = f"{module}.{name}"
-        if listed is not None and name not in listed and not is_module(module):
+        if not is_root and name not in listed and module_at(module) is None:
             return False
     return True
 
 
-def is_module(path: str) -> bool:
-    """Return whether a path can be imported."""
+def module_at(path: str) -> types.ModuleType | None:
+    """Return what is imported by a path, if anything is."""
     try:
-        importlib.import_module(path)
+        return importlib.import_module(path)
     except ImportError:
-        return False
-    return True
+        return None
 
 
 def in_packages(path: str) -> bool:
@@ -167,11 +168,10 @@ def used() -> dict[str, str]:
     trees = {path: ast.parse(path.read_text()) for path in FILES}
     nodes = [node for tree in trees.values() for node in ast.walk(tree)]
     own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    attributes = {name for one in OBJECTS for name in dir(one) if is_private(name)} - own
     found = {
         name: str(path.relative_to(PACKAGE))
         for path, tree in trees.items()
-        for name in used_in(tree, attributes)
+        for name in used_in(tree, ATTRIBUTES - own)
     }
     return {
         name: path
@@ -205,9 +205,7 @@ def test_private_names():
 )  # fmt: skip
 def test_a_private_name_is_found(source: str, name: str):
     """The search finds a name however a file comes by it."""
-    attributes = {name for one in OBJECTS for name in dir(one) if is_private(name)}
-
-    assert name in {*used_in(ast.parse(source), attributes)}
+    assert name in {*used_in(ast.parse(source), ATTRIBUTES)}
 
 
 @pytest.mark.slow

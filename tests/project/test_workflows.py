@@ -4,8 +4,6 @@ import pathlib
 import re
 import tomllib
 
-import pytest
-
 ROOT = pathlib.Path(__file__).parents[2]
 WORKFLOWS = ROOT / ".github" / "workflows"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -21,13 +19,14 @@ def jobs() -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-@pytest.mark.parametrize("workflow", sorted(WORKFLOWS.glob("*.yml")), ids=lambda path: path.name)
-def test_actions_are_pinned(workflow: pathlib.Path):
+def test_actions_are_pinned():
     """Each action is a commit, beside the version that it had."""
-    uses = re.findall(r"uses: (.*)", workflow.read_text())
+    for workflow in WORKFLOWS.glob("*.yml"):
+        uses = re.findall(r"uses: (.*)", workflow.read_text())
 
-    assert uses
-    assert [one for one in uses if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", one)] == []
+        assert uses, workflow
+        wrong = [one for one in uses if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", one)]
+        assert wrong == [], workflow
 
 
 def test_each_claimed_python_has_a_job():
@@ -39,25 +38,18 @@ def test_each_claimed_python_has_a_job():
     assert PROJECT["requires-python"] == f">={PYTHON.findall(jobs()['gate'])[0]}"
 
 
-@pytest.mark.parametrize("name", ["lint", "gate", "versions"])
-def test_a_change_runs(name: str):
-    """A push, and a pull request, run the gate, the newest torch and the oldest."""
-    text = jobs()[name]
+def test_what_runs_when():
+    """A push, and a pull request, run the gate, the newest torch and the oldest.
 
-    assert "if: github.event_name == 'push' || github.event_name == 'pull_request'\n" in text
-
-
-@pytest.mark.parametrize("name", ["others", "weekly"])
-def test_once_a_week(name: str):
-    """A schedule runs what takes hours, or may fail for no fault of rnnkit's."""
+    A schedule runs what takes hours, as mutants and fuzz do, or may fail for no fault of rnnkit's.
+    """
+    for name in ("lint", "gate", "versions"):
+        condition = "if: github.event_name == 'push' || github.event_name == 'pull_request'\n"
+        assert condition in jobs()[name], name
+    for name in ("others", "weekly"):
+        assert "if: github.event_name == 'schedule' || " in jobs()[name], name
     events, _ = (WORKFLOWS / "ci.yml").read_text().split("\njobs:\n")
-
     assert re.search(r"schedule:\n +- cron: ", events)
-    assert "if: github.event_name == 'schedule' || " in jobs()[name]
-
-
-def test_sessions_of_versions():
-    """A change runs the newest torch and the oldest; mutants and fuzz are of the week."""
     assert re.findall(r"session: (\w+), python", jobs()["versions"]) == ["newest", "minimums"]
     assert "session: [mutants, fuzz]" in jobs()["weekly"]
     assert "run: .ci/run" in jobs()["gate"]

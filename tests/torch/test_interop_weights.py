@@ -43,10 +43,13 @@ def parametrized(how: str) -> Use:
 
 
 def made_permanent(g: Given) -> Any:
-    """After a parametrization is removed its weight is the last of the parameters, and is used."""
+    """Weights that were computed are the last of the parameters, in the order of their removal."""
     parametrizations.weight_norm(g.module, g.weights[0])
+    prune.l1_unstructured(g.module, g.weights[1], amount=0.5)
+    computed = g.call()
     parametrize.remove_parametrizations(g.module, g.weights[0])
-    return [key for key, _ in g.module.named_parameters()], g.call()
+    prune.remove(g.module, g.weights[1])
+    return computed, [key for key, _ in g.module.named_parameters()], g.call()
 
 
 def parametrized_in_another_dtype(g: Given) -> Any:
@@ -59,14 +62,6 @@ def parametrized_in_another_dtype(g: Given) -> Any:
         double = {key: value.double() for key, value in module.named_parameters()}
         found += [torch.func.functional_call(module, double, args), module.double()(*args)]
     return found
-
-
-def pruned(g: Given) -> Any:
-    """A pruned weight is seen by the call, before and after the pruning is made permanent."""
-    prune.l1_unstructured(g.module, g.weights[1], amount=0.5)
-    found = g.call(), g.slopes()
-    prune.remove(g.module, g.weights[1])
-    return found, g.call()
 
 
 def deleted(g: Given) -> Any:
@@ -87,14 +82,15 @@ OURS = tuple(getattr(rnnkit, name) for name in CLASSES)
 
 def check_steps(g: Given, module: Any):
     """Check that what runs one of ours over a sequence reads what a call of it reads."""
-    if isinstance(module, OURS):
-        cells = module.cells() if g.name in LAYERS else [module]
-        x = g.x if g.name in LAYERS else g.x[None]
-        expected = module(g.x)[0] if g.name in LAYERS else tensors_of(module(g.x))[0][None]
-        torch.testing.assert_close(rnnkit.unroll(cells[0], x)[0], expected)
-        if g.name in LAYERS:
-            output, _ = module(x, lengths=[6, 6, 6, 6, 5])
-            torch.testing.assert_close(output[:5], expected[:5])
+    if not isinstance(module, OURS):
+        return
+    expected = tensors_of(module(g.x))[0]
+    if g.name in CELLS:
+        torch.testing.assert_close(rnnkit.unroll(module, g.x[None])[0][0], expected)
+        return
+    torch.testing.assert_close(rnnkit.unroll(module.cells()[0], g.x)[0], expected)
+    output, _ = module(g.x, lengths=[6, 6, 6, 6, 5])
+    torch.testing.assert_close(output[:5], expected[:5])
 
 
 def replaced(g: Given) -> Any:

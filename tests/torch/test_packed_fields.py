@@ -17,25 +17,25 @@ STEPS = len(PACKED.data)
 LONG = torch.int64
 FIELDS = {
     "data": [
-        *(None, [1.0], np.ones((STEPS, 3), np.float32), torch.ones(()), torch.ones(STEPS - 1, 3)),
+        None, [1.0], np.ones((STEPS, 3), np.float32), torch.ones(()), torch.ones(STEPS - 1, 3),
     ],
     "batch_sizes": [
-        *(None, [5, 4, 8], torch.ones(STEPS), torch.tensor(STEPS), torch.tensor([[STEPS]])),
-        *(torch.ones(9, dtype=LONG), torch.tensor([1, 2, 14]), torch.tensor([5, 13, -1])),
-        *(torch.tensor([STEPS, 0]), torch.tensor([], dtype=LONG), PACKED.batch_sizes.int()),
-        *(torch.tensor([4, 4, 4, 4, 1]), PACKED.batch_sizes.to("meta"), torch.tensor([9, 8])),
+        None, [5, 4, 8], torch.ones(STEPS), torch.tensor(STEPS), torch.tensor([[STEPS]]),
+        torch.ones(9, dtype=LONG), torch.tensor([1, 2, 14]), torch.tensor([5, 13, -1]),
+        torch.tensor([STEPS, 0]), torch.tensor([], dtype=LONG), PACKED.batch_sizes.int(),
+        torch.tensor([4, 4, 4, 4, 1]), PACKED.batch_sizes.to("meta"), torch.tensor([9, 8]),
         PACKED.batch_sizes.to_sparse(),
     ],
     "sorted_indices": [
-        *(None, [1, 4, 0, 2, 3], torch.arange(5.0), torch.arange(4), torch.arange(1, 6)),
-        *(torch.arange(5) - 1, torch.zeros(5, dtype=LONG), torch.arange(5), torch.arange(5) + 99),
-        *(torch.arange(5).view(1, 5), torch.arange(5, device="meta"), torch.ones(5).bool()),
+        None, [1, 4, 0, 2, 3], torch.arange(5.0), torch.arange(4), torch.arange(1, 6),
+        torch.arange(5) - 1, torch.zeros(5, dtype=LONG), torch.arange(5), torch.arange(5) + 99,
+        torch.arange(5).view(1, 5), torch.arange(5, device="meta"), torch.ones(5).bool(),
     ],
     "unsorted_indices": [
-        *(None, [2, 0, 3, 4, 1], torch.arange(5.0), torch.arange(4), torch.arange(5) - 5),
-        *(torch.zeros(5, dtype=LONG), torch.arange(5), torch.arange(6)),
+        None, [2, 0, 3, 4, 1], torch.arange(5.0), torch.arange(4), torch.arange(5) - 5,
+        torch.zeros(5, dtype=LONG), torch.arange(5), torch.arange(6),
     ],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("field", FIELDS)

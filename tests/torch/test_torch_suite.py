@@ -8,7 +8,6 @@ import functools
 import importlib
 import sys
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -53,16 +52,11 @@ def info_of(name: str) -> Any:
     return info
 
 
-def samples(name: str, dtype: torch.dtype, *, requires_grad: bool = True) -> Iterator[Sample]:
-    """Yield torch's samples for a class, the packed ones included."""
+def samples(name: str, dtype: torch.dtype) -> list[Sample]:
+    """Return torch's samples for a class, the packed ones included."""
     info = info_of(name)
     packing = {} if name in CELLS else {"with_packed_sequence": True}
-    found = list(info.module_inputs_func(info, "cpu", dtype, requires_grad, True, **packing))
-    if name == "LSTM":
-        # Torch has packed samples for RNN and GRU only; they carry no state, so an LSTM takes them.
-        given = samples("GRU", dtype, requires_grad=requires_grad)
-        found += [one for one in given if isinstance(one.forward_input.args[0], PackedSequence)]
-    yield from found
+    return info.module_inputs_func(info, "cpu", dtype, requires_grad=True, training=True, **packing)
 
 
 def build(space: Any, name: str, sample: Sample, *, training: bool = True) -> Any:

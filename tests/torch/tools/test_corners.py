@@ -14,7 +14,6 @@ import rnnkit
 from rnnkit import LSTMState
 from tests.strategies import laid_out, tensors_of
 from tests.torch.models import CORES, HIDDEN, WIDTH, Call, Model, layer_of
-from tests.torch.test_transforms import Outputs, of_each_sample
 from tests.torch.tools.tools import check, marks
 
 pytestmark = marks
@@ -31,13 +30,10 @@ class Corner(NamedTuple):
     tolerance: float | None = None
 
 
-def plain(core: nn.Module, x: Tensor | None = None, *more: Any, **options: Any) -> Corner:
+def plain(core: nn.Module, x: Tensor | None = None, hx: Any = None, **options: Any) -> Corner:
     """Return a corner of one call."""
     x = torch.randn(6, 4, WIDTH) if x is None else x
-    tolerance = options.pop("tolerance", None)
-    graphs = options.pop("graphs", 1)
-    call = (x, *(more or (None,))), options
-    return Corner(Model(core).to(x.dtype), [call], graphs, tolerance)
+    return Corner(Model(core).to(x.dtype), [((x, hx), options)])
 
 
 def sizes(core: str, name: str, *each: tuple[int, int]) -> Corner:
@@ -52,14 +48,14 @@ def anywhere() -> Corner:
     hx = LSTMState(*(laid_out(torch.randn(4, 2, HIDDEN), "overlapping") for _ in "hc"))
     x = laid_out(torch.randn(4, 6, WIDTH), "exchanged")
     lengths = laid_out(torch.tensor([5, 6, 0, 1]), "cut out")
-    return plain(layer, x, hx, lengths=lengths, reset=laid_out(RESET.mT, "exchanged"), graphs=2)
+    reset = laid_out(RESET.mT, "exchanged")
+    return plain(layer, x, hx, lengths=lengths, reset=reset)._replace(graphs=2)
 
 
 def with_dropout(dtype: torch.dtype = torch.float32) -> Corner:
     """Dropout draws the numbers that it draws eagerly, in each dtype."""
     layer = layer_of("LSTM", num_layers=2, dropout=0.5)
-    tolerance = 0.1 if dtype is torch.bfloat16 else None
-    return plain(layer, torch.randn(6, 4, WIDTH, dtype=dtype), tolerance=tolerance)
+    return plain(layer, torch.randn(6, 4, WIDTH, dtype=dtype))
 
 
 class Tied(nn.Module):
@@ -93,7 +89,6 @@ class Learned(rnnkit.LSTM):
 
     def initial_state(self, batch_size: int | None) -> Any:
         """Begin each sample alike."""
-        assert batch_size is not None
         state = self.first.expand(1, batch_size, -1)
         return LSTMState(state, state.tanh())
 
@@ -145,7 +140,7 @@ CORNERS = {
         "sizes, Recurrent": lambda: sizes("Recurrent", "GRU", (1, 1), (1, 3), (4, 0)),
         "memory": anywhere,
         "dropout": with_dropout,
-        "bfloat16": lambda: with_dropout(torch.bfloat16),
+        "bfloat16": lambda: with_dropout(torch.bfloat16)._replace(tolerance=0.1),
         "tied": lambda: Corner(Tied(), [((torch.randn(6, 4, WIDTH),), {})]),
         "frozen and computed": computed,
         "a learned state": lambda: plain(Learned(), reset=RESET),
@@ -205,11 +200,3 @@ def test_with_something_switched_off():
             found = torch.compile(model, fullgraph=True, backend="aot_eager")(*calls[0][0])
             assert not any(tensor.requires_grad for tensor in tensors_of(found))
             torch.testing.assert_close(tensors_of(found), tensors_of(model(*calls[0][0])))
-
-
-def test_transforms_take_the_loop():
-    """Per-sample gradients compile too: the operator has no rule for them, the loop has."""
-    weights, each = of_each_sample(Outputs(CORES["Recurrent"]("RNN")))
-    x = torch.randn(5, 3, WIDTH)
-    found = torch.compile(each, backend="aot_eager")(weights, x)
-    torch.testing.assert_close(found, each(weights, x))

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from rnnkit._demo import listening, recordings, show
 from rnnkit._demo.listening import Outcome, listen_in_child
@@ -114,9 +113,5 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     # Another test may have imported it, and runpy would warn of that.
     monkeypatch.delitem(sys.modules, "rnnkit.__main__", raising=False)
-    threads = torch.get_num_threads()
-    try:
-        with pytest.raises(SystemExit, match="Stopped"):
-            runpy.run_module("rnnkit", run_name="__main__")
-    finally:
-        torch.set_num_threads(threads)
+    with pytest.raises(SystemExit, match="Stopped"):
+        runpy.run_module("rnnkit", run_name="__main__")

@@ -39,8 +39,12 @@ def test_the_page_of_codes():
 
 
 def test_each_code_is_explained(capsys: pytest.CaptureFixture[str]):
-    """Its section is printed, with its own sentence and no Markdown."""
-    for code, sentence in (CODES | dict(LEAKS)).items():
+    """Its section is printed, with its own sentence and no Markdown.
+
+    Without a code, each one stands with its sentence under its topic.
+    """
+    sentences = CODES | dict(LEAKS)
+    for code, sentence in sentences.items():
         explain([code])
         printed = capsys.readouterr().out
 
@@ -48,16 +52,11 @@ def test_each_code_is_explained(capsys: pytest.CaptureFixture[str]):
         assert "```" not in printed
         assert "##" not in printed
 
-
-def test_without_a_code_all_are_listed(capsys: pytest.CaptureFixture[str]):
-    """Each code stands with its sentence under its topic."""
     explain([])
     lines = capsys.readouterr().out.splitlines()
-
+    listed = dict(line.split(maxsplit=1) for line in lines if line.startswith("  "))
     assert lines[0] == "The input's layout"
-    assert [line.split(maxsplit=1) for line in lines if line.startswith("  ")] == [
-        [code, sentence] for code, sentence in (CODES | dict(LEAKS)).items()
-    ]
+    assert [*listed.items()] == [*sentences.items()]
 
 
 def test_other_arguments_end_in_a_sentence():

@@ -8,8 +8,6 @@ import re
 import runpy
 import sys
 import types
-import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -54,17 +52,13 @@ docstrings = Sybil(
 
 
 @pytest.fixture(autouse=True)
-def _as_the_reader_runs_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> Iterator[None]:
-    """Seed everything, write files nowhere that matters, and leave what a page sets as it was."""
+def _as_the_reader_runs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path):
+    """Seed everything, and write files nowhere that matters; pytest restores the warnings."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT))
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - libraries draw from it
     torch.manual_seed(0)
-    with warnings.catch_warnings():
-        yield
 
 
 def run(document: Document) -> int:

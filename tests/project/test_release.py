@@ -1,4 +1,4 @@
-"""What is said in several places is the same in each: version, requirements, sessions, files."""
+"""What is said in several places is the same in each: version, requirements, sessions, files, CI."""
 
 import ast
 import importlib.metadata
@@ -24,6 +24,12 @@ README = (ROOT / "README.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / ".ci" / "run", WORKFLOW]
+EVENTS, TEXT = WORKFLOW.read_text().split("\njobs:\n")
+_, *PARTS = re.split(r"^  (\w+):\n", TEXT, flags=re.MULTILINE)
+#: The jobs of CI by name, each as its text.
+JOBS = dict(zip(PARTS[::2], PARTS[1::2], strict=True))
+#: ``python-version: "3.11"`` and ``python: "3.11"``
+PYTHON = re.compile(r"python(?:-version)?: \"(3\.\d+)\"")
 #: ``## 0.1.0 - 2026-11-24``
 RELEASE = re.compile(r"^## (\S+) - (\d{4}-\d\d-\d\d)$", re.MULTILINE)
 
@@ -149,3 +155,47 @@ def test_each_file_is_short():
 
     assert len(lines) > 100
     assert {path: count for path, count in lines.items() if count >= 300} == {}
+
+
+def test_actions_are_pinned():
+    """Each action is a commit, beside the version that it had."""
+    for workflow in WORKFLOW.parent.glob("*.yml"):
+        uses = re.findall(r"uses: (.*)", workflow.read_text())
+
+        assert uses, workflow
+        wrong = [one for one in uses if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", one)]
+        assert wrong == [], workflow
+
+
+def test_each_claimed_python_has_a_job():
+    """The classifiers name the Pythons that CI runs, and the oldest is that of the gate."""
+    name = "Programming Language :: Python :: 3."
+    claimed = {line.rpartition(" ")[2] for line in PROJECT["classifiers"] if line.startswith(name)}
+
+    assert {one for text in JOBS.values() for one in PYTHON.findall(text)} == claimed
+    assert PROJECT["requires-python"] == f">={PYTHON.findall(JOBS['gate'])[0]}"
+
+
+def test_what_runs_when():
+    """A push, and a pull request, run the gate, the newest torch and the oldest.
+
+    A schedule runs what takes hours, as mutants and fuzz do, or may fail for no fault of rnnkit's.
+    """
+    for name in ("lint", "gate", "versions"):
+        condition = "if: github.event_name == 'push' || github.event_name == 'pull_request'\n"
+        assert condition in JOBS[name], name
+    for name in ("others", "weekly"):
+        assert "if: github.event_name == 'schedule' || " in JOBS[name], name
+    assert re.search(r"schedule:\n +- cron: ", EVENTS)
+    assert re.findall(r"session: (\w+), python", JOBS["versions"]) == ["newest", "minimums"]
+    assert "session: [mutants, fuzz]" in JOBS["weekly"]
+    assert "run: .ci/run" in JOBS["gate"]
+
+
+def test_pages_name_the_torch_of_development():
+    """The torch that the gate is held to is the one that the pages name."""
+    constraints = (ROOT / ".github" / "constraints.txt").read_text()
+    [version] = re.findall(r"torch==(\d+\.\d+)\.\*", constraints)
+
+    for page in ("versions", "limits"):
+        assert f"torch {version}" in (ROOT / "docs" / f"{page}.md").read_text()

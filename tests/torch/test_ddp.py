@@ -1,11 +1,6 @@
-"""Data-parallel training: two processes hold the mean of the gradients of both their batches.
-
-Run as a script, this file is one of the two processes.
-"""
+"""Data-parallel training: two processes hold the mean of the gradients of both their batches."""
 
 import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -76,6 +71,7 @@ def trained(rank: int, wrapper: str, core: str, name: str, call: str) -> tuple[A
 def work(rank: int, folder: Path):
     """Be one of the processes: train each model, and write down what came out."""
     torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group(
         "gloo", init_method=(folder / "meeting").as_uri(), rank=rank, world_size=len(RANKS),
         timeout=timedelta(seconds=25),
@@ -90,31 +86,10 @@ def work(rank: int, folder: Path):
     dist.destroy_process_group()
 
 
-def run(folder: Path) -> list[Any]:
-    """Return what each process came to, for each row."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    processes = [
-        subprocess.Popen(  # noqa: S603 - a test's own file
-            [sys.executable, __file__, str(rank), str(folder)],
-            env={**os.environ, "PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in RANKS
-    ]
-    try:
-        errors = [process.communicate(timeout=300)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    if any(process.returncode for process in processes):
-        pytest.fail("\n".join(errors))
-    return [torch.load(folder / f"{rank}.pt") for rank in RANKS]
-
-
 def test_two_processes(tmp_path: Path):
     """Each holds its own results, of the same types, and the mean of both processes' gradients."""
-    results = run(tmp_path)
+    torch.multiprocessing.spawn(work, (tmp_path,), len(RANKS))
+    results = [torch.load(tmp_path / f"{rank}.pt") for rank in RANKS]
     for row in ROWS:
         alone = [trained(rank, "none", *row[1:]) for rank in RANKS]
         mean = {key: sum(own[key] for _, own in alone) / len(RANKS) for key in alone[0][1]}
@@ -123,7 +98,3 @@ def test_two_processes(tmp_path: Path):
             found, gradients = both[row]
             torch.testing.assert_close((found, gradients), (returned, mean), msg=str(row))
             assert pytree.tree_structure(found) == pytree.tree_structure(returned), row
-
-
-if __name__ == "__main__":
-    work(int(sys.argv[1]), Path(sys.argv[2]))

@@ -21,7 +21,6 @@ def uses(g: Given) -> list[Callable[[], Any]]:
     """Return what is ours: lists of lengths and flags, first states, steps, loops, states."""
     module = g.module
     x = g.x
-    states = rnnkit.states
     if g.name in LAYERS:
         recurrent = rnnkit.Recurrent(module.cells(), reverse_cells=module.cells())
         return [
@@ -40,9 +39,7 @@ def uses(g: Given) -> list[Callable[[], Any]]:
         partial(unroll, lengths=LENGTHS, fused=False),
         lambda: rnnkit.unroll(module, sequence[:, 0], reset=[row[0] for row in RESET]),
         lambda: module.initial_state(BATCH),
-        lambda: states.select(g.hx, [1, 0, 0]),
-        lambda: states.reset(g.hx, [1, 0, 1, 0, 0]),
-        lambda: states.repeat(g.hx, 2),
+        lambda: rnnkit.states.repeat(g.hx, 2),
     ]
 
 

@@ -38,7 +38,7 @@ def parametrized(how: str) -> Use:
         torch.optim.SGD(g.module.parameters(), lr=0.1).step()
         return slopes, g.call(), torch.get_rng_state()
 
-    used.__name__ = how.replace(" ", "_")
+    used.__name__ = how
     return used
 
 

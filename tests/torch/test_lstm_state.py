@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from rnnkit import LSTMState
 from tests.copies import COPIES, by_file
+from tests.strategies import assert_same
 
 
 def a_state(*axes: int) -> LSTMState:
@@ -18,7 +19,7 @@ def a_state(*axes: int) -> LSTMState:
 def assert_kept(expected: LSTMState, actual: Any):
     """The result is an LSTMState, and h is in the place of h."""
     assert type(actual) is LSTMState
-    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+    assert_same(expected, actual)
 
 
 def by_written_spec(state: LSTMState) -> Any:

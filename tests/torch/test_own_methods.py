@@ -101,7 +101,7 @@ def test_states_under_vmap():
 
 @pytest.mark.unhooked("the annotation asks for initial_state")
 def test_torchs_cells_are_unrolled():
-    """They take None, and are run from None; where a first state is needed, it is missed."""
+    """They take None, and are run from None; backward, with lengths, a first state is missed."""
     x = torch.randn(SEQ, 3, INPUT)
     lengths = [5, 3, 1]
     for name in CELLS:
@@ -111,10 +111,8 @@ def test_torchs_cells_are_unrolled():
             torch.testing.assert_close(found, rnnkit.unroll(ours, x, fused=False, **options))
 
     cell = nn.GRUCell(INPUT, HIDDEN)
-    backward = {"lengths": lengths, "reverse": True}
-    for options in ({"lengths": [5, 0, 1]}, {"reset": torch.ones(SEQ, 3)}, backward):
-        with pytest.raises(rnnkit.CellError, match="has no initial_state"):
-            rnnkit.unroll(cell, x, **options)
+    with pytest.raises(rnnkit.CellError, match="has no initial_state"):
+        rnnkit.unroll(cell, x, lengths=lengths, reverse=True)
     assert rnnkit.Recurrent(cell, reverse_cells=cell)(x)[0].shape == (SEQ, 3, 2 * HIDDEN)
 
     adds = nn.Bilinear(INPUT, INPUT, INPUT)  # its second argument has no default

@@ -7,7 +7,6 @@ must name. That holds for ours, too, and a new torch brings its new samples alon
 import functools
 import importlib
 import sys
-import warnings
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
-from tests.strategies import CELLS, gradients, tensors_of
+from tests.strategies import CELLS, assert_same, gradients, tensors_of
 from tests.torch.interop import six
 
 
@@ -26,8 +25,7 @@ def torchs() -> Any:
 
     It would load a hypothesis profile of ten examples, and freeze the flags of torch.backends.
     """
-    with pytest.MonkeyPatch.context() as kept, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Fail to import hypothesis", ImportWarning)
+    with pytest.MonkeyPatch.context() as kept:
         kept.setitem(sys.modules, "hypothesis", None)
         kept.setattr(torch.backends, "disable_global_flags", lambda: None)
         return importlib.import_module("torch.testing._internal.common_modules")
@@ -39,6 +37,7 @@ HOOKED = hasattr(rnnkit, "jaxtyping")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
+    pytest.mark.filterwarnings("ignore:Fail to import hypothesis:ImportWarning"),
 ]
 #: The samples have no dropout, so one dtype says enough about evaluation.
 MODES = [(torch.float32, True), (torch.float64, True), (torch.float32, False)]
@@ -82,9 +81,11 @@ def test_same_numbers_as_torch(name: str):
                 results.append(found + gradients(found, [*leaves, *module.parameters()]))
                 if not isinstance(args[0], PackedSequence):
                     results[-1] += tensors_of(sample.reference_fn(module, *args))
-            torch.testing.assert_close(*results, rtol=0, atol=0)
+            assert_same(*results)
 
 
+# Torch's list passes a cell's nonlinearity where bias stands, and we warn of that.
+@pytest.mark.filterwarnings(r"ignore:.*the argument '\w+' is bias:UserWarning")
 @six
 def test_mistakes_are_named_as_torch_names_them(name: str):
     """Each mistake in torch's list raises torch's type of exception with torch's sentence in it."""
@@ -104,9 +105,6 @@ def test_mistakes_are_named_as_torch_names_them(name: str):
 
             if HOOKED and isinstance(constructor.args[-1], str):
                 continue  # under jaxtyping's hook the annotation of bias refuses a string
-            with warnings.catch_warnings():
-                # Torch's list passes a cell's nonlinearity where bias stands, and we warn of that.
-                warnings.filterwarnings("ignore", r".*the argument '\w+' is bias", UserWarning)
-                module = getattr(rnnkit, name)(*constructor.args, **constructor.kwargs)
+            module = getattr(rnnkit, name)(*constructor.args, **constructor.kwargs)
             with refused:
                 module(*sample.forward_input.args)

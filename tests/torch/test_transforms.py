@@ -53,9 +53,13 @@ def of_each_sample(module: nn.Module) -> Any:
 
 @classes
 @cores
-def test_gradients_of_each_sample(core: str, name: str):
-    """By vmap over grad a module has the gradients that a loop over samples gives."""
-    module = Outputs(CORES[core](name))
+def test_under_vmap(core: str, name: str):
+    """By vmap over grad a module has the gradients that a loop over samples gives.
+
+    Several models run at once, by vmap over their stacked weights, as one by one.
+    """
+    modules = [Outputs(CORES[core](name)) for _ in range(3)]
+    module = modules[0]
     x = torch.randn(SEQ, BATCH, WIDTH)
     weights, each = of_each_sample(module)
     found = each(weights, x)
@@ -63,6 +67,10 @@ def test_gradients_of_each_sample(core: str, name: str):
         one = module(x[:, i : i + 1]).square().sum()
         expected = torch.autograd.grad(one, list(module.parameters()))
         torch.testing.assert_close([grads[i] for grads in found.values()], list(expected))
+
+    weights, _ = torch.func.stack_module_state(modules)
+    outputs = torch.func.vmap(called(module, x))(weights)
+    torch.testing.assert_close(outputs, torch.stack([module(x) for module in modules]))
 
 
 @compiles
@@ -82,18 +90,6 @@ def test_compiled_gradients_of_each_sample():
         for steps in (SEQ, SEQ + 1):
             x = torch.randn(steps, BATCH, WIDTH)
             torch.testing.assert_close(compiled(weights, x), each(weights, x))
-
-
-@classes
-@cores
-def test_ensemble(core: str, name: str):
-    """Several models run at once, by vmap over their stacked weights, as one by one."""
-    modules = [Outputs(CORES[core](name)) for _ in range(3)]
-    x = torch.randn(SEQ, BATCH, WIDTH)
-    weights, _ = torch.func.stack_module_state(modules)
-
-    outputs = torch.func.vmap(called(modules[0], x))(weights)
-    torch.testing.assert_close(outputs, torch.stack([module(x) for module in modules]))
 
 
 @classes

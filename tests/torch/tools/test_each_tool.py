@@ -91,4 +91,4 @@ def test_the_older_exporter_takes_a_bare_module():
         module = CORES[core](name).eval()
         sizes = zip(BATCH) if core == "step" else zip(STEPS, BATCH, strict=True)
         calls = [((torch.randn(*size, WIDTH),), {}) for size in sizes]
-        compare(module, Onnx(module, calls, dynamo=False), *calls[1][0])
+        compare(module, Onnx(module, calls, dynamo=False), calls[1])

@@ -75,18 +75,18 @@ def test_a_whole_graph_is_refused_as_for_torch():
 )
 def test_one_graph_for_all_sizes(core: str, name: str, option: str):
     """Two sizes make two graphs, however many follow; axes that are marked make one."""
-    model = Model(CORES[core](name))
+    model = CORES[core](name)
     for expected in (2, 1):
         with torch._dynamo.config.patch(allow_rnn=core == "layer"):
             counted = Counted(model, fullgraph=True)
             for sizes in ((6, 4), (9, 5), (8, 2), (12, 3)):
-                given = [torch.randn(*sizes[core == "step" :], WIDTH)]
-                given += [torch.rand(sizes) < 0.3] * bool(option)
-                for tensor in given if expected == 1 else []:
-                    torch._dynamo.mark_dynamic(tensor, 0 if core == "step" else (0, 1))
-                options = dict(zip([option], given[1:], strict=False))
-                results = counted.call(given[0], **options), model(given[0], **options)
-                torch.testing.assert_close(*map(pytree.tree_leaves, results))
+                x = torch.randn(*sizes, WIDTH)
+                x = x[0] if core == "step" else x
+                given = {option: torch.rand(sizes) < 0.3} if option else {}
+                if expected == 1:
+                    for tensor in (x, *given.values()):
+                        torch._dynamo.mark_dynamic(tensor, 0 if core == "step" else (0, 1))
+                torch.testing.assert_close(counted.call(x, **given), model(x, **given))
 
         assert len(counted.graphs) == expected
 

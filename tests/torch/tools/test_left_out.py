@@ -111,17 +111,6 @@ def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str
     assert frames() <= 3
 
 
-def test_a_whole_graph_of_a_layer_with_the_switch():
-    """With ``allow_rnn``, a model and a bare layer make one whole graph, as before."""
-    layer = rnnkit.GRU(INPUT, HIDDEN)
-    x = sample("GRU")
-    with torch._dynamo.config.patch(allow_rnn=True):
-        for module in (layer, Parent(rnnkit.LSTM(6, HIDDEN), 6)):
-            torch._dynamo.reset()
-            run = torch.compile(module, backend="eager", fullgraph=True)
-            torch.testing.assert_close(run(x), module(x))
-
-
 def test_without_torchs_private_names_more_is_compiled_and_nothing_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ):

@@ -33,16 +33,17 @@ marks = [
 ]
 
 
-def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[list[Any], list[Any]]:
+def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[Any, list[Any]]:
     """Results and gradients of a training step, dropout drawn alike each time."""
     torch.manual_seed(1)
     model.zero_grad()
     leaves = [x.detach().requires_grad_() for x in pytree.tree_leaves(args) if x is not None]
     given = iter(leaves)
     args = pytree.tree_map(lambda x: None if x is None else next(given), args)
-    results = pytree.tree_leaves(call(*args, **kwargs))
-    weights = [torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view(x.shape) for x in results]
-    sum((x * w).sum() for x, w in zip(results, weights, strict=True)).backward()
+    results = call(*args, **kwargs)
+    outputs = pytree.tree_leaves(results)
+    weights = [torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view(x.shape) for x in outputs]
+    sum((x * w).sum() for x, w in zip(outputs, weights, strict=True)).backward()
     return results, [x.grad for x in (*model.parameters(), *leaves)]
 
 
@@ -60,17 +61,13 @@ class Compiled:
         return self.run(*args, **options)
 
 
-def exported(
-    model: nn.Module, calls: Sequence[Call], *, strict: bool = False, saved: bool = True
-) -> Any:
+def exported(model: nn.Module, calls: Sequence[Call], *, strict: bool = False) -> Any:
     """Export with all axes open whose sizes differ between the calls; write and read the program."""
     args, options = calls[0]
     program = torch.export.export(
         model, args, options, dynamic_shapes=shapes_of(calls), strict=strict
     )
-    if saved:
-        program = by_file(program, torch.export.save, torch.export.load)
-    return program.module()
+    return by_file(program, torch.export.save, torch.export.load).module()
 
 
 def shapes_of(calls: Sequence[Call]) -> Any:
@@ -160,7 +157,7 @@ TOOLS = {
     "inductor": partial(Compiled, backend="inductor"),
     "export": exported,
     "export, strict": partial(exported, strict=True),
-    "export, fixed steps": partial(exported, saved=False),
+    "export, fixed steps": exported,
     "ONNX": partial(Onnx, dynamo=True),
     "ONNX, older": partial(Onnx, dynamo=False),
     "trace": traced,
@@ -192,34 +189,27 @@ def check(tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1
         if not isinstance(run, Onnx | Jit):
             refuse(model, run, calls[-1])
         # What is exported was run at the first sizes while it was traced.
-        for args, given in calls if isinstance(run, Compiled) else calls[-1:]:
-            compare(model, run, *args, **given, tolerance=tolerance)
+        for call in calls if isinstance(run, Compiled) else calls[-1:]:
+            compare(model, run, call, **tolerance)
     if isinstance(run, Compiled) and run.is_whole:
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= graphs
 
 
-def compare(
-    model: nn.Module, run: Any, *args: Any, tolerance: dict[str, Any] | None = None, **given: Any
-):
+def compare(model: nn.Module, run: Any, call: Call, **tolerance: Any):
     """Compare what a tool has made to the model."""
-    tolerance = tolerance or {}
+    args, given = call
     if isinstance(run, Onnx):
         expected = [leaf.detach() for leaf in pytree.tree_leaves(model(*args, **given))]
         torch.testing.assert_close(run(*args, **given), expected)
         return
-    structures = []
-
-    def noted(run: Any, *args: Any, **given: Any) -> Any:
-        structures.append(pytree.tree_structure(result := run(*args, **given)))
-        return result
-
     owner = run if isinstance(run, nn.Module) else getattr(run, "owner", model)
-    results, gradients = trained(owner, partial(noted, run), *args, **given)
-    expected, slopes = trained(model, partial(noted, model), *args, **given)
+    results, gradients = trained(owner, run, *args, **given)
+    expected, slopes = trained(model, model, *args, **given)
     if not list(owner.parameters()):
         slopes = slopes[-len(gradients) :]
     torch.testing.assert_close((results, gradients), (expected, slopes), **tolerance)
-    assert isinstance(run, Jit) or structures[0] == structures[1]
+    kinds = [pytree.tree_structure(result) for result in (results, expected)]
+    assert isinstance(run, Jit) or kinds[0] == kinds[1]
 
 
 #: What a graph says of values that it meets only when it runs.

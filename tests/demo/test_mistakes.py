@@ -11,8 +11,6 @@ from rnnkit._demo import mistakes, recordings
 from rnnkit._demo.listening import listen
 from rnnkit._demo.mistakes import FEATURES, HIDDEN, MISTAKES, Mistake
 
-ANSWERS = ("RnnkitWarning", "StateError", "StateError", "LayoutError", "StateError", "DtypeError")
-
 
 def test_recordings():
     """All recordings are there, with the lengths and the speakers that the archive states."""
@@ -30,14 +28,11 @@ def test_recordings():
 
 
 def test_each_mistake(monkeypatch: pytest.MonkeyPatch):
-    """The library answers the wrong line; the right line runs in both namespaces without a warning.
+    """The right line runs in both namespaces without a warning.
 
     A name that the program of a mistake does not know is its author's fault, and is raised.
     """
     monkeypatch.setattr(recordings, "EPOCHS", 0)
-    answers = [listen(partial(mistake.run, rnnkit.nn)).kind for mistake in MISTAKES]
-
-    assert tuple(answers) == ANSWERS
     for mistake in MISTAKES:
         for nn in (torch.nn, rnnkit.nn):
             mistake.run(nn, right=True)

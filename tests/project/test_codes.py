@@ -54,9 +54,9 @@ def test_each_code_is_explained(capsys: pytest.CaptureFixture[str]):
 
     explain([])
     lines = capsys.readouterr().out.splitlines()
-    listed = dict(line.split(maxsplit=1) for line in lines if line.startswith("  "))
+    listed = [tuple(line.split(maxsplit=1)) for line in lines if line.startswith("  ")]
     assert lines[0] == "The input's layout"
-    assert [*listed.items()] == [*sentences.items()]
+    assert listed == [*sentences.items()]
 
 
 def test_other_arguments_end_in_a_sentence():

@@ -66,7 +66,10 @@ def test_an_error_is_found_by_the_name_that_is_printed():
 
 
 def test_nn_is_torch_nn_with_six_classes_replaced():
-    """Each public name of torch.nn is in rnnkit.nn; all but six are torch's objects; none is more."""
+    """Each public name of torch.nn is in rnnkit.nn; all but six are torch's objects; none is more.
+
+    Its modules are reached by the same path, but are not imported by it.
+    """
     names = {name for name in dir(torch.nn) if not name.startswith("_")}
     replaced = {name for name in names if getattr(nn, name) is not getattr(torch.nn, name)}
 
@@ -75,16 +78,7 @@ def test_nn_is_torch_nn_with_six_classes_replaced():
     for name in CLASSES:
         assert getattr(nn, name) is getattr(rnnkit, name)
         assert issubclass(getattr(nn, name), getattr(torch.nn, name))
-
-
-def test_nn_has_the_modules_inside_torch_nn():
-    """What is deeper in torch.nn is reached by the same path, but is not imported by it."""
-    packed = nn.utils.rnn.pack_padded_sequence(torch.randn(5, 2, 3), [5, 4])
-    _, (h, _) = nn.LSTM(3, 7)(packed)
-
-    assert nn.functional.relu(nn.Linear(7, 4)(h)).shape == (1, 2, 4)
-    assert nn.init is torch.nn.init
-    assert nn.Module is torch.nn.Module
+    assert {"functional", "init", "utils"} <= names
     # Imported by a path of ours, torch.nn's files would run again, with other classes in them.
     for name in ("functional", "utils.rnn"):
         with pytest.raises(ModuleNotFoundError, match="not a package"):

@@ -99,7 +99,7 @@ def cast(value: Any, dtype: torch.dtype) -> Any:
     return pytree.tree_map(lambda tensor: tensor.to(dtype), value)
 
 
-def attempt(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def attempt(call: Any, *args: Any, **options: Any) -> Any:
     """Return what a call returns, or which error it raises."""
     try:
         return call(*args, **options)

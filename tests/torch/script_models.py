@@ -40,9 +40,9 @@ class TwoTensors(Parent):
 class Packs(Parent):
     """A model that packs its input and pads its output."""
 
-    def forward(self, x: Tensor, lengths: Tensor):  # noqa: ANN201 - TorchScript infers it
+    def forward(self, x: Tensor, sizes: Tensor):  # noqa: ANN201 - TorchScript infers it
         """Run the layer on packed input."""
-        packed = pack_padded_sequence(self.before(x), lengths, enforce_sorted=False)
+        packed = pack_padded_sequence(self.before(x), sizes, enforce_sorted=False)
         output, state = self.core(packed)
         return pad_packed_sequence(output)[0], state
 

@@ -1,7 +1,5 @@
 """With another default device, as ``torch.set_default_device`` sets it, everything stays where it is."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -17,39 +15,40 @@ LENGTHS = [6, 2, 0, 1, 4]
 RESET = (torch.arange(30).view(6, 5) % 4 == 1).tolist()
 
 
-def uses(g: Given) -> list[Callable[[], Any]]:
-    """Return what is ours: lists of lengths and flags, first states, steps, loops, states."""
+def results(g: Given) -> list[Any]:
+    """Return what comes of lists of lengths and flags, first states, steps, loops, states."""
     module = g.module
     x = g.x
     if g.name in LAYERS:
         recurrent = rnnkit.Recurrent(module.cells(), reverse_cells=module.cells())
         return [
-            lambda: module(x),
-            lambda: module(x, lengths=LENGTHS),
-            lambda: module(x, (None, None) if g.name == "LSTM" else None),
-            lambda: module(g.packed),
-            lambda: module.step(x[0]),
-            lambda: module.initial_state(BATCH),
-            lambda: recurrent(x, lengths=LENGTHS),
+            module(x),
+            module(x, lengths=LENGTHS),
+            module(x, (None, None) if g.name == "LSTM" else None),
+            module(g.packed),
+            module.step(x[0]),
+            module.initial_state(BATCH),
+            recurrent(x, lengths=LENGTHS),
         ]
     sequence = torch.stack([x] * 6)
-    unroll = partial(rnnkit.unroll, module, sequence)
     return [
-        *(unroll, partial(unroll, lengths=LENGTHS, reverse=True), partial(unroll, reset=RESET)),
-        partial(unroll, lengths=LENGTHS, fused=False),
-        lambda: rnnkit.unroll(module, sequence[:, 0], reset=[row[0] for row in RESET]),
-        lambda: module.initial_state(BATCH),
-        lambda: rnnkit.states.repeat(g.hx, 2),
+        rnnkit.unroll(module, sequence),
+        rnnkit.unroll(module, sequence, lengths=LENGTHS, reverse=True),
+        rnnkit.unroll(module, sequence, reset=RESET),
+        rnnkit.unroll(module, sequence, lengths=LENGTHS, fused=False),
+        rnnkit.unroll(module, sequence[:, 0], reset=[row[0] for row in RESET]),
+        module.initial_state(BATCH),
+        rnnkit.states.repeat(g.hx, 2),
     ]
 
 
 def test_what_is_ours():
     """Calls, lists of lengths and flags, first states, steps, loops, and the functions on states."""
     for name in CLASSES:
-        for use in uses(given(name, 1)):
-            expected = use()
-            with torch.device("meta"):
-                assert_same(expected, use())
+        g = given(name, 1)
+        expected = results(g)
+        with torch.device("meta"):
+            assert_same(expected, results(g))
 
 
 @covers(2, kind=KINDS, path=[*PATHS, *RESET_PATHS], resets=[False, True], grad=[True, False])

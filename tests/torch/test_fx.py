@@ -4,7 +4,6 @@ A tracer knows torch's classes by the package they live in; ours must be a leaf 
 """
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from tests.torch.interop import BATCH, HIDDEN, INPUT, carried, pair, same, sampl
 class Uses(nn.Module):
     """A model that uses its recurrent module in one way."""
 
-    def __init__(self, core: Any, use: Callable[..., Any], *given: Tensor):
+    def __init__(self, core: Any, use: Any, *given: Tensor):
         super().__init__()
         self.before = nn.Linear(INPUT, INPUT)
         self.core = core

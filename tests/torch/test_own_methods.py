@@ -1,6 +1,5 @@
 """What layers have beside their call, in the hands of torch's tools: they trace, compile, map."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,8 +10,6 @@ import rnnkit
 from rnnkit import states
 from tests.torch.interop import BATCH, CELLS, HIDDEN, INPUT, LAYERS, SEQ, pair, same
 from tests.torch.test_fx import Uses
-
-Use = Callable[[Any, Tensor], Any]
 
 
 def split(layer: Any, x: Tensor) -> Any:
@@ -27,7 +24,7 @@ def put_together(layer: Any, x: Tensor) -> Any:
     return layer.last_hidden((state[0], state[1]) if isinstance(layer, nn.LSTM) else state)
 
 
-def begun(h: float | None, c: float | None) -> Use:
+def begun(h: float | None, c: float | None) -> Any:
     """Begin with h, with c, or with neither; None stands for zeros."""
 
     def use(layer: Any, x: Tensor) -> Any:

@@ -1,6 +1,5 @@
 """Tools at the corners: models, calls and settings that the table of tools does not have."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
-from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
 from rnnkit import LSTMState
 from tests.strategies import laid_out, tensors_of
 from tests.torch.models import CORES, HIDDEN, WIDTH, Call, Model, layer_of
+from tests.torch.script_models import Packs
 from tests.torch.tools.tools import check, marks
 
 pytestmark = marks
@@ -93,26 +92,13 @@ class Learned(rnnkit.LSTM):
         return LSTMState(state, state.tanh())
 
 
-class Packing(nn.Module):
-    """A layer behind what packs its input, where Dynamo cuts a graph."""
-
-    is_cut = True
-
-    def __init__(self, name: str):
-        super().__init__()
-        self.core = layer_of(name, num_layers=2, bidirectional=True)
-
-    def forward(self, x: Tensor, sizes: Tensor) -> Any:
-        """Run the layer on packed input."""
-        output, state = self.core(pack_padded_sequence(x, sizes, enforce_sorted=False))
-        return output.data, state
-
-
 def packing(name: str) -> Corner:
     """A compiled model may pack inside."""
     each = torch.tensor([5, 2]), torch.tensor([3, 4, 5])
     calls = [((torch.randn(5, len(sizes), WIDTH),), {"sizes": sizes}) for sizes in each]
-    return Corner(Packing(name), calls, 2)
+    model = Packs(layer_of(name, num_layers=2, bidirectional=True))
+    model.is_cut = True  # by Dynamo, where it packs
+    return Corner(model, calls)
 
 
 def kinds_of_state() -> Corner:
@@ -126,7 +112,7 @@ def kinds_of_state() -> Corner:
     return Corner(Model(layer_of("LSTM")), [(call, {}) for call in calls], len(calls))
 
 
-def computed_cell(how: Callable[..., Any]) -> Corner:
+def computed_cell(how: Any) -> Corner:
     """A cell whose first weight is computed."""
     cell = rnnkit.GRUCell(WIDTH, HIDDEN)
     how(cell, "weight_ih")

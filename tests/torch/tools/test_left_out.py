@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import rnnkit
 from rnnkit._base import dynamo
 from tests.strategies import assert_same
 from tests.torch.interop import BATCH, HIDDEN, INPUT, SEQ, carried, layers, sample
+from tests.torch.models import Unrolled
 from tests.torch.script_models import LENGTHS
 from tests.torch.tools.tools import marks, trained
 
@@ -30,12 +31,10 @@ class Parent(nn.Module):
         x = self.before(x)
         if options.pop("packs", False):
             x = pack_padded_sequence(x, LENGTHS, enforce_sorted=False)
-        if isinstance(self.core, rnnkit.LSTMCell | rnnkit.GRUCell | rnnkit.RNNCell):
-            return rnnkit.unroll(self.core, x, hx, **options)
         if options.pop("steps", False):
             return self.core.step(x[0], hx)
         output, state = self.core(x, hx, **options)
-        return getattr(output, "data", output), state
+        return output.data if isinstance(output, PackedSequence) else output, state
 
 
 #: The options of a call, by what they are.
@@ -102,7 +101,7 @@ def test_wrong_lengths_are_refused_as_in_eager_mode():
 def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str):
     """A Recurrent and an unrolled cell compute the same inside of the graph, trained as well."""
     cell = getattr(rnnkit, f"{name}Cell")(INPUT, HIDDEN)
-    model = Parent(rnnkit.Recurrent(cell) if core == "Recurrent" else cell, INPUT)
+    model = Parent(rnnkit.Recurrent(cell) if core == "Recurrent" else Unrolled(cell), INPUT)
     x = sample(name)
     options = CALLS[kind](name)
     run = compiled(model)

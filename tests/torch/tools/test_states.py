@@ -1,6 +1,5 @@
 """Each function of ``rnnkit.states`` is exported with a free batch, and makes the same of any."""
 
-from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
@@ -42,7 +41,7 @@ CASES = {
 class Calls(nn.Module):
     """A model that calls a function of states."""
 
-    def __init__(self, function: Callable[..., Any]):
+    def __init__(self, function: Any):
         super().__init__()
         self.function = function
 

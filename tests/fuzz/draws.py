@@ -115,7 +115,8 @@ class Draw(Case):
         lower = torch.autocast("cpu", self.lowered, enabled=self.lowered is not None)
         device = torch.device("meta") if self.elsewhere else nullcontext()
         try:
-            module, call = self.module(namespace), call or (self.input(), self.state())
+            module = self.module(namespace)
+            call = call or (self.input(), self.state())
             torch.manual_seed(self.seed)
             with MODES[self.mode](), lower, device:
                 result = module(*call, **options)

@@ -129,7 +129,7 @@ def test_what_torch_does_not_have(drawn: Draw, rng: random.Random):
     module = drawn.module(rnnkit)
     x = drawn.input()
     good = drawn.tensors()
-    about = "states" if rng.random() < 0.4 else "layer" if drawn.is_layer else "cell"
+    about = rng.choice(("states", "layer" if drawn.is_layer else "cell"))
     names = {
         "rnnkit": rnnkit, "torch": torch, "states": rnnkit.states, "batch": drawn.batch,
         "bad": odd(rng), "worse": odd(rng), "wrong": wrong_state(rng, drawn),

@@ -40,9 +40,12 @@ def wrong_state(rng: random.Random, drawn: Draw) -> Any:
     place = rng.randrange(len(parts))
     kind = rng.random()
     parts[place] = wrong_tensor(rng, parts[place])
+    if kind < 0.08:
+        return odd(rng)
+    if kind < 0.16:
+        return [*parts, parts[0]]
     if kind < 0.24:
-        other = parts[0] if len(parts) > 1 else (parts[0], parts[0])
-        return odd(rng) if kind < 0.08 else [*parts, parts[0]] if kind < 0.16 else other
+        return parts[0] if len(parts) > 1 else (parts[0], parts[0])
     return tuple(parts) if len(parts) > 1 else parts[0]
 
 

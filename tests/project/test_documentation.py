@@ -34,12 +34,8 @@ NOT_HOOKED = (
     "compile-export.md", "types.md", "quickstart.md",
     "leaks.md", "leaks-calls.md", "leaks-streaming.md", "leaks-map.md",
 )  # fmt: skip
-#: beartype draws what it looks at of a list, and the message says that numbers are drawn.
-DRAWS = "rnnkit.testing"
 #: What torch itself says or takes there is that of the torch that CI runs.
 OF_THIS_TORCH = ("compile-export.md", "numbers.md")
-#: The gallery quotes torch 2.13; a newer one says some of it in other words.
-QUOTING = "gallery"
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^):]+)\)")  # of our own, not a badge's address
 FENCE = re.compile(r"^ *(?:`{3,}|:{3,})\{?python", re.MULTILINE)
 
@@ -78,7 +74,8 @@ def test_page(page: pathlib.Path, request: pytest.FixtureRequest):
         pytest.skip("the page is about calls without jaxtyping's hook")
     if page.name in OF_THIS_TORCH and torch.__version__ < "2.13":
         pytest.skip("the page shows what torch 2.13 does")
-    if page.parent.name == QUOTING and torch.__version__ >= "2.14":
+    # A newer one says some of it in other words.
+    if page.parent.name == "gallery" and torch.__version__ >= "2.14":
         pytest.skip("the page quotes torch 2.13")
     count = run(pages.parse(page))
 
@@ -99,7 +96,8 @@ def test_pictures():
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name: str, request: pytest.FixtureRequest):
     """The examples of a module's docstrings give what they show."""
-    if name == DRAWS and request.config.getoption("--jaxtyping-packages"):
+    # beartype draws what it looks at of a list, and the message says that numbers are drawn.
+    if name == "rnnkit.testing" and request.config.getoption("--jaxtyping-packages"):
         pytest.skip("the hook draws random numbers")
     module = importlib.import_module(name)
     document = docstrings.parse(pathlib.Path(module.__file__))

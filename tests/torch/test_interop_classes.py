@@ -7,6 +7,7 @@ from typing import Any, Generic
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.copies import COPIES
@@ -39,15 +40,12 @@ def subclassed(g: Given) -> Any:
     return [g.call(module) for one in own for module in (one, copy.deepcopy(one))]
 
 
-METHODS = ("check_input", "check_hidden_size", "check_forward_args")
-
-
 def overridden_checks(g: Given) -> Any:
     """A check that a user puts in torch's place is called as torch calls it: class, mixin, instance."""
     called = []
     if g.name in CELLS:
         return None
-    for method in METHODS:
+    for method in ("check_input", "check_hidden_size", "check_forward_args"):
 
         def check(*args: Any, method: str = method):
             called.append((method, len(args)))
@@ -116,18 +114,15 @@ def test_all_that_is_ours_has_public_names(name: str):
     assert added - set(dir(Generic)) - {"__orig_bases__", "__parameters__"} == public
 
 
-def ones(module: Any, batch_size: int | None) -> Any:
-    """Return a state of ones."""
-    front = () if batch_size is None else (batch_size,)
-    h = torch.ones(*([1] if isinstance(module, nn.RNNBase) else []), *front, HIDDEN)
-    return (h, h) if isinstance(module, nn.LSTM | nn.LSTMCell) else h
-
-
 @six
 @pytest.mark.parametrize("where", ["class", "class, later", "instance"])
 def test_a_module_asks_for_its_own_first_state(name: str, where: str):
     """Each kind of call begins from the state that a subclass, or an instance, gives; so does None."""
     g = given(name, 1)
+
+    def ones(module: Any, batch_size: int | None) -> Any:
+        return pytree.tree_map(torch.ones_like, g.kind.initial_state(module, batch_size))
+
     kind = type("Starts", (g.kind,), {"initial_state": ones} if where == "class" else {})
     module = g.twin(kind)
     if where == "class, later":

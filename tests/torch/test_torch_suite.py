@@ -42,8 +42,6 @@ pytestmark = [
 #: The samples have no dropout, so one dtype says enough about evaluation.
 MODES = [(torch.float32, True), (torch.float64, True), (torch.float32, False)]
 
-Sample = Any  # a ModuleInput
-
 
 def info_of(name: str) -> Any:
     """Return what the database has of a class."""
@@ -51,31 +49,22 @@ def info_of(name: str) -> Any:
     return info
 
 
-def samples(name: str, dtype: torch.dtype) -> list[Sample]:
-    """Return torch's samples for a class, the packed ones included."""
-    info = info_of(name)
-    packing = {} if name in CELLS else {"with_packed_sequence": True}
-    return info.module_inputs_func(info, "cpu", dtype, requires_grad=True, training=True, **packing)
-
-
-def build(space: Any, name: str, sample: Sample, *, training: bool = True) -> Any:
-    """Construct a sample's module in the dtype of its input."""
-    constructor = sample.constructor_input
-    dtype = tensors_of(sample.forward_input.args)[0].dtype
-    torch.manual_seed(1)
-    module = getattr(space, name)(*constructor.args, **constructor.kwargs, dtype=dtype)
-    return module.train(training)
-
-
 @six
 def test_same_numbers_as_torch(name: str):
     """Outputs, states, gradients, and what torch's reference makes of a module, to the bit."""
+    info = info_of(name)
+    packing = {} if name in CELLS else {"with_packed_sequence": True}
     for dtype, training in MODES:
-        for sample in samples(name, dtype):
+        for sample in info.module_inputs_func(
+            info, "cpu", dtype, requires_grad=True, training=training, **packing
+        ):
+            made = sample.constructor_input
             args = sample.forward_input.args
             results = []
             for space in (nn, rnnkit):
-                module = build(space, name, sample, training=training)
+                torch.manual_seed(1)
+                module = getattr(space, name)(*made.args, **made.kwargs, dtype=dtype)
+                module.train(training)
                 found = tensors_of(module(*args))
                 leaves = [tensor for tensor in tensors_of(args) if tensor.requires_grad]
                 results.append(found + gradients(found, [*leaves, *module.parameters()]))
@@ -95,16 +84,17 @@ def test_mistakes_are_named_as_torch_names_them(name: str):
             info, "cpu", dtype, requires_grad=False, training=True
         ):
             sample = mistake.module_error_input
-            constructor = sample.constructor_input
+            made = sample.constructor_input
+            make = functools.partial(getattr(rnnkit, name), *made.args, **made.kwargs)
             refused = pytest.raises(mistake.error_type, match=mistake.error_regex)
 
             if mistake.error_on is torchs().ModuleErrorEnum.CONSTRUCTION_ERROR:
                 with refused:
-                    getattr(rnnkit, name)(*constructor.args, **constructor.kwargs)
+                    make()
                 continue
 
-            if HOOKED and isinstance(constructor.args[-1], str):
+            if HOOKED and isinstance(made.args[-1], str):
                 continue  # under jaxtyping's hook the annotation of bias refuses a string
-            module = getattr(rnnkit, name)(*constructor.args, **constructor.kwargs)
+            module = make()
             with refused:
                 module(*sample.forward_input.args)

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.strategies import CELLS, LAYERS
+from tests.strategies import CELLS
 from tests.torch.interop import HIDDEN, INPUT, carried, cells, layers, pair, same, sample, six
 from tests.torch.script_models import LENGTHS, Packs, Parent, TakesPacked
 
@@ -66,15 +66,14 @@ def test_a_trace_warns_of_no_more(name: str):
     for model in pair(name, Parent):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            traces.append(torch.jit.trace(model, (sample(name),)))
-            if name in LAYERS:
-                traces[-1] = torch.jit.trace(model.core, (sample(name), carried(name)))
+            torch.jit.trace(model, (sample(name),))
+            traces.append(torch.jit.trace(model.core, (sample(name), carried(name))))
         kinds.append({f"{each.category.__name__}: {str(each.message)[:50]}" for each in caught})
         for parameter in model.parameters():
             parameter.detach().mul_(0.5)
 
     assert kinds[1] <= kinds[0]
-    args = (sample(name, batch=9),) if name in CELLS else (sample(name, batch=9), carried(name, 9))
+    args = (sample(name, batch=9), carried(name, 9))
     same(*(trace(*args) for trace in traces))
 
 

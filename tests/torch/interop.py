@@ -99,10 +99,10 @@ def cast(value: Any, dtype: torch.dtype) -> Any:
     return pytree.tree_map(lambda tensor: tensor.to(dtype), value)
 
 
-def attempt(call: Any, *args: Any, **options: Any) -> Any:
+def attempt(call: Any, *args: Any) -> Any:
     """Return what a call returns, or which error it raises."""
     try:
-        return call(*args, **options)
+        return call(*args)
     except Exception as error:  # noqa: BLE001 - torch raises AssertionErrors too
         return type(error)
 

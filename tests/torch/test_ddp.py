@@ -64,8 +64,8 @@ def trained(rank: int, wrapper: str, core: str, name: str, call: str) -> tuple[A
         sum(leaf.square().mean() for leaf in pytree.tree_leaves(result)).backward()
         result = pytree.tree_map(torch.Tensor.detach, result)
         hx = result if core == "step" else result[1]
-    gradients = {key: weight.grad for key, weight in model.named_parameters()}
-    return result, {key: grad for key, grad in gradients.items() if not key.startswith("unused")}
+    used = [pair for pair in model.named_parameters() if not pair[0].startswith("unused")]
+    return result, {key: weight.grad for key, weight in used}
 
 
 def work(rank: int, folder: Path):

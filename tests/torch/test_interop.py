@@ -4,7 +4,6 @@ Each use is given a module and a call. Where torch's tool fails on torch's class
 """
 
 import copy
-from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.copies import COPIES, by_file
-from tests.strategies import CELLS, LAYERS
+from tests.strategies import CELLS
 from tests.torch.interop import (
     HIDDEN,
     INPUT,
@@ -24,6 +23,7 @@ from tests.torch.interop import (
     given,
     layers,
     same,
+    six,
     table,
     total,
 )
@@ -55,10 +55,7 @@ def checkpoints(g: Given) -> Any:
         assert [v.data_ptr() for v in assigned.state_dict().values()] == [
             v.data_ptr() for v in state.values()
         ]
-        # Torch's layers hide from skip_init that they take a device.
-        hides = kind is getattr(nn, g.name) and g.name in LAYERS
-        make = kind if hides else partial(nn.utils.skip_init, kind)
-        copied = make(INPUT, HIDDEN)
+        copied = kind(INPUT, HIDDEN)
         copied.load_state_dict(state)
         loaded += [g.call(copied), g.call(assigned)]
     return loaded
@@ -176,14 +173,16 @@ def test_a_use(check: Any):
     check()
 
 
-@layers
-def test_skip_init_does_what_torch_layers_cannot(name: str):
-    """Torch's layers hide `device` from skip_init, ours show it; no random number is drawn."""
+@six
+def test_skip_init(name: str):
+    """It draws no random number for ours, and takes our layers, though not torch's."""
+    g = given(name, 1)
     before = torch.get_rng_state()
-    ours = nn.utils.skip_init(getattr(rnnkit, name), INPUT, HIDDEN, num_layers=2, device="meta")
+    made = nn.utils.skip_init(g.kind, INPUT, HIDDEN)
 
     assert torch.equal(torch.get_rng_state(), before)
-    assert {weight.device.type for weight in ours.parameters()} == {"meta"}
+    made.load_state_dict(g.module.state_dict())
+    same(g.call(), g.call(made))
 
 
 @layers

@@ -106,9 +106,15 @@ def kinds_of_state() -> Corner:
     x = torch.randn(6, 4, WIDTH)
     alone = torch.randn(6, WIDTH)
     pair = [torch.randn(1, 4, HIDDEN), torch.randn(1, 4, HIDDEN)]
-    calls = [(x, tuple(pair)), (x, pair), (x, LSTMState(*pair)), (x, (pair[0], None))]
-    calls += [(alone, None), (alone, tuple(part[:, 0] for part in pair))]
-    calls += [(x.mT.contiguous().mT, LSTMState(*pair))]
+    calls = [
+        (x, tuple(pair)),
+        (x, pair),
+        (x, LSTMState(*pair)),
+        (x, (pair[0], None)),
+        (alone, None),
+        (alone, tuple(part[:, 0] for part in pair)),
+        (x.mT.contiguous().mT, LSTMState(*pair)),
+    ]
     return Corner(Model(layer_of("LSTM")), [(call, {}) for call in calls], len(calls))
 
 

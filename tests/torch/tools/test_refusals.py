@@ -15,12 +15,17 @@ pytestmark = marks
 
 X = torch.randn(6, 4, WIDTH)
 STATE = torch.randn(1, 4, HIDDEN)
-#: By what is wrong: the width, the rank, the state's batch, a mask's shape, no step.
-SEQUENCES = [(X[..., :-1],), (X[None],), (X[:0],)]
+#: By what is wrong: the width, the rank, no step, the state's batch, a mask's shape.
 BAD = {
-    ("layer", "GRU"): [*SEQUENCES, (X, STATE[:, :-1])],
-    ("Recurrent", "LSTM"): [(X[..., :-1],), (X, (STATE[0], STATE[0]))],
-    ("step", "LSTM"): [(X[0, :, :-1],), (X[0], STATE[0])],
+    ("layer", "GRU"): [
+        {"input": X[..., :-1]},
+        {"input": X[None]},
+        {"input": X[:0]},
+        {"input": X, "hx": STATE[:, :-1]},
+        {"input": X, "reset": torch.ones(4, 6)},
+    ],
+    ("Recurrent", "LSTM"): [{"input": X[..., :-1]}, {"input": X, "hx": (STATE[0], STATE[0])}],
+    ("step", "LSTM"): [{"input": X[0, :, :-1]}, {"input": X[0], "hx": STATE[0]}],
 }
 
 
@@ -28,16 +33,13 @@ BAD = {
 def test_a_call_is_refused_as_eagerly(core: str, name: str):
     """Our exception with the message of an eager call; a right call after it runs."""
     module = CORES[core](name)
-    calls = [(args, {}) for args in BAD[core, name]]
-    if core == "layer":
-        calls.append(((X,), {"reset": torch.ones(4, 6)}))
     with torch._dynamo.config.patch(allow_rnn=core == "layer"):
         compiled = torch.compile(module, backend="eager")
-        for args, options in calls:
+        for call in BAD[core, name]:
             with pytest.raises(rnnkit.RnnkitError) as eager:
-                module(*args, **options)
+                module(**call)
             with pytest.raises(rnnkit.RnnkitError) as caught:
-                compiled(*args, **options)
+                compiled(**call)
 
             assert (caught.type, str(caught.value)) == (eager.type, str(eager.value))
         compiled(X[0] if core == "step" else X)

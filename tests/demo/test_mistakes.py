@@ -1,7 +1,6 @@
 """The demonstration's mistakes and recordings: each is what it claims to be."""
 
 from functools import partial
-from types import ModuleType
 
 import pytest
 import torch
@@ -73,9 +72,9 @@ def test_silent_end_of_a_mistake():
     """Whoever follows torch's advice in mistake 4 makes a silent one, which verify finds."""
 
     class Advised(torch.nn.Module):
-        def __init__(self, nn: ModuleType = torch.nn):
+        def __init__(self):
             super().__init__()
-            self.lstm = nn.LSTM(FEATURES, HIDDEN)
+            self.lstm = torch.nn.LSTM(FEATURES, HIDDEN)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             h = c = torch.zeros(1, x.size(1), HIDDEN)

@@ -30,9 +30,8 @@ def test_each_mistake_stands_in_the_frame():
     Below each mistake stand the symptom and, as code that runs, what is right.
     """
     headings = set()
-    for page in INDEX.parent.glob("*.md"):
-        sections = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]
-        for section in sections if page != INDEX else []:
+    for page in {*INDEX.parent.glob("*.md")} - {INDEX}:
+        for section in re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]:
             headings.add((page.stem, section.partition("\n")[0]))
             _, right = section.split("\n**Right**")
             assert "\n**The mistake.**" in section, section

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
+from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
 import rnnkit
@@ -85,11 +86,11 @@ def check_steps(g: Given, module: Any):
         return
     expected = tensors_of(module(g.x))[0]
     if g.name in CELLS:
-        torch.testing.assert_close(rnnkit.unroll(module, g.x[None])[0][0], expected)
+        assert_close(rnnkit.unroll(module, g.x[None])[0][0], expected)
         return
-    torch.testing.assert_close(rnnkit.unroll(module.cells()[0], g.x)[0], expected)
+    assert_close(rnnkit.unroll(module.cells()[0], g.x)[0], expected)
     output, _ = module(g.x, lengths=[6, 6, 6, 6, 5])
-    torch.testing.assert_close(output[:5], expected[:5])
+    assert_close(output[:5], expected[:5])
 
 
 def replaced(g: Given) -> Any:

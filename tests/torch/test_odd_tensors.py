@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
 import rnnkit
@@ -64,9 +65,9 @@ def test_a_sparse_state():
     first = torch.rand(1, BATCH, HIDDEN)
     starts = g.twin(type("Own", (rnnkit.RNN,), {"initial_state": lambda *_: first.to_sparse()}))
     for output, _ in (g.module(g.x, first.to_sparse()), starts(g.x)):
-        torch.testing.assert_close(output, g.module(g.x, first)[0])
+        assert_close(output, g.module(g.x, first)[0])
     sparse = g.packed._replace(data=g.packed.data.to_sparse())
-    torch.testing.assert_close(starts(sparse)[0].data, g.module(g.packed, first)[0].data)
+    assert_close(starts(sparse)[0].data, g.module(g.packed, first)[0].data)
 
     for name in CELLS:
         g = given(name, 1)

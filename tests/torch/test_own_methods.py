@@ -5,17 +5,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 import rnnkit
 from rnnkit import states
 from tests.torch.interop import BATCH, CELLS, HIDDEN, INPUT, LAYERS, SEQ, pair, same
 from tests.torch.test_fx import Uses
-
-
-def split(layer: Any, x: Tensor) -> Any:
-    """Take the state apart; an output of a graph is no named tuple."""
-    parts = layer.split_state(layer(x)[1])
-    return tuple(parts) if isinstance(parts, tuple) else parts
 
 
 def put_together(layer: Any, x: Tensor) -> Any:
@@ -36,7 +31,7 @@ def begun(h: float | None, c: float | None) -> Any:
 
 USES = {
     "last_hidden": lambda layer, x: layer.last_hidden(layer(x)[1]),
-    "split_state": split,
+    "split_state": lambda layer, x: layer.split_state(layer(x)[1]),
     "a pair": put_together,
     "step": lambda layer, x: layer.step(x[0])[0],
     "h": begun(1.0, None),
@@ -105,7 +100,7 @@ def test_torchs_cells_are_unrolled():
         theirs, ours = pair(name)
         for options in ({}, {"lengths": lengths}, {"return_states": True}):
             found = rnnkit.unroll(theirs, x, **options)
-            torch.testing.assert_close(found, rnnkit.unroll(ours, x, fused=False, **options))
+            assert_close(found, rnnkit.unroll(ours, x, fused=False, **options))
 
     cell = nn.GRUCell(INPUT, HIDDEN)
     with pytest.raises(rnnkit.CellError, match="has no initial_state"):
@@ -131,9 +126,9 @@ def test_steps_of_a_recurrent():
         outputs.append(y_t)
     output, end = layer(x.transpose(0, 1))
 
-    torch.testing.assert_close(torch.stack(outputs, 1), output)
-    torch.testing.assert_close(layer.last_hidden(end), output[:, -1])
+    assert_close(torch.stack(outputs, 1), output)
+    assert_close(layer.last_hidden(end), output[:, -1])
     both = rnnkit.Recurrent(cells[0], reverse_cells=rnnkit.GRUCell(INPUT, HIDDEN))
     output, end = both(x)
     expected = torch.cat([output[-1, :, :HIDDEN], output[0, :, HIDDEN:]], -1)
-    torch.testing.assert_close(both.last_hidden(end), expected)
+    assert_close(both.last_hidden(end), expected)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.func import vmap
+from torch.func import functional_call, grad, jvp, stack_module_state, vmap
+from torch.testing import assert_close
 
 import rnnkit
 from tests.compiles import compiles
@@ -38,7 +39,7 @@ class Outputs(Model):
 
 def called(module: nn.Module, x: Tensor) -> Any:
     """Return the module as a function of its weights."""
-    return lambda weights: torch.func.functional_call(module, weights, (x,))
+    return lambda weights: functional_call(module, weights, (x,))
 
 
 def of_each_sample(module: nn.Module) -> Any:
@@ -48,7 +49,7 @@ def of_each_sample(module: nn.Module) -> Any:
         return called(module, sample.unsqueeze(1))(weights).square().sum()
 
     weights = {key: weight.detach() for key, weight in module.named_parameters()}
-    return weights, torch.func.vmap(torch.func.grad(loss), (None, 1))
+    return weights, vmap(grad(loss), (None, 1))
 
 
 @classes
@@ -66,11 +67,11 @@ def test_under_vmap(core: str, name: str):
     for i in range(BATCH):
         one = module(x[:, i : i + 1]).square().sum()
         expected = torch.autograd.grad(one, list(module.parameters()))
-        torch.testing.assert_close([grads[i] for grads in found.values()], list(expected))
+        assert_close([grads[i] for grads in found.values()], list(expected))
 
-    weights, _ = torch.func.stack_module_state(modules)
-    outputs = torch.func.vmap(called(module, x))(weights)
-    torch.testing.assert_close(outputs, torch.stack([module(x) for module in modules]))
+    weights, _ = stack_module_state(modules)
+    outputs = vmap(called(module, x))(weights)
+    assert_close(outputs, torch.stack([module(x) for module in modules]))
 
 
 @compiles
@@ -89,7 +90,7 @@ def test_compiled_gradients_of_each_sample():
         compiled = torch.compile(each, fullgraph=True, dynamic=True, backend="aot_eager")
         for steps in (SEQ, SEQ + 1):
             x = torch.randn(steps, BATCH, WIDTH)
-            torch.testing.assert_close(compiled(weights, x), each(weights, x))
+            assert_close(compiled(weights, x), each(weights, x))
 
 
 @classes
@@ -104,13 +105,11 @@ def test_forward_mode(core: str, name: str):
     for dtype, tolerance in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
         module.to(dtype)
         given = (x.to(dtype), tangent.to(dtype))
-        _, derivative = torch.func.jvp(module, given[:1], given[1:])
+        _, derivative = jvp(module, given[:1], given[1:])
         with forward_ad.dual_level():
             dual = forward_ad.unpack_dual(module(forward_ad.make_dual(*given))).tangent
-        torch.testing.assert_close(
-            derivative.double(), quotient, rtol=tolerance, atol=tolerance / 10
-        )
-        torch.testing.assert_close(dual, derivative)
+        assert_close(derivative.double(), quotient, rtol=tolerance, atol=tolerance / 10)
+        assert_close(dual, derivative)
 
 
 @classes
@@ -122,7 +121,7 @@ def test_second_derivatives(name: str):
 
     def run(x: Tensor, *weights: Tensor) -> Tensor:
         state = dict(zip(names, weights, strict=True))
-        return torch.func.functional_call(module, state, (x,), {"lengths": [3, 2]})
+        return functional_call(module, state, (x,), {"lengths": [3, 2]})
 
     assert torch.autograd.gradgradcheck(run, (x, *weights), fast_mode=True)
 
@@ -141,7 +140,7 @@ def test_lengths_of_each_example(core: str, name: str, in_dim: int):
         return model(x, lengths=lengths)[0]
 
     expected = torch.stack([run(*one) for one in zip(x, lengths, strict=True)])
-    torch.testing.assert_close(vmap(run, (0, in_dim))(x, given), expected)
+    assert_close(vmap(run, (0, in_dim))(x, given), expected)
     with pytest.raises(rnnkit.LengthsError, match=r"lengths\[3\] is 9"):
         vmap(run, (0, in_dim))(x, given.where(given != 4, 9))
 
@@ -162,4 +161,4 @@ def test_lengths_under_autocast_are_traced(lowered: torch.dtype):
         traced = torch.jit.trace(model, (x, lengths), check_trace=False)
     result = traced(x, lengths)  # under autocast it would ask for the kernel again
 
-    torch.testing.assert_close(result.float(), model(x, lengths), rtol=0.05, atol=0.05)
+    assert_close(result.float(), model(x, lengths), rtol=0.05, atol=0.05)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
 import rnnkit
@@ -55,7 +56,7 @@ def test_as_many_graphs(name: str):
                 results.append(pytree.tree_leaves([counted.call(*args) for args in calls]))
                 counts.append(len(counted.graphs))
             found.append(tuple(counts))
-            torch.testing.assert_close(*results)
+            assert_close(*results)
             # Where a layer is in no graph, how often Dynamo looks at it is no cost.
             assert GRAPHS[name] is None or not torch._dynamo.utils.counters["graph_break"]
     assert found == [*(GRAPHS[name] or [(theirs, theirs) for theirs, _ in found])]
@@ -86,7 +87,7 @@ def test_one_graph_for_all_sizes(core: str, name: str, option: str):
                 if expected == 1:
                     for tensor in (x, *given.values()):
                         torch._dynamo.mark_dynamic(tensor, 0 if core == "step" else (0, 1))
-                torch.testing.assert_close(counted.call(x, **given), model(x, **given))
+                assert_close(counted.call(x, **given), model(x, **given))
 
         assert len(counted.graphs) == expected
 
@@ -100,7 +101,7 @@ def test_a_loop_that_trains_is_no_scan(enabled: bool):
     with torch.set_grad_enabled(enabled):
         for steps in (4, 5):
             x = torch.randn(steps, 3, WIDTH)
-            torch.testing.assert_close(counted.call(x), model(x))
+            assert_close(counted.call(x), model(x))
 
     assert [graph.count("scan") for graph in counted.graphs] == ([0, 0] if enabled else [1])
 
@@ -131,9 +132,7 @@ def test_a_graph_does_not_grow(core: str):
             with torch._dynamo.config.patch(allow_rnn=core == "layer"):
                 counted = Counted(model, fullgraph=True, dynamic=False)
                 found = trained(model, counted.call, x, **options)
-            torch.testing.assert_close(
-                found, trained(model, model, x, **options), rtol=1e-4, atol=1e-4
-            )
+            assert_close(found, trained(model, model, x, **options), rtol=1e-4, atol=1e-4)
             sizes += [len(graph) for graph in counted.graphs]
         assert sizes == [sizes[0]] * 2
 
@@ -153,7 +152,7 @@ def test_a_subclass_with_a_check_keeps_it():
     x = torch.randn(6, 4, WIDTH)
     with torch._dynamo.config.patch(allow_rnn=True):
         counted = Counted(layer, fullgraph=True)
-        torch.testing.assert_close(counted.call(x), layer(x))
+        assert_close(counted.call(x), layer(x))
     assert not any("rnnkit" in target for target in counted.graphs[0])
 
 

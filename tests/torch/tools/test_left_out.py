@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.testing import assert_close
 
 import rnnkit
 from rnnkit._base import dynamo
@@ -106,7 +107,7 @@ def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str
     options = CALLS[kind](name)
     run = compiled(model)
 
-    torch.testing.assert_close(run(x, **options), model(x, **options))
+    assert_close(run(x, **options), model(x, **options))
     assert frames() <= 3
 
 
@@ -120,4 +121,4 @@ def test_without_torchs_private_names_more_is_compiled_and_nothing_is_wrong(
 
     call = compiled(model)
 
-    torch.testing.assert_close(call(x), model(x))
+    assert_close(call(x), model(x))

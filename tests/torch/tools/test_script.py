@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, jit, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
@@ -28,13 +28,13 @@ def test_a_twin_shares_the_weights(name: str):
     theirs, ours = pair(name, Parent)
     x = sample(name)
     if name in CELLS:
-        same(torch.jit.script(ours.core)(x), ours.core(x))
+        same(jit.script(ours.core)(x), ours.core(x))
     assert type(ours.core) is getattr(rnnkit, name)
-    scripted = [torch.jit.script(ours)]
+    scripted = [jit.script(ours)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn, name, getattr(rnnkit, name))
         patch.setattr(nn.modules.rnn, name, getattr(rnnkit, name))
-        scripted.append(torch.jit.script(ours))
+        scripted.append(jit.script(ours))
     assert sorted(scripted[0].state_dict()) == sorted(theirs.state_dict())
 
     for model in (theirs, ours):
@@ -53,9 +53,9 @@ def test_packing(name: str, model: Any):
     if model is TakesPacked:
         args = (pack_padded_sequence(*args, enforce_sorted=False),)
     else:
-        same(theirs(*args), torch.jit.trace(ours, args)(*args))
+        same(theirs(*args), jit.trace(ours, args)(*args))
 
-    same(theirs(*args), torch.jit.script(ours)(*args))
+    same(theirs(*args), jit.script(ours)(*args))
 
 
 @six
@@ -66,8 +66,8 @@ def test_a_trace_warns_of_no_more(name: str):
     for model in pair(name, Parent):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            torch.jit.trace(model, (sample(name),))
-            traces.append(torch.jit.trace(model.core, (sample(name), carried(name))))
+            jit.trace(model, (sample(name),))
+            traces.append(jit.trace(model.core, (sample(name), carried(name))))
         kinds.append({f"{each.category.__name__}: {str(each.message)[:50]}" for each in caught})
         for parameter in model.parameters():
             parameter.detach().mul_(0.5)
@@ -88,7 +88,7 @@ def test_a_trace_keeps_no_lengths(name: str):
         return layer(x, lengths=lengths)[0]
 
     layer.requires_grad_(requires_grad=False)
-    trace = torch.jit.trace(run, (x, torch.tensor([6] * 5)))
+    trace = jit.trace(run, (x, torch.tensor([6] * 5)))
     for lengths in (torch.tensor(LENGTHS), torch.tensor([0, 6, 1, 1, 2])):
         torch.testing.assert_close(trace(x, lengths), run(x, lengths))
 
@@ -100,7 +100,7 @@ def test_a_parametrized_module_is_not_lost_in_silence(name: str):
         parametrizations.weight_norm(model.core, "weight_hh_l0")
 
         with pytest.raises((RuntimeError, rnnkit.RnnkitError)):
-            torch.jit.script(model)
+            jit.script(model)
 
 
 class Own(rnnkit.GRUCell):
@@ -128,13 +128,13 @@ def test_methods_of_a_user(name: str):
     """They are compiled along. TorchScript asks for no first state, which is told; zeros are silent."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        torch.jit.script(Parent(getattr(rnnkit, name)(INPUT, HIDDEN)))
+        jit.script(Parent(getattr(rnnkit, name)(INPUT, HIDDEN)))
     x = sample("GRUCell")
     model = UsesOwn(Own(INPUT, HIDDEN))
     expected = model(x)
 
     with pytest.warns(UserWarning, match="TorchScript does not ask Own.initial_state"):
-        scripted = torch.jit.script(model)
+        scripted = jit.script(model)
 
     same(scripted(x), expected)
 
@@ -142,16 +142,16 @@ def test_methods_of_a_user(name: str):
 def test_script_method():
     """A ScriptModule compiles our forward, which torch refuses in the words that the page quotes."""
 
-    class Methods(torch.jit.ScriptModule):
+    class Methods(jit.ScriptModule):
         def __init__(self):
             super().__init__()
             self.core = rnnkit.GRU(INPUT, HIDDEN)
 
-        @torch.jit.script_method
+        @jit.script_method
         def forward(self, x):  # noqa: ANN001, ANN202 - TorchScript infers them
             return self.core(x)
 
-    with pytest.raises(torch.jit.frontend.NotSupportedError) as caught:
+    with pytest.raises(jit.frontend.NotSupportedError) as caught:
         Methods()
 
     said = str(caught.value).strip().partition("\n")[0]

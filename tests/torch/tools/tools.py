@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
 import rnnkit
@@ -200,14 +201,14 @@ def compare(model: nn.Module, run: Any, call: Call, **tolerance: Any):
     args, given = call
     if isinstance(run, Onnx):
         expected = [leaf.detach() for leaf in pytree.tree_leaves(model(*args, **given))]
-        torch.testing.assert_close(run(*args, **given), expected)
+        assert_close(run(*args, **given), expected)
         return
     owner = run if isinstance(run, nn.Module) else getattr(run, "owner", model)
     results, gradients = trained(owner, run, *args, **given)
     expected, slopes = trained(model, model, *args, **given)
     if not list(owner.parameters()):
         slopes = slopes[-len(gradients) :]
-    torch.testing.assert_close((results, gradients), (expected, slopes), **tolerance)
+    assert_close((results, gradients), (expected, slopes), **tolerance)
     kinds = [pytree.tree_structure(result) for result in (results, expected)]
     assert isinstance(run, Jit) or kinds[0] == kinds[1]
 

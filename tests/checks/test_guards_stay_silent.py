@@ -1,5 +1,6 @@
 """A correct call enters no code for causes or messages: the guards answer, and explain nothing."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -15,7 +16,7 @@ from torch.utils._pytree import tree_map_only as changed
 
 import rnnkit
 from rnnkit._checks.guards import completed
-from tests.strategies import CELLS, LAYERS, LAYOUTS, Case, assert_same
+from tests.strategies import CELLS, CLASSES, DTYPES, LAYERS, LAYOUTS, Case, assert_same
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
@@ -29,7 +30,6 @@ LAYER_OPTIONS: list[dict[str, Any]] = [
 ]
 #: Made here, since a constructor writes down how it was called.
 PROJECTED = rnnkit.LSTM(3, 4, proj_size=2).cells()[0]
-DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 
 
 def right_cases() -> Iterator[Case]:
@@ -62,10 +62,9 @@ class Wrapped(torch.nn.Module):
         return self.cell(input, hx)
 
 
-def states(case: Case) -> list[Any]:
-    """List what may be given as state: nothing, one, and a pair in all its forms."""
-    state = case.state()
-    if not case.is_lstm:
+def states(state: Any) -> list[Any]:
+    """List what may be given as state: nothing, a right one, and a pair in all its forms."""
+    if isinstance(state, Tensor):
         return [None, state]
     h, c = state
     return [None, state, [h, c], rnnkit.LSTMState(h, c), (h, None), (None, c), (None, None)]
@@ -78,17 +77,24 @@ EXPLAINING = re.compile(
 )
 
 
-@pytest.fixture(autouse=True)
-def _nothing_explains() -> Iterator[None]:
-    """Check that a correct call enters no code that explains."""
+@contextlib.contextmanager
+def entered() -> Iterator[set[Any]]:
+    """Collect the code of each function that is entered."""
     codes: set[Any] = set()
-    # The first call on meta imports much of torch, which takes twenty times as long when profiled.
-    rnnkit.RNN(1, 1).to("meta")(torch.ones(1, 1, 1, device="meta"))
     before = sys.getprofile()
     # Not settrace, which coverage uses.
     sys.setprofile(lambda frame, *_: codes.add(frame.f_code))
-    yield
+    yield codes
     sys.setprofile(before)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_explains() -> Iterator[None]:
+    """Check that a correct call enters no code that explains."""
+    # The first call on meta imports much of torch, which takes twenty times as long when profiled.
+    rnnkit.RNN(1, 1).to("meta")(torch.ones(1, 1, 1, device="meta"))
+    with entered() as codes:
+        yield
     names = [f"{code.co_filename}:{code.co_name}" for code in codes]
     assert not set(filter(EXPLAINING.search, names))
 
@@ -101,7 +107,7 @@ def test_right_calls(dtype: torch.dtype):
     for drawn in itertools.islice(right_cases(), 0, None, 1 if dtype is DTYPES[0] else 5):
         case = dataclasses.replace(drawn, dtype=dtype)
         turn = (lambda t: t.transpose(0, 1)) if case.is_batched else (lambda t: t)
-        for hx in states(case):
+        for hx in states(case.state()):
             case.module(rnnkit)(case.input(), hx)
             if case.is_layer:
                 case.module(rnnkit, state_batch_first=True)(case.input(), changed(Tensor, turn, hx))
@@ -116,7 +122,7 @@ def test_mixed_dtypes_under_autocast():
         module = case.module(rnnkit)
         low = dataclasses.replace(case, dtype=torch.bfloat16)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            for hx in states(case):
+            for hx in states(case.state()):
                 module(low.input(), hx)
     x = torch.zeros(5, 3, dtype=torch.float64)
     c = torch.zeros(1, 4)
@@ -129,12 +135,11 @@ def test_projected_cells_and_no_samples():
     """A projected cell takes its pair in all forms; a batch of no samples is right in torch, too."""
     for batch in (None, 1, 5):
         x = torch.zeros(3 if batch is None else (batch, 3))
-        h, c = PROJECTED.initial_state(batch)
-        for hx in (None, (h, c), [h, c], (h, None), (None, c), (None, None)):
+        for hx in states(PROJECTED.initial_state(batch)):
             PROJECTED(x, hx)
-    for name in (*LAYERS, *CELLS):
+    for name in CLASSES:
         case = Case(name=name, input_size=3, hidden_size=4, batch=0, seq=7)
-        for hx in states(case):
+        for hx in states(case.state()):
             case.module(rnnkit)(case.input(), hx)
 
 
@@ -177,15 +182,12 @@ def test_an_order_of_few_bits():
 
 def test_wrong_calls_are_noticed():
     """A wrong call enters the code that explains."""
-    codes = set[str]()
-    before = sys.getprofile()
-    sys.setprofile(lambda frame, *_: codes.add(frame.f_code.co_name))
-    with pytest.raises(rnnkit.ShapeError):
+    with entered() as codes, pytest.raises(rnnkit.ShapeError):
         rnnkit.GRU(3, 4)(torch.zeros(7, 5, 2))
-    sys.setprofile(before)
     # mutmut adds to the names of what it changes.
-    assert any("diagnose" in name for name in codes)
-    assert any("refusal" in name for name in codes)
+    names = " ".join(code.co_name for code in codes)
+    assert "diagnose" in names
+    assert "refusal" in names
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -193,9 +195,10 @@ def test_half_a_state_that_goes_to_torch_is_completed(place: int):
     """What is given of a pair stays, and the rest is zeros of its sizes; nothing is invented."""
     layer = rnnkit.LSTM(3, 4)
     given = torch.randn(1, 5, 4)
-    pair = (given, None) if place == 0 else (None, given)
+    pair: list[Any] = [None, None]
+    pair[place] = given
 
-    whole = completed(layer, pair)
+    whole = completed(layer, tuple(pair))
 
     assert whole[place] is given
     assert torch.equal(whole[1 - place], torch.zeros_like(given))

@@ -2,18 +2,21 @@
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils._pytree import tree_map
 
 import rnnkit
 from rnnkit._checks.guards import MISFIT
 from rnnkit._modules import cell_base, layer_base, layer_run, unroll
-from tests.strategies import CELLS, LAYERS, assert_same, tensors_of
+from tests.strategies import CLASSES, LAYERS, Case, assert_same
 
 X = torch.linspace(-1, 1, 105).view(7, 5, 3)
+PACKED = pack_padded_sequence(X, [7, 6, 5, 1, 1])
 LENGTHS = [7, 0, 5, 1, 4]
 RESET = [[False] * 5] * 7
 PIECES: list[dict[str, Any]] = [{}, {"lengths": LENGTHS}, {"reset": RESET}]
@@ -35,7 +38,7 @@ def _misfits(monkeypatch: pytest.MonkeyPatch):
 
     for place, name in GUARDS:
         monkeypatch.setattr(place, name, lambda *_, **__: MISFIT)
-    for name in (*LAYERS, *CELLS):
+    for name in CLASSES:
         monkeypatch.setattr(getattr(torch.nn, name), "forward", never)
 
 
@@ -45,16 +48,15 @@ def calls() -> list[Callable[[], Any]]:
     for name, pieces in itertools.product(LAYERS, PIECES):
         layer = getattr(rnnkit, name)(3, 4)
         cell = getattr(rnnkit, f"{name}Cell")(3, 4)
+        state = cell.initial_state(5)
         made += [
-            lambda layer=layer, pieces=pieces: layer(X, **pieces),
-            lambda cell=cell, pieces=pieces: rnnkit.unroll(cell, X, **pieces),
-            lambda cell=cell, pieces=pieces: rnnkit.Recurrent(cell)(X, **pieces),
-            lambda cell=cell, pieces=pieces: rnnkit.unroll(
-                lambda x, hx, cell=cell: cell(x, hx), X, cell.initial_state(5), **pieces
-            ),
-            lambda cell=cell: cell(X[0]),
-            lambda layer=layer: layer.step(X[0]),
-            lambda layer=layer: layer(pack_padded_sequence(X, [7, 6, 5, 1, 1])),
+            partial(layer, X, **pieces),
+            partial(rnnkit.unroll, cell, X, **pieces),
+            partial(rnnkit.Recurrent(cell), X, **pieces),
+            partial(rnnkit.unroll, lambda x, hx, cell=cell: cell(x, hx), X, state, **pieces),
+            partial(cell, X[0]),
+            partial(layer.step, X[0]),
+            partial(layer, PACKED),
         ]
     return made
 
@@ -82,30 +84,24 @@ def test_a_report_has_all_tensors():
     assert "hx        torch.float32 (5, 4), torch.float64 (5, 4)\n" in str(caught.value)
 
 
-class Begins(rnnkit.GRU):
-    """A layer with a first state of its own."""
+def begins(kind: Any) -> Any:
+    """Make a module of a class, which has a first state of its own: ones."""
 
-    def initial_state(self, batch_size: int | None) -> torch.Tensor:
-        """Return ones."""
-        return super().initial_state(batch_size) + 1
+    class Begins(kind):
+        def initial_state(self, batch_size: int | None) -> Any:
+            return super().initial_state(batch_size) + 1
 
-
-class CellBegins(rnnkit.GRUCell):
-    """A cell with a first state of its own."""
-
-    def initial_state(self, batch_size: int | None) -> torch.Tensor:
-        """Return ones."""
-        return super().initial_state(batch_size) + 1
+    return Begins(3, 4)
 
 
 @pytest.mark.disagrees
 @pytest.mark.parametrize(
     ("place", "call"),
     [
-        (layer_base, lambda: Begins(3, 4)(X)),
-        (layer_run, lambda: Begins(3, 4)(X, reset=RESET)),
-        (cell_base, lambda: CellBegins(3, 4)(X[0])),
-        (unroll, lambda: rnnkit.unroll(CellBegins(3, 4), X)),
+        (layer_base, lambda: begins(rnnkit.GRU)(X)),
+        (layer_run, lambda: begins(rnnkit.GRU)(X, reset=RESET)),
+        (cell_base, lambda: begins(rnnkit.GRUCell)(X[0])),
+        (unroll, lambda: rnnkit.unroll(begins(rnnkit.GRUCell), X)),
     ],
     ids=["layer", "resets", "cell", "unroll"],
 )
@@ -124,38 +120,24 @@ def test_a_guard_of_a_first_state_that_is_wrong_is_reported(
         call()
 
 
-@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
-def test_odd_tensors_end_as_in_torch(name: str):
-    """A call with tensors that are not dense or not real ends as it does with torch's class."""
-    x = X if name in LAYERS else X[0]
-    width: Any = (1, 5, 4) if name in LAYERS else (5, 4)
-    state = torch.ones(width)
-    hx: Any = (state, state) if "LSTM" in name else state
-    odd = torch.utils._pytree.tree_map(torch.Tensor.cfloat, hx)
-    for call in ((x.to_sparse(), hx), (x.to_mkldnn(), hx), (x, odd)):
-        expected, actual = (outcome(getattr(space, name), *call) for space in (torch.nn, rnnkit))
-        assert expected == actual
-
-
-def outcome(kind: Any, *call: Any) -> Any:
-    """Return the numbers that a module of a class returns, or what it raises."""
-    torch.manual_seed(0)
-    try:
-        return [tensor.tolist() for tensor in tensors_of(kind(3, 4)(*call))]
-    except RuntimeError as error:
-        return type(error), str(error).partition("\n")[0]
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_complex_state_is_torchs(name: str):
+    """Torch's class refuses a state that is not real, in its own words."""
+    case = Case(name=name, input_size=3, hidden_size=4, batch=5, seq=7)
+    hx = tree_map(torch.Tensor.cfloat, case.state())
+    with pytest.raises(RuntimeError) as error:
+        case.module(rnnkit)(case.input(), hx)
+    assert type(error.value) is RuntimeError
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_sizes_of_packed_input_in_strides(name: str):
     """Sizes that lie in strides are read as those that lie in a row, with a state and without."""
     layer = getattr(rnnkit, name)(3, 4)
-    packed = pack_padded_sequence(X, [7, 6, 5, 1, 1])
-    sizes = packed.batch_sizes
-    in_strides = packed._replace(batch_sizes=sizes.repeat_interleave(2)[::2])
-    _, hx = layer(packed)
+    sizes = PACKED.batch_sizes.repeat_interleave(2)[::2]
+    in_strides = PACKED._replace(batch_sizes=sizes)
 
-    assert not in_strides.batch_sizes.is_contiguous()
-    for given in (None, hx):
-        assert_same(layer(packed, given)[1], layer(in_strides, given)[1])
-        assert_same(layer(packed, given)[0].data, layer(in_strides, given)[0].data)
+    assert not sizes.is_contiguous()
+    for given in (None, layer(PACKED)[1]):
+        assert_same(layer(PACKED, given)[1], layer(in_strides, given)[1])
+        assert_same(layer(PACKED, given)[0].data, layer(in_strides, given)[0].data)

@@ -13,7 +13,7 @@ ZEROS = re.compile(r"(\w+)=None or ((?:layer|cell)\.initial_state\(.*?\)(?:\[\d\
 LABEL = re.compile(r"^(?:[a-z ]+: |.* such as )(?=for |[\w.]+[=(])")
 STATEMENT = re.compile(r"for .+?: .+?\)|\w+, \w+ = [^.].+?\)(?=$|,)|layer\.\w+ = \S+")
 #: What stands for a whole call, and not for a value.
-WHOLE = ("layer(", "cell(", "rnnkit.unroll(", "rnnkit.Recurrent(", "rnnkit.convert(")
+WHOLE = ("layer(", "cell(", "rnnkit.unroll(", "rnnkit.Recurrent(")
 #: A name that a fix leaves to the user, and its value.
 LEFT = {"vocabulary": 10}
 KNOWN = {*dir(builtins), "rnnkit", "torch", "nn", *LEFT}
@@ -26,7 +26,7 @@ def pieces(message: str) -> list[str]:
     """Return the alternatives of a message's fix, each with the words behind it."""
     lines = [line.strip() for text in FIX.findall(message) for line in text.split("\n")]
     apart = [ZEROS.sub(r"\1=None, or \1=\2", line.removeprefix("or ")) for line in lines]
-    return [piece for line in apart for piece in re.split(", then.*|, or ", line) if piece]
+    return [piece for line in apart for piece in line.split(", or ") if piece]
 
 
 def typed(program: str, message: str, argument: str) -> Iterator[tuple[str, list[str]]]:
@@ -54,12 +54,12 @@ def _edits(program: Lines, part: str, argument: str) -> list[Lines]:
         rest = part[end:]
         node = parsed(text)
         call = parsed(f"_({text})")
-        if isinstance(call, ast.Call) and call.keywords and not call.args:
+        if isinstance(call, ast.Call) and call.keywords:
             keyword = call.keywords[0]
-            is_code = " = " not in text and "..." not in text
             value = ast.unparse(keyword.value)
+            is_code = "..." not in text
             return _keyword(program, str(keyword.arg), value, argument) if is_code else []
-        if node is not None and not isinstance(node, ast.Name | ast.Constant):
+        if node is not None and not isinstance(node, ast.Name):
             return _expression(program, text, rest, argument)
     return []
 
@@ -80,8 +80,7 @@ def parsed(text: str) -> ast.expr | None:
 def _bound(program: Lines) -> set[str]:
     """Return the names that a program gives a value."""
     nodes = [node for line in program for node in ast.walk(ast.parse(line))]
-    names = {one.id for one in nodes if isinstance(one, ast.Name) and type(one.ctx) is ast.Store}
-    return names | {one.name for one in nodes if isinstance(one, ast.ClassDef)}
+    return {one.id for one in nodes if isinstance(one, ast.Name) and type(one.ctx) is ast.Store}
 
 
 def _read(text: str) -> set[str]:
@@ -95,15 +94,13 @@ def _keyword(program: Lines, name: str, value: str, argument: str) -> list[Lines
     """Give the last call an argument by name, in the place of what was wrong."""
     if not _read(value) - _bound(program) <= KNOWN:
         return []
-    bound = [[*program[:-1], f"{name} = {value}", program[-1]]] if name in _bound(program) else []
-    given = f"{name}={value}"
-    return [*bound, *(_call(program, argument, given, drop) for drop in (0, 1, 2))]
+    return [_call(program, argument, f"{name}={value}", drop) for drop in (0, 1, 2)]
 
 
 def _call(program: Lines, without: str, given: str = "", drop: int = 0) -> Lines:
     """Change the call of the last line: one keyword less, one more, fewer by position."""
     tree = ast.parse(program[-1])
-    if isinstance(tree.body[0], ast.Expr) and isinstance(tree.body[0].value, ast.Call):
+    if isinstance(tree.body[0], ast.Expr):
         call = tree.body[0].value
         new = ast.parse(f"_({given})", mode="eval").body.keywords  # type: ignore[attr-defined]
         gone = {without, *(one.arg for one in new)}
@@ -120,20 +117,15 @@ def _expression(program: Lines, text: str, rest: str, argument: str) -> list[Lin
         text = re.sub(r"\bmodel\b", module, text)
     if "..." in text:
         return _constructors(program, text)
-    if ".initial_state(" in text or not _read(text) - bound <= KNOWN:
+    if not _read(text) - bound <= KNOWN:
         return []
     if text.startswith(WHOLE):
-        made = [*program[:-1], f"{module} = {text}", program[-1]]
-        return [[*program[:-1], text], made]
+        return [[*program[:-1], text]]
     if text.partition("(")[0] == program[-1].partition("(")[0]:
         return [[*program[:-1], text]]
     read = _read(text) & bound
-    target = re.match(r",? as (\w+)(?:\[(\d)\])?", rest)
-    if target and target[2]:
-        name = target[1]
-        place = int(target[2])
-        text = f"(*{name}[:{place}], {text}, *{name}[{place + 1}:])"
-    elif target or (argument in bound and (argument in read or text.startswith("("))):
+    target = re.match(r",? as (\w+)", rest)
+    if target or (argument in bound and (argument in read or text.startswith("("))):
         name = target[1] if target else argument
     else:
         name = min(read, key=text.index, default="")
@@ -142,8 +134,7 @@ def _expression(program: Lines, text: str, rest: str, argument: str) -> list[Lin
     lines = [*program[:-1], f"{name} = {text}", program[-1]]
     if target:
         return [lines, _call(lines, argument), _call(lines, "", drop=1)]
-    given = re.sub(rf"([(,] ?){name}(?=[,)])", lambda found: found[1] + text, program[-1], count=1)
-    return [lines] if given == program[-1] else [[*program[:-1], given], lines]
+    return [lines]
 
 
 def _constructors(program: Lines, text: str) -> list[Lines]:
@@ -155,13 +146,11 @@ def _constructors(program: Lines, text: str) -> list[Lines]:
     if not _read(text) - {_name(node)} - _bound(program) <= KNOWN:
         return []
     for (place, line), drop in itertools.product(enumerate(program), (0, 1)):
-        for which in itertools.count():
-            tree = ast.parse(line)
-            calls = [one for one in ast.walk(tree) if isinstance(one, ast.Call)]
-            alike = [one for one in calls if _name(one) == _name(node)]
-            if which == len(alike):
-                break
-            _merge(alike[which], node, drop)
+        tree = ast.parse(line)
+        calls = [one for one in ast.walk(tree) if isinstance(one, ast.Call)]
+        alike = [one for one in calls if _name(one) == _name(node)]
+        if alike:
+            _merge(alike[0], node, drop)
             made.append([*program[:place], ast.unparse(tree), *program[place + 1 :]])
     return made
 
@@ -172,9 +161,6 @@ def _name(call: ast.Call) -> str:
 
 def _merge(old: ast.Call, new: ast.Call, drop: int):
     """Put what a fix names into a call, leaving the rest as it is."""
-    first = old.args[:1] if ast.unparse(new.args[0]) == "..." else new.args[:1]
-    old.args = [*first, *old.args[1 : len(old.args) - drop]]
-    named = {str(one.arg): one for one in new.keywords}
-    if "hidden_size" in named and len(old.args) > 1:
-        old.args[1] = named.pop("hidden_size").value
-    old.keywords = [*(one for one in old.keywords if one.arg not in named), *named.values()]
+    old.args = old.args[: len(old.args) - drop]
+    named = {one.arg for one in new.keywords}
+    old.keywords = [*(one for one in old.keywords if one.arg not in named), *new.keywords]

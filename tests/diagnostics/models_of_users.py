@@ -34,9 +34,26 @@ class Model(nn.Module):
         return self.compute(self, *inputs)
 
 
+def model(forward: Callable[..., Any], **attributes: Any) -> nn.Module:
+    """Make a model of a forward and its attributes."""
+    made = type(forward.__name__, (nn.Module,), {"forward": forward})()
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    return made
+
+
+def layered(forward: Callable[..., Any], **attributes: Any) -> nn.Module:
+    """Make a model of a forward and a batch-first layer, ``m.gru``, beside its attributes."""
+    return model(forward, **{"gru": gru(), **attributes})
+
+
 def numbers(*shape: int) -> Tensor:
     """Return numbers, the same ones in each call."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(3))
+
+
+#: What a model is given if nothing else is said: samples of steps.
+X = numbers(BATCH, SEQ, FEATURE)
 
 
 def tokens(*shape: int) -> Tensor:
@@ -71,7 +88,7 @@ class Holder(nn.Module):
     def __init__(self, act: Callable[[Any], Any] = lambda m: None, **held: Any):  # noqa: ARG005
         """Keep it."""
         super().__init__()
-        self.gru = nn.GRU(3, 6, batch_first=True)
+        self.gru = gru()
         self.act = act
         for name, value in held.items():
             setattr(self, name, value)
@@ -79,14 +96,14 @@ class Holder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Act, then run."""
         acted = self.act(self)
-        y: Tensor = self.gru(x)[0]
+        y = self.gru(x)[0]
         return y + acted if isinstance(acted, Tensor) else y
 
 
 def twice(model: nn.Module) -> Session:
     """Check that two runs return the same; the copies of the session are left to be looked at."""
     with mock.patch.object(Session, "close"), session(model) as opened:
-        first, again = (opened.run(Given((numbers(4, 7, 3),), {})) for _ in range(2))
+        first, again = (opened.run(Given((X,), {})) for _ in range(2))
     assert all(map(torch.equal, first, again))
     return opened
 

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.corpus.forward import model
-from tests.diagnostics.models_of_users import numbers
-
-X = numbers(4, 7, 3)
+from tests.diagnostics.models_of_users import X, layered
 
 #: What a model may change from call to call, and how; the name that the cause has to say.
 KEPT: dict[str, tuple[Any, Any]] = {
@@ -31,7 +28,7 @@ def test_what_is_kept_from_call_to_call_is_named(name: str):
     def forward(m: Any, x: Tensor) -> Tensor:
         return m.gru(x)[0] + change(m)
 
-    net = model(forward, gru=nn.GRU(3, 6, batch_first=True), **{name: make()})
+    net = layered(forward, **{name: make()})
     [finding] = rnnkit.verify(net, X, raises=False).findings
 
     assert finding.probe == "repeatable"

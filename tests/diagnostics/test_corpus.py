@@ -15,8 +15,8 @@ from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.case import CASES, Case, Subject
-from tests.diagnostics.corpus.forward import model
 from tests.diagnostics.corpus.runner import ask, judge, subject
+from tests.diagnostics.models_of_users import layered
 from tests.diagnostics.write import OUTCOMES, entry, plain, written
 
 #: The torch whose exceptions stand in ``outcomes.txt``.
@@ -159,7 +159,7 @@ def test_faults():
     """An alarm on both twins is no finding, and a model that fails is a fault of the corpus."""
 
     def leaky(compute: Any) -> Any:
-        made = model(compute, gru=nn.GRU(3, 4, batch_first=True))
+        made = layered(compute)
         return lambda _, __: Subject(made, (torch.randn(4, 6, 3),))
 
     outcome = judge(Case("leaky", leaky(lambda m, x: m.gru(x - x.mean(0))[0]), "batch"))

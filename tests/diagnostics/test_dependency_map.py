@@ -180,8 +180,7 @@ def causal(width: int, dilation: int = 1) -> Model:
 
     def compute(m: Any, x: Tensor) -> Tensor:
         padded = nn.functional.pad(x.transpose(1, 2), (more, 0))
-        y: Tensor = m.conv(padded).transpose(1, 2)
-        return y
+        return m.conv(padded).transpose(1, 2)
 
     return Model(compute, conv=nn.Conv1d(FEATURE, 4, width, dilation=dilation))
 
@@ -234,8 +233,7 @@ def fails(m: Any, x: Tensor) -> Tensor:
     """Refuse to be differentiated."""
     if x.requires_grad:
         raise NotImplementedError
-    output: Tensor = m.gru(x)[0]
-    return output
+    return m.gru(x)[0]
 
 
 def writes(m: Any, x: Tensor) -> Tensor:

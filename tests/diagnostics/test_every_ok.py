@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.corpus.forward import model
-from tests.diagnostics.models_of_users import findings, mask, numbers, over, padded, tokens
+from tests.diagnostics.models_of_users import (
+    X,
+    findings,
+    layered,
+    mask,
+    model,
+    numbers,
+    over,
+    padded,
+    tokens,
+)
 
-X = numbers(4, 7, 3)
 PADDED, LENGTHS = padded()
 
 
@@ -78,9 +86,8 @@ def test_a_step_that_one_sample_skips():
         (nn.GRU(3, 4, batch_first=True), (X[:1],), ["batch", "alone"]),
         (model(lambda m, x: m.gru(x)[0].argmax(2), gru=nn.GRU(3, 4)), (X,), ["memory"]),
         (
-            model(
+            layered(
                 lambda m, x: m.gru(x)[0][: len(x)].view(4, 7, -1),
-                gru=nn.GRU(3, 4, batch_first=True),
             ),
             (X,),
             ["alone"],
@@ -131,7 +138,7 @@ def test_a_model_that_rightly_refuses_one_sample():
             raise ValueError
         return m.gru(x)[0].squeeze()
 
-    report = rnnkit.verify(model(forward, gru=nn.GRU(3, 6, batch_first=True)), X)
+    report = rnnkit.verify(layered(forward), X)
 
     assert "alone was not judged" in report.headline
 
@@ -139,7 +146,7 @@ def test_a_model_that_rightly_refuses_one_sample():
 @pytest.mark.parametrize("name", ["x_lengths", "n", "valid", "sizes"])
 def test_lengths_are_seen_through_a_call_and_other_names(name: str):
     """With ``call=``, lengths are known by its arguments; of another name, a line points at them."""
-    pooled = model(lambda m, x, _: m.gru(x)[0].mean(1), gru=nn.GRU(3, 6, batch_first=True))
+    pooled = layered(lambda m, x, _: m.gru(x)[0].mean(1))
     call = eval(f"lambda model, x, {name}: model(x, {name})")  # noqa: S307
     report = rnnkit.verify(pooled, PADDED, LENGTHS, call=call, raises=False)
     is_told = any(f"input[1] looks like lengths: pass lengths={name}" in x for x in report.notes)
@@ -204,8 +211,7 @@ def test_losses_of_signs_and_squares(loss: Any):
     def forward(m: Any, x: Tensor, y: Tensor) -> Tensor:
         prediction = m.head(m.rnn(x)[0][:, -1])
         pairs = torch.broadcast_tensors(prediction.squeeze(1), y if m.right else y.unsqueeze(1))
-        error: Tensor = loss(*pairs)
-        return error
+        return loss(*pairs)
 
     for seed in range(6):
         torch.manual_seed(seed)
@@ -283,7 +289,7 @@ def test_a_gradient_that_is_nan_is_not_judged():
         y = m.gru(x)[0]
         return y + (m.scale * 0).sqrt() * 0  # its derivative is 0 * inf
 
-    net = model(forward, gru=nn.GRU(3, 6, batch_first=True), scale=nn.Parameter(torch.ones(6)))
+    net = layered(forward, scale=nn.Parameter(torch.ones(6)))
     report = rnnkit.verify(net, X)
 
     assert "gradient was not judged: the gradient of scale is NaN" in report.headline

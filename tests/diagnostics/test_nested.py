@@ -14,9 +14,8 @@ from torch.testing._internal.two_tensor import TwoTensor
 import rnnkit
 from rnnkit._diagnostics.copies import Pristine
 from rnnkit._diagnostics.verify import PROBES
-from tests.diagnostics.models_of_users import Holder, numbers
+from tests.diagnostics.models_of_users import Holder, X
 
-X = numbers(4, 7, 3)
 LOOKS: list[Callable[..., Any]] = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
 
 

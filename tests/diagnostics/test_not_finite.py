@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.corpus.forward import model
 from tests.diagnostics.corpus.runner import subject
-from tests.diagnostics.models_of_users import findings, mask, numbers, padded
+from tests.diagnostics.models_of_users import X, findings, layered, mask, padded
 
-X = numbers(4, 7, 3)
 PADDED, LENGTHS = padded()
 
 
@@ -55,9 +53,7 @@ def test_numbers_that_are_not_finite_are_counted():
 
     what = "input has 2 numbers that are not finite: it was judged with others in their place"
     assert report.notes[0] == what
-    handled = model(
-        lambda m, x: m.gru(x.nan_to_num(0, 0, 0))[0], gru=nn.GRU(3, 4, batch_first=True)
-    )
+    handled = layered(lambda m, x: m.gru(x.nan_to_num(0, 0, 0))[0])
     assert not any("not finite" in note for note in rnnkit.verify(handled, x).notes)
 
 
@@ -65,10 +61,9 @@ def test_padding_of_nans_is_padding():
     """Padding that holds NaN, and a mask with one, tell the lengths as zeros do."""
 
     def pooled_with_mask(m: Any, x: Tensor, pad_mask: Tensor) -> Tensor:  # noqa: ARG001 - its name tells
-        pooled: Tensor = m.gru(x)[0].mean(1)
-        return pooled
+        return m.gru(x)[0].mean(1)
 
-    pooled = model(pooled_with_mask, gru=nn.GRU(3, 6, batch_first=True))
+    pooled = layered(pooled_with_mask)
     told = mask(LENGTHS).float()
     spoiled = PADDED.masked_fill(~mask(LENGTHS).unsqueeze(2), torch.nan)
     for x, valid in (

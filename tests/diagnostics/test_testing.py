@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 import rnnkit
 import rnnkit.testing
-from tests.diagnostics.corpus.forward import X, model
-from tests.diagnostics.models_of_users import gru
+from tests.diagnostics.models_of_users import X, gru, layered
 
 
 def test_finding_is_a_failure():
@@ -83,7 +82,7 @@ def test_it_needs_no_test_runner():
 
 def test_function_of_a_chunk_and_a_state():
     """A method of a module is a step like a function; the module runs as in eval mode."""
-    tagger = model(lambda m, x, state: m.gru(m.drop(x), state), gru=gru(), drop=nn.Dropout(0.5))
+    tagger = layered(lambda m, x, state: m.gru(m.drop(x), state), drop=nn.Dropout(0.5))
     rnnkit.testing.assert_streams(tagger.forward, X, seq_dim=1)
     assert tagger.training
 

@@ -10,9 +10,17 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import rnnkit
-from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, gru, lstm, numbers
-
-X = numbers(BATCH, SEQ, FEATURE)
+from tests.diagnostics.models_of_users import (
+    BATCH,
+    FEATURE,
+    HIDDEN,
+    SEQ,
+    Model,
+    X,
+    gru,
+    lstm,
+    numbers,
+)
 
 
 def pair() -> Model:
@@ -93,8 +101,7 @@ class OutputOnly(nn.LSTM):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output."""
-        output: Tensor = super().forward(x)[0]
-        return output
+        return super().forward(x)[0]
 
 
 class Measured(nn.GRU):

@@ -13,9 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
 from tests.diagnostics.corpus.runner import CASES, subject
-from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, numbers
-
-X = numbers(BATCH, SEQ, FEATURE)
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, X
 
 
 class Parts:

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit._diagnostics.causes import fix_of_parts
-from tests.diagnostics.corpus.forward import model
-from tests.diagnostics.models_of_users import findings, numbers, over
+from tests.diagnostics.models_of_users import findings, model, numbers, over
 from tests.diagnostics.typed_fixes import FIXES
 from tests.diagnostics.typed_models import (
     lengths_of,

@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.corpus.forward import model
-from tests.diagnostics.models_of_users import Model, findings, numbers, over
+from tests.diagnostics.models_of_users import Model, X, findings, model, numbers, over
 
-X = numbers(4, 7, 3)
 DTYPES = st.sampled_from([torch.float32, torch.float64])
 
 
@@ -50,8 +48,7 @@ LAYERS = st.sampled_from([layer(nn.GRU), layer(nn.LSTM), layer(nn.RNN), recurren
 
 def output_of(result: Any) -> Tensor:
     """Return the output of a layer that may return a state beside it."""
-    output: Tensor = result[0] if isinstance(result, tuple) else result
-    return output
+    return result[0] if isinstance(result, tuple) else result
 
 
 @settings(max_examples=20)  # each verifies twice

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit.testing import assert_no_leak
-from tests.diagnostics.corpus.forward import X, model
-from tests.diagnostics.models_of_users import gru, mask, numbers, padded, tokens
+from tests.diagnostics.models_of_users import X, gru, layered, mask, model, numbers, padded, tokens
 
 PADDED, COUNTS = padded()
 
@@ -33,7 +32,7 @@ def test_report():
         y: Tensor = m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
         return y.sum(1) / n.unsqueeze(1)
 
-    report = rnnkit.verify(model(forward, gru=gru()), PADDED, COUNTS, lengths=COUNTS)
+    report = rnnkit.verify(layered(forward), PADDED, COUNTS, lengths=COUNTS)
 
     assert text(report) == snapshot("""\
 rnnkit.verify: no leak found (17 forward passes, ... s)
@@ -82,9 +81,7 @@ def test_axes_that_were_found():
         return {"steps": output + bias, **{f"h{k}": h_n * k for k in range(1, 8)}}
 
     named = {"bias": numbers(2, 1, 7, 6)[0]}
-    report = rnnkit.verify(
-        model(forward, gru=gru()), numbers(5, 7, 3), [numbers(5, 6)], kwargs=named
-    )
+    report = rnnkit.verify(layered(forward), numbers(5, 7, 3), [numbers(5, 6)], kwargs=named)
 
     assert report.axes["bias"] == (1, 7, 6)
     assert report.axes["output['h7']"] == (1, "batch", 6)
@@ -97,8 +94,7 @@ def test_ways_to_call_a_model():
     """What a model takes by keyword is changed, too, and it may be called by another function."""
 
     def forward(m: Any, *, x: Tensor, scale: float = 1.0) -> Tensor:
-        y: Tensor = scale * m.gru(x)[0]
-        return y
+        return scale * m.gru(x)[0]
 
     right, wrong = (model(forward, gru=gru(batch_first=first)) for first in (True, False))
     named = {"x": X, "scale": 2.0}
@@ -117,8 +113,7 @@ def test_all_that_is_found():
 
     def forward(m: Any, x: Tensor) -> Tensor:
         first, state = m.one(x)
-        y: Tensor = m.two(x + x.mean(0), state)[0][:, -1:] + first
-        return y
+        return m.two(x + x.mean(0), state)[0][:, -1:] + first
 
     wrong = model(forward, one=gru(), two=gru())
     report = rnnkit.verify(wrong, X, causal=True, raises=False)
@@ -143,17 +138,17 @@ output of sample 1 depends on input of sample 0
 
 def test_a_test_fails_where_something_was_not_judged():
     """What was asked for and could not be judged fails a test; who leaves it out knows that."""
-    last = model(lambda m, x: m.gru(x)[1][0], gru=gru())
+    last = layered(lambda m, x: m.gru(x)[1][0])
     with pytest.raises(AssertionError, match="causal was not judged: no output has the steps"):
         assert_no_leak(last, X, causal=True)
     assert_no_leak(last, X)
 
-    loss = model(lambda m, x: m.gru(x)[0].mean(), gru=gru())
+    loss = layered(lambda m, x: m.gru(x)[0].mean())
     assert not assert_no_leak(loss, X, skip=["batch"]).judged
-    count = model(lambda m, x: m.gru(x)[0].argmax(), gru=gru())
-    words = model(lambda m, x: str(m.gru(x)[0].argmax()), gru=gru())
-    flat = model(lambda m, x: m.gru(x)[0].flatten(0, 1), gru=gru())
-    nan = model(lambda m, x: m.gru(x)[0] * torch.nan, gru=gru())
+    count = layered(lambda m, x: m.gru(x)[0].argmax())
+    words = layered(lambda m, x: str(m.gru(x)[0].argmax()))
+    flat = layered(lambda m, x: m.gru(x)[0].flatten(0, 1))
+    nan = layered(lambda m, x: m.gru(x)[0] * torch.nan)
     one = X[:1]
     for wrong, x, reason in (
         (count, X, "the model returns a single number"),
@@ -191,17 +186,16 @@ def test_rows_that_occur(x: Tensor):
     def forward(m: Any, x: Tensor) -> Tensor:
         given = x.reshape(x.shape[0] * x.shape[1], -1).tolist()
         strange.extend(row for row in given if tuple(row) not in rows and row[0] == row[0])
-        y: Tensor = m.gru(m.embed(x.long().reshape(*x.shape[:2], -1)).sum(2))[0]
-        return y
+        return m.gru(m.embed(x.long().reshape(*x.shape[:2], -1)).sum(2))[0]
 
-    rnnkit.verify(model(forward, embed=nn.Embedding(11, 3), gru=gru()), x, skip=["coverage"])
+    rnnkit.verify(layered(forward, embed=nn.Embedding(11, 3)), x, skip=["coverage"])
     assert strange == []
 
 
 def cause(draw: Any) -> str:
     """Verify a model that is not repeatable; return the line that says why."""
     with pytest.raises(rnnkit.LeakError) as error:
-        rnnkit.verify(model(lambda m, x: m.gru(x)[0] + draw(), gru=gru()), X)
+        rnnkit.verify(layered(lambda m, x: m.gru(x)[0] + draw()), X)
     lines = [line.split(maxsplit=1) for line in str(error.value).splitlines()]
     return next(text for label, text in lines if label == "cause")
 
@@ -221,8 +215,7 @@ def test_sources_of_chance(monkeypatch: pytest.MonkeyPatch):
 
 def masked(m: Any, x: Tensor, n: Tensor) -> Tensor:
     """Run, and leave out what is beyond a length."""
-    y: Tensor = m.gru(x)[0] * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2)
-    return y
+    return m.gru(x)[0] * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2)
 
 
 LABELS = torch.arange(4)
@@ -242,7 +235,7 @@ def test_batch_of_a_loader(tool: str):
     """A batch that was given as one input is refused with what to type; other lists are the model's."""
     run = getattr(rnnkit, tool)
     for compute, batch, typed in LOADED.values():
-        made = model(compute, gru=gru())
+        made = layered(compute)
         with pytest.raises(rnnkit.ArgumentError) as error:
             run(made, batch)
         (fix,) = re.findall(r"^  fix +(.*)$", str(error.value), re.MULTILINE)
@@ -250,9 +243,9 @@ def test_batch_of_a_loader(tool: str):
         assert eval(fix.partition(", if")[0], {"rnnkit": rnnkit, "model": made, "batch": batch})  # noqa: S307
     for lists in ([LABELS, X],), ([X, LABELS], [X, LABELS]):
         with pytest.raises((TypeError, AttributeError)) as raised:
-            run(model(lambda m, x: m.gru(x)[0], gru=gru()), *lists)
+            run(layered(lambda m, x: m.gru(x)[0]), *lists)
         assert not isinstance(raised.value, rnnkit.RnnkitError)
-    assert run(model(lambda m, xs: m.gru(xs[0] + xs[1])[0], gru=gru()), [X, X])
+    assert run(layered(lambda m, xs: m.gru(xs[0] + xs[1])[0]), [X, X])
 
 
 def looping(x: Tensor) -> Any:

@@ -13,13 +13,10 @@ from typing import Any, NamedTuple
 import torch
 
 from tests.diagnostics.corpus.case import CASES, Case, Subject
-from tests.diagnostics.models_of_users import numbers
+from tests.diagnostics.models_of_users import X, model
 
 RIGHT = object()
 WRONG = object()
-
-#: What a model is given if nothing else is said: four samples of seven steps.
-X = numbers(4, 7, 3)
 
 
 class Part(NamedTuple):
@@ -61,14 +58,6 @@ embedding = partial(part, "Embedding")
 def drawn(*shape: int, tokens: int = 0) -> Callable[[], tuple[torch.Tensor]]:
     """Return what draws an input of numbers, or of so many kinds of tokens, for each seed anew."""
     return lambda: (torch.randint(0, tokens, shape) if tokens else torch.randn(shape),)
-
-
-def model(forward: Callable[..., Any], **attributes: Any) -> torch.nn.Module:
-    """Make a model of a forward and its attributes."""
-    made = type(forward.__name__, (torch.nn.Module,), {"forward": forward})()
-    for name, value in attributes.items():
-        setattr(made, name, value)
-    return made
 
 
 #: Arguments of ``verify``; what else a case names is a part of its model.

@@ -2,6 +2,7 @@
 
 Random wrong calls: layers, cells, packed, projected, unbatched, unrolled, in both layouts.
 """
+# ruff: noqa: ANN001, ANN201
 
 import ast
 from collections.abc import Callable
@@ -32,11 +33,11 @@ class Drawn(NamedTuple):
     shapes: list[tuple[int, ...]]  # of the state
     run: Callable[[Any, Any], object]
 
-    def state(self, tensors: list[Tensor]) -> Any:
+    def state(self, tensors):
         """Return a state of these tensors."""
         return tuple(tensors) if len(tensors) > 1 else tensors[0]
 
-    def refusal(self, input: Any, hx: Any) -> rnnkit.ShapeError | None:
+    def refusal(self, input, hx):
         """Return the error of a call, if there is one."""
         try:
             self.run(input, hx)
@@ -46,7 +47,7 @@ class Drawn(NamedTuple):
 
 
 @st.composite
-def calls(draw: st.DrawFn) -> Drawn:
+def calls(draw):
     """Draw a right call."""
     case = draw(cases(NAMES, dtypes=[torch.float32]))
     first = draw(st.booleans())
@@ -64,7 +65,7 @@ def calls(draw: st.DrawFn) -> Drawn:
 
 
 @st.composite
-def changed(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[int, ...]:
+def changed(draw, shape):
     """Draw a shape that people give instead of this."""
     axis = draw(st.integers(0, len(shape) - 1))
     size = shape[axis]
@@ -91,14 +92,14 @@ def expressions(error: rnnkit.RnnkitError) -> list[str]:
     return [text for text in texts if "..." not in text and isinstance(parsed(text), kinds)]
 
 
-def typed(text: str, names: dict[str, Any]) -> Any:
+def typed(text, names):
     """Type an expression."""
     return eval(text, {"rnnkit": rnnkit, "torch": torch, **names})  # noqa: S307
 
 
 @settings(deadline=None, max_examples=400, suppress_health_check=list(hypothesis.HealthCheck))
 @given(drawn=calls(), data=st.data())
-def test_a_wrong_state_is_mended(drawn: Drawn, data: st.DataObject):
+def test_a_wrong_state_is_mended(drawn, data):
     """Each fix of a wrong state runs, ends the mistake and keeps the tensor that was right."""
     places = data.draw(st.sampled_from([[0], [len(drawn.shapes) - 1], range(len(drawn.shapes))]))
     tensors = [torch.ones(shape) for shape in drawn.shapes]
@@ -124,7 +125,7 @@ def test_a_wrong_state_is_mended(drawn: Drawn, data: st.DataObject):
 
 
 #: What people give instead of a state, made of the right tensors.
-STRUCTURES: dict[str, Callable[[Any], Any]] = {
+STRUCTURES = {
     "in a list": lambda hx: [hx],
     "a result": lambda hx: (torch.ones(9, 9, 9), hx),
     "an LSTM's result": lambda hx: (torch.ones(9, 9, 9), (hx, hx)),
@@ -141,7 +142,7 @@ STRUCTURES: dict[str, Callable[[Any], Any]] = {
 
 @settings(deadline=None, max_examples=200, suppress_health_check=list(hypothesis.HealthCheck))
 @given(drawn=calls(), how=st.sampled_from(sorted(STRUCTURES)))
-def test_a_wrong_structure_is_mended(drawn: Drawn, how: str):
+def test_a_wrong_structure_is_mended(drawn, how):
     """Each fix of a state that is not the module's tensors runs and ends the mistake."""
     hx = STRUCTURES[how](drawn.state([torch.ones(shape) for shape in drawn.shapes]))
     error = drawn.refusal(drawn.names["input"], hx)
@@ -152,7 +153,7 @@ def test_a_wrong_structure_is_mended(drawn: Drawn, how: str):
 
 @settings(deadline=None, max_examples=200, suppress_health_check=list(hypothesis.HealthCheck))
 @given(drawn=calls(), data=st.data())
-def test_a_wrong_input_is_mended(drawn: Drawn, data: st.DataObject):
+def test_a_wrong_input_is_mended(drawn, data):
     """Each fix of a wrong input runs and ends the mistake."""
     hypothesis.assume(isinstance(drawn.names["input"], Tensor))
     x = torch.ones(data.draw(changed(tuple(drawn.names["input"].shape))))

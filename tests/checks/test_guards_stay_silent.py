@@ -1,4 +1,5 @@
 """A correct call enters no code for causes or messages: the guards answer, and explain nothing."""
+# ruff: noqa: ANN001, ANN201
 
 import contextlib
 import dataclasses
@@ -6,8 +7,6 @@ import functools
 import itertools
 import re
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +19,7 @@ from tests.strategies import CELLS, CLASSES, DTYPES, LAYERS, LAYOUTS, Case, asse
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
-LAYER_OPTIONS: list[dict[str, Any]] = [
+LAYER_OPTIONS = [
     {},
     {"batch_first": True},
     {"bidirectional": True},
@@ -32,7 +31,7 @@ LAYER_OPTIONS: list[dict[str, Any]] = [
 PROJECTED = rnnkit.LSTM(3, 4, proj_size=2).cells()[0]
 
 
-def right_cases() -> Iterator[Case]:
+def right_cases():
     """List uses of every class: no two sizes are alike, then all are one."""
     sizes = {"input_size": 3, "hidden_size": 4, "batch": 5, "seq": 7}
     ones = dict.fromkeys(sizes, 1)
@@ -51,18 +50,18 @@ def right_cases() -> Iterator[Case]:
 class Wrapped(torch.nn.Module):
     """A user's cell around one of rnnkit's."""
 
-    def __init__(self, cell: Any):
+    def __init__(self, cell):
         """Keep the cell."""
         super().__init__()
         self.cell = cell
         self.initial_state = cell.initial_state
 
-    def forward(self, input: torch.Tensor, hx: Any) -> Any:
+    def forward(self, input, hx):
         """Run one step."""
         return self.cell(input, hx)
 
 
-def states(state: Any) -> list[Any]:
+def states(state):
     """List what may be given as state: nothing, a right one, and a pair in all its forms."""
     if isinstance(state, Tensor):
         return [None, state]
@@ -78,9 +77,9 @@ EXPLAINING = re.compile(
 
 
 @contextlib.contextmanager
-def entered() -> Iterator[set[Any]]:
+def entered():
     """Collect the code of each function that is entered."""
-    codes: set[Any] = set()
+    codes = set()
     before = sys.getprofile()
     # Not settrace, which coverage uses.
     sys.setprofile(lambda frame, *_: codes.add(frame.f_code))
@@ -89,7 +88,7 @@ def entered() -> Iterator[set[Any]]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_explains() -> Iterator[None]:
+def _nothing_explains():
     """Check that a correct call enters no code that explains."""
     # The first call on meta imports much of torch, which takes twenty times as long when profiled.
     rnnkit.RNN(1, 1).to("meta")(torch.ones(1, 1, 1, device="meta"))
@@ -102,7 +101,7 @@ def _nothing_explains() -> Iterator[None]:
 @pytest.mark.parametrize(
     "dtype", [DTYPES[0], *(pytest.param(d, marks=pytest.mark.slow) for d in DTYPES[1:])], ids=str
 )
-def test_right_calls(dtype: torch.dtype):
+def test_right_calls(dtype):
     """Each class takes each layout with each right state at once, batch-first ones and on meta, too."""
     for drawn in itertools.islice(right_cases(), 0, None, 1 if dtype is DTYPES[0] else 5):
         case = dataclasses.replace(drawn, dtype=dtype)
@@ -156,7 +155,7 @@ def test_lengths_and_resets():
         wrapped = Wrapped(cell)
         deep = rnnkit.Recurrent(cell, reverse_cells=[wrapped])
         runs = (layer, deep, functools.partial(rnnkit.unroll, cell))
-        given: Any = ({"lengths": lengths}, {"reset": reset}, both)
+        given = ({"lengths": lengths}, {"reset": reset}, both)
         for run, options in itertools.product(runs, given):
             _, state = run(x, **options)
             run(x, state, **options)
@@ -191,11 +190,11 @@ def test_wrong_calls_are_noticed():
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_half_a_state_that_goes_to_torch_is_completed(place: int):
+def test_half_a_state_that_goes_to_torch_is_completed(place):
     """What is given of a pair stays, and the rest is zeros of its sizes; nothing is invented."""
     layer = rnnkit.LSTM(3, 4)
     given = torch.randn(1, 5, 4)
-    pair: list[Any] = [None, None]
+    pair = [None, None]
     pair[place] = given
 
     whole = completed(layer, tuple(pair))

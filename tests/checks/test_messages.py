@@ -1,17 +1,16 @@
 """What an error knows beside its text, and texts that a call of the table cannot show."""
+# ruff: noqa: ANN001, ANN201, ANN202
 
 import os
 import pickle
 import re
 import sys
 import traceback
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from beartype import beartype
-from torch import Tensor, nn
+from torch import nn
 from torch._subclasses import FakeTensorMode
 
 import rnnkit
@@ -29,11 +28,11 @@ class Around(nn.Module):
         super().__init__()
         self.cell = rnnkit.GRUCell(4, 8)
 
-    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+    def forward(self, input, hx):
         """Run one step."""
         return self.cell(input, hx)
 
-    def initial_state(self, batch_size: int) -> Tensor:
+    def initial_state(self, batch_size):
         """Return zeros."""
         return self.cell.initial_state(batch_size)
 
@@ -41,7 +40,7 @@ class Around(nn.Module):
 class Odd(rnnkit.GRU):
     """A layer that cannot print itself."""
 
-    def extra_repr(self) -> str:
+    def extra_repr(self):
         """Fail."""
         message = "no options"
         raise ValueError(message)
@@ -49,7 +48,7 @@ class Odd(rnnkit.GRU):
 
 X = torch.ones(7, 5, 3)
 BIG = 10**5
-LONG: list[Callable[[], object]] = [
+LONG = [
     lambda: rnnkit.LSTM(3, 4)(X, [torch.ones(1, 5, 4)] * BIG),
     lambda: rnnkit.GRU(3, 4)(X, [1] * BIG),
     lambda: rnnkit.GRU(3, 4)(X, lengths="x" * BIG),
@@ -104,7 +103,7 @@ def test_an_input_that_has_numbers_is_moved_to_the_weights():
 class Begins(rnnkit.GRU):
     """A layer with a first state for another batch."""
 
-    def initial_state(self, batch_size: int | None) -> Any:  # noqa: ARG002 - of another batch
+    def initial_state(self, batch_size):  # noqa: ARG002 - of another batch
         """Return one."""
         return torch.ones(1, 8, 4)
 
@@ -112,23 +111,23 @@ class Begins(rnnkit.GRU):
 class Failing(nn.Module):
     """A user's cell that does what it is told to at its third step."""
 
-    def __init__(self, act: Callable[[Tensor], Any]):
+    def __init__(self, act):
         """Count from zero."""
         super().__init__()
         self.act = act
         self.steps = 0
 
-    def forward(self, input: Tensor, hx: Tensor) -> Any:  # noqa: ARG002 - the protocol's
+    def forward(self, input, hx):  # noqa: ARG002 - the protocol's
         """Act at the third step."""
         self.steps += 1
         return self.act(hx) if self.steps == 3 else hx
 
-    def initial_state(self, batch_size: int) -> Tensor:
+    def initial_state(self, batch_size):
         """Return a state as wide as the input."""
         return torch.ones(batch_size, 4)
 
 
-def fails(hx: Tensor) -> Tensor:
+def fails(hx):
     """Fail in a way of its own."""
     return hx @ hx
 
@@ -152,12 +151,12 @@ def test_notes_say_where():
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 @pytest.mark.parametrize("options", [{}, {"reverse": True, "lengths": [2, 1]}], ids=str)
-def test_a_written_state_is_seen_in_each_mode(mode: Any, options: dict[str, Any]):
+def test_a_written_state_is_seen_in_each_mode(mode, options):
     """It is seen at the first step that is run; the line to type ends it."""
     x = torch.ones(2, 2, 3)
     h = torch.ones(2, 3)
 
-    def write(x: Tensor, hx: Tensor) -> Tensor:
+    def write(x, hx):
         hx.detach()[0].add_(x[0])
         return hx
 
@@ -172,9 +171,9 @@ def test_a_written_state_is_seen_in_each_mode(mode: Any, options: dict[str, Any]
 
 
 @pytest.mark.parametrize("mode", ["GRU", "LSTM", "relu", None])
-def test_an_rnn_of_another_recurrence_is_refused(mode: str | None):
+def test_an_rnn_of_another_recurrence_is_refused(mode):
     """An RNN whose mode was set to that of a GRU, whose weights it lacks, runs in no kind of call."""
-    layer: Any = rnnkit.RNN(3, 4)
+    layer = rnnkit.RNN(3, 4)
     x = torch.randn(7, 2, 3)
     layer.mode = mode
     packed = nn.utils.rnn.pack_padded_sequence(x, [7, 5])
@@ -188,13 +187,13 @@ def test_an_rnn_of_another_recurrence_is_refused(mode: str | None):
 @pytest.mark.unhooked("the hook complains first")
 def test_what_is_not_ours_goes_on():
     """Python's complaint, torch's failures, and a cell's on two devices are left as they are."""
-    layer: Any = rnnkit.GRU(3, 4)
+    layer = rnnkit.GRU(3, 4)
     with pytest.raises(TypeError, match=re.escape("step() missing 1 required positional argument")):
         layer.step()
     layer.weight_hh_l0.data = torch.randn(12, 3)
     with pytest.raises(RuntimeError) as broken:
         layer(torch.ones(7, 5, 3))
-    cell: Any = lambda _, hx: hx.to("meta") if hx.any() else hx + 1  # noqa: E731
+    cell = lambda _, hx: hx.to("meta") if hx.any() else hx + 1  # noqa: E731
     with pytest.raises(RuntimeError, match="device") as moved:
         rnnkit.unroll(cell, torch.ones(2, 2, 3), torch.zeros(2, 4), lengths=[2, 1])
 

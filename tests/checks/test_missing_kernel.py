@@ -1,4 +1,5 @@
 """What autocast asks for and oneDNN does not have on this CPU is said in our words."""
+# ruff: noqa: ANN001
 
 import itertools
 import re
@@ -46,7 +47,7 @@ def test_the_first_fix_works_for_halves_too():
 
 
 @pytest.mark.parametrize("grad", [False, True])
-def test_bfloat16_runs_or_says_why(*, grad: bool):
+def test_bfloat16_runs_or_says_why(*, grad):
     """On any CPU a bfloat16 LSTM under autocast gives torch's numbers, or the error."""
     theirs = torch.nn.LSTM(3, 4)
     input = torch.randn(7, 5, 3)

@@ -1,11 +1,9 @@
 """Right calls that look like wrong ones run, and rnnkit says nothing."""
-
-from typing import Any
+# ruff: noqa: ANN001, ANN202
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.nn.utils.rnn import PackedSequence
 
@@ -70,7 +68,7 @@ Reversed(3, 4).step(torch.ones(5, 3), torch.ones(5, 1, 4))""",
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.filterwarnings("error::rnnkit.RnnkitWarning")
 @pytest.mark.parametrize("name", RIGHT)
-def test_nothing_is_said(name: str):
+def test_nothing_is_said(name):
     """Each is right in torch, or as the page of the function says."""
     for program in RIGHT[name]:
         assert said(program) is None, program
@@ -87,12 +85,12 @@ def test_the_way_back_alone():
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_states_side_by_side_in_one_buffer(mode: Any):
+def test_states_side_by_side_in_one_buffer(mode):
     """A step that writes the next state beside the last one, into a buffer for all, is taken."""
     x = torch.rand(4, 2, 3)
     buffer = torch.zeros(5, 2, 3)
 
-    def step(x: Tensor, h: Tensor) -> Tensor:
+    def step(x, h):
         place = h.storage_offset() // h.numel() + 1
         buffer[place] = h + x
         return buffer[place]
@@ -115,7 +113,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("mask", ARRAYS.values(), ids=ARRAYS)
-def test_a_mask_may_come_as_anything(mask: Any):
+def test_a_mask_may_come_as_anything(mask):
     """A mask, however it lies in memory, is the one in a list."""
     layer = rnnkit.GRU(3, 4)
     x = torch.randn(7, 5, 3)
@@ -125,7 +123,7 @@ def test_a_mask_may_come_as_anything(mask: Any):
 
 @pytest.mark.unhooked("the annotation refuses it first")
 @pytest.mark.parametrize("dtype", ["i8", ">i4", "O", "u1"])
-def test_positions_may_come_as_any_array(dtype: str):
+def test_positions_may_come_as_any_array(dtype):
     """Positions in an array are those in a list; the last of one sample is its first."""
     state = torch.randn(3, 4)
 

@@ -1,4 +1,5 @@
 """``axes=``: a module is held to the axis names that its caller's jaxtyping scope has bound."""
+# ruff: noqa: ANN001, ANN003, ANN201
 
 import contextlib
 import copy
@@ -31,7 +32,7 @@ unhooked = pytest.mark.unhooked("rnnkit's own functions are the scope")
 every_layer = pytest.mark.parametrize("name", MODULES)
 
 
-def module(name: str, axes: Any, **options: Any) -> Any:
+def module(name, axes, **options):
     """Make a module of a class of rnnkit's."""
     args = [rnnkit.GRUCell(3, 4)] if name == "Recurrent" else [3, 4]
     return getattr(rnnkit, name)(*args, axes=axes, **options)
@@ -43,14 +44,14 @@ def call(inner: Any, x: Float[Tensor, "b time feat"]) -> Any:
     return inner(x)
 
 
-def x(batch: int = BATCH, seq: int = SEQ) -> Tensor:
+def x(batch=BATCH, seq=SEQ):
     """Make a batch-first input whose axes differ in size."""
     return torch.randn(batch, seq, 3)
 
 
 @unhooked
 @every_layer
-def test_a_layer_is_held_to_its_callers_layout(name: str):
+def test_a_layer_is_held_to_its_callers_layout(name):
     """A layer that reads what the annotation promises runs as without axes; the other is refused."""
     right = module(name, AXES, batch_first=True)
     given = x()
@@ -66,7 +67,7 @@ def test_a_layer_is_held_to_its_callers_layout(name: str):
 
 @unhooked
 @pytest.mark.parametrize("name", CELLS)
-def test_a_cell_is_held_to_the_batch(name: str):
+def test_a_cell_is_held_to_the_batch(name):
     """A cell that is given a step of another batch than the caller's raises."""
     cell = module(name, {"batch": "b"})
     call(lambda x: cell(x[:, 0]), x())
@@ -90,7 +91,7 @@ def test_sizes_that_disagree():
 
 @unhooked
 @every_layer
-def test_without_axes_nothing_is_bound(name: str):
+def test_without_axes_nothing_is_bound(name):
     """A layer without axes neither binds nor checks the caller's names."""
     with jaxtyped("context"):
         module(name, None)(x())
@@ -99,7 +100,7 @@ def test_without_axes_nothing_is_bound(name: str):
 
 
 @pytest.mark.parametrize("name", [*MODULES, *CELLS])
-def test_a_module_keeps_its_axes(name: str):
+def test_a_module_keeps_its_axes(name):
     """They are copied when it is made; a copy and a pickle have them, and print them."""
     axes = {"batch": "b"} if name in CELLS else dict(AXES)
     made = module(name, axes)
@@ -116,7 +117,7 @@ WRONG = [("seq", "batch"), "time", {"seq": 3}, {"seq": "two words"}, {"seq": ""}
 
 @pytest.mark.unhooked("the annotation refuses it first")
 @pytest.mark.parametrize("name", [*MODULES, *CELLS])
-def test_axes_that_are_no_names(name: str):
+def test_axes_that_are_no_names(name):
     """What is not a dictionary from an axis to an identifier is refused by each class."""
     for axes in WRONG:
         with pytest.raises(rnnkit.ArgumentError, match="axes maps") as caught:
@@ -163,10 +164,10 @@ def test_threads_have_scopes_of_their_own():
     """Two threads inside the same function do not disturb each other, or the program's output."""
     gru = module("GRU", AXES, batch_first=True)
     meet = threading.Barrier(2, timeout=20)
-    seen: list[Any] = []
+    seen = []
 
-    def run(batch: int, seq: int):
-        def turns(x: Tensor):
+    def run(batch, seq):
+        def turns(x):
             for _ in range(5):
                 meet.wait()
                 gru(x)
@@ -227,7 +228,7 @@ def test_unbound_names_are_told_once():
 @pytest.mark.filterwarnings("error")
 def test_without_a_scope_it_is_told_once_what_to_type():
     """Nothing is checked there; what is typed around the call makes a scope."""
-    cases: list[Any] = [
+    cases = [
         (lambda: module("GRU", AXES), torch.ones(5, 2, 3)),
         (lambda: module("LSTM", {"seq": "time", "feature": "f"}, batch_first=True), x()),
         (lambda: module("RNN", AXES), torch.ones(5, 3)),
@@ -239,7 +240,7 @@ def test_without_a_scope_it_is_told_once_what_to_type():
         with pytest.warns(UserWarning, match="no @jaxtyped function") as caught:
             one(given)
         typed = re.findall(r": (@.*), and (x: .*)\n", str(caught[0].message))[0]
-        known: dict[str, Any] = {
+        known = {
             "beartype": beartype_module,
             "jaxtyping": jaxtyping,
             "torch": torch,

@@ -1,10 +1,9 @@
 """``axes=`` where scopes are made otherwise: under jaxtyping's import hook, and in compiled code."""
+# ruff: noqa: ANN001
 
 import importlib
 import sys
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any
 
 import jaxtyping
 import pytest
@@ -34,7 +33,7 @@ def same_batch(one: BatchFirst, other: BatchFirst) -> BatchFirst:
 
 
 @unhooked
-def test_a_watched_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_watched_package(tmp_path, monkeypatch):
     """In a package under jaxtyping's import hook each function is a scope, as rnnkit.typing's names are."""
     (tmp_path / "watched_by_hook.py").write_text(PACKAGE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -55,10 +54,10 @@ def test_a_watched_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @unhooked
 @compiles
 @pytest.mark.parametrize("name", [*MODULES, *CELLS])
-def test_a_compiled_module_raises_no_false_alarm(name: str):
+def test_a_compiled_module_raises_no_false_alarm(name):
     """Compiled, a cell steps aside in one graph; a layer runs as it is, and warns as it does."""
     made = module(name, {"batch": "b"} if name in CELLS else AXES)
-    compiled: Any = torch.compile(made, backend="eager", fullgraph=name in CELLS)
+    compiled = torch.compile(made, backend="eager", fullgraph=name in CELLS)
     for batch in (2, 5, 7):
         given = torch.randn(batch, 3) if name in CELLS else torch.randn(SEQ, batch, 3)
         warns = name in LAYERS and batch == 2  # once, that nothing makes a scope

@@ -1,4 +1,5 @@
 """What holds for every call of the table; ``python -m tests.checks.write`` writes its two files."""
+# ruff: noqa: ANN001, ANN201
 
 import ast
 import re
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from tests.checks.outcome import CATCHABLE, TORCHS_INSIDES, filled, kind, of_torch, said
-from tests.checks.table import FURTHER, PAGE, RIGHT, ROWS, UNSAFE, Call, Row, calls_in, sections
+from tests.checks.table import FURTHER, PAGE, RIGHT, ROWS, UNSAFE, Call, calls_in, sections
 from tests.checks.typist import LEFT, typed
 from tests.checks.write import MESSAGES, answer, asks_torch, messages_of
 
@@ -27,7 +28,7 @@ rows = pytest.mark.parametrize(
 )
 
 
-def plain(text: str) -> str:
+def plain(text):
     """Write code on lines of Python's own, as ruff lays it out; of another torch, leave out its deeds."""
     code = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
     text = code.sub(lambda found: ast.unparse(ast.parse(found[1])), text)
@@ -35,7 +36,7 @@ def plain(text: str) -> str:
 
 
 @rows
-def test_written(row: Row):
+def test_written(row):
     """messages.txt has each call with all that is said to it, and the page its first message."""
     if row.needs and not QUOTED:
         return
@@ -66,7 +67,7 @@ def test_a_call_of_the_files_is_read():
 
 
 @rows
-def test_message(row: Row):
+def test_message(row):
     """A message is short, of this code, and ends with a command."""
     for call in row.calls:
         ours = answer(call)
@@ -79,7 +80,7 @@ def test_message(row: Row):
 
 
 @rows
-def test_no_number_of_a_tensor_is_printed(row: Row):
+def test_no_number_of_a_tensor_is_printed(row):
     """With other numbers in its tensors a call gets the same message."""
     for call in row.calls:
         other = call.program.replace("torch.ones(", "filled(")
@@ -87,7 +88,7 @@ def test_no_number_of_a_tensor_is_printed(row: Row):
 
 
 @rows
-def test_caught_as_torchs(row: Row):
+def test_caught_as_torchs(row):
     """Code that catches torch's error at the same place catches ours."""
     for call in filter(asks_torch, row.calls):
         theirs = of_torch(call.program)
@@ -97,7 +98,7 @@ def test_caught_as_torchs(row: Row):
         assert all(isinstance(answer(call), one) for one in kinds), call.program
 
 
-def ends(program: str, code: str) -> bool:
+def ends(program, code):
     """Return whether a program runs without this mistake; it may have made another one, too."""
     try:
         found = said(program, **LEFT)
@@ -107,7 +108,7 @@ def ends(program: str, code: str) -> bool:
 
 
 @rows
-def test_fixes(row: Row):
+def test_fixes(row):
     """Whatever a message says to type, if it is code, ends the mistake."""
     for call in row.calls:
         ours = answer(call)
@@ -116,7 +117,7 @@ def test_fixes(row: Row):
 
 
 @rows
-def test_right(row: Row):
+def test_right(row):
     """The right call beside a wrong one is right."""
     for call in row.calls:
         assert not call.right or said(call.right) is None
@@ -130,6 +131,6 @@ def test_many_fixes_are_typed():
     assert sum(map(len, found)) > 250
 
 
-def each_call() -> list[Call]:
+def each_call():
     """Return the calls of the table that no machine lacks."""
     return [call for row in ROWS if not row.needs for call in row.calls]

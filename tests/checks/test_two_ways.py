@@ -1,9 +1,8 @@
 """A call goes one of two ways: a guard answers it, or the diagnosis refuses it; torch's class is none."""
+# ruff: noqa: ANN001, ANN002, ANN003, ANN201, ANN202
 
 import itertools
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -19,9 +18,9 @@ X = torch.linspace(-1, 1, 105).view(7, 5, 3)
 PACKED = pack_padded_sequence(X, [7, 6, 5, 1, 1])
 LENGTHS = [7, 0, 5, 1, 4]
 RESET = [[False] * 5] * 7
-PIECES: list[dict[str, Any]] = [{}, {"lengths": LENGTHS}, {"reset": RESET}]
+PIECES = [{}, {"lengths": LENGTHS}, {"reset": RESET}]
 #: The guards, each where a call asks it.
-GUARDS: list[tuple[Any, str]] = [
+GUARDS = [
     (layer_base, "fitting_layer"),
     (layer_run, "fitting_layer"),
     (cell_base, "fitting_cell"),
@@ -30,10 +29,10 @@ GUARDS: list[tuple[Any, str]] = [
 
 
 @pytest.fixture
-def _misfits(monkeypatch: pytest.MonkeyPatch):
+def _misfits(monkeypatch):
     """Let every guard refuse, and torch's classes fail."""
 
-    def never(*_: Any, **__: Any):
+    def never(*_, **__):
         pytest.fail("torch's class has run")
 
     for place, name in GUARDS:
@@ -42,9 +41,9 @@ def _misfits(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(getattr(torch.nn, name), "forward", never)
 
 
-def calls() -> list[Callable[[], Any]]:
+def calls():
     """Return right calls of everything that asks a guard, with and without lengths and resets."""
-    made: list[Callable[[], Any]] = []
+    made = []
     for name, pieces in itertools.product(LAYERS, PIECES):
         layer = getattr(rnnkit, name)(3, 4)
         cell = getattr(rnnkit, f"{name}Cell")(3, 4)
@@ -84,11 +83,11 @@ def test_a_report_has_all_tensors():
     assert "hx        torch.float32 (5, 4), torch.float64 (5, 4)\n" in str(caught.value)
 
 
-def begins(kind: Any) -> Any:
+def begins(kind):
     """Make a module of a class, which has a first state of its own: ones."""
 
     class Begins(kind):
-        def initial_state(self, batch_size: int | None) -> Any:
+        def initial_state(self, batch_size):
             return super().initial_state(batch_size) + 1
 
     return Begins(3, 4)
@@ -105,14 +104,12 @@ def begins(kind: Any) -> Any:
     ],
     ids=["layer", "resets", "cell", "unroll"],
 )
-def test_a_guard_of_a_first_state_that_is_wrong_is_reported(
-    place: Any, call: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-):
+def test_a_guard_of_a_first_state_that_is_wrong_is_reported(place, call, monkeypatch):
     """So it is if the guard refuses the state that a module's own initial_state has returned."""
     name = dict(GUARDS)[place]
     original = getattr(place, name)
 
-    def refuses_states(module: Any, input: Any, hx: Any, *weight: Any, **options: Any) -> Any:
+    def refuses_states(module, input, hx, *weight, **options):
         return MISFIT if hx is not None else original(module, input, hx, *weight, **options)
 
     monkeypatch.setattr(place, name, refuses_states)
@@ -121,7 +118,7 @@ def test_a_guard_of_a_first_state_that_is_wrong_is_reported(
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_complex_state_is_torchs(name: str):
+def test_a_complex_state_is_torchs(name):
     """Torch's class refuses a state that is not real, in its own words."""
     case = Case(name=name, input_size=3, hidden_size=4, batch=5, seq=7)
     hx = tree_map(torch.Tensor.cfloat, case.state())
@@ -131,7 +128,7 @@ def test_a_complex_state_is_torchs(name: str):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_sizes_of_packed_input_in_strides(name: str):
+def test_sizes_of_packed_input_in_strides(name):
     """Sizes that lie in strides are read as those that lie in a row, with a state and without."""
     layer = getattr(rnnkit, name)(3, 4)
     sizes = PACKED.batch_sizes.repeat_interleave(2)[::2]

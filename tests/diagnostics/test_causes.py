@@ -1,18 +1,18 @@
 """The causes and fixes that findings name: true of the model, and typed as they stand."""
+# ruff: noqa: ANN001, ANN202
 
 import random
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import rnnkit
 from tests.diagnostics.models_of_users import X, layered
 
 #: What a model may change from call to call, and how; the name that the cause has to say.
-KEPT: dict[str, tuple[Any, Any]] = {
+KEPT = {
     "source": (lambda: np.random.default_rng(1), lambda m: m.source.random()),
     "chance": (lambda: random.Random(1), lambda m: m.chance.random()),  # noqa: S311
     "weight": (lambda: nn.Parameter(torch.ones(6)), lambda m: m.weight.data.mul_(0.9).sum()),
@@ -21,11 +21,11 @@ KEPT: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_what_is_kept_from_call_to_call_is_named(name: str):
+def test_what_is_kept_from_call_to_call_is_named(name):
     """The cause names the attribute that a call changes: a generator, a weight, or a number."""
     make, change = KEPT[name]
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def forward(m, x):
         return m.gru(x)[0] + change(m)
 
     net = layered(forward, **{name: make()})

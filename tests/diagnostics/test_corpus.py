@@ -1,11 +1,10 @@
 """``verify`` over the corpus: what it finds, what it misses, and that it accuses nothing right."""
+# ruff: noqa: ANN001, ANN201, ANN202
 
 import runpy
 import statistics
 import sys
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -39,7 +38,7 @@ THIRD = [
 
 
 @pytest.mark.parametrize("case", THIRD, ids=lambda case: case.name)
-def test_case(case: Case):
+def test_case(case):
     """No right model is accused or left unjudged, and all that is said is what the table says.
 
     A finding says what to change, in at most nine lines.
@@ -82,7 +81,7 @@ PAIRS = [case for case in CASES if case.file == "layouts" and case.probe == "bat
 
 
 @pytest.mark.parametrize("case", PAIRS, ids=lambda case: case.name)
-def test_same_text_for_both_libraries(case: Case):
+def test_same_text_for_both_libraries(case):
     """What is said of a model does not hang on whose classes it is made of, nor on its mode."""
     for right in (True, False):
         theirs, ours = (ask(case, right=right, library=library) for library in (nn, rnnkit.nn))
@@ -105,7 +104,7 @@ ANYWHERE = [
 ]
 
 
-def told(run: Callable[[], Any]) -> str:
+def told(run):
     """Return what a diagnostic says, but for the seconds; of an error, its text."""
     try:
         result = run()
@@ -115,7 +114,7 @@ def told(run: Callable[[], Any]) -> str:
 
 
 @pytest.mark.parametrize("name", ANYWHERE)
-def test_same_text_on_another_default_device(name: str):
+def test_same_text_on_another_default_device(name):
     """What a diagnostic says hangs on no ``torch.set_default_device``."""
     for right in (True, False):
         model, inputs, options = subject(name, right=right, library=rnnkit.nn)
@@ -137,7 +136,7 @@ UNNAMED = [case for case in CASES if case.file != "named"]
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "autocast"])
 @settings(max_examples=8)
 @given(case=st.sampled_from(UNNAMED))
-def test_right_models_in_each_precision(dtype: str, case: Case):
+def test_right_models_in_each_precision(dtype, case):
     """No right model is accused in another precision; it may not run there, or lack a kernel."""
     faults = judge(case, dtype=dtype).faults
 
@@ -145,7 +144,7 @@ def test_right_models_in_each_precision(dtype: str, case: Case):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "autocast"])
-def test_most_models_are_judged_in_each_precision(dtype: str):
+def test_most_models_are_judged_in_each_precision(dtype):
     """A model is judged in another precision if it runs there, and the CPU has a kernel for it."""
     outcomes = [judge(case, dtype=dtype) for case in PAIRS]
     lacking = "could not create a primitive descriptor for the LSTM"
@@ -158,7 +157,7 @@ def test_most_models_are_judged_in_each_precision(dtype: str):
 def test_faults():
     """An alarm on both twins is no finding, and a model that fails is a fault of the corpus."""
 
-    def leaky(compute: Any) -> Any:
+    def leaky(compute):
         made = layered(compute)
         return lambda _, __: Subject(made, (torch.randn(4, 6, 3),))
 
@@ -168,7 +167,7 @@ def test_faults():
     assert judge(Case("broken", leaky(lambda m, x: m.gru(x[..., :2])))).faults[0] == "RuntimeError"
 
 
-def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_command(monkeypatch, capsys):
     """The command runs the cases that are named, and says what came of them."""
     names = ["highest_since", "radar_images", "state_cut"]
     monkeypatch.setattr(sys, "argv", ["corpus", *names, "-v"])

@@ -1,4 +1,5 @@
 """``dependency_map``: which output depends on which input, and what is refused."""
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202
 
 import pickle
 from typing import Any
@@ -19,7 +20,7 @@ X = numbers(BATCH, SEQ, FEATURE)
 LONG = numbers(2, 100, FEATURE)
 
 
-def forgetful(bias: float = -1.0, read: float = 1.0) -> nn.GRU:
+def forgetful(bias=-1.0, read=1.0):
     """Make a layer that keeps a quarter of its state at each step, or less."""
     layer = gru()
     with torch.no_grad():
@@ -28,12 +29,12 @@ def forgetful(bias: float = -1.0, read: float = 1.0) -> nn.GRU:
     return layer
 
 
-def model(compute: Any, **modules: nn.Module) -> Model:
+def model(compute, **modules):
     """Make a model with a batch-first layer."""
     return Model(compute, **{"gru": gru(), **modules})
 
 
-def loop(m: Any, x: Tensor, h: Tensor) -> Tensor:
+def loop(m, x, h):
     """Run a cell over a sequence."""
     outputs = []
     for x_t in x.unbind(1):
@@ -42,12 +43,12 @@ def loop(m: Any, x: Tensor, h: Tensor) -> Tensor:
     return torch.stack(outputs, 1)
 
 
-def second(m: Any, _: Tensor, other: Tensor) -> Tensor:
+def second(m, _, other):
     """Read only the second input."""
     return m.one(other if other.dim() == 3 else other.unsqueeze(-1).float())[0]
 
 
-def fixed(m: Any, x: Tensor, other: Tensor) -> Tensor:
+def fixed(m, x, other):
     """Read a second input, of so many steps and no fewer."""
     return second(m, x, other) + numbers(SEQ, HIDDEN) + 0 * x.sum((0, 2)).unsqueeze(1)
 
@@ -78,7 +79,7 @@ FINDINGS = {
 }
 
 #: A model, its inputs, the axes, and what the map looks like.
-MAPS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, int], str]] = {
+MAPS = {
     "a batch": (nn.RNN(FEATURE, HIDDEN, batch_first=True), (X,), {}, OWN),
     "a sequence": (rnnkit.LSTM(FEATURE, HIDDEN, batch_first=True), (X,), {"dim": 1}, EARLIER),
     "batch_first forgotten": (SEQ_FIRST, (X,), {}, EARLIER),
@@ -121,7 +122,7 @@ MAPS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, int], str]] = {
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_maps(name: str):
+def test_maps(name):
     """A map shows what depends on what, however the inputs are laid out."""
     made, inputs, options, expected = MAPS[name]
     found = rnnkit.dependency_map(made, *inputs, **options)
@@ -174,11 +175,11 @@ def test_finding():
         assert found.finding == finding
 
 
-def causal(width: int, dilation: int = 1) -> Model:
+def causal(width, dilation=1):
     """Make a convolution over the steps that reads so many, padded in front."""
     more = (width - 1) * dilation
 
-    def compute(m: Any, x: Tensor) -> Tensor:
+    def compute(m, x):
         padded = nn.functional.pad(x.transpose(1, 2), (more, 0))
         return m.conv(padded).transpose(1, 2)
 
@@ -229,16 +230,16 @@ def test_forgotten_steps():
     assert forgotten.matrix.equal(torch.ones_like(forgotten.matrix).tril())
 
 
-def fails(m: Any, x: Tensor) -> Tensor:
+def fails(m, x):
     """Refuse to be differentiated."""
     if x.requires_grad:
         raise NotImplementedError
     return m.gru(x)[0]
 
 
-def writes(m: Any, x: Tensor) -> Tensor:
+def writes(m, x):
     """Write what the backward needs."""
-    y: Tensor = m.gru(x)[0].exp()
+    y = m.gru(x)[0].exp()
     z = y * 2
     y.detach().mul_(1)
     return z + y
@@ -256,7 +257,7 @@ UNCERTAIN = {
 
 
 @pytest.mark.parametrize("name", UNCERTAIN)
-def test_without_gradients(name: str):
+def test_without_gradients(name):
     """Without gradients, a change shows what a model reads."""
     given = tokens(2, SEQ) if "tokens" in name else X
     found = rnnkit.dependency_map(UNCERTAIN[name], given, dim=1)
@@ -286,7 +287,7 @@ def test_model_that_takes_nothing_else():
 
 def test_an_output_that_cannot_be_compared():
     """What is no tensor, or NaN everywhere, has no axis that a message may name."""
-    outputs: list[tuple[Any, str]] = [
+    outputs = [
         (lambda _, x: str(x), "the model returns nothing to compare"),
         (lambda _, x: x * torch.nan, "no number of an output is finite"),
     ]

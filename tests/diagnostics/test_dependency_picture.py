@@ -1,8 +1,7 @@
 """``DependencyMap.plot``: colors, labels, legend and title."""
+# ruff: noqa: ANN001, ANN201
 
 import itertools
-from collections.abc import Iterator
-from typing import Any
 
 import matplotlib as mpl
 import pytest
@@ -18,27 +17,27 @@ PAPER = "#00000000"
 
 
 @pytest.fixture(autouse=True)
-def _off_screen() -> Iterator[None]:
+def _off_screen():
     """Draw without a screen, and close what was drawn."""
     mpl.use("Agg")
     yield
     plt.close("all")
 
 
-def triangle(size: int, every: int = 1) -> rnnkit.DependencyMap:
+def triangle(size, every=1):
     """Make a causal map."""
     places = tuple(sorted({*range(0, size, every), size - 1}))
     matrix = torch.ones(len(places), len(places), dtype=torch.bool).tril()
     return rnnkit.DependencyMap(matrix, places, places, 0, 1)
 
 
-def color(axes: Any, row: int, column: int) -> str:
+def color(axes, row, column):
     """Return the color of a cell of a picture."""
     (mesh,) = axes.collections
     return to_hex(mesh.cmap(mesh.norm(mesh.get_array()))[row, column], keep_alpha=True)
 
 
-def legend(axes: Any) -> list[str]:
+def legend(axes):
     """Return what the legend of a picture says."""
     return [text.get_text() for text in axes.get_legend().get_texts()]
 

@@ -1,4 +1,5 @@
 """``verify`` says ok only of what it looked at: laws over steps, samples, lengths and losses."""
+# ruff: noqa: ANN001, ANN202
 
 import copy
 from typing import Any
@@ -27,10 +28,10 @@ PADDED, LENGTHS = padded()
 
 @pytest.mark.parametrize("steps", [2, 5, 9])
 @pytest.mark.parametrize("rule", ["strict", "others"])
-def test_a_first_step_that_reads_itself(steps: int, rule: Any):
+def test_a_first_step_that_reads_itself(steps, rule):
     """With ``causal="strict"`` or ``"others"``, step 0 may not read itself either."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def forward(m, x):
         shifted = torch.cat([x[:, :1] * m.leaks, x[:, :-1]], 1)
         return over(m.cell, shifted)
 
@@ -43,12 +44,12 @@ def test_a_first_step_that_reads_itself(steps: int, rule: Any):
 
 @settings(max_examples=20)
 @given(data=st.data(), steps=st.integers(4, 24), how=st.sampled_from(["zero", "cut", "token"]))
-def test_coverage_is_ok_only_if_each_step_is_read(data: Any, steps: int, how: str):
+def test_coverage_is_ok_only_if_each_step_is_read(data, steps, how):
     """Coverage is ok if no step is left out; else its row, and the first line, name the steps."""
     gone = data.draw(st.sets(st.integers(1, steps - 1), max_size=3))
     keep = torch.tensor([step not in gone for step in range(steps)])
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def forward(m, x):
         if how == "token":
             x = m.embedding(x)
         return over(m.cell, x * keep[:, None] if how == "zero" else x[:, keep])
@@ -67,7 +68,7 @@ def test_coverage_is_ok_only_if_each_step_is_read(data: Any, steps: int, how: st
 def test_a_step_that_one_sample_skips():
     """A step that is read of all samples but one is named with that sample."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def forward(m, x):
         keep = torch.ones(x.shape[:2])
         keep[x[:, 0, 0] == x[:, 0, 0].max(), 3] = 0
         return over(m.cell, x * keep.unsqueeze(2))
@@ -110,10 +111,10 @@ def test_the_first_line_names_no_probe_that_does_not_apply():
 
 
 @pytest.mark.parametrize("squeezed", ["scores", "outputs", "both"])
-def test_a_lost_batch_axis_is_found(squeezed: str):
+def test_a_lost_batch_axis_is_found(squeezed):
     """A squeeze that also removes the batch axis of one sample is found; its fix names the axis."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def forward(m, x):
         y = m.gru(x)[0]
         scores = m.score(y)
         scores = scores.squeeze(2) if m.right or squeezed == "outputs" else scores.squeeze()
@@ -133,7 +134,7 @@ def test_a_lost_batch_axis_is_found(squeezed: str):
 def test_a_model_that_rightly_refuses_one_sample():
     """A refusal of one sample that no lost axis explains accuses nobody, but is in the first line."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def forward(m, x):
         if len(x) < 2:
             raise ValueError
         return m.gru(x)[0].squeeze()
@@ -144,7 +145,7 @@ def test_a_model_that_rightly_refuses_one_sample():
 
 
 @pytest.mark.parametrize("name", ["x_lengths", "n", "valid", "sizes"])
-def test_lengths_are_seen_through_a_call_and_other_names(name: str):
+def test_lengths_are_seen_through_a_call_and_other_names(name):
     """With ``call=``, lengths are known by its arguments; of another name, a line points at them."""
     pooled = layered(lambda m, x, _: m.gru(x)[0].mean(1))
     call = eval(f"lambda model, x, {name}: model(x, {name})")  # noqa: S307
@@ -159,14 +160,14 @@ def test_lengths_are_seen_through_a_call_and_other_names(name: str):
 
 @settings(max_examples=10)
 @given(seed=st.integers(0, 99), batch=st.integers(2, 6), batch_first=st.booleans())
-def test_a_batch_with_one_longest_sample(seed: int, batch: int, batch_first: bool):
+def test_a_batch_with_one_longest_sample(seed, batch, batch_first):
     """Swapped axes are found, and right ones judged, if the model cuts the batch to its longest."""
     generator = torch.Generator().manual_seed(seed)
     n = torch.randperm(9, generator=generator)[:batch] + 2
     x = torch.randint(2, 50, (batch, 12), generator=generator)
     x = torch.where(mask(n, 12), x, 1)
 
-    def forward(m: Any, x: Tensor, sizes: Tensor) -> Tensor:
+    def forward(m, x, sizes):
         return m.gru(m.embedding(x[:, : sizes.max()]))[0]
 
     gru = nn.GRU(3, 6, batch_first=batch_first)
@@ -178,7 +179,7 @@ def test_a_batch_with_one_longest_sample(seed: int, batch: int, batch_first: boo
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_a_state_that_is_dropped_in_a_call_over_samples(batch: int):
+def test_a_state_that_is_dropped_in_a_call_over_samples(batch):
     """Memory is judged if ``call=`` runs over samples, and each of them over its steps."""
 
     def forward(m: Any, x_t: Tensor, h: Tensor | None = None) -> Any:
@@ -186,7 +187,7 @@ def test_a_state_that_is_dropped_in_a_call_over_samples(batch: int):
         y, h = m.gru(x_t.view(1, 1, -1), h)
         return y.view(-1), h
 
-    def call(net: Any, x: Tensor) -> Tensor:
+    def call(net, x):
         outputs = []
         for sample in x:
             h = None
@@ -205,10 +206,10 @@ def test_a_state_that_is_dropped_in_a_call_over_samples(batch: int):
 
 
 @pytest.mark.parametrize("loss", [nn.functional.l1_loss, nn.functional.mse_loss])
-def test_losses_of_signs_and_squares(loss: Any):
+def test_losses_of_signs_and_squares(loss):
     """A loss accuses nobody, though its gradient may have signs only; squares that broadcast are found."""
 
-    def forward(m: Any, x: Tensor, y: Tensor) -> Tensor:
+    def forward(m, x, y):
         prediction = m.head(m.rnn(x)[0][:, -1])
         pairs = torch.broadcast_tensors(prediction.squeeze(1), y if m.right else y.unsqueeze(1))
         return loss(*pairs)
@@ -227,7 +228,7 @@ def test_losses_of_signs_and_squares(loss: Any):
 def test_an_input_that_is_copied_deeply():
     """A model that copies a step of its input, which has no gradient for a caller, trains."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def forward(m, x):
         return over(m.cell, x) + m.head(copy.deepcopy(x[:, -1:]))
 
     net = model(forward, cell=nn.GRUCell(3, 6), head=nn.Linear(3, 6))
@@ -236,7 +237,7 @@ def test_an_input_that_is_copied_deeply():
 
 
 #: Inputs beside the sequence: how they are read, and what they are.
-BESIDE: dict[str, tuple[Any, Any]] = {
+BESIDE = {
     "flags": (lambda m, x, f: over(m.cell, x) * (1 - f.float()).unsqueeze(2), X[..., 0] > 1),
     "zeros": (lambda m, x, f: over(m.cell, x) * (1 - f).unsqueeze(2), torch.zeros(4, 7)),
     "lengths": (lambda m, x, n: over(m.cell, x)[torch.arange(4), n - 1], LENGTHS),
@@ -251,7 +252,7 @@ BESIDE: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", BESIDE)
-def test_an_input_that_reaches_no_output_is_named(name: str):
+def test_an_input_that_reaches_no_output_is_named(name):
     """Of each kind of input, one that the model ignores is a line, and one that it reads is none."""
     reads, beside = BESIDE[name]
     for ignores in (False, True):
@@ -264,12 +265,12 @@ def test_an_input_that_reaches_no_output_is_named(name: str):
 
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("batch", [2, 4])
-def test_each_sample_may_be_the_longest_of_an_input(batch: int, told: bool):
+def test_each_sample_may_be_the_longest_of_an_input(batch, told):
     """Two sequences whose longest samples are different ones are judged, as of a transducer."""
     n = torch.tensor([5, 9, 7, 6])[:batch]
     m = torch.tensor([6, 3, 5, 4])[:batch]
 
-    def forward(net: Any, x: Tensor, n: Tensor, y: Tensor, m: Tensor) -> Tensor:
+    def forward(net, x, n, y, m):
         one = net.x(x[:, : n.max()])[0]
         other = net.y(y[:, : m.max()])[0]
         return one[:, :, None] + other[:, None]
@@ -285,7 +286,7 @@ def test_each_sample_may_be_the_longest_of_an_input(batch: int, told: bool):
 def test_a_gradient_that_is_nan_is_not_judged():
     """A weight whose gradient is NaN has none, and is not exactly zero either."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def forward(m, x):
         y = m.gru(x)[0]
         return y + (m.scale * 0).sqrt() * 0  # its derivative is 0 * inf
 

@@ -1,4 +1,5 @@
 """Inputs beside the batch: sparse ones, and some that all samples may share."""
+# ruff: noqa: ANN001
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ X = numbers(BATCH, SEQ, FEATURE)
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR")  # to make one warns
 @pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
-def test_second_input_that_is_sparse(layout: torch.layout):
+def test_second_input_that_is_sparse(layout):
     """A graph beside the batch may be sparse, of any dtype, whatever its sizes are alike."""
     nodes = Model(lambda m, x, edges: edges.to_dense().to(x.dtype) @ m.gru(x)[0], gru=gru())
     samples = Model(lambda m, x, edges: m.gru(x)[0] + edges.to_dense().sum(), gru=gru())

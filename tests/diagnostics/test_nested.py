@@ -1,7 +1,7 @@
 """What is nested deep in a model, and what its tensors hold, is copied, or refused in words."""
+# ruff: noqa: ANN001, ANN201, ANN204
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -16,10 +16,10 @@ from rnnkit._diagnostics.copies import Pristine
 from rnnkit._diagnostics.verify import PROBES
 from tests.diagnostics.models_of_users import Holder, X
 
-LOOKS: list[Callable[..., Any]] = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
+LOOKS = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
 
 
-def deep(wrap: Callable[[Any], Any]) -> Any:
+def deep(wrap):
     """Nest something deeper than Python nests calls."""
     held = None
     for _ in range(1500):
@@ -41,17 +41,17 @@ class Slotted:
 class Built:
     """An object that its class builds of the next one."""
 
-    def __init__(self, held: Any):
+    def __init__(self, held):
         """Keep it."""
         self.held = held
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self):
         """Build it."""
         return Built, (self.held,)
 
 
 #: What nests something one deeper.
-NESTS: dict[str, Callable[[Any], Any]] = {
+NESTS = {
     "dict": lambda x: {"in": x},
     "list": lambda x: [x],
     "list of dicts": lambda x: [{"in": x}],
@@ -59,7 +59,7 @@ NESTS: dict[str, Callable[[Any], Any]] = {
     "slot": Slotted,
 }
 #: What has to be made of what it holds.
-BUILDS: dict[str, Callable[[Any], Any]] = {
+BUILDS = {
     "tuple": lambda x: (x,),
     "partial": lambda x: functools.partial(print, x),
     "built": Built,
@@ -67,7 +67,7 @@ BUILDS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", NESTS)
-def test_what_is_nested_deep(name: str):
+def test_what_is_nested_deep(name):
     """What is nested deep in a model is copied, and a finding about another attribute names that."""
     model = Holder(lambda m: [setattr(m, "calls", m.calls + 1), torch.ones(1) * m.calls][1])
     model.held = deep(NESTS[name])
@@ -82,7 +82,7 @@ def test_what_is_nested_deep(name: str):
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_what_is_built_deep(name: str):
+def test_what_is_built_deep(name):
     """What Python can only make from the inside out is refused in words if it is too deep."""
     model = Holder(held=deep(BUILDS[name]))
     for look in LOOKS:
@@ -101,7 +101,7 @@ def test_what_tensors_hold():
     pristine = Pristine(model)
     one, other = (pristine.copy() for _ in range(2))
     for x in (one, other):
-        held: Any = x
+        held = x
         assert held.weight.owner is held
         held.weight.mask.add_(1)
         with torch.no_grad():

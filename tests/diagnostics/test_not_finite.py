@@ -1,12 +1,11 @@
 """A number that is not finite hides no finding, makes none, and is reported."""
-
-from typing import Any
+# ruff: noqa: ANN001, ANN202
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.runner import subject
@@ -32,7 +31,7 @@ SPOILED = [
 @pytest.mark.parametrize("name", SPOILED)
 @settings(max_examples=3)  # each verifies four times
 @given(data=st.data(), value=st.sampled_from([torch.nan, torch.inf, -torch.inf]))
-def test_one_number_that_is_not_finite_hides_no_finding(name: str, data: Any, value: float):
+def test_one_number_that_is_not_finite_hides_no_finding(name, data, value):
     """What is found on a batch is found with one number in it that is not finite; nothing else is."""
     for right in (True, False):
         torch.manual_seed(0)
@@ -60,7 +59,7 @@ def test_numbers_that_are_not_finite_are_counted():
 def test_padding_of_nans_is_padding():
     """Padding that holds NaN, and a mask with one, tell the lengths as zeros do."""
 
-    def pooled_with_mask(m: Any, x: Tensor, pad_mask: Tensor) -> Tensor:  # noqa: ARG001 - its name tells
+    def pooled_with_mask(m, x, pad_mask):  # noqa: ARG001 - its name tells
         return m.gru(x)[0].mean(1)
 
     pooled = layered(pooled_with_mask)
@@ -76,7 +75,7 @@ def test_padding_of_nans_is_padding():
 
 @settings(max_examples=3)  # each draws eight maps
 @given(place=st.integers(0, X.numel() - 1), value=st.sampled_from([torch.nan, torch.inf]))
-def test_a_map_has_no_holes(place: int, value: float):
+def test_a_map_has_no_holes(place, value):
     """A map of a batch with a number that is not finite is the map without it, and says so."""
     spoiled = X.clone()
     spoiled.view(-1)[place] = value

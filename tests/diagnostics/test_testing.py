@@ -1,14 +1,13 @@
 """``rnnkit.testing``: one line in a project's tests."""
+# ruff: noqa: ANN001, ANN201
 
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import rnnkit
 import rnnkit.testing
@@ -31,7 +30,7 @@ def test_finding_is_a_failure():
 
 
 #: Wrong calls; the name of the last function that a traceback shows: the caller's, or torch's.
-WRONG: dict[str, tuple[Callable[[], object], str]] = {
+WRONG = {
     "verify": (lambda: rnnkit.verify(torch.nn.GRU(3, 4), torch.randn(5, 7, 3)), "<lambda>"),
     "verify of nothing": (lambda: rnnkit.verify(None), "<lambda>"),
     "constructor": (lambda: rnnkit.GRU(3, -4), "<lambda>"),
@@ -59,7 +58,7 @@ def test_traceback_of_another_error_is_whole():
     """What a user's code raises below ours keeps all its frames."""
 
     class Fails(torch.nn.Module):
-        def forward(self, input: torch.Tensor, hx: torch.Tensor) -> torch.Tensor:
+        def forward(self, input, hx):
             raise ValueError(input.shape, hx)
 
     with pytest.raises(ValueError, match="Size") as error:
@@ -87,14 +86,14 @@ def test_function_of_a_chunk_and_a_state():
     assert tagger.training
 
 
-def picky(x: Tensor, state: Any) -> Any:
+def picky(x, state):
     """Take no chunk."""
     assert x.shape[1] == 7
     return x, x[:, 0] if state is None else state
 
 
 #: Steps that fail a test, and what is said of them.
-FAILING: dict[str, tuple[Any, Any]] = {
+FAILING = {
     "forgets": (lambda layer, x, _: layer(x), "in chunks of 3 and 4"),
     "draws": (
         lambda layer, x, state: layer(nn.functional.dropout(x, 0.5), state),
@@ -108,7 +107,7 @@ FAILING: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_steps_that_fail_a_test(name: str):
+def test_steps_that_fail_a_test(name):
     """A function that forgets, draws, or cannot be judged fails a test, which says why."""
     (step, text) = FAILING[name]
     layer = gru()

@@ -1,4 +1,5 @@
 """``trace``: which state went where, call by call, also of runs that fail."""
+# ruff: noqa: ANN001, ANN002, ANN201, ANN202
 
 import threading
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from inline_snapshot import snapshot
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import rnnkit
@@ -23,7 +24,7 @@ from tests.diagnostics.models_of_users import (
 )
 
 
-def pair() -> Model:
+def pair():
     """Make an encoder and a decoder that starts from its state, given by keyword."""
     return Model(lambda m, x: m.decoder(x, hx=m.encoder(x)[1])[0], encoder=lstm(), decoder=lstm())
 
@@ -31,7 +32,7 @@ def pair() -> Model:
 def test_table():
     """The table has a row for each call, and each mark below its row; the rows are data, too."""
 
-    def run(m: Any, x: Tensor) -> Tensor:
+    def run(m, x):
         state = m.encoder(x)[1]
         h, c = m.decoder(x[:, :1], state[::-1])[1]
         for x_t in x[:, :2].unbind(1):
@@ -60,7 +61,7 @@ row  module           input as read            state given                      
     assert found.marked == [found.rows[1]]
 
 
-def rows(run: Any, *inputs: Any) -> list[str]:
+def rows(run, *inputs):
     """Trace; return what each row says."""
     found = rnnkit.trace(run, *(inputs or (X,))).rows
     return [f"{row.module}: {row.spec}, {row.state}, {row.used}" for row in found]
@@ -99,7 +100,7 @@ def test_inputs_and_names():
 class OutputOnly(nn.LSTM):
     """A layer that keeps its state to itself."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Return the output."""
         return super().forward(x)[0]
 
@@ -107,9 +108,9 @@ class OutputOnly(nn.LSTM):
 class Measured(nn.GRU):
     """A layer that returns a loss beside its output, and takes lengths."""
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x, lengths):
         """Return output and loss."""
-        output: Tensor = super().forward(x)[0]
+        output = super().forward(x)[0]
         return output, output.mean() * len(lengths)
 
 
@@ -132,11 +133,11 @@ def test_origin_is_the_near_one():
     pairs = nn.LSTMCell(FEATURE, HIDDEN)
     cell = nn.GRUCell(FEATURE, HIDDEN)
 
-    def scaled(x: Tensor) -> Any:
+    def scaled(x):
         h, c = pairs(x[:, 0])
         return pairs(x[:, 1], (h * 2, c * 3))
 
-    def mixing(x: Tensor) -> Tensor:
+    def mixing(x):
         state = torch.zeros(len(x), HIDDEN)
         for x_t in x.unbind(1):
             state = cell(x_t, state) * 0.9 + state * 0.1
@@ -181,7 +182,7 @@ def test_other_threads_and_traces():
     layer = gru()
     inner = list[rnnkit.Trace]()
 
-    def run(x: Tensor) -> Tensor:
+    def run(x):
         other = threading.Thread(target=lambda: layer(x[:, :3]))
         other.start()
         other.join()
@@ -230,12 +231,12 @@ def test_rows_of_a_run_that_fails():
     layer = gru()
     cell = nn.GRUCell(FEATURE, HIDDEN)
 
-    def fails(x: Tensor):
+    def fails(x):
         cell(x[:, 1], cell(x[:, 0]))
         message = "no"
         raise KeyError(message)
 
-    def catches(x: Tensor) -> Any:
+    def catches(x):
         try:
             return layer(x[..., :1])[0]
         except RuntimeError:

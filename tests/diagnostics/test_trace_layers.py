@@ -1,10 +1,9 @@
 """What counts as recurrent in a trace: layers called by ``forward``, layers of cells, own cells."""
-
-from typing import Any
+# ruff: noqa: ANN001, ANN201, ANN202
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import rnnkit
 
@@ -18,7 +17,7 @@ class Called(nn.Module):
         for name, layer in layers.items():
             self.add_module(name, layer)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Call each layer with the state of the one before."""
         state = None
         for layer in self.children():
@@ -34,17 +33,17 @@ class OwnCell(nn.Module):
         super().__init__()
         self.linear = nn.Linear(3, 3)
 
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+    def forward(self, x, h):
         """Take a step."""
         return torch.tanh(self.linear(x) + h)
 
-    def initial_state(self, batch_size: int) -> Tensor:
+    def initial_state(self, batch_size):
         """Begin with zeros."""
         return torch.zeros(batch_size, 3)
 
 
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
-def test_layers_that_are_called_by_forward(kind: Any):
+def test_layers_that_are_called_by_forward(kind):
     """Each has a row, which knows where its state came from."""
     layers = {name: kind(3, 3, batch_first=True) for name in ("one", "two")}
     rows = rnnkit.trace(Called(**layers), torch.randn(5, 7, 3)).rows
@@ -56,7 +55,7 @@ def test_layers_that_are_called_by_forward(kind: Any):
 
 
 @pytest.mark.parametrize("make", [lambda: rnnkit.GRUCell(3, 3), OwnCell])
-def test_a_recurrent_has_one_row(make: Any):
+def test_a_recurrent_has_one_row(make):
     """A layer of cells has one row for each call, whatever cells it has, and they have none."""
     layers = {name: rnnkit.Recurrent([make(), make()]) for name in ("one", "two")}
     rows = rnnkit.trace(Called(**layers), torch.randn(7, 5, 3)).rows
@@ -74,7 +73,7 @@ def test_a_loop_over_an_own_cell_has_a_row_for_each_step():
             super().__init__()
             self.cell = OwnCell()
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             h = self.cell.initial_state(len(x))
             for x_t in x.unbind(1):
                 h = self.cell(x_t, h)

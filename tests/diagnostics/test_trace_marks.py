@@ -1,14 +1,14 @@
 """Marks of ``trace``: each wrong program has its own, and no correct one has any."""
+# ruff: noqa: ANN001, ANN201
 
 import contextlib
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from inline_snapshot import snapshot
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
@@ -19,7 +19,7 @@ from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, X
 class Parts:
     """Layers and cells of a library; each access makes a new one, which reads batch-first."""
 
-    def __init__(self, nn: Any):
+    def __init__(self, nn):
         """Take the library."""
         self.nn = nn
 
@@ -31,7 +31,7 @@ class Parts:
         return lambda **more: getattr(self.nn, name)(size, HIDDEN, **options, **more)
 
 
-def windows_with_detach(nn: Any, x: Tensor) -> Any:
+def windows_with_detach(nn, x):
     """Train over windows, the state cut from its graph between them."""
     layer = nn.LSTM()
     state = None
@@ -41,7 +41,7 @@ def windows_with_detach(nn: Any, x: Tensor) -> Any:
         state = tuple(part.detach() for part in state)
 
 
-def windows_on_their_own(nn: Any, x: Tensor) -> Any:
+def windows_on_their_own(nn, x):
     """Run over windows that do not follow each other, overlap, or are copies of a loader's."""
     one = nn.LSTM()
     two = nn.LSTM()
@@ -53,7 +53,7 @@ def windows_on_their_own(nn: Any, x: Tensor) -> Any:
     return torch.cat([torch.cat(p, 1) for p in (unordered, overlapping, copied, words)], 1)
 
 
-def hidden_state_for_both(nn: Any, x: Tensor) -> Any:
+def hidden_state_for_both(nn, x):
     """Start an LSTM from the state of a GRU, which has no c."""
     encoder = nn.GRU()
     decoder = nn.LSTM()
@@ -61,14 +61,14 @@ def hidden_state_for_both(nn: Any, x: Tensor) -> Any:
     return decoder(x, (h, h))[0]
 
 
-def leaves_of_a_tree(nn: Any, x: Tensor) -> Any:
+def leaves_of_a_tree(nn, x):
     """Give no state to the leaves, and theirs to the node above them."""
     cell = nn.LSTMCell()
     (a, b), (c, d) = (cell(x[:, k]) for k in range(2))
     return cell(x[:, 2], (a + c, b + d))[0]
 
 
-def state_by_way_of_packed_input(nn: Any, x: Tensor) -> Any:
+def state_by_way_of_packed_input(nn, x):
     """Read a state again as an input, packed."""
     first = nn.GRU()
     second = nn.GRU_wide()
@@ -76,19 +76,19 @@ def state_by_way_of_packed_input(nn: Any, x: Tensor) -> Any:
     return second(pack_padded_sequence(torch.cat(steps), [2] * BATCH))[1]
 
 
-def losses_of_sequences(nn: Any, x: Tensor) -> Any:
+def losses_of_sequences(nn, x):
     """Train on sequences of one step, by a loss of the state that is not returned."""
     cell = nn.GRUCell()
     return [cell(step).sum().backward() for step in x.unbind(1)]
 
 
-def answers_of_sequences(nn: Any, x: Tensor) -> Any:
+def answers_of_sequences(nn, x):
     """Count what comes out at the end of each sequence: no tensor leads from there on."""
     cell = nn.GRUCell()
     return sum(int(cell(s[1], cell(s[0])).argmax()) for s in x)
 
 
-def both_turns(nn: Any, x: Tensor) -> Any:
+def both_turns(nn, x):
     """Start two loops over one cell from one state."""
     cell = nn.GRUCell()
     start = x.new_zeros(len(x), HIDDEN)
@@ -102,7 +102,7 @@ RIGHT = [value for value in vars().values() if callable(value) and value.__modul
 
 
 @pytest.mark.parametrize("make", RIGHT, ids=lambda make: make.__name__)
-def test_correct_program_is_not_marked(make: Callable[..., Any]):
+def test_correct_program_is_not_marked(make):
     """A correct program has no mark, with torch's layers and rnnkit's."""
     for library in (torch.nn, rnnkit.nn):
         found = rnnkit.trace(partial(make, Parts(library)), X)
@@ -153,19 +153,19 @@ def test_wrong_models_of_the_corpus():
             assert (len(marked), marked[0].marks) == expected
 
 
-def dropped(nn: Any, x: Tensor) -> Any:
+def dropped(nn, x):
     """Call a cell for each step, and make a number of its state."""
     cell = nn.GRUCell()
     return [int(cell(x_t).sum()) for x_t in x[:, :2].unbind(1)]
 
 
-def zeros_each_time(nn: Any, x: Tensor) -> Any:
+def zeros_each_time(nn, x):
     """Give a layer zeros at each step."""
     layer = nn.GRU()
     return [layer(w, torch.zeros(1, BATCH, HIDDEN))[0] for w in x.split(1, 1)[:2]]
 
 
-def output_from_its_end(nn: Any, x: Tensor) -> Any:
+def output_from_its_end(nn, x):
     """Read a layer's output from its end state."""
     first = nn.LSTM()
     second = nn.LSTM_wide()
@@ -192,7 +192,7 @@ def test_training_without_detach():
     """Of a training loop without detach, the row that goes on from a freed graph says so."""
     cell = nn.GRUCell(FEATURE, HIDDEN)
 
-    def train(x: Tensor):
+    def train(x):
         state = None
         loss = torch.tensor(0.0)
         for t, x_t in enumerate(x[:, :4].unbind(1)):

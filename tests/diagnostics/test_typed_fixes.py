@@ -1,13 +1,11 @@
 """The fixes of findings are typed: what a fix makes of the wrong model equals the right one."""
-
-from collections.abc import Callable
-from typing import Any
+# ruff: noqa: ANN001, ANN201, ANN202
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 import rnnkit
 from rnnkit._diagnostics.causes import fix_of_parts
@@ -24,7 +22,7 @@ from tests.diagnostics.typed_models import (
 @pytest.mark.parametrize("name", FIXES)
 @settings(max_examples=3)
 @given(batch=st.integers(3, 5), seq=st.integers(6, 9))
-def test_the_fix_of_a_cause_makes_the_right_model(name: str, batch: int, seq: int):
+def test_the_fix_of_a_cause_makes_the_right_model(name, batch, seq):
     """The finding names the cause; its fix, typed, gives the right model's numbers, and is clean."""
     row = FIXES[name]
     inputs = row.given(batch, seq)
@@ -44,7 +42,7 @@ def test_the_fix_of_a_cause_makes_the_right_model(name: str, batch: int, seq: in
     assert findings(row.make("typed"), *inputs, **options) == set()
 
 
-def loop(m: Any, x: Tensor) -> Tensor:
+def loop(m, x):
     """Run a cell over axis 0."""
     h = x.new_zeros(x.shape[1], 6)
     outputs = []
@@ -54,14 +52,14 @@ def loop(m: Any, x: Tensor) -> Tensor:
     return torch.stack(outputs)
 
 
-def forecast(m: Any, x: Tensor) -> Tensor:
+def forecast(m, x):
     """Read steps, and decode others."""
     _, h = m.rnn(x)
     return m.head(m.decoder(h[0].expand(11, -1, -1))[0])
 
 
 #: Models that read (seq, batch, feature), as they are called without ``batch_dim``.
-SEQ_FIRST: dict[str, tuple[Callable[..., Tensor], dict[str, nn.Module]]] = {
+SEQ_FIRST = {
     "a layer": (lambda m, x: m.rnn(x)[0], {"rnn": nn.GRU(3, 6)}),
     "a loop": (loop, {"cell": nn.GRUCell(3, 6)}),
     "another length": (
@@ -72,7 +70,7 @@ SEQ_FIRST: dict[str, tuple[Callable[..., Tensor], dict[str, nn.Module]]] = {
 
 
 @pytest.mark.parametrize("name", SEQ_FIRST)
-def test_the_other_axis_is_advised_where_it_is_clean(name: str):
+def test_the_other_axis_is_advised_where_it_is_clean(name):
     """A model that reads (seq, batch, ...) is told of ``batch_dim=1``, which finds nothing."""
     compute, parts = SEQ_FIRST[name]
     net = model(compute, **parts)
@@ -87,7 +85,7 @@ def test_the_other_axis_is_advised_where_it_is_clean(name: str):
 def test_the_other_axis_is_not_advised_where_it_mixes_too():
     """Where samples mix along both axes, no finding says ``batch_dim=1``."""
 
-    def mixed(m: Any, x: Tensor) -> Tensor:
+    def mixed(m, x):
         y = m.rnn(x)[0]
         return y - y.mean(0)
 
@@ -114,10 +112,10 @@ def test_a_leak_that_is_not_located_names_no_part_the_model_lacks():
 def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
     """Of a flatten in ``call=`` and a wrong reshape in the model, the finding names the reshape."""
 
-    def forward(m: Any, rows: Tensor) -> Tensor:
+    def forward(m, rows):
         return m.head(m.rnn(rows.reshape(6, -1, 3))[0].reshape(-1, 6))
 
-    def call(m: nn.Module, x: Tensor) -> Tensor:
+    def call(m, x):
         return m(x.flatten(0, 1)).view(len(x), 6, 4)
 
     net = model(forward, rnn=nn.GRU(3, 6), head=nn.Linear(6, 4))
@@ -129,7 +127,7 @@ def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
 
 
 @pytest.mark.parametrize("size", [3, 5])
-def test_a_state_with_the_samples_for_its_layers(size: int):
+def test_a_state_with_the_samples_for_its_layers(size):
     """Where a batch-first state fits by chance, the finding names the state, not the layer."""
     parts = {"begin": nn.Linear(3, size * 6), "rnn": nn.GRU(3, 6, size, batch_first=True)}
     x = numbers(size, 7, 3)
@@ -145,7 +143,7 @@ def test_a_state_with_the_samples_for_its_layers(size: int):
 def test_a_state_that_is_wiped_is_not_told_to_be_returned():
     """Streaming names the way in if the model returns the state, and the way out if not."""
 
-    def forward(m: Any, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(m, x, state):
         y, new = m.rnn(x, torch.zeros_like(state) if m.wipes else state)
         return y, new if m.wipes else state
 

@@ -1,7 +1,5 @@
 """What is used of a recurrent layer's result, at any width, in any layout, of any library."""
-
-from collections.abc import Callable
-from typing import Any
+# ruff: noqa: ANN001, ANN201, ANN202
 
 import pytest
 import torch
@@ -18,13 +16,13 @@ DTYPES = st.sampled_from([torch.float32, torch.float64])
 class Cells(nn.Module):
     """A user's layer: a loop over a cell, or over one for each direction."""
 
-    def __init__(self, width: int, hidden: int, *, bidirectional: bool):
+    def __init__(self, width, hidden, *, bidirectional):
         """Make the cells."""
         super().__init__()
         self.cell = nn.GRUCell(width, hidden)
         self.back = nn.GRUCell(width, hidden) if bidirectional else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Return the outputs ``(batch, seq, hidden)`` of both directions side by side."""
         outputs = over(self.cell, x)
         if self.back is None:
@@ -32,13 +30,13 @@ class Cells(nn.Module):
         return torch.cat([outputs, over(self.back, x.flip(1)).flip(1)], 2)
 
 
-def recurrent(width: int, hidden: int, *, bidirectional: bool) -> nn.Module:
+def recurrent(width, hidden, *, bidirectional):
     """Make a layer of rnnkit's cells."""
     back = rnnkit.GRUCell(width, hidden) if bidirectional else None
     return rnnkit.Recurrent(rnnkit.GRUCell(width, hidden), reverse_cells=back, batch_first=True)
 
 
-def layer(kind: Any) -> Callable[..., nn.Module]:
+def layer(kind):
     """Return what makes a batch-first layer of a kind."""
     return lambda width, hidden, **options: kind(width, hidden, batch_first=True, **options)
 
@@ -46,7 +44,7 @@ def layer(kind: Any) -> Callable[..., nn.Module]:
 LAYERS = st.sampled_from([layer(nn.GRU), layer(nn.LSTM), layer(nn.RNN), recurrent, Cells])
 
 
-def output_of(result: Any) -> Tensor:
+def output_of(result):
     """Return the output of a layer that may return a state beside it."""
     return result[0] if isinstance(result, tuple) else result
 
@@ -59,9 +57,7 @@ def output_of(result: Any) -> Tensor:
     dtype=DTYPES,
     seed=st.integers(0, 99),
 )
-def test_a_step_that_has_read_one_step_is_found(
-    make: Any, hidden: int, both: bool, dtype: torch.dtype, seed: int
-):
+def test_a_step_that_has_read_one_step_is_found(make, hidden, both, dtype, seed):
     """The first step of one direction, or the last of two, is no summary, whatever the width."""
     torch.manual_seed(seed)
     rnn = make(3, hidden, bidirectional=both)
@@ -77,7 +73,7 @@ def test_a_step_that_has_read_one_step_is_found(
 
 
 #: Ways to join the two directions of the states of two layers, the first three of them wrong.
-JOINS: dict[str, Callable[[Tensor], Any]] = {
+JOINS = {
     "wrong: chunks": lambda h: torch.cat(h.chunk(2, 0), 2),
     "wrong: slices": lambda h: torch.cat([h[:2], h[2:]], 2),
     "wrong: a view": lambda h: h.view(2, 2, *h.shape[1:]).permute(1, 2, 0, 3).flatten(2),
@@ -88,10 +84,10 @@ JOINS: dict[str, Callable[[Tensor], Any]] = {
 
 @pytest.mark.parametrize("join", JOINS)
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
-def test_directions_of_different_layers_joined(kind: Any, join: str):
+def test_directions_of_different_layers_joined(kind, join):
     """The states of two layers that are joined as two directions are found."""
 
-    def forward(m: Any, x: Tensor, y: Tensor) -> Tensor:
+    def forward(m, x, y):
         state = m.encoder(x)[1]
         h = state if isinstance(state, Tensor) else state[0]
         return m.decoder(y, m.bridge(JOINS[join](h)))[0]
@@ -110,11 +106,11 @@ def test_directions_of_different_layers_joined(kind: Any, join: str):
 def test_states_of_two_layers_that_are_no_directions():
     """All states side by side, or a projection for each direction of both layers, accuse nobody."""
 
-    def flattened(m: Any, x: Tensor) -> Tensor:
+    def flattened(m, x):
         h = m.gru(x)[1]
         return m.head(torch.cat(h.chunk(2, 0), 2).transpose(0, 1).flatten(1))
 
-    def projected(m: Any, x: Tensor) -> Tensor:
+    def projected(m, x):
         h = m.gru(x)[1]
         one = m.one(torch.cat([h[0], h[2]], 1))
         other = m.other(torch.cat([h[1], h[3]], 1))
@@ -128,10 +124,10 @@ def test_states_of_two_layers_that_are_no_directions():
 
 
 @pytest.mark.parametrize("step", [0, 6])
-def test_a_step_that_an_input_picks(step: int):
+def test_a_step_that_an_input_picks(step):
     """A batch whose samples all pick the first step, or the last, accuses nobody."""
 
-    def forward(m: Any, x: Tensor, at: Tensor) -> Tensor:
+    def forward(m, x, at):
         return m.head(m.gru(x)[0][torch.arange(len(x)), at])
 
     both = step > 0

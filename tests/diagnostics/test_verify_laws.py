@@ -1,4 +1,5 @@
 """Laws of ``verify`` over drawn models: right ones pass, swapped axes are found, rounding is no leak."""
+# ruff: noqa: ANN001, ANN002, ANN201, ANN202
 
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.runner import subject
@@ -16,12 +17,12 @@ DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16])
 SIZES = st.integers(1, 6)
 
 
-def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def normal(*shape, dtype=torch.float32):
     """Return numbers."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(5)).to(dtype)
 
 
-def end_state(m: Any, x: Tensor) -> Tensor:
+def end_state(m, x):
     """Classify by the state that the last layer ends with, in each direction."""
     _, state = m.layer(x)
     h_n = state[0] if isinstance(state, tuple) else state
@@ -29,7 +30,7 @@ def end_state(m: Any, x: Tensor) -> Tensor:
 
 
 #: What a right model makes of a layer.
-COMPUTES: Any = st.sampled_from(
+COMPUTES = st.sampled_from(
     [
         lambda m, x: m.head(m.layer(x)[0]),
         lambda m, x: m.head(m.layer(x)[0].mean(1 if m.layer.batch_first else 0)),
@@ -40,21 +41,19 @@ COMPUTES: Any = st.sampled_from(
 
 
 @st.composite
-def layers(draw: st.DrawFn, size: int = 0) -> Any:
+def layers(draw, size=0):
     """Draw a model over a layer, in one of its layouts; all of its sizes may be one."""
     library = draw(st.sampled_from([nn, rnnkit.nn]))
     kind = draw(st.sampled_from(["RNN", "LSTM", "GRU"]))
     features, hidden, count = (size or draw(st.integers(1, most)) for most in (6, 6, 3))
     torch.manual_seed(draw(st.integers(0, 10**6)))
-    options: dict[str, Any] = {
-        name: draw(st.booleans()) for name in ("bidirectional", "batch_first", "bias")
-    }
+    options = {name: draw(st.booleans()) for name in ("bidirectional", "batch_first", "bias")}
     layer = getattr(library, kind)(features, hidden, count, **options)
     head = nn.Linear((1 + options["bidirectional"]) * hidden, 3)
     return Model(draw(COMPUTES), layer=layer, head=head)
 
 
-def shaped(model: Any, batch: int, seq: int) -> tuple[int, ...]:
+def shaped(model, batch, seq):
     """Return the shape of a model's input."""
     front = (batch, seq) if model.layer.batch_first else (seq, batch)
     return (*front, model.layer.input_size)
@@ -90,7 +89,7 @@ def test_no_false_alarm_on_a_loop(
     """A loop over a cell passes, as a language model too."""
     batch, seq, features, hidden = sizes
 
-    def loop(m: Any, x: Tensor) -> Tensor:
+    def loop(m, x):
         state = None
         outputs = []
         for x_t in x.unbind(int(batch_first)):
@@ -106,7 +105,7 @@ def test_no_false_alarm_on_a_loop(
 
 
 @given(model=layers(), batch=st.integers(2, 6), seq=st.integers(2, 6))
-def test_swapped_axes_are_always_found(model: Any, batch: int, seq: int):
+def test_swapped_axes_are_always_found(model, batch, seq):
     """With two samples and two steps or more, a layer that takes one for the other is caught."""
     x = normal(*shaped(model, seq, batch))
     with pytest.raises(rnnkit.LeakError) as error:
@@ -121,7 +120,7 @@ def test_swapped_axes_are_always_found(model: Any, batch: int, seq: int):
     steps=st.integers(3, 20),
     batch_first=st.booleans(),
 )
-def test_layers_stream(kind: Any, layers: int, steps: int, batch_first: bool):
+def test_layers_stream(kind, layers, steps, batch_first):
     """Each layer of one direction streams, with any number of layers and steps, in both layouts."""
     layer = kind(3, 4, num_layers=layers, batch_first=batch_first, dropout=0.5 * (layers > 1))
     x = normal(*((5, steps) if batch_first else (steps, 5)), 3)
@@ -144,7 +143,7 @@ LEAKING = ("cancelled: a shift of scores", "lengths_that_the_content_decides")
 
 
 @pytest.mark.parametrize("name", MAPPED)
-def test_a_map_shows_no_rounding(name: str):
+def test_a_map_shows_no_rounding(name):
     """A map shows neither what cancels out nor another way to compute; a small leak it shows."""
     own = ["each depends on its own input alone", "each depends on its own and all earlier inputs"]
     for right in (True, False) if name in LEAKING else (True,):

@@ -1,10 +1,10 @@
 """What ``verify`` reports, how it calls a model, and what becomes of what is found."""
+# ruff: noqa: ANN001, ANN201, ANN202
 
 import html
 import random
 import re
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from tests.diagnostics.models_of_users import X, gru, layered, mask, model, numb
 PADDED, COUNTS = padded()
 
 
-def text(report: rnnkit.Report) -> str:
+def text(report):
     """Write a report without the time that it took."""
     return re.sub(r"\d+\.\d\d s", "... s", str(report))
 
@@ -28,8 +28,8 @@ def text(report: rnnkit.Report) -> str:
 def test_report():
     """A report has a line for each probe, and what it costs."""
 
-    def forward(m: Any, x: Tensor, n: Tensor) -> Tensor:
-        y: Tensor = m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
+    def forward(m, x, n):
+        y = m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
         return y.sum(1) / n.unsqueeze(1)
 
     report = rnnkit.verify(layered(forward), PADDED, COUNTS, lengths=COUNTS)
@@ -111,7 +111,7 @@ def test_ways_to_call_a_model():
 def test_all_that_is_found():
     """All findings stand in a report, if they are not raised; the message of the first lists the others."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def forward(m, x):
         first, state = m.one(x)
         return m.two(x + x.mean(0), state)[0][:, -1:] + first
 
@@ -178,12 +178,12 @@ CATEGORIES = [
 
 
 @pytest.mark.parametrize("x", CATEGORIES, ids=lambda x: f"{x.dtype}, {x.dim()} axes")
-def test_rows_that_occur(x: Tensor):
+def test_rows_that_occur(x):
     """A model of categories is given no row of features that the batch has not."""
     rows = {tuple(row) for row in x.reshape(28, -1).tolist()}
-    strange: list[Any] = []
+    strange = []
 
-    def forward(m: Any, x: Tensor) -> Tensor:
+    def forward(m, x):
         given = x.reshape(x.shape[0] * x.shape[1], -1).tolist()
         strange.extend(row for row in given if tuple(row) not in rows and row[0] == row[0])
         return m.gru(m.embed(x.long().reshape(*x.shape[:2], -1)).sum(2))[0]
@@ -192,7 +192,7 @@ def test_rows_that_occur(x: Tensor):
     assert strange == []
 
 
-def cause(draw: Any) -> str:
+def cause(draw):
     """Verify a model that is not repeatable; return the line that says why."""
     with pytest.raises(rnnkit.LeakError) as error:
         rnnkit.verify(layered(lambda m, x: m.gru(x)[0] + draw()), X)
@@ -200,7 +200,7 @@ def cause(draw: Any) -> str:
     return next(text for label, text in lines if label == "cause")
 
 
-def test_sources_of_chance(monkeypatch: pytest.MonkeyPatch):
+def test_sources_of_chance(monkeypatch):
     """Random numbers are looked for without NumPy, and on a GPU that is in use."""
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "numpy", None)
@@ -213,7 +213,7 @@ def test_sources_of_chance(monkeypatch: pytest.MonkeyPatch):
     assert drawn == "forward draws random numbers (torch.cuda:0)"
 
 
-def masked(m: Any, x: Tensor, n: Tensor) -> Tensor:
+def masked(m, x, n):
     """Run, and leave out what is beyond a length."""
     return m.gru(x)[0] * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2)
 
@@ -222,7 +222,7 @@ LABELS = torch.arange(4)
 LENGTHS = torch.tensor([7, 2, 5, 3])
 
 #: A loader's batch, what is computed of its parts, and what is typed for it.
-LOADED: dict[str, tuple[Any, Any, str]] = {
+LOADED = {
     "all parts": (masked, (X, LENGTHS), "*batch"),
     "one part": (lambda m, x: m.gru(x)[0], [X], "*batch"),
     "with labels": (lambda m, x: m.gru(x)[0], [X, LABELS], "batch[0]"),
@@ -231,7 +231,7 @@ LOADED: dict[str, tuple[Any, Any, str]] = {
 
 
 @pytest.mark.parametrize("tool", ["verify", "trace", "dependency_map"])
-def test_batch_of_a_loader(tool: str):
+def test_batch_of_a_loader(tool):
     """A batch that was given as one input is refused with what to type; other lists are the model's."""
     run = getattr(rnnkit, tool)
     for compute, batch, typed in LOADED.values():
@@ -248,7 +248,7 @@ def test_batch_of_a_loader(tool: str):
     assert run(layered(lambda m, xs: m.gru(xs[0] + xs[1])[0]), [X, X])
 
 
-def looping(x: Tensor) -> Any:
+def looping(x):
     """Run a cell that starts each step from the first state."""
     cell = torch.nn.GRUCell(3, 6)
     h = torch.ones(4, 6)
@@ -256,7 +256,7 @@ def looping(x: Tensor) -> Any:
 
 
 #: What is shown, and how its lines that are wrong begin.
-SHOWN: dict[str, tuple[Callable[[], Any], str]] = {
+SHOWN = {
     "a finding": (lambda: rnnkit.verify(gru(batch_first=False), X, raises=False), "!!"),
     "a report": (lambda: rnnkit.verify(gru(), X), ""),
     "a trace": (lambda: rnnkit.trace(looping, X), "^"),
@@ -265,7 +265,7 @@ SHOWN: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_a_notebook_shows_the_text(name: str):
+def test_a_notebook_shows_the_text(name):
     """The page has the text, in its own colors but for what is wrong: white and dark ones do."""
     make, sign = SHOWN[name]
     shown = make()

@@ -1,47 +1,46 @@
 """Models with a mistake: each computes the wrong way, with its fix typed, or the right way."""
-
-from typing import Any
+# ruff: noqa: ANN001, ANN201
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tests.diagnostics.models_of_users import mask, numbers, tokens
 
 
-def sequences(batch: int, seq: int) -> tuple[Tensor, ...]:
+def sequences(batch, seq):
     """Return samples of steps."""
     return (numbers(batch, seq, 3),)
 
 
-def steps_first(batch: int, seq: int) -> tuple[Tensor, ...]:
+def steps_first(batch, seq):
     """Return steps of samples."""
     return (numbers(seq, batch, 3),)
 
 
-def layer_and_head(width: int = 6) -> dict[str, nn.Module]:
+def layer_and_head(width=6):
     """Make a layer, and a head on features of a width."""
     return {"rnn": nn.GRU(3, 6, batch_first=True), "head": nn.Linear(width, 4)}
 
 
-def softmax_over_samples(m: Any, x: Tensor) -> Tensor:
+def softmax_over_samples(m, x):
     """Pool the steps by a softmax of scores."""
     y = m.rnn(x)[0]
     dim = {"wrong": 1, "typed": 0, "right": 0}[m.way]
     return m.head((nn.functional.softmax(m.score(y), dim=dim) * y).sum(0))
 
 
-def log_softmax_over_steps(m: Any, x: Tensor) -> Tensor:
+def log_softmax_over_steps(m, x):
     """Return scores of classes."""
     dim = {"wrong": 1, "typed": 2, "right": -1}[m.way]
     return m.head(m.rnn(x)[0]).log_softmax(dim)
 
 
-def softmax_module(m: Any, x: Tensor) -> Tensor:
+def softmax_module(m, x):
     """Return scores of classes, by a module."""
     return m.get_submodule(m.way)(m.head(m.rnn(x)[0]))
 
 
-def state_viewed(m: Any, x: Tensor) -> Tensor:
+def state_viewed(m, x):
     """Read both layers' states of each sample."""
     h_n = m.rnn(x)[1]
     if m.way == "wrong":
@@ -51,7 +50,7 @@ def state_viewed(m: Any, x: Tensor) -> Tensor:
     return m.head(torch.cat([h_n[0], h_n[1]], 1))
 
 
-def steps_viewed(m: Any, x: Tensor) -> Tensor:
+def steps_viewed(m, x):
     """Turn the input to steps first."""
     batch, seq, width = x.shape
     if m.way == "wrong":
@@ -63,7 +62,7 @@ def steps_viewed(m: Any, x: Tensor) -> Tensor:
     return m.head(m.rnn(x)[0]).transpose(0, 1)
 
 
-def samples_repeated(m: Any, x: Tensor, beams: Tensor) -> Tensor:
+def samples_repeated(m, x, beams):
     """Score some beams of each sample."""
     count = beams.shape[1]
     if m.way == "wrong":
@@ -76,7 +75,7 @@ def samples_repeated(m: Any, x: Tensor, beams: Tensor) -> Tensor:
     return m.head(both).unflatten(0, (-1, count))
 
 
-def flags_as_index(m: Any, x: Tensor, dones: Tensor) -> Tensor:
+def flags_as_index(m, x, dones):
     """Start afresh where an episode is done."""
     h = x.new_zeros(1, len(x), 6)
     outputs = []
@@ -91,14 +90,14 @@ def flags_as_index(m: Any, x: Tensor, dones: Tensor) -> Tensor:
     return torch.stack(outputs, 1)
 
 
-def with_dones(batch: int, seq: int) -> tuple[Tensor, ...]:
+def with_dones(batch, seq):
     """Return samples, and a flag that is set once in each of them."""
     dones = torch.zeros(batch, seq, dtype=torch.long)
     dones[torch.arange(batch), 1 + torch.arange(batch) % (seq - 1)] = 1
     return numbers(batch, seq, 3), dones
 
 
-def mask_over_queries(m: Any, x: Tensor) -> Tensor:
+def mask_over_queries(m, x):
     """Attend to what is no padding."""
     y = m.embedding(x)
     is_padding = x.eq(0)
@@ -107,23 +106,23 @@ def mask_over_queries(m: Any, x: Tensor) -> Tensor:
     return m.rnn(scores.softmax(-1) @ y)[0]
 
 
-def attention() -> dict[str, nn.Module]:
+def attention():
     """Make an attention over embedded tokens, and a layer."""
     parts = {"query": nn.Linear(3, 3), "rnn": nn.GRU(3, 6, batch_first=True)}
     return {"embedding": nn.Embedding(11, 3), **parts}
 
 
-def padded_tokens(batch: int, seq: int) -> tuple[Tensor, ...]:
+def padded_tokens(batch, seq):
     """Return tokens that end in zeros."""
     return (tokens(batch, seq) * mask(lengths_of(batch, seq), seq),)
 
 
-def lengths_of(batch: int, seq: int) -> Tensor:
+def lengths_of(batch, seq):
     """Return lengths of some samples, one of them the longest."""
     return torch.arange(batch).mul(2).remainder(seq - 1).add(2).flip(0).clamp(max=seq)
 
 
-def written_in_place(m: Any, x: Tensor) -> Tensor:
+def written_in_place(m, x):
     """Keep the state in one tensor, and return the one of each step."""
     with torch.no_grad():
         h = x.new_zeros(len(x), 6)
@@ -134,7 +133,7 @@ def written_in_place(m: Any, x: Tensor) -> Tensor:
     return m.head(torch.stack(outputs, 1))
 
 
-def strided(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+def strided(m, x, lengths):
     """Average what a strided convolution makes of the valid steps."""
     x = x * mask(lengths, x.shape[1]).unsqueeze(2)
     y = m.conv(x.transpose(1, 2)).transpose(1, 2)
@@ -143,12 +142,12 @@ def strided(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
     return m.head((y * kept).sum(1) / kept.sum(1))
 
 
-def with_lengths(batch: int, seq: int) -> tuple[Tensor, ...]:
+def with_lengths(batch, seq):
     """Return samples, and their lengths."""
     return numbers(batch, seq, 3), lengths_of(batch, seq)
 
 
-def padding_in_front(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+def padding_in_front(m, x, lengths):
     """Read the last step behind padding in front."""
     outputs = []
     h = x.new_zeros(len(x), 6)
@@ -162,7 +161,7 @@ def padding_in_front(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
     return m.head(y[:, -1] if m.way == "typed" else h)
 
 
-def bridge_viewed(m: Any, x: Tensor) -> Tensor:
+def bridge_viewed(m, x):
     """Start a decoder from what a head makes of both layers' states."""
     y, h_n = m.encoder(x)
     layers, batch, width = h_n.shape
@@ -177,7 +176,7 @@ def bridge_viewed(m: Any, x: Tensor) -> Tensor:
     return m.decoder(y, h.contiguous())[0]
 
 
-def mask_transposed(m: Any, x: Tensor) -> Tensor:
+def mask_transposed(m, x):
     """Attend to earlier steps."""
     y = m.rnn(x)[0]
     later = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
@@ -186,7 +185,7 @@ def mask_transposed(m: Any, x: Tensor) -> Tensor:
     return m.head(scores.masked_fill(hidden, -1e9).softmax(-1) @ y)
 
 
-def softmax_of_one(m: Any, x: Tensor) -> Tensor:
+def softmax_of_one(m, x):
     """Pool the steps by a softmax of scores."""
     y = m.rnn(x)[0]
     scores = m.score(y).flatten(0, 1)
@@ -199,25 +198,25 @@ def softmax_of_one(m: Any, x: Tensor) -> Tensor:
     return m.head((weights * y).sum(1))
 
 
-def samples_as_layers(m: Any, x: Tensor) -> Tensor:
+def samples_as_layers(m, x):
     """Start from a state of each sample."""
     state = m.begin(x[:, 0]).view(len(x), len(x), 6)
     turned = state if m.way == "wrong" else state.transpose(0, 1).contiguous()
     return m.rnn(x, turned)[0]
 
 
-def last_of_the_batch(m: Any, x: Tensor) -> Tensor:
+def last_of_the_batch(m, x):
     """Read the last step of each sample."""
     y, h_n = m.rnn(x)
     return m.head({"wrong": y[-1], "typed": y[:, -1], "right": h_n[-1]}[m.way])
 
 
-def cell_and_head() -> dict[str, nn.Module]:
+def cell_and_head():
     """Make a cell and a head."""
     return {"cell": nn.GRUCell(3, 6), "head": nn.Linear(6, 4)}
 
 
-def one_direction(m: Any, x: Tensor) -> Tensor:
+def one_direction(m, x):
     """Read a bidirectional layer."""
     y = m.rnn(x)[0]
     if m.way == "wrong":
@@ -227,7 +226,7 @@ def one_direction(m: Any, x: Tensor) -> Tensor:
     return m.head(y)
 
 
-def never_advanced(m: Any, x: Tensor) -> Tensor:
+def never_advanced(m, x):
     """Run gates over the steps."""
     h = x.new_zeros(len(x), 6)
     total = x.new_zeros(())

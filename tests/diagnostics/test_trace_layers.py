@@ -6,23 +6,17 @@ import torch
 from torch import nn
 
 import rnnkit
+from tests.diagnostics.models_of_users import model
 
 
-class Called(nn.Module):
-    """A layer that is called by its ``forward``, or a decoder after it."""
+def called(make):
+    """Make a model of two layers, each called by its ``forward``, the second with the first's state."""
 
-    def __init__(self, **layers: nn.Module):
-        """Register the layers."""
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
+    def forward(m, x):
+        y, state = m.one.forward(x)
+        return m.two.forward(y, state)[0]
 
-    def forward(self, x):
-        """Call each layer with the state of the one before."""
-        state = None
-        for layer in self.children():
-            x, state = layer.forward(x, state)
-        return x
+    return model(forward, one=make(), two=make())
 
 
 class OwnCell(nn.Module):
@@ -45,8 +39,8 @@ class OwnCell(nn.Module):
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
 def test_layers_that_are_called_by_forward(kind):
     """Each has a row, which knows where its state came from."""
-    layers = {name: kind(3, 3, batch_first=True) for name in ("one", "two")}
-    rows = rnnkit.trace(Called(**layers), torch.randn(5, 7, 3)).rows
+    net = called(lambda: kind(3, 3, batch_first=True))
+    rows = rnnkit.trace(net, torch.randn(5, 7, 3)).rows
 
     assert [row.module for row in rows] == ["one", "two"]
     assert rows[0].state == "zeros"
@@ -57,8 +51,8 @@ def test_layers_that_are_called_by_forward(kind):
 @pytest.mark.parametrize("make", [lambda: rnnkit.GRUCell(3, 3), OwnCell])
 def test_a_recurrent_has_one_row(make):
     """A layer of cells has one row for each call, whatever cells it has, and they have none."""
-    layers = {name: rnnkit.Recurrent([make(), make()]) for name in ("one", "two")}
-    rows = rnnkit.trace(Called(**layers), torch.randn(7, 5, 3)).rows
+    net = called(lambda: rnnkit.Recurrent([make(), make()]))
+    rows = rnnkit.trace(net, torch.randn(7, 5, 3)).rows
 
     assert [(row.module, row.kind) for row in rows] == [("one", "Recurrent"), ("two", "Recurrent")]
     assert rows[0].spec == "seq=7 batch=5 feature=3"
@@ -68,18 +62,13 @@ def test_a_recurrent_has_one_row(make):
 def test_a_loop_over_an_own_cell_has_a_row_for_each_step():
     """A user's cell with an initial state has rows, as torch's have."""
 
-    class Loop(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.cell = OwnCell()
+    def loop(m, x):
+        h = m.cell.initial_state(len(x))
+        for x_t in x.unbind(1):
+            h = m.cell(x_t, h)
+        return h
 
-        def forward(self, x):
-            h = self.cell.initial_state(len(x))
-            for x_t in x.unbind(1):
-                h = self.cell(x_t, h)
-            return h
-
-    rows = rnnkit.trace(Loop(), torch.randn(5, 3, 3)).rows
+    rows = rnnkit.trace(model(loop, cell=OwnCell()), torch.randn(5, 3, 3)).rows
 
     assert [row.state for row in rows] == ["zeros", "h of row 0", "h of row 1"]
     assert all(row.used for row in rows)

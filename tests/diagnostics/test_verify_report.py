@@ -19,6 +19,11 @@ from tests.diagnostics.models_of_users import X, gru, layered, mask, model, numb
 PADDED, COUNTS = padded()
 
 
+def masked(m, x, n):
+    """Run, and leave out what is beyond a length."""
+    return m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
+
+
 def text(report):
     """Write a report without the time that it took."""
     return re.sub(r"\d+\.\d\d s", "... s", str(report))
@@ -27,12 +32,8 @@ def text(report):
 @pytest.mark.unhooked("beartype draws what it looks at of a list: a run more")
 def test_report():
     """A report has a line for each probe, and what it costs."""
-
-    def forward(m, x, n):
-        y = m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
-        return y.sum(1) / n.unsqueeze(1)
-
-    report = rnnkit.verify(layered(forward), PADDED, COUNTS, lengths=COUNTS)
+    mean = layered(lambda m, x, n: masked(m, x, n).sum(1) / n.unsqueeze(1))
+    report = rnnkit.verify(mean, PADDED, COUNTS, lengths=COUNTS)
 
     assert text(report) == snapshot("""\
 rnnkit.verify: no leak found (17 forward passes, ... s)
@@ -213,20 +214,14 @@ def test_sources_of_chance(monkeypatch):
     assert drawn == "forward draws random numbers (torch.cuda:0)"
 
 
-def masked(m, x, n):
-    """Run, and leave out what is beyond a length."""
-    return m.gru(x)[0] * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2)
-
-
 LABELS = torch.arange(4)
-LENGTHS = torch.tensor([7, 2, 5, 3])
 
 #: A loader's batch, what is computed of its parts, and what is typed for it.
 LOADED = {
-    "all parts": (masked, (X, LENGTHS), "*batch"),
+    "all parts": (masked, (X, COUNTS), "*batch"),
     "one part": (lambda m, x: m.gru(x)[0], [X], "*batch"),
     "with labels": (lambda m, x: m.gru(x)[0], [X, LABELS], "batch[0]"),
-    "lengths, with labels": (masked, [X, LENGTHS, LABELS], "*batch[:2]"),
+    "lengths, with labels": (masked, [X, COUNTS, LABELS], "*batch[:2]"),
 }
 
 

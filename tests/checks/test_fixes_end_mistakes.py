@@ -5,7 +5,8 @@ Random wrong calls: layers, cells, packed, projected, unbatched, unrolled, in bo
 # ruff: noqa: ANN001, ANN201
 
 import ast
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import hypothesis
@@ -24,18 +25,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not sup
 #: What no expression mends: the words say where to look instead.
 IN_WORDS = {"state-is-output", "state-width", "input-rank", "input-width"}
 NAMES = ("GRU", "LSTM", "GRUCell", "LSTMCell")
+often = functools.partial(settings, suppress_health_check=[*hypothesis.HealthCheck])
 
 
 class Drawn(NamedTuple):
     """A call that is right, and what its names stand for."""
 
     names: dict[str, Any]
-    shapes: list[tuple[int, ...]]  # of the state
+    shapes: Sequence[tuple[int, ...]]  # of the state
     run: Callable[[Any, Any], object]
-
-    def state(self, tensors):
-        """Return a state of these tensors."""
-        return tuple(tensors) if len(tensors) > 1 else tensors[0]
 
     def refusal(self, input, hx):
         """Return the error of a call, if there is one."""
@@ -46,6 +44,11 @@ class Drawn(NamedTuple):
         return None
 
 
+def state_of(tensors):
+    """Return a state of these tensors."""
+    return tuple(tensors) if len(tensors) > 1 else tensors[0]
+
+
 @st.composite
 def calls(draw):
     """Draw a right call."""
@@ -54,13 +57,12 @@ def calls(draw):
     options = {"state_batch_first": True} if case.is_layer and first else {}
     module = case.module(rnnkit, **options)
     input = case.input()
-    shapes = [*case.state_shapes]
+    shapes = case.state_shapes
     if options and case.is_batched:
         shapes = [(batch, rows, width) for rows, batch, width in shapes]
     if case.is_layer or not case.is_batched or draw(st.booleans()):
         return Drawn({"layer": module, "cell": module, "input": input}, shapes, module)
-    input = torch.ones(case.seq, *input.shape).transpose(0, int(first))
-    names = {"cell": module, "input": input}
+    names = {"cell": module, "input": torch.ones(case.seq, *input.shape).transpose(0, int(first))}
     return Drawn(names, shapes, lambda x, hx: rnnkit.unroll(module, x, hx, batch_first=first))
 
 
@@ -84,8 +86,8 @@ def changed(draw, shape):
     return draw(st.sampled_from(ways))
 
 
-def expressions(error: rnnkit.RnnkitError) -> list[str]:
-    """Return what the rows of fixes say to type: expressions, without the words beside them."""
+def expressions(error):
+    """Return what an error's fixes say to type: expressions, without the words beside them."""
     parts = [piece.removeprefix("hx=") for piece in pieces(str(error))]
     texts = [part[:end] for part in parts for end in ends(part, ", |: | adds |$")]
     kinds = ast.Call | ast.Subscript | ast.Tuple | ast.Constant
@@ -97,7 +99,7 @@ def typed(text, names):
     return eval(text, {"rnnkit": rnnkit, "torch": torch, **names})  # noqa: S307
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=list(hypothesis.HealthCheck))
+@often(max_examples=400)
 @given(drawn=calls(), data=st.data())
 def test_a_wrong_state_is_mended(drawn, data):
     """Each fix of a wrong state runs, ends the mistake and keeps the tensor that was right."""
@@ -105,7 +107,7 @@ def test_a_wrong_state_is_mended(drawn, data):
     tensors = [torch.ones(shape) for shape in drawn.shapes]
     for place in places:
         tensors[place] = torch.ones(data.draw(changed(drawn.shapes[place])))
-    hx = drawn.state(tensors)
+    hx = state_of(tensors)
     right = [tuple(t.shape) == shape for t, shape in zip(tensors, drawn.shapes, strict=True)]
     hypothesis.assume(not all(right))
     error = drawn.refusal(drawn.names["input"], hx)
@@ -140,25 +142,25 @@ STRUCTURES = {
 }
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=list(hypothesis.HealthCheck))
+@often(max_examples=200)
 @given(drawn=calls(), how=st.sampled_from(sorted(STRUCTURES)))
 def test_a_wrong_structure_is_mended(drawn, how):
     """Each fix of a state that is not the module's tensors runs and ends the mistake."""
-    hx = STRUCTURES[how](drawn.state([torch.ones(shape) for shape in drawn.shapes]))
+    hx = STRUCTURES[how](state_of([torch.ones(shape) for shape in drawn.shapes]))
     error = drawn.refusal(drawn.names["input"], hx)
 
-    for text in expressions(error) if error else []:
+    for text in expressions(error):
         drawn.run(drawn.names["input"], typed(text, {**drawn.names, "hx": hx}))
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=list(hypothesis.HealthCheck))
+@often(max_examples=200)
 @given(drawn=calls(), data=st.data())
 def test_a_wrong_input_is_mended(drawn, data):
     """Each fix of a wrong input runs and ends the mistake."""
     hypothesis.assume(isinstance(drawn.names["input"], Tensor))
     x = torch.ones(data.draw(changed(tuple(drawn.names["input"].shape))))
     error = drawn.refusal(x, None)
-    fixes = expressions(error) if error else []
+    fixes = expressions(error)
 
     assert error is None or fixes or error.code in IN_WORDS
     for text in fixes:

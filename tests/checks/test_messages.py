@@ -6,6 +6,7 @@ import pickle
 import re
 import sys
 import traceback
+from functools import partial
 
 import pytest
 import torch
@@ -18,23 +19,7 @@ from rnnkit import ArgumentError, CellError, RnnkitWarning, ShapeError, StateErr
 from rnnkit._base.callers import user_frame
 from rnnkit._checks.call_spec import spec_of
 from rnnkit._checks.causes.inputs import check_dtype
-
-
-class Around(nn.Module):
-    """A user's cell around one of ours, for inputs of four features."""
-
-    def __init__(self):
-        """Make the cell."""
-        super().__init__()
-        self.cell = rnnkit.GRUCell(4, 8)
-
-    def forward(self, input, hx):
-        """Run one step."""
-        return self.cell(input, hx)
-
-    def initial_state(self, batch_size):
-        """Return zeros."""
-        return self.cell.initial_state(batch_size)
+from tests.checks.test_guards_stay_silent import Wrapped
 
 
 class Odd(rnnkit.GRU):
@@ -178,10 +163,15 @@ def test_an_rnn_of_another_recurrence_is_refused(mode):
     layer.mode = mode
     packed = nn.utils.rnn.pack_padded_sequence(x, [7, 5])
 
-    for args, options in (((x,), {}), ((packed,), {}), ((x,), {"lengths": [7, 5]}),
-                          ((x, torch.ones(1, 2, 4)), {}), ((x,), {"reset": torch.ones(7, 2)})):  # fmt: skip
+    for call in (
+        partial(layer, x),
+        partial(layer, packed),
+        partial(layer, x, torch.ones(1, 2, 4)),
+        partial(layer, x, lengths=[7, 5]),
+        partial(layer, x, reset=torch.ones(7, 2)),
+    ):
         with pytest.raises(ArgumentError, match="mode must be RNN_TANH or RNN_RELU"):
-            layer(*args, **options)
+            call()
 
 
 @pytest.mark.unhooked("the hook complains first")
@@ -232,10 +222,10 @@ def test_what_beartype_writes_is_no_users_code():
 @pytest.mark.unhooked("it adds frames")
 def test_a_refusal_inside_of_a_cell_ends_in_the_module_that_refuses():
     """Below the user's line stands one frame: the module that was called wrongly."""
-    x = torch.ones(7, 5, 6)
-    for call in (lambda: rnnkit.unroll(Around(), x), lambda: rnnkit.Recurrent(Around())(x)):
+    around = Wrapped(rnnkit.GRUCell(4, 8))
+    for run in (partial(rnnkit.unroll, around), rnnkit.Recurrent(around)):
         with pytest.raises(ShapeError) as caught:
-            call()
+            run(torch.ones(7, 5, 6))
         names = [one.name for one in traceback.extract_tb(caught.tb)]
 
         assert names.count("forward") >= 2

@@ -1,5 +1,5 @@
 """``verify`` says ok only of what it looked at: laws over steps, samples, lengths and losses."""
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202
 
 import copy
 from typing import Any
@@ -14,7 +14,9 @@ import rnnkit
 from tests.diagnostics.models_of_users import (
     X,
     findings,
+    gru,
     layered,
+    lstm,
     mask,
     model,
     numbers,
@@ -24,6 +26,11 @@ from tests.diagnostics.models_of_users import (
 )
 
 PADDED, LENGTHS = padded()
+
+
+def looping(forward, **attributes):
+    """Make a model of a forward and a cell, ``m.cell``, beside its attributes."""
+    return model(forward, cell=nn.GRUCell(3, 6), **attributes)
 
 
 @pytest.mark.parametrize("steps", [2, 5, 9])
@@ -37,7 +44,7 @@ def test_a_first_step_that_reads_itself(steps, rule):
 
     x = numbers(4, steps, 3)
     for leaks in (0, 1):
-        net = model(forward, cell=nn.GRUCell(3, 6), leaks=leaks)
+        net = looping(forward, leaks=leaks)
 
         assert findings(net, x, causal=rule) == ({"causal"} if leaks else set())
 
@@ -54,7 +61,7 @@ def test_coverage_is_ok_only_if_each_step_is_read(data, steps, how):
             x = m.embedding(x)
         return over(m.cell, x * keep[:, None] if how == "zero" else x[:, keep])
 
-    net = model(forward, cell=nn.GRUCell(3, 6), embedding=nn.Embedding(11, 3))
+    net = looping(forward, embedding=nn.Embedding(11, 3))
     x = tokens(4, steps) if how == "token" else numbers(4, steps, 3)
     report = rnnkit.verify(net, x, raises=False, skip=["gradient"])
     [check] = [check for check in report.checks if check.probe == "coverage"]
@@ -75,38 +82,32 @@ def test_a_step_that_one_sample_skips():
 
     x = X.clone()
     x[2, 0, 0] = 9
-    report = rnnkit.verify(model(forward, cell=nn.GRUCell(3, 6)), x, skip=["batch"])
+    report = rnnkit.verify(looping(forward), x, skip=["batch"])
 
     assert "coverage" not in report.checked
     assert "step 3 of sample 2 reaches no output" in report.headline
 
 
 @pytest.mark.parametrize(
-    ("net", "inputs", "probes"),
+    ("net", "x", "probes"),
     [
-        (nn.GRU(3, 4, batch_first=True), (X[:1],), ["batch", "alone"]),
-        (model(lambda m, x: m.gru(x)[0].argmax(2), gru=nn.GRU(3, 4)), (X,), ["memory"]),
-        (
-            layered(
-                lambda m, x: m.gru(x)[0][: len(x)].view(4, 7, -1),
-            ),
-            (X,),
-            ["alone"],
-        ),
+        (gru(), X[:1], {"batch", "alone"}),
+        (layered(lambda m, x: m.gru(x)[0].argmax(2), gru=nn.GRU(3, 4)), X, {"memory"}),
+        (layered(lambda m, x: m.gru(x)[0][: len(x)].view(4, 7, -1)), X, {"alone"}),
     ],
 )
-def test_the_first_line_names_what_was_not_judged(net: nn.Module, inputs: Any, probes: list[str]):
+def test_the_first_line_names_what_was_not_judged(net, x, probes):
     """Above a report in which a probe that applies was not judged, the first line names it."""
-    report = rnnkit.verify(net, *inputs, raises=False, batch_dim=0)
-    left = [check.probe for check in report.checks if check.gap == "unjudged"]
+    report = rnnkit.verify(net, x, raises=False, batch_dim=0)
+    left = {check.probe for check in report.checks if check.gap == "unjudged"}
 
-    assert set(probes) <= set(left)
+    assert probes <= left
     assert report.findings or all(probe in report.headline for probe in left)
 
 
 def test_the_first_line_names_no_probe_that_does_not_apply():
     """Padding without lengths, or memory without a state, is nothing that was missed."""
-    for net in (nn.GRU(3, 4, batch_first=True), model(lambda m, x: m.a(x), a=nn.Linear(3, 4))):
+    for net in (gru(), model(lambda m, x: m.a(x), a=nn.Linear(3, 4))):
         assert rnnkit.verify(net, X).headline == "no leak found"
 
 
@@ -121,8 +122,8 @@ def test_a_lost_batch_axis_is_found(squeezed):
         context = torch.bmm(scores.softmax(-1).unsqueeze(1), y)
         return context.squeeze(1) if m.right or squeezed == "scores" else context.squeeze()
 
-    parts = {"gru": nn.GRU(3, 6, batch_first=True), "score": nn.Linear(6, 1)}
-    right, wrong = (model(forward, **parts, right=right) for right in (True, False))
+    score = nn.Linear(6, 1)
+    right, wrong = (layered(forward, score=score, right=right) for right in (True, False))
     [finding] = rnnkit.verify(wrong, X, raises=False).findings
 
     assert rnnkit.verify(right, X).headline == "no leak found"
@@ -170,8 +171,7 @@ def test_a_batch_with_one_longest_sample(seed, batch, batch_first):
     def forward(m, x, sizes):
         return m.gru(m.embedding(x[:, : sizes.max()]))[0]
 
-    gru = nn.GRU(3, 6, batch_first=batch_first)
-    net = model(forward, gru=gru, embedding=nn.Embedding(50, 3))
+    net = model(forward, gru=gru(batch_first=batch_first), embedding=nn.Embedding(50, 3))
 
     assert findings(net, x, n) == (set() if batch_first else {"batch"})
     if batch_first:
@@ -187,20 +187,18 @@ def test_a_state_that_is_dropped_in_a_call_over_samples(batch):
         y, h = m.gru(x_t.view(1, 1, -1), h)
         return y.view(-1), h
 
+    def steps_of(net, sample):
+        h = None
+        for x_t in sample:
+            y, h = net(x_t, h)
+            yield y
+
     def call(net, x):
-        outputs = []
-        for sample in x:
-            h = None
-            steps = []
-            for x_t in sample:
-                y, h = net(x_t, h)
-                steps.append(y)
-            outputs.append(torch.stack(steps))
-        return torch.stack(outputs)
+        return torch.stack([torch.stack([*steps_of(net, sample)]) for sample in x])
 
     x = numbers(batch, 9, 3)
     for right in (True, False):
-        net = model(forward, gru=nn.GRU(3, 6), right=right)
+        net = layered(forward, gru=nn.GRU(3, 6), right=right)
 
         assert ("memory" in findings(net, x, call=call)) == (not right)
 
@@ -218,7 +216,7 @@ def test_losses_of_signs_and_squares(loss):
         torch.manual_seed(seed)
         x = torch.randn(8, 7, 3)
         y = torch.randn(8)
-        layers = {"rnn": nn.LSTM(3, 6, batch_first=True), "head": nn.Linear(6, 1)}
+        layers = {"rnn": lstm(), "head": nn.Linear(6, 1)}
 
         assert findings(model(forward, **layers, right=True), x, y) == set()
         if loss is nn.functional.mse_loss:
@@ -231,7 +229,7 @@ def test_an_input_that_is_copied_deeply():
     def forward(m, x):
         return over(m.cell, x) + m.head(copy.deepcopy(x[:, -1:]))
 
-    net = model(forward, cell=nn.GRUCell(3, 6), head=nn.Linear(3, 6))
+    net = looping(forward, head=nn.Linear(3, 6))
 
     assert "gradient" in rnnkit.verify(net, X).checked
 
@@ -257,7 +255,7 @@ def test_an_input_that_reaches_no_output_is_named(name):
     reads, beside = BESIDE[name]
     for ignores in (False, True):
         forward = (lambda m, x, _: over(m.cell, x)) if ignores else reads
-        net = model(forward, cell=nn.GRUCell(3, 6), head=nn.Linear(3, 6))
+        net = looping(forward, head=nn.Linear(3, 6))
         notes = rnnkit.verify(net, X, beside, raises=False).notes
 
         assert ("input[1] reaches no output" in notes) == ignores
@@ -275,7 +273,7 @@ def test_each_sample_may_be_the_longest_of_an_input(batch, told):
         other = net.y(y[:, : m.max()])[0]
         return one[:, :, None] + other[:, None]
 
-    net = model(forward, x=nn.GRU(3, 8, batch_first=True), y=nn.GRU(4, 8, batch_first=True))
+    net = model(forward, x=gru(), y=gru(4))
     x = numbers(batch, 9, 3) * mask(n, 9).unsqueeze(2)
     y = numbers(batch, 6, 4) * mask(m, 6).unsqueeze(2)
     options = {"lengths": {0: n, 2: m}} if told else {}

@@ -5,11 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.runner import subject
-from tests.diagnostics.models_of_users import X, findings, layered, mask, padded
+from tests.diagnostics.models_of_users import X, findings, gru, layered, mask, padded
 
 PADDED, LENGTHS = padded()
 
@@ -48,7 +47,7 @@ def test_numbers_that_are_not_finite_are_counted():
     x = X.clone()
     x[1, 2, 0] = torch.nan
     x[3, 1, 1] = torch.inf
-    report = rnnkit.verify(nn.GRU(3, 4, batch_first=True), x)
+    report = rnnkit.verify(gru(), x)
 
     what = "input has 2 numbers that are not finite: it was judged with others in their place"
     assert report.notes[0] == what
@@ -79,7 +78,7 @@ def test_a_map_has_no_holes(place, value):
     """A map of a batch with a number that is not finite is the map without it, and says so."""
     spoiled = X.clone()
     spoiled.view(-1)[place] = value
-    layer = nn.GRU(3, 4, batch_first=True)
+    layer = gru()
     for dim in (0, 1):
         expected, found = (rnnkit.dependency_map(layer, x, dim=dim) for x in (X, spoiled))
 

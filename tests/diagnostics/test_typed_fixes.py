@@ -1,6 +1,9 @@
-"""The fixes of findings are typed: what a fix makes of the wrong model equals the right one."""
+"""The causes and fixes of findings: a fix, typed, makes of the wrong model the right one."""
 # ruff: noqa: ANN001, ANN201, ANN202
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +12,7 @@ from torch import nn
 
 import rnnkit
 from rnnkit._diagnostics.causes import fix_of_parts
-from tests.diagnostics.models_of_users import findings, model, numbers, over
+from tests.diagnostics.models_of_users import X, findings, gru, layered, model, numbers, over
 from tests.diagnostics.typed_fixes import FIXES
 from tests.diagnostics.typed_models import (
     lengths_of,
@@ -89,8 +92,8 @@ def test_the_other_axis_is_not_advised_where_it_mixes_too():
         y = m.rnn(x)[0]
         return y - y.mean(0)
 
-    net = model(mixed, rnn=nn.GRU(3, 6, batch_first=True))
-    [finding, *_] = rnnkit.verify(net, numbers(4, 7, 3), raises=False).findings
+    net = model(mixed, rnn=gru())
+    [finding, *_] = rnnkit.verify(net, X, raises=False).findings
 
     assert "batch_dim" not in str(finding)
     assert "skip=['batch']" in str(finding)
@@ -149,7 +152,7 @@ def test_a_state_that_is_wiped_is_not_told_to_be_returned():
 
     told = []
     for wipes in (True, False):
-        net = model(forward, rnn=nn.GRU(3, 6, batch_first=True), wipes=wipes)
+        net = model(forward, rnn=gru(), wipes=wipes)
         report = rnnkit.verify(
             net, numbers(4, 8, 3), numbers(1, 4, 6), streaming=True, raises=False
         )
@@ -169,3 +172,35 @@ def test_no_message_has_a_size_of_the_samples_that_verify_picked():
     [finding, *_] = rnnkit.verify(net, numbers(6, 7, 3), raises=False).findings
 
     assert "first      view(batch, -1), after rnn" in str(finding)
+
+
+#: What a model may change from call to call, and how; the name that the cause has to say.
+KEPT = {
+    "source": (lambda: np.random.default_rng(1), lambda m: m.source.random()),
+    "chance": (lambda: random.Random(1), lambda m: m.chance.random()),  # noqa: S311
+    "weight": (lambda: nn.Parameter(torch.ones(6)), lambda m: m.weight.data.mul_(0.9).sum()),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_kept_from_call_to_call_is_named(name):
+    """The cause names the attribute that a call changes: a generator, or a weight."""
+    make, change = KEPT[name]
+
+    def forward(m, x):
+        return m.gru(x)[0] + change(m)
+
+    net = layered(forward, **{name: make()})
+    [finding] = rnnkit.verify(net, X, raises=False).findings
+
+    assert finding.probe == "repeatable"
+    assert f"the model keeps model.{name} from call to call" in str(finding)
+
+
+def test_a_report_has_the_rows_of_its_findings():
+    """Below the row of a finding stand its cause and its fix, which can be typed."""
+    report = rnnkit.verify(nn.GRU(3, 4), X, raises=False)
+
+    assert "fix        GRU(..., batch_first=True), or input.transpose(0, 1)" in str(report)
+    assert "cause      the model reads axis 0 of its input as seq" in str(report)
+    assert "--  padding     no lengths were given" in str(report)

@@ -3,6 +3,7 @@
 
 import contextlib
 import copy
+import functools
 import io
 import pickle
 import re
@@ -36,6 +37,9 @@ def module(name, axes, **options):
     """Make a module of a class of rnnkit's."""
     args = [rnnkit.GRUCell(3, 4)] if name == "Recurrent" else [3, 4]
     return getattr(rnnkit, name)(*args, axes=axes, **options)
+
+
+gru_with = functools.partial(module, "GRU", batch_first=True)
 
 
 @jaxtyped(typechecker=beartype)
@@ -85,8 +89,8 @@ def test_sizes_that_disagree():
         ({"feature": "d", "hidden": "d"}, "d is 3 as feature, but 4 as hidden"),
     ):
         with pytest.raises(rnnkit.ShapeError, match=text):
-            call(module("GRU", axes, batch_first=True), x())
-    call(module("GRU", {"feature": "feat"}, batch_first=True), x())
+            call(gru_with(axes), x())
+    call(gru_with({"feature": "feat"}), x())
 
 
 @unhooked
@@ -143,10 +147,8 @@ def test_a_context_without_a_function():
 @unhooked
 def test_scopes_are_apart():
     """Names bound outside mean nothing in a nested function; two layers name their own lengths."""
-    gru = module("GRU", AXES, batch_first=True)
-    encoder, decoder = (
-        module("GRU", {"seq": seq, "batch": "b"}, batch_first=True) for seq in ("time", "target")
-    )
+    gru = gru_with(AXES)
+    encoder, decoder = (gru_with({"seq": seq, "batch": "b"}) for seq in ("time", "target"))
 
     @jaxtyped(typechecker=beartype)
     def outer(x: Float[Tensor, "b time 3"], y: Float[Tensor, "b target 3"]) -> Any:
@@ -162,7 +164,7 @@ def test_scopes_are_apart():
 @unhooked
 def test_threads_have_scopes_of_their_own():
     """Two threads inside the same function do not disturb each other, or the program's output."""
-    gru = module("GRU", AXES, batch_first=True)
+    gru = gru_with(AXES)
     meet = threading.Barrier(2, timeout=20)
     seen = []
 
@@ -217,11 +219,11 @@ def test_unbound_names_are_told_once():
         ({"batch": "zzz"}, "no zzz, so"),
         ({"feature": "faet"}, "no faet"),
     ):
-        model = module("GRU", axes, batch_first=True)
+        model = gru_with(axes)
         with pytest.warns(UserWarning, match=told):
             call(model, x())
         call(model, x())
-    call(module("GRU", {"hidden": "units"}, batch_first=True), x())
+    call(gru_with({"hidden": "units"}), x())
 
 
 @unhooked
@@ -240,11 +242,7 @@ def test_without_a_scope_it_is_told_once_what_to_type():
         with pytest.warns(UserWarning, match="no @jaxtyped function") as caught:
             one(given)
         typed = re.findall(r": (@.*), and (x: .*)\n", str(caught[0].message))[0]
-        known = {
-            "beartype": beartype_module,
-            "jaxtyping": jaxtyping,
-            "torch": torch,
-        }
+        known = {"beartype": beartype_module, "jaxtyping": jaxtyping, "torch": torch}
         exec(f"{typed[0]}\ndef caller(module, {typed[1]}): return module(x)", known)  # noqa: S102
         one(given)
         known["caller"](made(), given)

@@ -119,9 +119,7 @@ def _expression(program: Lines, text: str, rest: str, argument: str) -> list[Lin
         return _constructors(program, text)
     if not _read(text) - bound <= KNOWN:
         return []
-    if text.startswith(WHOLE):
-        return [[*program[:-1], text]]
-    if text.partition("(")[0] == program[-1].partition("(")[0]:
+    if text.startswith((*WHOLE, program[-1].partition("(")[0] + "(")):
         return [[*program[:-1], text]]
     read = _read(text) & bound
     target = re.match(r",? as (\w+)", rest)

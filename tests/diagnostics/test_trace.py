@@ -24,11 +24,6 @@ from tests.diagnostics.models_of_users import (
 )
 
 
-def pair():
-    """Make an encoder and a decoder that starts from its state, given by keyword."""
-    return Model(lambda m, x: m.decoder(x, hx=m.encoder(x)[1])[0], encoder=lstm(), decoder=lstm())
-
-
 def test_table():
     """The table has a row for each call, and each mark below its row; the rows are data, too."""
 
@@ -75,7 +70,8 @@ def test_inputs_and_names():
     packed = Model(lambda m, x: m.lstm(pack_padded_sequence(x, lengths, True))[1], lstm=lstm())
     listed = Model(lambda m, x: m.parts[0](x)[0])
     listed.parts = [gru()]
-    compiled = torch.compile(pair(), backend="eager")
+    pair = Model(lambda m, x: m.decoder(x, hx=m.encoder(x)[1])[0], encoder=lstm(), decoder=lstm())
+    compiled = torch.compile(pair, backend="eager")
     inner = Model(lambda m, x: m.layer(x)[0], layer=torch.compile(gru(), backend="eager"))
 
     runs: list[Any] = [model, packed, listed, lambda x: layer(hx=None, input=x)[0], compiled, inner]
@@ -110,7 +106,7 @@ class Measured(nn.GRU):
 
     def forward(self, x, lengths):
         """Return output and loss."""
-        output = super().forward(x)[0]
+        output, _ = super().forward(x)
         return output, output.mean() * len(lengths)
 
 

@@ -13,21 +13,17 @@ from tests.diagnostics.models_of_users import Model, X, findings, model, numbers
 DTYPES = st.sampled_from([torch.float32, torch.float64])
 
 
-class Cells(nn.Module):
-    """A user's layer: a loop over a cell, or over one for each direction."""
+def cells(width, hidden, *, bidirectional):
+    """Make a user's layer: a loop over a cell, or over one for each direction, side by side."""
 
-    def __init__(self, width, hidden, *, bidirectional):
-        """Make the cells."""
-        super().__init__()
-        self.cell = nn.GRUCell(width, hidden)
-        self.back = nn.GRUCell(width, hidden) if bidirectional else None
-
-    def forward(self, x):
-        """Return the outputs ``(batch, seq, hidden)`` of both directions side by side."""
-        outputs = over(self.cell, x)
-        if self.back is None:
+    def forward(m, x):
+        outputs = over(m.cell, x)
+        if not bidirectional:
             return outputs
-        return torch.cat([outputs, over(self.back, x.flip(1)).flip(1)], 2)
+        return torch.cat([outputs, over(m.back, x.flip(1)).flip(1)], 2)
+
+    cell, back = (nn.GRUCell(width, hidden) for _ in range(2))
+    return model(forward, cell=cell, back=back)
 
 
 def recurrent(width, hidden, *, bidirectional):
@@ -41,7 +37,7 @@ def layer(kind):
     return lambda width, hidden, **options: kind(width, hidden, batch_first=True, **options)
 
 
-LAYERS = st.sampled_from([layer(nn.GRU), layer(nn.LSTM), layer(nn.RNN), recurrent, Cells])
+LAYERS = st.sampled_from([layer(nn.GRU), layer(nn.LSTM), layer(nn.RNN), recurrent, cells])
 
 
 def output_of(result):

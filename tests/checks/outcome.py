@@ -18,7 +18,7 @@ TORCHS_INSIDES = ("mat1", "mkldnn", "tensor([", "7.81")
 
 def filled(*shape: int, **options: Any) -> torch.Tensor:
     """Return a tensor of a number that nobody would print, in the place of ones."""
-    return torch.full(*(shape if isinstance(shape[0], tuple) else (shape,)), 7.8125).to(**options)
+    return (torch.ones(*shape) * 7.8125).to(**options)
 
 
 def statements(program: str) -> list[str]:

@@ -1,4 +1,8 @@
-"""Types what a message says to type into the program that was refused."""
+"""Types what a message says to type into the program that was refused.
+
+The private functions take a program as the list of its statements, and return programs.
+"""
+# ruff: noqa: ANN001, ANN202
 
 import ast
 import builtins
@@ -18,9 +22,6 @@ WHOLE = ("layer(", "cell(", "rnnkit.unroll(", "rnnkit.Recurrent(")
 LEFT = {"vocabulary": 10}
 KNOWN = {*dir(builtins), "rnnkit", "torch", "nn", *LEFT}
 
-#: A program: its statements.
-Lines = list[str]
-
 
 def pieces(message: str) -> list[str]:
     """Return the alternatives of a message's fix, each with the words behind it."""
@@ -39,7 +40,7 @@ def typed(program: str, message: str, argument: str) -> Iterator[tuple[str, list
             yield piece, ["\n".join(one) for one in programs]
 
 
-def _edits(program: Lines, part: str, argument: str) -> list[Lines]:
+def _edits(program, part, argument):
     """Return the programs that one part of a fix may make of a program."""
     if found := re.match(r"leave (\w+) out", part):
         return [_call(program, argument if found[1] == "it" else found[1])]
@@ -77,39 +78,39 @@ def parsed(text: str) -> ast.expr | None:
         return None
 
 
-def _bound(program: Lines) -> set[str]:
+def _bound(program):
     """Return the names that a program gives a value."""
     nodes = [node for line in program for node in ast.walk(ast.parse(line))]
     return {one.id for one in nodes if isinstance(one, ast.Name) and type(one.ctx) is ast.Store}
 
 
-def _read(text: str) -> set[str]:
+def _read(text):
     """Return the names that a text uses and does not make."""
     nodes = list(ast.walk(ast.parse(text)))
     names = {one.id for one in nodes if isinstance(one, ast.Name) and type(one.ctx) is ast.Load}
     return names - _bound([text])
 
 
-def _keyword(program: Lines, name: str, value: str, argument: str) -> list[Lines]:
+def _keyword(program, name, value, argument):
     """Give the last call an argument by name, in the place of what was wrong."""
     if not _read(value) - _bound(program) <= KNOWN:
         return []
     return [_call(program, argument, f"{name}={value}", drop) for drop in (0, 1, 2)]
 
 
-def _call(program: Lines, without: str, given: str = "", drop: int = 0) -> Lines:
+def _call(program, without, given="", drop=0):
     """Change the call of the last line: one keyword less, one more, fewer by position."""
     tree = ast.parse(program[-1])
     if isinstance(tree.body[0], ast.Expr):
         call = tree.body[0].value
-        new = ast.parse(f"_({given})", mode="eval").body.keywords  # type: ignore[attr-defined]
+        new = ast.parse(f"_({given})", mode="eval").body.keywords
         gone = {without, *(one.arg for one in new)}
         call.keywords = [*(one for one in call.keywords if one.arg not in gone), *new]
         call.args = call.args[: len(call.args) - drop]
     return [*program[:-1], ast.unparse(tree)]
 
 
-def _expression(program: Lines, text: str, rest: str, argument: str) -> list[Lines]:
+def _expression(program, text, rest, argument):
     """Put an expression where it belongs: a constructor, a whole call, or the value of a name."""
     bound = _bound(program)
     module = next((name for name in ("layer", "cell") if name in bound), "layer")
@@ -135,7 +136,7 @@ def _expression(program: Lines, text: str, rest: str, argument: str) -> list[Lin
     return [lines]
 
 
-def _constructors(program: Lines, text: str) -> list[Lines]:
+def _constructors(program, text):
     """Write a constructor's own arguments for the dots of a fix."""
     node = parsed(text)
     made = []
@@ -153,11 +154,11 @@ def _constructors(program: Lines, text: str) -> list[Lines]:
     return made
 
 
-def _name(call: ast.Call) -> str:
+def _name(call):
     return ast.unparse(call.func).rpartition(".")[2]
 
 
-def _merge(old: ast.Call, new: ast.Call, drop: int):
+def _merge(old, new, drop):
     """Put what a fix names into a call, leaving the rest as it is."""
     old.args = old.args[: len(old.args) - drop]
     named = {one.arg for one in new.keywords}

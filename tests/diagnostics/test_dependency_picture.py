@@ -37,11 +37,6 @@ def color(axes, row, column):
     return to_hex(mesh.cmap(mesh.norm(mesh.get_array()))[row, column], keep_alpha=True)
 
 
-def legend(axes):
-    """Return what the legend of a picture says."""
-    return [text.get_text() for text in axes.get_legend().get_texts()]
-
-
 def test_what_is_forbidden():
     """What a rule forbids is red and counted; what is independent has no color."""
     axes = triangle(3).plot("independent")
@@ -49,7 +44,8 @@ def test_what_is_forbidden():
     assert color(axes, 2, 0) == f"{FORBIDDEN}ff"
     assert color(axes, 0, 2) == PAPER
     assert color(axes, 1, 1) not in (PAPER, color(axes, 2, 0))
-    assert legend(axes) == ["depends", "depends, and must not"]
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["depends", "depends, and must not"]
     assert axes.get_title() == snapshot("""\
 each depends on its own and all
 earlier inputs

@@ -25,7 +25,7 @@ def layer_and_head(width=6):
 def softmax_over_samples(m, x):
     """Pool the steps by a softmax of scores."""
     y = m.rnn(x)[0]
-    dim = {"wrong": 1, "typed": 0, "right": 0}[m.way]
+    dim = 1 if m.way == "wrong" else 0
     return m.head((nn.functional.softmax(m.score(y), dim=dim) * y).sum(0))
 
 

@@ -1,7 +1,6 @@
 """What the models of the tests are made of: sizes, modules by name, numbers and tokens."""
+# ruff: noqa: ANN001, ANN002, ANN003, ANN201
 
-from collections.abc import Callable
-from typing import Any
 from unittest import mock
 
 import torch
@@ -22,19 +21,19 @@ LENGTHS = (3, 7, 5, 2)
 class Model(nn.Module):
     """Modules by name, and what they compute."""
 
-    def __init__(self, compute: Callable[..., Any], **modules: nn.Module):
+    def __init__(self, compute, **modules):
         """Register the modules."""
         super().__init__()
         self.compute = compute
         for name, module in modules.items():
             self.add_module(name, module)
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs):
         """Compute."""
         return self.compute(self, *inputs)
 
 
-def model(forward: Callable[..., Any], **attributes: Any) -> nn.Module:
+def model(forward, **attributes):
     """Make a model of a forward and its attributes."""
     made = type(forward.__name__, (nn.Module,), {"forward": forward})()
     for name, value in attributes.items():
@@ -42,12 +41,12 @@ def model(forward: Callable[..., Any], **attributes: Any) -> nn.Module:
     return made
 
 
-def layered(forward: Callable[..., Any], **attributes: Any) -> nn.Module:
+def layered(forward, **attributes):
     """Make a model of a forward and a batch-first layer, ``m.gru``, beside its attributes."""
     return model(forward, **{"gru": gru(), **attributes})
 
 
-def numbers(*shape: int) -> Tensor:
+def numbers(*shape):
     """Return numbers, the same ones in each call."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(3))
 
@@ -56,28 +55,28 @@ def numbers(*shape: int) -> Tensor:
 X = numbers(BATCH, SEQ, FEATURE)
 
 
-def tokens(*shape: int) -> Tensor:
+def tokens(*shape):
     """Return tokens, the same ones in each call."""
     return torch.randint(1, VOCABULARY, shape, generator=torch.Generator().manual_seed(4))
 
 
-def padded() -> tuple[Tensor, Tensor]:
+def padded():
     """Return a batch that ends in zeros, and its lengths."""
     lengths = torch.tensor(LENGTHS)
     return numbers(BATCH, SEQ, FEATURE) * mask(lengths).unsqueeze(-1), lengths
 
 
-def mask(lengths: Tensor, steps: int = SEQ) -> Tensor:
+def mask(lengths, steps=SEQ):
     """Return what is no padding."""
     return torch.arange(steps) < lengths.unsqueeze(1)
 
 
-def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
+def gru(width=FEATURE, **options):
     """Make a batch-first layer."""
     return nn.GRU(width, HIDDEN, **{"batch_first": True, **options})
 
 
-def lstm(width: int = FEATURE, **options: Any) -> nn.LSTM:
+def lstm(width=FEATURE, **options):
     """Make a batch-first layer."""
     return nn.LSTM(width, HIDDEN, **{"batch_first": True, **options})
 
@@ -85,7 +84,7 @@ def lstm(width: int = FEATURE, **options: Any) -> nn.LSTM:
 class Holder(nn.Module):
     """A layer, and whatever a test lets it hold and do; a tensor from acting is added."""
 
-    def __init__(self, act: Callable[[Any], Any] = lambda m: None, **held: Any):  # noqa: ARG005
+    def __init__(self, act=lambda m: None, **held):  # noqa: ARG005
         """Keep it."""
         super().__init__()
         self.gru = gru()
@@ -93,14 +92,14 @@ class Holder(nn.Module):
         for name, value in held.items():
             setattr(self, name, value)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Act, then run."""
         acted = self.act(self)
         y = self.gru(x)[0]
         return y + acted if isinstance(acted, Tensor) else y
 
 
-def twice(model: nn.Module) -> Session:
+def twice(model):
     """Check that two runs return the same; the copies of the session are left to be looked at."""
     with mock.patch.object(Session, "close"), session(model) as opened:
         first, again = (opened.run(Given((X,), {})) for _ in range(2))
@@ -108,12 +107,12 @@ def twice(model: nn.Module) -> Session:
     return opened
 
 
-def findings(net: nn.Module, *inputs: Any, **options: Any) -> set[str]:
+def findings(net, *inputs, **options):
     """Return the probes that find something."""
     return {one.probe for one in rnnkit.verify(net, *inputs, raises=False, **options).findings}
 
 
-def over(cell: nn.Module, x: Tensor) -> Tensor:
+def over(cell, x):
     """Return the outputs of a cell over a sequence."""
     state = None
     outputs = []

@@ -49,7 +49,8 @@ def test_case(case):
             assert case.probe in outcome.found
         else:
             assert outcome.found == set()
-        for finding in outcome.wrong.report.findings if outcome.wrong else ():
+        said = outcome.wrong or outcome.right
+        for finding in said.report.findings:
             labels = [line.split()[0] for line in str(finding).splitlines()[1:]]
             assert labels.count("fix") == 1
             assert len(labels) < 9

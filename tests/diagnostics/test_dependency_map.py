@@ -277,10 +277,9 @@ def test_model_that_takes_nothing_else():
 
 def test_an_output_that_cannot_be_compared():
     """What is no tensor, or NaN everywhere, has no axis that a message may name."""
-    outputs = [
+    for compute, reason in (
         (lambda _, x: str(x), "the model returns nothing to compare"),
         (lambda _, x: x * torch.nan, "no number of an output is finite"),
-    ]
-    for compute, reason in outputs:
+    ):
         with pytest.raises(rnnkit.ArgumentError, match=reason):
             rnnkit.dependency_map(model(compute), numbers(4, 3))

@@ -1,6 +1,8 @@
 """What is used of a recurrent layer's result, at any width, in any layout, of any library."""
 # ruff: noqa: ANN001, ANN201, ANN202
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -32,12 +34,7 @@ def recurrent(width, hidden, *, bidirectional):
     return rnnkit.Recurrent(rnnkit.GRUCell(width, hidden), reverse_cells=back, batch_first=True)
 
 
-def layer(kind):
-    """Return what makes a batch-first layer of a kind."""
-    return lambda width, hidden, **options: kind(width, hidden, batch_first=True, **options)
-
-
-LAYERS = st.sampled_from([layer(nn.GRU), layer(nn.LSTM), layer(nn.RNN), recurrent, cells])
+KINDS = [partial(kind, batch_first=True) for kind in (nn.GRU, nn.LSTM, nn.RNN)]
 
 
 def output_of(result):
@@ -47,7 +44,7 @@ def output_of(result):
 
 @settings(max_examples=20)  # each verifies twice
 @given(
-    make=LAYERS,
+    make=st.sampled_from([*KINDS, recurrent, cells]),
     hidden=st.integers(5, 64),
     both=st.booleans(),
     dtype=DTYPES,

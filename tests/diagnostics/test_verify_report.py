@@ -146,17 +146,13 @@ def test_a_test_fails_where_something_was_not_judged():
 
     loss = layered(lambda m, x: m.gru(x)[0].mean())
     assert not assert_no_leak(loss, X, skip=["batch"]).judged
-    count = layered(lambda m, x: m.gru(x)[0].argmax())
-    words = layered(lambda m, x: str(m.gru(x)[0].argmax()))
-    flat = layered(lambda m, x: m.gru(x)[0].flatten(0, 1))
-    nan = layered(lambda m, x: m.gru(x)[0] * torch.nan)
-    one = X[:1]
-    for wrong, x, reason in (
-        (count, X, "the model returns a single number"),
-        (words, X, "the model returns nothing to compare"),
-        (nan, X, "no number of an output is finite"),
-        (flat, one, "the batch has one sample"),
+    for make, x, reason in (
+        (torch.argmax, X, "the model returns a single number"),
+        (str, X, "the model returns nothing to compare"),
+        (lambda y: y * torch.nan, X, "no number of an output is finite"),
+        (lambda y: y.flatten(0, 1), X[:1], "the batch has one sample"),
     ):
+        wrong = layered(lambda m, x, make=make: make(m.gru(x)[0]))
         with pytest.raises(AssertionError, match=f"nothing was judged: {reason}") as error:
             assert_no_leak(wrong, x)
         assert "refuses" not in str(error.value)

@@ -1,27 +1,24 @@
 """What comes of a program of the table: what rnnkit says, and what torch does with the same."""
+# ruff: noqa: ANN001, ANN002, ANN003, ANN201
 
 import ast
 import warnings
-from types import ModuleType
-from typing import Any, Literal
 
 import torch
 
 import rnnkit
 
-#: What torch does: it begins as ours does, says something else, takes it, or has no such thing.
-Torch = Literal["says", "mumbles", "accepts", "lacks"]
 CATCHABLE = (RuntimeError, ValueError, TypeError)
 #: What the modules that a program makes print, and what else a message never has a reason to say.
 TORCHS_INSIDES = ("mat1", "mkldnn", "tensor([", "7.81")
 
 
-def filled(*shape: int, **options: Any) -> torch.Tensor:
+def filled(*shape, **options):
     """Return a tensor of a number that nobody would print, in the place of ones."""
     return (torch.ones(*shape) * 7.8125).to(**options)
 
 
-def statements(program: str) -> list[str]:
+def statements(program):
     """Split a program into its statements, as they are written."""
     tree = ast.parse(program)
     lines = [min([one.lineno, *(d.lineno for d in getattr(one, "decorator_list", ()))])
@@ -31,15 +28,15 @@ def statements(program: str) -> list[str]:
     return ["\n".join(rows[a - 1 : b]) for a, b in zip(lines, ends, strict=True)]
 
 
-def run(program: str, nn: ModuleType = rnnkit.nn, **names: Any):
+def run(program, nn=rnnkit.nn, **names):
     """Run a program with the names that every program of the table has."""
     torch.manual_seed(0)
     known = {"__name__": __name__, "rnnkit": rnnkit, "torch": torch, "nn": nn, **names}
     exec(program, known)  # noqa: S102 - our own
 
 
-def said(program: str, **names: Any) -> rnnkit.RnnkitError | rnnkit.RnnkitWarning | None:
-    """Return rnnkit's error or its first warning."""
+def said(program, **names):
+    """Return rnnkit's error or its first warning; None if it says nothing."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -50,7 +47,7 @@ def said(program: str, **names: Any) -> rnnkit.RnnkitError | rnnkit.RnnkitWarnin
     return next(told, None)
 
 
-def of_torch(program: str) -> Exception | None:
+def of_torch(program):
     """Return torch's error; None if it takes the program."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -61,8 +58,11 @@ def of_torch(program: str) -> Exception | None:
     return None
 
 
-def kind(theirs: Exception | None, ours: Exception) -> Torch:
-    """Return what torch did, beside what rnnkit says."""
+def kind(theirs, ours):
+    """Return what torch did, beside what rnnkit says.
+
+    It begins as ours does, says something else, takes the program, or has no such thing.
+    """
     if theirs is None:
         return "accepts"
     first = str(theirs).partition("\n")[0]

@@ -1,24 +1,24 @@
 """Writes ``messages.txt``, and the messages in ``rnnkit/errors.md``: ``nox -s errors``."""
+# ruff: noqa: ANN001, ANN201
 
 import pathlib
 from functools import cache
 
-import rnnkit
 from tests.checks.outcome import kind, of_torch, said
-from tests.checks.table import PAGE, ROWS, Call, Row
+from tests.checks.table import PAGE, ROWS
 
 MESSAGES = pathlib.Path(__file__).parent / "messages.txt"
 
 
 @cache
-def answer(call: Call) -> rnnkit.RnnkitError | rnnkit.RnnkitWarning:
+def answer(call):
     """Return what rnnkit says to a call of the table."""
     found = said(call.program)
     assert found is not None, call.program
     return found
 
 
-def entry(call: Call) -> str:
+def entry(call):
     """Return a call and all that is said to it, as ``messages.txt`` has it."""
     ours = answer(call)
     theirs = kind(of_torch(call.program), ours) if asks_torch(call) else "is not asked"
@@ -26,17 +26,17 @@ def entry(call: Call) -> str:
     return f">>> {call.program.replace(chr(10), chr(10) + '... ')}\n{head}\n{ours}\n"
 
 
-def asks_torch(call: Call) -> bool:
+def asks_torch(call):
     """Return whether torch's modules may run a call: it has no names of ours, and is safe."""
     return call.is_safe and "rnnkit." not in call.program and "pack" not in call.program
 
 
-def messages_of(row: Row) -> str:
+def messages_of(row):
     """Return a code's section of ``messages.txt``."""
     return f"## {row.code}\n\n" + "\n".join(map(entry, row.calls))
 
 
-def page() -> str:
+def page():
     """Return the text of ``errors.md``, with the messages of its calls."""
     text = PAGE.read_text("utf-8")
     for row in ROWS:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import rnnkit
-from tests.diagnostics.models_of_users import FEATURE, SEQ, Model, gru, numbers
+from tests.diagnostics.models_of_users import FEATURE, SEQ, layered, numbers
 
 BATCH = 5
 X = numbers(BATCH, SEQ, FEATURE)
@@ -15,8 +15,8 @@ X = numbers(BATCH, SEQ, FEATURE)
 @pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
 def test_second_input_that_is_sparse(layout):
     """A graph beside the batch may be sparse, of any dtype, whatever its sizes are alike."""
-    nodes = Model(lambda m, x, edges: edges.to_dense().to(x.dtype) @ m.gru(x)[0], gru=gru())
-    samples = Model(lambda m, x, edges: m.gru(x)[0] + edges.to_dense().sum(), gru=gru())
+    nodes = layered(lambda m, x, edges: edges.to_dense().to(x.dtype) @ m.gru(x)[0])
+    samples = layered(lambda m, x, edges: m.gru(x)[0] + edges.to_dense().sum())
     for kind in (torch.bool, torch.int64, torch.float32):
         between = torch.eye(SEQ).roll(1, 0).to(kind).to_sparse(layout=layout)
         square = torch.eye(BATCH).to(kind).to_sparse(layout=layout)
@@ -36,8 +36,8 @@ def test_second_input_that_is_sparse(layout):
 
 def test_a_second_input_that_all_samples_may_share():
     """Rows that broadcast over the samples may mix them: the row and the first line say it is unknown."""
-    shared = Model(lambda m, x, y: m.gru(x)[0] - y.mean(0), gru=gru())
-    own = Model(lambda m, x, y: m.gru(x)[0] - y.unsqueeze(1), gru=gru())
+    shared = layered(lambda m, x, y: m.gru(x)[0] - y.mean(0))
+    own = layered(lambda m, x, y: m.gru(x)[0] - y.unsqueeze(1))
     report = rnnkit.verify(shared, X, numbers(BATCH, 6))
 
     assert "batch" not in report.checked

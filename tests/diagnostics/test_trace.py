@@ -19,6 +19,7 @@ from tests.diagnostics.models_of_users import (
     Model,
     X,
     gru,
+    layered,
     lstm,
     numbers,
 )
@@ -206,7 +207,7 @@ def test_nothing_stays_behind():
 
 def test_what_is_shared():
     """A trace says below its table what its run advances, since it was not copied."""
-    model = Model(lambda m, _: m.gru(next(m.inputs))[0], gru=gru())
+    model = layered(lambda m, _: m.gru(next(m.inputs))[0])
     model.inputs = (x for x in (X, X[:0, 0], None))
     found = rnnkit.trace(model, X)
 

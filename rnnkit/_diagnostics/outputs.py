@@ -126,7 +126,9 @@ def split_flats(found: Leaves, flats: Mapping[int, Flat], samples: int) -> Leave
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Compare bit for bit, a NaN being equal to a NaN."""
+    """Compare bit for bit, a NaN being equal to a NaN; of a sparse tensor, as a dense one."""
+    one = _plain(one)
+    other = _plain(other)
     if (one.shape, one.dtype, one.device) != (other.shape, other.dtype, other.device):
         return False
     # The slow way round only where something differs, or may be a NaN.

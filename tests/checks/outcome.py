@@ -1,5 +1,4 @@
 """What comes of a program of the table: what rnnkit says, and what torch does with the same."""
-# ruff: noqa: ANN001, ANN002, ANN003, ANN201
 
 import ast
 import warnings

@@ -2,7 +2,6 @@
 
 Random wrong calls: layers, cells, packed, projected, unbatched, unrolled, in both layouts.
 """
-# ruff: noqa: ANN001, ANN201
 
 import ast
 import functools

@@ -1,5 +1,4 @@
 """A correct call enters no code for causes or messages: the guards answer, and explain nothing."""
-# ruff: noqa: ANN001, ANN201
 
 import contextlib
 import dataclasses

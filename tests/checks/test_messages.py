@@ -1,5 +1,4 @@
 """What an error knows beside its text, and texts that a call of the table cannot show."""
-# ruff: noqa: ANN001, ANN201, ANN202
 
 import os
 import pickle

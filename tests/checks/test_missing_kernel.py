@@ -1,5 +1,4 @@
 """What autocast asks for and oneDNN does not have on this CPU is said in our words."""
-# ruff: noqa: ANN001
 
 import itertools
 import re

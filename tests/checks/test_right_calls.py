@@ -1,5 +1,4 @@
 """Right calls that look like wrong ones run, and rnnkit says nothing."""
-# ruff: noqa: ANN001, ANN202
 
 import numpy as np
 import pytest

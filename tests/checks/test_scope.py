@@ -1,5 +1,4 @@
 """``axes=``: a module is held to the axis names that its caller's jaxtyping scope has bound."""
-# ruff: noqa: ANN001, ANN003, ANN201
 
 import contextlib
 import copy

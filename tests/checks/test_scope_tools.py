@@ -1,5 +1,4 @@
 """``axes=`` where scopes are made otherwise: under jaxtyping's import hook, and in compiled code."""
-# ruff: noqa: ANN001
 
 import importlib
 import sys

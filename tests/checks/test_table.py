@@ -1,5 +1,4 @@
 """What holds for every call of the table; ``python -m tests.checks.write`` writes its two files."""
-# ruff: noqa: ANN001, ANN201
 
 import ast
 import re

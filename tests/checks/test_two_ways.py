@@ -1,5 +1,4 @@
 """A call goes one of two ways: a guard answers it, or the diagnosis refuses it; torch's class is none."""
-# ruff: noqa: ANN001, ANN002, ANN003, ANN201, ANN202
 
 import itertools
 from functools import partial

@@ -2,7 +2,6 @@
 
 The private functions take a program as the list of its statements, and return programs.
 """
-# ruff: noqa: ANN001, ANN202
 
 import ast
 import builtins

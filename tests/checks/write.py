@@ -1,5 +1,4 @@
 """Writes ``messages.txt``, and the messages in ``rnnkit/errors.md``: ``nox -s errors``."""
-# ruff: noqa: ANN001, ANN201
 
 import pathlib
 from functools import cache

@@ -1,5 +1,4 @@
 """What the models of the tests are made of: sizes, modules by name, numbers and tokens."""
-# ruff: noqa: ANN001, ANN002, ANN003, ANN201
 
 from unittest import mock
 

@@ -1,5 +1,4 @@
 """``verify`` over the corpus: what it finds, what it misses, and that it accuses nothing right."""
-# ruff: noqa: ANN001, ANN201, ANN202
 
 import runpy
 import statistics

@@ -1,5 +1,4 @@
 """``dependency_map``: which output depends on which input, and what is refused."""
-# ruff: noqa: ANN001, ANN002, ANN201, ANN202
 
 import pickle
 

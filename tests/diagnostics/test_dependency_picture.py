@@ -1,5 +1,4 @@
 """``DependencyMap.plot``: colors, labels, legend and title."""
-# ruff: noqa: ANN001, ANN201
 
 import itertools
 

@@ -1,5 +1,4 @@
 """``verify`` says ok only of what it looked at: laws over steps, samples, lengths and losses."""
-# ruff: noqa: ANN001, ANN003, ANN201, ANN202
 
 import copy
 from typing import Any

@@ -1,5 +1,4 @@
 """Inputs beside the batch: sparse ones, and some that all samples may share."""
-# ruff: noqa: ANN001
 
 import pytest
 import torch

@@ -198,12 +198,25 @@ def test_the_model_is_left_as_it_was(act: Any):
     model.on_a_graph.sum().backward()
 
 
-def test_what_cannot_be_compared_is_left():
-    """A sparse tensor is copied, too."""
+def test_a_sparse_tensor_is_left():
+    """A sparse tensor is copied, and compared with what a model holds after a run."""
     sparse = torch.eye(3).to_sparse()
     twice(Holder(lambda m: m.sparse.mul_(2).to_dense().sum(), sparse=sparse))
+    model = Model(keeps, gru=gru())
+    model.graph = sparse
+    model.h = None
+    found = rnnkit.verify(model, X, raises=False)
 
     assert torch.equal(sparse.to_dense(), torch.eye(3))
+    assert "the model keeps model.h from call to call" in str(found)
+
+
+def keeps(m: Any, x: Tensor) -> Tensor:
+    """Mix the features by a sparse matrix, and keep the last state for the next call."""
+    mixed = torch.stack([(m.graph @ sample.T).T for sample in x])
+    output, h = m.gru(mixed, m.h)
+    m.h = h.detach()
+    return output
 
 
 def test_the_input_is_left():

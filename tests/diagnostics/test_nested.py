@@ -1,5 +1,4 @@
 """What is nested deep in a model, and what its tensors hold, is copied, or refused in words."""
-# ruff: noqa: ANN001, ANN201, ANN204
 
 import functools
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
 """A number that is not finite hides no finding, makes none, and is reported."""
-# ruff: noqa: ANN001, ANN202
 
 import pytest
 import torch

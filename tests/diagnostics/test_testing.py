@@ -1,5 +1,4 @@
 """``rnnkit.testing``: one line in a project's tests."""
-# ruff: noqa: ANN001, ANN201
 
 import subprocess
 import sys

@@ -1,5 +1,4 @@
 """``trace``: which state went where, call by call, also of runs that fail."""
-# ruff: noqa: ANN001, ANN002, ANN201, ANN202
 
 import threading
 from typing import Any

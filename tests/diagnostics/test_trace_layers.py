@@ -1,5 +1,4 @@
 """What counts as recurrent in a trace: layers called by ``forward``, layers of cells, own cells."""
-# ruff: noqa: ANN001, ANN201, ANN202
 
 import pytest
 import torch

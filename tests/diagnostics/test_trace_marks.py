@@ -1,5 +1,4 @@
 """Marks of ``trace``: each wrong program has its own, and no correct one has any."""
-# ruff: noqa: ANN001, ANN201
 
 import contextlib
 from functools import partial

@@ -1,5 +1,4 @@
 """The causes and fixes of findings: a fix, typed, makes of the wrong model the right one."""
-# ruff: noqa: ANN001, ANN201, ANN202
 
 import random
 

@@ -1,5 +1,4 @@
 """What is used of a recurrent layer's result, at any width, in any layout, of any library."""
-# ruff: noqa: ANN001, ANN201, ANN202
 
 from functools import partial
 

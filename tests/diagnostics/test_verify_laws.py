@@ -1,5 +1,4 @@
 """Laws of ``verify`` over drawn models: right ones pass, swapped axes are found, rounding is no leak."""
-# ruff: noqa: ANN001, ANN201, ANN202
 
 from typing import Any
 

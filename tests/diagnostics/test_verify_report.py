@@ -1,5 +1,4 @@
 """What ``verify`` reports, how it calls a model, and what becomes of what is found."""
-# ruff: noqa: ANN001, ANN201, ANN202
 
 import html
 import random

@@ -1,5 +1,4 @@
 """Models with a mistake: each computes the wrong way, with its fix typed, or the right way."""
-# ruff: noqa: ANN001, ANN201
 
 import torch
 from torch import nn

@@ -24,7 +24,7 @@ class Parent(nn.Module):
 class OneTensor(Parent):
     """A model that carries the state of an RNN or a GRU."""
 
-    def forward(self, x: Tensor, hx: Tensor):  # noqa: ANN201 - TorchScript infers it
+    def forward(self, x: Tensor, hx: Tensor):
         """Run the recurrent module from a state."""
         return self.core(self.before(x), hx)
 
@@ -32,7 +32,7 @@ class OneTensor(Parent):
 class TwoTensors(Parent):
     """A model that carries the state of an LSTM."""
 
-    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor]):  # noqa: ANN201 - TorchScript infers it
+    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor]):
         """Run the recurrent module from a state."""
         return self.core(self.before(x), hx)
 
@@ -40,7 +40,7 @@ class TwoTensors(Parent):
 class Packs(Parent):
     """A model that packs its input and pads its output."""
 
-    def forward(self, x: Tensor, sizes: Tensor):  # noqa: ANN201 - TorchScript infers it
+    def forward(self, x: Tensor, sizes: Tensor):
         """Run the layer on packed input."""
         packed = pack_padded_sequence(self.before(x), sizes, enforce_sorted=False)
         output, state = self.core(packed)
@@ -50,7 +50,7 @@ class Packs(Parent):
 class TakesPacked(Parent):
     """A model that is given packed input."""
 
-    def forward(self, packed: PackedSequence):  # noqa: ANN201 - TorchScript infers it
+    def forward(self, packed: PackedSequence):
         """Run the layer on packed input."""
         output, state = self.core(packed)
         return output.data, state

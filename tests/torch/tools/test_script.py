@@ -118,7 +118,7 @@ class Own(rnnkit.GRUCell):
 class UsesOwn(Parent):
     """A model that calls both."""
 
-    def forward(self, x: Tensor):  # noqa: ANN201 - TorchScript infers it
+    def forward(self, x: Tensor):
         """Double a step from the first state."""
         return self.core.doubled(self.before(x), self.core.initial_state(x.size(0)))
 
@@ -148,7 +148,7 @@ def test_script_method():
             self.core = rnnkit.GRU(INPUT, HIDDEN)
 
         @jit.script_method
-        def forward(self, x):  # noqa: ANN001, ANN202 - TorchScript infers them
+        def forward(self, x):
             return self.core(x)
 
     with pytest.raises(jit.frontend.NotSupportedError) as caught:

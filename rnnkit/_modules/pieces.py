@@ -12,7 +12,7 @@ from rnnkit._kernels.lengths import Lengths
 
 
 class Pieces(NamedTuple):
-    """How samples are cut into pieces, each of which runs as if it were alone."""
+    """How samples are cut into pieces; each runs as if it were alone."""
 
     #: The valid steps of each sample; None if all are.
     lengths: Lengths | None = None

@@ -272,8 +272,8 @@ def test_an_error_that_has_nothing_to_do_with_none():
     half = (ones(BATCH), None)
     for step, error, hx in (
         (lambda *_: len(None), TypeError, whole),
-        (lambda x, _: x.wieght, AttributeError, whole),
-        (lambda x, _: x.wieght, AttributeError, half),
+        (lambda x, _: x.missing, AttributeError, whole),
+        (lambda x, _: x.missing, AttributeError, half),
         (lambda *_: {}[3], KeyError, whole),
     ):
         cell = Cell(step, pair)

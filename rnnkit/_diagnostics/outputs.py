@@ -103,7 +103,7 @@ def _plain(leaf: Any) -> Tensor:
         leaf = leaf.to_dense()
     elif leaf.is_quantized:
         leaf = leaf.dequantize()
-    return torch.view_as_real(leaf) if leaf.is_complex() else leaf
+    return torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf
 
 
 class Flat(NamedTuple):

@@ -7,11 +7,7 @@ import inspect
 import re
 from typing import Any, NamedTuple
 
-import torch
 from torch.compiler import is_compiling
-
-from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
 
 #: torch's names of a cell's or a layer's weights, and the methods that decide what they are.
 WEIGHTS = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?|__getattr(ibute)?__")
@@ -37,12 +33,10 @@ class ClassFacts(NamedTuple):
     torch_class: Any
     #: The tensors of the state, in torch's order.
     state_names: tuple[str, ...]
-    #: torch's name of the recurrence; an RNN's option may change it.
-    mode: str
+    #: What it computes, as a record; an RNN's option may choose another. None: nothing by itself.
+    recurrence: Any = None
     #: A layer's class of one step in one direction.
     cell_class: Any = None
-    #: torch's function for a cell's step; None where the nonlinearity or a projection decides.
-    kernel: Any = None
     #: Whether the module has a ``proj_size``, which may be 0.
     is_projected: bool = False
     #: Whether this is a user's class, whose weights are read by name: each may be a property.
@@ -76,22 +70,6 @@ def note_subclass(kind: Any) -> None:
                 overrides_checks=bool(names & ORIGINAL_CHECK_METHODS),
             )
             break
-
-
-def mode_of(module: Any) -> str:
-    """Return torch's name of the recurrence that a module computes."""
-    mode: str = module.__rnnkit__.mode
-    if mode != "RNN_TANH":
-        return mode
-    if isinstance(module, torch.nn.RNNBase):
-        mode = module.mode
-        if mode not in ("RNN_TANH", "RNN_RELU"):
-            # torch's kernel of a different recurrence reads beyond the weights of this one.
-            sentence = f"mode must be RNN_TANH or RNN_RELU, got {brief(mode)}"
-            fix = ("fix", "layer.mode = 'RNN_TANH'")
-            refusal(ArgumentError, "mode", sentence, "", fix, code="option-value")
-        return mode
-    return f"RNN_{module.nonlinearity.upper()}"
 
 
 def proj_size_of(module: Any) -> int:

@@ -61,24 +61,24 @@ class Facts(NamedTuple):
 def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
     """Return the facts about a call."""
     first = stack.layers[0][0]
-    mkldnn = torch.backends.mkldnn
     weights = [weight for each in stack.directions for weight in each.weights]
     tensors = [input, *state, *weights]
-    is_watched = is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu")
     is_plain = all(
         type(each) in (Tensor, Parameter) and each.dtype is input.dtype for each in tensors
     )
     is_precise = input.dtype in (torch.float32, torch.float64)
+    is_watched = is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu")
+    mkldnn = torch.backends.mkldnn
     has_onednn = bool(mkldnn.enabled and mkldnn.is_available())  # type: ignore[no-untyped-call]
-    is_fast = first.mode == "LSTM" and input.dtype is torch.float32 and not first.is_projected
+    is_lstm = first.recurrence.name == "LSTM" and not first.is_projected
     return Facts(
-        first.mode,
-        first.hidden_size(),
-        torch.is_grad_enabled() and any(each.requires_grad for each in tensors),
-        is_fast and has_onednn,
-        is_plain and is_precise and not first.is_projected and not is_watched,
-        is_watched,
-        input.device.type == "cpu",
+        mode=first.recurrence.name,
+        hidden_size=first.hidden_size(),
+        trains=torch.is_grad_enabled() and any(each.requires_grad for each in tensors),
+        is_fast=is_lstm and input.dtype is torch.float32 and has_onednn,
+        by_hand=is_plain and is_precise and not first.is_projected and not is_watched,
+        is_watched=is_watched,
+        on_cpu=input.device.type == "cpu",
     )
 
 

@@ -22,29 +22,50 @@ from rnnkit._kernels.gates import Schedule, gru_parts, steps_of
 OnGates = tuple[Tensor, Tensor | None]
 
 
-def rnn_backward(derivative: Callable[[Tensor], Tensor]) -> Callable[..., OnGates]:
-    """Return the backward function of an RNN, given its activation's derivative at an output."""
+def tanh_backward(
+    on_output: Tensor,
+    now: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    weight_hh: Tensor,
+    schedule: Schedule,
+) -> OnGates:
+    """Derive an RNN with tanh."""
+    output = kept[0]
+    factors = (output * output).neg_().add_(1)
+    return _rnn_backward(factors, on_output, now, weight_hh, schedule)
 
-    def run(
-        on_output: Tensor,
-        now: Sequence[Tensor],
-        kept: Sequence[Tensor],
-        weight_hh: Tensor,
-        schedule: Schedule,
-    ) -> OnGates:
-        output, _ = kept
-        gates = derivative(output)
-        with torch.inference_mode():
-            rows_of = steps_of(schedule.sizes, gates, on_output, *now)
-            for step in reversed(schedule.order):
-                factor, on_output_t, on_h = rows_of[step]
-                factor.mul_(on_h.add_(on_output_t))
-                torch.mm(factor, weight_hh, out=on_h)
-                if schedule.carry_back is not None:
-                    schedule.carry_back(step, now)
-        return gates, None
 
-    return run
+def relu_backward(
+    on_output: Tensor,
+    now: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    weight_hh: Tensor,
+    schedule: Schedule,
+) -> OnGates:
+    """Derive an RNN with relu."""
+    output = kept[0]
+    # NaN is not below zero: its gradient goes on, as torch's does.
+    factors = (output <= 0).logical_not_().to(output.dtype)
+    return _rnn_backward(factors, on_output, now, weight_hh, schedule)
+
+
+def _rnn_backward(
+    factors: Tensor,
+    on_output: Tensor,
+    now: Sequence[Tensor],
+    weight_hh: Tensor,
+    schedule: Schedule,
+) -> OnGates:
+    """Derive an RNN, given its activation's derivative at each output, which is overwritten."""
+    with torch.inference_mode():
+        rows_of = steps_of(schedule.sizes, factors, on_output, *now)
+        for step in reversed(schedule.order):
+            factor, on_output_t, on_h = rows_of[step]
+            factor.mul_(on_h.add_(on_output_t))
+            torch.mm(factor, weight_hh, out=on_h)
+            if schedule.carry_back is not None:
+                schedule.carry_back(step, now)
+    return factors, None
 
 
 def gru_backward(
@@ -188,12 +209,3 @@ def differentiate_again(
         )
     )  # fmt: skip
     return [next(found) if leaf is not None and leaf.requires_grad else None for leaf in leaves]
-
-
-BACKWARD: dict[str, Callable[..., OnGates]] = {
-    "LSTM": lstm_backward,
-    "GRU": gru_backward,
-    "RNN_TANH": rnn_backward(lambda output: (output * output).neg_().add_(1)),
-    # NaN is not below zero: its gradient goes on, as torch's does.
-    "RNN_RELU": rnn_backward(lambda output: (output <= 0).logical_not_().to(output.dtype)),
-}

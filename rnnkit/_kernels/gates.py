@@ -42,7 +42,8 @@ class Schedule(NamedTuple):
     @property
     def order(self) -> range:
         """Numbers of the steps as they are run."""
-        return range(len(self.sizes))[:: -1 if self.reverse else 1]
+        steps = range(len(self.sizes))
+        return steps[::-1] if self.reverse else steps
 
 
 def steps_of(sizes: list[int], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
@@ -62,32 +63,51 @@ def _each_step(tensor: Tensor, sizes: list[int]) -> Sequence[Tensor]:
     return torch.split_with_sizes(tensor, sizes)
 
 
-def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
-    """Return the forward function of an RNN with this activation, which works in place."""
+def _rnn_forward(
+    activate: Callable[[Tensor], Tensor],
+    data: Tensor,
+    start: States,
+    weights: Weights,
+    schedule: Schedule,
+) -> Run:
+    """Run an RNN with an activation that works in place; the output is all that is kept."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
+    output = torch.nn.functional.linear(data, weight_ih, bias)
+    (first,) = start
+    with torch.inference_mode():
+        rows = steps_of(schedule.sizes, output)
+        carry = schedule.carry
+        weight = weight_hh.t()
+        h = first
+        for step in schedule.order:
+            (out,) = rows[step]
+            h = activate(out.addmm_(carry(step, h, first), weight))
+    return output, (), ()
 
-    def run(
-        data: Tensor,
-        start: States,
-        weights: Weights,
-        schedule: Schedule,
-        *,
-        keep: bool,  # noqa: ARG001 - the output is all there is
-    ) -> Run:
-        weight_ih, weight_hh, bias_ih, bias_hh = weights
-        bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
-        output = torch.nn.functional.linear(data, weight_ih, bias)
-        (first,) = start
-        with torch.inference_mode():
-            rows = steps_of(schedule.sizes, output)
-            carry = schedule.carry
-            weight = weight_hh.t()
-            h = first
-            for step in schedule.order:
-                (out,) = rows[step]
-                h = activate(out.addmm_(carry(step, h, first), weight))
-        return output, (), ()
 
-    return run
+def tanh_forward(
+    data: Tensor,
+    start: States,
+    weights: Weights,
+    schedule: Schedule,
+    *,
+    keep: bool,  # noqa: ARG001
+) -> Run:
+    """Run an RNN with tanh."""
+    return _rnn_forward(torch.Tensor.tanh_, data, start, weights, schedule)
+
+
+def relu_forward(
+    data: Tensor,
+    start: States,
+    weights: Weights,
+    schedule: Schedule,
+    *,
+    keep: bool,  # noqa: ARG001
+) -> Run:
+    """Run an RNN with relu."""
+    return _rnn_forward(torch.Tensor.relu_, data, start, weights, schedule)
 
 
 def gru_forward(
@@ -183,11 +203,3 @@ def lstm_forward(
 def _ordered(weight: Tensor) -> Tensor:
     gates = weight.chunk(4)
     return torch.cat([gates[place] for place in ORDER])
-
-
-FORWARD: dict[str, Callable[..., Run]] = {
-    "LSTM": lstm_forward,
-    "GRU": gru_forward,
-    "RNN_TANH": rnn_forward(torch.Tensor.tanh_),
-    "RNN_RELU": rnn_forward(torch.Tensor.relu_),
-}

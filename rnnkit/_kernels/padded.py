@@ -35,7 +35,8 @@ CLOSED_HALF = 6e4
 CLOSED_COMPLEX = 60.0
 
 #: Which way a feature pushes each gate, in torch's order of them: on padding, and on a blank step.
-SIGNS = {"LSTM": ((-1, 1, 0, 0), (-1, -1, 0, -1)), "RNN_RELU": ((-1,),)}
+LSTM_SIGNS = ((-1, 1, 0, 0), (-1, -1, 0, -1))
+RELU_SIGNS = ((-1,),)
 
 
 class Places(NamedTuple):
@@ -129,7 +130,7 @@ def _run_direction(
     direction: Direction, input: Tensor, state: States, places: Places
 ) -> tuple[Tensor, States]:
     """Run one layer in one direction over input that is zero on padding."""
-    if direction.mode in SIGNS:
+    if direction.recurrence.signs:
         direction, input = _freeze_on_padding(direction, input, places)
     flip = places.flipped if direction.reverse else None
     if flip is not None:
@@ -161,12 +162,12 @@ def _freeze_on_padding(
     # Not by writing into a slice of zeros, which torch's older exporter to ONNX fails at.
     columns = [
         torch.cat([weight.new_full((gate, 1), sign * closed) for sign in signs])
-        for signs in SIGNS[direction.mode][: len(marks)]
+        for signs in direction.recurrence.signs[: len(marks)]
     ]
     weights = [torch.cat([weight, *columns], dim=1), *others]
     input = torch.cat([input, *(mark.to(input.dtype) for mark in marks)], dim=2)
-    mode, _, *options = direction
-    return Direction(mode, weights, *options), input
+    recurrence, _, *options = direction
+    return Direction(recurrence, weights, *options), input
 
 
 def _closed(weight: Tensor) -> float:

@@ -112,7 +112,7 @@ def _run_pieces(
 
 def _lowered(stack: Stack, output: Tensor, ends: States) -> Run:
     """Lower the results of a packed LSTM as autocast lowers those of a padded one."""
-    if stack.mode != "LSTM" or output.dtype is not torch.float32:
+    if stack.recurrence.name != "LSTM" or output.dtype is not torch.float32:
         return output, ends
     if output.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return output, ends

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.torch_tools import is_batched
-from rnnkit._kernels.derivatives import BACKWARD, differentiate_again, through_gates
-from rnnkit._kernels.gates import FORWARD
+from rnnkit._kernels.derivatives import differentiate_again, through_gates
 from rnnkit._kernels.pieces import Rows
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._kernels.steps import Cuts
@@ -47,7 +46,8 @@ def _computed(
 ) -> tuple[Tensor, States, States]:
     """Return the output, last states, and what the backward function needs."""
     schedule = rows.schedule(direction.reverse)
-    output, cells, kept = FORWARD[direction.mode](data, start, tuple(weights), schedule, keep=keep)
+    forward: Any = direction.recurrence.forward
+    output, cells, kept = forward(data, start, tuple(weights), schedule, keep=keep)
     return output, tuple(rows.ends(each, schedule.reverse) for each in (output, *cells)), kept
 
 
@@ -96,9 +96,8 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
         torch.zeros_like(tensor) if gradient is None else gradient.clone()
         for tensor, gradient in zip(start, on_ends, strict=True)
     ]
-    on_gates = BACKWARD[ctx.direction.mode](
-        on_output, now, (output, hidden, *kept), weight_hh, schedule
-    )
+    backward = ctx.direction.recurrence.backward
+    on_gates = backward(on_output, now, (output, hidden, *kept), weight_hh, schedule)
     on_data, *on_weights = through_gates(
         on_gates, data, hidden, weight_ih, (needed[0], *needed[3:])
     )

@@ -10,14 +10,7 @@ from torch.nn import functional
 
 from rnnkit._base.torch_tools import is_exporting, uses_custom_op
 from rnnkit._kernels.compiled.operators import join, run_operator
-
-#: torch's kernels over a sequence, by torch's name of the recurrence.
-KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
-    "LSTM": torch.lstm,
-    "GRU": torch.gru,
-    "RNN_TANH": torch.rnn_tanh,
-    "RNN_RELU": torch.rnn_relu,
-}
+from rnnkit._kernels.recurrences import Recurrence
 
 #: h, and an LSTM's c beside it.
 States = tuple[Tensor, ...]
@@ -29,7 +22,7 @@ Run = tuple[Tensor, States]
 class Direction(NamedTuple):
     """One layer in one direction: what torch's kernel wants to know."""
 
-    mode: str
+    recurrence: Recurrence
     weights: list[Tensor]
     bias: bool
     training: bool
@@ -40,8 +33,7 @@ class Direction(NamedTuple):
 
     def hidden_size(self) -> int:
         """Features of the state; of an LSTM with a projection, of its c."""
-        gates = {"LSTM": 4, "GRU": 3}.get(self.mode, 1)
-        return self.weights[0].shape[0] // gates
+        return self.weights[0].shape[0] // self.recurrence.gates
 
     @property
     def is_projected(self) -> bool:
@@ -51,9 +43,8 @@ class Direction(NamedTuple):
     def run(self, input: Tensor, state: States, *, reverse: bool = False) -> tuple[Tensor, States]:
         """Run over ``(seq, batch, feature)`` from ``(1, batch, hidden)``; backward if compiled."""
         if self.by_operator:
-            return run_operator(
-                self.mode, self.weights, input, state, bias=self.bias, reverse=reverse
-            )
+            name = self.recurrence.name
+            return run_operator(name, self.weights, input, state, bias=self.bias, reverse=reverse)
         return Stack([[self]]).run(input, state)
 
 
@@ -73,9 +64,9 @@ class Stack(NamedTuple):
         return [direction for layer in self.layers for direction in layer]
 
     @property
-    def mode(self) -> str:
-        """The recurrence, by torch's name."""
-        return self.layers[0][0].mode
+    def recurrence(self) -> Recurrence:
+        """What all directions compute."""
+        return self.layers[0][0].recurrence
 
     @property
     def is_backward(self) -> bool:
@@ -84,13 +75,17 @@ class Stack(NamedTuple):
 
     def run(self, input: Tensor, state: States, sizes: Tensor | None = None) -> Run:
         """Run all layers by torch's kernel, over a padded batch or, with ``sizes``, packed rows."""
-        (first, *others) = self.layers[0]
-        directions = self.directions
-        weights = [weight for direction in directions for weight in direction.weights]
-        options = weights, first.bias, len(self.layers), self.dropout, first.training, bool(others)
-        hx: Any = state if self.mode == "LSTM" else state[0]
-        given = (input, hx, *options, False) if sizes is None else (input, sizes, hx, *options)
-        output, *ends = KERNELS[self.mode](*given)
+        first, *others = self.layers[0]
+        weights = [weight for direction in self.directions for weight in direction.weights]
+        depth = len(self.layers)
+        options = (weights, first.bias, depth, self.dropout, first.training, bool(others))
+        h, *c = state
+        hx: Any = (h, *c) if c else h
+        kernel: Any = first.recurrence.kernel
+        if sizes is None:
+            output, *ends = kernel(input, hx, *options, False)
+        else:
+            output, *ends = kernel(input, sizes, hx, *options)
         return output, tuple(ends)
 
     def map_state(self, run: Callable[..., Tensor], *states: States | None) -> States:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.nn import functional
 from torch.nn.modules import module as nn_module
 
 from rnnkit._base.class_facts import ClassFacts, note_subclass
@@ -16,7 +17,9 @@ from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.diagnosis import Call
 from rnnkit._checks.guards import MISFIT, fitting_cell
 from rnnkit._checks.scope import CELL_AXES, Axes, check_scope
+from rnnkit._kernels.recurrences import Recurrence, recurrence_of
 from rnnkit._modules import calls
+from rnnkit._modules.pieces import with_batch, without_batch
 
 #: What a module carries, and what it takes as such.
 StateT = TypeVar("StateT")
@@ -24,8 +27,6 @@ GivenT = TypeVar("GivenT")
 
 #: torch's names of a cell's weights, in the order of its kernels' arguments.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-#: torch's functions for an RNN's step, by its nonlinearity.
-RNN_KERNELS = {"tanh": torch.rnn_tanh_cell, "relu": torch.rnn_relu_cell}
 
 
 class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
@@ -34,7 +35,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     #: All that is ours and not public: every other name is a user's subclass's own.
     #: This base computes nothing by itself, as torch's does not.
     __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
-        torch.nn.RNNCellBase, ("hx",), "", is_user_subclass=True
+        torch.nn.RNNCellBase, ("hx",), is_user_subclass=True
     )
     axes: dict[str, str] | None = None
 
@@ -50,7 +51,11 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         axes: Axes | None = None,
     ) -> None:
         init: Any = super().__init__  # that of torch's class beside
-        init(input_size, hidden_size, bias, device=device, dtype=dtype)
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        facts = self.__rnnkit__
+        if facts.torch_class is torch.nn.RNNCellBase and facts.recurrence is not None:
+            options["num_chunks"] = facts.recurrence.gates  # torch has no cell of this kind
+        init(input_size, hidden_size, bias, **options)
         calls.set_options(self, CELL_AXES, axes)
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -66,10 +71,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """Run one step; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        facts = self.__rnnkit__
-        compiling = is_compiling()
-        # A compiler records torch's own forward, which reads the weights itself.
-        weights = None if compiling and not facts.is_projected else weights_of(self, compiling)
+        weights = _weights_read(self)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]
         state = fitting_cell(self, input, hx, weight)
         if type(hx) is not Tensor and state is not MISFIT and calls.needs_initial_state(self, hx):
@@ -79,23 +81,9 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             if is_fx_call(input, hx):
                 return leaf_node(self, input, hx)
             return calls.delegated(Call(self, input, hx, weight))
-        batched = input.dim() > 1
-        if self.axes is not None and batched:
+        if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        # A loop over steps is paid by the microsecond: LSTMState's own checks cost half of one, and
-        # nn.Module seeks each weight in three places.
-        if weights is None or (kernel := facts.kernel or kernel_of(self)) is None:
-            result = facts.torch_class.forward(self, input, state)
-        else:
-            if not batched:
-                input, state = input.unsqueeze(0), map_state(lambda part: part.unsqueeze(0), state)
-            state = zeros(self, input, input.size(0)) if state is None else state
-            result = kernel(input, state, *weights)
-            if not batched:
-                result = map_state(lambda part: part.squeeze(0), result)
-        if len(facts.state_names) == 1:
-            return result
-        return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)
+        return _next_state(self, input, state, weights)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""
@@ -131,12 +119,43 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
 calls.finish(Cell)
 
 
-def weights_of(cell: Any, compiling: bool) -> tuple[Tensor | None, ...]:
+def _next_state(
+    cell: Any, input: Tensor, state: Any, weights: tuple[Tensor | None, ...] | None
+) -> Any:
+    """Compute the next state of a checked call; without weights torch's own forward reads them."""
+    # A loop over steps is paid by the microsecond: LSTMState's own checks cost half of one.
+    kernel = None if weights is None else kernel_of(cell)
+    if weights is None or kernel is None:
+        result = cell.__rnnkit__.torch_class.forward(cell, input, state)
+    elif input.dim() > 1:
+        if state is None:
+            state = zeros(cell, input, input.size(0))
+        result = kernel(input, state, *weights)
+    else:
+        state = zeros(cell, input, 1) if state is None else with_batch(state, 0)
+        result = without_batch(kernel(input.unsqueeze(0), state, *weights), 0)
+    if isinstance(result, Tensor):
+        return result
+    return LSTMState(*result) if is_compiling() else tuple.__new__(LSTMState, result)
+
+
+def _weights_read(cell: Any) -> tuple[Tensor | None, ...] | None:
+    """Return a cell's weights; None where a compiler records torch's forward, which reads them."""
+    compiling = is_compiling()
+    if compiling and not cell.__rnnkit__.is_projected:
+        recurrence = cell.__rnnkit__.recurrence
+        if recurrence is None or recurrence.step_kernel is not None:
+            return None
+    return weights_of(cell, compiling=compiling)
+
+
+def weights_of(cell: Any, *, compiling: bool) -> tuple[Tensor | None, ...]:
     """Return a cell's weights in the order of torch's kernels for one step, each read once.
 
     They are the parameters themselves, unless a parametrization, pruning, ``layer.cells()`` or a
     property of a subclass overrides them. A missing bias is None.
     """
+    # nn.Module seeks each weight in three places, which takes long in a loop over steps.
     held: Any = cell._parameters  # noqa: SLF001
     if not (
         compiling
@@ -152,17 +171,22 @@ def weights_of(cell: Any, compiling: bool) -> tuple[Tensor | None, ...]:
 
 def sequence_weights(cell: Any) -> list[Tensor]:
     """Return the weights in the order of torch's kernels over a sequence."""
-    weights: Any = list(weights_of(cell, is_compiling()))[: 4 if cell.bias else 2]
+    weights: Any = list(weights_of(cell, compiling=is_compiling()))
+    if not cell.bias:
+        weights = weights[:2]
     # By the class, whatever proj_size was set to later: torch compares the number of weights with
     # the widths of the state, and without this one would read beyond the others.
     return [*weights, cell.weight_hr] if cell.__rnnkit__.is_projected else weights
 
 
 def kernel_of(cell: Any) -> Any:
-    """Return torch's function for one step; None where torch has none, and says so."""
+    """Return what runs one step; None of an unknown nonlinearity, which torch's class refuses."""
     if cell.__rnnkit__.is_projected:
         return partial(_projected_step, cell)
-    return cell.__rnnkit__.kernel or RNN_KERNELS.get(getattr(cell, "nonlinearity", ""))
+    recurrence = recurrence_of(cell)
+    if recurrence is None:
+        return None
+    return recurrence.step_kernel or partial(_step_by_equations, recurrence)
 
 
 def _projected_step(cell: Any, input: Tensor, hx: Any, *_weights: Any) -> tuple[Tensor, Tensor]:
@@ -171,6 +195,21 @@ def _projected_step(cell: Any, input: Tensor, hx: Any, *_weights: Any) -> tuple[
     first = [part.unsqueeze(0) for part in hx]
     _, h, c = torch.lstm(input.unsqueeze(0), first, sequence_weights(cell), *options)
     return h.squeeze(0), c.squeeze(0)
+
+
+def _step_by_equations(
+    recurrence: Recurrence,
+    input: Tensor,
+    hx: Any,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+) -> Any:
+    """Run one step of a recurrence for which torch has no kernel."""
+    h = hx if isinstance(hx, Tensor) else hx[0]
+    given = functional.linear(input, weight_ih, bias_ih)
+    return recurrence.step(given, functional.linear(h, weight_hh, bias_hh), hx)
 
 
 def is_plain(cell: Any) -> bool:
@@ -189,6 +228,5 @@ def is_plain(cell: Any) -> bool:
         and not cell.__rnnkit__.overrides_weights
         and not any(hasattr(type(cell), name) for name in WEIGHTS)
         and cell.hidden_size > 0
-        and cell.__rnnkit__.mode != ""  # a user's class beside ours, from their base
-        and kernel_of(cell) is not None
+        and recurrence_of(cell) is not None
     )

@@ -30,7 +30,7 @@ from rnnkit._checks.steps import (
     refuse_result,
     refuse_written,
 )
-from rnnkit._kernels.formulas import ByParts
+from rnnkit._modules.by_parts import ByParts
 
 
 def counted(hx: Any) -> Any:

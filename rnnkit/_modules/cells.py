@@ -1,5 +1,10 @@
-"""RNNCell, LSTMCell and GRUCell: torch's cells, their calls checked."""
+"""RNNCell, LSTMCell and GRUCell: torch's cells, their calls checked, each below its equations.
 
+A step gets what the input gives to all gates, ``W_ih x + b_ih``, and what h gives to them,
+``W_hh h + b_hh``, both ``(batch, gates * hidden)``. torch's kernels compute the same.
+"""
+
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -10,11 +15,54 @@ from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.scope import CELL_AXES, Axes
+from rnnkit._kernels.derivatives import (
+    gru_backward,
+    lstm_backward,
+    relu_backward,
+    tanh_backward,
+)
+from rnnkit._kernels.gates import gru_forward, lstm_forward, relu_forward, tanh_forward
+from rnnkit._kernels.padded import LSTM_SIGNS, RELU_SIGNS
+from rnnkit._kernels.recurrences import Recurrence, known
 from rnnkit._modules.calls import set_options
 from rnnkit._modules.cell_base import Cell
 
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
 Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tensor | None]
+
+
+def rnn_step(activate: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return the step of an RNN with a nonlinearity."""
+
+    def step(given: Tensor, hidden: Tensor, _: Tensor) -> Tensor:
+        return activate(given + hidden)
+
+    return step
+
+
+TANH_RECURRENCE = known(
+    Recurrence(
+        "RNN_TANH",
+        gates=1,
+        step=rnn_step(torch.tanh),
+        step_kernel=torch.rnn_tanh_cell,
+        kernel=torch.rnn_tanh,
+        forward=tanh_forward,
+        backward=tanh_backward,
+    )
+)
+RELU_RECURRENCE = known(
+    Recurrence(
+        "RNN_RELU",
+        gates=1,
+        step=rnn_step(torch.relu),
+        step_kernel=torch.rnn_relu_cell,
+        kernel=torch.rnn_relu,
+        forward=relu_forward,
+        backward=relu_backward,
+        signs=RELU_SIGNS,
+    )
+)
 
 
 class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # two overloads for one with a default
@@ -41,7 +89,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
     torch.Size([2, 4])
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNCell, ("hx",), "RNN_TANH")
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNCell, ("hx",), TANH_RECURRENCE)
 
     @checked_arguments
     def __init__(
@@ -58,6 +106,28 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         init: Any = super(Cell, self).__init__  # Cell's own is that of the others
         init(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
         set_options(self, CELL_AXES, axes)
+
+
+def lstm_step(given: Tensor, hidden: Tensor, state: LSTMState) -> LSTMState:
+    """Return the next state of an LSTM, of what input and h give to its gates."""
+    i, f, g, o = (given + hidden).chunk(4, -1)
+    c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+    h = torch.sigmoid(o) * torch.tanh(c)
+    return LSTMState(h, c)
+
+
+LSTM_RECURRENCE = known(
+    Recurrence(
+        "LSTM",
+        gates=4,
+        step=lstm_step,
+        step_kernel=torch.lstm_cell,
+        kernel=torch.lstm,
+        forward=lstm_forward,
+        backward=lstm_backward,
+        signs=LSTM_SIGNS,
+    )
+)
 
 
 class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc]  # two overloads for one with a default
@@ -83,9 +153,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
     (torch.Size([2, 4]), torch.Size([2, 4]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
-        torch.nn.LSTMCell, ("h", "c"), "LSTM", kernel=torch.lstm_cell
-    )
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.LSTMCell, ("h", "c"), LSTM_RECURRENCE)
 
 
 class ProjectedLSTMCell(LSTMCell):
@@ -95,7 +163,7 @@ class ProjectedLSTMCell(LSTMCell):
     is at least 1 and below ``hidden_size``.
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(kernel=None, is_projected=True)
+    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(is_projected=True)
     proj_size: int
 
     @checked_arguments
@@ -119,6 +187,29 @@ class ProjectedLSTMCell(LSTMCell):
         return f"{Cell.extra_repr(self)}, proj_size={self.proj_size}"
 
 
+def gru_step(given: Tensor, hidden: Tensor, h: Tensor) -> Tensor:
+    """Return the next state of a GRU, of what input and h give to its gates."""
+    given_r, given_z, given_n = given.chunk(3, -1)
+    hidden_r, hidden_z, hidden_n = hidden.chunk(3, -1)
+    r = torch.sigmoid(given_r + hidden_r)
+    z = torch.sigmoid(given_z + hidden_z)
+    n = torch.tanh(given_n + r * hidden_n)
+    return n + z * (h - n)
+
+
+GRU_RECURRENCE = known(
+    Recurrence(
+        "GRU",
+        gates=3,
+        step=gru_step,
+        step_kernel=torch.gru_cell,
+        kernel=torch.gru,
+        forward=gru_forward,
+        backward=gru_backward,
+    )
+)
+
+
 class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # two overloads for one with a default
     """torch's GRU cell, one step, with every call checked.
 
@@ -140,9 +231,7 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
     torch.Size([2, 4])
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
-        torch.nn.GRUCell, ("hx",), "GRU", kernel=torch.gru_cell
-    )
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.GRUCell, ("hx",), GRU_RECURRENCE)
 
 
 def empty_cell(layer: Any, input_size: int) -> Any:

@@ -35,9 +35,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     """What the three layers share; they differ by their constructors and by ``__rnnkit__``."""
 
     #: All that is ours and not public. This base computes nothing by itself, as torch's does not.
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
-        torch.nn.RNNBase, ("hx",), "", is_user_subclass=True
-    )
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNBase, ("hx",), is_user_subclass=True)
     # On the class, so that a module with the default holds nothing that torch's does not hold.
     state_batch_first: bool = False
     axes: dict[str, str] | None = None

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import mode_of, overrides_initial_state
+from rnnkit._base.class_facts import overrides_initial_state
 from rnnkit._base.state import map_state, tensors_of, zeros
 from rnnkit._base.torch_tools import (
     hard_codes_steps,
@@ -23,7 +23,8 @@ from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.padded import run_padded
-from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
+from rnnkit._kernels.recurrences import recurrence_of
+from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.loop import loop_stack
 from rnnkit._modules.pieces import Pieces, as_given, checked_pieces, seq_first, with_batch
 
@@ -74,14 +75,15 @@ def run_layer(
 
 def _is_run_by_torch(layer: Any, input: Any, overrides_checks: bool) -> bool:
     """Return whether torch's own forward runs a call, which has no lengths and no resets."""
-    if overrides_checks or mode_of(layer) not in KERNELS:
+    if overrides_checks or recurrence_of(layer) is None:
         return True
     if not is_compiling():
         return False
     if not isinstance(input, Tensor):
         return True
     has_batch_axis = input.dim() != SEQUENCE
-    steps = input.shape[1 if layer.batch_first and has_batch_axis else 0]
+    seq_axis = 1 if layer.batch_first and has_batch_axis else 0
+    steps = input.shape[seq_axis]
     return not uses_custom_op(steps) and not hard_codes_steps(steps)
 
 
@@ -94,7 +96,7 @@ def _run_padded(layer: Any, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
         hx = with_batch(hx, 1)
     if hx is None:
         hx = zeros(layer, input, rows_of(layer), input.shape[batch_axis])
-    kernel = KERNELS[mode_of(layer)]
+    kernel = kernel_of_layer(layer)
     output, *ends = kernel(input, hx, *_options(layer), layer.batch_first)
     if is_unbatched:
         return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
@@ -112,11 +114,12 @@ def _run_pieces(layer: Any, input: Tensor, hx: Any, pieces: Pieces) -> tuple[Ten
         reset = None if reset is None else reset.unsqueeze(1)
     if hx is None:
         hx = zeros(layer, padded, rows_of(layer), padded.shape[1])
+    recurrence: Any = recurrence_of(layer)
     is_compiled = is_compiling()
     stack = stack_of(
         layer,
         by_operator=is_compiled and uses_custom_op(padded.shape[0]),
-        lacks=not is_compiled and lacks_kernel(mode_of(layer), layer.proj_size, input),
+        lacks=not is_compiled and lacks_kernel(recurrence.name, layer.proj_size, input),
     )
     restart = None if initial is None else tensors_of(initial)
     output, ends = run_stack(stack, padded, tensors_of(hx), Pieces(lengths, reset, restart))
@@ -124,6 +127,12 @@ def _run_pieces(layer: Any, input: Tensor, hx: Any, pieces: Pieces) -> tuple[Ten
     if is_unbatched:
         return output, [end.squeeze(1) for end in ends]
     return output, ends
+
+
+def kernel_of_layer(layer: Any) -> Any:
+    """Return torch's function that runs a layer over all steps."""
+    recurrence: Any = recurrence_of(layer)
+    return recurrence.kernel
 
 
 def _options(layer: Any) -> tuple[Any, ...]:
@@ -138,7 +147,7 @@ def _run_packed(layer: Any, input: PackedSequence, hx: Any) -> tuple[PackedSeque
         hx = zeros(layer, data, rows_of(layer), sizes[0])  # a tensor, which a tracer can follow
     elif order is not None:
         hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
-    output, *ends = KERNELS[mode_of(layer)](data, sizes, hx, *_options(layer))
+    output, *ends = kernel_of_layer(layer)(data, sizes, hx, *_options(layer))
     if back is not None:
         ends = [end.index_select(1, back) for end in ends]
     return PackedSequence(output, sizes, order, back), ends
@@ -164,7 +173,9 @@ def _needs_steps(stack: Stack, input: Tensor, pieces: Pieces) -> bool:
     elif is_batched(input) or (lengths is not None and is_batched(lengths.each)):
         return True  # torch's kernels have no rule for the examples of a vmap
     # Pieces are found by the values of a mask, and a relu may not run over padding.
-    needs_values = reset is not None or (stack.mode == "RNN_RELU" and lengths is not None)
+    needs_values = reset is not None or (
+        stack.recurrence.name == "RNN_RELU" and lengths is not None
+    )
     if not needs_values:
         return False
     return is_transformed() or is_jit_traced() or (reset is not None and is_meta_or_fake(reset))
@@ -179,10 +190,10 @@ def stack_of(layer: Any, *, by_operator: bool = False, lacks: bool = False) -> S
     rows = rows_of(layer)
     directions = 2 if layer.bidirectional else 1
     size = len(weights) // rows
-    mode = mode_of(layer)
+    recurrence: Any = recurrence_of(layer)
     options = (layer.bias, layer.training)
     each = [
-        Direction(mode, part, *options, row % directions > 0, by_operator)
+        Direction(recurrence, part, *options, row % directions > 0, by_operator)
         for row, part in enumerate(weights[k : k + size] for k in range(0, len(weights), size))
     ]
     layers = [each[row : row + directions] for row in range(0, rows, directions)]

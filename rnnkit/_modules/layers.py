@@ -10,7 +10,14 @@ from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.scope import LAYER_AXES, Axes
 from rnnkit._modules.calls import set_options
-from rnnkit._modules.cells import GRUCell, LSTMCell, Pair, RNNCell
+from rnnkit._modules.cells import (
+    GRU_RECURRENCE,
+    TANH_RECURRENCE,
+    GRUCell,
+    LSTMCell,
+    Pair,
+    RNNCell,
+)
 from rnnkit._modules.layer_base import Layer
 
 
@@ -51,7 +58,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     """
 
     __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
-        torch.nn.RNN, ("hx",), "RNN_TANH", cell_class=RNNCell
+        torch.nn.RNN, ("hx",), TANH_RECURRENCE, cell_class=RNNCell
     )
 
     @checked_arguments
@@ -102,7 +109,11 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     """
 
     __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
-        torch.nn.LSTM, ("h", "c"), "LSTM", cell_class=LSTMCell, is_projected=True
+        torch.nn.LSTM,
+        ("h", "c"),
+        LSTMCell.__rnnkit__.recurrence,
+        cell_class=LSTMCell,
+        is_projected=True,
     )
 
     @checked_arguments
@@ -149,7 +160,9 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     (torch.Size([3, 32, 20]), torch.Size([1, 32, 20]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.GRU, ("hx",), "GRU", cell_class=GRUCell)
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
+        torch.nn.GRU, ("hx",), GRU_RECURRENCE, cell_class=GRUCell
+    )
 
     @checked_arguments
     def __init__(

@@ -11,8 +11,8 @@ from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import map_state, state_of, tensors_of
 from rnnkit._base.torch_tools import is_dynamic_size
 from rnnkit._checks.steps import refuse_shape
-from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.stack import Direction, Run, Stack, States
+from rnnkit._modules.by_parts import ByParts
 from rnnkit._modules.cell_steps import check_begin, check_first, counted, run_step, stacked
 from rnnkit._modules.masks import (
     before_each,

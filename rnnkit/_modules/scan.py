@@ -8,7 +8,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import is_exporting, is_in_transform
-from rnnkit._kernels.formulas import ByParts
+from rnnkit._modules.by_parts import ByParts
 from rnnkit._modules.masks import state_after, where_state, without_padding
 from rnnkit._modules.pieces import UnrollArgs
 
@@ -43,7 +43,7 @@ def run_scan(
 
     hx = args.hx
     if isinstance(cell, ByParts):  # scan takes a state as its steps return it
-        lowered = cell.mode.startswith("RNN")  # by autocast
+        lowered = cell.recurrence.name.startswith("RNN")  # by autocast
         hx = LSTMState(*hx) if isinstance(hx, tuple) else hx.to(input.dtype) if lowered else hx
     leaves, spec = pytree.tree_flatten(hx)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
-from rnnkit._base.class_facts import mode_of, overrides_initial_state, proj_size_of
+from rnnkit._base.class_facts import overrides_initial_state, proj_size_of
 from rnnkit._base.state import filled, has_missing_part, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import is_exporting, is_transformed, lacks_kernel, uses_custom_op
 from rnnkit._checks.arguments import known_options
@@ -15,9 +15,10 @@ from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._checks.steps import refuse_stateless
-from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
+from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._kernels.stack import Direction, Stack, States
+from rnnkit._modules.by_parts import ByParts
 from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import run_loop
@@ -255,19 +256,22 @@ def _run_known(
 
 def _has_kernel(direction: Direction, proj_size: int, input: Tensor) -> bool:
     """Return whether a kernel can run a direction here, now; else the loop can."""
+    if direction.recurrence.kernel is None:
+        return False
     if direction.by_operator:
         # The operator itself does without a kernel that this CPU lacks. An exported program is a
         # loop or a scan, which nobody needs rnnkit to load.
         return not (is_transformed() and is_exporting())
     if is_transformed():
         return False
-    return not lacks_kernel(direction.mode, proj_size, input)
+    return not lacks_kernel(direction.recurrence.name, proj_size, input)
 
 
 def direction_of(cell: Any, *, reverse: bool, by_operator: bool = False) -> Direction:
     """Return a cell as one direction of a layer."""
     options = (bool(cell.bias), cell.training, reverse, by_operator)
-    return Direction(mode_of(cell), sequence_weights(cell), *options)
+    recurrence: Any = recurrence_of(cell)
+    return Direction(recurrence, sequence_weights(cell), *options)
 
 
 def as_layer(state: Any) -> States:

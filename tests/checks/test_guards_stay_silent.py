@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map_only as changed
 
 import rnnkit
 from rnnkit._checks.guards import completed
+from tests.kernels.paths import Wrapped
 from tests.strategies import CELLS, CLASSES, DTYPES, LAYERS, LAYOUTS, Case, assert_same
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -44,20 +45,6 @@ def right_cases():
             yield dataclasses.replace(case, lengths=(1,), **ones)
     for name, layout, some in itertools.product(CELLS, ("padded", "unbatched"), (sizes, ones)):
         yield Case(name=name, layout=layout, **some)
-
-
-class Wrapped(torch.nn.Module):
-    """A user's cell around one of rnnkit's."""
-
-    def __init__(self, cell):
-        """Keep the cell."""
-        super().__init__()
-        self.cell = cell
-        self.initial_state = cell.initial_state
-
-    def forward(self, input, hx):
-        """Run one step."""
-        return self.cell(input, hx)
 
 
 def states(state):

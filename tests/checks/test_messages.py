@@ -18,7 +18,7 @@ from rnnkit import ArgumentError, CellError, RnnkitWarning, ShapeError, StateErr
 from rnnkit._base.callers import user_frame
 from rnnkit._checks.call_spec import spec_of
 from rnnkit._checks.causes.inputs import check_dtype
-from tests.checks.test_guards_stay_silent import Wrapped
+from tests.kernels.paths import Wrapped
 
 
 class Odd(rnnkit.GRU):

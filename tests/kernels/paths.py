@@ -138,6 +138,20 @@ def by_loop(cell: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
     return torch.stack(outputs), hx
 
 
+class Wrapped(torch.nn.Module):
+    """A user's cell around one of rnnkit's."""
+
+    def __init__(self, cell):
+        """Keep the cell."""
+        super().__init__()
+        self.cell = cell
+        self.initial_state = cell.initial_state
+
+    def forward(self, input, hx):
+        """Run one step."""
+        return self.cell(input, hx)
+
+
 class Begins(rnnkit.GRUCell):
     """A cell that begins from a parameter."""
 

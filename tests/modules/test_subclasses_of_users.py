@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 import rnnkit
-from tests.kernels.paths import Counts, by_loop
+from rnnkit._base.class_facts import ClassFacts
+from rnnkit._kernels.recurrences import Recurrence
+from rnnkit._modules.cell_base import Cell
+from tests.kernels.paths import Counts, Wrapped, by_loop
 from tests.strategies import CLASSES, assert_same
 
 X = torch.linspace(-1, 1, 42).view(7, 2, 3)
@@ -62,23 +65,42 @@ def test_cell_with_another_state():
     assert_same(by_loop(cell, X, cell.initial_state(2)), (torch.cat([head, tail]), end))
 
 
-class OfTheBase(rnnkit.GRUCell.__mro__[1]):  # type: ignore[misc]
-    """A cell derived from the base of ours, which runs torch's step of an RNN."""
+def mgu_step(given, hidden, h):
+    """Return the next state of a minimal gated unit: f = sigmoid, n = tanh, h' = h + f (n - h)."""
+    given_f, given_n = given.chunk(2, -1)
+    hidden_f, hidden_n = hidden.chunk(2, -1)
+    f = torch.sigmoid(given_f + hidden_f)
+    return torch.lerp(h, torch.tanh(given_n + f * hidden_n), f)
 
-    def __init__(self):
-        """Make the weights of one gate, as torch's own base does."""
-        nn.RNNCellBase.__init__(self, 3, 4, bias=True, num_chunks=1)
-        self.nonlinearity = "relu"
+
+class MGUCell(Cell):
+    """A kind of cell that torch does not have: a record of its equations."""
+
+    __rnnkit__ = ClassFacts(nn.RNNCellBase, ("hx",), Recurrence("MGU", gates=2, step=mgu_step))
 
 
-def test_cell_of_the_base_of_ours():
-    """What is derived from the base of our cells runs step by step, as it does in a loop."""
-    cell = OfTheBase()
+def test_a_new_kind_of_cell_is_one_record():
+    """Its equations are its step; a sequence, lengths, resets and gradients are a loop's."""
+    cell = MGUCell(3, 4)
+    h = torch.randn(2, 4)
+    parts = [x.chunk(2, -1) for x in (X[0] @ cell.weight_ih.T, h @ cell.weight_hh.T)]
+    biases = [x.chunk(2, -1) for x in (cell.bias_ih, cell.bias_hh)]
+    f = torch.sigmoid(parts[0][0] + biases[0][0] + parts[1][0] + biases[1][0])
+    n = torch.tanh(parts[0][1] + biases[0][1] + f * (parts[1][1] + biases[1][1]))
 
-    result = rnnkit.unroll(cell, X)
+    torch.testing.assert_close(cell(X[0], h), h + f * (n - h))
+    torch.testing.assert_close(cell(X[0, 0], h[0]), cell(X[0], h)[0])
+    assert cell.state_dict().keys() == rnnkit.GRUCell(3, 4).state_dict().keys()
+    for options in ({}, {"lengths": [7, 3]}, {"reset": torch.ones(7, 2), "reverse": True}):
+        ours = rnnkit.unroll(cell, X, h, **options)
+        loop = rnnkit.unroll(Wrapped(cell), X, h, **options)
 
-    assert_same(by_loop(cell, X, None), result)
-    assert_same(result, rnnkit.Recurrent(cell)(X, lengths=[7, 7]))
+        torch.testing.assert_close(ours, loop)
+        slopes = [torch.autograd.grad(output.sum(), cell.weight_hh) for output, _ in (ours, loop)]
+        torch.testing.assert_close(*slopes)
+    torch.testing.assert_close(rnnkit.Recurrent(cell)(X)[0], rnnkit.unroll(cell, X)[0])
+    with pytest.raises(rnnkit.ShapeError, match="MGUCell"):
+        cell(torch.ones(2, 5))
 
 
 def test_forward_set_on_the_instance():

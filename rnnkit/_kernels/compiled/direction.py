@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.torch_tools import lacks_kernel
-from rnnkit._kernels.derivatives import BACKWARD, derive_again, through_gates
-from rnnkit._kernels.gates import FORWARD, Schedule
+from rnnkit._kernels.derivatives import derive_again, through_gates
+from rnnkit._kernels.gates import Schedule, gru_forward
+from rnnkit._kernels.recurrences import RECURRENCES
 
 #: oneDNN's recurrence and its backward pass, private to torch: None in a torch without them.
 ONEDNN: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)
@@ -142,7 +143,7 @@ def dtypes_of(call: Call) -> list[torch.dtype]:
 
 def _run_torch(call: Call) -> list[Tensor]:
     input = call.input.flip(0) if call.reverse else call.input
-    kernel = getattr(torch, call.mode.lower())
+    kernel: Any = RECURRENCES[call.mode].kernel
     train = torch.is_grad_enabled()
     hx: Any = call.h if call.c is None else (call.h, call.c)
     # Without autocast's cache, which would hand a recorded run what was cast unrecorded.
@@ -179,8 +180,10 @@ def _for_onednn(call: Call) -> list[Tensor]:
 def _run_gru(call: Call) -> tuple[Tensor, ...]:
     steps, batch = call.input.shape[:2]
     schedule = Schedule([batch] * steps, call.reverse)
-    weights = (*call.weights, None, None)[:4]
-    output, _, (kept,) = FORWARD["GRU"](
+    weight_ih, weight_hh, *biases = call.weights
+    bias_ih, bias_hh = biases or (None, None)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    output, _, (kept,) = gru_forward(
         call.input.flatten(0, 1), (call.h[0],), weights, schedule, keep=True
     )
     output = output.view(steps, batch, call.h.shape[2])
@@ -231,7 +234,8 @@ def _derive_hand(
     on_output = torch.zeros_like(output) if on_output is None else on_output
     data = call.input.flatten(0, 1)
     kept = others[-1:] if call.mode == "GRU" else ()
-    on_gates = BACKWARD[call.mode](
+    backward: Any = RECURRENCES[call.mode].backward
+    on_gates = backward(
         on_output.flatten(0, 1).contiguous(), [now[0]], (output.flatten(0, 1), before, *kept),
         call.weights[1], Schedule([batch] * steps, call.reverse),
     )  # fmt: skip

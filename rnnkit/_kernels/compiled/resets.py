@@ -16,6 +16,7 @@ from rnnkit._kernels.compiled.operators import LIBRARY, register
 from rnnkit._kernels.derivatives import derive_again
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.paths import run
+from rnnkit._kernels.recurrences import RECURRENCES
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 
 #: Arguments of both operators: the first six have gradients.
@@ -56,10 +57,10 @@ def run_reset_operators(
     each = None if lengths is None else lengths.each
 
     def run_one(direction: Direction, input: Tensor, start: States, first: Any) -> Run:
-        mode, weights, bias, _, reverse, _ = direction
+        recurrence, weights, bias, _, reverse, _ = direction
         output, *ends = torch.ops.rnnkit.resets.default(
-            input, *_pair(start), list(weights), *_pair(first or ()), reset, each, mode, bias,
-            reverse,
+            input, *_pair(start), list(weights), *_pair(first or ()), reset, each,
+            recurrence.name, bias, reverse,
         )  # fmt: skip
         return output, tuple(tensor.squeeze(0) for tensor in ends[: len(start)])
 
@@ -72,7 +73,7 @@ def _pair(tensors: States) -> list[Tensor | None]:
 
 def _run(*args: Any, training: bool) -> list[Tensor]:
     input, h, c, weights, first_h, first_c, reset, each, mode, bias, reverse = args
-    stack = Stack([[Direction(mode, list(weights), bias, training, reverse)]])
+    stack = Stack([[Direction(RECURRENCES[mode], list(weights), bias, training, reverse)]])
     lengths = None if each is None else Lengths(each, each.tolist(), input.shape[0])
     state = tuple(tensor for tensor in (h, c) if tensor is not None)
     initial = tuple(tensor for tensor in (first_h, first_c) if tensor is not None) or None

@@ -1,12 +1,11 @@
-"""One step of rnnkit's own cells by their formulas, the input's part computed beforehand.
+"""A cell of rnnkit's by its equations, the input's part of all steps computed beforehand.
 
 torch's fused kernels for a step have no rules for ``torch.func`` and forward-mode derivatives; the
-operations in the formulas do. And the products of all steps with the input are one product.
+operations in the equations do. And the products of all steps with the input are one product.
 """
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,7 +18,7 @@ class ByParts:
 
     def __init__(self, direction: Direction) -> None:
         """Take the weights of a layer's direction."""
-        self.mode = direction.mode
+        self.recurrence = direction.recurrence
         self.weights = direction.weights
         weight_ih, weight_hh, *others = self.weights
         self.input_weights = (weight_ih, others[0] if direction.bias else None)
@@ -34,20 +33,7 @@ class ByParts:
         """Run one step from the input's part ``(batch, gates * hidden)`` and a state."""
         h = hx if isinstance(hx, Tensor) else hx[0]
         hidden = functional.linear(h, *self.hidden_weights)
-        if self.mode == "RNN_TANH":
-            return torch.tanh(given + hidden)
-        if self.mode == "RNN_RELU":
-            return torch.relu(given + hidden)
-        if self.mode == "GRU":
-            given_r, given_z, given_n = given.chunk(3, -1)
-            hidden_r, hidden_z, hidden_n = hidden.chunk(3, -1)
-            r = torch.sigmoid(given_r + hidden_r)
-            z = torch.sigmoid(given_z + hidden_z)
-            n = torch.tanh(given_n + r * hidden_n)
-            return n + z * (h - n)
-        i, f, g, o = (given + hidden).chunk(4, -1)
-        c = torch.sigmoid(f) * hx[1] + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
-        if self.projection is not None:
-            h = functional.linear(h, self.projection)
-        return LSTMState(h, c)
+        new = self.recurrence.step(given, hidden, hx)
+        if self.projection is None:
+            return new
+        return LSTMState(functional.linear(new[0], self.projection), new[1])

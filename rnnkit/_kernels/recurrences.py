@@ -1,0 +1,56 @@
+"""A recurrence as a record: its equations, and what computes them faster where that exists."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import brief, refusal
+
+
+class Recurrence(NamedTuple):
+    """A recurrence; without what is None its equations run, step by step."""
+
+    #: torch's name.
+    name: str
+    #: How many gates a weight holds, one below the other.
+    gates: int
+    #: The equations: the state after a step, of the input's and of the state's part in all gates,
+    #: ``(batch, gates * hidden)``, and of the state before it.
+    step: Callable[[Any, Any, Any], Any]
+    #: torch's function for one step.
+    step_kernel: Callable[..., Any] | None = None
+    #: torch's function for all steps.
+    kernel: Callable[..., tuple[Any, ...]] | None = None
+    #: The loop over packed rows, written out, and its derivative: ``gates``, ``derivatives``.
+    forward: Callable[..., Any] | None = None
+    backward: Callable[..., Any] | None = None
+    #: Which way a feature pushes each gate on padding, and on a blank step: ``padded``.
+    signs: tuple[tuple[int, ...], ...] = ()
+
+
+#: Each by its name, as an operator takes it. ``_modules.cells``, which has the equations, fills it.
+RECURRENCES: dict[str, Recurrence] = {}
+
+
+def known(recurrence: Recurrence) -> Recurrence:
+    """Note a recurrence, and return it."""
+    RECURRENCES[recurrence.name] = recurrence
+    return recurrence
+
+
+def recurrence_of(module: Any) -> Recurrence | None:
+    """Return what a module computes; None if that is nothing, or an unknown nonlinearity."""
+    recurrence: Recurrence | None = module.__rnnkit__.recurrence
+    if recurrence is None or recurrence.name != "RNN_TANH":
+        return recurrence
+    if not isinstance(module, torch.nn.RNNBase):
+        return RECURRENCES.get(f"RNN_{module.nonlinearity.upper()}")
+    mode = module.mode
+    if mode not in ("RNN_TANH", "RNN_RELU"):
+        # torch's kernel of a different recurrence reads beyond the weights of this one.
+        sentence = f"mode must be RNN_TANH or RNN_RELU, got {brief(mode)}"
+        fix = ("fix", "layer.mode = 'RNN_TANH'")
+        refusal(ArgumentError, "mode", sentence, "", fix, code="option-value")
+    return RECURRENCES[mode]

@@ -58,18 +58,27 @@ def note_subclass(kind: Any) -> None:
         OURS.setdefault(facts.torch_class, kind)
         kind.__module__ = "rnnkit"
         return
+    base = _base_of_ours(kind)
+    if base is None:
+        return
+    added = [part for part in kind.__mro__ if part not in base.__mro__]
+    names = {name for part in added for name in vars(part)}
+    kind.__rnnkit__ = vars(base)["__rnnkit__"]._replace(
+        is_user_subclass=True,
+        overrides_weights=any(map(WEIGHTS.fullmatch, names)),
+        overrides_checks=bool(names & ORIGINAL_CHECK_METHODS),
+    )
+
+
+def _base_of_ours(kind: Any) -> Any:
+    """Return the class of ours whose facts a user's subclass has; None if there is none yet."""
     # A tool that mirrors our bases one by one derives from them, and from torch's class beside one.
-    for base in (part for own in kind.__mro__ for part in (own, OURS.get(own) or own)):
-        facts = vars(base).get("__rnnkit__")
-        if facts is not None and not facts.is_user_subclass:
-            added = [part for part in kind.__mro__ if part not in base.__mro__]
-            names = {name for part in added for name in vars(part)}
-            kind.__rnnkit__ = facts._replace(
-                is_user_subclass=True,
-                overrides_weights=any(map(WEIGHTS.fullmatch, names)),
-                overrides_checks=bool(names & ORIGINAL_CHECK_METHODS),
-            )
-            break
+    for part in kind.__mro__:
+        for base in (part, OURS.get(part) or part):
+            facts = vars(base).get("__rnnkit__")
+            if facts is not None and not facts.is_user_subclass:
+                return base
+    return None
 
 
 def proj_size_of(module: Any) -> int:

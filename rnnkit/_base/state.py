@@ -91,11 +91,7 @@ def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> Stat
     whole: Any = state
     for other in others:
         if _kind(other) != _kind(whole):
-            both = (whole, other)
-            kinds = [
-                f"a tuple of {len(s)}" if isinstance(s, tuple | list) else brief(s) for s in both
-            ]
-            sentence = f"states are not of one kind: {kinds[0]} and {kinds[1]}"
+            sentence = f"states are not of one kind: {_named(whole)} and {_named(other)}"
             refusal(StateError, "state", sentence, code="states-differ")
     if isinstance(whole, (tuple, list)):
         parts = [map_state(function, *part) for part in zip(whole, *others, strict=True)]
@@ -106,6 +102,11 @@ def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> Stat
         sentence = f"a state is a tensor or a tuple of tensors, got {brief(whole)}"
         refusal(StateError, "state", sentence, code="state-kind")
     return function(whole, *others)  # type: ignore[no-any-return]
+
+
+def _named(state: Any) -> str:
+    """Name a state by its kind."""
+    return f"a tuple of {len(state)}" if isinstance(state, tuple | list) else brief(state)
 
 
 def _kind(state: Any) -> Any:

@@ -113,15 +113,17 @@ class Stack(NamedTuple):
                 input = functional.dropout(input, self.dropout, training=layer[0].training)
             outputs = []
             for direction in layer:
-                parts = [
-                    None if state is None else tuple(tensor[len(ends)] for tensor in state)
-                    for state in states
-                ]
+                parts = [_row(state, len(ends)) for state in states]
                 output, end = run(direction, input, *parts)
                 outputs.append(output)
                 ends.append(end)
             input = side_by_side(outputs)
         return input, tuple(torch.stack(tensors) for tensors in zip(*ends, strict=True))
+
+
+def _row(state: States | None, row: int) -> States | None:
+    """Return one direction's part of a state."""
+    return None if state is None else tuple([tensor[row] for tensor in state])
 
 
 def side_by_side(outputs: list[Tensor]) -> Tensor:

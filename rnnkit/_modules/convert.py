@@ -98,22 +98,30 @@ def _change(caller: str, model: torch.nn.Module, table: dict[Any, Any]) -> Conve
     result = Converted(model=model, _caller=caller)
     for name, module in model.named_modules():
         # A parametrization stands before the class.
-        wrapped = torch.nn.utils.parametrize.is_parametrized(module)
-        kind = type(module).__bases__[0] if wrapped else type(module)
-        options = [option for option in OPTIONS if option in module.__dict__]
-        if kind in table and options and table is TORCHS:
-            result.left[name] = f"torch's class has no {options[0]}"
+        is_wrapped = torch.nn.utils.parametrize.is_parametrized(module)
+        kind = type(module).__bases__[0] if is_wrapped else type(module)
+        reason = _why_left(module, kind, table)
+        if reason is not None:
+            result.left[name] = reason
         elif kind in table:
-            module.__class__ = _rewrapped(type(module), table[kind]) if wrapped else table[kind]
+            target = table[kind]
+            module.__class__ = _rewrapped(type(module), target) if is_wrapped else target
             result.changed.append(name)
-        elif isinstance(module, tuple(table)) and not (
-            table is OURS and isinstance(module, tuple(TORCHS))
-        ):
-            home = "torch.nn" if table is OURS else "rnnkit"
-            base = next(base.__name__ for base in table if isinstance(module, base))
-            why = f"{kind.__name__} is a subclass of {home}.{base}, whose forward may differ"
-            result.left[name] = why
     return result
+
+
+def _why_left(module: torch.nn.Module, kind: type, table: dict[Any, Any]) -> str | None:
+    """Return why a recurrent module keeps its class; None if it changes, or is not of the table."""
+    if kind in table:
+        options = [option for option in OPTIONS if option in module.__dict__]
+        return f"torch's class has no {options[0]}" if options and table is TORCHS else None
+    if not isinstance(module, tuple(table)):
+        return None
+    if table is OURS and isinstance(module, tuple(TORCHS)):
+        return None  # it is rnnkit's already
+    home = "torch.nn" if table is OURS else "rnnkit"
+    base = next(base.__name__ for base in table if isinstance(module, base))
+    return f"{kind.__name__} is a subclass of {home}.{base}, whose forward may differ"
 
 
 def _rewrapped(wrapper: type, target: type[torch.nn.Module]) -> type:

@@ -1,7 +1,7 @@
 """Any cell over a sequence, step by step: by a loop or, if the number of steps is open, a scan."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,70 +27,103 @@ from rnnkit._modules.pieces import UnrollArgs
 from rnnkit._modules.scan import may_scan, run_scan
 
 
-def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
-    """Run a cell step by step; return the output, and the last state or all."""
-    input, hx, lengths = args[:3]
-    if lengths is not None or args.reset is not None:
-        check_begin(cell, (hx, args.initial), input, reverse=args.reverse)
-    if lengths is None or hx is None or (empty := lengths.empty()) is None:
-        return _run_steps(cell, args)
-    steps = input.shape[0]
-    if not lengths.longest:
-        first, hx = tensors_of(hx)[0], map_state(Tensor.clone, hx)  # h and c may be one tensor
-        states = map_state(lambda tensor: tensor.expand(steps, *tensor.shape), hx)
-        return first.new_zeros(steps, *first.shape), states if args.return_states else hx
-    # A sample without a step goes along as a copy of the longest one: its own state may be NaN.
-    longest = longest_sample(lengths)
-    copied = map_state(lambda tensor: row_of(tensor.detach(), longest), hx)
-    first = where_state(empty, copied, hx)
-    output, state = _run_steps(cell, UnrollArgs(input, first, *args[2:]))  # 2.8 traces no _replace
-    some = ~empty.expand(steps, -1) if args.return_states else ~empty
-    last = 0 if args.reverse else steps - 1
-    return output, _by_samples(state_after, cell, (some, state, hx), last)
+class Steps(NamedTuple):
+    """What each step reads: ``(seq, batch, ...)``, with resets as the order of steps has them."""
+
+    input: Tensor
+    #: Where a step is valid; None if all are.
+    valid: Tensor | None
+    #: Where a sample starts again before a step.
+    reset: Tensor | None
 
 
-def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
+def _loop(cell: Any, args: UnrollArgs, steps: Steps) -> tuple[Tensor, Any]:
     """Run the loop that the docstring of ``unroll`` shows, with lengths and resets."""
-    input, hx, lengths, reset, initial, reverse, return_states = args
-    steps = input.shape[0]  # len() would fix the number for a compiler
-    valid = None if lengths is None else lengths.valid(steps)
-    if lengths is not None and valid is not None:
-        input = fill_padding(input, lengths, valid)
-    if reset is not None:
-        reset = before_each(reset.to(input.device), valid, reverse=reverse)
-    by_parts = isinstance(cell, ByParts)
-    if by_parts:
-        input = cell.project(input)
-    if is_compiling() and is_dynamic_size(steps) and may_scan(cell, args):
-        return run_scan(cell, args, input, valid, reset)
-    if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
-        hx = counted(hx)
+    valid = steps.valid
+    hx = args.hx
     # One backward step for all; an index would fill a tensor of all steps at each of them.
-    inputs = input.unbind(0)
-    steps = len(inputs)
-    outputs: list[Any] = [None] * steps
-    states: list[Any] = [None] * steps
-    order = range(steps)[::-1] if reverse else range(steps)
+    inputs = steps.input.unbind(0)
+    outputs: list[Any] = [None] * len(inputs)
+    states: list[Any] = [None] * len(inputs)
+    order = range(len(inputs))
+    if args.reverse:
+        order = order[::-1]
     for t in order:
-        if reset is not None:
-            hx = _by_samples(where_state, cell, (reset[t], initial, hx), t)
+        if steps.reset is not None:
+            hx = _by_samples(where_state, cell, (steps.reset[t], args.initial, hx), t)
         new = run_step(cell, inputs[t], hx, t)
         if t == order[0]:
-            check_first(cell, new, hx, input.shape[1], t, has_lengths=valid is not None)
-        hx = _carried(cell, valid, new, hx, t)
+            batch = steps.input.shape[1]
+            check_first(cell, new, hx, batch, t, has_lengths=valid is not None)
+        if valid is not None and hx is not None:  # the others keep the state of their last step
+            hx = _by_samples(state_after, cell, (valid[t], new, hx), t)
+        else:
+            hx = new
         outputs[t] = new if isinstance(new, Tensor) else new[0]
         states[t] = hx
     output = without_padding(stacked(cell, outputs, order), valid)
-    if return_states:
+    if args.return_states:
         return output, map_state(lambda *tensors: stacked(cell, tensors, order), *states)
     return output, hx
 
 
-def _carried(cell: Any, valid: Tensor | None, new: Any, old: Any, step: int) -> Any:
-    """Return the state that the next step gets: the new one of the samples that had this step."""
-    if valid is None or old is None:
-        return new
-    return _by_samples(state_after, cell, (valid[step], new, old), step)
+def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
+    """Run a cell step by step; return the output, and the last state or all."""
+    lengths = args.lengths
+    if lengths is not None or args.reset is not None:
+        check_begin(cell, (args.hx, args.initial), args.input, reverse=args.reverse)
+    empty = None if lengths is None or args.hx is None else lengths.empty()
+    if lengths is None or empty is None:
+        return _run_steps(cell, args)
+    if not lengths.longest:
+        return _run_no_steps(args)
+    return _run_beside_empty(cell, args, longest_sample(lengths), empty)
+
+
+def _run_no_steps(args: UnrollArgs) -> tuple[Tensor, Any]:
+    """Return what no valid step makes of an input: zeros, and the first state."""
+    steps = args.input.shape[0]
+    first = tensors_of(args.hx)[0]
+    output = first.new_zeros(steps, *first.shape)
+    hx = map_state(Tensor.clone, args.hx)  # h and c may be one tensor
+    if args.return_states:
+        return output, map_state(lambda tensor: tensor.expand(steps, *tensor.shape), hx)
+    return output, hx
+
+
+def _run_beside_empty(
+    cell: Any, args: UnrollArgs, longest: Tensor, empty: Tensor
+) -> tuple[Tensor, Any]:
+    """Run samples, of which the ``empty`` ones have no step, and keep their state."""
+    # Such a sample goes along as a copy of the longest one: its own state may be NaN.
+    copied = map_state(lambda tensor: row_of(tensor.detach(), longest), args.hx)
+    first = where_state(empty, copied, args.hx)
+    output, state = _run_steps(cell, UnrollArgs(args.input, first, *args[2:]))  # for torch 2.8
+    steps = args.input.shape[0]
+    some = ~empty.expand(steps, -1) if args.return_states else ~empty
+    last = 0 if args.reverse else steps - 1
+    return output, _by_samples(state_after, cell, (some, state, args.hx), last)
+
+
+def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
+    """Lay out what each step reads, and run the loop, or a scan where the number is open."""
+    input = args.input
+    lengths = args.lengths
+    reset = args.reset
+    valid = None
+    if lengths is not None:
+        valid = lengths.valid(input.shape[0])  # len() would fix the number for a compiler
+        input = fill_padding(input, lengths, valid)
+    if reset is not None:
+        reset = before_each(reset.to(input.device), valid, reverse=args.reverse)
+    by_parts = isinstance(cell, ByParts)
+    if by_parts:
+        input = cell.project(input)
+    if is_compiling() and is_dynamic_size(input.shape[0]) and may_scan(cell, args):
+        return run_scan(cell, args, input, valid, reset)
+    if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
+        args = UnrollArgs(args.input, counted(args.hx), *args[2:])
+    return _loop(cell, args, Steps(input, valid, reset))
 
 
 def _by_samples(

@@ -41,11 +41,7 @@ def run_scan(
     # Imported here, since it is not a public module of torch, and few programs come here.
     from torch._higher_order_ops.scan import scan  # noqa: PLC0415
 
-    hx = args.hx
-    if isinstance(cell, ByParts):  # scan takes a state as its steps return it
-        lowered = cell.recurrence.name.startswith("RNN")  # by autocast
-        hx = LSTMState(*hx) if isinstance(hx, tuple) else hx.to(input.dtype) if lowered else hx
-    leaves, spec = pytree.tree_flatten(hx)
+    leaves, spec = pytree.tree_flatten(_as_returned(cell, args.hx, input.dtype))
 
     def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         x_t, *masks = now
@@ -55,8 +51,8 @@ def run_scan(
         new = cell(x_t, old)
         output = new if isinstance(new, Tensor) else new[0]
         end = pytree.tree_leaves(new if valid is None else state_after(masks[0], new, old))
+        results = [output, *end] if args.return_states else [output]
         # scan refuses results that share their memory.
-        results = [output, *(end if args.return_states else ())]
         return [t.clone() for t in end], [t.clone() for t in results]
 
     over = [tensor.clone() for tensor in (input, valid, reset) if tensor is not None]
@@ -64,8 +60,19 @@ def run_scan(
     if is_exporting():
         first = _requiring_gradients(first, cell, input, args.initial)
     ends, (output, *states) = scan(step, first, over, dim=0, reverse=args.reverse)
-    states = states if args.return_states else ends
+    if not args.return_states:
+        states = ends
     return without_padding(output, valid), pytree.tree_unflatten(states, spec)
+
+
+def _as_returned(cell: Any, hx: Any, dtype: torch.dtype) -> Any:
+    """Return a first state as the steps return theirs, which scan demands."""
+    if not isinstance(cell, ByParts):
+        return hx
+    if isinstance(hx, tuple):
+        return LSTMState(*hx)
+    is_lowered = cell.recurrence.name.startswith("RNN")  # by autocast
+    return hx.to(dtype) if is_lowered else hx
 
 
 def _requiring_gradients(

@@ -1,6 +1,7 @@
 """A state's layers and directions: their axis moved, taken apart, joined."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, NoReturn, TypeVar, overload
 
 import torch
@@ -58,21 +59,23 @@ def from_layers(states: Sequence[State]) -> State:
     torch.Size([2, 5, 4])
     """
     listed = listed_states("from_layers", states)
-
-    def join(*tensors: Tensor) -> Tensor:
-        for t in tensors:
-            if t.dim() != 1:
-                batch_axis(t, state_batch_first=False)
-        rows = [t if t.dim() == BATCHED else t.unsqueeze(0) for t in tensors]
-        if any(row.shape[1:] != rows[0].shape[1:] for row in rows):
-            shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-            sentence = f"from_layers takes states of one batch and width, got {shapes}"
-            refusal(StateError, "states", sentence, code="from-layers-sizes")
-        check_alike("from_layers", rows)
-        return torch.cat(rows)
-
-    result: State = map_state(join, *listed)
+    result: State = map_state(_joined_rows, *listed)
     return result
+
+
+def _joined_rows(*tensors: Tensor) -> Tensor:
+    """Put the states of cells, or of layers, one below the other."""
+    rows = []
+    for tensor in tensors:
+        if tensor.dim() != 1:
+            batch_axis(tensor, state_batch_first=False)
+        rows.append(tensor if tensor.dim() == BATCHED else tensor.unsqueeze(0))
+    if len({row.shape[1:] for row in rows}) > 1:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        sentence = f"from_layers takes states of one batch and width, got {shapes}"
+        refusal(StateError, "states", sentence, code="from-layers-sizes")
+    check_alike("from_layers", rows)
+    return torch.cat(rows)
 
 
 @overload
@@ -95,29 +98,28 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
     >>> h.shape
     torch.Size([5, 4])
     """
-    axis = 1 if state_batch_first else 0
-
-    def rows(tensor: Tensor) -> Tensor:
-        if tensor.dim() != BATCHED:
-            sentence = "to_layers takes the state of a layer, (layers * directions, batch, hidden)"
-            facts = ((None, None, None), tuple(tensor.shape))
-            came = f"got {tuple(tensor.shape)}"
-            refusal(StateError, "state", sentence, came, code="to-layers-axes", facts=facts)
-        return tensor
-
-    tensors = pytree.tree_leaves(map_state(rows, state))
+    tensors = pytree.tree_leaves(map_state(_checked_rows, state))
     if not tensors or tensors[0] is None:
         return state
+    axis = 1 if state_batch_first else 0
     shapes = [tuple(tensor.shape) for tensor in tensors]
     if len({shape[axis] for shape in shapes}) > 1:
         sentence = "to_layers takes tensors with the same number of layers * directions"
         came = f"got {', '.join(map(str, shapes))}"
         fix = ("fix", "the pair (h, c) that one layer returned")
         refusal(StateError, "state", sentence, came, fix, code="to-layers-rows")
-    return tuple(
-        map_state(lambda tensor: tensor.select(axis, row), state)  # noqa: B023 - called at once
-        for row in range(shapes[0][axis])
-    )
+    rows = range(shapes[0][axis])
+    return tuple([map_state(partial(Tensor.select, dim=axis, index=row), state) for row in rows])
+
+
+def _checked_rows(tensor: Tensor) -> Tensor:
+    """Return a tensor of a layer's state; refuse one that has no axis of layers and directions."""
+    if tensor.dim() != BATCHED:
+        sentence = "to_layers takes the state of a layer, (layers * directions, batch, hidden)"
+        facts = ((None, None, None), tuple(tensor.shape))
+        came = f"got {tuple(tensor.shape)}"
+        refusal(StateError, "state", sentence, came, code="to-layers-axes", facts=facts)
+    return tensor
 
 
 @known_options
@@ -157,16 +159,20 @@ def bridge(
 def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoReturn:
     """Refuse a state without two rows for each layer, unless its axes are in the other order."""
     shape = tuple(tensor.shape)
-    orders = ("(layers * 2, batch, hidden)", "(batch, layers * 2, hidden)")
     rows: list[Row] = [("fix", "pass it as it is")]
-    if len(shape) == BATCHED and shape[0 if state_batch_first else 1] % 2 == 0:
+    wanted = "(layers * 2, batch, hidden)"
+    other = "(batch, layers * 2, hidden)"
+    other_rows = 1
+    if state_batch_first:
+        wanted, other = other, wanted
+        other_rows = 0
+    if len(shape) == BATCHED and shape[other_rows] % 2 == 0:
         added = "" if how == "concat" else ', "sum"'
         option = "" if state_batch_first else ", state_batch_first=True"
-        other = f"rnnkit.states.bridge(state{added}{option})"
         rows = [
-            ("fix", f"{other}, if it is {orders[not state_batch_first]}"),
+            ("fix", f"rnnkit.states.bridge(state{added}{option}), if it is {other}"),
             ("", "pass it as it is, if its layer runs in one direction"),
         ]
-    sentence = f"bridge takes the state of a bidirectional layer, {orders[state_batch_first]}"
+    sentence = f"bridge takes the state of a bidirectional layer, {wanted}"
     facts = ((None, None, None), shape)
     refusal(StateError, "state", sentence, f"got {shape}", *rows, code="bridge-rows", facts=facts)

@@ -30,6 +30,14 @@ class Rule(NamedTuple):
     type: str = ""
     fix: str = ""  # if it is not what is expected
 
+    def as_taken(self, value: Any) -> Any:
+        """Return a value that fits as torch's constructor takes it."""
+        if self.type == "int":
+            return operator.index(value)  # a NumPy count would make torch's own type check fail
+        if self.type == "bool" and is_flag(value):
+            return bool(value)
+        return value
+
     def advice(self, argument: str) -> str:
         """Return what to type instead of a value that does not fit."""
         return self.fix or f"{argument}: {self.expected}"
@@ -91,7 +99,13 @@ NARROWER = Rule(lambda _: False, "an int below hidden_size, or 0 for no projecti
 
 # A cell computes without features (only its state) and without a hidden state; layers do not.
 CELL_SIZE = _count(0, "an int from 0", "{name} must not be negative")
-CELL_RULES = RULES | {"input_size": CELL_SIZE, "hidden_size": CELL_SIZE}
+# torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
+CELL_BIAS = FLAG._replace(fits=lambda value: is_flag(value) or value in MODES)
+CELL_RULES = RULES | {
+    "input_size": CELL_SIZE,
+    "hidden_size": CELL_SIZE,
+    "bias": CELL_BIAS,
+}
 
 # Without a projection, torch's kernel would read beyond the weights of a cell that has one.
 CELL_NARROWER = NARROWER._replace(
@@ -196,14 +210,12 @@ def checked_arguments(init: InitT) -> InitT:
         bound = _bind(signature, self, args, kwargs)
         given = bound.arguments
         for argument, value in given.items():
-            if is_cell and argument == "bias":
-                given[argument] = _bias_of_cell(name, value, call(name, args, kwargs))
-            elif argument in rules:
-                rule = rules[argument]
-                if not rule.fits(value):
-                    refuse_value(name, rule, argument, value, call(name, args, kwargs))
-                # A NumPy count would make torch's own type check fail.
-                given[argument] = operator.index(value) if rule.type == "int" else value
+            rule = rules.get(argument)
+            if rule is None:
+                continue
+            if not rule.fits(value):
+                refuse_value(name, rule, argument, value, call(name, args, kwargs))
+            given[argument] = rule.as_taken(value)
         if "proj_size" in given and given["proj_size"] >= given["hidden_size"]:
             refuse_value(name, narrower, "proj_size", given["proj_size"], call(name, args, kwargs))
         _warn_of_misplaced(name, parameters, args, kwargs)
@@ -213,18 +225,6 @@ def checked_arguments(init: InitT) -> InitT:
         init(*bound.args, **bound.kwargs)
 
     return cast("InitT", checked_init)
-
-
-def _bias_of_cell(name: str, value: Any, written: str) -> Any:
-    """Check the bias of a cell, which may be 0 or 1.
-
-    torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
-    """
-    if is_flag(value):
-        return bool(value)
-    if value not in MODES:
-        refuse_value(name, FLAG, "bias", value, written)
-    return value
 
 
 def _bind(
@@ -256,7 +256,7 @@ def refuse_value(name: str, rule: Rule, argument: str, value: Any, written: str)
     """Refuse a value, and write what is meant by it."""
     sentence = rule.sentence
     is_number = is_index(value) and not isinstance(value, torch.Tensor)
-    if rule is FLAG or (rule.type == "int" and not is_number):
+    if rule.type == "bool" or (rule.type == "int" and not is_number):
         sentence = f"{argument} should be of type {rule.type}, got: {type(value).__name__}"
     shown = value if isinstance(value, str | int | float) else brief(value)
     refusal(
@@ -274,9 +274,9 @@ def _fix_of_value(name: str, rule: Rule, argument: str, value: Any) -> str:
     """Write what is meant by a value that does not fit."""
     if argument == "bias" and isinstance(value, float) and 0 < value < 1:
         return f"by name: dropout={value}"
-    if rule is FLAG and isinstance(value, str):
+    if rule.type == "bool" and isinstance(value, str):
         return f"a string counts as true whatever it says: {argument}=True or {argument}=False"
-    if rule is FLAG:
+    if rule.type == "bool":
         return f"{argument}={bool(value) if isinstance(value, int) else 'True or False'}"
     if isinstance(value, bool) and rule.type == "int":
         return _by_name(name, rule, value)

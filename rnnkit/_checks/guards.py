@@ -145,10 +145,8 @@ def fitting_state(
     h_shape = (*front, proj_size) if proj_size else shape
     if h is not None and not _is_state(h, h_shape, dtype, device):
         return MISFIT
-    if c is not None and not _is_state(c, shape, dtype, device):
-        is_own = isinstance(c, Tensor) and has_own_dtype(c, dtype, is_cell=any_c)
-        if not is_own or not _is_state(c, shape, c.dtype, device):
-            return MISFIT
+    if c is not None and not _is_c(c, shape, like, any_c=any_c):
+        return MISFIT
     if h is None or c is None:
         h, c = filled(hx, zeros(module, like, *front))
     return h, c
@@ -167,6 +165,15 @@ def _is_state(
         )
     except RuntimeError:  # a nested tensor has no shape
         return False
+
+
+def _is_c(c: Any, shape: tuple[int, ...], like: Tensor, *, any_c: bool) -> bool:
+    """Return whether this is a c like the input, or of a dtype of its own that torch takes."""
+    if _is_state(c, shape, like.dtype, like.device):
+        return True
+    if not isinstance(c, Tensor) or not has_own_dtype(c, like.dtype, is_cell=any_c):
+        return False
+    return _is_state(c, shape, c.dtype, like.device)
 
 
 def _is_like(tensor: Tensor, weight: Tensor | None) -> bool:

@@ -80,23 +80,17 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         if state is not MISFIT and calls.needs_initial_state(self, hx):
             hx = calls.with_initial_state(self, input, hx)
             state = fitting_layer(self, input, hx, weight)
-        if state is not MISFIT:
-            if self.axes is not None:
-                sizes = sizes_of_layer(self, input)
-                check_scope(self, self.axes, sizes)
-            pieces = None if all_valid else pieces_of_call(self, input, weight, lengths, reset)
-            try:
-                output, state = run_layer(self, input, state, pieces, overrides_checks=overrides)
-            except RuntimeError as error:
-                call = Call(self, input, hx, weight)
-                explain_torchs_error(call, error)
-                raise
-            return output, calls.returned(self, state)
-        if is_fx_call(input, hx):
-            return leaf_node(self, input, hx, lengths=lengths, reset=reset)
-        if (whole := calls.in_one_piece(input)) is not None:
-            return Layer.forward(self, whole, hx, lengths=lengths, reset=reset)
-        return calls.delegated(Call(self, input, hx, weight), has_pieces=not all_valid)
+        if state is MISFIT:
+            return _run_odd_call(self, input, hx, weight, lengths, reset)
+        if self.axes is not None:
+            check_scope(self, self.axes, sizes_of_layer(self, input))
+        pieces = None if all_valid else pieces_of_call(self, input, weight, lengths, reset)
+        try:
+            output, end = run_layer(self, input, state, pieces, overrides_checks=overrides)
+        except RuntimeError as error:
+            explain_torchs_error(Call(self, input, hx, weight), error)
+            raise
+        return output, calls.returned(self, end)
 
     if TYPE_CHECKING:  # torch's own is Any
 
@@ -245,6 +239,19 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             fix = ("fix", "state_batch_first=False, and state.transpose(0, 1) in the caller")
             refusal(RnnkitError, "state_batch_first", sentence, "", fix, code="script-state")
         return calls.scripted(self)
+
+
+def _run_odd_call(
+    layer: Layer[Any, Any, Any], input: Any, hx: Any, weight: Any, lengths: Any, reset: Any
+) -> Any:
+    """Run what a guard does not take but something else does: a tracer, or torch's class."""
+    if is_fx_call(input, hx):
+        return leaf_node(layer, input, hx, lengths=lengths, reset=reset)
+    whole = calls.in_one_piece(input)
+    if whole is not None:
+        return Layer.forward(layer, whole, hx, lengths=lengths, reset=reset)
+    has_pieces = lengths is not None or reset is not None
+    return calls.delegated(Call(layer, input, hx, weight), has_pieces=has_pieces)
 
 
 @outside_of_graphs

@@ -121,41 +121,15 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             check_surplus(self, surplus, unknown)
         if is_fx_call(input, hx):
             return leaf_node(self, input, hx, lengths=lengths, reset=reset)
-        if isinstance(input, Tensor):
-            sizes = sizes_of_sequence(input, batch_first=self.batch_first)
-        else:
-            sizes = {}  # a cell's guard refuses it
-        if self.axes is not None and sizes:
-            check_scope(self, self.axes, sizes)
         initial = None
-        if sizes and (has_missing_part(hx) or reset is not None) and overrides_initial_state(self):
-            initial = self.initial_state(sizes.get("batch"))
-        states = _checked_states(self, initial if hx is None else hx)
-        restarts = _checked_states(self, initial)
-        ends: list[Any] = []
-        for place, directions in enumerate(_layers(self)):
-            if place and self.dropout:
-                input = functional.dropout(input, self.dropout, self.training)
-            outputs = []
-            for number, cell in enumerate(directions):
-                at = len(ends)
-                call = UnrollCall(
-                    cell,
-                    input,
-                    states[at],
-                    "Recurrent",
-                    self.batch_first,
-                    lengths,
-                    reset,
-                    reverse=number == 1,
-                    initial=restarts[at],
-                    state=f"hx[{at}]",
-                )
-                output, end = _run_cell(self, call, place)
-                outputs.append(output)
-                ends.append(end)
-            input = side_by_side(outputs)
-        return input, tuple(ends)
+        if isinstance(input, Tensor):  # a cell's guard refuses all else
+            sizes = sizes_of_sequence(input, batch_first=self.batch_first)
+            if self.axes is not None and sizes:
+                check_scope(self, self.axes, sizes)
+            is_asked = has_missing_part(hx) or reset is not None
+            if sizes and is_asked and overrides_initial_state(self):
+                initial = self.initial_state(sizes.get("batch"))
+        return _run(self, input, (hx, initial), lengths, reset)
 
     def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:
         """Return the cells' initial states, layer by layer, starting with the forward direction.
@@ -237,6 +211,39 @@ def _checked_states(layer: Recurrent[Any], hx: Any, name: str = "hx") -> Any:
     if states is MISFIT:
         refuse_states(len(cells), hx, name)
     return states
+
+
+def _run(
+    layer: Recurrent[Any], input: Any, given: tuple[Any, Any], lengths: Any, reset: Any
+) -> tuple[Tensor, tuple[Any, ...]]:
+    """Run each direction of each layer, from the state given and that of ``initial_state``."""
+    hx, initial = given
+    states = _checked_states(layer, initial if hx is None else hx)
+    restarts = _checked_states(layer, initial)
+    ends: list[Any] = []
+    for place, directions in enumerate(_layers(layer)):
+        if place and layer.dropout:
+            input = functional.dropout(input, layer.dropout, layer.training)
+        outputs = []
+        for number, cell in enumerate(directions):
+            at = len(ends)
+            call = UnrollCall(
+                cell=cell,
+                input=input,
+                hx=states[at],
+                caller="Recurrent",
+                batch_first=layer.batch_first,
+                lengths=lengths,
+                reset=reset,
+                reverse=number == 1,
+                initial=restarts[at],
+                state=f"hx[{at}]",
+            )
+            output, end = _run_cell(layer, call, place)
+            outputs.append(output)
+            ends.append(end)
+        input = side_by_side(outputs)
+    return input, tuple(ends)
 
 
 def _run_cell(layer: Recurrent[Any], call: UnrollCall, place: int) -> tuple[Tensor, Any]:

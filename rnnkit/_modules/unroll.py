@@ -162,10 +162,8 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     if is_missing or reset is not None:
         if is_known and not has_own_start:
             initial = zeros(cell, cell.weight_ih, input.shape[1])
-        elif initial is None:
-            initial = initial_state(cell, input.shape[1], again=reset is not None)
-        if has_own_start:
-            initial = _checked_initial_state(call, input, initial)
+        else:
+            initial = _own_start(call, input, initial, is_known=is_known)
         hx = filled(given, initial) if is_missing else hx
 
     args = UnrollArgs(input, hx, lengths, reset, initial, call.reverse, call.return_states)
@@ -222,14 +220,18 @@ def _is_missing(call: UnrollCall, given: Any, initial: Any, lengths: Lengths | N
     return is_missing and not makes_its_own
 
 
-def _checked_initial_state(call: UnrollCall, input: Tensor, returned: Any) -> Any:
-    """Check what a user's ``initial_state`` returned for an input ``(seq, batch, feature)``."""
+def _own_start(call: UnrollCall, input: Tensor, initial: Any, *, is_known: bool) -> Any:
+    """Return what a cell, or the ``Recurrent`` around it, starts an input of samples from."""
     cell = call.cell
-    initial = fitting_unrolled(cell, input, returned, cell.weight_ih, batch_first=False)
-    if initial is MISFIT:
+    if initial is None:
+        initial = initial_state(cell, input.shape[1], again=call.reset is not None)
+    if not is_known:
+        return initial
+    checked = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
+    if checked is MISFIT:
         spec = _spec_of(call, input, known=True, batch_first=False)
-        diagnose_initial_state(spec, returned, input)
-    return initial
+        diagnose_initial_state(spec, initial, input)
+    return checked
 
 
 def _run_known(

@@ -219,7 +219,7 @@ def compare(session: nox.Session, unpacked: pathlib.Path) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, format, spelling, words and the direction of imports."""
+    """Check style, format, spelling, words, the direction of imports, and how code reads."""
     run(session, "ruff", "check")
     run(session, "ruff", "format", "--check")
     run(session, "codespell_lib")
@@ -227,8 +227,18 @@ def lint(session: nox.Session) -> None:
     files = ("--include=*.py", "--include=*.md", "--exclude-dir=_build")
     session.run("grep", "-rnwE", *files, ODD_WORDS, *PLAIN, success_codes=[1])
     session.run(str(ENVIRONMENT / "bin" / "lint-imports"))
+    session.run(str(ENVIRONMENT / "bin" / "complexipy"), "--failed")
+    session.run(PYTHON, ".ci/tokens.py")
     for schema, files in SCHEMAS.items():
         run(session, "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+
+
+@nox.session
+def tool(session: nox.Session) -> None:
+    """Run a tool of the shared environment: ``nox -s tool -- pytest tests/modules``."""
+    name, *args = session.posargs
+    prepare(session)
+    session.run(str(ENVIRONMENT / "bin" / name), *args)
 
 
 @nox.session

@@ -122,7 +122,7 @@ def fitting_unrolled(
     if seq == 0:
         return MISFIT
     if weight is None:
-        fits = hx is None or not samples or has_batch(hx, *samples)
+        fits = hx is None or samples == () or has_batch(hx, *samples)
         return hx if fits and is_callable_cell(cell) else MISFIT
     if width != cell.input_size or not _is_like(input, weight):
         return MISFIT

@@ -94,7 +94,7 @@ def _run_no_steps(args: UnrollArgs) -> tuple[Tensor, Any]:
 def _run_beside_empty(
     cell: Any, args: UnrollArgs, longest: Tensor, empty: Tensor
 ) -> tuple[Tensor, Any]:
-    """Run samples, of which the ``empty`` ones have no step, and keep their state."""
+    """Run samples where the ``empty`` ones have no step, and keep their state."""
     # Such a sample goes along as a copy of the longest one: its own state may be NaN.
     copied = map_state(lambda tensor: row_of(tensor.detach(), longest), args.hx)
     first = where_state(empty, copied, args.hx)

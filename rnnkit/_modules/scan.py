@@ -34,6 +34,7 @@ def _wants_gradient(cell: ByParts, args: UnrollArgs) -> bool:
     return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in read)
 
 
+# complexipy: ignore - the step that is traced stands inside, since it reads what is around it
 def run_scan(
     cell: Any, args: UnrollArgs, input: Tensor, valid: Tensor | None, reset: Tensor | None
 ) -> tuple[Tensor, Any]:

@@ -70,7 +70,8 @@ def _joined_rows(*tensors: Tensor) -> Tensor:
         if tensor.dim() != 1:
             batch_axis(tensor, state_batch_first=False)
         rows.append(tensor if tensor.dim() == BATCHED else tensor.unsqueeze(0))
-    if len({row.shape[1:] for row in rows}) > 1:
+    first, *others = rows
+    if any(row.shape[1:] != first.shape[1:] for row in others):  # a set would fix a free size
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         sentence = f"from_layers takes states of one batch and width, got {shapes}"
         refusal(StateError, "states", sentence, code="from-layers-sizes")

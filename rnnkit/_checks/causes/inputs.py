@@ -238,6 +238,7 @@ def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn
     )
 
 
+# complexipy: ignore - a flat chain of questions
 def _fixes_of_type(module: Any, input: Any, *, first: bool, many: bool) -> list[str]:
     """Write what makes a tensor of one step, or of ``many``, of what came."""
     option = ", batch_first=True" if first else ""

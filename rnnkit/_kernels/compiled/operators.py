@@ -54,6 +54,7 @@ def run_operator(
     return output, tuple(ends[: len(state)])
 
 
+# complexipy: ignore - five short functions that share its arguments
 def register(
     name: str, run: Any, fake: Any, backward: Any, *, derived: int, results: int, others: int
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from torch.compiler import is_compiling
 
 #: torch's names of a cell's or a layer's weights, and the methods that decide what they are.
-WEIGHTS = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?|__getattr(ibute)?__")
+WEIGHT_NAMES = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?|__getattr(ibute)?__")
 
 #: The methods of torch's layers that check a call; a subclass may override each.
 ORIGINAL_CHECK_METHODS = {
@@ -47,15 +47,15 @@ class ClassFacts(NamedTuple):
     overrides_checks: bool = False
 
 
-#: Our class for each class of torch's, noted as it is made.
-OURS: dict[type, type] = {}
+#: rnnkit's class by torch's, noted as it is made.
+RNNKITS_CLASS: dict[type, type] = {}
 
 
 def note_subclass(kind: Any) -> None:
     """Note what a new class overrides; a class of ours brings its facts along."""
     facts = vars(kind).get("__rnnkit__")
     if facts is not None:
-        OURS.setdefault(facts.torch_class, kind)
+        RNNKITS_CLASS.setdefault(facts.torch_class, kind)
         kind.__module__ = "rnnkit"
         return
     base = _base_of_ours(kind)
@@ -65,17 +65,19 @@ def note_subclass(kind: Any) -> None:
     names = {name for part in added for name in vars(part)}
     kind.__rnnkit__ = vars(base)["__rnnkit__"]._replace(
         is_user_subclass=True,
-        overrides_weights=any(map(WEIGHTS.fullmatch, names)),
+        overrides_weights=any(map(WEIGHT_NAMES.fullmatch, names)),
         overrides_checks=bool(names & ORIGINAL_CHECK_METHODS),
     )
 
 
 def _base_of_ours(kind: Any) -> Any:
-    """Return the class of ours whose facts a user's subclass has; None if there is none yet."""
-    # A tool that mirrors our bases one by one derives from them, and from torch's class beside one.
+    """Return the class of ours whose facts a user's subclass has: its nearest base that has any.
+
+    A tool that makes a class of our bases, one by one, puts torch's class in place of ours.
+    """
     for part in kind.__mro__:
-        for base in (part, OURS.get(part) or part):
-            facts = vars(base).get("__rnnkit__")
+        for base in (part, RNNKITS_CLASS.get(part)):
+            facts = None if base is None else vars(base).get("__rnnkit__")
             if facts is not None and not facts.is_user_subclass:
                 return base
     return None
@@ -105,7 +107,7 @@ def constructor_of(module: Any) -> str:
     """Return the name of the class whose constructor takes a recurrent module's options."""
     # A user's class, or one that a tool has made, may take other arguments.
     kinds = type(module).__mro__
-    return next((kind.__name__ for kind in kinds if kind in OURS), kinds[0].__name__)
+    return next((kind.__name__ for kind in kinds if kind in RNNKITS_CLASS), kinds[0].__name__)
 
 
 def signature_of(forward: Any) -> inspect.Signature:

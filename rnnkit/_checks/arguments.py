@@ -13,8 +13,16 @@ from rnnkit._base.errors import ArgumentError, ShapeError, StateError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, call, refusal, wanted
 from rnnkit._base.state import BATCHED
 from rnnkit._base.torch_tools import is_jit_traced, is_proxy, values_are_abstract
-from rnnkit._checks.arrays import is_whole, tensor_or_none
-from rnnkit._checks.call_spec import Axis, described, parts_of, rows_of, sizes, spell, state_axes
+from rnnkit._checks.arrays import holds_integers, tensor_or_none
+from rnnkit._checks.call_spec import (
+    Axis,
+    described,
+    message_rows,
+    parts_of,
+    sizes,
+    spell,
+    state_axes,
+)
 from rnnkit._checks.causes.structure import outlined
 from rnnkit._checks.constructors import FLAG, hints, is_batch_size, is_flag, refuse_value
 
@@ -48,7 +56,7 @@ def _refuse_argument(argument: str, sentence: str, owner: str, known: Any, fixes
     shown = bounded(argument, BRIEF_LENGTH)
     sentence = f"{sentence} {shown!r}" if sentence.endswith("argument") else sentence
     headline = f"{owner} takes {', '.join(known)}"
-    rows = rows_of("", fixes)
+    rows = message_rows("", fixes)
     refusal(ArgumentError, shown, sentence, headline, *rows, code="arguments-of-a-call")
 
 
@@ -81,7 +89,7 @@ def _fixes_of_third(module: Any, value: Any, known: list[str], steps: int) -> li
     is_layer = "lengths" in known
     if numbers is not None and numbers.dtype is torch.bool and numbers.dim() in (1, 2):
         return hints(type(module).__name__, "mask", value, known, steps)
-    if is_layer and numbers is not None and numbers.dim() < 2 and is_whole(numbers):
+    if is_layer and numbers is not None and numbers.dim() < 2 and holds_integers(numbers):
         return ["layer(input, hx, lengths=lengths): lengths are given by name"]
     called = "layer" if is_layer else "cell"
     if isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell):

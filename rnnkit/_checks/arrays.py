@@ -29,7 +29,7 @@ def tensor_or_none(value: Any) -> Tensor | None:
         return None
 
 
-def is_whole(numbers: Tensor) -> bool:
+def holds_integers(numbers: Tensor) -> bool:
     """Return whether a tensor holds integers, or nothing: ``torch.tensor([])`` is of floats."""
     real = numbers.dtype is torch.bool or numbers.is_floating_point() or numbers.is_complex()
     return not real or (numbers.numel() == 0 and numbers.dim() == 1)
@@ -64,7 +64,7 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     if positions is not None and positions.dtype is torch.bool and positions.shape == (batch,):
         return positions.nonzero().squeeze(1).to(device)
     # Sentences are written where they are raised: one that names the batch fixes it in an export.
-    if positions is None or positions.dim() != 1 or not is_whole(positions):
+    if positions is None or positions.dim() != 1 or not holds_integers(positions):
         came = outlined_array(index if positions is None else positions)
         sentence = f"index must be integers (new_batch,) or booleans (batch={batch},), got {came}"
         refusal(ArgumentError, "index", sentence, code="index-kind")

@@ -101,7 +101,7 @@ def spell(axes: Sequence[object]) -> str:
     return f"({', '.join(map(str, axes))}{',' if len(axes) == 1 else ''})"
 
 
-def rows_of(evidence: str, fixes: Iterable[str]) -> list[Row]:
+def message_rows(evidence: str, fixes: Iterable[str]) -> list[Row]:
     """Lay out evidence, the fix and its alternatives; what is empty is left out."""
     rows = [("" if k else "fix", fix) for k, fix in enumerate(filter(None, fixes))]
     return [("evidence", evidence), *rows] if evidence else rows
@@ -112,7 +112,7 @@ def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
     return tuple([axis.size for axis in axes])
 
 
-class Cause(NamedTuple):
+class RefusalCause(NamedTuple):
     """Why an argument does not fit: code and headline of the message, evidence, what to type."""
 
     code: str
@@ -172,7 +172,7 @@ class CallSpec(NamedTuple):
         """Whether the state stacks layers and directions on an axis, as a layer's does."""
         return self.kind in ("layer", "packed", "step")
 
-    def other_layout(self, came: str) -> Cause:
+    def other_layout(self, came: str) -> RefusalCause:
         """Return that the input looks laid out the other way, on the evidence of what came."""
         code = "layout-batch-first"
         looks = "batch-first"
@@ -182,7 +182,7 @@ class CallSpec(NamedTuple):
         headline = f"the input looks {looks}, but batch_first={self.batch_first}"
         option = self.with_option(f"batch_first={not self.batch_first}")
         evidence = f"{came}, which is axis {int(self.batch_first)} of the input"
-        return Cause(code, headline, (f"{option}, or input.transpose(0, 1)",), evidence)
+        return RefusalCause(code, headline, (f"{option}, or input.transpose(0, 1)",), evidence)
 
     def with_option(self, option: str) -> str:
         """Write the call that has one option of the layout changed."""
@@ -205,7 +205,7 @@ def spec_of(
     if is_layer:
         batch_first = module.batch_first
     if isinstance(input, Tensor):
-        # Of a tensor not its data, at which vmap lets nobody look.
+        # Not input.data, which every tensor has: under vmap nobody may look at it.
         shape = tuple(input.shape)
         front = _axes_before_features(kind, len(shape), batch_first=batch_first)
         is_right_rank = len(shape) == len(front) + 1
@@ -270,7 +270,7 @@ def is_autocast() -> bool:
     return torch._C._is_any_autocast_enabled()  # noqa: SLF001
 
 
-def agree(one: torch.dtype, other: torch.dtype) -> bool:
+def dtypes_agree(one: torch.dtype, other: torch.dtype) -> bool:
     """Return whether a kernel takes both dtypes together; autocast unites all but float64."""
     floats = one.is_floating_point and other.is_floating_point
     return one == other or (is_autocast() and floats and torch.float64 not in (one, other))

@@ -21,7 +21,7 @@ InitT = TypeVar("InitT", bound=Callable[..., None])
 Device: TypeAlias = torch.device | str | int | None
 
 
-class Rule(NamedTuple):
+class ValueRule(NamedTuple):
     """The values that fit, in code and in words, torch's sentence for others, type and fix."""
 
     fits: Callable[[Any], bool]
@@ -63,42 +63,44 @@ def is_flag(value: Any) -> bool:
     return type(value).__name__ in ("bool", "bool_", "int") and value in (0, 1)
 
 
-def _count(least: int, expected: str, sentence: str, kind: Any = object) -> Rule:
+def _integers_from(least: int, expected: str, sentence: str, kind: Any = object) -> ValueRule:
+    """Return the rule of integers from ``least`` on, of a ``kind`` that torch's own check takes."""
+
     def fits(value: Any) -> bool:
         return is_index(value) and isinstance(value, kind) and operator.index(value) >= least
 
-    return Rule(fits, expected, sentence, "int")
+    return ValueRule(fits, expected, sentence, "int")
 
 
 MODES = ("tanh", "relu")
 ONE = "an int from 1", "{name} must be greater than zero"
 # torch asks isinstance(..., int) of the two sizes of a layer, and counts with all others.
-SIZE = _count(1, *ONE, Integral)
-FLAG = Rule(lambda value: isinstance(value, bool), "True or False", "", "bool")
+SIZE = _integers_from(1, *ONE, Integral)
+FLAG = ValueRule(lambda value: isinstance(value, bool), "True or False", "", "bool")
 # fmt: off
 RULES = {
     "input_size": SIZE,
     "hidden_size": SIZE,
-    "num_layers": _count(1, *ONE),
-    "proj_size": _count(0, "an int from 0 (no projection) to hidden_size - 1",
+    "num_layers": _integers_from(1, *ONE),
+    "proj_size": _integers_from(0, "an int from 0 (no projection) to hidden_size - 1",
                         "proj_size should be a positive integer or zero to disable projections"),
     **dict.fromkeys(["bias", "batch_first", "bidirectional", "state_batch_first"], FLAG),
-    "dropout": Rule(lambda p: isinstance(p, Real) and not isinstance(p, bool)
+    "dropout": ValueRule(lambda p: isinstance(p, Real) and not isinstance(p, bool)
                     and 0 <= float(p) <= 1,
                     "a float from 0 to 1", "dropout should be a number in range [0, 1] "
                     "representing the probability of an element being zeroed"),
-    "nonlinearity": Rule(lambda name: name in MODES, "'tanh' or 'relu'",
+    "nonlinearity": ValueRule(lambda name: name in MODES, "'tanh' or 'relu'",
                          "Unknown nonlinearity '{value}'. Select from 'tanh' or 'relu'."),
 }
 # fmt: on
 
 OF_LAYERS = [*RULES.values()]
 
-NARROWER = Rule(lambda _: False, "an int below hidden_size, or 0 for no projection",
+NARROWER = ValueRule(lambda _: False, "an int below hidden_size, or 0 for no projection",
                 "proj_size has to be smaller than hidden_size")  # fmt: skip
 
 # A cell computes without features (only its state) and without a hidden state; layers do not.
-CELL_SIZE = _count(0, "an int from 0", "{name} must not be negative")
+CELL_SIZE = _integers_from(0, "an int from 0", "{name} must not be negative")
 # torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
 CELL_BIAS = FLAG._replace(fits=lambda value: is_flag(value) or value in MODES)
 CELL_RULES = RULES | {
@@ -113,7 +115,7 @@ CELL_NARROWER = NARROWER._replace(
     fix="proj_size from 1 to hidden_size - 1, or rnnkit.LSTMCell, which has no projection",
 )
 CELL_RULES["proj_size"] = CELL_NARROWER._replace(
-    fits=_count(1, *ONE).fits, sentence="{name} must be greater than zero", type="int"
+    fits=_integers_from(1, *ONE).fits, sentence="{name} must be greater than zero", type="int"
 )
 
 #: What people call an argument, by its name here; the second name is that of a step's.
@@ -127,7 +129,7 @@ MEANT = {
     **dict.fromkeys(["lens", "length", "seq_lens", "seq_lengths", "sequence_length"], "lengths"),
 }  # fmt: skip
 RESET = re.compile("reset|done|start|begin|boundar|terminat|trunc|episode|is_first|is_init")
-STATE = re.compile("state|hidden|cell")
+STATE_NAMES = re.compile("state|hidden|cell")
 CELL_STATES = {"c", "c0", "c_0", "cx", "cell", "cell_state"}
 
 #: What to do about an option that exists elsewhere only; of Keras first.
@@ -182,7 +184,7 @@ def _hints_of_call(
     if name in CELL_STATES:
         return [f"hx=(h, {shown}), the pair as one argument"]
     is_reset = RESET.search(name) is not None
-    if STATE.search(name) or not (is_reset or "mask" in name):
+    if STATE_NAMES.search(name) or not (is_reset or "mask" in name):
         return []
     if "reset" not in known or getattr(value, "ndim", 2) == 1:
         change = f"rnnkit.states.reset(hx, {shown}) as hx"
@@ -252,7 +254,7 @@ def _bind(
     return refusal(ArgumentError, unknown, sentence, written, ("fix", fix), code="option-unknown")
 
 
-def refuse_value(name: str, rule: Rule, argument: str, value: Any, written: str) -> NoReturn:
+def refuse_value(name: str, rule: ValueRule, argument: str, value: Any, written: str) -> NoReturn:
     """Refuse a value, and write what is meant by it."""
     sentence = rule.sentence
     is_number = is_index(value) and not isinstance(value, torch.Tensor)
@@ -270,7 +272,7 @@ def refuse_value(name: str, rule: Rule, argument: str, value: Any, written: str)
     )
 
 
-def _fix_of_value(name: str, rule: Rule, argument: str, value: Any) -> str:
+def _fix_of_value(name: str, rule: ValueRule, argument: str, value: Any) -> str:
     """Write what is meant by a value that does not fit."""
     if argument == "bias" and isinstance(value, float) and 0 < value < 1:
         return f"by name: dropout={value}"
@@ -286,7 +288,7 @@ def _fix_of_value(name: str, rule: Rule, argument: str, value: Any) -> str:
     return rule.advice(argument)
 
 
-def _number_of(value: Any, rule: Rule) -> Any:
+def _number_of(value: Any, rule: ValueRule) -> Any:
     """Return the number that a value is, as in "0.5"; NaN of anything else."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
@@ -295,7 +297,7 @@ def _number_of(value: Any, rule: Rule) -> Any:
     return int(number) if rule.type == "int" and number.is_integer() else number
 
 
-def _by_name(name: str, rule: Rule, value: bool) -> str:
+def _by_name(name: str, rule: ValueRule, value: bool) -> str:
     """Write how True or False is passed, which came instead of a size."""
     if rule in OF_LAYERS:  # a cell has no layout
         return f"pass options by name: {name}(..., batch_first={value}) or bias={value}"

@@ -21,8 +21,8 @@ from rnnkit._checks.call_spec import (
     check_dense,
     described,
     is_odd,
+    message_rows,
     parts_of,
-    rows_of,
     spec_of,
 )
 from rnnkit._checks.causes.inputs import check_dtype, check_input, check_shape, refuse_type
@@ -31,7 +31,7 @@ from rnnkit._checks.guards import fitting_fields
 from rnnkit._checks.objects import check_cell_object
 
 
-class Call(NamedTuple):
+class ModuleCall(NamedTuple):
     """The call of a layer or a cell, as a whole; ``weight`` is the one that its guard has read."""
 
     module: Any
@@ -40,7 +40,7 @@ class Call(NamedTuple):
     weight: Tensor | None
 
 
-def diagnose(call: Call, *, has_pieces: bool = False) -> None:
+def diagnose(call: ModuleCall, *, has_pieces: bool = False) -> None:
     """Raise what is wrong with a call; return if torch's class takes it, which has no lengths."""
     module, input, hx, weight = call
     is_layer = issubclass(type(module), RNNBase)
@@ -89,14 +89,14 @@ def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
     if rule.startswith("batch_sizes count") and input.batch_sizes.sum() > len(input.data):
         counts = input.batch_sizes.tolist()
         steps = len(input.data)
-        last = next(k for k in range(len(counts)) if sum(counts[: k + 1]) > steps)
+        over = next(k for k in range(len(counts)) if sum(counts[: k + 1]) > steps)
         evidence = rule
-        start = f"start ({sum(counts[:last])}) + length ({counts[last]})"
+        start = f"start ({sum(counts[:over])}) + length ({counts[over]})"  # as torch says it
         code = "lengths-packed-range"
         sentence = f"{start} exceeds dimension size ({steps})."
         headline += ": a length was larger than the number of steps that were packed"
         fix = "check how the lengths were counted; to cut them: lengths.clamp(max=steps)"
-    refusal(LengthsError, "input", sentence, headline, *rows_of(evidence, [fix]), code=code)
+    refusal(LengthsError, "input", sentence, headline, *message_rows(evidence, [fix]), code=code)
 
 
 def diagnose_unrolled(
@@ -160,7 +160,7 @@ CONSTANT = "Cannot insert a Tensor that requires grad as a constant"
 NO_KERNEL = "could not create a primitive"
 
 
-def explain_torchs_error(call: Call, error: Exception) -> None:
+def explain_torchs_error(call: ModuleCall, error: Exception) -> None:
     """Explain an error of torch's that does not tell what to do; return for any other error."""
     text = str(error)
     if text.startswith(CONSTANT):
@@ -169,7 +169,7 @@ def explain_torchs_error(call: Call, error: Exception) -> None:
         _explain_missing_kernel(call, error)
 
 
-def _explain_constant(call: Call, error: Exception) -> NoReturn:
+def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
     """Explain that torch.jit.trace of a function takes the weights for constants."""
     layer = call.module
     refusal(
@@ -184,7 +184,7 @@ def _explain_constant(call: Call, error: Exception) -> NoReturn:
     )
 
 
-def _explain_missing_kernel(call: Call, error: Exception) -> NoReturn:
+def _explain_missing_kernel(call: ModuleCall, error: Exception) -> NoReturn:
     """Explain that this CPU has no kernel for autocast's dtype."""
     layer, input, hx, _ = call
     text = str(error)

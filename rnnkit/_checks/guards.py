@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.state import PAIR, filled, has_missing_part, layers_first, zeros
 from rnnkit._base.torch_tools import is_fake, is_jit_traced, values_are_abstract
-from rnnkit._checks.call_spec import SEQUENCE, SEQUENCES, agree, is_autocast, packed_batch
+from rnnkit._checks.call_spec import SEQUENCE, SEQUENCES, dtypes_agree, is_autocast, packed_batch
 from rnnkit._checks.objects import has_batch, is_callable_cell, is_state_of_layer
 
 #: What a guard returns of a call that does not fit: a constant, which every compiler compares.
@@ -155,12 +155,13 @@ def fitting_state(
 def _is_state(
     tensor: Any, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> bool:
+    """Return whether this is a dense tensor of a shape and device, whose dtype a kernel takes."""
     try:
         return (
             isinstance(tensor, Tensor)
             and tensor.layout is STRIDED
             and tensor.shape == shape
-            and (tensor.dtype is dtype or agree(tensor.dtype, dtype))
+            and (tensor.dtype is dtype or dtypes_agree(tensor.dtype, dtype))
             and tensor.device == device
         )
     except RuntimeError:  # a nested tensor has no shape
@@ -180,7 +181,7 @@ def _is_like(tensor: Tensor, weight: Tensor | None) -> bool:
     """Return whether a kernel takes an input beside a weight, if that is known."""
     if weight is None:
         return True
-    fits = tensor.dtype is weight.dtype or agree(tensor.dtype, weight.dtype)
+    fits = tensor.dtype is weight.dtype or dtypes_agree(tensor.dtype, weight.dtype)
     return fits and tensor.device == weight.device
 
 

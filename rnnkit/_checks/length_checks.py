@@ -10,8 +10,8 @@ from torch.compiler import is_compiling
 from rnnkit._base.errors import LengthsError
 from rnnkit._base.message import wanted
 from rnnkit._base.torch_tools import are_all, is_batched, is_fake, is_jit_traced, of_every_example
-from rnnkit._checks.arrays import is_whole, outlined_array, tensor_or_none
-from rnnkit._checks.call_spec import CallSpec, Cause, rows_of
+from rnnkit._checks.arrays import holds_integers, outlined_array, tensor_or_none
+from rnnkit._checks.call_spec import CallSpec, RefusalCause, message_rows
 from rnnkit._kernels.lengths import Lengths
 
 
@@ -23,7 +23,7 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
         read = None  # flags among counts, which torch reads as 0 and 1
     cause = _why_not(spec, lengths, read)
     if cause is not None:
-        _refuse(spec, lengths, read, cause)
+        _refuse_lengths(spec, lengths, read, cause)
     given: Any = read
     seq: Any = spec.seq
     counts = given.to(torch.int64)
@@ -33,7 +33,7 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     for place, value in enumerate(values or listed):
         if not 0 <= value <= seq:
             sample = place % len(counts)
-            _refuse(spec, lengths, counts, _beyond(seq, lengths, sample, value))
+            _refuse_lengths(spec, lengths, counts, _beyond(seq, lengths, sample, value))
     if values is not None and is_batched(counts):
         values = None  # each example of a vmap has its own
     counts = counts.to(input.device)
@@ -43,76 +43,78 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     return Lengths(counts, values, seq)
 
 
-def _why_not(spec: CallSpec, lengths: Any, counts: Tensor | None) -> Cause | None:
+def _why_not(spec: CallSpec, lengths: Any, counts: Tensor | None) -> RefusalCause | None:
     """Return why these are not one integer for each sample, or None; it reads no value."""
     batch = spec.batch
     if spec.kind == "packed":
         headline = "the input is packed and brings its lengths along"
-        return Cause("lengths-packed", headline, ("leave lengths out",))
+        return RefusalCause("lengths-packed", headline, ("leave lengths out",))
     if batch is None:
         fix = f"input.unsqueeze({int(not spec.batch_first)}), a batch of one"
-        return Cause("lengths-unbatched", "the input has no batch axis", (fix,))
+        return RefusalCause("lengths-unbatched", "the input has no batch axis", (fix,))
     if counts is None or counts.is_meta:
         if counts is None and _are_ints(lengths):
             return _too_large(f"a length is far beyond the {spec.seq} steps", spec.seq, lengths)
         headline = "lengths are not integers that can be read"
-        return Cause("lengths-kind", headline, ("a list of ints",))
-    if not is_whole(counts):
+        return RefusalCause("lengths-kind", headline, ("a list of ints",))
+    if not holds_integers(counts):
         return _why_not_counts(spec, lengths, counts)
     if counts.shape == (batch,):
         return None
     shape = tuple(counts.shape)
     if not shape:
         headline = "lengths are one number, not one for each sample"
-        return Cause("lengths-kind", headline, (f"[int(lengths)] * {batch}",))
+        return RefusalCause("lengths-kind", headline, (f"[int(lengths)] * {batch}",))
     if len(shape) == 1:
         headline = f"there are {len(counts)} lengths for {batch} samples"
-        return Cause("lengths-count", headline, (f"one for each of the {batch} samples",))
+        return RefusalCause("lengths-count", headline, (f"one for each of the {batch} samples",))
     if math.prod(shape) == batch:
         headline = f"lengths have {len(shape)} axes, one is wanted"
-        return Cause("lengths-axes", headline, ("torch.as_tensor(lengths).flatten()",))
+        return RefusalCause("lengths-axes", headline, ("torch.as_tensor(lengths).flatten()",))
     return _why_of_axes(spec, counts, "lengths-axes")
 
 
-def _why_not_counts(spec: CallSpec, lengths: Any, numbers: Tensor) -> Cause:
+def _why_not_counts(spec: CallSpec, lengths: Any, numbers: Tensor) -> RefusalCause:
     """Return why booleans or floats are no lengths."""
     if numbers.dim() > 1:
         return _why_of_axes(spec, numbers, "lengths-kind")
     if numbers.dtype is torch.bool:
         fix = f"the number of valid steps of each of the {spec.batch} samples"
-        return Cause("lengths-kind", "lengths are booleans, not counts", (fix,))
+        return RefusalCause("lengths-kind", "lengths are booleans, not counts", (fix,))
     kind = "floats" if isinstance(lengths, list | tuple) else numbers.dtype
     headline = f"lengths are {kind}, not counts"
-    return Cause("lengths-kind", headline, ("[int(n) for n in lengths]",))
+    return RefusalCause("lengths-kind", headline, ("[int(n) for n in lengths]",))
 
 
-def _why_of_axes(spec: CallSpec, numbers: Tensor, code: str) -> Cause:
+def _why_of_axes(spec: CallSpec, numbers: Tensor, code: str) -> RefusalCause:
     """Return why numbers of several axes are no lengths: they may be a mask."""
     batch = spec.batch
     seq = spec.seq
     shape = tuple(numbers.shape)
     if shape not in {(batch, seq), (seq, batch)}:
         headline = f"lengths have {len(shape)} axes, one is wanted"
-        return Cause(code, headline, (f"one for each of the {batch} samples",))
+        return RefusalCause(code, headline, (f"one for each of the {batch} samples",))
     is_batch_first = spec.batch_first if seq == batch else shape[0] == batch
     total = f"mask.sum({int(is_batch_first)})"
     if numbers.is_floating_point():
         total += ".long()"
-    return Cause(code, "lengths are a mask, not counts", (f"of a mask: {total}",))
+    return RefusalCause(code, "lengths are a mask, not counts", (f"of a mask: {total}",))
 
 
-def _beyond(seq: int, lengths: Any, sample: int, value: int) -> Cause:
+def _beyond(seq: int, lengths: Any, sample: int, value: int) -> RefusalCause:
     """Return that a length is not from 0 to the number of steps."""
     headline = f"lengths[{sample}] is {value} and the input has {seq} steps"
     return _too_large(headline, seq, lengths, is_negative=value < 0)
 
 
-def _too_large(headline: str, seq: int | None, lengths: Any, *, is_negative: bool = False) -> Cause:
+def _too_large(
+    headline: str, seq: int | None, lengths: Any, *, is_negative: bool = False
+) -> RefusalCause:
     bound = "min=0" if is_negative else f"max={seq}"
     cut = f"torch.as_tensor(lengths).clamp({bound})"
     if isinstance(lengths, list | tuple):
         cut = f"[max(0, min(n, {seq})) for n in lengths]"
-    return Cause(
+    return RefusalCause(
         "lengths-range", headline, (f"check how the lengths were counted; to cut them: {cut}",)
     )
 
@@ -122,7 +124,9 @@ def _are_ints(lengths: Any) -> bool:
     return isinstance(lengths, list | tuple) and {*map(type, lengths)} == {int}
 
 
-def _refuse(spec: CallSpec, lengths: Any, counts: Tensor | None, cause: Cause) -> NoReturn:
+def _refuse_lengths(
+    spec: CallSpec, lengths: Any, counts: Tensor | None, cause: RefusalCause
+) -> NoReturn:
     """Refuse lengths, in torch's words where their number is wrong."""
     sentence = f"lengths must be integers from 0 to {spec.seq}, one for each sample"
     shape: tuple[int, ...] = ()
@@ -142,6 +146,6 @@ def _refuse(spec: CallSpec, lengths: Any, counts: Tensor | None, cause: Cause) -
         cause.headline,
         spec.input_row,
         ("lengths", wanted(f"{expected}, integers", outlined_array(lengths))),
-        *rows_of(cause.evidence, cause.fixes),
+        *message_rows(cause.evidence, cause.fixes),
         facts=((spec.batch,), shape),
     )

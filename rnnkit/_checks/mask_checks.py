@@ -8,7 +8,7 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
 from rnnkit._base.message import refusal, wanted
 from rnnkit._base.torch_tools import are_all, is_meta_or_fake
-from rnnkit._checks.arrays import is_whole, outlined_array, tensor_or_none
+from rnnkit._checks.arrays import holds_integers, outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import CallSpec, spell
 
 
@@ -18,7 +18,7 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     if flags is not None and flags.is_meta and device.type != "meta":
         code = "mask-values"
     if code or flags is None:
-        _refuse(WrongMask(None, "mask", mask, (batch,), flags, code))
+        _refuse_mask(WrongMask(None, "mask", mask, (batch,), flags, code))
     return flags.to(device, copy=flags is mask)
 
 
@@ -27,12 +27,12 @@ def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
     shape = _shape_of_reset(spec)
     if spec.kind == "packed":
         given = tensor_or_none(reset)
-        _refuse(WrongMask(spec, "reset", reset, shape, given, "mask-packed"))
+        _refuse_mask(WrongMask(spec, "reset", reset, shape, given, "mask-packed"))
     flags, code = read_mask("reset", reset, shape)
     if flags is not None and is_meta_or_fake(flags) and not is_meta_or_fake(input):
         code = "mask-values"
     if code or flags is None:
-        _refuse(WrongMask(spec, "reset", reset, shape, flags, code))
+        _refuse_mask(WrongMask(spec, "reset", reset, shape, flags, code))
     if spec.batch_first and spec.batch is not None:
         flags = flags.transpose(0, 1)
     return flags.clone(memory_format=torch.contiguous_format)
@@ -98,7 +98,7 @@ class WrongMask(NamedTuple):
     @property
     def has_positions(self) -> bool:
         """Whether it may be a list of the positions that are meant."""
-        return self.flags is not None and len(self.came) == 1 and is_whole(self.flags)
+        return self.flags is not None and len(self.came) == 1 and holds_integers(self.flags)
 
     @property
     def is_turned(self) -> bool:
@@ -108,7 +108,7 @@ class WrongMask(NamedTuple):
         return is_like and self.code == "mask-shape"
 
 
-def _why(mask: WrongMask) -> tuple[str, str]:
+def _what_is_wrong(mask: WrongMask) -> tuple[str, str]:
     """Return what is wrong with a mask, and what to type."""
     flags = mask.flags
     if mask.code == "mask-packed":
@@ -129,7 +129,7 @@ def _why_values(mask: WrongMask, flags: Tensor) -> tuple[str, str]:
     others = f"{mask.argument} holds numbers other than 0 and 1"
     if mask.has_positions:
         return f"{others}: positions are not a mask", _of_positions(mask)
-    if is_whole(flags):
+    if holds_integers(flags):
         before = ":, :1" if mask.axis else ":1"
         changes = f"{mask.name}.diff(dim={mask.axis}, prepend={mask.name}[{before}]) != 0"
         return others, f"{changes}, if these are numbers of documents"
@@ -190,11 +190,11 @@ def _why_size(mask: WrongMask, axis: int) -> tuple[str, str]:
     return headline, f"{mask.name}[{index}], if the {of} is the first part of what the mask is for"
 
 
-def _refuse(mask: WrongMask) -> NoReturn:
+def _refuse_mask(mask: WrongMask) -> NoReturn:
     """Refuse a mask, with what is wrong and what to type."""
     spec = mask.spec
     argument = mask.argument
-    headline, fix = _why(mask)
+    headline, fix = _what_is_wrong(mask)
     sentence = f"{argument} must be booleans, or 0 and 1"
     if mask.code == "mask-packed":
         sentence = "reset is a mask over the steps of a padded input"

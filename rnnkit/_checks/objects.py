@@ -15,10 +15,10 @@ from rnnkit._base.state import BATCHED, PAIR, LSTMState
 def is_callable_cell(cell: Any) -> bool:
     """Return whether this may be a cell: callable, and not a layer, list, tensor or class."""
     wrong = (torch.nn.RNNBase, torch.nn.ModuleList, Tensor, type)
-    return callable(cell) and not isinstance(cell, wrong) and not is_recurrent(cell)
+    return callable(cell) and not isinstance(cell, wrong) and not is_layer_of_cells(cell)
 
 
-def is_recurrent(cell: Any) -> bool:
+def is_layer_of_cells(cell: Any) -> bool:
     """Return whether this is a ``Recurrent``, which stands in a higher layer of imports."""
     return any(f"{k.__module__}.{k.__name__}" == "rnnkit.Recurrent" for k in type(cell).__mro__)
 
@@ -105,14 +105,14 @@ def versions(state: Any) -> list[int]:
 
 #: What a cell is, and one to type.
 CELL = "a cell is called with one step and a state, and returns the next state"
-A_CELL = "rnnkit.unroll(rnnkit.GRUCell(input_size, hidden_size), input)"
+CELL_TO_TYPE = "rnnkit.unroll(rnnkit.GRUCell(input_size, hidden_size), input)"
 
 
 def check_cell_object(cell: Any) -> None:
-    """Check that what is to be unrolled is a cell."""
+    """Check that what is to be unrolled is a cell: anything that can be called, but no layer."""
     headline = CELL
-    fix = A_CELL
-    if isinstance(cell, torch.nn.RNNBase) or is_recurrent(cell):
+    fix = CELL_TO_TYPE
+    if isinstance(cell, torch.nn.RNNBase) or is_layer_of_cells(cell):
         headline = "a layer runs over a sequence itself"
         fix = "layer(input)"
     elif isinstance(cell, list | tuple | torch.nn.ModuleList):
@@ -121,10 +121,10 @@ def check_cell_object(cell: Any) -> None:
     elif callable(cell) and not isinstance(cell, type):
         return
     came = type(cell).__name__ if isinstance(cell, torch.nn.Module) else brief(cell)
-    _refuse("unroll-cell", "cell", f"unroll takes one cell, got {came}", headline, fix)
+    _refuse_object("unroll-cell", "cell", f"unroll takes one cell, got {came}", headline, fix)
 
 
-def _refuse(code: str, argument: str, sentence: str, headline: str, fix: str) -> NoReturn:
+def _refuse_object(code: str, argument: str, sentence: str, headline: str, fix: str) -> NoReturn:
     refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code=code)
 
 
@@ -132,7 +132,7 @@ def refuse_call_of_result(name: str) -> NoReturn:
     """Refuse a call of what ``convert`` or ``revert`` returned."""
     sentence = f"{name} returns a report of what it changed, which is not a model"
     fix = f"rnnkit.{name}(model), then model(input)"
-    _refuse("convert-result", "model", sentence, "the given model is changed in place", fix)
+    _refuse_object("convert-result", "model", sentence, "the given model is changed in place", fix)
 
 
 def listed_states(name: str, states: Any) -> list[Any]:
@@ -143,7 +143,7 @@ def listed_states(name: str, states: Any) -> list[Any]:
         what = "all of one kind: tensors, pairs, or None" if listed else f"got {brief(states)}"
         sentence = f"{name} takes a list of states, {what}"
         fix = f"rnnkit.states.{name}([...]), the states in a list"
-        _refuse("states-of-one-kind", "states", sentence, "", fix)
+        _refuse_object("states-of-one-kind", "states", sentence, "", fix)
     return listed
 
 
@@ -157,17 +157,19 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
             sentence = f"{start} a cell or a list of cells, got {brief(came)}"
             headline = "a cell is a torch.nn.Module, called with one step and a state"
             fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
-            _refuse("recurrent-cells", argument, sentence, headline, fix)
+            _refuse_object("recurrent-cells", argument, sentence, headline, fix)
     for cell in listed:
         if isinstance(cell, torch.nn.RNNBase):
             name = constructor_of(cell)
             sentence = f"{start} cells, got the layer {type(cell).__name__}"
             headline = "a layer runs over a whole sequence, a cell takes one step"
             fix = f"{name}(...).cells(), or {name}Cell(...)"
-            _refuse("recurrent-layer", argument, sentence, headline, fix)
+            _refuse_object("recurrent-layer", argument, sentence, headline, fix)
     if number is not None and len(listed) != number:
         sentence = f"Recurrent: {count(number, 'cell', 'cells')} forward and {len(listed)} backward"
-        _refuse("recurrent-directions", argument, sentence, "", "one reverse cell for each layer")
+        _refuse_object(
+            "recurrent-directions", argument, sentence, "", "one reverse cell for each layer"
+        )
     return listed
 
 

@@ -83,13 +83,19 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
 
 
 def for_lengths(facts: Facts, lengths: list[int]) -> str:
-    """Choose a path for a padded batch with at least one valid step."""
+    """Choose a path for a padded batch with at least one valid step.
+
+    PADDED runs over the padding, too; PACKED leaves it out, by torch's kernel; ROWS by hand.
+    """
     if not facts.on_cpu:
         return PACKED
-    if facts.is_watched:  # under autocast a packed LSTM returns a different dtype than a padded one
+    if facts.is_watched:
+        # No value may be read, and autocast gives a packed LSTM another dtype than a padded one.
+        # A relu may diverge over padding.
         return PACKED if facts.mode == "RNN_RELU" else PADDED
-    computed = len(lengths) * max(lengths) / sum(lengths)
-    if facts.is_fast and len(lengths) * facts.hidden_size * (computed - 0.5) <= WASTE:
+    computed_per_valid = len(lengths) * max(lengths) / sum(lengths)
+    waste = len(lengths) * facts.hidden_size * (computed_per_valid - 0.5)
+    if facts.is_fast and waste <= WASTE:
         return PADDED
     return ROWS if facts.by_hand and facts.trains else PACKED
 
@@ -97,7 +103,10 @@ def for_lengths(facts: Facts, lengths: list[int]) -> str:
 def for_resets(facts: Facts, batch: int, cuts: int, *, is_full: bool, from_zeros: bool) -> str:
     """Choose a path for a batch with so many ``cuts``, resets after the first step.
 
-    ``is_full``: there is no padding; ``from_zeros``: samples are reset to zeros.
+    ``is_full``: there is no padding; ``from_zeros``: samples are reset to zeros. BLANK runs a fast
+    LSTM over one more step for each cut, which sets its state to zeros; STEPS resets the state
+    between two steps by hand, and ROWS runs what lies between two cuts as samples of their own, by
+    hand; PACKED does that by torch's kernel.
     """
     if not facts.on_cpu:
         return PACKED
@@ -105,5 +114,9 @@ def for_resets(facts: Facts, batch: int, cuts: int, *, is_full: bool, from_zeros
         return BLANK
     if not facts.by_hand:
         return PACKED
-    in_pieces = batch <= FEW and cuts > CUTS * batch
-    return STEPS if is_full and from_zeros and not in_pieces else ROWS
+    # Few samples with many cuts are too narrow for one product at each step; their pieces, side by
+    # side, are not.
+    has_many_pieces = batch <= FEW and cuts > CUTS * batch
+    if is_full and from_zeros and not has_many_pieces:
+        return STEPS
+    return ROWS

@@ -14,7 +14,7 @@ from rnnkit._base.state import filled, has_missing_part, layers_first, state_of,
 from rnnkit._base.torch_tools import torch_twin
 from rnnkit._checks.arguments import check_step
 from rnnkit._checks.call_spec import is_odd, sizes_of_layer
-from rnnkit._checks.diagnosis import Call, diagnose
+from rnnkit._checks.diagnosis import ModuleCall, diagnose
 from rnnkit._checks.guards import completed
 from rnnkit._checks.scope import check_axes
 
@@ -58,13 +58,13 @@ def in_one_piece(input: Any) -> Any:
     return input._replace(batch_sizes=sizes.contiguous())
 
 
-def delegated(call: Call, *, has_pieces: bool = False) -> Any:
+def delegated(call: ModuleCall, *, has_pieces: bool = False) -> Any:
     """Raise what is wrong with a call, or hand one whose tensors are odd to torch's class."""
     diagnose(call, has_pieces=has_pieces)
     module, input, hx, weight = call
     if needs_initial_state(module, hx):
         hx = with_initial_state(module, input, hx)
-        diagnose(Call(module, input, hx, weight), has_pieces=has_pieces)
+        diagnose(ModuleCall(module, input, hx, weight), has_pieces=has_pieces)
     hx = completed(module, hx)
     run: Any = module.__rnnkit__.torch_class.forward
     if isinstance(module, torch.nn.RNNCellBase):
@@ -95,7 +95,7 @@ def scripted(module: Any) -> torch.nn.Module:
     return torch_twin(module, module.__rnnkit__.torch_class)
 
 
-def run_step(layer: Any, x_t: Any, state: Any, explain: Any) -> tuple[Any, Any]:
+def run_layer_step(layer: Any, x_t: Any, state: Any, explain: Any) -> tuple[Any, Any]:
     """Run one step as a sequence of one; ``explain`` says what is wrong in a step's words."""
     check_step(layer, x_t)
     seq_axis = x_t.dim() - 1 if layer.batch_first else 0  # no question, for torch.fx

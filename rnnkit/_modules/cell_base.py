@@ -14,12 +14,12 @@ from rnnkit._base.state import LSTMState, map_state, zeros
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
-from rnnkit._checks.diagnosis import Call
+from rnnkit._checks.diagnosis import ModuleCall
 from rnnkit._checks.guards import MISFIT, fitting_cell
 from rnnkit._checks.scope import CELL_AXES, Axes, check_scope
 from rnnkit._kernels.recurrences import Recurrence, recurrence_of
 from rnnkit._modules import calls
-from rnnkit._modules.pieces import with_batch, without_batch
+from rnnkit._modules.sequence import with_batch, without_batch
 
 #: What a module carries, and what it takes as such.
 StateT = TypeVar("StateT")
@@ -80,7 +80,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         if state is MISFIT:
             if is_fx_call(input, hx):
                 return leaf_node(self, input, hx)
-            return calls.delegated(Call(self, input, hx, weight))
+            return calls.delegated(ModuleCall(self, input, hx, weight))
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
         return _next_state(self, input, state, weights)

@@ -10,6 +10,16 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.callers import end_at_refusal
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.torch_tools import is_jit_traced
+from rnnkit._checks.cell_errors import (
+    explain_failure,
+    refuse_begin,
+    refuse_lost_batch,
+    refuse_of_layer,
+    refuse_outputs,
+    refuse_padded,
+    refuse_result,
+    refuse_written,
+)
 from rnnkit._checks.objects import (
     has_batch,
     is_by_samples,
@@ -19,16 +29,6 @@ from rnnkit._checks.objects import (
     output_of,
     tensors_in,
     versions,
-)
-from rnnkit._checks.steps import (
-    explain_failure,
-    refuse_begin,
-    refuse_lost_batch,
-    refuse_of_layer,
-    refuse_outputs,
-    refuse_padded,
-    refuse_result,
-    refuse_written,
 )
 from rnnkit._modules.by_parts import ByParts
 
@@ -52,16 +52,16 @@ def check_begin(cell: Any, states: tuple[Any, Any], input: Tensor, *, reverse: b
 
 
 def run_step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
-    """Run one step, and check what a user's cell does in it."""
+    """Run one step, and check what a user's cell does in it; of ours (``ByParts``) it is known."""
     if is_compiling() or isinstance(cell, ByParts):
         return cell(x_t, hx)
-    before = versions(hx)
+    before = versions(hx)  # how often each tensor was written
     try:
         new = cell(x_t, hx)
     except Exception as error:
-        explain_failure(cell, hx, error)
+        explain_failure(cell, hx, error)  # it raises where it knows more than the cell's own error
         if isinstance(error, RnnkitError):
-            end_at_refusal(error)
+            end_at_refusal(error)  # the traceback
         # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
         error.add_note(f"at step {step}, in {type(cell).__name__}")
         if hx is None:

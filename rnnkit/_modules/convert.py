@@ -11,11 +11,11 @@ from rnnkit._checks.objects import refuse_call_of_result
 from rnnkit._modules.cells import GRUCell, LSTMCell, RNNCell
 from rnnkit._modules.layers import GRU, LSTM, RNN
 
-OURS: dict[Any, Any] = {
+TO_RNNKIT: dict[Any, Any] = {
     kind.__rnnkit__.torch_class: kind for kind in (RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell)
 }
 
-TORCHS = {ours: theirs for theirs, ours in OURS.items()}
+TO_TORCH = {ours: theirs for theirs, ours in TO_RNNKIT.items()}
 
 #: Options that torch's classes do not have.
 OPTIONS = ("state_batch_first", "axes")
@@ -74,7 +74,7 @@ def convert(model: torch.nn.Module) -> Converted:
     >>> isinstance(model[1], rnnkit.LSTM)
     True
     """
-    return _change("convert", model, OURS)
+    return _change("convert", model, TO_RNNKIT)
 
 
 def revert(model: torch.nn.Module) -> Converted:
@@ -85,7 +85,7 @@ def revert(model: torch.nn.Module) -> Converted:
     the result. No other thread may call the model meanwhile: a call that runs while the class of
     its module changes may end in an AttributeError.
     """
-    return _change("revert", model, TORCHS)
+    return _change("revert", model, TO_TORCH)
 
 
 convert.__module__ = "rnnkit"
@@ -114,12 +114,12 @@ def _why_left(module: torch.nn.Module, kind: type, table: dict[Any, Any]) -> str
     """Return why a recurrent module keeps its class; None if it changes, or is not of the table."""
     if kind in table:
         options = [option for option in OPTIONS if option in module.__dict__]
-        return f"torch's class has no {options[0]}" if options and table is TORCHS else None
+        return f"torch's class has no {options[0]}" if options and table is TO_TORCH else None
     if not isinstance(module, tuple(table)):
         return None
-    if table is OURS and isinstance(module, tuple(TORCHS)):
+    if table is TO_RNNKIT and isinstance(module, tuple(TO_TORCH)):
         return None  # it is rnnkit's already
-    home = "torch.nn" if table is OURS else "rnnkit"
+    home = "torch.nn" if table is TO_RNNKIT else "rnnkit"
     base = next(base.__name__ for base in table if isinstance(module, base))
     return f"{kind.__name__} is a subclass of {home}.{base}, whose forward may differ"
 

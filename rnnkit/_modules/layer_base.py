@@ -19,13 +19,13 @@ from rnnkit._checks.arguments import (
     known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_layer
-from rnnkit._checks.diagnosis import Call, explain_layer_step, explain_torchs_error
+from rnnkit._checks.diagnosis import ModuleCall, explain_layer_step, explain_torchs_error
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._checks.scope import check_scope
 from rnnkit._modules import calls
 from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import empty_cell
-from rnnkit._modules.layer_run import first_weight, pieces_of_call, rows_of, run_layer
+from rnnkit._modules.layer_run import boundaries_of_call, first_weight, run_layer, state_rows
 from rnnkit.typing import LengthsLike, ResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
@@ -84,11 +84,11 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             return _run_odd_call(self, input, hx, weight, lengths, reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input))
-        pieces = None if all_valid else pieces_of_call(self, input, weight, lengths, reset)
+        boundaries = None if all_valid else boundaries_of_call(self, input, weight, lengths, reset)
         try:
-            output, end = run_layer(self, input, state, pieces, overrides_checks=overrides)
+            output, end = run_layer(self, input, state, boundaries, overrides_checks=overrides)
         except RuntimeError as error:
-            explain_torchs_error(Call(self, input, hx, weight), error)
+            explain_torchs_error(ModuleCall(self, input, hx, weight), error)
             raise
         return output, calls.returned(self, end)
 
@@ -138,7 +138,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         torch.Size([2, 5, 4])
         """
         check_batch_size(type(self).__name__, batch_size)
-        front = (rows_of(self),) if batch_size is None else (rows_of(self), batch_size)
+        front = (state_rows(self),) if batch_size is None else (state_rows(self), batch_size)
         state = map_state(lambda t: t.clone(), zeros(self, first_weight(self), *front))
         return layers_first(state) if self.state_batch_first else state  # type: ignore[no-any-return]
 
@@ -163,7 +163,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """
         if leaves_graph():
             return _step_eagerly(self, x_t, state)  # type: ignore[no-any-return]
-        return calls.run_step(self, x_t, state, explain_layer_step)
+        return calls.run_layer_step(self, x_t, state, explain_layer_step)
 
     def last_hidden(self, state: StateT) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, directions * hidden)``.
@@ -251,7 +251,7 @@ def _run_odd_call(
     if whole is not None:
         return Layer.forward(layer, whole, hx, lengths=lengths, reset=reset)
     has_pieces = lengths is not None or reset is not None
-    return calls.delegated(Call(layer, input, hx, weight), has_pieces=has_pieces)
+    return calls.delegated(ModuleCall(layer, input, hx, weight), has_pieces=has_pieces)
 
 
 @outside_of_graphs
@@ -263,7 +263,7 @@ def _run_eagerly(layer: Layer[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
 @outside_of_graphs
 def _step_eagerly(layer: Layer[Any, Any, Any], x_t: Tensor, state: Any) -> Any:
     """Run one step of a layer that its caller's compiler leaves out of the graph."""
-    return calls.run_step(layer, x_t, state, explain_layer_step)
+    return calls.run_layer_step(layer, x_t, state, explain_layer_step)
 
 
 calls.finish(Layer)

@@ -21,12 +21,12 @@ from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._kernels import paths
-from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
+from rnnkit._kernels.compiled.reset_operator import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.loop import loop_stack
-from rnnkit._modules.pieces import Pieces, as_given, checked_pieces, seq_first, with_batch
+from rnnkit._modules.sequence import Boundaries, as_given, checked_boundaries, seq_first, with_batch
 
 
 def first_weight(layer: Any) -> Tensor:
@@ -38,36 +38,36 @@ def first_weight(layer: Any) -> Tensor:
     return layer._flat_weights[0] if weight is None else weight  # type: ignore[no-any-return]  # noqa: SLF001
 
 
-def rows_of(layer: Any) -> int:
+def state_rows(layer: Any) -> int:
     """Return how many states a layer has, one for each direction of each of its layers."""
     return layer.num_layers * 2 if layer.bidirectional else layer.num_layers  # type: ignore[no-any-return]
 
 
-def pieces_of_call(layer: Any, input: Any, weight: Any, lengths: Any, reset: Any) -> Pieces:
+def boundaries_of_call(layer: Any, input: Any, weight: Any, lengths: Any, reset: Any) -> Boundaries:
     """Check lengths and resets, and ask a layer that overrides it for the state after a reset."""
     spec = spec_of(layer, input, "layer")
-    pieces = checked_pieces(spec, input, lengths, reset)
+    boundaries = checked_boundaries(spec, input, lengths, reset)
     if reset is None or not overrides_initial_state(layer):
-        return pieces
+        return boundaries
     returned = layer.initial_state(spec.batch)
     initial = fitting_layer(layer, input, returned, weight)
     if initial is MISFIT:
         diagnose_initial_state(spec, returned, input)
-    return Pieces(pieces.lengths, pieces.reset, initial)
+    return Boundaries(boundaries.lengths, boundaries.reset, initial)
 
 
 def run_layer(
-    layer: Any, input: Any, hx: Any, pieces: Pieces | None, *, overrides_checks: bool
+    layer: Any, input: Any, hx: Any, boundaries: Boundaries | None, *, overrides_checks: bool
 ) -> tuple[Any, Any]:
     """Run a layer on a checked call, its weights up to date, and return what torch's returns.
 
     Without lengths or resets torch's kernel takes the layer as a whole, or torch's own forward if
     that does more. With them, or where a compiler needs rnnkit's operators, it runs in pieces.
     """
-    if pieces is None and _is_run_by_torch(layer, input, overrides_checks):
+    if boundaries is None and _is_run_by_torch(layer, input, overrides_checks):
         return layer.__rnnkit__.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
-    if pieces is not None or is_compiling():
-        return _run_pieces(layer, input, hx, pieces or Pieces())
+    if boundaries is not None or is_compiling():
+        return _run_divided(layer, input, hx, boundaries or Boundaries())
     if isinstance(input, Tensor):
         return _run_padded(layer, input, hx)
     return _run_packed(layer, input, hx)
@@ -95,7 +95,7 @@ def _run_padded(layer: Any, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
         input = input.unsqueeze(batch_axis)
         hx = with_batch(hx, 1)
     if hx is None:
-        hx = zeros(layer, input, rows_of(layer), input.shape[batch_axis])
+        hx = zeros(layer, input, state_rows(layer), input.shape[batch_axis])
     kernel = kernel_of_layer(layer)
     output, *ends = kernel(input, hx, *_options(layer), layer.batch_first)
     if is_unbatched:
@@ -103,9 +103,9 @@ def _run_padded(layer: Any, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
     return output, ends
 
 
-def _run_pieces(layer: Any, input: Tensor, hx: Any, pieces: Pieces) -> tuple[Tensor, Any]:
+def _run_divided(layer: Any, input: Tensor, hx: Any, boundaries: Boundaries) -> tuple[Tensor, Any]:
     """Run a layer over a padded batch, or over one sequence, each piece as if it were alone."""
-    lengths, reset, initial = pieces
+    lengths, reset, initial = boundaries
     padded = seq_first(input, batch_first=layer.batch_first)
     is_unbatched = input.dim() == SEQUENCE
     if is_unbatched:
@@ -113,7 +113,7 @@ def _run_pieces(layer: Any, input: Tensor, hx: Any, pieces: Pieces) -> tuple[Ten
         initial = with_batch(initial, 1)
         reset = None if reset is None else reset.unsqueeze(1)
     if hx is None:
-        hx = zeros(layer, padded, rows_of(layer), padded.shape[1])
+        hx = zeros(layer, padded, state_rows(layer), padded.shape[1])
     recurrence: Any = recurrence_of(layer)
     is_compiled = is_compiling()
     stack = stack_of(
@@ -122,7 +122,7 @@ def _run_pieces(layer: Any, input: Tensor, hx: Any, pieces: Pieces) -> tuple[Ten
         lacks=not is_compiled and lacks_kernel(recurrence.name, layer.proj_size, input),
     )
     restart = None if initial is None else tensors_of(initial)
-    output, ends = run_stack(stack, padded, tensors_of(hx), Pieces(lengths, reset, restart))
+    output, ends = run_stack(stack, padded, tensors_of(hx), Boundaries(lengths, reset, restart))
     output = as_given(output, input, batch_first=layer.batch_first)
     if is_unbatched:
         return output, [end.squeeze(1) for end in ends]
@@ -144,7 +144,7 @@ def _options(layer: Any) -> tuple[Any, ...]:
 def _run_packed(layer: Any, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
     data, sizes, order, back = input
     if hx is None:
-        hx = zeros(layer, data, rows_of(layer), sizes[0])  # a tensor, which a tracer can follow
+        hx = zeros(layer, data, state_rows(layer), sizes[0])  # a tensor, which a tracer can follow
     elif order is not None:
         hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
     output, *ends = kernel_of_layer(layer)(data, sizes, hx, *_options(layer))
@@ -153,26 +153,26 @@ def _run_packed(layer: Any, input: PackedSequence, hx: Any) -> tuple[PackedSeque
     return PackedSequence(output, sizes, order, back), ends
 
 
-def run_stack(stack: Stack, input: Tensor, state: States, pieces: Pieces) -> Run:
+def run_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries) -> Run:
     """Run a stack over ``(seq, batch, feature)`` by a path that works for whoever traces."""
-    lengths, reset, initial = pieces
+    lengths, reset, initial = boundaries
     if reset is None and stack.layers[0][0].by_operator:  # torch 2.8 traces no property
         return run_padded(stack, input, state, lengths)
     if reset is not None and takes_reset_operator(stack, input):
         return run_reset_operators(stack, input, state, lengths, reset, initial)
-    run = loop_stack if _needs_steps(stack, input, pieces) else paths.run
-    return run(stack, input, state, *pieces)
+    run = loop_stack if _needs_steps(stack, input, boundaries) else paths.run
+    return run(stack, input, state, *boundaries)
 
 
-def _needs_steps(stack: Stack, input: Tensor, pieces: Pieces) -> bool:
+def _needs_steps(stack: Stack, input: Tensor, boundaries: Boundaries) -> bool:
     """Return whether nothing but a loop over steps works for whoever traces."""
-    lengths, reset, _ = pieces
+    lengths, reset, _ = boundaries
     if is_compiling():
         if hard_codes_steps(input.shape[0]):
             return True
     elif is_batched(input) or (lengths is not None and is_batched(lengths.each)):
         return True  # torch's kernels have no rule for the examples of a vmap
-    # Pieces are found by the values of a mask, and a relu may not run over padding.
+    # Boundaries are found by the values of a mask, and a relu may not run over padding.
     needs_values = reset is not None or (
         stack.recurrence.name == "RNN_RELU" and lengths is not None
     )
@@ -187,7 +187,7 @@ def stack_of(layer: Any, *, by_operator: bool = False, lacks: bool = False) -> S
     if is_compiling():
         # By their names: a graph then holds no list that has to be kept up to date.
         weights = [getattr(layer, name) for name in layer._flat_weights_names]  # noqa: SLF001
-    rows = rows_of(layer)
+    rows = state_rows(layer)
     directions = 2 if layer.bidirectional else 1
     size = len(weights) // rows
     recurrence: Any = recurrence_of(layer)

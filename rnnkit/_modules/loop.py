@@ -10,7 +10,7 @@ from torch.compiler import is_compiling
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import map_state, state_of, tensors_of
 from rnnkit._base.torch_tools import is_dynamic_size
-from rnnkit._checks.steps import refuse_shape
+from rnnkit._checks.cell_errors import refuse_shape
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.by_parts import ByParts
 from rnnkit._modules.cell_steps import check_begin, check_first, counted, run_step, stacked
@@ -23,11 +23,11 @@ from rnnkit._modules.masks import (
     where_state,
     without_padding,
 )
-from rnnkit._modules.pieces import UnrollArgs
 from rnnkit._modules.scan import may_scan, run_scan
+from rnnkit._modules.sequence import UnrollArgs
 
 
-class Steps(NamedTuple):
+class StepInputs(NamedTuple):
     """What each step reads: ``(seq, batch, ...)``, with resets as the order of steps has them."""
 
     input: Tensor
@@ -37,7 +37,7 @@ class Steps(NamedTuple):
     reset: Tensor | None
 
 
-def _loop(cell: Any, args: UnrollArgs, steps: Steps) -> tuple[Tensor, Any]:
+def _loop(cell: Any, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
     """Run the loop that the docstring of ``unroll`` shows, with lengths and resets."""
     valid = steps.valid
     hx = args.hx
@@ -68,7 +68,11 @@ def _loop(cell: Any, args: UnrollArgs, steps: Steps) -> tuple[Tensor, Any]:
 
 
 def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
-    """Run a cell step by step; return the output, and the last state or all."""
+    """Run a cell step by step; return the output, and the last state or all.
+
+    A sample without a valid step keeps the state that was given: such ``empty`` samples, a mask,
+    need a way of their own. Without a state, the cell's first step makes one for each sample.
+    """
     lengths = args.lengths
     if lengths is not None or args.reset is not None:
         check_begin(cell, (args.hx, args.initial), args.input, reverse=args.reverse)
@@ -123,7 +127,7 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
         return run_scan(cell, args, input, valid, reset)
     if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
         args = UnrollArgs(args.input, counted(args.hx), *args[2:])
-    return _loop(cell, args, Steps(input, valid, reset))
+    return _loop(cell, args, StepInputs(input, valid, reset))
 
 
 def _by_samples(
@@ -140,9 +144,9 @@ def _by_samples(
         raise
 
 
-def loop_stack(stack: Stack, input: Tensor, state: States, *pieces: Any) -> Run:
+def loop_stack(stack: Stack, input: Tensor, state: States, *boundaries: Any) -> Run:
     """Do what ``paths.run`` does step by step, for what torch's kernels have no rules for."""
-    lengths, reset, initial = pieces
+    lengths, reset, initial = boundaries
 
     def run(direction: Direction, input: Tensor, start: States, restart: Any) -> Run:
         hx = state_of(start)

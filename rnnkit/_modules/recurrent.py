@@ -18,7 +18,7 @@ from rnnkit._checks.guards import MISFIT, fitting_states
 from rnnkit._checks.objects import cells_of, check_widths, refuse_states
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._kernels.stack import side_by_side
-from rnnkit._modules.calls import finish, run_step
+from rnnkit._modules.calls import finish, run_layer_step
 from rnnkit._modules.unroll import Steps, UnrollCall, initial_state, run
 from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
 
@@ -126,10 +126,10 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)
             if self.axes is not None and sizes:
                 check_scope(self, self.axes, sizes)
-            is_asked = has_missing_part(hx) or reset is not None
-            if sizes and is_asked and overrides_initial_state(self):
+            needs_initial = has_missing_part(hx) or reset is not None
+            if sizes and needs_initial and overrides_initial_state(self):
                 initial = self.initial_state(sizes.get("batch"))
-        return _run(self, input, (hx, initial), lengths, reset)
+        return _run_layers(self, input, (hx, initial), lengths, reset)
 
     def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:
         """Return the cells' initial states, layer by layer, starting with the forward direction.
@@ -167,7 +167,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         >>> y_t.shape
         torch.Size([5, 4])
         """
-        return run_step(self, x_t, state, lambda *_: _checked_states(self, state, "state"))
+        return run_layer_step(self, x_t, state, lambda *_: _checked_states(self, state, "state"))
 
     def last_hidden(self, state: tuple[Any, ...] | list[Any]) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
@@ -213,7 +213,7 @@ def _checked_states(layer: Recurrent[Any], hx: Any, name: str = "hx") -> Any:
     return states
 
 
-def _run(
+def _run_layers(
     layer: Recurrent[Any], input: Any, given: tuple[Any, Any], lengths: Any, reset: Any
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """Run each direction of each layer, from the state given and that of ``initial_state``."""
@@ -251,8 +251,8 @@ def _run_cell(layer: Recurrent[Any], call: UnrollCall, place: int) -> tuple[Tens
     try:
         return run(call)
     except Exception as error:
+        if isinstance(error, ShapeError):  # a layer reads another width than the one below returns?
+            check_widths(layer.cells, layer.reverse_cells or ())
         direction = "backward" if call.reverse else "forward"
         error.add_note(f"in layer {place}, {direction} direction, of Recurrent")
-        if isinstance(error, ShapeError):
-            check_widths(layer.cells, layer.reverse_cells or ())
         raise

@@ -10,7 +10,7 @@ from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import is_exporting, is_in_transform
 from rnnkit._modules.by_parts import ByParts
 from rnnkit._modules.masks import state_after, where_state, without_padding
-from rnnkit._modules.pieces import UnrollArgs
+from rnnkit._modules.sequence import UnrollArgs
 
 
 def may_scan(cell: Any, args: UnrollArgs) -> bool:
@@ -48,14 +48,19 @@ def run_scan(
         x_t, *masks = now
         old = pytree.tree_unflatten(carry, spec)
         if reset is not None:
-            old = where_state(masks[-1], args.initial, old)
+            starts_again = masks[-1]
+            old = where_state(starts_again, args.initial, old)
         new = cell(x_t, old)
         output = new if isinstance(new, Tensor) else new[0]
-        end = pytree.tree_leaves(new if valid is None else state_after(masks[0], new, old))
+        if valid is not None:
+            is_valid = masks[0]
+            new = state_after(is_valid, new, old)
+        end = pytree.tree_leaves(new)
         results = [output, *end] if args.return_states else [output]
         # scan refuses results that share their memory.
         return [t.clone() for t in end], [t.clone() for t in results]
 
+    # Nor does it take arguments that do.
     over = [tensor.clone() for tensor in (input, valid, reset) if tensor is not None]
     first = [tensor.clone() for tensor in leaves]
     if is_exporting():

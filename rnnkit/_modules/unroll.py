@@ -12,9 +12,9 @@ from rnnkit._base.state import filled, has_missing_part, state_of, tensors_of, z
 from rnnkit._base.torch_tools import is_exporting, is_transformed, lacks_kernel, uses_custom_op
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of
+from rnnkit._checks.cell_errors import refuse_stateless
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
-from rnnkit._checks.steps import refuse_stateless
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._kernels.stack import Direction, Stack, States
@@ -22,11 +22,11 @@ from rnnkit._modules.by_parts import ByParts
 from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import run_loop
-from rnnkit._modules.pieces import (
-    Pieces,
+from rnnkit._modules.sequence import (
+    Boundaries,
     UnrollArgs,
     as_given,
-    checked_pieces,
+    checked_boundaries,
     seq_first,
     with_batch,
     without_batch,
@@ -141,14 +141,14 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     if hx is MISFIT:  # torch's class takes each step as it is
         hx = call.hx
         is_known = False
-    pieces = Pieces()
+    boundaries = Boundaries()
     if call.lengths is not None or call.reset is not None:
         spec = _spec_of(call, call.input, is_known, batch_first=call.batch_first)
-        pieces = checked_pieces(spec, call.input, call.lengths, call.reset)
+        boundaries = checked_boundaries(spec, call.input, call.lengths, call.reset)
 
     given = call.hx
     initial = call.initial
-    lengths, reset, _ = pieces
+    lengths, reset, _ = boundaries
     input = seq_first(call.input, batch_first=call.batch_first)
     is_unbatched = call.input.dim() == SEQUENCE
     if is_unbatched:
@@ -252,8 +252,8 @@ def _run_known(
         output, ends = direction.run(args.input, state, reverse=args.reverse)
     else:
         initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
-        pieces = Pieces(args.lengths, args.reset, initial)
-        output, ends = run_stack(Stack([[direction]]), args.input, state, pieces)
+        boundaries = Boundaries(args.lengths, args.reset, initial)
+        output, ends = run_stack(Stack([[direction]]), args.input, state, boundaries)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
 
 
@@ -271,10 +271,16 @@ def _has_kernel(direction: Direction, proj_size: int, input: Tensor) -> bool:
 
 
 def direction_of(cell: Any, *, reverse: bool, by_operator: bool = False) -> Direction:
-    """Return a cell as one direction of a layer."""
-    options = (bool(cell.bias), cell.training, reverse, by_operator)
+    """Return a cell as one direction of a layer; ``by_operator``: a compiler traces one call."""
     recurrence: Any = recurrence_of(cell)
-    return Direction(recurrence, sequence_weights(cell), *options)
+    return Direction(
+        recurrence=recurrence,
+        weights=sequence_weights(cell),
+        bias=bool(cell.bias),
+        training=cell.training,
+        reverse=reverse,
+        by_operator=by_operator,
+    )
 
 
 def as_layer(state: Any) -> States:

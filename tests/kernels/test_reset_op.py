@@ -11,7 +11,7 @@ from torch.library import opcheck
 
 import rnnkit
 from rnnkit._base.state import state_of
-from rnnkit._kernels.compiled.resets import run_reset_operators
+from rnnkit._kernels.compiled.reset_operator import run_reset_operators
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Stack
 from rnnkit._modules.unroll import as_layer, direction_of
@@ -105,7 +105,7 @@ def test_torchs_own_check_of_operators(kind: str, lengths: Any):
     each = None if lengths is None else torch.tensor(lengths)
     arguments = (
         x, h.requires_grad_(), c, direction.weights, None, None, mask(), each,
-        direction.mode, direction.bias, direction.reverse,
+        direction.recurrence.name, direction.bias, direction.reverse,
     )  # fmt: skip
 
     opcheck(torch.ops.rnnkit.resets.default, arguments)

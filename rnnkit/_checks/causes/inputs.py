@@ -14,11 +14,11 @@ from rnnkit._base.message import brief, count, refusal, wanted
 from rnnkit._checks.arrays import tensor_or_none
 from rnnkit._checks.call_spec import (
     CallSpec,
-    Cause,
-    agree,
+    RefusalCause,
     check_dense,
     described,
-    rows_of,
+    dtypes_agree,
+    message_rows,
     sizes,
     spell,
 )
@@ -47,11 +47,11 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its axes, or since it holds no floating-point numbers."""
     shape = spec.actual
     width = spec.input_axes[-1].size
-    if not input.is_floating_point() and not agree(input.dtype, weight.dtype):
+    if not input.is_floating_point() and not dtypes_agree(input.dtype, weight.dtype):
         _refuse_numbers(spec, input, weight)
     if len(shape) not in RANKS[spec.kind]:
         headline = f"the input has {count(len(shape), 'axis', 'axes')}"
-        cause = Cause("input-rank", headline, (_fix_of_rank(spec, width or 1),))
+        cause = RefusalCause("input-rank", headline, (_fix_of_rank(spec, width or 1),))
         _refuse_axes(spec, _sentence_of_rank(spec), cause)
     if width is not None and shape[-1] != width:
         sentence = f"input.size(-1) must be equal to input_size. Expected {width}, got {shape[-1]}"
@@ -60,11 +60,11 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
         _refuse_axes(spec, sentence, _cause_of_width(spec, width))
     if spec.seq == 0:
         fix = "leave empty sequences out, or pad to one step"
-        cause = Cause("input-empty", "the input has no steps", (fix,))
+        cause = RefusalCause("input-empty", "the input has no steps", (fix,))
         _refuse_axes(spec, "Expected sequence length to be larger than 0 in RNN", cause)
 
 
-def _refuse_axes(spec: CallSpec, sentence: str, cause: Cause) -> NoReturn:
+def _refuse_axes(spec: CallSpec, sentence: str, cause: RefusalCause) -> NoReturn:
     """Refuse an input for its axes."""
     spec.refuse(
         cause.code,
@@ -73,7 +73,7 @@ def _refuse_axes(spec: CallSpec, sentence: str, cause: Cause) -> NoReturn:
         sentence,
         cause.headline,
         spec.input_row,
-        *rows_of(cause.evidence, cause.fixes),
+        *message_rows(cause.evidence, cause.fixes),
         facts=(sizes(spec.input_axes), spec.actual),
     )
 
@@ -94,7 +94,7 @@ def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
         DTYPES.format(input.dtype, weight.dtype),
         "the input holds no real floating-point numbers",
         ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
-        *rows_of("", fixes),
+        *message_rows("", fixes),
     )
 
 
@@ -108,14 +108,14 @@ def _sentence_of_rank(spec: CallSpec) -> str:
     return f"{spec.name}: Expected input to be {expected}, got {rank}D{noun} instead"
 
 
-def _cause_of_width(spec: CallSpec, width: int) -> Cause:
+def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
     """Return why an input has another number of features than the weights."""
     came = spec.actual[-1]
     axis = max([k for k, size in enumerate(spec.actual[:-1]) if size == width], default=None)
     if axis is not None and width > 1 and spec.kind != "packed":  # an axis of one fits anywhere
         evidence = f"input_size={width} is axis {axis} of the input"
         fixes = _fixes_of_features(spec, axis)
-        return Cause("layout-features", f"the features are on axis {axis}", fixes, evidence)
+        return RefusalCause("layout-features", f"the features are on axis {axis}", fixes, evidence)
     evidence = ""
     if came == 2 * width:
         evidence = f"{came} is twice {width}: a bidirectional layer's output"
@@ -124,7 +124,7 @@ def _cause_of_width(spec: CallSpec, width: int) -> Cause:
     if width == 1 and len(spec.actual) + 1 in RANKS[spec.kind]:
         fixes = ("input.unsqueeze(-1), if each step is one number", *fixes)
     headline = f"the input is {came} wide, the weights for {width}"
-    return Cause("input-width", headline, fixes, evidence)
+    return RefusalCause("input-width", headline, fixes, evidence)
 
 
 def _fixes_of_features(spec: CallSpec, axis: int) -> tuple[str, ...]:
@@ -182,7 +182,7 @@ def _fix_of_image(spec: CallSpec, width: int) -> str | None:
 
 def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its dtype or device."""
-    if not agree(input.dtype, weight.dtype):
+    if not dtypes_agree(input.dtype, weight.dtype):
         _refuse_dtype(spec, input.dtype, weight.dtype)
     if input.device != weight.device:
         _refuse_device(spec, input.device, weight.device)
@@ -200,7 +200,7 @@ def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoRe
         f"{sentence} Convert input: {of_input}, or convert model: {of_model}",
         "input and weights have different dtypes",
         ("input", wanted(f"{wants}", f"{came}")),
-        *rows_of(evidence, [f"{of_input}, or {of_model}"]),
+        *message_rows(evidence, [f"{of_input}, or {of_model}"]),
     )
 
 
@@ -219,7 +219,7 @@ def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> N
         f"found input tensor at {came} and parameter tensor at {wants}",
         "input and weights have different devices",
         ("input", wanted(f"{wants}", f"{came}")),
-        *rows_of("", [fix]),
+        *message_rows("", [fix]),
     )
 
 
@@ -233,7 +233,7 @@ def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn
         f"input must be a Tensor, got {came}",
         described(module),
         ("input", wanted(wants, came)),
-        *rows_of("", _fixes_of_type(module, input, first=first, many=many)),
+        *message_rows("", _fixes_of_type(module, input, first=first, many=many)),
         code="input-type",
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rnnkit._base.message import count
 from rnnkit._base.state import PAIR
-from rnnkit._checks.call_spec import CallSpec, Cause
+from rnnkit._checks.call_spec import CallSpec, RefusalCause
 from rnnkit._checks.causes.misfit import Misfit, Shape, Sizes, by_meaning
 
 OUTPUT_FIX = "output, hx = ...: a layer returns its output first, its state second"
@@ -18,7 +18,7 @@ def output_shape(spec: CallSpec) -> Shape | None:
     return (*spec.actual[:-1], 2 * width if spec.module.bidirectional else width)
 
 
-def cause_of(misfit: Misfit) -> Cause:
+def cause_of(misfit: Misfit) -> RefusalCause:
     """Return why a state does not fit, and what makes it fit; in a fix ``{}`` is the tensor."""
     got = misfit.got
     want = misfit.want
@@ -26,7 +26,9 @@ def cause_of(misfit: Misfit) -> Cause:
     if len(misfit.shapes) == PAIR and misfit.shapes == misfit.wants[::-1]:
         state = misfit.spec.state
         headline = "h and c have each other's sizes: they have changed places"
-        return Cause("state-swapped", headline, (f"({state}[1], {state}[0]), since h comes first",))
+        return RefusalCause(
+            "state-swapped", headline, (f"({state}[1], {state}[0]), since h comes first",)
+        )
     if len(got) == len(want):
         return _cause_of_sizes(misfit)
     if _is_for_batch(misfit):
@@ -34,9 +36,9 @@ def cause_of(misfit: Misfit) -> Cause:
         steps = misfit.spec.actual[0]
         evidence = f"{name} has batch {steps}, which is axis 0 of the input"
         fix = f"input.unsqueeze({int(misfit.spec.batch_first)})"
-        return Cause("layout-unbatched", headline, (fix,), evidence)
+        return RefusalCause("layout-unbatched", headline, (fix,), evidence)
     headline = f"{name} has {count(len(got), 'axis', 'axes')} instead of {len(want)}"
-    return Cause("state-rank", headline, (_of_rank(misfit) or misfit.zeros,))
+    return RefusalCause("state-rank", headline, (_of_rank(misfit) or misfit.zeros,))
 
 
 def _is_for_batch(misfit: Misfit) -> bool:
@@ -50,7 +52,7 @@ def _is_for_batch(misfit: Misfit) -> bool:
     return all(got == (want[0], steps, *want[1:]) for got, want in misfit.pairs)
 
 
-def _cause_of_sizes(misfit: Misfit) -> Cause:
+def _cause_of_sizes(misfit: Misfit) -> RefusalCause:
     """Return why a state of the right rank has wrong sizes: the first that explains all tensors."""
     for question in (_transposed, _another_batch, _two_directions, _an_output):
         cause = question(misfit)
@@ -59,7 +61,7 @@ def _cause_of_sizes(misfit: Misfit) -> Cause:
     return _cause_of_one(misfit)
 
 
-def _transposed(misfit: Misfit) -> Cause | None:
+def _transposed(misfit: Misfit) -> RefusalCause | None:
     """Ask whether layers and samples have changed places."""
     spec = misfit.spec
     is_made = misfit.is_made_by(lambda got, _: Sizes(got.batch, got.rows, got.width))
@@ -74,10 +76,10 @@ def _transposed(misfit: Misfit) -> Cause | None:
         move = "rnnkit.states.batch_first({})"
     headline = f"{misfit.name} has the {came} on axis 0, a state has the {carried} on axis 0"
     option = spec.with_option(f"state_batch_first={not spec.state_batch_first}")
-    return Cause("state-transposed", headline, (move, option))
+    return RefusalCause("state-transposed", headline, (move, option))
 
 
-def _another_batch(misfit: Misfit) -> Cause | None:
+def _another_batch(misfit: Misfit) -> RefusalCause | None:
     """Ask whether a state is right for a batch of another size, and which one that was."""
     if not misfit.is_made_by(lambda got, want: Sizes(got.rows, want.batch, got.width)):
         return None
@@ -94,18 +96,20 @@ def _another_batch(misfit: Misfit) -> Cause | None:
     if batches == {1}:
         headline = f"{misfit.name} is for one sample, the input has {wanted.batch}"
         expand = f"rnnkit.states.expand({{}}, {wanted.batch}{option})"
-        return Cause("state-one-sample", headline, (f"{expand}, if all samples start from it", new))
+        return RefusalCause(
+            "state-one-sample", headline, (f"{expand}, if all samples start from it", new)
+        )
     beams = wanted.batch // max(came.batch, 1)
     if batches == {came.batch} and beams * came.batch == wanted.batch:
         samples = f"{beams} beams for each of {came.batch} samples?"
         evidence = f"{wanted.batch} = {beams} * {came.batch}: {samples}"
         repeat = f"rnnkit.states.repeat({{}}, {beams}{option})"
-        return Cause("beams-forgotten", headline, (f"{repeat}, if so", new), evidence)
+        return RefusalCause("beams-forgotten", headline, (f"{repeat}, if so", new), evidence)
     if min(batches) > wanted.batch:
         why = "probably left from a larger batch, as when the last of an epoch is smaller"
         select = f"rnnkit.states.select({{}}, slice({wanted.batch}){option})"
         fixes = (new, f"{select}, if the first samples went on")
-        return Cause("state-batch", headline, fixes, f"{came.batch} > {wanted.batch}: {why}")
+        return RefusalCause("state-batch", headline, fixes, f"{came.batch} > {wanted.batch}: {why}")
     return None
 
 
@@ -119,7 +123,7 @@ def _option(spec: CallSpec) -> str:
     return ", state_batch_first=True" if spec.state_batch_first else ""
 
 
-def _two_directions(misfit: Misfit) -> Cause | None:
+def _two_directions(misfit: Misfit) -> RefusalCause | None:
     """Ask whether the state of a bidirectional layer came to a layer of one direction."""
     spec = misfit.spec
     came, wanted = misfit.sizes[0]
@@ -129,7 +133,7 @@ def _two_directions(misfit: Misfit) -> Cause | None:
     if misfit.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width * 2)):
         headline = f"{misfit.name} is in two rows for each layer, each half as wide"
         evidence = f"{misfit.width} is twice {came.width}: both directions side by side"
-        return Cause(
+        return RefusalCause(
             "state-bidirectional", headline, (f"rnnkit.states.bridge({{}}{option})",), evidence
         )
     if misfit.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width)):
@@ -142,7 +146,7 @@ def _two_directions(misfit: Misfit) -> Cause | None:
             f"{{}}[{rows}], if it is from one direction of twice as many layers",
             f'{_wider(spec)} and rnnkit.states.bridge(hx, "concat"{option})',
         )
-        return Cause("state-bidirectional", headline, fixes)
+        return RefusalCause("state-bidirectional", headline, fixes)
     return None
 
 
@@ -152,7 +156,7 @@ def _wider(spec: CallSpec) -> str:
     return spec.with_option(", ".join(dict.fromkeys(widths)))
 
 
-def _an_output(misfit: Misfit) -> Cause | None:
+def _an_output(misfit: Misfit) -> RefusalCause | None:
     """Ask whether the layer's output came as its state."""
     spec = misfit.spec
     output = output_shape(spec)
@@ -160,10 +164,10 @@ def _an_output(misfit: Misfit) -> Cause | None:
         return None
     headline = f"{misfit.name} looks like an output, not like a state"
     evidence = f"{misfit.name} has seq {spec.seq} and batch {spec.batch}, as the input"
-    return Cause("state-is-output", headline, (OUTPUT_FIX,), evidence)
+    return RefusalCause("state-is-output", headline, (OUTPUT_FIX,), evidence)
 
 
-def _cause_of_one(misfit: Misfit) -> Cause:
+def _cause_of_one(misfit: Misfit) -> RefusalCause:
     """Return what is wrong with the first tensor, where no one change makes all of them fit."""
     spec = misfit.spec
     name = misfit.name
@@ -171,28 +175,31 @@ def _cause_of_one(misfit: Misfit) -> Cause:
     came, wanted = misfit.sizes[0]
     if spec.has_rows and spec.module.bidirectional and came.rows * 2 == wanted.rows:
         headline = f"{name} has no rows for the backward direction"
-        return Cause("state-directions", headline, (zeros,))
+        return RefusalCause("state-directions", headline, (zeros,))
     if came.rows == wanted.rows and came.width == wanted.width:
-        return Cause("state-batch", _of_another_batch(misfit), (zeros,))
+        return RefusalCause("state-batch", _of_another_batch(misfit), (zeros,))
     if came.rows != wanted.rows and (came.batch == wanted.batch or came.width == wanted.width):
         rows = count(came.rows, "row", "rows")
         headline = f"{name} has {rows}, this layer carries {wanted.rows}"
         fixes: tuple[str, ...] = (zeros,)
         if spec.kind == "layer" and len(spec.state_axes) == 1 and came.batch == wanted.batch:
             fixes = (zeros, f"if {name} is an output: {OUTPUT_FIX}")
-        return Cause("state-layers", headline, fixes)
+        return RefusalCause("state-layers", headline, fixes)
     if came.rows != wanted.rows or came.batch != wanted.batch:
-        return Cause("state-sizes", f"{name} fits on no axis", (zeros,))
+        headline = f"{name} fits on no axis"
+        if spec.has_rows and came.rows == wanted.rows:
+            headline = f"{name} fits neither in batch nor in width"
+        return RefusalCause("state-sizes", headline, (zeros,))
     headline = f"{name} is {came.width} wide, {misfit.width} is wanted"
     linear = f"torch.nn.Linear({came.width}, {wanted.width}) between the two"
     if misfit.width.name == "hidden_size" and came.width == 2 * wanted.width:
         evidence = f"{came.width} is twice {wanted.width}: both directions side by side"
-        return Cause("state-width", headline, (linear, _wider(spec)), evidence)
-    return Cause("state-width", headline, (zeros, linear))
+        return RefusalCause("state-width", headline, (linear, _wider(spec)), evidence)
+    return RefusalCause("state-width", headline, (zeros, linear))
 
 
 #: What brings a tensor to another rank: an expression, and what it makes of a shape.
-RANKS: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
+RANK_MOVES: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
     ("{}.squeeze(0)", lambda got, _: got[1:] if got[:1] == (1,) else None),
     ("{}.squeeze(1)", lambda got, _: (*got[:1], *got[2:]) if got[1:2] == (1,) else None),
     ("{}.unsqueeze(0)", lambda got, _: (1, *got)),
@@ -215,7 +222,7 @@ RANKS: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
 
 def _of_rank(misfit: Misfit) -> str | None:
     """Return what brings the shapes to the wanted ones, with ``{}`` for the tensor."""
-    for text, change in RANKS:
+    for text, change in RANK_MOVES:
         # A cell is given a layer's state, and never the other way round.
         if misfit.spec.has_rows and "layer" in text:
             continue

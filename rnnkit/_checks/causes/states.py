@@ -7,14 +7,14 @@ from torch import Tensor
 from rnnkit._base.errors import DeviceError, DtypeError, LayoutError, StateError
 from rnnkit._base.message import wanted
 from rnnkit._base.state import BATCHED, PAIR, map_state
-from rnnkit._checks.arrays import is_whole
+from rnnkit._checks.arrays import holds_integers
 from rnnkit._checks.call_spec import (
     CallSpec,
-    Cause,
-    agree,
+    RefusalCause,
     check_dense,
+    dtypes_agree,
+    message_rows,
     parts_of,
-    rows_of,
     sizes,
     spell,
 )
@@ -40,7 +40,7 @@ def check_state(spec: CallSpec, hx: Any, input: Tensor, *, only_sizes: bool = Fa
 def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> None:
     """Refuse a tensor of a state for its dtype or device."""
     has_own = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=spec.kind == "cell")
-    if not has_own and not agree(tensor.dtype, input.dtype):
+    if not has_own and not dtypes_agree(tensor.dtype, input.dtype):
         spec.refuse(
             "state-dtype",
             DtypeError,
@@ -70,9 +70,9 @@ def _check_sizes(spec: CallSpec, hx: Any) -> None:
     state: tuple[Any, ...] = (hx,)
     if len(wants) == PAIR:
         state = tuple(hx) if isinstance(hx, (tuple, list)) else ()
-    are_counts = spec.kind not in ("cell", "step") and _are_counts(hx)
-    if are_counts or len(state) != len(wants) or not _are_tensors(state):
-        structure.refuse_structure(spec, hx, counts=are_counts)
+    are_lengths = spec.kind not in ("cell", "step") and _are_lengths(hx)
+    if are_lengths or len(state) != len(wants) or not _are_tensors(state):
+        structure.refuse_structure(spec, hx, lengths=are_lengths)
     # None stands for zeros of the right shape.
     shapes = [tuple(w if t is None else t.shape) for t, w in zip(state, wants, strict=True)]
     if shapes != wants:
@@ -85,10 +85,10 @@ def _are_tensors(state: tuple[Any, ...]) -> bool:
     return all(isinstance(part, Tensor) or (is_pair and part is None) for part in state)
 
 
-def _are_counts(hx: Any) -> bool:
+def _are_lengths(hx: Any) -> bool:
     """Return whether this is no state, but lengths: integers in a list or in a row."""
     if isinstance(hx, Tensor):
-        return hx.dim() == 1 and len(hx) > 0 and is_whole(hx)
+        return hx.dim() == 1 and len(hx) > 0 and holds_integers(hx)
     return isinstance(hx, (tuple, list)) and {type(part) for part in hx} == {int}
 
 
@@ -107,7 +107,7 @@ def _refuse_sizes(misfit: Misfit) -> NoReturn:
         cause.headline,
         spec.input_row,
         *[(name, wanted(spell(axes), f"{shape}")) for name, axes, shape in each],
-        *rows_of(cause.evidence, [misfit.typed(fix) if "{}" in fix else fix for fix in fixes]),
+        *message_rows(cause.evidence, [misfit.typed(fix) if "{}" in fix else fix for fix in fixes]),
         facts=(misfit.want, misfit.got),
     )
 
@@ -174,18 +174,18 @@ def _refuse_batch(spec: CallSpec, shape: Shape) -> NoReturn:
         cause.headline,
         spec.input_row,
         ("hx", wanted(f"(batch={spec.batch}, ...)", f"{shape}")),
-        *rows_of(cause.evidence, cause.fixes),
+        *message_rows(cause.evidence, cause.fixes),
         facts=((spec.batch,), shape),
     )
 
 
-def _cause_of_batch(spec: CallSpec, shape: Shape) -> Cause:
+def _cause_of_batch(spec: CallSpec, shape: Shape) -> RefusalCause:
     """Return why axis 0 of a state is not the batch."""
     code = "state-cell-batch"
     headline = "a cell's state has the batch on axis 0"
     if shape[:2] == (1, spec.batch) and len(shape) == BATCHED:
         fix = "rnnkit.states.to_layers(hx)[0], if it is the state of a layer"
-        return Cause(code, f"{headline}, a layer's on axis 1", (fix,))
+        return RefusalCause(code, f"{headline}, a layer's on axis 1", (fix,))
     if shape[:1] == (spec.seq,):
         return spec.other_layout(f"hx has batch {shape[0]}")
     new = f"None as {spec.state}"
@@ -193,4 +193,4 @@ def _cause_of_batch(spec: CallSpec, shape: Shape) -> Cause:
         new = "hx=None"
         if hasattr(spec.module, "initial_state"):
             new += f" or cell.initial_state({spec.batch})"
-    return Cause(code, headline, (f"{new}, if the sequences are new",))
+    return RefusalCause(code, headline, (f"{new}, if the sequences are new",))

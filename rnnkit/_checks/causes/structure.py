@@ -35,7 +35,7 @@ def _outlined_part(part: object) -> str:
     return bounded(type(part).__name__, NAME_LENGTH)
 
 
-def refuse_structure(spec: CallSpec, hx: Any, *, counts: bool = False) -> NoReturn:
+def refuse_structure(spec: CallSpec, hx: Any, *, lengths: bool = False) -> NoReturn:
     """Explain that a state is not made of the tensors that the module carries."""
     h = spell(spec.state_axes[0])
     c = spell(spec.state_axes[-1])
@@ -53,14 +53,14 @@ def refuse_structure(spec: CallSpec, hx: Any, *, counts: bool = False) -> NoRetu
         f"{sentence}, got {outlined(hx)}",
         headline,
         ("hx", f"expected {expected}"),
-        ("fix", _fix(spec, hx, counts=counts)),
+        ("fix", _fix(spec, hx, lengths=lengths)),
         facts=(sizes(spec.state_axes[0]), tuple(hx.shape) if isinstance(hx, Tensor) else ()),
     )
 
 
-def _fix(spec: CallSpec, hx: Any, *, counts: bool) -> str:
-    """Write what makes the state of what came, or zeros; ``counts`` are lengths."""
-    if counts:
+def _fix(spec: CallSpec, hx: Any, *, lengths: bool) -> str:
+    """Write what makes the state of what came, or zeros; ``lengths`` are lengths."""
+    if lengths:
         called = f"{spec.name}(cell, input" if spec.kind == "unrolled" else "layer(input"
         fix = f"{called}, lengths=hx): lengths are given by name"
     else:

@@ -33,7 +33,7 @@ WORKSPACES: WeakSet[torch.UntypedStorage] = WeakSet()
 Derived = tuple[Tensor, Tensor, Tensor | None, Sequence[Tensor]]
 
 
-class Call(NamedTuple):
+class OperatorCall(NamedTuple):
     """The arguments of an operator, in its order; the state is ``(1, batch, hidden)``."""
 
     input: Tensor
@@ -60,7 +60,7 @@ class Call(NamedTuple):
         return len(self.weights) % 2 == 1
 
     @property
-    def has_hand(self) -> bool:
+    def is_by_hand(self) -> bool:
         """Whether the backward pass is written out."""
         is_precise = self.input.dtype in {torch.float32, torch.float64}
         on_cpu = self.input.device.type == "cpu"
@@ -80,9 +80,9 @@ class Call(NamedTuple):
         return has and mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
-def call_of(*args: Any) -> Call:
+def call_of(*args: Any) -> OperatorCall:
     """Return a call, without autocast where that asks for a kernel that this CPU lacks."""
-    call = Call(*args)
+    call = OperatorCall(*args)
     if call.lowered is None:
         return call
     with torch.autocast(call.input.device.type, dtype=call.lowered):
@@ -101,7 +101,8 @@ def run_single(*args: Any) -> tuple[Tensor, ...]:
     train = args[-1]
     if call.lowered is None and call.has_onednn:
         return _run_onednn(call, train=train)
-    if train and len(call.input) and call.mode == "GRU" and call.has_hand:  # torch refuses no steps
+    has_steps = len(call.input) > 0  # without any, torch has the error to raise
+    if train and has_steps and call.mode == "GRU" and call.is_by_hand:
         return _run_gru(call)
     with torch.no_grad():
         results = _run_torch(call)
@@ -123,25 +124,27 @@ def fake_single(*args: Any) -> tuple[Tensor, ...]:
     pairs = zip(shapes, dtypes_of(call), strict=True)
     found = [input.new_empty(shape, dtype=dtype) for shape, dtype in pairs]
     found += [nothing(h) for _ in range(4 - len(found))]
-    if train and call.mode == "GRU" and call.has_hand:
+    if train and call.mode == "GRU" and call.is_by_hand:
         found[3] = input.new_empty(4 * input.shape[0] * h.numel())
     return tuple(found)
 
 
-def dtypes_of(call: Call) -> list[torch.dtype]:
-    """Return the dtypes of output and state, which autocast mixes."""
-    state = call.state
+def dtypes_of(call: OperatorCall) -> list[torch.dtype]:
+    """Return the dtypes of output and state as torch's kernels return them under autocast."""
     lowered = call.lowered
     if lowered is None:
-        return [tensor.dtype for tensor in (call.input, *state)]
-    mixed = torch.promote_types(state[-1].dtype, lowered)
-    one_kernel = call.input.device.type != "cpu" or call.has_onednn
-    if one_kernel or call.mode.startswith("RNN"):
-        mixed = lowered
-    return [lowered if call.is_projected else mixed] * len(state) + [mixed]
+        return [tensor.dtype for tensor in (call.input, *call.state)]
+    is_fused = call.input.device.type != "cpu" or call.has_onednn
+    if is_fused or call.mode.startswith("RNN"):
+        return [lowered] * (1 + len(call.state))
+    # On a CPU each step of a GRU or an LSTM mixes what autocast lowers with the state.
+    mixed = torch.promote_types(call.state[-1].dtype, lowered)
+    if call.is_projected:  # output and h are a product, which is lowered; c is mixed
+        return [lowered, lowered, mixed]
+    return [mixed] * (1 + len(call.state))
 
 
-def _run_torch(call: Call) -> list[Tensor]:
+def _run_torch(call: OperatorCall) -> list[Tensor]:
     input = call.input.flip(0) if call.reverse else call.input
     kernel: Any = RECURRENCES[call.mode].kernel
     train = torch.is_grad_enabled()
@@ -154,7 +157,7 @@ def _run_torch(call: Call) -> list[Tensor]:
     return [output.flip(0) if call.reverse else output, *ends]
 
 
-def _run_onednn(call: Call, *, train: bool) -> tuple[Tensor, ...]:
+def _run_onednn(call: OperatorCall, *, train: bool) -> tuple[Tensor, ...]:
     # The kernel leaves a workspace only where gradients are on. A compiler cannot know its size: it
     # is returned as the storage of a tensor without elements. A copy of that tensor has a different
     # storage, and the backward pass then runs torch's kernel once more.
@@ -169,7 +172,7 @@ def _run_onednn(call: Call, *, train: bool) -> tuple[Tensor, ...]:
     return output, h_n, c_n, workspace[:0]
 
 
-def _for_onednn(call: Call) -> list[Tensor]:
+def _for_onednn(call: OperatorCall) -> list[Tensor]:
     """Return the input, four weights and the state, as oneDNN's recurrence takes them."""
     weights = [*call.weights]
     if not call.has_bias:
@@ -177,7 +180,7 @@ def _for_onednn(call: Call) -> list[Tensor]:
     return [call.input.contiguous(), *weights, *(tensor.contiguous() for tensor in call.state)]
 
 
-def _run_gru(call: Call) -> tuple[Tensor, ...]:
+def _run_gru(call: OperatorCall) -> tuple[Tensor, ...]:
     steps, batch = call.input.shape[:2]
     schedule = Schedule([batch] * steps, call.reverse)
     weight_ih, weight_hh, *biases = call.weights
@@ -197,17 +200,19 @@ def derive_single(*args: Any) -> Derived:
     call = call_of(*args[3:7], *args[11:])
     if call.mode == "LSTM" and results[-1].untyped_storage() in WORKSPACES:
         return _derive_onednn(call, gradients, *results)
-    if call.has_hand and (call.mode != "GRU" or len(results[-1])):
+    if call.is_by_hand and (call.mode != "GRU" or len(results[-1])):
         return _derive_hand(call, gradients, *results)
     given = args[3:7]
     options = call[4:]
     derived: Derived = derive_again(
-        lambda *given: _run_torch(Call._make([*given, *options])), given, gradients
+        lambda *given: _run_torch(OperatorCall._make([*given, *options])), given, gradients
     )
     return derived
 
 
-def _derive_onednn(call: Call, gradients: Sequence[Tensor | None], *results: Tensor) -> Derived:
+def _derive_onednn(
+    call: OperatorCall, gradients: Sequence[Tensor | None], *results: Tensor
+) -> Derived:
     *outputs, left = results
     workspace = left.new_empty(0).set_(left.untyped_storage())
     whole = [
@@ -224,7 +229,7 @@ def _derive_onednn(call: Call, gradients: Sequence[Tensor | None], *results: Ten
 
 
 def _derive_hand(
-    call: Call, gradients: Sequence[Tensor | None], output: Tensor, *others: Tensor
+    call: OperatorCall, gradients: Sequence[Tensor | None], output: Tensor, *others: Tensor
 ) -> Derived:
     (on_output, on_h, _) = gradients
     h = call.h

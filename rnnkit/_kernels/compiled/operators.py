@@ -11,20 +11,20 @@ from rnnkit._base.torch_tools import is_exporting
 from rnnkit._kernels.compiled.direction import derive_single, fake_single, nothing, run_single
 
 #: Arguments of both operators that are not tensors.
-OPTIONS = "str mode, bool has_bias, bool reverse, ScalarType? lowered"
+SCHEMA_OPTIONS = "str mode, bool has_bias, bool reverse, ScalarType? lowered"
 
 #: A compiler's cache on disk and a saved program know an operator only by its name. Who changes
 #: what one takes or returns, its sizes included, renames it: both would fail otherwise.
 #: The workspace is an exception: a graph only passes it along, and the kernel knows its size.
 LIBRARY: Any = torch.library.Library("rnnkit", "DEF")  # type: ignore[no-untyped-call]
 LIBRARY.define(
-    f"layer(Tensor input, Tensor h, Tensor? c, Tensor[] weights, {OPTIONS}, bool train)"
+    f"layer(Tensor input, Tensor h, Tensor? c, Tensor[] weights, {SCHEMA_OPTIONS}, bool train)"
     " -> (Tensor, Tensor, Tensor, Tensor)"
 )
 LIBRARY.define(
     "layer_backward(Tensor? on_output, Tensor? on_h, Tensor? on_c,"
     " Tensor input, Tensor h, Tensor? c, Tensor[] weights,"
-    f" Tensor output, Tensor h_n, Tensor c_n, Tensor workspace, {OPTIONS})"
+    f" Tensor output, Tensor h_n, Tensor c_n, Tensor workspace, {SCHEMA_OPTIONS})"
     " -> (Tensor, Tensor, Tensor, Tensor[])"
 )
 

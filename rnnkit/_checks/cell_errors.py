@@ -11,8 +11,8 @@ from rnnkit._base.errors import ArgumentError, CellError, RnnkitError, StateErro
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal
 from rnnkit._base.state import has_missing_part
 from rnnkit._checks.objects import (
-    A_CELL,
     CELL,
+    CELL_TO_TYPE,
     beside,
     has_batch,
     is_of_layer,
@@ -67,7 +67,7 @@ def explain_failure(cell: Any, hx: Any, error: Exception) -> None:
 
 def _refuse_call(cell: Any, error: Exception | None = None) -> NoReturn:
     """Refuse what cannot be called with a step and a state, as the error says, if there is one."""
-    rows = [("fix", A_CELL)]
+    rows = [("fix", CELL_TO_TYPE)]
     if error is not None:
         rows.insert(0, ("evidence", _first_line(error)))
     sentence = f"{_name(cell)} cannot be called with a step and a state"

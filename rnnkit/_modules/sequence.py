@@ -11,7 +11,7 @@ from rnnkit._checks.mask_checks import check_reset
 from rnnkit._kernels.lengths import Lengths
 
 
-class Pieces(NamedTuple):
+class Boundaries(NamedTuple):
     """How samples are cut into pieces; each runs as if it were alone."""
 
     #: The valid steps of each sample; None if all are.
@@ -37,13 +37,13 @@ class UnrollArgs(NamedTuple):
     return_states: bool = False
 
 
-def checked_pieces(spec: CallSpec, input: Any, lengths: Any, reset: Any) -> Pieces:
+def checked_boundaries(spec: CallSpec, input: Any, lengths: Any, reset: Any) -> Boundaries:
     """Check the lengths and resets of a call, in the input's layout."""
     counts = None if lengths is None else check_lengths(spec, lengths, input)
     if counts is not None and counts.is_full():
         counts = None
     mask = None if reset is None else check_reset(spec, reset, input)
-    return Pieces(counts, mask)
+    return Boundaries(counts, mask)
 
 
 def seq_first(input: Tensor, *, batch_first: bool) -> Tensor:

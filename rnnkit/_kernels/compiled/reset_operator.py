@@ -71,7 +71,7 @@ def _pair(tensors: States) -> list[Tensor | None]:
     return [*(tensor.unsqueeze(0) for tensor in tensors), None, None][:2]
 
 
-def _run(*args: Any, training: bool) -> list[Tensor]:
+def _run_one_direction(*args: Any, training: bool) -> list[Tensor]:
     input, h, c, weights, first_h, first_c, reset, each, mode, bias, reverse = args
     stack = Stack([[Direction(RECURRENCES[mode], list(weights), bias, training, reverse)]])
     lengths = None if each is None else Lengths(each, each.tolist(), input.shape[0])
@@ -81,9 +81,9 @@ def _run(*args: Any, training: bool) -> list[Tensor]:
     return [output, *ends]
 
 
-def _run_resets(*args: Any) -> tuple[Tensor, ...]:
+def _reset_operator(*args: Any) -> tuple[Tensor, ...]:
     with torch.no_grad():
-        output, *ends = _run(*args, training=False)
+        output, *ends = _run_one_direction(*args, training=False)
     # An operator's outputs are no views, of each other or of an input.
     ends = [end.clone() for end in ends]
     return output.contiguous(), *ends, *(nothing(output) for _ in range(2 - len(ends)))
@@ -98,9 +98,17 @@ def _derive_resets(*args: Any) -> Any:
     gradients = args[:3]
     given = args[3 : 3 + DERIVED]
     others = args[3 + DERIVED :]
-    return derive_again(lambda *given: _run(*given, *others, training=True), given, gradients)
+    return derive_again(
+        lambda *given: _run_one_direction(*given, *others, training=True), given, gradients
+    )
 
 
 register(
-    "resets", _run_resets, _fake_resets, _derive_resets, derived=DERIVED, results=0, others=OTHERS
+    "resets",
+    _reset_operator,
+    _fake_resets,
+    _derive_resets,
+    derived=DERIVED,
+    results=0,
+    others=OTHERS,
 )

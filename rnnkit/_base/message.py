@@ -66,7 +66,11 @@ def compose(sentence: str, headline: str, rows: Iterable[Row]) -> str:
 
 
 def bounded(text: str, length: int) -> str:
-    """Cut what is longer, and show that it was cut."""
+    """Cut what is longer, and show that it was cut.
+
+    >>> bounded("seven..", 7), bounded("eight...", 7)
+    ('seven..', 'eigh...')
+    """
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 

@@ -26,7 +26,7 @@ def test_recordings():
     assert not train.input[~spoken].any()
 
 
-def test_each_mistake(monkeypatch: pytest.MonkeyPatch):
+def test_each_mistake(monkeypatch):
     """The right line runs in both namespaces without a warning.
 
     A name that the program of a mistake does not know is its author's fault, and is raised.
@@ -39,7 +39,7 @@ def test_each_mistake(monkeypatch: pytest.MonkeyPatch):
         listen(partial(Mistake("", "{}", wrong="missing", right="", because="").run, torch.nn))
 
 
-def test_namespaces_train_alike(monkeypatch: pytest.MonkeyPatch):
+def test_namespaces_train_alike(monkeypatch):
     """Both namespaces train the classifier to the same parameters, bit for bit."""
     trained = []
 

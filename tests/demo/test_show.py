@@ -27,7 +27,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("every", [False, True])
-def test_what_is_shown(every: bool, quick: Path, capsys: pytest.CaptureFixture[str]):
+def test_what_is_shown(every, quick, capsys):
     """A table, as in the quick start, one mistake in full or each, and verify's report; no file."""
     show.main(["--all"] if every else [])
 
@@ -48,7 +48,7 @@ def test_what_is_shown(every: bool, quick: Path, capsys: pytest.CaptureFixture[s
     assert not list(quick.iterdir())
 
 
-def test_save(quick: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def test_save(quick, capsys, monkeypatch):
     """``--save`` writes the picture, and without matplotlib names what to install."""
     show.find(save=True)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
@@ -59,7 +59,7 @@ def test_save(quick: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert (quick / show.PICTURE).stat().st_size > 5000
 
 
-def test_one_mistake(quick: Path, capsys: pytest.CaptureFixture[str]):
+def test_one_mistake(quick, capsys):
     """A single mistake that nothing stops ends with the accuracy that it leaves."""
     show.main(["--mistake", "2", "--namespace", "torch.nn"])
 
@@ -79,7 +79,7 @@ def test_one_mistake_ends_as_it_will():
     assert done.returncode == 1
 
 
-def test_child(monkeypatch: pytest.MonkeyPatch):
+def test_child(monkeypatch):
     """The outcome of a child process is its signal, or the last line of its traceback."""
     for code, stderr, shown in (
         (-signal.SIGSEGV, "", "SIGSEGV: no message; the process crashed"),
@@ -92,7 +92,7 @@ def test_child(monkeypatch: pytest.MonkeyPatch):
         assert str(listen_in_child("--mistake", "3")) == shown
 
 
-def test_colour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def test_colour(capsys, monkeypatch):
     """A terminal with rich shows colours, unless NO_COLOR is set."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
@@ -104,7 +104,7 @@ def test_colour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert capsys.readouterr().out == "\x1b[31man error\x1b[0m\nan error\n"
 
 
-def test_interrupted(monkeypatch: pytest.MonkeyPatch):
+def test_interrupted(monkeypatch):
     """Ctrl-C ends the demonstration with one word and no traceback."""
 
     def interrupted():

@@ -1,6 +1,5 @@
 """Copies of a model: what each has by itself, and what they share; tensors and modules of all kinds."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -46,7 +45,7 @@ TENSORS = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", TENSORS)
-def test_tensors_of_all_kinds(name: str):
+def test_tensors_of_all_kinds(name):
     """A tensor of any kind is copied, as a parameter and beside, and none ends the process."""
     for as_parameter in (False, True):
         tensor = TENSORS[name]()
@@ -100,7 +99,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_what_is_written(name: str):
+def test_what_is_written(name):
     """What a run writes into what runs share, by whatever way, the next one finds as it was."""
 
     def act(m: Any) -> Tensor:
@@ -146,7 +145,7 @@ ON_A_GRAPH = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ON_A_GRAPH)
-def test_modules_with_tensors_on_a_graph(kind: str):
+def test_modules_with_tensors_on_a_graph(kind):
     """Such a module is copied, and its graph stays with the model."""
     part = nn.Linear(3, 3)
     ON_A_GRAPH[kind](part)
@@ -241,7 +240,7 @@ def scripted_method() -> Any:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("make", [scripted_method, lambda: torch.jit.script(Inner())])
-def test_scripted_modules(make: Callable[[], Any]):
+def test_scripted_modules(make):
     """A scripted module is judged without a warning, and its copies are on no graph."""
     scripted = make()
     for model in (scripted, Holder(lambda m: m.inner(X), inner=scripted)):

@@ -133,7 +133,7 @@ def alive(made: list[Any]) -> list[Any]:
 
 
 @covers(2, look=LOOKS, added=ADDED, mixes=(False, True))
-def test_no_copy_is_left(look: str, added: str, mixes: bool, copies: list[Any]):
+def test_no_copy_is_left(look, added, mixes, copies):
     """No weight of a copy is left when a look is over, whatever it found and the model holds."""
     net = Net(mixes=mixes)
     ADDED[added](net)
@@ -158,7 +158,7 @@ def test_no_object_is_left():
         assert [one for one in gc.get_objects() if type(one) is Mine] == [net]
 
 
-def test_error_keeps_no_copy(copies: list[Any]):
+def test_error_keeps_no_copy(copies):
     """An error that is caught, and the findings of a report, keep no copy alive."""
     net = Net(mixes=True)
     with pytest.raises(rnnkit.LeakError, match="batch") as error:
@@ -206,7 +206,7 @@ def count_and_write(m: Any) -> Tensor:
 
 
 @pytest.mark.parametrize("name", LOOKS)
-def test_one_copy_of_the_weights(name: str):
+def test_one_copy_of_the_weights(name):
     """Beside the model's own, there is one copy of the weights, and a wider one for the judge."""
     PEAK.clear()
     with suppress(rnnkit.ArgumentError):

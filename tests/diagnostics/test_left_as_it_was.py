@@ -178,7 +178,7 @@ ACTS = [nothing, attributes, tensors, weight, objects, own_generators, chance, l
 
 @pytest.mark.unhooked("beartype draws from Python's numbers")
 @pytest.mark.parametrize("act", ACTS)
-def test_the_model_is_left_as_it_was(act: Any):
+def test_the_model_is_left_as_it_was(act):
     """Each run starts alike, and model and chance stay as they were, also after an exception."""
     model = Everything(act)
     before = held(model)
@@ -232,7 +232,7 @@ def test_the_input_is_left():
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
-def test_modes_of_gradients(mode: Any):
+def test_modes_of_gradients(mode):
     """It runs in each mode of gradients, on a buffer of inference mode too, and leaves that mode."""
     model = Everything(nothing)
     with torch.inference_mode():

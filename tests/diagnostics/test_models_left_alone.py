@@ -1,6 +1,5 @@
 """Right models that look like a mistake, and mistakes on batches that show little."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,7 +36,7 @@ RIGHT = [
 
 
 @pytest.mark.parametrize(("compute", "inputs", "options"), RIGHT)
-def test_no_right_model_is_accused(compute: Callable[..., Tensor], inputs: Any, options: Any):
+def test_no_right_model_is_accused(compute, inputs, options):
     """A model that is right has no finding, and its samples are judged."""
     report = rnnkit.verify(Model(compute, gru=gru()), *inputs, raises=False, **options)
 
@@ -46,7 +45,7 @@ def test_no_right_model_is_accused(compute: Callable[..., Tensor], inputs: Any, 
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
-def test_a_loop_over_samples_is_not_marked(batch_first: bool):
+def test_a_loop_over_samples_is_not_marked(batch_first):
     """A layer that runs over one sample after another starts each from zeros, and rightly so."""
     axis = 0 if batch_first else 1
 
@@ -70,7 +69,7 @@ def test_chunks_of_one_sample_that_start_afresh_are_marked():
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
-def test_samples_of_one_value_are_judged(value: float):
+def test_samples_of_one_value_are_judged(value):
     """Of an input with one value everywhere, batch still finds a layer that mixes the samples."""
     x = torch.full((4, 7, 3), value)
     for batch_first in (True, False):

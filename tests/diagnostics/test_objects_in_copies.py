@@ -83,7 +83,7 @@ BACK = {
 
 
 @pytest.mark.parametrize("name", BACK)
-def test_ways_back(name: str):
+def test_ways_back(name):
     """What leads back to the model leads to the copy in a copy."""
     hold, act = BACK[name]
     model = Holder(act)
@@ -133,7 +133,7 @@ def attempt_again(opened: Session):
 
 
 @pytest.mark.parametrize("name", PAST)
-def test_ways_past_the_copy(name: str):
+def test_ways_past_the_copy(name):
     """A model that calls its own modules past the copy is not run, in whichever run it does."""
     act, match = PAST[name]
     model = GLOBAL["model"] = Holder(act, hidden=[nn.GRU(3, 6)], runs=[])
@@ -248,7 +248,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_copies_end_without_a_sound(name: str):
+def test_copies_end_without_a_sound(name):
     """No copy runs ``__del__``: what is the user's stays open, and nothing half-made complains."""
     gc.collect()  # what another test has left
     ENDED.clear()

@@ -62,7 +62,7 @@ BESIDE = {
 
 
 @pytest.mark.parametrize("name", BESIDE)
-def test_no_number_comes_twice(name: str):
+def test_no_number_comes_twice(name):
     """Another thread draws on as if alone, whatever the model does."""
     drawn = []
     more = threading.Event()
@@ -101,7 +101,7 @@ DRAWS = {
 
 @pytest.mark.unhooked("beartype draws from Python's numbers")
 @pytest.mark.parametrize("name", DRAWS)
-def test_each_run_draws_the_same(name: str):
+def test_each_run_draws_the_same(name):
     """A model's numbers are the same in each run, and put back, also beside a thread that waits."""
     source, draw = DRAWS[name]
     works = Holder(lambda _: draw())

@@ -165,7 +165,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_holds_tensors_is_not_shared(name: str):
+def test_what_holds_tensors_is_not_shared(name):
     """A model whose tensor is in something that cannot be copied is refused, which is named."""
     hold, called = REFUSED[name]
     tensor = torch.zeros(3, 3)
@@ -200,7 +200,7 @@ def test_module_that_cannot_be_copied():
         ]
 
 
-def test_memory_that_runs_out(monkeypatch: pytest.MonkeyPatch):
+def test_memory_that_runs_out(monkeypatch):
     """If there is no memory for a copy, at first or later, no run is tried on the model's own."""
     model = Holder(lambda m: m.cache.add_(1).sum())
     model.register_buffer("cache", torch.zeros(500))
@@ -265,7 +265,7 @@ SHARED = {
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_what_is_shared(name: str, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_shared(name, monkeypatch):
     """What cannot be copied or is data is shared, and the report names it; what holds it is not."""
     monkeypatch.setattr(copies, "DATA", 500)
     held = SHARED[name]()

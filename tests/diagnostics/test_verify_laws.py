@@ -1,7 +1,5 @@
 """Laws of ``verify`` over drawn models: right ones pass, swapped axes are found, rounding is no leak."""
 
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given
@@ -54,9 +52,7 @@ def shaped(model, batch, seq):
 
 
 @given(data=st.data(), one=st.booleans(), batch=SIZES, seq=SIZES, dtype=DTYPES)
-def test_no_false_alarm_on_a_layer(
-    data: st.DataObject, one: bool, batch: int, seq: int, dtype: torch.dtype
-):
+def test_no_false_alarm_on_a_layer(data, one, batch, seq, dtype):
     """A right model passes, whatever its options, its layout, its head and its sizes.
 
     They may all be one: batch, seq, features, layers and hidden.
@@ -77,9 +73,7 @@ def test_no_false_alarm_on_a_layer(
     dtype=DTYPES,
     batch_first=st.booleans(),
 )
-def test_no_false_alarm_on_a_loop(
-    kind: str, library: Any, sizes: tuple[int, ...], dtype: torch.dtype, batch_first: bool
-):
+def test_no_false_alarm_on_a_loop(kind, library, sizes, dtype, batch_first):
     """A loop over a cell passes, as a language model too."""
     batch, seq, features, hidden = sizes
 

@@ -23,6 +23,7 @@ from tests.diagnostics.typed_models import (
     one_direction,
     padded_tokens,
     padding_in_front,
+    samples_interleaved,
     samples_repeated,
     sequences,
     softmax_module,
@@ -108,6 +109,13 @@ FIXES = {
         lambda batch, seq: (numbers(batch, seq, 3), numbers(batch, 3, 2)),
         "batch",
         ("repeat(3, 1, 1) at typed_models.py", "repeat_interleave(3, 0) there"),
+        lambda: layer_and_head(8),
+    ),
+    "beams of another order": Typed(
+        samples_interleaved,
+        lambda batch, seq: (numbers(batch, seq, 3), numbers(batch, 3, 2)),
+        "batch",
+        ("repeat_interleave(3, -3) at typed_models.py", "repeat(3, 1, 1) there"),
         lambda: layer_and_head(8),
     ),
     "flags as an index": Typed(

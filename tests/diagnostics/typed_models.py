@@ -74,6 +74,19 @@ def samples_repeated(m, x, beams):
     return m.head(both).unflatten(0, (-1, count))
 
 
+def samples_interleaved(m, x, beams):
+    """Score some beams of all samples, one beam after the other."""
+    count = beams.shape[1]
+    if m.way == "wrong":
+        rows = x.repeat_interleave(3, -3)
+    elif m.way == "typed":
+        rows = x.repeat(3, 1, 1)
+    else:
+        rows = x.expand(count, -1, -1, -1).flatten(0, 1)
+    both = torch.cat([m.rnn(rows)[0][:, -1], beams.transpose(0, 1).flatten(0, 1)], 1)
+    return m.head(both).unflatten(0, (count, -1)).transpose(0, 1)
+
+
 def flags_as_index(m, x, dones):
     """Start afresh where an episode is done."""
     h = x.new_zeros(1, len(x), 6)

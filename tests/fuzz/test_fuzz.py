@@ -4,7 +4,6 @@ One ends in an error of ours that speaks well, unless torch takes it. What torch
 or ends in an error of ours. That a right call computes what torch's does is a law beside others.
 """
 
-import random
 import re
 from dataclasses import replace
 from itertools import product
@@ -53,7 +52,7 @@ def torch_takes(drawn: Draw, x: Any, hx: Any) -> bool:
 
 @more
 @given(drawn=draws(), rng=randoms)
-def test_wrong_calls(drawn: Draw, rng: random.Random):
+def test_wrong_calls(drawn, rng):
     """One thing is wrong: the input, the state, the lengths, or an argument there is not."""
     drawn, x, hx, options = made_wrong(drawn, rng)
     ours = drawn.run(rnnkit, x, hx, **options)
@@ -121,7 +120,7 @@ CALLS = {
 
 @many
 @given(drawn=draws(), rng=randoms)
-def test_what_torch_does_not_have(drawn: Draw, rng: random.Random):
+def test_what_torch_does_not_have(drawn, rng):
     """Odd values in it end in an error of ours, or run."""
     if "packed" in drawn.layout:
         drawn = replace(drawn, layout="padded")

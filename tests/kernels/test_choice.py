@@ -19,7 +19,7 @@ def facts(kind: str, dtype: torch.dtype = torch.float32) -> choice.Facts:
 
 
 @each_kind
-def test_what_is_known_of_a_call(kind: str, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_known_of_a_call(kind, monkeypatch):
     """Rows by hand need a precise dtype, and know no projection; oneDNN runs one kind of LSTM."""
     by_hand = "proj" not in kind
     assert [facts(kind, dtype).by_hand for dtype in DTYPES] == [by_hand, by_hand, False]
@@ -51,7 +51,7 @@ GPU = SMALL._replace(on_cpu=False)
         (AUTOCAST, choice.PADDED), (RELU, choice.PACKED), (GPU, choice.PACKED),
     ],
 )  # fmt: skip
-def test_the_path_of_lengths(facts: choice.Facts, path: str):
+def test_the_path_of_lengths(facts, path):
     """The padding where it costs little, rows for training, else torch's packed kernel."""
     assert choice.for_lengths(facts, [9, 5, 1]) == path
 
@@ -67,9 +67,7 @@ def test_the_path_of_lengths(facts: choice.Facts, path: str):
         (FOREIGN, 1, True, True, choice.PACKED), (GPU, 1, True, True, choice.PACKED),
     ],
 )  # fmt: skip
-def test_the_path_of_resets(
-    facts: choice.Facts, cuts: int, is_full: bool, from_zeros: bool, path: str
-):
+def test_the_path_of_resets(facts, cuts, is_full, from_zeros, path):
     """Blank steps for oneDNN's LSTM; pieces of few samples that are cut often; else all steps."""
     chosen = choice.for_resets(facts, 16, cuts, is_full=is_full, from_zeros=from_zeros)
 

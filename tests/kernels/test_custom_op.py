@@ -124,7 +124,7 @@ def check(
 
 @modes
 @given(data=st.data())
-def test_torchs_numbers(mode: str, data: st.DataObject):
+def test_torchs_numbers(mode, data):
     """Whatever the call and part of the results, they and their gradients are those of torch's kernel."""
     steps = data.draw(st.integers(1, 6))
     batch = data.draw(st.integers(0, 4))
@@ -144,7 +144,7 @@ def test_torchs_numbers(mode: str, data: st.DataObject):
 
 
 @modes
-def test_without_onednn(mode: str, monkeypatch: pytest.MonkeyPatch):
+def test_without_onednn(mode, monkeypatch):
     """A torch without oneDNN's private kernels, or with oneDNN switched off, has other ways."""
     one = call(mode)
     with torch.backends.mkldnn.flags(enabled=False):
@@ -154,7 +154,7 @@ def test_without_onednn(mode: str, monkeypatch: pytest.MonkeyPatch):
 
 
 @modes
-def test_frozen_and_tied_weights(mode: str):
+def test_frozen_and_tied_weights(mode):
     """A frozen weight gets no gradient, and one that stands twice gets the sum of both."""
     one = call(mode)
     one.weights[0].requires_grad_(requires_grad=False)
@@ -168,7 +168,7 @@ def test_frozen_and_tied_weights(mode: str):
 @modes
 @pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("by_autocast", [False, True])
-def test_half_precision(mode: str, lowered: torch.dtype, by_autocast: bool):
+def test_half_precision(mode, lowered, by_autocast):
     """Each result has torch's dtype and numbers, without oneDNN's LSTM on any CPU, and its gradient."""
     one = call(mode, dtype=torch.float32 if by_autocast else lowered)
     with torch.backends.mkldnn.flags(enabled=False):
@@ -182,7 +182,7 @@ def test_half_precision(mode: str, lowered: torch.dtype, by_autocast: bool):
 
 
 @covers(2, mode=GATES, projected=[False, True], lowered=[None, torch.bfloat16])
-def test_shapes_without_numbers(mode: str, projected: bool, lowered: torch.dtype | None):
+def test_shapes_without_numbers(mode, projected, lowered):
     """Where no number is computed results have torch's shapes and dtypes, and gradients those of leaves."""
     one = call(mode, projected=projected and mode == "LSTM")
     halved = tuple(tensor.detach().to(lowered) for tensor in one.state)
@@ -201,7 +201,7 @@ def test_shapes_without_numbers(mode: str, projected: bool, lowered: torch.dtype
 
 
 @modes
-def test_no_gradient_is_asked_for(mode: str):
+def test_no_gradient_is_asked_for(mode):
     """Without gradients nothing is saved, and the results are the same."""
     one = call(mode)
     with torch.no_grad():
@@ -225,7 +225,7 @@ CHECKED = [
 @compiles
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CHECKED, ids=lambda kind: "-".join(map(str, kind.values())))
-def test_torchs_own_check_of_operators(kind: dict[str, Any]):
+def test_torchs_own_check_of_operators(kind):
     """Schema, registration, shapes without numbers and tracing: ``opcheck`` finds nothing."""
     opcheck(torch.ops.rnnkit.layer.default, call(**kind).arguments(train=True))
 
@@ -247,7 +247,7 @@ def into_a_larger_buffer(tensor: Tensor) -> Tensor:
 
 @modes
 @pytest.mark.parametrize("pack", [torch.clone, into_a_larger_buffer])
-def test_hooks_may_copy_what_is_saved(mode: str, pack: Any):
+def test_hooks_may_copy_what_is_saved(mode, pack):
     """Gradients stay the same where hooks copy the saved tensors, oneDNN's workspace among them."""
     one = call(mode, steps=10, batch=4)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

@@ -95,14 +95,14 @@ def check(
         {"num_layers": 2, "batch_first": True},
     ],
 )
-def test_every_option(kind: str, path: str, cut: Any, state: str, options: dict[str, Any]):
+def test_every_option(kind, path, cut, state, options):
     """With every option, on every path, by lengths and resets; a batch may have no step at all."""
     check(paths.case_of(kind, **options), path, *cut, state)
 
 
 @paths.each_layer
 @given(data=st.data(), path=st.sampled_from(paths.ALL_PATHS))
-def test_any_sizes(name: str, data: st.DataObject, path: str):
+def test_any_sizes(name, data, path):
     """Whatever sizes, lengths and resets; in float32, where LSTM has a fast kernel, to rounding."""
     case = data.draw(cases([name], ["padded"], [torch.float32, torch.float64]))
     counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
@@ -122,9 +122,7 @@ def test_any_sizes(name: str, data: st.DataObject, path: str):
     size=[(3, 5, 2, 4), (11, 40, 8, 48)],
     kind=paths.KINDS,
 )
-def test_the_path_of_its_own_choice(
-    kind: str, size: tuple[int, ...], fill: float | None, rate: float | None, grad: bool
-):
+def test_the_path_of_its_own_choice(kind, size, fill, rate, grad):
     """Small or large, mostly padding or hardly any, with few resets or many, trained or not."""
     batch, seq, features, hidden = size
     layer = getattr(rnnkit, kind.split(maxsplit=1)[0])(features, hidden, **paths.KINDS[kind])
@@ -144,7 +142,7 @@ def test_the_path_of_its_own_choice(
 
 @paths.each_layer
 @given(data=st.data(), kind=st.sampled_from(["lengths", "reset"]))
-def test_full_lengths_and_no_reset_change_nothing(name: str, data: st.DataObject, kind: str):
+def test_full_lengths_and_no_reset_change_nothing(name, data, kind):
     """The call is the call without them, bit for bit, and draws the same random numbers."""
     case = data.draw(cases([name], ["padded"] if kind == "lengths" else ["padded", "unbatched"]))
     layer = case.module(rnnkit)
@@ -164,7 +162,7 @@ def test_full_lengths_and_no_reset_change_nothing(name: str, data: st.DataObject
 
 
 @covers(3, rate=[0.4, 0.0], lengths=[None, paths.LENGTHS], path=paths.RESET_PATHS, name=LAYERS)
-def test_second_derivatives(name: str, path: str, lengths: Any, rate: float):
+def test_second_derivatives(name, path, lengths, rate):
     """Those of a tied bias too, though the mask is written into after the call."""
     case, layer, x = paths.made(name, bidirectional=True)
     tensors = case.tensors()
@@ -189,7 +187,7 @@ def test_second_derivatives(name: str, path: str, lengths: Any, rate: float):
 
 
 @covers(1, batch_first=[False, True], kind=paths.KINDS)
-def test_one_sequence_without_batch(kind: str, batch_first: bool):
+def test_one_sequence_without_batch(kind, batch_first):
     """A sequence without a batch axis, and a mask without, give what they give in a batch of one."""
     case = replace(paths.case_of(kind, bidirectional=True, batch_first=batch_first), batch=1)
     layer = case.module(rnnkit)
@@ -207,7 +205,7 @@ def test_one_sequence_without_batch(kind: str, batch_first: bool):
 
 
 @covers(3, number=[math.nan, math.inf], kind=paths.KINDS, path=paths.RESET_PATHS)
-def test_nan_does_not_pass_a_reset(kind: str, path: str, number: float):
+def test_nan_does_not_pass_a_reset(kind, path, number):
     """A NaN or an infinity before a cut, and on padding, reaches nothing beyond it."""
     case = paths.case_of(kind, bidirectional=True, num_layers=2)
     layer = case.module(rnnkit)

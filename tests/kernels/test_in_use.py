@@ -31,7 +31,7 @@ WAYS = [
 
 
 @covers(1, kind=paths.KINDS, way=WAYS)
-def test_dropout(kind: str, way: tuple[Any, str]):
+def test_dropout(kind, way):
     """In evaluation it has no effect; in training it drops by the random numbers of the moment."""
     given, path = way
     plain = paths.case_of(kind, num_layers=2, bidirectional=True).module(rnnkit)
@@ -53,7 +53,7 @@ def test_dropout(kind: str, way: tuple[Any, str]):
 
 
 @paths.each_path
-def test_dropout_between_layers_in_training(path: str):
+def test_dropout_between_layers_in_training(path):
     """Between layers each feature of each step is dropped with the probability, or scaled up."""
     lengths = [30, 0, 50, 17]
     layer = rnnkit.RNN(40, 40, 2, nonlinearity="relu", bias=False, dropout=0.4)
@@ -73,7 +73,7 @@ def test_dropout_between_layers_in_training(path: str):
 
 
 @covers(1, kind=paths.KINDS, way=WAYS)
-def test_without_gradients(kind: str, way: tuple[Any, str]):
+def test_without_gradients(kind, way):
     """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
     given, path = way
     _, layer, x = paths.made(kind, num_layers=2, bidirectional=True)
@@ -93,7 +93,7 @@ def test_without_gradients(kind: str, way: tuple[Any, str]):
 
 
 @paths.each_path
-def test_a_relu_that_grows_without_bound(path: str):
+def test_a_relu_that_grows_without_bound(path):
     """A relu RNN that would overflow on the padding has finite outputs and gradients."""
     layer = rnnkit.RNN(2, 3, nonlinearity="relu")
     with torch.no_grad():
@@ -129,7 +129,7 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number():
 
 
 @covers(3, kind=paths.KINDS, way=WAYS, how=["weight_norm", "prune"])
-def test_weights_that_are_computed(kind: str, way: tuple[Any, str], how: str):
+def test_weights_that_are_computed(kind, way, how):
     """A parametrized or pruned weight is what it has been trained to, in the cells too."""
     case = paths.case_of(kind)
     given, path = way
@@ -155,7 +155,7 @@ def test_weights_that_are_computed(kind: str, way: tuple[Any, str], how: str):
 
 
 @covers(2, kind=paths.KINDS, way=WAYS)
-def test_each_weight_frozen(kind: str, way: tuple[Any, str]):
+def test_each_weight_frozen(kind, way):
     """Whatever is frozen, the input among it, all else has the gradients that it has without."""
     given, path = way
     case, layer, x = paths.made(kind)
@@ -178,7 +178,7 @@ def test_each_weight_frozen(kind: str, way: tuple[Any, str]):
 
 
 @covers(1, kind=paths.KINDS, way=WAYS)
-def test_gradients_again_and_many_at_once(kind: str, way: tuple[Any, str]):
+def test_gradients_again_and_many_at_once(kind, way):
     """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same."""
     given, path = way
     _, layer, x = paths.made(kind)
@@ -203,7 +203,7 @@ def test_gradients_again_and_many_at_once(kind: str, way: tuple[Any, str]):
 
 @paths.each_layer
 @pytest.mark.needs_torch("2.13", "torch.func.jvp reads no value of a tensor made inside of it")
-def test_transforms(name: str):
+def test_transforms(name):
     """Each of many batches has resets of its own; forward derivatives are those of backward mode."""
     case = paths.case_of(name, num_layers=2, bidirectional=True)
     layer = case.module(rnnkit)

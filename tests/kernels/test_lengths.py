@@ -54,7 +54,7 @@ def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float):
     options=[{}, {"num_layers": 2, "bidirectional": True}],
     fill=FILLS,
 )
-def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, fill: float):
+def test_whatever_its_state_is(kind, path, reset, options, fill):
     """On each path a state that is NaN, or hardly a number, goes through a sample without steps."""
     case, layer, x = made(kind, **options)
 
@@ -74,7 +74,7 @@ def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, f
     reverse=[False, True],
     fill=[torch.nan, torch.inf],
 )
-def test_step_by_step(make: Any, fill: float, *, return_states: bool, reverse: bool):
+def test_step_by_step(make, fill, *, return_states, reverse):
     """So it does in a loop over any cell, in each of the states that the loop returns."""
     cell = make(6, 3)
     x = torch.randn(7, len(LENGTHS), 6)
@@ -90,7 +90,7 @@ def test_step_by_step(make: Any, fill: float, *, return_states: bool, reverse: b
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "RNN relu"])
-def test_complex_numbers_step_by_step(kind: str):
+def test_complex_numbers_step_by_step(kind):
     """So it does with complex numbers, whose parts may be no numbers."""
     case = case_of(kind, torch.complex128)
     cell = case.module(rnnkit).cells()[0]
@@ -116,7 +116,7 @@ def test_complex_numbers_step_by_step(kind: str):
     ],
     path=PATHS,
 )
-def test_lengths_may_come_as_any_integers(given: Any, path: str):
+def test_lengths_may_come_as_any_integers(given, path):
     """Lengths in a tensor, an array or a tuple are those in a list."""
     _, layer, x = made("LSTM")
 
@@ -125,7 +125,7 @@ def test_lengths_may_come_as_any_integers(given: Any, path: str):
 
 
 @pytest.mark.parametrize("lengths", [[], torch.empty(0, dtype=torch.int64), torch.tensor([])])
-def test_a_batch_of_no_samples(lengths: Any):
+def test_a_batch_of_no_samples(lengths):
     """An empty batch takes no lengths, and gives an empty output and state."""
     for name in LAYERS:
         output, state = getattr(rnnkit, name)(2, 3, 2)(torch.randn(SEQ, 0, 2), lengths=lengths)

@@ -3,7 +3,6 @@
 import copy
 from typing import Any
 
-import pytest
 import torch
 
 import rnnkit
@@ -43,7 +42,7 @@ def near(actual: Any, wanted: Any):
     given=GIVEN,
     kind=paths.KINDS,
 )
-def test_autocast(kind: str, path: str, given: str, with_state: bool, number: float):
+def test_autocast(kind, path, given, with_state, number):
     """A batch has the dtypes of a call without, and numbers near those of full precision."""
     if not paths.has_kernel(kind):
         return
@@ -65,7 +64,7 @@ def test_autocast(kind: str, path: str, given: str, with_state: bool, number: fl
 
 
 @covers(2, with_state=[False, True], given=GIVEN, kind=paths.KINDS)
-def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool):
+def test_autocast_without_a_kernel(kind, given, with_state):
     """Where oneDNN has no kernel, as to train in float16, a batch runs as without autocast."""
     case, layer, x = paths.made(kind, torch.float32, num_layers=2, bidirectional=True)
     hx = case.state() if with_state else None
@@ -81,7 +80,7 @@ def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool):
 
 
 @paths.each_layer
-def test_backward_under_autocast(name: str):
+def test_backward_under_autocast(name):
     """Gradients of what ran in full precision are of full precision, wherever backward is called."""
     _, layer, x = paths.made(name, torch.float32)
     found = []
@@ -101,7 +100,7 @@ def test_backward_under_autocast(name: str):
     path=paths.ALL_PATHS,
     given=GIVEN,
 )
-def test_half_precision_and_complex_numbers(kind: str, path: str, given: str, dtype: torch.dtype):
+def test_half_precision_and_complex_numbers(kind, path, given, dtype):
     """A batch keeps its dtype and is near to what it gives in full precision."""
     if dtype.is_complex and kind != "LSTM":
         return
@@ -116,7 +115,7 @@ def test_half_precision_and_complex_numbers(kind: str, path: str, given: str, dt
     assert {tensor.dtype for tensor in result} == {dtype}
 
 
-def test_a_finite_half_is_not_computed_again(monkeypatch: pytest.MonkeyPatch):
+def test_a_finite_half_is_not_computed_again(monkeypatch):
     """The sum of a finite output in half precision may be infinite: that is no reason to run again."""
     layer = rnnkit.LSTM(1, 64).half()
     x = torch.ones(200, 16, 1, dtype=torch.half)

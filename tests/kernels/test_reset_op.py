@@ -48,7 +48,7 @@ def random_state(cell: Any) -> Any:
 
 @kinds
 @given(data=st.data())
-def test_it_is_the_loop(kind: str, data: st.DataObject):
+def test_it_is_the_loop(kind, data):
     """Results and all gradients are those of the loop over steps, whatever the loss is made of.
 
     However its tensors lie in memory, results are in one piece.
@@ -95,7 +95,7 @@ def test_it_is_the_loop(kind: str, data: st.DataObject):
 @pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_torchs_own_check_of_operators(kind: str, lengths: Any):
+def test_torchs_own_check_of_operators(kind, lengths):
     """Schema, registration, shapes without numbers and tracing: ``opcheck`` finds nothing."""
     cell = KINDS[kind](INPUT, HIDDEN, dtype=torch.float64)
     stack = Stack([[direction_of(cell, reverse=False)]])
@@ -113,7 +113,7 @@ def test_torchs_own_check_of_operators(kind: str, lengths: Any):
 
 @compiles
 @kinds
-def test_resets_without_numbers(kind: str):
+def test_resets_without_numbers(kind):
     """Where no number is computed results and gradients have the shapes and dtypes of numbers."""
     cell = KINDS[kind](INPUT, HIDDEN, dtype=torch.float64)
     x = torch.randn(SEQ, BATCH, INPUT, dtype=torch.float64).requires_grad_()

@@ -16,7 +16,7 @@ from tests.strategies import LAYERS, assert_same, tensors_of
 
 
 @covers(1, path=[*paths.RESET_PATHS, "loop"], name=LAYERS)
-def test_what_a_caller_writes_into(name: str, path: str):
+def test_what_a_caller_writes_into(name, path):
     """An activation may work in place on the output, and the mask may be used again."""
     case = paths.case_of(name)
     cell = case.module(rnnkit).cells()[0]
@@ -36,7 +36,7 @@ def test_what_a_caller_writes_into(name: str, path: str):
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("given", [False, True])
-def test_a_first_state_of_the_cells_own(reverse: bool, given: bool):
+def test_a_first_state_of_the_cells_own(reverse, given):
     """A sample starts again from the cell's first state, which gets its gradient."""
     cell = paths.Begins(6, 3).double()
     reset = paths.mask()
@@ -67,7 +67,7 @@ class LearnedLayer(rnnkit.LSTM):
 
 @pytest.mark.parametrize("state_batch_first", [False, True])
 @pytest.mark.parametrize("batched", [False, True])
-def test_a_first_state_of_the_layers_own(*, state_batch_first: bool, batched: bool):
+def test_a_first_state_of_the_layers_own(*, state_batch_first, batched):
     """A sample starts again from what the layer itself begins from, in both directions."""
     layer = LearnedLayer(
         6, 3, bidirectional=True, dtype=torch.float64, state_batch_first=state_batch_first
@@ -109,7 +109,7 @@ class Beginning(rnnkit.Recurrent[Any]):
 
 @pytest.mark.unhooked("the annotation wants a first state of each cell")
 @covers(3, path=paths.RESET_PATHS, batched=[True, False], given=[False, True])
-def test_a_first_state_of_a_recurrents_own(path: str, *, given: bool, batched: bool):
+def test_a_first_state_of_a_recurrents_own(path, *, given, batched):
     """A sample starts again from what the layer itself begins from, not from what its cells do."""
     layer = Beginning([rnnkit.GRUCell(3, 3), rnnkit.LSTMCell(3, 3), Nameless()])
     x = torch.randn(paths.SEQ, paths.BATCH, 3)
@@ -138,7 +138,7 @@ PLACES = [*product([META, FakeTensorMode], [nothing, list]), (FakeTensorMode, to
 
 
 @covers(3, place=PLACES, cut=[False, True], name=LAYERS)
-def test_without_numbers(name: str, place: tuple[Any, Any], cut: bool):
+def test_without_numbers(name, place, cut):
     """Where no tensor has numbers sizes come out, of a layer and of its cells."""
     where, make = place
     with where():

@@ -1,7 +1,5 @@
 """The cells of the examples: right by their formulas, and layers like any other."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -66,7 +64,7 @@ def test_zoneout_on_average():
 
 
 @pytest.mark.parametrize("make", [LayerNormLSTMCell, ZoneoutGRUCell])
-def test_unroll_is_the_loop(make: Any):
+def test_unroll_is_the_loop(make):
     """Unrolled, a cell runs once a step, each time with its state and its random numbers."""
     cell = make(WIDTH, HIDDEN)
     x = torch.randn(SEQ, BATCH, WIDTH)

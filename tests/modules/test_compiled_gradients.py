@@ -108,7 +108,7 @@ def slopes(
 @by_inductor
 @no_slices
 @pytest.mark.parametrize("name", CASES)
-def test_compiled(name: str):
+def test_compiled(name):
     """A compiled training step has the gradients of an eager one, at each length."""
     case = CASES[name]
     off = []
@@ -153,7 +153,7 @@ EXPORTED = {
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_exported(name: str):
+def test_exported(name):
     """A program that is exported for any number of steps is trained as the model is."""
     model = Model(EXPORTED[name]()).eval()
     program = torch.export.export(

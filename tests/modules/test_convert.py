@@ -80,7 +80,7 @@ DONE = {
 
 
 @pytest.mark.parametrize("done", DONE)
-def test_nothing_but_the_class_changes(done: str):
+def test_nothing_but_the_class_changes(done):
     """Parameters, names, modes and numbers stay; only rnnkit's class checks the call."""
     for name in CLASSES:
         module = torchs(name)

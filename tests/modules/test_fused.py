@@ -16,7 +16,7 @@ KERNELS = {"RNN": "aten::rnn_tanh", "LSTM": "aten::lstm", "GRU": "aten::gru"}
 
 @pytest.mark.parametrize("lengths", [[7] * 5, [5] * 7], ids=["batch first", "sequence first"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_one_call_of_the_fused_kernel(name: str, lengths: list[int]):
+def test_one_call_of_the_fused_kernel(name, lengths):
     """A layer, with full lengths too, and its cell, unrolled, run all steps in one kernel."""
     batch_first = len(lengths) == 5
     layer = getattr(rnnkit, name)(3, 4, batch_first=batch_first)

@@ -15,7 +15,7 @@ from tests.strategies import assert_near, assert_same, cases, tensors_of
 
 @each_kind
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_cells_have_the_layers_parameters(kind: str, *, bidirectional: bool):
+def test_cells_have_the_layers_parameters(kind, *, bidirectional):
     """Layer by layer, forward first, each parameter is one of a cell, the same object."""
     for bias, mode in ((False, True), (True, False)):
         case = case_of(kind, num_layers=2, bias=bias, bidirectional=bidirectional)
@@ -46,7 +46,7 @@ def test_options_of_the_cells():
 
 
 @each_kind
-def test_training_the_layer_trains_its_cells(kind: str):
+def test_training_the_layer_trains_its_cells(kind):
     """After a step of an optimizer on the layer its cells, taken before, are the new layer's."""
     _, layer, x = made(kind)
     (cell,) = layer.cells()
@@ -87,7 +87,7 @@ def test_a_projection_that_is_taken_away_reads_no_memory():
 
 @each_layer
 @given(data=st.data(), state_batch_first=st.booleans())
-def test_last_hidden_and_split_state(name: str, data: st.DataObject, *, state_batch_first: bool):
+def test_last_hidden_and_split_state(name, data, *, state_batch_first):
     """The last layer's h, both directions side by side; and each row at its two places."""
     case = data.draw(cases([name]))
     layer = case.module(rnnkit, state_batch_first=state_batch_first).eval()
@@ -112,7 +112,7 @@ def test_last_hidden_and_split_state(name: str, data: st.DataObject, *, state_ba
 
 
 @each_layer
-def test_last_hidden_of_samples_of_any_length(name: str):
+def test_last_hidden_of_samples_of_any_length(name):
     """With lengths it is the forward end at each sample's last step, the backward at its first."""
     lengths = torch.tensor([4, 7, 1])
     layer = getattr(rnnkit, name)(2, 5, 2, bidirectional=True)
@@ -126,9 +126,7 @@ def test_last_hidden_of_samples_of_any_length(name: str):
 
 @each_layer
 @given(data=st.data(), state_batch_first=st.booleans(), given_state=st.booleans())
-def test_steps_are_the_layer(
-    name: str, data: st.DataObject, *, state_batch_first: bool, given_state: bool
-):
+def test_steps_are_the_layer(name, data, *, state_batch_first, given_state):
     """Step after step gives the layer's output and state; of its only cell, too."""
     drawn = cases([name], ["padded", "unbatched"], [torch.float64])
     case = data.draw(drawn.filter(lambda case: not case.options.get("bidirectional")))

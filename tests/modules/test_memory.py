@@ -101,7 +101,7 @@ def arguments_of(case: Case, data: st.DataObject) -> tuple[Any, ...]:
 @each_layer
 @settings(max_examples=min(settings().max_examples, 20))  # each on every path
 @given(data=st.data())
-def test_a_sequence(name: str, user: str, data: st.DataObject):
+def test_a_sequence(name, user, data):
     """Input, state, lengths, mask, weights and gradients may lie in memory in any way."""
     drawn = data.draw(cases([name], ["padded"], [torch.float64]))
     # Half of the time, since a mask is then turned.
@@ -123,7 +123,7 @@ def test_a_sequence(name: str, user: str, data: st.DataObject):
 
 @each_layer
 @given(data=st.data())
-def test_one_step(name: str, data: st.DataObject):
+def test_one_step(name, data):
     """So may the input of one step, and a state with the batch first."""
     drawn = data.draw(cases([name], ["padded"], [torch.float64]))
     case = replace(drawn, options=drawn.options | {"bidirectional": False})
@@ -140,7 +140,7 @@ def test_one_step(name: str, data: st.DataObject):
 
 @each_layer
 @given(data=st.data(), fields=st.tuples(*[st.sampled_from(APART)] * 4))
-def test_the_fields_of_packed_input(name: str, data: st.DataObject, fields: tuple[str, ...]):
+def test_the_fields_of_packed_input(name, data, fields):
     """So may each field of packed input, of which torch reads the sizes as if in one piece."""
     case = data.draw(cases([name], ["packed", "packed unsorted"], [torch.float64]))
     layer = case.module(rnnkit).eval()
@@ -157,7 +157,7 @@ def test_the_fields_of_packed_input(name: str, data: st.DataObject, fields: tupl
 
 
 @each_layer
-def test_one_size_for_all_steps(name: str):
+def test_one_size_for_all_steps(name):
     """Sizes that are one number in memory are as many as they say."""
     layer = getattr(rnnkit, name)(3, 4)
     x = torch.randn(7, 5, 3)
@@ -192,7 +192,7 @@ ACTS = {
 
 
 @given(memory=memories)
-def test_states(memory: dict[str, str]):
+def test_states(memory):
     """So may a state, and the flags and positions beside it, whatever is done to it."""
     h, c = (
         laid_out(torch.randn(ROWS, BATCH, HIDDEN, dtype=torch.float64), memory.get(part))

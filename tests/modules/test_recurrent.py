@@ -73,7 +73,7 @@ def by_hand(
 
 @each_layer
 @given(data=st.data(), given_state=st.booleans(), cut=st.booleans())
-def test_layer_of_a_layers_cells(name: str, data: st.DataObject, *, given_state: bool, cut: bool):
+def test_layer_of_a_layers_cells(name, data, *, given_state, cut):
     """Made of a layer's cells it is that layer: output, states, gradients."""
     case = data.draw(cases([name], ["padded"], [torch.float64]))
     layer = case.module(rnnkit).eval()
@@ -93,7 +93,7 @@ def test_layer_of_a_layers_cells(name: str, data: st.DataObject, *, given_state:
 
 
 @covers(3, lengths=[None, [3, 0]], batch_first=[False, True], both=[False, True])
-def test_cells_of_any_kind_and_width(both: bool, batch_first: bool, lengths: list[int] | None):
+def test_cells_of_any_kind_and_width(both, batch_first, lengths):
     """Each layer reads the output of the one below; its states are given and returned in order."""
     layer = mixed(both=both, batch_first=batch_first)
     x = torch.randn((BATCH, SEQ, WIDTH) if batch_first else (SEQ, BATCH, WIDTH))

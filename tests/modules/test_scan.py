@@ -69,12 +69,12 @@ def traced() -> Traced:
     kind=KINDS,
 )
 def test_it_is_the_loop(
-    kind: str,
-    lengths: Any,
-    reset: Tensor | None,
-    reverse: bool,
-    return_states: bool,
-    traced: Traced,
+    kind,
+    lengths,
+    reset,
+    reverse,
+    return_states,
+    traced,
 ):
     """Output and states are those of the loop over steps."""
     case = case_of(kind)
@@ -89,7 +89,7 @@ def test_it_is_the_loop(
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_users_cell(reverse: bool, traced: Traced):
+def test_a_users_cell(reverse, traced):
     """A cell with a state of its own making is run as a whole at each step."""
     cell = Counts(3, 4)
     x = torch.randn(SEQ, BATCH, 3)
@@ -105,7 +105,7 @@ READ = ("input", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "hx", "begin")
 
 
 @pytest.mark.parametrize("wanted", READ)
-def test_a_gradient_takes_the_loop(wanted: str, traced: Traced):
+def test_a_gradient_takes_the_loop(wanted, traced):
     """Compiled, scan runs only where nothing that a step reads requires a gradient."""
     cell = Begins(3, 4).requires_grad_(requires_grad=False)
     x = torch.randn(SEQ, BATCH, 3)
@@ -125,7 +125,7 @@ def test_a_gradient_takes_the_loop(wanted: str, traced: Traced):
     traced.scan.assert_called_once()
 
 
-def test_a_compiled_cell_of_a_users_takes_the_loop(traced: Traced):
+def test_a_compiled_cell_of_a_users_takes_the_loop(traced):
     """It may do what scan forbids, so that only an exporter, which has no other way, scans it."""
     with torch.no_grad():
         traced(Counts(3, 4), torch.randn(SEQ, BATCH, 3), exports=False)
@@ -134,7 +134,7 @@ def test_a_compiled_cell_of_a_users_takes_the_loop(traced: Traced):
 
 @pytest.mark.parametrize("wanted", [name for name in READ if name != "hx"])
 @pytest.mark.parametrize("kind", [Begins, Counts])
-def test_an_exported_first_state(kind: Any, wanted: str, traced: Traced):
+def test_an_exported_first_state(kind, wanted, traced):
     """It requires a gradient wherever one passes, has the values that it had, and passes zeros on.
 
     torch below 2.13 cuts the gradients of all steps but the last from a state that requires none.

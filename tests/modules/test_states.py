@@ -80,7 +80,7 @@ OTHERS = {
 
 @kinds
 @pytest.mark.parametrize("act", {**ACTS, **OTHERS})
-def test_each_tensor_is_treated_as_by_hand(act: str, kind: str):
+def test_each_tensor_is_treated_as_by_hand(act, kind):
     """The kind of the state stays, and so does what is given; batch-first states are the same."""
     run, by_hand = {**ACTS, **OTHERS}[act]
     for axis in (0, 1):
@@ -118,7 +118,7 @@ INDICES = [
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_select_takes_positions_booleans_and_slices(axis: int):
+def test_select_takes_positions_booleans_and_slices(axis):
     """0 and 1 are positions; what a permutation has put in order, its inverse puts back."""
     state = state_of("LSTMState", axis)
     for index, positions in INDICES:
@@ -138,7 +138,7 @@ MASKS = [
 
 
 @kinds
-def test_reset_starts_samples_again(kind: str):
+def test_reset_starts_samples_again(kind):
     """Samples that are marked, by booleans or by 1, are those of the initial state, or zeros."""
     for axis in (0, 1):
         state = state_of(kind, axis)
@@ -155,7 +155,7 @@ def test_reset_starts_samples_again(kind: str):
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_reset_of_half_a_pair(place: int):
+def test_reset_of_half_a_pair(place):
     """None for one of a pair is zeros, in the state, in a part of it and in the initial one."""
     full = [torch.zeros(2, 3, 4), torch.zeros(2, 3, 4)]
     full[1 - place] = torch.rand(2, 3, 4)
@@ -175,7 +175,7 @@ def test_reset_of_half_a_pair(place: int):
 
 @pytest.mark.parametrize("made_in", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("initial", [False, True])
-def test_gradients_of_reset(made_in: Any, *, initial: bool):
+def test_gradients_of_reset(made_in, *, initial):
     """A NaN is gone after it, and has no gradient; a mask may be used again before backward."""
     h, fresh = (torch.randn(BATCH, HIDDEN, requires_grad=True) for _ in range(2))
     with torch.no_grad():
@@ -198,7 +198,7 @@ sizes = st.integers(1, 4)
 
 
 @given(kind=st.sampled_from(list(STATES)), rows=sizes, batch=sizes, first=st.booleans())
-def test_expanded_is_each_sample_the_same(kind: str, rows: int, batch: int, first: bool):
+def test_expanded_is_each_sample_the_same(kind, rows, batch, first):
     """Every sample of an expanded state is the one that was given, in memory of its own."""
     one = state_of(kind, rows=rows, batch=1)
     one = states.batch_first(one) if first else one
@@ -228,7 +228,7 @@ def test_a_learned_state_gets_the_gradients_of_all_samples():
     batches=st.lists(sizes, min_size=1),
     first=st.booleans(),
 )
-def test_joined_and_selected_is_each_again(kind: str, rows: int, batches: list[int], first: bool):
+def test_joined_and_selected_is_each_again(kind, rows, batches, first):
     """From states that are joined, select gives back each of them."""
     parts = [state_of(kind, rows=rows, batch=batch) for batch in batches]
     parts = [states.batch_first(part) if first else part for part in parts]

@@ -55,7 +55,7 @@ def state_of(case: Case, result: Any) -> Any:
 @six
 @few
 @given(data=st.data())
-def test_each_form_of_a_state(name: str, data: st.DataObject):
+def test_each_form_of_a_state(name, data):
     """None is zeros, for one of a pair too, and a pair is in whatever holds two: as torch's."""
     case = data.draw(cases([name]))
     module = case.module(rnnkit)
@@ -77,7 +77,7 @@ def test_each_form_of_a_state(name: str, data: st.DataObject):
 @each_layer
 @few
 @given(data=st.data())
-def test_batch_first_states_in_and_out(name: str, data: st.DataObject):
+def test_batch_first_states_in_and_out(name, data):
     """With state_batch_first all is the same but for the state's axes; the next call takes it."""
     drawn = data.draw(cases([name]))
     # A layer brings a state that has the batch on axis 0 into one piece.
@@ -98,7 +98,7 @@ def test_batch_first_states_in_and_out(name: str, data: st.DataObject):
 
 @six
 @given(data=st.data(), state_batch_first=st.booleans())
-def test_initial_state_is_the_default(name: str, data: st.DataObject, *, state_batch_first: bool):
+def test_initial_state_is_the_default(name, data, *, state_batch_first):
     """initial_state is what a call without a state starts from, in the weights' dtype, where they lie."""
     case = data.draw(cases([name]))
     options = {"state_batch_first": True} if state_batch_first and case.is_layer else {}

@@ -15,7 +15,7 @@ from tests.strategies import LAYERS, assert_same, tensors_of
 
 
 @given(kind=st.sampled_from(["tensor", "LSTMState", "pair"]), rows=st.lists(sizes, min_size=1))
-def test_layers_joined_and_taken_apart(kind: str, rows: list[int]):
+def test_layers_joined_and_taken_apart(kind, rows):
     """States of cells and of layers are joined row by row; to_layers undoes it."""
     layers = [state_of(kind, rows=number) for number in rows]
 
@@ -33,7 +33,7 @@ def test_layers_joined_and_taken_apart(kind: str, rows: list[int]):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_bridge(name: str):
+def test_bridge(name):
     """The directions of each layer, side by side or summed, start a decoder in one direction."""
     options = {"proj_size": PROJ} if name == "LSTM" else {}
     layer = getattr(rnnkit, name)(2, HIDDEN, 2, bidirectional=True, **options)

@@ -71,7 +71,7 @@ CHANGING = {
 
 
 @pytest.mark.parametrize("name", [*LOSING, *CHANGING])
-def test_a_state_that_is_none_of_each_sample_is_refused(name: str):
+def test_a_state_that_is_none_of_each_sample_is_refused(name):
     """Whoever runs the cell, with lengths, resets or neither, in any layout, the error is ours."""
     cell = Cell(*(LOSING | CHANGING)[name])
     options = [{}, {"lengths": LENGTHS}, {"reset": [[1] * BATCH] * SEQ}]
@@ -85,7 +85,7 @@ def test_a_state_that_is_none_of_each_sample_is_refused(name: str):
 
 
 @pytest.mark.parametrize("name", ["a number", "a layer's state"])
-def test_the_first_step_is_the_last_one_backward(name: str):
+def test_the_first_step_is_the_last_one_backward(name):
     """It is where the samples of a cell that runs backward are lost."""
     with pytest.raises(rnnkit.CellError) as caught:
         rnnkit.unroll(Cell(*LOSING[name]), X, reverse=True)
@@ -93,7 +93,7 @@ def test_the_first_step_is_the_last_one_backward(name: str):
 
 
 @pytest.mark.parametrize("name", CHANGING)
-def test_the_step_whose_output_has_another_shape(name: str):
+def test_the_step_whose_output_has_another_shape(name):
     """It is named as the steps run, backward too; a state is only stacked if it is asked for."""
     cell = Cell(*CHANGING[name])
     for reverse, step in ((False, 1), (True, 5)):
@@ -143,7 +143,7 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_right_cells(name: str):
+def test_right_cells(name):
     """A cell computes what the loop by hand computes, whatever its state is made of."""
     cell = Cell(*RIGHT[name])
     for batch in (BATCH, 1):
@@ -155,7 +155,7 @@ def test_right_cells(name: str):
 
 
 @pytest.mark.parametrize("name", ["has samples on axis 1", "is a number"])
-def test_samples_on_another_axis_have_no_lengths(name: str):
+def test_samples_on_another_axis_have_no_lengths(name):
     """Lengths are of samples on axis 0, and a state without them is refused, at any batch.
 
     So are resets, if no sample can be told from the others.
@@ -234,7 +234,7 @@ NO_CELLS = [
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.parametrize(("cell", "options", "evidence"), NO_CELLS)
-def test_what_cannot_be_called_as_a_cell(cell: Any, options: dict[str, Any], evidence: str):
+def test_what_cannot_be_called_as_a_cell(cell, options, evidence):
     """It is refused with what Python says, in few lines, as Python's own error can be caught."""
     with pytest.raises(TypeError, match="cannot be called with a step and a state") as caught:
         rnnkit.unroll(cell, X, **options)
@@ -254,7 +254,7 @@ def test_what_may_be_a_cell():
 
 
 @pytest.mark.parametrize("hx", [(None,), [None], (None, None), ((None,), None), ()])
-def test_a_state_without_tensors(hx: Any):
+def test_a_state_without_tensors(hx):
     """It is refused in our words, with lengths too, as torch's error can be caught."""
     for cell, options in itertools.product(
         (Cell(lambda x, h: h + x, ones), Cell(lambda x, hx: (hx[0] + x, hx[1] * 2), pair)),

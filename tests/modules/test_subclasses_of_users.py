@@ -1,7 +1,5 @@
 """Subclasses and patches of users: what they change is what runs, and their names are their own."""
 
-from collections.abc import Callable
-from types import ModuleType
 from typing import Any, Generic
 
 import pytest
@@ -22,7 +20,7 @@ both = pytest.mark.parametrize("namespace", [nn, rnnkit.nn], ids=lambda module: 
 
 
 @both
-def test_cell_that_reads_more_than_it_is_given(namespace: ModuleType):
+def test_cell_that_reads_more_than_it_is_given(namespace):
     """The width of the weights is no width of the input where forward is the user's."""
 
     class Attends(namespace.GRUCell):  # type: ignore[misc, name-defined]
@@ -127,7 +125,7 @@ def test_global_hooks_are_called_at_each_step():
 
 @both
 @pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
-def test_names_of_a_subclass_are_its_own(namespace: ModuleType, kind: str):
+def test_names_of_a_subclass_are_its_own(namespace, kind):
     """A subclass may call submodules and numbers what torch's classes let it call them."""
     for attribute in ("kernel", "mode", "weights", "proj_size"):
 
@@ -146,7 +144,7 @@ def test_names_of_a_subclass_are_its_own(namespace: ModuleType, kind: str):
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_activation_checkpoint(fused: bool):
+def test_activation_checkpoint(fused):
     """Checkpointing, which stops the second run by an exception, has the gradients of the first."""
     cell = rnnkit.GRUCell(3, 4)
     x, again = (X.clone().requires_grad_() for _ in range(2))
@@ -185,7 +183,7 @@ def of_the_bases(kind: type[nn.Module]) -> Any:
 
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("make", [mirrored, of_the_bases])
-def test_mirrored_bases(kind: str, make: Callable[[type[nn.Module]], Any]):
+def test_mirrored_bases(kind, make):
     """A tool's class of our bases computes what torch's class does, and checks its calls."""
     theirs = getattr(nn, kind)(3, 4)
     ours = make(getattr(rnnkit, kind))(3, 4)
@@ -206,7 +204,7 @@ def test_base_by_itself():
 
 
 @both
-def test_base_without_forward(namespace: ModuleType):
+def test_base_without_forward(namespace):
     """Torch's base of layers computes nothing, and says so: nor does ours."""
     abstract = type("M", namespace.GRU.__bases__[:1], {})
 

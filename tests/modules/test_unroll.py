@@ -138,7 +138,7 @@ def by_hand(use: Use) -> tuple[Tensor, list[Tensor]]:
 @each_cell
 @few
 @given(data=st.data(), padding=st.sampled_from([0.0, torch.nan]))
-def test_both_roads_equal_the_loop(name: str, data: st.DataObject, padding: float):
+def test_both_roads_equal_the_loop(name, data, padding):
     """Fused or not, outputs, states and gradients are those of each sample run alone.
 
     Whatever the input holds beyond the lengths reaches none of them.
@@ -163,7 +163,7 @@ def test_both_roads_equal_the_loop(name: str, data: st.DataObject, padding: floa
 @each_cell
 @few
 @given(data=st.data(), fused=st.booleans())
-def test_one_sequence_without_batch(name: str, data: st.DataObject, fused: bool):
+def test_one_sequence_without_batch(name, data, fused):
     """A sequence without a batch axis gives what it gives in a batch of one."""
     one = use_of(name, data, batch=1)._replace(lengths=None)
     axis = 0 if one.options["batch_first"] else 1

@@ -48,7 +48,7 @@ def test_a_vector_is_the_state_of_one_sequence():
 
 @pytest.mark.unhooked("the annotation asks for a bool")
 @pytest.mark.parametrize("yes", [1, np.True_], ids=["int", "NumPy"])
-def test_truth_values_of_other_types(yes: Any):
+def test_truth_values_of_other_types(yes):
     """A flag may be 1, or a boolean of NumPy's, and 0 or NumPy's False if it is off."""
     cell = rnnkit.GRUCell(3, 4)
     x = torch.randn(2, 7, 3)
@@ -91,7 +91,7 @@ CALLS = {
 
 @pytest.mark.parametrize("samples", CALLS)
 @pytest.mark.parametrize("kind", ["ours", "projected", "learned", "hooked"])
-def test_the_first_state_of_a_cell_for_what_is_missing(kind: str, samples: int | None):
+def test_the_first_state_of_a_cell_for_what_is_missing(kind, samples):
     """None in a pair stands for the cell's own first state, with lengths and resets too."""
     makes = {"ours": rnnkit.LSTMCell, "learned": Learned, "hooked": Hooked}
     cell = makes[kind](3, 4) if kind in makes else rnnkit.ProjectedLSTMCell(3, 4, 2)
@@ -110,7 +110,7 @@ def test_the_first_state_of_a_cell_for_what_is_missing(kind: str, samples: int |
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_the_first_state_of_a_recurrent_for_what_is_missing(*, half: bool):
+def test_the_first_state_of_a_recurrent_for_what_is_missing(*, half):
     """A Recurrent with a first state of its own begins from that where a part is None."""
 
     class Begins(rnnkit.Recurrent[Any]):

@@ -96,9 +96,7 @@ def test_a_verdict_counts_the_rows_above_their_limit():
     assert "no slower than packing in 31 of 32 sizes" in loud["lengths"]
 
 
-def test_what_is_printed_is_written(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
+def test_what_is_printed_is_written(tmp_path, capsys, monkeypatch):
     """With --write, the page has what was printed: the machine, and the tables of all topics."""
     one, two = (Table(title, "Note.", ("x",), [(title,)]) for title in ("One", "Two"))
     found = {"first": lambda _: [one], "second": lambda _: [two]}
@@ -114,7 +112,7 @@ def test_what_is_printed_is_written(
     assert unfolded(written) == {"One": [{"x": "One"}], "Two": [{"x": "Two"}]}
 
 
-def test_what_is_asked_for(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]):
+def test_what_is_asked_for(tmp_path, capsys):
     """A misspelt topic, and a page with some topics only, end before anything is measured."""
     page = tmp_path / "page.md"
     for arguments, sentence in (

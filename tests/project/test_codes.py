@@ -38,7 +38,7 @@ def test_the_page_of_codes():
     assert [code for code, _ in LEAKS] == list(PROBES)
 
 
-def test_each_code_is_explained(capsys: pytest.CaptureFixture[str]):
+def test_each_code_is_explained(capsys):
     """Its section is printed, with its own sentence and no Markdown.
 
     Without a code, each one stands with its sentence under its topic.
@@ -69,9 +69,7 @@ def test_other_arguments_end_in_a_sentence():
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_a_terminal_gets_colour_where_rich_is(
-    installed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_a_terminal_gets_colour_where_rich_is(installed, monkeypatch, capsys):
     """On a terminal rich paints the section; where it is not installed the text is plain."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -88,7 +86,7 @@ def test_a_terminal_gets_colour_where_rich_is(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
-def test_a_reader_that_leaves_early(tmp_path: pathlib.Path):
+def test_a_reader_that_leaves_early(tmp_path):
     """``explain | head`` says nothing of that, in an empty folder, too."""
     command = [sys.executable, "-m", "rnnkit", "explain"]
     pipe = subprocess.PIPE

@@ -14,7 +14,7 @@ sizes = st.lists(st.integers(1, 4), min_size=1, max_size=5)
 
 
 @given(sizes, st.integers(1, 3))
-def test_any_few_values_still_meet(sizes: list[int], strength: int):
+def test_any_few_values_still_meet(sizes, strength):
     """Each combination of so many values is in one of the rows, and no row is there for nothing."""
     rows = [tuple(enumerate(values)) for values in product(*map(range, sizes))]
 
@@ -34,7 +34,7 @@ def test_few_rows_stay():
     assert len(covering(rows, 3)) < 60
 
 
-def test_one_test_for_all_rows(tmp_path: pathlib.Path):
+def test_one_test_for_all_rows(tmp_path):
     """A test runs once for each row that stays, beside its fixtures; a failure names its row."""
     met = []
 

@@ -68,7 +68,7 @@ def run(document: Document) -> int:
 # matplotlib asks a tensor for an array in a way that NumPy 2 is leaving behind.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_page(page: pathlib.Path, request: pytest.FixtureRequest):
+def test_page(page, request):
     """A page's blocks run from top to bottom, in one namespace, with the output that is shown."""
     if page.name in NOT_HOOKED and request.config.getoption("--jaxtyping-packages"):
         pytest.skip("the page is about calls without jaxtyping's hook")
@@ -94,7 +94,7 @@ def test_pictures():
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_docstrings(name: str, request: pytest.FixtureRequest):
+def test_docstrings(name, request):
     """The examples of a module's docstrings give what they show."""
     # beartype draws what it looks at of a list, and the message says that numbers are drawn.
     if name == "rnnkit.testing" and request.config.getoption("--jaxtyping-packages"):
@@ -107,7 +107,7 @@ def test_docstrings(name: str, request: pytest.FixtureRequest):
     run(document)
 
 
-def test_lightning_callback(monkeypatch: pytest.MonkeyPatch):
+def test_lightning_callback(monkeypatch):
     """The callback of the page on testing verifies the first batch of a training, and no other."""
     names = {"Callback": object, "Trainer": None, "LightningModule": None}
     monkeypatch.setitem(sys.modules, "lightning", types.SimpleNamespace(**names))

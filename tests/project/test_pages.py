@@ -95,7 +95,7 @@ LINES = WORKS[1].splitlines() if WORKS else []
 @pytest.mark.needs_torch("2.13", "an older torch can do less")
 @pytest.mark.unhooked("the hook's checks do not compile")
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line[:36].strip())
-def test_what_works(line: str):
+def test_what_works(line):
     """The page on compilers says of each thing what comes of it now."""
     from docs.examples import what_works  # noqa: PLC0415 - it imports torch's compilers
 

@@ -211,7 +211,7 @@ def test_a_private_name_is_found():
 
 @pytest.mark.slow
 @compiles
-def test_a_compiled_lstm_without_onednns_operator(monkeypatch: pytest.MonkeyPatch):
+def test_a_compiled_lstm_without_onednns_operator(monkeypatch):
     """Without torch's operator for oneDNN, the path is one that needs no private name."""
     monkeypatch.setattr(direction, "ONEDNN", None)
     layer = rnnkit.LSTM(3, 4)
@@ -222,7 +222,7 @@ def test_a_compiled_lstm_without_onednns_operator(monkeypatch: pytest.MonkeyPatc
         torch.testing.assert_close(run(x), layer(x))
 
 
-def test_a_scope_without_jaxtypings_storage(monkeypatch: pytest.MonkeyPatch):
+def test_a_scope_without_jaxtypings_storage(monkeypatch):
     """Without jaxtyping's own memory of sizes, a message lacks the sizes that are bound."""
     monkeypatch.setitem(sys.modules, "jaxtyping._storage", None)
 

@@ -7,7 +7,6 @@ import re
 import tomllib
 from collections.abc import Iterator
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -105,9 +104,7 @@ def test_ci_runs_every_gate():
     assert set(ast.literal_eval(line[1])) <= {name for names in run for name in names.split()}
 
 
-def test_a_function_of_mutmut_is_no_users(
-    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_function_of_mutmut_is_no_users(pytestconfig, monkeypatch):
     """Where mutmut runs the tests, a function that it puts in between is not a caller's."""
     monkeypatch.setattr(callers, "OURS", callers.OURS)
     monkeypatch.setenv("MUTANT_UNDER_TEST", "stats")

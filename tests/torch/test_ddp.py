@@ -86,7 +86,7 @@ def work(rank: int, folder: Path):
     dist.destroy_process_group()
 
 
-def test_two_processes(tmp_path: Path):
+def test_two_processes(tmp_path):
     """Each holds its own results, of the same types, and the mean of both processes' gradients."""
     torch.multiprocessing.spawn(work, (tmp_path,), len(RANKS))
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in RANKS]

@@ -52,7 +52,7 @@ def test_what_is_ours():
 
 
 @covers(2, kind=KINDS, path=[*PATHS, *RESET_PATHS], resets=[False, True], grad=[True, False])
-def test_on_every_path(kind: str, path: str, *, resets: bool, grad: bool):
+def test_on_every_path(kind, path, *, resets, grad):
     """So do lengths and resets on every path, with their gradients."""
     case = case_of(kind, bidirectional=True, num_layers=2)
     module = case.module(rnnkit)
@@ -73,7 +73,7 @@ def test_on_every_path(kind: str, path: str, *, resets: bool, grad: bool):
 
 
 @cells
-def test_states_without_numbers(name: str):
+def test_states_without_numbers(name):
     """States on the meta device are picked and started again by lists and by masks, too."""
     hx = rnnkit.states.to(given(name, 1).hx, "meta")
     marked = [True, False, True, False, False]

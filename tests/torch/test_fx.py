@@ -68,7 +68,7 @@ def steps(graph: fx.Graph) -> list[tuple[str, str]]:
 
 
 @six
-def test_one_node(name: str):
+def test_one_node(name):
     """However a model calls it, by position or by name, a call is one node, as of torch's class."""
     x = sample(name)
     hx = carried(name)
@@ -94,7 +94,7 @@ def test_one_node(name: str):
 
 
 @six
-def test_graph_module_in_use(name: str):
+def test_graph_module_in_use(name):
     """A traced model is copied, given shapes and trained, its module of our class still; it checks."""
     theirs, ours = pair(name, Uses, USES["plain"])
     x = sample(name)
@@ -119,7 +119,7 @@ def test_graph_module_in_use(name: str):
 
 @pytest.mark.unhooked("the annotations ask for a tensor, and a proxy comes")
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_steps(batch_first: bool):
+def test_steps(batch_first):
     """Steps are traced in either layout, for input with a batch and without."""
     kinds = [kind(INPUT, HIDDEN, batch_first=batch_first) for kind in (rnnkit.GRU, rnnkit.LSTM)]
     for core in (*kinds, rnnkit.Recurrent(rnnkit.LSTMCell(INPUT, HIDDEN), batch_first=batch_first)):

@@ -168,13 +168,13 @@ def packed(g: Given) -> Any:
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # of vmap
 @table(vars())
-def test_a_use(check: Any):
+def test_a_use(check):
     """What comes out of a use is the same for torch's module and for ours."""
     check()
 
 
 @six
-def test_skip_init(name: str):
+def test_skip_init(name):
     """It draws no random number for ours, and takes our layers, though not torch's."""
     g = given(name, 1)
     before = torch.get_rng_state()
@@ -186,7 +186,7 @@ def test_skip_init(name: str):
 
 
 @layers
-def test_a_copy_keeps_our_options(name: str):
+def test_a_copy_keeps_our_options(name):
     """The keyword options that torch does not know survive a copy."""
     g = given(name, 1)
     layer = g.kind(INPUT, HIDDEN, num_layers=4, state_batch_first=True)

@@ -97,13 +97,13 @@ def in_place_of_torchs(g: Given) -> Any:
 @pytest.mark.filterwarnings("ignore:.*without hidden features:UserWarning")
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
 @table(vars())
-def test_a_use(check: Any):
+def test_a_use(check):
     """What comes out of a use is the same for torch's class and for ours."""
     check()
 
 
 @six
-def test_all_that_is_ours_has_public_names(name: str):
+def test_all_that_is_ours_has_public_names(name):
     """Beside torch's names a class of ours has the public ones and ``__rnnkit__`` alone."""
     ours = getattr(rnnkit, name)
     theirs = getattr(nn, name)
@@ -116,7 +116,7 @@ def test_all_that_is_ours_has_public_names(name: str):
 
 @six
 @pytest.mark.parametrize("where", ["class", "class, later", "instance"])
-def test_a_module_asks_for_its_own_first_state(name: str, where: str):
+def test_a_module_asks_for_its_own_first_state(name, where):
     """Each kind of call begins from the state that a subclass, or an instance, gives; so does None."""
     g = given(name, 1)
 

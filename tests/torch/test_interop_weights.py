@@ -139,14 +139,14 @@ def other_nonlinearity(g: Given) -> Any:
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 @table(vars(), *map(parametrized, COMPUTED))
-def test_a_use(check: Any):
+def test_a_use(check):
     """What comes out of a use is the same for torch's module and for ours."""
     check()
 
 
 @cells
 @pytest.mark.parametrize("how", ["l1 pruned", "drawn"])
-def test_a_computed_weight_of_a_cell(name: str, how: str):
+def test_a_computed_weight_of_a_cell(name, how):
     """It is checked as any weight is, and unroll reads it as often as the loop does."""
     g = given(name, 1)
     COMPUTED[how](g.module, "weight_ih")

@@ -43,7 +43,7 @@ def calls_of(g: Given, kind: Callable[[Tensor], Tensor]) -> list[tuple[Any, Any]
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_is_not_dense_is_torchs(kind: str):
+def test_what_is_not_dense_is_torchs(kind):
     """Torch's class has it, and returns or raises what it does; it has no option, so none is lost."""
 
     def use(g: Given) -> Any:
@@ -77,7 +77,7 @@ def test_a_sparse_state():
 
 
 @pytest.mark.parametrize("layout", [torch.jagged, torch.strided], ids=str)
-def test_nested_tensors(layout: torch.layout):
+def test_nested_tensors(layout):
     """A nested state is refused by each class, and nested input by unroll.
 
     What other calls are told of nested input stands in the table of calls.

@@ -50,7 +50,7 @@ def model_of(name: str, use: str) -> Any:
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.unhooked("the hook's checks look at sizes, which are tensors or proxies there")
 @pytest.mark.parametrize("use", USES)
-def test_traced(use: str):
+def test_traced(use):
     """By torch.jit and torch.fx: the same for a batch of another size too."""
     for name in LAYERS:
         model = model_of(name, use)

@@ -40,7 +40,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("field", FIELDS)
 @layers
-def test_fields_that_contradict_each_other(name: str, field: str):
+def test_fields_that_contradict_each_other(name, field):
     """Packed input with a field that does not go with the others is refused, with a state or not."""
     g = given(name, 1)
     for value in FIELDS[field]:

@@ -45,13 +45,13 @@ def check_same_call(drawn: Draw):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", CLASSES)
 @given(data=st.data())
-def test_a_call_is_torchs(name: str, data: st.DataObject):
+def test_a_call_is_torchs(name, data):
     """Whatever is done to a module, and set around it."""
     check_same_call(data.draw(draws([name])))
 
 
 @covers(2, name=LAYERS, layout=LAYOUTS, dtype=DTYPES)
-def test_deepest_layer_in_each_layout_and_dtype(name: str, layout: str, dtype: torch.dtype):
+def test_deepest_layer_in_each_layout_and_dtype(name, layout, dtype):
     """Three layers in two directions, with dropout, are torch's for each layout and dtype."""
     options = {"num_layers": 3, "bidirectional": True, "dropout": 0.4}
     options |= {"proj_size": 8} if name == "LSTM" else {}
@@ -70,7 +70,7 @@ FROZEN = Case(name="GRU", input_size=4, hidden_size=9, batch=5, seq=7, layout="u
 
 @given(case=cases(), frozen=st.booleans())
 @example(case=FROZEN, frozen=True)
-def test_evaluation_mode_computes_what_torch_computes(*, case: Case, frozen: bool):
+def test_evaluation_mode_computes_what_torch_computes(*, case, frozen):
     """In eval mode and without gradients outputs are torch's, and no random number is drawn."""
     numbers = case.numbers().detach().requires_grad_(not frozen)
     results = []
@@ -82,7 +82,7 @@ def test_evaluation_mode_computes_what_torch_computes(*, case: Case, frozen: boo
 
 
 @given(case=cases())
-def test_module_is_what_torch_makes(case: Case):
+def test_module_is_what_torch_makes(case):
     """After the same seed, and drawn again, the weights are torch's, in its order, under its names.
 
     A module prints as torch's does, and stores nothing of its own.
@@ -115,7 +115,7 @@ def summary(module: Any) -> list[Any]:
 
 
 @given(case=cases())
-def test_checkpoints_and_pickles_go_both_ways(case: Case):
+def test_checkpoints_and_pickles_go_both_ways(case):
     """A state_dict of either is one of the other; what torch pickled is taken up."""
     theirs = case.module(torch.nn)
     ours = case.module(rnnkit)

@@ -50,7 +50,7 @@ def info_of(name: str) -> Any:
 
 
 @six
-def test_same_numbers_as_torch(name: str):
+def test_same_numbers_as_torch(name):
     """Outputs, states, gradients, and what torch's reference makes of a module, to the bit."""
     info = info_of(name)
     packing = {} if name in CELLS else {"with_packed_sequence": True}
@@ -76,7 +76,7 @@ def test_same_numbers_as_torch(name: str):
 # Torch's list passes a cell's nonlinearity where bias stands, and we warn of that.
 @pytest.mark.filterwarnings(r"ignore:.*the argument '\w+' is bias:UserWarning")
 @six
-def test_mistakes_are_named_as_torch_names_them(name: str):
+def test_mistakes_are_named_as_torch_names_them(name):
     """Each mistake in torch's list raises torch's type of exception with torch's sentence in it."""
     info = info_of(name)
     for dtype in (torch.float32, torch.float64):

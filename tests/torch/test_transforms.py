@@ -54,7 +54,7 @@ def of_each_sample(module: nn.Module) -> Any:
 
 @classes
 @cores
-def test_under_vmap(core: str, name: str):
+def test_under_vmap(core, name):
     """By vmap over grad a module has the gradients that a loop over samples gives.
 
     Several models run at once, by vmap over their stacked weights, as one by one.
@@ -95,7 +95,7 @@ def test_compiled_gradients_of_each_sample():
 
 @classes
 @cores
-def test_forward_mode(core: str, name: str):
+def test_forward_mode(core, name):
     """jvp, dual numbers and the difference quotient agree; in single precision, too."""
     module = Outputs(CORES[core](name)).double()
     x = torch.randn(SEQ, BATCH, WIDTH).double()
@@ -113,7 +113,7 @@ def test_forward_mode(core: str, name: str):
 
 
 @classes
-def test_second_derivatives(name: str):
+def test_second_derivatives(name):
     """The loop's gradients can be differentiated again, by the input and by every weight."""
     module = Outputs(Unrolled(cell_of(name), fused=False)).double()
     x = torch.randn(3, BATCH, WIDTH).double().requires_grad_()
@@ -129,7 +129,7 @@ def test_second_derivatives(name: str):
 @pytest.mark.parametrize("in_dim", [0, 1])
 @pytest.mark.parametrize("core", ["layer", "stack", "Recurrent", "unroll"])
 @classes
-def test_lengths_of_each_example(core: str, name: str, in_dim: int):
+def test_lengths_of_each_example(core, name, in_dim):
     """Under vmap each example has lengths of its own; one that is too long is refused."""
     model = CORES[core](name)
     x = torch.randn(2, 7, 5, WIDTH)
@@ -148,7 +148,7 @@ def test_lengths_of_each_example(core: str, name: str, in_dim: int):
 @pytest.mark.filterwarnings("ignore:.torch.jit")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
-def test_lengths_under_autocast_are_traced(lowered: torch.dtype):
+def test_lengths_under_autocast_are_traced(lowered):
     """torch.jit.trace records a layer with lengths under autocast, whatever kernels the CPU has."""
     layer = rnnkit.LSTM(WIDTH, 4).requires_grad_(requires_grad=False)
 

@@ -150,7 +150,7 @@ CORNERS = {
     ("tool", "corner"), [(tool, corner) for tool, corners in CORNERS.items() for corner in corners]
 )
 @pytest.mark.needs_torch("2.13", "Dynamo knows no array as one, and strict export no subclass")
-def test_a_corner(tool: str, corner: str):
+def test_a_corner(tool, corner):
     """There, too, what a tool makes of a model keeps the law."""
     model, calls, graphs, tolerance = CORNERS[tool][corner]()
     given = {} if tolerance is None else {"rtol": tolerance, "atol": tolerance}
@@ -166,7 +166,7 @@ HALF = [
 
 
 @pytest.mark.parametrize(("core", "name", "options"), HALF)
-def test_under_autocast(core: str, name: str, options: dict[str, Any]):
+def test_under_autocast(core, name, options):
     """A compiled layer has the results and dtypes that autocast gives it eagerly.
 
     With resets the operator steps aside: the graph has a loop, and is as right.

@@ -75,7 +75,7 @@ def all_rows() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("tool", "core", "name", "call"), [*all_rows()])
-def test_a_tool(tool: str, core: str, name: str, call: str):
+def test_a_tool(tool, core, name, call):
     """What a tool makes of a model keeps the law."""
     model = model_of(core, name, call)
     steps = (3, 3) if has_fixed_steps(tool, core, name, call) else STEPS

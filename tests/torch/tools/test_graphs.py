@@ -41,7 +41,7 @@ GRAPHS = {"LSTM": ((5, 3), (3, 2)), "GRUCell": ((3, 3), (1, 1)), "RNN": None}
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_as_many_graphs(name: str):
+def test_as_many_graphs(name):
     """Over many sizes, square ones too, and from a state, ours costs no graph more than torch's."""
     sizes = [(sample(name, *each),) for each in ((5, 2), (6, 4), (3, 3), (1, 1), (7, 5))]
     begun = [(sample(name, seq, 4), carried(name, 4)) for seq in (5, 5, 6, 7)]
@@ -74,7 +74,7 @@ def test_a_whole_graph_is_refused_as_for_torch():
     ("core", "name", "option"),
     [("layer", "LSTM", ""), ("layer", "GRU", "reset"), ("unroll", "GRU", ""), ("step", "RNN", "")],
 )
-def test_one_graph_for_all_sizes(core: str, name: str, option: str):
+def test_one_graph_for_all_sizes(core, name, option):
     """Two sizes make two graphs, however many follow; axes that are marked make one."""
     model = CORES[core](name)
     for expected in (2, 1):
@@ -94,7 +94,7 @@ def test_one_graph_for_all_sizes(core: str, name: str, option: str):
 
 @pytest.mark.needs_torch("2.12", "Dynamo of torch 2.8 takes no slice of a named tuple")
 @pytest.mark.parametrize("enabled", [False, True])
-def test_a_loop_that_trains_is_no_scan(enabled: bool):
+def test_a_loop_that_trains_is_no_scan(enabled):
     """A loop that must stay one makes a graph for each length; without gradients, one that scans."""
     model = Model(Unrolled(cell_of("LSTM"), fused=False))
     counted = Counted(model, fullgraph=True, dynamic=True)
@@ -119,7 +119,7 @@ GROWING = {
 
 
 @pytest.mark.parametrize("core", GROWING)
-def test_a_graph_does_not_grow(core: str):
+def test_a_graph_does_not_grow(core):
     """It has as many nodes for three steps as for a hundred, also with resets and lengths."""
     model = Model(GROWING[core]())
     for with_pieces in (False, True):
@@ -163,7 +163,7 @@ def test_a_subclass_with_a_check_keeps_it():
         pytest.param("LSTM", True, marks=pytest.mark.needs_torch("2.13", "strict, of a subclass")),
     ],
 )
-def test_an_exported_program_is_torchs(name: str, strict: bool):
+def test_an_exported_program_is_torchs(name, strict):
     """For a known number of steps it has torch's nodes and parameters, and needs no rnnkit."""
     theirs, ours = pair(name, Parent)
     free = {"x": {0 if name in CELLS else 1: torch.export.Dim("batch", min=2, max=64)}}

@@ -68,7 +68,7 @@ def compiled(model: nn.Module, *, dynamic: bool | None = None) -> Any:
 @pytest.mark.parametrize("dynamic", [None, True])
 @pytest.mark.parametrize("kind", CALLS)
 @layers
-def test_a_layer_runs_as_it_is(name: str, kind: str, dynamic: bool | None):
+def test_a_layer_runs_as_it_is(name, kind, dynamic):
     """Bits, of gradients too, are eager mode's, and frames are torch's and two more at most."""
     x = sample(name)
     options = CALLS[kind](name)
@@ -99,7 +99,7 @@ def test_wrong_lengths_are_refused_as_in_eager_mode():
 @pytest.mark.parametrize("kind", ["plain", "lengths", "resets"])
 @pytest.mark.parametrize("core", ["Recurrent", "unroll"])
 @layers
-def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str):
+def test_what_needs_no_switch_stays_in_the_graph(name, core, kind):
     """A Recurrent and an unrolled cell compute the same inside of the graph, trained as well."""
     cell = getattr(rnnkit, f"{name}Cell")(INPUT, HIDDEN)
     model = Parent(rnnkit.Recurrent(cell) if core == "Recurrent" else Unrolled(cell), INPUT)
@@ -112,7 +112,7 @@ def test_what_needs_no_switch_stays_in_the_graph(name: str, core: str, kind: str
 
 
 def test_without_torchs_private_names_more_is_compiled_and_nothing_is_wrong(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch,
 ):
     """If torch drops the way to skip frames, a compiled layer computes what it does in pieces."""
     monkeypatch.setattr(dynamo, "CAN_SKIP", False)

@@ -30,7 +30,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("core", "name"), BAD)
-def test_a_call_is_refused_as_eagerly(core: str, name: str):
+def test_a_call_is_refused_as_eagerly(core, name):
     """Our exception with the message of an eager call; a right call after it runs."""
     module = CORES[core](name)
     with torch._dynamo.config.patch(allow_rnn=core == "layer"):

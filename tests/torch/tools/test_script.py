@@ -2,7 +2,6 @@
 
 import pathlib
 import warnings
-from typing import Any
 
 import pytest
 import torch
@@ -23,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit")]
 
 
 @six
-def test_a_twin_shares_the_weights(name: str):
+def test_a_twin_shares_the_weights(name):
     """A bare cell, a model, and one whose module stands in torch's place; training changes both."""
     theirs, ours = pair(name, Parent)
     x = sample(name)
@@ -46,7 +45,7 @@ def test_a_twin_shares_the_weights(name: str):
 
 
 @pytest.mark.parametrize(("name", "model"), [("GRU", Packs), ("LSTM", TakesPacked), ("RNN", Packs)])
-def test_packing(name: str, model: Any):
+def test_packing(name, model):
     """A model packs inside, or is given packed input; where it may be traced, ours may."""
     theirs, ours = pair(name, model, num_layers=2, bidirectional=True)
     args = (sample(name), torch.tensor(LENGTHS))
@@ -59,7 +58,7 @@ def test_packing(name: str, model: Any):
 
 
 @six
-def test_a_trace_warns_of_no_more(name: str):
+def test_a_trace_warns_of_no_more(name):
     """A trace warns of nothing that torch's does not, and follows the weights."""
     kinds = []
     traces = []
@@ -79,7 +78,7 @@ def test_a_trace_warns_of_no_more(name: str):
 
 @layers
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_a_trace_keeps_no_lengths(name: str):
+def test_a_trace_keeps_no_lengths(name):
     """What the example's lengths were is no part of it: full ones do not stand for shorter ones."""
     layer = getattr(rnnkit, name)(INPUT, HIDDEN, bidirectional=True)
     x = sample(name)
@@ -94,7 +93,7 @@ def test_a_trace_keeps_no_lengths(name: str):
 
 
 @layers
-def test_a_parametrized_module_is_not_lost_in_silence(name: str):
+def test_a_parametrized_module_is_not_lost_in_silence(name):
     """TorchScript cannot hold a parametrized layer of torch; nor can it one of ours."""
     for model in pair(name, Parent):
         parametrizations.weight_norm(model.core, "weight_hh_l0")
@@ -124,7 +123,7 @@ class UsesOwn(Parent):
 
 
 @cells
-def test_methods_of_a_user(name: str):
+def test_methods_of_a_user(name):
     """They are compiled along. TorchScript asks for no first state, which is told; zeros are silent."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

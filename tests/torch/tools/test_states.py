@@ -62,7 +62,7 @@ def test_each_function_is_exported():
 
 @pytest.mark.parametrize(("name", "strict"), [*zip(CASES, cycle([False, True]), strict=False)])
 @pytest.mark.needs_torch("2.13", "strict export follows no method of a subclass")
-def test_free_batch(name: str, strict: bool):
+def test_free_batch(name, strict):
     """The program computes for other batches what the function does, in the same tuples."""
     model = Calls(CASES[name])
     batch = torch.export.Dim("batch", min=4, max=64)

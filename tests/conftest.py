@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import rnnkit
-from rnnkit._base import callers
 from rnnkit._checks import diagnosis
 
 WHOLE = hypothesis.settings(
@@ -30,9 +29,6 @@ def pytest_configure(config: pytest.Config):
     """Draw fewer examples where the slow tests are left out: that is the loop while working."""
     quick = "quick" if config.option.markexpr == "not slow" else "whole"
     hypothesis.settings.load_profile("asked" if "DRAWS" in os.environ else quick)
-    if "MUTANT_UNDER_TEST" in os.environ:
-        # A function that mutmut changes is called through one of its own, which no user wrote.
-        callers.OURS += ("mutmut",)
 
 
 def pytest_collectstart():

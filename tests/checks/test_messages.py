@@ -1,6 +1,5 @@
 """What an error knows beside its text, and texts that a call of the table cannot show."""
 
-import os
 import pickle
 import re
 import sys
@@ -204,7 +203,6 @@ def test_input_and_state_are_looked_at_before_lengths():
 
 
 @pytest.mark.unhooked("it adds frames")
-@pytest.mark.skipif("MUTANT_UNDER_TEST" in os.environ, reason="mutmut adds frames")
 def test_warnings_are_of_the_callers_line():
     """A warning points at what was written, and filters of UserWarning see it."""
     for kind, args in ((rnnkit.GRU, (3, 8, 1, True)), (rnnkit.RNNCell, (3, 0))):

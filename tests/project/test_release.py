@@ -11,8 +11,6 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import rnnkit
-from rnnkit._base import callers
-from tests import conftest
 
 ROOT = pathlib.Path(__file__).parents[2]
 #: Beside the other files, unless the tests run against an installed package.
@@ -104,38 +102,14 @@ def test_ci_runs_every_gate():
     assert set(ast.literal_eval(line[1])) <= {name for names in run for name in names.split()}
 
 
-def test_a_function_of_mutmut_is_no_users(pytestconfig, monkeypatch):
-    """Where mutmut runs the tests, a function that it puts in between is not a caller's."""
-    monkeypatch.setattr(callers, "OURS", callers.OURS)
-    monkeypatch.setenv("MUTANT_UNDER_TEST", "stats")
-    conftest.pytest_configure(pytestconfig)
-    between = compile("frame = calling_frame()", "<mutmut>", "exec")
-    names = {"__name__": "mutmut.trampoline", "calling_frame": callers.calling_frame}
-    exec(between, names)  # noqa: S102 - our own words
-
-    assert names["frame"].f_globals["__name__"] == __name__
-
-
 def test_paths_exist():
-    """What CONTRIBUTING.md names, and pyproject.toml packs, mutates, copies, and tries mutants on."""
+    """What CONTRIBUTING.md names, and what pyproject.toml packs."""
     sdist = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
-    mutmut = PYPROJECT["tool"]["mutmut"]
     named = [*paths_in_backticks((ROOT / "CONTRIBUTING.md").read_text())]
     assert len(named) > 5
     named += [path.lstrip("/") for path in sdist if path != "/rnnkit"]
-    named += mutmut["only_mutate"] + mutmut["also_copy"]
-    named += mutmut["pytest_add_cli_args_test_selection"]
 
     assert [path for path in named if not path.startswith("-") and not matches(path)] == []
-
-
-def test_functions_whose_mutants_may_survive_exist():
-    """tests/mutants.txt names functions of the guards and the diagnosis."""
-    lines = (ROOT / "tests" / "mutants.txt").read_text().splitlines()
-    source = "\n".join(path.read_text() for path in (PACKAGE / "rnnkit/_checks").rglob("*.py"))
-
-    names = [line for line in lines if line and not line.startswith("#")]
-    assert [name for name in names if f"def {name}(" not in source] == []
 
 
 def test_each_file_is_short():

@@ -34,7 +34,7 @@ def is_state_of_layer(hx: Any, rows: int) -> bool:
     """Return whether this is a tensor, or a pair, that has the states of all cells on axis 0."""
     if isinstance(hx, Tensor):
         return hx.dim() == BATCHED and len(hx) == rows
-    if not isinstance(hx, tuple | list) or len(hx) not in (1, PAIR):
+    if not isinstance(hx, tuple | list) or len(hx) != PAIR:
         return False
     return all(isinstance(part, Tensor) and is_state_of_layer(part, rows) for part in hx)
 

@@ -111,7 +111,9 @@ def _check_stream(step: Any, x: Any) -> None:
         refusal(ArgumentError, "step", sentence, "", fix, code="streams-argument")
     if not isinstance(x, Tensor):
         sentence = f"x must be a tensor of whole sequences, got {brief(x)}"
-        fixes = [("fix", "torch.as_tensor(x, dtype=torch.float32)")] * hasattr(x, "__array__")
+        fixes = []
+        if hasattr(x, "__array__"):
+            fixes = [("fix", "torch.as_tensor(x, dtype=torch.float32)")]
         refusal(ArgumentError, "x", sentence, "", *fixes, code="streams-argument")
 
 

@@ -43,7 +43,8 @@ def show(nn: ModuleType, *, full: bool) -> None:
             cost = f"accuracy {theirs.value:.1%} instead of {right:.1%}"
             say(f"   {'':<38}{cost}")
         compared.append((number, mistake, theirs, ours, cost))
-    for number, mistake, theirs, ours, cost in compared if full else compared[1:2]:
+    shown = compared if full else compared[1:2]
+    for number, mistake, theirs, ours, cost in shown:
         say(f"\n\nMistake {number}: {mistake.title}\n", "bold")
         say(textwrap.indent(textwrap.fill(mistake.because, 78), "  "))
         say(f"\n  wrong:  {mistake.wrong}\n  right:  {mistake.right}")

@@ -274,7 +274,8 @@ class Baseline:
         counts = self.batch.lengths.get(-1 if pacer is None else pacer)
         if counts is None or missing is None:
             return None
-        steps = self.normal[index].shape[self.step_axes[index] or 0]
+        axis = self.step_axes[index] or 0
+        steps = self.normal[index].shape[axis]
         return [min(max(count - missing, 0), steps) for count in counts]
 
     def row(self, leaf: Tensor, index: int, sample: int, place: int | None = None) -> Tensor:

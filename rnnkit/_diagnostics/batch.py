@@ -43,23 +43,18 @@ class Batch:
         # By the leaf whose steps are judged, those that are as long, but have steps of their own.
         self.on_their_own: dict[int, frozenset[int]] = {}
         self.seq_dims = [1 - batch_dim if batch_dim < 2 else 1 for _ in every]
-        told_axes: list[int] = []
-        for name, axis in by_input("seq_dim", seq_dim, inputs).items():
-            places = self.places(name)
-            index = self._first_with(axis_of(axis), places)
-            dim = axis_of(axis) % self.leaves[index].dim()
-            if dim == batch_dim and self.first in places:
-                message = f"seq_dim and batch_dim are both axis {dim} of the input"
-                refusal(ArgumentError, "seq_dim", message, code="verify-axis")
-            self.seq_dims = [dim if k in places else self.seq_dims[k] for k in every]
-            told_axes += [index] * (name is not None)
+        told_axes = [
+            self._read_seq_dim(name, axis_of(axis), batch_dim)
+            for name, axis in by_input("seq_dim", seq_dim, inputs).items()
+        ]
         self.axes = [_batch_axis(leaf, batch_dim, self.size) for leaf in self.leaves]
         self._content = [k for k in every if is_content(self.leaves[k], self.seq_dims[k])]
         told = by_input("lengths", lengths, inputs)
         longest = max(counts_of(told.get(None)), default=0)
         usual = [k for k in self._content if self.axes[k] == batch_dim and self.length(k)]
         fitting = [k for k in usual if self.length(k) == longest]
-        self.pace([*told_axes, *fitting, *usual, self.first][0])
+        named = [index for index in told_axes if index is not None]
+        self.pace([*named, *fitting, *usual, self.first][0])
         for name, given in told.items():
             places = [self.paced] if name is None else self.places(name)
             index = next((k for k in places if self.length(k)), self.paced)
@@ -121,6 +116,18 @@ class Batch:
             else:
                 names.append(f"input{pytree.keystr(path[1:])}")
         return names
+
+    def _read_seq_dim(self, name: int | str | None, axis: int, batch_dim: int) -> int | None:
+        """Note the seq axis of an input, or of all; return the leaf that has it, if it is named."""
+        places = self.places(name)
+        index = self._first_with(axis, places)
+        dim = axis % self.leaves[index].dim()
+        if dim == batch_dim and self.first in places:
+            message = f"seq_dim and batch_dim are both axis {dim} of the input"
+            refusal(ArgumentError, "seq_dim", message, code="verify-axis")
+        for place in places:
+            self.seq_dims[place] = dim
+        return None if name is None else index
 
     def _first_with(self, dim: int, places: Sequence[int]) -> int:
         """Return the index of the first leaf that has an axis."""
@@ -188,7 +195,8 @@ class Batch:
     def size_of(self, inputs: Given) -> int:
         """Return how many samples some inputs have that are laid out alike."""
         first = pytree.tree_leaves(inputs, is_leaf=is_whole)[self.first]
-        return int(first.shape[self.axes[self.first] or 0])
+        axis = self.axes[self.first] or 0
+        return int(first.shape[axis])
 
     def with_leaves(self, leaves: list[Any]) -> "Batch":
         """Return the same with other leaves."""
@@ -274,7 +282,11 @@ class Batch:
             # A mask may be of an input that has lengths of its own.
             alike = [(i, n) for i, n in self.lengths.items() if self.length(i) == self.length(k)]
             own = [i for i, n in alike if tells(leaf, self.axes[k], n, self.length(k) or 0)]
-            sources = [k, *own * (not self.is_content(k)), *[self.paced] * self.has_steps(k)]
+            sources = [k]
+            if not self.is_content(k):
+                sources += own
+            if self.has_steps(k):
+                sources.append(self.paced)
             if told := [single.lengths[i][0] for i in sources if i in self.lengths]:
                 ends[k] = told[0]
         return single.cut_each(ends, front=front)
@@ -303,4 +315,6 @@ def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:
     if leaf.layout not in (torch.strided, torch.sparse_coo):
         return None  # no sample of it can be picked
     fitting = [k for k, n in enumerate(shape_of(leaf) or ()) if n == size]
-    return batch_dim if batch_dim in fitting else fitting[0] if len(fitting) == 1 else None
+    if batch_dim in fitting:
+        return batch_dim
+    return fitting[0] if len(fitting) == 1 else None

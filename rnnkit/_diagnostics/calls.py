@@ -171,7 +171,8 @@ def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
     # The memory of a sample, with the steps on a different axis.
     views = [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
     if is_conv:
-        views = [(1, steps, rows * width // steps)] * (rows * width % steps == 0)
+        numbers = rows * width
+        views = [(1, steps, numbers // steps)] if numbers % steps == 0 else []
     for view in views:
         turned = mask.reshape(len(mask), *view)
         columns = turned.any(3, keepdim=True).any(1, keepdim=True)

@@ -114,7 +114,9 @@ class Recorder(TorchFunctionMode):
     ) -> None:
         """Write down copies of the tensors in a tree, and where each is."""
         open_ = self._calls[threading.get_ident()]
-        owner = name if kind != "function" else open_[-1].name if open_ else ""
+        owner = name
+        if kind == "function":
+            owner = open_[-1].name if open_ else ""
         with torch._C.DisableTorchFunction():  # noqa: SLF001 - the mode itself, too
             found = leaves(tree)
             parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))

@@ -112,7 +112,8 @@ class _Samples(Search):
         if len(rows) == 1:
             fix = "one order for both: repeat_interleave(n, 0), or a transpose before a view"
             return [("cause", text), ("fix", fix)]
-        first = self.events[self._first(sources) or number]
+        source = self._first(sources) or number
+        first = self.events[source]
         return [
             ("cause", f"{text}, one since {first.text} at {first.place}"),
             ("fix", "y[order.argsort()], of each input that is still sorted, or sort all alike"),
@@ -176,7 +177,9 @@ class _Valid(Search):
             return fix_of("alone", kind)
         if not self.baseline.post and any(re.search(key, kind.lower()) for key in FIXES_IN_FRONT):
             return fix_of("padding in front", kind)
-        [(label, fix)] = fix_of("padding", "packed " * event.is_packed + kind)
+        if event.is_packed:
+            kind = f"packed {kind}"
+        [(label, fix)] = fix_of("padding", kind)
         return [(label, self._for_stride(number) + fix)]
 
     def _for_stride(self, number: int) -> str:

@@ -164,7 +164,9 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
         elif isinstance(module, KINDS):
             output, returned = split_result(module, event.tree)
             family[-1].output = output if returned else None
-            family[-1].returned = members_of(event.tensors[isinstance(module, RNNBase) :])
+            # A layer returns its output before its state.
+            first = 1 if isinstance(module, RNNBase) else 0
+            family[-1].returned = members_of(event.tensors[first:])
     return calls
 
 

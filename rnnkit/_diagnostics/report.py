@@ -165,13 +165,16 @@ class Report:
         cost = f"{count(self.passes, 'forward pass', 'forward passes')}, {self.seconds:.2f} s"
         marks = {"passed": "ok", "skipped": "--", "failed": "!!"}
         axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
-        axes[SHOWN:] = [f"and {len(axes) - SHOWN} more"] * (len(axes) > SHOWN)
+        if len(axes) > SHOWN:
+            axes[SHOWN:] = [f"and {len(axes) - SHOWN} more"]
         lines = [f"rnnkit.verify: {self.headline} ({cost})"]
         for check in self.checks:
             lines.append(f"  {marks[check.outcome]}  {check.probe:<10}  {check.detail}")
             lines += self._rows_of(check)
         lines += [f"  note  {note}" for note in self.notes]
-        return "\n".join([*lines, *[f"  axes  {', '.join(axes)}"] * bool(axes)])
+        if axes:
+            lines.append(f"  axes  {', '.join(axes)}")
+        return "\n".join(lines)
 
     __repr__ = __str__
 

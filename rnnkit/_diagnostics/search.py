@@ -153,7 +153,9 @@ class Search:
             return None
         moved = self._differs(one, other)
         if not axes:
-            return "joins" if unit is None and moved.any() else [[unit] * bool(moved.any())]
+            if not moved.any():
+                return [[]]
+            return "joins" if unit is None else [[unit]]
         at = moved.nonzero()[:, axes].amax(1)
         rows = one.shape[axes[0]]
         is_flat = len(axes) == 1 and rows > self.size and rows % self.size == 0
@@ -218,7 +220,7 @@ class Search:
             suspects = [*own, *views, *suspects]
         for cause in suspects[:FUNCTIONS]:
             if self._is_gone(cause.undo):
-                at = [("at", event.place)] * bool(event.place)
+                at = [("at", event.place)] if event.place else []
                 rows = [self._named(number), *at, ("cause", cause.what), ("fix", cause.fix)]
                 return rows, event.owner
         return None
@@ -249,7 +251,7 @@ class Search:
         event = self.events[number]
         (_, unit) = self.less[number]
         kind = "loop" if event.kind == "input" and unit is not None else event.text
-        at = [("at", event.place)] * bool(event.place)
+        at = [("at", event.place)] if event.place else []
         rows = joins_one_tensor(event) or self._why(number, kind)
         return [self._named(number), *at, *rows], event.owner
 

@@ -210,7 +210,8 @@ class Gradients(TorchFunctionMode):
             items = [f"{name}.{key}" for key, _ in module.named_children()]
             idle = tuple(one for one in items if inside(one, every) and not inside(one, called))
             results = [(one, result) for (one, _), result in self.returned.items() if one in items]
-            for one, result in results[-1:] if idle else ():
+            last = results[-1:] if idle else []
+            for one, result in last:
                 others = [self.weights[x] for x in every - inside(one, every)]
                 if any(x is not None for x in self.slopes(others, tensors_of(result))):
                     found[name] = idle

@@ -151,7 +151,8 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
     seen: list[Any] = []
 
     def keep(at: int, args: Any, kwargs: Any) -> None:
-        seen.extend([leaves(arguments(args, kwargs).get("hx"))] * (at == call.number))
+        if at == call.number:
+            seen.append(leaves(arguments(args, kwargs).get("hx")))
 
     kept = each_call(call.name, keep)
     for part in "ch":

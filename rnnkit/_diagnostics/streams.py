@@ -68,7 +68,7 @@ class Stream:
         self.outputs.append(output)
         names = session.names if len(output) == len(baseline.normal) else []
         if names != baseline.names:
-            state = ", from the state that it returned" * bool(start)
+            state = ", from the state that it returned" if start else ""
             skip(f"the model does not take a chunk of {size} of {sum(self.sizes)} steps{state}")
 
     def _compared(self, carried: Mapping[str, str]) -> tuple[list[int], list[int]]:
@@ -224,7 +224,8 @@ def _bound(baseline: Baseline, given: Given) -> inspect.BoundArguments:
     try:
         called: Any = session.call if session.is_wrapped else session.model
         found = inspect.signature(getattr(called, "forward", called))
-        own = [*found.parameters.values()][session.is_wrapped :]
+        first = 1 if session.is_wrapped else 0
+        own = [*found.parameters.values()][first:]
         return found.replace(parameters=own).bind(*given.args, **given.kwargs)
     except (TypeError, ValueError):
         return inspect.Signature().bind()

@@ -154,7 +154,7 @@ class _Run:
         for tensor in tensors_of(input):
             self.origin(tensor)
         sizes = " ".join(f"{axis}={size}" for axis, size in call.sizes.items()) or "?"
-        spec = "packed " * isinstance(input, PackedSequence) + sizes
+        spec = f"packed {sizes}" if isinstance(input, PackedSequence) else sizes
         row = Row(number, name, kind, spec, state_in_words(state, origins))
         if [origin.part for origin in origins.values()] == ["c", "h"]:
             row.marks += [f"its {member} is {origin.text}" for member, origin in origins.items()]
@@ -232,8 +232,9 @@ class _Run:
         results = tensors_of(result)
         for tensor in results:
             self.origin(tensor)
-        for row, text in self.freed if "second time" in str(error) else ():  # as torch says it
-            row.marks.append(text)
+        if "second time" in str(error):  # as torch says it
+            for row, text in self.freed:
+                row.marks.append(text)
         before: dict[Any, Call] = {}
         for call, row in zip(self.calls, self.rows, strict=True):
             row.used = self._is_used(call, ran=error is None)

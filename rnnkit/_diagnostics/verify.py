@@ -238,11 +238,11 @@ def _layout(baseline: Baseline) -> dict[str, tuple[str | int, ...]]:
     for k, leaf in enumerate(baseline.normal):
         seq = baseline.step_axes[k] if baseline.pacers[k] == batch.paced else None
         found.append((baseline.name(k), leaf, baseline.axes[k], seq))
-    layout = {
-        name: ["batch" if k == at else "seq" if k == seq else n for k, n in enumerate(leaf.shape)]
-        for name, leaf, at, seq in found
-        if isinstance(leaf, Tensor) and leaf.dim()
-    }
+    layout = dict[str, list[Any]]()
+    for name, leaf, at, seq in found:
+        if isinstance(leaf, Tensor) and leaf.dim():
+            names = {seq: "seq", at: "batch"}
+            layout[name] = [names.get(k, size) for k, size in enumerate(leaf.shape)]
     for k, flat in baseline.session.flats.items():
         axes = layout[baseline.name(k)]
         axes[flat.axis : flat.axis + 2] = [" * ".join(map(str, axes[flat.axis : flat.axis + 2]))]

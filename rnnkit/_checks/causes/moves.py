@@ -179,12 +179,7 @@ def _cause_of_one(misfit: Misfit) -> RefusalCause:
     if came.rows == wanted.rows and came.width == wanted.width:
         return RefusalCause("state-batch", _of_another_batch(misfit), (zeros,))
     if came.rows != wanted.rows and (came.batch == wanted.batch or came.width == wanted.width):
-        rows = count(came.rows, "row", "rows")
-        headline = f"{name} has {rows}, this layer carries {wanted.rows}"
-        fixes: tuple[str, ...] = (zeros,)
-        if spec.kind == "layer" and len(spec.state_axes) == 1 and came.batch == wanted.batch:
-            fixes = (zeros, f"if {name} is an output: {OUTPUT_FIX}")
-        return RefusalCause("state-layers", headline, fixes)
+        return _other_layers(misfit)
     if came.rows != wanted.rows or came.batch != wanted.batch:
         headline = f"{name} fits on no axis"
         if spec.has_rows and came.rows == wanted.rows:
@@ -196,6 +191,19 @@ def _cause_of_one(misfit: Misfit) -> RefusalCause:
         evidence = f"{came.width} is twice {wanted.width}: both directions side by side"
         return RefusalCause("state-width", headline, (linear, _wider(spec)), evidence)
     return RefusalCause("state-width", headline, (zeros, linear))
+
+
+def _other_layers(misfit: Misfit) -> RefusalCause:
+    """Return that a state is for another number of layers and directions."""
+    came, wanted = misfit.sizes[0]
+    headline = (
+        f"{misfit.name} has {count(came.rows, 'row', 'rows')}, this layer carries {wanted.rows}"
+    )
+    has_one = misfit.spec.kind == "layer" and len(misfit.shapes) == 1
+    if has_one and came.batch == wanted.batch:
+        fix = f"if {misfit.name} is an output: {OUTPUT_FIX}"
+        return RefusalCause("state-layers", headline, (misfit.zeros, fix))
+    return RefusalCause("state-layers", headline, (misfit.zeros,))
 
 
 #: What brings a tensor to another rank: an expression, and what it makes of a shape.

@@ -89,7 +89,8 @@ def _skip_if_flat(baseline: Baseline) -> None:
     for event in baseline.events:
         if not isinstance(event.module, RNNBase):
             continue
-        one, two, *_ = (*(shape_of(next(iter(event.tensors), None)) or ()), 0, 0)
+        shape = shape_of(next(iter(event.tensors), None)) or ()
+        one, two, *_ = (*shape, 0, 0)
         if one * two == batch.size and min(one, two) > 1:
             both = f"axis {batch.axes[batch.first]} of the input is {one} * {two}, batch and seq"
             skip(f"{both}: pass (batch, seq, ...), and flatten it in call=")

@@ -49,9 +49,16 @@ def probe_causal(baseline: Baseline) -> str:
     is_spoiled = paced.lookahead or baseline.session.drawn or baseline.report.found("batch")
     if rule != "others" and not is_spoiled and (baseline.post or batch.counts is None):
         decide(baseline, lambda one: _check_first_steps(one.paced_by(batch.paced), first))
-    more = f" by more than {count(paced.lookahead, 'step', 'steps')}" * bool(paced.lookahead)
+    return f"no step of {steps} depends on {_on_what(paced)}"
+
+
+def _on_what(paced: Baseline) -> str:
+    """Write on what no step depends."""
     rules = {"strict": "itself or a later one", "others": "itself"}
-    return f"no step of {steps} depends on {rules.get(str(rule), 'a later one')}{more}"
+    what = rules.get(str(paced.causal), "a later one")
+    if not paced.lookahead:
+        return what
+    return f"{what} by more than {count(paced.lookahead, 'step', 'steps')}"
 
 
 def _late(baseline: Baseline, first: int) -> int:

@@ -49,7 +49,8 @@ def probe_gradient(baseline: Baseline) -> str:
     suspects = zeros | (silent & (run.read - _cut_on_purpose(run)))
     suspects, idle = _confirmed(baseline, run, suspects, run.left_out(ran), ran)
     for name, items in idle.items():
-        what = f"{_listed(items)} never run{'s' * (len(items) == 1)}, and other items of {name} do"
+        verb = "runs" if len(items) == 1 else "run"
+        what = f"{_listed(items)} never {verb}, and other items of {name} do"
         fail("gradient", what, [("fix", f"for layer in self.{name}: x = layer(x)")])
     _check_silent(baseline, run, silent, suspects)
     _check_zeros(baseline, run, sorted(zeros & suspects))

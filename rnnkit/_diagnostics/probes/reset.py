@@ -1,11 +1,17 @@
 """The probe *reset*: from a flagged step on, nothing depends on what was before it."""
 
+from typing import NoReturn
+
 import torch
+from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_at
 from rnnkit._diagnostics.lab import comparable, run_perturbed
 from rnnkit._diagnostics.report import OTHER_OUTPUTS, fail, skip
+
+#: What it means if nothing but the flagged step itself depends on what is before.
+LATE = [("means", "the reset comes a step late, after the step that it is for")]
 
 
 def probe_reset(baseline: Baseline) -> str:
@@ -31,10 +37,14 @@ def probe_reset(baseline: Baseline) -> str:
         early = max(-(baseline.missing(index) or 0), 0)  # steps before the first of the input
         shown = run.shown([index], (steps - early >= last) & (last > 0))
         if shown is not None:
-            [(sample, step), *_] = places = shown[1]
-            of = f"{baseline.of_sample(index, sample)} at step {step - early}"
-            what = f"{of} depends on steps before {int(last[sample])}, where a reset is flagged"
-            is_late = all(step - early == last[k] for k, step in places)
-            means = ("means", "the reset comes a step late, after the step that it is for")
-            fail("reset", what, [means] * is_late)
+            _fail(baseline, index, [(k, step - early) for k, step in shown[1]], last)
     return "from a flag on, nothing depends on earlier steps"
+
+
+def _fail(baseline: Baseline, index: int, places: list[tuple[int, int]], last: Tensor) -> NoReturn:
+    """Fail, since samples and steps of an output depend on steps before the ``last`` reset."""
+    sample, step = places[0]
+    of = f"{baseline.of_sample(index, sample)} at step {step}"
+    what = f"{of} depends on steps before {int(last[sample])}, where a reset is flagged"
+    is_late = all(step == last[k] for k, step in places)
+    fail("reset", what, LATE if is_late else [])

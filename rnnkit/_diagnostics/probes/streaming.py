@@ -7,7 +7,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.events import kept_by
 from rnnkit._diagnostics.judge import judge, near
 from rnnkit._diagnostics.outputs import is_number
-from rnnkit._diagnostics.report import NAMES, NO_STEPS, TRIES, UnjudgedError, fail, skip
+from rnnkit._diagnostics.report import NAMES, NO_STEPS, TRIES, Line, UnjudgedError, fail, skip
 from rnnkit._diagnostics.streams import Stream, ways_to_carry
 
 
@@ -37,12 +37,17 @@ def probe_streaming(baseline: Baseline) -> str:
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)
     if any(is_number(one) and not near(baseline, one, two) for one, two in again):
         names = [f"model.{name}" for name in kept_by(session, second)[:NAMES]]
-        verb = "is" if len(names) == 1 else "are"
-        cause = ("cause", f"{', '.join(names)} {verb} kept from call to call")
-        fix = ("fix", "keep no state in the module: take it as an argument, and return it")
-        rows = [*[cause] * bool(names), fix]
-        fail("streaming", "a new sequence depends on the one before", rows)
+        fail("streaming", "a new sequence depends on the one before", _rows_of_kept(names))
     return f"{steps} steps at once return what they return in chunks of {', and of '.join(cuts)}"
+
+
+def _rows_of_kept(names: list[str]) -> list[Line]:
+    """Write what is kept from call to call, if it is known, and what to do."""
+    fix = ("fix", "keep no state in the module: take it as an argument, and return it")
+    if not names:
+        return [fix]
+    verb = "is" if len(names) == 1 else "are"
+    return [("cause", f"{', '.join(names)} {verb} kept from call to call"), fix]
 
 
 def _judged(baseline: Baseline) -> list[Stream]:
@@ -55,7 +60,8 @@ def _judged(baseline: Baseline) -> list[Stream]:
     alike = baseline.on(baseline.batch.with_leaves(baseline.batch.leaves))
     alike.batch.on_their_own = {}
     own = baseline.batch.on_their_own.get(baseline.batch.paced)
-    for cut in [alike, baseline] if own else [baseline]:
+    cuts = [alike, baseline] if own else [baseline]
+    for cut in cuts:
         # What is returned for the batch as it is stands in the session.
         baseline.session.run(baseline.batch.tree())
         for carried, left in islice(ways_to_carry(cut), TRIES):

@@ -228,3 +228,15 @@ def test_a_refusal_inside_of_a_cell_ends_in_the_module_that_refuses():
         assert names.count("forward") >= 2
         assert names[-1] == "forward"
         assert "diagnose" not in names
+
+
+@pytest.mark.parametrize(
+    ("lengths", "actual"),
+    [(torch.tensor([7, 5]), (2,)), (torch.eye(3).to_sparse(), ()), ([7, 5], ())],
+)
+def test_an_error_of_lengths_has_the_shape_of_a_tensor(lengths, actual):
+    """The shape that is wanted stands beside that of a tensor that came; a list has none."""
+    with pytest.raises(rnnkit.LengthsError) as caught:
+        rnnkit.GRU(3, 4)(torch.ones(7, 3, 3), lengths=lengths)
+
+    assert (caught.value.expected, caught.value.actual) == ((3,), actual)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import rnnkit
+from rnnkit._diagnostics.lengths import is_content
 from tests.diagnostics.models_of_users import FEATURE, SEQ, layered, numbers
 
 BATCH = 5
@@ -43,3 +44,10 @@ def test_a_second_input_that_all_samples_may_share():
     assert "input[1] has as many rows as the batch" in report.headline
     assert "batch" in rnnkit.verify(shared, X, numbers(BATCH + 1, 6)).checked
     assert "batch" in rnnkit.verify(own, X, numbers(BATCH, 6)).checked
+
+
+def test_lengths_as_parts_of_the_longest_are_no_content():
+    """Parts of the longest are above 0; where one is 0 they may be labels, which are judged."""
+    assert not is_content(torch.tensor([1.0, 0.5, 0.25]), 1)
+    assert is_content(torch.tensor([1.0, 0.0, 0.25]), 1)
+    assert is_content(torch.tensor([0.5, 0.25]), 1)

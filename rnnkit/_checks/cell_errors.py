@@ -185,9 +185,9 @@ def refuse_outputs(
             _refuse_cell(cell, came, why, fix, "cell-shape", step, error)
 
 
-def refuse_shape(cell: Any, states: tuple[Tensor, Any, Any], step: int, error: Exception) -> None:
+def refuse_shape(cell: Any, states: tuple[Any, Any], step: int, error: Exception) -> None:
     """Refuse states between which no mask can choose; return if their shapes are the same."""
-    _, new, old = states
+    new, old = states
     for before, now in beside(old, new):
         if before.shape != now.shape:
             shapes = f"{tuple(now.shape)} and {tuple(before.shape)}"

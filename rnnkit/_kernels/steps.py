@@ -33,13 +33,15 @@ class Cuts:
     def _cuts(self, reverse: bool) -> tuple[Tensor, list[Tensor | None]]:
         """Return the steps and samples before which a state is zeroed, and the samples by step."""
         if reverse not in self._found:
-            # Run backward, the cut before a step comes after it.
+            # Run backward, a reset at a step cuts between it and the step before.
             starts = self._starts[1:] if reverse else self._starts
             places = starts.nonzero()
             counts: list[int] = starts.sum(1).tolist()
             samples = torch.split_with_sizes(places[:, 1], counts)
-            steps = [each if count else None for each, count in zip(samples, counts, strict=True)]
-            self._found[reverse] = places, [*steps, None][: len(self.sizes)]
+            cuts = [each if count else None for each, count in zip(samples, counts, strict=True)]
+            if reverse:
+                cuts.append(None)  # after the last step nothing is cut
+            self._found[reverse] = places, cuts
         return self._found[reverse]
 
     def schedule(self, reverse: bool) -> Schedule:

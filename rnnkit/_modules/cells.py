@@ -194,7 +194,7 @@ def gru_step(given: Tensor, hidden: Tensor, h: Tensor) -> Tensor:
     r = torch.sigmoid(given_r + hidden_r)
     z = torch.sigmoid(given_z + hidden_z)
     n = torch.tanh(given_n + r * hidden_n)
-    return n + z * (h - n)
+    return n + z * (h - n)  # (1 - z) * n + z * h, with one product less
 
 
 GRU_RECURRENCE = known(

@@ -119,7 +119,7 @@ def _run_divided(layer: Any, input: Tensor, hx: Any, boundaries: Boundaries) -> 
     stack = stack_of(
         layer,
         by_operator=is_compiled and uses_custom_op(padded.shape[0]),
-        lacks=not is_compiled and lacks_kernel(recurrence.name, layer.proj_size, input),
+        lacks_kernel_here=not is_compiled and lacks_kernel(recurrence.name, layer.proj_size, input),
     )
     restart = None if initial is None else tensors_of(initial)
     output, ends = run_stack(stack, padded, tensors_of(hx), Boundaries(lengths, reset, restart))
@@ -181,7 +181,7 @@ def _needs_steps(stack: Stack, input: Tensor, boundaries: Boundaries) -> bool:
     return is_transformed() or is_jit_traced() or (reset is not None and is_meta_or_fake(reset))
 
 
-def stack_of(layer: Any, *, by_operator: bool = False, lacks: bool = False) -> Stack:
+def stack_of(layer: Any, *, by_operator: bool = False, lacks_kernel_here: bool = False) -> Stack:
     """Return a layer's directions, layer by layer, starting with the forward one."""
     weights = layer._flat_weights  # noqa: SLF001
     if is_compiling():
@@ -197,4 +197,4 @@ def stack_of(layer: Any, *, by_operator: bool = False, lacks: bool = False) -> S
         for row, part in enumerate(weights[k : k + size] for k in range(0, len(weights), size))
     ]
     layers = [each[row : row + directions] for row in range(0, rows, directions)]
-    return Stack(layers, layer.dropout, lacks)
+    return Stack(layers, layer.dropout, lacks_kernel_here)

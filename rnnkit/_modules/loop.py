@@ -24,7 +24,7 @@ from rnnkit._modules.masks import (
     without_padding,
 )
 from rnnkit._modules.scan import may_scan, run_scan
-from rnnkit._modules.sequence import UnrollArgs
+from rnnkit._modules.sequence import UnrollArgs, starting_from
 
 
 class StepInputs(NamedTuple):
@@ -50,13 +50,13 @@ def _loop(cell: Any, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
         order = order[::-1]
     for t in order:
         if steps.reset is not None:
-            hx = _by_samples(where_state, cell, (steps.reset[t], args.initial, hx), t)
+            hx = _by_samples(where_state, cell, steps.reset[t], (args.initial, hx), t)
         new = run_step(cell, inputs[t], hx, t)
         if t == order[0]:
             batch = steps.input.shape[1]
             check_first(cell, new, hx, batch, t, has_lengths=valid is not None)
         if valid is not None and hx is not None:  # the others keep the state of their last step
-            hx = _by_samples(state_after, cell, (valid[t], new, hx), t)
+            hx = _by_samples(state_after, cell, valid[t], (new, hx), t)
         else:
             hx = new
         outputs[t] = new if isinstance(new, Tensor) else new[0]
@@ -98,15 +98,18 @@ def _run_no_steps(args: UnrollArgs) -> tuple[Tensor, Any]:
 def _run_beside_empty(
     cell: Any, args: UnrollArgs, longest: Tensor, empty: Tensor
 ) -> tuple[Tensor, Any]:
-    """Run samples where the ``empty`` ones have no step, and keep their state."""
-    # Such a sample goes along as a copy of the longest one: its own state may be NaN.
+    """Run samples where the ``empty`` ones have no step, and keep their state.
+
+    Such a sample goes along as a copy of the longest one, since all run at once, and its own state
+    may be NaN, which would reach the gradients of the others.
+    """
     copied = map_state(lambda tensor: row_of(tensor.detach(), longest), args.hx)
     first = where_state(empty, copied, args.hx)
-    output, state = _run_steps(cell, UnrollArgs(args.input, first, *args[2:]))  # for torch 2.8
+    output, state = _run_steps(cell, starting_from(args, first))
     steps = args.input.shape[0]
     some = ~empty.expand(steps, -1) if args.return_states else ~empty
     last = 0 if args.reverse else steps - 1
-    return output, _by_samples(state_after, cell, (some, state, args.hx), last)
+    return output, _by_samples(state_after, cell, some, (state, args.hx), last)
 
 
 def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
@@ -126,18 +129,18 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     if is_compiling() and is_dynamic_size(input.shape[0]) and may_scan(cell, args):
         return run_scan(cell, args, input, valid, reset)
     if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
-        args = UnrollArgs(args.input, counted(args.hx), *args[2:])
+        args = starting_from(args, counted(args.hx))  # so that writes into it are seen
     return _loop(cell, args, StepInputs(input, valid, reset))
 
 
 def _by_samples(
-    choose: Callable[..., Any], cell: Any, states: tuple[Tensor, Any, Any], step: int
+    choose: Callable[..., Any], cell: Any, mask: Tensor, states: tuple[Any, Any], step: int
 ) -> Any:
     """Choose between two states by a mask; refuse a user's cell if their shapes do not go."""
     if is_compiling() or isinstance(cell, ByParts):
-        return choose(*states)
+        return choose(mask, *states)
     try:
-        return choose(*states)
+        return choose(mask, *states)
     except RuntimeError as error:
         if not isinstance(error, RnnkitError):
             refuse_shape(cell, states, step, error)

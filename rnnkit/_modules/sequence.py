@@ -37,6 +37,13 @@ class UnrollArgs(NamedTuple):
     return_states: bool = False
 
 
+def starting_from(args: UnrollArgs, hx: Any) -> UnrollArgs:
+    """Return the same from another state."""
+    return UnrollArgs(  # a compiler of torch 2.8 traces no _replace
+        args.input, hx, args.lengths, args.reset, args.initial, args.reverse, args.return_states
+    )
+
+
 def checked_boundaries(spec: CallSpec, input: Any, lengths: Any, reset: Any) -> Boundaries:
     """Check the lengths and resets of a call, in the input's layout."""
     counts = None if lengths is None else check_lengths(spec, lengths, input)

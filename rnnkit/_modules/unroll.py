@@ -127,7 +127,6 @@ class UnrollCall(NamedTuple):
     state: str = "hx"
 
 
-# complexipy: ignore - five stages, one after the other
 def run(call: UnrollCall) -> tuple[Tensor, Any]:
     """Run a cell over a sequence, in five stages.
 
@@ -141,41 +140,60 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     if hx is MISFIT:  # torch's class takes each step as it is
         hx = call.hx
         is_known = False
-    boundaries = Boundaries()
+    lengths = reset = None
     if call.lengths is not None or call.reset is not None:
         spec = _spec_of(call, call.input, is_known, batch_first=call.batch_first)
-        boundaries = checked_boundaries(spec, call.input, call.lengths, call.reset)
+        lengths, reset, _ = checked_boundaries(spec, call.input, call.lengths, call.reset)
 
-    given = call.hx
-    initial = call.initial
-    lengths, reset, _ = boundaries
     input = seq_first(call.input, batch_first=call.batch_first)
     is_unbatched = call.input.dim() == SEQUENCE
-    if is_unbatched:
-        given = with_batch(given, 0)
-        hx = with_batch(hx, 0)
-        initial = with_batch(initial, 0)
-        reset = None if reset is None else reset.unsqueeze(1)
+    if is_unbatched and reset is not None:
+        reset = reset.unsqueeze(1)
+    start = _start(call, input, hx, lengths, is_known=is_known)
 
-    # Its user says what it starts from.
-    has_own_start = is_known and (initial is not None or overrides_initial_state(cell))
-    is_missing = _is_missing(call, given, initial, lengths)
-    if is_missing or reset is not None:
-        if is_known and not has_own_start:
-            initial = zeros(cell, cell.weight_ih, input.shape[1])
-        else:
-            initial = _own_start(call, input, initial, is_known=is_known)
-        hx = filled(given, initial) if is_missing else hx
-
-    args = UnrollArgs(input, hx, lengths, reset, initial, call.reverse, call.return_states)
+    args = UnrollArgs(
+        input, start.hx, lengths, reset, start.restart, call.reverse, call.return_states
+    )
     if is_known:
-        output, end = _run_known(cell, args, fused=call.fused, has_own_start=has_own_start)
+        output, end = _run_known(cell, args, fused=call.fused, has_own_start=start.is_own)
     else:
         output, end = run_loop(cell, args)
 
     if is_unbatched:
         end = without_batch(end, 1 if call.return_states else 0)
     return as_given(output, call.input, batch_first=call.batch_first), end
+
+
+class Start(NamedTuple):
+    """What a batch of samples starts from."""
+
+    #: The state before the first step; None if the cell makes it at that step.
+    hx: Any
+    #: The state to which a reset returns.
+    restart: Any
+    #: Whether a user says what it is, by an ``initial_state``; else it is zeros.
+    is_own: bool
+
+
+def _start(
+    call: UnrollCall, input: Tensor, hx: Any, lengths: Lengths | None, *, is_known: bool
+) -> Start:
+    """Return what an input ``(seq, batch, feature)`` starts from, given a checked state."""
+    given = call.hx
+    initial = call.initial
+    if call.input.dim() == SEQUENCE:
+        given = with_batch(given, 0)
+        hx = with_batch(hx, 0)
+        initial = with_batch(initial, 0)
+    is_own = is_known and (initial is not None or overrides_initial_state(call.cell))
+    is_missing = _is_missing(call, given, initial, lengths)
+    if not is_missing and call.reset is None:
+        return Start(hx, initial, is_own)
+    if is_known and not is_own:
+        initial = zeros(call.cell, call.cell.weight_ih, input.shape[1])
+    else:
+        initial = _own_start(call, input, initial, is_known=is_known)
+    return Start(filled(given, initial) if is_missing else hx, initial, is_own)
 
 
 def _checked_state(call: UnrollCall, weight: Tensor | None) -> Any:

@@ -59,7 +59,7 @@ def refuse_structure(spec: CallSpec, hx: Any, *, lengths: bool = False) -> NoRet
 
 
 def _fix(spec: CallSpec, hx: Any, *, lengths: bool) -> str:
-    """Write what makes the state of what came, or zeros; ``lengths`` are lengths."""
+    """Write what is typed for the state; ``lengths`` says that lengths came in its place."""
     if lengths:
         called = f"{spec.name}(cell, input" if spec.kind == "unrolled" else "layer(input"
         fix = f"{called}, lengths=hx): lengths are given by name"

@@ -12,6 +12,7 @@ from torch.testing._internal.two_tensor import TwoTensor
 
 import rnnkit
 from rnnkit._diagnostics.copies import Pristine
+from rnnkit._diagnostics.outputs import named_leaves
 from rnnkit._diagnostics.verify import PROBES
 from tests.diagnostics.models_of_users import Holder, X
 
@@ -111,3 +112,10 @@ def test_what_tensors_hold():
     assert not inner.any()
     assert not weight.mask.any()
     assert model.scaled.a.sum() == 3
+
+
+def test_more_tensors_than_a_state_has_are_one_axis():
+    """Three in a tuple may be the members of a state; four of one shape, or two in a list, are not."""
+    assert len(named_leaves((X,) * 3, stack=True)) == 3
+    assert [leaf.shape[0] for _, leaf in named_leaves((X,) * 4, stack=True)] == [4]
+    assert [leaf.shape[0] for _, leaf in named_leaves([X] * 2, stack=True)] == [2]

@@ -103,12 +103,15 @@ def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
     if not isinstance(input, Tensor):
         return MISFIT
     try:
-        *samples, width = input.shape
-    except (RuntimeError, ValueError):  # a nested tensor has no shape, a number no axis
+        shape = input.shape
+    except RuntimeError:  # a nested tensor has none
         return MISFIT
-    if len(samples) > 1 or width != cell.input_size or not _is_like(input, weight):
+    if len(shape) not in (1, 2) or shape[-1] != cell.input_size or not _is_like(input, weight):
         return MISFIT
-    return None if hx is None else fitting_state(cell, hx, (*samples,), input, any_c=True)
+    if hx is None:
+        return None
+    samples = (shape[0],) if len(shape) == 2 else ()
+    return fitting_state(cell, hx, samples, input, any_c=True)
 
 
 def fitting_unrolled(
@@ -145,7 +148,9 @@ def fitting_state(
     h_shape = (*front, proj_size) if proj_size else shape
     if h is not None and not _is_state(h, h_shape, dtype, device):
         return MISFIT
-    if c is not None and not _is_c(c, shape, like, any_c=any_c):
+    # Most are like h; the others are asked more.
+    is_like_h = c is None or _is_state(c, shape, dtype, device)
+    if not is_like_h and not _is_own_c(c, shape, like, any_c=any_c):
         return MISFIT
     if h is None or c is None:
         h, c = filled(hx, zeros(module, like, *front))
@@ -168,10 +173,8 @@ def _is_state(
         return False
 
 
-def _is_c(c: Any, shape: tuple[int, ...], like: Tensor, *, any_c: bool) -> bool:
-    """Return whether this is a c like the input, or of a dtype of its own that torch takes."""
-    if _is_state(c, shape, like.dtype, like.device):
-        return True
+def _is_own_c(c: Any, shape: tuple[int, ...], like: Tensor, *, any_c: bool) -> bool:
+    """Return whether this is a c of a dtype of its own that torch takes."""
     if not isinstance(c, Tensor) or not has_own_dtype(c, like.dtype, is_cell=any_c):
         return False
     return _is_state(c, shape, c.dtype, like.device)

@@ -19,6 +19,8 @@ class Recurrence(NamedTuple):
     #: The equations: the state after a step, of the input's and of the state's part in all gates,
     #: ``(batch, gates * hidden)``, and of the state before it.
     step: Callable[[Any, Any, Any], Any]
+    #: The option of an RNN that chooses it.
+    nonlinearity: str = ""
     #: torch's function for one step.
     step_kernel: Callable[..., Any] | None = None
     #: torch's function for all steps.
@@ -32,21 +34,24 @@ class Recurrence(NamedTuple):
 
 #: Each by its name, as an operator takes it. ``_modules.cells``, which has the equations, fills it.
 RECURRENCES: dict[str, Recurrence] = {}
+BY_NONLINEARITY: dict[str, Recurrence] = {}
 
 
 def known(recurrence: Recurrence) -> Recurrence:
     """Note a recurrence, and return it."""
     RECURRENCES[recurrence.name] = recurrence
+    if recurrence.nonlinearity:
+        BY_NONLINEARITY[recurrence.nonlinearity] = recurrence
     return recurrence
 
 
 def recurrence_of(module: Any) -> Recurrence | None:
     """Return what a module computes; None if that is nothing, or an unknown nonlinearity."""
     recurrence: Recurrence | None = module.__rnnkit__.recurrence
-    if recurrence is None or recurrence.name != "RNN_TANH":
+    if recurrence is None or not recurrence.nonlinearity:
         return recurrence
     if not isinstance(module, torch.nn.RNNBase):
-        return RECURRENCES.get(f"RNN_{module.nonlinearity.upper()}")
+        return BY_NONLINEARITY.get(module.nonlinearity)
     mode = module.mode
     if mode not in ("RNN_TANH", "RNN_RELU"):
         # torch's kernel of a different recurrence reads beyond the weights of this one.

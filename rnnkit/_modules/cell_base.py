@@ -71,7 +71,10 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """Run one step; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        weights = _weights_read(self)
+        compiling = is_compiling()
+        # A compiler records torch's own forward, which reads the weights itself.
+        by_torch = compiling and _has_torchs_forward(self)
+        weights = None if by_torch else weights_of(self, compiling=compiling)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]
         state = fitting_cell(self, input, hx, weight)
         if type(hx) is not Tensor and state is not MISFIT and calls.needs_initial_state(self, hx):
@@ -83,7 +86,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             return calls.delegated(ModuleCall(self, input, hx, weight))
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        return _next_state(self, input, state, weights)
+        return _next_state(self, input, state, weights, compiling)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""
@@ -120,7 +123,11 @@ calls.finish(Cell)
 
 
 def _next_state(
-    cell: Any, input: Tensor, state: Any, weights: tuple[Tensor | None, ...] | None
+    cell: Any,
+    input: Tensor,
+    state: Any,
+    weights: tuple[Tensor | None, ...] | None,
+    compiling: bool,
 ) -> Any:
     """Compute the next state of a checked call; without weights torch's own forward reads them."""
     # A loop over steps is paid by the microsecond: LSTMState's own checks cost half of one.
@@ -136,17 +143,15 @@ def _next_state(
         result = without_batch(kernel(input.unsqueeze(0), state, *weights), 0)
     if isinstance(result, Tensor):
         return result
-    return LSTMState(*result) if is_compiling() else tuple.__new__(LSTMState, result)
+    return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)
 
 
-def _weights_read(cell: Any) -> tuple[Tensor | None, ...] | None:
-    """Return a cell's weights; None where a compiler records torch's forward, which reads them."""
-    compiling = is_compiling()
-    if compiling and not cell.__rnnkit__.is_projected:
-        recurrence = cell.__rnnkit__.recurrence
-        if recurrence is None or recurrence.step_kernel is not None:
-            return None
-    return weights_of(cell, compiling=compiling)
+def _has_torchs_forward(cell: Any) -> bool:
+    """Return whether torch's class computes the same step."""
+    facts = cell.__rnnkit__
+    if facts.is_projected:
+        return False
+    return facts.recurrence is None or facts.recurrence.step_kernel is not None
 
 
 def weights_of(cell: Any, *, compiling: bool) -> tuple[Tensor | None, ...]:
@@ -181,9 +186,12 @@ def sequence_weights(cell: Any) -> list[Tensor]:
 
 def kernel_of(cell: Any) -> Any:
     """Return what runs one step; None of an unknown nonlinearity, which torch's class refuses."""
-    if cell.__rnnkit__.is_projected:
+    facts = cell.__rnnkit__
+    if facts.is_projected:
         return partial(_projected_step, cell)
-    recurrence = recurrence_of(cell)
+    recurrence = facts.recurrence
+    if recurrence is None or recurrence.nonlinearity:
+        recurrence = recurrence_of(cell)
     if recurrence is None:
         return None
     return recurrence.step_kernel or partial(_step_by_equations, recurrence)

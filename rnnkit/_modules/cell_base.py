@@ -126,7 +126,7 @@ def _next_state(
     cell: Any,
     input: Tensor,
     state: Any,
-    weights: tuple[Tensor | None, ...] | None,
+    weights: Any,
     compiling: bool,
 ) -> Any:
     """Compute the next state of a checked call; without weights torch's own forward reads them."""

@@ -110,8 +110,8 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         set_options(self, CELL_AXES, axes)
 
 
-def lstm_step(given: Tensor, hidden: Tensor, state: LSTMState) -> LSTMState:
-    """Return the next state of an LSTM, of what input and h give to its gates."""
+def lstm_step(given: Tensor, hidden: Tensor, state: Any) -> LSTMState:
+    """Return the next state of an LSTM, of what input and h give to its gates, and of (h, c)."""
     i, f, g, o = (given + hidden).chunk(4, -1)
     c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
     h = torch.sigmoid(o) * torch.tanh(c)

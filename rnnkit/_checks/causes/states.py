@@ -70,7 +70,8 @@ def _check_sizes(spec: CallSpec, hx: Any) -> None:
     state: tuple[Any, ...] = (hx,)
     if len(wants) == PAIR:
         state = tuple(hx) if isinstance(hx, (tuple, list)) else ()
-    are_lengths = spec.kind not in ("cell", "step") and _are_lengths(hx)
+    # Asked first: torch has its own error for a parameter that has no shape yet.
+    are_lengths = _are_lengths(hx) and spec.kind not in ("cell", "step")
     if are_lengths or len(state) != len(wants) or not _are_tensors(state):
         structure.refuse_structure(spec, hx, lengths=are_lengths)
     # None stands for zeros of the right shape.

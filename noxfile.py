@@ -326,7 +326,7 @@ def fuzz(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Change one small thing at a time, and list what no test notices; ``-- --draw 40`` is fewer.
 
-    120 of all, drawn by the commit, take half an hour on two idle cores.
+    120 of all, drawn by the commit, took 50 minutes on two cores that had other work, too.
     """
     prepare(session)
     session.run(PYTHON, ".ci/mutants.py", *session.posargs)

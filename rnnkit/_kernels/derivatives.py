@@ -22,41 +22,27 @@ from rnnkit._kernels.gates import Schedule, gru_parts, steps_of
 OnGates = tuple[Tensor, Tensor | None]
 
 
-def tanh_backward(
-    on_output: Tensor,
-    now: Sequence[Tensor],
-    kept: Sequence[Tensor],
-    weight_hh: Tensor,
-    schedule: Schedule,
-) -> OnGates:
-    """Derive an RNN with tanh."""
-    output = kept[0]
-    factors = (output * output).neg_().add_(1)
-    return _rnn_backward(factors, on_output, now, weight_hh, schedule)
+def tanh_derivative(output: Tensor) -> Tensor:
+    """Return the derivative of tanh where it has put out these numbers."""
+    return (output * output).neg_().add_(1)
 
 
-def relu_backward(
-    on_output: Tensor,
-    now: Sequence[Tensor],
-    kept: Sequence[Tensor],
-    weight_hh: Tensor,
-    schedule: Schedule,
-) -> OnGates:
-    """Derive an RNN with relu."""
-    output = kept[0]
+def relu_derivative(output: Tensor) -> Tensor:
+    """Return the derivative of relu where it has put out these numbers."""
     # NaN is not below zero: its gradient goes on, as torch's does.
-    factors = (output <= 0).logical_not_().to(output.dtype)
-    return _rnn_backward(factors, on_output, now, weight_hh, schedule)
+    return (output <= 0).logical_not_().to(output.dtype)
 
 
-def _rnn_backward(
-    factors: Tensor,
+def rnn_backward(
+    derivative: Callable[[Tensor], Tensor],
     on_output: Tensor,
     now: Sequence[Tensor],
+    kept: Sequence[Tensor],
     weight_hh: Tensor,
     schedule: Schedule,
 ) -> OnGates:
-    """Derive an RNN, given its activation's derivative at each output, which is overwritten."""
+    """Derive an RNN, given its activation's derivative at an output."""
+    factors = derivative(kept[0])
     with torch.inference_mode():
         rows_of = steps_of(schedule.sizes, factors, on_output, *now)
         for step in reversed(schedule.order):

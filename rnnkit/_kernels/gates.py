@@ -63,14 +63,16 @@ def _each_step(tensor: Tensor, sizes: list[int]) -> Sequence[Tensor]:
     return torch.split_with_sizes(tensor, sizes)
 
 
-def _rnn_forward(
+def rnn_forward(
     activate: Callable[[Tensor], Tensor],
     data: Tensor,
     start: States,
     weights: Weights,
     schedule: Schedule,
+    *,
+    keep: bool,  # noqa: ARG001 - the output is all that the backward function needs
 ) -> Run:
-    """Run an RNN with an activation that works in place; the output is all that is kept."""
+    """Run an RNN with an activation that works in place."""
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
     output = torch.nn.functional.linear(data, weight_ih, bias)
@@ -84,30 +86,6 @@ def _rnn_forward(
             (out,) = rows[step]
             h = activate(out.addmm_(carry(step, h, first), weight))
     return output, (), ()
-
-
-def tanh_forward(
-    data: Tensor,
-    start: States,
-    weights: Weights,
-    schedule: Schedule,
-    *,
-    keep: bool,  # noqa: ARG001
-) -> Run:
-    """Run an RNN with tanh."""
-    return _rnn_forward(torch.Tensor.tanh_, data, start, weights, schedule)
-
-
-def relu_forward(
-    data: Tensor,
-    start: States,
-    weights: Weights,
-    schedule: Schedule,
-    *,
-    keep: bool,  # noqa: ARG001
-) -> Run:
-    """Run an RNN with relu."""
-    return _rnn_forward(torch.Tensor.relu_, data, start, weights, schedule)
 
 
 def gru_forward(

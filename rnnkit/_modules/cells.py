@@ -5,6 +5,7 @@ A step gets what the input gives to all gates, ``W_ih x + b_ih``, and what h giv
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -18,10 +19,11 @@ from rnnkit._checks.scope import CELL_AXES, Axes
 from rnnkit._kernels.derivatives import (
     gru_backward,
     lstm_backward,
-    relu_backward,
-    tanh_backward,
+    relu_derivative,
+    rnn_backward,
+    tanh_derivative,
 )
-from rnnkit._kernels.gates import gru_forward, lstm_forward, relu_forward, tanh_forward
+from rnnkit._kernels.gates import gru_forward, lstm_forward, rnn_forward
 from rnnkit._kernels.padded import LSTM_SIGNS, RELU_SIGNS
 from rnnkit._kernels.recurrences import Recurrence, known
 from rnnkit._modules.calls import set_options
@@ -48,8 +50,8 @@ TANH_RECURRENCE = known(
         nonlinearity="tanh",
         step_kernel=torch.rnn_tanh_cell,
         kernel=torch.rnn_tanh,
-        forward=tanh_forward,
-        backward=tanh_backward,
+        forward=partial(rnn_forward, torch.Tensor.tanh_),
+        backward=partial(rnn_backward, tanh_derivative),
     )
 )
 RELU_RECURRENCE = known(
@@ -60,8 +62,8 @@ RELU_RECURRENCE = known(
         nonlinearity="relu",
         step_kernel=torch.rnn_relu_cell,
         kernel=torch.rnn_relu,
-        forward=relu_forward,
-        backward=relu_backward,
+        forward=partial(rnn_forward, torch.Tensor.relu_),
+        backward=partial(rnn_backward, relu_derivative),
         signs=RELU_SIGNS,
     )
 )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit import DependencyMap
-from rnnkit._diagnostics.picture import FORBIDDEN, LINES
+from rnnkit._diagnostics.tell.picture import FORBIDDEN, LINES
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "pictures"
 #: The ink of text and lines, which a dark page turns light.

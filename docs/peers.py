@@ -25,7 +25,7 @@ import rnnkit
 from benchmarks.report import Table
 from docs.mistakes import GALLERY, Mistake, mistakes
 from rnnkit._demo.listening import listen
-from rnnkit._diagnostics.outputs import leaves
+from rnnkit._diagnostics.run.outputs import leaves
 
 #: A cell for what was tried, and found nothing.
 NOTHING = "\N{EN DASH}"

@@ -29,8 +29,8 @@ from rnnkit.states import LSTMState
 if _typing.TYPE_CHECKING:
     from rnnkit import testing
     from rnnkit._diagnostics.dependency_map import dependency_map
-    from rnnkit._diagnostics.picture import DependencyMap
-    from rnnkit._diagnostics.report import Check, Report
+    from rnnkit._diagnostics.tell.picture import DependencyMap
+    from rnnkit._diagnostics.tell.report import Check, Report
     from rnnkit._diagnostics.trace import trace
     from rnnkit._diagnostics.trace_table import Row, Trace
     from rnnkit._diagnostics.verify import verify

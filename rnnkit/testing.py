@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, LeakError, hide_frames
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.report import Report
+from rnnkit._diagnostics.tell.report import Report
 from rnnkit._diagnostics.verify import PROBES, verify
 
 __all__ = ["assert_no_leak", "assert_streams"]

@@ -10,18 +10,18 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.keywords import known_keywords
 from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.axes import infer_batch_axes
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.changes import other_leaves, sample_at
-from rnnkit._diagnostics.finite import judged_finite
-from rnnkit._diagnostics.isolation import session
-from rnnkit._diagnostics.judge import COARSE, differences, judge
-from rnnkit._diagnostics.outputs import Given, Leaves, is_number
-from rnnkit._diagnostics.picture import DependencyMap
-from rnnkit._diagnostics.report import UnjudgedError
-from rnnkit._diagnostics.slopes import Gradients
-from rnnkit._diagnostics.unfollowed import why_unfollowed
+from rnnkit._diagnostics.inputs.axes import infer_batch_axes
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.finite import judged_finite
+from rnnkit._diagnostics.measure.judge import COARSE, differences, judge
+from rnnkit._diagnostics.measure.slopes import Gradients
+from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.run.isolation import session
+from rnnkit._diagnostics.run.outputs import Given, Leaves, is_number
+from rnnkit._diagnostics.tell.picture import DependencyMap
+from rnnkit._diagnostics.tell.report import UnjudgedError
 
 #: The widest map that a terminal of 80 columns shows.
 WIDEST = 32

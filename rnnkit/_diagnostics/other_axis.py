@@ -6,14 +6,14 @@ from dataclasses import replace
 import torch
 
 from rnnkit._base.errors import ArgumentError, LeakError
-from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.judge import decide
-from rnnkit._diagnostics.outputs import Given
-from rnnkit._diagnostics.prepared import Rules, baseline_of, find_lengths
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.measure.judge import decide
+from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_lengths
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch
-from rnnkit._diagnostics.report import LEFT_OUT, ONE_SAMPLE, Report, UnjudgedError, with_row
+from rnnkit._diagnostics.run.isolation import Session
+from rnnkit._diagnostics.run.outputs import Given
+from rnnkit._diagnostics.tell.report import LEFT_OUT, ONE_SAMPLE, Report, UnjudgedError, with_row
 
 
 def advise_other_axis(

@@ -17,8 +17,8 @@ from torch.nn.modules import module as modules
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.isolation import eagerly, private, session
-from rnnkit._diagnostics.module_calls import (
+from rnnkit._diagnostics.run.isolation import eagerly, private, session
+from rnnkit._diagnostics.run.module_calls import (
     KINDS,
     Call,
     arguments,
@@ -28,8 +28,8 @@ from rnnkit._diagnostics.module_calls import (
     split_result,
     watched,
 )
-from rnnkit._diagnostics.outputs import Given, tensors_of
-from rnnkit._diagnostics.places import goes_on, place_of
+from rnnkit._diagnostics.run.outputs import Given, tensors_of
+from rnnkit._diagnostics.run.places import goes_on, place_of
 from rnnkit._diagnostics.trace_table import Origin, Row, Trace, state_in_words
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from rnnkit._diagnostics.picture import as_html, noted
+from rnnkit._diagnostics.tell.picture import as_html, noted
 
 
 @dataclass

@@ -11,16 +11,14 @@ from torch import Tensor
 from rnnkit._base.errors import LeakError
 from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.by_input import by_input
-from rnnkit._diagnostics.isolation import EscapedError, session
-from rnnkit._diagnostics.judge import decide
-from rnnkit._diagnostics.lab import is_absent_again
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.by_input import by_input
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import decide
+from rnnkit._diagnostics.measure.lab import is_absent_again
+from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_lengths
 from rnnkit._diagnostics.options import OTHER_NAMES, check_options
 from rnnkit._diagnostics.other_axis import advise_other_axis
-from rnnkit._diagnostics.outputs import Given
-from rnnkit._diagnostics.prepared import Rules, baseline_of, find_lengths
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch
 from rnnkit._diagnostics.probes.causal import probe_causal
@@ -28,12 +26,14 @@ from rnnkit._diagnostics.probes.coverage import probe_coverage
 from rnnkit._diagnostics.probes.gradient import probe_gradient
 from rnnkit._diagnostics.probes.memory import probe_memory
 from rnnkit._diagnostics.probes.padding import probe_padding
+from rnnkit._diagnostics.probes.remarks import remarks
 from rnnkit._diagnostics.probes.repeatable import probe_repeatable
 from rnnkit._diagnostics.probes.reset import probe_reset
 from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
-from rnnkit._diagnostics.remarks import remarks
-from rnnkit._diagnostics.report import (
+from rnnkit._diagnostics.run.isolation import EscapedError, session
+from rnnkit._diagnostics.run.outputs import Given
+from rnnkit._diagnostics.tell.report import (
     LEFT_OUT,
     NO_LENGTHS,
     Check,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics.isolation import Session, session
-from rnnkit._diagnostics.outputs import Given
+from rnnkit._diagnostics.run.isolation import Session, session
+from rnnkit._diagnostics.run.outputs import Given
 
 BATCH = 4
 SEQ = 7

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import rnnkit
-from rnnkit._diagnostics.copies import Pristine
-from rnnkit._diagnostics.isolation import session
-from rnnkit._diagnostics.outputs import Given
+from rnnkit._diagnostics.run.copies import Pristine
+from rnnkit._diagnostics.run.isolation import session
+from rnnkit._diagnostics.run.outputs import Given
 from tests.diagnostics.models_of_users import Holder, numbers, twice
 
 X = numbers(4, 7, 3)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import rnnkit
-from rnnkit._diagnostics.copier import Copier
-from rnnkit._diagnostics.events import Recorder
-from rnnkit._diagnostics.isolation import session
-from rnnkit._diagnostics.outputs import Given
+from rnnkit._diagnostics.run.copier import Copier
+from rnnkit._diagnostics.run.events import Recorder
+from rnnkit._diagnostics.run.isolation import session
+from rnnkit._diagnostics.run.outputs import Given
 from tests.covering import covers
 from tests.diagnostics.models_of_users import Holder, Model, numbers
 

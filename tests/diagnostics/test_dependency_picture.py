@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
 import rnnkit
-from rnnkit._diagnostics.picture import FORBIDDEN
+from rnnkit._diagnostics.tell.picture import FORBIDDEN
 
 PAPER = "#00000000"
 

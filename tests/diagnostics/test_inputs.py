@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import rnnkit
-from rnnkit._diagnostics.lengths import is_content
+from rnnkit._diagnostics.inputs.lengths import is_content
 from tests.diagnostics.models_of_users import FEATURE, SEQ, layered, numbers
 
 BATCH = 5

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics.isolation import sources
-from rnnkit._diagnostics.outputs import equal
+from rnnkit._diagnostics.run.isolation import sources
+from rnnkit._diagnostics.run.outputs import equal
 from tests.diagnostics.models_of_users import Holder, Model, gru, numbers, twice
 
 X = numbers(4, 7, 3)

@@ -17,8 +17,8 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics.isolation import EscapedError, Session, session
-from rnnkit._diagnostics.outputs import Given
+from rnnkit._diagnostics.run.isolation import EscapedError, Session, session
+from rnnkit._diagnostics.run.outputs import Given
 from tests.diagnostics.models_of_users import Holder, numbers, twice
 
 X = numbers(4, 7, 3)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics.isolation import session, sources
-from rnnkit._diagnostics.outputs import Given, equal
+from rnnkit._diagnostics.run.isolation import session, sources
+from rnnkit._diagnostics.run.outputs import Given, equal
 from tests.diagnostics.models_of_users import Holder, Model, gru, numbers
 
 X = numbers(4, 7, 3)

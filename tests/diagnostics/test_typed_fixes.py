@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import rnnkit
-from rnnkit._diagnostics.causes import fix_of_parts
+from rnnkit._diagnostics.explain.causes import fix_of_parts
 from tests.diagnostics.models_of_users import X, findings, gru, layered, model, numbers, over
 from tests.diagnostics.typed_fixes import FIXES
 from tests.diagnostics.typed_models import (

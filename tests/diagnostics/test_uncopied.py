@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import rnnkit
-from rnnkit._diagnostics import copies
-from rnnkit._diagnostics.isolation import session
-from rnnkit._diagnostics.outputs import Given
-from rnnkit._diagnostics.uncopied import UncopiedError
+from rnnkit._diagnostics.run import copies
+from rnnkit._diagnostics.run.isolation import session
+from rnnkit._diagnostics.run.outputs import Given
+from rnnkit._diagnostics.run.uncopied import UncopiedError
 from tests.diagnostics.models_of_users import Holder, numbers, twice
 
 X = numbers(4, 7, 3)

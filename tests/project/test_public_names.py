@@ -113,7 +113,7 @@ def test_import_loads_nothing_that_it_does_not_need():
     assert not before & {"pytest", "hypothesis", "beartype", "matplotlib", "rich"}
     assert not before & {"torch._dynamo", "sympy"}
     assert not any(name.startswith("rnnkit._diagnostics") for name in before)
-    assert "rnnkit._diagnostics.report" in after
+    assert "rnnkit._diagnostics.tell.report" in after
 
 
 def test_other_names():

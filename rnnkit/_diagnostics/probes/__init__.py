@@ -1,1 +1,1 @@
-"""The probes of ``verify``: what is changed, and what must not (or must) change with it."""
+"""The probes of ``verify``, one question per file; their private helpers stand beside them."""

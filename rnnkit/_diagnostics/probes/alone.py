@@ -1,17 +1,17 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.causes import Location
-from rnnkit._diagnostics.isolation import EscapedError
-from rnnkit._diagnostics.judge import judge
-from rnnkit._diagnostics.lab import Part, check_orders, restricted
-from rnnkit._diagnostics.locate import locate_valid
-from rnnkit._diagnostics.outputs import Leaves, far_off
-from rnnkit._diagnostics.report import ALONE, ONE_SAMPLE, fail, in_short, skip
-from rnnkit._diagnostics.squeezes import run_with_kept_axes
-from rnnkit._diagnostics.uncopied import UncopiedError
-from rnnkit._diagnostics.unfollowed import why_unfollowed
+from rnnkit._diagnostics.explain.causes import Location
+from rnnkit._diagnostics.explain.locate import locate_valid
+from rnnkit._diagnostics.explain.squeezes import run_with_kept_axes
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import judge
+from rnnkit._diagnostics.measure.lab import Part, check_orders, restricted
+from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.run.isolation import EscapedError
+from rnnkit._diagnostics.run.outputs import Leaves, far_off
+from rnnkit._diagnostics.run.uncopied import UncopiedError
+from rnnkit._diagnostics.tell.report import ALONE, ONE_SAMPLE, fail, in_short, skip
 
 
 def probe_alone(baseline: Baseline) -> str:

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import RNNBase
 
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import sample_at
-from rnnkit._diagnostics.lab import PerturbedRun, comparable, run_perturbed
-from rnnkit._diagnostics.locate import locate_sample
-from rnnkit._diagnostics.loss import judge_loss
-from rnnkit._diagnostics.outputs import is_number, orders, shape_of
-from rnnkit._diagnostics.picture import DependencyMap
-from rnnkit._diagnostics.report import ONE_SAMPLE, SAMPLES, Line, fail, skip
-from rnnkit._diagnostics.unfollowed import why_unfollowed
+from rnnkit._diagnostics.explain.locate import locate_sample
+from rnnkit._diagnostics.inputs.changes import sample_at
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.lab import PerturbedRun, comparable, run_perturbed
+from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.probes.loss import judge_loss
+from rnnkit._diagnostics.run.outputs import is_number, orders, shape_of
+from rnnkit._diagnostics.tell.picture import DependencyMap
+from rnnkit._diagnostics.tell.report import ONE_SAMPLE, SAMPLES, Line, fail, skip
 
 
 def probe_batch(baseline: Baseline) -> str:

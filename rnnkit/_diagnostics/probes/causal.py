@@ -5,14 +5,14 @@ from contextlib import suppress
 import torch
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.axes import shortened_axis
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.causes import VIEW
-from rnnkit._diagnostics.changes import steps_from
-from rnnkit._diagnostics.judge import decide
-from rnnkit._diagnostics.lab import PerturbedRun, comparable, restricted, run_perturbed
-from rnnkit._diagnostics.locate import locate_step
-from rnnkit._diagnostics.report import NO_STEPS, OTHER_OUTPUTS, UnjudgedError, fail, skip
+from rnnkit._diagnostics.explain.causes import VIEW
+from rnnkit._diagnostics.explain.locate import locate_step
+from rnnkit._diagnostics.inputs.axes import shortened_axis
+from rnnkit._diagnostics.inputs.changes import steps_from
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import decide
+from rnnkit._diagnostics.measure.lab import PerturbedRun, comparable, restricted, run_perturbed
+from rnnkit._diagnostics.tell.report import NO_STEPS, OTHER_OUTPUTS, UnjudgedError, fail, skip
 
 #: What to change so that an output does not read its own step.
 OWN = {

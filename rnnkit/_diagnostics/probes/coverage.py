@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.calls import filled, find_other_order
-from rnnkit._diagnostics.changes import other_leaves, steps_at, valid_mask
-from rnnkit._diagnostics.lengths import counts_of
-from rnnkit._diagnostics.outputs import Leaves, apart, is_number, largest, shape_of
-from rnnkit._diagnostics.report import (
+from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, valid_mask
+from rnnkit._diagnostics.inputs.lengths import counts_of
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.slopes import gradients_of
+from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.probes.calls import filled, find_other_order
+from rnnkit._diagnostics.run.outputs import Leaves, apart, is_number, largest, shape_of
+from rnnkit._diagnostics.tell.report import (
     INTEGERS,
     Line,
     fail,
@@ -21,8 +23,6 @@ from rnnkit._diagnostics.report import (
     skip_inapplicable,
     skip_partial,
 )
-from rnnkit._diagnostics.slopes import gradients_of
-from rnnkit._diagnostics.unfollowed import why_unfollowed
 
 #: How many steps of a sample that get no gradient are tried, evenly spaced.
 STEPS = 16

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import Module
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.gradient_causes import fix_of_direction, why_zero
-from rnnkit._diagnostics.lab import trained_otherwise
-from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.report import NAMES, Line, fail, in_short, skip, skip_inapplicable
-from rnnkit._diagnostics.slopes import Gradients, gradients_in_training, inside
+from rnnkit._diagnostics.explain.gradient_causes import fix_of_direction, why_zero
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.lab import trained_otherwise
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, inside
+from rnnkit._diagnostics.run.outputs import same
+from rnnkit._diagnostics.tell.report import NAMES, Line, fail, in_short, skip, skip_inapplicable
 
 #: A layer and a direction, in the name of a weight.
 DIRECTION = re.compile(r"_l\d+(_reverse)?$")

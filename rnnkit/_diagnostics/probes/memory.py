@@ -8,16 +8,16 @@ from typing import Any
 from torch import Tensor
 from torch.nn import RNNBase
 
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import Where, steps_at, steps_from, valid_mask
-from rnnkit._diagnostics.events import stateful
-from rnnkit._diagnostics.lab import run_perturbed
-from rnnkit._diagnostics.module_calls import calls_in
-from rnnkit._diagnostics.outputs import is_number, same
-from rnnkit._diagnostics.read_steps import steps_read
-from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip, skip_inapplicable
-from rnnkit._diagnostics.slopes import gradients_of
-from rnnkit._diagnostics.unfollowed import why_unfollowed
+from rnnkit._diagnostics.inputs.changes import Where, steps_at, steps_from, valid_mask
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.lab import run_perturbed
+from rnnkit._diagnostics.measure.read_steps import steps_read
+from rnnkit._diagnostics.measure.slopes import gradients_of
+from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.run.events import stateful
+from rnnkit._diagnostics.run.module_calls import calls_in
+from rnnkit._diagnostics.run.outputs import is_number, same
+from rnnkit._diagnostics.tell.report import INTEGERS, NO_STEPS, fail, skip, skip_inapplicable
 
 HOLDS = "the last output depends on earlier steps"
 

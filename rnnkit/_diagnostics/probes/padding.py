@@ -2,12 +2,13 @@
 
 import torch
 
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import steps_at, valid_mask
-from rnnkit._diagnostics.lab import comparable, run_perturbed
-from rnnkit._diagnostics.locate import locate_valid
-from rnnkit._diagnostics.outputs import is_number
-from rnnkit._diagnostics.report import (
+from rnnkit._diagnostics.explain.locate import locate_valid
+from rnnkit._diagnostics.inputs.changes import steps_at, valid_mask
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.lab import comparable, run_perturbed
+from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.run.outputs import is_number
+from rnnkit._diagnostics.tell.report import (
     INTEGERS,
     NO_LENGTHS,
     Gap,
@@ -16,7 +17,6 @@ from rnnkit._diagnostics.report import (
     skip,
     skip_inapplicable,
 )
-from rnnkit._diagnostics.unfollowed import why_unfollowed
 
 
 def probe_padding(baseline: Baseline) -> str:

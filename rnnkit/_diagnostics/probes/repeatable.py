@@ -2,11 +2,12 @@
 
 from torch import Tensor
 
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.events import drawn_at, kept_by
-from rnnkit._diagnostics.judge import near
-from rnnkit._diagnostics.outputs import Leaves, alike
-from rnnkit._diagnostics.report import NAMES, fail
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import near
+from rnnkit._diagnostics.run.events import Recorder, kept_by
+from rnnkit._diagnostics.run.outputs import Leaves, alike, equal
+from rnnkit._diagnostics.run.watched_functions import without_part
+from rnnkit._diagnostics.tell.report import NAMES, Line, fail
 
 
 def probe_repeatable(baseline: Baseline) -> str:
@@ -27,7 +28,7 @@ def probe_repeatable(baseline: Baseline) -> str:
     if drawn and alike(*_run_twice(baseline, restarts=True)):
         cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
         fix = ("fix", "draw if self.training only, as F.dropout(x, p, self.training); h0 = zeros")
-        rows = [*drawn_at(session, baseline.batch, drawn[0]), cause, fix]
+        rows = [*_first_drawn(baseline, drawn[0]), cause, fix]
     elif kept:
         names = ", ".join(f"model.{name}" for name in kept[:NAMES])
         cause = ("cause", f"the model keeps {names} from call to call")
@@ -45,3 +46,25 @@ def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, L
     if restarts:
         session.restart()
     return once, session.run(inputs, on=copy)
+
+
+def _first_drawn(baseline: Baseline, source: str) -> list[Line]:
+    """Return the first function, or module, in which a run draws from a source of numbers."""
+    session = baseline.session
+    batch = baseline.batch
+    read = session.sources()[source].get_state
+    recorder = Recorder(functions=True, read=read)
+    session.restart()
+    before = read()
+    session.run(batch.tree(), watch=recorder.watch)
+    for event in recorder.events:
+        if equal(before, event.drawn):
+            continue
+        # Python's numbers, and NumPy's, are drawn before a function takes them.
+        if source in ("random", "numpy.random") and event.kind != "output":
+            return [("before", event.place)]
+        first = f"{event.label} ({event.text})"
+        if event.kind == "function":
+            first = without_part(event.text, batch.size, batch.whole_size)
+        return [("first", first), ("at", event.place)]
+    return []

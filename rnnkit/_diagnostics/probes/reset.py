@@ -5,10 +5,10 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import steps_at
-from rnnkit._diagnostics.lab import comparable, run_perturbed
-from rnnkit._diagnostics.report import OTHER_OUTPUTS, fail, skip
+from rnnkit._diagnostics.inputs.changes import steps_at
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.lab import comparable, run_perturbed
+from rnnkit._diagnostics.tell.report import OTHER_OUTPUTS, fail, skip
 
 #: What it means if nothing but the flagged step itself depends on what is before.
 LATE = [("means", "the reset comes a step late, after the step that it is for")]

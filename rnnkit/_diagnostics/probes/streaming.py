@@ -3,12 +3,12 @@
 from contextlib import suppress
 from itertools import islice
 
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.events import kept_by
-from rnnkit._diagnostics.judge import judge, near
-from rnnkit._diagnostics.outputs import is_number
-from rnnkit._diagnostics.report import NAMES, NO_STEPS, TRIES, Line, UnjudgedError, fail, skip
-from rnnkit._diagnostics.streams import Stream, ways_to_carry
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import judge, near
+from rnnkit._diagnostics.probes.streams import Stream, ways_to_carry
+from rnnkit._diagnostics.run.events import kept_by
+from rnnkit._diagnostics.run.outputs import is_number
+from rnnkit._diagnostics.tell.report import NAMES, NO_STEPS, TRIES, Line, UnjudgedError, fail, skip
 
 
 def probe_streaming(baseline: Baseline) -> str:

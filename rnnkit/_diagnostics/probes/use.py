@@ -9,17 +9,19 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.calls import (
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.probes.calls import (
     find_reversed_outputs,
     find_shared_direction,
     find_steps_as_channels,
 )
-from rnnkit._diagnostics.events import stateful
-from rnnkit._diagnostics.joined import find_joined_layers
-from rnnkit._diagnostics.module_calls import Call, calls_in, changing, loops_in
-from rnnkit._diagnostics.outputs import Leaves, alike, along, arrived, is_backward, shape_of
-from rnnkit._diagnostics.report import (
+from rnnkit._diagnostics.probes.joined import find_joined_layers
+from rnnkit._diagnostics.probes.starts import find_wrong_starts
+from rnnkit._diagnostics.run.events import stateful
+from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
+from rnnkit._diagnostics.run.outputs import Leaves, alike, along, arrived, is_backward, shape_of
+from rnnkit._diagnostics.tell.report import (
     CALLS,
     fail,
     joined_by_and,
@@ -27,8 +29,6 @@ from rnnkit._diagnostics.report import (
     skip_inapplicable,
     skip_partial,
 )
-from rnnkit._diagnostics.slopes import Gradients, gradients_of
-from rnnkit._diagnostics.starts import find_wrong_starts
 
 
 def probe_use(baseline: Baseline) -> str:

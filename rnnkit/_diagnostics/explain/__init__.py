@@ -1,0 +1,1 @@
+"""Where a leak first shows, its cause, its undoing, and the fix."""

@@ -1,0 +1,220 @@
+"""Why a leak is there: what is suspected, how a copy runs without it, and how to end it."""
+
+import re
+from collections.abc import Callable
+from operator import methodcaller
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import Module, RNNBase
+from torch.utils import _pytree as pytree
+
+from rnnkit._diagnostics.run.events import Event
+from rnnkit._diagnostics.run.module_calls import (
+    arguments,
+    each_call,
+    from_state,
+    is_recurrent,
+    mapped,
+)
+from rnnkit._diagnostics.run.outputs import Watch, is_backward
+from rnnkit._diagnostics.tell.report import FIXES, Line
+
+
+class Cause(NamedTuple):
+    """What is suspected: what a message says of it, and hooks that undo it on a copy."""
+
+    what: str
+    fix: str
+    undo: Watch
+
+
+#: The rows of a message about a module, and its name.
+Location = tuple[list[Line], str]
+
+VIEW = "transpose or permute to move axes; view and reshape only split or join neighbouring axes"
+PACK = (
+    "pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False) of "
+    "(batch, seq, ...), or rnnkit's lengths="
+)
+
+#: How to end a mistake, by the probe and by the function, or module, that shows it first.
+FIXES_BY_NAME: dict[str, dict[str, str]] = {
+    "batch": {
+        "view|reshape|flatten": VIEW,
+        "batchnorm|batch_norm": "LayerNorm, or statistics that are tracked in training",
+        "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i], or "
+        "i + sample * steps, if y is flat; y[order.argsort()] undoes a sort",
+        "cell|where": "give each sample its own row: torch.where(flag[:, None], 0.0, state)",
+        "max|min|any|all": "keep a value for each sample, flag[:, None]; reduce over steps only",
+        "packed": "batch_first=True of pack_padded_sequence, or x.transpose(0, 1) before it",
+        "rnn|lstm|gru|multi_?head": "batch_first= as the axes of its input are, and a state of "
+        "(layers, batch, hidden)",
+        "loop": "loop over the steps: x.transpose(0, 1) before it, or torch.stack(outputs, 1) of "
+        "the loop before",
+        "": "do not reduce, normalize or join over the batch axis",
+    },
+    "causal": {
+        "conv|unfold": "padding=0, and F.pad(x, (dilation * (kernel_size - 1), 0)) on the steps",
+        "pool|pad": "pad in front only, by the size of the window less 1, and pad nowhere else",
+        "softmax|attention|mm|matmul|einsum": "softmax(-1), over the keys, of scores.masked_fill("
+        "later, -torch.inf) (attn_mask=later), where later = torch.ones(n, n).triu(1).bool(), "
+        "instead of any mask that is there",
+        "view|reshape|flatten": VIEW,
+        "index|roll|flip|diff|gather|select|cat|fft|loop": "at step t read steps 0 to t only",
+        "": "compute it over the steps so far, as cumsum and cummax do, or over the features",
+    },
+    "padding": {
+        "packed": "pack with the lengths of the packed steps, in the order of the batch, and "
+        "enforce_sorted=False",
+        "softmax|attention": "scores.masked_fill(~mask, -torch.inf) before it, with the mask along "
+        "the axis of the softmax; or key_padding_mask=~mask",
+        "index|gather|select|narrow|clamp": "read step lengths - 1 of each, or h_n of packed input",
+        "max|min|sort|topk": "y.masked_fill(~mask, -torch.inf) before it, where mask has as many "
+        "axes as y",
+        "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there",
+        "norm|std|var": "compute it over the features of each step, or over the valid steps only",
+        "roll|flip": "flip each sample within its length, or a bidirectional layer of packed input",
+        "div": "divide by the lengths, in the order of the samples",
+        "mean": "(y * mask).sum(1) / mask.sum(1), where mask has as many axes as y",
+        "sum|mm|einsum": "y * mask before it, with 1 within each length and 0 beyond; divide a sum "
+        "by the lengths",
+        "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
+        "rnn|lstm|gru": PACK,
+        "": FIXES["padding"],
+    },
+    "streaming": {
+        "conv|pool|unfold|pad|cat": "return its last inputs in the state; put them before the next",
+        "rnn|lstm|gru|loop": FIXES["streaming"],
+        "norm|mean|softmax|std|var": "take it over what one step has, or return it in the state",
+        "": "return what it reads of earlier steps in the state, as it is: h, or a position",
+    },
+    "alone": {
+        "index|gather|select": "index each sample's own rows: i + sample * steps, if flat",
+        "": "compute nothing from the batch as a whole: its size, its largest, its order",
+    },
+}
+
+
+#: How to end a mistake if the padding is before a sample; otherwise it is ended as usual.
+FIXES_IN_FRONT = {
+    "index|gather|select|narrow|clamp": "read the last step, y[:, -1]: the padding is in front",
+    "rnn|lstm|gru": "pad after each sample instead, and pass lengths= or pack it",
+    "roll|flip": "flip the whole batch, and read the padding as padding after each sample",
+}
+FIXES_BY_NAME["padding in front"] = FIXES_IN_FRONT
+
+#: What may read later steps, and how to end it.
+PARTS_THAT_LOOK_AHEAD: list[tuple[Callable[[Module], bool], str]] = [
+    (lambda module: getattr(module, "bidirectional", False) is True, "run no backward direction"),
+    (lambda module: "Conv" in type(module).__name__, "pad a convolution on the left"),
+    (lambda module: "Attention" in type(module).__name__, "mask attention"),
+]
+
+
+def fix_of_parts(probe: str, model: Module, rule: bool | str = True) -> list[Line]:
+    """Return how to end a leak that was not found in the model, by the parts that it has."""
+    if probe != "causal":
+        return []  # the usual fix of the probe is true of any model
+    modules = list(model.modules())
+    fixes = [fix for is_part, fix in PARTS_THAT_LOOK_AHEAD if any(map(is_part, modules))]
+    last = "t - 1" if rule == "strict" else "t"
+    steps = f"at step t read steps 0 to {last} only"
+    fixes.append(f"{steps}; copy a state before another loop changes it")
+    return [("fix", "; ".join(fixes))]
+
+
+def fix_of(probe: str, name: str) -> list[Line]:
+    """Return how to end a mistake at a function or module."""
+    fixes = FIXES_BY_NAME[probe].items()
+    return [("fix", next(fix for kind, fix in fixes if re.search(kind, name.lower())))]
+
+
+def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
+    """Suspect that a layer, or a loop over cells, reads the batch axis of its input as seq."""
+    first = getattr(given.module, "batch_first", None)
+    is_layer = isinstance(given.module, RNNBase)
+    seq = 1 if first else 0
+    is_2d = is_layer and given.tensors[0].dim() == 2
+    # What was packed has no axes of its own to be taken for each other.
+    is_known = loops or isinstance(first, bool)
+    if given.is_packed or not is_known or axes != [0 if is_2d else seq]:
+        return None
+    turn: Any = lambda x: x.transpose(0, 1).contiguous()  # noqa: E731 - it may be viewed
+    back = turn
+    fix = f"{given.text}(..., batch_first={not first}), or input.transpose(0, 1)"
+    if is_layer and given.tensors[1:]:
+        fix += f"; and a state for the batch of axis {axes[0]}"
+    if is_2d:
+        turn = methodcaller("unsqueeze", seq)
+        back = methodcaller("squeeze", seq)
+        series = f"{given.text}(1, ..., batch_first=True) of input.unsqueeze(-1), and y[:, -1]"
+        fix = f"for a series {series}; for single steps input.unsqueeze({seq})"
+    elif first is None:
+        fix = "input.transpose(0, 1) before the loop, and the same of outputs stacked after it"
+
+    def before(_: int, args: Any, kwargs: Any) -> Any:
+        input = arguments(args, kwargs)["input"]
+        if is_layer:  # its state fits the other layout
+            return from_state((turn(input),), {}, None)
+        alike: Any = lambda x: turn(x) if x.shape[:2] == input.shape[:2] else x  # noqa: E731
+        return pytree.tree_map_only(Tensor, alike, (args, kwargs))
+
+    undo = each_call(given.name, before, lambda _, result: mapped(result, output=back))
+    return Cause(
+        f"{given.label} reads axis {axes[0]} of its input as seq, but the batch is there", fix, undo
+    )
+
+
+def other_state(given: Event) -> Cause | None:
+    """Suspect that a state has the samples on axis 0, where a layer takes them for its layers."""
+    states = [x for x in given.tensors[1:] if isinstance(x, Tensor)]
+    if not isinstance(given.module, RNNBase) or not states:
+        return None
+    if any(x.dim() != 3 or x.shape[0] != x.shape[1] for x in states):
+        return None  # in the other order it would not fit
+
+    def before(_: int, args: Any, kwargs: Any) -> Any:
+        state = arguments(args, kwargs)["hx"]
+        turned = pytree.tree_map_only(Tensor, lambda x: x.transpose(0, 1).contiguous(), state)
+        return from_state(args, kwargs, turned)
+
+    what = f"the state given to {given.label} has the samples on axis 0, for its layers"
+    return Cause(
+        what,
+        "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)",
+        each_call(given.name, before),
+    )
+
+
+def later_steps(given: Event, probe: str) -> Cause | None:
+    """Suspect that a layer reads later steps, or padding: backward, or in the state it is given."""
+    name = given.name
+    label = given.label
+    module = given.module
+    is_both = is_recurrent(module) and getattr(module, "bidirectional", False)
+    if probe == "causal" and not is_both and isinstance(module, RNNBase) and given.tensors[1:]:
+        zeros = each_call(name, lambda _, args, kwargs: from_state(args, kwargs, None))
+        fix = "start from zeros, or from a state that has read earlier steps only"
+        return Cause(f"the state given to {label} has read the later steps", fix, zeros)
+    if not is_both or (probe == "padding" and given.is_packed):
+        return None
+    what = f"the backward direction of {label} starts in the padding"
+    fix = PACK
+    if probe != "padding":
+        what = f"{label} is bidirectional: its backward direction has read the later steps"
+        one_way = f"{given.text}(..., bidirectional=False)"
+        halves = "its output has half the features then, a state for it half the rows"
+        fix = f"{one_way}: {halves} (rnnkit.states.bridge)"
+    half: Any = lambda x: x.masked_fill(is_backward(x), 0.0)  # noqa: E731
+
+    def undo(model: torch.nn.Module) -> list[Any]:
+        """Blank what the backward direction gave to each step, also for the layers above it."""
+        layer = model.get_submodule(name)
+        for key, weight in [*layer.named_parameters(recurse=False)]:
+            if key.startswith("weight_ih_l") and not key.startswith("weight_ih_l0"):
+                setattr(layer, key, torch.nn.Parameter(half(weight.data)))
+        return each_call(name, after=lambda _, result: mapped(result, output=half))(model)
+
+    return Cause(what, fix, undo)

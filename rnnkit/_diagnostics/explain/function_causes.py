@@ -1,0 +1,291 @@
+"""Suspects among the functions of a run: a wrong axis, a wrong index, another order of rows.
+
+Each is tried: a copy of the model runs with the right call in its place.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rnnkit._diagnostics.explain.causes import Cause
+from rnnkit._diagnostics.inputs.lengths import is_binary
+from rnnkit._diagnostics.run.events import Event
+from rnnkit._diagnostics.run.outputs import Watch
+from rnnkit._diagnostics.run.watched_functions import Replacing, Run
+from rnnkit._diagnostics.tell.report import Line
+
+#: Functions and modules that keep a shape and work along one axis, ``dim``.
+ALONG_ONE_AXIS = ("softmax", "log_softmax")
+ONE_AXIS_MODULES = (nn.Softmax, nn.LogSoftmax)
+
+
+def suspects_in(event: Event) -> Iterator[Cause]:
+    """Yield what may be wrong with a function, and the call in its place."""
+    if event.name in ("__getitem__", "__setitem__"):
+        yield from _flags_as_index(event)
+    elif event.name in ("repeat_interleave", "repeat"):
+        yield from _other_order(event)
+    elif event.name in ("masked_fill", "masked_fill_"):
+        yield from _mask_of_keys(event)
+
+
+def is_along_one_axis(event: Event) -> bool:
+    """Return whether a function, or a module, works along one axis and keeps the shape."""
+    is_module = event.kind == "output" and isinstance(event.module, ONE_AXIS_MODULES)
+    return is_module or (event.kind == "function" and event.name in ALONG_ONE_AXIS)
+
+
+def joins_one_tensor(event: Event) -> list[Line]:
+    """Return the cause and the fix where one tensor is joined with itself: a state for each step.
+
+    What is written in place afterwards changes every member of the list.
+    """
+    if event.kind != "function" or event.name not in ("stack", "cat"):
+        return []
+    members = _argument(event, 0, "tensors")
+    if not isinstance(members, list | tuple) or len(members) < 2:
+        return []
+    if len({id(member) for member in members}) > 1:
+        return []
+    what = f"all {len(members)} members are one tensor, with the numbers it was given last"
+    return [("cause", what), ("fix", "outputs.append(h.clone()), if h is written in place")]
+
+
+def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
+    """Return a watch that runs something else instead of a call.
+
+    With ``anyhow``, the same line may call the function with other sizes.
+    """
+    text = None if anyhow else event.text
+    return lambda model: Replacing(event.name, text, event.place, run).watch(model)
+
+
+def _argument(event: Event, place: int, name: str) -> Any:
+    """Return an argument of a function; None if it was not given."""
+    args, kwargs = event.arguments
+    return args[place] if len(args) > place else kwargs.get(name)
+
+
+def is_over_one_number(event: Event) -> bool:
+    """Return whether a softmax is over an axis of size 1, and so returns ones."""
+    if not is_along_one_axis(event) or not isinstance(event.tensors[0], Tensor):
+        return False
+    result = event.tensors[0]
+    return result.numel() > 1 and result.shape[_axis_of(event)] == 1
+
+
+def _axis_of(event: Event) -> int:
+    """Return the axis that a softmax is over."""
+    dim: Any = _argument(event, 1, "dim") if event.kind == "function" else event.module.dim
+    rank: int = event.tensors[0].dim()
+    if dim is None:  # then torch takes axis 0 of one or three axes, and axis 1 of two or four
+        return 0 if rank in (1, 3) else 1
+    return int(dim % rank)
+
+
+def other_axes(event: Event, along: str) -> Iterator[Cause]:
+    """Yield a softmax over each other axis, the last one first: it usually has the features.
+
+    ``along`` says what is along the axis that it is over.
+    """
+    [result, *_] = event.tensors
+    if not isinstance(result, Tensor):
+        return
+    is_function = event.kind == "function"
+    rank = result.dim()
+    dim = _axis_of(event)
+    for axis in reversed(range(rank)):
+        if axis == dim or result.shape[axis] == 1:
+            continue
+        name = event.name if is_function else event.text
+        where = "the last axis" if axis == rank - 1 else f"axis {axis}"
+        yield Cause(
+            f"this {name} is over axis {dim}, where the {along} are",
+            f"{name}(dim={axis}), over {where}",
+            _function_along(event, axis) if is_function else _module_along(event, axis),
+        )
+
+
+def other_views(event: Event, along: str) -> Iterator[Cause]:
+    """Yield a transpose before a view, or after a view with two sizes exchanged.
+
+    ``along`` says of what the view mixes the rows.
+    """
+    if not _is_view(event):
+        return
+    given = event.arguments[0][0]
+    [result, *_] = event.tensors
+    what = f"this {event.name} moves no axis: its rows have numbers of several {along}"
+    for one, other in combinations(range(given.dim()), 2):
+        moved = f"x.transpose({one}, {other})"
+        undo = _instead(event, _transposed_before(one, other))
+        yield Cause(what, f"{moved}.reshape(...), with the sizes of this {event.name}", undo)
+    for one in range(result.dim() - 1):
+        other = one + 1
+        exchanged = f"x.reshape(...) with sizes {one} and {other} exchanged"
+        undo = _instead(event, _transposed_after(one, other))
+        moved = f".transpose({one}, {other})"
+        fix = (
+            f"{exchanged}, and then {moved}, instead of this {event.name} and of a {moved} after it"
+        )
+        yield Cause(what, fix, undo)
+
+
+def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
+    """Yield both views exchanged, where one joins axes in the wrong order and a later one splits.
+
+    The first two axes have to change places before the one, and after the other.
+    """
+    if not _is_view(event):
+        return
+    for other in later:
+        if not _is_view(other) or other.is_in_call:
+            continue
+        for joins, splits in ((event, other), (other, event)):
+            undo = [
+                _instead(joins, _transposed_before(0, 1)),
+                _instead(splits, _transposed_after(0, 1)),
+            ]
+            what = f"{joins.text} at {joins.place} and {splits.text} at {splits.place} move no axis"
+            before = f"x.transpose(0, 1).reshape(...) at {joins.place}"
+            moved = ".transpose(0, 1).contiguous()"
+            after = f"sizes 0 and 1 exchanged, and then {moved}, at {splits.place}"
+            yield Cause(what, f"{before}; {after}", _both(undo))
+
+
+def _is_view(event: Event) -> bool:
+    """Return whether a function splits or joins axes."""
+    return event.kind == "function" and event.name in ("view", "reshape", "flatten")
+
+
+def _both(watches: Sequence[Watch]) -> Watch:
+    return lambda model: [hook for watch in watches for hook in watch(model)]
+
+
+def _transposed_before(one: int, other: int) -> Run:
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        shape = func(*args, **kwargs).shape
+        return args[0].transpose(one, other).reshape(shape)
+
+    return run
+
+
+def _transposed_after(one: int, other: int) -> Run:
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        shape = [*func(*args, **kwargs).shape]
+        shape[one], shape[other] = shape[other], shape[one]
+        return args[0].reshape(shape).transpose(one, other).contiguous()
+
+    return run
+
+
+def _function_along(event: Event, axis: int) -> Watch:
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if len(args) > 1:
+            return func(args[0], axis, *args[2:], **kwargs)
+        return func(*args, **{**kwargs, "dim": axis})
+
+    return _instead(event, run)
+
+
+def _module_along(event: Event, axis: int) -> Watch:
+    def watch(model: nn.Module) -> list[Any]:
+        copied: Any = model.get_submodule(event.owner)  # of a copy, which runs once
+        copied.dim = axis
+        return []
+
+    return watch
+
+
+def _flags_as_index(event: Event) -> Iterator[Cause]:
+    """Yield an index by booleans for one by integers that are all 0 or 1."""
+    index = _argument(event, 1, "indices")
+    parts = index if isinstance(index, tuple) else (index,)
+    if not any(_is_flags(part) for part in parts):
+        return
+
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = args[1] if isinstance(args[1], tuple) else (args[1],)
+        masked = tuple(part.bool() if _is_flags(part) else part for part in given)
+        return func(args[0], masked, *args[2:], **kwargs)
+
+    what = f"the index at {event.place} is a mask of integers: it picks rows 0 and 1"
+    yield Cause(what, "x[flags.bool()], which picks the flagged rows", _instead(event, run))
+
+
+def _is_flags(part: Any) -> bool:
+    is_integer = isinstance(part, Tensor) and part.dtype in (torch.int64, torch.int32)
+    return is_integer and part.dim() > 0 and is_binary(part)
+
+
+def _other_order(event: Event) -> Iterator[Cause]:
+    """Yield the copies one after another for each row's copies side by side, or the reverse."""
+    repeated = _repeated(event.name, *event.arguments)
+    if repeated is None:
+        return
+    times, axis, rank = repeated
+    is_whole = event.name == "repeat"  # all rows, one copy after another
+    fix = f"repeat_interleave({times}, {axis})"
+    if not is_whole:
+        fix = f"repeat({', '.join(str(times if k == axis else 1) for k in range(rank))})"
+
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        here = _repeated(event.name, args, kwargs)
+        if here is None:
+            return func(*args, **kwargs)
+        if is_whole:
+            return args[0].repeat_interleave(here.times, here.axis)
+        return torch.cat([args[0]] * here.times, here.axis)
+
+    what = f"{event.text} at {event.place} has the rows in another order than the other input"
+    yield Cause(what, f"{fix} there", _instead(event, run, anyhow=True))
+
+
+class _Repeated(NamedTuple):
+    """How often the rows of one axis are repeated, which axis, and of how many."""
+
+    times: int
+    axis: int
+    rank: int
+
+
+def _repeated(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Repeated | None:
+    """Return what a call repeats; None if that is not one axis, each row as often."""
+    rank = args[0].dim()
+    if name == "repeat_interleave":
+        times = args[1] if len(args) > 1 else kwargs.get("repeats")
+        axis = args[2] if len(args) > 2 else kwargs.get("dim")
+        if not isinstance(times, int) or not isinstance(axis, int):
+            return None
+        return _Repeated(times, axis % rank, rank)
+    sizes = [*args[1]] if len(args) == 2 and not isinstance(args[1], int) else [*args[1:]]
+    axes = [axis for axis, times in enumerate(sizes) if times != 1]
+    if len(sizes) != rank or len(axes) != 1:
+        return None
+    return _Repeated(sizes[axes[0]], axes[0], rank)
+
+
+def _mask_of_keys(event: Event) -> Iterator[Cause]:
+    """Yield the mask with its last two axes exchanged: scores have the keys on the last one."""
+    mask = _argument(event, 1, "mask")
+    if not isinstance(mask, Tensor) or mask.dim() < 2:
+        return
+    rows, columns = mask.shape[-2:]
+    is_square = rows == columns > 1
+    if not is_square and columns != 1:
+        return
+
+    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if len(args) > 1:
+            return func(args[0], args[1].mT, *args[2:], **kwargs)
+        return func(*args, **{**kwargs, "mask": kwargs["mask"].mT})
+
+    what = f"the mask at {event.place} is over the queries of the scores, not over the keys"
+    fix = "mask.unsqueeze(1), over the last axis of the scores"
+    if is_square:
+        what = f"the mask at {event.place} is transposed: it hides the earlier keys of each query"
+        fix = "mask.mT, with the keys on the last axis"
+    yield Cause(what, fix, _instead(event, run))

@@ -1,0 +1,78 @@
+"""Why weights get zeros for a gradient: a direction that nothing reads, or a state of zeros."""
+
+from collections import Counter
+
+from torch import Tensor
+
+from rnnkit._diagnostics.explain.function_causes import is_over_one_number
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.slopes import Gradients
+from rnnkit._diagnostics.run.events import Event, Recorder
+from rnnkit._diagnostics.run.module_calls import calls_in
+from rnnkit._diagnostics.run.outputs import arrived
+from rnnkit._diagnostics.tell.report import Line
+
+#: Functions that make zeros.
+MAKERS = ("zeros", "new_zeros", "zeros_like")
+
+#: Where no cause is known.
+USUAL = "end the product with zeros; for y.round(), y + (y.round() - y).detach()"
+
+
+def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
+    """Return how to read both directions of a layer: of its outputs, or of its states."""
+    calls = [call for call in calls_in(baseline.events) if call.name == name]
+    read = {
+        part
+        for gradients in run.of_calls(calls)
+        for part, gradient in gradients.items()
+        if bool(arrived(gradient).any())
+    }
+    if read == {"output"}:
+        hidden = calls[0].module.proj_size or calls[0].module.hidden_size
+        both = f"y[..., :{hidden}] is forward and y[..., {hidden}:] backward"
+        return ("fix", f"pass on both directions of the output: {both}")
+    both = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden of rnnkit's, has both"
+    return ("fix", f"{both}: twice the features for what reads it")
+
+
+def why_zero(baseline: Baseline) -> list[Line]:
+    """Return why gradients are zeros: a softmax of one number, or zeros that each step reads."""
+    recorder = Recorder(functions=True)
+    baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
+    makers = {key: event for event in recorder.events if _makes_zeros(event) for key in event.made}
+    for event in recorder.events:
+        if is_over_one_number(event):
+            what = f"the softmax at {event.place} is over an axis of size 1: it returns ones"
+            return [("cause", what), ("fix", _over_the_steps(baseline, event))]
+    reads = Counter(
+        (key, event.call)
+        for event in recorder.events
+        if event.kind == "function" and not _makes_zeros(event)
+        for key in event.given & makers.keys()
+    )
+    for (key, call), times in reads.most_common(1):
+        if times > 1:
+            what = f"the zeros made at {makers[key].place} are read {times} times at {call[-1]}"
+            fix = "if they are a state, advance it in the loop: h = cell(x_t, h)"
+            return [("cause", what), ("fix", fix)]
+    return [("fix", USUAL)]
+
+
+def _over_the_steps(baseline: Baseline, event: Event) -> str:
+    """Return what to write instead of a softmax of one number."""
+    sizes = event.tensors[0].shape
+    steps = baseline.batch.steps
+    axes = [axis for axis, size in enumerate(sizes) if size == steps]
+    if len(axes) == 1:
+        return f"softmax(dim={axes[0]}), over the steps"
+    if axes:  # as many samples as steps: which axis it is, the reader knows
+        return "softmax over the steps: dim= is their axis"
+    return "softmax over the steps: view the scores as (batch, seq) before it, and back after it"
+
+
+def _makes_zeros(event: Event) -> bool:
+    """Return whether a function makes a tensor of zeros."""
+    if event.kind != "function" or event.name not in MAKERS:
+        return False
+    return all(isinstance(x, Tensor) and not bool(x.any()) for x in event.tensors)

@@ -1,0 +1,238 @@
+"""Where a leak first shows: between samples, between steps, or between lengths."""
+
+import re
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from rnnkit._diagnostics.explain.causes import (
+    FIXES_IN_FRONT,
+    Cause,
+    Location,
+    fix_of,
+    other_layout,
+    other_state,
+)
+from rnnkit._diagnostics.explain.search import Search, Verdict
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.run.events import Recorder
+from rnnkit._diagnostics.run.outputs import Given, is_whole, shape_of
+from rnnkit._diagnostics.tell.report import Line
+
+
+def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -> Location:
+    """Find where one sample first depends on another, which is changed in some inputs."""
+    batch = baseline.batch
+    rest = [sample for sample in range(batch.size) if sample != baseline.left_out]
+    runs = batch.tree(), inputs, batch.samples(rest).tree()
+    return _Samples(baseline, runs, index, (batch.size, batch.size - 1), changed).location()
+
+
+def locate_step(baseline: Baseline, inputs: Given, cut: int, index: int) -> Location:
+    """Find where a step first depends on a later one, from which on some inputs are changed."""
+    batch = baseline.batch
+    steps = baseline.batch.steps or 1
+    runs = batch.tree(), inputs, batch.cut(steps - 1, front=True).tree()
+    return Search(baseline, runs, index, (steps, steps - 1), cut).location()
+
+
+def locate_valid(
+    baseline: Baseline, sample: int, index: int, inputs: Given | None = None
+) -> Location:
+    """Find where a sample differs from itself alone, cut to its length, or with other padding."""
+    batch = baseline.batch
+    alone = baseline.batch.alone(sample, front=baseline.post)
+    other = alone
+    sizes = (batch.steps or 1, alone.steps or 1)
+    if inputs is not None:
+        changed = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_whole))
+        other = changed.samples([sample])
+    for whole, part in ((batch.samples([sample]), other), (batch, alone)):
+        runs = whole.tree(), part.tree(), alone.tree()
+        search = _Valid(baseline, runs, index, sizes, whole.size)
+        if search.number is not None:
+            break
+    return search.location()
+
+
+class _Samples(Search):
+    """Each sample by itself, in whichever order; if that is strict, in the order of the input."""
+
+    probe = "batch"
+
+    def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Any:
+        found = self._rows(one, other, fewer, unit)
+        if not isinstance(found, tuple):
+            return found
+        _, *rows = found
+        if self.is_strict or unit is not None:
+            return rows not in ([], [self.about])
+        return len(rows) > 1
+
+    def _rows(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Any:
+        """Return in which way to see the axes the sample shows in fewest rows, then these."""
+        axes = self._axes(one, fewer, unit)
+        if len(axes) > 1 or any(one.shape[axis] % self.size for axis in axes):
+            return None
+        ways = self._shown(one, other, axes, unit)
+        if not isinstance(ways, list):
+            return ways
+        way, rows = min(enumerate(ways), key=lambda pair: len(pair[1]))
+        return (way, *rows)
+
+    def _why(self, number: int, kind: str) -> list[Line]:
+        """Return that the samples change their order here, or what else is known of an event."""
+        if self.number is None:
+            cause = ("cause", "the samples change their order here, and the output has it still")
+            return [cause, ("fix", "output[order.argsort()], where order sorts them")]
+        if kind == "loop":
+            other = "rnnkit.verify(..., batch_dim=) of the samples, if the loop is over seq"
+            return [*fix_of(self.probe, kind), ("intended?", f"{other}; else skip=['batch']")]
+        if self.events[number].is_packed:
+            kind = f"packed {kind}"
+        return self._different_orders(number) or fix_of(self.probe, kind)
+
+    def _different_orders(self, number: int) -> list[Line]:
+        """Return the cause and the fix if what an event takes has the samples in several orders."""
+        event = self.events[number]
+        sources = self.sources[number]
+        found = {self._rows(*self._tensors(*node)) for node in sources}
+        shown = {one for one in found if isinstance(one, tuple) and len(one) > 1}
+        if not shown or max(map(len, shown)) > 2:
+            return []  # the sample shows in none of them, or in several rows of one
+        ways = {way for way, _ in shown}
+        rows = {row for _, row in shown}
+        if len(sources) < len(event.given):
+            rows.add(self.about)  # the rest is not made in the model: it has the input's order
+        if len(ways) == 1 and len(rows) == 1:
+            return []
+        text = "its inputs have the samples in different orders"
+        if len(rows) == 1:
+            fix = "one order for both: repeat_interleave(n, 0), or a transpose before a view"
+            return [("cause", text), ("fix", fix)]
+        source = self._first(sources) or number
+        first = self.events[source]
+        return [
+            ("cause", f"{text}, one since {first.text} at {first.place}"),
+            ("fix", "y[order.argsort()], of each input that is still sorted, or sort all alike"),
+        ]
+
+    def _causes(self, number: int) -> dict[str, Cause | None]:
+        found = dict[str, Cause | None]()
+        loops = self.less[number][1] is not None
+        for at, event in enumerate(self.events):
+            if event.kind == "input" and 0 in event.made.values():
+                one, _, fewer, unit = self._tensors(at, 0)
+                axes = [k for k in self._axes(one, fewer, unit) if one.shape[k] == self.size]
+                found[event.name] = other_layout(event, axes, loops) or other_state(event)
+        return found
+
+
+class _Valid(Search):
+    """What is within the length of a sample, which is alone in the batch, or one of several."""
+
+    probe = "padding"
+
+    def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
+        if self._is_padding(unit):
+            return None
+        if not isinstance(other, Tensor) or not isinstance(fewer, Tensor):
+            return None
+        if not one.dim() == other.dim() == fewer.dim():
+            return None
+        axes = [k for k, n in enumerate(one.shape) if n != fewer.shape[k]]
+        batch = [k for k in axes if self._is_batch(k, one, fewer)]
+        if len(batch) > 1 or any(one.shape[k] < fewer.shape[k] for k in axes):
+            return None
+        for axis in set(axes) - set(batch):
+            size = fewer.shape[axis]
+            start = 0 if self.front else -size
+            one, other = one.narrow(axis, start, size), other.narrow(axis, start, size)
+        rows = torch.split(one, 1, batch[0]) if batch else [one]
+        if any(self._are_equal(row, other) for row in rows):
+            return False
+        # Rows of several samples on one axis cannot be told apart.
+        are_joined = self.about > 1 and axes and not batch
+        return None if are_joined else True
+
+    def _is_padding(self, unit: int | None) -> bool:
+        """Return whether a loop is at a step beyond the length."""
+        if unit is None:
+            return False
+        step = unit if self.front else self.size - 1 - unit
+        return step >= self.smaller
+
+    def _are_equal(self, one: Tensor, other: Tensor) -> bool:
+        """Return whether two tensors have one shape, and the same numbers but for rounding."""
+        return one.shape == other.shape and not bool(self._differs(one, other).any())
+
+    def _why(self, number: int, kind: str) -> list[Line]:
+        event = self.events[number]
+        after = self.after[number][0]
+        shapes = [[*map(shape_of, one.tensors)] for one in (event, after or event)]
+        of_batch = self.about > 1 and shapes[0] == shapes[1]
+        if of_batch or self.baseline.batch.counts is None:
+            return fix_of("alone", kind)
+        if not self.baseline.post and any(re.search(key, kind.lower()) for key in FIXES_IN_FRONT):
+            return fix_of("padding in front", kind)
+        if event.is_packed:
+            kind = f"packed {kind}"
+        [(label, fix)] = fix_of("padding", kind)
+        return [(label, self._for_stride(number) + fix)]
+
+    def _for_stride(self, number: int) -> str:
+        """Return what the lengths are where a stride makes the steps fewer than in the input."""
+        for before in self._back_from(number):
+            found = self._steps_of(before)
+            if found is None:
+                continue
+            stride = round(self.size / found.whole)
+            if stride > 1:
+                return self._lengths_after(stride, before, found)
+            if (found.whole, found.alone) == (self.size, self.smaller):
+                return ""  # what comes before has the steps of the input
+        return ""
+
+    def _lengths_after(self, stride: int, number: int, found: "_Steps") -> str:
+        """Return what the lengths are after a stride, which rounds up or down."""
+        pairs = {(self.size, found.whole), (self.smaller, found.alone)}
+        recorder = Recorder(functions=True)
+        cut = self.baseline.batch.cut(self.size - 1, front=self.front)
+        self.baseline.session.attempt(cut.tree(), watch=recorder.watch)
+        if len(recorder.events) == len(self.events):
+            less = recorder.events[number].tensors[found.place]
+            pairs.add((self.size - 1, less.shape[found.axis]))
+        rounded_up = f"(lengths + {stride - 1}) // {stride}"
+        for text, more in ((f"lengths // {stride}", 0), (rounded_up, stride - 1)):
+            if all((steps + more) // stride == rows for steps, rows in pairs):
+                return f"with {text}, the lengths of the steps after this stride: "
+        return ""
+
+    def _steps_of(self, number: int) -> "_Steps | None":
+        """Return how many steps a tensor of an event has, and has for the sample alone."""
+        event = self.events[number]
+        if event.is_packed or "pack" in event.name:
+            return None  # it has the steps of all samples on one axis
+        for place in range(len(event.tensors)):
+            one, _, fewer, unit = self._tensors(number, place)
+            if unit is not None or not isinstance(one, Tensor) or not isinstance(fewer, Tensor):
+                continue
+            axes = [k for k in self._axes(one, fewer, unit) if not self._is_batch(k, one, fewer)]
+            if one.dim() == fewer.dim() and len(axes) == 1:
+                return _Steps(place, axes[0], one.shape[axes[0]], fewer.shape[axes[0]])
+        return None
+
+    def _is_batch(self, axis: int, one: Tensor, fewer: Tensor) -> bool:
+        """Return whether an axis has the samples: one of them in the shorter run."""
+        return one.shape[axis] == self.about > 1 == fewer.shape[axis]
+
+
+class _Steps(NamedTuple):
+    """The axis of the steps of a tensor, and how many it has: of the batch, and of one alone."""
+
+    place: int
+    axis: int
+    whole: int
+    alone: int

@@ -1,0 +1,92 @@
+"""Run one sample again without the squeezes that remove its batch axis, whose size is 1."""
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.run.outputs import Leaves
+from rnnkit._diagnostics.run.watched_functions import FunctionWatch, user_place
+from rnnkit._diagnostics.tell.report import Line, joined_by_and
+
+#: The functions that remove axes of size 1.
+NAMES = ("squeeze", "squeeze_")
+
+
+class Squeeze(NamedTuple):
+    """A call of squeeze: the axes that it removes, and its file and line."""
+
+    axes: tuple[int, ...]
+    place: str
+
+
+class KeptAxes(NamedTuple):
+    """A run of one sample whose squeezes removed the axes that they remove of the batch."""
+
+    output: Leaves
+    lines: list[Line]
+
+
+class _Squeezes(FunctionWatch):
+    """Notes the axes of each squeeze of a run; with ``known``, squeezes those axes instead.
+
+    Calls of two runs are matched by their order.
+    """
+
+    def __init__(self, known: list[Squeeze] | None = None) -> None:
+        """Take the squeezes of another run, if these are to be done."""
+        super().__init__()
+        self.known = known
+        self.calls: list[Squeeze] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function; of a squeeze, note or choose the axes."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") not in NAMES:
+            return func(*args, **kwargs)
+        number = len(self.calls)
+        self.calls.append(Squeeze(_removed(*args, **kwargs), user_place()))
+        if self.known is None or number >= len(self.known):
+            return func(*args, **kwargs)
+        input = args[0] if args else kwargs["input"]
+        return func(input, self.known[number].axes)
+
+
+def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:
+    """Return the axes that a squeeze removes."""
+    axes = [*range(input.dim())]
+    if dim is not None:
+        given = [dim] if isinstance(dim, int) else [*dim]
+        axes = [axis % len(axes) for axis in given if axes]
+    return tuple(axis for axis in axes if input.shape[axis] == 1)
+
+
+def run_with_kept_axes(baseline: Baseline, single: Batch) -> KeptAxes | None:
+    """Run one sample, and let each squeeze keep the axes that it keeps of the whole batch.
+
+    None if no squeeze removes others, or the model does not run then either.
+    """
+    whole = _Squeezes()
+    baseline.session.attempt(baseline.batch.tree(), watch=whole.watch)
+    if not whole.calls:
+        return None
+    kept = _Squeezes(whole.calls)
+    output = baseline.session.attempt(single.tree(), watch=kept.watch)
+    pairs = [*zip(whole.calls, kept.calls, strict=False)]
+    wrong = {one: None for one, other in pairs if one.axes != other.axes}
+    if output is None or not wrong:
+        return None
+    places = ", ".join(dict.fromkeys(one.place for one in wrong))
+    calls = joined_by_and([*dict.fromkeys(_typed(one) for one in wrong)])
+    cause = "this squeeze also removes an axis whose size is 1 for one sample only"
+    fix = f"{calls}, which removes the same axes of any batch"
+    return KeptAxes(output, [("at", places), ("cause", cause), ("fix", fix)])
+
+
+def _typed(squeeze: Squeeze) -> str:
+    """Return the call that removes the same axes of a batch of any size."""
+    if not squeeze.axes:
+        return "x"
+    axes = squeeze.axes[0] if len(squeeze.axes) == 1 else squeeze.axes
+    return f"x.squeeze({axes})"

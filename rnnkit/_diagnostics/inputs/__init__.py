@@ -1,0 +1,1 @@
+"""The batch by place: axes, lengths, parts, changes."""

@@ -1,0 +1,145 @@
+"""Which axes are batch and seq, where sizes do not tell: those that follow what is left out."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.run.outputs import Flat, Given, Leaves, apart, shape_of
+from rnnkit._diagnostics.tell.report import TRIES
+
+Attempt = Callable[[Given], Leaves | None]
+
+#: The axes that may be the batch of an input, by its index; None if all samples share it.
+Choices = dict[int, list[int | None]]
+
+
+def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
+    """Try axes for the inputs after the first until the model takes a smaller batch."""
+    given = list(batch.axes)
+    choices = _choices(batch)
+    if not choices:
+        return
+    # With one sample, what has many may be joined by broadcasting: of two, three are made.
+    kept = [0, 1] if batch.size > 2 else [0, 1, 1]
+    ways = itertools.product(*choices.values()) if batch.size > 1 else iter(())
+    for way in itertools.islice(ways, TRIES):
+        for index, axis in zip(choices, way, strict=True):
+            batch.axes[index] = axis
+        fewer = attempt(batch.samples(kept).tree())
+        if fewer is not None:
+            _find_shared(batch, attempt, choices, fewer, kept)
+            return
+    # The model takes no other batch: what may be laid out either way is left as it is.
+    for index, axes in choices.items():
+        batch.axes[index] = given[index] if len(axes) == 2 else None
+
+
+def _choices(batch: Batch) -> Choices:
+    """Return the axes that are as long as the batch, of each input that has one, and None."""
+    choices: Choices = {}
+    for index, (leaf, at) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
+        if at is None or not isinstance(leaf, Tensor) or index == batch.first:
+            continue
+        others = [k for k, length in enumerate(leaf.shape) if length == batch.size and k != at]
+        choices[index] = [at, *others, None]
+    return choices
+
+
+def _find_shared(
+    batch: Batch, attempt: Attempt, choices: Choices, fewer: Leaves, kept: list[int]
+) -> None:
+    """Find inputs that have as many rows as the batch by chance, as prototypes may.
+
+    Without some of their rows the outputs change, and with all of them they do not.
+    """
+    tried = [k for k in choices if batch.is_content(k) and not batch.may_have_steps(k)]
+    if not tried or batch.size <= 2:
+        return
+    full = attempt(batch.tree())
+    if not full or _keep_rows(full, fewer, kept):
+        return
+    for index in tried:
+        at = batch.axes[index]
+        batch.axes[index] = None
+        whole = attempt(batch.samples(kept).tree()) or []
+        if not _keep_rows(full, whole, kept):
+            batch.axes[index] = at
+
+
+def _keep_rows(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
+    """Return whether the first output that follows the samples is the same as with all of them."""
+    for before, after in zip(full, fewer, strict=False):
+        axis, by = shortened_axis(before, after)
+        if axis is not None and by == before.shape[axis] - len(kept):
+            return torch.allclose(before.narrow(axis, 0, len(kept)), after, 1e-3, 1e-5)
+    return False
+
+
+def find_flats(
+    full: Leaves, fewer: Leaves, batch: Batch, run_changed: Callable[[int], Leaves | None]
+) -> dict[int, Flat]:
+    """Find outputs in which samples and steps are one axis, and in which order."""
+    size = batch.size
+    found = dict[int, Flat]()
+    outputs = list[Leaves]()
+    for k, (before, after) in enumerate(zip(full, fewer, strict=True)):
+        axis, by = shortened_axis(before, after)
+        if axis is None or by < 2 or before.shape[axis] != size * by:
+            continue
+        outputs = outputs or [run_changed(sample) or [] for sample in range(size)]
+        if any(list(map(shape_of, output)) != list(map(shape_of, full)) for output in outputs):
+            return {}
+        each = [apart(full[k], output[k]).movedim(axis, 0) for output in outputs]
+        moved = torch.stack([off.reshape(len(off), -1).amax(1) for off in each])
+        # In the right order, a change of a sample moves its own rows; what two move is a leak.
+        is_first = batch.axes[batch.first] == 0
+        within = dict[Flat, Tensor]()
+        for way in (Flat(axis, is_first), Flat(axis, not is_first)):
+            rows = way._replace(axis=1).split(moved, size)
+            within[way] = rows.diagonal(0, 0, 2 - way.has_batch_first).sum()
+        best = max(within, key=within.__getitem__)
+        if bool((moved.count_nonzero(0) > 1).any() or within[best] == moved.sum()):
+            found[k] = best
+    return found
+
+
+def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leaves | None:
+    """Find which inputs must be cut with the paced one; return what the model makes of that."""
+    steps = batch.longest
+    if steps is None or steps < 2 or not batch.may_have_steps(batch.paced):
+        return None
+    others = [k for k in range(len(batch.leaves)) if k != batch.paced and batch.may_have_steps(k)]
+    # What is as long by chance must not: a second sequence of the same width, or features.
+    subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
+    for following in itertools.islice(subsets, TRIES):
+        batch.on_their_own[batch.paced] = frozenset(others) - set(following)
+        output = attempt(batch.cut(steps - 1, front=True))
+        if output is not None:
+            return output
+    # The model takes no other number of steps: what is as long has the same ones, it may be.
+    del batch.on_their_own[batch.paced]
+    return None
+
+
+def shrinks_twice(full: Leaves, fewer: Leaves) -> bool:
+    """Return whether some tensor is shorter on two axes when something was left out."""
+    for one, other in zip(full, fewer, strict=False):
+        shapes = shape_of(one) or (), shape_of(other) or ()
+        changed = [before != after for before, after in zip(*shapes, strict=False)]
+        if len(shapes[0]) == len(shapes[1]) and sum(changed) > 1:
+            return True
+    return False
+
+
+def shortened_axis(full: Any, fewer: Any) -> tuple[int | None, int]:
+    """Return which axis of a tensor is shorter when something was left out, and by how much."""
+    one = shape_of(full) or ()
+    other = shape_of(fewer) or ()
+    changed = [k for k, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]]
+    if len(one) != len(other) or len(changed) != 1:
+        return None, 0
+    return changed[0], one[changed[0]] - other[changed[0]]

@@ -1,0 +1,320 @@
+"""The batch and seq axes of a model's inputs, and the inputs with some samples or steps only."""
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils import _pytree as pytree
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import brief, refusal
+from rnnkit._diagnostics.inputs.by_input import axis_of, by_input
+from rnnkit._diagnostics.inputs.dense import check_dense, check_values, is_dense
+from rnnkit._diagnostics.inputs.lengths import Named, counts_of, is_content, shortened, tells
+from rnnkit._diagnostics.run.outputs import Given, is_whole, shape_of
+
+
+class Batch:
+    """The inputs of a model as leaves, and where batch and seq are in each of them."""
+
+    def __init__(
+        self, inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None
+    ) -> None:
+        """Find the axes; the steps of the first leaf with lengths or a seq axis are judged."""
+        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_whole)
+        check_values(self.leaves)
+        every = range(len(self.leaves))
+        batch_dim = axis_of(batch_dim)
+        self.first = self._first_with(batch_dim, every)  # shows where the batch is
+        shape = self.leaves[self.first].shape
+        batch_dim %= len(shape)
+        self.size: int = shape[batch_dim]
+        self.numbers = list(range(self.size))  # where the caller's batch has the samples
+        self.whole_size = self.size  # of that batch
+        self.lengths: dict[int, list[int]] = {}  # valid steps of each sample, by leaf
+        self.flags: int | None = None  # the leaf that flags where samples start afresh
+        self.second: list[Any] | None = None  # the leaves of a second batch, for changed values
+        self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
+        # By the leaf whose steps are judged, those that are as long, but have steps of their own.
+        self.on_their_own: dict[int, frozenset[int]] = {}
+        self.seq_dims = [1 - batch_dim if batch_dim < 2 else 1 for _ in every]
+        told_axes = [
+            self._read_seq_dim(name, axis_of(axis), batch_dim)
+            for name, axis in by_input("seq_dim", seq_dim, inputs).items()
+        ]
+        self.axes = [_batch_axis(leaf, batch_dim, self.size) for leaf in self.leaves]
+        self._content = [k for k in every if is_content(self.leaves[k], self.seq_dims[k])]
+        told = by_input("lengths", lengths, inputs)
+        longest = max(counts_of(told.get(None)), default=0)
+        usual = [k for k in self._content if self.axes[k] == batch_dim and self.length(k)]
+        fitting = [k for k in usual if self.length(k) == longest]
+        named = [index for index in told_axes if index is not None]
+        self.pace([*named, *fitting, *usual, self.first][0])
+        for name, given in told.items():
+            places = [self.paced] if name is None else self.places(name)
+            index = next((k for k in places if self.length(k)), self.paced)
+            counts = counts_of(given)
+            steps = self.length(index) or 0
+            if len(counts) != self.size or not 0 < min(counts) <= max(counts) <= steps:
+                got = counts if len(counts) == self.size else brief(given)
+                text = f"lengths are {self.size} integers from 1 to the {steps} steps, got {got}"
+                fix = ("fix", "of a mask, lengths=mask.sum(1)")
+                refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
+            self.lengths[index] = counts
+        self.pace(next(iter(self.lengths), self.paced))
+
+    def take_second(self, other: Sequence[Any]) -> None:
+        """Take a second batch: the inputs by position and then, if there are any, by keyword."""
+        args, kwargs = self.tree()
+        rest = [*other[len(args) :], {}][0]
+        both = Given(tuple(other[: len(args)]), {key: rest.get(key) for key in kwargs})
+        leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
+        mine, theirs = (list(map(shape_of, each)) for each in (self.leaves, leaves))
+        expected = len(args) + bool(kwargs)
+        if len(other) != expected:
+            beside = ", then the kwargs" if kwargs else ""
+            text = f"other has {len(other)} members: expected {expected}, the inputs{beside}"
+            refusal(ArgumentError, "other", text, code="verify-argument")
+        if spec != self.spec or mine != theirs:
+            what = "the inputs, and then the kwargs, of a second batch of the same shapes"
+            text = f"other has {what}: {mine}, got {theirs}"
+            refusal(ArgumentError, "other", text, code="verify-argument")
+        self.second = leaves
+
+    def named(self, function: Any, leading: int = 0) -> list[Named]:
+        """Return each input, its name as an argument, and its rows if it has steps.
+
+        ``leading`` arguments of the function come before the inputs, such as the model of a call.
+        """
+        arguments: list[Any] = []
+        with suppress(TypeError, ValueError):  # as of a builtin
+            told = [*inspect.signature(function).parameters.values()][leading:]
+            arguments = [one.name for one in told if one.kind is not one.VAR_POSITIONAL]
+        args, kwargs = self.tree()
+        keyed = dict(zip([*arguments, *range(len(args))], args, strict=False)) | kwargs
+        paths: Any = pytree.tree_flatten_with_path(keyed, is_whole)[0]
+        names = [getattr(path[-1], "key", getattr(path[-1], "name", "")) for path, _ in paths]
+        leaves = zip(self.leaves, names, strict=False)  # what is given twice is Python's to refuse
+        return [(leaf, str(name), self.rows(k)) for k, (leaf, name) in enumerate(leaves)]
+
+    @property
+    def names(self) -> list[str]:
+        """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
+        are_tensors = [isinstance(leaf, Tensor) for leaf in self.leaves]
+        names: list[str] = []
+        paths: Any = pytree.tree_flatten_with_path(self.tree(), is_whole)[0]
+        for (path, _), is_tensor in zip(paths, are_tensors, strict=True):
+            if is_tensor and sum(are_tensors) == 1:
+                names.append("input")
+            elif path[0].name == "kwargs":
+                names.append(f"{path[1].key}{pytree.keystr(path[2:])}")
+            else:
+                names.append(f"input{pytree.keystr(path[1:])}")
+        return names
+
+    def _read_seq_dim(self, name: int | str | None, axis: int, batch_dim: int) -> int | None:
+        """Note the seq axis of an input, or of all; return the leaf that has it, if it is named."""
+        places = self.places(name)
+        index = self._first_with(axis, places)
+        dim = axis % self.leaves[index].dim()
+        if dim == batch_dim and self.first in places:
+            message = f"seq_dim and batch_dim are both axis {dim} of the input"
+            refusal(ArgumentError, "seq_dim", message, code="verify-axis")
+        for place in places:
+            self.seq_dims[place] = dim
+        return None if name is None else index
+
+    def _first_with(self, dim: int, places: Sequence[int]) -> int:
+        """Return the index of the first leaf that has an axis."""
+        leaves = [self.leaves[k] for k in places]
+        if any(isinstance(x, PackedSequence) or getattr(x, "is_nested", False) for x in leaves):
+            message = "a packed input has no batch axis to try: pass the padded batch and lengths"
+            refusal(ArgumentError, "inputs", message, code="verify-packed")
+        for k in places:  # not what is empty, as the categories in a data set that has none
+            x = self.leaves[k]
+            if not isinstance(x, Tensor) or not x.numel() or not -x.dim() <= dim < x.dim():
+                continue
+            check_dense(x)
+            return k
+        if not any(isinstance(leaf, Tensor) for leaf in leaves):
+            message = f"inputs must be tensors, got {', '.join(map(brief, leaves)) or 'nothing'}"
+            refusal(ArgumentError, "inputs", message, code="verify-inputs")
+        message = f"no input has numbers along axis {dim}: got {', '.join(map(brief, leaves))}"
+        return refusal(ArgumentError, "inputs", message, code="verify-axis")
+
+    def places(self, name: int | str | None) -> list[int]:
+        """Return the indices of the leaves of an input; of all, if it has no name."""
+        numbers: Any = self.tree(range(len(self.leaves)))
+        if name is not None:
+            numbers = numbers.args[name] if isinstance(name, int) else numbers.kwargs[name]
+        return pytree.tree_leaves(numbers)
+
+    def pace(self, index: int) -> None:
+        """Take the steps of a leaf for the steps that are judged."""
+        self.paced = index
+        self.steps = self.length(index)
+
+    @property
+    def seq_dim(self) -> int:
+        """The seq axis of the paced leaf."""
+        return self.seq_dims[self.paced]
+
+    @property
+    def counts(self) -> list[int] | None:
+        """Valid steps of each sample; None if they were not given."""
+        return self.lengths.get(self.paced)
+
+    @property
+    def longest(self) -> int | None:
+        """Valid steps of the longest sample."""
+        return max(self.counts) if self.counts else self.steps
+
+    def length(self, index: int) -> int | None:
+        """Return how long a leaf is along its seq axis; None if it has none."""
+        leaf = self.leaves[index]
+        axis = self.seq_dims[index]
+        return leaf.shape[axis] if isinstance(leaf, Tensor) and leaf.dim() > axis else None
+
+    def rows(self, index: int) -> Tensor | None:
+        """Return a leaf as ``(batch, seq, ...)``; None if it has no such axes."""
+        axis = self.axes[index]
+        seq = self.seq_dims[index]
+        is_sequence = axis not in (None, seq) and self.length(index) is not None
+        is_sequence = is_sequence and is_dense(self.leaves[index])
+        return self.leaves[index].movedim((axis, seq), (0, 1)) if is_sequence else None
+
+    def tree(self, leaves: Sequence[Any] | None = None) -> Given:
+        """Return the inputs as the model takes them."""
+        return Given(*pytree.tree_unflatten([*(leaves or self.leaves)], self.spec))
+
+    def size_of(self, inputs: Given) -> int:
+        """Return how many samples some inputs have that are laid out alike."""
+        first = pytree.tree_leaves(inputs, is_leaf=is_whole)[self.first]
+        axis = self.axes[self.first] or 0
+        return int(first.shape[axis])
+
+    def with_leaves(self, leaves: list[Any]) -> "Batch":
+        """Return the same with other leaves."""
+        other = copy.copy(self)
+        other.leaves = leaves
+        other.drawn = {}
+        return other
+
+    def _with_each(self, change: Callable[[int, Any], Any]) -> "Batch":
+        """Return the same with each leaf changed, by its index, and those of the second batch."""
+        other = self.with_leaves([change(*pair) for pair in enumerate(self.leaves)])
+        other.second = self.second and [change(*pair) for pair in enumerate(self.second)]
+        return other
+
+    def samples(self, kept: Sequence[int]) -> "Batch":
+        """Return the same inputs with some of the samples only."""
+
+        def pick(index: int, leaf: Any) -> Any:
+            if isinstance(leaf, Tensor) and (axis := self.axes[index]) is not None:
+                return leaf.index_select(axis, torch.tensor(kept, device=leaf.device))
+            if self.axes[index] is None or hasattr(leaf, "shape"):
+                return leaf if self.axes[index] is None else leaf[[*kept]]
+            return type(leaf)(leaf[sample] for sample in kept)
+
+        fewer = self._with_each(pick)
+        fewer.size = len(kept)
+        fewer.numbers = [self.numbers[sample] for sample in kept]
+        fewer.lengths = {k: [counts[s] for s in kept] for k, counts in self.lengths.items()}
+        return fewer
+
+    def valid_steps(self) -> list[int]:
+        """Return the valid steps, as given or as the padding tells; zeros if nothing does."""
+        if self.counts is not None:
+            return self.counts
+        padding = self.padding(self.paced)
+        return [0] * self.size if padding is None else (~padding).sum(1).tolist()
+
+    def telling(self, most: int) -> list[int]:
+        """Return the longest sample and the shortest others, so many in all, in their order."""
+        told = list(zip(self.valid_steps(), *self.lengths.values(), strict=True))
+        ranked = sorted(range(self.size), key=told.__getitem__)
+        return sorted({*ranked[: most - 1], ranked[-1]})
+
+    def may_have_steps(self, index: int) -> bool:
+        """Return whether a leaf is as long as the paced one, beside a batch axis."""
+        return self.rows(index) is not None and self.length(index) == self.steps
+
+    def has_steps(self, index: int) -> bool:
+        """Return whether a leaf has the steps of the paced one, beside a batch axis."""
+        own = self.on_their_own.get(self.paced, ())
+        return index not in own and self.may_have_steps(index)
+
+    def is_content(self, index: int) -> bool:
+        """Return whether a leaf holds what is read, and not lengths, labels or a mask."""
+        return self.axes[index] is not None and index in {self.first, self.paced, *self._content}
+
+    def padding(self, index: int) -> Tensor | None:
+        """Return which steps of a leaf are zeros or NaN ``(batch, seq)``, if at one end only."""
+        rows = self.rows(index) if self.may_have_steps(index) else None
+        if rows is None:
+            return None
+        zero = ((rows == 0) | rows.isnan()).reshape(*rows.shape[:2], -1).all(2)
+        change = zero.int().diff(dim=1)
+        is_end = zero.any() & ~zero.all(1).any() & ((change >= 0).all() | (change <= 0).all())
+        return zero if bool(is_end) else None
+
+    def tells_lengths(self, index: int) -> bool:
+        """Return whether a leaf holds the lengths of the paced one, or a mask of them."""
+        if not self.counts or index == self.paced:
+            return False
+        return tells(self.leaves[index], self.axes[index], self.counts, self.steps or 0)
+
+    def cut(self, steps: int, *, front: bool) -> "Batch":
+        """Return the same inputs with some steps only: the first ones, or the last."""
+        followers = filter(self.has_steps, range(len(self.leaves)))
+        return self.cut_each(dict.fromkeys(followers, steps), front=front)
+
+    def alone(self, sample: int, *, front: bool) -> "Batch":
+        """Return one sample, each input cut to its length if that was given."""
+        single = self.samples([sample])
+        ends = dict[int, int]()
+        for k, leaf in enumerate(self.leaves):
+            # A mask may be of an input that has lengths of its own.
+            alike = [(i, n) for i, n in self.lengths.items() if self.length(i) == self.length(k)]
+            own = [i for i, n in alike if tells(leaf, self.axes[k], n, self.length(k) or 0)]
+            sources = [k]
+            if not self.is_content(k):
+                sources += own
+            if self.has_steps(k):
+                sources.append(self.paced)
+            if told := [single.lengths[i][0] for i in sources if i in self.lengths]:
+                ends[k] = told[0]
+        return single.cut_each(ends, front=front)
+
+    def cut_each(self, ends: Mapping[int, int], *, front: bool) -> "Batch":
+        """Return the same inputs, some cut to so many steps each: the first ones, or the last."""
+        steps = ends.get(self.paced, self.steps or 0)
+
+        def cut(index: int, leaf: Any) -> Any:
+            if index in ends:
+                start = 0 if front else leaf.shape[self.seq_dims[index]] - ends[index]
+                return leaf.narrow(self.seq_dims[index], start, ends[index])
+            return shortened(leaf, self.counts or [], steps) if self.tells_lengths(index) else leaf
+
+        shorter = self._with_each(cut)
+        shorter.steps = ends.get(self.paced, self.steps)
+        each = self.lengths.items()
+        shorter.lengths = {k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each}
+        return shorter
+
+
+def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:
+    """Return the batch axis of a leaf: the usual one, or the only other that is as long."""
+    if not isinstance(leaf, Tensor):
+        return 0 if len(counts_of(leaf)) == size else None
+    if leaf.layout not in (torch.strided, torch.sparse_coo):
+        return None  # no sample of it can be picked
+    fitting = [k for k, n in enumerate(shape_of(leaf) or ()) if n == size]
+    if batch_dim in fitting:
+        return batch_dim
+    return fitting[0] if len(fitting) == 1 else None

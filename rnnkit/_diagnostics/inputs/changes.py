@@ -1,0 +1,123 @@
+"""Other values for a part of an input, drawn from those that occur, so that a model takes them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.run.outputs import Given, along, other_finite, same
+
+#: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
+Where = Callable[[Batch, int], Tensor | None]
+
+
+def sample_at(sample: int) -> Where:
+    """Replace one sample."""
+
+    def where(batch: Batch, index: int) -> Tensor | None:
+        leaf = batch.leaves[index]
+        axis = batch.axes[index] or 0
+        return along(leaf, axis, torch.arange(leaf.shape[axis], device=leaf.device) == sample)
+
+    return where
+
+
+def steps_at(chosen: Tensor | slice) -> Where:
+    """Replace steps: of all samples by a mask ``(seq,)``, of each by one ``(batch, seq)``."""
+
+    def where(batch: Batch, index: int) -> Tensor | None:
+        if not batch.has_steps(index):
+            return None
+        leaf = batch.leaves[index]
+        axes = (batch.axes[index] or 0, batch.seq_dims[index])
+        mask = torch.zeros(batch.size, batch.steps or 0, dtype=torch.bool, device="cpu")
+        if isinstance(chosen, slice):
+            mask[:, chosen] = True
+        else:
+            mask |= chosen
+        mask = mask.reshape(*mask.shape, *[1] * (leaf.dim() - 2))
+        return mask.movedim((0, 1), axes).to(leaf.device)
+
+    return where
+
+
+def steps_from(start: int, end: int | None = None) -> Where:
+    """Replace the steps of all samples from one on, up to another one."""
+    return steps_at(slice(start, end))
+
+
+def valid_mask(batch: Batch, *, post: bool) -> Tensor:
+    """Return which steps of each sample are within its length, ``(batch, seq)``."""
+    steps = batch.steps or 0
+    step = torch.arange(steps, device="cpu")
+    limit = torch.tensor(batch.counts or [steps] * batch.size, device="cpu").unsqueeze(1)
+    return step < limit if post else step >= steps - limit
+
+
+def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:
+    """Return a leaf whose rows along batch and seq, but those kept, are replaced by others."""
+    if leaf.is_complex():
+        pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
+        return torch.view_as_complex(pairs.contiguous())
+    front = tuple(range(len(axes)))
+    whole = leaf.movedim(tuple(axes), front)
+    drawn = whole.reshape(whole.shape[: len(axes)].numel(), -1).clone()
+    free = slice(None) if kept is None else ~kept.reshape(-1)
+    rows = drawn[free]
+    generator = torch.Generator("cpu").manual_seed(seed)
+    if not rows.numel():
+        return leaf  # as of categories in a data set that has none
+    is_fraction = rows.is_floating_point()
+    if is_fraction:
+        rows = other_finite(rows)
+    kinds, kind = torch.unique(rows.double() if is_fraction else rows, dim=0, return_inverse=True)
+    shift = torch.randint(1, max(len(kinds), 2), kind.shape, generator=generator, device="cpu")
+    other = kinds[(kind + shift.to(kind.device)) % len(kinds)].to(rows.dtype)
+    if is_fraction:  # two equal samples would hide a leak
+        noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows)
+        spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
+        stays = (rows == rows.round()).all(0)
+        if len(kinds) == 1 and bool(stays.all()):
+            stays = ~stays
+        moved = other + noise * spread
+        least = rows.amin(0)
+        most = rows.amax(0)
+        moved = torch.where(least < most, moved.clamp(least, most), moved)  # as a model may insist
+        other = torch.where(stays, other, moved)
+    drawn[free] = other
+    return drawn.view(whole.shape).movedim(front, tuple(axes))
+
+
+def other_leaves(
+    batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
+) -> list[Any]:
+    """Return the leaves with other values at some places; what stays is the same object."""
+    leaves = list(batch.leaves)
+    second = None if pad else batch.second
+    for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
+        # Lengths, labels and masks say what the rest is, and change with a second batch only.
+        taken = batch.is_content(index) or (second is not None and isinstance(leaf, Tensor))
+        mask = where(batch, index) if taken and axis is not None and only in (None, index) else None
+        if mask is None or axis is None:
+            continue
+        axes = (axis, batch.seq_dims[index]) if batch.has_steps(index) else (axis,)
+        key = (index, axes, seed, pad)
+        if second is None and key not in batch.drawn:
+            kept = None if pad or len(axes) == 1 else batch.padding(index)
+            batch.drawn[key] = other_values(leaf, axes, kept, seed)
+        drawn = batch.drawn[key] if second is None else second[index]
+        # In the same order of memory, since a model may view it.
+        other = leaf.clone().copy_(torch.where(mask, drawn, leaf))
+        leaves[index] = leaf if same(leaf, other) else other
+    return leaves
+
+
+def changed(
+    batch: Batch, where: Where, *, pad: bool = False, only: int | None = None
+) -> Given | None:
+    """Return changed inputs, see :func:`other_leaves`; None if all of them stay as they were."""
+    leaves = other_leaves(batch, where, pad=pad, only=only)
+    stay = all(one is other for one, other in zip(batch.leaves, leaves, strict=True))
+    return None if stay else batch.tree(leaves)

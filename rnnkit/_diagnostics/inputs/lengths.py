@@ -1,0 +1,220 @@
+"""What inputs tell about lengths: by their values, by their names, by an Embedding's padding."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, SupportsIndex
+
+import torch
+from torch import Tensor, nn
+
+from rnnkit._diagnostics.inputs.dense import is_dense
+
+#: Names of lengths and of masks, as ``lengths``, ``x_len``, ``n_steps``, ``pad_mask``.
+LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|words)$")
+MASKS = re.compile("mask|pad")
+EITHER = re.compile(r"_?(len(gth)?s?|(padding_|pad_)?mask|pad(ding)?)_?")
+
+#: An input, its name in ``forward``, and its rows ``(batch, seq, ...)`` if it has steps.
+Named = tuple[Any, str, Tensor | None]
+
+
+#: Rows of the inputs that have steps, and lengths of inputs; both by the input's index.
+Rows = dict[int, Tensor]
+Lengths = dict[int, list[int]]
+
+
+def guess_lengths(
+    model: nn.Module, inputs: Sequence[Named], size: int
+) -> tuple[Lengths, bool, list[str]]:
+    """Return lengths by input, whether padding is after a sample, and a line for each misfit."""
+    told = _told_by_names(inputs, size)
+    rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
+    found: Lengths = {}
+    ends: set[str] = set()
+    lines: list[str] = []
+    for index, counts in told.items():
+        name = inputs[index][1]
+        candidates = _named_alike(name, inputs, rows)
+        if not candidates and all(other == counts for other in told.values()):
+            candidates = list(rows)
+        padded = {k: padded_at(rows[k], counts) for k in candidates if k not in found}
+        first = next((k for k, end in padded.items() if end), None)
+        if first is not None:
+            found[first] = counts
+            ends.add(padded[first])
+        elif rows and min(counts) < max(counts) and counts not in found.values():
+            lines.append(f"{name} was not taken for lengths: no input ends there")
+    if not told:
+        found, ends = _told_by_padding(model, rows)
+    return (found, "post" in ends, lines) if len(ends) == 1 else ({}, True, lines)
+
+
+def _told_by_names(inputs: Sequence[Named], size: int) -> Lengths:
+    """Return what inputs that are named like lengths or a mask tell.
+
+    Of the ways to read a mask, the first one counts by which another input is padded.
+    """
+    told: Lengths = {}
+    for index, one in enumerate(inputs):
+        others = [x for k, (_, _, x) in enumerate(inputs) if k != index and x is not None]
+        ways = list(_told_by(*one, size))
+        fitting = [counts for counts in ways if any(padded_at(x, counts) for x in others)]
+        if ways:
+            told[index] = [*fitting, *ways][0]
+    return told
+
+
+def _named_alike(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
+    """Return the inputs whose name shares the stem of one for lengths, as text and text_len do."""
+    stem = EITHER.sub("", name.lower())
+    names = {k: inputs[k][1].lower() for k in rows}
+    return [k for k, other in names.items() if stem and other and (other in stem or stem in other)]
+
+
+def _told_by_padding(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
+    """Return the lengths of tokens that end in the padding of the model's Embedding, and where."""
+    embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
+    values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
+    if not rows or len(values) != 1:
+        return {}, set()
+    (first, tokens) = next(iter(rows.items()))
+    value = values.pop()
+    if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
+        return {}, set()
+    counts = tokens.ne(value).sum(1).tolist()
+    return {first: counts}, {padded_at(tokens, counts, value)} - {""}
+
+
+def lengths_of_other_names(
+    inputs: Sequence[Named], places: Sequence[str], found: Mapping[int, list[int]]
+) -> list[str]:
+    """Return a line for each input that holds the ends of another one, whatever its name is."""
+    lines = list[str]()
+    for place, (leaf, name, rows) in zip(places, inputs, strict=False):
+        counts = counts_of(leaf) if rows is None else []
+        is_told = LENGTHS.search(name.lower()) is not None
+        if not counts or is_told or counts in found.values():
+            continue
+        others = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
+        if any(padded_at(x, counts) for x in others):
+            lines.append(f"{place} looks like lengths: pass lengths={typed(place, name)}")
+    return lines
+
+
+def typed(place: str, name: str) -> str:
+    """Return what a caller may type for an input: its own name, or its place."""
+    return name if name.isidentifier() else place
+
+
+def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[list[int]]:
+    """Yield what may be the lengths in an input that is named like lengths or a mask."""
+    name = name.lower()
+    if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
+        valid = mended_mask(rows).long()
+        for mask in (valid, 1 - valid, valid.flip(1), 1 - valid.flip(1)):  # of either end
+            is_mask = bool(mask[:, 0].all()) and bool((mask.diff(dim=1) <= 0).all())
+            if is_mask and not bool(mask.all()):
+                yield mask.sum(1).tolist()
+    if LENGTHS.search(name) and len(counts := counts_of(leaf)) == size:
+        yield counts
+
+
+def padded_at(rows: Tensor, counts: list[int], value: int | None = None) -> str:
+    """Return the end at which an input has one value beyond each length, and not just within.
+
+    Beyond it, a number that is not finite counts as padding.
+    """
+    steps = rows.shape[1]
+    if not 1 <= min(counts) < max(counts) <= steps:
+        return ""
+    for end, each in (("post", rows), ("pre", rows.flip(1))):
+        pairs = list(zip(each, counts, strict=True))
+        beyond = torch.cat([row[n:] for row, n in pairs])
+        padding = _padding_of(beyond) if value is None else value
+        last = [row[n - 1] for row, n in pairs if n < steps]
+        is_padding = bool(((beyond == padding) | ~beyond.isfinite()).all())
+        if is_padding and not any(bool((x == padding).all()) for x in last):
+            return end
+    return ""
+
+
+def _padding_of(beyond: Tensor) -> Tensor:
+    """Return the first step of a padding that is finite; if there is none, a NaN."""
+    finite = beyond.isfinite().reshape(len(beyond), -1).all(1)
+    return beyond[int(finite.int().argmax())]
+
+
+def counts_of(lengths: Any) -> list[int]:
+    """Return lengths as a list of integers; an empty one if they are something else."""
+    if isinstance(lengths, Tensor) and not is_dense(lengths):
+        return []
+    each = lengths.flatten().tolist() if hasattr(lengths, "flatten") else lengths
+    fits = isinstance(each, list | tuple) and all(isinstance(n, SupportsIndex) for n in each)
+    return [int(n) for n in each] if fits else []
+
+
+def is_binary(leaf: Any) -> bool:
+    """Return whether the finite numbers of a tensor are zeros and ones."""
+    return is_dense(leaf) and bool(((leaf == 0) | (leaf == 1) | ~leaf.isfinite()).all())
+
+
+def mended_mask(mask: Tensor) -> Tensor:
+    """Return a mask ``(batch, seq)`` with zeros for what is not finite, or what is before it."""
+    known = mask.isfinite()
+    wiped = torch.where(known, mask, 0)
+    filled = torch.where(known, mask, wiped.roll(1, 1))
+    for one in (wiped, filled):
+        change = one.diff(dim=1)
+        if bool((change <= 0).all()) or bool((change >= 0).all()):
+            return one
+    return wiped
+
+
+def is_content(leaf: Any, seq_axis: int) -> bool:
+    """Return whether a leaf holds what a model reads, and not lengths, labels or a mask."""
+    if not is_dense(leaf) or leaf.numel() == 0 or leaf.dtype is torch.bool:
+        return False
+    is_fraction = leaf.is_floating_point()
+    if is_fraction and bool(((leaf == 0) | (leaf < -1000)).all()) and bool((leaf != 0).any()):
+        return False  # a mask that is added
+    while leaf.dim() > 2 and leaf.shape[-1] == 1:  # a mask that multiplies features
+        leaf = leaf.squeeze(-1)
+    if leaf.dim() == 2 and is_binary(leaf):
+        each = [leaf.int().diff(dim=axis) for axis in {1, seq_axis} if axis < 2]
+        return not any(bool((x <= 0).all() or (x >= 0).all()) for x in each)
+    if leaf.dim() < 3 and leaf.shape[1:].numel() == 1 and is_fraction:
+        # Lengths, as parts of the longest.
+        parts = leaf[leaf.isfinite()]
+        return not (bool(((parts > 0) & (parts <= 1)).all()) and bool((parts == 1).any()))
+    return is_fraction or leaf.is_complex() or leaf.dim() > 1
+
+
+def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
+    """Return whether a leaf holds lengths as counts or parts of the longest, or masks them."""
+    if not isinstance(leaf, Tensor):
+        return counts_of(leaf) == counts
+    if axis is None or not is_dense(leaf):
+        return False
+    if leaf.numel() == len(counts):
+        told = leaf.flatten().double()
+        whole = max(counts) / told.max() if leaf.is_floating_point() else 1
+        return bool(((told * whole - told.new_tensor(counts)).abs() < 0.5).all())
+    if len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
+        return False
+    # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
+    zeros = (leaf == 0).movedim(axis, 0).flatten(1).sum(1).tolist()
+    times, rest = divmod(leaf.numel(), len(counts) * steps)
+    ways = [n * times for n in counts], [(steps - n) * times for n in counts]
+    return rest == 0 and zeros in ways
+
+
+def shortened(leaf: Any, counts: list[int], steps: int) -> Any:
+    """Return lengths that are not longer than some steps; a mask stays."""
+    fewer = [min(n, steps) for n in counts]
+    if not isinstance(leaf, Tensor):
+        return type(leaf)(fewer) if isinstance(leaf, list | tuple) else leaf * 0 + fewer
+    if leaf.numel() != len(counts):
+        return leaf
+    told = leaf.new_tensor(fewer).view(leaf.shape)
+    is_part = leaf.is_floating_point() and bool((leaf <= 1).all())
+    return told / max(fewer) if is_part else told

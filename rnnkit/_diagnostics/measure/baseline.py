@@ -1,0 +1,314 @@
+"""The model on one batch: what it returned, and where samples and steps are in that."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import refusal
+from rnnkit._diagnostics.inputs.axes import find_flats, infer_steps, shortened_axis, shrinks_twice
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.changes import changed, sample_at
+from rnnkit._diagnostics.run.events import Event, Recorder
+from rnnkit._diagnostics.run.isolation import Session
+from rnnkit._diagnostics.run.outputs import Leaves, alike, is_output, scale, split_flats
+from rnnkit._diagnostics.tell.report import Report
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Baseline:
+    """A session, a batch, and the leaves of the output that can be judged sample by sample."""
+
+    session: Session
+    batch: Batch
+    post: bool = True  # padding is after a sample
+    causal: bool | str = False
+    lookahead: int = 0
+    report: Report = field(default_factory=Report)
+    tolerance: float | None = None  # of a feature's size; None if the judge has to decide
+    judge: "Baseline | None" = None  # the same in a wider dtype, once it was asked
+    is_judge: bool = False  # whether it is the one that was asked
+    order: int | None = None  # the output that holds the order of the others' samples
+    again: Leaves | None = None  # the output of a second run of the same copy
+    fewer: Leaves | None = None  # the output for one sample less; None if the model refuses
+    left_out: int = 0  # that sample
+    runs_on_less: bool = False  # whether the model takes fewer steps
+    # Inputs with as many rows as the batch, all of them taken for each sample.
+    shared: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Run the model on the batch."""
+        self._made: dict[str, Any] = {}
+        self.normal: Leaves = self.session.run(self.batch.tree())
+        self.names = self.session.names  # where in the output the leaves are
+        # The first leaf with numbers: the arguments of verify are about it.
+        self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
+        # The batch and the seq axis of each leaf, and the index of the input whose steps it has.
+        self.axes: list[int | None] = [None] * len(self.normal)
+        self.step_axes: list[int | None] = list(self.axes)
+        self.pacers: list[int | None] = list(self.axes)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Return what is made once for this batch."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: T = self._made[name]
+        return made
+
+    @property
+    def events(self) -> list[Event]:
+        """What goes into modules and comes out of them."""
+        recorder = Recorder()
+        if "events" not in self._made:
+            self.session.run(self.batch.tree(), watch=recorder.watch)
+        return self.once("events", lambda: recorder.events)
+
+    def find_axes(self, out_seq_dim: int | None) -> None:
+        """Run again, and find which axes of the outputs follow what is left out."""
+        self._run_again()
+        self.fewer = self._leave_one_out()
+        if self.fewer is not None and len(self.fewer) == len(self.normal):
+            self._find_batch_axes(self.fewer)
+        if self.first is None:
+            return
+        self._take_batch_axis_of_input(self.first)
+        # The steps of the input that paces the others, then of those with lengths or, if the first
+        # output has other steps, of each that may be a target.
+        for index in sorted(range(len(self.batch.leaves)), key=self.batch.paced.__ne__):
+            if self._may_pace(index, self.first):
+                self._find_step_axes(index)
+        axis = self._told_axis(self.first, out_seq_dim)
+        if axis not in (None, self.step_axes[self.first]):
+            self.step_axes[self.first] = axis
+            self.pacers[self.first] = self.batch.paced
+
+    def _run_again(self) -> None:
+        """Run the same copy a second time; if that returns the same, keep what happened in it."""
+        watcher = Recorder()
+        inputs = self.batch.tree()
+        self.again = self.session.run(inputs, on=self.session.last, watch=watcher.watch)
+        if alike(self.normal, self.again):
+            self._made["events"] = watcher.events
+
+    def _find_batch_axes(self, fewer: Leaves) -> None:
+        """Find the axis of each output that is shorter by one without a sample."""
+        batch = self.batch
+
+        def run_changed(sample: int) -> Leaves | None:
+            inputs = changed(batch, sample_at(sample))
+            return None if inputs is None else self.session.attempt(inputs)
+
+        flats = find_flats(self.normal, fewer, batch, run_changed)
+        self.session.flats = flats
+        self.session.size_of = batch.size_of
+        self.normal = split_flats(self.normal, flats, batch.size)
+        self.again = self.again and split_flats(self.again, flats, batch.size)
+        found = map(shortened_axis, self.normal, split_flats(fewer, flats, batch.size - 1))
+        self.axes = [axis if by == 1 else None for axis, by in found]
+        if shrinks_twice(self.normal, fewer):
+            self._add_one_more()
+
+    def _take_batch_axis_of_input(self, first: int) -> None:
+        """If no sample can be left out, an output has its batch where the input has it."""
+        shape = tuple(self.normal[first].shape)
+        sizes = enumerate(shape[:-1] or shape)
+        fitting = [axis for axis, size in sizes if size == self.batch.size]
+        if self.fewer is None and fitting == [self.batch.axes[self.batch.first]]:
+            self.axes[first] = fitting[0]
+
+    def _may_pace(self, index: int, first: int) -> bool:
+        """Return whether outputs may have the steps of an input."""
+        batch = self.batch
+        if index == batch.paced or index in batch.lengths:
+            return True
+        return batch.is_content(index) and not batch.has_steps(index) and not self.has_steps(first)
+
+    def _find_step_axes(self, index: int) -> None:
+        """Find the axis of each output that is shorter with fewer steps of an input."""
+        paced = self.paced_by(index).batch
+        shorter = infer_steps(paced, self.attempt)
+        if shorter is None:
+            return
+        self.runs_on_less |= index == self.batch.paced
+        more = (paced.steps or 0) - (paced.longest or 0)
+        for k, pair in enumerate(zip(self.normal, shorter, strict=True)):
+            axis, by = shortened_axis(*pair)
+            if by in {1, 1 + more} and axis != self.axes[k] and self.pacers[k] is None:
+                self.step_axes[k] = axis
+                self.pacers[k] = index
+
+    def _told_axis(self, first: int, out_seq_dim: int | None) -> int | None:
+        """Return the seq axis of the first output that the caller names, or that sizes tell."""
+        shape = tuple(self.normal[first].shape)
+        if out_seq_dim is not None and first not in self.session.flats:
+            self._check_out_seq_dim(first, out_seq_dim)
+            return out_seq_dim % len(shape)
+        if self.runs_on_less or self.pacers[first] is not None:
+            return None
+        # If the model takes no fewer steps: the axis that is as long as the input.
+        sizes = enumerate(shape[:-1])
+        fitting = [k for k, n in sizes if n == self.batch.steps and k != self.axes[first]]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _check_out_seq_dim(self, first: int, out_seq_dim: int) -> None:
+        """Refuse an axis that the first output does not have, or that has the samples."""
+        rank = self.normal[first].dim()
+        is_batch = self.fewer is not None and out_seq_dim % rank == self.axes[first]
+        text = f"out_seq_dim={out_seq_dim}: the first output has {rank} axes"
+        if is_batch:
+            text = f"out_seq_dim={out_seq_dim} is the batch axis of the first output"
+        if is_batch or not -rank <= out_seq_dim < rank:
+            fix = ("fix", "leave out_seq_dim out, and the axis is found")
+            refusal(ArgumentError, "out_seq_dim", text, "", fix, code="verify-axis")
+
+    def _leave_one_out(self) -> Leaves | None:
+        """Run without one sample; None if the model refuses.
+
+        Without the longest one the steps shrink as well, so another one is left out then.
+        """
+        batch = self.batch
+        first = None
+        if batch.size == 1:
+            return None
+        shortest_first = sorted(range(batch.size), key=batch.valid_steps().__getitem__)
+        for left_out in shortest_first:
+            rest = [k for k in range(batch.size) if k != left_out]
+            fewer = self.session.attempt(batch.samples(rest).tree())
+            if first is None:
+                first = fewer
+                self.left_out = left_out
+            if fewer is None:
+                break
+            if not shrinks_twice(self.normal, fewer):
+                self.left_out = left_out
+                return fewer
+        return first
+
+    def _add_one_more(self) -> None:
+        """Find the batch axes where each sample is the longest of some input, by one twice."""
+        again = [*range(self.batch.size), self.left_out]
+        more = self.session.attempt(self.batch.samples(again).tree())
+        if more is None or len(more) != len(self.normal):
+            return
+        for index, pair in enumerate(zip(more, self.normal, strict=True)):
+            axis, by = shortened_axis(*pair)
+            if self.axes[index] is None and by == 1:
+                self.axes[index] = axis
+
+    def paced_by(self, index: int | None) -> "Baseline":
+        """Return the same with the steps of a different input."""
+        if index in (None, self.batch.paced):
+            return self
+        other = self.on(self.batch.with_leaves(self.batch.leaves))
+        other.batch.pace(index or 0)
+        return other
+
+    def attempt(self, batch: Batch) -> Leaves | None:
+        """Run on other inputs; None if the model refuses, or returns more leaves, or fewer."""
+        output = self.session.attempt(batch.tree())
+        return output if output is not None and len(output) == len(self.normal) else None
+
+    def on(self, batch: Batch) -> "Baseline":
+        """Return the same with a different batch."""
+        other: Baseline = copy.copy(self)
+        other.batch = batch
+        other._made = {}
+        other.judge = None
+        other.is_judge = False
+        return other
+
+    @property
+    def out_seq_dim(self) -> int | None:
+        """The seq axis of the first output."""
+        return None if self.first is None else self.step_axes[self.first]
+
+    def name(self, index: int) -> str:
+        """Return what a message calls an output: by its place, if there are several."""
+        return f"output{self.names[index]}" if sum(map(is_output, self.normal)) > 1 else "output"
+
+    def of_sample(self, index: int, sample: int) -> str:
+        """Return what a message calls a sample of an output: by its number for the caller."""
+        return f"{self.name(index)} of sample {self.batch.numbers[sample]}"
+
+    def missing(self, index: int) -> int | None:
+        """Return how many steps, -1 to 1, an output has less than its input; None if others."""
+        pacer = self.pacers[index] or 0
+        axis = self.step_axes[index]
+        if axis is None or axis == self.axes[index]:
+            return None
+        size = self.normal[index].shape[axis]
+        steps = self.batch.length(pacer) or 0
+        less = 0 if size == max(self.batch.lengths.get(pacer, [0])) else steps - size
+        return less if abs(less) <= 1 else None
+
+    def has_steps(self, index: int) -> bool:
+        """Return whether a leaf of the output has the steps of the input that paces the others."""
+        return self.pacers[index] == self.batch.paced and self.missing(index) is not None
+
+    def arranged(self, output: Leaves) -> Leaves:
+        """Return an output with its samples in the order of the input."""
+        if self.order is None:
+            return output
+        place = output[self.order].argsort()
+        return [
+            x if axis is None or x.shape[axis] != len(place) else x.index_select(axis, place)
+            for x, axis in zip(output, self.axes, strict=True)
+        ]
+
+    def judged(self) -> Iterator[tuple[int, int]]:
+        """Yield index and batch axis of each leaf with a row, or more, for each sample."""
+        for index, (leaf, axis) in enumerate(zip(self.normal, self.axes, strict=True)):
+            if axis is not None and is_output(leaf) and leaf.shape[axis] == self.batch.size:
+                yield index, axis
+
+    def _ends(self, index: int) -> list[int] | None:
+        """Return how many steps of an output are valid of each sample; None if all of them are."""
+        pacer = self.pacers[index]
+        missing = self.missing(index)
+        counts = self.batch.lengths.get(-1 if pacer is None else pacer)
+        if counts is None or missing is None:
+            return None
+        axis = self.step_axes[index] or 0
+        steps = self.normal[index].shape[axis]
+        return [min(max(count - missing, 0), steps) for count in counts]
+
+    def row(self, leaf: Tensor, index: int, sample: int, place: int | None = None) -> Tensor:
+        """Return one sample of a leaf, at its place or another one, cut to its valid steps."""
+        axis = self.axes[index] or 0
+        seq = self.step_axes[index] or 0
+        ends = self._ends(index)
+        row = leaf.select(axis, sample if place is None else place)
+        if ends is None:
+            return row
+        seq -= axis < seq
+        valid = min(ends[sample], row.shape[seq])
+        return row.narrow(seq, 0 if self.post else row.shape[seq] - valid, valid)
+
+    def scale_of(self, index: int) -> Tensor:
+        """Return how large the features of an output are, in its shape."""
+        axes = tuple(axis for axis in {self.axes[index], self.step_axes[index]} if axis is not None)
+        return self.once(f"scale {index}", lambda: scale(self.normal[index], axes).clamp(1e-300))
+
+    def places(self, index: int, mask: Tensor) -> Tensor:
+        """Return at which valid ``(samples, steps)`` a mask over an output holds; or, one step."""
+        axis = self.axes[index]
+        seq = self.step_axes[index]
+        ends = self._ends(index)
+        if axis is None:  # all samples in one
+            axis, mask, seq = 0, mask.unsqueeze(0), None if seq is None else seq + 1
+        if seq is None or self.missing(index) is None:
+            mask, seq = mask.unsqueeze(-1), mask.dim()
+        rows = mask.movedim((axis, seq), (0, 1))
+        held = rows.reshape(*rows.shape[:2], -1).any(2)
+        if ends is not None:
+            step = torch.arange(held.shape[1], device=held.device)
+            steps = held.shape[1]
+            end = torch.tensor(ends, device=held.device).unsqueeze(1)
+            held &= step < end if self.post else step >= steps - end
+        return held

@@ -1,0 +1,102 @@
+"""Numbers of a batch that are not finite, and others in their place.
+
+A NaN spreads, and hides what a change would show: where it reaches the outputs, the model is judged
+with numbers that occur elsewhere in the batch.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.message import count
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.changes import valid_mask
+from rnnkit._diagnostics.inputs.dense import is_dense
+from rnnkit._diagnostics.inputs.lengths import is_binary, mended_mask
+from rnnkit._diagnostics.measure.slopes import Gradients
+from rnnkit._diagnostics.run.isolation import Session
+from rnnkit._diagnostics.run.outputs import Leaves, is_number, other_finite
+
+
+def judged_finite(batch: Batch, opened: Session, *, post: bool) -> tuple[Batch, list[str]]:
+    """Return the batch with finite numbers, and a line for each input, if the model needs them."""
+    if batch.second is not None:  # other values are finite in any case
+        second = [_finite(batch, k, leaf, post=post) for k, leaf in enumerate(batch.second)]
+        batch = batch.with_leaves(batch.leaves)
+        batch.second = second
+    leaves = [_finite(batch, k, leaf, post=post) for k, leaf in enumerate(batch.leaves)]
+    changed = [k for k, leaf in enumerate(leaves) if leaf is not batch.leaves[k]]
+    if not changed:
+        return batch, []
+    filled = batch.with_leaves(leaves)
+    if not _spreads(batch, filled, opened):
+        return batch, []
+    lines = []
+    for k in changed:
+        number = int((~batch.leaves[k].isfinite()).sum())
+        what = count(number, "number that is not finite", "numbers that are not finite")
+        lines.append(f"{batch.names[k]} has {what}: it was judged with others in their place")
+    return filled, lines
+
+
+def _finite(batch: Batch, index: int, leaf: Any, *, post: bool) -> Any:
+    """Return a leaf with finite numbers.
+
+    A mask is mended, padding gets the first finite number of the padding, and other places get a
+    number of the same feature.
+    """
+    axis = batch.axes[index]
+    if not is_number(leaf) or not is_dense(leaf) or axis is None:
+        return leaf
+    if bool(leaf.isfinite().all()):
+        return leaf
+    if is_binary(leaf) and not batch.is_content(index):
+        rows = batch.rows(index)
+        if rows is None or leaf.dim() > 2:
+            return leaf
+        return _laid_out(batch, index, mended_mask(rows))
+    if not batch.is_content(index):
+        return leaf
+    if not batch.may_have_steps(index):
+        return other_finite(leaf.movedim(axis, 0)).movedim(0, axis)
+    rows = leaf.movedim((axis, batch.seq_dims[index]), (0, 1))
+    padding = _padding(batch, index, rows, post=post)
+    places = padding.view(*padding.shape, *[1] * (rows.dim() - 2))
+    known = rows.masked_select(places & rows.isfinite())
+    value = known[0].item() if known.numel() else 0.0
+    rows = torch.where(places & ~rows.isfinite(), value, rows)
+    drawn = other_finite(rows.flatten(0, 1)).view(rows.shape)
+    return _laid_out(batch, index, drawn)
+
+
+def _laid_out(batch: Batch, index: int, rows: Tensor) -> Tensor:
+    """Return rows ``(batch, seq, ...)`` with the axes of an input."""
+    return rows.movedim((0, 1), (batch.axes[index] or 0, batch.seq_dims[index]))
+
+
+def _padding(batch: Batch, index: int, rows: Tensor, *, post: bool) -> Tensor:
+    """Return which steps of an input are padding: beyond its lengths, or not finite to an end."""
+    if batch.has_steps(index) and batch.counts:
+        return ~valid_mask(batch, post=post).to(rows.device)
+    gone = ~rows.isfinite().reshape(*rows.shape[:2], -1).any(2)
+    at_end = gone.flip(1).cumprod(1).flip(1).bool()
+    at_start = gone.cumprod(1).bool()
+    return (at_end | at_start) & ~gone.all(1, keepdim=True)
+
+
+def _spreads(batch: Batch, filled: Batch, opened: Session) -> bool:
+    """Return whether numbers that are not finite reach an output, or a gradient."""
+    after = opened.attempt(filled.tree())
+    if after is None:
+        return False
+    before = opened.attempt(batch.tree())
+    if before is None or _count_finite(before) < _count_finite(after):
+        return True
+    run = Gradients(batch, opened)
+    return any(x is not None and not bool(x.isfinite().all()) for x in run.whole.values())
+
+
+def _count_finite(output: Leaves) -> int:
+    """Return how many numbers of an output are finite."""
+    return sum(int(x.isfinite().sum()) for x in output if isinstance(x, Tensor))

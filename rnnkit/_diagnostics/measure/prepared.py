@@ -1,0 +1,86 @@
+"""The batch that is judged, and a model on it: what verify does before its first probe."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.inputs.axes import infer_batch_axes
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.lengths import guess_lengths, lengths_of_other_names
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.finite import judged_finite
+from rnnkit._diagnostics.run.isolation import Session
+from rnnkit._diagnostics.run.module_calls import calls_in
+from rnnkit._diagnostics.run.outputs import is_number
+from rnnkit._diagnostics.run.uncopied import unwrapped
+from rnnkit._diagnostics.tell.report import SAMPLES
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a caller says of a model: where its padding and its steps are, and what they may read.
+
+    Attributes:
+        is_after: whether the padding is after a sample, not before it.
+        causal: whether a step of the output may read later steps, or its own.
+        lookahead: how many later steps a causal model may read.
+        out_seq_dim: the seq axis of the first output; None if it is to be found.
+    """
+
+    is_after: bool = True
+    causal: bool | str = False
+    lookahead: int = 0
+    out_seq_dim: int | None = None
+
+
+def find_lengths(
+    whole: Batch, model: torch.nn.Module, call: Callable[..., Any] | None, *, is_after: bool
+) -> tuple[bool, list[str]]:
+    """Give a batch the lengths that its inputs tell; return where the padding is, and notes."""
+    inner = unwrapped(model)
+    named = whole.named(getattr(inner, "forward", None))
+    if call is not None:
+        named = whole.named(call, leading=1)
+    whole.lengths, is_after_each, lines = guess_lengths(inner, named, whole.size)
+    lines += lengths_of_other_names(named, whole.names, whole.lengths)
+    return (is_after_each if whole.lengths else is_after), lines
+
+
+def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, list[str]]:
+    """Run a model on the samples of a batch that tell most; return that, and notes."""
+    whole, notes = judged_finite(whole, opened, post=rules.is_after)
+    before = list(whole.axes)
+    infer_batch_axes(whole, opened.attempt)
+    shared = _taken_for_shared(whole, before)
+    part = whole.samples(whole.telling(SAMPLES))
+    if part.size < whole.size and opened.attempt(part.tree()) is None:
+        part = whole  # a model for one batch size
+    baseline = Baseline(opened, part, rules.is_after, rules.causal, rules.lookahead)
+    baseline.find_axes(rules.out_seq_dim)
+    baseline.shared = shared
+    if _is_one_step(baseline):
+        part.steps = None  # axis 1 has the features of that step
+    return baseline, notes
+
+
+def _is_one_step(baseline: Baseline) -> bool:
+    """Return whether the input is one step of each sample: numbers (batch, feature) for a cell."""
+    paced = baseline.batch.leaves[baseline.batch.paced]
+    if paced.dim() != 2 or not is_number(paced):
+        return False
+    calls = calls_in(baseline.events)
+    return bool(calls) and all(call.is_step and call.number == 0 for call in calls)
+
+
+def _taken_for_shared(batch: Batch, before: Sequence[int | None]) -> list[str]:
+    """Return the inputs that may have a row for each sample, and that all samples share if not."""
+    return [
+        name
+        for name, leaf, one, other in zip(
+            batch.names, batch.leaves, before, batch.axes, strict=True
+        )
+        if isinstance(leaf, Tensor) and one is not None and other is None
+    ]

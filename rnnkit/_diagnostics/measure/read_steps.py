@@ -1,0 +1,66 @@
+"""Which steps of the input some steps of the output read, by their gradients."""
+
+from torch import Tensor
+
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
+
+
+def steps_read(baseline: Baseline) -> dict[int, Tensor]:
+    """Return for some steps of the output which input steps they read; nothing if unknown."""
+    return baseline.once("steps", lambda: _steps_read(baseline))
+
+
+def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
+    gradients = gradients_of(baseline)
+    batch = baseline.batch
+    first = baseline.first or 0
+    if not gradients.output or not baseline.has_steps(first) or baseline.missing(first):
+        return {}
+    output = baseline.arranged(gradients.output)[first]
+    axis = baseline.axes[first]
+    seq = baseline.step_axes[first] or 0
+    if axis is None:
+        return _read_without_batch_axis(gradients, output.movedim(seq, 0))
+    output = output.movedim((axis, seq), (0, 1))
+    counts = batch.counts or [batch.longest or 0] * batch.size
+    longest = [sample for sample, n in enumerate(counts) if n == max(counts)]
+    if "batch" not in baseline.report.checked:  # samples may mix
+        longest = longest[:1]
+    read: dict[int, Tensor] = {}
+    steps = _some_steps(output.shape[1])
+    # One backward asks for a step of each sample, since they do not mix.
+    for start in range(0, len(steps), len(longest)):
+        pairs = [*zip(longest, steps[start:], strict=False)]
+        at = gradients.places([output[sample, step] for sample, step in pairs])
+        if at is not None:
+            read |= {step: at[sample] for sample, step in pairs}
+    if not any(bool(row[:step].any()) for step, row in read.items()):
+        # No step reads an earlier one: a flag may start a sample there, so the others are asked.
+        at = gradients.places([output[longest, -1]])
+        if at is not None:
+            read[output.shape[1] - 1] = at[longest].any(0)
+    return _if_complete(read, steps)
+
+
+def _read_without_batch_axis(gradients: Gradients, output: Tensor) -> dict[int, Tensor]:
+    """Return what some steps of an output ``(seq, ...)`` read that has all samples in one."""
+    read: dict[int, Tensor] = {}
+    steps = _some_steps(len(output))
+    for step in steps:
+        at = gradients.places([output[step]])
+        if at is not None:
+            read[step] = at.any(0)
+    return _if_complete(read, steps)
+
+
+def _some_steps(steps: int) -> list[int]:
+    """Return the first two steps, one in the middle, and the last."""
+    last = steps - 1
+    return sorted({0, min(1, last), (last + 1) // 2, last})
+
+
+def _if_complete(read: dict[int, Tensor], steps: list[int]) -> dict[int, Tensor]:
+    """Return what steps read if each of them is known and reads something; else nothing."""
+    is_whole = len(read) == len(steps) and all(bool(row.any()) for row in read.values())
+    return read if is_whole else {}

@@ -1,0 +1,268 @@
+"""The upper bound: where a gradient of the outputs arrives, however faint.
+
+A recurrent net forgets: after some dozens of steps the effect of an input is smaller than the last
+digit of the output. Its gradient is as small, but it stands by itself, not beside a large number.
+"""
+
+from collections.abc import Collection, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.utils.rnn import PackedSequence
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.run.isolation import Session
+from rnnkit._diagnostics.run.module_calls import KINDS, Call, hooked, split_result
+from rnnkit._diagnostics.run.outputs import apart, arrived, is_number, largest, shape_of, tensors_of
+from rnnkit._diagnostics.tell.report import without_frames
+
+if TYPE_CHECKING:
+    from rnnkit._diagnostics.measure.baseline import Baseline
+
+#: Functions that take a tensor for its shape, dtype or device.
+LIKE = ("__get__", "requires_grad_", "to", "type_as", "expand_as", "view_as", "reshape_as")
+
+
+class Gradients(TorchFunctionMode):
+    """One run with gradients: in what the outputs have a gradient.
+
+    Attributes:
+        output, error: the leaves of what the model returned, or what it, or a backward, raised.
+        sources: each input with fractions, or its embedding, by the input's index.
+        weights: the parameters that want a gradient, by name.
+        returned: what modules returned, by name and number of the call, in the order of time.
+        called: every module that ran, also if it is not registered.
+        noted, detached: ids of what functions made something with a graph of; what forward cut.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        opened: Session,
+        copy: nn.Module | None = None,
+        *,
+        follows: bool = True,
+    ) -> None:
+        """Run a copy, in eval mode if none is given; follow the inputs with gradients, or not."""
+        super().__init__()
+        self.batch = batch
+        self.model = opened.fresh() if copy is None else copy
+        self.output: list[Any] = []
+        self.sources: dict[int, Tensor] = {}
+        self.error: Exception | None = None
+        self.returned: dict[tuple[str, int], Any] = {}
+        self.called: list[nn.Module] = []
+        self.noted = set[int]()
+        self.detached = list[Tensor]()
+        # A gradient takes as much memory as its weight.
+        small = {n: x for n, x in self.model.named_parameters() if x.numel() <= 2**25}
+        self.weights = {n: x for n, x in small.items() if x.requires_grad}
+        given = [x.detach().clone() if isinstance(x, Tensor) else x for x in batch.leaves]
+        content = [k for k in range(len(given)) if batch.is_content(k)]
+        self._followed = {k: given[k] for k in content} if follows else {}
+        for k, leaf in self._followed.items():
+            if is_number(leaf):
+                self.sources[k] = leaf.requires_grad_()
+                # A model may write into what it is given, and into no leaf of a graph.
+                given[k] = leaf * 1
+        args, kwargs = batch.tree(given)
+        opened.tally.passes += 1
+        watched = opened.watched(self._hooks(), notices=self.model.training)
+        cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
+        try:
+            with watched, torch.enable_grad(), cudnn, self, opened.mode:
+                output = opened.call(self.model, *args, **kwargs)
+            self.output = opened.leaves_of(output, batch.tree())
+        except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
+            self.error = without_frames(error)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function, and note what it made something with a graph of, or detached."""
+        name = getattr(func, "__name__", "")
+        tree = (args, kwargs or {})
+        if name.startswith("detach"):
+            self.detached += [x.clone() for x in args[:1]]  # detach_ takes it off its graph
+        result = func(*args, **tree[1])
+        parts = pytree.tree_leaves(result) if name not in LIKE else ()
+        if any(isinstance(x, Tensor) and x.requires_grad for x in parts):
+            self.noted |= set(map(id, pytree.tree_leaves(tree)))
+        return result
+
+    def _hooks(self) -> list[Any]:
+        """Write down what modules return, and follow tokens from their embedding on."""
+
+        def embedded(_: Any, args: Any, output: Tensor) -> Any:
+            given: Any = args[0] if args else None
+            for k, leaf in self._followed.items() if isinstance(given, Tensor) else ():
+                if given.shape == leaf.shape and torch.equal(given, leaf.to(given.dtype)):
+                    self.sources[k] = output.requires_grad_()
+                    return self.sources[k] * 1
+            return output
+
+        def after(name: str, number: int, result: Any) -> None:
+            self.returned[name, number] = result
+
+        handles: list[Any] = [register_module_forward_pre_hook(lambda x, _: self.called.append(x))]
+        for name, module in self.model.named_modules():
+            if isinstance(module, nn.Embedding):
+                handles.append(module.register_forward_hook(embedded))
+            if not isinstance(module, torch.jit.ScriptModule):
+                handles.append(hooked(module, lambda *_: None, partial(after, name)))
+        return handles
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether all inputs that are read were followed, and no backward failed."""
+        return 0 < len(self.sources) == len(self._followed) and self.error is None
+
+    def slopes(
+        self, wanted: Sequence[Tensor], told: Sequence[Any], *, enlarged: bool = True
+    ) -> list[Tensor | None]:
+        """Return the gradients of a random weighted sum of some parts of the outputs.
+
+        It is enlarged, since what begins large sinks below the smallest number later.
+        """
+        parts = [x for x in told if isinstance(x, Tensor) and x.requires_grad and not x.is_meta]
+        generator = torch.Generator("cpu").manual_seed(0)
+        sums = list[Tensor]()
+        for x in parts:
+            # A plain sum is the same whatever is in it where that is normed, as by softmax.
+            drawn = (torch.rand(x.shape, generator=generator, device="cpu") + 0.5).to(x)
+            factor = torch.finfo(x.dtype).max ** 0.5 if enlarged else 1.0
+            sums.append((x * (x.isfinite() * drawn * factor)).sum())
+        try:
+            if sums and wanted:  # of numbers, since gradients of tensors make torch import sympy
+                return [*torch.autograd.grad(sums, wanted, None, True, allow_unused=True)]
+        except Exception as error:  # noqa: BLE001 - written in place, or a backward of its own
+            self.error = without_frames(error)
+        return [None] * len(wanted)
+
+    @cached_property
+    def whole(self) -> dict[int, Tensor | None]:
+        """The gradients of all outputs in sources and weights, by id."""
+        wanted = [*self.sources.values(), *self.weights.values()]
+        return dict(zip(map(id, wanted), self.slopes(wanted, self.output), strict=True))
+
+    @cached_property
+    def got(self) -> dict[str, str]:
+        """What each parameter gets: ``"none"``, ``"zero"``, ``"nan"`` or ``"some"``."""
+        found = {name: _amount(self.whole[id(weight)]) for name, weight in self.weights.items()}
+        unknown = [name for name, amount in found.items() if amount == "nan"]
+        plain = self.slopes([self.weights[name] for name in unknown], self.output, enlarged=False)
+        return found | dict(zip(unknown, map(_amount, plain), strict=True))
+
+    def places(self, told: Sequence[Any] = ()) -> Tensor | None:
+        """Return at which places of the paced input a gradient arrives; None if unknown."""
+        batch = self.batch
+        source = self.sources.get(self.batch.paced)
+        slope = self.whole.get(id(source))
+        if told and source is not None:
+            slope = self.slopes([source], told)[0]
+        if slope is None:
+            return None
+        rows = slope.movedim((batch.axes[batch.paced] or 0, batch.seq_dim), (0, 1))
+        return arrived(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
+
+    def parts_of(self, call: Call) -> dict[str, Tensor]:
+        """Return what a layer's call returned with a graph, by name: output, h and c."""
+        output, state = split_result(call.module, self.returned.get((call.name, call.number)))
+        data = output.data if isinstance(output, PackedSequence) else output
+        every = {"output": data, **state}.items()
+        return {part: x for part, x in every if isinstance(x, Tensor) and x.requires_grad}
+
+    def of_calls(self, calls: Sequence[Call]) -> list[dict[str, Tensor]]:
+        """Return the gradients that arrive in the parts of what each call returned."""
+        parts = [self.parts_of(call) for call in calls]
+        wanted = [x for each in parts for x in each.values()]
+        slopes = iter(self.slopes(wanted, self.output))
+        every = [dict(zip(each, slopes, strict=False)) for each in parts]
+        return [{part: x for part, x in one.items() if x is not None} for one in every]
+
+    @cached_property
+    def in_layers(self) -> set[str]:
+        """The parameters of layers and cells that returned something with a graph."""
+        return {
+            one
+            for (name, _), result in self.returned.items()
+            if isinstance(self.model.get_submodule(name), KINDS)
+            and any(x.requires_grad for x in tensors_of(result))
+            for one in inside(name, self.weights)
+        }
+
+    @cached_property
+    def read(self) -> set[str]:
+        """The parameters that a function, or a layer, made something with a graph of."""
+        noted = {name for name, weight in self.weights.items() if id(weight) in self.noted}
+        # The kernels of a layer or cell may be no functions of torch's.
+        return self.in_layers | noted | {n for n, found in self.got.items() if found != "none"}
+
+    def left_out(self, ran: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Return the items that do not run of each list of modules that is a stack."""
+        called = {*ran, *self.read, *(name for name, _ in self.returned)}
+        found = {}
+        for name, module in self.model.named_modules():
+            every = inside(name, self.weights) if isinstance(module, nn.ModuleList) else set[str]()
+            items = [f"{name}.{key}" for key, _ in module.named_children()]
+            idle = tuple(one for one in items if inside(one, every) and not inside(one, called))
+            results = [(one, result) for (one, _), result in self.returned.items() if one in items]
+            last = results[-1:] if idle else []
+            for one, result in last:
+                others = [self.weights[x] for x in every - inside(one, every)]
+                if any(x is not None for x in self.slopes(others, tensors_of(result))):
+                    found[name] = idle
+        return found
+
+
+def _amount(slope: Tensor | None) -> str:
+    """Return whether a gradient is there, and whether it is exactly zero; a NaN is not."""
+    if slope is None:
+        return "none"
+    if slope.is_sparse or bool(arrived(slope).any()):
+        return "some"
+    return "nan" if bool(slope.isnan().any()) else "zero"
+
+
+def inside(name: str, names: Collection[str]) -> set[str]:
+    """Return the names in a module, and its own."""
+    return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
+
+
+def gradients_in_training(baseline: "Baseline") -> Gradients:
+    """Return the gradients in training."""
+    return baseline.once("training", lambda: _in_training(baseline))
+
+
+def _in_training(baseline: "Baseline") -> Gradients:
+    batch = baseline.batch
+    session = baseline.session
+    run = Gradients(batch, session, session.fresh().train())
+    if run.error is None:
+        return run
+    # A caller's input has no gradient, and some of what is done to it can do without one only.
+    alone = Gradients(batch, session, session.fresh().train(), follows=False)
+    return run if alone.error is not None else alone
+
+
+def gradients_of(baseline: "Baseline") -> Gradients:
+    """Return the gradients of a baseline: those in training if the outputs are the same there."""
+
+    def make() -> Gradients:
+        training = gradients_in_training(baseline)
+        normal = baseline.normal
+        shapes = [*map(shape_of, normal)]
+        is_like = [*map(shape_of, training.output)] == shapes and all(
+            bool((apart(one.detach(), other) <= 1e-4 * largest(other)).all())
+            for one, other in zip(training.output, normal, strict=True)
+            if is_number(one) and is_number(other)
+        )
+        found = training if is_like else Gradients(baseline.batch, baseline.session)
+        if [*map(shape_of, found.output)] != shapes:
+            found.output = []
+        return found
+
+    return baseline.once("gradients", make)

@@ -1,0 +1,189 @@
+"""The recurrent calls of one run: what each is given, and whether what it returns is read."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import BatchNorm1d, Conv1d, Embedding, Module, ModuleDict, RNNBase
+
+from rnnkit._diagnostics.inputs.changes import Where, steps_at
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.read_steps import steps_read
+from rnnkit._diagnostics.run.events import Event, Recorder
+from rnnkit._diagnostics.run.module_calls import Call
+from rnnkit._diagnostics.run.outputs import Leaves, Watch, alike, is_number, same, shape_of
+from rnnkit._diagnostics.tell.report import fail
+
+#: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
+LOOP = 3
+ROWS = 256
+
+
+def find_steps_as_channels(baseline: Baseline) -> None:
+    """Find a batch norm that takes the steps of the input, or of a layer, for channels."""
+    batch = baseline.batch
+    steps_first = batch.seq_dim == 1 and batch.may_have_steps(batch.paced)
+    sequences: list[Tensor] = [batch.leaves[batch.paced]] if steps_first else []
+    for event in baseline.events:
+        given: Any = next(iter(event.tensors), None)
+        if not isinstance(given, Tensor) or given.dim() != 3 or event.is_packed:
+            continue
+        if event.kind == "output" and getattr(event.module, "batch_first", False):
+            sequences.append(given)
+        elif event.kind == "input" and isinstance(event.module, BatchNorm1d):
+            known = any(same(one.to(given.dtype), given) for one in sequences)
+            if known and not torch.equal(given, given.mT):
+                what = f"{event.label} ({event.text}) takes seq, axis 1 of its input"
+                fix = ("fix", "x.transpose(1, 2) before, and after")
+                fail("use", f"{what}, for channels", [fix], event.name)
+
+
+def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
+    """Find a cell or layer that reads the steps both ways, while its twin is never called."""
+    modules = dict(baseline.session.model.named_modules())
+    given = defaultdict[str, list[Any]](list)
+    for call in calls:
+        given[call.name] += _steps_of(call)
+    for name, steps in given.items():
+        parent = name.rpartition(".")[0]
+        # Of what is chosen by a key, others are for other inputs.
+        if not _reads_both_ways(steps) or isinstance(modules[parent], ModuleDict):
+            continue
+        for other, module in modules.items():
+            is_beside = other not in given and other.rpartition(".")[0] == parent
+            if is_beside and _are_twins(module, modules[name]):
+                what = f"{name} reads the steps in both directions, and {other} is never called"
+                fix = f"call {other} for one of them: its weights have the same sizes"
+                fail("use", what, [("fix", fix)], other)
+
+
+def _steps_of(call: Call) -> list[Any]:
+    """Return the steps that a call reads, one of a cell."""
+    if call.input is None:
+        return []
+    seq = int(getattr(call.module, "batch_first", False))
+    return [call.input] if call.is_cell else list(call.input.unbind(seq))
+
+
+def _reads_both_ways(steps: list[Any]) -> bool:
+    """Return whether steps are read forward and then backward, or in turn."""
+    is_turned = alike(steps, steps[::-1]) and not alike(steps[1:], steps[:-1])
+    return len(steps) % 2 == 0 and is_turned
+
+
+def _are_twins(one: Module, other: Module) -> bool:
+    """Return whether two modules are of one class, with weights of the same sizes."""
+    sizes = [[(w.shape, w.requires_grad) for w in x.parameters()] for x in (one, other)]
+    return type(one) is type(other) and sizes[0] == sizes[1]
+
+
+def find_reversed_outputs(baseline: Baseline) -> None:
+    """Find outputs of a backward layer that were not flipped back: the first reads both ends."""
+    steps = baseline.batch.steps or 0
+    read = steps_read(baseline)
+    rows = [read[k].nonzero().flatten().tolist() for k in (0, 1) if k in read]
+    if steps > 4 and rows == [[0, steps - 1], [0, 1, steps - 2, steps - 1]]:
+        name = baseline.name(baseline.first or 0)
+        what = f"{name} of step 0 depends on the first and the last step only"
+        cause = ("cause", "outputs of a layer that ran backwards were not flipped back")
+        fail("use", what, [cause, ("fix", "output.flip(seq_dim), before the two are joined")])
+
+
+def filled(
+    baseline: Baseline,
+    where: Where,
+    number: Callable[[Tensor], float],
+    watch: Watch = lambda _: [],
+) -> Leaves | None:
+    """Run with a number at some steps; for tokens, in their embedding. None if it goes nowhere.
+
+    The number, which may be a NaN, is made of the tensor that it goes into.
+    """
+    batch = baseline.batch
+    leaf = baseline.batch.leaves[baseline.batch.paced]
+    mask: Any = where(batch, batch.paced)
+    leaves = list(batch.leaves)
+    found = is_number(leaf)
+    if found:
+        leaves[batch.paced] = leaf.masked_fill(mask, number(leaf))
+
+    def embedded(_: Any, args: Any, output: Any) -> Any:
+        nonlocal found
+        if found or not args or not same(args[0], leaf):
+            return output
+        found = True
+        return output.masked_fill(mask.unsqueeze(-1), number(output))
+
+    def both(model: torch.nn.Module) -> list[Any]:
+        tables = [m for m in model.modules() if isinstance(m, Embedding)]
+        return [*(x.register_forward_hook(embedded) for x in tables), *watch(model)]
+
+    output = baseline.session.attempt(batch.tree(leaves), watch=both)
+    return output if found else None
+
+
+def find_other_order(baseline: Baseline) -> None:
+    """Fail if steps go into a layer in the order of features, as after a view, not a permute.
+
+    One step of each sample, another one in each, is made NaN; then a layer whose input has the
+    NaN at other steps for each feature reads the numbers in another order.
+    """
+    batch = baseline.batch
+    steps = baseline.batch.steps or 0
+    recorder = Recorder()
+    if _takes_what_is_known(baseline):
+        return
+    at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
+    where = steps_at(torch.arange(steps, device="cpu") == at)
+    filled(baseline, where, lambda _: torch.nan, recorder.watch)
+    for event, x in _given(recorder.events):
+        is_batch_first = getattr(event.module, "batch_first", True)
+        places = (x if is_batch_first else x.transpose(0, 1)).isnan()
+        if _is_turned(places, steps, is_conv=isinstance(event.module, Conv1d)):
+            what = f"steps go into {event.label} out of order, each feature in an order of its own"
+            likely = ("likely", "a view or reshape where axes must change places first")
+            fail("coverage", what, [likely, ("fix", "x.permute(...), then reshape")], event.name)
+
+
+def _takes_what_is_known(baseline: Baseline) -> bool:
+    """Return whether layers take the input, or what another layer returned, as it is or turned."""
+    layers = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding)]
+    known = [x for e in layers if e.kind == "output" for x in e.tensors if isinstance(x, Tensor)]
+    known.append(baseline.batch.leaves[baseline.batch.paced])
+    known += [x.mT for x in known if x.dim() > 1]
+    return all(any(same(one, x) for one in known) for _, x in _given(baseline.events))
+
+
+def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
+    """Return whether NaN of one step of a sample are at other steps for each feature.
+
+    ``places`` are ``(batch, rows, width)``; of a convolution the width may be the steps.
+    """
+    rows, width = places.shape[1:]
+    hit = places.flatten(1)
+    mask = places[hit.any(1) & ~hit.all(1)]
+    # A convolution takes (batch, feature, seq), or steps for channels.
+    axes = (1,) if is_conv and rows != steps else (1, 2)
+    if any(mask.equal(mask.any(axis, keepdim=True).expand_as(mask)) for axis in axes):
+        return False
+    # The memory of a sample, with the steps on a different axis.
+    views = [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
+    if is_conv:
+        numbers = rows * width
+        views = [(1, steps, numbers // steps)] if numbers % steps == 0 else []
+    for view in views:
+        turned = mask.reshape(len(mask), *view)
+        columns = turned.any(3, keepdim=True).any(1, keepdim=True)
+        if turned.equal(columns.expand_as(turned)) and bool(columns.ne(columns[:1]).any()):
+            return True
+    return False
+
+
+def _given(events: list[Event]) -> Iterator[tuple[Event, Any]]:
+    """Yield the padded batches that go into layers."""
+    for event in events:
+        x = next(iter(event.tensors), None) if isinstance(event.module, RNNBase | Conv1d) else None
+        if event.kind == "input" and not event.is_packed and len(shape_of(x) or ()) == 3:
+            yield event, x

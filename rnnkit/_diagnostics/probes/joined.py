@@ -1,0 +1,115 @@
+"""Find states of two layers that are joined as if they were two directions of one."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor
+from torch.nn import RNNBase
+
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.run.events import Recorder
+from rnnkit._diagnostics.run.module_calls import Call
+from rnnkit._diagnostics.tell.report import fail
+
+#: A tensor with more rows than so many times those of a state is none made of it.
+MOST = 4
+
+#: Two rows of a state, which stand side by side.
+Pair = tuple[int, int]
+
+
+def find_joined_layers(baseline: Baseline, calls: Sequence[Call]) -> None:
+    """Fail if all rows of a state are joined in pairs, and a pair has rows of two layers."""
+    stacks = [call for call in calls if _is_stack(call)]
+    if not stacks:
+        return
+    recorder = Recorder(functions=True)
+    if baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch) is None:
+        return
+    made = [x for event in recorder.events for x in event.tensors if isinstance(x, Tensor)]
+    for call in stacks:
+        for part, state in call.returned.items():
+            pair = _mixed_pair(made, _rows(call, state))
+            if pair is not None:
+                _fail(call, part, state, pair)
+
+
+def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:
+    """Return rows of two layers that a tensor joins, if it joins each row of a state with one."""
+    if any(_has_all_rows(tensor, rows) for tensor in made):
+        return None  # side by side, in whatever order
+    for tensor in made:
+        pairs = sorted({*_pairs(tensor, rows)})
+        mixed = [pair for pair in pairs if pair[0] // 2 != pair[1] // 2]
+        if mixed and sorted(chain.from_iterable(pairs)) == [*range(len(rows))]:
+            return mixed[0]
+    return None
+
+
+def _has_all_rows(tensor: Tensor, rows: Tensor) -> bool:
+    """Return whether each row of a tensor has all rows of the state of one sample in it."""
+    count, batch, hidden = rows.shape
+    if tensor.dim() == 0 or tensor.shape[-1] != count * hidden or tensor.dtype != rows.dtype:
+        return False
+    pieces = tensor.reshape(-1, hidden)
+    if len(pieces) > MOST * count * batch:
+        return False
+    places = [place // batch for place in _places(pieces, rows)]
+    return sorted(places[:count]) == [*range(count)]
+
+
+def _fail(call: Call, part: str, state: Tensor, pair: Pair) -> None:
+    """Fail with the rows that are joined, their layers, and the way to join directions."""
+    name = f"{part}_n"
+    one, other = pair
+    what = f"{name}[{one}] and {name}[{other}] of {call.label} are joined"
+    means = f"layers {one // 2} and {other // 2}, not two directions of one layer"
+    ways = f"torch.cat([{name}[0::2], {name}[1::2]], 2)"
+    if _has_batch_first(call, state):
+        ways = f"torch.cat([{name}[:, 0::2], {name}[:, 1::2]], 2)"
+    fix = f"{ways} joins the directions of each layer; so does rnnkit.states.bridge"
+    fail("use", f"{what}: {means}", [("fix", fix)], call.name)
+
+
+def _is_stack(call: Call) -> bool:
+    """Return whether a call is one of a bidirectional layer with further layers."""
+    module = call.module
+    is_layer = isinstance(module, RNNBase)
+    return is_layer and module.bidirectional and module.num_layers > 1 and bool(call.returned)
+
+
+def _has_batch_first(call: Call, state: Tensor) -> bool:
+    """Return whether a state is laid out ``(batch, layers * directions, hidden)``."""
+    return getattr(call.module, "state_batch_first", False) and state.dim() == 3
+
+
+def _rows(call: Call, state: Tensor) -> Tensor:
+    """Return a state as ``(layers * directions, batch, hidden)``, also of an unbatched call."""
+    if state.dim() == 2:
+        return state.unsqueeze(1)
+    return state.transpose(0, 1) if _has_batch_first(call, state) else state
+
+
+def _pairs(tensor: Tensor, rows: Tensor) -> Iterator[Pair]:
+    """Yield which two rows of a state stand side by side in the features of a tensor."""
+    batch, hidden = rows.shape[1:]
+    if tensor.dim() == 0 or tensor.shape[-1] != 2 * hidden or tensor.dtype != rows.dtype:
+        return
+    halves = tensor.reshape(-1, 2, hidden)
+    if len(halves) > MOST * len(rows) * batch:
+        return  # a sequence of outputs
+    left, right = halves.unbind(1)
+    places = zip(_places(left, rows), _places(right, rows), strict=True)
+    for one, other in places:
+        # Both halves are of one sample; otherwise the batch is mixed.
+        if one >= 0 and other >= 0 and one % batch == other % batch:
+            yield one // batch, other // batch
+
+
+def _places(halves: Tensor, rows: Tensor) -> list[int]:
+    """Return where in the rows of a state each half stands, if at one place only; else -1."""
+    table = rows.reshape(-1, rows.shape[-1])
+    equal = (halves.unsqueeze(1) == table).all(2)
+    is_known = equal.sum(1) == 1
+    return torch.where(is_known, equal.int().argmax(1), -1).tolist()

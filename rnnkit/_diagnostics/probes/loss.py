@@ -1,0 +1,213 @@
+"""A model that returns only a loss: a sample may scale another one's gradient, and not turn it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import judge, near
+from rnnkit._diagnostics.measure.slopes import Gradients
+from rnnkit._diagnostics.run.outputs import along, is_number, largest, tensors_of
+from rnnkit._diagnostics.tell.report import fail, skip
+
+#: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
+TURNED = 1e-6
+#: A gradient below this part of the largest has no direction, and a smaller change is none.
+NOTHING = 1e-12
+#: How many times as far apart targets are put, to see whose they are.
+SPREAD = 100
+
+
+class Place(NamedTuple):
+    """A tensor on the way to the loss: what made it, what it was, and its gradient."""
+
+    name: str
+    tensor: Tensor
+    slope: Tensor
+
+
+#: The tensors of a run, in the order of time; first the inputs.
+Made = list[Place]
+
+
+def judge_loss(narrow: Baseline) -> str:
+    """Fail if a change of a sample turns another one's gradient, and a module mixes them."""
+    baseline = judge(narrow)
+    batch = baseline.batch
+    base = _run(baseline, baseline.batch.leaves)
+    start = next((k for k, place in enumerate(base) if bool(place.slope.any())), None)
+    if start is None:
+        skip("a loss without a gradient: pass inputs with fractions, or tokens and their Embedding")
+    given = [other_leaves(batch, sample_at(k), pad=False) for k in range(batch.size)]
+    tried = {sample: _run(baseline, leaves, base) for sample, leaves in enumerate(given)}
+    runs = {sample: run for sample, run in tried.items() if run}
+    axis = _batch_axis(base, start, runs, batch.size)
+    if axis is None:
+        skip("a loss, and no module follows the samples: verify what returns the scores")
+    turned = [
+        (sample, other)
+        for sample, run in runs.items()
+        for other in _turned(base[start].slope, run[start].slope, axis)
+        if other != sample
+    ]
+    if not turned:
+        if start == 0:
+            _find_broadcast(baseline, base)
+        return "a loss: no sample turns the gradient of another one"
+    one, other = (batch.numbers[sample] for sample in turned[0])
+    what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
+    _find_mixing_module(base, runs, batch.size, what)
+    _find_other_targets(baseline, base, runs, what)
+    narrow.report.notes.append(f"{what}: the loss compares samples")
+    return "a loss that compares samples; no module mixes them"
+
+
+def _batch_axis(base: Made, at: int, runs: Mapping[int, Made], size: int) -> int | None:
+    """Return the axis of a place along which each sample's change moves its own row alone."""
+    place = base[at].tensor
+    for axis, length in enumerate(place.shape):
+        rows = {sample: _moved(place, run[at].tensor, axis) for sample, run in runs.items()}
+        if length == size and runs and all(moved == [k] for k, moved in rows.items()):
+            return axis
+    return None
+
+
+def _find_mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: str) -> None:
+    """Fail with the first module in whose output a change of one sample moves several rows."""
+    for at, place in enumerate(base):
+        axes = [axis for axis, length in enumerate(place.tensor.shape) if length == size]
+        if not axes:
+            continue
+        for run in runs.values():
+            if all(len(_moved(place.tensor, run[at].tensor, axis)) > 1 for axis in axes):
+                means = "samples are mixed there, unless the loss compares them, as InfoNCE does"
+                rows = [("first", f"{place.name}, output"), ("means", means)]
+                fail("batch", what, rows, place.name.partition(" (")[0])
+
+
+def _find_other_targets(
+    baseline: Baseline, base: Made, runs: Mapping[int, Made], what: str
+) -> None:
+    """Fail if other targets of a sample turn the gradient at rows that are not its own."""
+    batch = baseline.batch
+    (sample, run) = next(iter(runs.items()))
+    scores = base[-1].tensor
+    slope = base[-1].slope
+    own = {*_moved(scores.flatten(0, -2), run[-1].tensor.flatten(0, -2), 0)}
+    for index, target in enumerate(batch.leaves):
+        is_target = index != batch.first and batch.has_steps(index) and not is_number(target)
+        if not is_target or target.dim() != 2 or scores[..., 0].numel() != target.numel():
+            continue
+        axis = batch.axes[index] or 0
+        leaves = list(batch.leaves)
+        mask = along(target, axis, torch.arange(batch.size, device=target.device) == sample)
+        leaves[index] = torch.where(mask, target.roll(1, axis), target)
+        other = _run(baseline, leaves, base)
+        if not other:
+            continue
+        paired = _turned(slope.flatten(0, -2), other[-1].slope.flatten(0, -2), 0)
+        # Fewer, where some targets are ignored.
+        if len(paired) <= int((leaves[index] != target).sum()) and not {*paired} <= own:
+            cause = ("cause", "steps of a sample meet the targets of other samples")
+            fix = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
+            fail("batch", what, [cause, ("fix", fix)])
+
+
+def _find_broadcast(baseline: Baseline, like: Made) -> None:
+    """Fail if each prediction meets all targets: which of them is its own then changes nothing.
+
+    A loss that adds a term for each target has the same gradient if all samples get one target,
+    and is right; that of a loss that broadcasts changes.
+    """
+    size = baseline.batch.size
+    ignores_which_target = set[bool]()
+    for leaves in (baseline.batch.leaves, _spread_targets(baseline.batch)):
+        batch = baseline.batch.with_leaves(leaves)
+        each = _Targets(baseline, like, batch, range(size))
+        moved = _Targets(baseline, like, batch, [*range(1, size), 0])
+        one = _Targets(baseline, like, batch, [0] * size)
+        if not (each.is_known and moved.is_known and one.is_known):
+            return
+        if not each.has_gradient_of(moved) or not each.has_loss_of(moved):
+            return
+        ignores_which_target.add(each.has_gradient_of(one))
+    if False not in ignores_which_target:
+        return
+    what = "the loss stays the same when each sample gets the target of another one"
+    ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
+    fail("batch", what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
+
+
+class _Targets:
+    """A loss, and its gradient in the first input, with the targets of some samples."""
+
+    def __init__(self, baseline: Baseline, like: Made, batch: Batch, kept: Sequence[int]) -> None:
+        """Run the model, twice: the loss is judged as any output is."""
+        moved = batch.samples(kept)
+        moved.leaves[batch.first] = batch.leaves[batch.first]
+        self.baseline = baseline
+        self.losses = baseline.session.attempt(moved.tree()) or []
+        self.made = _run(baseline, moved.leaves, like)
+        self.is_known = bool(self.made) and len(self.losses) == len(baseline.normal)
+
+    def has_gradient_of(self, other: "_Targets") -> bool:
+        """Return whether the gradient has the same direction and the same shares."""
+        one = self.made[0].slope
+        two = other.made[0].slope
+        return near(self.baseline, one / largest(one), two / largest(two))
+
+    def has_loss_of(self, other: "_Targets") -> bool:
+        """Return whether the loss is the same."""
+        pairs = zip(self.losses, other.losses, strict=True)
+        return all(near(self.baseline, *pair) for pair in pairs if is_number(pair[0]))
+
+
+def _spread_targets(batch: Batch) -> list[Any]:
+    """Return the inputs with targets far apart, above and below all predictions.
+
+    An absolute error of predictions that are all on one side of the targets is a difference of
+    means, which no other order changes. Whole numbers stay: they may be classes.
+    """
+    leaves = list(batch.leaves)
+    for k, leaf in enumerate(leaves):
+        is_target = k != batch.first and batch.axes[k] is not None and is_number(leaf)
+        if is_target and leaf.isfinite().all() and not bool((leaf == leaf.round()).all()):
+            leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
+    return leaves
+
+
+def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) -> Made:
+    """Run with gradients, and return what has one, in the order of time; if alike."""
+    run = Gradients(baseline.batch.with_leaves([*leaves]), baseline.session)
+    every = [("the input", source) for source in run.sources.values()]
+    for (name, _), result in run.returned.items():
+        label = f"{name or 'the model'} ({type(run.model.get_submodule(name)).__name__})"
+        every += [(label, x) for x in tensors_of(result)]
+    made = [(label, x) for label, x in every if x.dim() > 1 and x.requires_grad]
+    shapes = [(label, x.shape) for label, x in made]
+    if like is not None and shapes != [(place.name, place.tensor.shape) for place in like]:
+        return []
+    slopes = run.slopes([x for _, x in made], run.output)
+    return [
+        Place(label, x, torch.zeros_like(x) if slope is None else slope)
+        for (label, x), slope in zip(made, slopes, strict=True)
+    ]
+
+
+def _moved(before: Tensor, after: Tensor, axis: int) -> list[int]:
+    """Return which rows differ."""
+    rows = (before - after).detach().abs().movedim(axis, 0).flatten(1).amax(1)
+    return (rows > NOTHING).nonzero().flatten().tolist()
+
+
+def _turned(before: Tensor, after: Tensor, axis: int) -> list[int]:
+    """Return which rows of a gradient have another direction."""
+    size = max(float(before.abs().max()), float(after.abs().max()))
+    one, other = (x.movedim(axis, 0).flatten(1) / size for x in (before, after))
+    sizes = one.norm(dim=1), other.norm(dim=1)
+    turn = 1 - (one * other).sum(1).abs() / (sizes[0] * sizes[1]).clamp(min=NOTHING**2)
+    return [int(row) for row in ((turn > TURNED) & (torch.minimum(*sizes) > NOTHING)).nonzero()]

@@ -1,0 +1,209 @@
+"""From which state the calls of a run start: swapped, in another order, or the same each time."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.run.module_calls import Call, arguments, changing, each_call, from_state
+from rnnkit._diagnostics.run.outputs import alike, leaves, same, shape_of
+from rnnkit._diagnostics.tell.report import FIXES, fail
+
+#: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
+LOOP = 3
+ROWS = 256
+
+#: Makes the right state of the given one and the one returned last; None keeps the given one.
+Right = Callable[[Any, Any], Any]
+
+
+def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
+    """Fail if calls start from a wrong state: the output changes when they get the right one."""
+    families = defaultdict[str, list[Call]](list)
+    for call in calls:
+        for family in [one for one in families.values() if one]:
+            _check_names(baseline, family[-1], call)
+            _check_input_as_state(baseline, family, call)
+        _check_orders(baseline, families[call.name], call)
+        families[call.name].append(call)
+    for family in families.values():
+        if len(family) >= LOOP:
+            _check_loop(baseline, family)
+
+
+def _fail_if(baseline: Baseline, call: Call, what: str, fix: str, right: Right) -> None:
+    """Fail if a module's calls from the right state give another output."""
+    returned: list[Any] = [None]
+
+    def start(_: int, args: Any, kwargs: Any) -> Any:
+        state = right(arguments(args, kwargs).get("hx"), returned[-1])
+        return None if state is None else from_state(args, kwargs, state)
+
+    def keep(_: int, result: Any) -> None:
+        returned.append(result if call.is_cell else result[1])
+
+    watch = each_call(call.name, start, keep)
+    output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
+    if output is not None and not alike(baseline.normal, output):
+        fail("use", what, [("fix", fix)], call.name)
+
+
+def _last(_: Any, before: Any) -> Any:
+    """Return the state that was returned last."""
+    return before
+
+
+def _exchanged(state: Any, _: Any) -> Any:
+    """Return a state with h and c in each other's place."""
+    return state and tuple(state)[::-1]
+
+
+def _with_rows_of_h(state: Any, before: Any) -> Any:
+    """Return h as it is given, and the last c with its rows in the order of h's."""
+    order = _order(state[0], before[0]) if before else None
+    return None if order is None else (state[0], before[1][..., order, :])
+
+
+def _check_names(baseline: Baseline, source: Call, call: Call) -> None:
+    """Fail if a call takes another one's c for its h, and the h for its c."""
+    state = [*call.state.values()]
+    made = [*source.returned.values()]
+    if len(made) != 2:
+        return
+    is_swapped = alike(state, made[::-1]) and not alike(state, made)
+    is_first = call.number == (source.name == call.name)
+    if not is_swapped and not (is_first and _crosses(baseline, source, call)):
+        return
+    what = f"{call.label} takes its h from the c of {source.label}, and its c from the h"
+    names = "h, c = cell(x_t, (h, c))" if call.is_cell else "y, (h, c) = layer(x)"
+    _fail_if(baseline, call, what, f"{names}: h comes first", _exchanged)
+
+
+def _check_input_as_state(baseline: Baseline, family: Sequence[Call], call: Call) -> None:
+    """Fail if a cell takes another cell's output both as its input and as its state."""
+    source = family[-1]
+    if not call.is_cell or source.name == call.name:
+        return
+    if not alike([call.input], [*source.returned.values()][:1]):
+        return
+    state = [*call.state.values()][:1]
+    # Of this step, or of the one before.
+    if any(alike(state, [*one.returned.values()][:1]) for one in family[-2:]):
+        both = f"{call.label} takes the output of {source.label} both as its input and as its state"
+        fix = "a state for each cell, h[0] and h[1], and return both"
+        _fail_if(baseline, call, both, fix, _last)
+
+
+def _check_orders(baseline: Baseline, family: Sequence[Call], call: Call) -> None:
+    """Fail if a call takes the rows of the last h, and those of the last c, in different orders."""
+    before = [*family[-1].returned.values()] if family else []
+    state = [*call.state.values()]
+    if len(before) != 2 or len(state) != 2:
+        return
+    h, c = (_order(one, two) for one, two in zip(state, before, strict=True))
+    if h is None or c is None or h == c:
+        return
+    what = f"{call.label} takes the rows of h and those of c in different orders"
+    fix = "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
+    _fail_if(baseline, call, what, fix, _with_rows_of_h)
+
+
+def _check_loop(baseline: Baseline, family: Sequence[Call]) -> None:
+    """Fail if a module is called again and again from one state; note it if that may be right."""
+    call = family[0]
+    times = len(family)
+    what = f"{call.label} ({type(call.module).__name__}) is called {times} times, each time"
+    if all(map(_keeps_c, family, family[1:])):
+        fix = "y, (h, c) = layer(x, (h, c)): both are the state"
+        _fail_if(baseline, call, f"{what} with its own h, but without its own c", fix, _last)
+        return
+    states = [[*one.state.values()] for one in family]
+    are_zeros = not any(bool(part.any()) for state in states for part in state)
+    if not are_zeros and not all(alike(state, states[0]) for state in states):
+        return
+    what = f"{what} from {'zeros' if are_zeros else 'the same state'}"
+    are_steps = all(one.is_step for one in family)
+    are_fresh = are_zeros and are_steps
+    if (are_fresh and _follow_an_input(baseline, times)) or _goes_on(
+        baseline, family, are_fresh=are_fresh
+    ):
+        _fail_if(baseline, call, what, FIXES["memory"], _last)
+    elif are_steps and not are_zeros:
+        baseline.report.notes.append(what)
+
+
+def _follow_an_input(baseline: Baseline, times: int) -> bool:
+    """Return whether an input has as many steps, or one more: a target may begin the first."""
+    lengths = set(map(baseline.batch.length, range(len(baseline.batch.leaves))))
+    return baseline.runs_on_less and not lengths.isdisjoint((times, times + 1))
+
+
+def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
+    """Return whether a given h was computed from c, and c from h, of a layer's call."""
+    given = [*call.state.values()]
+    made = [*source.returned.values()]
+    are_new = not any(alike([one], [two]) for one in given for two in made)
+    if len(given) < 2 or source.is_cell or not (are_new and all(bool(x.any()) for x in given)):
+        return False
+    seen: list[Any] = []
+
+    def keep(at: int, args: Any, kwargs: Any) -> None:
+        if at == call.number:
+            seen.append(leaves(arguments(args, kwargs).get("hx")))
+
+    kept = each_call(call.name, keep)
+    for part in "ch":
+        turned = changing(source.name, [source.number], {part: torch.neg})
+        watch: Any = lambda model, turned=turned: [*turned(model), *kept(model)]  # noqa: E731
+        baseline.session.attempt(baseline.batch.tree(), watch=watch)
+    moved = [[not alike([x], [y]) for x, y in zip(given, two, strict=False)] for two in seen]
+    return moved == [[True, False], [False, True]]
+
+
+def _order(given: Tensor, made: Tensor) -> list[int] | None:
+    """Return which row of a returned state each given row is; None if that is not known."""
+    if not 1 < given.dim() == made.dim() or made.shape[-2] > ROWS:
+        return None
+    ones, others = (x.movedim(-2, 0).flatten(1) for x in (given, made))
+    equal = (ones.unsqueeze(1) == others).all(2)
+    return equal.int().argmax(1).tolist() if bool((equal.sum(1) == 1).all()) else None
+
+
+def _keeps_c(before: Call, after: Call) -> bool:
+    """Return whether a call takes h of the one before, and zeros, or the same c again, for c."""
+    given = [*after.state.values()]
+    made = [*before.returned.values()]
+    if len(given) < 2 or not alike(given[:1], made[:1]) or alike(given, made):
+        return False
+    return not given[1].any() or alike(given[1:], [*before.state.values()][1:])
+
+
+def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> bool:
+    """Return whether steps from zeros feed each other, or parts of a sequence miss middle ones."""
+    first = baseline.first or 0
+    axis = baseline.out_seq_dim
+    times = len(calls)
+    name = calls[0].name
+    whole = baseline.normal[first]
+    inputs = list[Tensor]()
+    steps = sum(call.sizes.get("seq", 1) for call in calls)
+    is_long = {times, times + 1}.isdisjoint(whole.shape[1:])
+    is_told = baseline.causal is True and axis is not None and whole.shape[axis] - steps in (0, 1)
+    if not is_told and (is_long or not are_fresh):
+        return False
+
+    def keep(_: int, args: Any, kwargs: Any) -> None:
+        inputs.append(arguments(args, kwargs)["input"].clone())
+
+    turned = changing(name, range(1, times - 1), dict.fromkeys(("output", "h", "c"), torch.neg))
+    watch: Any = lambda model: [*turned(model), *each_call(name, keep)(model)]  # noqa: E731
+    output = baseline.session.attempt(baseline.batch.tree(), watch=watch) or []
+    if are_fresh and not is_long and not alike(inputs[2:], [call.input for call in calls[2:]]):
+        return True
+    if not is_told or [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
+        return False
+    row = [*map(same, whole.unbind(axis), output[first].unbind(axis))]
+    return row[0] and row[-1] and not all(row)

@@ -1,0 +1,244 @@
+"""A sequence in chunks, passing the state along, beside the whole sequence at once."""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import combinations, product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.explain.causes import Cause, Location, later_steps
+from rnnkit._diagnostics.explain.search import Search, Verdict
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import differences, differs
+from rnnkit._diagnostics.run.events import Recorder
+from rnnkit._diagnostics.run.module_calls import calls_in, each_call, from_state
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    equal,
+    far_off,
+    is_number,
+    leaves,
+    parts,
+    shape_of,
+    tensors_of,
+)
+from rnnkit._diagnostics.tell.report import FIXES, OTHER_OUTPUTS, skip
+
+#: What people call a state, or a part of one, among the words of an argument's name.
+STATE = re.compile("c|h|h[csx]|cx|cache|carry|cells?|hiddens?|memory|past|prev|previous|states?")
+
+
+class Stream:
+    """One way to cut the steps, and which places of the output go on to which arguments."""
+
+    def __init__(self, baseline: Baseline, carried: Mapping[str, str], sizes: list[int]) -> None:
+        """Run the chunks one after the other; skip if the model does not take them."""
+        self.baseline = baseline
+        self.sizes = sizes
+        self.given: list[Given] = []
+        self.outputs: list[list[Any]] = []
+        # The first output that differs, from which step on (None: the state), and by how much.
+        self.difference: tuple[int, int | None, float] | None = None
+        start = 0
+        for size in sizes:
+            self._run_chunk(start, size, carried)
+            start += size
+        stepped, states = self._compared(carried)
+        for index in [*stepped, *states]:
+            self.difference = self._difference(index, has_steps=index in stepped)
+            if self.difference is not None:
+                break
+
+    def _run_chunk(self, start: int, size: int, carried: Mapping[str, str]) -> None:
+        """Run one chunk, from the state that the chunk before returned; skip if that fails."""
+        baseline = self.baseline
+        session = self.baseline.session
+        given = baseline.batch.cut(start + size, front=True).cut(size, front=False).tree()
+        if start:
+            places = dict(_places(session.returned))
+            bound = _bound(baseline, given)
+            bound.arguments.update({name: places[at] for name, at in carried.items()})
+            given = Given(bound.args, bound.kwargs)
+        output = session.attempt(given) or []
+        self.given.append(given)
+        self.outputs.append(output)
+        names = session.names if len(output) == len(baseline.normal) else []
+        if names != baseline.names:
+            state = ", from the state that it returned" if start else ""
+            skip(f"the model does not take a chunk of {size} of {sum(self.sizes)} steps{state}")
+
+    def _compared(self, carried: Mapping[str, str]) -> tuple[list[int], list[int]]:
+        """Return the outputs of numbers that have steps, and those that are states."""
+        baseline = self.baseline
+        shown = [index for index, leaf in enumerate(baseline.normal) if is_number(leaf)]
+        places = carried.values()
+        states = [k for k in shown if any(_is_in(baseline.names[k], at) for at in places)]
+        stepped = [k for k in shown if baseline.has_steps(k) and not baseline.missing(k)]
+        stepped = [k for k in stepped if k not in states]
+        shapes = [list(map(shape_of, one)) for one in (baseline.normal, self.outputs[0])]
+        if not stepped and shapes[0] != shapes[1]:
+            skip(OTHER_OUTPUTS)
+        return stepped, states
+
+    def _difference(self, index: int, *, has_steps: bool) -> tuple[int, int | None, float] | None:
+        """Return where an output of the chunks differs from the whole one, and by how much."""
+        baseline = self.baseline
+        before = self.baseline.normal[index]
+        pieces = [output[index] for output in self.outputs]
+        axis = baseline.step_axes[index] or 0
+        after = pieces[-1]
+        if has_steps:
+            with suppress(RuntimeError, TypeError):
+                after = torch.cat(pieces, axis)
+        if shape_of(after) != before.shape:
+            skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
+        scale = baseline.scale_of(index)
+        if not differs(baseline, before, after, scale):
+            return None
+        off = differences(baseline, before, after, scale).movedim(axis, 0).flatten(1)
+        step = int(off.any(1).int().argmax()) if has_steps else None
+        return index, step, far_off(before, after)
+
+    def why(self, index: int, step: int | None) -> Location:
+        """Return where an output first differs in the second chunk, and each cause tried."""
+        baseline = self.baseline
+        (first, second, *_) = self.sizes
+        if step is None and any(map(baseline.has_steps, range(len(baseline.normal)))):
+            cause = ("cause", "the outputs are right, and the state that is returned is not")
+            return [cause, ("fix", "return the state that the last call returned")], ""
+        ends = baseline.on(baseline.batch.cut(first + second, front=True))
+        ends.post = False  # the second chunk is at the end
+        recorder = Recorder()
+        baseline.session.attempt(self.given[0], watch=recorder.watch)
+        returned = leaves(baseline.session.returned)
+        runs = ends.batch.tree(), self.given[1], self.given[1]
+        found = _Chunks(ends, runs, index, (first + second, second), first)
+        calls = [call for call in calls_in(recorder.events) if call.returned]
+        found.states = {call.name: [*call.returned.values()] for call in calls}
+        found.returned = returned
+        return found.location()
+
+
+class _Chunks(Search):
+    """The second chunk, beside the same steps of both chunks at once; ``about`` is its first."""
+
+    probe = "streaming"
+    states: Mapping[str, Sequence[Any]]  # what modules returned last for the first chunk
+    returned: Sequence[Any]  # what the model returned for it
+
+    def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
+        axes = self._axes(one, fewer, unit)
+        if unit is not None and unit < self.about:
+            return False
+        if len(axes) > 1 or not isinstance(other, Tensor) or one.dim() != other.dim():
+            return None
+        for axis in axes if other.numel() < one.numel() else ():
+            one = one.narrow(axis, one.shape[axis] - other.shape[axis], other.shape[axis])
+        return None if one.shape != shape_of(other) else bool(self._differs(one, other).any())
+
+    def _causes(self, number: int) -> dict[str, Cause | None]:
+        found = dict[str, Cause | None]()
+        event = self.events[number]
+        for name, state in self.states.items():
+            given: Any = state if len(state) > 1 else state[0]
+            start: Any = lambda at, a, k, x=given: None if at else from_state(a, k, x)  # noqa: E731
+            what = f"{name or 'the model'} does not start the second chunk from its own state"
+            fix = FIXES["streaming"]
+            if all(any(equal(x, y) for y in self.returned) for x in state):
+                fix = "start from the state that is given, and from zeros only if that is None"
+            found[name] = Cause(what, fix, each_call(name, start))
+        return found | {event.name: later_steps(event, self.probe) or found.get(event.name)}
+
+    def _is_gone(self, *undo: Any) -> bool:
+        """Return whether the chunk has no leak under hooks, as it is or beside both under them."""
+        both, chunk = (self._run(inputs, *undo) for inputs in self.inputs[:2])
+        pairs = [x for x in (self.output, both) if x is not None]
+        return any(self._judged(one, chunk, chunk, None) is False for one in pairs)
+
+
+#: The shapes of the tensors of an argument, or of a part of the output.
+Shapes = list[torch.Size]
+
+
+def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """Yield which argument may take which part of the last output, and which states are left."""
+    bound = _bound(baseline, baseline.batch.tree())
+    places = _parts_without_steps(baseline)
+    taken = {
+        name: [x.shape for x in tensors_of(bound.arguments.get(name))]
+        for name, one in bound.signature.parameters.items()
+        if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    }
+    left_out = [name for name in taken if bound.arguments.get(name) is None]
+    named = [name for name in taken if _is_named_like_a_state(name)]
+    # What was given takes parts of its shape; else what was left out does, of any name.
+    given = [name for name in named if taken[name] in places.values()]
+    first = given or [name for name in named if name in left_out]
+    may_be = [name for name in taken if name in left_out or taken[name] in places.values()]
+    others = [name for name in may_be if name not in named]
+    for more in ([], others[:4]):  # each of many takes too long
+        for carried in _assignments(places, [*first, *more], taken):
+            used = carried.keys()
+            has_more = not used.isdisjoint(more) or not more
+            if used >= {*given} and not used.isdisjoint(first) and has_more:
+                yield carried, [name for name in named if taken[name] and name not in used]
+
+
+def _parts_without_steps(baseline: Baseline) -> dict[str, Shapes]:
+    """Return the parts of the output that may be states, by their places: none has steps."""
+    axes = dict(zip(baseline.names, baseline.step_axes, strict=True))
+    places: dict[str, Shapes] = {}
+    for place, part in _places(baseline.session.returned):
+        inside = {axis for name, axis in axes.items() if _is_in(name, place)}
+        shapes = [x.shape for x in tensors_of(part)]
+        if place and inside == {None} and shapes:
+            places[place] = shapes
+    return places
+
+
+def _is_named_like_a_state(name: str) -> bool:
+    """Return whether a word of an argument's name is what people call a state."""
+    return any(map(STATE.fullmatch, re.findall("[a-z]+", name.lower())))
+
+
+def _assignments(
+    places: dict[str, Shapes], names: list[str], taken: dict[str, Shapes]
+) -> Iterator[dict[str, str]]:
+    """Yield each way to give parts of the output to arguments, the largest ones first."""
+    for count in range(min(len(names), len(places)), 0, -1):
+        for chosen, takers in product(combinations(places, count), combinations(names, count)):
+            carried = dict(zip(takers, chosen, strict=True))
+            fits = all(taken[name] in ([], places[at]) for name, at in carried.items())
+            are_apart = not any(_is_in(two, one) for one, two in combinations(chosen, 2))
+            if fits and are_apart:
+                yield carried
+
+
+def _bound(baseline: Baseline, given: Given) -> inspect.BoundArguments:
+    """Return what the model is given by the names of its arguments; nothing if they are unknown."""
+    session = baseline.session
+    try:
+        called: Any = session.call if session.is_wrapped else session.model
+        found = inspect.signature(getattr(called, "forward", called))
+        first = 1 if session.is_wrapped else 0
+        own = [*found.parameters.values()][first:]
+        return found.replace(parameters=own).bind(*given.args, **given.kwargs)
+    except (TypeError, ValueError):
+        return inspect.Signature().bind()
+
+
+def _places(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the parts of an output, from the outside in, each with its place."""
+    yield name, tree
+    if not isinstance(tree, Tensor):
+        for key, part in parts(tree):
+            yield from _places(part, name + key)
+
+
+def _is_in(name: str, place: str) -> bool:
+    """Return whether a leaf is at a place of the output, or in it."""
+    return name.startswith(place) and name[len(place) :][:1] in ("", "[", ".")

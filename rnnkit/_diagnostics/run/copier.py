@@ -1,0 +1,290 @@
+"""A deep copy of whatever a model holds: each object is copied entirely, or not at all.
+
+Python's deepcopy refuses a tensor on a graph, stops at the first lock, follows no weak reference,
+calls itself for each level, and takes longer than the forward of a small model.
+"""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MethodType, ModuleType
+from typing import Any
+from weakref import ReferenceType, proxy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from rnnkit._diagnostics.run.objects import discard, in_its_way, without_end
+from rnnkit._diagnostics.run.uncopied import (
+    CONSTANT,
+    DATA,
+    PROXIES,
+    REGISTERED,
+    WEAK,
+    Place,
+    UncopiedError,
+    named,
+    refuse,
+    tensors_in,
+    unwrapped,
+)
+from rnnkit._diagnostics.tell.report import without_frames
+
+#: Puts a part into what holds it.
+Put = Callable[[Any, Any], Any]
+#: Copies a tensor; None if it is shared.
+MakeTwin = Callable[[Tensor, Place | None, dict[int, Any]], Tensor | None]
+#: What is being filled: how, with which parts by name or index, and where it is.
+Unfilled = tuple[Put, Iterator[tuple[Any, Any]], Place | None, str]
+
+
+class Copier:
+    """Copies a model, with a memo of copies by the id of what was copied.
+
+    What holds other things is made empty, and filled after that, so that no depth is too large.
+    """
+
+    def __init__(self, memo: dict[int, Any], hold: MakeTwin, names: Mapping[int, str]) -> None:
+        """Take what is known already, what copies a tensor, and the names of modules by id."""
+        self.memo = memo
+        # What was not copied, and the name that led there; no name if nobody needs to know.
+        self.shared: list[tuple[str, Any]] = []
+        self.modules: dict[int, str] = {}  # what to call those that were copied, by id
+        self.made: list[ReferenceType[Any]] = []  # new modules and objects
+        self._hold = hold
+        self._names = names
+        self._unfilled: list[Unfilled] = []  # the last one comes first
+        self._weak: list[tuple[Put, Any, Any]] = []  # weak references, and where they are put
+        self.alive: list[Any] = []  # so that no other object gets the id of one of these
+        self.quiet: dict[type, type] = {}  # see :func:`without_end`
+
+    def model(self, model: nn.Module) -> Any:
+        """Copy a model with all that it holds, or refuse it, and leave nothing behind."""
+        try:
+            twin = self._copied(model, None)
+            self.finish(0)
+        except Exception as error:
+            discard(self.made)
+            self.memo.clear()
+            self._unfilled.clear()
+            if isinstance(error, UncopiedError):
+                raise
+            if isinstance(error, RecursionError):
+                what = "holds objects inside of objects, so deep that it cannot be copied"
+                refuse(None, what, "hold them side by side, as in a list", None)
+            refuse(None, "holds what cannot be copied", "leave that out", error)
+        # What these refer to may have been copied after them.
+        for put, name, reference in self._weak:
+            put(name, self.follow(reference))
+        return twin
+
+    def tensor(self, x: Tensor, place: Place | None, hold: MakeTwin) -> Tensor:
+        """Copy a tensor in some way, with the attributes that a user gave it."""
+        try:
+            twin = hold(x, place, self.memo)
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a subclass refuses, or memory has run out
+            fix = "a plain tensor in its place, or a smaller model if memory has run out"
+            refuse(place, f"({type(x).__name__}) cannot be copied", fix, error)
+        if twin is None:
+            self._share(x, place)
+            return x
+        self.memo[id(x)] = twin
+        if held := getattr(x, "__dict__", None):
+            own = vars(twin)  # a subclass may have copied what it holds
+            parts = [(name, part) for name, part in held.items() if name not in own]
+            self.later(own.__setitem__, parts, place, ".")
+        return twin
+
+    def whole(self, x: Any, place: Place | None) -> Any:
+        """Copy an object with all that it holds now, since a constructor or a hash reads it."""
+        begun = self.begun
+        twin = self._copied(x, place)
+        self.finish(begun)
+        return twin
+
+    @property
+    def begun(self) -> int:
+        """How much is being filled."""
+        return len(self._unfilled)
+
+    def finish(self, begun: int) -> None:
+        """Fill what was made since then."""
+        unfilled = self._unfilled
+        while len(unfilled) > begun:
+            last = unfilled[-1]
+            self._fill(*last)
+            if unfilled[-1] is last:  # else what it holds has to be filled first
+                unfilled.pop()
+
+    def later(
+        self, put: Put, parts: Iterable[tuple[Any, Any]], place: Place | None, mark: str
+    ) -> None:
+        """Let parts be copied into what holds them next."""
+        self._unfilled.append((put, iter(parts), place, mark))
+
+    def _fill(
+        self, put: Put, parts: Iterator[tuple[Any, Any]], place: Place | None, mark: str
+    ) -> None:
+        """Put copies of parts into what holds them, up to the first that is to be filled itself."""
+        unfilled = self._unfilled
+        begun = len(unfilled)
+        for name, part in parts:
+            kind = type(part)
+            key = name if type(name) in CONSTANT else self.whole(name, place)
+            if kind in CONSTANT:
+                put(key, part)
+            elif kind in WEAK:
+                put(key, part)
+                self._weak.append((put, key, part))
+            else:
+                put(key, self._copied(part, (place, name, mark)))
+                if len(unfilled) > begun:
+                    return
+
+    def _copied(self, x: Any, place: Place | None) -> Any:
+        """Return the copy of an object, which may be filled later."""
+        twin = self.memo.get(id(x))
+        if twin is not None:
+            return twin
+        kind = type(x)
+        if kind in CONSTANT:
+            return x
+        if kind in BY_PARTS:
+            return BY_PARTS[kind](self, x, place)
+        if isinstance(x, type | ModuleType):
+            return x
+        if isinstance(x, nn.Module):
+            return self._module(x, place)
+        if isinstance(x, Tensor):
+            return self.tensor(x, place, self._hold)
+        if isinstance(x, DATA):
+            return self._share(x, place)
+        twin = self.memo[id(x)] = self._object(x, place)
+        return twin
+
+    def _share(self, x: Any, place: Place | None) -> Any:
+        self.shared.append((named(place) or type(x).__name__, x))
+        self.memo[id(x)] = x
+        return x
+
+    def follow(self, x: Any, _: Place | None = None) -> Any:
+        """Return a weak reference to the copy of what it refers to; itself if there is no copy."""
+        is_proxy = type(x) in PROXIES
+        try:
+            # A proxy tells what it stands for only by what is bound to that.
+            one = x.__reduce_ex__.__self__ if is_proxy else x()
+        except (AttributeError, ReferenceError):  # as of what is gone
+            return x
+        twin = self.memo.get(id(one))
+        if twin is None and id(one) in self._names:  # a module that the model has elsewhere
+            name = self._names[id(one)].removeprefix("model.")
+            twin = self._copied(one, (None, name, "."))
+        if twin is None or twin is one:
+            return x
+        return proxy(twin) if is_proxy else ReferenceType(twin)
+
+    def copy_tuple(self, x: tuple[Any, ...], place: Place | None) -> Any:
+        twin = tuple([self._copied(part, (place, at, "[")) for at, part in enumerate(x)])
+        self.memo[id(x)] = twin
+        return twin
+
+    def copy_set(self, x: Any, place: Place | None) -> Any:
+        twin = self.memo[id(x)] = type(x)([self.whole(part, place) for part in x])
+        return twin
+
+    def copy_method(self, x: MethodType, place: Place | None) -> Any:
+        twin = self.memo[id(x)] = MethodType(x.__func__, self._copied(x.__self__, place))
+        return twin
+
+    def copy_dict(self, x: dict[Any, Any], place: Place | None) -> dict[Any, Any]:
+        twin = self.memo[id(x)] = type(x)()
+        if not x:
+            return twin
+        if CONSTANT.issuperset(map(type, x.values())) and CONSTANT.issuperset(map(type, x)):
+            twin.update(x)
+            return twin
+        is_registered = place is not None and place[1:] in [(name, ".") for name in REGISTERED]
+        # Another thread may write it meanwhile.
+        self.later(twin.__setitem__, [*x.items()], place, "." if is_registered else "[")
+        return twin
+
+    def copy_list(self, x: list[Any], place: Place | None) -> list[Any]:
+        twin = self.memo[id(x)] = [*x]
+        if not CONSTANT.issuperset(map(type, twin)):
+            self.later(twin.__setitem__, [*enumerate(twin)], place, "[")
+        return twin
+
+    def _module(self, x: nn.Module, place: Place | None) -> Any:
+        inner = unwrapped(x)
+        if inner is not x:
+            return self._copied(inner, place)
+        kind = type(x)
+        self.modules[id(x)] = self._names.get(id(x), f"a {kind.__name__} of the model")
+        try:
+            if hasattr(kind, "__deepcopy__") and not is_parametrized(x):
+                return self._by_itself(x, place)
+            # Not by a __getstate__ of its class: that is for files, and may leave things out.
+            twin: Any = object.__new__(without_end(kind, self.quiet))
+        except (UncopiedError, RecursionError):
+            raise
+        except Exception as error:  # noqa: BLE001 - it may refuse as it likes
+            fix = "give the model as it was before it was wrapped or sharded"
+            refuse(place, f"({kind.__name__}) cannot be copied", fix, error)
+        self.memo[id(x)] = twin
+        self.made.append(ReferenceType(twin))
+        parts = [(name, part) for name, part in vars(x).items() if name != "_compiled_call_impl"]
+        self.later(vars(twin).__setitem__, parts, place, ".")
+        return twin
+
+    def _by_itself(self, x: nn.Module, place: Place | None) -> Any:
+        """Let a module copy itself; it finds the copies of its tensors in the memo."""
+        for name, tensor in (*x.named_parameters(), *x.named_buffers()):
+            self._copied(tensor, (place, name, "."))
+        is_script = isinstance(x, torch.jit.ScriptModule)  # which would put its copy on a graph
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not is_script):
+            twin = copy.deepcopy(x, self.memo)
+        if is_script:
+            for mine, its in zip(x.parameters(), twin.parameters(), strict=True):
+                its.requires_grad_(mine.requires_grad)
+        own = {id(part) for part in (*x.modules(), *x.parameters(), *x.buffers())}
+        if not own.isdisjoint(map(id, (*twin.modules(), *twin.parameters(), *twin.buffers()))):
+            message = "its __deepcopy__ returns what the model holds"
+            raise TypeError(message)
+        self.memo[id(x)] = twin
+        return twin
+
+    def _object(self, x: Any, place: Place | None) -> Any:
+        """Copy an object of any class; share one that refuses, if it holds no tensor."""
+        kind = type(x)
+        twin: Any = None
+        error: Exception | None = None
+        try:
+            twin = in_its_way(self, x, place)
+        except (UncopiedError, RecursionError):
+            raise
+        except Exception as caught:  # noqa: BLE001 - it may refuse as it likes
+            error = without_frames(caught)
+        if twin is None or twin is x or hasattr(kind, "__deepcopy__"):
+            own = tensors_in(x)
+            if own and (twin is None or not own.keys().isdisjoint(tensors_in(twin))):
+                what = f"({kind.__name__}) holds tensors and cannot be copied"
+                refuse(place, what, "let the model hold the tensors", error)
+        if twin is x:  # which its class says
+            self.shared.append(("", x))
+        return self._share(x, place) if twin is None else twin
+
+
+#: How to copy objects of Python's own classes.
+BY_PARTS: dict[type, Callable[[Copier, Any, Place | None], Any]] = {
+    dict: Copier.copy_dict,
+    OrderedDict: Copier.copy_dict,
+    list: Copier.copy_list,
+    tuple: Copier.copy_tuple,
+    set: Copier.copy_set,
+    frozenset: Copier.copy_set,
+    MethodType: Copier.copy_method,
+    **dict.fromkeys(WEAK, Copier.follow),
+}

@@ -1,0 +1,211 @@
+"""What happens in a run: what modules and functions are given and return, what is kept or drawn."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.utils.rnn import PackedSequence
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from rnnkit._base.callers import user_frame
+from rnnkit._diagnostics.run.module_calls import KINDS, hooked, is_recurrent
+from rnnkit._diagnostics.run.outputs import Given, equal, leaves, tensors_of
+from rnnkit._diagnostics.run.watched_functions import call_in_words, place_of
+
+if TYPE_CHECKING:
+    from rnnkit._diagnostics.run.isolation import Session
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """What a module is given or returns, or what a function returns or writes."""
+
+    kind: str  # input, output or function
+    name: str  # of the module, or of the function
+    module: Any  # of a function, the innermost one around it; None if there is none
+    owner: str  # the name of that module
+    text: str  # for a message: the module's class, or the function with its axes
+    tree: Any  # the arguments by position and by name, or the result: the tensors themselves
+    tensors: list[Any]  # copies of them, as they were then; None for anything else
+    is_packed: bool
+    made: dict[int, int]  # their places among these, by id
+    given: frozenset[int]  # the ids of what they were made of
+    place: str  # file and line
+    call: tuple[str, ...]  # what is the same in a different run
+    drawn: Any  # where a source of random numbers stands
+    arguments: Any  # of a function, by position and by name; None of a module
+    is_in_call: bool  # whether the user's own call of the model runs it, not the model
+
+    @property
+    def label(self) -> str:
+        """What a message calls the module: the model itself has no name."""
+        return self.name or "the model"
+
+
+class Recorder(TorchFunctionMode):
+    """Writes down what happens in a run; as a hook's handle it stops when removed."""
+
+    # A mode of operators would import torch's compiler, which takes seconds.
+
+    def __init__(
+        self,
+        *,
+        functions: bool = False,
+        read: Callable[[], Any] | None = None,
+        call: Callable[..., Any] | None = None,
+    ) -> None:
+        """Take whether functions are written down, too, what reads a source, and a user's call."""
+        super().__init__()
+        self._code_of_call = getattr(call, "__code__", None)
+        self.events: list[Event] = []
+        self._functions = functions
+        self._read = read
+        self._alive: list[Any] = []  # so that no other tensor gets the id of one of these
+        self._calls = defaultdict[int, list[Event]](list)  # that are open, by thread
+
+    def watch(self, model: torch.nn.Module) -> list[Any]:
+        """Put hooks on a model and return their handles."""
+        self.events.clear()
+        handles = [
+            hooked(module, partial(self._before, name, module), partial(self._after, name, module))
+            for name, module in model.named_modules()
+            if name or self._functions or is_recurrent(module)
+            if not isinstance(module, torch.jit.ScriptModule)
+        ]
+        if self._functions:
+            self.__enter__()  # type: ignore[no-untyped-call]
+            handles.append(self)
+        return handles
+
+    def remove(self) -> None:
+        """Stop."""
+        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def _before(self, name: str, module: Any, _: int, args: Any, kwargs: Any) -> None:
+        self._write("input", name, module, type(module).__name__, (args, kwargs))
+        self._calls[threading.get_ident()].append(self.events[-1])
+
+    def _after(self, name: str, module: Any, _: int, result: Any) -> None:
+        while (begun := self._calls[threading.get_ident()].pop()).name != name:
+            pass  # a call inside has raised, and the model went on
+        # What other modules return, their functions made.
+        given = begun.given if is_known(module) else None
+        self._write("output", name, module, type(module).__name__, result, given)
+
+    def _write(
+        self,
+        kind: str,
+        name: str,
+        module: Any,
+        text: str,
+        tree: Any,
+        given: Any = None,
+        arguments: Any = None,
+    ) -> None:
+        """Write down copies of the tensors in a tree, and where each is."""
+        open_ = self._calls[threading.get_ident()]
+        owner = name
+        if kind == "function":
+            owner = open_[-1].name if open_ else ""
+        with torch._C.DisableTorchFunction():  # noqa: SLF001 - the mode itself, too
+            found = leaves(tree)
+            parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
+            is_packed = any(isinstance(part, PackedSequence) for part in parts)
+            parts = [x.data if isinstance(x, PackedSequence) else x for x in parts]
+            parts = parts if len(parts) == len(found) else found
+            copies = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in found]
+            made = {id(x): k for k, x in enumerate(parts) if isinstance(copies[k], Tensor)}
+            frame = user_frame()
+            place = place_of(frame) if name else ""
+            is_in_call = frame.f_code is self._code_of_call
+            from_ = frozenset(made) if given is None else given
+            drawn = self._read() if self._read else None
+            rest = copies, is_packed, made, from_, place, (kind, name, owner, place), drawn
+            event = Event(kind, name, module, owner, text, tree, *rest, arguments, is_in_call)
+            self.events.append(event)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function, and write it down, unless a module runs it that :func:`is_known`."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        open_ = self._calls[threading.get_ident()]
+        inside = open_[-1].module if open_ else None
+        name = getattr(func, "__name__", "")
+        changed = args[0] if name == "__setitem__" else result
+        made = tensors_of(changed) if not is_known(inside) else []
+        # A copy of a weight for each step, which a cell transposes, say, would take the memory.
+        if not all(isinstance(x._base, torch.nn.Parameter) for x in made):  # noqa: SLF001
+            self._alive.append((args, kwargs, result))
+            tensors = (x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor))
+            text = call_in_words(name, args, kwargs)
+            given = frozenset(map(id, tensors))
+            self._write("function", name, inside, text, changed, given, (args, kwargs))
+        return result
+
+
+def is_known(module: Any) -> bool:
+    """Return whether what runs inside of a module is torch's, or a recurrent layer's."""
+    is_torchs = type(module).__module__.startswith("torch.") and not [*module.children()]
+    return is_torchs or isinstance(module, KINDS) or type(module).__module__ == "rnnkit"
+
+
+def stateful(events: Sequence[Event]) -> set[str]:
+    """Return the recurrent modules, and those that take a tensor which they returned before."""
+    made = defaultdict[str, set[int]](set)
+    given = dict[str, frozenset[int]]()
+    found = {event.name for event in events if is_recurrent(event.module)}
+    for event in events:
+        if event.kind == "input":
+            given[event.name] = event.given
+            found |= {event.name} if event.given & made[event.name] else set()
+        else:  # dropout returns what it is given
+            made[event.name] |= event.made.keys() - given[event.name]
+    return found
+
+
+def kept_by(session: "Session", inputs: Given) -> list[str]:
+    """Return which attributes and buffers a run changes."""
+    copy = session.fresh()
+    before = _held(copy)
+    session.run(inputs, on=copy)
+    kept: list[str] = []
+    for name, now in _held(copy).items():
+        with suppress(RecursionError):  # what is nested so deep is not looked at
+            if name not in before or not equal(before[name], now):
+                kept.append(name)
+    return kept
+
+
+def _held(model: torch.nn.Module) -> dict[str, Any]:
+    """Return copies of the attributes and buffers of all modules, by qualified name."""
+    torchs = vars(torch.nn.Module())
+    held: dict[str, Any] = {}
+    for prefix, module in model.named_modules():
+        own = vars(module) | module._buffers | module._parameters  # noqa: SLF001
+        for name, value in own.items():
+            with suppress(RecursionError):
+                if name not in torchs:
+                    path = f"{prefix}.{name}".removeprefix(".")
+                    held[path] = pytree.tree_map(_state_of, value)
+    return held
+
+
+def _state_of(x: Any) -> Any:
+    """Return what changes in a tensor, or in a source of random numbers, as it is now."""
+    if isinstance(x, Tensor):
+        return x.detach().clone()
+    if isinstance(x, Generator):
+        return x.get_state()
+    if isinstance(x, Random):
+        return x.getstate()
+    if type(x).__module__.startswith("numpy.random") and hasattr(x, "bit_generator"):
+        return str(x.bit_generator.state)
+    return x

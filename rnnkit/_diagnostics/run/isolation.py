@@ -1,0 +1,255 @@
+"""A user's model is never run: copies of it are, each from the same state."""
+
+import copy
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils import _pytree as pytree
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import refusal
+from rnnkit._diagnostics.run.copies import Pristine, attached_like
+from rnnkit._diagnostics.run.outputs import (
+    Flat,
+    Given,
+    Leaves,
+    Watch,
+    equal,
+    named_leaves,
+    split_flats,
+)
+from rnnkit._diagnostics.run.uncopied import UncopiedError, unwrapped
+
+
+class EscapedError(ArgumentError):
+    """The model runs modules of the one that was given, past the copy."""
+
+
+@dataclass
+class Tally:
+    """What a session, and those on wider copies that were made of it, have in common."""
+
+    passes: int = 0
+    escaped: str = ""  # a module of the model itself that ran
+
+
+class Session:
+    """A model whose copies can be run any number of times, in eval mode."""
+
+    def __init__(self, model: torch.nn.Module, call: Callable[..., Any] | None = None) -> None:
+        """Copy the model; a call, if there is one, calls a copy with what is given."""
+        self.pristine = Pristine(unwrapped(model))
+        self.model = self.last = self.pristine.copy()  # one that is never run, and that ran last
+        self.tally = Tally()
+        self.mode: AbstractContextManager[Any] = nullcontext()  # in which the model is called
+        self.names: list[str] = []  # of the leaves of the last output
+        self.flats: dict[int, Flat] = {}  # leaves in which samples and steps are one axis
+        self.size_of: Callable[[Given], int] = len  # how many samples some inputs have
+        self.returned: Any = None  # the last output, as the model returned it
+        self.is_wrapped = call is not None
+        self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
+        self.drawn: set[str] = set()  # from which sources of random numbers
+        self.is_first = True
+        self._is_written = False
+        self._start = _states()
+        self._thread = threading.get_ident()
+
+    def refuse(self, module: Any = None, _: Any = None) -> None:
+        """Refuse to run a module of the model itself, or to go on after it ran, in this thread."""
+        if threading.get_ident() == self._thread:
+            tally = self.tally
+            tally.escaped = self.pristine.originals.get(id(module), tally.escaped)
+            if name := tally.escaped:
+                way = "by way of a closure, a global or a weak reference: only a copy is run"
+                message = f"forward calls {name}, and not its copy, {way}"
+                fix = ("fix", "self.head(x) in forward, not model.head(x) of a global model")
+                refusal(EscapedError, "model", message, "", fix, code="model-escaped")
+
+    @property
+    def passes(self) -> int:
+        """How often copies ran."""
+        return self.tally.passes
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the copies."""
+        names = ", ".join(self.pristine.shared)
+        return [f"not copied, but shared with the model: {names}"] if names else []
+
+    def wider(self, least: torch.dtype, mode: AbstractContextManager[Any]) -> "Session":
+        """Return a session on copies in a wider dtype, which run in a mode."""
+        other = copy.copy(self)
+        other.pristine = self.pristine.wider(least)
+        other.is_first = True
+        other.mode = mode
+        return other
+
+    def sources(self) -> dict[str, Any]:
+        """Return the sources of the process that runs draw from, by name."""
+        return {name: source for name, source in sources().items() if name in self.drawn}
+
+    def restart(self) -> None:
+        """Put the sources that the model draws from back to where they stood."""
+        for name, source in self.sources().items():
+            source.set_state(self._start[name])
+
+    def fresh(self) -> torch.nn.Module:
+        """Return a copy that has not run, and let what is drawn be the same again."""
+        self.restart()
+        return self.pristine.copy()
+
+    def attempt(self, inputs: Given, **options: Any) -> Leaves | None:
+        """Run a copy of the model, see :meth:`run`; None if it refuses."""
+        try:
+            return self.run(inputs, **options)
+        except UncopiedError:  # which says nothing of the inputs: memory has run out
+            raise
+        except Exception:  # noqa: BLE001, S110 - a model may refuse as it likes
+            pass
+        self.refuse()
+        return None
+
+    def run(
+        self, inputs: Given, *, on: torch.nn.Module | None = None, watch: Watch | None = None
+    ) -> Leaves:
+        """Run a copy of the model, again if that wrote weights; return the leaves of the output."""
+        notices = self.is_first
+        self.is_first = False
+        self._run_once(inputs, on, watch, notices=notices)
+        while on is None and (self._is_written or (notices and self.drawn)):
+            notices = False
+            self._run_once(inputs, on, watch, notices=notices)
+        found = self.leaves_of(self.returned, inputs)
+        return [x.detach().clone() if isinstance(x, Tensor) else x for x in found]
+
+    def _run_once(
+        self, inputs: Given, on: torch.nn.Module | None, watch: Watch | None, *, notices: bool
+    ) -> None:
+        """Run a copy, or the one that is given, and keep what it returns."""
+        if on is None:
+            self.last = self.model  # so that what the last run wrote is given back
+            on = self.fresh()
+        self.last = on
+        args, kwargs = private(inputs)
+        self.tally.passes += 1
+        hooks = watch(on) if watch else ()
+        with self.watched(hooks, notices=notices), torch.no_grad(), self.mode:
+            self.returned = self.call(on, *args, **kwargs)
+
+    @contextmanager
+    def watched(self, hooks: Iterable[Any] = (), *, notices: bool = True) -> Iterator[None]:
+        """Undo what a run writes into weights, and its hooks; notice what it draws, or hides."""
+        before = _states() if notices else {}
+        try:
+            yield
+        finally:
+            for hook in reversed([*hooks]):
+                hook.remove()
+            self._is_written = self.pristine.written(thorough=notices)
+            now = _states() if notices else {}
+            drawn = {name for name in before if not equal(before[name], now[name])}
+            if drawn - self.drawn and threading.active_count() > 1:
+                time.sleep(0.05)  # what moves without a run, too, is drawn by other threads
+                drawn = {name for name in drawn if equal(now[name], _states()[name])}
+            self.drawn |= drawn
+            self.refuse()
+
+    def close(self) -> None:
+        """Give back the copies."""
+        self.returned = None
+        self.pristine.close()
+
+    def leaves_of(self, output: Any, inputs: Given) -> Leaves:
+        """Return the leaves of what a run on some inputs returned."""
+        named = named_leaves(output, stack=True)
+        self.names = [name for name, _ in named]
+        # What is on the meta device has no numbers to compare.
+        found = [None if isinstance(leaf, Tensor) and leaf.is_meta else leaf for _, leaf in named]
+        return split_flats(found, self.flats, self.size_of(inputs))
+
+
+def private(inputs: Given) -> Any:
+    """Copy what a model is given, since it may write into that."""
+    return pytree.tree_map_only(Tensor, attached_like, inputs)
+
+
+def eagerly() -> AbstractContextManager[object]:
+    """Run compiled functions eagerly: to compile takes longer than a few runs."""
+    compiled = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+
+def sources() -> dict[str, Any]:
+    """Return the sources of random numbers of the process, by name; each has a get_state."""
+    found: dict[str, Any] = {"torch": torch.default_generator}
+    found |= {f"torch.cuda:{k}": one for k, one in enumerate(torch.cuda.default_generators)}
+    if (numpy := sys.modules.get("numpy")) is not None:
+        found["numpy.random"] = numpy.random
+    # Last: what checks annotations at random may draw from it, too.
+    found["random"] = SimpleNamespace(get_state=random.getstate, set_state=random.setstate)
+    return found
+
+
+def _states() -> dict[str, Any]:
+    return {name: source.get_state() for name, source in sources().items()}
+
+
+def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) -> None:
+    """Refuse a loader's batch that was given as one input, if the model takes only its parts."""
+    batch = given.args[0] if len(given.args) == 1 else None
+    if not isinstance(batch, list | tuple) or opened.attempt(given) is not None:
+        return
+    kind = f"a {type(batch).__name__} of {len(batch)}"
+    message = f"the model does not take {kind} as one input: it takes the parts of a batch"
+    for count in range(len(batch), 0, -1):
+        if opened.attempt(Given((*batch[:count],), given.kwargs)) is not None:
+            part = "batch[0]" if count == 1 else f"*batch[:{count}]"
+            typed = f"{part}), if the rest is not for the model" if batch[count:] else "*batch)"
+            fix = ("fix", f"rnnkit.{caller}(model, {typed}")
+            refusal(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
+
+
+def _check_callable(model: torch.nn.Module, caller: str) -> None:
+    """Refuse a scripted layer, which torch calls in a scripted module only."""
+    if isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "forward"):
+        kind = model.original_name
+        message = f"{caller} takes a model that can be called, got a scripted {kind}"
+        headline = f"torch calls a scripted {kind} only inside of a scripted module"
+        fix = ("fix", f"rnnkit.{caller}(model, ...) of the {kind} before it was scripted")
+        refusal(ArgumentError, "model", message, headline, fix, code="model-type")
+
+
+@contextmanager
+def session(
+    model: torch.nn.Module, call: Any = None, given: Given | None = None, caller: str = ""
+) -> Iterator[Session]:
+    """Open a session on a model; leave random numbers as they were, and no copies."""
+    if call is None:
+        _check_callable(unwrapped(model), caller)
+    with torch.inference_mode(mode=False), eagerly():
+        opened = Session(model, call)
+        hook = register_module_forward_pre_hook(opened.refuse)
+        try:
+            yield opened
+        except Exception as error:
+            if given is not None:
+                _refuse_batch(opened, given, caller, error)
+            # An error of the model's own leads a debugger to the copy that it was raised in.
+            if isinstance(error, ArgumentError):
+                opened.close()
+            raise
+        else:
+            opened.close()
+        finally:
+            hook.remove()
+            opened.restart()

@@ -1,0 +1,272 @@
+"""A call of a recurrent module: how it is watched and changed, what it is given and returns."""
+
+import functools
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import RNNBase, RNNCellBase
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils import _pytree as pytree
+
+from rnnkit._diagnostics.run.outputs import Watch, is_number, leaves, shape_of
+
+Hook = Callable[..., Any]
+
+#: Changes nothing.
+_leave: Hook = lambda *_: None  # noqa: E731
+
+#: Layers and cells.
+KINDS = (RNNBase, RNNCellBase)
+
+#: What messages call the parts of what a layer returns, in their order; a layer of cells has more.
+PARTS = ("output", "h", "c", *(f"state {place}" for place in range(2, 32)))
+
+
+@dataclass(eq=False)
+class Call:
+    """A call of a layer or cell: its number among those of its module, its h and c by name."""
+
+    number: int
+    name: str
+    module: Any
+    input: Any
+    state: dict[str, Tensor]
+    output: Any = None
+    returned: dict[str, Tensor] = field(default_factory=dict)
+    loop_axis: int | None = None  # where a module that loops over cells has its steps
+
+    @property
+    def seq_axis(self) -> int:
+        """Where the output has its steps."""
+        return int(self.module.batch_first) if self.loop_axis is None else self.loop_axis
+
+    @property
+    def label(self) -> str:
+        """What a message calls the module: the model itself has no name."""
+        return self.name or "the model"
+
+    @property
+    def is_cell(self) -> bool:
+        """Whether the module is a cell, of a user's as well: it runs over no axis."""
+        if isinstance(self.module, KINDS):
+            return isinstance(self.module, RNNCellBase)
+        return self.loop_axis is None and not is_layer(self.module)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes of the input, as the module reads its axes; none if it is not an input."""
+        if isinstance(self.input, PackedSequence):
+            sizes = self.input.batch_sizes
+            data = self.input.data
+            return {"seq": len(sizes), "batch": int(sizes[0]), "feature": data.shape[-1]}
+        shape = shape_of(self.input) or ()
+        names = ["batch", "feature"]
+        if is_layer(self.module):
+            names.insert(1 if self.module.batch_first else 0, "seq")
+        if len(shape) == len(names) - 1:
+            names.remove("batch")
+        return dict(zip(names, shape, strict=False))
+
+    @property
+    def is_step(self) -> bool:
+        """Whether the call is one step of a loop."""
+        return self.is_cell or self.sizes.get("seq") == 1
+
+
+def is_recurrent(module: torch.nn.Module) -> bool:
+    """Return whether a module is of torch's kinds, or has a first state."""
+    return isinstance(module, KINDS) or hasattr(module, "initial_state")
+
+
+def is_layer(module: torch.nn.Module) -> bool:
+    """Return whether a recurrent module runs over a sequence, in one of two layouts."""
+    return isinstance(getattr(module, "batch_first", None), bool) and is_recurrent(module)
+
+
+def each_call(name: str, before: Hook = _leave, after: Hook = _leave) -> Watch:
+    """Return a watch on the calls of one module; see :func:`hooked`."""
+    return lambda model: [hooked(model.get_submodule(name), before, after)]
+
+
+def hooked(module: Any, before: Hook, after: Hook) -> Any:
+    """Hook the ``forward`` of one module, which some call without the module, and return a handle.
+
+    A hook takes the number of the call, and what the module is given, by position and by name, or
+    returns; it may return something else. Hooks around one module are removed from the outside in.
+    """
+    held = vars(module)
+    own = vars(module).get("forward")
+    run = module.forward
+    numbers = itertools.count()
+
+    @functools.wraps(run)  # some read its signature
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        number = next(numbers)
+        args, kwargs = before(number, args, kwargs) or (args, kwargs)
+        result = run(*args, **kwargs)
+        other = after(number, result)
+        return result if other is None else other
+
+    def remove() -> None:
+        del held["forward"]
+        held.update({} if own is None else {"forward": own})
+
+    held["forward"] = forward
+    return SimpleNamespace(remove=remove)
+
+
+def watched(module: Any, write_down: Hook) -> Any:
+    """Watch the ``forward`` of a module: what it is given and returns, None if it raises.
+
+    Returns a handle.
+    """
+    held = vars(module)
+    own = vars(module).get("forward")
+    run = module.forward
+
+    @functools.wraps(run)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = run(*args, **kwargs)
+        except BaseException:
+            write_down(args, kwargs, None)
+            raise
+        write_down(args, kwargs, result)
+        return result
+
+    def remove() -> None:
+        del held["forward"]
+        held.update({} if own is None else {"forward": own})
+
+    held["forward"] = forward
+    return SimpleNamespace(remove=remove)
+
+
+def calls_in(events: Sequence[Any]) -> list[Call]:
+    """Return the calls of layers and cells in one run, each with its number among its module's."""
+    calls: list[Call] = []
+    families = defaultdict[str, list[Call]](list)
+    for event in events:
+        name = event.name
+        module = event.module
+        family = families[event.name]
+        if isinstance(module, KINDS) and event.kind == "input":
+            input, *state = event.tensors or [None]
+            input = None if event.is_packed else input
+            family.append(Call(len(family), name, module, input, members_of(state)))
+            calls.append(family[-1])
+        elif isinstance(module, KINDS):
+            output, returned = split_result(module, event.tree)
+            family[-1].output = output if returned else None
+            # A layer returns its output before its state.
+            first = 1 if isinstance(module, RNNBase) else 0
+            family[-1].returned = members_of(event.tensors[first:])
+    return calls
+
+
+@dataclass(eq=False)
+class _Open:
+    """A call that has not returned yet, and how often each module was called inside of it."""
+
+    event: Any
+    number: int
+    inside: Counter[str] = field(default_factory=Counter)
+
+
+def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
+    """Return the calls of modules that run cells, which are known by name, over a sequence."""
+    found: list[Call] = []
+    numbers = Counter[str]()
+    open_: list[_Open] = []
+    for event in events:
+        if event.kind == "input":
+            for one in open_:
+                one.inside[event.name] += 1
+            open_.append(_Open(event, numbers[event.name]))
+            numbers[event.name] += 1
+            continue
+        # Calls overlap in threads, and one inside may have raised, and the model went on.
+        begun = next(one for one in reversed(open_) if one.event.name == event.name)
+        open_.remove(begun)
+        call = _loop(begun, event, cells)
+        if call is not None:
+            found.append(call)
+    return found
+
+
+def _loop(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
+    """Return the call of a module that takes and returns a batch with the same steps."""
+    input, *rest = begun.event.tensors or [None]
+    output, state = split_result(end.module, end.tree)
+    ends = [(shape_of(x) or ())[:2] for x in (input, output) if len(shape_of(x) or ()) == 3]
+    if isinstance(end.module, KINDS) or len(ends) < 2 or ends[0] != ends[1]:
+        return None
+    axis = _loop_axis(begun, ends[0], cells)
+    if axis is None:
+        return None
+    call = Call(begun.number, end.name, end.module, input, members_of(rest), output, state)
+    call.loop_axis = axis
+    return call
+
+
+def _loop_axis(begun: _Open, sizes: Sequence[int], cells: Collection[str]) -> int | None:
+    """Return where a loop has its steps: as a layer says, or as often as it calls its cell."""
+    module = begun.event.module
+    if is_layer(module):
+        return int(module.batch_first)
+    times = {begun.inside[name] for name in cells}
+    axes = [axis for axis, size in enumerate(sizes) if size > 1 and size in times]
+    return axes[0] if len(axes) == 1 else None
+
+
+def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
+    """Return hooks that change the ``output``, ``h`` or ``c`` that some calls of a layer return."""
+    return each_call(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
+
+
+def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by their names; beyond the first two those given by name."""
+    return {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
+
+
+def from_state(
+    args: tuple[Any, ...], kwargs: dict[str, Any], state: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of the same call from another state."""
+    named = arguments(args, kwargs) | {"hx": state}
+    return (named.pop("input"), named.pop("hx"), *args[2:]), named
+
+
+def members_of(state: Any) -> dict[str, Tensor]:
+    """Return h and c, as far as they are given; a subclass may take lengths, or add a loss."""
+    named = zip(PARTS[1:3], leaves(state), strict=False)
+    return {k: x for k, x in named if is_number(x) and x.dim()}
+
+
+def split_result(module: Any, result: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Return the output, and h and c by name; no state where a subclass returns none."""
+    if isinstance(module, RNNCellBase):
+        return None, members_of(result)
+    is_pair = isinstance(result, tuple) and len(result) == 2
+    if not is_pair:
+        return result, {}
+    if isinstance(module, RNNBase):
+        return result[0], members_of(result[1])
+    named = zip(PARTS[1:], leaves(result[1]), strict=False)
+    return result[0], {name: x for name, x in named if is_number(x) and x.dim()}
+
+
+def mapped(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:
+    """Return what a layer returned, with other numbers in its ``output``, in ``h`` or in ``c``."""
+    whole: Any = lambda part: isinstance(part, PackedSequence)  # noqa: E731
+    parts, tree = pytree.tree_flatten(result, is_leaf=whole)
+    for k, (name, part) in enumerate(zip(PARTS, parts, strict=False)):
+        if change := changes.get(name):
+            parts[k] = part._replace(data=change(part.data)) if whole(part) else change(part)
+    return pytree.tree_unflatten(parts, tree)

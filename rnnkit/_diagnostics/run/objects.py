@@ -1,0 +1,103 @@
+"""How an object of any class is copied: as Python's deepcopy does it, but wholly or not at all."""
+
+import copy
+import copyreg
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType
+
+if TYPE_CHECKING:
+    from rnnkit._diagnostics.run.copier import Copier
+    from rnnkit._diagnostics.run.uncopied import Place
+
+
+def in_its_way(copier: "Copier", x: Any, place: "Place | None") -> Any:
+    """Copy an object in the way of its class; return None if that is not safe.
+
+    A copy never runs ``__del__``, which may close what belongs to the object of the user.
+    """
+    kind = type(x)
+    has_end = hasattr(kind, "__del__")
+    if hasattr(kind, "__deepcopy__"):
+        return None if has_end else copy.deepcopy(x, copier.memo)
+    reduced = x.__reduce_ex__(4)
+    if isinstance(reduced, str):
+        return x
+    copier.alive.append(reduced)
+    make, args, *rest = reduced
+    python: Any = copyreg
+    is_plain = make is python.__newobj__
+    if has_end and not is_plain:
+        return None
+    args = copier.whole(args, place)
+    twin = make(without_end(args[0], copier.quiet), *args[1:]) if is_plain else make(*args)
+    if twin is x:
+        return x
+    copier.memo[id(x)] = twin
+    new: Any = kind.__new__
+    if is_plain and new is object.__new__:
+        with suppress(TypeError):  # as with slots
+            copier.made.append(ReferenceType(twin))
+    _restore(copier, twin, place, *rest)
+    return twin
+
+
+def _restore(
+    copier: "Copier",
+    twin: Any,
+    place: "Place | None",
+    state: Any = None,
+    items: Iterable[Any] | None = None,
+    pairs: Iterable[tuple[Any, Any]] | None = None,
+    setter: Callable[[Any, Any], None] | None = None,
+) -> None:
+    """Give a new object its state, its items and its pairs, as far as its class names them."""
+    begun = copier.begun
+    if setter is not None:
+        setter(twin, copier.whole(state, place))
+    elif state is not None and hasattr(twin, "__setstate__"):
+        twin.__setstate__(copier.whole(state, place))
+    elif state is not None:
+        held, slots = state if isinstance(state, tuple) else (state, None)
+        copier.later(partial(object.__setattr__, twin), [*(slots or {}).items()], place, ".")
+        if held:
+            copier.later(vars(twin).__setitem__, [*held.items()], place, ".")
+    if items is not None or pairs is not None:
+        copier.finish(begun)  # a class of a user's may read its state when it takes an item
+    for item in items or ():
+        twin.append(copier.whole(item, place))
+    for key, value in pairs or ():
+        twin[copier.whole(key, place)] = copier.whole(value, (place, key, "["))
+
+
+class _Quiet:
+    """The first base of the class of a copy, if that class has a ``__del__``."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        """Leave a class of a user's to register its own subclasses only."""
+
+    def __del__(self) -> None:
+        """Do nothing."""
+
+
+def without_end(kind: type, quiet: dict[type, type]) -> type:
+    """Return a class of the same name whose objects do nothing at their end, the same each time."""
+    if not hasattr(kind, "__del__") or issubclass(kind, _Quiet):
+        return kind
+    if kind not in quiet:
+        names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+        make: Any = type(kind)
+        quiet[kind] = make(kind.__name__, (_Quiet, kind), {"__slots__": (), **names})
+    return quiet[kind]
+
+
+def discard(made: Iterable[ReferenceType[Any]]) -> None:
+    """Empty modules and objects that are still there, as those in a cycle that a model makes."""
+    for reference in made:
+        one = reference()
+        if one is not None and hasattr(one, "__dict__"):
+            vars(one).clear()

@@ -1,0 +1,1 @@
+"""What users read: a report, and pictures of it."""

@@ -1,0 +1,273 @@
+"""What ``verify`` found: a report, or what it raises."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Literal, NoReturn
+
+from rnnkit._base.errors import LeakError
+from rnnkit._base.message import aligned, count, more
+from rnnkit._diagnostics.tell.picture import DependencyMap, Rule, as_html
+
+INTEGERS = "the outputs are integers, which may stay the same by chance: return the scores, too"
+UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
+ONE_SAMPLE = "the batch has one sample; give two or more"
+NO_LENGTHS = "no lengths were given"
+LEFT_OUT = "left out by the caller"
+NO_STEPS = "the input has fewer than two steps"
+OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
+TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
+
+#: So many inputs and outputs are shown with their axes, and names of what a model keeps.
+SHOWN = 8
+NAMES = 3
+#: How many different reasons stand in the first line of a report.
+REASONS = 2
+
+#: How many samples are changed, layouts (or states) tried, and samples run alone.
+SAMPLES = 4
+TRIES = 12
+ALONE = 3
+
+#: For how many calls of layers *use* runs the model again.
+CALLS = 16
+
+#: A line of a message: its label and its text.
+Line = tuple[str, str]
+
+#: The probes that change the inputs, or the batch, and so judge what depends on what.
+JUDGING = ("batch", "alone", "padding", "causal", "reset", "memory", "streaming")
+
+#: What to change where no cause is known, by probe.
+FIXES = {
+    "repeatable": "start each call from the same state; draw random numbers if self.training",
+    "batch": "let no view, norm, softmax or mean cross the batch axis, and no int() or if of the "
+    "whole batch decide what runs",
+    "alone": "mask or pack the padding; compute nothing from the batch as a whole",
+    "padding": "mask what is beyond each length before it is pooled or passed on, or pack it",
+    "causal": "run no backward direction; pad a convolution on the left; mask attention",
+    "reset": "state = torch.where(flag_t.bool()[:, None], 0.0, state), for each state of the loop, "
+    "before the step that the flag is for",
+    "memory": "y, state = layer(x, state), or state = cell(x, state), in the loop",
+    "coverage": "read each step, except a step that the model predicts: look at the range of a "
+    "loop, slices, masks and views on its way",
+    "gradient": "remove what cuts the graph: detach(), .data, tolist(), argmax, x > 0 or no_grad()",
+    "streaming": "y, state = layer(x, state), and return that state",
+}
+
+
+#: Why a probe that found nothing did not say *ok*: its question could not be answered, does not
+#: arise for this model and batch, or was answered for some places only.
+Gap = Literal["unjudged", "inapplicable", "partial"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One probe and how it went.
+
+    Attributes:
+        probe: its name.
+        outcome: how it went.
+        detail: what holds, why it was skipped, or the first line of a finding.
+        gap: why a skipped probe is no *ok*: it could not be judged; or it does not apply, such as
+            *padding* without lengths; or a part is missing, such as steps that reach no output.
+    """
+
+    __module__ = "rnnkit"
+
+    probe: str
+    outcome: Literal["passed", "skipped", "failed"]
+    detail: str
+    gap: Gap | None = None
+
+
+@dataclass
+class Report:
+    """What was checked, what was skipped and why, and what it cost.
+
+    Attributes:
+        checks: one for each probe, in order.
+        findings: what was found, with ``raises=False``.
+        asked: probes that the caller asked for.
+        notes: what is not a failure, but worth a look.
+        axes: by input and output, its axes: ``"batch"``, ``"seq"``, or the size of any other.
+        passes: how many times the model was run.
+        seconds: how long that took.
+    """
+
+    __module__ = "rnnkit"
+
+    checks: list[Check] = field(default_factory=list)
+    findings: list[LeakError] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    axes: dict[str, tuple[str | int, ...]] = field(default_factory=dict)
+    passes: int = 0
+    seconds: float = 0.0
+
+    _maps: dict[str, tuple[DependencyMap, Rule | None]] = field(default_factory=dict)
+
+    def found(self, probe: str) -> bool:
+        """Return whether a probe found something."""
+        return any(error.probe == probe for error in self.findings)
+
+    @property
+    def checked(self) -> list[str]:
+        """The probes that were tried and found nothing."""
+        return [check.probe for check in self.checks if check.outcome == "passed"]
+
+    @property
+    def unjudged(self) -> list[Check]:
+        """The probes that the caller asked for, and that could not be tried."""
+        return [c for c in self.checks if c.probe in self.asked and c.outcome == "skipped"]
+
+    @property
+    def judged(self) -> bool:
+        """Whether a probe passed other than repeatable, coverage, use and gradient."""
+        return any(probe in JUDGING for probe in self.checked)
+
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words; and which probes could not say *ok*."""
+        if self.findings:
+            return count(len(self.findings), "finding", "findings")
+        if not self.judged:
+            reasons = [check.detail for check in self.checks if check.probe in JUDGING]
+            return ": ".join(["nothing was judged", *reasons[:1]])
+        gaps = [check.detail for check in self.checks if check.gap == "partial"]
+        gaps += self._unjudged_in_words()
+        return f"no leak found, but {'; '.join(gaps)}" if gaps else "no leak found"
+
+    def _unjudged_in_words(self) -> list[str]:
+        """Return the probes that were not judged, with their reasons if there are few of these."""
+        probes = defaultdict[str, list[str]](list)
+        for check in self.checks:
+            if check.gap == "unjudged":
+                probes[check.detail].append(check.probe)
+        if len(probes) > REASONS:
+            return [f"{joined_by_and([*chain(*probes.values())])} were not judged"]
+        return [
+            f"{joined_by_and(names)} {'was' if len(names) == 1 else 'were'} not judged: {reason}"
+            for reason, names in probes.items()
+        ]
+
+    def _rows_of(self, check: Check) -> list[str]:
+        """Return the rows of a finding: where it is, its cause, and what to type."""
+        if check.outcome != "failed":
+            return []
+        found = [str(one) for one in self.findings if one.probe == check.probe]
+        rows = [line for text in found for line in text.splitlines()[1:]]
+        return [f"      {row}" for row in rows if row.split()[:1] not in (["intended?"], ["more"])]
+
+    def __str__(self) -> str:
+        """Write what was found and the cost, then a line for each probe, notes and axes."""
+        cost = f"{count(self.passes, 'forward pass', 'forward passes')}, {self.seconds:.2f} s"
+        marks = {"passed": "ok", "skipped": "--", "failed": "!!"}
+        axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
+        if len(axes) > SHOWN:
+            axes[SHOWN:] = [f"and {len(axes) - SHOWN} more"]
+        lines = [f"rnnkit.verify: {self.headline} ({cost})"]
+        for check in self.checks:
+            lines.append(f"  {marks[check.outcome]}  {check.probe:<10}  {check.detail}")
+            lines += self._rows_of(check)
+        lines += [f"  note  {note}" for note in self.notes]
+        if axes:
+            lines.append(f"  axes  {', '.join(axes)}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return as_html(str(self), lambda line: line.startswith("  !!"))
+
+    def plot(self) -> Any:
+        """Draw which samples, and which steps, of the output depend on which of the input.
+
+        What a probe forbids is red: other samples and, with ``causal=True``, later steps.
+
+        Returns:
+            The matplotlib figure, with a map of ``(outputs, inputs)`` for each that was measured.
+
+        Raises:
+            ModuleNotFoundError: if matplotlib is not installed (``pip install "rnnkit[plot]"``).
+
+        >>> x = torch.randn(5, 7, 3)
+        >>> figure = rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x).plot()
+        """
+        import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
+
+        count = len(self._maps)
+        figure = plt.figure(figsize=(4.4 * max(count, 1), 5.8), layout="constrained")
+        for k, (what, (measured, rule)) in enumerate(self._maps.items()):
+            measured.plot(rule, f"{what}: {measured.finding}", figure.add_subplot(1, count, k + 1))
+        return figure
+
+
+class UnjudgedError(Exception):
+    """A probe cannot say *ok*: the text says why, and the gap which kind of reason that is."""
+
+    def __init__(self, reason: str, gap: Gap = "unjudged") -> None:
+        """Keep the gap beside the reason."""
+        super().__init__(reason)
+        self.gap: Gap = gap
+
+
+def skip(reason: str) -> NoReturn:
+    """Raise why something cannot be judged."""
+    raise UnjudgedError(reason)
+
+
+def skip_inapplicable(reason: str) -> NoReturn:
+    """Raise why a probe has nothing to ask of this model and batch."""
+    raise UnjudgedError(reason, "inapplicable")
+
+
+def skip_partial(missing: str) -> NoReturn:
+    """Raise what does not hold, or was not tried, where the rest holds."""
+    raise UnjudgedError(missing, "partial")
+
+
+def joined_by_and(names: list[str]) -> str:
+    """Write names as a sentence has them."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def in_short(error: Exception) -> str:
+    """Write an error on one line of a report."""
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:100].rstrip(": ")
+
+
+def without_frames(error: Exception) -> Exception:
+    """Return an error that keeps no frame alive, and so no copy of a model."""
+    error.__context__ = None
+    error.__cause__ = None
+    return error.with_traceback(None)
+
+
+def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
+    """Raise what a probe found: the sentence that says what depends on what, and its rows."""
+    lines = list(rows)
+    usual = {"fix": FIXES.get(probe, ""), "intended?": f"rnnkit.verify(..., skip=[{probe!r}])"}
+    lines += [row for row in usual.items() if row[0] not in dict(lines)]
+    raise LeakError("\n".join([what, *aligned([*lines, more(probe)])]), probe, module)
+
+
+def with_row(finding: LeakError, label: str, text: str) -> LeakError:
+    """Return a finding with another text in one of its rows."""
+    lines = str(finding).splitlines()
+    at = next(k for k, line in enumerate(lines) if line.split()[:1] == [label])
+    start = lines[at].index(lines[at].split(maxsplit=1)[1])
+    lines[at] = lines[at][:start] + text
+    return LeakError("\n".join(lines), finding.probe, finding.module)
+
+
+def joined(findings: list[LeakError]) -> LeakError:
+    """Return the first finding, with a line for the others."""
+    first, *others = findings
+    *head, last = str(first).splitlines()
+    texts = [f"{error.probe}: {str(error).splitlines()[0]}" for error in others]
+    also = aligned([("also", "; ".join(texts))] if texts else [], len("intended?") + 2)
+    return LeakError("\n".join([*head, *also, last]), first.probe, first.module)

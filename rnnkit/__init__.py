@@ -49,9 +49,9 @@ __all__ = [
 #: Where each diagnostic is, and is imported from when it is first asked for: half of this package,
 #: which a program that only computes does not need.
 _DIAGNOSTICS = {
-    "Check": "report", "DependencyMap": "picture", "Report": "report", "Row": "trace_table",
-    "Trace": "trace_table", "dependency_map": "dependency_map", "trace": "trace",
-    "verify": "verify",
+    "Check": "tell.report", "DependencyMap": "tell.picture", "Report": "tell.report",
+    "Row": "trace_table", "Trace": "trace_table", "dependency_map": "dependency_map",
+    "trace": "trace", "verify": "verify",
 }
 # fmt: on
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, LeakError, hide_frames
 from rnnkit._base.message import brief, refusal
+from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.tell.report import Report
-from rnnkit._diagnostics.verify import PROBES, verify
+from rnnkit._diagnostics.verify import verify
 
 __all__ = ["assert_no_leak", "assert_streams"]
 

@@ -15,13 +15,13 @@ from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.finite import judged_finite
-from rnnkit._diagnostics.measure.judge import COARSE, differences, judge
+from rnnkit._diagnostics.measure.judge import COARSE, beyond_rounding, judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.run.isolation import session
 from rnnkit._diagnostics.run.outputs import Given, Leaves, is_number
+from rnnkit._diagnostics.tell.outcome import Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap
-from rnnkit._diagnostics.tell.report import UnjudgedError
 
 #: The widest map that a terminal of 80 columns shows.
 WIDEST = 32
@@ -73,16 +73,14 @@ def dependency_map(
         narrow = Baseline(opened, batch)
         first, shape = _first_output(narrow, out_dim)
         out_dim %= len(shape)
-        narrow.axes[first] = out_dim
+        narrow.take_batch_axis(first, out_dim)
         columns = _spaced(batch.size)
         rows = _spaced(shape[out_dim])
-        try:
-            lab = judge(narrow)
-        except UnjudgedError:
-            lab = narrow.on(batch)
-            lab.tolerance = COARSE
-        found = torch.stack([_moved(lab, column)[list(rows)] for column in columns], 1)
-        both = [Gradients(one.batch, one.session) for one in (lab, narrow)]
+        judge = judge_of(narrow)
+        if isinstance(judge, Skipped):
+            judge = narrow.judging(batch, narrow.normal[first].dtype, COARSE)
+        found = torch.stack([_moved(judge, column)[list(rows)] for column in columns], 1)
+        both = [Gradients(one.batch, one.session) for one in (judge, narrow)]
         if all(one.are_whole for one in both):
             for place, row in enumerate(rows):
                 if not found[place].all():
@@ -111,24 +109,24 @@ def _spaced(size: int) -> tuple[int, ...]:
     return tuple(sorted({*range(0, size, -(-size // WIDEST)), size - 1}))
 
 
-def _moved(lab: Baseline, column: int) -> Tensor:
+def _moved(judge: Baseline, column: int) -> Tensor:
     """Return which rows of the output a change at an index of the inputs moves, or a larger one."""
-    first = lab.first or 0
-    axis = lab.axes[first] or 0
-    before = lab.normal[first]
-    leaves = other_leaves(lab.batch, sample_at(column))
-    pairs = zip(lab.batch.leaves, leaves, strict=True)
+    first = judge.first or 0
+    axis = judge.axes[first] or 0
+    before = judge.normal[first]
+    leaves = other_leaves(judge.batch, sample_at(column))
+    pairs = zip(judge.batch.leaves, leaves, strict=True)
     larger = [x + LARGER * (y - x) if is_number(x) and y is not x else y for x, y in pairs]
-    output = lab.session.run(lab.batch.tree(leaves))
+    output = judge.session.run(judge.batch.tree(leaves))
     found = [_laid_over(before, output[first:])]
-    output_of_larger = lab.session.attempt(lab.batch.tree(larger))
+    output_of_larger = judge.session.attempt(judge.batch.tree(larger))
     if output_of_larger is not None:
         after = _laid_over(before, output_of_larger[first:])
         # What is not finite any more makes something of what a mask took out.
         found += [after] if bool(after.isfinite().all()) else []
     moved = torch.zeros(before.shape[axis], dtype=torch.bool, device="cpu")
     for after in found:
-        off = differences(lab, before, after, lab.scale_of(first)).movedim(axis, 0)
+        off = beyond_rounding(judge, before, after, judge.scale_of(first)).movedim(axis, 0)
         moved |= off.reshape(len(moved), -1).any(1).cpu()
     return moved
 

@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import torch
 
-from rnnkit._base.errors import ArgumentError, LeakError
+from rnnkit._base.errors import ArgumentError
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.measure.judge import decide
 from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_lengths
-from rnnkit._diagnostics.probes.alone import probe_alone
-from rnnkit._diagnostics.probes.batch import probe_batch
+from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import Given
-from rnnkit._diagnostics.tell.report import LEFT_OUT, ONE_SAMPLE, Report, UnjudgedError, with_row
+from rnnkit._diagnostics.tell.outcome import LEFT_OUT, ONE_SAMPLE, Finding, Passed
+from rnnkit._diagnostics.tell.report import Report, with_row
 
 
 def advise_other_axis(
@@ -50,13 +49,9 @@ def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:
             whole, model, opened.call if opened.is_wrapped else None, is_after=True
         )
         baseline, _ = baseline_of(session, whole, Rules(is_after))
-        decide(baseline, probe_batch)
-    except (ArgumentError, LeakError, UnjudgedError):
+        answer = PROBES["batch"].ask(baseline)
+    except ArgumentError:
         return False
-    try:
-        decide(baseline, probe_alone)
-    except UnjudgedError:
-        return True
-    except LeakError:
+    if not isinstance(answer, Passed):
         return False
-    return True
+    return not isinstance(PROBES["alone"].ask(baseline), Finding)

@@ -2,62 +2,26 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
-from rnnkit._base.errors import LeakError
 from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.by_input import by_input
-from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import decide
-from rnnkit._diagnostics.measure.lab import is_absent_again
+from rnnkit._diagnostics.measure.judge import note_of_judge
+from rnnkit._diagnostics.measure.layout import layout_of
 from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_lengths
 from rnnkit._diagnostics.options import OTHER_NAMES, check_options
 from rnnkit._diagnostics.other_axis import advise_other_axis
-from rnnkit._diagnostics.probes.alone import probe_alone
-from rnnkit._diagnostics.probes.batch import probe_batch
-from rnnkit._diagnostics.probes.causal import probe_causal
-from rnnkit._diagnostics.probes.coverage import probe_coverage
-from rnnkit._diagnostics.probes.gradient import probe_gradient
-from rnnkit._diagnostics.probes.memory import probe_memory
-from rnnkit._diagnostics.probes.padding import probe_padding
 from rnnkit._diagnostics.probes.remarks import remarks
-from rnnkit._diagnostics.probes.repeatable import probe_repeatable
-from rnnkit._diagnostics.probes.reset import probe_reset
-from rnnkit._diagnostics.probes.streaming import probe_streaming
-from rnnkit._diagnostics.probes.use import probe_use
-from rnnkit._diagnostics.run.isolation import EscapedError, session
+from rnnkit._diagnostics.probes.table import PROBES, Probe
+from rnnkit._diagnostics.run.isolation import EscapedError, Session, session
 from rnnkit._diagnostics.run.outputs import Given
-from rnnkit._diagnostics.tell.report import (
-    LEFT_OUT,
-    NO_LENGTHS,
-    Check,
-    Report,
-    UnjudgedError,
-    joined,
-    joined_by_and,
-)
-
-#: Each returns what holds, or raises; and the findings that would show in it as well. What is not
-#: repeatable would look like something else, so that comes first.
-PROBES: dict[str, tuple[Callable[[Baseline], str], Sequence[str]]] = {
-    "repeatable": (probe_repeatable, ()),
-    "batch": (probe_batch, ()),
-    "alone": (probe_alone, ["batch"]),
-    "padding": (probe_padding, ["batch", "alone"]),
-    "causal": (probe_causal, ()),
-    "reset": (probe_reset, ()),
-    "memory": (probe_memory, ()),
-    "coverage": (probe_coverage, ()),
-    "use": (probe_use, ()),
-    "gradient": (probe_gradient, ["use"]),
-    "streaming": (probe_streaming, ["repeatable", "batch"]),
-}
+from rnnkit._diagnostics.tell.outcome import LEFT_OUT, Finding, Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.report import Check, Report, joined
 
 
 @known_keywords("verify-argument", OTHER_NAMES)
@@ -108,8 +72,7 @@ def verify(
         other: a second batch of the same shapes, for inputs that must change together, as data and
             a mask: a tuple of the inputs and, if any, the ``kwargs``. By default, changed values
             are drawn from those that occur, and masks and lengths stay.
-        skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
-            causal, reset, memory, coverage, use, gradient, streaming.
+        skip: probes to leave out, by the names that reports have; with batch, alone is left out.
         raises: whether to raise what is found; if not, it is in the report.
 
     Returns:
@@ -147,46 +110,37 @@ def verify(
         skip=[skip] if isinstance(skip, str) else skip,
         raises=raises,
     )
-    skip = [skip] if isinstance(skip, str) else [*skip]
     start = time.perf_counter()
     given = Given(inputs, dict(kwargs or {}))
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
     whole = Batch(given, batch_dim, seq_dim, lengths)
     is_after = pad == "post"
-    lines = list[str]()
+    lines: list[str] = []
     if lengths is None:
         is_after, lines = find_lengths(whole, model, call, is_after=is_after)
     if other is not None:
         whole.take_second(other)
-    asked = {"causal": bool(causal), "reset": reset is not None, "streaming": streaming}
-    probes = [name for name in PROBES if asked.get(name, True)]
+    asked = {
+        "causal": bool(causal),
+        "reset": reset is not None,
+        "streaming": streaming,
+        "lengths": lengths is not None and bool(whole.lengths),
+    }
+    rules = Rules(is_after, causal, lookahead, out_seq_dim)
+    left_out = [skip] if isinstance(skip, str) else [*skip]
+    questions = Questions(asked, left_out)
     with session(model, call, given, "verify") as opened:
         try:
-            whole.flags = next((whole.places(name)[0] for name in flags), None)
-            rules = Rules(is_after, causal, lookahead, out_seq_dim)
-            baseline, told = baseline_of(opened, whole, rules)
-            lines += told
-            report = baseline.report
-            report.axes = _layout(baseline)
-            for name in probes:
-                report.checks.append(_check(baseline, name, skip))
+            whole.take_flags(flags)
+            report = _judged(opened, whole, rules, questions, lines)
             if seq_dim is None and lengths is None:
                 advise_other_axis(report, opened, given, batch_dim, model)
-            report.notes += lines
-            with suppress(UnjudgedError):
-                report.notes += remarks(baseline, streaming=streaming)
-            del baseline  # which the traceback of what is raised would keep
         except EscapedError as error:
-            reason = str(error).partition("\n")[0]
-            report = Report([Check(name, "skipped", reason, "unjudged") for name in probes])
+            report = questions.unanswered(str(error).partition("\n")[0])
         report.notes += opened.notes
         report.passes = opened.passes
-    asked["alone"] = bool(whole.lengths) and lengths is not None and "batch" not in skip
-    report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
-    report.seconds = time.perf_counter() - start
-    # Another probe says more of the same mistake: which steps are wrong, or which lengths.
-    report.findings.sort(key=lambda error: error.probe == "alone")
     report.notes[:] = dict.fromkeys(report.notes)
+    report.seconds = time.perf_counter() - start
     if report.findings and raises:
         raise joined(report.findings)
     return report
@@ -195,55 +149,73 @@ def verify(
 verify.__module__ = "rnnkit"
 
 
-def _check(baseline: Baseline, name: str, skip: Sequence[str]) -> Check:
-    """Run a probe unless it is left out; return how it went, and keep what it found."""
-    report = baseline.report
-    (probe, hiding) = PROBES[name]
-    if name in skip or (name == "alone" and "batch" in skip):
-        return Check(name, "skipped", LEFT_OUT, "unjudged")
-    if name == "padding" and not baseline.batch.lengths:
-        return Check(name, "skipped", NO_LENGTHS, "inapplicable")
-    if any(map(report.found, hiding)):
-        return Check(name, "skipped", "an earlier finding would also show here", "unjudged")
-    try:
-        holds = decide(baseline, probe)
-        if name == "batch" and baseline.shared:
-            inputs = joined_by_and(baseline.shared)
-            unknown = (
-                f"{inputs} has as many rows as the batch: whether it mixes samples is not known"
-            )
-            return Check(name, "skipped", f"{unknown}; nothing else does", "partial")
-        return Check(name, "passed", holds)
-    except UnjudgedError as error:
-        return Check(name, "skipped", str(error), error.gap)
-    except LeakError as error:
-        what = str(error).partition("\n")[0]
-        leak = LeakError(str(error), error.probe, error.module)  # keeps no frame, and so no copy
-    is_absence = name in ("memory", "coverage", "use")
-    if is_absence and not is_absent_again(baseline, probe, what):
-        if name == "coverage":  # some step of this batch is not read
-            return Check(name, "skipped", f"with these values, {what}", "partial")
-        return Check(name, "passed", f"not for other values, or another size: {what}")
-    report.findings.append(leak)
-    return Check(name, "failed", what)
+@dataclass(frozen=True)
+class Questions:
+    """Which probes are asked: the usual ones, and those that a caller asks for.
+
+    Attributes:
+        asked: by argument, whether it asks for a probe.
+        left_out: names of probes, by ``skip=``.
+    """
+
+    asked: Mapping[str, bool]
+    left_out: Sequence[str]
+
+    @property
+    def probes(self) -> list[Probe]:
+        """The usual probes and those that were asked for, also if ``skip=`` has them."""
+        return [one for one in PROBES.values() if not one.is_optional or self.asked[one.asked_by]]
+
+    @property
+    def wanted(self) -> list[str]:
+        """The names of the probes that a caller asked for."""
+        probes = self.probes
+        return [x.name for x in probes if self.asked.get(x.asked_by) and not self.leaves_out(x)]
+
+    def leaves_out(self, probe: Probe) -> bool:
+        """Return whether ``skip=`` leaves out a probe, or the one that it goes with."""
+        return probe.name in self.left_out or probe.goes_with in self.left_out
+
+    def unanswered(self, reason: str) -> Report:
+        """Return a report in which no probe was asked."""
+        skipped = Skipped(reason)
+        return Report([_check(one, skipped) for one in self.probes], asked=self.wanted)
 
 
-def _layout(baseline: Baseline) -> dict[str, tuple[str | int, ...]]:
-    """Return the axes of each input and output of a model, as they were found."""
-    batch = baseline.batch
-    found = list[tuple[str, Any, int | None, int | None]]()
-    for k, (name, leaf) in enumerate(zip(batch.names, batch.leaves, strict=True)):
-        # "seq" are the steps that are judged: other inputs may have steps of their own.
-        found.append((name, leaf, batch.axes[k], batch.seq_dims[k] if batch.has_steps(k) else None))
-    for k, leaf in enumerate(baseline.normal):
-        seq = baseline.step_axes[k] if baseline.pacers[k] == batch.paced else None
-        found.append((baseline.name(k), leaf, baseline.axes[k], seq))
-    layout = dict[str, list[Any]]()
-    for name, leaf, at, seq in found:
-        if isinstance(leaf, Tensor) and leaf.dim():
-            names = {seq: "seq", at: "batch"}
-            layout[name] = [names.get(k, size) for k, size in enumerate(leaf.shape)]
-    for k, flat in baseline.session.flats.items():
-        axes = layout[baseline.name(k)]
-        axes[flat.axis : flat.axis + 2] = [" * ".join(map(str, axes[flat.axis : flat.axis + 2]))]
-    return {name: tuple(axes) for name, axes in layout.items()}
+def _judged(
+    opened: Session, whole: Batch, rules: Rules, questions: Questions, lines: Sequence[str]
+) -> Report:
+    """Ask each probe, and write the answers into a report."""
+    answers: dict[str, Outcome] = {}
+    baseline, told = baseline_of(opened, whole, rules, answers)
+    axes = layout_of(baseline)
+    for probe in questions.probes:
+        is_left_out = questions.leaves_out(probe)
+        answers[probe.name] = Skipped(LEFT_OUT) if is_left_out else probe.ask_in_turn(baseline)
+    remarked = remarks(baseline, streaming=questions.asked["streaming"])
+    found = [
+        PROBES[name].error(answer)
+        for name, answer in answers.items()
+        if isinstance(answer, Finding)
+    ]
+    # Another probe says more of the same mistake: which steps are wrong, or which lengths.
+    found.sort(key=lambda error: error.probe == "alone")
+    notes = [note for answer in answers.values() for note in answer.notes]
+    drawn = [answer.drawn for answer in answers.values()]
+    return Report(
+        checks=[_check(PROBES[name], answer) for name, answer in answers.items()],
+        findings=found,
+        asked=questions.wanted,
+        notes=[*notes, *note_of_judge(baseline), *lines, *told, *remarked.notes],
+        axes=axes,
+        _maps=[one for one in [*drawn, remarked.drawn] if one is not None],
+    )
+
+
+def _check(probe: Probe, answer: Outcome) -> Check:
+    """Return the line of a report for an answer."""
+    if isinstance(answer, Passed):
+        return Check(probe.name, "passed", answer.text, is_judging=probe.is_judging)
+    if isinstance(answer, Skipped):
+        return Check(probe.name, "skipped", answer.reason, answer.gap, probe.is_judging)
+    return Check(probe.name, "failed", answer.what, is_judging=probe.is_judging)

@@ -11,9 +11,9 @@ from torch import nn
 from torch.testing._internal.two_tensor import TwoTensor
 
 import rnnkit
+from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.run.copies import Pristine
 from rnnkit._diagnostics.run.outputs import named_leaves
-from rnnkit._diagnostics.verify import PROBES
 from tests.diagnostics.models_of_users import Holder, X
 
 LOOKS = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]

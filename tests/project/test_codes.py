@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import rnnkit
-from rnnkit._diagnostics.verify import PROBES
+from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._explain import explain
 from tests.codes import CODES, LEAKS, REFUSALS
 

@@ -19,7 +19,7 @@ from rnnkit._diagnostics.run.module_calls import (
     mapped,
 )
 from rnnkit._diagnostics.run.outputs import Watch, is_backward
-from rnnkit._diagnostics.tell.report import FIXES, Line
+from rnnkit._diagnostics.tell.outcome import Line
 
 
 class Cause(NamedTuple):
@@ -33,6 +33,9 @@ class Cause(NamedTuple):
 #: The rows of a message about a module, and its name.
 Location = tuple[list[Line], str]
 
+MASK = "mask what is beyond each length before it is pooled or passed on, or pack it"
+CARRY = "y, state = layer(x, state), and return that state"
+REMEMBER = "y, state = layer(x, state), or state = cell(x, state), in the loop"
 VIEW = "transpose or permute to move axes; view and reshape only split or join neighbouring axes"
 PACK = (
     "pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False) of "
@@ -82,11 +85,11 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "by the lengths",
         "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
         "rnn|lstm|gru": PACK,
-        "": FIXES["padding"],
+        "": MASK,
     },
     "streaming": {
         "conv|pool|unfold|pad|cat": "return its last inputs in the state; put them before the next",
-        "rnn|lstm|gru|loop": FIXES["streaming"],
+        "rnn|lstm|gru|loop": CARRY,
         "norm|mean|softmax|std|var": "take it over what one step has, or return it in the state",
         "": "return what it reads of earlier steps in the state, as it is: h, or a position",
     },

@@ -15,7 +15,7 @@ from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.run.events import Event
 from rnnkit._diagnostics.run.outputs import Watch
 from rnnkit._diagnostics.run.watched_functions import Replacing, Run
-from rnnkit._diagnostics.tell.report import Line
+from rnnkit._diagnostics.tell.outcome import Line
 
 #: Functions and modules that keep a shape and work along one axis, ``dim``.
 ALONG_ONE_AXIS = ("softmax", "log_softmax")

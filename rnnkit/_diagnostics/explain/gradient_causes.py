@@ -10,7 +10,7 @@ from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import arrived
-from rnnkit._diagnostics.tell.report import Line
+from rnnkit._diagnostics.tell.outcome import Line
 
 #: Functions that make zeros.
 MAKERS = ("zeros", "new_zeros", "zeros_like")

@@ -19,7 +19,7 @@ from rnnkit._diagnostics.explain.search import Search, Verdict
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.outputs import Given, is_whole, shape_of
-from rnnkit._diagnostics.tell.report import Line
+from rnnkit._diagnostics.tell.outcome import Line
 
 
 def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -> Location:

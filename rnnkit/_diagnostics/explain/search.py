@@ -20,7 +20,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Event, Recorder, is_known
 from rnnkit._diagnostics.run.outputs import Given, Watch, apart, named_leaves, scale, shape_of
 from rnnkit._diagnostics.run.watched_functions import without_part
-from rnnkit._diagnostics.tell.report import Line
+from rnnkit._diagnostics.tell.outcome import Line
 
 #: Whether a tensor shows the leak; or is made of all samples, or steps, at once; None: not known.
 Verdict = bool | Literal["joins"] | None

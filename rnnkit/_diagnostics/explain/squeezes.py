@@ -8,7 +8,8 @@ from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.outputs import Leaves
 from rnnkit._diagnostics.run.watched_functions import FunctionWatch, user_place
-from rnnkit._diagnostics.tell.report import Line, joined_by_and
+from rnnkit._diagnostics.tell.outcome import Line
+from rnnkit._diagnostics.tell.report import joined_by_and
 
 #: The functions that remove axes of size 1.
 NAMES = ("squeeze", "squeeze_")

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.inputs.by_input import axis_of, by_input
+from rnnkit._diagnostics.inputs.by_input import axis_of, batch_axis_of, by_input
 from rnnkit._diagnostics.inputs.dense import check_dense, check_values, is_dense
 from rnnkit._diagnostics.inputs.lengths import Named, counts_of, is_content, shortened, tells
 from rnnkit._diagnostics.run.outputs import Given, is_whole, shape_of
@@ -47,7 +47,7 @@ class Batch:
             self._read_seq_dim(name, axis_of(axis), batch_dim)
             for name, axis in by_input("seq_dim", seq_dim, inputs).items()
         ]
-        self.axes = [_batch_axis(leaf, batch_dim, self.size) for leaf in self.leaves]
+        self.axes = [batch_axis_of(leaf, batch_dim, self.size) for leaf in self.leaves]
         self._content = [k for k in every if is_content(self.leaves[k], self.seq_dims[k])]
         told = by_input("lengths", lengths, inputs)
         longest = max(counts_of(told.get(None)), default=0)
@@ -67,6 +67,18 @@ class Batch:
                 refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
             self.lengths[index] = counts
         self.pace(next(iter(self.lengths), self.paced))
+
+    def take_lengths(self, lengths: dict[int, list[int]]) -> None:
+        """Take the valid steps of each sample, by leaf."""
+        self.lengths = lengths
+
+    def take_flags(self, names: Iterable[int | str | None]) -> None:
+        """Take the input that flags where samples start afresh, if one is named."""
+        self.flags = next((self.places(name)[0] for name in names), None)
+
+    def take_for_one_step(self) -> None:
+        """Take the batch for one step of each sample: its paced leaf has no seq axis."""
+        self.steps: int | None = None
 
     def take_second(self, other: Sequence[Any]) -> None:
         """Take a second batch: the inputs by position and then, if there are any, by keyword."""
@@ -159,6 +171,18 @@ class Batch:
         self.paced = index
         self.steps = self.length(index)
 
+    def paced_by(self, index: int) -> "Batch":
+        """Return the same with the steps of a different leaf."""
+        other = self.with_leaves(self.leaves)
+        other.pace(index)
+        return other
+
+    def following(self, own: Mapping[int, frozenset[int]]) -> "Batch":
+        """Return the same with other leaves that have steps of their own, by the paced one."""
+        other = self.with_leaves(self.leaves)
+        other.on_their_own = dict(own)
+        return other
+
     @property
     def seq_dim(self) -> int:
         """The seq axis of the paced leaf."""
@@ -203,6 +227,12 @@ class Batch:
         other = copy.copy(self)
         other.leaves = leaves
         other.drawn = {}
+        return other
+
+    def beside(self, second: list[Any]) -> "Batch":
+        """Return the same with the leaves of a second batch, for changed values."""
+        other = self.with_leaves(self.leaves)
+        other.second = second
         return other
 
     def _with_each(self, change: Callable[[int, Any], Any]) -> "Batch":
@@ -306,15 +336,3 @@ class Batch:
         each = self.lengths.items()
         shorter.lengths = {k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each}
         return shorter
-
-
-def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:
-    """Return the batch axis of a leaf: the usual one, or the only other that is as long."""
-    if not isinstance(leaf, Tensor):
-        return 0 if len(counts_of(leaf)) == size else None
-    if leaf.layout not in (torch.strided, torch.sparse_coo):
-        return None  # no sample of it can be picked
-    fitting = [k for k, n in enumerate(shape_of(leaf) or ()) if n == size]
-    if batch_dim in fitting:
-        return batch_dim
-    return fitting[0] if len(fitting) == 1 else None

@@ -1,12 +1,16 @@
-"""What a caller tells of inputs: an axis, or a value for each of them."""
+"""What is told of inputs: by a caller, an axis or a value for each; by sizes, the batch axis."""
 
 import operator
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.run.outputs import Given
+from rnnkit._diagnostics.inputs.lengths import counts_of
+from rnnkit._diagnostics.run.outputs import Given, shape_of
 
 
 def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None, Any]:
@@ -27,3 +31,15 @@ def axis_of(given: Any) -> int:
     except TypeError:
         message = f"an axis is an int, got {brief(given)}"
         return refusal(ArgumentError, "inputs", message, code="verify-argument")
+
+
+def batch_axis_of(leaf: Any, batch_dim: int, size: int) -> int | None:
+    """Return the batch axis of a leaf: the usual one, or the only other that is as long."""
+    if not isinstance(leaf, Tensor):
+        return 0 if len(counts_of(leaf)) == size else None
+    if leaf.layout not in (torch.strided, torch.sparse_coo):
+        return None  # no sample of it can be picked
+    fitting = [k for k, n in enumerate(shape_of(leaf) or ()) if n == size]
+    if batch_dim in fitting:
+        return batch_dim
+    return fitting[0] if len(fitting) == 1 else None

@@ -1,9 +1,9 @@
 """The model on one batch: what it returned, and where samples and steps are in that."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,12 +13,20 @@ from rnnkit._base.message import refusal
 from rnnkit._diagnostics.inputs.axes import find_flats, infer_steps, shortened_axis, shrinks_twice
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import changed, sample_at
+from rnnkit._diagnostics.measure.left_out import leave_one_out, with_one_more
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import Leaves, alike, is_output, scale, split_flats
-from rnnkit._diagnostics.tell.report import Report
+from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed
 
 T = TypeVar("T")
+
+
+class Derived(NamedTuple):
+    """From which baseline another one was made, and how: its judge is made of the judge alike."""
+
+    parent: "Baseline"
+    change: "Callable[[Baseline], Baseline]"
 
 
 @dataclass(eq=False)
@@ -30,10 +38,12 @@ class Baseline:
     post: bool = True  # padding is after a sample
     causal: bool | str = False
     lookahead: int = 0
-    report: Report = field(default_factory=Report)
+    # What probes have answered so far, by name; who asks them writes into it.
+    answers: Mapping[str, Outcome] = field(default_factory=dict)
     tolerance: float | None = None  # of a feature's size; None if the judge has to decide
-    judge: "Baseline | None" = None  # the same in a wider dtype, once it was asked
-    is_judge: bool = False  # whether it is the one that was asked
+    dtype: torch.dtype | None = None  # in which a judge runs
+    derived: Derived | None = None
+    rounds: bool = False  # whether a run of the same size differed by rounding
     order: int | None = None  # the output that holds the order of the others' samples
     again: Leaves | None = None  # the output of a second run of the same copy
     fewer: Leaves | None = None  # the output for one sample less; None if the model refuses
@@ -61,6 +71,23 @@ class Baseline:
         made: T = self._made[name]
         return made
 
+    def known(self, name: str) -> Any:
+        """Return what was made once for this batch; None if it was not."""
+        return self._made.get(name)
+
+    @property
+    def is_judge(self) -> bool:
+        """Whether it runs in a wider dtype, and knows what is more than rounding."""
+        return self.tolerance is not None
+
+    def has_passed(self, probe: str) -> bool:
+        """Return whether a probe was asked before, and its law holds."""
+        return isinstance(self.answers.get(probe), Passed)
+
+    def has_found(self, probe: str) -> bool:
+        """Return whether a probe was asked before, and found something."""
+        return isinstance(self.answers.get(probe), Finding)
+
     @property
     def events(self) -> list[Event]:
         """What goes into modules and comes out of them."""
@@ -72,7 +99,7 @@ class Baseline:
     def find_axes(self, out_seq_dim: int | None) -> None:
         """Run again, and find which axes of the outputs follow what is left out."""
         self._run_again()
-        self.fewer = self._leave_one_out()
+        self.fewer, self.left_out = leave_one_out(self.session, self.batch, self.normal)
         if self.fewer is not None and len(self.fewer) == len(self.normal):
             self._find_batch_axes(self.fewer)
         if self.first is None:
@@ -112,7 +139,11 @@ class Baseline:
         found = map(shortened_axis, self.normal, split_flats(fewer, flats, batch.size - 1))
         self.axes = [axis if by == 1 else None for axis, by in found]
         if shrinks_twice(self.normal, fewer):
-            self._add_one_more()
+            more = self.attempt(with_one_more(self.batch, self.left_out))
+            for index, pair in enumerate(zip(more or (), self.normal, strict=False)):
+                axis, by = shortened_axis(*pair)
+                if self.axes[index] is None and by == 1:
+                    self.axes[index] = axis
 
     def _take_batch_axis_of_input(self, first: int) -> None:
         """If no sample can be left out, an output has its batch where the input has it."""
@@ -167,46 +198,18 @@ class Baseline:
             fix = ("fix", "leave out_seq_dim out, and the axis is found")
             refusal(ArgumentError, "out_seq_dim", text, "", fix, code="verify-axis")
 
-    def _leave_one_out(self) -> Leaves | None:
-        """Run without one sample; None if the model refuses.
-
-        Without the longest one the steps shrink as well, so another one is left out then.
-        """
-        batch = self.batch
-        first = None
-        if batch.size == 1:
-            return None
-        shortest_first = sorted(range(batch.size), key=batch.valid_steps().__getitem__)
-        for left_out in shortest_first:
-            rest = [k for k in range(batch.size) if k != left_out]
-            fewer = self.session.attempt(batch.samples(rest).tree())
-            if first is None:
-                first = fewer
-                self.left_out = left_out
-            if fewer is None:
-                break
-            if not shrinks_twice(self.normal, fewer):
-                self.left_out = left_out
-                return fewer
-        return first
-
-    def _add_one_more(self) -> None:
-        """Find the batch axes where each sample is the longest of some input, by one twice."""
-        again = [*range(self.batch.size), self.left_out]
-        more = self.session.attempt(self.batch.samples(again).tree())
-        if more is None or len(more) != len(self.normal):
-            return
-        for index, pair in enumerate(zip(more, self.normal, strict=True)):
-            axis, by = shortened_axis(*pair)
-            if self.axes[index] is None and by == 1:
-                self.axes[index] = axis
-
     def paced_by(self, index: int | None) -> "Baseline":
         """Return the same with the steps of a different input."""
-        if index in (None, self.batch.paced):
+        if index is None or index == self.batch.paced:
             return self
-        other = self.on(self.batch.with_leaves(self.batch.leaves))
-        other.batch.pace(index or 0)
+        other = self.on(self.batch.paced_by(index))
+        other.derived = Derived(self, lambda judge: judge.paced_by(index))
+        return other
+
+    def following(self, own: Mapping[int, frozenset[int]]) -> "Baseline":
+        """Return the same with other inputs that have steps of their own, see the batch."""
+        other = self.on(self.batch.following(own))
+        other.derived = Derived(self, lambda judge: judge.following(own))
         return other
 
     def attempt(self, batch: Batch) -> Leaves | None:
@@ -219,9 +222,51 @@ class Baseline:
         other: Baseline = copy.copy(self)
         other.batch = batch
         other._made = {}
-        other.judge = None
-        other.is_judge = False
+        other.derived = None
         return other
+
+    def run_on(self, batch: Batch) -> "Baseline":
+        """Return the same with a different batch, and what the model returns for that."""
+        other = self.on(batch)
+        other.normal = self.session.run(batch.tree())
+        return other
+
+    def if_accepted(self, batch: Batch) -> "Baseline | None":
+        """Return the same with a different batch; None if the model refuses it."""
+        output = self.attempt(batch)
+        if output is None:
+            return None
+        other = self.on(batch)
+        other.normal = output
+        return other
+
+    def judging(
+        self, batch: Batch, dtype: torch.dtype, tolerance: float, session: Session | None = None
+    ) -> "Baseline":
+        """Return the same as a judge, on a batch in its dtype, in a session that runs in it."""
+        judge = self.on(batch)
+        judge.dtype = dtype
+        judge.tolerance = tolerance
+        judge.again = None
+        if session is not None:
+            judge.session = session
+            judge.normal = session.run(batch.tree())
+        return judge
+
+    def take_batch_axis(self, index: int, axis: int) -> None:
+        """Take an axis of an output for the one that has the samples."""
+        self.axes[index] = axis
+
+    def expect_rounding(self) -> None:
+        """Note that bits which differ say little, so that the judge is asked at once from now."""
+        self.rounds = True
+
+    def take_order(self, order: int | None) -> None:
+        """Take an output for the one that holds the order of the others' samples."""
+        self.order = order
+        judge = self.known("judge")
+        if isinstance(judge, Baseline):
+            judge.order = order
 
     @property
     def out_seq_dim(self) -> int | None:

@@ -1,6 +1,5 @@
 """Float64 is the judge: where bits differ, it says whether that is more than rounding."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -9,81 +8,86 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.outputs import apart, is_number, largest, shape_of, wider, widest
-from rnnkit._diagnostics.tell.report import skip
+from rnnkit._diagnostics.run.outputs import apart, is_number, shape_of, wider, widest
+from rnnkit._diagnostics.tell.outcome import Skipped
 
 #: By how much of its size a feature may move, by the dtype that the model is judged in.
 JUDGED = {torch.float64: 1e-9, torch.float32: 1000 * torch.finfo(torch.float32).eps}
 #: A tolerance beyond this sees nothing.
 COARSE = 0.01
+#: Above this many weights a wider copy takes too much memory.
+MOST_WEIGHTS = 2**25
+#: How many times as far apart as by a change of the last bit two kernels may be.
+KERNELS = 50
+
+QUANTIZED = "a quantized layer rounds by the largest number: verify the model without it"
+AMPLIFIED = "the model amplifies rounding: nothing can be judged"
 
 
-class DoubtError(Exception):
-    """Bits differ: the judge, in float64, has to say whether that is rounding."""
-
-
-def differences(baseline: Baseline, before: Tensor, after: Tensor, size: Any) -> Tensor:
+def beyond_rounding(baseline: Baseline, before: Tensor, after: Tensor, size: Any) -> Tensor:
     """Return where tensors differ by more than rounding, for features of some size."""
     is_exact = baseline.tolerance is None or not is_number(before)
     return apart(before, after) > (0.0 if is_exact else baseline.tolerance * size)
 
 
-def is_shown(baseline: Baseline, mask: Tensor) -> bool:
-    """Return whether a difference is anywhere; bits that differ are left to the judge."""
-    if baseline.tolerance is None and bool(mask.any()):
-        raise DoubtError
-    return bool(mask.any())
+def judge_of(baseline: Baseline) -> Baseline | Skipped:
+    """Return the same in float64, else in float32, else in its own dtype if that is fine enough.
 
-
-def near(baseline: Baseline, before: Tensor, after: Tensor) -> bool:
-    """Return whether two tensors are the same, also where they are no part of an output."""
-    if before.shape != after.shape:
-        return False
-    return not is_shown(baseline, differences(baseline, before, after, largest(before)))
-
-
-def decide(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
-    """Run a probe; the judge decides where bits differ."""
-    with suppress(DoubtError):
-        return probe(baseline)
-    return probe(judge(baseline))
-
-
-def judge(baseline: Baseline) -> Baseline:
-    """Return the same in float64, else in float32, else in its own dtype if that is fine enough."""
+    If nothing can judge, return why.
+    """
     if baseline.is_judge:
         return baseline
-    if baseline.judge is not None:
-        return baseline.judge
-    if any(".quantized.dynamic." in type(m).__module__ for m in baseline.session.model.modules()):
-        skip("a quantized layer rounds by the largest number: verify the model without it")
-    session = baseline.session
-    leaves = baseline.batch.leaves
-    weights = [*session.model.parameters(), *session.model.buffers()]
-    fits = sum(weight.numel() for weight in weights) <= 2**25  # else a copy takes too much memory
-    for kind, tolerance in JUDGED.items() if fits else ():
-        wide = baseline.on(baseline.batch.with_leaves([widest(x, kind) for x in leaves]))
-        wide.tolerance = tolerance
-        with suppress(Exception):  # a model may insist on its own precision as it likes
-            wide.session = session.wider(kind, Widened(kind))
-            wide.normal = wide.session.run(wide.batch.tree())
-            is_wide = all(widest(x, kind) is x for x in wide.normal)
-            if is_wide and [*map(shape_of, wide.normal)] == [*map(shape_of, baseline.normal)]:
-                break
-    else:
-        wide = baseline.on(baseline.batch)
-        kinds = {x.dtype for x in (*weights, *leaves, *baseline.normal) if is_number(x)}
-        kind = max(kinds, key=lambda one: torch.finfo(one).eps)
-        wide.tolerance = 1000 * torch.finfo(kind).eps
-        if wide.tolerance > COARSE:
-            skip(f"{str(kind)[6:]} rounds too much, and the model runs in nothing wider")
-    wide.again = None
-    wide.is_judge = True
-    baseline.judge = wide
-    if kind is not torch.float64:
-        text = f"judged in {str(kind)[6:]}: the model does not run in float64"
-        baseline.report.notes.append(text)
-    return wide
+    return baseline.once("judge", lambda: _judge_of(baseline))
+
+
+def note_of_judge(baseline: Baseline) -> list[str]:
+    """Return in which dtype a model was judged, if that is not float64."""
+    judge = baseline.known("judge")
+    if not isinstance(judge, Baseline) or judge.dtype is torch.float64:
+        return []
+    return [f"judged in {str(judge.dtype)[6:]}: the model does not run in float64"]
+
+
+def rounds_by_all(baseline: Baseline) -> Skipped | None:
+    """Return that a change may show anywhere by rounding, which proves nothing; None if not."""
+    modules = baseline.session.model.modules()
+    is_quantized = any(".quantized.dynamic." in type(one).__module__ for one in modules)
+    return Skipped(QUANTIZED) if is_quantized else None
+
+
+def _judge_of(baseline: Baseline) -> Baseline | Skipped:
+    if baseline.derived is not None:
+        judge = judge_of(baseline.derived.parent)
+        return judge if isinstance(judge, Skipped) else baseline.derived.change(judge)
+    unsure = rounds_by_all(baseline)
+    if unsure is not None:
+        return unsure
+    model = baseline.session.model
+    weights = [*model.parameters(), *model.buffers()]
+    fits = sum(weight.numel() for weight in weights) <= MOST_WEIGHTS
+    for dtype, tolerance in JUDGED.items() if fits else ():
+        wide = _widened(baseline, dtype, tolerance)
+        if wide is not None:
+            return wide
+    numbers = [x for x in (*weights, *baseline.batch.leaves, *baseline.normal) if is_number(x)]
+    coarsest = max({x.dtype for x in numbers}, key=lambda dtype: torch.finfo(dtype).eps)
+    tolerance = 1000 * torch.finfo(coarsest).eps
+    if tolerance > COARSE:
+        name = str(coarsest)[6:]
+        return Skipped(f"{name} rounds too much, and the model runs in nothing wider")
+    return baseline.judging(baseline.batch, coarsest, tolerance)
+
+
+def _widened(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Baseline | None:
+    """Return the same in a wider dtype; None if the model insists on its own."""
+    batch = baseline.batch.with_leaves([widest(x, dtype) for x in baseline.batch.leaves])
+    with suppress(Exception):  # it may refuse as it likes
+        session = baseline.session.wider(dtype, Widened(dtype))
+        judge = baseline.judging(batch, dtype, tolerance, session)
+        is_wide = all(widest(x, dtype) is x for x in judge.normal)
+        if is_wide and [*map(shape_of, judge.normal)] == [*map(shape_of, baseline.normal)]:
+            return judge
+    return None
 
 
 class Widened(TorchFunctionMode):
@@ -105,32 +109,29 @@ class Widened(TorchFunctionMode):
             return widest(func(*(wider(given, least) for given in args), **named), least)
 
 
-def differs(baseline: Baseline, before: Tensor, after: Tensor, size: Tensor) -> bool:
-    """Return whether a run of another size returns something else; skip if that may be rounding."""
+def amplified(judge: Baseline) -> float:
+    """Return how far outputs move, for their size, when each number moves by its last bit."""
+    return judge.once("amplified", lambda: _amplified(judge))
 
-    def changed(x: Any) -> Any:
-        if not is_number(x):
-            return x
-        moved = x * (1 + 4.5 * torch.finfo(x.dtype).eps)
-        return torch.where(x == x.round(), x, moved)  # 1.0 may be a flag
 
-    def amplified() -> float:
-        model = baseline.session.fresh()
-        for tensor in model.parameters():
-            tensor.data = changed(tensor.data)
-        inputs = baseline.batch.tree([*map(changed, baseline.batch.leaves)])
-        pairs = zip(baseline.normal, baseline.session.attempt(inputs, on=model) or (), strict=False)
-        moved = [
-            (apart(one, other) / baseline.scale_of(k)).max().item()
-            for k, (one, other) in enumerate(pairs)
-            if is_number(one) and shape_of(one) == shape_of(other)
-        ]
-        return max(moved, default=torch.inf)
+def _amplified(judge: Baseline) -> float:
+    session = judge.session
+    model = session.fresh()
+    for tensor in model.parameters():
+        tensor.data = _moved_by_a_bit(tensor.data)
+    inputs = judge.batch.tree([*map(_moved_by_a_bit, judge.batch.leaves)])
+    output = session.attempt(inputs, on=model) or ()
+    moved = [
+        (apart(one, other) / judge.scale_of(k)).max().item()
+        for k, (one, other) in enumerate(zip(judge.normal, output, strict=False))
+        if is_number(one) and shape_of(one) == shape_of(other)
+    ]
+    return max(moved, default=torch.inf)
 
-    if not is_shown(baseline, differences(baseline, before, after, size)):
-        return False
-    off = (apart(before, after) / size).max().item()
-    # Two kernels may differ by some times as much.
-    if is_number(before) and off <= 50 * baseline.once("amplified", amplified):
-        skip("the model amplifies rounding: nothing can be judged")
-    return True
+
+def _moved_by_a_bit(x: Any) -> Any:
+    """Return numbers moved by rounding, but for whole ones: 1.0 may be a flag."""
+    if not is_number(x):
+        return x
+    moved = x * (1 + 4.5 * torch.finfo(x.dtype).eps)
+    return torch.where(x == x.round(), x, moved)

@@ -1,6 +1,6 @@
 """The batch that is judged, and a model on it: what verify does before its first probe."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import is_number
 from rnnkit._diagnostics.run.uncopied import unwrapped
+from rnnkit._diagnostics.tell.outcome import Outcome
 from rnnkit._diagnostics.tell.report import SAMPLES
 
 
@@ -44,13 +45,19 @@ def find_lengths(
     named = whole.named(getattr(inner, "forward", None))
     if call is not None:
         named = whole.named(call, leading=1)
-    whole.lengths, is_after_each, lines = guess_lengths(inner, named, whole.size)
+    lengths, is_after_each, lines = guess_lengths(inner, named, whole.size)
+    whole.take_lengths(lengths)
     lines += lengths_of_other_names(named, whole.names, whole.lengths)
     return (is_after_each if whole.lengths else is_after), lines
 
 
-def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, list[str]]:
-    """Run a model on the samples of a batch that tell most; return that, and notes."""
+def baseline_of(
+    opened: Session, whole: Batch, rules: Rules, answers: Mapping[str, Outcome] | None = None
+) -> tuple[Baseline, list[str]]:
+    """Run a model on the samples of a batch that tell most; return that, and notes.
+
+    ``answers`` are those of the probes, which whoever asks them fills in.
+    """
     whole, notes = judged_finite(whole, opened, post=rules.is_after)
     before = list(whole.axes)
     infer_batch_axes(whole, opened.attempt)
@@ -58,11 +65,18 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
     part = whole.samples(whole.telling(SAMPLES))
     if part.size < whole.size and opened.attempt(part.tree()) is None:
         part = whole  # a model for one batch size
-    baseline = Baseline(opened, part, rules.is_after, rules.causal, rules.lookahead)
+    baseline = Baseline(
+        opened,
+        part,
+        rules.is_after,
+        rules.causal,
+        rules.lookahead,
+        {} if answers is None else answers,
+        shared=shared,
+    )
     baseline.find_axes(rules.out_seq_dim)
-    baseline.shared = shared
     if _is_one_step(baseline):
-        part.steps = None  # axis 1 has the features of that step
+        part.take_for_one_step()  # axis 1 has the features of that step
     return baseline, notes
 
 

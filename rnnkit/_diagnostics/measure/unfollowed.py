@@ -4,7 +4,7 @@ from torch import Tensor
 
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.outputs import shape_of
-from rnnkit._diagnostics.tell.report import ONE_SAMPLE
+from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE
 
 
 def why_unfollowed(baseline: Baseline) -> str:

@@ -1,103 +1,171 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
+from collections.abc import Iterator
+from functools import partial
+
 from rnnkit._diagnostics.explain.causes import Location
 from rnnkit._diagnostics.explain.locate import locate_valid
 from rnnkit._diagnostics.explain.squeezes import run_with_kept_axes
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import judge
-from rnnkit._diagnostics.measure.lab import Part, check_orders, restricted
+from rnnkit._diagnostics.measure.compare import Part, Restriction, compare_part, parts_of
+from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
-from rnnkit._diagnostics.run.isolation import EscapedError
-from rnnkit._diagnostics.run.outputs import Leaves, far_off
-from rnnkit._diagnostics.run.uncopied import UncopiedError
-from rnnkit._diagnostics.tell.report import ALONE, ONE_SAMPLE, fail, in_short, skip
+from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Finding, Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.report import ALONE
 
 
-def probe_alone(baseline: Baseline) -> str:
-    """A sample run alone, cut to its length, returns what it returned in the batch."""
-    counts = baseline.batch.counts
-    steps = baseline.batch.steps
-    if not any(baseline.judged()):
-        skip(why_unfollowed(baseline))
-    if baseline.batch.size == 1 and (counts is None or counts[0] == steps):
-        skip(ONE_SAMPLE)
-    baseline = judge(baseline)
+def needs_of_alone(baseline: Baseline) -> Skipped | None:
+    """Return why no sample can be compared with itself in the batch; None if one can."""
     batch = baseline.batch
-    compared = set[int]()
-    # The shortest samples have the most padding, and the last of equal ones is often a rest;
-    # one more is run for each input with lengths.
-    valid_steps = batch.valid_steps()
-    for sample in sorted(range(batch.size), key=lambda k: (valid_steps[k], -k))[:ALONE]:
-        if len(compared) <= len(batch.lengths):
-            compared |= _compare(baseline, sample)
-    if not compared:
-        skip("for one sample, the outputs have other shapes, or are integers")
-    check_orders(baseline)
-    cut = ", cut to its length," if counts else ""
-    return f"a sample by itself{cut} returns what it returns in the batch"
+    if not any(baseline.judged()):
+        return Skipped(why_unfollowed(baseline))
+    if batch.size == 1 and (batch.counts is None or batch.counts[0] == batch.steps):
+        return Skipped(ONE_SAMPLE)
+    judge = judge_of(baseline)
+    return judge if isinstance(judge, Skipped) else None
 
 
-def _compare(baseline: Baseline, sample: int) -> set[int]:
-    """Fail if a sample returns something else alone; return the samples that were compared."""
-    single = baseline.batch.alone(sample, front=baseline.post)
-    output = _run_alone(baseline, single)
-    found, wrong = restricted(baseline, output, [sample])
-    for part in found:
-        _check_axes(baseline, single, output, part)
-    if wrong is not None:
-        _fail_for(baseline, single, wrong)
-    return {part.sample for part in found}
+def probe_alone(baseline: Baseline) -> Outcome:
+    """A sample run alone, cut to its length, returns what it returned in the batch."""
+    runs: list[Restriction] = []
+    notes: list[str] = []
+    for run in _of_single_samples(baseline):
+        answer = _judge(run)
+        notes += _lost_axes_of_one(run)
+        if answer is not None:
+            return answer.noting(notes)
+        runs.append(run)
+    if not any(run.compared for run in runs):
+        return Skipped("for one sample, the outputs have other shapes, or are integers")
+    for run in _in_other_orders(baseline):
+        finding = _judge_order(run)
+        if finding is not None:
+            return finding.noting(notes)
+        runs.append(run)
+    cut = ", cut to its length," if baseline.batch.counts else ""
+    text = f"a sample by itself{cut} returns what it returns in the batch"
+    return Passed(text, runs, notes=notes)
 
 
-def _run_alone(baseline: Baseline, single: Batch) -> Leaves:
-    """Run one sample; fail if the model refuses it because its batch axis is lost, else skip."""
-    try:
-        return baseline.session.run(single.tree())
-    except (EscapedError, UncopiedError):
-        raise
-    except Exception as error:  # noqa: BLE001 - it may refuse a batch of one as it likes
-        reason = in_short(error)
-    kept = run_with_kept_axes(baseline, single)
-    if kept is None:
-        skip(f"the model does not run on one sample: {reason}")
-    what = "the model does not run on one sample, which loses its batch axis"
-    return fail("alone", what, [("evidence", reason), *kept.lines])
+def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
+    """Run some samples by themselves, until one was compared, and one more for each length."""
+    compared = 0
+    for sample in _to_compare(baseline):
+        if compared > len(baseline.batch.lengths):
+            return
+        keep = partial(Batch.alone, sample=sample, front=baseline.post)
+        run = compare_part(baseline, keep, [sample])
+        compared += bool(run.compared)
+        yield run
 
 
-def _check_axes(baseline: Baseline, single: Batch, output: Leaves, part: Part) -> None:
-    """Fail if an output has no batch axis for one sample; note it if it has no other axis."""
-    whole = baseline.normal[part.output]
-    alone = output[part.output]
-    if alone.dim() >= whole.dim():
-        return
-    shapes = f"{tuple(whole.shape)} is {tuple(alone.shape)} for one sample"
-    what = f"{baseline.name(part.output)} {shapes}: its batch axis is lost"
-    if whole.dim() == 1:
-        baseline.report.notes.append(what)
-        return
-    kept = run_with_kept_axes(baseline, single)
-    axis = baseline.axes[part.output]
-    other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
-    fail("alone", what, [("fix", other)] if kept is None else kept.lines)
+def _to_compare(baseline: Baseline) -> list[int]:
+    """Return which samples to run alone, at most.
+
+    The shortest samples have the most padding, and the last of equal ones is often a rest; one more
+    is run for each input with lengths.
+    """
+    valid_steps = baseline.batch.valid_steps()
+    samples = range(baseline.batch.size)
+    return sorted(samples, key=lambda sample: (valid_steps[sample], -sample))[:ALONE]
 
 
-def _fail_for(baseline: Baseline, single: Batch, wrong: Part) -> None:
-    """Fail with why a sample returns something else alone; skip if it draws other numbers."""
-    if baseline.session.drawn and "repeatable" not in baseline.report.checked:
-        skip("the model draws random numbers: for one sample it draws others")
+def _judge(run: Restriction) -> Finding | Skipped | None:
+    """Return what a run of one sample shows; None if nothing is wrong."""
+    baseline = run.baseline
+    if run.refusal:
+        return _judge_refusal(run)
+    for part in run.compared:
+        lost = _lost_axis(run, part)
+        if lost is not None:
+            return lost
+    wrong = run.different
+    if run.doubt:
+        return Skipped(run.doubt)
+    if wrong is None:
+        return None
+    if baseline.session.drawn and not baseline.has_passed("repeatable"):
+        return Skipped("the model draws random numbers: for one sample it draws others")
     counts = baseline.batch.counts
     steps = baseline.batch.steps or 0
     is_padded = counts is not None and counts[wrong.sample] < steps
     when = "its padding is removed" if is_padded else "it is run alone"
-    what = f"{baseline.of_sample(wrong.output, wrong.sample)} changes when {when}"
-    far = f"(relative difference {far_off(wrong.before, wrong.after):.2g})"
-    fail("alone", f"{what} {far}", *_why(baseline, single, wrong))
+    what = f"{baseline.of_sample(wrong.output, wrong.sample)} changes when {when} {wrong.far}"
+    return Finding(what, *_why(run, wrong))
 
 
-def _why(baseline: Baseline, single: Batch, wrong: Part) -> Location:
+def _judge_refusal(run: Restriction) -> Finding | Skipped:
+    """Return a finding if the model refuses one sample because its batch axis is lost."""
+    kept = run_with_kept_axes(run.baseline, run.batch)
+    if kept is None:
+        return Skipped(f"the model does not run on one sample: {run.refusal}")
+    what = "the model does not run on one sample, which loses its batch axis"
+    return Finding(what, [("evidence", run.refusal), *kept.lines])
+
+
+def _lost_axis(run: Restriction, part: Part) -> Finding | None:
+    """Return a finding if an output of several axes has no batch axis for one sample."""
+    baseline = run.baseline
+    whole = baseline.normal[part.output]
+    if run.output[part.output].dim() >= whole.dim() or whole.dim() == 1:
+        return None
+    kept = run_with_kept_axes(baseline, run.batch)
+    axis = baseline.axes[part.output]
+    other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
+    return Finding(_shapes(run, part), [("fix", other)] if kept is None else kept.lines)
+
+
+def _lost_axes_of_one(run: Restriction) -> list[str]:
+    """Return a note for each output ``(batch,)`` that is a single number for one sample."""
+    return [
+        _shapes(run, part)
+        for part in run.compared
+        if run.baseline.normal[part.output].dim() == 1 and run.output[part.output].dim() == 0
+    ]
+
+
+def _shapes(run: Restriction, part: Part) -> str:
+    baseline = run.baseline
+    whole = tuple(baseline.normal[part.output].shape)
+    alone = tuple(run.output[part.output].shape)
+    name = baseline.name(part.output)
+    return f"{name} {whole} is {alone} for one sample: its batch axis is lost"
+
+
+def _why(run: Restriction, wrong: Part) -> Location:
     """Return why a sample differs alone: by a squeeze, or where the difference begins."""
-    kept = run_with_kept_axes(baseline, single)
-    if kept is not None and restricted(baseline, kept.output, [wrong.sample])[1] is None:
-        return kept.lines, ""
+    baseline = run.baseline
+    kept = run_with_kept_axes(baseline, run.batch)
+    if kept is not None:
+        mended = parts_of(baseline, kept.output, [wrong.sample])
+        if not any(part.differs for part in mended):
+            return kept.lines, ""
     return locate_valid(baseline, wrong.sample, wrong.output)
+
+
+def _in_other_orders(baseline: Baseline) -> Iterator[Restriction]:
+    """Run the samples in two different orders, if the lengths tell samples apart."""
+    counts = baseline.batch.valid_steps()
+    if len(set(counts)) == 1:
+        return
+    for falling in (True, False):
+        # Sorted by length and moved on by one, so that no model's sorting undoes itself.
+        first, *rest = sorted(range(len(counts)), key=counts.__getitem__, reverse=falling)
+        order = [*rest, first]
+        yield compare_part(baseline, partial(Batch.samples, kept=order), order)
+
+
+def _judge_order(run: Restriction) -> Finding | None:
+    """Find that samples in a different order return something else."""
+    baseline = run.baseline
+    counts = baseline.batch.valid_steps()
+    part = run.different
+    # A model may count on a batch with the longest first.
+    if part is None or counts == sorted(counts, reverse=True):
+        return None
+    numbers = ", ".join(map(str, run.batch.numbers))
+    of = baseline.of_sample(part.output, part.sample)
+    fix = "output[order.argsort()] instead of output[order], where order sorts the samples"
+    what = f"with the samples in the order {numbers}, {of} is not what it was"
+    return Finding(what, [("fix", fix)])

@@ -1,89 +1,129 @@
 """The probe *batch*: a sample's output does not depend on any other sample's input."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.explain.locate import locate_sample
 from rnnkit._diagnostics.inputs.changes import sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.lab import PerturbedRun, comparable, run_perturbed
+from rnnkit._diagnostics.measure.compare import Change, compare_each
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.loss import judge_loss
 from rnnkit._diagnostics.run.outputs import is_number, orders, shape_of
+from rnnkit._diagnostics.tell.outcome import (
+    ONE_SAMPLE,
+    Drawn,
+    Finding,
+    Line,
+    Outcome,
+    Passed,
+    Skipped,
+)
 from rnnkit._diagnostics.tell.picture import DependencyMap
-from rnnkit._diagnostics.tell.report import ONE_SAMPLE, SAMPLES, Line, fail, skip
+from rnnkit._diagnostics.tell.report import SAMPLES, joined_by_and
 
 
-def probe_batch(baseline: Baseline) -> str:
+def needs_of_batch(baseline: Baseline) -> Skipped | None:
+    """Return that there is nothing to mix; None if there are several samples."""
+    return Skipped(ONE_SAMPLE) if baseline.batch.size == 1 else None
+
+
+def probe_batch(baseline: Baseline) -> Outcome:
     """Changing one sample changes no other sample's output."""
-    batch = baseline.batch
-    if batch.size == 1:
-        skip(ONE_SAMPLE)
     numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
     if numbers and all(leaf.numel() == 1 for leaf in numbers):
         return judge_loss(baseline)
     indices = [index for index, _ in baseline.judged()]
     if not indices:
-        _find_rows_of_steps(baseline)
-        skip(why_unfollowed(baseline))
-    tried = [(k, run_perturbed(baseline, sample_at(k))) for k in range(batch.size)[:SAMPLES]]
-    runs = {sample: run for sample, run in tried if run is not None}
-    made = comparable(runs.values(), indices)
-    moved = [[run.moved(k).any(1) for k in indices if run.has(k)] for run in made]
-    if all(moved) and len(runs) == batch.size:
-        _keep_map(baseline, moved, indices[0])
-    leaks: list[_Leak] = []
-    for order in orders(baseline.normal, baseline.axes):
-        baseline.order = order
-        leak = _first_leak(runs, indices, batch.size)
-        if leak is None:
-            return f"no sample's output depends on another sample ({sum(map(bool, moved))} tried)"
-        leaks.append(leak)
-    baseline.order = None
-    _skip_if_flat(baseline)
-    leak = leaks[0]
+        return _rows_of_steps(baseline) or Skipped(why_unfollowed(baseline))
+    wheres = {sample: sample_at(sample) for sample in range(baseline.batch.size)[:SAMPLES]}
+    changes = compare_each(baseline, wheres, indices)
+    if isinstance(changes, Skipped):
+        return changes
+    leak = _leak_in_each_order(baseline, changes, indices)
+    drawn = _map_of_samples(baseline, changes, indices)
+    if leak is not None:
+        return _flat_samples(baseline) or _finding(baseline, leak, drawn)
+    if baseline.shared:
+        inputs = joined_by_and(baseline.shared)
+        unknown = f"{inputs} has as many rows as the batch: whether it mixes samples is not known"
+        return Skipped(f"{unknown}; nothing else does", "partial", drawn=drawn)
+    tried = sum(any(map(change.has, indices)) for change in changes.values())
+    text = f"no sample's output depends on another sample ({tried} tried)"
+    return Passed(text, [*changes.values()], drawn=drawn)
+
+
+def _finding(baseline: Baseline, leak: "_Leak", drawn: Drawn | None) -> Finding:
+    """Say which sample depends on which, and where that begins."""
+    change = leak.change
+    rows, module = locate_sample(change.baseline, change.inputs, leak.source, leak.output)
     affected = baseline.of_sample(leak.output, leak.sample)
-    what = f"{affected} depends on input of sample {batch.numbers[leak.source]}"
-    inputs = runs[leak.source].inputs
-    return fail("batch", what, *locate_sample(baseline, inputs, leak.source, leak.output))
+    what = f"{affected} depends on input of sample {baseline.batch.numbers[leak.source]}"
+    return Finding(what, rows, module, drawn=drawn)
 
 
 class _Leak(NamedTuple):
     """A change of one sample that shows at another one, in an output."""
 
+    change: Change
     source: int
     output: int
     sample: int
 
 
-def _first_leak(
-    runs: Mapping[int, PerturbedRun], indices: Sequence[int], size: int
+def _leak_in_each_order(
+    baseline: Baseline, changes: Mapping[int, Change], indices: Collection[int]
 ) -> _Leak | None:
+    """Return a leak that is there however an output orders the samples.
+
+    If there is none in one of the orders, the baseline takes that order.
+    """
+    first = None
+    for order in orders(baseline.normal, baseline.axes):
+        baseline.take_order(order)
+        leak = _first_leak(changes, indices, baseline.batch.size)
+        if leak is None:
+            return None
+        first = first or leak
+    baseline.take_order(None)
+    return first
+
+
+def _first_leak(changes: Mapping[int, Change], indices: Collection[int], size: int) -> _Leak | None:
     """Return the first change of a sample that shows at another one."""
     samples = torch.arange(size, device="cpu").unsqueeze(1)
-    for source, run in runs.items():
-        shown = run.shown(indices, samples != source)
-        if shown is not None:
-            output, [(sample, _), *_] = shown
-            return _Leak(source, output, sample)
+    for source, change in changes.items():
+        leak = change.leak(indices, samples != source)
+        if leak is not None:
+            sample, _ = leak.places[0]
+            return _Leak(leak.run, source, leak.output, sample)
     return None
 
 
-def _keep_map(baseline: Baseline, moved: Sequence[Sequence[Tensor]], index: int) -> None:
-    """Keep for the report which samples of the output moved with which sample of the input."""
+def _map_of_samples(
+    baseline: Baseline, changes: Mapping[int, Change], indices: Sequence[int]
+) -> Drawn | None:
+    """Return which samples of the output moved with which sample of the input, if all are known."""
     batch = baseline.batch
-    columns = torch.stack([torch.stack(list(each)).any(0) for each in moved], 1)
+    columns = []
+    for change in changes.values():
+        settled = change.settled
+        moved = [settled.moved(index).any(1) for index in indices if settled.has(index)]
+        if not moved:
+            return None
+        columns.append(torch.stack(moved).any(0))
+    if len(columns) != batch.size:
+        return None
     numbers = tuple(batch.numbers)
-    axes = batch.axes[batch.first] or 0, baseline.axes[index] or 0
-    drawn = DependencyMap(columns, numbers, numbers, *axes)
-    baseline.report._maps["samples"] = drawn, "independent"  # noqa: SLF001 - it draws them
+    axes = (batch.axes[batch.first] or 0, baseline.axes[indices[0]] or 0)
+    found = DependencyMap(torch.stack(columns, 1), numbers, numbers, *axes)
+    return Drawn("samples", found, "independent")
 
 
-def _skip_if_flat(baseline: Baseline) -> None:
+def _flat_samples(baseline: Baseline) -> Skipped | None:
     """Skip if the samples are rows of a batch and its steps, which a layer gets apart."""
     batch = baseline.batch
     for event in baseline.events:
@@ -93,21 +133,23 @@ def _skip_if_flat(baseline: Baseline) -> None:
         one, two, *_ = (*shape, 0, 0)
         if one * two == batch.size and min(one, two) > 1:
             both = f"axis {batch.axes[batch.first]} of the input is {one} * {two}, batch and seq"
-            skip(f"{both}: pass (batch, seq, ...), and flatten it in call=")
+            return Skipped(f"{both}: pass (batch, seq, ...), and flatten it in call=")
+    return None
 
 
-def _find_rows_of_steps(baseline: Baseline) -> None:
-    """Find an output that has a row for each step instead of a sample."""
+def _rows_of_steps(baseline: Baseline) -> Finding | None:
+    """Return a finding if an output has a row for each step instead of a sample."""
     batch = baseline.batch
     axis = baseline.out_seq_dim
     first = baseline.first or 0
     shape = shape_of(next(iter(baseline.normal[first:]), None)) or ()
     if len(shape) < 2 or axis is None or shape[axis] not in (batch.steps, batch.longest):
-        return
+        return None
     one = baseline.attempt(batch.samples([0]))
-    if one is not None and shape_of(one[first]) == shape:
-        what = f"output {shape} has a row for each of {shape[axis]} steps, none for a sample"
-        fail("batch", what, _why_rows_of_steps(baseline))
+    if one is None or shape_of(one[first]) != shape:
+        return None
+    what = f"output {shape} has a row for each of {shape[axis]} steps, none for a sample"
+    return Finding(what, _why_rows_of_steps(baseline))
 
 
 def _why_rows_of_steps(baseline: Baseline) -> list[Line]:

@@ -14,15 +14,15 @@ from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import Call
 from rnnkit._diagnostics.run.outputs import Leaves, Watch, alike, is_number, same, shape_of
-from rnnkit._diagnostics.tell.report import fail
+from rnnkit._diagnostics.tell.outcome import Finding
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
 LOOP = 3
 ROWS = 256
 
 
-def find_steps_as_channels(baseline: Baseline) -> None:
-    """Find a batch norm that takes the steps of the input, or of a layer, for channels."""
+def steps_as_channels(baseline: Baseline) -> Iterator[Finding]:
+    """Yield a batch norm that takes the steps of the input, or of a layer, for channels."""
     batch = baseline.batch
     steps_first = batch.seq_dim == 1 and batch.may_have_steps(batch.paced)
     sequences: list[Tensor] = [batch.leaves[batch.paced]] if steps_first else []
@@ -37,11 +37,11 @@ def find_steps_as_channels(baseline: Baseline) -> None:
             if known and not torch.equal(given, given.mT):
                 what = f"{event.label} ({event.text}) takes seq, axis 1 of its input"
                 fix = ("fix", "x.transpose(1, 2) before, and after")
-                fail("use", f"{what}, for channels", [fix], event.name)
+                yield Finding(f"{what}, for channels", [fix], event.name)
 
 
-def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
-    """Find a cell or layer that reads the steps both ways, while its twin is never called."""
+def shared_directions(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding]:
+    """Yield a cell or layer that reads the steps both ways, while its twin is never called."""
     modules = dict(baseline.session.model.named_modules())
     given = defaultdict[str, list[Any]](list)
     for call in calls:
@@ -56,7 +56,7 @@ def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
             if is_beside and _are_twins(module, modules[name]):
                 what = f"{name} reads the steps in both directions, and {other} is never called"
                 fix = f"call {other} for one of them: its weights have the same sizes"
-                fail("use", what, [("fix", fix)], other)
+                yield Finding(what, [("fix", fix)], other)
 
 
 def _steps_of(call: Call) -> list[Any]:
@@ -79,8 +79,8 @@ def _are_twins(one: Module, other: Module) -> bool:
     return type(one) is type(other) and sizes[0] == sizes[1]
 
 
-def find_reversed_outputs(baseline: Baseline) -> None:
-    """Find outputs of a backward layer that were not flipped back: the first reads both ends."""
+def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
+    """Yield outputs of a backward layer that were not flipped back: the first reads both ends."""
     steps = baseline.batch.steps or 0
     read = steps_read(baseline)
     rows = [read[k].nonzero().flatten().tolist() for k in (0, 1) if k in read]
@@ -88,7 +88,8 @@ def find_reversed_outputs(baseline: Baseline) -> None:
         name = baseline.name(baseline.first or 0)
         what = f"{name} of step 0 depends on the first and the last step only"
         cause = ("cause", "outputs of a layer that ran backwards were not flipped back")
-        fail("use", what, [cause, ("fix", "output.flip(seq_dim), before the two are joined")])
+        fix = ("fix", "output.flip(seq_dim), before the two are joined")
+        yield Finding(what, [cause, fix])
 
 
 def filled(
@@ -124,8 +125,8 @@ def filled(
     return output if found else None
 
 
-def find_other_order(baseline: Baseline) -> None:
-    """Fail if steps go into a layer in the order of features, as after a view, not a permute.
+def other_order(baseline: Baseline) -> Finding | None:
+    """Find that steps go into a layer in the order of features, as after a view, not a permute.
 
     One step of each sample, another one in each, is made NaN; then a layer whose input has the
     NaN at other steps for each feature reads the numbers in another order.
@@ -134,7 +135,7 @@ def find_other_order(baseline: Baseline) -> None:
     steps = baseline.batch.steps or 0
     recorder = Recorder()
     if _takes_what_is_known(baseline):
-        return
+        return None
     at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
     where = steps_at(torch.arange(steps, device="cpu") == at)
     filled(baseline, where, lambda _: torch.nan, recorder.watch)
@@ -144,7 +145,8 @@ def find_other_order(baseline: Baseline) -> None:
         if _is_turned(places, steps, is_conv=isinstance(event.module, Conv1d)):
             what = f"steps go into {event.label} out of order, each feature in an order of its own"
             likely = ("likely", "a view or reshape where axes must change places first")
-            fail("coverage", what, [likely, ("fix", "x.permute(...), then reshape")], event.name)
+            return Finding(what, [likely, ("fix", "x.permute(...), then reshape")], event.name)
+    return None
 
 
 def _takes_what_is_known(baseline: Baseline) -> bool:

@@ -1,6 +1,7 @@
 """The probe *causal*: a step of the output depends on no later step of the input."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from functools import partial
 
 import torch
 
@@ -8,11 +9,25 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.explain.causes import VIEW
 from rnnkit._diagnostics.explain.locate import locate_step
 from rnnkit._diagnostics.inputs.axes import shortened_axis
+from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import steps_from
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import decide
-from rnnkit._diagnostics.measure.lab import PerturbedRun, comparable, restricted, run_perturbed
-from rnnkit._diagnostics.tell.report import NO_STEPS, OTHER_OUTPUTS, UnjudgedError, fail, skip
+from rnnkit._diagnostics.measure.compare import (
+    Change,
+    Restriction,
+    compare_changed,
+    compare_part,
+    incomparable,
+    refused,
+)
+from rnnkit._diagnostics.tell.outcome import (
+    NO_STEPS,
+    OTHER_OUTPUTS,
+    Finding,
+    Outcome,
+    Passed,
+    Skipped,
+)
 
 #: What to change so that an output does not read its own step.
 OWN = {
@@ -21,35 +36,37 @@ OWN = {
 }
 
 
-def probe_causal(baseline: Baseline) -> str:
+def needs_of_causal(baseline: Baseline) -> Skipped | None:
+    """Return that there are no later steps; None if there are."""
+    return Skipped(NO_STEPS) if baseline.batch.steps in (None, 1) else None
+
+
+def probe_causal(baseline: Baseline) -> Outcome:
     """Step t of the first output depends on no later step of the input; other outputs may."""
-    if baseline.batch.steps in (None, 1):
-        skip(NO_STEPS)
     first = baseline.first
     seq = baseline.out_seq_dim
     if first is None or seq is None:
-        _check_features(baseline)
-        skip(OTHER_OUTPUTS)
+        return _follows_features(baseline) or Skipped(OTHER_OUTPUTS)
     paced = baseline.paced_by(baseline.pacers[first])
-    batch = paced.batch
     steps = paced.batch.steps or 0
-    rule = paced.causal
     if not paced.has_steps(first):
         size = paced.normal[first].shape[seq]
-        skip(f"the output has {size} steps, the input {steps}: of a decoder, give only the target")
-    paced = _with_followed(paced, first)
-    shortest = min(paced.batch.counts or [steps])
-    cuts = {steps - 1, max(1, shortest - 1), max(1, shortest // 2)}
-    runs: list[PerturbedRun | None] = []
-    if rule != "others":
-        runs += [_check_later(paced, first, cut) for cut in sorted(cuts)]
-    if rule in OWN:
-        runs += [_check_own(paced, first, step) for step in sorted({0} | cuts)]
-    comparable(runs, [first])
-    is_spoiled = paced.lookahead or baseline.session.drawn or baseline.report.found("batch")
-    if rule != "others" and not is_spoiled and (baseline.post or batch.counts is None):
-        decide(baseline, lambda one: _check_first_steps(one.paced_by(batch.paced), first))
-    return f"no step of {steps} depends on {_on_what(paced)}"
+        has = f"the output has {size} steps, the input {steps}"
+        return Skipped(f"{has}: of a decoder, give only the target")
+    changes: list[Change] = []
+    for answer in _of_changed_steps(_with_followed(paced, first), first):
+        if isinstance(answer, Finding | Skipped):
+            return answer
+        changes.append(answer)
+    problem = incomparable(changes, [first])
+    if problem is not None:
+        return problem
+    runs: list[Change | Restriction] = [*changes]
+    for run in _of_first_steps(paced, first):
+        if run.different is not None:
+            return _finding_of_first_steps(run, first)
+        runs.append(run)
+    return Passed(f"no step of {steps} depends on {_on_what(paced)}", runs)
 
 
 def _on_what(paced: Baseline) -> str:
@@ -66,79 +83,117 @@ def _late(baseline: Baseline, first: int) -> int:
     return max(baseline.missing(first) or 0, 0)
 
 
-def _check_later(baseline: Baseline, first: int, cut: int) -> PerturbedRun | None:
-    """Fail if a change from a step on shows at an earlier step of the output."""
-    run = run_perturbed(baseline, steps_from(cut))
-    step = torch.arange(baseline.batch.steps or 0, device="cpu").unsqueeze(0)
-    is_earlier = step < cut - _late(baseline, first) - baseline.lookahead
-    shown = run.shown([first], is_earlier) if run else None
-    if run and shown:
-        earliest = min(at for _, at in shown[1])
-        what = f"{baseline.name(first)} of step {earliest} depends on input of step {cut} or later"
-        fail("causal", what, *locate_step(baseline, run.inputs, cut, first))
-    return run
-
-
-def _check_own(baseline: Baseline, first: int, step: int) -> PerturbedRun | None:
-    """Fail if a change of one step of an input shows at the same step of the output."""
-    batch = baseline.batch
-    # Of an encoder and a decoder, the target has the steps, and the first input has not.
-    own = batch.first if batch.has_steps(batch.first) else batch.paced
-    run = run_perturbed(baseline, steps_from(step, step + 1), only=own)
-    at = step - _late(baseline, first)
-    is_own = torch.arange(batch.steps or 0, device="cpu").unsqueeze(0) == at
-    if run and run.shown([first], is_own):
-        what = f"{baseline.name(first)} of step {at} depends on step {step} of input {own}"
-        fail("causal", what, [("fix", OWN[str(baseline.causal)])])
-    return run
-
-
-def _check_first_steps(baseline: Baseline, first: int) -> str:
-    """Fail if the first steps by themselves do not return the first outputs: a view mixes steps."""
+def _of_changed_steps(baseline: Baseline, first: int) -> Iterator[Change | Finding | Skipped]:
+    """Change later steps, or a step itself, as the rule asks; yield the runs, or what they show."""
     steps = baseline.batch.steps or 0
+    shortest = min(baseline.batch.counts or [steps])
+    cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})
+    if baseline.causal != "others":
+        for cut in cuts:
+            change = compare_changed(baseline, steps_from(cut))
+            if change is not None:
+                yield _judge_later(change, first, cut)
+    if baseline.causal in OWN:
+        for step in sorted({0, *cuts}):
+            own = _input_with_steps(baseline)
+            change = compare_changed(baseline, steps_from(step, step + 1), only=own)
+            if change is not None:
+                yield _judge_own(change, first, step)
+
+
+def _judge_later(change: Change, first: int, cut: int) -> Change | Finding | Skipped:
+    """Return a run whose steps were changed from one on, or that an earlier step moved in it."""
+    if change.refusal:
+        return refused(change)
+    baseline = change.baseline
+    step = torch.arange(baseline.batch.steps or 0, device="cpu").unsqueeze(0)
+    leak = change.leak([first], step < cut - _late(baseline, first) - baseline.lookahead)
+    if leak is None:
+        return Skipped(change.doubt) if change.doubt else change
+    earliest = min(at for _, at in leak.places)
+    what = f"{baseline.name(first)} of step {earliest} depends on input of step {cut} or later"
+    return Finding(what, *locate_step(leak.run.baseline, leak.run.inputs, cut, first))
+
+
+def _judge_own(change: Change, first: int, step: int) -> Change | Finding | Skipped:
+    """Return a run in which one step was changed, or that the same step of the output moved."""
+    if change.refusal:
+        return refused(change)
+    baseline = change.baseline
+    at = step - _late(baseline, first)
+    is_own = torch.arange(baseline.batch.steps or 0, device="cpu").unsqueeze(0) == at
+    if change.leak([first], is_own) is None:
+        return Skipped(change.doubt) if change.doubt else change
+    own = _input_with_steps(baseline)
+    what = f"{baseline.name(first)} of step {at} depends on step {step} of input {own}"
+    return Finding(what, [("fix", OWN[str(baseline.causal)])])
+
+
+def _input_with_steps(baseline: Baseline) -> int:
+    """Return the first input or, of an encoder and a decoder, the target, which has the steps."""
+    batch = baseline.batch
+    return batch.first if batch.has_steps(batch.first) else batch.paced
+
+
+def _of_first_steps(paced: Baseline, first: int) -> Iterator[Restriction]:
+    """Run the first steps by themselves: they return the first outputs, unless steps mix."""
+    is_spoiled = paced.lookahead or paced.session.drawn or paced.has_found("batch")
+    is_cut_at_padding = not paced.post and paced.batch.counts is not None
+    if paced.causal == "others" or is_spoiled or is_cut_at_padding:
+        return
+    steps = paced.batch.steps or 0
+    samples = range(paced.batch.size)
     for cut in sorted({steps - 1, steps - 2, (steps + 1) // 2} - {0}, reverse=True):
-        output = baseline.attempt(baseline.batch.cut(cut, front=True))
-        if output and restricted(baseline, output, range(baseline.batch.size), first)[1]:
-            what = f"{baseline.name(first)} of the first {cut} of {steps} steps changes when the"
-            fix = f"{VIEW}; compute nothing from the number of steps"
-            fail("causal", f"{what} later ones are removed", [("fix", fix)])
-    return ""
+        yield compare_part(paced, partial(Batch.cut, steps=cut, front=True), samples, first)
 
 
-def _with_followed(baseline: Baseline, first: int) -> Baseline:
+def _finding_of_first_steps(run: Restriction, first: int) -> Finding:
+    """Say that the first steps by themselves return something else."""
+    baseline = run.baseline
+    of = f"{baseline.name(first)} of the first {run.batch.steps} of {baseline.batch.steps} steps"
+    fix = f"{VIEW}; compute nothing from the number of steps"
+    return Finding(f"{of} changes when the later ones are removed", [("fix", fix)])
+
+
+def _with_followed(paced: Baseline, first: int) -> Baseline:
     """Return the model with the steps of further inputs, if some output's steps follow those."""
     # A loop takes actions that are longer than the sequence: they need not be cut with it. Of an
     # input that is read as a whole, the first and the last step show in the same steps.
-    batch = baseline.batch
-    followed = baseline
+    batch = paced.batch
+    followed = paced
     for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.paced, ()))):
-        whole = followed.on(batch.with_leaves(batch.leaves))
         own = followed.batch.on_their_own[batch.paced]
-        whole.batch.on_their_own = {batch.paced: own - {index}}
-        with suppress(UnjudgedError):  # the rest is judged without it
-            at = (steps_from(0, 1), steps_from((batch.steps or 0) - 1))
-            runs = [run_perturbed(whole, where, only=index) for where in at]
-            moved = [run.moved(first).any(0) for run in runs if run and run.has(first)]
-            if len(moved) == 2 and bool(moved[1].any()) and not torch.equal(*moved):
-                followed = whole
+        whole = followed.following({batch.paced: own - {index}})
+        at = (steps_from(0, 1), steps_from((batch.steps or 0) - 1))
+        changes = [compare_changed(whole, where, only=index) for where in at]
+        moved = [
+            change.moved(first).any(0)
+            for change in changes
+            if change is not None and not change.refusal and change.has(first)
+        ]
+        if len(moved) == 2 and bool(moved[1].any()) and not torch.equal(*moved):
+            followed = whole
     return followed
 
 
-def _check_features(baseline: Baseline) -> None:
-    """Find an output whose rows are as many as the steps, but follow the features."""
+def _follows_features(baseline: Baseline) -> Finding | None:
+    """Return a finding if an output has as many rows as the steps, but follows the features."""
     batch = baseline.batch
     first = baseline.first or 0
     leaf = batch.leaves[batch.paced]
     along = batch.axes[batch.paced]
     features = 3 - (along or 0) - batch.seq_dim
-    if None in (baseline.first, along) or leaf.dim() != 3 or leaf.shape[features] != batch.steps:
-        return
-    fewer = batch.with_leaves(list(batch.leaves))
-    fewer.leaves[batch.paced] = leaf.narrow(features, 0, leaf.shape[features] - 1)
-    output = baseline.attempt(fewer) or baseline.normal
+    if baseline.first is None or along is None or leaf.dim() != 3:
+        return None
+    if leaf.shape[features] != batch.steps:
+        return None
+    leaves = list(batch.leaves)
+    leaves[batch.paced] = leaf.narrow(features, 0, leaf.shape[features] - 1)
+    output = baseline.attempt(batch.with_leaves(leaves)) or baseline.normal
     axis, by = shortened_axis(baseline.normal[first], output[first])
-    if by == 1 and axis != features:  # features that are where they were are no steps
-        what = f"axis {axis} of {baseline.name(first)} gets shorter with axis {features} of input"
-        ways = f"argmax({features}) for argmax({batch.seq_dim}); x.transpose(1, 2) before a Conv1d"
-        fix = ("fix", f"{ways}; or another seq_dim=")
-        fail("causal", f"{what}, and none with its steps, axis {batch.seq_dim}", [fix])
+    if by != 1 or axis == features:  # features that are where they were are no steps
+        return None
+    what = f"axis {axis} of {baseline.name(first)} gets shorter with axis {features} of input"
+    ways = f"argmax({features}) for argmax({batch.seq_dim}); x.transpose(1, 2) before a Conv1d"
+    fix = ("fix", f"{ways}; or another seq_dim=")
+    return Finding(f"{what}, and none with its steps, axis {batch.seq_dim}", [fix])

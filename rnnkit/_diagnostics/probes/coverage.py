@@ -12,17 +12,16 @@ from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
-from rnnkit._diagnostics.probes.calls import filled, find_other_order
+from rnnkit._diagnostics.probes.calls import filled, other_order
 from rnnkit._diagnostics.run.outputs import Leaves, apart, is_number, largest, shape_of
-from rnnkit._diagnostics.tell.report import (
+from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
-    Line,
-    fail,
-    joined_by_and,
-    skip,
-    skip_inapplicable,
-    skip_partial,
+    Finding,
+    Outcome,
+    Passed,
+    Skipped,
 )
+from rnnkit._diagnostics.tell.report import joined_by_and
 
 #: How many steps of a sample that get no gradient are tried, evenly spaced.
 STEPS = 16
@@ -32,34 +31,44 @@ LARGE = 100
 NAMED = 3
 
 
-def probe_coverage(baseline: Baseline) -> str:
-    """A gradient arrives at each valid step or, where none does, a change of it shows."""
+def needs_of_coverage(baseline: Baseline) -> Skipped | None:
+    """Return why there are no steps to read, or no number to see it in; None if there are."""
     batch = baseline.batch
-    steps = baseline.batch.steps or 0
+    steps = batch.steps or 0
     if steps == 0 or not batch.has_steps(batch.paced):
-        skip_inapplicable("the input has no steps")
+        return Skipped("the input has no steps", "inapplicable")
     if steps < 3:
-        skip("the input has fewer than three steps")
+        return Skipped("the input has fewer than three steps")
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
-        skip(INTEGERS if any(baseline.judged()) else why_unfollowed(baseline))
+        return Skipped(INTEGERS if any(baseline.judged()) else why_unfollowed(baseline))
+    return None
+
+
+def probe_coverage(baseline: Baseline) -> Outcome:
+    """A gradient arrives at each valid step or, where none does, a change of it shows."""
+    steps = baseline.batch.steps or 0
     valid = _valid_places(baseline)
     slopes = gradients_of(baseline).places()
     learned = torch.zeros_like(valid) if slopes is None else slopes
-    find_other_order(baseline)
-    _find_other_lengths(baseline, learned)
+    finding = other_order(baseline) or _other_lengths(baseline, learned)
+    if finding is not None:
+        return finding
     doubtful = valid & ~learned
     silent, tried = _tried(baseline, _spaced(doubtful))
     if silent.equal(valid):
-        skip("no step of the input reaches an output")
-    _find_skipped_step(baseline, valid, silent, doubtful & ~tried)
+        return Skipped("no step of the input reaches an output")
+    finding = _skipped_step(baseline, valid, silent, doubtful & ~tried)
+    if finding is not None:
+        return finding
     if bool(silent.any()):
         between = _between(silent, tried, doubtful)
         note = f" ({int(silent.any(0).sum())} of them tried)" if not between.equal(silent) else ""
-        skip_partial(f"{_in_words(baseline, valid, between)} no output{note}")
+        words = _in_words(baseline, valid, between)
+        return Skipped(f"{words} no output{note}", "partial")
     if not tried.equal(doubtful):
         left = count(int((doubtful & ~tried).any(0).sum()), "step", "steps")
-        skip_partial(f"{left} of {steps} get no gradient and were not tried")
-    return f"every step ({int(valid.any(0).sum())} of {steps}) reaches an output"
+        return Skipped(f"{left} of {steps} get no gradient and were not tried", "partial")
+    return Passed(f"every step ({int(valid.any(0).sum())} of {steps}) reaches an output", [])
 
 
 def _valid_places(baseline: Baseline) -> Tensor:
@@ -99,7 +108,7 @@ def _tried(baseline: Baseline, places: Tensor) -> tuple[Tensor, Tensor]:
 def _one_of_each(baseline: Baseline, places: Tensor) -> Iterator[Tensor]:
     """Yield masks that have each place once: a step of each sample, or one of all if they mix."""
     order = places.cumsum(1)
-    if "batch" not in baseline.report.checked:
+    if not baseline.has_passed("batch"):
         order = torch.arange(1, places.shape[1] + 1, device="cpu").expand_as(places)
     for number in sorted({*order[places].tolist()}):
         yield places & (order == number)
@@ -154,29 +163,32 @@ def _lowered(baseline: Baseline, mask: Tensor) -> Leaves | None:
     return filled(baseline, steps_at(mask), lambda x: -LARGE * largest(x))
 
 
-def _find_skipped_step(baseline: Baseline, valid: Tensor, silent: Tensor, untried: Tensor) -> None:
-    """Fail if a step reaches no output in any sample, not even as a NaN, and a later one does.
+def _skipped_step(
+    baseline: Baseline, valid: Tensor, silent: Tensor, untried: Tensor
+) -> Finding | None:
+    """Return a finding if a step reaches no output, not even as a NaN, and a later one does.
 
-    It does not fail if the step may be a forecaster's target, a chunk that is left over, a stride,
-    or a word between two sides.
+    It is none if the step may be a forecaster's target, a chunk that is left over, a stride, or a
+    word between two sides.
     """
     steps = valid.any(0).nonzero().flatten().tolist()
     skipped = [step for step in steps if silent[:, step].equal(valid[:, step])]
     if not skipped or steps[-1] in skipped:
-        return
+        return None
     most = len(skipped) + int(untried.any(0).sum())
     is_thinned = steps[0] in skipped or (len(skipped) > 1 and 2 * most + 1 >= len(steps))
     first = baseline.first or 0
     is_whole = baseline.has_steps(first) and not baseline.missing(first)
     if is_thinned and not is_whole:
-        return
+        return None
     length = baseline.batch.steps or 0
     middle = ((length - 1) // 2, length // 2) if baseline.out_seq_dim is None else ()
     for step in skipped:
         if step not in middle and _stops_nan(baseline, valid, step):
             what = f"step {step} reaches no output of the model, and later steps do"
             evidence = ("evidence", "a NaN that is put there reaches no output")
-            fail("coverage", what, [evidence])
+            return Finding(what, [evidence])
+    return None
 
 
 def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:
@@ -223,22 +235,28 @@ def _ranges(steps: list[int]) -> str:
     return f"{'step' if len(steps) == 1 else 'steps'} {', '.join(texts)}"
 
 
-def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
-    """Fail if each sample is read up to its length in another input, too far or not enough."""
+def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
+    """Return a finding if each sample is read up to its length in another input.
+
+    That is too far for some samples, and not far enough for others.
+    """
     batch = baseline.batch
-    counts = baseline.batch.counts or []
-    steps = baseline.batch.steps or 0
-    for index, leaf in enumerate(batch.leaves if counts and baseline.post else ()):
-        if len(told := counts_of(leaf)) == batch.size:
-            ends = torch.tensor(told, device="cpu").clamp(max=steps)
-            off = ends - torch.tensor(counts, device="cpu")
-            is_read = torch.arange(steps, device="cpu") < ends.unsqueeze(1)
-            if off.min() < 0 < off.max() and is_read.equal(read):
-                sample = int(off.argmin())
-                has = f"which has {counts[sample]} steps, {told[sample]} are read"
-                cause = f"that is its length in {batch.names[index]}: each sample is read up to it"
-                lines: list[Line] = [
-                    ("cause", cause),
-                    ("fix", f"the lengths of {batch.names[batch.paced]}"),
-                ]
-                fail("coverage", f"of sample {batch.numbers[sample]}, {has}", lines)
+    counts = batch.counts
+    if counts is None or not baseline.post:
+        return None
+    steps = batch.steps or 0
+    for index, leaf in enumerate(batch.leaves):
+        told = counts_of(leaf)
+        if len(told) != batch.size:
+            continue
+        ends = torch.tensor(told, device="cpu").clamp(max=steps)
+        off = ends - torch.tensor(counts, device="cpu")
+        is_read = torch.arange(steps, device="cpu") < ends.unsqueeze(1)
+        if off.min() < 0 < off.max() and is_read.equal(read):
+            sample = int(off.argmin())
+            has = f"which has {counts[sample]} steps, {told[sample]} are read"
+            cause = f"that is its length in {batch.names[index]}: each sample is read up to it"
+            fix = f"the lengths of {batch.names[batch.paced]}"
+            what = f"of sample {batch.numbers[sample]}, {has}"
+            return Finding(what, [("cause", cause), ("fix", fix)])
+    return None

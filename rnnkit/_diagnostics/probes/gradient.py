@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 from itertools import accumulate
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import Module
@@ -10,10 +11,12 @@ from torch.nn import Module
 from rnnkit._base.message import count
 from rnnkit._diagnostics.explain.gradient_causes import fix_of_direction, why_zero
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.lab import trained_otherwise
+from rnnkit._diagnostics.measure.judge import judge_of
+from rnnkit._diagnostics.measure.otherwise import trained_otherwise
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, inside
 from rnnkit._diagnostics.run.outputs import same
-from rnnkit._diagnostics.tell.report import NAMES, Line, fail, in_short, skip, skip_inapplicable
+from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.report import NAMES, in_short
 
 #: A layer and a direction, in the name of a weight.
 DIRECTION = re.compile(r"_l\d+(_reverse)?$")
@@ -25,7 +28,7 @@ HOLDS = "each parameter that the call reads gets a gradient"
 Idle = dict[str, tuple[str, ...]]
 
 
-def probe_gradient(baseline: Baseline) -> str:
+def probe_gradient(baseline: Baseline) -> Outcome:
     """Each parameter that this call read gets a gradient from some output, in training.
 
     None is a mistake if a small change moves such an output, and always in a layer or cell. Zeros
@@ -35,34 +38,36 @@ def probe_gradient(baseline: Baseline) -> str:
     run = gradients_in_training(baseline)
     got = run.got
     if run.error is not None:
-        skip(f"the model does not train on this batch: {in_short(run.error)}")
-    _check_registered(baseline, run)
+        return Skipped(f"the model does not train on this batch: {in_short(run.error)}")
+    finding = _unregistered(baseline, run)
+    if finding is not None:
+        return finding
     if {*got.values()} == {"some"}:
-        return HOLDS
+        return Passed(HOLDS, [])
     if not got:
-        skip_inapplicable("no weight of the model is trained")
+        return Skipped("no weight of the model is trained", "inapplicable")
     if "some" not in got.values():
-        skip("no weight gets a gradient that is not zero")
-    silent = {name for name in got if got[name] == "none"}
-    zeros = {name for name in got if got[name] == "zero" and _is_suspicious(baseline, run, name)}
-    ran = {event.name for event in baseline.events}  # in training, layers may be dropped
-    suspects = zeros | (silent & (run.read - _cut_on_purpose(run)))
-    suspects, idle = _confirmed(baseline, run, suspects, run.left_out(ran), ran)
-    for name, items in idle.items():
-        verb = "runs" if len(items) == 1 else "run"
-        what = f"{_listed(items)} never {verb}, and other items of {name} do"
-        fail("gradient", what, [("fix", f"for layer in self.{name}: x = layer(x)")])
-    _check_silent(baseline, run, silent, suspects)
-    _check_zeros(baseline, run, sorted(zeros & suspects))
-    if unknown := [name for name in got if got[name] == "nan"]:
-        skip(f"the gradient of {_listed(unknown)} is NaN")
-    return HOLDS
+        return Skipped("no weight gets a gradient that is not zero")
+    suspects = _suspected(baseline, run)
+    if isinstance(suspects, Skipped):
+        return suspects
+    finding = _idle_items(suspects)
+    if finding is not None:
+        return finding
+    silence = _silence(baseline, run, suspects)
+    finding = silence.finding or _zeros(baseline, run, sorted(suspects.zeros))
+    if finding is not None:
+        return finding.noting(silence.notes)
+    unknown = [name for name in got if got[name] == "nan"]
+    if unknown:
+        return Skipped(f"the gradient of {_listed(unknown)} is NaN", notes=silence.notes)
+    return Passed(HOLDS, [], notes=silence.notes)
 
 
-def _check_registered(baseline: Baseline, run: Gradients) -> None:
-    """Fail if a module that ran, and would learn, is registered nowhere."""
+def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
+    """Find a module that ran, and would learn, and is registered nowhere."""
     if baseline.session.is_wrapped:
-        return  # a call may run modules beside the model
+        return None  # a call may run modules beside the model
     ours = [x for x in (run.model, *baseline.batch.leaves) if isinstance(x, Module)]
     known = {weight for module in ours for weight in module.parameters()}
     for stranger in dict.fromkeys(run.called):
@@ -70,7 +75,48 @@ def _check_registered(baseline: Baseline, run: Gradients) -> None:
         if any(slope is not None for slope in run.slopes(lost, run.output)):
             what = f"a module that runs ({type(stranger).__name__}) is not registered in the model"
             fix = "torch.nn.ModuleList([...]), or ModuleDict({...})"
-            fail("gradient", f"{what}: no optimizer gets its weights", [("fix", fix)])
+            return Finding(f"{what}: no optimizer gets its weights", [("fix", fix)])
+    return None
+
+
+class _Suspects(NamedTuple):
+    """Parameters that are read and get no gradient, or zeros, and items that do not run."""
+
+    silent: set[str]
+    zeros: set[str]
+    idle: Idle
+
+
+def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
+    """Return the suspects that stay so with other values; skip if no other values run."""
+    got = run.got
+    silent = {name for name in got if got[name] == "none"} & (run.read - _cut_on_purpose(run))
+    zeros = {name for name in got if got[name] == "zero" and _is_suspicious(baseline, run, name)}
+    ran = {event.name for event in baseline.events}  # in training, layers may be dropped
+    idle = run.left_out(ran)
+    if not silent and not zeros and not idle:
+        return _Suspects(silent, zeros, idle)
+    judge = judge_of(baseline)
+    if isinstance(judge, Skipped):
+        return judge
+    others = [*trained_otherwise(judge)]
+    if not others:
+        reason = "the model takes no other values, so nothing confirms what gets no gradient"
+        return Skipped(reason)
+    for other in others:
+        silent &= {name for name in other.read if other.got[name] == "none"}
+        zeros &= {name for name in other.read if other.got[name] in ("none", "zero")}
+        idle = dict(idle.items() & other.left_out(ran).items())
+    return _Suspects(silent, zeros, idle)
+
+
+def _idle_items(suspects: _Suspects) -> Finding | None:
+    """Find items of a list of modules that never run, while others do."""
+    for name, items in suspects.idle.items():
+        verb = "runs" if len(items) == 1 else "run"
+        what = f"{_listed(items)} never {verb}, and other items of {name} do"
+        return Finding(what, [("fix", f"for layer in self.{name}: x = layer(x)")])
+    return None
 
 
 def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:
@@ -107,25 +153,18 @@ def _cut_on_purpose(run: Gradients) -> set[str]:
     return {name for name, slope in pairs if slope is not None} - run.in_layers
 
 
-def _confirmed(
-    baseline: Baseline, run: Gradients, suspects: set[str], idle: Idle, ran: set[str]
-) -> tuple[set[str], Idle]:
-    """Return the suspects, and idle items, that stay so with other values; skip if none run."""
-    if not suspects and not idle:
-        return suspects, idle
-    others = [*trained_otherwise(baseline)]
-    if not others:
-        skip("the model takes no other values, so nothing confirms what gets no gradient")
-    for other in others:
-        suspects &= {n for n in other.read if other.got[n] in ("none", run.got[n])}
-        idle = dict(idle.items() & other.left_out(ran).items())
-    return suspects, idle
+class _Silence(NamedTuple):
+    """Modules that get no gradient: a finding, and a note of those that may do without."""
+
+    finding: Finding | None
+    notes: list[str]
 
 
-def _check_silent(baseline: Baseline, run: Gradients, silent: set[str], suspects: set[str]) -> None:
-    """Fail if no gradient reaches a module whose weights move an output, or that is a layer."""
+def _silence(baseline: Baseline, run: Gradients, suspects: _Suspects) -> _Silence:
+    """Find modules that no gradient reaches: their weights move an output, or they are layers."""
+    silent = {name for name in run.got if run.got[name] == "none"}
     left: dict[str, list[Line]] = {}
-    for name in sorted(_tops(suspects & silent, run.got)):
+    for name in sorted(_tops(suspects.silent, run.got)):
         members = inside(name, run.got)
         moved = _moved(baseline, run, members)
         in_layer = bool(members & run.in_layers)
@@ -135,14 +174,16 @@ def _check_silent(baseline: Baseline, run: Gradients, silent: set[str], suspects
             left[name] = [("fix", "use what it returns: no output changes with its weights")]
         else:
             continue
-        silent = silent - members
+        silent -= members
+    notes = []
     if silent:
         tops = _listed(_tops(silent, run.got))
-        baseline.report.notes.append(f"no output of this call has a gradient in {tops}")
-    if left:
-        first, rows = next(iter(left.items()))
-        what = f"no gradient reaches {_listed(left)}, though the call reads it"
-        fail("gradient", what, rows, first)
+        notes.append(f"no output of this call has a gradient in {tops}")
+    if not left:
+        return _Silence(None, notes)
+    first, rows = next(iter(left.items()))
+    what = f"no gradient reaches {_listed(left)}, though the call reads it"
+    return _Silence(Finding(what, rows, first), notes)
 
 
 def _moved(baseline: Baseline, run: Gradients, members: set[str]) -> list[bool]:
@@ -157,10 +198,10 @@ def _moved(baseline: Baseline, run: Gradients, members: set[str]) -> list[bool]:
     return [x.requires_grad for x, y in pairs if isinstance(x, Tensor) and not same(x, y)]
 
 
-def _check_zeros(baseline: Baseline, run: Gradients, names: list[str]) -> None:
-    """Fail if weights get zeros: of a direction that nothing reads, or anywhere else."""
+def _zeros(baseline: Baseline, run: Gradients, names: list[str]) -> Finding | None:
+    """Find weights that get zeros: of a direction that nothing reads, or anywhere else."""
     if not names:
-        return
+        return None
     module, end = _family(names[0])
     families = {_family(name) for name in names}
     layer = dict(baseline.session.model.named_modules())[module]
@@ -173,7 +214,7 @@ def _check_zeros(baseline: Baseline, run: Gradients, names: list[str]) -> None:
         what = f"the gradient of {_listed(names)} is exactly zero, for all values tried"
         rows = why_zero(baseline)
     is_one = {one for one, _ in families} == {module}
-    fail("gradient", what, rows, module if is_one else "")
+    return Finding(what, rows, module if is_one else "")
 
 
 def _tops(names: Collection[str], every: Collection[str]) -> set[str]:

@@ -10,7 +10,7 @@ from torch.nn import RNNBase
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.module_calls import Call
-from rnnkit._diagnostics.tell.report import fail
+from rnnkit._diagnostics.tell.outcome import Finding
 
 #: A tensor with more rows than so many times those of a state is none made of it.
 MOST = 4
@@ -19,8 +19,8 @@ MOST = 4
 Pair = tuple[int, int]
 
 
-def find_joined_layers(baseline: Baseline, calls: Sequence[Call]) -> None:
-    """Fail if all rows of a state are joined in pairs, and a pair has rows of two layers."""
+def joined_layers(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding]:
+    """Yield a state whose rows are all joined in pairs, if a pair has rows of two layers."""
     stacks = [call for call in calls if _is_stack(call)]
     if not stacks:
         return
@@ -32,7 +32,7 @@ def find_joined_layers(baseline: Baseline, calls: Sequence[Call]) -> None:
         for part, state in call.returned.items():
             pair = _mixed_pair(made, _rows(call, state))
             if pair is not None:
-                _fail(call, part, state, pair)
+                yield _finding(call, part, state, pair)
 
 
 def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:
@@ -59,8 +59,8 @@ def _has_all_rows(tensor: Tensor, rows: Tensor) -> bool:
     return sorted(places[:count]) == [*range(count)]
 
 
-def _fail(call: Call, part: str, state: Tensor, pair: Pair) -> None:
-    """Fail with the rows that are joined, their layers, and the way to join directions."""
+def _finding(call: Call, part: str, state: Tensor, pair: Pair) -> Finding:
+    """Name the rows that are joined, their layers, and the way to join directions."""
     name = f"{part}_n"
     one, other = pair
     what = f"{name}[{one}] and {name}[{other}] of {call.label} are joined"
@@ -69,7 +69,7 @@ def _fail(call: Call, part: str, state: Tensor, pair: Pair) -> None:
     if _has_batch_first(call, state):
         ways = f"torch.cat([{name}[:, 0::2], {name}[:, 1::2]], 2)"
     fix = f"{ways} joins the directions of each layer; so does rnnkit.states.bridge"
-    fail("use", f"{what}: {means}", [("fix", fix)], call.name)
+    return Finding(f"{what}: {means}", [("fix", fix)], call.name)
 
 
 def _is_stack(call: Call) -> bool:

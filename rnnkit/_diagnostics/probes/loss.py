@@ -9,10 +9,11 @@ from torch import Tensor
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import judge, near
+from rnnkit._diagnostics.measure.compare import are_near
+from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.outputs import along, is_number, largest, tensors_of
-from rnnkit._diagnostics.tell.report import fail, skip
+from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 
 #: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
 TURNED = 1e-6
@@ -34,20 +35,26 @@ class Place(NamedTuple):
 Made = list[Place]
 
 
-def judge_loss(narrow: Baseline) -> str:
-    """Fail if a change of a sample turns another one's gradient, and a module mixes them."""
-    baseline = judge(narrow)
+def judge_loss(narrow: Baseline) -> Outcome:
+    """Change each sample: if another one's gradient turns, and a module mixes them, that is found.
+
+    Gradients are compared by their direction, and all runs are the judge's.
+    """
+    baseline = judge_of(narrow)
+    if isinstance(baseline, Skipped):
+        return baseline
     batch = baseline.batch
-    base = _run(baseline, baseline.batch.leaves)
+    base = _run(baseline, batch.leaves)
     start = next((k for k, place in enumerate(base) if bool(place.slope.any())), None)
     if start is None:
-        skip("a loss without a gradient: pass inputs with fractions, or tokens and their Embedding")
+        reason = "a loss without a gradient: pass inputs with fractions, or tokens"
+        return Skipped(f"{reason} and their Embedding")
     given = [other_leaves(batch, sample_at(k), pad=False) for k in range(batch.size)]
     tried = {sample: _run(baseline, leaves, base) for sample, leaves in enumerate(given)}
     runs = {sample: run for sample, run in tried.items() if run}
     axis = _batch_axis(base, start, runs, batch.size)
     if axis is None:
-        skip("a loss, and no module follows the samples: verify what returns the scores")
+        return Skipped("a loss, and no module follows the samples: verify what returns the scores")
     turned = [
         (sample, other)
         for sample, run in runs.items()
@@ -55,15 +62,16 @@ def judge_loss(narrow: Baseline) -> str:
         if other != sample
     ]
     if not turned:
-        if start == 0:
-            _find_broadcast(baseline, base)
-        return "a loss: no sample turns the gradient of another one"
+        broadcast = _broadcast(baseline, base) if start == 0 else None
+        return broadcast or Passed("a loss: no sample turns the gradient of another one", [])
     one, other = (batch.numbers[sample] for sample in turned[0])
     what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
-    _find_mixing_module(base, runs, batch.size, what)
-    _find_other_targets(baseline, base, runs, what)
-    narrow.report.notes.append(f"{what}: the loss compares samples")
-    return "a loss that compares samples; no module mixes them"
+    finding = _mixing_module(base, runs, batch.size, what)
+    finding = finding or _other_targets(baseline, base, runs, what)
+    if finding is not None:
+        return finding
+    note = f"{what}: the loss compares samples"
+    return Passed("a loss that compares samples; no module mixes them", [], notes=[note])
 
 
 def _batch_axis(base: Made, at: int, runs: Mapping[int, Made], size: int) -> int | None:
@@ -76,8 +84,8 @@ def _batch_axis(base: Made, at: int, runs: Mapping[int, Made], size: int) -> int
     return None
 
 
-def _find_mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: str) -> None:
-    """Fail with the first module in whose output a change of one sample moves several rows."""
+def _mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: str) -> Finding | None:
+    """Find the first module in whose output a change of one sample moves several rows."""
     for at, place in enumerate(base):
         axes = [axis for axis, length in enumerate(place.tensor.shape) if length == size]
         if not axes:
@@ -86,13 +94,14 @@ def _find_mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: s
             if all(len(_moved(place.tensor, run[at].tensor, axis)) > 1 for axis in axes):
                 means = "samples are mixed there, unless the loss compares them, as InfoNCE does"
                 rows = [("first", f"{place.name}, output"), ("means", means)]
-                fail("batch", what, rows, place.name.partition(" (")[0])
+                return Finding(what, rows, place.name.partition(" (")[0])
+    return None
 
 
-def _find_other_targets(
+def _other_targets(
     baseline: Baseline, base: Made, runs: Mapping[int, Made], what: str
-) -> None:
-    """Fail if other targets of a sample turn the gradient at rows that are not its own."""
+) -> Finding | None:
+    """Find targets of a sample that turn the gradient at rows that are not its own."""
     batch = baseline.batch
     (sample, run) = next(iter(runs.items()))
     scores = base[-1].tensor
@@ -114,11 +123,12 @@ def _find_other_targets(
         if len(paired) <= int((leaves[index] != target).sum()) and not {*paired} <= own:
             cause = ("cause", "steps of a sample meet the targets of other samples")
             fix = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
-            fail("batch", what, [cause, ("fix", fix)])
+            return Finding(what, [cause, ("fix", fix)])
+    return None
 
 
-def _find_broadcast(baseline: Baseline, like: Made) -> None:
-    """Fail if each prediction meets all targets: which of them is its own then changes nothing.
+def _broadcast(baseline: Baseline, like: Made) -> Finding | None:
+    """Find that each prediction meets all targets: which of them is its own then changes nothing.
 
     A loss that adds a term for each target has the same gradient if all samples get one target,
     and is right; that of a loss that broadcasts changes.
@@ -131,15 +141,15 @@ def _find_broadcast(baseline: Baseline, like: Made) -> None:
         moved = _Targets(baseline, like, batch, [*range(1, size), 0])
         one = _Targets(baseline, like, batch, [0] * size)
         if not (each.is_known and moved.is_known and one.is_known):
-            return
+            return None
         if not each.has_gradient_of(moved) or not each.has_loss_of(moved):
-            return
+            return None
         ignores_which_target.add(each.has_gradient_of(one))
     if False not in ignores_which_target:
-        return
+        return None
     what = "the loss stays the same when each sample gets the target of another one"
     ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
-    fail("batch", what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
+    return Finding(what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
 
 
 class _Targets:
@@ -158,12 +168,12 @@ class _Targets:
         """Return whether the gradient has the same direction and the same shares."""
         one = self.made[0].slope
         two = other.made[0].slope
-        return near(self.baseline, one / largest(one), two / largest(two))
+        return are_near(self.baseline, one / largest(one), two / largest(two))
 
     def has_loss_of(self, other: "_Targets") -> bool:
         """Return whether the loss is the same."""
         pairs = zip(self.losses, other.losses, strict=True)
-        return all(near(self.baseline, *pair) for pair in pairs if is_number(pair[0]))
+        return all(are_near(self.baseline, *pair) for pair in pairs if is_number(pair[0]))
 
 
 def _spread_targets(batch: Batch) -> list[Any]:

@@ -10,51 +10,89 @@ from torch.nn import RNNBase
 
 from rnnkit._diagnostics.inputs.changes import Where, steps_at, steps_from, valid_mask
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.lab import run_perturbed
+from rnnkit._diagnostics.measure.compare import compare_changed, refused
+from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.run.events import stateful
 from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import is_number, same
-from rnnkit._diagnostics.tell.report import INTEGERS, NO_STEPS, fail, skip, skip_inapplicable
+from rnnkit._diagnostics.tell.outcome import INTEGERS, NO_STEPS, Finding, Outcome, Passed, Skipped
 
 HOLDS = "the last output depends on earlier steps"
 
 
-def probe_memory(baseline: Baseline) -> str:
-    """The last step, or the pooled output, depends on earlier steps at all."""
+def needs_of_memory(baseline: Baseline) -> Skipped | None:
+    """Return why there is nothing to remember, or no number to see it in; None if there is."""
     batch = baseline.batch
-    names = stateful(baseline.events)
-    if not names:
-        skip_inapplicable("no module has a state; a loop over functions is not seen")
+    if not stateful(baseline.events):
+        unseen = "no module has a state; a loop over functions is not seen"
+        return Skipped(unseen, "inapplicable")
     ends = _Ends.of(baseline)
     if max(ends.counts) < 2 or not any(map(batch.has_steps, range(len(batch.leaves)))):
-        skip_inapplicable(NO_STEPS)
+        return Skipped(NO_STEPS, "inapplicable")
     if not ends.outputs:
-        skip(INTEGERS if any(baseline.judged()) else why_unfollowed(baseline))
-    steps = steps_read(baseline)
-    if steps and bool(steps[max(steps)][: max(steps)].any()):
-        return HOLDS
+        return Skipped(INTEGERS if any(baseline.judged()) else why_unfollowed(baseline))
+    return None
+
+
+def probe_memory(baseline: Baseline) -> Outcome:
+    """The last step, or the pooled output, depends on earlier steps at all."""
+    ends = _Ends.of(baseline)
     earlier, later = _all_but_one(baseline)
+    if _last_step_reads_earlier(baseline):
+        return Passed(HOLDS, [])
     read = ends.read()
     if read is not None and bool((read & earlier).any()):
-        return HOLDS
-    if ends.move(steps_at(earlier), ends.outputs, LAST):
-        return HOLDS if read is None else f"{HOLDS}, which get no gradient"
-    if ends.move(steps_at(later), ends.with_steps, FIRST):
-        return "the first output depends on later steps: the model runs backwards"
-    if not ends.move(steps_from(0), ends.outputs, LAST):
-        skip("the last output depends on no step at all, as dead units do")
+        return Passed(HOLDS, [])
+    unsure = rounds_by_all(baseline)
+    return unsure or _judge_changes(ends, earlier, later, is_known=read is not None)
+
+
+def _judge_changes(ends: "_Ends", earlier: Tensor, later: Tensor, *, is_known: bool) -> Outcome:
+    """Change steps, where no gradient arrives or, if not ``is_known``, none can be measured."""
+    forgets = f"{HOLDS}, which get no gradient" if is_known else HOLDS
+    backwards = "the first output depends on later steps: the model runs backwards"
+    for where, indices, step, text in (
+        (steps_at(earlier), ends.outputs, LAST, forgets),
+        (steps_at(later), ends.with_steps, FIRST, backwards),
+    ):
+        moves = ends.move(where, indices, step)
+        if isinstance(moves, Skipped):
+            return moves
+        if moves:
+            return Passed(text, [])
+    moves = ends.move(steps_from(0), ends.outputs, LAST)
+    if isinstance(moves, Skipped):
+        return moves
+    if not moves:
+        return Skipped("the last output depends on no step at all, as dead units do")
+    return _nothing_is_remembered(ends.baseline)
+
+
+def _nothing_is_remembered(baseline: Baseline) -> Finding | Skipped:
+    """Say so, if a state was seen to run along the steps."""
+    seq_dim = baseline.batch.seq_dim
     are_steps = all(call.is_step for call in calls_in(baseline.events))
-    if not are_steps or not _runs_along(baseline, names):
-        skip(f"no state runs along axis {batch.seq_dim} (give seq_dim), or none reaches an output")
+    if not are_steps or not _runs_along(baseline, stateful(baseline.events)):
+        along = f"no state runs along axis {seq_dim} (give seq_dim)"
+        return Skipped(f"{along}, or none reaches an output")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
         ("likely", "a loop that starts each step from the first state, or a mask that wipes it"),
-        ("or", f"axis {batch.seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
+        ("or", f"axis {seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
-    return fail("memory", what, rows)
+    return Finding(what, rows)
+
+
+def _last_step_reads_earlier(baseline: Baseline) -> bool:
+    """Return whether the last step of the first output is known to read an earlier one."""
+    steps = steps_read(baseline)
+    if not steps:
+        return False
+    last = max(steps)
+    return bool(steps[last][:last].any())
 
 
 #: Steps of an output, within each sample's length.
@@ -107,15 +145,17 @@ class _Ends:
         told = self.parts(gradients.output, self.outputs, LAST)
         return gradients.places(told) if told else None
 
-    def move(self, where: Where, indices: list[int], step: int) -> bool:
+    def move(self, where: Where, indices: list[int], step: int) -> bool | Skipped:
         """Return whether other inputs show at a step of some outputs, or change their shapes."""
-        run = run_perturbed(self.baseline, where)
-        if run is None:
+        change = compare_changed(self.baseline, where)
+        if change is None:
             return False
-        if not all(map(run.has, indices)):
+        if change.refusal:
+            return refused(change)
+        if not all(map(change.has, indices)):
             return True
         before = self.parts(self.baseline.normal, indices, step)
-        return not all(map(same, before, self.parts(run.output, indices, step)))
+        return not all(map(same, before, self.parts(change.output, indices, step)))
 
 
 def _all_but_one(baseline: Baseline) -> tuple[Tensor, Tensor]:

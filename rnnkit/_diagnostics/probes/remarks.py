@@ -1,9 +1,9 @@
 """What a report says of a model without any alarm: what its outputs read, and what they do not."""
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.batch import Batch
@@ -15,23 +15,37 @@ from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.probes.streams import ways_to_carry
 from rnnkit._diagnostics.run.outputs import arrived, equal, is_number, same
+from rnnkit._diagnostics.tell.outcome import Drawn, Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
 
 
-def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
-    """Yield a line for each thing that was measured, in words."""
+class Remarks(NamedTuple):
+    """Lines on what was measured, and a map of the steps."""
+
+    notes: list[str]
+    drawn: Drawn | None
+
+
+def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
+    """Write what outputs read, which inputs reach none, and whether a state goes in and out."""
     batch = baseline.batch
     gradients = gradients_of(baseline)
+    notes: list[str] = []
+    drawn = None
     if gradients.are_whole and len(gradients.output) == len(baseline.normal):
-        yield from _steps_read(baseline)
+        drawn = _map_of_steps(baseline)
+        if drawn is not None and not baseline.has_found("causal"):
+            name = baseline.name(baseline.first or 0)
+            notes.append(f"a step of {name} depends on {_in_words(drawn.map)}")
     for index, name in enumerate(batch.names):
         source = gradients.sources.get(index)
         slope = None if source is None else gradients.whole[id(source)]
         has_gradient = slope is not None and bool(arrived(slope).any())
         if not has_gradient and _is_unread(baseline, index):
-            yield f"{name} reaches no output"
+            notes.append(f"{name} reaches no output")
     if not streaming and next(ways_to_carry(baseline), None):
-        yield "takes and returns a state: streaming=True checks that chunks match the whole"
+        notes.append("takes and returns a state: streaming=True checks that chunks match the whole")
+    return Remarks(notes, drawn)
 
 
 def _is_unread(baseline: Baseline, index: int) -> bool:
@@ -73,33 +87,37 @@ def _others(batch: Batch, index: int) -> list[Any]:
     return [x for x in turned if not same(x, leaf)]
 
 
-def _steps_read(baseline: Baseline) -> Iterator[str]:
-    """Yield which steps the first output reads, and keep that for a picture."""
+def _map_of_steps(baseline: Baseline) -> Drawn | None:
+    """Return which steps of the input some steps of the first output read; None if unknown."""
     batch = baseline.batch
-    seq = baseline.out_seq_dim
     read = steps_read(baseline)
-    if not read or any("get no gradient" in check.detail for check in baseline.report.checks):
-        return
+    coverage = baseline.answers.get("coverage")
+    are_without = isinstance(coverage, Skipped) and "get no gradient" in coverage.reason
+    if not read or are_without:
+        return None
     is_causal = baseline.causal in (True, "strict") and not baseline.lookahead
     rule: Rule | None = "causal" if is_causal else None
     matrix = torch.stack([*read.values()])
     columns = torch.arange(batch.steps or 0, device="cpu")
-    steps = torch.tensor([*read], device="cpu")
-    if rule and "causal" in baseline.report.checked:  # what cancels out may leave a gradient
+    if is_causal and baseline.has_passed("causal"):  # what cancels out may leave a gradient
+        steps = torch.tensor([*read], device="cpu")
         matrix &= columns <= steps.unsqueeze(1)
-    found = DependencyMap(matrix, (*read,), (*range(len(columns)),), batch.seq_dim, seq or 0)
-    baseline.report._maps["steps"] = found, rule  # noqa: SLF001 - it draws them
-    if baseline.report.found("causal"):
-        return
-    rows, places = matrix.nonzero().unbind(1)
-    off = places - steps[rows]
-    earliest = int(off.min())
-    latest = int(off.max())
-    words = "earlier and later steps" if earliest < 0 else "its own and later steps"
+    axes = (batch.seq_dim, baseline.out_seq_dim or 0)
+    return Drawn("steps", DependencyMap(matrix, (*read,), (*range(len(columns)),), *axes), rule)
+
+
+def _in_words(measured: DependencyMap) -> str:
+    """Write which steps a step depends on."""
+    matrix: Tensor = measured.matrix
     if matrix.all():
-        words = "all steps"
-    elif latest <= 0:
-        words = "its own and earlier steps" if earliest < 0 else "its own step only"
-    elif bool((off[places < len(columns) - 1] == latest).any()):
-        words = f"up to {count(latest, 'later step', 'later steps')}"
-    yield f"a step of {baseline.name(baseline.first or 0)} depends on {words}"
+        return "all steps"
+    rows, places = matrix.nonzero().unbind(1)
+    off = places - torch.tensor(measured.outputs, device="cpu")[rows]
+    has_earlier = int(off.min()) < 0
+    latest = int(off.max())
+    if latest <= 0:
+        return "its own and earlier steps" if has_earlier else "its own step only"
+    last = len(measured.inputs) - 1
+    if bool((off[places < last] == latest).any()):
+        return f"up to {count(latest, 'later step', 'later steps')}"
+    return "earlier and later steps" if has_earlier else "its own and later steps"

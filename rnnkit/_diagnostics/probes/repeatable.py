@@ -1,51 +1,42 @@
 """The probe *repeatable*: the same input twice gives the same output; and if not, why."""
 
-from torch import Tensor
-
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import near
+from rnnkit._diagnostics.measure.compare import Repeat
 from rnnkit._diagnostics.run.events import Recorder, kept_by
-from rnnkit._diagnostics.run.outputs import Leaves, alike, equal
+from rnnkit._diagnostics.run.outputs import equal
 from rnnkit._diagnostics.run.watched_functions import without_part
-from rnnkit._diagnostics.tell.report import NAMES, Line, fail
+from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed
+from rnnkit._diagnostics.tell.report import NAMES
+
+HOLDS = "the same input twice returns the same output"
 
 
-def probe_repeatable(baseline: Baseline) -> str:
+def probe_repeatable(baseline: Baseline) -> Outcome:
     """The same input twice returns the same output."""
-    session = baseline.session
-    inputs = baseline.batch.tree()
-    again = baseline.again
-    pair = _run_twice(baseline) if again is None else (baseline.normal, again)
-    if alike(*pair):
-        return "the same input twice returns the same output"
-    tensors = [both for both in zip(*pair, strict=False) if isinstance(both[0], Tensor)]
-    if all(isinstance(after, Tensor) and near(baseline, one, after) for one, after in tensors):
+    repeat = Repeat(baseline)
+    if repeat.is_equal:
+        return Passed(HOLDS, [repeat])
+    if repeat.is_near or repeat.doubt:
         # As kernels on a GPU that add in the order in which threads come.
-        return "the same input twice returns the same output, up to rounding"
-    kept = kept_by(session, inputs)
+        return Passed(f"{HOLDS}, up to rounding", [repeat])
+    return Finding("the same input returns a different output the second time", _why(baseline))
+
+
+def _why(baseline: Baseline) -> list[Line]:
+    """Return what is drawn, or kept from call to call."""
+    session = baseline.session
+    kept = kept_by(session, baseline.batch.tree())
     drawn = [*session.sources()]
-    rows = [("likely", "a state that is kept outside of the model's attributes")]
-    if drawn and alike(*_run_twice(baseline, restarts=True)):
+    if drawn and Repeat(baseline, restarts=True).is_equal:
         cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
         fix = ("fix", "draw if self.training only, as F.dropout(x, p, self.training); h0 = zeros")
-        rows = [*_first_drawn(baseline, drawn[0]), cause, fix]
-    elif kept:
+        return [*_first_drawn(baseline, drawn[0]), cause, fix]
+    if kept:
         names = ", ".join(f"model.{name}" for name in kept[:NAMES])
         cause = ("cause", f"the model keeps {names} from call to call")
         how = "pass a state in and return it, in no attribute; write a statistic if self.training"
-        rows = [cause, ("fix", how)]
-    return fail("repeatable", "the same input returns a different output the second time", rows)
-
-
-def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, Leaves]:
-    """Run one copy of the model twice in a row, or with the same random numbers."""
-    session = baseline.session
-    inputs = baseline.batch.tree()
-    copy = session.fresh()
-    once = session.run(inputs, on=copy)
-    if restarts:
-        session.restart()
-    return once, session.run(inputs, on=copy)
+        return [cause, ("fix", how)]
+    return [("likely", "a state that is kept outside of the model's attributes")]
 
 
 def _first_drawn(baseline: Baseline, source: str) -> list[Line]:

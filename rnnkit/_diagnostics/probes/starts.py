@@ -1,16 +1,17 @@
 """From which state the calls of a run start: swapped, in another order, or the same each time."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rnnkit._diagnostics.explain.causes import REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.module_calls import Call, arguments, changing, each_call, from_state
 from rnnkit._diagnostics.run.outputs import alike, leaves, same, shape_of
-from rnnkit._diagnostics.tell.report import FIXES, fail
+from rnnkit._diagnostics.tell.outcome import Finding
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
 LOOP = 3
@@ -20,22 +21,28 @@ ROWS = 256
 Right = Callable[[Any, Any], Any]
 
 
-def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
-    """Fail if calls start from a wrong state: the output changes when they get the right one."""
-    families = defaultdict[str, list[Call]](list)
-    for call in calls:
-        for family in [one for one in families.values() if one]:
-            _check_names(baseline, family[-1], call)
-            _check_input_as_state(baseline, family, call)
-        _check_orders(baseline, families[call.name], call)
-        families[call.name].append(call)
-    for family in families.values():
-        if len(family) >= LOOP:
-            _check_loop(baseline, family)
+class Suspect(NamedTuple):
+    """A module whose calls may start from a wrong state.
+
+    Attributes:
+        call: one of its calls.
+        what: what is wrong with them, in words.
+        fix: what to type.
+        right: makes the right state; None if the calls may be meant so, which is worth a note.
+    """
+
+    call: Call
+    what: str
+    fix: str = ""
+    right: Right | None = None
 
 
-def _fail_if(baseline: Baseline, call: Call, what: str, fix: str, right: Right) -> None:
-    """Fail if a module's calls from the right state give another output."""
+def confirmed(baseline: Baseline, suspect: Suspect) -> Iterator[Finding]:
+    """Yield a finding if the output changes when the calls of a suspect get the right state."""
+    right = suspect.right
+    call = suspect.call
+    if right is None:
+        return
     returned: list[Any] = [None]
 
     def start(_: int, args: Any, kwargs: Any) -> Any:
@@ -47,8 +54,28 @@ def _fail_if(baseline: Baseline, call: Call, what: str, fix: str, right: Right) 
 
     watch = each_call(call.name, start, keep)
     output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
-    if output is not None and not alike(baseline.normal, output):
-        fail("use", what, [("fix", fix)], call.name)
+    if output is None or alike(baseline.normal, output):
+        return
+    yield Finding(suspect.what, [("fix", suspect.fix)], call.name)
+
+
+def suspected_starts(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Suspect]:
+    """Yield the calls that may start from a wrong state."""
+    families = defaultdict[str, list[Call]](list)
+    for call in calls:
+        for family in [one for one in families.values() if one]:
+            yield from _found(_exchanged_names(baseline, family[-1], call))
+            yield from _found(_input_as_state(family, call))
+        yield from _found(_orders_of_rows(families[call.name], call))
+        families[call.name].append(call)
+    for family in families.values():
+        if len(family) >= LOOP:
+            yield from _found(_loop(baseline, family))
+
+
+def _found(suspect: Suspect | None) -> list[Suspect]:
+    """Return a suspect if there is one."""
+    return [] if suspect is None else [suspect]
 
 
 def _last(_: Any, before: Any) -> Any:
@@ -67,72 +94,71 @@ def _with_rows_of_h(state: Any, before: Any) -> Any:
     return None if order is None else (state[0], before[1][..., order, :])
 
 
-def _check_names(baseline: Baseline, source: Call, call: Call) -> None:
-    """Fail if a call takes another one's c for its h, and the h for its c."""
+def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Suspect | None:
+    """Suspect that a call takes another one's c for its h, and the h for its c."""
     state = [*call.state.values()]
     made = [*source.returned.values()]
     if len(made) != 2:
-        return
+        return None
     is_swapped = alike(state, made[::-1]) and not alike(state, made)
     is_first = call.number == (source.name == call.name)
     if not is_swapped and not (is_first and _crosses(baseline, source, call)):
-        return
+        return None
     what = f"{call.label} takes its h from the c of {source.label}, and its c from the h"
     names = "h, c = cell(x_t, (h, c))" if call.is_cell else "y, (h, c) = layer(x)"
-    _fail_if(baseline, call, what, f"{names}: h comes first", _exchanged)
+    return Suspect(call, what, f"{names}: h comes first", _exchanged)
 
 
-def _check_input_as_state(baseline: Baseline, family: Sequence[Call], call: Call) -> None:
-    """Fail if a cell takes another cell's output both as its input and as its state."""
+def _input_as_state(family: Sequence[Call], call: Call) -> Suspect | None:
+    """Suspect that a cell takes another cell's output both as its input and as its state."""
     source = family[-1]
     if not call.is_cell or source.name == call.name:
-        return
+        return None
     if not alike([call.input], [*source.returned.values()][:1]):
-        return
+        return None
     state = [*call.state.values()][:1]
     # Of this step, or of the one before.
-    if any(alike(state, [*one.returned.values()][:1]) for one in family[-2:]):
-        both = f"{call.label} takes the output of {source.label} both as its input and as its state"
-        fix = "a state for each cell, h[0] and h[1], and return both"
-        _fail_if(baseline, call, both, fix, _last)
+    if not any(alike(state, [*one.returned.values()][:1]) for one in family[-2:]):
+        return None
+    what = f"{call.label} takes the output of {source.label} both as its input and as its state"
+    fix = "a state for each cell, h[0] and h[1], and return both"
+    return Suspect(call, what, fix, _last)
 
 
-def _check_orders(baseline: Baseline, family: Sequence[Call], call: Call) -> None:
-    """Fail if a call takes the rows of the last h, and those of the last c, in different orders."""
+def _orders_of_rows(family: Sequence[Call], call: Call) -> Suspect | None:
+    """Suspect that a call takes the rows of the last h, and of the last c, in different orders."""
     before = [*family[-1].returned.values()] if family else []
     state = [*call.state.values()]
     if len(before) != 2 or len(state) != 2:
-        return
-    h, c = (_order(one, two) for one, two in zip(state, before, strict=True))
+        return None
+    h = _order(state[0], before[0])
+    c = _order(state[1], before[1])
     if h is None or c is None or h == c:
-        return
+        return None
     what = f"{call.label} takes the rows of h and those of c in different orders"
     fix = "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
-    _fail_if(baseline, call, what, fix, _with_rows_of_h)
+    return Suspect(call, what, fix, _with_rows_of_h)
 
 
-def _check_loop(baseline: Baseline, family: Sequence[Call]) -> None:
-    """Fail if a module is called again and again from one state; note it if that may be right."""
+def _loop(baseline: Baseline, family: Sequence[Call]) -> Suspect | None:
+    """Suspect that a module is called again and again from one state."""
     call = family[0]
     times = len(family)
     what = f"{call.label} ({type(call.module).__name__}) is called {times} times, each time"
     if all(map(_keeps_c, family, family[1:])):
         fix = "y, (h, c) = layer(x, (h, c)): both are the state"
-        _fail_if(baseline, call, f"{what} with its own h, but without its own c", fix, _last)
-        return
+        return Suspect(call, f"{what} with its own h, but without its own c", fix, _last)
     states = [[*one.state.values()] for one in family]
     are_zeros = not any(bool(part.any()) for state in states for part in state)
     if not are_zeros and not all(alike(state, states[0]) for state in states):
-        return
+        return None
     what = f"{what} from {'zeros' if are_zeros else 'the same state'}"
     are_steps = all(one.is_step for one in family)
     are_fresh = are_zeros and are_steps
-    if (are_fresh and _follow_an_input(baseline, times)) or _goes_on(
-        baseline, family, are_fresh=are_fresh
-    ):
-        _fail_if(baseline, call, what, FIXES["memory"], _last)
-    elif are_steps and not are_zeros:
-        baseline.report.notes.append(what)
+    is_wrong = are_fresh and _follow_an_input(baseline, times)
+    if is_wrong or _goes_on(baseline, family, are_fresh=are_fresh):
+        return Suspect(call, what, REMEMBER, _last)
+    return Suspect(call, what) if are_steps and not are_zeros else None
 
 
 def _follow_an_input(baseline: Baseline, times: int) -> bool:

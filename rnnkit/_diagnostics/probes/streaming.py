@@ -1,44 +1,57 @@
 """The probe *streaming*: the whole sequence, and chunk by chunk, passing the state along."""
 
-from contextlib import suppress
 from itertools import islice
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import judge, near
+from rnnkit._diagnostics.measure.compare import are_near
+from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.probes.streams import Stream, ways_to_carry
 from rnnkit._diagnostics.run.events import kept_by
 from rnnkit._diagnostics.run.outputs import is_number
-from rnnkit._diagnostics.tell.report import NAMES, NO_STEPS, TRIES, Line, UnjudgedError, fail, skip
+from rnnkit._diagnostics.tell.outcome import NO_STEPS, Finding, Line, Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.report import NAMES, TRIES
 
 
-def probe_streaming(baseline: Baseline) -> str:
+def probe_streaming(narrow: Baseline) -> Outcome:
     """The whole sequence returns what its chunks return, passing the state along."""
-    baseline = judge(baseline)
+    judge = judge_of(narrow)
+    if isinstance(judge, Skipped):
+        return judge
     # Only the steps at which no sample has padding.
-    steps = min(baseline.batch.counts or [baseline.batch.steps or 0])
-    if steps < 2 or not baseline.batch.has_steps(baseline.batch.paced):
-        skip(NO_STEPS)
-    baseline = baseline.on(baseline.batch.cut(steps, front=baseline.post))
-    baseline.normal = baseline.session.run(baseline.batch.tree())
-    streams = _judged(baseline)
+    steps = min(judge.batch.counts or [judge.batch.steps or 0])
+    if steps < 2 or not judge.batch.has_steps(judge.batch.paced):
+        return Skipped(NO_STEPS)
+    baseline = judge.run_on(judge.batch.cut(steps, front=judge.post))
+    streams = _streams(baseline)
+    if isinstance(streams, Skipped):
+        return streams
     cuts = [f"{', '.join(map(str, one.sizes[:-1]))} and {one.sizes[-1]}" for one in streams]
     stream = streams[-1]
-    if stream.difference is not None:
-        index, step, off = stream.difference
-        where = "(the state at the end)" if step is None else f"of step {step}"
-        name = f"{baseline.name(index)} {where}"
+    difference = stream.difference
+    if difference is not None:
+        end = difference.step is None
+        where = "(the state at the end)" if end else f"of step {difference.step}"
+        name = f"{baseline.name(difference.output)} {where}"
         cut = f"in chunks of {cuts[-1]}"
-        far = f"passing the state along (relative difference {off:.2g})"
-        what = f"{name} changes when the sequence runs {cut}, {far}"
-        fail("streaming", what, *stream.why(index, step))
+        what = f"{name} changes when the sequence runs {cut}, passing the state along"
+        return Finding(f"{what} {difference.far}", *stream.why(difference))
+    remembered = _remembers(baseline, stream)
+    if remembered is not None:
+        return remembered
+    text = f"{steps} steps at once return what they return in chunks of {', and of '.join(cuts)}"
+    return Passed(text, streams)
+
+
+def _remembers(baseline: Baseline, stream: Stream) -> Finding | None:
+    """Find that a new sequence depends on the one that the same copy ran before."""
     session = baseline.session
     (first, second, *_) = stream.given
     session.run(second)
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)
-    if any(is_number(one) and not near(baseline, one, two) for one, two in again):
-        names = [f"model.{name}" for name in kept_by(session, second)[:NAMES]]
-        fail("streaming", "a new sequence depends on the one before", _rows_of_kept(names))
-    return f"{steps} steps at once return what they return in chunks of {', and of '.join(cuts)}"
+    if all(are_near(baseline, one, two) for one, two in again if is_number(one)):
+        return None
+    names = [f"model.{name}" for name in kept_by(session, second)[:NAMES]]
+    return Finding("a new sequence depends on the one before", _rows_of_kept(names))
 
 
 def _rows_of_kept(names: list[str]) -> list[Line]:
@@ -50,37 +63,45 @@ def _rows_of_kept(names: list[str]) -> list[Line]:
     return [("cause", f"{', '.join(names)} {verb} kept from call to call"), fix]
 
 
-def _judged(baseline: Baseline) -> list[Stream]:
-    """Try the ways to pass a state along: one that holds is right; else the likeliest is wrong."""
-    steps = baseline.batch.steps or 0
-    most = 0
-    wrong = None
+def _streams(baseline: Baseline) -> list[Stream] | Skipped:
+    """Try the ways to pass a state along: one that holds is right; else the likeliest is wrong.
+
+    All that is as long is cut with the input; then only what was found to follow it.
+    """
+    batch = baseline.batch
+    own = batch.on_their_own.get(batch.paced)
     reason = "the model returns no state of one size that it takes"
-    # With all that is as long cut with the input; then as it was inferred.
-    alike = baseline.on(baseline.batch.with_leaves(baseline.batch.leaves))
-    alike.batch.on_their_own = {}
-    own = baseline.batch.on_their_own.get(baseline.batch.paced)
-    cuts = [alike, baseline] if own else [baseline]
+    most = 0
+    wrong: list[Stream] = []
+    left: list[str] = []
+    cuts = [baseline.following({}), baseline] if own else [baseline]
     for cut in cuts:
         # What is returned for the batch as it is stands in the session.
-        baseline.session.run(baseline.batch.tree())
-        for carried, left in islice(ways_to_carry(cut), TRIES):
+        baseline.session.run(batch.tree())
+        for carried, others in islice(ways_to_carry(cut), TRIES):
             most = max(most, len(carried))
-            try:
-                streams = [Stream(cut, carried, [steps // 2, steps - steps // 2])]
-            except UnjudgedError as error:
-                reason = str(error) if len(carried) == most else reason
-                continue
-            # A chunk of one step may be too short for a convolution.
-            with suppress(UnjudgedError):
-                if streams[0].difference is None and steps > 2:
-                    streams.append(Stream(cut, carried, [1, 1, steps - 2]))
-            if streams[-1].difference is None:
+            is_whole = len(carried) == most  # of several parts, some may not be enough
+            streams = _in_chunks(cut, carried)
+            last = streams[-1]
+            if last.doubt:
+                reason = last.doubt if is_whole else reason
+            elif last.difference is None:
                 return streams
-            # Of several parts, some may not be enough.
-            if wrong is None and len(carried) == most:
-                wrong = streams, left
-    streams, left = wrong or skip(reason)
+            elif is_whole and not wrong:
+                wrong = streams
+                left = others
+    if not wrong:
+        return Skipped(reason)
     if left:
-        skip(f"the model takes {' and '.join(left)}, and returns nothing of that shape")
-    return streams
+        return Skipped(f"the model takes {' and '.join(left)}, and returns nothing of that shape")
+    return wrong
+
+
+def _in_chunks(baseline: Baseline, carried: dict[str, str]) -> list[Stream]:
+    """Run in two chunks and, if that is right, in three, unless one step is too few for a chunk."""
+    steps = baseline.batch.steps or 0
+    halves = Stream(baseline, carried, [steps // 2, steps - steps // 2])
+    if halves.doubt or halves.difference is not None or steps < 3:
+        return [halves]
+    parts = Stream(baseline, carried, [1, 1, steps - 2])
+    return [halves] if parts.doubt else [halves, parts]

@@ -5,74 +5,91 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import combinations, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from rnnkit._diagnostics.explain.causes import Cause, Location, later_steps
+from rnnkit._diagnostics.explain.causes import CARRY, Cause, Location, later_steps
 from rnnkit._diagnostics.explain.search import Search, Verdict
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import differences, differs
+from rnnkit._diagnostics.measure.compare import Part
+from rnnkit._diagnostics.measure.judge import AMPLIFIED, beyond_rounding
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.module_calls import calls_in, each_call, from_state
 from rnnkit._diagnostics.run.outputs import (
     Given,
     equal,
-    far_off,
     is_number,
     leaves,
     parts,
     shape_of,
     tensors_of,
 )
-from rnnkit._diagnostics.tell.report import FIXES, OTHER_OUTPUTS, skip
+from rnnkit._diagnostics.tell.outcome import OTHER_OUTPUTS
 
 #: What people call a state, or a part of one, among the words of an argument's name.
 STATE = re.compile("c|h|h[csx]|cx|cache|carry|cells?|hiddens?|memory|past|prev|previous|states?")
 
 
+class Difference(NamedTuple):
+    """Where an output of the chunks first differs from the whole one: which, and from which step.
+
+    Attributes:
+        output: its index.
+        step: the first step; None if it is the state at the end.
+        far: by how much, in words.
+    """
+
+    output: int
+    step: int | None
+    far: str
+
+
 class Stream:
-    """One way to cut the steps, and which places of the output go on to which arguments."""
+    """One way to cut the steps, and which places of the output go on to which arguments.
+
+    Attributes:
+        sizes: how many steps each chunk has.
+        given, outputs: the inputs of each chunk, and what was returned for it.
+        difference: the first difference from the whole, if there is one.
+        doubt: why the chunks and the whole could not be compared; else empty.
+    """
 
     def __init__(self, baseline: Baseline, carried: Mapping[str, str], sizes: list[int]) -> None:
-        """Run the chunks one after the other; skip if the model does not take them."""
+        """Run the chunks one after the other, and compare them with the whole of a judge."""
         self.baseline = baseline
         self.sizes = sizes
         self.given: list[Given] = []
         self.outputs: list[list[Any]] = []
-        # The first output that differs, from which step on (None: the state), and by how much.
-        self.difference: tuple[int, int | None, float] | None = None
-        start = 0
-        for size in sizes:
-            self._run_chunk(start, size, carried)
-            start += size
-        stepped, states = self._compared(carried)
-        for index in [*stepped, *states]:
-            self.difference = self._difference(index, has_steps=index in stepped)
-            if self.difference is not None:
-                break
+        self.difference: Difference | None = None
+        self.doubt = self._run_chunks(carried) or self._compare(carried)
 
-    def _run_chunk(self, start: int, size: int, carried: Mapping[str, str]) -> None:
-        """Run one chunk, from the state that the chunk before returned; skip if that fails."""
+    def _run_chunks(self, carried: Mapping[str, str]) -> str:
+        """Run each chunk from the state that the one before returned; return what failed."""
         baseline = self.baseline
-        session = self.baseline.session
-        given = baseline.batch.cut(start + size, front=True).cut(size, front=False).tree()
-        if start:
-            places = dict(_places(session.returned))
-            bound = _bound(baseline, given)
-            bound.arguments.update({name: places[at] for name, at in carried.items()})
-            given = Given(bound.args, bound.kwargs)
-        output = session.attempt(given) or []
-        self.given.append(given)
-        self.outputs.append(output)
-        names = session.names if len(output) == len(baseline.normal) else []
-        if names != baseline.names:
-            state = ", from the state that it returned" if start else ""
-            skip(f"the model does not take a chunk of {size} of {sum(self.sizes)} steps{state}")
+        session = baseline.session
+        start = 0
+        for size in self.sizes:
+            given = baseline.batch.cut(start + size, front=True).cut(size, front=False).tree()
+            if start:
+                places = dict(_places(session.returned))
+                bound = _bound(baseline, given)
+                bound.arguments.update({name: places[at] for name, at in carried.items()})
+                given = Given(bound.args, bound.kwargs)
+            output = session.attempt(given) or []
+            self.given.append(given)
+            self.outputs.append(output)
+            names = session.names if len(output) == len(baseline.normal) else []
+            if names != baseline.names:
+                chunk = f"a chunk of {size} of {sum(self.sizes)} steps"
+                state = ", from the state that it returned" if start else ""
+                return f"the model does not take {chunk}{state}"
+            start += size
+        return ""
 
-    def _compared(self, carried: Mapping[str, str]) -> tuple[list[int], list[int]]:
-        """Return the outputs of numbers that have steps, and those that are states."""
+    def _compare(self, carried: Mapping[str, str]) -> str:
+        """Compare outputs with steps, then states; return why that is not possible."""
         baseline = self.baseline
         shown = [index for index, leaf in enumerate(baseline.normal) if is_number(leaf)]
         places = carried.values()
@@ -81,33 +98,44 @@ class Stream:
         stepped = [k for k in stepped if k not in states]
         shapes = [list(map(shape_of, one)) for one in (baseline.normal, self.outputs[0])]
         if not stepped and shapes[0] != shapes[1]:
-            skip(OTHER_OUTPUTS)
-        return stepped, states
+            return OTHER_OUTPUTS
+        for index in [*stepped, *states]:
+            part = self._part(index, has_steps=index in stepped)
+            if part is None:
+                return f"chunks of {self.sizes[0]} steps give outputs of other shapes"
+            if not part.differs:
+                continue
+            if part.is_amplified:
+                return AMPLIFIED
+            step = self._first_step(part) if index in stepped else None
+            self.difference = Difference(index, step, part.far)
+            break
+        return ""
 
-    def _difference(self, index: int, *, has_steps: bool) -> tuple[int, int | None, float] | None:
-        """Return where an output of the chunks differs from the whole one, and by how much."""
+    def _part(self, index: int, *, has_steps: bool) -> Part | None:
+        """Return an output of the whole beside that of the chunks; None if shapes differ."""
         baseline = self.baseline
-        before = self.baseline.normal[index]
+        before = baseline.normal[index]
         pieces = [output[index] for output in self.outputs]
-        axis = baseline.step_axes[index] or 0
         after = pieces[-1]
         if has_steps:
             with suppress(RuntimeError, TypeError):
-                after = torch.cat(pieces, axis)
+                after = torch.cat(pieces, baseline.step_axes[index] or 0)
         if shape_of(after) != before.shape:
-            skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
-        scale = baseline.scale_of(index)
-        if not differs(baseline, before, after, scale):
             return None
-        off = differences(baseline, before, after, scale).movedim(axis, 0).flatten(1)
-        step = int(off.any(1).int().argmax()) if has_steps else None
-        return index, step, far_off(before, after)
+        return Part(baseline, index, 0, before, after, baseline.scale_of(index))
 
-    def why(self, index: int, step: int | None) -> Location:
+    def _first_step(self, part: Part) -> int:
+        """Return the first step at which an output of the chunks differs."""
+        axis = self.baseline.step_axes[part.output] or 0
+        off = beyond_rounding(self.baseline, part.before, part.after, part.scale)
+        return int(off.movedim(axis, 0).flatten(1).any(1).int().argmax())
+
+    def why(self, difference: Difference) -> Location:
         """Return where an output first differs in the second chunk, and each cause tried."""
         baseline = self.baseline
         (first, second, *_) = self.sizes
-        if step is None and any(map(baseline.has_steps, range(len(baseline.normal)))):
+        if difference.step is None and any(map(baseline.has_steps, range(len(baseline.normal)))):
             cause = ("cause", "the outputs are right, and the state that is returned is not")
             return [cause, ("fix", "return the state that the last call returned")], ""
         ends = baseline.on(baseline.batch.cut(first + second, front=True))
@@ -116,7 +144,7 @@ class Stream:
         baseline.session.attempt(self.given[0], watch=recorder.watch)
         returned = leaves(baseline.session.returned)
         runs = ends.batch.tree(), self.given[1], self.given[1]
-        found = _Chunks(ends, runs, index, (first + second, second), first)
+        found = _Chunks(ends, runs, difference.output, (first + second, second), first)
         calls = [call for call in calls_in(recorder.events) if call.returned]
         found.states = {call.name: [*call.returned.values()] for call in calls}
         found.returned = returned
@@ -147,7 +175,7 @@ class _Chunks(Search):
             given: Any = state if len(state) > 1 else state[0]
             start: Any = lambda at, a, k, x=given: None if at else from_state(a, k, x)  # noqa: E731
             what = f"{name or 'the model'} does not start the second chunk from its own state"
-            fix = FIXES["streaming"]
+            fix = CARRY
             if all(any(equal(x, y) for y in self.returned) for x in state):
                 fix = "start from the state that is given, and from zeros only if that is None"
             found[name] = Cause(what, fix, each_call(name, start))

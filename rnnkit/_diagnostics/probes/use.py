@@ -1,7 +1,8 @@
 """The probe *use*: gradients, or else NaN, show how outputs depend on what layers return."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,52 +12,61 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
-from rnnkit._diagnostics.probes.calls import (
-    find_reversed_outputs,
-    find_shared_direction,
-    find_steps_as_channels,
-)
-from rnnkit._diagnostics.probes.joined import find_joined_layers
-from rnnkit._diagnostics.probes.starts import find_wrong_starts
+from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
+from rnnkit._diagnostics.probes.joined import joined_layers
+from rnnkit._diagnostics.probes.starts import confirmed, suspected_starts
 from rnnkit._diagnostics.run.events import stateful
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
 from rnnkit._diagnostics.run.outputs import Leaves, alike, along, arrived, is_backward, shape_of
-from rnnkit._diagnostics.tell.report import (
-    CALLS,
-    fail,
-    joined_by_and,
-    skip,
-    skip_inapplicable,
-    skip_partial,
-)
+from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.report import CALLS, joined_by_and
 
 
-def probe_use(baseline: Baseline) -> str:
+def needs_of_use(baseline: Baseline) -> Skipped | None:
+    """Return that no module has a state; None if one has."""
+    if stateful(baseline.events):
+        return None
+    return Skipped("no module with a state was seen", "inapplicable")
+
+
+def probe_use(baseline: Baseline) -> Outcome:
     """What recurrent layers return is used where it means something."""
-    if not stateful(baseline.events):
-        skip_inapplicable("no module with a state was seen")
     calls = calls_in(baseline.events)
-    find_steps_as_channels(baseline)
-    find_wrong_starts(baseline, calls)
-    find_shared_direction(baseline, calls)
-    find_reversed_outputs(baseline)
-    find_joined_layers(baseline, calls)
-    layers = [call for call in calls if _returns_sequence(call)]
-    loops = loops_in(baseline.events, stateful(baseline.events))
+    notes: list[str] = []
+    finding = next(_wrong_ways(baseline, calls, notes), None)
+    if finding is not None:
+        return finding.noting(notes)
+    returning = [call for call in calls if _returns_sequence(call)]
+    returning += loops_in(baseline.events, stateful(baseline.events))
     cells = sum(call.is_cell for call in calls)
-    if not layers and not loops and not cells:
-        skip("no call of a layer on a batch, or of a cell, was seen")
-    left = _find_misuses(baseline, [*layers, *loops])
-    if left:
-        number = count(len(layers) + len(loops), "layer call", "layer calls")
-        skip_partial(f"what {left} of {number} return was not looked at")
+    if not returning and not cells:
+        return Skipped("no call of a layer on a batch, or of a cell, was seen", notes=notes)
+    misuses = _misuses(baseline, returning)
+    notes += misuses.notes
+    if misuses.finding is not None:
+        return misuses.finding.noting(notes)
+    number = count(len(returning), "layer call", "layer calls")
+    if misuses.left:
+        left = f"what {misuses.left} of {number} return was not looked at"
+        return Skipped(left, "partial", notes=notes)
     looked: list[str] = []
-    if layers or loops:
-        number = count(len(layers) + len(loops), "layer call", "layer calls")
+    if returning:
         looked.append(f"the outputs and states of {number}")
     if cells:
         looked.append(f"what goes into {count(cells, 'call of a cell', 'calls of cells')}")
-    return f"{', and '.join(looked)}: used as meant"
+    return Passed(f"{', and '.join(looked)}: used as meant", [], notes=notes)
+
+
+def _wrong_ways(baseline: Baseline, calls: Sequence[Call], notes: list[str]) -> Iterator[Finding]:
+    """Yield what is wrong with the inputs and states of calls; add to notes what may be meant."""
+    yield from steps_as_channels(baseline)
+    for suspect in suspected_starts(baseline, calls):
+        if suspect.right is None:
+            notes.append(suspect.what)
+        yield from confirmed(baseline, suspect)
+    yield from shared_directions(baseline, calls)
+    yield from reversed_outputs(baseline)
+    yield from joined_layers(baseline, calls)
 
 
 def _returns_sequence(call: Call) -> bool:
@@ -64,25 +74,41 @@ def _returns_sequence(call: Call) -> bool:
     return isinstance(call.output, PackedSequence) or len(shape_of(call.output) or ()) == 3
 
 
-def _find_misuses(baseline: Baseline, calls: Sequence[Call]) -> int:
-    """Fail if what a call returned is used for something else; return how many were not tried."""
+class _Misuses(NamedTuple):
+    """The first misuse of what calls returned, notes, and how many calls were not looked at."""
+
+    finding: Finding | None
+    notes: list[str]
+    left: int
+
+
+def _misuses(baseline: Baseline, calls: Sequence[Call]) -> _Misuses:
+    """Look whether what each call returned is used for what it means."""
     gradients = gradients_of(baseline)
     slopes = gradients.of_calls(calls)
+    notes: list[str] = []
     tried = 0
     for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
         if tried >= CALLS:
-            return len(calls) - place
+            return _Misuses(None, notes, len(calls) - place)
         uses = _Uses(baseline, call, arrives)
         directions = _directions(baseline, gradients, call)
-        if directions == 2:
-            _find_backward_half(uses)
-        if isinstance(call.module, RNNBase):
-            _find_other_layer(uses)
-            _note_cell_state(uses)
-        if directions == 1:
-            _find_first_step(uses)
+        finding = next(_misuses_of(uses, directions, notes), None)
+        if finding is not None:
+            return _Misuses(finding, notes, 0)
         tried += uses.runs > 0
-    return 0
+    return _Misuses(None, notes, 0)
+
+
+def _misuses_of(uses: "_Uses", directions: int | None, notes: list[str]) -> Iterator[Finding]:
+    """Yield what one call returned that is used for something else; add to notes what is odd."""
+    if directions == 2:
+        yield from _backward_half(uses)
+    if isinstance(uses.call.module, RNNBase):
+        yield from _other_layer(uses)
+        notes += _cell_state_alone(uses)
+    if directions == 1:
+        yield from _first_step(uses)
 
 
 class _Uses:
@@ -166,24 +192,25 @@ def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | N
     return 2 if has_both else None
 
 
-def _find_backward_half(uses: _Uses) -> None:
-    """Fail if the backward direction's output is used at the last step only, where it begins."""
+def _backward_half(uses: _Uses) -> Iterator[Finding]:
+    """Yield a backward direction's output that is used at the last step only, where it begins."""
     if not uses.is_long:
         return
     last = uses.last
     back = uses.back
-    if uses.read(output=last & back) and not uses.read(output=~last & back):
-        label = uses.call.label
-        what = f"of the output of {label}, the backward half is used at the last step only"
-        fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
-        if not isinstance(uses.call.module, RNNBase):
-            first = "output[:, 0]" if uses.call.seq_axis == 1 else "output[0]"
-            fix = f"read the backward features of {first}; or last_hidden(state) of Recurrent"
-        fail("use", f"{what}, where it has read one step", [("fix", fix)], uses.call.name)
+    if not uses.read(output=last & back) or uses.read(output=~last & back):
+        return
+    label = uses.call.label
+    what = f"of the output of {label}, the backward half is used at the last step only"
+    fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
+    if not isinstance(uses.call.module, RNNBase):
+        first = "output[:, 0]" if uses.call.seq_axis == 1 else "output[0]"
+        fix = f"read the backward features of {first}; or last_hidden(state) of Recurrent"
+    yield Finding(f"{what}, where it has read one step", [("fix", fix)], uses.call.name)
 
 
-def _find_other_layer(uses: _Uses) -> None:
-    """Fail if of a layer's states only those of lower layers are used, or of other directions."""
+def _other_layer(uses: _Uses) -> Iterator[Finding]:
+    """Yield a layer of whose states only those of lower layers, or other directions, are used."""
     module = uses.call.module
     label = uses.call.label
     directions = 2 if module.bidirectional else 1
@@ -202,7 +229,7 @@ def _find_other_layer(uses: _Uses) -> None:
     fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
     if directions == 2:
         fix = f'for a decoder\'s state, rnnkit.states.bridge(h_n, "sum"); else {fix}'
-    fail("use", what, [("fix", fix)], uses.call.name)
+    yield Finding(what, [("fix", fix)], uses.call.name)
 
 
 def _of_row(call: Call, row: int) -> Tensor:
@@ -213,28 +240,29 @@ def _of_row(call: Call, row: int) -> Tensor:
     return along(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
 
 
-def _find_first_step(uses: _Uses) -> None:
-    """Fail if only the first step of an output is used, which has read one step."""
+def _first_step(uses: _Uses) -> Iterator[Finding]:
+    """Yield an output of which only the first step is used, which has read one step."""
     is_pooled = uses.baseline.out_seq_dim is None
     if not is_pooled or not uses.is_long or uses.call.state:
         return
-    if uses.read(output=uses.every) and not uses.read_with_states(uses.later):
-        what = f"of the output of {uses.call.label}, the first step alone is used"
-        last = "output[:, -1]" if uses.call.seq_axis == 1 else "output[-1]"
-        fix = f"{last}, the last step; or last_hidden(state) of Recurrent"
-        if isinstance(uses.call.module, RNNBase):
-            fix = f"h_n[-1], or {last}, the last step"
-        fail("use", f"{what}, which has read one step", [("fix", fix)], uses.call.name)
+    if not uses.read(output=uses.every) or uses.read_with_states(uses.later):
+        return
+    what = f"of the output of {uses.call.label}, the first step alone is used"
+    last = "output[:, -1]" if uses.call.seq_axis == 1 else "output[-1]"
+    fix = f"{last}, the last step; or last_hidden(state) of Recurrent"
+    if isinstance(uses.call.module, RNNBase):
+        fix = f"h_n[-1], or {last}, the last step"
+    yield Finding(f"{what}, which has read one step", [("fix", fix)], uses.call.name)
 
 
-def _note_cell_state(uses: _Uses) -> None:
+def _cell_state_alone(uses: _Uses) -> list[str]:
     """Note that only c is used, of what an LSTM returns."""
     if "c" not in uses.slopes or not bool(arrived(uses.slopes["c"]).any()):
-        return
-    if not uses.read(output=uses.every, h=uses.every):
-        text = f"of what {uses.call.label} returns, only the cell state c is used"
-        note = f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
-        uses.baseline.report.notes.append(note)
+        return []
+    if uses.read(output=uses.every, h=uses.every):
+        return []
+    text = f"of what {uses.call.label} returns, only the cell state c is used"
+    return [f"{text}; the hidden state is h_n, the first of (h_n, c_n)"]
 
 
 def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:

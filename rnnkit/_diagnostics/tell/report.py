@@ -1,23 +1,14 @@
 """What ``verify`` found: a report, or what it raises."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from rnnkit._base.errors import LeakError
 from rnnkit._base.message import aligned, count, more
-from rnnkit._diagnostics.tell.picture import DependencyMap, Rule, as_html
-
-INTEGERS = "the outputs are integers, which may stay the same by chance: return the scores, too"
-UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
-ONE_SAMPLE = "the batch has one sample; give two or more"
-NO_LENGTHS = "no lengths were given"
-LEFT_OUT = "left out by the caller"
-NO_STEPS = "the input has fewer than two steps"
-OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
-TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
+from rnnkit._diagnostics.tell.outcome import Drawn, Finding, Gap
+from rnnkit._diagnostics.tell.picture import as_html
 
 #: So many inputs and outputs are shown with their axes, and names of what a model keeps.
 SHOWN = 8
@@ -33,34 +24,6 @@ ALONE = 3
 #: For how many calls of layers *use* runs the model again.
 CALLS = 16
 
-#: A line of a message: its label and its text.
-Line = tuple[str, str]
-
-#: The probes that change the inputs, or the batch, and so judge what depends on what.
-JUDGING = ("batch", "alone", "padding", "causal", "reset", "memory", "streaming")
-
-#: What to change where no cause is known, by probe.
-FIXES = {
-    "repeatable": "start each call from the same state; draw random numbers if self.training",
-    "batch": "let no view, norm, softmax or mean cross the batch axis, and no int() or if of the "
-    "whole batch decide what runs",
-    "alone": "mask or pack the padding; compute nothing from the batch as a whole",
-    "padding": "mask what is beyond each length before it is pooled or passed on, or pack it",
-    "causal": "run no backward direction; pad a convolution on the left; mask attention",
-    "reset": "state = torch.where(flag_t.bool()[:, None], 0.0, state), for each state of the loop, "
-    "before the step that the flag is for",
-    "memory": "y, state = layer(x, state), or state = cell(x, state), in the loop",
-    "coverage": "read each step, except a step that the model predicts: look at the range of a "
-    "loop, slices, masks and views on its way",
-    "gradient": "remove what cuts the graph: detach(), .data, tolist(), argmax, x > 0 or no_grad()",
-    "streaming": "y, state = layer(x, state), and return that state",
-}
-
-
-#: Why a probe that found nothing did not say *ok*: its question could not be answered, does not
-#: arise for this model and batch, or was answered for some places only.
-Gap = Literal["unjudged", "inapplicable", "partial"]
-
 
 @dataclass(frozen=True)
 class Check:
@@ -72,6 +35,8 @@ class Check:
         detail: what holds, why it was skipped, or the first line of a finding.
         gap: why a skipped probe is no *ok*: it could not be judged; or it does not apply, such as
             *padding* without lengths; or a part is missing, such as steps that reach no output.
+        is_judging: whether the probe judges what depends on what, by changed inputs or a part of
+            the batch.
     """
 
     __module__ = "rnnkit"
@@ -80,6 +45,7 @@ class Check:
     outcome: Literal["passed", "skipped", "failed"]
     detail: str
     gap: Gap | None = None
+    is_judging: bool = True
 
 
 @dataclass
@@ -106,7 +72,7 @@ class Report:
     passes: int = 0
     seconds: float = 0.0
 
-    _maps: dict[str, tuple[DependencyMap, Rule | None]] = field(default_factory=dict)
+    _maps: list[Drawn] = field(default_factory=list)
 
     def found(self, probe: str) -> bool:
         """Return whether a probe found something."""
@@ -125,7 +91,7 @@ class Report:
     @property
     def judged(self) -> bool:
         """Whether a probe passed other than repeatable, coverage, use and gradient."""
-        return any(probe in JUDGING for probe in self.checked)
+        return any(check.is_judging for check in self.checks if check.outcome == "passed")
 
     @property
     def headline(self) -> str:
@@ -133,7 +99,7 @@ class Report:
         if self.findings:
             return count(len(self.findings), "finding", "findings")
         if not self.judged:
-            reasons = [check.detail for check in self.checks if check.probe in JUDGING]
+            reasons = [check.detail for check in self.checks if check.is_judging]
             return ": ".join(["nothing was judged", *reasons[:1]])
         gaps = [check.detail for check in self.checks if check.gap == "partial"]
         gaps += self._unjudged_in_words()
@@ -200,33 +166,10 @@ class Report:
 
         count = len(self._maps)
         figure = plt.figure(figsize=(4.4 * max(count, 1), 5.8), layout="constrained")
-        for k, (what, (measured, rule)) in enumerate(self._maps.items()):
-            measured.plot(rule, f"{what}: {measured.finding}", figure.add_subplot(1, count, k + 1))
+        for k, drawn in enumerate(self._maps):
+            title = f"{drawn.along}: {drawn.map.finding}"
+            drawn.map.plot(drawn.rule, title, figure.add_subplot(1, count, k + 1))
         return figure
-
-
-class UnjudgedError(Exception):
-    """A probe cannot say *ok*: the text says why, and the gap which kind of reason that is."""
-
-    def __init__(self, reason: str, gap: Gap = "unjudged") -> None:
-        """Keep the gap beside the reason."""
-        super().__init__(reason)
-        self.gap: Gap = gap
-
-
-def skip(reason: str) -> NoReturn:
-    """Raise why something cannot be judged."""
-    raise UnjudgedError(reason)
-
-
-def skip_inapplicable(reason: str) -> NoReturn:
-    """Raise why a probe has nothing to ask of this model and batch."""
-    raise UnjudgedError(reason, "inapplicable")
-
-
-def skip_partial(missing: str) -> NoReturn:
-    """Raise what does not hold, or was not tried, where the rest holds."""
-    raise UnjudgedError(missing, "partial")
 
 
 def joined_by_and(names: list[str]) -> str:
@@ -247,12 +190,13 @@ def without_frames(error: Exception) -> Exception:
     return error.with_traceback(None)
 
 
-def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
-    """Raise what a probe found: the sentence that says what depends on what, and its rows."""
-    lines = list(rows)
-    usual = {"fix": FIXES.get(probe, ""), "intended?": f"rnnkit.verify(..., skip=[{probe!r}])"}
+def leak_error(probe: str, finding: Finding, fix: str) -> LeakError:
+    """Return what a finding is raised as; ``fix`` is the probe's own, where no cause is known."""
+    lines = list(finding.rows)
+    usual = {"fix": fix, "intended?": f"rnnkit.verify(..., skip=[{probe!r}])"}
     lines += [row for row in usual.items() if row[0] not in dict(lines)]
-    raise LeakError("\n".join([what, *aligned([*lines, more(probe)])]), probe, module)
+    text = "\n".join([finding.what, *aligned([*lines, more(probe)])])
+    return LeakError(text, probe, finding.module)
 
 
 def with_row(finding: LeakError, label: str, text: str) -> LeakError:

@@ -1,0 +1,350 @@
+"""The one way to compare: another run of the model, beside the baseline.
+
+Of a run of the same size, equal bits settle a question. Where bits differ and must not, the same
+run is made again in float64, and only a difference that is there as well counts. A run of another
+size is made in float64 at once. Nobody else asks the judge.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.changes import Where, changed
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import (
+    AMPLIFIED,
+    KERNELS,
+    amplified,
+    beyond_rounding,
+    judge_of,
+)
+from rnnkit._diagnostics.run.isolation import EscapedError
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    Leaves,
+    alike,
+    apart,
+    far_off,
+    is_number,
+    largest,
+    shape_of,
+)
+from rnnkit._diagnostics.run.uncopied import UncopiedError
+from rnnkit._diagnostics.tell.outcome import TOGETHER, UNCHANGED, Skipped
+from rnnkit._diagnostics.tell.report import in_short
+
+#: Changes a batch; None if all of it stays as it was.
+Alter = Callable[[Batch], Given | None]
+
+
+class Rerun:
+    """Another run of the model, beside the baseline.
+
+    Attributes:
+        baseline: the baseline that it is compared with.
+        output: the leaves that it returned; none if the model refused.
+        refusal: how the model refused, in short.
+        doubt: why a difference could not be judged; empty as long as none was met.
+    """
+
+    def __init__(self, baseline: Baseline, inputs: Given) -> None:
+        """Run on inputs; a model may refuse what it was not given."""
+        self.baseline = baseline
+        self.inputs = inputs
+        self.output: Leaves = []
+        self.refusal = ""
+        self.doubt = ""
+        try:
+            self.output = baseline.session.run(inputs)
+        except (EscapedError, UncopiedError):
+            raise
+        except Exception as error:  # noqa: BLE001 - as it likes
+            self.refusal = in_short(error)
+
+
+class Change(Rerun):
+    """A run on changed inputs: which samples and steps of which outputs moved."""
+
+    def __init__(self, baseline: Baseline, alter: Alter, inputs: Given) -> None:
+        """Run on inputs that were altered; the judge's batch may be altered as they were."""
+        super().__init__(baseline, inputs)
+        self._alter = alter
+        self._moved: dict[tuple[int, int | None], Tensor] = {}  # by output and order of samples
+
+    def has(self, index: int) -> bool:
+        """Return whether an output has the shape that it has without the change."""
+        normal = self.baseline.normal
+        output = self.output
+        return len(output) == len(normal) and shape_of(output[index]) == shape_of(normal[index])
+
+    def moved(self, index: int) -> Tensor:
+        """Return at which valid ``(samples, steps)`` an output of the same shape is different."""
+        baseline = self.baseline
+        key = (index, baseline.order)
+        if key not in self._moved:
+            before = baseline.arranged(baseline.normal)[index]
+            after = baseline.arranged(self.output)[index]
+            differs = beyond_rounding(baseline, before, after, baseline.scale_of(index))
+            self._moved[key] = baseline.places(index, differs).cpu()
+        return self._moved[key]
+
+    def leak(self, indices: Iterable[int], forbidden: Tensor) -> "Leak | None":
+        """Return the first output that moved at a forbidden place, if the judge confirms it."""
+        for index in filter(self.has, indices):
+            moved = self.moved(index)
+            wrong = moved & forbidden[:, : moved.shape[1]]
+            if not bool(wrong.any()):
+                continue
+            if self.baseline.is_judge:
+                return Leak(self, index, wrong.nonzero().tolist())
+            judged = self._judged
+            if judged is None:
+                return None
+            leak = judged.leak(indices, forbidden)
+            if leak is None:
+                self.baseline.expect_rounding()
+            return leak
+        return None
+
+    @property
+    def settled(self) -> "Change":
+        """The same run beside the judge, if that was asked; else this one."""
+        judged: Change | None = self.__dict__.get("_judged")
+        return judged or self
+
+    @cached_property
+    def _judged(self) -> "Change | None":
+        """The same run beside the judge; None, and a doubt, if nothing can judge it."""
+        judge = judge_of(self.baseline)
+        if isinstance(judge, Skipped):
+            self.doubt = judge.reason
+            return None
+        inputs = self._alter(judge.batch)
+        if inputs is None:
+            self.doubt = UNCHANGED
+            return None
+        again = Change(judge, self._alter, inputs)
+        if again.refusal:
+            self.doubt = refused(again).reason
+            return None
+        return again
+
+
+class Leak(NamedTuple):
+    """An output that moved where it must not, at which ``[sample, step]``s, and the run of it."""
+
+    run: Change
+    output: int
+    places: list[list[int]]
+
+
+def compare_changed(
+    baseline: Baseline, where: Where, *, only: int | None = None, pad: bool = False
+) -> Change | None:
+    """Run on inputs with other values at some places; None if all of them stay as they were.
+
+    Where an earlier run differed by rounding alone, the judge is asked at once.
+    """
+
+    def alter(batch: Batch) -> Given | None:
+        return changed(batch, where, pad=pad, only=only)
+
+    judge = judge_of(baseline) if baseline.rounds else baseline
+    settling = baseline if isinstance(judge, Skipped) else judge
+    inputs = alter(settling.batch)
+    return None if inputs is None else Change(settling, alter, inputs)
+
+
+def compare_each(
+    baseline: Baseline, wheres: Mapping[int, Where], indices: Collection[int], *, pad: bool = False
+) -> dict[int, Change] | Skipped:
+    """Run with each of some changes that change anything; or return why they say nothing."""
+    changes: dict[int, Change] = {}
+    for key, where in wheres.items():
+        change = compare_changed(baseline, where, pad=pad)
+        if change is None:
+            continue
+        if change.refusal:
+            return refused(change)
+        changes[key] = change
+    return incomparable(changes.values(), indices) or changes
+
+
+def refused(change: Change) -> Skipped:
+    """Return that the model refuses changed inputs."""
+    return Skipped(f"the model refuses changed inputs ({change.refusal}); {TOGETHER}")
+
+
+def incomparable(changes: Collection[Change], indices: Collection[int]) -> Skipped | None:
+    """Return why changes say nothing of some outputs; None if some output has its shape in one."""
+    if not changes:
+        return Skipped(UNCHANGED)
+    if not any(change.has(index) for change in changes for index in indices):
+        return Skipped(f"changed inputs give outputs of other shapes; {TOGETHER}")
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A sample of an output of the judge's, in the run of the whole and in one of a part."""
+
+    baseline: Baseline
+    output: int
+    sample: int
+    before: Tensor
+    after: Tensor
+    scale: Tensor
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two differ by more than rounding."""
+        return bool(beyond_rounding(self.baseline, self.before, self.after, self.scale).any())
+
+    @property
+    def is_amplified(self) -> bool:
+        """Whether the model makes as much of a change of the last bit."""
+        if not is_number(self.before):
+            return False
+        off = (apart(self.before, self.after) / self.scale).max().item()
+        return off <= KERNELS * amplified(self.baseline)
+
+    @property
+    def far(self) -> str:
+        """By how much the two differ, in words."""
+        return f"(relative difference {far_off(self.before, self.after):.2g})"
+
+
+class Restriction(Rerun):
+    """A run of some samples, or of fewer steps, beside the same part of the whole."""
+
+    def __init__(
+        self, baseline: Baseline, batch: Batch, samples: Sequence[int], only: int | None
+    ) -> None:
+        """Run; take which samples these are, in which order, and the only output to look at."""
+        super().__init__(baseline, batch.tree())
+        self.batch = batch
+        self.compared: list[Part] = []
+        self.different: Part | None = None
+        for part in parts_of(baseline, self.output, samples, only):
+            self.compared.append(part)
+            if part.differs:
+                self._take(part)
+                break
+
+    def _take(self, part: Part) -> None:
+        """Keep a part that differs, unless that may be rounding."""
+        judge = judge_of(self.baseline)
+        if isinstance(judge, Skipped):
+            self.doubt = judge.reason
+        elif part.is_amplified:
+            self.doubt = AMPLIFIED
+        else:
+            self.different = part
+
+
+def compare_part(
+    baseline: Baseline,
+    keep: Callable[[Batch], Batch],
+    samples: Sequence[int],
+    only: int | None = None,
+) -> Restriction:
+    """Run on a part of the batch, beside the judge: kernels for other sizes round in other ways.
+
+    If nothing can judge, equal bits settle the question all the same.
+    """
+    judge = judge_of(baseline)
+    settling = baseline if isinstance(judge, Skipped) else judge
+    return Restriction(settling, keep(settling.batch), samples, only)
+
+
+def parts_of(
+    baseline: Baseline, output: Leaves, samples: Sequence[int], only: int | None = None
+) -> Iterator[Part]:
+    """Yield each sample of a run of some that can be laid beside the same one in the whole."""
+    if len(output) != len(baseline.normal):
+        return
+    if len(samples) == baseline.batch.size:
+        output = baseline.arranged(output)
+    whole = baseline.arranged(baseline.normal)
+    for index, axis in baseline.judged():
+        if only not in (None, index) or not is_number(whole[index]):
+            continue
+        made = _with_batch_axis(output[index], whole[index], axis, len(samples))
+        if made is None:
+            continue
+        for place, sample in enumerate(samples):
+            after = made.select(axis, place)
+            if after.shape == whole[index].select(axis, sample).shape:
+                after = baseline.row(made, index, sample, place)
+            # Of an output with other steps, as with a stride, a sample returns the first ones.
+            kept = tuple(map(slice, after.shape if baseline.post else ()))
+            before = baseline.row(whole[index], index, sample)[kept]
+            scale = baseline.row(baseline.scale_of(index), index, sample)[kept]
+            if before.shape == after.shape:
+                yield Part(baseline, index, sample, before, after, scale)
+
+
+def _with_batch_axis(made: Any, whole: Tensor, axis: int, count: int) -> Tensor | None:
+    """Return an output with its batch axis, which a batch of one may lose; None if it differs."""
+    if not isinstance(made, Tensor):
+        return None
+    if count == 1 and made.dim() == whole.dim() - 1:
+        made = made.unsqueeze(axis)
+    fits = made.dim() == whole.dim() and made.shape[axis] == count
+    return made if fits else None
+
+
+class Repeat:
+    """A copy of the model, run twice in a row on the same inputs.
+
+    Attributes:
+        is_equal: whether it returned the same bits.
+        is_near: whether it returned the same numbers, up to rounding.
+        doubt: why a difference could not be judged.
+    """
+
+    def __init__(self, baseline: Baseline, *, restarts: bool = False) -> None:
+        """Run twice, unless the baseline did; with ``restarts``, from the same random numbers."""
+        self.doubt = ""
+        known = None if restarts else baseline.again
+        pair = (
+            _run_twice(baseline, restarts=restarts) if known is None else (baseline.normal, known)
+        )
+        self.is_equal = alike(*pair)
+        self.is_near = self.is_equal
+        if self.is_equal or restarts:
+            return
+        judge = judge_of(baseline)
+        if isinstance(judge, Skipped):
+            self.doubt = judge.reason
+            return
+        pair = pair if baseline.is_judge else _run_twice(judge)
+        self.is_equal = alike(*pair)
+        self.is_near = _are_all_near(judge, *pair)
+
+
+def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, Leaves]:
+    session = baseline.session
+    inputs = baseline.batch.tree()
+    copy = session.fresh()
+    once = session.run(inputs, on=copy)
+    if restarts:
+        session.restart()
+    return once, session.run(inputs, on=copy)
+
+
+def _are_all_near(judge: Baseline, one: Leaves, other: Leaves) -> bool:
+    """Return whether all tensors of two outputs are the same, up to rounding."""
+    pairs = [pair for pair in zip(one, other, strict=False) if isinstance(pair[0], Tensor)]
+    return all(isinstance(after, Tensor) and are_near(judge, x, after) for x, after in pairs)
+
+
+def are_near(judge: Baseline, before: Tensor, after: Tensor) -> bool:
+    """Return whether two tensors are the same up to rounding; they may be no part of an output."""
+    if before.shape != after.shape:
+        return False
+    return not bool(beyond_rounding(judge, before, after, largest(before)).any())

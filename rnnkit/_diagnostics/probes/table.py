@@ -1,0 +1,209 @@
+"""The probes in one table: what each one asks, when, and what the rest of the package knows of it.
+
+A new probe is a file beside this one, and a row. The page of leaks has the questions, and
+``rnnkit/errors.md`` a section for each: tests compare them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from rnnkit._base.errors import LeakError
+from rnnkit._diagnostics.explain.causes import CARRY, MASK, REMEMBER
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.otherwise import is_absent_again
+from rnnkit._diagnostics.probes.alone import needs_of_alone, probe_alone
+from rnnkit._diagnostics.probes.batch import needs_of_batch, probe_batch
+from rnnkit._diagnostics.probes.causal import needs_of_causal, probe_causal
+from rnnkit._diagnostics.probes.coverage import needs_of_coverage, probe_coverage
+from rnnkit._diagnostics.probes.gradient import probe_gradient
+from rnnkit._diagnostics.probes.memory import needs_of_memory, probe_memory
+from rnnkit._diagnostics.probes.padding import probe_padding
+from rnnkit._diagnostics.probes.repeatable import probe_repeatable
+from rnnkit._diagnostics.probes.reset import probe_reset
+from rnnkit._diagnostics.probes.streaming import probe_streaming
+from rnnkit._diagnostics.probes.use import needs_of_use, probe_use
+from rnnkit._diagnostics.tell.outcome import (
+    HIDDEN,
+    NO_LENGTHS,
+    Finding,
+    Outcome,
+    Passed,
+    Skipped,
+)
+from rnnkit._diagnostics.tell.report import leak_error
+
+#: What an absence may be that other values, or another size, do not confirm.
+Absence = Literal["of these values", "of some steps"]
+
+
+def _nothing(_: Baseline) -> None:
+    """Need nothing: the question can be asked of any model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A question that ``verify`` asks of a model on a batch.
+
+    Attributes:
+        name: what ``skip=``, a message and ``python -m rnnkit explain`` call it.
+        question: what must hold, in one sentence.
+        run: asks it.
+        needs: says why it cannot be asked of a model on a batch, if it cannot.
+        fix: what to change where no cause is known.
+        is_judging: whether it changes the inputs, or takes a part of the batch, and so judges what
+            depends on what: a report without such a probe has judged nothing.
+        asked_by: the argument of ``verify`` by which a caller asks for it.
+        is_optional: whether it is asked by that argument only.
+        needs_lengths: whether it is about inputs with lengths only.
+        goes_with: the probe with which ``skip=`` leaves it out as well.
+        hidden_by: the probes whose findings would show here as well.
+        absence: if it finds that something is missing, what that is if it is not found again.
+    """
+
+    name: str
+    question: str
+    run: Callable[[Baseline], Outcome]
+    needs: Callable[[Baseline], Skipped | None] = _nothing
+    fix: str = ""
+    is_judging: bool = True
+    asked_by: str = ""
+    is_optional: bool = False
+    needs_lengths: bool = False
+    goes_with: str = ""
+    hidden_by: tuple[str, ...] = ()
+    absence: Absence | None = None
+
+    def ask(self, baseline: Baseline) -> Outcome:
+        """Return the answer; no *ok* rests on a run that could not be judged."""
+        answer = self.needs(baseline) or self.run(baseline)
+        return answer.settled() if isinstance(answer, Passed) else answer
+
+    def ask_in_turn(self, baseline: Baseline) -> Outcome:
+        """Return the answer, unless the batch or an earlier finding leaves nothing to ask.
+
+        What is missing is looked for again, with other values and at another size.
+        """
+        if self.needs_lengths and not baseline.batch.lengths:
+            return Skipped(NO_LENGTHS, "inapplicable")
+        if any(map(baseline.has_found, self.hidden_by)):
+            return Skipped(HIDDEN)
+        answer = self.ask(baseline)
+        if self.absence is None or not isinstance(answer, Finding):
+            return answer
+        what = answer.what
+        if is_absent_again(baseline, self.ask, what):
+            return answer
+        if self.absence == "of some steps":
+            return Skipped(f"with these values, {what}", "partial", notes=answer.notes)
+        text = f"not for other values, or another size: {what}"
+        return Passed(text, [], notes=answer.notes)
+
+    def error(self, finding: Finding) -> LeakError:
+        """Return the error that a finding is raised as."""
+        return leak_error(self.name, finding, self.fix)
+
+
+#: In the order in which they run: what is not repeatable would look like something else.
+TABLE = (
+    Probe(
+        name="repeatable",
+        question="the same input returns the same output twice",
+        run=probe_repeatable,
+        fix="start each call from the same state; draw random numbers if self.training",
+        is_judging=False,
+    ),
+    Probe(
+        name="batch",
+        question="no sample's output depends on another sample's input; if the model returns only "
+        "a loss, no sample turns the gradient of another",
+        needs=needs_of_batch,
+        run=probe_batch,
+        fix="let no view, norm, softmax or mean cross the batch axis, and no int() or if of the "
+        "whole batch decide what runs",
+    ),
+    Probe(
+        name="alone",
+        question="a sample, run by itself and cut to its length, returns what it returned in the "
+        "batch",
+        needs=needs_of_alone,
+        run=probe_alone,
+        fix="mask or pack the padding; compute nothing from the batch as a whole",
+        asked_by="lengths",
+        goes_with="batch",
+        hidden_by=("batch",),
+    ),
+    Probe(
+        name="padding",
+        question="no output depends on what the padding holds (needs lengths, and a model that is "
+        "given them or a mask)",
+        run=probe_padding,
+        fix=MASK,
+        needs_lengths=True,
+        hidden_by=("batch", "alone"),
+    ),
+    Probe(
+        name="causal",
+        question="no step depends on a later one (only with `causal=True`)",
+        needs=needs_of_causal,
+        run=probe_causal,
+        fix="run no backward direction; pad a convolution on the left; mask attention",
+        asked_by="causal",
+        is_optional=True,
+    ),
+    Probe(
+        name="reset",
+        question="from a flagged step on, nothing depends on earlier steps (only with `reset=`)",
+        run=probe_reset,
+        fix="state = torch.where(flag_t.bool()[:, None], 0.0, state), for each state of the loop, "
+        "before the step that the flag is for",
+        asked_by="reset",
+        is_optional=True,
+    ),
+    Probe(
+        name="memory",
+        question="the last output depends on some earlier step",
+        needs=needs_of_memory,
+        run=probe_memory,
+        fix=REMEMBER,
+        absence="of these values",
+    ),
+    Probe(
+        name="coverage",
+        question="every valid step of every sample reaches some output; steps that do not are "
+        "named, and are a finding if later steps do",
+        needs=needs_of_coverage,
+        run=probe_coverage,
+        fix="read each step, except a step that the model predicts: look at the range of a loop, "
+        "slices, masks and views on its way",
+        is_judging=False,
+        absence="of some steps",
+    ),
+    Probe(
+        name="use",
+        question="whatever a recurrent layer returns is used for what it is",
+        needs=needs_of_use,
+        run=probe_use,
+        is_judging=False,
+        absence="of these values",
+    ),
+    Probe(
+        name="gradient",
+        question="in training, every parameter that the call reads gets a gradient",
+        run=probe_gradient,
+        fix="remove what cuts the graph: detach(), .data, tolist(), argmax, x > 0 or no_grad()",
+        is_judging=False,
+        hidden_by=("use",),
+    ),
+    Probe(
+        name="streaming",
+        question="chunks, with the state passed along, return what the whole sequence returns "
+        "(only with `streaming=True`)",
+        run=probe_streaming,
+        fix=CARRY,
+        asked_by="streaming",
+        is_optional=True,
+        hidden_by=("repeatable", "batch"),
+    ),
+)
+PROBES = {probe.name: probe for probe in TABLE}

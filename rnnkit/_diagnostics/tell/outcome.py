@@ -1,0 +1,104 @@
+"""What a probe answers: its law holds, was not judged, or is broken."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Protocol, Self
+
+from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
+
+INTEGERS = "the outputs are integers, which may stay the same by chance: return the scores, too"
+UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
+ONE_SAMPLE = "the batch has one sample; give two or more"
+NO_LENGTHS = "no lengths were given"
+LEFT_OUT = "left out by the caller"
+HIDDEN = "an earlier finding would also show here"
+NO_STEPS = "the input has fewer than two steps"
+OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
+TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
+
+#: A line of a message: its label and its text.
+Line = tuple[str, str]
+
+#: Why a probe that found nothing did not say *ok*: its question could not be answered, does not
+#: arise for this model and batch, or was answered for some places only.
+Gap = Literal["unjudged", "inapplicable", "partial"]
+
+
+class Drawn(NamedTuple):
+    """A map that was measured: the axis that it is along, and what a probe forbids in it."""
+
+    along: str
+    map: DependencyMap
+    rule: Rule | None
+
+
+class Doubtful(Protocol):
+    """A run: its doubt says why a difference could not be judged, or is empty."""
+
+    doubt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What any answer may say besides.
+
+    Attributes:
+        notes: what is worth a line of the report.
+        drawn: a map that was measured.
+    """
+
+    notes: Sequence[str] = ()
+    drawn: Drawn | None = None
+
+    def noting(self, notes: Sequence[str]) -> Self:
+        """Return the same with further notes."""
+        return replace(self, notes=[*self.notes, *notes])
+
+
+@dataclass(frozen=True)
+class Skipped(Answer):
+    """The law was not judged, and why."""
+
+    reason: str
+    gap: Gap = "unjudged"
+
+
+@dataclass(frozen=True)
+class Passed(Answer):
+    """The law holds, if none of the runs that it rests on is in doubt.
+
+    Attributes:
+        text: says that it holds.
+        rests_on: the runs that were compared; none, if no difference had to be judged.
+    """
+
+    text: str
+    rests_on: Sequence[Doubtful]
+
+    def settled(self) -> "Passed | Skipped":
+        """Return the same or, if a run could not be judged, that: no *ok* rests on a doubt.
+
+        The answer keeps no run, and so no copy of a model.
+        """
+        for run in self.rests_on:
+            if run.doubt:
+                return Skipped(run.doubt, notes=self.notes, drawn=self.drawn)
+        return replace(self, rests_on=())
+
+
+@dataclass(frozen=True)
+class Finding(Answer):
+    """The law is broken.
+
+    Attributes:
+        what: the sentence that says what depends on what.
+        rows: what explains it.
+        module: where it is, by its qualified name.
+    """
+
+    what: str
+    rows: Sequence[Line] = ()
+    module: str = ""
+
+
+Outcome = Passed | Skipped | Finding

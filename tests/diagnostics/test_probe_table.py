@@ -1,0 +1,86 @@
+"""The table of probes: pages have what it has, and no answer hides what could not be judged."""
+
+import pathlib
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import rnnkit
+from rnnkit._diagnostics.probes.table import PROBES, TABLE
+from rnnkit._diagnostics.tell.outcome import Passed, Skipped
+
+LEAKS = pathlib.Path(__file__).parents[2] / "docs" / "leaks.md"
+
+
+def test_the_page_has_the_questions():
+    """The page of leaks has each probe once, in the order in which they run, with its question."""
+    rows = re.findall(r"(?m)^\| (\w+) \| (.+?) \| .+ \|$", LEAKS.read_text("utf-8"))
+
+    assert rows[1:] == [(probe.name, probe.question) for probe in TABLE]
+
+
+def test_it_refers_to_itself_alone():
+    """Each name that a probe gives of another one is one of an earlier probe."""
+    for place, probe in enumerate(TABLE):
+        earlier = [one.name for one in TABLE[:place]]
+
+        assert {*probe.hidden_by} <= {*earlier}
+        assert probe.goes_with in ("", *earlier)
+
+
+class Doubtful:
+    """A run that could not be judged."""
+
+    doubt = "nobody knows"
+
+
+def test_an_ok_rests_on_no_doubt():
+    """An answer that rests on a run in doubt is none; it keeps its notes, and no run."""
+    answer = Passed("it holds", [Doubtful()], notes=["a note"]).settled()
+    assert answer == Skipped("nobody knows", notes=["a note"])
+
+    certain = Doubtful()
+    certain.doubt = ""
+    assert Passed("it holds", [certain]).settled() == Passed("it holds", ())
+
+
+class Rounding(nn.Module):
+    """Moves each number a little by all others, as a layer that takes its scale from a batch."""
+
+    __module__ = "torch.ao.nn.quantized.dynamic.modules"
+
+    def forward(self, x):
+        """Move the numbers."""
+        return x + 1e-6 * x.sum()
+
+
+class Each(nn.Module):
+    """Reads nothing at a step but the step itself, and rounds by all."""
+
+    def __init__(self, *, has_cell):
+        super().__init__()
+        self.cell = nn.GRUCell(3, 4) if has_cell else None
+        self.head = Rounding()
+
+    def forward(self, x, *_):
+        """Read each step by itself."""
+        x = x.detach()
+        if self.cell is not None:
+            x = torch.stack([self.cell(x_t) for x_t in x.unbind(1)], 1)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("name", [one for one in PROBES if one not in ("repeatable", "gradient")])
+def test_no_ok_of_what_rounds_by_all(name):
+    """A layer that takes its scale from the whole batch shows any change everywhere: no ok."""
+    model = Each(has_cell=name in ("memory", "use", "coverage"))
+    x = torch.randn(4, 7, 3)
+    lengths = torch.tensor([7, 5, 3, 2])
+    flags = torch.zeros(4, 7)
+    flags[:, 3] = 1
+    options = {"causal": True, "reset": 2, "streaming": True, "lengths": {0: lengths}}
+    report = rnnkit.verify(model, x, lengths, flags, raises=False, **options)
+
+    assert name not in report.checked

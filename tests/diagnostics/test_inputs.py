@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 
 import rnnkit
-from rnnkit._diagnostics.inputs.lengths import is_content
-from tests.diagnostics.models_of_users import FEATURE, SEQ, layered, numbers
+from rnnkit._diagnostics.inputs.lengths import guess_lengths, is_content
+from tests.diagnostics.models_of_users import FEATURE, SEQ, layered, numbers, padded
 
 BATCH = 5
 X = numbers(BATCH, SEQ, FEATURE)
@@ -51,3 +52,15 @@ def test_lengths_as_parts_of_the_longest_are_no_content():
     assert not is_content(torch.tensor([1.0, 0.5, 0.25]), 1)
     assert is_content(torch.tensor([1.0, 0.0, 0.25]), 1)
     assert is_content(torch.tensor([0.5, 0.25]), 1)
+
+
+def test_whose_lengths_they_are():
+    """Lengths belong to the input that shares their name; those that differ, to none by its values."""
+    x, lengths = padded()
+    for name, other, expected in (
+        ("x_len", lengths, [1, 0]),
+        ("lengths", lengths, [0, 1]),
+        ("lengths", lengths - 1, []),
+    ):
+        inputs = [(x, "y", x), (x, "x", x), (lengths, name, None), (other, "num_steps", None)]
+        assert [*guess_lengths(nn.Module(), inputs, len(x))[0]] == expected

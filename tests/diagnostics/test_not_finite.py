@@ -83,3 +83,11 @@ def test_a_map_has_no_holes(place, value):
 
         assert torch.equal(expected.matrix, found.matrix)
         assert "input has 1 number that is not finite" in found.notes[0]
+
+
+def test_a_gradient_too_large_once_enlarged_is_a_number():
+    """What is a NaN only since the sum is enlarged is judged by the sum as it is."""
+    half = torch.tensor([1.0, 0.0]).repeat(3)
+    net = layered(lambda m, x: m.gru(x)[0] * half * 1e25)
+
+    assert "gradient" in rnnkit.verify(net, X).checked

@@ -1,5 +1,6 @@
 """What every test stands on: one thread, one seed, and the same examples in every run."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,11 @@ hypothesis.settings.register_profile("asked", WHOLE, max_examples=ASKED, derando
 
 
 def pytest_configure(config: pytest.Config):
-    """Draw fewer examples where the slow tests are left out: that is the loop while working."""
+    """Draw fewer examples where the slow tests are left out: that is the loop while working.
+
+    By default Python looks for garbage after every 700 new objects, and a compiler makes millions.
+    """
+    gc.set_threshold(100_000)
     quick = "quick" if config.option.markexpr == "not slow" else "whole"
     hypothesis.settings.load_profile("asked" if "DRAWS" in os.environ else quick)
 

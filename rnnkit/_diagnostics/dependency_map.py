@@ -1,6 +1,6 @@
 """``dependency_map``: which output depends on which input, along one axis."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.judge import COARSE, beyond_rounding, judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.options import check_call
 from rnnkit._diagnostics.run.isolation import session
 from rnnkit._diagnostics.run.outputs import Given, Leaves, is_number
 from rnnkit._diagnostics.tell.outcome import Skipped
@@ -38,7 +39,12 @@ SHRINKS = 1e-6
 
 @known_keywords("verify-argument", OTHER_NAMES)
 def dependency_map(
-    model: torch.nn.Module, *inputs: Any, dim: int = 0, out_dim: int | None = None
+    model: torch.nn.Module,
+    *inputs: Any,
+    dim: int = 0,
+    out_dim: int | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    call: Callable[..., Any] | None = None,
 ) -> DependencyMap:
     """Find which output depends on which input along one axis.
 
@@ -51,9 +57,12 @@ def dependency_map(
         *inputs: what it is called with.
         dim: the axis of the inputs; it may be negative, counted from the end of the first one.
         out_dim: the axis of the first output; None for the same.
+        kwargs: what it is called with by keyword.
+        call: calls the model, ``call(model, *inputs, **kwargs)``, if not as ``model(*inputs)``.
 
     Raises:
-        ArgumentError: if ``model`` is not a module, or inputs or output have no such axis.
+        ArgumentError: if ``model`` is not a module, if ``kwargs`` or ``call`` have the wrong type,
+            or if inputs or output have no such axis.
 
     >>> print(rnnkit.dependency_map(torch.nn.GRU(3, 4), torch.randn(4, 2, 3)))
     output on axis 0 (down), input on axis 0 (across): each depends on its own and all earlier inputs
@@ -63,11 +72,12 @@ def dependency_map(
     3 ■ ■ ■ ■
     """  # noqa: E501 - what it prints
     check_model("dependency_map", model)
-    given = Given(inputs, {})
+    check_call(kwargs, call)
+    given = Given(inputs, dict(kwargs or {}))
     batch = Batch(given, dim)
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
-    with session(model, None, given, "dependency_map") as opened:
+    with session(model, call, given, "dependency_map") as opened:
         batch, replaced = judged_finite(batch, opened, post=True)
         infer_batch_axes(batch, opened.attempt)
         narrow = Baseline(opened, batch)

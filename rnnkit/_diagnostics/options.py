@@ -41,25 +41,32 @@ def is_one_of(value: Any, *choices: Any) -> bool:
     return isinstance(value, bool | int | str) and value in choices
 
 
+def rules_of_call(kwargs: Any, call: Any) -> list[ArgumentRule]:
+    """Return what the arguments may be that say how a model is called."""
+    has_names = isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)
+    is_right = call is None or callable(call)
+    return [
+        ArgumentRule(
+            "kwargs", kwargs, kwargs is None or has_names, "a dict of inputs by name, or None"
+        ),
+        ArgumentRule("call", call, is_right, "a function of the model and the inputs"),
+    ]
+
+
+def check_call(kwargs: Any, call: Any) -> None:
+    """Refuse an argument that has the wrong type, of those that say how a model is called."""
+    _check(rules_of_call(kwargs, call))
+
+
 def check_options(probes: Sequence[str], **given: Any) -> None:
     """Refuse an argument of ``verify`` that has the wrong type or value."""
-    kwargs = given["kwargs"]
     skip = given["skip"]
-    has_names = isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)
     are_probes = isinstance(skip, list | tuple | set | frozenset) and all(
         is_one_of(probe, *probes) for probe in skip
     )
     lookahead = given["lookahead"]
     rules = [
-        ArgumentRule(
-            "kwargs", kwargs, kwargs is None or has_names, "a dict of inputs by name, or None"
-        ),
-        ArgumentRule(
-            "call",
-            given["call"],
-            given["call"] is None or callable(given["call"]),
-            "a function of the model and the inputs",
-        ),
+        *rules_of_call(given["kwargs"], given["call"]),
         ArgumentRule(
             "out_seq_dim",
             given["out_seq_dim"],
@@ -102,6 +109,10 @@ def check_options(probes: Sequence[str], **given: Any) -> None:
         ArgumentRule("skip", skip, are_probes, f"a list of {', '.join(probes)}"),
         ArgumentRule("raises", given["raises"], is_one_of(given["raises"], False, True), "a bool"),
     ]
+    _check(rules, probes)
+
+
+def _check(rules: Sequence[ArgumentRule], probes: Sequence[str] = ()) -> None:
     for rule in rules:
         if not rule.is_right:
             text = f"{rule.name} is {rule.text}, got {_came(rule, probes)}"

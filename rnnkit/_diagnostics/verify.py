@@ -215,7 +215,7 @@ def _judged(
 def _check(probe: Probe, answer: Outcome) -> Check:
     """Return the line of a report for an answer."""
     if isinstance(answer, Passed):
-        return Check(probe.name, "passed", answer.text, is_judging=probe.is_judging)
+        return Check(probe.name, "passed", answer.text, is_judging=probe.is_judging, but=answer.but)
     if isinstance(answer, Skipped):
         return Check(probe.name, "skipped", answer.reason, answer.gap, probe.is_judging)
     return Check(probe.name, "failed", answer.what, is_judging=probe.is_judging)

@@ -15,6 +15,7 @@ from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.probes.reach import reach_in_words, steps_before
 from rnnkit._diagnostics.run.events import stateful
 from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import is_number, same
@@ -40,29 +41,41 @@ def needs_of_memory(baseline: Baseline) -> Skipped | None:
 def probe_memory(baseline: Baseline) -> Outcome:
     """The last step, or the pooled output, depends on earlier steps at all."""
     ends = _Ends.of(baseline)
-    earlier, later = _all_but_one(baseline)
-    if _last_step_reads_earlier(baseline):
+    if _last_step_reads_first(baseline):
         return Passed(HOLDS, [])
     read = ends.read()
+    earlier, _ = _all_but_one(baseline)
     if read is not None and bool((read & earlier).any()):
-        return Passed(HOLDS, [])
-    unsure = rounds_by_all(baseline)
-    return unsure or _judge_changes(ends, earlier, later, is_known=read is not None)
+        return Passed(HOLDS, [], notes=_notes_of_cuts(ends, read))
+    return rounds_by_all(baseline) or _judge_changes(ends, read)
 
 
-def _judge_changes(ends: "_Ends", earlier: Tensor, later: Tensor, *, is_known: bool) -> Outcome:
-    """Change steps, where no gradient arrives or, if not ``is_known``, none can be measured."""
-    forgets = f"{HOLDS}, which get no gradient" if is_known else HOLDS
-    backwards = "the first output depends on later steps: the model runs backwards"
-    for where, indices, step, text in (
-        (steps_at(earlier), ends.outputs, LAST, forgets),
-        (steps_at(later), ends.with_steps, FIRST, backwards),
-    ):
-        moves = ends.move(where, indices, step)
-        if isinstance(moves, Skipped):
-            return moves
-        if moves:
-            return Passed(text, [])
+def _notes_of_cuts(ends: "_Ends", read: Tensor) -> list[str]:
+    """Return a note if the last output depends on steps before the first that gets a gradient."""
+    baseline = ends.baseline
+    before = steps_before(baseline, read)
+    is_cut = bool(before.any()) and ends.move(steps_at(before), ends.outputs, LAST) is True
+    return [reach_in_words(baseline, read)] if is_cut else []
+
+
+def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
+    """Change steps: earlier ones get no gradient, or ``read`` is None, and none can be measured."""
+    baseline = ends.baseline
+    earlier, later = _all_but_one(baseline)
+    moves = ends.move(steps_at(earlier), ends.outputs, LAST)
+    if isinstance(moves, Skipped):
+        return moves
+    if moves:
+        if read is None:
+            return Passed(HOLDS, [])
+        reach = reach_in_words(baseline, read)
+        return Passed(f"{HOLDS}, which get no gradient", [], notes=[reach], but=reach)
+    moves = ends.move(steps_at(later), ends.with_steps, FIRST)
+    if isinstance(moves, Skipped):
+        return moves
+    if moves:
+        backwards = "the first output depends on later steps: the model runs backwards"
+        return Passed(backwards, [])
     moves = ends.move(steps_from(0), ends.outputs, LAST)
     if isinstance(moves, Skipped):
         return moves
@@ -86,13 +99,11 @@ def _nothing_is_remembered(baseline: Baseline) -> Finding | Skipped:
     return Finding(what, rows)
 
 
-def _last_step_reads_earlier(baseline: Baseline) -> bool:
-    """Return whether the last step of the first output is known to read an earlier one."""
+def _last_step_reads_first(baseline: Baseline) -> bool:
+    """Return whether the last step of the first output is known to read the first one."""
     steps = steps_read(baseline)
-    if not steps:
-        return False
-    last = max(steps)
-    return bool(steps[last][:last].any())
+    last = max(steps, default=0)
+    return last > 0 and bool(steps[last][0])
 
 
 #: Steps of an output, within each sample's length.

@@ -70,10 +70,12 @@ class Passed(Answer):
     Attributes:
         text: says that it holds.
         rests_on: the runs that were compared; none, if no difference had to be judged.
+        but: what the first line of the report says all the same.
     """
 
     text: str
     rests_on: Sequence[Doubtful]
+    but: str = ""
 
     def settled(self) -> "Passed | Skipped":
         """Return the same or, if a run could not be judged, that: no *ok* rests on a doubt.

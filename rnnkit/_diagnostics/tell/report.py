@@ -37,6 +37,7 @@ class Check:
             *padding* without lengths; or a part is missing, such as steps that reach no output.
         is_judging: whether the probe judges what depends on what, by changed inputs or a part of
             the batch.
+        but: what the first line of the report says of a probe that passed.
     """
 
     __module__ = "rnnkit"
@@ -46,6 +47,7 @@ class Check:
     detail: str
     gap: Gap | None = None
     is_judging: bool = True
+    but: str = ""
 
 
 @dataclass
@@ -101,7 +103,8 @@ class Report:
         if not self.judged:
             reasons = [check.detail for check in self.checks if check.is_judging]
             return ": ".join(["nothing was judged", *reasons[:1]])
-        gaps = [check.detail for check in self.checks if check.gap == "partial"]
+        gaps = [check.but for check in self.checks if check.but]
+        gaps += [check.detail for check in self.checks if check.gap == "partial"]
         gaps += self._unjudged_in_words()
         return f"no leak found, but {'; '.join(gaps)}" if gaps else "no leak found"
 

@@ -228,6 +228,7 @@ def lint(session: nox.Session) -> None:
     session.run(str(ENVIRONMENT / "bin" / "lint-imports"))
     session.run(str(ENVIRONMENT / "bin" / "complexipy"), "--failed")
     session.run(PYTHON, ".ci/tokens.py")
+    session.run(PYTHON, ".ci/tricks.py")
     for schema, files in SCHEMAS.items():
         run(session, "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 

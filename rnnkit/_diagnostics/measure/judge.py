@@ -65,7 +65,8 @@ def _judge_of(baseline: Baseline) -> Baseline | Skipped:
     model = baseline.session.model
     weights = [*model.parameters(), *model.buffers()]
     fits = sum(weight.numel() for weight in weights) <= MOST_WEIGHTS
-    for dtype, tolerance in JUDGED.items() if fits else ():
+    tried = JUDGED if fits else {}
+    for dtype, tolerance in tried.items():
         wide = _widened(baseline, dtype, tolerance)
         if wide is not None:
             return wide

@@ -11,6 +11,7 @@ from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.by_input import by_input
+from rnnkit._diagnostics.inputs.fields import with_fields
 from rnnkit._diagnostics.measure.judge import note_of_judge
 from rnnkit._diagnostics.measure.layout import layout_of
 from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_lengths
@@ -50,9 +51,10 @@ def verify(
 
     Args:
         model: any module, with torch's recurrent modules or rnnkit's.
-        *inputs: what it is called with: tensors, or lists, tuples and dictionaries of them. The
-            first tensor, ``(batch, seq, ...)`` by default, shows where the batch is. Others may be
-            ``(batch, seq, ...)``, ``(batch,)``, ``(layers, batch, hidden)``, or have no batch.
+        *inputs: what it is called with: tensors, or lists, tuples, dictionaries and dataclasses of
+            them. The first tensor, ``(batch, seq, ...)`` by default, shows where the batch is.
+            Others may be ``(batch, seq, ...)``, ``(batch,)``, ``(layers, batch, hidden)``, or have
+            no batch.
         kwargs: what it is called with by keyword.
         call: calls the model, ``call(model, *inputs, **kwargs)``, if not as ``model(*inputs)``.
         batch_dim: the batch axis of the inputs.
@@ -111,7 +113,7 @@ def verify(
         raises=raises,
     )
     start = time.perf_counter()
-    given = Given(inputs, dict(kwargs or {}))
+    given, call = with_fields(Given(inputs, dict(kwargs or {})), call)
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
     whole = Batch(given, batch_dim, seq_dim, lengths)
     is_after = pad == "post"

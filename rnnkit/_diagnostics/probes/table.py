@@ -63,10 +63,10 @@ class Probe:
 
     name: str
     question: str
+    is_judging: bool
     run: Callable[[Baseline], Outcome]
     needs: Callable[[Baseline], Skipped | None] = _nothing
     fix: str = ""
-    is_judging: bool = True
     asked_by: str = ""
     is_optional: bool = False
     needs_lengths: bool = False
@@ -118,6 +118,7 @@ TABLE = (
         question="no sample's output depends on another sample's input; if the model returns only "
         "a loss, no sample turns the gradient of another",
         needs=needs_of_batch,
+        is_judging=True,
         run=probe_batch,
         fix="let no view, norm, softmax or mean cross the batch axis, and no int() or if of the "
         "whole batch decide what runs",
@@ -127,6 +128,7 @@ TABLE = (
         question="a sample, run by itself and cut to its length, returns what it returned in the "
         "batch",
         needs=needs_of_alone,
+        is_judging=True,
         run=probe_alone,
         fix="mask or pack the padding; compute nothing from the batch as a whole",
         asked_by="lengths",
@@ -137,6 +139,7 @@ TABLE = (
         name="padding",
         question="no output depends on what the padding holds (needs lengths, and a model that is "
         "given them or a mask)",
+        is_judging=True,
         run=probe_padding,
         fix=MASK,
         needs_lengths=True,
@@ -146,6 +149,7 @@ TABLE = (
         name="causal",
         question="no step depends on a later one (only with `causal=True`)",
         needs=needs_of_causal,
+        is_judging=True,
         run=probe_causal,
         fix="run no backward direction; pad a convolution on the left; mask attention",
         asked_by="causal",
@@ -154,6 +158,7 @@ TABLE = (
     Probe(
         name="reset",
         question="from a flagged step on, nothing depends on earlier steps (only with `reset=`)",
+        is_judging=True,
         run=probe_reset,
         fix="state = torch.where(flag_t.bool()[:, None], 0.0, state), for each state of the loop, "
         "before the step that the flag is for",
@@ -164,6 +169,7 @@ TABLE = (
         name="memory",
         question="the last output depends on some earlier step",
         needs=needs_of_memory,
+        is_judging=True,
         run=probe_memory,
         fix=REMEMBER,
         absence="of these values",
@@ -199,6 +205,7 @@ TABLE = (
         name="streaming",
         question="chunks, with the state passed along, return what the whole sequence returns "
         "(only with `streaming=True`)",
+        is_judging=True,
         run=probe_streaming,
         fix=CARRY,
         asked_by="streaming",

@@ -3,7 +3,7 @@
 Each is tried: a copy of the model runs with the right call in its place.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from rnnkit._diagnostics.explain.causes import Cause
 from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.run.events import Event
 from rnnkit._diagnostics.run.outputs import Watch
-from rnnkit._diagnostics.run.watched_functions import Replacing, Run
+from rnnkit._diagnostics.run.watched_functions import FunctionCall, Replacing, Run
 from rnnkit._diagnostics.tell.outcome import Line
 
 #: Functions and modules that keep a shape and work along one axis, ``dim``.
@@ -24,6 +24,8 @@ ONE_AXIS_MODULES = (nn.Softmax, nn.LogSoftmax)
 
 def suspects_in(event: Event) -> Iterator[Cause]:
     """Yield what may be wrong with a function, and the call in its place."""
+    if event.kind != "function":
+        return
     if event.name in ("__getitem__", "__setitem__"):
         yield from _flags_as_index(event)
     elif event.name in ("repeat_interleave", "repeat"):
@@ -45,7 +47,7 @@ def joins_one_tensor(event: Event) -> list[Line]:
     """
     if event.kind != "function" or event.name not in ("stack", "cat"):
         return []
-    members = _argument(event, 0, "tensors")
+    members = event.function.argument(0, "tensors")
     if not isinstance(members, list | tuple) or len(members) < 2:
         return []
     if len({id(member) for member in members}) > 1:
@@ -63,12 +65,6 @@ def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
     return lambda model: Replacing(event.name, text, event.place, run).watch(model)
 
 
-def _argument(event: Event, place: int, name: str) -> Any:
-    """Return an argument of a function; None if it was not given."""
-    args, kwargs = event.arguments
-    return args[place] if len(args) > place else kwargs.get(name)
-
-
 def is_over_one_number(event: Event) -> bool:
     """Return whether a softmax is over an axis of size 1, and so returns ones."""
     if not is_along_one_axis(event) or not isinstance(event.tensors[0], Tensor):
@@ -79,7 +75,7 @@ def is_over_one_number(event: Event) -> bool:
 
 def _axis_of(event: Event) -> int:
     """Return the axis that a softmax is over."""
-    dim: Any = _argument(event, 1, "dim") if event.kind == "function" else event.module.dim
+    dim: Any = event.function.argument(1, "dim") if event.kind == "function" else event.module.dim
     rank: int = event.tensors[0].dim()
     if dim is None:  # then torch takes axis 0 of one or three axes, and axis 1 of two or four
         return 0 if rank in (1, 3) else 1
@@ -116,7 +112,7 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
     """
     if not _is_view(event):
         return
-    given = event.arguments[0][0]
+    [given, *_] = event.function.args
     [result, *_] = event.tensors
     what = f"this {event.name} moves no axis: its rows have numbers of several {along}"
     for one, other in combinations(range(given.dim()), 2):
@@ -166,29 +162,24 @@ def _both(watches: Sequence[Watch]) -> Watch:
 
 
 def _transposed_before(one: int, other: int) -> Run:
-    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        shape = func(*args, **kwargs).shape
-        return args[0].transpose(one, other).reshape(shape)
+    def run(call: FunctionCall) -> Any:
+        shape = call.run().shape
+        return call.args[0].transpose(one, other).reshape(shape)
 
     return run
 
 
 def _transposed_after(one: int, other: int) -> Run:
-    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        shape = [*func(*args, **kwargs).shape]
+    def run(call: FunctionCall) -> Any:
+        shape = [*call.run().shape]
         shape[one], shape[other] = shape[other], shape[one]
-        return args[0].reshape(shape).transpose(one, other).contiguous()
+        return call.args[0].reshape(shape).transpose(one, other).contiguous()
 
     return run
 
 
 def _function_along(event: Event, axis: int) -> Watch:
-    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if len(args) > 1:
-            return func(args[0], axis, *args[2:], **kwargs)
-        return func(*args, **{**kwargs, "dim": axis})
-
-    return _instead(event, run)
+    return _instead(event, lambda call: call.run_with(1, "dim", axis))
 
 
 def _module_along(event: Event, axis: int) -> Watch:
@@ -202,15 +193,16 @@ def _module_along(event: Event, axis: int) -> Watch:
 
 def _flags_as_index(event: Event) -> Iterator[Cause]:
     """Yield an index by booleans for one by integers that are all 0 or 1."""
-    index = _argument(event, 1, "indices")
+    index = event.function.argument(1, "indices")
     parts = index if isinstance(index, tuple) else (index,)
     if not any(_is_flags(part) for part in parts):
         return
 
-    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = args[1] if isinstance(args[1], tuple) else (args[1],)
-        masked = tuple(part.bool() if _is_flags(part) else part for part in given)
-        return func(args[0], masked, *args[2:], **kwargs)
+    def run(call: FunctionCall) -> Any:
+        index = call.args[1]
+        parts = index if isinstance(index, tuple) else (index,)
+        masked = tuple(part.bool() if _is_flags(part) else part for part in parts)
+        return call.run_with(1, "indices", masked)
 
     what = f"the index at {event.place} is a mask of integers: it picks rows 0 and 1"
     yield Cause(what, "x[flags.bool()], which picks the flagged rows", _instead(event, run))
@@ -223,7 +215,7 @@ def _is_flags(part: Any) -> bool:
 
 def _other_order(event: Event) -> Iterator[Cause]:
     """Yield the copies one after another for each row's copies side by side, or the reverse."""
-    repeated = _repeated(event.name, *event.arguments)
+    repeated = _repeated(event.function)
     if repeated is None:
         return
     times, axis, rank = repeated
@@ -232,13 +224,14 @@ def _other_order(event: Event) -> Iterator[Cause]:
     if not is_whole:
         fix = f"repeat({', '.join(str(times if k == axis else 1) for k in range(rank))})"
 
-    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        here = _repeated(event.name, args, kwargs)
+    def run(call: FunctionCall) -> Any:
+        here = _repeated(call)
         if here is None:
-            return func(*args, **kwargs)
+            return call.run()
+        rows = call.args[0]
         if is_whole:
-            return args[0].repeat_interleave(here.times, here.axis)
-        return torch.cat([args[0]] * here.times, here.axis)
+            return rows.repeat_interleave(here.times, here.axis)
+        return torch.cat([rows] * here.times, here.axis)
 
     what = f"{event.text} at {event.place} has the rows in another order than the other input"
     yield Cause(what, f"{fix} there", _instead(event, run, anyhow=True))
@@ -252,16 +245,18 @@ class _Repeated(NamedTuple):
     rank: int
 
 
-def _repeated(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Repeated | None:
+def _repeated(call: FunctionCall) -> _Repeated | None:
     """Return what a call repeats; None if that is not one axis, each row as often."""
-    rank = args[0].dim()
-    if name == "repeat_interleave":
-        times = args[1] if len(args) > 1 else kwargs.get("repeats")
-        axis = args[2] if len(args) > 2 else kwargs.get("dim")
+    rank = call.args[0].dim()
+    if call.name == "repeat_interleave":
+        times = call.argument(1, "repeats")
+        axis = call.argument(2, "dim")
         if not isinstance(times, int) or not isinstance(axis, int):
             return None
         return _Repeated(times, axis % rank, rank)
-    sizes = [*args[1]] if len(args) == 2 and not isinstance(args[1], int) else [*args[1:]]
+    sizes = [*call.args[1:]]
+    if len(sizes) == 1 and not isinstance(sizes[0], int):
+        sizes = [*sizes[0]]
     axes = [axis for axis, times in enumerate(sizes) if times != 1]
     if len(sizes) != rank or len(axes) != 1:
         return None
@@ -270,7 +265,7 @@ def _repeated(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Repe
 
 def _mask_of_keys(event: Event) -> Iterator[Cause]:
     """Yield the mask with its last two axes exchanged: scores have the keys on the last one."""
-    mask = _argument(event, 1, "mask")
+    mask = event.function.argument(1, "mask")
     if not isinstance(mask, Tensor) or mask.dim() < 2:
         return
     rows, columns = mask.shape[-2:]
@@ -278,10 +273,8 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
     if not is_square and columns != 1:
         return
 
-    def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if len(args) > 1:
-            return func(args[0], args[1].mT, *args[2:], **kwargs)
-        return func(*args, **{**kwargs, "mask": kwargs["mask"].mT})
+    def run(call: FunctionCall) -> Any:
+        return call.run_with(1, "mask", call.argument(1, "mask").mT)
 
     what = f"the mask at {event.place} is over the queries of the scores, not over the keys"
     fix = "mask.unsqueeze(1), over the last axis of the scores"

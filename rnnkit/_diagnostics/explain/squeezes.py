@@ -7,7 +7,7 @@ from torch import Tensor
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.outputs import Leaves
-from rnnkit._diagnostics.run.watched_functions import FunctionWatch, user_place
+from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
 from rnnkit._diagnostics.tell.outcome import Line
 from rnnkit._diagnostics.tell.report import joined_by_and
 
@@ -41,17 +41,15 @@ class _Squeezes(FunctionWatch):
         self.known = known
         self.calls: list[Squeeze] = []
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def on_call(self, call: FunctionCall) -> Any:
         """Run a function; of a squeeze, note or choose the axes."""
-        kwargs = kwargs or {}
-        if getattr(func, "__name__", "") not in NAMES:
-            return func(*args, **kwargs)
+        if call.name not in NAMES:
+            return call.run()
         number = len(self.calls)
-        self.calls.append(Squeeze(_removed(*args, **kwargs), user_place()))
+        self.calls.append(Squeeze(_removed(*call.args, **call.kwargs), user_place()))
         if self.known is None or number >= len(self.known):
-            return func(*args, **kwargs)
-        input = args[0] if args else kwargs["input"]
-        return func(input, self.known[number].axes)
+            return call.run()
+        return call.func(call.argument(0, "input"), self.known[number].axes)
 
 
 def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Other values for a part of an input, drawn from those that occur, so that a model takes them."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,28 +67,39 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
     drawn = whole.reshape(whole.shape[: len(axes)].numel(), -1).clone()
     free = slice(None) if kept is None else ~kept.reshape(-1)
     rows = drawn[free]
-    generator = torch.Generator("cpu").manual_seed(seed)
     if not rows.numel():
         return leaf  # as of categories in a data set that has none
-    is_fraction = rows.is_floating_point()
-    if is_fraction:
+    generator = torch.Generator("cpu").manual_seed(seed)
+    if rows.is_floating_point():
         rows = other_finite(rows)
-    kinds, kind = torch.unique(rows.double() if is_fraction else rows, dim=0, return_inverse=True)
-    shift = torch.randint(1, max(len(kinds), 2), kind.shape, generator=generator, device="cpu")
-    other = kinds[(kind + shift.to(kind.device)) % len(kinds)].to(rows.dtype)
-    if is_fraction:  # two equal samples would hide a leak
-        noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows)
-        spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
-        stays = (rows == rows.round()).all(0)
-        if len(kinds) == 1 and bool(stays.all()):
-            stays = ~stays
-        moved = other + noise * spread
-        least = rows.amin(0)
-        most = rows.amax(0)
-        moved = torch.where(least < most, moved.clamp(least, most), moved)  # as a model may insist
-        other = torch.where(stays, other, moved)
-    drawn[free] = other
+        drawn[free] = _moved(_other_rows(rows, generator), rows, generator)
+    else:
+        drawn[free] = _other_rows(rows, generator)
     return drawn.view(whole.shape).movedim(front, tuple(axes))
+
+
+def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Return for each row ``(rows, features)`` another one that occurs."""
+    exact = rows.double() if rows.is_floating_point() else rows
+    kinds, kind = torch.unique(exact, dim=0, return_inverse=True)
+    shift = torch.randint(1, max(len(kinds), 2), kind.shape, generator=generator, device="cpu")
+    other: Tensor = kinds[(kind + shift.to(kind.device)) % len(kinds)]
+    return other.to(rows.dtype)
+
+
+def _moved(other: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Return others of some rows, with noise: two equal samples would hide a leak."""
+    noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows)
+    spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
+    moved = other + noise * spread
+    least = rows.amin(0)
+    most = rows.amax(0)
+    is_varied = least < most
+    moved = torch.where(is_varied, moved.clamp(least, most), moved)  # as a model may insist
+    stays = (rows == rows.round()).all(0)
+    if stays.all() and not is_varied.any():
+        return moved
+    return torch.where(stays, other, moved)
 
 
 def other_leaves(
@@ -96,22 +108,33 @@ def other_leaves(
     """Return the leaves with other values at some places; what stays is the same object."""
     leaves = list(batch.leaves)
     second = None if pad else batch.second
-    for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
-        # Lengths, labels and masks say what the rest is, and change with a second batch only.
-        taken = batch.is_content(index) or (second is not None and isinstance(leaf, Tensor))
-        mask = where(batch, index) if taken and axis is not None and only in (None, index) else None
-        if mask is None or axis is None:
+    for index, leaf in enumerate(batch.leaves):
+        if only not in (None, index) or batch.axes[index] is None:
             continue
-        axes = (axis, batch.seq_dims[index]) if batch.has_steps(index) else (axis,)
-        key = (index, axes, seed, pad)
-        if second is None and key not in batch.drawn:
-            kept = None if pad or len(axes) == 1 else batch.padding(index)
-            batch.drawn[key] = other_values(leaf, axes, kept, seed)
-        drawn = batch.drawn[key] if second is None else second[index]
+        # Lengths, labels and masks say what the rest is, and change with a second batch only.
+        if not batch.is_content(index) and (second is None or not isinstance(leaf, Tensor)):
+            continue
+        mask = where(batch, index)
+        if mask is None:
+            continue
+        drawn = _drawn(batch, index, seed, pad=pad) if second is None else second[index]
         # In the same order of memory, since a model may view it.
         other = leaf.clone().copy_(torch.where(mask, drawn, leaf))
-        leaves[index] = leaf if same(leaf, other) else other
+        if not same(leaf, other):
+            leaves[index] = other
     return leaves
+
+
+def _drawn(batch: Batch, index: int, seed: int, *, pad: bool) -> Tensor:
+    """Return other values for an input, which are drawn once."""
+    axes = [batch.axes[index] or 0]
+    if batch.has_steps(index):
+        axes.append(batch.seq_dims[index])
+    key = (index, *axes, seed, pad)
+    if key not in batch.drawn:
+        kept = None if pad or len(axes) == 1 else batch.padding(index)
+        batch.drawn[key] = other_values(batch.leaves[index], axes, kept, seed)
+    return batch.drawn[key]
 
 
 def changed(
@@ -119,5 +142,5 @@ def changed(
 ) -> Given | None:
     """Return changed inputs, see :func:`other_leaves`; None if all of them stay as they were."""
     leaves = other_leaves(batch, where, pad=pad, only=only)
-    stay = all(one is other for one, other in zip(batch.leaves, leaves, strict=True))
-    return None if stay else batch.tree(leaves)
+    are_same = map(operator.is_, batch.leaves, leaves)
+    return None if all(are_same) else batch.tree(leaves)

@@ -1,5 +1,7 @@
 """Which steps of the input some steps of the output read, by their gradients."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -27,31 +29,39 @@ def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
     longest = [sample for sample, n in enumerate(counts) if n == max(counts)]
     if not baseline.has_passed("batch"):  # samples may mix
         longest = longest[:1]
+    return _read_by_samples(gradients, output, longest)
+
+
+def _read_by_samples(
+    gradients: Gradients, output: Tensor, longest: Sequence[int]
+) -> dict[int, Tensor]:
+    """Return what some steps of an output ``(samples, seq, ...)`` read in the longest samples."""
     read: dict[int, Tensor] = {}
     steps = _some_steps(output.shape[1])
     # One backward asks for a step of each sample, since they do not mix.
     for start in range(0, len(steps), len(longest)):
         pairs = [*zip(longest, steps[start:], strict=False)]
         at = gradients.places([output[sample, step] for sample, step in pairs])
-        if at is not None:
-            read |= {step: at[sample] for sample, step in pairs}
-    if not any(bool(row[:step].any()) for step, row in read.items()):
+        if at is None:
+            return {}
+        read |= {step: at[sample] for sample, step in pairs}
+    if not any(row[:step].any() for step, row in read.items()):
         # No step reads an earlier one: a flag may start a sample there, so the others are asked.
         at = gradients.places([output[longest, -1]])
         if at is not None:
-            read[output.shape[1] - 1] = at[longest].any(0)
-    return _if_complete(read, steps)
+            read[steps[-1]] = at[longest].any(0)
+    return _if_all_read(read)
 
 
 def _read_without_batch_axis(gradients: Gradients, output: Tensor) -> dict[int, Tensor]:
     """Return what some steps of an output ``(seq, ...)`` read that has all samples in one."""
     read: dict[int, Tensor] = {}
-    steps = _some_steps(len(output))
-    for step in steps:
+    for step in _some_steps(len(output)):
         at = gradients.places([output[step]])
-        if at is not None:
-            read[step] = at.any(0)
-    return _if_complete(read, steps)
+        if at is None:
+            return {}
+        read[step] = at.any(0)
+    return _if_all_read(read)
 
 
 def _some_steps(steps: int) -> list[int]:
@@ -60,7 +70,6 @@ def _some_steps(steps: int) -> list[int]:
     return sorted({0, min(1, last), (last + 1) // 2, last})
 
 
-def _if_complete(read: dict[int, Tensor], steps: list[int]) -> dict[int, Tensor]:
-    """Return what steps read if each of them is known and reads something; else nothing."""
-    is_whole = len(read) == len(steps) and all(bool(row.any()) for row in read.values())
-    return read if is_whole else {}
+def _if_all_read(read: dict[int, Tensor]) -> dict[int, Tensor]:
+    """Return what steps read if each of them reads something; else nothing."""
+    return read if all(row.any() for row in read.values()) else {}

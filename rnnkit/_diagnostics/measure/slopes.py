@@ -12,13 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils.rnn import PackedSequence
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import KINDS, Call, hooked, split_result
-from rnnkit._diagnostics.run.outputs import apart, arrived, is_number, largest, shape_of, tensors_of
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    Leaves,
+    apart,
+    arrived,
+    is_number,
+    largest,
+    shape_of,
+    tensors_of,
+)
+from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch
 from rnnkit._diagnostics.tell.report import without_frames
 
 if TYPE_CHECKING:
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
 LIKE = ("__get__", "requires_grad_", "to", "type_as", "expand_as", "view_as", "reshape_as")
 
 
-class Gradients(TorchFunctionMode):
+class Gradients(FunctionWatch):
     """One run with gradients: in what the outputs have a gradient.
 
     Attributes:
@@ -60,60 +69,62 @@ class Gradients(TorchFunctionMode):
         self.noted = set[int]()
         self.detached = list[Tensor]()
         # A gradient takes as much memory as its weight.
-        small = {n: x for n, x in self.model.named_parameters() if x.numel() <= 2**25}
-        self.weights = {n: x for n, x in small.items() if x.requires_grad}
+        every = self.model.named_parameters()
+        self.weights = {n: x for n, x in every if x.requires_grad and x.numel() <= 2**25}
         given = [x.detach().clone() if isinstance(x, Tensor) else x for x in batch.leaves]
-        content = [k for k in range(len(given)) if batch.is_content(k)]
-        self._followed = {k: given[k] for k in content} if follows else {}
+        self._followed = {k: x for k, x in enumerate(given) if follows and batch.is_content(k)}
         for k, leaf in self._followed.items():
             if is_number(leaf):
-                self.sources[k] = leaf.requires_grad_()
-                # A model may write into what it is given, and into no leaf of a graph.
-                given[k] = leaf * 1
-        args, kwargs = batch.tree(given)
+                given[k] = self._follow(k, leaf)
+        self._run(opened, batch.tree(given))
+
+    def _follow(self, index: int, source: Tensor) -> Tensor:
+        """Follow an input from here on; return what a model may write into, and no leaf."""
+        self.sources[index] = source.requires_grad_()
+        return source * 1
+
+    def _run(self, opened: Session, inputs: Given) -> None:
+        """Run the copy, and keep what it returns, or raises."""
         opened.tally.passes += 1
         watched = opened.watched(self._hooks(), notices=self.model.training)
         cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
         try:
             with watched, torch.enable_grad(), cudnn, self, opened.mode:
-                output = opened.call(self.model, *args, **kwargs)
-            self.output = opened.leaves_of(output, batch.tree())
+                output = opened.call(self.model, *inputs.args, **inputs.kwargs)
+            self.output = opened.leaves_of(output, self.batch.tree())
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
             self.error = without_frames(error)
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def on_call(self, call: FunctionCall) -> Any:
         """Run a function, and note what it made something with a graph of, or detached."""
-        name = getattr(func, "__name__", "")
-        tree = (args, kwargs or {})
-        if name.startswith("detach"):
-            self.detached += [x.clone() for x in args[:1]]  # detach_ takes it off its graph
-        result = func(*args, **tree[1])
-        parts = pytree.tree_leaves(result) if name not in LIKE else ()
-        if any(isinstance(x, Tensor) and x.requires_grad for x in parts):
-            self.noted |= set(map(id, pytree.tree_leaves(tree)))
+        if call.name.startswith("detach"):
+            self.detached += [x.clone() for x in call.args[:1]]  # detach_ takes it off its graph
+        result = call.run()
+        if call.name not in LIKE and any(map(_has_graph, pytree.tree_leaves(result))):
+            self.noted |= {id(x) for x in pytree.tree_leaves((call.args, call.kwargs))}
         return result
 
     def _hooks(self) -> list[Any]:
         """Write down what modules return, and follow tokens from their embedding on."""
-
-        def embedded(_: Any, args: Any, output: Tensor) -> Any:
-            given: Any = args[0] if args else None
-            for k, leaf in self._followed.items() if isinstance(given, Tensor) else ():
-                if given.shape == leaf.shape and torch.equal(given, leaf.to(given.dtype)):
-                    self.sources[k] = output.requires_grad_()
-                    return self.sources[k] * 1
-            return output
-
-        def after(name: str, number: int, result: Any) -> None:
-            self.returned[name, number] = result
-
         handles: list[Any] = [register_module_forward_pre_hook(lambda x, _: self.called.append(x))]
         for name, module in self.model.named_modules():
             if isinstance(module, nn.Embedding):
-                handles.append(module.register_forward_hook(embedded))
+                handles.append(module.register_forward_hook(self._embedded))
             if not isinstance(module, torch.jit.ScriptModule):
-                handles.append(hooked(module, lambda *_: None, partial(after, name)))
+                handles.append(hooked(module, lambda *_: None, partial(self._after, name)))
         return handles
+
+    def _after(self, name: str, number: int, result: Any) -> None:
+        self.returned[name, number] = result
+
+    def _embedded(self, _: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Follow the input that an embedding is given, if it is one."""
+        [given, *_] = args or [None]
+        if isinstance(given, Tensor):
+            for k, leaf in self._followed.items():
+                if given.shape == leaf.shape and torch.equal(given, leaf.to(given.dtype)):
+                    return self._follow(k, output)
+        return output
 
     @property
     def are_whole(self) -> bool:
@@ -127,7 +138,7 @@ class Gradients(TorchFunctionMode):
 
         It is enlarged, since what begins large sinks below the smallest number later.
         """
-        parts = [x for x in told if isinstance(x, Tensor) and x.requires_grad and not x.is_meta]
+        parts = [x for x in told if _has_graph(x) and not x.is_meta]
         generator = torch.Generator("cpu").manual_seed(0)
         sums = list[Tensor]()
         for x in parts:
@@ -173,7 +184,7 @@ class Gradients(TorchFunctionMode):
         output, state = split_result(call.module, self.returned.get((call.name, call.number)))
         data = output.data if isinstance(output, PackedSequence) else output
         every = {"output": data, **state}.items()
-        return {part: x for part, x in every if isinstance(x, Tensor) and x.requires_grad}
+        return {part: x for part, x in every if _has_graph(x)}
 
     def of_calls(self, calls: Sequence[Call]) -> list[dict[str, Tensor]]:
         """Return the gradients that arrive in the parts of what each call returned."""
@@ -186,13 +197,12 @@ class Gradients(TorchFunctionMode):
     @cached_property
     def in_layers(self) -> set[str]:
         """The parameters of layers and cells that returned something with a graph."""
-        return {
-            one
-            for (name, _), result in self.returned.items()
-            if isinstance(self.model.get_submodule(name), KINDS)
-            and any(x.requires_grad for x in tensors_of(result))
-            for one in inside(name, self.weights)
-        }
+        found = set[str]()
+        for (name, _), result in self.returned.items():
+            is_layer = isinstance(self.model.get_submodule(name), KINDS)
+            if is_layer and any(x.requires_grad for x in tensors_of(result)):
+                found |= inside(name, self.weights)
+        return found
 
     @cached_property
     def read(self) -> set[str]:
@@ -206,16 +216,28 @@ class Gradients(TorchFunctionMode):
         called = {*ran, *self.read, *(name for name, _ in self.returned)}
         found = {}
         for name, module in self.model.named_modules():
-            every = inside(name, self.weights) if isinstance(module, nn.ModuleList) else set[str]()
+            if not isinstance(module, nn.ModuleList):
+                continue
             items = [f"{name}.{key}" for key, _ in module.named_children()]
-            idle = tuple(one for one in items if inside(one, every) and not inside(one, called))
-            results = [(one, result) for (one, _), result in self.returned.items() if one in items]
-            last = results[-1:] if idle else []
-            for one, result in last:
-                others = [self.weights[x] for x in every - inside(one, every)]
-                if any(x is not None for x in self.slopes(others, tensors_of(result))):
-                    found[name] = idle
+            still = [one for one in items if not inside(one, called)]
+            idle = tuple(one for one in still if inside(one, self.weights))
+            if idle and self._is_stack(name, items):
+                found[name] = idle
         return found
+
+    def _is_stack(self, name: str, items: Sequence[str]) -> bool:
+        """Return whether what the last item of a list returned is made with weights of others."""
+        results = [(one, result) for (one, _), result in self.returned.items() if one in items]
+        if not results:
+            return False
+        last, result = results[-1]
+        others = inside(name, self.weights) - inside(last, self.weights)
+        slopes = self.slopes([self.weights[one] for one in others], tensors_of(result))
+        return any(slope is not None for slope in slopes)
+
+
+def _has_graph(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
 
 
 def _amount(slope: Tensor | None) -> str:
@@ -250,19 +272,27 @@ def _in_training(baseline: "Baseline") -> Gradients:
 
 def gradients_of(baseline: "Baseline") -> Gradients:
     """Return the gradients of a baseline: those in training if the outputs are the same there."""
+    return baseline.once("gradients", lambda: _of_outputs(baseline))
 
-    def make() -> Gradients:
-        training = gradients_in_training(baseline)
-        normal = baseline.normal
-        shapes = [*map(shape_of, normal)]
-        is_like = [*map(shape_of, training.output)] == shapes and all(
-            bool((apart(one.detach(), other) <= 1e-4 * largest(other)).all())
-            for one, other in zip(training.output, normal, strict=True)
-            if is_number(one) and is_number(other)
-        )
-        found = training if is_like else Gradients(baseline.batch, baseline.session)
-        if [*map(shape_of, found.output)] != shapes:
-            found.output = []
-        return found
 
-    return baseline.once("gradients", make)
+def _of_outputs(baseline: "Baseline") -> Gradients:
+    normal = baseline.normal
+    training = gradients_in_training(baseline)
+    if _are_like(training.output, normal):
+        return training
+    found = Gradients(baseline.batch, baseline.session)
+    if [*map(shape_of, found.output)] != [*map(shape_of, normal)]:
+        found.output = []
+    return found
+
+
+def _are_like(output: Leaves, normal: Leaves) -> bool:
+    """Return whether outputs have the shapes of others, and about the same numbers."""
+    if [*map(shape_of, output)] != [*map(shape_of, normal)]:
+        return False
+    pairs = [*zip(output, normal, strict=True)]
+    return all(
+        bool((apart(one.detach(), other) <= 1e-4 * largest(other)).all())
+        for one, other in pairs
+        if is_number(one) and is_number(other)
+    )

@@ -3,29 +3,34 @@
 from torch import Tensor
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.outputs import shape_of
+from rnnkit._diagnostics.run.outputs import Leaves, shape_of
 from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE
 
 
 def why_unfollowed(baseline: Baseline) -> str:
     """Return why no output has a row for each sample, and what to type."""
-    first = baseline.first
-    normal = baseline.normal
-    fewer = baseline.fewer
-    if lists := [k for k, leaf in enumerate(normal) if isinstance(leaf, list)]:
+    lists = [k for k, leaf in enumerate(baseline.normal) if isinstance(leaf, list)]
+    if lists:
         return f"{baseline.name(lists[0])} is a list of different lengths: return one padded tensor"
-    if first is None:
-        if any(isinstance(x, Tensor) and x.numel() > 1 for x in normal):
-            return "no number of an output is finite: look for the first NaN, or infinity"
-        is_one = any(isinstance(x, int | float) or shape_of(x) == () for x in normal)
-        kind = "a single number" if is_one else "nothing to compare"
-        return f"the model returns {kind}: return a row for each sample"
-    if fewer is None:
-        text = "the model refuses one sample less: give batch_dim, or let it take any batch"
-        return ONE_SAMPLE if baseline.batch.size == 1 else text
-    if len(fewer) != len(normal):
+    if baseline.first is None:
+        return _why_no_numbers(baseline.normal)
+    if baseline.batch.size == 1 and baseline.fewer is None:
+        return ONE_SAMPLE
+    if baseline.fewer is None:
+        return "the model refuses one sample less: give batch_dim, or let it take any batch"
+    if len(baseline.fewer) != len(baseline.normal):
         return "each sample has an output of its own: return one padded tensor"
-    name = baseline.name(first)
-    if shape_of(fewer[first]) == shape_of(normal[first]):
+    name = baseline.name(baseline.first)
+    shapes = [shape_of(output[baseline.first]) for output in (baseline.fewer, baseline.normal)]
+    if shapes[0] == shapes[1]:
         return f"{name} keeps its shape without a sample: batch_dim= is the axis of the samples"
     return f"the rows of {name} are in no order of samples: return (batch, ...)"
+
+
+def _why_no_numbers(output: Leaves) -> str:
+    """Return why no leaf of an output holds numbers that can be compared."""
+    if any(isinstance(x, Tensor) and x.numel() > 1 for x in output):
+        return "no number of an output is finite: look for the first NaN, or infinity"
+    is_one = any(isinstance(x, int | float) or shape_of(x) == () for x in output)
+    kind = "a single number" if is_one else "nothing to compare"
+    return f"the model returns {kind}: return a row for each sample"

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Generator, Tensor
 from torch.nn.utils.rnn import PackedSequence
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import user_frame
 from rnnkit._diagnostics.run.module_calls import KINDS, hooked, is_recurrent
 from rnnkit._diagnostics.run.outputs import Given, equal, leaves, tensors_of
-from rnnkit._diagnostics.run.watched_functions import call_in_words, place_of
+from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, place_of
 
 if TYPE_CHECKING:
     from rnnkit._diagnostics.run.isolation import Session
@@ -41,7 +40,7 @@ class Event:
     place: str  # file and line
     call: tuple[str, ...]  # what is the same in a different run
     drawn: Any  # where a source of random numbers stands
-    arguments: Any  # of a function, by position and by name; None of a module
+    function: Any  # its :class:`FunctionCall`; None of a module
     is_in_call: bool  # whether the user's own call of the model runs it, not the model
 
     @property
@@ -50,7 +49,7 @@ class Event:
         return self.name or "the model"
 
 
-class Recorder(TorchFunctionMode):
+class Recorder(FunctionWatch):
     """Writes down what happens in a run; as a hook's handle it stops when removed."""
 
     # A mode of operators would import torch's compiler, which takes seconds.
@@ -81,16 +80,11 @@ class Recorder(TorchFunctionMode):
             if not isinstance(module, torch.jit.ScriptModule)
         ]
         if self._functions:
-            self.__enter__()  # type: ignore[no-untyped-call]
-            handles.append(self)
+            handles += super().watch(model)
         return handles
 
-    def remove(self) -> None:
-        """Stop."""
-        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-
     def _before(self, name: str, module: Any, _: int, args: Any, kwargs: Any) -> None:
-        self._write("input", name, module, type(module).__name__, (args, kwargs))
+        self._write("input", name, module, (args, kwargs))
         self._calls[threading.get_ident()].append(self.events[-1])
 
     def _after(self, name: str, module: Any, _: int, result: Any) -> None:
@@ -98,56 +92,69 @@ class Recorder(TorchFunctionMode):
             pass  # a call inside has raised, and the model went on
         # What other modules return, their functions made.
         given = begun.given if is_known(module) else None
-        self._write("output", name, module, type(module).__name__, result, given)
+        self._write("output", name, module, result, given)
 
     def _write(
         self,
         kind: str,
         name: str,
         module: Any,
-        text: str,
         tree: Any,
-        given: Any = None,
-        arguments: Any = None,
+        given: frozenset[int] | None = None,
+        function: FunctionCall | None = None,
     ) -> None:
         """Write down copies of the tensors in a tree, and where each is."""
-        open_ = self._calls[threading.get_ident()]
-        owner = name
-        if kind == "function":
-            owner = open_[-1].name if open_ else ""
         with torch._C.DisableTorchFunction():  # noqa: SLF001 - the mode itself, too
             found = leaves(tree)
             parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
             is_packed = any(isinstance(part, PackedSequence) for part in parts)
-            parts = [x.data if isinstance(x, PackedSequence) else x for x in parts]
-            parts = parts if len(parts) == len(found) else found
+            if len(parts) != len(found):
+                parts = found
             copies = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in found]
-            made = {id(x): k for k, x in enumerate(parts) if isinstance(copies[k], Tensor)}
+            ids = [id(x.data if isinstance(x, PackedSequence) else x) for x in parts]
+            made = {ids[k]: k for k, copied in enumerate(copies) if copied is not None}
+            owner = name
+            text = type(module).__name__
+            if function is not None:
+                open_ = self._calls[threading.get_ident()]
+                owner = open_[-1].name if open_ else ""
+                text = function.in_words()
             frame = user_frame()
             place = place_of(frame) if name else ""
-            is_in_call = frame.f_code is self._code_of_call
-            from_ = frozenset(made) if given is None else given
-            drawn = self._read() if self._read else None
-            rest = copies, is_packed, made, from_, place, (kind, name, owner, place), drawn
-            event = Event(kind, name, module, owner, text, tree, *rest, arguments, is_in_call)
+            event = Event(
+                kind=kind,
+                name=name,
+                module=module,
+                owner=owner,
+                text=text,
+                tree=tree,
+                tensors=copies,
+                is_packed=is_packed,
+                made=made,
+                given=frozenset(made) if given is None else given,
+                place=place,
+                call=(kind, name, owner, place),
+                drawn=self._read() if self._read else None,
+                function=function,
+                is_in_call=frame.f_code is self._code_of_call,
+            )
             self.events.append(event)
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def on_call(self, call: FunctionCall) -> Any:
         """Run a function, and write it down, unless a module runs it that :func:`is_known`."""
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        result = call.run()
         open_ = self._calls[threading.get_ident()]
         inside = open_[-1].module if open_ else None
-        name = getattr(func, "__name__", "")
-        changed = args[0] if name == "__setitem__" else result
-        made = tensors_of(changed) if not is_known(inside) else []
+        if is_known(inside):
+            return result
+        changed = call.args[0] if call.name == "__setitem__" else result
+        made = tensors_of(changed)
         # A copy of a weight for each step, which a cell transposes, say, would take the memory.
         if not all(isinstance(x._base, torch.nn.Parameter) for x in made):  # noqa: SLF001
-            self._alive.append((args, kwargs, result))
-            tensors = (x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor))
-            text = call_in_words(name, args, kwargs)
-            given = frozenset(map(id, tensors))
-            self._write("function", name, inside, text, changed, given, (args, kwargs))
+            self._alive.append((call, result))
+            taken = pytree.tree_leaves((call.args, call.kwargs))
+            given = frozenset(id(x) for x in taken if isinstance(x, Tensor))
+            self._write("function", call.name, inside, changed, given, call)
         return result
 
 

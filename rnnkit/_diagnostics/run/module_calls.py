@@ -100,12 +100,9 @@ def hooked(module: Any, before: Hook, after: Hook) -> Any:
     A hook takes the number of the call, and what the module is given, by position and by name, or
     returns; it may return something else. Hooks around one module are removed from the outside in.
     """
-    held = vars(module)
-    own = vars(module).get("forward")
     run = module.forward
     numbers = itertools.count()
 
-    @functools.wraps(run)  # some read its signature
     def forward(*args: Any, **kwargs: Any) -> Any:
         number = next(numbers)
         args, kwargs = before(number, args, kwargs) or (args, kwargs)
@@ -113,12 +110,7 @@ def hooked(module: Any, before: Hook, after: Hook) -> Any:
         other = after(number, result)
         return result if other is None else other
 
-    def remove() -> None:
-        del held["forward"]
-        held.update({} if own is None else {"forward": own})
-
-    held["forward"] = forward
-    return SimpleNamespace(remove=remove)
+    return _with_forward(module, forward)
 
 
 def watched(module: Any, write_down: Hook) -> Any:
@@ -126,25 +118,29 @@ def watched(module: Any, write_down: Hook) -> Any:
 
     Returns a handle.
     """
-    held = vars(module)
-    own = vars(module).get("forward")
     run = module.forward
 
-    @functools.wraps(run)
     def forward(*args: Any, **kwargs: Any) -> Any:
+        result = None
         try:
             result = run(*args, **kwargs)
-        except BaseException:
-            write_down(args, kwargs, None)
-            raise
-        write_down(args, kwargs, result)
+        finally:
+            write_down(args, kwargs, result)
         return result
+
+    return _with_forward(module, forward)
+
+
+def _with_forward(module: Any, forward: Hook) -> Any:
+    """Let a module run another ``forward`` than its own, and return a handle."""
+    held = vars(module)
+    own = {"forward": held["forward"]} if "forward" in held else {}
+    held["forward"] = functools.wraps(module.forward)(forward)  # some read its signature
 
     def remove() -> None:
         del held["forward"]
-        held.update({} if own is None else {"forward": own})
+        held.update(own)
 
-    held["forward"] = forward
     return SimpleNamespace(remove=remove)
 
 
@@ -153,15 +149,16 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
     calls: list[Call] = []
     families = defaultdict[str, list[Call]](list)
     for event in events:
-        name = event.name
         module = event.module
+        if not isinstance(module, KINDS):
+            continue
         family = families[event.name]
-        if isinstance(module, KINDS) and event.kind == "input":
+        if event.kind == "input":
             input, *state = event.tensors or [None]
             input = None if event.is_packed else input
-            family.append(Call(len(family), name, module, input, members_of(state)))
+            family.append(Call(len(family), event.name, module, input, members_of(state)))
             calls.append(family[-1])
-        elif isinstance(module, KINDS):
+        else:
             output, returned = split_result(module, event.tree)
             family[-1].output = output if returned else None
             # A layer returns its output before its state.
@@ -185,14 +182,15 @@ def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
     numbers = Counter[str]()
     open_: list[_Open] = []
     for event in events:
+        name = event.name
         if event.kind == "input":
             for one in open_:
-                one.inside[event.name] += 1
-            open_.append(_Open(event, numbers[event.name]))
-            numbers[event.name] += 1
+                one.inside[name] += 1
+            open_.append(_Open(event, numbers[name]))
+            numbers[name] += 1
             continue
         # Calls overlap in threads, and one inside may have raised, and the model went on.
-        begun = next(one for one in reversed(open_) if one.event.name == event.name)
+        begun = next(one for one in reversed(open_) if one.event.name == name)
         open_.remove(begun)
         call = _loop(begun, event, cells)
         if call is not None:
@@ -210,9 +208,7 @@ def _loop(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
     axis = _loop_axis(begun, ends[0], cells)
     if axis is None:
         return None
-    call = Call(begun.number, end.name, end.module, input, members_of(rest), output, state)
-    call.loop_axis = axis
-    return call
+    return Call(begun.number, end.name, end.module, input, members_of(rest), output, state, axis)
 
 
 def _loop_axis(begun: _Open, sizes: Sequence[int], cells: Collection[str]) -> int | None:
@@ -243,23 +239,22 @@ def from_state(
     return (named.pop("input"), named.pop("hx"), *args[2:]), named
 
 
-def members_of(state: Any) -> dict[str, Tensor]:
+def members_of(state: Any, names: Sequence[str] = PARTS[1:3]) -> dict[str, Tensor]:
     """Return h and c, as far as they are given; a subclass may take lengths, or add a loss."""
-    named = zip(PARTS[1:3], leaves(state), strict=False)
-    return {k: x for k, x in named if is_number(x) and x.dim()}
+    named = zip(names, leaves(state), strict=False)
+    return {name: x for name, x in named if is_number(x) and x.dim()}
 
 
 def split_result(module: Any, result: Any) -> tuple[Any, dict[str, Tensor]]:
     """Return the output, and h and c by name; no state where a subclass returns none."""
     if isinstance(module, RNNCellBase):
         return None, members_of(result)
-    is_pair = isinstance(result, tuple) and len(result) == 2
-    if not is_pair:
+    if not isinstance(result, tuple) or len(result) != 2:
         return result, {}
+    output, state = result
     if isinstance(module, RNNBase):
-        return result[0], members_of(result[1])
-    named = zip(PARTS[1:], leaves(result[1]), strict=False)
-    return result[0], {name: x for name, x in named if is_number(x) and x.dim()}
+        return output, members_of(state)
+    return output, members_of(state, PARTS[1:])
 
 
 def mapped(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:

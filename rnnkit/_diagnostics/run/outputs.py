@@ -37,37 +37,62 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tupl
     """Return the leaves of a tree as tensors, by place; with ``stack``, a list of steps is one."""
     if isinstance(tree, Tensor | PackedSequence):
         return [(name, _plain(tree))]
-    numbers = pytree.tree_leaves(tree, is_leaf=lambda node: not isinstance(node, list))
-    is_list = isinstance(tree, list) and all(isinstance(n, int | float) for n in numbers)
-    if (is_list and numbers) or type(tree).__module__ == "numpy":
-        with suppress(RuntimeError, TypeError, ValueError):  # of unequal lengths, or no numbers
-            return [(name, torch.tensor(tree if is_list else tree.copy(), device="cpu"))]
-        return [(name, tree)]
+    if type(tree).__module__ == "numpy":
+        return [(name, _tensor_of(tree))]
+    if isinstance(tree, list) and _are_numbers(tree):
+        return [(name, _tensor_of(tree))]
     members = parts(tree)
     if not members:
-        return [(name, tree)] if not isinstance(tree, list | tuple | Mapping) else []
-    # Up to three in a tuple may be the members of a state.
-    if stack and type(tree) in (list, tuple) and len(tree) > (1 if type(tree) is list else 3):
-        rows = [_plain(part) for part in tree if isinstance(part, Tensor)]
-        if len(rows) == len(tree) and len({(x.shape, x.dtype, x.device) for x in rows}) == 1:
-            return [(f"{name}[:]", torch.stack(rows))]
+        return [] if isinstance(tree, list | tuple | Mapping) else [(name, tree)]
+    if stack and _is_list_of_steps(tree):
+        return [(f"{name}[:]", torch.stack([_plain(step) for step in tree]))]
     return [
         leaf for key, part in members for leaf in named_leaves(part, stack=stack, name=name + key)
     ]
+
+
+def _tensor_of(numbers: Any) -> Any:
+    """Return an array, or nested lists, as a tensor; as it is if the lengths are unequal."""
+    with suppress(RuntimeError, TypeError, ValueError):
+        array = numbers if isinstance(numbers, list) else numbers.copy()
+        return torch.tensor(array, device="cpu")
+    return numbers
+
+
+def _are_numbers(tree: list[Any]) -> bool:
+    """Return whether nested lists hold numbers, and nothing else."""
+    numbers = pytree.tree_leaves(tree, is_leaf=lambda node: not isinstance(node, list))
+    return numbers != [] and all(isinstance(n, int | float) for n in numbers)
+
+
+def _is_list_of_steps(tree: Any) -> bool:
+    """Return whether a list, or a long tuple, holds tensors that can be stacked."""
+    if type(tree) not in (list, tuple) or not all(isinstance(x, Tensor) for x in tree):
+        return False
+    most = 1 if isinstance(tree, list) else 3  # up to three may be the members of a state
+    if len(tree) <= most:
+        return False
+    return len({(x.shape, x.dtype, x.device) for x in map(_plain, tree)}) == 1
 
 
 def parts(tree: Any) -> list[tuple[str, Any]]:
     """Return the members of a tree, each with the key that leads to it."""
     if isinstance(tree, Mapping):
         return [(f"[{key!r}]", tree[key]) for key in tree]
-    names = [*getattr(tree, "_fields", ())] if isinstance(tree, tuple) else []
-    if is_dataclass(tree) and not isinstance(tree, type):
-        names = [field.name for field in fields(tree)]
-    elif isinstance(tree, Distribution):
-        names = [n for n, part in vars(tree).items() if isinstance(part, Tensor | Distribution)]
+    names = _attributes(tree)
     if names or not isinstance(tree, list | tuple):
         return [(f".{name}", getattr(tree, name)) for name in names]
     return [(f"[{index}]", part) for index, part in enumerate(tree)]
+
+
+def _attributes(tree: Any) -> Sequence[str]:
+    """Return the names of the attributes that hold the members of a tree, if they have names."""
+    if is_dataclass(tree) and not isinstance(tree, type):
+        return [field.name for field in fields(tree)]
+    if isinstance(tree, Distribution):
+        return [n for n, part in vars(tree).items() if isinstance(part, Tensor | Distribution)]
+    names: Sequence[str] = getattr(tree, "_fields", ())
+    return names if isinstance(tree, tuple) else ()
 
 
 def tensors_of(tree: Any) -> list[Tensor]:

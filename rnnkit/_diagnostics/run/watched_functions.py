@@ -1,10 +1,11 @@
 """Watch the functions that a model calls: a mode that starts and ends as a hook does."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -12,14 +13,53 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import user_frame
 
-#: Runs a function with its arguments by position and by name, or something in its place.
-Run = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+
+class FunctionCall(NamedTuple):
+    """A call of a function of torch's, and what it is given by position and by name."""
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the function is called."""
+        return getattr(self.func, "__name__", "")
+
+    def run(self) -> Any:
+        """Return what the function returns."""
+        return self.func(*self.args, **self.kwargs)
+
+    def argument(self, place: int, name: str) -> Any:
+        """Return an argument; None if it was not given."""
+        return self.args[place] if len(self.args) > place else self.kwargs.get(name)
+
+    def run_with(self, place: int, name: str, other: Any) -> Any:
+        """Return what the function returns for another argument."""
+        args = [*self.args]
+        if len(args) > place:
+            args[place] = other
+            return self.func(*args, **self.kwargs)
+        return self.func(*args, **{**self.kwargs, name: other})
+
+    def in_words(self) -> str:
+        """Write the call with the sizes and axes that it is given."""
+        known = {"getitem": "indexing x[...]", "get": "an attribute", "setitem": "x[...] = ..."}
+        name = self.name.strip("_")
+        sizes = [str(value) for value in pytree.tree_leaves(self.args) if type(value) is int]
+        named = self.kwargs.items()
+        sizes += [f"{k}={v}" for k, v in named if type(v) is int and not k.startswith("_")]
+        return known.get(name, f"{name}({', '.join(sizes)})" if sizes else name)
+
+
+#: Runs a call of a function, or something in its place.
+Run = Callable[[FunctionCall], Any]
 
 
 class FunctionWatch(TorchFunctionMode):
-    """A mode that a run starts as a watch, and ends as the handle of a hook."""
+    """Sees each function that a run calls; starts as a watch, and ends as the handle of a hook."""
 
-    def watch(self, _: torch.nn.Module) -> list[Any]:
+    def watch(self, model: torch.nn.Module) -> list[Any]:  # noqa: ARG002 - as any watch
         """Start; the run ends it by removing what is returned."""
         self.__enter__()  # type: ignore[no-untyped-call]
         return [self]
@@ -27,6 +67,14 @@ class FunctionWatch(TorchFunctionMode):
     def remove(self) -> None:
         """Stop."""
         self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Take a call from torch."""
+        return self.on_call(FunctionCall(func, args, kwargs or {}))
+
+    @abstractmethod
+    def on_call(self, call: FunctionCall) -> Any:
+        """Return what a call of a function returns, or something in its place."""
 
 
 class Replacing(FunctionWatch):
@@ -40,15 +88,12 @@ class Replacing(FunctionWatch):
         self._place = place
         self._run = run
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def on_call(self, call: FunctionCall) -> Any:
         """Run a function, or something in its place."""
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if name != self._name or user_place() != self._place:
-            return func(*args, **kwargs)
-        if self._text not in (None, call_in_words(name, args, kwargs)):
-            return func(*args, **kwargs)
-        return self._run(func, args, kwargs)
+        if call.name != self._name or user_place() != self._place:
+            return call.run()
+        is_wanted = self._text in (None, call.in_words())
+        return self._run(call) if is_wanted else call.run()
 
 
 def user_place() -> str:
@@ -64,12 +109,3 @@ def place_of(frame: FrameType) -> str:
 def without_part(call: str, size: int, whole: int) -> str:
     """Write a call in words without the size of a part of a batch, which the caller never gave."""
     return call if size == whole else re.sub(rf"\b{size}\b", "batch", call)
-
-
-def call_in_words(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Write a call with the sizes and axes that it is given."""
-    known = {"getitem": "indexing x[...]", "get": "an attribute", "setitem": "x[...] = ..."}
-    name = name.strip("_")
-    sizes = [str(value) for value in pytree.tree_leaves(args) if type(value) is int]
-    sizes += [f"{k}={v}" for k, v in kwargs.items() if type(v) is int and not k.startswith("_")]
-    return known.get(name, f"{name}({', '.join(sizes)})" if sizes else name)

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -56,17 +56,21 @@ class Batch:
         named = [index for index in told_axes if index is not None]
         self.pace([*named, *fitting, *usual, self.first][0])
         for name, given in told.items():
-            places = [self.paced] if name is None else self.places(name)
-            index = next((k for k in places if self.length(k)), self.paced)
-            counts = counts_of(given)
-            steps = self.length(index) or 0
-            if len(counts) != self.size or not 0 < min(counts) <= max(counts) <= steps:
-                got = counts if len(counts) == self.size else brief(given)
-                text = f"lengths are {self.size} integers from 1 to the {steps} steps, got {got}"
-                fix = ("fix", "of a mask, lengths=mask.sum(1)")
-                refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
-            self.lengths[index] = counts
+            self._read_lengths(name, given)
         self.pace(next(iter(self.lengths), self.paced))
+
+    def _read_lengths(self, name: int | str | None, given: Any) -> None:
+        """Note the lengths of an input, or of the paced one."""
+        places = [self.paced] if name is None else self.places(name)
+        index = next((k for k in places if self.length(k)), self.paced)
+        counts = counts_of(given)
+        steps = self.length(index) or 0
+        if len(counts) != self.size or not 0 < min(counts) <= max(counts) <= steps:
+            got = counts if len(counts) == self.size else brief(given)
+            text = f"lengths are {self.size} integers from 1 to the {steps} steps, got {got}"
+            fix = ("fix", "of a mask, lengths=mask.sum(1)")
+            refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
+        self.lengths[index] = counts
 
     def take_lengths(self, lengths: dict[int, list[int]]) -> None:
         """Take the valid steps of each sample, by leaf."""
@@ -83,15 +87,16 @@ class Batch:
     def take_second(self, other: Sequence[Any]) -> None:
         """Take a second batch: the inputs by position and then, if there are any, by keyword."""
         args, kwargs = self.tree()
-        rest = [*other[len(args) :], {}][0]
-        both = Given(tuple(other[: len(args)]), {key: rest.get(key) for key in kwargs})
-        leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
-        mine, theirs = (list(map(shape_of, each)) for each in (self.leaves, leaves))
         expected = len(args) + bool(kwargs)
         if len(other) != expected:
             beside = ", then the kwargs" if kwargs else ""
             text = f"other has {len(other)} members: expected {expected}, the inputs{beside}"
             refusal(ArgumentError, "other", text, code="verify-argument")
+        named = {key: other[-1].get(key) for key in kwargs}
+        both = Given(tuple(other[: len(args)]), named)
+        leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
+        mine = list(map(shape_of, self.leaves))
+        theirs = list(map(shape_of, leaves))
         if spec != self.spec or mine != theirs:
             what = "the inputs, and then the kwargs, of a second batch of the same shapes"
             text = f"other has {what}: {mine}, got {theirs}"
@@ -117,11 +122,11 @@ class Batch:
     @property
     def names(self) -> list[str]:
         """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
-        are_tensors = [isinstance(leaf, Tensor) for leaf in self.leaves]
+        is_one = sum(isinstance(leaf, Tensor) for leaf in self.leaves) == 1
         names: list[str] = []
         paths: Any = pytree.tree_flatten_with_path(self.tree(), is_whole)[0]
-        for (path, _), is_tensor in zip(paths, are_tensors, strict=True):
-            if is_tensor and sum(are_tensors) == 1:
+        for path, leaf in paths:
+            if is_one and isinstance(leaf, Tensor):
                 names.append("input")
             elif path[0].name == "kwargs":
                 names.append(f"{path[1].key}{pytree.keystr(path[2:])}")
@@ -206,11 +211,12 @@ class Batch:
 
     def rows(self, index: int) -> Tensor | None:
         """Return a leaf as ``(batch, seq, ...)``; None if it has no such axes."""
+        leaf = self.leaves[index]
         axis = self.axes[index]
         seq = self.seq_dims[index]
-        is_sequence = axis not in (None, seq) and self.length(index) is not None
-        is_sequence = is_sequence and is_dense(self.leaves[index])
-        return self.leaves[index].movedim((axis, seq), (0, 1)) if is_sequence else None
+        if axis is None or axis == seq or not is_dense(leaf) or self.length(index) is None:
+            return None
+        return leaf.movedim((axis, seq), (0, 1))
 
     def tree(self, leaves: Sequence[Any] | None = None) -> Given:
         """Return the inputs as the model takes them."""
@@ -245,10 +251,13 @@ class Batch:
         """Return the same inputs with some of the samples only."""
 
         def pick(index: int, leaf: Any) -> Any:
-            if isinstance(leaf, Tensor) and (axis := self.axes[index]) is not None:
+            axis = self.axes[index]
+            if axis is None:
+                return leaf
+            if isinstance(leaf, Tensor):
                 return leaf.index_select(axis, torch.tensor(kept, device=leaf.device))
-            if self.axes[index] is None or hasattr(leaf, "shape"):
-                return leaf if self.axes[index] is None else leaf[[*kept]]
+            if hasattr(leaf, "shape"):  # an array
+                return leaf[[*kept]]
             return type(leaf)(leaf[sample] for sample in kept)
 
         fewer = self._with_each(pick)
@@ -285,8 +294,8 @@ class Batch:
 
     def padding(self, index: int) -> Tensor | None:
         """Return which steps of a leaf are zeros or NaN ``(batch, seq)``, if at one end only."""
-        rows = self.rows(index) if self.may_have_steps(index) else None
-        if rows is None:
+        rows = self.rows(index)
+        if rows is None or not self.may_have_steps(index):
             return None
         zero = ((rows == 0) | rows.isnan()).reshape(*rows.shape[:2], -1).all(2)
         change = zero.int().diff(dim=1)
@@ -306,20 +315,25 @@ class Batch:
 
     def alone(self, sample: int, *, front: bool) -> "Batch":
         """Return one sample, each input cut to its length if that was given."""
-        single = self.samples([sample])
         ends = dict[int, int]()
-        for k, leaf in enumerate(self.leaves):
+        for k in range(len(self.leaves)):
+            told = [self.lengths[one] for one in self._paced_alike(k) if one in self.lengths]
+            if told:
+                ends[k] = told[0][sample]
+        return self.samples([sample]).cut_each(ends, front=front)
+
+    def _paced_alike(self, index: int) -> Iterator[int]:
+        """Yield the leaves whose lengths may be those of a leaf, itself first."""
+        yield index
+        steps = self.length(index)
+        if not self.is_content(index):
             # A mask may be of an input that has lengths of its own.
-            alike = [(i, n) for i, n in self.lengths.items() if self.length(i) == self.length(k)]
-            own = [i for i, n in alike if tells(leaf, self.axes[k], n, self.length(k) or 0)]
-            sources = [k]
-            if not self.is_content(k):
-                sources += own
-            if self.has_steps(k):
-                sources.append(self.paced)
-            if told := [single.lengths[i][0] for i in sources if i in self.lengths]:
-                ends[k] = told[0]
-        return single.cut_each(ends, front=front)
+            for other, counts in self.lengths.items():
+                is_as_long = self.length(other) == steps
+                if is_as_long and tells(self.leaves[index], self.axes[index], counts, steps or 0):
+                    yield other
+        if self.has_steps(index):
+            yield self.paced
 
     def cut_each(self, ends: Mapping[int, int], *, front: bool) -> "Batch":
         """Return the same inputs, some cut to so many steps each: the first ones, or the last."""
@@ -327,8 +341,9 @@ class Batch:
 
         def cut(index: int, leaf: Any) -> Any:
             if index in ends:
-                start = 0 if front else leaf.shape[self.seq_dims[index]] - ends[index]
-                return leaf.narrow(self.seq_dims[index], start, ends[index])
+                seq = self.seq_dims[index]
+                start = 0 if front else leaf.shape[seq] - ends[index]
+                return leaf.narrow(seq, start, ends[index])
             return shortened(leaf, self.counts or [], steps) if self.tells_lengths(index) else leaf
 
         shorter = self._with_each(cut)

@@ -37,16 +37,19 @@ def guess_lengths(
         candidates = _named_alike(name, inputs, rows)
         if not candidates and all(other == counts for other in told.values()):
             candidates = list(rows)
-        padded = {k: padded_at(rows[k], counts) for k in candidates if k not in found}
-        first = next((k for k, end in padded.items() if end), None)
-        if first is not None:
+        padded = [(k, padded_at(rows[k], counts)) for k in candidates if k not in found]
+        fitting = [(k, end) for k, end in padded if end]
+        if fitting:
+            first, end = fitting[0]
             found[first] = counts
-            ends.add(padded[first])
+            ends.add(end)
         elif rows and min(counts) < max(counts) and counts not in found.values():
             lines.append(f"{name} was not taken for lengths: no input ends there")
     if not told:
         found, ends = _told_by_padding(model, rows)
-    return (found, "post" in ends, lines) if len(ends) == 1 else ({}, True, lines)
+    if len(ends) != 1:
+        return {}, True, lines
+    return found, ends == {"post"}, lines
 
 
 def _told_by_names(inputs: Sequence[Named], size: int) -> Lengths:
@@ -77,8 +80,8 @@ def _told_by_padding(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
     values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
     if not rows or len(values) != 1:
         return {}, set()
-    (first, tokens) = next(iter(rows.items()))
-    value = values.pop()
+    [value] = values
+    first, tokens = next(iter(rows.items()))
     if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
         return {}, set()
     counts = tokens.ne(value).sum(1).tolist()
@@ -175,18 +178,26 @@ def is_content(leaf: Any, seq_axis: int) -> bool:
     if not is_dense(leaf) or leaf.numel() == 0 or leaf.dtype is torch.bool:
         return False
     is_fraction = leaf.is_floating_point()
-    if is_fraction and bool(((leaf == 0) | (leaf < -1000)).all()) and bool((leaf != 0).any()):
-        return False  # a mask that is added
+    if is_fraction and _is_added_mask(leaf):
+        return False
     while leaf.dim() > 2 and leaf.shape[-1] == 1:  # a mask that multiplies features
         leaf = leaf.squeeze(-1)
     if leaf.dim() == 2 and is_binary(leaf):
-        each = [leaf.int().diff(dim=axis) for axis in {1, seq_axis} if axis < 2]
-        return not any(bool((x <= 0).all() or (x >= 0).all()) for x in each)
-    if leaf.dim() < 3 and leaf.shape[1:].numel() == 1 and is_fraction:
-        # Lengths, as parts of the longest.
-        parts = leaf[leaf.isfinite()]
-        return not (bool(((parts > 0) & (parts <= 1)).all()) and bool((parts == 1).any()))
+        changes = [leaf.int().diff(dim=axis) for axis in {1, seq_axis} if axis < 2]
+        return not any((x <= 0).all() or (x >= 0).all() for x in changes)
+    if is_fraction and leaf.dim() < 3 and leaf.shape[1:].numel() == 1:
+        return not _are_parts(leaf[leaf.isfinite()])
     return is_fraction or leaf.is_complex() or leaf.dim() > 1
+
+
+def _is_added_mask(leaf: Tensor) -> bool:
+    """Return whether numbers are zeros, and what hides a score that they are added to."""
+    return bool(((leaf == 0) | (leaf < -1000)).all() and leaf.any())
+
+
+def _are_parts(lengths: Tensor) -> bool:
+    """Return whether numbers may be lengths, as parts of the longest."""
+    return bool(((lengths > 0) & (lengths <= 1)).all() and (lengths == 1).any())
 
 
 def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
@@ -204,7 +215,7 @@ def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
     # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
     zeros = (leaf == 0).movedim(axis, 0).flatten(1).sum(1).tolist()
     times, rest = divmod(leaf.numel(), len(counts) * steps)
-    ways = [n * times for n in counts], [(steps - n) * times for n in counts]
+    ways = [[n * times for n in counts], [(steps - n) * times for n in counts]]
     return rest == 0 and zeros in ways
 
 

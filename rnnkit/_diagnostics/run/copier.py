@@ -71,8 +71,8 @@ class Copier:
             if isinstance(error, UncopiedError):
                 raise
             if isinstance(error, RecursionError):
-                what = "holds objects inside of objects, so deep that it cannot be copied"
-                refuse(None, what, "hold them side by side, as in a list", None)
+                deep = "holds objects inside of objects, so deep that it cannot be copied"
+                refuse(None, deep, "hold them side by side, as in a list", None)
             refuse(None, "holds what cannot be copied", "leave that out", error)
         # What these refer to may have been copied after them.
         for put, name, reference in self._weak:
@@ -115,7 +115,7 @@ class Copier:
         unfilled = self._unfilled
         while len(unfilled) > begun:
             last = unfilled[-1]
-            self._fill(*last)
+            self._fill(last)
             if unfilled[-1] is last:  # else what it holds has to be filled first
                 unfilled.pop()
 
@@ -125,12 +125,10 @@ class Copier:
         """Let parts be copied into what holds them next."""
         self._unfilled.append((put, iter(parts), place, mark))
 
-    def _fill(
-        self, put: Put, parts: Iterator[tuple[Any, Any]], place: Place | None, mark: str
-    ) -> None:
+    def _fill(self, last: Unfilled) -> None:
         """Put copies of parts into what holds them, up to the first that is to be filled itself."""
-        unfilled = self._unfilled
-        begun = len(unfilled)
+        put, parts, place, mark = last
+        begun = self.begun
         for name, part in parts:
             kind = type(part)
             key = name if type(name) in CONSTANT else self.whole(name, place)
@@ -141,7 +139,7 @@ class Copier:
                 self._weak.append((put, key, part))
             else:
                 put(key, self._copied(part, (place, name, mark)))
-                if len(unfilled) > begun:
+                if self.begun > begun:
                     return
 
     def _copied(self, x: Any, place: Place | None) -> Any:
@@ -150,27 +148,28 @@ class Copier:
         if twin is not None:
             return twin
         kind = type(x)
-        if kind in CONSTANT:
+        if kind in CONSTANT or isinstance(x, type | ModuleType):
             return x
+        if kind in WEAK:
+            return self.follow(x)
         if kind in BY_PARTS:
-            return BY_PARTS[kind](self, x, place)
-        if isinstance(x, type | ModuleType):
-            return x
-        if isinstance(x, nn.Module):
-            return self._module(x, place)
-        if isinstance(x, Tensor):
-            return self.tensor(x, place, self._hold)
-        if isinstance(x, DATA):
-            return self._share(x, place)
-        twin = self.memo[id(x)] = self._object(x, place)
+            twin = BY_PARTS[kind](self, x, place)
+        elif isinstance(x, nn.Module):
+            twin = self._module(x, place)
+        elif isinstance(x, Tensor):
+            twin = self.tensor(x, place, self._hold)
+        elif isinstance(x, DATA):
+            twin = self._share(x, place)
+        else:
+            twin = self._object(x, place)
+        self.memo[id(x)] = twin
         return twin
 
     def _share(self, x: Any, place: Place | None) -> Any:
         self.shared.append((named(place) or type(x).__name__, x))
-        self.memo[id(x)] = x
         return x
 
-    def follow(self, x: Any, _: Place | None = None) -> Any:
+    def follow(self, x: Any) -> Any:
         """Return a weak reference to the copy of what it refers to; itself if there is no copy."""
         is_proxy = type(x) in PROXIES
         try:
@@ -187,32 +186,25 @@ class Copier:
         return proxy(twin) if is_proxy else ReferenceType(twin)
 
     def copy_tuple(self, x: tuple[Any, ...], place: Place | None) -> Any:
-        twin = tuple([self._copied(part, (place, at, "[")) for at, part in enumerate(x)])
-        self.memo[id(x)] = twin
-        return twin
+        return tuple([self._copied(part, (place, at, "[")) for at, part in enumerate(x)])
 
     def copy_set(self, x: Any, place: Place | None) -> Any:
-        twin = self.memo[id(x)] = type(x)([self.whole(part, place) for part in x])
-        return twin
+        return type(x)([self.whole(part, place) for part in x])
 
     def copy_method(self, x: MethodType, place: Place | None) -> Any:
-        twin = self.memo[id(x)] = MethodType(x.__func__, self._copied(x.__self__, place))
-        return twin
+        return MethodType(x.__func__, self._copied(x.__self__, place))
 
     def copy_dict(self, x: dict[Any, Any], place: Place | None) -> dict[Any, Any]:
-        twin = self.memo[id(x)] = type(x)()
-        if not x:
-            return twin
         if CONSTANT.issuperset(map(type, x.values())) and CONSTANT.issuperset(map(type, x)):
-            twin.update(x)
-            return twin
+            return x.copy()
+        twin = type(x)()
         is_registered = place is not None and place[1:] in [(name, ".") for name in REGISTERED]
         # Another thread may write it meanwhile.
         self.later(twin.__setitem__, [*x.items()], place, "." if is_registered else "[")
         return twin
 
     def copy_list(self, x: list[Any], place: Place | None) -> list[Any]:
-        twin = self.memo[id(x)] = [*x]
+        twin = [*x]
         if not CONSTANT.issuperset(map(type, twin)):
             self.later(twin.__setitem__, [*enumerate(twin)], place, "[")
         return twin
@@ -233,7 +225,6 @@ class Copier:
         except Exception as error:  # noqa: BLE001 - it may refuse as it likes
             fix = "give the model as it was before it was wrapped or sharded"
             refuse(place, f"({kind.__name__}) cannot be copied", fix, error)
-        self.memo[id(x)] = twin
         self.made.append(ReferenceType(twin))
         parts = [(name, part) for name, part in vars(x).items() if name != "_compiled_call_impl"]
         self.later(vars(twin).__setitem__, parts, place, ".")
@@ -253,7 +244,6 @@ class Copier:
         if not own.isdisjoint(map(id, (*twin.modules(), *twin.parameters(), *twin.buffers()))):
             message = "its __deepcopy__ returns what the model holds"
             raise TypeError(message)
-        self.memo[id(x)] = twin
         return twin
 
     def _object(self, x: Any, place: Place | None) -> Any:
@@ -286,5 +276,4 @@ BY_PARTS: dict[type, Callable[[Copier, Any, Place | None], Any]] = {
     set: Copier.copy_set,
     frozenset: Copier.copy_set,
     MethodType: Copier.copy_method,
-    **dict.fromkeys(WEAK, Copier.follow),
 }

@@ -72,6 +72,10 @@ def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:
 trace.__module__ = "rnnkit"
 
 
+#: What a call returned: the number of its row, and output, h or c.
+Returned = tuple[int, str]
+
+
 class _Run:
     """Writes down the calls of recurrent modules in one thread while a model or function runs.
 
@@ -88,11 +92,11 @@ class _Run:
         self.followed: set[int] = set()
         self.rows: list[Row] = []
         self.calls: list[Call] = []
-        self.known: dict[int, tuple[int, str]] = {}  # what calls returned, by its memory
-        self.made: dict[Any, tuple[int, str]] = {}  # and by its place in the graph
-        self.read: set[tuple[int, str]] = set()  # what later calls, or the result, are made of
-        self.learned: set[tuple[int, str]] = set()  # what a backward has gone through
-        self.passed: set[tuple[int, str]] = set()  # what the module that returned it took back
+        self.known: dict[int, Returned] = {}  # what calls returned, by its memory
+        self.made: dict[Any, Returned] = {}  # and by its place in the graph
+        self.read: set[Returned] = set()  # what later calls, or the result, are made of
+        self.learned: set[Returned] = set()  # what a backward has gone through
+        self.passed: set[Returned] = set()  # what the module that returned it took back
         self.freed: list[tuple[Row, str]] = []  # marks, if a backward fails
 
     def follow(self, copy: torch.nn.Module) -> list[Any]:
@@ -141,30 +145,33 @@ class _Run:
         if threading.get_ident() != self.thread:
             return
         if not isinstance(module, KINDS):
-            for tensor in tensors_of(result):  # its cells have rows of their own, and are used
-                self.origin(tensor)
+            self._note_read(result)  # its cells have rows of their own, and are used
         named = arguments(args, kwargs)
-        number = len(self.rows)
         kind = type(module).__name__
-        state = members_of(named.get("hx"))
         input = named.get("input")
         name = self.names.setdefault(id(module), f"{kind}-{len(self.names)}")
-        call = Call(number, name, module, input, state)
-        origins = {member: self.origin(x) for member, x in state.items()}
-        for tensor in tensors_of(input):
-            self.origin(tensor)
-        sizes = " ".join(f"{axis}={size}" for axis, size in call.sizes.items()) or "?"
-        spec = f"packed {sizes}" if isinstance(input, PackedSequence) else sizes
-        row = Row(number, name, kind, spec, state_in_words(state, origins))
+        call = Call(len(self.rows), name, module, input, members_of(named.get("hx")))
+        origins = {member: self.origin(x) for member, x in call.state.items()}
+        self._note_read(input)
+        spec = " ".join(f"{axis}={size}" for axis, size in call.sizes.items()) or "?"
+        if isinstance(input, PackedSequence):
+            spec = f"packed {spec}"
+        row = Row(call.number, name, kind, spec, state_in_words(call.state, origins))
         if [origin.part for origin in origins.values()] == ["c", "h"]:
             row.marks += [f"its {member} is {origin.text}" for member, origin in origins.items()]
         for member, origin in origins.items():
             self._mark_origin(row, call, member, origin)
-        if result is None and (error := sys.exc_info()[1]) is not None:
+        error = sys.exc_info()[1] if result is None else None
+        if error is not None:
             row.marks.append(f"it raised {type(error).__name__}")
         self._keep_returned(call, result)
         self.rows.append(row)
         self.calls.append(call)
+
+    def _note_read(self, tree: Any) -> None:
+        """Note which calls returned what some tensors are made of: that is read."""
+        for tensor in tensors_of(tree):
+            self.origin(tensor)
 
     def _mark_origin(self, row: Row, call: Call, member: str, origin: Origin) -> None:
         """Mark a member of a state that comes of an older graph, or of the end of the input."""
@@ -186,29 +193,32 @@ class _Run:
 
     def _keep_returned(self, call: Call, result: Any) -> None:
         """Keep what a call returned, and note which part of it is learned from."""
-        call.output, call.returned = split_result(call.module, result)
         if call.is_cell:
-            call.output = None
             call.returned = members_of(result)
+        else:
+            call.output, call.returned = split_result(call.module, result)
         number = call.number
         self.known |= {place_of(x)[0]: (number, member) for member, x in call.returned.items()}
         for member, x in {"output": call.output, **call.returned}.items():
             if isinstance(x, Tensor) and x.requires_grad:
-                self.made[x.grad_fn, x.output_nr] = made = number, member
+                made = (number, member)
+                self.made[x.grad_fn, x.output_nr] = made
                 # The hook outlives the run, and must not hold it, nor return anything.
                 note: Any = lambda _, made=made, learned=self.learned: learned.add(made)  # noqa: E731
                 x.register_hook(note)  # type: ignore[no-untyped-call]
 
-    def near(self, tensors: Iterable[Tensor]) -> set[tuple[int, str]]:
+    def near(self, tensors: Iterable[Tensor]) -> set[Returned]:
         """Return what calls returned that some tensors were computed from, the nearest ones."""
         waiting: list[Any] = [(x.grad_fn, x.output_nr) for x in tensors]
         seen = set(waiting)
-        found = set[tuple[int, str]]()
+        found = set[Returned]()
         while waiting:
-            if (one := waiting.pop()) in self.made:
+            one = waiting.pop()
+            node, _ = one
+            if one in self.made:
                 found.add(self.made[one])
-            elif one[0] is not None:
-                new = set(one[0].next_functions) - seen
+            elif node is not None:
+                new = set(node.next_functions) - seen
                 seen |= new
                 waiting += new
         return found
@@ -216,22 +226,24 @@ class _Run:
     def origin(self, tensor: Tensor) -> Origin:
         """Return from which row a tensor came, and what of that row it is."""
         place = place_of(tensor)[0]
-        how = ""
-        found = {self.known[place]} if place in self.known else set()
-        if not found:
+        if place in self.known:
+            found = {self.known[place]}
+            how = ""
+        else:
             # What a call returned ends the search: its c is computed from what its h is, too.
             found = self.near([tensor])
             how = "computed from "
         self.read |= found
-        row = max((at for at, _ in found), default=-1)
+        if not found:
+            return Origin(-1, "", "from elsewhere")
+        row = max(at for at, _ in found)
         part = " and ".join(sorted({part for at, part in found if at == row}, reverse=True))
-        return Origin(row, part, f"{how}{part} of row {row}" if found else "from elsewhere")
+        return Origin(row, part, f"{how}{part} of row {row}")
 
     def judged(self, result: Any, error: BaseException | None) -> Trace:
         """Find out which states were used, and what else looks like a mistake."""
+        self._note_read(result)
         results = tensors_of(result)
-        for tensor in results:
-            self.origin(tensor)
         if "second time" in str(error):  # as torch says it
             for row, text in self.freed:
                 row.marks.append(text)
@@ -266,8 +278,12 @@ class _Run:
         at = last.number
         state = call.state
         # Two sequences may begin alike, and candidates from the state of another module.
-        same = [m for m in state if place_of(state[m]) == place_of(last.state.get(m))]
-        same = [m for m in same if self.origin(state[m]).row < 0 and (at, m) not in self.passed]
+        same = [
+            member
+            for member, x in state.items()
+            if place_of(x) == place_of(last.state.get(member))
+            if self.origin(x).row < 0 and (at, member) not in self.passed
+        ]
         if same:
             part = "state" if same == [*state] else same[0]
             row.marks.append(f"the same {part} as in row {at}: it is never advanced")

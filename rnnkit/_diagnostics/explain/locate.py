@@ -1,6 +1,7 @@
 """Where a leak first shows: between samples, between steps, or between lengths."""
 
 import re
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import torch
@@ -142,20 +143,24 @@ class _Valid(Search):
             return None
         if not one.dim() == other.dim() == fewer.dim():
             return None
-        axes = [k for k, n in enumerate(one.shape) if n != fewer.shape[k]]
+        axes = self._axes(one, fewer, unit)
         batch = [k for k in axes if self._is_batch(k, one, fewer)]
         if len(batch) > 1 or any(one.shape[k] < fewer.shape[k] for k in axes):
             return None
-        for axis in set(axes) - set(batch):
-            size = fewer.shape[axis]
-            start = 0 if self.front else -size
-            one, other = one.narrow(axis, start, size), other.narrow(axis, start, size)
+        one, other = (self._cut(x, fewer, set(axes) - set(batch)) for x in (one, other))
         rows = torch.split(one, 1, batch[0]) if batch else [one]
         if any(self._are_equal(row, other) for row in rows):
             return False
         # Rows of several samples on one axis cannot be told apart.
         are_joined = self.about > 1 and axes and not batch
         return None if are_joined else True
+
+    def _cut(self, tensor: Tensor, like: Tensor, axes: Collection[int]) -> Tensor:
+        """Return a tensor with as many steps as another one along some axes."""
+        for axis in axes:
+            size = like.shape[axis]
+            tensor = tensor.narrow(axis, 0 if self.front else -size, size)
+        return tensor
 
     def _is_padding(self, unit: int | None) -> bool:
         """Return whether a loop is at a step beyond the length."""

@@ -118,8 +118,8 @@ class Search:
     def _tensors(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
         """Return a tensor of an event, changed, and with less; and what a loop is at."""
         event = self.events[number]
-        (after, _) = self.after[number]
-        (less, unit) = self.less[number]
+        after, _ = self.after[number]
+        less, unit = self.less[number]
         total = len(event.tensors)
         pair = [[] if x is None else x.tensors for x in (after, less)]
         is_call = event.kind != "function"  # its arguments keep their places
@@ -172,9 +172,12 @@ class Search:
         verdicts = dict[Node, Verdict]()
         todo = [*nodes]
         while todo:
-            if (node := todo.pop()) not in verdicts:
-                verdicts[node] = self._judged(*self._tensors(*node))
-                todo += self.sources[node[0]] if verdicts[node] is not False else []
+            node = todo.pop()
+            if node in verdicts:
+                continue
+            verdicts[node] = self._judged(*self._tensors(*node))
+            if verdicts[node] is not False:
+                todo += self.sources[node[0]]
         leaking = [at for (at, _), verdict in verdicts.items() if verdict is True]
         # What the user's own call does with the inputs, such as to flatten them, is no mistake.
         in_model = [at for at in leaking if not self.events[at].is_in_call]
@@ -199,8 +202,11 @@ class Search:
         owner = self.events[number].owner
         causes = {name: cause for name, cause in self._causes(number).items() if cause}
         around = [name for name in causes if not name or f"{owner}.".startswith(f"{name}.")]
-        for names in (*([name] for name in reversed(around)), [*causes] if around else []):
-            if names and self._is_gone(*(causes[name].undo for name in names)):
+        tried = [[name] for name in reversed(around)]
+        if around:
+            tried.append([*causes])
+        for names in tried:
+            if self._is_gone(*(causes[name].undo for name in names)):
                 what, fix, _ = causes[names[0]]
                 also = f"; and {', '.join(names[1:])}, too" if names[1:] else ""
                 rows = [self._named(number), ("cause", f"{what}{also}"), ("fix", fix)]
@@ -272,18 +278,20 @@ class Search:
     def _is_gone(self, *undo: Watch) -> bool:
         """Return whether the output shows no leak under hooks, and moves where it may."""
         one, other = (self._run(inputs, *undo) for inputs in self.inputs[:2])
-        is_clean = isinstance(one, Tensor) and self._judged(one, other, self.fewer, None) is False
-        return is_clean and (self.probe == "padding" or bool(self._differs(one, other).any()))
+        if not isinstance(one, Tensor) or self._judged(one, other, self.fewer, None) is not False:
+            return False
+        return self.probe == "padding" or bool(self._differs(one, other).any())
 
     def _named(self, number: int) -> Line:
         """Name an event: a module and its call, or a function, in or after a module."""
         event = self.events[number]
         before = self.events[:number]
-        batch = self.baseline.batch
-        text = without_part(event.text, batch.size, batch.whole_size)
         if event.kind != "function":
             call = sum((one.kind, one.name) == (event.kind, event.name) for one in before)
             return "first", f"{event.label} ({event.text}), {event.kind} of call {call}"
-        last = [f", after {one.label}" for one in before if one.kind == "output"][-1:]
-        inside = f", in {event.owner} ({type(event.module).__name__})"
-        return "first", text + (inside if event.owner else "".join(last))
+        batch = self.baseline.batch
+        text = without_part(event.text, batch.size, batch.whole_size)
+        if event.owner:
+            return "first", f"{text}, in {event.owner} ({type(event.module).__name__})"
+        ended = [one.label for one in before if one.kind == "output"]
+        return "first", f"{text}, after {ended[-1]}" if ended else text

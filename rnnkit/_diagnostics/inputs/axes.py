@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.run.outputs import Flat, Given, Leaves, apart, shape_of
+from rnnkit._diagnostics.run.outputs import Flat, Given, Leaves, apart, shape_of, shapes_of
 from rnnkit._diagnostics.tell.report import TRIES
 
 Attempt = Callable[[Given], Leaves | None]
@@ -91,20 +91,28 @@ def find_flats(
         if axis is None or by < 2 or before.shape[axis] != size * by:
             continue
         outputs = outputs or [run_changed(sample) or [] for sample in range(size)]
-        if any(list(map(shape_of, output)) != list(map(shape_of, full)) for output in outputs):
+        if any(shapes_of(output) != shapes_of(full) for output in outputs):
             return {}
-        each = [apart(full[k], output[k]).movedim(axis, 0) for output in outputs]
+        each = [apart(before, output[k]).movedim(axis, 0) for output in outputs]
         moved = torch.stack([off.reshape(len(off), -1).amax(1) for off in each])
-        # In the right order, a change of a sample moves its own rows; what two move is a leak.
-        is_first = batch.axes[batch.first] == 0
-        within = dict[Flat, Tensor]()
-        for way in (Flat(axis, is_first), Flat(axis, not is_first)):
-            rows = way._replace(axis=1).split(moved, size)
-            within[way] = rows.diagonal(0, 0, 2 - way.has_batch_first).sum()
-        best = max(within, key=within.__getitem__)
-        if bool((moved.count_nonzero(0) > 1).any() or within[best] == moved.sum()):
-            found[k] = best
+        flat = _order_of_rows(moved, axis, has_batch_first=batch.axes[batch.first] == 0)
+        if flat is not None:
+            found[k] = flat
     return found
+
+
+def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> Flat | None:
+    """Return which rows are of a sample, by how a change of each moves them ``(samples, rows)``.
+
+    In the right order, a change moves the sample's own rows; what two of them move is a leak.
+    """
+    within = dict[Flat, Tensor]()
+    for way in (Flat(axis, has_batch_first), Flat(axis, not has_batch_first)):
+        rows = way._replace(axis=1).split(moved, len(moved))
+        within[way] = rows.diagonal(0, 0, 1 if way.has_batch_first else 2).sum()
+    best = max(within, key=within.__getitem__)
+    is_leak = (moved.count_nonzero(0) > 1).any()
+    return best if is_leak or within[best] == moved.sum() else None
 
 
 def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leaves | None:
@@ -127,19 +135,23 @@ def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leav
 
 def shrinks_twice(full: Leaves, fewer: Leaves) -> bool:
     """Return whether some tensor is shorter on two axes when something was left out."""
-    for one, other in zip(full, fewer, strict=False):
-        shapes = shape_of(one) or (), shape_of(other) or ()
-        changed = [before != after for before, after in zip(*shapes, strict=False)]
-        if len(shapes[0]) == len(shapes[1]) and sum(changed) > 1:
-            return True
-    return False
+    pairs = zip(full, fewer, strict=False)
+    return any(len(_other_sizes(one, other)) > 1 for one, other in pairs)
 
 
 def shortened_axis(full: Any, fewer: Any) -> tuple[int | None, int]:
     """Return which axis of a tensor is shorter when something was left out, and by how much."""
-    one = shape_of(full) or ()
-    other = shape_of(fewer) or ()
-    changed = [k for k, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]]
-    if len(one) != len(other) or len(changed) != 1:
+    changed = _other_sizes(full, fewer)
+    if len(changed) != 1:
         return None, 0
-    return changed[0], one[changed[0]] - other[changed[0]]
+    [axis] = changed
+    return axis, full.shape[axis] - fewer.shape[axis]
+
+
+def _other_sizes(one: Any, other: Any) -> list[int]:
+    """Return the axes along which two tensors have different sizes; none of other things."""
+    before = shape_of(one) or ()
+    after = shape_of(other) or ()
+    if len(before) != len(after):
+        return []
+    return [axis for axis, size in enumerate(before) if size != after[axis]]

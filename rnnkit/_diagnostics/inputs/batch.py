@@ -16,7 +16,7 @@ from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.inputs.by_input import axis_of, batch_axis_of, by_input
 from rnnkit._diagnostics.inputs.dense import check_dense, check_values, is_dense
 from rnnkit._diagnostics.inputs.lengths import Named, counts_of, is_content, shortened, tells
-from rnnkit._diagnostics.run.outputs import Given, is_whole, shape_of
+from rnnkit._diagnostics.run.outputs import Given, is_whole, shapes_of
 
 
 class Batch:
@@ -95,8 +95,8 @@ class Batch:
         named = {key: other[-1].get(key) for key in kwargs}
         both = Given(tuple(other[: len(args)]), named)
         leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
-        mine = list(map(shape_of, self.leaves))
-        theirs = list(map(shape_of, leaves))
+        mine = shapes_of(self.leaves)
+        theirs = shapes_of(leaves)
         if spec != self.spec or mine != theirs:
             what = "the inputs, and then the kwargs, of a second batch of the same shapes"
             text = f"other has {what}: {mine}, got {theirs}"

@@ -22,10 +22,8 @@ from rnnkit._diagnostics.run.outputs import Leaves, is_number, other_finite
 def judged_finite(batch: Batch, opened: Session, *, post: bool) -> tuple[Batch, list[str]]:
     """Return the batch with finite numbers, and a line for each input, if the model needs them."""
     if batch.second is not None:  # other values are finite in any case
-        second = [_finite(batch, k, leaf, post=post) for k, leaf in enumerate(batch.second)]
-        batch = batch.with_leaves(batch.leaves)
-        batch.second = second
-    leaves = [_finite(batch, k, leaf, post=post) for k, leaf in enumerate(batch.leaves)]
+        batch = batch.beside(_all_finite(batch, batch.second, post=post))
+    leaves = _all_finite(batch, batch.leaves, post=post)
     changed = [k for k, leaf in enumerate(leaves) if leaf is not batch.leaves[k]]
     if not changed:
         return batch, []
@@ -40,6 +38,11 @@ def judged_finite(batch: Batch, opened: Session, *, post: bool) -> tuple[Batch, 
     return filled, lines
 
 
+def _all_finite(batch: Batch, leaves: Leaves, *, post: bool) -> Leaves:
+    """Return the inputs with finite numbers; those that have them already are the same objects."""
+    return [_finite(batch, k, leaf, post=post) for k, leaf in enumerate(leaves)]
+
+
 def _finite(batch: Batch, index: int, leaf: Any, *, post: bool) -> Any:
     """Return a leaf with finite numbers.
 
@@ -47,17 +50,13 @@ def _finite(batch: Batch, index: int, leaf: Any, *, post: bool) -> Any:
     number of the same feature.
     """
     axis = batch.axes[index]
-    if not is_number(leaf) or not is_dense(leaf) or axis is None:
+    if axis is None or not is_number(leaf) or not is_dense(leaf) or leaf.isfinite().all():
         return leaf
-    if bool(leaf.isfinite().all()):
-        return leaf
-    if is_binary(leaf) and not batch.is_content(index):
+    if not batch.is_content(index):
         rows = batch.rows(index)
-        if rows is None or leaf.dim() > 2:
+        if rows is None or rows.dim() > 2 or not is_binary(rows):
             return leaf
         return _laid_out(batch, index, mended_mask(rows))
-    if not batch.is_content(index):
-        return leaf
     if not batch.may_have_steps(index):
         return other_finite(leaf.movedim(axis, 0)).movedim(0, axis)
     rows = leaf.movedim((axis, batch.seq_dims[index]), (0, 1))

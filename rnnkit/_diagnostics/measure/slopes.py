@@ -24,7 +24,7 @@ from rnnkit._diagnostics.run.outputs import (
     arrived,
     is_number,
     largest,
-    shape_of,
+    shapes_of,
     tensors_of,
 )
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch
@@ -281,14 +281,14 @@ def _of_outputs(baseline: "Baseline") -> Gradients:
     if _are_like(training.output, normal):
         return training
     found = Gradients(baseline.batch, baseline.session)
-    if [*map(shape_of, found.output)] != [*map(shape_of, normal)]:
+    if shapes_of(found.output) != shapes_of(normal):
         found.output = []
     return found
 
 
 def _are_like(output: Leaves, normal: Leaves) -> bool:
     """Return whether outputs have the shapes of others, and about the same numbers."""
-    if [*map(shape_of, output)] != [*map(shape_of, normal)]:
+    if shapes_of(output) != shapes_of(normal):
         return False
     pairs = [*zip(output, normal, strict=True)]
     return all(

@@ -149,22 +149,26 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
     calls: list[Call] = []
     families = defaultdict[str, list[Call]](list)
     for event in events:
-        module = event.module
-        if not isinstance(module, KINDS):
+        if not isinstance(event.module, KINDS):
             continue
         family = families[event.name]
         if event.kind == "input":
             input, *state = event.tensors or [None]
             input = None if event.is_packed else input
-            family.append(Call(len(family), event.name, module, input, members_of(state)))
+            family.append(Call(len(family), event.name, event.module, input, members_of(state)))
             calls.append(family[-1])
         else:
-            output, returned = split_result(module, event.tree)
-            family[-1].output = output if returned else None
-            # A layer returns its output before its state.
-            first = 1 if isinstance(module, RNNBase) else 0
-            family[-1].returned = members_of(event.tensors[first:])
+            _end(family[-1], event)
     return calls
+
+
+def _end(call: Call, event: Any) -> None:
+    """Note what a call of a layer or cell returned."""
+    output, returned = split_result(call.module, event.tree)
+    call.output = output if returned else None
+    # A layer returns its output before its state.
+    first = 1 if isinstance(call.module, RNNBase) else 0
+    call.returned = members_of(event.tensors[first:])
 
 
 @dataclass(eq=False)

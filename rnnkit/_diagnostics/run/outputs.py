@@ -118,6 +118,11 @@ def shape_of(leaf: Any) -> tuple[int, ...] | None:
     return tuple(leaf.shape) if isinstance(leaf, Tensor) else None
 
 
+def shapes_of(leaves: Leaves) -> list[tuple[int, ...] | None]:
+    """Return the shape of each leaf, see :func:`shape_of`."""
+    return [shape_of(leaf) for leaf in leaves]
+
+
 def _plain(leaf: Any) -> Tensor:
     """Return the numbers of a tensor that holds them in another way, or packs them."""
     if isinstance(leaf, PackedSequence):

@@ -26,7 +26,7 @@ def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
         part
         for gradients in run.of_calls(calls)
         for part, gradient in gradients.items()
-        if bool(arrived(gradient).any())
+        if arrived(gradient).any()
     }
     if read == {"output"}:
         hidden = calls[0].module.proj_size or calls[0].module.hidden_size
@@ -75,4 +75,4 @@ def _makes_zeros(event: Event) -> bool:
     """Return whether a function makes a tensor of zeros."""
     if event.kind != "function" or event.name not in MAKERS:
         return False
-    return all(isinstance(x, Tensor) and not bool(x.any()) for x in event.tensors)
+    return all(isinstance(x, Tensor) and not x.any() for x in event.tensors)

@@ -171,7 +171,7 @@ class _Valid(Search):
 
     def _are_equal(self, one: Tensor, other: Tensor) -> bool:
         """Return whether two tensors have one shape, and the same numbers but for rounding."""
-        return one.shape == other.shape and not bool(self._differs(one, other).any())
+        return one.shape == other.shape and not self._differs(one, other).any()
 
     def _why(self, number: int, kind: str) -> list[Line]:
         event = self.events[number]

@@ -189,13 +189,10 @@ class Search:
         number = self._first(self.wanted) if self.number is None else self.number
         if number is None:
             nowhere = ("first", "not found by hooks on modules and functions")
-            return [nowhere, *self._fix_of_parts()], ""
+            fixes = fix_of_parts(self.probe, self.baseline.session.model, self.baseline.causal)
+            return [nowhere, *fixes], ""
         found = self._module_cause(number) or self._function_cause(number)
         return found or self._without_cause(number)
-
-    def _fix_of_parts(self) -> list[Line]:
-        """Return how to end a leak that was not found."""
-        return fix_of_parts(self.probe, self.baseline.session.model, self.baseline.causal)
 
     def _module_cause(self, number: int) -> Location | None:
         """Return the cause in the modules around an event, without which the leak is gone."""

@@ -15,7 +15,14 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.inputs.by_input import axis_of, batch_axis_of, by_input
 from rnnkit._diagnostics.inputs.dense import check_dense, check_values, is_dense
-from rnnkit._diagnostics.inputs.lengths import Named, counts_of, is_content, shortened, tells
+from rnnkit._diagnostics.inputs.lengths import (
+    Named,
+    counts_of,
+    is_content,
+    rises_or_falls,
+    shortened,
+    tells,
+)
 from rnnkit._diagnostics.run.outputs import Given, is_whole, shapes_of
 
 
@@ -298,9 +305,9 @@ class Batch:
         if rows is None or not self.may_have_steps(index):
             return None
         zero = ((rows == 0) | rows.isnan()).reshape(*rows.shape[:2], -1).all(2)
-        change = zero.int().diff(dim=1)
-        is_end = zero.any() & ~zero.all(1).any() & ((change >= 0).all() | (change <= 0).all())
-        return zero if bool(is_end) else None
+        if not zero.any() or zero.all(1).any() or not rises_or_falls(zero.int(), 1):
+            return None
+        return zero
 
     def tells_lengths(self, index: int) -> bool:
         """Return whether a leaf holds the lengths of the paced one, or a mask of them."""

@@ -52,8 +52,13 @@ def steps_from(start: int, end: int | None = None) -> Where:
 def valid_mask(batch: Batch, *, post: bool) -> Tensor:
     """Return which steps of each sample are within its length, ``(batch, seq)``."""
     steps = batch.steps or 0
+    return within(batch.counts or [steps] * batch.size, steps, post=post)
+
+
+def within(counts: Sequence[int], steps: int, *, post: bool) -> Tensor:
+    """Return which of some steps are among so many of each sample, the first or the last ones."""
     step = torch.arange(steps, device="cpu")
-    limit = torch.tensor(batch.counts or [steps] * batch.size, device="cpu").unsqueeze(1)
+    limit = torch.tensor(counts, device="cpu").unsqueeze(1)
     return step < limit if post else step >= steps - limit
 
 

@@ -32,15 +32,15 @@ def guess_lengths(
     found: Lengths = {}
     ends: set[str] = set()
     lines: list[str] = []
+    are_alike = len({tuple(counts) for counts in told.values()}) == 1
     for index, counts in told.items():
         name = inputs[index][1]
         candidates = _named_alike(name, inputs, rows)
-        if not candidates and all(other == counts for other in told.values()):
+        if not candidates and are_alike:
             candidates = list(rows)
-        padded = [(k, padded_at(rows[k], counts)) for k in candidates if k not in found]
-        fitting = [(k, end) for k, end in padded if end]
-        if fitting:
-            first, end = fitting[0]
+        free = [k for k in candidates if k not in found]
+        first, end = _first_padded(rows, free, counts)
+        if first is not None:
             found[first] = counts
             ends.add(end)
         elif rows and min(counts) < max(counts) and counts not in found.values():
@@ -74,6 +74,15 @@ def _named_alike(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
     return [k for k, other in names.items() if stem and other and (other in stem or stem in other)]
 
 
+def _first_padded(rows: Rows, places: Sequence[int], counts: list[int]) -> tuple[int | None, str]:
+    """Return the first of some inputs that is padded beyond some lengths, and at which end."""
+    for place in places:
+        end = padded_at(rows[place], counts)
+        if end:
+            return place, end
+    return None, ""
+
+
 def _told_by_padding(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
     """Return the lengths of tokens that end in the padding of the model's Embedding, and where."""
     embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
@@ -85,7 +94,8 @@ def _told_by_padding(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
     if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
         return {}, set()
     counts = tokens.ne(value).sum(1).tolist()
-    return {first: counts}, {padded_at(tokens, counts, value)} - {""}
+    end = padded_at(tokens, counts, value)
+    return {first: counts}, {end} - {""}
 
 
 def lengths_of_other_names(
@@ -94,9 +104,10 @@ def lengths_of_other_names(
     """Return a line for each input that holds the ends of another one, whatever its name is."""
     lines = list[str]()
     for place, (leaf, name, rows) in zip(places, inputs, strict=False):
-        counts = counts_of(leaf) if rows is None else []
-        is_told = LENGTHS.search(name.lower()) is not None
-        if not counts or is_told or counts in found.values():
+        if rows is not None or LENGTHS.search(name.lower()):
+            continue
+        counts = counts_of(leaf)
+        if not counts or counts in found.values():
             continue
         others = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
         if any(padded_at(x, counts) for x in others):
@@ -114,12 +125,15 @@ def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[l
     name = name.lower()
     if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
         valid = mended_mask(rows).long()
-        for mask in (valid, 1 - valid, valid.flip(1), 1 - valid.flip(1)):  # of either end
-            is_mask = bool(mask[:, 0].all()) and bool((mask.diff(dim=1) <= 0).all())
-            if is_mask and not bool(mask.all()):
+        padding = 1 - valid
+        for mask in (valid, padding, valid.flip(1), padding.flip(1)):  # of either end
+            only_falls = (mask.diff(dim=1) <= 0).all()
+            if mask[:, 0].all() and only_falls and not mask.all():
                 yield mask.sum(1).tolist()
-    if LENGTHS.search(name) and len(counts := counts_of(leaf)) == size:
-        yield counts
+    if LENGTHS.search(name):
+        counts = counts_of(leaf)
+        if len(counts) == size:
+            yield counts
 
 
 def padded_at(rows: Tensor, counts: list[int], value: int | None = None) -> str:
@@ -127,18 +141,22 @@ def padded_at(rows: Tensor, counts: list[int], value: int | None = None) -> str:
 
     Beyond it, a number that is not finite counts as padding.
     """
-    steps = rows.shape[1]
-    if not 1 <= min(counts) < max(counts) <= steps:
+    if not 1 <= min(counts) < max(counts) <= rows.shape[1]:
         return ""
-    for end, each in (("post", rows), ("pre", rows.flip(1))):
-        pairs = list(zip(each, counts, strict=True))
-        beyond = torch.cat([row[n:] for row, n in pairs])
-        padding = _padding_of(beyond) if value is None else value
-        last = [row[n - 1] for row, n in pairs if n < steps]
-        is_padding = bool(((beyond == padding) | ~beyond.isfinite()).all())
-        if is_padding and not any(bool((x == padding).all()) for x in last):
-            return end
-    return ""
+    if _is_padded_after(rows, counts, value):
+        return "post"
+    return "pre" if _is_padded_after(rows.flip(1), counts, value) else ""
+
+
+def _is_padded_after(rows: Tensor, counts: list[int], value: int | None) -> bool:
+    pairs = list(zip(rows, counts, strict=True))
+    beyond = torch.cat([row[n:] for row, n in pairs])
+    padding = _padding_of(beyond) if value is None else value
+    is_padding = (beyond == padding) | ~beyond.isfinite()
+    if not is_padding.all():
+        return False
+    last = [row[n - 1] for row, n in pairs if n < len(row)]
+    return not any((step == padding).all() for step in last)
 
 
 def _padding_of(beyond: Tensor) -> Tensor:
@@ -152,8 +170,10 @@ def counts_of(lengths: Any) -> list[int]:
     if isinstance(lengths, Tensor) and not is_dense(lengths):
         return []
     each = lengths.flatten().tolist() if hasattr(lengths, "flatten") else lengths
-    fits = isinstance(each, list | tuple) and all(isinstance(n, SupportsIndex) for n in each)
-    return [int(n) for n in each] if fits else []
+    if not isinstance(each, list | tuple):
+        return []
+    are_whole = all(isinstance(n, SupportsIndex) for n in each)
+    return [int(n) for n in each] if are_whole else []
 
 
 def is_binary(leaf: Any) -> bool:
@@ -166,11 +186,15 @@ def mended_mask(mask: Tensor) -> Tensor:
     known = mask.isfinite()
     wiped = torch.where(known, mask, 0)
     filled = torch.where(known, mask, wiped.roll(1, 1))
-    for one in (wiped, filled):
-        change = one.diff(dim=1)
-        if bool((change <= 0).all()) or bool((change >= 0).all()):
-            return one
-    return wiped
+    if rises_or_falls(wiped, 1):
+        return wiped
+    return filled if rises_or_falls(filled, 1) else wiped
+
+
+def rises_or_falls(x: Tensor, axis: int) -> bool:
+    """Return whether numbers nowhere fall along an axis, or nowhere rise."""
+    change = x.diff(dim=axis)
+    return bool((change >= 0).all() or (change <= 0).all())
 
 
 def is_content(leaf: Any, seq_axis: int) -> bool:
@@ -183,8 +207,8 @@ def is_content(leaf: Any, seq_axis: int) -> bool:
     while leaf.dim() > 2 and leaf.shape[-1] == 1:  # a mask that multiplies features
         leaf = leaf.squeeze(-1)
     if leaf.dim() == 2 and is_binary(leaf):
-        changes = [leaf.int().diff(dim=axis) for axis in {1, seq_axis} if axis < 2]
-        return not any((x <= 0).all() or (x >= 0).all() for x in changes)
+        numbers = leaf.int()
+        return not any(rises_or_falls(numbers, axis) for axis in {1, seq_axis} if axis < 2)
     if is_fraction and leaf.dim() < 3 and leaf.shape[1:].numel() == 1:
         return not _are_parts(leaf[leaf.isfinite()])
     return is_fraction or leaf.is_complex() or leaf.dim() > 1
@@ -208,15 +232,18 @@ def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
         return False
     if leaf.numel() == len(counts):
         told = leaf.flatten().double()
-        whole = max(counts) / told.max() if leaf.is_floating_point() else 1
-        return bool(((told * whole - told.new_tensor(counts)).abs() < 0.5).all())
+        if leaf.is_floating_point():
+            told = told * (max(counts) / told.max())
+        off = told - told.new_tensor(counts)
+        return bool((off.abs() < 0.5).all())
     if len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
         return False
     # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
     zeros = (leaf == 0).movedim(axis, 0).flatten(1).sum(1).tolist()
     times, rest = divmod(leaf.numel(), len(counts) * steps)
-    ways = [[n * times for n in counts], [(steps - n) * times for n in counts]]
-    return rest == 0 and zeros in ways
+    valid = [n * times for n in counts]
+    others = [(steps - n) * times for n in counts]
+    return rest == 0 and zeros in (valid, others)
 
 
 def shortened(leaf: Any, counts: list[int], steps: int) -> Any:

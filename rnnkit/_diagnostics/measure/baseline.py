@@ -12,7 +12,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._diagnostics.inputs.axes import find_flats, infer_steps, shortened_axis, shrinks_twice
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import changed, sample_at
+from rnnkit._diagnostics.inputs.changes import changed, sample_at, within
 from rnnkit._diagnostics.measure.left_out import leave_one_out, with_one_more
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
@@ -91,10 +91,13 @@ class Baseline:
     @property
     def events(self) -> list[Event]:
         """What goes into modules and comes out of them."""
-        recorder = Recorder()
-        if "events" not in self._made:
+
+        def record() -> list[Event]:
+            recorder = Recorder()
             self.session.run(self.batch.tree(), watch=recorder.watch)
-        return self.once("events", lambda: recorder.events)
+            return recorder.events
+
+        return self.once("events", record)
 
     def find_axes(self, out_seq_dim: int | None) -> None:
         """Run again, and find which axes of the outputs follow what is left out."""
@@ -190,26 +193,30 @@ class Baseline:
     def _check_out_seq_dim(self, first: int, out_seq_dim: int) -> None:
         """Refuse an axis that the first output does not have, or that has the samples."""
         rank = self.normal[first].dim()
-        is_batch = self.fewer is not None and out_seq_dim % rank == self.axes[first]
-        text = f"out_seq_dim={out_seq_dim}: the first output has {rank} axes"
-        if is_batch:
-            text = f"out_seq_dim={out_seq_dim} is the batch axis of the first output"
-        if is_batch or not -rank <= out_seq_dim < rank:
-            fix = ("fix", "leave out_seq_dim out, and the axis is found")
-            refusal(ArgumentError, "out_seq_dim", text, "", fix, code="verify-axis")
+        if self.fewer is not None and out_seq_dim % rank == self.axes[first]:
+            text = " is the batch axis of the first output"
+        elif -rank <= out_seq_dim < rank:
+            return
+        else:
+            text = f": the first output has {rank} axes"
+        message = f"out_seq_dim={out_seq_dim}{text}"
+        fix = ("fix", "leave out_seq_dim out, and the axis is found")
+        refusal(ArgumentError, "out_seq_dim", message, "", fix, code="verify-axis")
 
     def paced_by(self, index: int | None) -> "Baseline":
         """Return the same with the steps of a different input."""
         if index is None or index == self.batch.paced:
             return self
-        other = self.on(self.batch.paced_by(index))
-        other.derived = Derived(self, lambda judge: judge.paced_by(index))
-        return other
+        return self.with_batch(lambda batch: batch.paced_by(index))
 
     def following(self, own: Mapping[int, frozenset[int]]) -> "Baseline":
         """Return the same with other inputs that have steps of their own, see the batch."""
-        other = self.on(self.batch.following(own))
-        other.derived = Derived(self, lambda judge: judge.following(own))
+        return self.with_batch(lambda batch: batch.following(own))
+
+    def with_batch(self, change: Callable[[Batch], Batch]) -> "Baseline":
+        """Return the same with a batch that is seen differently, by the judge as well."""
+        other = self.on(change(self.batch))
+        other.derived = Derived(self, lambda judge: judge.with_batch(change))
         return other
 
     def attempt(self, batch: Batch) -> Leaves | None:
@@ -326,34 +333,37 @@ class Baseline:
     def row(self, leaf: Tensor, index: int, sample: int, place: int | None = None) -> Tensor:
         """Return one sample of a leaf, at its place or another one, cut to its valid steps."""
         axis = self.axes[index] or 0
-        seq = self.step_axes[index] or 0
-        ends = self._ends(index)
         row = leaf.select(axis, sample if place is None else place)
+        ends = self._ends(index)
         if ends is None:
             return row
-        seq -= axis < seq
-        valid = min(ends[sample], row.shape[seq])
-        return row.narrow(seq, 0 if self.post else row.shape[seq] - valid, valid)
+        seq = self.step_axes[index] or 0
+        if seq > axis:
+            seq -= 1
+        steps = row.shape[seq]
+        valid = min(ends[sample], steps)
+        return row.narrow(seq, 0 if self.post else steps - valid, valid)
 
     def scale_of(self, index: int) -> Tensor:
         """Return how large the features of an output are, in its shape."""
-        axes = tuple(axis for axis in {self.axes[index], self.step_axes[index]} if axis is not None)
+        known = {self.axes[index], self.step_axes[index]}
+        axes = tuple(axis for axis in known if axis is not None)
         return self.once(f"scale {index}", lambda: scale(self.normal[index], axes).clamp(1e-300))
 
     def places(self, index: int, mask: Tensor) -> Tensor:
         """Return at which valid ``(samples, steps)`` a mask over an output holds; or, one step."""
         axis = self.axes[index]
-        seq = self.step_axes[index]
-        ends = self._ends(index)
+        seq = self.step_axes[index] or 0
         if axis is None:  # all samples in one
-            axis, mask, seq = 0, mask.unsqueeze(0), None if seq is None else seq + 1
-        if seq is None or self.missing(index) is None:
-            mask, seq = mask.unsqueeze(-1), mask.dim()
+            mask = mask.unsqueeze(0)
+            axis = 0
+            seq += 1
+        if self.missing(index) is None:
+            mask = mask.unsqueeze(-1)
+            seq = -1
         rows = mask.movedim((axis, seq), (0, 1))
         held = rows.reshape(*rows.shape[:2], -1).any(2)
+        ends = self._ends(index)
         if ends is not None:
-            step = torch.arange(held.shape[1], device=held.device)
-            steps = held.shape[1]
-            end = torch.tensor(ends, device=held.device).unsqueeze(1)
-            held &= step < end if self.post else step >= steps - end
+            held &= within(ends, held.shape[1], post=self.post).to(held.device)
         return held

@@ -246,7 +246,7 @@ def _amount(slope: Tensor | None) -> str:
         return "none"
     if slope.is_sparse or bool(arrived(slope).any()):
         return "some"
-    return "nan" if bool(slope.isnan().any()) else "zero"
+    return "nan" if slope.isnan().any() else "zero"
 
 
 def inside(name: str, names: Collection[str]) -> set[str]:

@@ -66,14 +66,15 @@ class Session:
 
     def refuse(self, module: Any = None, _: Any = None) -> None:
         """Refuse to run a module of the model itself, or to go on after it ran, in this thread."""
-        if threading.get_ident() == self._thread:
-            tally = self.tally
-            tally.escaped = self.pristine.originals.get(id(module), tally.escaped)
-            if name := tally.escaped:
-                way = "by way of a closure, a global or a weak reference: only a copy is run"
-                message = f"forward calls {name}, and not its copy, {way}"
-                fix = ("fix", "self.head(x) in forward, not model.head(x) of a global model")
-                refusal(EscapedError, "model", message, "", fix, code="model-escaped")
+        if threading.get_ident() != self._thread:
+            return
+        tally = self.tally
+        tally.escaped = self.pristine.originals.get(id(module), tally.escaped)
+        if tally.escaped:
+            way = "by way of a closure, a global or a weak reference: only a copy is run"
+            message = f"forward calls {tally.escaped}, and not its copy, {way}"
+            fix = ("fix", "self.head(x) in forward, not model.head(x) of a global model")
+            refusal(EscapedError, "model", message, "", fix, code="model-escaped")
 
     @property
     def passes(self) -> int:

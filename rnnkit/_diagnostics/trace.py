@@ -7,7 +7,7 @@ candidates that are scored from one state.
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.nn.modules import module as modules
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
+from rnnkit._diagnostics.options import check_call
 from rnnkit._diagnostics.run.isolation import eagerly, private, session
 from rnnkit._diagnostics.run.module_calls import (
     KINDS,
@@ -33,16 +34,26 @@ from rnnkit._diagnostics.run.places import goes_on, place_of
 from rnnkit._diagnostics.trace_table import Origin, Row, Trace, state_in_words
 
 
-def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:
+def trace(
+    run: torch.nn.Module | Callable[..., Any],
+    /,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    call: Callable[..., Any] | None = None,
+) -> Trace:
     """Record which state went where while a model runs once.
 
     Args:
         run: any module, whose copy runs in eval mode; or any function that calls modules,
             a loop over cells, say. A bound method of a model knows its modules by their names.
         *inputs: what it is called with.
+        kwargs: what it is called with by keyword.
+        call: calls it, ``call(run, *inputs, **kwargs)``, if not as ``run(*inputs)``: a module then
+            keeps the names of its modules, which a lambda around it loses.
 
     Raises:
-        ArgumentError: if ``run`` cannot be called, or is a class.
+        ArgumentError: if ``run`` cannot be called, or is a class, or if ``kwargs`` or ``call`` have
+            the wrong type.
         Exception: what the run raises; the rows until then are its ``trace``.
 
     Returns:
@@ -58,15 +69,16 @@ def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:
     """
     if isinstance(run, type) or not callable(run):
         check_model("trace", run)
+    check_call(kwargs, call)
+    given = Given(inputs, dict(kwargs or {}))
     if not isinstance(run, torch.nn.Module):
-        given = private(Given(inputs, {}))
-        return _Run(getattr(run, "__self__", None), []).traced(run, given.args)
-    with session(run, None, Given(inputs, {}), "trace") as opened:
+        called = run if call is None else partial(call, run)
+        return _Run(getattr(run, "__self__", None), []).traced(called, private(given))
+    with session(run, call, given, "trace") as opened:
         copy = opened.pristine.copy()
-        given = private(Given(inputs, {}))
         traced = _Run(copy, opened.notes)
         with opened.watched(traced.follow(copy)):
-            return traced.traced(copy, given.args)
+            return traced.traced(partial(opened.call, copy), private(given))
 
 
 trace.__module__ = "rnnkit"
@@ -94,6 +106,7 @@ class _Run:
         self.calls: list[Call] = []
         self.known: dict[int, Returned] = {}  # what calls returned, by its memory
         self.made: dict[Any, Returned] = {}  # and by its place in the graph
+        self.with_graph: set[Returned] = set()  # what of it may be learned from
         self.read: set[Returned] = set()  # what later calls, or the result, are made of
         self.learned: set[Returned] = set()  # what a backward has gone through
         self.passed: set[Returned] = set()  # what the module that returned it took back
@@ -115,7 +128,7 @@ class _Run:
             handles.append(watched(module, partial(self.write_down, module)))
         return handles
 
-    def traced(self, run: Callable[..., Any], inputs: tuple[Any, ...]) -> Trace:
+    def traced(self, run: Callable[..., Any], given: Given) -> Trace:
         """Run with gradients, and make the rows; of a run that fails they are left on the error."""
 
         def hook(module: torch.nn.Module, args: Any, *rest: Any) -> None:
@@ -129,7 +142,7 @@ class _Run:
                 # What has a smaller number was made before.
                 node: Any = torch.ones((), requires_grad=True, device="cpu").clone().grad_fn
                 self.first = node._sequence_nr()  # noqa: SLF001
-                result = run(*inputs)
+                result = run(*given.args, **given.kwargs)
         except BaseException as error:
             vars(error)["trace"] = self.judged(None, error)
             error.add_note(f"rnnkit.trace: {len(self.rows)} rows until then in this error's .trace")
@@ -203,6 +216,7 @@ class _Run:
             if isinstance(x, Tensor) and x.requires_grad:
                 made = (number, member)
                 self.made[x.grad_fn, x.output_nr] = made
+                self.with_graph.add(made)
                 # The hook outlives the run, and must not hold it, nor return anything.
                 note: Any = lambda _, made=made, learned=self.learned: learned.add(made)  # noqa: E731
                 x.register_hook(note)  # type: ignore[no-untyped-call]
@@ -229,16 +243,19 @@ class _Run:
         if place in self.known:
             found = {self.known[place]}
             how = ""
+            is_detached = not tensor.requires_grad and found <= self.with_graph
+            cut = ", detached" if is_detached else ""
         else:
             # What a call returned ends the search: its c is computed from what its h is, too.
             found = self.near([tensor])
             how = "computed from "
+            cut = ""
         self.read |= found
         if not found:
             return Origin(-1, "", "from elsewhere")
         row = max(at for at, _ in found)
         part = " and ".join(sorted({part for at, part in found if at == row}, reverse=True))
-        return Origin(row, part, f"{how}{part} of row {row}")
+        return Origin(row, part, f"{how}{part} of row {row}{cut}")
 
     def judged(self, result: Any, error: BaseException | None) -> Trace:
         """Find out which states were used, and what else looks like a mistake."""

@@ -46,8 +46,8 @@ def _shapes(event: Event) -> tuple[torch.Size, torch.Size] | None:
     """Return the shapes of prediction and target, if an event is a call of such a loss."""
     if event.kind != "function" or event.name not in LOSSES:
         return None
-    args, kwargs = event.arguments
-    named: dict[str, Any] = dict(zip(("input", "target"), args, strict=False)) | kwargs
+    call = event.function
+    named: dict[str, Any] = dict(zip(("input", "target"), call.args, strict=False)) | call.kwargs
     prediction = named.get("input")
     target = named.get("target")
     if not isinstance(prediction, Tensor) or not isinstance(target, Tensor):

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.inputs.by_input import axis_of, batch_axis_of, by_input
-from rnnkit._diagnostics.inputs.dense import check_dense, check_values, is_dense
+from rnnkit._diagnostics.inputs.dense import check_dense, check_values, is_dense, refuse_no_tensors
 from rnnkit._diagnostics.inputs.lengths import (
     Named,
     counts_of,
@@ -166,8 +166,7 @@ class Batch:
             check_dense(x)
             return k
         if not any(isinstance(leaf, Tensor) for leaf in leaves):
-            message = f"inputs must be tensors, got {', '.join(map(brief, leaves)) or 'nothing'}"
-            refusal(ArgumentError, "inputs", message, code="verify-inputs")
+            refuse_no_tensors(leaves)
         message = f"no input has numbers along axis {dim}: got {', '.join(map(brief, leaves))}"
         return refusal(ArgumentError, "inputs", message, code="verify-axis")
 

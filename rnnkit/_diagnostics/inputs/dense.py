@@ -30,6 +30,20 @@ def check_dense(leaf: Tensor) -> None:
         _refuse(f"{brief(leaf)} in layout {leaf.layout}", fix)
 
 
+def refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
+    """Refuse inputs without any tensor; say how arrays, or an object around tensors, are given."""
+    got = ", ".join(map(brief, leaves)) or "nothing"
+    others = [leaf for leaf in leaves if hasattr(leaf, "__dict__")]
+    fix = "a batch of tensors, (batch, seq, ...)"
+    if any(hasattr(leaf, "__array_interface__") for leaf in leaves):
+        fix = "torch.as_tensor(x)"
+    elif others:
+        name = type(others[0]).__name__
+        fix = f"call=lambda model, x: model({name}(x)), and its tensors for the inputs"
+    message = f"inputs must be tensors, got {got}"
+    refusal(ArgumentError, "inputs", message, "", ("fix", fix), code="verify-inputs")
+
+
 def _refuse(got: str, fix: str) -> NoReturn:
     message = f"inputs must be dense tensors with values, got {got}"
     refusal(ArgumentError, "inputs", message, "", ("fix", fix), code="verify-inputs")

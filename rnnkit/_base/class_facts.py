@@ -110,9 +110,15 @@ def constructor_of(module: Any) -> str:
     return next((kind.__name__ for kind in kinds if kind in RNNKITS_CLASS), kinds[0].__name__)
 
 
-def signature_of(forward: Any) -> inspect.Signature:
-    """Return the signature of a ``forward`` without what it takes in order to refuse it."""
+def finish(kind: Any) -> None:
+    """Note a base class's ``initial_state``, and complete what inspect shows of its methods."""
+    DEFAULT_INITIAL_STATES.append(kind.initial_state)
+    forward = kind.forward
     signature = inspect.signature(forward)
+    # Without what it takes in order to refuse it.
     kept = [part for part in signature.parameters.values() if "VAR" not in part.kind.name]
     kept[1] = kept[1].replace(default=inspect.Parameter.empty)
-    return signature.replace(parameters=kept)
+    forward.__signature__ = signature.replace(parameters=kept)
+    # Python's own errors go by it: there is no Layer that people could look up.
+    for name in {"initial_state", "last_hidden", "split_state", "cells"} & set(vars(kind)):
+        getattr(kind, name).__qualname__ = name

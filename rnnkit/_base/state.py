@@ -1,7 +1,7 @@
 """The state of an LSTM, and functions on the tensors of any state."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -18,6 +18,10 @@ BATCHED = 3
 PAIR = 2
 
 StateT = TypeVar("StateT")
+
+#: Any module's state: a tensor, or a tuple of such, which a caller may write as a list. Its parts
+#: are not spelled, since beartype would check one at random, and no compiler traces that.
+State: TypeAlias = Tensor | tuple[Any, ...] | list[Any]
 
 
 class _Pair(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from rnnkit._base.state import LSTMState
+from rnnkit._base.state import LSTMState, State
 from rnnkit._kernels.stack import Direction
 
 
@@ -29,11 +29,11 @@ class ByParts:
         """Compute the input's part for all steps: ``(seq, batch, gates * hidden)``."""
         return functional.linear(input, *self.input_weights)
 
-    def __call__(self, given: Tensor, hx: Any) -> Any:
+    def __call__(self, given: Tensor, hx: Any) -> State:
         """Run one step from the input's part ``(batch, gates * hidden)`` and a state."""
         h = hx if isinstance(hx, Tensor) else hx[0]
         hidden = functional.linear(h, *self.hidden_weights)
-        new = self.recurrence.step(given, hidden, hx)
+        new: State = self.recurrence.step(given, hidden, hx)
         if self.projection is None:
             return new
         return LSTMState(functional.linear(new[0], self.projection), new[1])

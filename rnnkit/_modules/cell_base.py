@@ -1,7 +1,8 @@
 """What RNNCell, LSTMCell and GRUCell share: the checked call, and their initial state."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -9,17 +10,18 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 from torch.nn.modules import module as nn_module
 
-from rnnkit._base.class_facts import ClassFacts, note_subclass
-from rnnkit._base.state import LSTMState, map_state, zeros
+from rnnkit._base.class_facts import ClassFacts, finish, note_subclass
+from rnnkit._base.state import LSTMState, State, map_state, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.diagnosis import ModuleCall
 from rnnkit._checks.guards import MISFIT, fitting_cell
-from rnnkit._checks.scope import CELL_AXES, Axes, check_scope
+from rnnkit._checks.scope import CELL_AXES, Axes, check_axes, check_scope
 from rnnkit._kernels.recurrences import Recurrence, recurrence_of
-from rnnkit._modules import calls
+from rnnkit._modules.initial_states import needs_initial_state, with_initial_state
 from rnnkit._modules.sequence import with_batch, without_batch
+from rnnkit._modules.torchs_class import scripted, state_for_torch
 
 #: What a module carries, and what it takes as such.
 StateT = TypeVar("StateT")
@@ -56,7 +58,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         if facts.torch_class is torch.nn.RNNCellBase and facts.recurrence is not None:
             options["num_chunks"] = facts.recurrence.gates  # torch has no cell of this kind
         init(input_size, hidden_size, bias, **options)
-        calls.set_options(self, CELL_AXES, axes)
+        set_options(self, CELL_AXES, axes)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Note what a subclass overrides."""
@@ -67,35 +69,48 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     def forward(self, input: Tensor, hx: None = None) -> StateT: ...
     @overload
     def forward(self, input: Tensor, hx: GivenT | None) -> StateT: ...
-    def forward(self, input: Any = None, hx: Any = None, *surplus: Any, **unknown: Any) -> Any:
+    # Any: a caller may give anything, and the guard says what is right.
+    def forward(
+        self, input: Any = None, hx: Any = None, *surplus: object, **unknown: object
+    ) -> Any:
         """Run one step; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         compiling = is_compiling()
-        # A compiler records torch's own forward, which reads the weights itself.
-        by_torch = compiling and _has_torchs_forward(self)
-        weights = None if by_torch else weights_of(self, compiling=compiling)
-        weight = self._parameters.get("weight_ih") if weights is None else weights[0]
+        step, weights = _step_of(self, compiling=compiling)
+        weight = weights[0] if weights else self._parameters.get("weight_ih")
         state = fitting_cell(self, input, hx, weight)
-        if type(hx) is not Tensor and state is not MISFIT and calls.needs_initial_state(self, hx):
-            hx = calls.with_initial_state(self, input, hx)
+        if type(hx) is not Tensor and state is not MISFIT and needs_initial_state(self, hx):
+            hx = with_initial_state(self, input, hx)
             state = fitting_cell(self, input, hx, weight)
         if state is MISFIT:
             if is_fx_call(input, hx):
                 return leaf_node(self, input, hx)
-            return calls.delegated(ModuleCall(self, input, hx, weight))
+            state = state_for_torch(ModuleCall(self, input, hx, weight))
+            result = self.__rnnkit__.torch_class.forward(self, input, state)
+            return state_of(tensors_of(result))
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        return _next_state(self, input, state, weights, compiling)
+        if input.dim() > 1:
+            if state is None:
+                state = zeros(self, input, input.size(0))
+            result = step(input, state, *weights)
+        else:
+            state = zeros(self, input, 1) if state is None else with_batch(state, 0)
+            result = without_batch(step(input.unsqueeze(0), state, *weights), 0)
+        if isinstance(result, Tensor):
+            return result
+        # A loop over steps is paid by the microsecond: LSTMState's own checks cost half of one.
+        return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor, hx: GivenT | None = None) -> StateT: ...
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""
         text = torch.nn.RNNCellBase.extra_repr(self)
         return text if self.axes is None else f"{text}, axes={self.axes}"
-
-    if TYPE_CHECKING:
-
-        def __call__(self, input: Tensor, hx: GivenT | None = None) -> StateT: ...
 
     def initial_state(self, batch_size: int | None) -> StateT:
         """Return zeros as this cell's state, on the device and in the dtype of its weights.
@@ -116,49 +131,56 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class, and warn of what it does not ask for."""
-        return calls.scripted(self)
+        return scripted(self)
 
 
-calls.finish(Cell)
+finish(Cell)
+
+#: A cell of ours, whatever its state is.
+AnyCell: TypeAlias = Cell[Any, Any]
+#: In the order of ``WEIGHTS``; a missing bias is None. Not spelled, as the parts of a ``State``.
+Weights: TypeAlias = tuple[Any, ...]
 
 
-def _next_state(
-    cell: Any,
-    input: Tensor,
-    state: Any,
-    weights: Any,
-    compiling: bool,
-) -> Any:
-    """Compute the next state of a checked call; without weights torch's own forward reads them."""
-    # A loop over steps is paid by the microsecond: LSTMState's own checks cost half of one.
-    kernel = None if weights is None else kernel_of(cell)
-    if weights is None or kernel is None:
-        result = cell.__rnnkit__.torch_class.forward(cell, input, state)
-    elif input.dim() > 1:
-        if state is None:
-            state = zeros(cell, input, input.size(0))
-        result = kernel(input, state, *weights)
-    else:
-        state = zeros(cell, input, 1) if state is None else with_batch(state, 0)
-        result = without_batch(kernel(input.unsqueeze(0), state, *weights), 0)
-    if isinstance(result, Tensor):
-        return result
-    return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)
+def set_options(
+    module: Any,
+    known: tuple[str, ...],
+    axes: Axes | None,
+    *,
+    state_batch_first: bool = False,
+) -> None:
+    """Keep the options that torch's class does not have, unless they are the default."""
+    if state_batch_first:
+        module.state_batch_first = True
+    if axes is not None:
+        module.axes = check_axes(type(module).__name__, axes, known)
 
 
-def _has_torchs_forward(cell: Any) -> bool:
-    """Return whether torch's class computes the same step."""
+def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], Weights]:
+    """Return what runs a step over a batch, and the weights that it takes beside input and state.
+
+    It is torch's own forward, which reads the weights itself, where a compiler records it, and of
+    an unknown nonlinearity, which torch's class refuses.
+    """
     facts = cell.__rnnkit__
+    step: Callable[..., State]
     if facts.is_projected:
-        return False
-    return facts.recurrence is None or facts.recurrence.step_kernel is not None
+        step = partial(_projected_step, cell)
+    else:
+        recurrence = facts.recurrence
+        if recurrence is None or recurrence.nonlinearity:
+            recurrence = recurrence_of(cell)
+        if recurrence is None or (compiling and recurrence.step_kernel):
+            return partial(facts.torch_class.forward, cell), ()
+        step = recurrence.step_kernel or partial(_step_by_equations, recurrence)
+    return step, weights_of(cell, compiling=compiling)
 
 
-def weights_of(cell: Any, *, compiling: bool) -> tuple[Tensor | None, ...]:
+def weights_of(cell: AnyCell, *, compiling: bool) -> Weights:
     """Return a cell's weights in the order of torch's kernels for one step, each read once.
 
     They are the parameters themselves, unless a parametrization, pruning, ``layer.cells()`` or a
-    property of a subclass overrides them. A missing bias is None.
+    property of a subclass overrides them.
     """
     # nn.Module seeks each weight in three places, which takes long in a loop over steps.
     held: Any = cell._parameters  # noqa: SLF001
@@ -174,30 +196,20 @@ def weights_of(cell: Any, *, compiling: bool) -> tuple[Tensor | None, ...]:
     return tuple([getattr(cell, name) for name in WEIGHTS])
 
 
-def sequence_weights(cell: Any) -> list[Tensor]:
+def sequence_weights(cell: AnyCell) -> list[Tensor]:
     """Return the weights in the order of torch's kernels over a sequence."""
-    weights: Any = list(weights_of(cell, compiling=is_compiling()))
+    weights: Any = weights_of(cell, compiling=is_compiling())
     if not cell.bias:
         weights = weights[:2]
     # By the class, whatever proj_size was set to later: torch compares the number of weights with
     # the widths of the state, and without this one would read beyond the others.
-    return [*weights, cell.weight_hr] if cell.__rnnkit__.is_projected else weights
+    projection: Any = [cell.weight_hr] if cell.__rnnkit__.is_projected else []
+    return [*weights, *projection]
 
 
-def kernel_of(cell: Any) -> Any:
-    """Return what runs one step; None of an unknown nonlinearity, which torch's class refuses."""
-    facts = cell.__rnnkit__
-    if facts.is_projected:
-        return partial(_projected_step, cell)
-    recurrence = facts.recurrence
-    if recurrence is None or recurrence.nonlinearity:
-        recurrence = recurrence_of(cell)
-    if recurrence is None:
-        return None
-    return recurrence.step_kernel or partial(_step_by_equations, recurrence)
-
-
-def _projected_step(cell: Any, input: Tensor, hx: Any, *_weights: Any) -> tuple[Tensor, Tensor]:
+def _projected_step(
+    cell: AnyCell, input: Tensor, hx: State, *_weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Run torch's kernel over a sequence of one step: torch has none for a step with projection."""
     options = (bool(cell.bias), 1, 0.0, cell.training, False, False)
     first = [part.unsqueeze(0) for part in hx]
@@ -208,7 +220,7 @@ def _projected_step(cell: Any, input: Tensor, hx: Any, *_weights: Any) -> tuple[
 def _step_by_equations(
     recurrence: Recurrence,
     input: Tensor,
-    hx: Any,
+    hx: State,
     weight_ih: Tensor,
     weight_hh: Tensor,
     bias_ih: Tensor | None,
@@ -220,21 +232,34 @@ def _step_by_equations(
     return recurrence.step(given, functional.linear(h, weight_hh, bias_hh), hx)
 
 
-def is_plain(cell: Any) -> bool:
-    """Return whether a call of the cell does what rnnkit's cells do, and nothing else.
-
-    A weight that is computed at each step may differ from step to step, as with weight dropout or
-    spectral norm in training.
-    """
+def is_plain(cell: object) -> bool:
+    """Return whether a call of the cell does what rnnkit's cells do, and nothing else."""
     return (
         isinstance(cell, Cell)
-        and type(cell).forward is Cell.forward
-        and "forward" not in cell.__dict__
-        and not nn_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
-        and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
-        and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
-        and not cell.__rnnkit__.overrides_weights
-        and not any(hasattr(type(cell), name) for name in WEIGHTS)
+        and _has_our_forward(cell)
+        and not _has_hooks(cell)
+        and not _computes_weights(cell)
         and cell.hidden_size > 0
         and recurrence_of(cell) is not None
     )
+
+
+def _has_our_forward(cell: AnyCell) -> bool:
+    """Return whether neither a subclass nor the instance has a forward of its own."""
+    return type(cell).forward is Cell.forward and "forward" not in cell.__dict__
+
+
+def _has_hooks(cell: AnyCell) -> bool:
+    """Return whether anything runs before or after a call."""
+    return bool(
+        nn_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
+        or cell._forward_hooks  # noqa: SLF001
+        or cell._forward_pre_hooks  # noqa: SLF001
+        or cell._backward_hooks  # noqa: SLF001
+        or cell._backward_pre_hooks  # noqa: SLF001
+    )
+
+
+def _computes_weights(cell: AnyCell) -> bool:
+    """Return whether weights may differ from step to step, as with spectral norm in training."""
+    return cell.__rnnkit__.overrides_weights or any(hasattr(type(cell), name) for name in WEIGHTS)

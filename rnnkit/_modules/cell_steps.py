@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import end_at_refusal
 from rnnkit._base.errors import RnnkitError
+from rnnkit._base.state import State
 from rnnkit._base.torch_tools import is_jit_traced
 from rnnkit._checks.cell_errors import (
     explain_failure,
@@ -31,15 +32,18 @@ from rnnkit._checks.objects import (
     versions,
 )
 from rnnkit._modules.by_parts import ByParts
+from rnnkit._modules.sequence import CellFunction
 
 
-def counted(hx: Any) -> Any:
+def counted(hx: State | None) -> Any:
     """Copy a state so that torch counts writes into it, which inference mode does not."""
     with torch.inference_mode(mode=False), torch.no_grad():
         return pytree.tree_map_only(Tensor, Tensor.clone, hx)
 
 
-def check_begin(cell: Any, states: tuple[Any, Any], input: Tensor, *, reverse: bool) -> None:
+def check_begin(
+    cell: CellFunction, states: tuple[State | None, State | None], input: Tensor, *, reverse: bool
+) -> None:
     """Check that lengths and resets find the samples of a user's first states."""
     if is_compiling() or isinstance(cell, ByParts) or is_jit_traced():
         return
@@ -51,7 +55,7 @@ def check_begin(cell: Any, states: tuple[Any, Any], input: Tensor, *, reverse: b
                 refuse_begin(cell, state, tensor, batch, first)
 
 
-def run_step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
+def run_step(cell: CellFunction, x_t: Tensor, hx: State | None, step: int) -> State:
     """Run one step, and check what a user's cell does in it; of ours (``ByParts``) it is known."""
     if is_compiling() or isinstance(cell, ByParts):
         return cell(x_t, hx)
@@ -74,7 +78,9 @@ def run_step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
     return new
 
 
-def check_first(cell: Any, new: Any, hx: Any, batch: int, step: int, *, has_lengths: bool) -> None:
+def check_first(
+    cell: CellFunction, new: State, hx: State | None, batch: int, step: int, *, has_lengths: bool
+) -> None:
     """Check that the first step of a user's cell has returned the samples that it was given."""
     if is_compiling() or isinstance(cell, ByParts) or is_jit_traced():
         return
@@ -87,7 +93,7 @@ def check_first(cell: Any, new: Any, hx: Any, batch: int, step: int, *, has_leng
         refuse_padded(cell, output, batch, step)
 
 
-def stacked(cell: Any, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:
+def stacked(cell: CellFunction, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:
     """Stack the tensors of all steps, and refuse a cell that makes them of several shapes."""
     if is_compiling() or isinstance(cell, ByParts):
         return torch.stack(tensors)

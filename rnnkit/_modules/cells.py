@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from rnnkit._base.class_facts import ClassFacts
-from rnnkit._base.state import LSTMState
+from rnnkit._base.state import LSTMState, State
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.scope import CELL_AXES, Axes
 from rnnkit._kernels.derivatives import (
@@ -26,8 +26,7 @@ from rnnkit._kernels.derivatives import (
 from rnnkit._kernels.gates import gru_forward, lstm_forward, rnn_forward
 from rnnkit._kernels.padded import LSTM_SIGNS, RELU_SIGNS
 from rnnkit._kernels.recurrences import Recurrence, known
-from rnnkit._modules.calls import set_options
-from rnnkit._modules.cell_base import Cell
+from rnnkit._modules.cell_base import Cell, set_options
 
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
 Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tensor | None]
@@ -112,7 +111,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         set_options(self, CELL_AXES, axes)
 
 
-def lstm_step(given: Tensor, hidden: Tensor, state: Any) -> LSTMState:
+def lstm_step(given: Tensor, hidden: Tensor, state: State) -> LSTMState:
     """Return the next state of an LSTM, of what input and h give to its gates, and of (h, c)."""
     i, f, g, o = (given + hidden).chunk(4, -1)
     c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)

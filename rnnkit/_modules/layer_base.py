@@ -1,31 +1,43 @@
 """What RNN, LSTM and GRU share: the checked call, steps, and their states."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import ClassFacts, note_subclass, overrides_torch_checks
+from rnnkit._base.class_facts import ClassFacts, finish, note_subclass, overrides_torch_checks
 from rnnkit._base.dynamo import leaves_graph, only_in_graphs, outside_of_graphs
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
-from rnnkit._base.state import LSTMState, layers_first, map_state, zeros
+from rnnkit._base.state import (
+    LSTMState,
+    State,
+    layers_first,
+    map_state,
+    state_of,
+    tensors_of,
+    zeros,
+)
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import (
     check_batch_size,
     check_own_state,
+    check_step,
     check_surplus,
     known_options,
 )
-from rnnkit._checks.call_spec import sizes_of_layer
+from rnnkit._checks.call_spec import is_odd, sizes_of_layer
 from rnnkit._checks.diagnosis import ModuleCall, explain_layer_step, explain_torchs_error
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._checks.scope import check_scope
-from rnnkit._modules import calls
 from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import empty_cell
+from rnnkit._modules.initial_states import needs_initial_state, with_initial_state
 from rnnkit._modules.layer_run import boundaries_of_call, first_weight, run_layer, state_rows
+from rnnkit._modules.torchs_class import scripted, state_for_torch
 from rnnkit.typing import LengthsLike, ResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
@@ -60,28 +72,29 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     ) -> tuple[PackedSequence, StateT]: ...
     def forward(
         self,
-        input: Any = None,
+        input: Any = None,  # a caller may give anything, and the guard says what is right
         hx: Any = None,
-        *surplus: Any,
-        lengths: Any = None,
-        reset: Any = None,
-        **unknown: Any,
+        *surplus: object,
+        lengths: object = None,
+        reset: object = None,
+        **unknown: object,
     ) -> Any:
         """Run over a sequence; the class describes arguments and results."""
         if leaves_graph():
-            options = {"lengths": lengths, "reset": reset, **unknown}
-            return _run_eagerly(self, input, hx, *surplus, **options)
+            return _run_eagerly(
+                Layer.forward, self, input, hx, *surplus, lengths=lengths, reset=reset, **unknown
+            )
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         all_valid = lengths is None and reset is None
         overrides = all_valid and overrides_torch_checks(self)
         weight = None if overrides else first_weight(self)
         state = fitting_layer(self, input, hx, weight)
-        if state is not MISFIT and calls.needs_initial_state(self, hx):
-            hx = calls.with_initial_state(self, input, hx)
+        if state is not MISFIT and needs_initial_state(self, hx):
+            hx = with_initial_state(self, input, hx)
             state = fitting_layer(self, input, hx, weight)
         if state is MISFIT:
-            return _run_odd_call(self, input, hx, weight, lengths, reset)
+            return _run_odd_call(ModuleCall(self, input, hx, weight), lengths=lengths, reset=reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input))
         boundaries = None if all_valid else boundaries_of_call(self, input, weight, lengths, reset)
@@ -90,7 +103,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         except RuntimeError as error:
             explain_torchs_error(ModuleCall(self, input, hx, weight), error)
             raise
-        return output, calls.returned(self, end)
+        return output, _returned(self, end)
 
     if TYPE_CHECKING:  # torch's own is Any
 
@@ -108,7 +121,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             self, input: PackedSequence, hx: GivenT | None = None
         ) -> tuple[PackedSequence, StateT]: ...
         def __call__(
-            self, input: Any, hx: Any = None, *, lengths: Any = None, reset: Any = None
+            self, input: Any, hx: Any = None, *, lengths: object = None, reset: object = None
         ) -> Any: ...
 
     def _update_flat_weights(self) -> None:
@@ -162,8 +175,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         (torch.Size([5, 4]), torch.Size([1, 5, 4]))
         """
         if leaves_graph():
-            return _step_eagerly(self, x_t, state)  # type: ignore[no-any-return]
-        return calls.run_layer_step(self, x_t, state, explain_layer_step)
+            return _run_eagerly(run_layer_step, self, x_t, state, explain_layer_step)  # type: ignore[no-any-return]
+        return run_layer_step(self, x_t, state, explain_layer_step)
 
     def last_hidden(self, state: StateT) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, directions * hidden)``.
@@ -238,32 +251,59 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
             fix = ("fix", "state_batch_first=False, and state.transpose(0, 1) in the caller")
             refusal(RnnkitError, "state_batch_first", sentence, "", fix, code="script-state")
-        return calls.scripted(self)
+        return scripted(self)
 
 
-def _run_odd_call(
-    layer: Layer[Any, Any, Any], input: Any, hx: Any, weight: Any, lengths: Any, reset: Any
-) -> Any:
+finish(Layer)
+
+#: A layer of ours, whatever its state is.
+AnyLayer: TypeAlias = Layer[Any, Any, Any]
+
+
+def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
     """Run what a guard does not take but something else does: a tracer, or torch's class."""
+    layer, input, hx, _ = call
     if is_fx_call(input, hx):
-        return leaf_node(layer, input, hx, lengths=lengths, reset=reset)
-    whole = calls.in_one_piece(input)
-    if whole is not None:
-        return Layer.forward(layer, whole, hx, lengths=lengths, reset=reset)
-    has_pieces = lengths is not None or reset is not None
-    return calls.delegated(ModuleCall(layer, input, hx, weight), has_pieces=has_pieces)
+        return leaf_node(layer, input, hx, **pieces)
+    if isinstance(input, PackedSequence) and _is_scattered(input.batch_sizes):
+        whole = input._replace(batch_sizes=input.batch_sizes.contiguous())
+        return Layer.forward(layer, whole, hx, **pieces)
+    has_pieces = any(piece is not None for piece in pieces.values())
+    state = state_for_torch(call, has_pieces=has_pieces)
+    if layer.state_batch_first and state is not None:
+        state = layers_first(state)
+    output, end = layer.__rnnkit__.torch_class.forward(layer, input, state)
+    return output, _returned(layer, end)
+
+
+def _is_scattered(sizes: object) -> bool:
+    """Return whether a dense tensor's numbers lie in strides, which torch reads as a row."""
+    return isinstance(sizes, Tensor) and not is_odd(sizes) and not sizes.is_contiguous()
+
+
+def _returned(layer: AnyLayer, state: State) -> Any:
+    """Return the state that torch's class or its kernel returned as the layer returns it."""
+    state = state_of(tensors_of(state))
+    return layers_first(state) if layer.state_batch_first else state
+
+
+def run_layer_step(
+    layer: torch.nn.Module, x_t: Tensor, state: object, explain: Callable[..., object]
+) -> tuple[Tensor, Any]:
+    """Run one step as a sequence of one; ``explain`` says what is wrong in a step's words."""
+    check_step(layer, x_t)
+    seq_axis = x_t.dim() - 1 if layer.batch_first else 0  # no question, for torch.fx
+    try:
+        output, state_after = layer(x_t.unsqueeze(seq_axis), state)
+    except RnnkitError:
+        # A subclass that overrides forward may take what ours refuses.
+        if not is_compiling() and type(layer).forward.__module__.startswith("rnnkit."):
+            explain(layer, x_t, state)
+        raise
+    return output.squeeze(seq_axis), state_after
 
 
 @outside_of_graphs
-def _run_eagerly(layer: Layer[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
-    """Run a layer that its caller's compiler leaves out of the graph."""
-    return Layer.forward(layer, *args, **kwargs)
-
-
-@outside_of_graphs
-def _step_eagerly(layer: Layer[Any, Any, Any], x_t: Tensor, state: Any) -> Any:
-    """Run one step of a layer that its caller's compiler leaves out of the graph."""
-    return calls.run_layer_step(layer, x_t, state, explain_layer_step)
-
-
-calls.finish(Layer)
+def _run_eagerly(run: Callable[..., Any], *args: object, **kwargs: object) -> Any:
+    """Run a layer, or a step, that its caller's compiler leaves out of the graph."""
+    return run(*args, **kwargs)

@@ -4,46 +4,49 @@ from typing import Any
 
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import overrides_initial_state
-from rnnkit._base.state import map_state, tensors_of, zeros
-from rnnkit._base.torch_tools import (
-    hard_codes_steps,
-    is_batched,
-    is_jit_traced,
-    is_meta_or_fake,
-    is_transformed,
-    lacks_kernel,
-    uses_custom_op,
-)
+from rnnkit._base.state import State, map_state, tensors_of, zeros
+from rnnkit._base.torch_tools import lacks_kernel, uses_custom_op
 from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.reset_operator import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.padded import run_padded
-from rnnkit._kernels.recurrences import recurrence_of
+from rnnkit._kernels.recurrences import Recurrence, recurrence_of
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.loop import loop_stack
-from rnnkit._modules.sequence import Boundaries, as_given, checked_boundaries, seq_first, with_batch
+from rnnkit._modules.sequence import Boundaries, checked_boundaries, with_batch
+from rnnkit._modules.tracing import needs_steps, records_torchs_layer
 
 
-def first_weight(layer: Any) -> Tensor:
+def first_weight(layer: RNNBase) -> Tensor:
     """Return a layer's first weight as the call will read it."""
-    weight: Any = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
-    if not is_compiling():  # what torch's forward does first is not recorded twice
+    if not is_compiling():
         layer._update_flat_weights()  # noqa: SLF001
-        weight = None
-    return layer._flat_weights[0] if weight is None else weight  # type: ignore[no-any-return]  # noqa: SLF001
+    else:  # what torch's forward does first is not recorded twice
+        weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
+        if weight is not None:
+            return weight
+    first: Any = layer._flat_weights[0]  # noqa: SLF001
+    return first  # type: ignore[no-any-return]
 
 
-def state_rows(layer: Any) -> int:
+def state_rows(layer: RNNBase) -> int:
     """Return how many states a layer has, one for each direction of each of its layers."""
-    return layer.num_layers * 2 if layer.bidirectional else layer.num_layers  # type: ignore[no-any-return]
+    return layer.num_layers * 2 if layer.bidirectional else layer.num_layers
 
 
-def boundaries_of_call(layer: Any, input: Any, weight: Any, lengths: Any, reset: Any) -> Boundaries:
+def boundaries_of_call(
+    layer: Any,
+    input: Any,
+    weight: Tensor | None,
+    lengths: object,
+    reset: object,
+) -> Boundaries:
     """Check lengths and resets, and ask a layer that overrides it for the state after a reset."""
     spec = spec_of(layer, input, "layer")
     boundaries = checked_boundaries(spec, input, lengths, reset)
@@ -53,42 +56,35 @@ def boundaries_of_call(layer: Any, input: Any, weight: Any, lengths: Any, reset:
     initial = fitting_layer(layer, input, returned, weight)
     if initial is MISFIT:
         diagnose_initial_state(spec, returned, input)
-    return Boundaries(boundaries.lengths, boundaries.reset, initial)
+    if initial is None:
+        return boundaries
+    if spec.batch is None:
+        initial = with_batch(initial, 1)
+    return Boundaries(boundaries.lengths, boundaries.reset, tensors_of(initial))
 
 
 def run_layer(
-    layer: Any, input: Any, hx: Any, boundaries: Boundaries | None, *, overrides_checks: bool
-) -> tuple[Any, Any]:
+    layer: RNNBase,
+    input: Tensor | PackedSequence,
+    hx: State | None,
+    boundaries: Boundaries | None,
+    *,
+    overrides_checks: bool,
+) -> tuple[Any, State]:
     """Run a layer on a checked call, its weights up to date, and return what torch's returns.
 
     Without lengths or resets torch's kernel takes the layer as a whole, or torch's own forward if
     that does more. With them, or where a compiler needs rnnkit's operators, it runs in pieces.
     """
-    if boundaries is None and _is_run_by_torch(layer, input, overrides_checks):
-        return layer.__rnnkit__.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
-    if boundaries is not None or is_compiling():
-        return _run_divided(layer, input, hx, boundaries or Boundaries())
-    if isinstance(input, Tensor):
-        return _run_padded(layer, input, hx)
-    return _run_packed(layer, input, hx)
-
-
-def _is_run_by_torch(layer: Any, input: Any, overrides_checks: bool) -> bool:
-    """Return whether torch's own forward runs a call, which has no lengths and no resets."""
-    if overrides_checks or recurrence_of(layer) is None:
-        return True
-    if not is_compiling():
-        return False
+    recurrence = None if overrides_checks else recurrence_of(layer)
+    compiling = is_compiling()
+    if recurrence is None or (
+        compiling and boundaries is None and records_torchs_layer(layer, input)
+    ):
+        facts: Any = layer.__rnnkit__
+        return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     if not isinstance(input, Tensor):
-        return True
-    has_batch_axis = input.dim() != SEQUENCE
-    seq_axis = 1 if layer.batch_first and has_batch_axis else 0
-    steps = input.shape[seq_axis]
-    return not uses_custom_op(steps) and not hard_codes_steps(steps)
-
-
-def _run_padded(layer: Any, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
-    """Run a layer by torch's kernel over a padded batch, or over one sequence."""
+        return _run_packed(layer, recurrence, input, hx)
     batch_axis = 0 if layer.batch_first else 1
     is_unbatched = input.dim() == SEQUENCE
     if is_unbatched:
@@ -96,61 +92,68 @@ def _run_padded(layer: Any, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
         hx = with_batch(hx, 1)
     if hx is None:
         hx = zeros(layer, input, state_rows(layer), input.shape[batch_axis])
-    kernel = kernel_of_layer(layer)
-    output, *ends = kernel(input, hx, *_options(layer), layer.batch_first)
+    ends: State
+    if boundaries is None and not compiling:
+        kernel: Any = recurrence.kernel
+        output, *ends = kernel(input, hx, *_options(layer), layer.batch_first)
+    else:
+        padded = input.transpose(0, 1) if layer.batch_first else input
+        stack = stack_of(layer, recurrence, padded)
+        output, ends = run_stack(stack, padded, tensors_of(hx), boundaries or Boundaries())
+        if layer.batch_first:
+            output = output.transpose(0, 1)
     if is_unbatched:
         return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
     return output, ends
 
 
-def _run_divided(layer: Any, input: Tensor, hx: Any, boundaries: Boundaries) -> tuple[Tensor, Any]:
-    """Run a layer over a padded batch, or over one sequence, each piece as if it were alone."""
-    lengths, reset, initial = boundaries
-    padded = seq_first(input, batch_first=layer.batch_first)
-    is_unbatched = input.dim() == SEQUENCE
-    if is_unbatched:
-        hx = with_batch(hx, 1)
-        initial = with_batch(initial, 1)
-        reset = None if reset is None else reset.unsqueeze(1)
-    if hx is None:
-        hx = zeros(layer, padded, state_rows(layer), padded.shape[1])
-    recurrence: Any = recurrence_of(layer)
-    is_compiled = is_compiling()
-    stack = stack_of(
-        layer,
-        by_operator=is_compiled and uses_custom_op(padded.shape[0]),
-        lacks_kernel_here=not is_compiled and lacks_kernel(recurrence.name, layer.proj_size, input),
-    )
-    restart = None if initial is None else tensors_of(initial)
-    output, ends = run_stack(stack, padded, tensors_of(hx), Boundaries(lengths, reset, restart))
-    output = as_given(output, input, batch_first=layer.batch_first)
-    if is_unbatched:
-        return output, [end.squeeze(1) for end in ends]
-    return output, ends
-
-
-def kernel_of_layer(layer: Any) -> Any:
-    """Return torch's function that runs a layer over all steps."""
-    recurrence: Any = recurrence_of(layer)
-    return recurrence.kernel
-
-
-def _options(layer: Any) -> tuple[Any, ...]:
-    """Return what torch's kernels take after input and state."""
-    options = (layer.bias, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)
-    return layer._flat_weights, *options  # noqa: SLF001
-
-
-def _run_packed(layer: Any, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+def _run_packed(
+    layer: RNNBase, recurrence: Recurrence, input: PackedSequence, hx: State | None
+) -> tuple[PackedSequence, State]:
     data, sizes, order, back = input
     if hx is None:
         hx = zeros(layer, data, state_rows(layer), sizes[0])  # a tensor, which a tracer can follow
     elif order is not None:
         hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
-    output, *ends = kernel_of_layer(layer)(data, sizes, hx, *_options(layer))
+    kernel: Any = recurrence.kernel
+    output, *ends = kernel(data, sizes, hx, *_options(layer))
     if back is not None:
         ends = [end.index_select(1, back) for end in ends]
     return PackedSequence(output, sizes, order, back), ends
+
+
+def _options(layer: RNNBase) -> tuple[Any, ...]:
+    """Return what torch's kernels take after input and state."""
+    options = (layer.bias, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)
+    return layer._flat_weights, *options  # noqa: SLF001
+
+
+def stack_of(layer: RNNBase, recurrence: Recurrence, input: Tensor) -> Stack:
+    """Return a layer's directions, layer by layer, for ``(seq, batch, feature)``."""
+    weights: Any = layer._flat_weights  # noqa: SLF001
+    lacks_kernel_here = False
+    if is_compiling():
+        # By their names: a graph then holds no list that has to be kept up to date.
+        weights = [getattr(layer, name) for name in layer._flat_weights_names]  # noqa: SLF001
+    else:
+        lacks_kernel_here = lacks_kernel(recurrence.name, layer.proj_size, input)
+    by_operator = uses_custom_op(input.shape[0])
+    rows = state_rows(layer)
+    directions = 2 if layer.bidirectional else 1
+    size = len(weights) // rows
+    each = [
+        Direction(
+            recurrence,
+            weights[row * size : (row + 1) * size],
+            layer.bias,
+            layer.training,
+            reverse=row % directions > 0,
+            by_operator=by_operator,
+        )
+        for row in range(rows)
+    ]
+    layers = [each[row : row + directions] for row in range(0, rows, directions)]
+    return Stack(layers, layer.dropout, lacks_kernel_here)
 
 
 def run_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries) -> Run:
@@ -160,41 +163,6 @@ def run_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries
         return run_padded(stack, input, state, lengths)
     if reset is not None and takes_reset_operator(stack, input):
         return run_reset_operators(stack, input, state, lengths, reset, initial)
-    run = loop_stack if _needs_steps(stack, input, boundaries) else paths.run
-    return run(stack, input, state, *boundaries)
-
-
-def _needs_steps(stack: Stack, input: Tensor, boundaries: Boundaries) -> bool:
-    """Return whether nothing but a loop over steps works for whoever traces."""
-    lengths, reset, _ = boundaries
-    if is_compiling():
-        if hard_codes_steps(input.shape[0]):
-            return True
-    elif is_batched(input) or (lengths is not None and is_batched(lengths.each)):
-        return True  # torch's kernels have no rule for the examples of a vmap
-    # Boundaries are found by the values of a mask, and a relu may not run over padding.
-    needs_values = reset is not None or (
-        stack.recurrence.name == "RNN_RELU" and lengths is not None
-    )
-    if not needs_values:
-        return False
-    return is_transformed() or is_jit_traced() or (reset is not None and is_meta_or_fake(reset))
-
-
-def stack_of(layer: Any, *, by_operator: bool = False, lacks_kernel_here: bool = False) -> Stack:
-    """Return a layer's directions, layer by layer, starting with the forward one."""
-    weights = layer._flat_weights  # noqa: SLF001
-    if is_compiling():
-        # By their names: a graph then holds no list that has to be kept up to date.
-        weights = [getattr(layer, name) for name in layer._flat_weights_names]  # noqa: SLF001
-    rows = state_rows(layer)
-    directions = 2 if layer.bidirectional else 1
-    size = len(weights) // rows
-    recurrence: Any = recurrence_of(layer)
-    options = (layer.bias, layer.training)
-    each = [
-        Direction(recurrence, part, *options, row % directions > 0, by_operator)
-        for row, part in enumerate(weights[k : k + size] for k in range(0, len(weights), size))
-    ]
-    layers = [each[row : row + directions] for row in range(0, rows, directions)]
-    return Stack(layers, layer.dropout, lacks_kernel_here)
+    if needs_steps(stack, input, boundaries):
+        return loop_stack(stack, input, state, boundaries)
+    return paths.run(stack, input, state, lengths, reset, initial)

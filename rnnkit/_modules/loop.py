@@ -1,15 +1,14 @@
 """Any cell over a sequence, step by step: by a loop or, if the number of steps is open, a scan."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.errors import RnnkitError
-from rnnkit._base.state import map_state, state_of, tensors_of
-from rnnkit._base.torch_tools import is_dynamic_size
+from rnnkit._base.state import State, map_state, state_of, tensors_of
 from rnnkit._checks.cell_errors import refuse_shape
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.by_parts import ByParts
@@ -23,38 +22,26 @@ from rnnkit._modules.masks import (
     where_state,
     without_padding,
 )
-from rnnkit._modules.scan import may_scan, run_scan
-from rnnkit._modules.sequence import UnrollArgs, starting_from
+from rnnkit._modules.sequence import Boundaries, CellFunction, StepInputs, UnrollArgs
+from rnnkit._modules.tracing import run_scan, takes_scan
 
 
-class StepInputs(NamedTuple):
-    """What each step reads: ``(seq, batch, ...)``, with resets as the order of steps has them."""
-
-    input: Tensor
-    #: Where a step is valid; None if all are.
-    valid: Tensor | None
-    #: Where a sample starts again before a step.
-    reset: Tensor | None
-
-
-def _loop(cell: Any, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
+def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
     """Run the loop that the docstring of ``unroll`` shows, with lengths and resets."""
-    valid = steps.valid
-    hx = args.hx
+    input, hx, valid, reset = steps
     # One backward step for all; an index would fill a tensor of all steps at each of them.
-    inputs = steps.input.unbind(0)
+    inputs = input.unbind(0)
     outputs: list[Any] = [None] * len(inputs)
     states: list[Any] = [None] * len(inputs)
     order = range(len(inputs))
     if args.reverse:
         order = order[::-1]
     for t in order:
-        if steps.reset is not None:
-            hx = _by_samples(where_state, cell, steps.reset[t], (args.initial, hx), t)
+        if reset is not None:
+            hx = _by_samples(where_state, cell, reset[t], (args.initial, hx), t)
         new = run_step(cell, inputs[t], hx, t)
         if t == order[0]:
-            batch = steps.input.shape[1]
-            check_first(cell, new, hx, batch, t, has_lengths=valid is not None)
+            check_first(cell, new, hx, input.shape[1], t, has_lengths=valid is not None)
         if valid is not None and hx is not None:  # the others keep the state of their last step
             hx = _by_samples(state_after, cell, valid[t], (new, hx), t)
         else:
@@ -67,7 +54,7 @@ def _loop(cell: Any, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
     return output, hx
 
 
-def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
+def run_loop(cell: CellFunction, args: UnrollArgs) -> tuple[Tensor, Any]:
     """Run a cell step by step; return the output, and the last state or all.
 
     A sample without a valid step keeps the state that was given: such ``empty`` samples, a mask,
@@ -78,7 +65,7 @@ def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
         check_begin(cell, (args.hx, args.initial), args.input, reverse=args.reverse)
     empty = None if lengths is None or args.hx is None else lengths.empty()
     if lengths is None or empty is None:
-        return _run_steps(cell, args)
+        return _run_steps(cell, args, args.hx)
     if not lengths.longest:
         return _run_no_steps(args)
     return _run_beside_empty(cell, args, longest_sample(lengths), empty)
@@ -96,7 +83,7 @@ def _run_no_steps(args: UnrollArgs) -> tuple[Tensor, Any]:
 
 
 def _run_beside_empty(
-    cell: Any, args: UnrollArgs, longest: Tensor, empty: Tensor
+    cell: CellFunction, args: UnrollArgs, longest: Tensor, empty: Tensor
 ) -> tuple[Tensor, Any]:
     """Run samples where the ``empty`` ones have no step, and keep their state.
 
@@ -105,14 +92,14 @@ def _run_beside_empty(
     """
     copied = map_state(lambda tensor: row_of(tensor.detach(), longest), args.hx)
     first = where_state(empty, copied, args.hx)
-    output, state = _run_steps(cell, starting_from(args, first))
+    output, state = _run_steps(cell, args, first)
     steps = args.input.shape[0]
     some = ~empty.expand(steps, -1) if args.return_states else ~empty
     last = 0 if args.reverse else steps - 1
     return output, _by_samples(state_after, cell, some, (state, args.hx), last)
 
 
-def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
+def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[Tensor, Any]:
     """Lay out what each step reads, and run the loop, or a scan where the number is open."""
     input = args.input
     lengths = args.lengths
@@ -123,19 +110,22 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
         input = fill_padding(input, lengths, valid)
     if reset is not None:
         reset = before_each(reset.to(input.device), valid, reverse=args.reverse)
-    by_parts = isinstance(cell, ByParts)
-    if by_parts:
+    if isinstance(cell, ByParts):
         input = cell.project(input)
-    if is_compiling() and is_dynamic_size(input.shape[0]) and may_scan(cell, args):
-        return run_scan(cell, args, input, valid, reset)
-    if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
-        args = starting_from(args, counted(args.hx))  # so that writes into it are seen
-    return _loop(cell, args, StepInputs(input, valid, reset))
+    elif not is_compiling() and torch.is_inference_mode_enabled():
+        hx = counted(hx)  # so that writes into it are seen
+    steps = StepInputs(input, hx, valid, reset)
+    run = run_scan if takes_scan(cell, args, steps) else _loop
+    return run(cell, args, steps)
 
 
 def _by_samples(
-    choose: Callable[..., Any], cell: Any, mask: Tensor, states: tuple[Any, Any], step: int
-) -> Any:
+    choose: Callable[..., State],
+    cell: CellFunction,
+    mask: Tensor,
+    states: tuple[State | None, State | None],
+    step: int,
+) -> State:
     """Choose between two states by a mask; refuse a user's cell if their shapes do not go."""
     if is_compiling() or isinstance(cell, ByParts):
         return choose(mask, *states)
@@ -147,11 +137,11 @@ def _by_samples(
         raise
 
 
-def loop_stack(stack: Stack, input: Tensor, state: States, *boundaries: Any) -> Run:
+def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries) -> Run:
     """Do what ``paths.run`` does step by step, for what torch's kernels have no rules for."""
     lengths, reset, initial = boundaries
 
-    def run(direction: Direction, input: Tensor, start: States, restart: Any) -> Run:
+    def run(direction: Direction, input: Tensor, start: States, restart: States | None) -> Run:
         hx = state_of(start)
         fresh = map_state(torch.zeros_like, hx) if restart is None else state_of(restart)
         args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnkit._base.state import map_state
+from rnnkit._base.state import State, map_state
 from rnnkit._kernels.lengths import Lengths
 
 
@@ -48,7 +48,7 @@ def before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tensor
     return reset.roll(-1, 0) & (torch.arange(steps, device=reset.device) < steps - 1).unsqueeze(1)
 
 
-def where_state(mask: Tensor, new: Any, old: Any) -> Any:
+def where_state(mask: Tensor, new: State | None, old: State | None) -> Any:
     """Return the new state where a mask ``(batch,)`` or ``(seq, batch)`` is true, else the old."""
 
     def pick(one: Tensor, other: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def where_state(mask: Tensor, new: Any, old: Any) -> Any:
     return map_state(pick, new, old)
 
 
-def state_after(valid: Tensor, new: Any, old: Any) -> Any:
+def state_after(valid: Tensor, new: State, old: State | None) -> State:
     """Return the state after valid steps, in the dtype of the new one, which autocast may lower."""
     return map_state(lambda one, both: both.to(one.dtype), new, where_state(valid, new, old))
 

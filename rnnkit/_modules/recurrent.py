@@ -1,13 +1,13 @@
 """``Recurrent``: a layer over any cells."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnnkit._base.class_facts import overrides_initial_state
+from rnnkit._base.class_facts import finish, overrides_initial_state
 from rnnkit._base.errors import ShapeError
 from rnnkit._base.state import has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
@@ -18,11 +18,17 @@ from rnnkit._checks.guards import MISFIT, fitting_states
 from rnnkit._checks.objects import cells_of, check_widths, refuse_states
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._kernels.stack import side_by_side
-from rnnkit._modules.calls import finish, run_layer_step
-from rnnkit._modules.unroll import Steps, UnrollCall, initial_state, run
+from rnnkit._modules.initial_states import initial_state
+from rnnkit._modules.layer_base import run_layer_step
+from rnnkit._modules.unroll import Steps, UnrollCall, run
 from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
 
 StateT = TypeVar("StateT")
+
+#: One cell, or that of each layer, of which each takes any form of its own state.
+Cells: TypeAlias = Steps[StateT, Any] | Iterable[Steps[StateT, Any]]
+#: A state for each cell.
+CellStates: TypeAlias = tuple[Any, ...] | list[Any]
 
 
 class Recurrent(torch.nn.Module, Generic[StateT]):
@@ -51,9 +57,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     @overload
     def __init__(
         self,
-        cells: Steps[StateT, Any] | Iterable[Steps[StateT, Any]],
+        cells: Cells[StateT],
         *,
-        reverse_cells: Steps[StateT, Any] | Iterable[Steps[StateT, Any]] | None = None,
+        reverse_cells: Cells[StateT] | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -61,9 +67,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     @overload
     def __init__(
         self: "Recurrent[Any]",
-        cells: Steps[Any, Any] | Iterable[Steps[Any, Any]],
+        cells: Cells[Any],
         *,
-        reverse_cells: Steps[Any, Any] | Iterable[Steps[Any, Any]] | None = None,
+        reverse_cells: Cells[Any] | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -71,9 +77,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     @checked_arguments
     def __init__(
         self,
-        cells: Steps[Any, Any] | Iterable[Steps[Any, Any]],
+        cells: Cells[Any],
         *,
-        reverse_cells: Steps[Any, Any] | Iterable[Steps[Any, Any]] | None = None,
+        reverse_cells: Cells[Any] | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -101,7 +107,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         def __call__(
             self,
             input: Tensor,
-            hx: tuple[Any, ...] | list[Any] | None = None,
+            hx: CellStates | None = None,
             *,
             lengths: LengthsLike | None = None,
             reset: ResetLike | None = None,
@@ -109,12 +115,12 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
     def forward(
         self,
-        input: Any = None,
+        input: Any = None,  # a caller may give anything, and the cells' guards say what is right
         hx: Any = None,
-        *surplus: Any,
-        lengths: Any = None,
-        reset: Any = None,
-        **unknown: Any,
+        *surplus: object,
+        lengths: object = None,
+        reset: object = None,
+        **unknown: object,
     ) -> Any:
         """Run over a sequence; the class describes arguments and results."""
         if surplus or unknown:
@@ -129,7 +135,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             needs_initial = has_missing_part(hx) or reset is not None
             if sizes and needs_initial and overrides_initial_state(self):
                 initial = self.initial_state(sizes.get("batch"))
-        return _run_layers(self, input, (hx, initial), lengths, reset)
+        return _run_layers(self, input, hx, initial, lengths, reset)
 
     def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:
         """Return the cells' initial states, layer by layer, starting with the forward direction.
@@ -150,7 +156,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
     @known_options
     def step(
-        self, x_t: Tensor, state: tuple[Any, ...] | list[Any] | None = None
+        self, x_t: Tensor, state: CellStates | None = None
     ) -> tuple[Tensor, tuple[StateT, ...]]:
         """Run one time step, through all layers.
 
@@ -169,7 +175,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         """
         return run_layer_step(self, x_t, state, lambda *_: _checked_states(self, state, "state"))
 
-    def last_hidden(self, state: tuple[Any, ...] | list[Any]) -> Tensor:
+    def last_hidden(self, state: CellStates) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
 
         Raises:
@@ -193,18 +199,20 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 Recurrent.__module__ = "rnnkit"
 finish(Recurrent)
 
+AnyRecurrent: TypeAlias = Recurrent[Any]
+
 
 # Functions, not methods: the names of a user's subclass are its own.
-def _layers(layer: Recurrent[Any]) -> Iterable[tuple[Any, ...]]:
+def _layers(layer: AnyRecurrent) -> Iterable[tuple[Any, ...]]:
     both = [part for part in (layer.cells, layer.reverse_cells) if part is not None]
     return zip(*both, strict=True)
 
 
-def _in_order(layer: Recurrent[Any]) -> list[Any]:
+def _in_order(layer: AnyRecurrent) -> list[Any]:
     return [cell for directions in _layers(layer) for cell in directions]
 
 
-def _checked_states(layer: Recurrent[Any], hx: Any, name: str = "hx") -> Any:
+def _checked_states(layer: AnyRecurrent, hx: object, name: str = "hx") -> Any:
     """Return one state for each cell; of None, None for each."""
     cells = _in_order(layer)
     states = fitting_states(cells, hx)
@@ -214,10 +222,9 @@ def _checked_states(layer: Recurrent[Any], hx: Any, name: str = "hx") -> Any:
 
 
 def _run_layers(
-    layer: Recurrent[Any], input: Any, given: tuple[Any, Any], lengths: Any, reset: Any
+    layer: AnyRecurrent, input: Any, hx: object, initial: object, lengths: object, reset: object
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """Run each direction of each layer, from the state given and that of ``initial_state``."""
-    hx, initial = given
     states = _checked_states(layer, initial if hx is None else hx)
     restarts = _checked_states(layer, initial)
     ends: list[Any] = []
@@ -246,7 +253,7 @@ def _run_layers(
     return input, tuple(ends)
 
 
-def _run_cell(layer: Recurrent[Any], call: UnrollCall, place: int) -> tuple[Tensor, Any]:
+def _run_cell(layer: AnyRecurrent, call: UnrollCall, place: int) -> tuple[Tensor, Any]:
     """Run a cell of the layer at a place; an error gets a note that names place and direction."""
     try:
         return run(call)

@@ -1,14 +1,23 @@
 """What layers and cells share over a sequence: its layout, and lengths and resets of a call."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.state import map_state
+from rnnkit._base.state import State, map_state
 from rnnkit._checks.call_spec import SEQUENCE, CallSpec
 from rnnkit._checks.length_checks import check_lengths
 from rnnkit._checks.mask_checks import check_reset
 from rnnkit._kernels.lengths import Lengths
+from rnnkit._kernels.stack import States
+
+StateT = TypeVar("StateT")
+
+#: Any cell, one of ours or a user's: it takes ``(batch, feature)`` and a state, and returns the
+#: next state.
+CellFunction: TypeAlias = Callable[..., State]
 
 
 class Boundaries(NamedTuple):
@@ -16,10 +25,10 @@ class Boundaries(NamedTuple):
 
     #: The valid steps of each sample; None if all are.
     lengths: Lengths | None = None
-    #: ``(seq, batch)``: where a sample starts again; ``(seq,)`` of one sequence.
+    #: ``(seq, batch)``: where a sample starts again.
     reset: Tensor | None = None
     #: The state from which it starts again; None for zeros.
-    initial: Any = None
+    initial: States | None = None
 
 
 class UnrollArgs(NamedTuple):
@@ -29,27 +38,36 @@ class UnrollArgs(NamedTuple):
     """
 
     input: Tensor
-    hx: Any
+    hx: State | None
     lengths: Lengths | None = None
     reset: Tensor | None = None
-    initial: Any = None
+    initial: State | None = None
     reverse: bool = False
     return_states: bool = False
 
 
-def starting_from(args: UnrollArgs, hx: Any) -> UnrollArgs:
-    """Return the same from another state."""
-    return UnrollArgs(  # a compiler of torch 2.8 traces no _replace
-        args.input, hx, args.lengths, args.reset, args.initial, args.reverse, args.return_states
-    )
+class StepInputs(NamedTuple):
+    """What the steps read: ``(seq, batch, ...)``, with resets as the order of steps has them."""
+
+    input: Tensor
+    #: The state before the first step.
+    hx: State | None
+    #: Where a step is valid; None if all are.
+    valid: Tensor | None
+    #: Where a sample starts again before a step.
+    reset: Tensor | None
 
 
-def checked_boundaries(spec: CallSpec, input: Any, lengths: Any, reset: Any) -> Boundaries:
-    """Check the lengths and resets of a call, in the input's layout."""
+def checked_boundaries(
+    spec: CallSpec, input: Tensor | PackedSequence, lengths: object, reset: object
+) -> Boundaries:
+    """Check the lengths and resets of a call; one sequence becomes a batch of one."""
     counts = None if lengths is None else check_lengths(spec, lengths, input)
     if counts is not None and counts.is_full():
         counts = None
     mask = None if reset is None else check_reset(spec, reset, input)
+    if mask is not None and spec.batch is None:
+        mask = mask.unsqueeze(1)
     return Boundaries(counts, mask)
 
 
@@ -67,11 +85,11 @@ def as_given(output: Tensor, input: Tensor, *, batch_first: bool) -> Tensor:
     return output.transpose(0, 1) if batch_first else output
 
 
-def with_batch(state: Any, axis: int) -> Any:
+def with_batch(state: StateT, axis: int) -> StateT:
     """Give a state of one sequence a batch of one, on an axis."""
     return map_state(lambda tensor: tensor.unsqueeze(axis), state)
 
 
-def without_batch(state: Any, axis: int) -> Any:
+def without_batch(state: StateT, axis: int) -> StateT:
     """Take the batch of one from a state again."""
     return map_state(lambda tensor: tensor.squeeze(axis), state)

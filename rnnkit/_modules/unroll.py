@@ -7,19 +7,19 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
-from rnnkit._base.class_facts import overrides_initial_state, proj_size_of
-from rnnkit._base.state import filled, has_missing_part, state_of, tensors_of, zeros
-from rnnkit._base.torch_tools import is_exporting, is_transformed, lacks_kernel, uses_custom_op
+from rnnkit._base.class_facts import overrides_initial_state
+from rnnkit._base.state import State, filled, has_missing_part, state_of, tensors_of, zeros
+from rnnkit._base.torch_tools import uses_custom_op
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of
-from rnnkit._checks.cell_errors import refuse_stateless
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._kernels.stack import Direction, Stack, States
 from rnnkit._modules.by_parts import ByParts
-from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights
+from rnnkit._modules.cell_base import AnyCell, Cell, is_plain, sequence_weights
+from rnnkit._modules.initial_states import initial_state
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import run_loop
 from rnnkit._modules.sequence import (
@@ -31,6 +31,7 @@ from rnnkit._modules.sequence import (
     with_batch,
     without_batch,
 )
+from rnnkit._modules.tracing import has_kernel
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)
@@ -133,162 +134,109 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     The call is checked, laid out as ``(seq, batch, feature)``, completed by the state that it
     starts from, run, and the results are laid out as the input was.
     """
-    cell = call.cell
+    cell, input, hx, *_ = call
+    batch_first = call.batch_first
+    has_pieces = call.lengths is not None or call.reset is not None
     # One of ours that nobody changed: its equations are known.
     is_known = is_plain(cell)
-    hx = _checked_state(call, cell.weight_ih if is_known else None)
-    if hx is MISFIT:  # torch's class takes each step as it is
-        hx = call.hx
+    weight = cell.weight_ih if is_known else None
+    state = fitting_unrolled(cell, input, hx, weight, batch_first=batch_first)
+    if state is MISFIT:
+        diagnose_unrolled(
+            cell,
+            input,
+            hx,
+            weight,
+            call.caller,
+            batch_first=batch_first,
+            state=call.state,
+            has_pieces=has_pieces,
+        )
+        # torch's class takes each step as it is.
+        state = hx
         is_known = False
     lengths = reset = None
-    if call.lengths is not None or call.reset is not None:
-        spec = _spec_of(call, call.input, is_known, batch_first=call.batch_first)
-        lengths, reset, _ = checked_boundaries(spec, call.input, call.lengths, call.reset)
+    if has_pieces:
+        spec = _spec_of(call, input, known=is_known, batch_first=batch_first)
+        lengths, reset, _ = checked_boundaries(spec, input, call.lengths, call.reset)
 
-    input = seq_first(call.input, batch_first=call.batch_first)
-    is_unbatched = call.input.dim() == SEQUENCE
-    if is_unbatched and reset is not None:
-        reset = reset.unsqueeze(1)
-    start = _start(call, input, hx, lengths, is_known=is_known)
+    is_own = is_known and (call.initial is not None or overrides_initial_state(cell))
+    steps = seq_first(input, batch_first=batch_first)
+    first, restart = _start(call, steps, state, lengths, is_known=is_known, is_own=is_own)
 
-    args = UnrollArgs(
-        input, start.hx, lengths, reset, start.restart, call.reverse, call.return_states
-    )
+    args = UnrollArgs(steps, first, lengths, reset, restart, call.reverse, call.return_states)
     if is_known:
-        output, end = _run_known(cell, args, fused=call.fused, has_own_start=start.is_own)
+        output, end = _run_known(cell, args, fused=call.fused, has_own_start=is_own)
     else:
         output, end = run_loop(cell, args)
 
-    if is_unbatched:
+    if input.dim() == SEQUENCE:
         end = without_batch(end, 1 if call.return_states else 0)
-    return as_given(output, call.input, batch_first=call.batch_first), end
-
-
-class Start(NamedTuple):
-    """What a batch of samples starts from."""
-
-    #: The state before the first step; None if the cell makes it at that step.
-    hx: Any
-    #: The state to which a reset returns.
-    restart: Any
-    #: Whether a user says what it is, by an ``initial_state``; else it is zeros.
-    is_own: bool
+    return as_given(output, input, batch_first=batch_first), end
 
 
 def _start(
-    call: UnrollCall, input: Tensor, hx: Any, lengths: Lengths | None, *, is_known: bool
-) -> Start:
-    """Return what an input ``(seq, batch, feature)`` starts from, given a checked state."""
+    call: UnrollCall,
+    input: Tensor,
+    hx: State | None,
+    lengths: Lengths | None,
+    *,
+    is_known: bool,
+    is_own: bool,
+) -> tuple[State | None, State | None]:
+    """Return the state before the first step of ``(seq, batch, feature)``, and that after a reset.
+
+    ``hx`` is the state that was given, checked. The first is None if the cell makes it at that
+    step. Where it ``is_own``, a user's ``initial_state`` says what it is; else it is zeros.
+    """
+    cell = call.cell
     given = call.hx
     initial = call.initial
     if call.input.dim() == SEQUENCE:
         given = with_batch(given, 0)
         hx = with_batch(hx, 0)
         initial = with_batch(initial, 0)
-    is_own = is_known and (initial is not None or overrides_initial_state(call.cell))
-    is_missing = _is_missing(call, given, initial, lengths)
-    if not is_missing and call.reset is None:
-        return Start(hx, initial, is_own)
-    if is_known and not is_own:
-        initial = zeros(call.cell, call.cell.weight_ih, input.shape[1])
-    else:
-        initial = _own_start(call, input, initial, is_known=is_known)
-    return Start(filled(given, initial) if is_missing else hx, initial, is_own)
-
-
-def _checked_state(call: UnrollCall, weight: Tensor | None) -> Any:
-    """Check a call, and return its state, complete; MISFIT if torch's class takes each step.
-
-    ``weight`` is the first one of a cell whose equations are known.
-    """
-    hx = fitting_unrolled(call.cell, call.input, call.hx, weight, batch_first=call.batch_first)
-    if hx is MISFIT:
-        diagnose_unrolled(
-            call.cell,
-            call.input,
-            call.hx,
-            weight,
-            call.caller,
-            batch_first=call.batch_first,
-            state=call.state,
-            has_pieces=call.lengths is not None or call.reset is not None,
-        )
-    return hx
-
-
-def _spec_of(call: UnrollCall, input: Tensor, known: bool, *, batch_first: bool) -> CallSpec:
-    return spec_of(
-        call.cell,
-        input,
-        "unrolled",
-        call.caller,
-        batch_first=batch_first,
-        known=known,
-        state=call.state,
-    )
-
-
-def _is_missing(call: UnrollCall, given: Any, initial: Any, lengths: Lengths | None) -> bool:
-    """Return whether the state before the first step has to be made before that step runs."""
     # A cell of ours completes its pair itself, which is too late where lengths read it.
-    is_missing = given is None or (isinstance(call.cell, Cell) and has_missing_part(given))
-    if initial is not None or hasattr(call.cell, "initial_state"):
-        return is_missing
-    # It makes its state itself, at the first step that runs: of each sample, or it is refused.
-    makes_its_own = lengths is None or (not call.reverse and lengths.empty() is None)
-    return is_missing and not makes_its_own
+    is_missing = given is None or (isinstance(cell, Cell) and has_missing_part(given))
+    if is_missing and initial is None and not hasattr(cell, "initial_state"):
+        # It makes its state itself, at the first step that runs: of each sample, or it is refused.
+        is_missing = lengths is not None and (call.reverse or lengths.empty() is not None)
+    if not is_missing and call.reset is None:
+        return hx, initial
+    batch = input.shape[1]
+    if is_known and not is_own:
+        initial = zeros(cell, cell.weight_ih, batch)
+    elif initial is None:
+        initial = initial_state(cell, batch, again=call.reset is not None)
+    if is_own:
+        returned = initial
+        initial = fitting_unrolled(cell, input, returned, cell.weight_ih, batch_first=False)
+        if initial is MISFIT:
+            spec = _spec_of(call, input, known=True, batch_first=False)
+            diagnose_initial_state(spec, returned, input)
+    return filled(given, initial) if is_missing else hx, initial
 
 
-def _own_start(call: UnrollCall, input: Tensor, initial: Any, *, is_known: bool) -> Any:
-    """Return what a cell, or the ``Recurrent`` around it, starts an input of samples from."""
-    cell = call.cell
-    if initial is None:
-        initial = initial_state(cell, input.shape[1], again=call.reset is not None)
-    if not is_known:
-        return initial
-    checked = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
-    if checked is MISFIT:
-        spec = _spec_of(call, input, known=True, batch_first=False)
-        diagnose_initial_state(spec, initial, input)
-    return checked
+def _spec_of(call: UnrollCall, input: Tensor, *, known: bool, batch_first: bool) -> CallSpec:
+    options: Any = {"known": known, "batch_first": batch_first, "state": call.state}
+    return spec_of(call.cell, input, "unrolled", call.caller, **options)
 
 
 def _run_known(
-    cell: Any, args: UnrollArgs, *, fused: bool, has_own_start: bool
+    cell: AnyCell, args: UnrollArgs, *, fused: bool, has_own_start: bool
 ) -> tuple[Tensor, Any]:
     """Run a cell that does what rnnkit's do: as a layer of one by a fused kernel, or in a loop."""
     by_operator = uses_custom_op(args.input.shape[0])
     direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
-    if (
-        not fused
-        or args.return_states
-        or not _has_kernel(direction, proj_size_of(cell), args.input)
-    ):
+    if not fused or args.return_states or not has_kernel(direction, args.input):
         return run_loop(ByParts(direction), args)
-    state = as_layer(args.hx)
-    if by_operator and args.lengths is None and args.reset is None:
-        output, ends = direction.run(args.input, state, reverse=args.reverse)
-    else:
-        initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
-        boundaries = Boundaries(args.lengths, args.reset, initial)
-        output, ends = run_stack(Stack([[direction]]), args.input, state, boundaries)
+    initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
+    boundaries = Boundaries(args.lengths, args.reset, initial)
+    output, ends = run_stack(Stack([[direction]]), args.input, as_layer(args.hx), boundaries)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
 
 
-def _has_kernel(direction: Direction, proj_size: int, input: Tensor) -> bool:
-    """Return whether a kernel can run a direction here, now; else the loop can."""
-    if direction.recurrence.kernel is None:
-        return False
-    if direction.by_operator:
-        # The operator itself does without a kernel that this CPU lacks. An exported program is a
-        # loop or a scan, which nobody needs rnnkit to load.
-        return not (is_transformed() and is_exporting())
-    if is_transformed():
-        return False
-    return not lacks_kernel(direction.recurrence.name, proj_size, input)
-
-
-def direction_of(cell: Any, *, reverse: bool, by_operator: bool = False) -> Direction:
+def direction_of(cell: AnyCell, *, reverse: bool, by_operator: bool = False) -> Direction:
     """Return a cell as one direction of a layer; ``by_operator``: a compiler traces one call."""
     recurrence: Any = recurrence_of(cell)
     return Direction(
@@ -301,13 +249,6 @@ def direction_of(cell: Any, *, reverse: bool, by_operator: bool = False) -> Dire
     )
 
 
-def as_layer(state: Any) -> States:
+def as_layer(state: State | None) -> States:
     """Return a cell's state as that of one layer, in one piece, as cuDNN needs it."""
     return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors_of(state))
-
-
-def initial_state(cell: Any, batch: Any, *, again: bool = False) -> Any:
-    """Ask a cell for its initial state, for an int, None, or the tensor that a tracer has."""
-    if not hasattr(cell, "initial_state"):
-        refuse_stateless(cell, again=again)
-    return cell.initial_state(batch)

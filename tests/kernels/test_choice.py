@@ -6,6 +6,7 @@ import torch
 import rnnkit
 from rnnkit._kernels import choice
 from rnnkit._kernels.pieces import Rows, pieces_of, whole_pieces
+from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._modules.layer_run import stack_of
 from tests.kernels.paths import case_of, each_kind
 from tests.strategies import DTYPES, tensors_of
@@ -15,7 +16,8 @@ def facts(kind: str, dtype: torch.dtype = torch.float32) -> choice.Facts:
     """What is known of a call."""
     case = case_of(kind, dtype)
     layer = case.module(rnnkit)
-    return choice.facts_of(stack_of(layer), case.numbers().detach(), ())
+    x = case.numbers().detach()
+    return choice.facts_of(stack_of(layer, recurrence_of(layer), x), x, ())
 
 
 @each_kind

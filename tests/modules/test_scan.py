@@ -11,8 +11,7 @@ from torch import Tensor
 
 import rnnkit
 from rnnkit._base.state import map_state
-from rnnkit._modules import loop
-from rnnkit._modules import scan as scans
+from rnnkit._modules import loop, tracing
 from tests.covering import covers
 from tests.kernels.paths import BATCH, KINDS, LENGTHS, SEQ, Begins, Counts, case_of, close, mask
 from tests.strategies import tensors_of
@@ -48,9 +47,10 @@ class Traced:
         self.scan.reset_mock()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torchs, "scan", self.scan)
-            patch.setattr(loop, "is_compiling", lambda: True)
-            patch.setattr(scans, "is_exporting", lambda: exports)
-            patch.setattr(loop, "is_dynamic_size", lambda _: True)
+            for place in (loop, tracing):
+                patch.setattr(place, "is_compiling", lambda: True)
+            patch.setattr(tracing, "is_exporting", lambda: exports)
+            patch.setattr(tracing, "is_dynamic_size", lambda _: True)
             return rnnkit.unroll(*args, **options)
 
 

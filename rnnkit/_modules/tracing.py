@@ -1,20 +1,82 @@
-"""The loop over steps by torch's scan, for compilers and exporters: one step is traced for all."""
+"""What a call does only where a compiler, an exporter or a transform traces it.
+
+The questions come first: whether torch's own layer is recorded, whether a kernel runs or a loop
+over steps, and whether that loop is torch's scan, of which one step is traced for all.
+"""
 
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+from torch.nn import RNNBase
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.state import LSTMState
-from rnnkit._base.torch_tools import is_exporting, is_in_transform
+from rnnkit._base.state import LSTMState, State
+from rnnkit._base.torch_tools import (
+    hard_codes_steps,
+    is_batched,
+    is_dynamic_size,
+    is_exporting,
+    is_in_transform,
+    is_jit_traced,
+    is_meta_or_fake,
+    is_transformed,
+    lacks_kernel,
+    uses_custom_op,
+)
+from rnnkit._checks.call_spec import SEQUENCE
+from rnnkit._kernels.stack import Direction, Stack
 from rnnkit._modules.by_parts import ByParts
 from rnnkit._modules.masks import state_after, where_state, without_padding
-from rnnkit._modules.sequence import UnrollArgs
+from rnnkit._modules.sequence import Boundaries, CellFunction, StepInputs, UnrollArgs
 
 
-def may_scan(cell: Any, args: UnrollArgs) -> bool:
-    """Return whether torch's scan may replace a loop whose number of steps is open."""
+def records_torchs_layer(layer: RNNBase, input: Tensor | PackedSequence) -> bool:
+    """Return whether a compiler records torch's own layer, as it is, of a call without lengths."""
+    if not isinstance(input, Tensor):
+        return True
+    has_batch_axis = input.dim() != SEQUENCE
+    seq_axis = 1 if layer.batch_first and has_batch_axis else 0
+    steps = input.shape[seq_axis]
+    return not uses_custom_op(steps) and not hard_codes_steps(steps)
+
+
+def needs_steps(stack: Stack, input: Tensor, boundaries: Boundaries) -> bool:
+    """Return whether nothing but a loop over steps works for whoever traces."""
+    lengths, reset, _ = boundaries
+    if is_compiling():
+        if hard_codes_steps(input.shape[0]):
+            return True
+    elif is_batched(input) or (lengths is not None and is_batched(lengths.each)):
+        return True  # torch's kernels have no rule for the examples of a vmap
+    # Boundaries are found by the values of a mask, and a relu may not run over padding.
+    needs_values = reset is not None or (
+        stack.recurrence.name == "RNN_RELU" and lengths is not None
+    )
+    if not needs_values:
+        return False
+    return is_transformed() or is_jit_traced() or (reset is not None and is_meta_or_fake(reset))
+
+
+def has_kernel(direction: Direction, input: Tensor) -> bool:
+    """Return whether a kernel can run a direction here, now; else the loop can."""
+    if direction.recurrence.kernel is None:
+        return False
+    if direction.by_operator:
+        # The operator itself does without a kernel that this CPU lacks. An exported program is a
+        # loop or a scan, which nobody needs rnnkit to load.
+        return not is_exporting()
+    if is_transformed():
+        return False
+    return not lacks_kernel(direction.recurrence.name, int(direction.is_projected), input)
+
+
+def takes_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> bool:
+    """Return whether torch's scan replaces the loop, since the number of steps is open."""
+    if not is_compiling() or not is_dynamic_size(steps.input.shape[0]):
+        return False
     if is_exporting():  # it has no other way
         return True
     if not isinstance(cell, ByParts):  # a user's cell may do what scan forbids
@@ -35,14 +97,13 @@ def _wants_gradient(cell: ByParts, args: UnrollArgs) -> bool:
 
 
 # complexipy: ignore - the step that is traced stands inside, since it reads what is around it
-def run_scan(
-    cell: Any, args: UnrollArgs, input: Tensor, valid: Tensor | None, reset: Tensor | None
-) -> tuple[Tensor, Any]:
+def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
     """Do what the loop over steps does, by torch's scan: one step is traced for all."""
     # Imported here, since it is not a public module of torch, and few programs come here.
     from torch._higher_order_ops.scan import scan  # noqa: PLC0415
 
-    leaves, spec = pytree.tree_flatten(_as_returned(cell, args.hx, input.dtype))
+    input, hx, valid, reset = steps
+    leaves, spec = pytree.tree_flatten(_as_returned(cell, hx, input.dtype))
 
     def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         x_t, *masks = now
@@ -71,7 +132,7 @@ def run_scan(
     return without_padding(output, valid), pytree.tree_unflatten(states, spec)
 
 
-def _as_returned(cell: Any, hx: Any, dtype: torch.dtype) -> Any:
+def _as_returned(cell: CellFunction, hx: Any, dtype: torch.dtype) -> Any:
     """Return a first state as the steps return theirs, which scan demands."""
     if not isinstance(cell, ByParts):
         return hx
@@ -82,7 +143,7 @@ def _as_returned(cell: Any, hx: Any, dtype: torch.dtype) -> Any:
 
 
 def _requiring_gradients(
-    first: list[Tensor], cell: Any, input: Tensor, initial: Any
+    first: list[Tensor], cell: CellFunction, input: Tensor, initial: State | None
 ) -> list[Tensor]:
     """Return a first state of the same values that requires a gradient if a step's result does."""
     # An exported program may be trained. If its first state requires no gradient, scan of a torch

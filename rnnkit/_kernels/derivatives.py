@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from rnnkit._kernels.gates import Schedule, gru_parts, steps_of
+from rnnkit._kernels.gates import Schedule, each_step, gru_parts, steps_of
 
 #: The gradients on the hidden side of all gates, ``(rows, gates * hidden)``. Those on the input's
 #: side are the same, except for the last gate of a GRU: its gradient there is the second tensor.
@@ -80,20 +80,22 @@ def gru_backward(
     sizes = schedule.sizes
     carry_back = schedule.carry_back
     with torch.inference_mode():
-        rows_of = steps_of(sizes, factors, flat, z, on_every, on_every.unsqueeze(1), *now)
-        *_, on_every_t, _, on_h = rows_of[order[0]]
-        on_every_t.add_(on_h)
+        rows_of = steps_of(sizes, factors, flat, z, on_every.unsqueeze(1))
+        on_state_of = each_step(on_every, sizes)
+        on_h_of = each_step(now[0], sizes)
+        on_state_of[order[0]].add_(on_h_of[order[0]])
         for step, following in itertools.zip_longest(order, order[1:]):
-            factor, factor_flat, z_t, on_every_t, on_each_gate, on_h = rows_of[step]
+            factor, factor_flat, z_t, on_each_gate = rows_of[step]
+            on_state = on_state_of[step]
             factor.mul_(on_each_gate)
             if carry_back is None and following is not None and sizes[following] == sizes[step]:
-                rows_of[following][3].addcmul_(on_every_t, z_t).addmm_(factor_flat, weight_hh)
+                on_state_of[following].addcmul_(on_state, z_t).addmm_(factor_flat, weight_hh)
                 continue
-            torch.mul(on_every_t, z_t, out=on_h).addmm_(factor_flat, weight_hh)
+            torch.mul(on_state, z_t, out=on_h_of[step]).addmm_(factor_flat, weight_hh)
             if carry_back is not None:
                 carry_back(step, now)
             if following is not None:
-                rows_of[following][3].add_(rows_of[following][5])
+                on_state_of[following].add_(on_h_of[following])
     return flat, on_every.mul_(on_n)
 
 

@@ -97,8 +97,8 @@ def nothing(like: Tensor) -> Tensor:
 
 def run_single(*args: Any) -> tuple[Tensor, ...]:
     """Return output, h, c and the workspace, as ``rnnkit::layer`` does."""
-    call = call_of(*args[:-1])
-    train = args[-1]
+    *call_args, train = args
+    call = call_of(*call_args)
     if call.lowered is None and call.has_onednn:
         return _run_onednn(call, train=train)
     has_steps = len(call.input) > 0  # without any, torch has the error to raise
@@ -116,8 +116,8 @@ def run_single(*args: Any) -> tuple[Tensor, ...]:
 
 def fake_single(*args: Any) -> tuple[Tensor, ...]:
     """Return results without numbers."""
-    call = call_of(*args[:-1])
-    train = args[-1]
+    *call_args, train = args
+    call = call_of(*call_args)
     input = call.input
     h = call.h
     shapes = [(*input.shape[:2], h.shape[2]), *(tensor.shape for tensor in call.state)]
@@ -193,27 +193,38 @@ def _run_gru(call: OperatorCall) -> tuple[Tensor, ...]:
     return output, output[schedule.order[-1]].unsqueeze(0).clone(), nothing(call.h), kept
 
 
-def derive_single(*args: Any) -> Derived:
+def derive_single(
+    on_output: Tensor | None,
+    on_h: Tensor | None,
+    on_c: Tensor | None,
+    input: Tensor,
+    h: Tensor,
+    c: Tensor | None,
+    weights: Sequence[Tensor],
+    output: Tensor,
+    h_n: Tensor,
+    c_n: Tensor,
+    workspace: Tensor,
+    *options: Any,
+) -> Derived:
     """Return gradients, as ``rnnkit::layer_backward`` does."""
-    gradients = args[:3]
-    results = args[7:11]
-    call = call_of(*args[3:7], *args[11:])
-    if call.mode == "LSTM" and results[-1].untyped_storage() in WORKSPACES:
-        return _derive_onednn(call, gradients, *results)
-    if call.is_by_hand and (call.mode != "GRU" or len(results[-1])):
-        return _derive_hand(call, gradients, *results)
-    given = args[3:7]
-    options = call[4:]
-    derived: Derived = derive_again(
-        lambda *given: _run_torch(OperatorCall._make([*given, *options])), given, gradients
-    )
+    gradients = (on_output, on_h, on_c)
+    call = call_of(input, h, c, weights, *options)
+    if call.mode == "LSTM" and workspace.untyped_storage() in WORKSPACES:
+        return _derive_onednn(call, gradients, output, h_n, c_n, left=workspace)
+    if call.is_by_hand and (call.mode != "GRU" or len(workspace)):
+        return _derive_hand(call, gradients, output, workspace)
+
+    def run(input: Tensor, h: Tensor, c: Tensor | None, weights: Sequence[Tensor]) -> list[Tensor]:
+        return _run_torch(call._replace(input=input, h=h, c=c, weights=weights))
+
+    derived: Derived = derive_again(run, (input, h, c, weights), gradients)
     return derived
 
 
 def _derive_onednn(
-    call: OperatorCall, gradients: Sequence[Tensor | None], *results: Tensor
+    call: OperatorCall, gradients: Sequence[Tensor | None], *outputs: Tensor, left: Tensor
 ) -> Derived:
-    *outputs, left = results
     workspace = left.new_empty(0).set_(left.untyped_storage())
     whole = [
         torch.zeros_like(output) if gradient is None else gradient.contiguous()
@@ -229,7 +240,7 @@ def _derive_onednn(
 
 
 def _derive_hand(
-    call: OperatorCall, gradients: Sequence[Tensor | None], output: Tensor, *others: Tensor
+    call: OperatorCall, gradients: Sequence[Tensor | None], output: Tensor, kept_gates: Tensor
 ) -> Derived:
     (on_output, on_h, _) = gradients
     h = call.h
@@ -238,7 +249,7 @@ def _derive_hand(
     now = torch.zeros_like(h) if on_h is None else on_h.clone()
     on_output = torch.zeros_like(output) if on_output is None else on_output
     data = call.input.flatten(0, 1)
-    kept = others[-1:] if call.mode == "GRU" else ()
+    kept = (kept_gates,) if call.mode == "GRU" else ()
     backward: Any = RECURRENCES[call.mode].backward
     on_gates = backward(
         on_output.flatten(0, 1).contiguous(), [now[0]], (output.flatten(0, 1), before, *kept),

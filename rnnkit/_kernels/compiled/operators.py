@@ -65,15 +65,16 @@ def register(
     of the former.
     """
 
-    def run_backward(*args: Any) -> Any:
+    def run_backward(on_output: Any, on_h: Any, on_c: Any, input: Tensor, *args: Any) -> Any:
         return pytree.tree_map(
-            lambda each: nothing(args[3]) if each is None else each.contiguous(), backward(*args)
+            lambda each: nothing(input) if each is None else each.contiguous(),
+            backward(on_output, on_h, on_c, input, *args),
         )
 
-    def fake_backward(*args: Any) -> Any:
+    def fake_backward(on_output: Any, on_h: Any, on_c: Any, input: Tensor, *args: Any) -> Any:  # noqa: ARG001
         return pytree.tree_map(
-            lambda each: nothing(args[3]) if each is None else each.new_empty(each.shape),
-            args[3 : 3 + derived],
+            lambda each: nothing(input) if each is None else each.new_empty(each.shape),
+            (input, *args)[:derived],
         )
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -94,12 +94,13 @@ def _fake_resets(input: Tensor, h: Tensor, c: Tensor | None, *_: Any) -> tuple[T
     return output, h.new_empty(h.shape), nothing(h) if c is None else c.new_empty(c.shape)
 
 
-def _derive_resets(*args: Any) -> Any:
-    gradients = args[:3]
-    given = args[3 : 3 + DERIVED]
-    others = args[3 + DERIVED :]
+def _derive_resets(on_output: Any, on_h: Any, on_c: Any, *args: Any) -> Any:
+    given = args[:DERIVED]
+    others = args[DERIVED:]
     return derive_again(
-        lambda *given: _run_one_direction(*given, *others, training=True), given, gradients
+        lambda *given: _run_one_direction(*given, *others, training=True),
+        given,
+        (on_output, on_h, on_c),
     )
 
 

@@ -120,9 +120,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         def __call__(
             self, input: PackedSequence, hx: GivenT | None = None
         ) -> tuple[PackedSequence, StateT]: ...
-        def __call__(
-            self, input: Any, hx: Any = None, *, lengths: object = None, reset: object = None
-        ) -> Any: ...
+        def __call__(self, *_: Any, **__: Any) -> Any: ...
 
     def _update_flat_weights(self) -> None:
         # torch seeks each weight twice in three places, a tenth of a small call; most of the time

@@ -1,4 +1,4 @@
-"""What layers and cells share over a sequence: its layout, and lengths and resets of a call."""
+"""What layers and cells share over a sequence: lengths and resets of a call, and what runs."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.state import State, map_state
-from rnnkit._checks.call_spec import SEQUENCE, CallSpec
+from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.length_checks import check_lengths
 from rnnkit._checks.mask_checks import check_reset
 from rnnkit._kernels.lengths import Lengths
@@ -69,20 +69,6 @@ def checked_boundaries(
     if mask is not None and spec.batch is None:
         mask = mask.unsqueeze(1)
     return Boundaries(counts, mask)
-
-
-def seq_first(input: Tensor, *, batch_first: bool) -> Tensor:
-    """Lay an input out as ``(seq, batch, feature)``; one sequence becomes a batch of one."""
-    if input.dim() == SEQUENCE:
-        return input.unsqueeze(1)
-    return input.transpose(0, 1) if batch_first else input
-
-
-def as_given(output: Tensor, input: Tensor, *, batch_first: bool) -> Tensor:
-    """Lay an output ``(seq, batch, hidden)`` out as the input was."""
-    if input.dim() == SEQUENCE:
-        return output.squeeze(1)
-    return output.transpose(0, 1) if batch_first else output
 
 
 def with_batch(state: StateT, axis: int) -> StateT:

@@ -25,9 +25,7 @@ from rnnkit._modules.loop import run_loop
 from rnnkit._modules.sequence import (
     Boundaries,
     UnrollArgs,
-    as_given,
     checked_boundaries,
-    seq_first,
     with_batch,
     without_batch,
 )
@@ -160,19 +158,26 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
         spec = _spec_of(call, input, known=is_known, batch_first=batch_first)
         lengths, reset, _ = checked_boundaries(spec, input, call.lengths, call.reset)
 
+    batch_axis = 0 if batch_first else 1
+    is_unbatched = input.dim() == SEQUENCE
+    if is_unbatched:
+        input = input.unsqueeze(batch_axis)
+    if batch_first:
+        input = input.transpose(0, 1)
     is_own = is_known and (call.initial is not None or overrides_initial_state(cell))
-    steps = seq_first(input, batch_first=batch_first)
-    first, restart = _start(call, steps, state, lengths, is_known=is_known, is_own=is_own)
+    first, restart = _start(call, input, state, lengths, is_known=is_known, is_own=is_own)
 
-    args = UnrollArgs(steps, first, lengths, reset, restart, call.reverse, call.return_states)
+    args = UnrollArgs(input, first, lengths, reset, restart, call.reverse, call.return_states)
     if is_known:
         output, end = _run_known(cell, args, fused=call.fused, has_own_start=is_own)
     else:
         output, end = run_loop(cell, args)
 
-    if input.dim() == SEQUENCE:
-        end = without_batch(end, 1 if call.return_states else 0)
-    return as_given(output, input, batch_first=batch_first), end
+    if batch_first:
+        output = output.transpose(0, 1)
+    if is_unbatched:
+        return output.squeeze(batch_axis), without_batch(end, 1 if call.return_states else 0)
+    return output, end
 
 
 def _start(

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.modules import module as nn_module
 
 from rnnkit._base.class_facts import ClassFacts, finish, note_subclass
-from rnnkit._base.state import LSTMState, State, map_state, state_of, tensors_of, zeros
+from rnnkit._base.state import State, StateT, map_state, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
@@ -23,8 +23,7 @@ from rnnkit._modules.initial_states import needs_initial_state, with_initial_sta
 from rnnkit._modules.sequence import with_batch, without_batch
 from rnnkit._modules.torchs_class import scripted, state_for_torch
 
-#: What a module carries, and what it takes as such.
-StateT = TypeVar("StateT")
+#: What a module takes as its state, beside the StateT that it returns.
 GivenT = TypeVar("GivenT")
 
 #: torch's names of a cell's weights, in the order of its kernels' arguments.
@@ -84,11 +83,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             hx = with_initial_state(self, input, hx)
             state = fitting_cell(self, input, hx, weight)
         if state is MISFIT:
-            if is_fx_call(input, hx):
-                return leaf_node(self, input, hx)
-            state = state_for_torch(ModuleCall(self, input, hx, weight))
-            result = self.__rnnkit__.torch_class.forward(self, input, state)
-            return state_of(tensors_of(result))
+            return _run_odd_call(ModuleCall(self, input, hx, weight))
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
         if input.dim() > 1:
@@ -98,10 +93,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         else:
             state = zeros(self, input, 1) if state is None else with_batch(state, 0)
             result = without_batch(step(input.unsqueeze(0), state, *weights), 0)
-        if isinstance(result, Tensor):
-            return result
-        # A loop over steps is paid by the microsecond: LSTMState's own checks cost half of one.
-        return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)
+        return result if isinstance(result, Tensor) else state_of(result)
 
     if TYPE_CHECKING:
 
@@ -154,6 +146,15 @@ def set_options(
         module.state_batch_first = True
     if axes is not None:
         module.axes = check_axes(type(module).__name__, axes, known)
+
+
+def _run_odd_call(call: ModuleCall) -> Any:
+    """Run what a guard does not take but something else does: a tracer, or torch's class."""
+    cell, input, hx, _ = call
+    if is_fx_call(input, hx):
+        return leaf_node(cell, input, hx)
+    result = cell.__rnnkit__.torch_class.forward(cell, input, state_for_torch(call))
+    return state_of(tensors_of(result))
 
 
 def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], Weights]:

@@ -15,6 +15,7 @@ from rnnkit._base.message import refusal
 from rnnkit._base.state import (
     LSTMState,
     State,
+    StateT,
     layers_first,
     map_state,
     state_of,
@@ -33,7 +34,7 @@ from rnnkit._checks.call_spec import is_odd, sizes_of_layer
 from rnnkit._checks.diagnosis import ModuleCall, explain_layer_step, explain_torchs_error
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._checks.scope import check_scope
-from rnnkit._modules.cell_base import GivenT, StateT
+from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.cells import empty_cell
 from rnnkit._modules.initial_states import needs_initial_state, with_initial_state
 from rnnkit._modules.layer_run import boundaries_of_call, first_weight, run_layer, state_rows

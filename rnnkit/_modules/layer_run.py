@@ -90,21 +90,28 @@ def run_layer(
     if is_unbatched:
         input = input.unsqueeze(batch_axis)
         hx = with_batch(hx, 1)
-    if hx is None:
-        hx = zeros(layer, input, state_rows(layer), input.shape[batch_axis])
-    ends: State
-    if boundaries is None and not compiling:
-        kernel: Any = recurrence.kernel
-        output, *ends = kernel(input, hx, *_options(layer), layer.batch_first)
+    rows = state_rows(layer)
+    state = zeros(layer, input, rows, input.shape[batch_axis]) if hx is None else hx
+    if boundaries is not None or compiling:
+        output, ends = _run_divided(layer, recurrence, input, state, boundaries or Boundaries())
     else:
-        padded = input.transpose(0, 1) if layer.batch_first else input
-        stack = stack_of(layer, recurrence, padded)
-        output, ends = run_stack(stack, padded, tensors_of(hx), boundaries or Boundaries())
-        if layer.batch_first:
-            output = output.transpose(0, 1)
+        kernel: Any = recurrence.kernel
+        output, *ends = kernel(input, state, *_options(layer), layer.batch_first)
     if is_unbatched:
         return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
     return output, ends
+
+
+def _run_divided(
+    layer: RNNBase, recurrence: Recurrence, input: Tensor, hx: State, boundaries: Boundaries
+) -> tuple[Tensor, list[Tensor]]:
+    """Run a layer over a padded batch, each piece as if it were alone."""
+    padded = input.transpose(0, 1) if layer.batch_first else input
+    stack = stack_of(layer, recurrence, padded)
+    output, ends = run_stack(stack, padded, tensors_of(hx), boundaries)
+    if layer.batch_first:
+        output = output.transpose(0, 1)
+    return output, [*ends]
 
 
 def _run_packed(

@@ -1,7 +1,7 @@
 """``Recurrent``: a layer over any cells."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, overload
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from rnnkit._base.class_facts import finish, overrides_initial_state
 from rnnkit._base.errors import ShapeError
-from rnnkit._base.state import has_missing_part, tensors_of
+from rnnkit._base.state import StateT, has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options
 from rnnkit._checks.call_spec import sizes_of_sequence
@@ -22,8 +22,6 @@ from rnnkit._modules.initial_states import initial_state
 from rnnkit._modules.layer_base import run_layer_step
 from rnnkit._modules.unroll import Steps, UnrollCall, run
 from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
-
-StateT = TypeVar("StateT")
 
 #: One cell, or that of each layer, of which each takes any form of its own state.
 Cells: TypeAlias = Steps[StateT, Any] | Iterable[Steps[StateT, Any]]

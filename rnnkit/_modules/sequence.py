@@ -1,19 +1,17 @@
 """What layers and cells share over a sequence: lengths and resets of a call, and what runs."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.state import State, map_state
+from rnnkit._base.state import State, StateT, map_state
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.length_checks import check_lengths
 from rnnkit._checks.mask_checks import check_reset
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import States
-
-StateT = TypeVar("StateT")
 
 #: Any cell, one of ours or a user's: it takes ``(batch, feature)`` and a state, and returns the
 #: next state.

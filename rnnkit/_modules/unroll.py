@@ -115,13 +115,13 @@ class UnrollCall(NamedTuple):
     hx: Any
     caller: str
     batch_first: bool
-    lengths: Any = None
-    reset: Any = None
+    lengths: object = None
+    reset: object = None
     reverse: bool = False
     return_states: bool = False
     fused: bool = True
     #: The cell's part of what the ``initial_state`` of a subclass of ``Recurrent`` returned.
-    initial: Any = None
+    initial: State | None = None
     #: How the caller writes the state.
     state: str = "hx"
 
@@ -202,7 +202,7 @@ def _start(
         hx = with_batch(hx, 0)
         initial = with_batch(initial, 0)
     # A cell of ours completes its pair itself, which is too late where lengths read it.
-    is_missing = given is None or (isinstance(cell, Cell) and has_missing_part(given))
+    is_missing = has_missing_part(given) if isinstance(cell, Cell) else given is None
     if is_missing and initial is None and not hasattr(cell, "initial_state"):
         # It makes its state itself, at the first step that runs: of each sample, or it is refused.
         is_missing = lengths is not None and (call.reverse or lengths.empty() is not None)

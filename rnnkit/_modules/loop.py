@@ -141,7 +141,8 @@ def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundarie
     """Do what ``paths.run`` does step by step, for what torch's kernels have no rules for."""
     lengths, reset, initial = boundaries
 
-    def run(direction: Direction, input: Tensor, start: States, restart: States | None) -> Run:
+    # Any, since a compiler cannot trace how a union of an annotation is made.
+    def run(direction: Direction, input: Tensor, start: States, restart: Any) -> Run:
         hx = state_of(start)
         fresh = map_state(torch.zeros_like, hx) if restart is None else state_of(restart)
         args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse)

@@ -151,16 +151,17 @@ class CallSpec(NamedTuple):
         return f"{self.name} of {cell}"
 
     def refuse(
-        self, code: str, error: Any, argument: str, sentence: str, headline: str, *rows: Row,
+        self, error: Any, argument: str, sentence: str, cause: RefusalCause, *rows: Row,
         facts: tuple[Any, ...] = (),
     ) -> NoReturn:  # fmt: skip
         """Raise why this call is wrong; a step's tensors are x_t and state."""
-        headline = f"{self.described}: {headline}"
+        headline = f"{self.described}: {cause.headline}"
+        rows = (*rows, *message_rows(cause.evidence, cause.fixes))
         if self.kind == "step":
             words = functools.partial(WORD.sub, lambda found: STEP[found[1]])
             argument, sentence, headline = map(words, (argument, sentence, headline))
             rows = tuple([(words(label), words(text)) for label, text in rows])
-        refusal(error, argument, sentence, headline, *rows, code=code, facts=facts)
+        refusal(error, argument, sentence, headline, *rows, code=cause.code, facts=facts)
 
     @property
     def input_row(self) -> Row:

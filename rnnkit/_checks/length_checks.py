@@ -11,7 +11,7 @@ from rnnkit._base.errors import LengthsError
 from rnnkit._base.message import wanted
 from rnnkit._base.torch_tools import are_all, is_batched, is_fake, is_jit_traced, of_every_example
 from rnnkit._checks.arrays import holds_integers, outlined_array, tensor_or_none
-from rnnkit._checks.call_spec import CallSpec, RefusalCause, message_rows
+from rnnkit._checks.call_spec import CallSpec, RefusalCause
 from rnnkit._kernels.lengths import Lengths
 
 
@@ -139,13 +139,11 @@ def _refuse_lengths(
             cause = spec.other_layout(f"there are {spec.seq} lengths")
     expected = "(batch,)" if spec.batch is None else f"(batch={spec.batch},)"
     spec.refuse(
-        cause.code,
         LengthsError,
         "lengths",
         sentence,
-        cause.headline,
+        cause,
         spec.input_row,
         ("lengths", wanted(f"{expected}, integers", outlined_array(lengths))),
-        *message_rows(cause.evidence, cause.fixes),
         facts=((spec.batch,), shape),
     )

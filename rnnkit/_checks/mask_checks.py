@@ -9,7 +9,7 @@ from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
 from rnnkit._base.message import refusal, wanted
 from rnnkit._base.torch_tools import are_all, is_meta_or_fake
 from rnnkit._checks.arrays import holds_integers, outlined_array, tensor_or_none
-from rnnkit._checks.call_spec import CallSpec, spell
+from rnnkit._checks.call_spec import CallSpec, RefusalCause, spell
 
 
 def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
@@ -202,9 +202,8 @@ def _refuse_mask(mask: WrongMask) -> NoReturn:
         sentence = f"{argument} must have shape {mask.shape}, got {mask.came}"
     came = outlined_array(mask.given if mask.flags is None else mask.flags)
     row = (argument, wanted(f"{spell(_axes(mask))}, booleans", came))
-    rows = [row, ("fix", fix)]
     if spec is None:
-        refusal(ArgumentError, argument, sentence, headline, *rows, code=mask.code)
+        refusal(ArgumentError, argument, sentence, headline, row, ("fix", fix), code=mask.code)
     error: Any = ArgumentError
     facts: tuple[Any, ...] = ()
     if mask.code == "mask-shape":
@@ -212,7 +211,8 @@ def _refuse_mask(mask: WrongMask) -> NoReturn:
         facts = (mask.shape, mask.came)
     elif mask.code == "mask-packed":
         error = ShapeError
-    spec.refuse(mask.code, error, argument, sentence, headline, spec.input_row, *rows, facts=facts)
+    cause = RefusalCause(mask.code, headline, (fix,))
+    spec.refuse(error, argument, sentence, cause, spec.input_row, row, facts=facts)
 
 
 def _axes(mask: WrongMask) -> list[str]:

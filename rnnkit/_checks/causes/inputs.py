@@ -67,13 +67,11 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
 def _refuse_axes(spec: CallSpec, sentence: str, cause: RefusalCause) -> NoReturn:
     """Refuse an input for its axes."""
     spec.refuse(
-        cause.code,
         LayoutError if cause.is_layout else ShapeError,
         "input",
         sentence,
-        cause.headline,
+        cause,
         spec.input_row,
-        *message_rows(cause.evidence, cause.fixes),
         facts=(sizes(spec.input_axes), spec.actual),
     )
 
@@ -86,15 +84,14 @@ def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
         ids = "input" if input.dtype in (torch.int32, torch.int64) else "input.long()"
         width = spec.input_axes[-1].size
         fixes.append(f"token ids: torch.nn.Embedding(vocabulary, {width})({ids})")
+    headline = "the input holds no real floating-point numbers"
     spec.refuse(
-        "input-numbers",
         DtypeError,
         "input",
         # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
         DTYPES.format(input.dtype, weight.dtype),
-        "the input holds no real floating-point numbers",
+        RefusalCause("input-numbers", headline, tuple(fixes)),
         ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
-        *message_rows("", fixes),
     )
 
 
@@ -193,14 +190,13 @@ def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoRe
     of_model = f"model.to({came})"
     sentence = DTYPES.format(came, wants)
     evidence = "float64 is what NumPy makes of Python's numbers" if came is torch.float64 else ""
+    headline = "input and weights have different dtypes"
     spec.refuse(
-        "input-dtype",
         DtypeError,
         "input",
         f"{sentence} Convert input: {of_input}, or convert model: {of_model}",
-        "input and weights have different dtypes",
+        RefusalCause("input-dtype", headline, (f"{of_input}, or {of_model}",), evidence),
         ("input", wanted(f"{wants}", f"{came}")),
-        *message_rows(evidence, [f"{of_input}, or {of_model}"]),
     )
 
 
@@ -212,14 +208,12 @@ def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> N
     elif came.type == "meta":
         fix = f"an input on {str(wants)!r}: a tensor on meta has no numbers"
     spec.refuse(
-        "input-device",
         DeviceError,
         "input",
         "Input and parameter tensors are not at the same device, "
         f"found input tensor at {came} and parameter tensor at {wants}",
-        "input and weights have different devices",
+        RefusalCause("input-device", "input and weights have different devices", (fix,)),
         ("input", wanted(f"{wants}", f"{came}")),
-        *message_rows("", [fix]),
     )
 
 

@@ -13,7 +13,6 @@ from rnnkit._checks.call_spec import (
     RefusalCause,
     check_dense,
     dtypes_agree,
-    message_rows,
     parts_of,
     sizes,
     spell,
@@ -41,26 +40,24 @@ def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> No
     """Refuse a tensor of a state for its dtype or device."""
     has_own = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=spec.kind == "cell")
     if not has_own and not dtypes_agree(tensor.dtype, input.dtype):
+        fix = f"rnnkit.states.to(hx, {input.dtype})"
         spec.refuse(
-            "state-dtype",
             DtypeError,
             "hx",
             f"hx dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
-            "state and input have different dtypes",
+            RefusalCause("state-dtype", "state and input have different dtypes", (fix,)),
             (name, wanted(f"{input.dtype}", f"{tensor.dtype}")),
-            ("fix", f"rnnkit.states.to(hx, {input.dtype})"),
         )
     if tensor.device != input.device:
         data = "input.data" if spec.kind == "packed" else "input"
+        fix = f"rnnkit.states.to(hx, {data}.device)"
         spec.refuse(
-            "state-device",
             DeviceError,
             "hx",
             "Input and hidden tensors are not at the same device, "
             f"found input tensor at {input.device} and hidden tensor at {tensor.device}",
-            "state and input have different devices",
+            RefusalCause("state-device", "state and input have different devices", (fix,)),
             (name, wanted(f"{input.device}", f"{tensor.device}")),
-            ("fix", f"rnnkit.states.to(hx, {data}.device)"),
         )
 
 
@@ -99,16 +96,15 @@ def _refuse_sizes(misfit: Misfit) -> NoReturn:
     cause = moves.cause_of(misfit)
     # What changes the layer makes a tensor that fits wrong.
     fixes = [fix for fix in cause.fixes if misfit.is_whole or "(..., " not in fix]
+    typed = tuple([misfit.typed(fix) if "{}" in fix else fix for fix in fixes])
     each = zip(spec.state_names, spec.state_axes, misfit.shapes, strict=True)
     spec.refuse(
-        cause.code,
         LayoutError if cause.is_layout else StateError,
         "hx",
         _sentence(misfit),
-        cause.headline,
+        cause._replace(fixes=typed),
         spec.input_row,
         *[(name, wanted(spell(axes), f"{shape}")) for name, axes, shape in each],
-        *message_rows(cause.evidence, [misfit.typed(fix) if "{}" in fix else fix for fix in fixes]),
         facts=(misfit.want, misfit.got),
     )
 
@@ -168,14 +164,12 @@ def _refuse_batch(spec: CallSpec, shape: Shape) -> NoReturn:
     """Refuse a tensor of a third-party cell's state for its first axis."""
     cause = _cause_of_batch(spec, shape)
     spec.refuse(
-        cause.code,
         LayoutError if cause.is_layout else StateError,
         "hx",
         f"Expected hidden batch size {spec.batch}, got {list(shape[:1])}",
-        cause.headline,
+        cause,
         spec.input_row,
         ("hx", wanted(f"(batch={spec.batch}, ...)", f"{shape}")),
-        *message_rows(cause.evidence, cause.fixes),
         facts=((spec.batch,), shape),
     )
 

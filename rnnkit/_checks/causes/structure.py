@@ -11,7 +11,7 @@ from rnnkit._base.errors import StateError
 from rnnkit._base.message import bounded, brief
 from rnnkit._base.state import PAIR
 from rnnkit._checks.arrays import tensor_or_none
-from rnnkit._checks.call_spec import CallSpec, sizes, spell
+from rnnkit._checks.call_spec import CallSpec, RefusalCause, sizes, spell
 from rnnkit._checks.causes.moves import OUTPUT_FIX, output_shape
 
 #: How many members of a state a message names, and how long a name may be.
@@ -47,13 +47,11 @@ def refuse_structure(spec: CallSpec, hx: Any, *, lengths: bool = False) -> NoRet
         headline = "the state is the pair (h, c)"
         expected = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
     spec.refuse(
-        "state-structure",
         StateError,
         "hx",
         f"{sentence}, got {outlined(hx)}",
-        headline,
+        RefusalCause("state-structure", headline, (_fix(spec, hx, lengths=lengths),)),
         ("hx", f"expected {expected}"),
-        ("fix", _fix(spec, hx, lengths=lengths)),
         facts=(sizes(spec.state_axes[0]), tuple(hx.shape) if isinstance(hx, Tensor) else ()),
     )
 

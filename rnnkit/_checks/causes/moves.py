@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rnnkit._base.message import count
 from rnnkit._base.state import PAIR
 from rnnkit._checks.call_spec import CallSpec, RefusalCause
-from rnnkit._checks.causes.misfit import Misfit, Shape, Sizes, by_meaning
+from rnnkit._checks.causes.wrong_state import Shape, Sizes, WrongState, by_meaning
 
 OUTPUT_FIX = "output, hx = ...: a layer returns its output first, its state second"
 
@@ -18,53 +18,53 @@ def output_shape(spec: CallSpec) -> Shape | None:
     return (*spec.actual[:-1], 2 * width if spec.module.bidirectional else width)
 
 
-def cause_of(misfit: Misfit) -> RefusalCause:
+def cause_of(wrong: WrongState) -> RefusalCause:
     """Return why a state does not fit, and what makes it fit; in a fix ``{}`` is the tensor."""
-    got = misfit.got
-    want = misfit.want
-    name = misfit.name
-    if len(misfit.shapes) == PAIR and misfit.shapes == misfit.wants[::-1]:
-        state = misfit.spec.state
+    got = wrong.got
+    want = wrong.want
+    name = wrong.name
+    if len(wrong.shapes) == PAIR and wrong.shapes == wrong.wants[::-1]:
+        state = wrong.spec.state
         headline = "h and c have each other's sizes: they have changed places"
         return RefusalCause(
             "state-swapped", headline, (f"({state}[1], {state}[0]), since h comes first",)
         )
     if len(got) == len(want):
-        return _cause_of_sizes(misfit)
-    if _is_for_batch(misfit):
+        return _cause_of_sizes(wrong)
+    if _is_for_batch(wrong):
         headline = "the input is read as one unbatched sequence, but it looks like a batch"
-        steps = misfit.spec.actual[0]
+        steps = wrong.spec.actual[0]
         evidence = f"{name} has batch {steps}, which is axis 0 of the input"
-        fix = f"input.unsqueeze({int(misfit.spec.batch_first)})"
+        fix = f"input.unsqueeze({int(wrong.spec.batch_first)})"
         return RefusalCause("layout-unbatched", headline, (fix,), evidence)
     headline = f"{name} has {count(len(got), 'axis', 'axes')} instead of {len(want)}"
-    return RefusalCause("state-rank", headline, (_of_rank(misfit) or misfit.zeros,))
+    return RefusalCause("state-rank", headline, (_of_rank(wrong) or wrong.zeros,))
 
 
-def _is_for_batch(misfit: Misfit) -> bool:
+def _is_for_batch(wrong: WrongState) -> bool:
     """Return whether a state is for a batch of as many samples as an unbatched input has steps."""
-    spec = misfit.spec
+    spec = wrong.spec
     steps = spec.actual[0]
-    if spec.kind != "layer" or spec.batch is not None or steps == 1 or not misfit.is_whole:
+    if spec.kind != "layer" or spec.batch is not None or steps == 1 or not wrong.is_whole:
         return False
     if spec.state_batch_first:
-        return all(got == (steps, *want) for got, want in misfit.pairs)
-    return all(got == (want[0], steps, *want[1:]) for got, want in misfit.pairs)
+        return all(got == (steps, *want) for got, want in wrong.pairs)
+    return all(got == (want[0], steps, *want[1:]) for got, want in wrong.pairs)
 
 
-def _cause_of_sizes(misfit: Misfit) -> RefusalCause:
+def _cause_of_sizes(wrong: WrongState) -> RefusalCause:
     """Return why a state of the right rank has wrong sizes: the first that explains all tensors."""
     for question in (_transposed, _another_batch, _two_directions, _an_output):
-        cause = question(misfit)
+        cause = question(wrong)
         if cause is not None:
             return cause
-    return _cause_of_one(misfit)
+    return _cause_of_one(wrong)
 
 
-def _transposed(misfit: Misfit) -> RefusalCause | None:
+def _transposed(wrong: WrongState) -> RefusalCause | None:
     """Ask whether layers and samples have changed places."""
-    spec = misfit.spec
-    is_made = misfit.is_made_by(lambda got, _: Sizes(got.batch, got.rows, got.width))
+    spec = wrong.spec
+    is_made = wrong.is_made_by(lambda got, _: Sizes(got.batch, got.rows, got.width))
     if not spec.has_rows or not is_made:
         return None
     came = "batch"
@@ -74,27 +74,27 @@ def _transposed(misfit: Misfit) -> RefusalCause | None:
         came = "layers"
         carried = "batch"
         move = "rnnkit.states.batch_first({})"
-    headline = f"{misfit.name} has the {came} on axis 0, a state has the {carried} on axis 0"
+    headline = f"{wrong.name} has the {came} on axis 0, a state has the {carried} on axis 0"
     option = spec.with_option(f"state_batch_first={not spec.state_batch_first}")
     return RefusalCause("state-transposed", headline, (move, option))
 
 
-def _another_batch(misfit: Misfit) -> RefusalCause | None:
+def _another_batch(wrong: WrongState) -> RefusalCause | None:
     """Ask whether a state is right for a batch of another size, and which one that was."""
-    if not misfit.is_made_by(lambda got, want: Sizes(got.rows, want.batch, got.width)):
+    if not wrong.is_made_by(lambda got, want: Sizes(got.rows, want.batch, got.width)):
         return None
-    spec = misfit.spec
-    came, wanted = misfit.sizes[0]
-    batches = {got.batch for got, _ in misfit.sizes}
-    headline = _of_another_batch(misfit)
+    spec = wrong.spec
+    came, wanted = wrong.sizes[0]
+    batches = {got.batch for got, _ in wrong.sizes}
+    headline = _of_another_batch(wrong)
     option = _option(spec)
     # Zeros would hide a mistake: they come last, unless the state is too large.
-    new = f"{misfit.zeros}, if the sequences are new"
+    new = f"{wrong.zeros}, if the sequences are new"
     # What changes the input makes a tensor that is right wrong.
-    if batches == {spec.seq} and misfit.is_whole and spec.kind != "packed":
-        return spec.other_layout(f"{misfit.name} has batch {came.batch}")
+    if batches == {spec.seq} and wrong.is_whole and spec.kind != "packed":
+        return spec.other_layout(f"{wrong.name} has batch {came.batch}")
     if batches == {1}:
-        headline = f"{misfit.name} is for one sample, the input has {wanted.batch}"
+        headline = f"{wrong.name} is for one sample, the input has {wanted.batch}"
         expand = f"rnnkit.states.expand({{}}, {wanted.batch}{option})"
         return RefusalCause(
             "state-one-sample", headline, (f"{expand}, if all samples start from it", new)
@@ -113,9 +113,9 @@ def _another_batch(misfit: Misfit) -> RefusalCause | None:
     return None
 
 
-def _of_another_batch(misfit: Misfit) -> str:
-    came, wanted = misfit.sizes[0]
-    return f"{misfit.name} is for a batch of {came.batch}, the input has {wanted.batch}"
+def _of_another_batch(wrong: WrongState) -> str:
+    came, wanted = wrong.sizes[0]
+    return f"{wrong.name} is for a batch of {came.batch}, the input has {wanted.batch}"
 
 
 def _option(spec: CallSpec) -> str:
@@ -123,22 +123,22 @@ def _option(spec: CallSpec) -> str:
     return ", state_batch_first=True" if spec.state_batch_first else ""
 
 
-def _two_directions(misfit: Misfit) -> RefusalCause | None:
+def _two_directions(wrong: WrongState) -> RefusalCause | None:
     """Ask whether the state of a bidirectional layer came to a layer of one direction."""
-    spec = misfit.spec
-    came, wanted = misfit.sizes[0]
+    spec = wrong.spec
+    came, wanted = wrong.sizes[0]
     if not spec.has_rows or spec.module.bidirectional or not wanted.batch:
         return None
     option = _option(spec)
-    if misfit.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width * 2)):
-        headline = f"{misfit.name} is in two rows for each layer, each half as wide"
-        evidence = f"{misfit.width} is twice {came.width}: both directions side by side"
+    if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width * 2)):
+        headline = f"{wrong.name} is in two rows for each layer, each half as wide"
+        evidence = f"{wrong.width} is twice {came.width}: both directions side by side"
         return RefusalCause(
             "state-bidirectional", headline, (f"rnnkit.states.bridge({{}}{option})",), evidence
         )
-    if misfit.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width)):
+    if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width)):
         headline = (
-            f"{misfit.name} has two rows for each layer, as the state of a bidirectional layer"
+            f"{wrong.name} has two rows for each layer, as the state of a bidirectional layer"
         )
         rows = f":, -{wanted.rows}:" if spec.state_batch_first else f"-{wanted.rows}:"
         fixes = (
@@ -156,54 +156,54 @@ def _wider(spec: CallSpec) -> str:
     return spec.with_option(", ".join(dict.fromkeys(widths)))
 
 
-def _an_output(misfit: Misfit) -> RefusalCause | None:
+def _an_output(wrong: WrongState) -> RefusalCause | None:
     """Ask whether the layer's output came as its state."""
-    spec = misfit.spec
+    spec = wrong.spec
     output = output_shape(spec)
-    if output is None or {got for got, _ in misfit.sizes} != {by_meaning(spec, output)}:
+    if output is None or {got for got, _ in wrong.sizes} != {by_meaning(spec, output)}:
         return None
-    headline = f"{misfit.name} looks like an output, not like a state"
-    evidence = f"{misfit.name} has seq {spec.seq} and batch {spec.batch}, as the input"
+    headline = f"{wrong.name} looks like an output, not like a state"
+    evidence = f"{wrong.name} has seq {spec.seq} and batch {spec.batch}, as the input"
     return RefusalCause("state-is-output", headline, (OUTPUT_FIX,), evidence)
 
 
-def _cause_of_one(misfit: Misfit) -> RefusalCause:
+def _cause_of_one(wrong: WrongState) -> RefusalCause:
     """Return what is wrong with the first tensor, where no one change makes all of them fit."""
-    spec = misfit.spec
-    name = misfit.name
-    zeros = misfit.zeros
-    came, wanted = misfit.sizes[0]
+    spec = wrong.spec
+    name = wrong.name
+    zeros = wrong.zeros
+    came, wanted = wrong.sizes[0]
     if spec.has_rows and spec.module.bidirectional and came.rows * 2 == wanted.rows:
         headline = f"{name} has no rows for the backward direction"
         return RefusalCause("state-directions", headline, (zeros,))
     if came.rows == wanted.rows and came.width == wanted.width:
-        return RefusalCause("state-batch", _of_another_batch(misfit), (zeros,))
+        return RefusalCause("state-batch", _of_another_batch(wrong), (zeros,))
     if came.rows != wanted.rows and (came.batch == wanted.batch or came.width == wanted.width):
-        return _other_layers(misfit)
+        return _other_layers(wrong)
     if came.rows != wanted.rows or came.batch != wanted.batch:
         headline = f"{name} fits on no axis"
         if spec.has_rows and came.rows == wanted.rows:
             headline = f"{name} fits neither in batch nor in width"
         return RefusalCause("state-sizes", headline, (zeros,))
-    headline = f"{name} is {came.width} wide, {misfit.width} is wanted"
+    headline = f"{name} is {came.width} wide, {wrong.width} is wanted"
     linear = f"torch.nn.Linear({came.width}, {wanted.width}) between the two"
-    if misfit.width.name == "hidden_size" and came.width == 2 * wanted.width:
+    if wrong.width.name == "hidden_size" and came.width == 2 * wanted.width:
         evidence = f"{came.width} is twice {wanted.width}: both directions side by side"
         return RefusalCause("state-width", headline, (linear, _wider(spec)), evidence)
     return RefusalCause("state-width", headline, (zeros, linear))
 
 
-def _other_layers(misfit: Misfit) -> RefusalCause:
+def _other_layers(wrong: WrongState) -> RefusalCause:
     """Return that a state is for another number of layers and directions."""
-    came, wanted = misfit.sizes[0]
+    came, wanted = wrong.sizes[0]
     headline = (
-        f"{misfit.name} has {count(came.rows, 'row', 'rows')}, this layer carries {wanted.rows}"
+        f"{wrong.name} has {count(came.rows, 'row', 'rows')}, this layer carries {wanted.rows}"
     )
-    has_one = misfit.spec.kind == "layer" and len(misfit.shapes) == 1
+    has_one = wrong.spec.kind == "layer" and len(wrong.shapes) == 1
     if has_one and came.batch == wanted.batch:
-        fix = f"if {misfit.name} is an output: {OUTPUT_FIX}"
-        return RefusalCause("state-layers", headline, (misfit.zeros, fix))
-    return RefusalCause("state-layers", headline, (misfit.zeros,))
+        fix = f"if {wrong.name} is an output: {OUTPUT_FIX}"
+        return RefusalCause("state-layers", headline, (wrong.zeros, fix))
+    return RefusalCause("state-layers", headline, (wrong.zeros,))
 
 
 #: What brings a tensor to another rank: an expression, and what it makes of a shape.
@@ -228,13 +228,13 @@ RANK_MOVES: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
 )
 
 
-def _of_rank(misfit: Misfit) -> str | None:
+def _of_rank(wrong: WrongState) -> str | None:
     """Return what brings the shapes to the wanted ones, with ``{}`` for the tensor."""
     for text, change in RANK_MOVES:
         # A cell is given a layer's state, and never the other way round.
-        if misfit.spec.has_rows and "layer" in text:
+        if wrong.spec.has_rows and "layer" in text:
             continue
-        if all(change(got, want) == want for got, want in misfit.pairs):
-            front = ", ".join(map(str, misfit.pairs[0][1][:-1]))
+        if all(change(got, want) == want for got, want in wrong.pairs):
+            front = ", ".join(map(str, wrong.pairs[0][1][:-1]))
             return text.replace("{front}", front)
     return None

@@ -18,7 +18,7 @@ from rnnkit._checks.call_spec import (
     spell,
 )
 from rnnkit._checks.causes import moves, structure
-from rnnkit._checks.causes.misfit import Misfit, Shape
+from rnnkit._checks.causes.wrong_state import Shape, WrongState
 from rnnkit._checks.guards import has_own_dtype
 from rnnkit._checks.objects import has_batch
 
@@ -74,7 +74,7 @@ def _check_sizes(spec: CallSpec, hx: Any) -> None:
     # None stands for zeros of the right shape.
     shapes = [tuple(w if t is None else t.shape) for t, w in zip(state, wants, strict=True)]
     if shapes != wants:
-        _refuse_sizes(Misfit(spec, shapes, wants))
+        _refuse_sizes(WrongState(spec, shapes, wants))
 
 
 def _are_tensors(state: tuple[Any, ...]) -> bool:
@@ -90,63 +90,63 @@ def _are_lengths(hx: Any) -> bool:
     return isinstance(hx, (tuple, list)) and {type(part) for part in hx} == {int}
 
 
-def _refuse_sizes(misfit: Misfit) -> NoReturn:
+def _refuse_sizes(wrong: WrongState) -> NoReturn:
     """Find what makes a state fit, and refuse the state."""
-    spec = misfit.spec
-    cause = moves.cause_of(misfit)
+    spec = wrong.spec
+    cause = moves.cause_of(wrong)
     # What changes the layer makes a tensor that fits wrong.
-    fixes = [fix for fix in cause.fixes if misfit.is_whole or "(..., " not in fix]
-    typed = tuple([misfit.typed(fix) if "{}" in fix else fix for fix in fixes])
-    each = zip(spec.state_names, spec.state_axes, misfit.shapes, strict=True)
+    fixes = [fix for fix in cause.fixes if wrong.is_whole or "(..., " not in fix]
+    typed = tuple([wrong.typed(fix) if "{}" in fix else fix for fix in fixes])
+    each = zip(spec.state_names, spec.state_axes, wrong.shapes, strict=True)
     spec.refuse(
         LayoutError if cause.is_layout else StateError,
         "hx",
-        _sentence(misfit),
+        _sentence(wrong),
         cause._replace(fixes=typed),
         spec.input_row,
         *[(name, wanted(spell(axes), f"{shape}")) for name, axes, shape in each],
-        facts=(misfit.want, misfit.got),
+        facts=(wrong.want, wrong.got),
     )
 
 
-def _sentence(misfit: Misfit) -> str:
+def _sentence(wrong: WrongState) -> str:
     """Return what torch says of this rank or size."""
-    spec = misfit.spec
-    if spec.has_rows and len(misfit.got) == len(misfit.want):
-        number = [misfit.place] if len(misfit.shapes) == PAIR else ""
-        return f"Expected hidden{number} size {misfit.want}, got {list(misfit.got)}"
+    spec = wrong.spec
+    if spec.has_rows and len(wrong.got) == len(wrong.want):
+        number = [wrong.place] if len(wrong.shapes) == PAIR else ""
+        return f"Expected hidden{number} size {wrong.want}, got {list(wrong.got)}"
     if spec.kind == "step":
-        expected = f"Expected hx to be {len(misfit.want)}D"
-        return f"{spec.name}.step: {expected}, got {len(misfit.got)}D instead"
+        expected = f"Expected hx to be {len(wrong.want)}D"
+        return f"{spec.name}.step: {expected}, got {len(wrong.got)}D instead"
     if spec.has_rows:
-        return _sentence_of_layer(misfit)
-    return _sentence_of_cell(misfit)
+        return _sentence_of_layer(wrong)
+    return _sentence_of_cell(wrong)
 
 
-def _sentence_of_layer(misfit: Misfit) -> str:
+def _sentence_of_layer(wrong: WrongState) -> str:
     """Return what torch says of a state of the wrong rank for a layer."""
-    batched = "batched 3-D" if misfit.spec.batch is not None else "unbatched 2-D"
+    batched = "batched 3-D" if wrong.spec.batch is not None else "unbatched 2-D"
     expected = batched[-3:]
-    came = ", ".join(f"{len(shape)}-D" for shape in misfit.shapes)
+    came = ", ".join(f"{len(shape)}-D" for shape in wrong.shapes)
     start = f"For {batched} input,"
-    if len(misfit.shapes) == PAIR:
+    if len(wrong.shapes) == PAIR:
         return f"{start} hx and cx should also be {expected} but got ({came}) tensors"
     return f"{start} hx should also be {expected} but got {came} tensor"
 
 
-def _sentence_of_cell(misfit: Misfit) -> str:
+def _sentence_of_cell(wrong: WrongState) -> str:
     """Return what torch says of a state of the wrong rank or size for a cell."""
-    got = misfit.got
-    want = misfit.want
-    place = misfit.place
+    got = wrong.got
+    want = wrong.want
+    place = wrong.place
     if len(got) != len(want):
         expected = f"{len(want)}D" if len(got) in (1, 2) else "1D or 2D"
-        member = f"hx[{place}]" if len(misfit.shapes) == PAIR else "hidden"
-        return f"{misfit.spec.name}: Expected {member} to be {expected}, got {len(got)}D instead"
+        member = f"hx[{place}]" if len(wrong.shapes) == PAIR else "hidden"
+        return f"{wrong.spec.name}: Expected {member} to be {expected}, got {len(got)}D instead"
     if len(got) > 1 and got[0] != want[0]:
         return f"Input batch size {want[0]} doesn't match hidden{place} batch size {got[0]}"
-    came = misfit.sizes[0][0].width
-    return f"hidden{place} has inconsistent hidden_size: got {came}, expected {misfit.width.size}"
+    came = wrong.sizes[0][0].width
+    return f"hidden{place} has inconsistent hidden_size: got {came}, expected {wrong.width.size}"
 
 
 def check_batch(spec: CallSpec, hx: Any) -> None:

@@ -30,7 +30,7 @@ def by_meaning(spec: CallSpec, shape: Shape) -> Sizes:
     return Sizes(first, second, width)
 
 
-class Misfit(NamedTuple):
+class WrongState(NamedTuple):
     """The shapes of a state's tensors, and those that a call's module carries."""
 
     spec: CallSpec

@@ -17,11 +17,9 @@ def tensor_or_none(value: Any) -> Tensor | None:
     """Return a dense tensor where it is, a list or an array on the CPU, None of anything else."""
     if isinstance(value, Tensor):
         return None if is_odd(value) else value
-    is_array = not isinstance(value, Sequence) and hasattr(value, "__array__")
     try:
-        if is_array and not is_compiling():  # to a compiler an array is a tensor
-            given: Any = value
-            array = given.__array__()
+        if hasattr(value, "__array__") and not is_compiling():  # to a compiler an array is a tensor
+            array = value.__array__()
             native = array.dtype.newbyteorder("=")
             value = array.tolist() if array.dtype.hasobject else array.astype(native)
         return torch.as_tensor(value, device="cpu")

@@ -134,8 +134,7 @@ class CallSpec(NamedTuple):
     kind: Literal["layer", "packed", "step", "cell", "unrolled"]
     actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
     input_axes: tuple[Axis, ...]
-    state_names: tuple[str, ...] = ()
-    state_axes: tuple[tuple[Axis, ...], ...] = ()
+    known: bool  # whether the module's sizes say what it reads; a user's cell may have any
     batch: int | None = None  # None: unbatched, or of a rank that tells no batch
     seq: int | None = None
     batch_first: bool = False
@@ -147,8 +146,19 @@ class CallSpec(NamedTuple):
         """The module as torch prints it; written when a message needs it, not at each call."""
         if self.kind != "unrolled":
             return described(self.module)
-        cell = described(self.module) if self.state_axes else type(self.module).__name__
+        cell = described(self.module) if self.known else type(self.module).__name__
         return f"{self.name} of {cell}"
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The names of the tensors of the state that the module carries."""
+        names: tuple[str, ...] = self.module.__rnnkit__.state_names
+        return names
+
+    @property
+    def state_axes(self) -> tuple[tuple[Axis, ...], ...]:
+        """The axes of each of them, where the module is known."""
+        return state_axes(self.module, None if self.batch is None else Axis("batch", self.batch))
 
     def refuse(
         self, error: Any, argument: str, sentence: str, cause: RefusalCause, *rows: Row,
@@ -215,23 +225,15 @@ def spec_of(
         shape = tuple(input.data.shape)
         front = ("sum of lengths",)
         sizes = {"seq": len(input.batch_sizes), "batch": packed_batch(input)}
-    batch = sizes.get("batch")
-    width = Axis("feature")
-    state_names: tuple[str, ...] = ()
-    axes_of_state: tuple[tuple[Axis, ...], ...] = ()
-    if known:
-        width = Axis("input_size", module.input_size)
-        state_names = module.__rnnkit__.state_names
-        axes_of_state = state_axes(module, None if batch is None else Axis("batch", batch))
+    width = Axis("input_size", module.input_size) if known else Axis("feature")
     return CallSpec(
         name=name or type(module).__name__,
         module=module,
         kind=kind if isinstance(input, Tensor) else "packed",
         actual=shape,
         input_axes=(*map(Axis, front), width),
-        state_names=state_names,
-        state_axes=axes_of_state,
-        batch=batch,
+        known=known,
+        batch=sizes.get("batch"),
         seq=sizes.get("seq"),
         batch_first=batch_first,
         state_batch_first=is_layer and module.state_batch_first,

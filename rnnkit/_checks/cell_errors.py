@@ -10,6 +10,7 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError, CellError, RnnkitError, StateError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal
 from rnnkit._base.state import has_missing_part
+from rnnkit._checks.call_spec import message_rows
 from rnnkit._checks.objects import (
     CELL,
     CELL_TO_TYPE,
@@ -67,9 +68,7 @@ def explain_failure(cell: Any, hx: Any, error: Exception) -> None:
 
 def _refuse_call(cell: Any, error: Exception | None = None) -> NoReturn:
     """Refuse what cannot be called with a step and a state, as the error says, if there is one."""
-    rows = [("fix", CELL_TO_TYPE)]
-    if error is not None:
-        rows.insert(0, ("evidence", _first_line(error)))
+    rows = message_rows("" if error is None else _first_line(error), [CELL_TO_TYPE])
     sentence = f"{_name(cell)} cannot be called with a step and a state"
     refusal(ArgumentError, "cell", sentence, CELL, *rows, code="unroll-cell", source=error)
 

@@ -102,8 +102,8 @@ def spell(axes: Sequence[object]) -> str:
 
 
 def message_rows(evidence: str, fixes: Iterable[str]) -> list[Row]:
-    """Lay out evidence, the fix and its alternatives; what is empty is left out."""
-    rows = [("" if k else "fix", fix) for k, fix in enumerate(filter(None, fixes))]
+    """Lay out evidence, if there is any, the fix and its alternatives."""
+    rows = [("" if k else "fix", fix) for k, fix in enumerate(fixes)]
     return [("evidence", evidence), *rows] if evidence else rows
 
 

@@ -188,13 +188,12 @@ def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
 def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoReturn:
     of_input = f"input.to({wants})"
     of_model = f"model.to({came})"
-    sentence = DTYPES.format(came, wants)
-    evidence = "float64 is what NumPy makes of Python's numbers" if came is torch.float64 else ""
     headline = "input and weights have different dtypes"
+    evidence = "float64 is what NumPy makes of Python's numbers" if came is torch.float64 else ""
     spec.refuse(
         DtypeError,
         "input",
-        f"{sentence} Convert input: {of_input}, or convert model: {of_model}",
+        f"{DTYPES.format(came, wants)} Convert input: {of_input}, or convert model: {of_model}",
         RefusalCause("input-dtype", headline, (f"{of_input}, or {of_model}",), evidence),
         ("input", wanted(f"{wants}", f"{came}")),
     )

@@ -4,7 +4,9 @@ Plain Python on sizes, which costs next to nothing and which ``torch.compile`` t
 exact: torch's checks of the same things are off. What does not fit goes to ``diagnosis.diagnose``.
 """
 
-from typing import Any
+import enum
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,8 +18,18 @@ from rnnkit._base.torch_tools import is_fake, is_jit_traced, values_are_abstract
 from rnnkit._checks.call_spec import SEQUENCE, SEQUENCES, dtypes_agree, is_autocast, packed_batch
 from rnnkit._checks.objects import has_batch, is_callable_cell, is_state_of_layer
 
-#: What a guard returns of a call that does not fit: a constant, which every compiler compares.
-MISFIT: Any = False
+
+class Misfit(enum.Enum):
+    """The result of a guard where a call does not fit: a type of its own, and one constant."""
+
+    MISFIT = enum.auto()
+
+
+MISFIT: Final = Misfit.MISFIT
+
+#: A state as torch's class takes it, its pair complete; None is zeros.
+State: TypeAlias = Tensor | tuple[Tensor, ...] | None
+
 STRIDED = torch.strided
 #: The number of packed sequences where no value may be read.
 UNREAD = -1
@@ -25,19 +37,21 @@ UNREAD = -1
 INDEX_DTYPES = (torch.int64, torch.int32)
 
 
-def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
+def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> State | Misfit:
     """Return the state of a layer's call as torch's layer takes it, its pair complete, or MISFIT.
 
     ``weight``, the layer's first, is None where torch's forward runs, with overridden checks.
     """
     if is_jit_traced() or (weight is None and isinstance(input, Tensor)):
         # Under a tracer sizes are tensors: a comparison would be recorded, with a warning.
-        hx = completed(layer, hx)
-        return layers_first(hx) if hx is not None and layer.state_batch_first else hx
+        state: State = completed(layer, hx)
+        if state is not None and layer.state_batch_first:
+            state = layers_first(state)
+        return state
     if isinstance(input, PackedSequence):
         return _fitting_packed(layer, input, hx, weight)
     axes = _axes_of(input, batch_first=layer.batch_first)
-    if axes is None:
+    if axes is None or input.is_nested:
         return MISFIT
     seq, samples, width = axes
     if seq == 0 or width != layer.input_size or not _is_like(input, weight):
@@ -45,7 +59,9 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any
     return _state_of_layer(layer, hx, samples, input)
 
 
-def _fitting_packed(layer: Any, input: PackedSequence, hx: Any, weight: Tensor | None) -> Any:
+def _fitting_packed(
+    layer: Any, input: PackedSequence, hx: Any, weight: Tensor | None
+) -> State | Misfit:
     """Return the state of a layer's call on packed input, or MISFIT."""
     batch = fitting_fields(input, given=hx is not None)
     # torch takes memory in strides for a row; its own class gets a copy in one piece.
@@ -61,7 +77,7 @@ def _fitting_packed(layer: Any, input: PackedSequence, hx: Any, weight: Tensor |
     return _state_of_layer(layer, hx, (batch,), input.data)
 
 
-def _state_of_layer(layer: Any, hx: Any, samples: tuple[int, ...], like: Tensor) -> Any:
+def _state_of_layer(layer: Any, hx: Any, samples: tuple[int, ...], like: Tensor) -> State | Misfit:
     """Return a layer's state, layers first, or MISFIT; ``samples`` is ``(batch,)``, or empty."""
     if hx is None:
         return None
@@ -96,10 +112,11 @@ def _dense_shape(tensor: Any) -> tuple[int, ...]:
         return ()
 
 
-def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
+def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> State | Misfit:
     """Return the state of a cell's call, its pair complete, or MISFIT; a weight may be unknown."""
     if is_jit_traced():
-        return completed(cell, hx)
+        state: State = completed(cell, hx)
+        return state
     if not isinstance(input, Tensor):
         return MISFIT
     try:
@@ -116,7 +133,7 @@ def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
 
 def fitting_unrolled(
     cell: Any, input: Any, hx: Any, weight: Tensor | None, *, batch_first: bool
-) -> Any:
+) -> Any | Misfit:
     """Return the state of a cell over a sequence, complete, or MISFIT; a user's has no weight."""
     axes = _axes_of(input, batch_first=batch_first)
     if axes is None or input.is_nested:
@@ -134,7 +151,7 @@ def fitting_unrolled(
 
 def fitting_state(
     module: Any, hx: Any, front: tuple[int, ...], like: Tensor, *, any_c: bool = False
-) -> Any:
+) -> State | Misfit:
     """Return a state like the input, its pair complete, or MISFIT; a cell takes ``any_c``."""
     shape = (*front, module.hidden_size)
     dtype = like.dtype
@@ -206,7 +223,7 @@ def completed(module: Any, hx: Any) -> Any:
     return None if given is None else filled(hx, zeros(module, given, *given.shape[:-1]))
 
 
-def fitting_states(cells: list[Any], hx: Any) -> Any:
+def fitting_states(cells: list[Any], hx: Any) -> Sequence[Any] | Misfit:
     """Return one state for each cell of a ``Recurrent``, or MISFIT; of None, None for each."""
     if hx is None:
         return [None] * len(cells)

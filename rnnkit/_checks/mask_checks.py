@@ -182,7 +182,7 @@ def _why_size(mask: WrongMask, axis: int) -> tuple[str, str]:
     came = mask.came[axis]
     size = mask.shape[axis]
     of = "state" if mask.spec is None else "input"
-    noun = "samples" if mask.axes[axis].name == "batch" else "steps"
+    noun = "steps" if mask.spec is not None and axis == mask.axis else "samples"
     headline = f"axis {axis} of the mask has {came} {noun}, the {of} {size}"
     if came <= size:
         return headline, f"a boolean tensor {mask.shape}"

@@ -214,11 +214,11 @@ def _start(
     elif initial is None:
         initial = initial_state(cell, batch, again=call.reset is not None)
     if is_own:
-        returned = initial
-        initial = fitting_unrolled(cell, input, returned, cell.weight_ih, batch_first=False)
-        if initial is MISFIT:
+        checked = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
+        if checked is MISFIT:
             spec = _spec_of(call, input, known=True, batch_first=False)
-            diagnose_initial_state(spec, returned, input)
+            diagnose_initial_state(spec, initial, input)
+        initial = checked
     return filled(given, initial) if is_missing else hx, initial
 
 

@@ -1,9 +1,10 @@
 """The probe *streaming*: the whole sequence, and chunk by chunk, passing the state along."""
 
+from collections.abc import Iterator
 from itertools import islice
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.compare import are_near
+from rnnkit._diagnostics.measure.compare import Part, are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.probes.streams import Stream, ways_to_carry
 from rnnkit._diagnostics.run.events import kept_by
@@ -25,21 +26,30 @@ def probe_streaming(narrow: Baseline) -> Outcome:
     streams = _streams(baseline)
     if isinstance(streams, Skipped):
         return streams
-    cuts = [f"{', '.join(map(str, one.sizes[:-1]))} and {one.sizes[-1]}" for one in streams]
     stream = streams[-1]
-    difference = stream.difference
-    if difference is not None:
-        end = difference.step is None
-        where = "(the state at the end)" if end else f"of step {difference.step}"
-        name = f"{baseline.name(difference.output)} {where}"
-        cut = f"in chunks of {cuts[-1]}"
-        what = f"{name} changes when the sequence runs {cut}, passing the state along"
-        return Finding(f"{what} {difference.far}", *stream.why(difference))
+    if stream.different is not None:
+        return _finding(stream, stream.different)
     remembered = _remembers(baseline, stream)
     if remembered is not None:
         return remembered
-    text = f"{steps} steps at once return what they return in chunks of {', and of '.join(cuts)}"
-    return Passed(text, streams)
+    cuts = ", and of ".join(map(_cut, streams))
+    return Passed(f"{steps} steps at once return what they return in chunks of {cuts}", streams)
+
+
+def _cut(stream: Stream) -> str:
+    """Write how many steps each chunk has."""
+    *most, last = stream.sizes
+    return f"{', '.join(map(str, most))} and {last}"
+
+
+def _finding(stream: Stream, part: Part) -> Finding:
+    """Name the output that differs, from which step on, and why."""
+    step = stream.first_step(part)
+    where = "(the state at the end)" if step is None else f"of step {step}"
+    name = f"{stream.baseline.name(part.output)} {where}"
+    cut = f"in chunks of {_cut(stream)}"
+    what = f"{name} changes when the sequence runs {cut}, passing the state along"
+    return Finding(f"{what} {part.far}", *stream.why(part))
 
 
 def _remembers(baseline: Baseline, stream: Stream) -> Finding | None:
@@ -64,44 +74,48 @@ def _rows_of_kept(names: list[str]) -> list[Line]:
 
 
 def _streams(baseline: Baseline) -> list[Stream] | Skipped:
-    """Try the ways to pass a state along: one that holds is right; else the likeliest is wrong.
-
-    All that is as long is cut with the input; then only what was found to follow it.
-    """
-    batch = baseline.batch
-    own = batch.on_their_own.get(batch.paced)
+    """Try the ways to pass a state along: one that holds is right; else the likeliest is wrong."""
     reason = "the model returns no state of one size that it takes"
     most = 0
     wrong: list[Stream] = []
     left: list[str] = []
+    for carried, others, streams in _ways(baseline):
+        last = streams[-1]
+        if not last.doubt and last.different is None:
+            return streams
+        most = max(most, len(carried))
+        if len(carried) < most:
+            continue  # of several parts, some may not be enough
+        if last.doubt:
+            reason = last.doubt
+        elif not wrong:
+            wrong = streams
+            left = others
+    if left:
+        return Skipped(f"the model takes {' and '.join(left)}, and returns nothing of that shape")
+    return wrong or Skipped(reason)
+
+
+def _ways(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str], list[Stream]]]:
+    """Run in each way: all that is as long is cut with the input; then only what follows it.
+
+    Yields what is carried, which states are left, and the streams.
+    """
+    batch = baseline.batch
+    own = batch.on_their_own.get(batch.paced)
     cuts = [baseline.following({}), baseline] if own else [baseline]
     for cut in cuts:
         # What is returned for the batch as it is stands in the session.
         baseline.session.run(batch.tree())
-        for carried, others in islice(ways_to_carry(cut), TRIES):
-            most = max(most, len(carried))
-            is_whole = len(carried) == most  # of several parts, some may not be enough
-            streams = _in_chunks(cut, carried)
-            last = streams[-1]
-            if last.doubt:
-                reason = last.doubt if is_whole else reason
-            elif last.difference is None:
-                return streams
-            elif is_whole and not wrong:
-                wrong = streams
-                left = others
-    if not wrong:
-        return Skipped(reason)
-    if left:
-        return Skipped(f"the model takes {' and '.join(left)}, and returns nothing of that shape")
-    return wrong
+        for carried, left in islice(ways_to_carry(cut), TRIES):
+            yield carried, left, _in_chunks(cut, carried)
 
 
 def _in_chunks(baseline: Baseline, carried: dict[str, str]) -> list[Stream]:
     """Run in two chunks and, if that is right, in three, unless one step is too few for a chunk."""
     steps = baseline.batch.steps or 0
     halves = Stream(baseline, carried, [steps // 2, steps - steps // 2])
-    if halves.doubt or halves.difference is not None or steps < 3:
+    if halves.doubt or halves.different is not None or steps < 3:
         return [halves]
     parts = Stream(baseline, carried, [1, 1, steps - 2])
     return [halves] if parts.doubt else [halves, parts]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import combinations, product
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,27 +32,13 @@ from rnnkit._diagnostics.tell.outcome import OTHER_OUTPUTS
 STATE = re.compile("c|h|h[csx]|cx|cache|carry|cells?|hiddens?|memory|past|prev|previous|states?")
 
 
-class Difference(NamedTuple):
-    """Where an output of the chunks first differs from the whole one: which, and from which step.
-
-    Attributes:
-        output: its index.
-        step: the first step; None if it is the state at the end.
-        far: by how much, in words.
-    """
-
-    output: int
-    step: int | None
-    far: str
-
-
 class Stream:
     """One way to cut the steps, and which places of the output go on to which arguments.
 
     Attributes:
         sizes: how many steps each chunk has.
         given, outputs: the inputs of each chunk, and what was returned for it.
-        difference: the first difference from the whole, if there is one.
+        different: the first output that differs from the whole, if there is one.
         doubt: why the chunks and the whole could not be compared; else empty.
     """
 
@@ -62,7 +48,7 @@ class Stream:
         self.sizes = sizes
         self.given: list[Given] = []
         self.outputs: list[list[Any]] = []
-        self.difference: Difference | None = None
+        self.different: Part | None = None
         self.doubt = self._run_chunks(carried) or self._compare(carried)
 
     def _run_chunks(self, carried: Mapping[str, str]) -> str:
@@ -73,18 +59,14 @@ class Stream:
         for size in self.sizes:
             given = baseline.batch.cut(start + size, front=True).cut(size, front=False).tree()
             if start:
-                places = dict(_places(session.returned))
-                bound = _bound(baseline, given)
-                bound.arguments.update({name: places[at] for name, at in carried.items()})
-                given = Given(bound.args, bound.kwargs)
-            output = session.attempt(given) or []
-            self.given.append(given)
-            self.outputs.append(output)
-            names = session.names if len(output) == len(baseline.normal) else []
-            if names != baseline.names:
+                given = _from_returned(baseline, given, carried)
+            output = session.attempt(given)
+            if output is None or session.names != baseline.names:
                 chunk = f"a chunk of {size} of {sum(self.sizes)} steps"
                 state = ", from the state that it returned" if start else ""
                 return f"the model does not take {chunk}{state}"
+            self.given.append(given)
+            self.outputs.append(output)
             start += size
         return ""
 
@@ -92,50 +74,54 @@ class Stream:
         """Compare outputs with steps, then states; return why that is not possible."""
         baseline = self.baseline
         shown = [index for index, leaf in enumerate(baseline.normal) if is_number(leaf)]
-        places = carried.values()
-        states = [k for k in shown if any(_is_in(baseline.names[k], at) for at in places)]
         stepped = [k for k in shown if baseline.has_steps(k) and not baseline.missing(k)]
-        stepped = [k for k in stepped if k not in states]
-        shapes = [list(map(shape_of, one)) for one in (baseline.normal, self.outputs[0])]
-        if not stepped and shapes[0] != shapes[1]:
+        shapes = [*map(shape_of, baseline.normal)]
+        if not stepped and shapes != [*map(shape_of, self.outputs[0])]:
             return OTHER_OUTPUTS
-        for index in [*stepped, *states]:
-            part = self._part(index, has_steps=index in stepped)
+        states = [k for k in shown if any(_is_in(baseline.names[k], x) for x in carried.values())]
+        return self._compare_each([*stepped, *states])
+
+    def _compare_each(self, indices: list[int]) -> str:
+        """Take the first output that differs; return why one cannot be compared."""
+        for index in indices:
+            part = self._part(index)
             if part is None:
                 return f"chunks of {self.sizes[0]} steps give outputs of other shapes"
-            if not part.differs:
-                continue
-            if part.is_amplified:
+            if part.differs and part.is_amplified:
                 return AMPLIFIED
-            step = self._first_step(part) if index in stepped else None
-            self.difference = Difference(index, step, part.far)
-            break
+            if part.differs:
+                self.different = part
+                return ""
         return ""
 
-    def _part(self, index: int, *, has_steps: bool) -> Part | None:
+    def _part(self, index: int) -> Part | None:
         """Return an output of the whole beside that of the chunks; None if shapes differ."""
         baseline = self.baseline
+        axis = baseline.step_axes[index]
         before = baseline.normal[index]
         pieces = [output[index] for output in self.outputs]
         after = pieces[-1]
-        if has_steps:
+        if axis is not None:
             with suppress(RuntimeError, TypeError):
-                after = torch.cat(pieces, baseline.step_axes[index] or 0)
+                after = torch.cat(pieces, axis)
         if shape_of(after) != before.shape:
             return None
         return Part(baseline, index, 0, before, after, baseline.scale_of(index))
 
-    def _first_step(self, part: Part) -> int:
-        """Return the first step at which an output of the chunks differs."""
-        axis = self.baseline.step_axes[part.output] or 0
+    def first_step(self, part: Part) -> int | None:
+        """Return the first step at which a part differs; None if it is the state at the end."""
+        axis = self.baseline.step_axes[part.output]
+        if axis is None:
+            return None
         off = beyond_rounding(self.baseline, part.before, part.after, part.scale)
         return int(off.movedim(axis, 0).flatten(1).any(1).int().argmax())
 
-    def why(self, difference: Difference) -> Location:
-        """Return where an output first differs in the second chunk, and each cause tried."""
+    def why(self, part: Part) -> Location:
+        """Return where a part first differs in the second chunk, and each cause tried."""
         baseline = self.baseline
         (first, second, *_) = self.sizes
-        if difference.step is None and any(map(baseline.has_steps, range(len(baseline.normal)))):
+        has_steps = any(map(baseline.has_steps, range(len(baseline.normal))))
+        if has_steps and self.first_step(part) is None:
             cause = ("cause", "the outputs are right, and the state that is returned is not")
             return [cause, ("fix", "return the state that the last call returned")], ""
         ends = baseline.on(baseline.batch.cut(first + second, front=True))
@@ -144,7 +130,7 @@ class Stream:
         baseline.session.attempt(self.given[0], watch=recorder.watch)
         returned = leaves(baseline.session.returned)
         runs = ends.batch.tree(), self.given[1], self.given[1]
-        found = _Chunks(ends, runs, difference.output, (first + second, second), first)
+        found = _Chunks(ends, runs, part.output, (first + second, second), first)
         calls = [call for call in calls_in(recorder.events) if call.returned]
         found.states = {call.name: [*call.returned.values()] for call in calls}
         found.returned = returned
@@ -164,22 +150,31 @@ class _Chunks(Search):
             return False
         if len(axes) > 1 or not isinstance(other, Tensor) or one.dim() != other.dim():
             return None
-        for axis in axes if other.numel() < one.numel() else ():
+        if axes and other.numel() < one.numel():
+            axis = axes[0]
             one = one.narrow(axis, one.shape[axis] - other.shape[axis], other.shape[axis])
-        return None if one.shape != shape_of(other) else bool(self._differs(one, other).any())
+        return None if one.shape != other.shape else bool(self._differs(one, other).any())
 
     def _causes(self, number: int) -> dict[str, Cause | None]:
-        found = dict[str, Cause | None]()
         event = self.events[number]
+        found = dict[str, Cause | None]()
         for name, state in self.states.items():
-            given: Any = state if len(state) > 1 else state[0]
-            start: Any = lambda at, a, k, x=given: None if at else from_state(a, k, x)  # noqa: E731
-            what = f"{name or 'the model'} does not start the second chunk from its own state"
-            fix = CARRY
-            if all(any(equal(x, y) for y in self.returned) for x in state):
-                fix = "start from the state that is given, and from zeros only if that is None"
-            found[name] = Cause(what, fix, each_call(name, start))
-        return found | {event.name: later_steps(event, self.probe) or found.get(event.name)}
+            found[name] = self._other_start(name, state)
+        found[event.name] = later_steps(event, self.probe) or found.get(event.name)
+        return found
+
+    def _other_start(self, name: str, state: Sequence[Any]) -> Cause:
+        """Suspect that a module does not start from the state that it returned."""
+
+        def start(at: int, args: Any, kwargs: Any) -> Any:
+            given = state if len(state) > 1 else state[0]
+            return None if at else from_state(args, kwargs, given)
+
+        what = f"{name or 'the model'} does not start the second chunk from its own state"
+        fix = CARRY
+        if all(any(equal(x, y) for y in self.returned) for x in state):
+            fix = "start from the state that is given, and from zeros only if that is None"
+        return Cause(what, fix, each_call(name, start))
 
     def _is_gone(self, *undo: Any) -> bool:
         """Return whether the chunk has no leak under hooks, as it is or beside both under them."""
@@ -194,26 +189,33 @@ Shapes = list[torch.Size]
 
 def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str]]]:
     """Yield which argument may take which part of the last output, and which states are left."""
-    bound = _bound(baseline, baseline.batch.tree())
+    taken = _shapes_taken(baseline)
     places = _parts_without_steps(baseline)
-    taken = {
-        name: [x.shape for x in tensors_of(bound.arguments.get(name))]
-        for name, one in bound.signature.parameters.items()
-        if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
-    }
-    left_out = [name for name in taken if bound.arguments.get(name) is None]
-    named = [name for name in taken if _is_named_like_a_state(name)]
+    may_take = [name for name, shapes in taken.items() if shapes in ([], *places.values())]
+    named = [*filter(_is_named_like_a_state, taken)]
+    states = [name for name in named if taken[name]]
     # What was given takes parts of its shape; else what was left out does, of any name.
-    given = [name for name in named if taken[name] in places.values()]
-    first = given or [name for name in named if name in left_out]
-    may_be = [name for name in taken if name in left_out or taken[name] in places.values()]
-    others = [name for name in may_be if name not in named]
-    for more in ([], others[:4]):  # each of many takes too long
-        for carried in _assignments(places, [*first, *more], taken):
+    given = {*states} & {*may_take}
+    first = [name for name in may_take if name in (given or named)]
+    others = [name for name in may_take if name not in named][:4]  # each of many takes too long
+    for names, needed in ((first, [first]), ([*first, *others], [first, others])):
+        for carried in _assignments(places, names, taken):
             used = carried.keys()
-            has_more = not used.isdisjoint(more) or not more
-            if used >= {*given} and not used.isdisjoint(first) and has_more:
-                yield carried, [name for name in named if taken[name] and name not in used]
+            if used >= given and not any(map(used.isdisjoint, needed)):
+                yield carried, [name for name in states if name not in used]
+
+
+def _shapes_taken(baseline: Baseline) -> dict[str, Shapes]:
+    """Return the shapes of the tensors in each argument; none if it is left out."""
+    bound = _bound(baseline, baseline.batch.tree())
+    taken: dict[str, Shapes] = {}
+    for name, one in bound.signature.parameters.items():
+        value = bound.arguments.get(name)
+        shapes = [x.shape for x in tensors_of(value)]
+        is_one = one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        if is_one and (shapes or value is None):
+            taken[name] = shapes
+    return taken
 
 
 def _parts_without_steps(baseline: Baseline) -> dict[str, Shapes]:
@@ -244,6 +246,14 @@ def _assignments(
             are_apart = not any(_is_in(two, one) for one, two in combinations(chosen, 2))
             if fits and are_apart:
                 yield carried
+
+
+def _from_returned(baseline: Baseline, given: Given, carried: Mapping[str, str]) -> Given:
+    """Return what the model is given, with parts of what it returned last for some arguments."""
+    places = dict(_places(baseline.session.returned))
+    bound = _bound(baseline, given)
+    bound.arguments.update({name: places[at] for name, at in carried.items()})
+    return Given(bound.args, bound.kwargs)
 
 
 def _bound(baseline: Baseline, given: Given) -> inspect.BoundArguments:

@@ -1,43 +1,41 @@
 """The recurrent calls of one run: what each is given, and whether what it returns is read."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import BatchNorm1d, Conv1d, Embedding, Module, ModuleDict, RNNBase
 
-from rnnkit._diagnostics.inputs.changes import Where, steps_at
+from rnnkit._diagnostics.inputs.changes import steps_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import Call
-from rnnkit._diagnostics.run.outputs import Leaves, Watch, alike, is_number, same, shape_of
+from rnnkit._diagnostics.run.outputs import Leaves, Watch, alike, is_number, largest, same
 from rnnkit._diagnostics.tell.outcome import Finding
-
-#: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
-LOOP = 3
-ROWS = 256
 
 
 def steps_as_channels(baseline: Baseline) -> Iterator[Finding]:
     """Yield a batch norm that takes the steps of the input, or of a layer, for channels."""
     batch = baseline.batch
-    steps_first = batch.seq_dim == 1 and batch.may_have_steps(batch.paced)
-    sequences: list[Tensor] = [batch.leaves[batch.paced]] if steps_first else []
-    for event in baseline.events:
-        given: Any = next(iter(event.tensors), None)
-        if not isinstance(given, Tensor) or given.dim() != 3 or event.is_packed:
-            continue
+    sequences: list[Tensor] = []
+    if batch.seq_dim == 1 and batch.may_have_steps(batch.paced):
+        sequences.append(batch.leaves[batch.paced])
+    for event, x in _padded(baseline.events):
         if event.kind == "output" and getattr(event.module, "batch_first", False):
-            sequences.append(given)
-        elif event.kind == "input" and isinstance(event.module, BatchNorm1d):
-            known = any(same(one.to(given.dtype), given) for one in sequences)
-            if known and not torch.equal(given, given.mT):
-                what = f"{event.label} ({event.text}) takes seq, axis 1 of its input"
-                fix = ("fix", "x.transpose(1, 2) before, and after")
-                yield Finding(f"{what}, for channels", [fix], event.name)
+            sequences.append(x)
+        is_norm = event.kind == "input" and isinstance(event.module, BatchNorm1d)
+        if is_norm and _is_any_of(sequences, x) and not torch.equal(x, x.mT):
+            what = f"{event.label} ({event.text}) takes seq, axis 1 of its input, for channels"
+            yield Finding(what, [("fix", "x.transpose(1, 2) before, and after")], event.name)
+
+
+def _is_any_of(known: list[Tensor], x: Tensor) -> bool:
+    """Return whether a tensor is one of those that are known, up to its dtype."""
+    return any(same(one.to(x.dtype), x) for one in known)
 
 
 def shared_directions(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding]:
@@ -46,17 +44,13 @@ def shared_directions(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Fin
     given = defaultdict[str, list[Any]](list)
     for call in calls:
         given[call.name] += _steps_of(call)
-    for name, steps in given.items():
-        parent = name.rpartition(".")[0]
-        # Of what is chosen by a key, others are for other inputs.
-        if not _reads_both_ways(steps) or isinstance(modules[parent], ModuleDict):
-            continue
-        for other, module in modules.items():
-            is_beside = other not in given and other.rpartition(".")[0] == parent
-            if is_beside and _are_twins(module, modules[name]):
-                what = f"{name} reads the steps in both directions, and {other} is never called"
-                fix = f"call {other} for one of them: its weights have the same sizes"
-                yield Finding(what, [("fix", fix)], other)
+    turned = [name for name, steps in given.items() if _reads_both_ways(steps)]
+    idle = [name for name in modules if name not in given]
+    for name, other in product(turned, idle):
+        if _are_twins(modules, name, other):
+            what = f"{name} reads the steps in both directions, and {other} is never called"
+            fix = f"call {other} for one of them: its weights have the same sizes"
+            yield Finding(what, [("fix", fix)], other)
 
 
 def _steps_of(call: Call) -> list[Any]:
@@ -73,10 +67,16 @@ def _reads_both_ways(steps: list[Any]) -> bool:
     return len(steps) % 2 == 0 and is_turned
 
 
-def _are_twins(one: Module, other: Module) -> bool:
-    """Return whether two modules are of one class, with weights of the same sizes."""
-    sizes = [[(w.shape, w.requires_grad) for w in x.parameters()] for x in (one, other)]
-    return type(one) is type(other) and sizes[0] == sizes[1]
+def _are_twins(modules: dict[str, Module], name: str, other: str) -> bool:
+    """Return whether two modules side by side are of one class, with weights of the same sizes."""
+    parent = name.rpartition(".")[0]
+    # Of what is chosen by a key, others are for other inputs.
+    if other.rpartition(".")[0] != parent or isinstance(modules[parent], ModuleDict):
+        return False
+    one = modules[name]
+    two = modules[other]
+    sizes = [[(w.shape, w.requires_grad) for w in x.parameters()] for x in (one, two)]
+    return type(one) is type(two) and sizes[0] == sizes[1]
 
 
 def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
@@ -93,29 +93,26 @@ def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
 
 
 def filled(
-    baseline: Baseline,
-    where: Where,
-    number: Callable[[Tensor], float],
-    watch: Watch = lambda _: [],
+    baseline: Baseline, places: Tensor, factor: float, watch: Watch = lambda _: []
 ) -> Leaves | None:
     """Run with a number at some steps; for tokens, in their embedding. None if it goes nowhere.
 
-    The number, which may be a NaN, is made of the tensor that it goes into.
+    The number is the largest of the tensor that it goes into, times a factor, which may be a NaN.
     """
     batch = baseline.batch
-    leaf = baseline.batch.leaves[baseline.batch.paced]
-    mask: Any = where(batch, batch.paced)
+    leaf = batch.leaves[batch.paced]
+    mask: Any = steps_at(places)(batch, batch.paced)
     leaves = list(batch.leaves)
     found = is_number(leaf)
     if found:
-        leaves[batch.paced] = leaf.masked_fill(mask, number(leaf))
+        leaves[batch.paced] = leaf.masked_fill(mask, factor * largest(leaf))
 
     def embedded(_: Any, args: Any, output: Any) -> Any:
         nonlocal found
         if found or not args or not same(args[0], leaf):
             return output
         found = True
-        return output.masked_fill(mask.unsqueeze(-1), number(output))
+        return output.masked_fill(mask.unsqueeze(-1), factor * largest(output))
 
     def both(model: torch.nn.Module) -> list[Any]:
         tables = [m for m in model.modules() if isinstance(m, Embedding)]
@@ -132,13 +129,12 @@ def other_order(baseline: Baseline) -> Finding | None:
     NaN at other steps for each feature reads the numbers in another order.
     """
     batch = baseline.batch
-    steps = baseline.batch.steps or 0
+    steps = batch.steps or 0
     recorder = Recorder()
     if _takes_what_is_known(baseline):
         return None
     at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
-    where = steps_at(torch.arange(steps, device="cpu") == at)
-    filled(baseline, where, lambda _: torch.nan, recorder.watch)
+    filled(baseline, torch.arange(steps, device="cpu") == at, torch.nan, recorder.watch)
     for event, x in _given(recorder.events):
         is_batch_first = getattr(event.module, "batch_first", True)
         places = (x if is_batch_first else x.transpose(0, 1)).isnan()
@@ -151,9 +147,10 @@ def other_order(baseline: Baseline) -> Finding | None:
 
 def _takes_what_is_known(baseline: Baseline) -> bool:
     """Return whether layers take the input, or what another layer returned, as it is or turned."""
-    layers = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding)]
-    known = [x for e in layers if e.kind == "output" for x in e.tensors if isinstance(x, Tensor)]
-    known.append(baseline.batch.leaves[baseline.batch.paced])
+    known: list[Tensor] = [baseline.batch.leaves[baseline.batch.paced]]
+    for event in baseline.events:
+        if event.kind == "output" and isinstance(event.module, RNNBase | Embedding):
+            known += [x for x in event.tensors if isinstance(x, Tensor)]
     known += [x.mT for x in known if x.dim() > 1]
     return all(any(same(one, x) for one in known) for _, x in _given(baseline.events))
 
@@ -170,12 +167,7 @@ def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
     axes = (1,) if is_conv and rows != steps else (1, 2)
     if any(mask.equal(mask.any(axis, keepdim=True).expand_as(mask)) for axis in axes):
         return False
-    # The memory of a sample, with the steps on a different axis.
-    views = [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
-    if is_conv:
-        numbers = rows * width
-        views = [(1, steps, numbers // steps)] if numbers % steps == 0 else []
-    for view in views:
+    for view in _views(rows, width, steps, is_conv=is_conv):
         turned = mask.reshape(len(mask), *view)
         columns = turned.any(3, keepdim=True).any(1, keepdim=True)
         if turned.equal(columns.expand_as(turned)) and bool(columns.ne(columns[:1]).any()):
@@ -183,9 +175,24 @@ def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
     return False
 
 
-def _given(events: list[Event]) -> Iterator[tuple[Event, Any]]:
+def _views(rows: int, width: int, steps: int, *, is_conv: bool) -> list[tuple[int, int, int]]:
+    """Return the sizes in which a sample's memory may have its steps on a different axis."""
+    if not is_conv:
+        return [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
+    numbers = rows * width
+    return [(1, steps, numbers // steps)] if numbers % steps == 0 else []
+
+
+def _given(events: Sequence[Event]) -> Iterator[tuple[Event, Tensor]]:
     """Yield the padded batches that go into layers."""
+    for event, x in _padded(events):
+        if event.kind == "input" and isinstance(event.module, RNNBase | Conv1d):
+            yield event, x
+
+
+def _padded(events: Sequence[Event]) -> Iterator[tuple[Event, Tensor]]:
+    """Yield the padded batches that are the first of what modules take or return."""
     for event in events:
-        x = next(iter(event.tensors), None) if isinstance(event.module, RNNBase | Conv1d) else None
-        if event.kind == "input" and not event.is_packed and len(shape_of(x) or ()) == 3:
+        x = next(iter(event.tensors), None)
+        if isinstance(x, Tensor) and x.dim() == 3 and not event.is_packed:
             yield event, x

@@ -1,6 +1,7 @@
 """The probe *coverage*: every valid step of the first input reaches some output."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -13,7 +14,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.calls import filled, other_order
-from rnnkit._diagnostics.run.outputs import Leaves, apart, is_number, largest, shape_of
+from rnnkit._diagnostics.run.outputs import Leaves, apart, is_number, shape_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
     Finding,
@@ -96,7 +97,9 @@ def _tried(baseline: Baseline, places: Tensor) -> tuple[Tensor, Tensor]:
     """Return at which places no change shows in an output, and which the model let be tried."""
     silent = places.clone()
     tried = torch.zeros_like(places)
-    for run in (_redrawn, _raised, _lowered):
+    raised = partial(filled, factor=LARGE)
+    lowered = partial(filled, factor=-LARGE)
+    for run in (_redrawn, raised, lowered):
         for mask in _one_of_each(baseline, silent.clone()):
             shown = _shown(baseline, run(baseline, mask))
             if shown is not None:
@@ -153,16 +156,6 @@ def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:
     return baseline.session.attempt(batch.tree(leaves))
 
 
-def _raised(baseline: Baseline, mask: Tensor) -> Leaves | None:
-    """Run with a large number at some places; of tokens, in their embedding."""
-    return filled(baseline, steps_at(mask), lambda x: LARGE * largest(x))
-
-
-def _lowered(baseline: Baseline, mask: Tensor) -> Leaves | None:
-    """Run with a large number below zero at some places; of tokens, in their embedding."""
-    return filled(baseline, steps_at(mask), lambda x: -LARGE * largest(x))
-
-
 def _skipped_step(
     baseline: Baseline, valid: Tensor, silent: Tensor, untried: Tensor
 ) -> Finding | None:
@@ -195,7 +188,7 @@ def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:
     """Return whether a NaN at a step of all samples goes into the model, and changes no output."""
     mask = torch.zeros_like(valid)
     mask[:, step] = True
-    output = filled(baseline, steps_at(mask), lambda _: torch.nan)
+    output = filled(baseline, mask, torch.nan)
     if output is None:
         return False
     pairs = zip(baseline.normal, output, strict=False)

@@ -1,8 +1,8 @@
 """The probe *gradient*: each parameter that this call read learns from some output."""
 
 import re
-from collections.abc import Collection
-from itertools import accumulate
+from collections.abc import Collection, Iterator
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from torch import Tensor
@@ -51,17 +51,23 @@ def probe_gradient(baseline: Baseline) -> Outcome:
     suspects = _suspected(baseline, run)
     if isinstance(suspects, Skipped):
         return suspects
-    finding = _idle_items(suspects)
-    if finding is not None:
-        return finding
-    silence = _silence(baseline, run, suspects)
-    finding = silence.finding or _zeros(baseline, run, sorted(suspects.zeros))
-    if finding is not None:
-        return finding.noting(silence.notes)
-    unknown = [name for name in got if got[name] == "nan"]
+    notes: list[str] = []
+    of_modules = _silent(baseline, run, suspects.silent)
+    for found in chain(
+        _idle_items(suspects.idle), of_modules, _zeros(baseline, run, suspects.zeros)
+    ):
+        if isinstance(found, Finding):
+            return found.noting(notes)
+        notes.append(found)
+    unknown = _getting(run, "nan")
     if unknown:
-        return Skipped(f"the gradient of {_listed(unknown)} is NaN", notes=silence.notes)
-    return Passed(HOLDS, [], notes=silence.notes)
+        return Skipped(f"the gradient of {_listed(unknown)} is NaN", notes=notes)
+    return Passed(HOLDS, [], notes=notes)
+
+
+def _getting(run: Gradients, *amounts: str) -> set[str]:
+    """Return the parameters that get such a gradient: none, zero, nan or some."""
+    return {name for name, amount in run.got.items() if amount in amounts}
 
 
 def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
@@ -89,9 +95,8 @@ class _Suspects(NamedTuple):
 
 def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
     """Return the suspects that stay so with other values; skip if no other values run."""
-    got = run.got
-    silent = {name for name in got if got[name] == "none"} & (run.read - _cut_on_purpose(run))
-    zeros = {name for name in got if got[name] == "zero" and _is_suspicious(baseline, run, name)}
+    silent = _getting(run, "none") & (run.read - _cut_on_purpose(run))
+    zeros = {name for name in _getting(run, "zero") if _is_suspicious(baseline, run, name)}
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
     idle = run.left_out(ran)
     if not silent and not zeros and not idle:
@@ -104,19 +109,18 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
         reason = "the model takes no other values, so nothing confirms what gets no gradient"
         return Skipped(reason)
     for other in others:
-        silent &= {name for name in other.read if other.got[name] == "none"}
-        zeros &= {name for name in other.read if other.got[name] in ("none", "zero")}
+        silent &= other.read & _getting(other, "none")
+        zeros &= other.read & _getting(other, "none", "zero")
         idle = dict(idle.items() & other.left_out(ran).items())
     return _Suspects(silent, zeros, idle)
 
 
-def _idle_items(suspects: _Suspects) -> Finding | None:
-    """Find items of a list of modules that never run, while others do."""
-    for name, items in suspects.idle.items():
+def _idle_items(idle: Idle) -> Iterator[Finding]:
+    """Yield items of a list of modules that never run, while others do."""
+    for name, items in idle.items():
         verb = "runs" if len(items) == 1 else "run"
         what = f"{_listed(items)} never {verb}, and other items of {name} do"
-        return Finding(what, [("fix", f"for layer in self.{name}: x = layer(x)")])
-    return None
+        yield Finding(what, [("fix", f"for layer in self.{name}: x = layer(x)")])
 
 
 def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:
@@ -130,9 +134,9 @@ def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:
     axes = weight.dim() if is_torchs else weight.squeeze().dim()
     if axes < 2 or baseline.batch.longest == 1:
         return False
-    learning = [other for other in run.got if run.got[other] == "some"]
     family = _family(name)
     expert = _without_number(name)
+    learning = _getting(run, "some")
     return not any(_family(one) == family or _without_number(one) == expert for one in learning)
 
 
@@ -153,37 +157,26 @@ def _cut_on_purpose(run: Gradients) -> set[str]:
     return {name for name, slope in pairs if slope is not None} - run.in_layers
 
 
-class _Silence(NamedTuple):
-    """Modules that get no gradient: a finding, and a note of those that may do without."""
+def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Finding | str]:
+    """Yield modules that no gradient reaches, and a note of those that may do without.
 
-    finding: Finding | None
-    notes: list[str]
-
-
-def _silence(baseline: Baseline, run: Gradients, suspects: _Suspects) -> _Silence:
-    """Find modules that no gradient reaches: their weights move an output, or they are layers."""
-    silent = {name for name in run.got if run.got[name] == "none"}
+    The weights of the former move an output, or they are layers.
+    """
+    silent = _getting(run, "none")
     left: dict[str, list[Line]] = {}
-    for name in sorted(_tops(suspects.silent, run.got)):
+    for name in sorted(_tops(names, run.got)):
         members = inside(name, run.got)
         moved = _moved(baseline, run, members)
-        in_layer = bool(members & run.in_layers)
-        if any(moved):
-            left[name] = []
-        elif in_layer and not moved:
-            left[name] = [("fix", "use what it returns: no output changes with its weights")]
-        else:
-            continue
-        silent -= members
-    notes = []
+        is_unused = not moved and bool(members & run.in_layers)
+        if is_unused or any(moved):
+            fix = ("fix", "use what it returns: no output changes with its weights")
+            left[name] = [fix] if is_unused else []
+            silent -= members
     if silent:
-        tops = _listed(_tops(silent, run.got))
-        notes.append(f"no output of this call has a gradient in {tops}")
-    if not left:
-        return _Silence(None, notes)
-    first, rows = next(iter(left.items()))
-    what = f"no gradient reaches {_listed(left)}, though the call reads it"
-    return _Silence(Finding(what, rows, first), notes)
+        yield f"no output of this call has a gradient in {_listed(_tops(silent, run.got))}"
+    for first, rows in left.items():
+        what = f"no gradient reaches {_listed(left)}, though the call reads it"
+        yield Finding(what, rows, first)
 
 
 def _moved(baseline: Baseline, run: Gradients, members: set[str]) -> list[bool]:
@@ -198,11 +191,11 @@ def _moved(baseline: Baseline, run: Gradients, members: set[str]) -> list[bool]:
     return [x.requires_grad for x, y in pairs if isinstance(x, Tensor) and not same(x, y)]
 
 
-def _zeros(baseline: Baseline, run: Gradients, names: list[str]) -> Finding | None:
-    """Find weights that get zeros: of a direction that nothing reads, or anywhere else."""
+def _zeros(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Finding]:
+    """Yield weights that get zeros: of a direction that nothing reads, or anywhere else."""
     if not names:
-        return None
-    module, end = _family(names[0])
+        return
+    module, end = _family(min(names))
     families = {_family(name) for name in names}
     layer = dict(baseline.session.model.named_modules())[module]
     if getattr(layer, "bidirectional", False) and len(families) == 1:
@@ -214,7 +207,7 @@ def _zeros(baseline: Baseline, run: Gradients, names: list[str]) -> Finding | No
         what = f"the gradient of {_listed(names)} is exactly zero, for all values tried"
         rows = why_zero(baseline)
     is_one = {one for one, _ in families} == {module}
-    return Finding(what, rows, module if is_one else "")
+    yield Finding(what, rows, module if is_one else "")
 
 
 def _tops(names: Collection[str], every: Collection[str]) -> set[str]:

@@ -1,6 +1,6 @@
 """A model that returns only a loss: a sample may scale another one's gradient, and not turn it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -49,29 +49,43 @@ def judge_loss(narrow: Baseline) -> Outcome:
     if start is None:
         reason = "a loss without a gradient: pass inputs with fractions, or tokens"
         return Skipped(f"{reason} and their Embedding")
-    given = [other_leaves(batch, sample_at(k), pad=False) for k in range(batch.size)]
-    tried = {sample: _run(baseline, leaves, base) for sample, leaves in enumerate(given)}
-    runs = {sample: run for sample, run in tried.items() if run}
+    runs = _with_other_samples(baseline, base)
     axis = _batch_axis(base, start, runs, batch.size)
     if axis is None:
         return Skipped("a loss, and no module follows the samples: verify what returns the scores")
-    turned = [
-        (sample, other)
-        for sample, run in runs.items()
-        for other in _turned(base[start].slope, run[start].slope, axis)
-        if other != sample
-    ]
-    if not turned:
+    turned = next(_turned_by_others(base[start], start, runs, axis), None)
+    if turned is None:
         broadcast = _broadcast(baseline, base) if start == 0 else None
         return broadcast or Passed("a loss: no sample turns the gradient of another one", [])
-    one, other = (batch.numbers[sample] for sample in turned[0])
+    one, other = (batch.numbers[sample] for sample in turned)
     what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
-    finding = _mixing_module(base, runs, batch.size, what)
-    finding = finding or _other_targets(baseline, base, runs, what)
-    if finding is not None:
-        return finding
     note = f"{what}: the loss compares samples"
-    return Passed("a loss that compares samples; no module mixes them", [], notes=[note])
+    return (
+        _mixing_module(base, runs, batch.size, what)
+        or _other_targets(baseline, base, runs, what)
+        or Passed("a loss that compares samples; no module mixes them", [], notes=[note])
+    )
+
+
+def _with_other_samples(baseline: Baseline, base: Made) -> dict[int, Made]:
+    """Run with other values of each sample; return the runs that are like the one as it is."""
+    batch = baseline.batch
+    runs: dict[int, Made] = {}
+    for sample in range(batch.size):
+        made = _run(baseline, other_leaves(batch, sample_at(sample), pad=False), base)
+        if made:
+            runs[sample] = made
+    return runs
+
+
+def _turned_by_others(
+    place: Place, at: int, runs: Mapping[int, Made], axis: int
+) -> Iterator[tuple[int, int]]:
+    """Yield samples, each with one whose gradient at a place turns when it changes."""
+    for sample, run in runs.items():
+        for other in _turned(place.slope, run[at].slope, axis):
+            if other != sample:
+                yield sample, other
 
 
 def _batch_axis(base: Made, at: int, runs: Mapping[int, Made], size: int) -> int | None:
@@ -87,15 +101,17 @@ def _batch_axis(base: Made, at: int, runs: Mapping[int, Made], size: int) -> int
 def _mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: str) -> Finding | None:
     """Find the first module in whose output a change of one sample moves several rows."""
     for at, place in enumerate(base):
-        axes = [axis for axis, length in enumerate(place.tensor.shape) if length == size]
-        if not axes:
-            continue
-        for run in runs.values():
-            if all(len(_moved(place.tensor, run[at].tensor, axis)) > 1 for axis in axes):
-                means = "samples are mixed there, unless the loss compares them, as InfoNCE does"
-                rows = [("first", f"{place.name}, output"), ("means", means)]
-                return Finding(what, rows, place.name.partition(" (")[0])
+        if any(_is_mixed(place.tensor, run[at].tensor, size) for run in runs.values()):
+            means = "samples are mixed there, unless the loss compares them, as InfoNCE does"
+            rows = [("first", f"{place.name}, output"), ("means", means)]
+            return Finding(what, rows, place.name.partition(" (")[0])
     return None
+
+
+def _is_mixed(before: Tensor, after: Tensor, size: int) -> bool:
+    """Return whether several rows moved, along each axis that may have the samples."""
+    axes = [axis for axis, length in enumerate(before.shape) if length == size]
+    return bool(axes) and all(len(_moved(before, after, axis)) > 1 for axis in axes)
 
 
 def _other_targets(
@@ -134,18 +150,18 @@ def _broadcast(baseline: Baseline, like: Made) -> Finding | None:
     and is right; that of a loss that broadcasts changes.
     """
     size = baseline.batch.size
-    ignores_which_target = set[bool]()
+    ignores_which_target: list[bool] = []
     for leaves in (baseline.batch.leaves, _spread_targets(baseline.batch)):
         batch = baseline.batch.with_leaves(leaves)
-        each = _Targets(baseline, like, batch, range(size))
-        moved = _Targets(baseline, like, batch, [*range(1, size), 0])
-        one = _Targets(baseline, like, batch, [0] * size)
-        if not (each.is_known and moved.is_known and one.is_known):
+        orders = ([*range(size)], [*range(1, size), 0], [0] * size)
+        runs = [_Targets(baseline, like, batch, order) for order in orders]
+        if not all(run.is_known for run in runs):
             return None
+        each, moved, one = runs
         if not each.has_gradient_of(moved) or not each.has_loss_of(moved):
             return None
-        ignores_which_target.add(each.has_gradient_of(one))
-    if False not in ignores_which_target:
+        ignores_which_target.append(each.has_gradient_of(one))
+    if all(ignores_which_target):
         return None
     what = "the loss stays the same when each sample gets the target of another one"
     ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
@@ -197,15 +213,17 @@ def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) ->
     for (name, _), result in run.returned.items():
         label = f"{name or 'the model'} ({type(run.model.get_submodule(name)).__name__})"
         every += [(label, x) for x in tensors_of(result)]
-    made = [(label, x) for label, x in every if x.dim() > 1 and x.requires_grad]
-    shapes = [(label, x.shape) for label, x in made]
-    if like is not None and shapes != [(place.name, place.tensor.shape) for place in like]:
-        return []
-    slopes = run.slopes([x for _, x in made], run.output)
-    return [
-        Place(label, x, torch.zeros_like(x) if slope is None else slope)
-        for (label, x), slope in zip(made, slopes, strict=True)
-    ]
+    found = [(label, x) for label, x in every if x.dim() > 1 and x.requires_grad]
+    slopes = run.slopes([x for _, x in found], run.output)
+    made: Made = []
+    for (label, x), slope in zip(found, slopes, strict=True):
+        made.append(Place(label, x, torch.zeros_like(x) if slope is None else slope))
+    return made if like is None or _shapes(made) == _shapes(like) else []
+
+
+def _shapes(made: Made) -> list[tuple[str, torch.Size]]:
+    """Return what made each tensor, and its shape."""
+    return [(place.name, place.tensor.shape) for place in made]
 
 
 def _moved(before: Tensor, after: Tensor, axis: int) -> list[int]:

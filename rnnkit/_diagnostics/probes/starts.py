@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from rnnkit._diagnostics.explain.causes import REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.module_calls import Call, arguments, changing, each_call, from_state
-from rnnkit._diagnostics.run.outputs import alike, leaves, same, shape_of
+from rnnkit._diagnostics.run.outputs import Leaves, Watch, alike, same, shape_of, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
@@ -28,54 +29,54 @@ class Suspect(NamedTuple):
         call: one of its calls.
         what: what is wrong with them, in words.
         fix: what to type.
-        right: makes the right state; None if the calls may be meant so, which is worth a note.
+        right: makes the right state.
     """
 
     call: Call
     what: str
-    fix: str = ""
-    right: Right | None = None
+    fix: str
+    right: Right
+
+    def confirmed(self, baseline: Baseline) -> Iterator[Finding]:
+        """Yield a finding if the output changes when the calls get the right state."""
+        call = self.call
+        returned: list[Any] = [None]
+
+        def start(_: int, args: Any, kwargs: Any) -> Any:
+            state = self.right(arguments(args, kwargs).get("hx"), returned[-1])
+            return None if state is None else from_state(args, kwargs, state)
+
+        def keep(_: int, result: Any) -> None:
+            returned.append(result if call.is_cell else result[1])
+
+        watch = each_call(call.name, start, keep)
+        output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
+        if output is not None and not alike(baseline.normal, output):
+            yield Finding(self.what, [("fix", self.fix)], call.name)
 
 
-def confirmed(baseline: Baseline, suspect: Suspect) -> Iterator[Finding]:
-    """Yield a finding if the output changes when the calls of a suspect get the right state."""
-    right = suspect.right
-    call = suspect.call
-    if right is None:
-        return
-    returned: list[Any] = [None]
-
-    def start(_: int, args: Any, kwargs: Any) -> Any:
-        state = right(arguments(args, kwargs).get("hx"), returned[-1])
-        return None if state is None else from_state(args, kwargs, state)
-
-    def keep(_: int, result: Any) -> None:
-        returned.append(result if call.is_cell else result[1])
-
-    watch = each_call(call.name, start, keep)
-    output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
-    if output is None or alike(baseline.normal, output):
-        return
-    yield Finding(suspect.what, [("fix", suspect.fix)], call.name)
+def wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | str]:
+    """Yield calls that start from a wrong state, and notes of those that may be meant so."""
+    for suspect in _suspected(baseline, calls):
+        if isinstance(suspect, str):
+            yield suspect
+        else:
+            yield from suspect.confirmed(baseline)
 
 
-def suspected_starts(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Suspect]:
-    """Yield the calls that may start from a wrong state."""
+def _suspected(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Suspect | str]:
+    """Yield the calls that may start from a wrong state, and notes."""
     families = defaultdict[str, list[Call]](list)
     for call in calls:
-        for family in [one for one in families.values() if one]:
-            yield from _found(_exchanged_names(baseline, family[-1], call))
-            yield from _found(_input_as_state(family, call))
-        yield from _found(_orders_of_rows(families[call.name], call))
+        for family in families.values():
+            yield from _exchanged_names(baseline, family[-1], call)
+            yield from _input_as_state(family, call)
+        if call.name in families:
+            yield from _orders_of_rows(families[call.name][-1], call)
         families[call.name].append(call)
     for family in families.values():
         if len(family) >= LOOP:
-            yield from _found(_loop(baseline, family))
-
-
-def _found(suspect: Suspect | None) -> list[Suspect]:
-    """Return a suspect if there is one."""
-    return [] if suspect is None else [suspect]
+            yield from _loop(baseline, family)
 
 
 def _last(_: Any, before: Any) -> Any:
@@ -85,7 +86,7 @@ def _last(_: Any, before: Any) -> Any:
 
 def _exchanged(state: Any, _: Any) -> Any:
     """Return a state with h and c in each other's place."""
-    return state and tuple(state)[::-1]
+    return None if state is None else tuple(state)[::-1]
 
 
 def _with_rows_of_h(state: Any, before: Any) -> Any:
@@ -94,71 +95,71 @@ def _with_rows_of_h(state: Any, before: Any) -> Any:
     return None if order is None else (state[0], before[1][..., order, :])
 
 
-def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Suspect | None:
+def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Iterator[Suspect]:
     """Suspect that a call takes another one's c for its h, and the h for its c."""
     state = [*call.state.values()]
     made = [*source.returned.values()]
     if len(made) != 2:
-        return None
+        return
     is_swapped = alike(state, made[::-1]) and not alike(state, made)
     is_first = call.number == (source.name == call.name)
-    if not is_swapped and not (is_first and _crosses(baseline, source, call)):
-        return None
-    what = f"{call.label} takes its h from the c of {source.label}, and its c from the h"
-    names = "h, c = cell(x_t, (h, c))" if call.is_cell else "y, (h, c) = layer(x)"
-    return Suspect(call, what, f"{names}: h comes first", _exchanged)
+    if is_swapped or (is_first and _crosses(baseline, source, call)):
+        what = f"{call.label} takes its h from the c of {source.label}, and its c from the h"
+        names = "h, c = cell(x_t, (h, c))" if call.is_cell else "y, (h, c) = layer(x)"
+        yield Suspect(call, what, f"{names}: h comes first", _exchanged)
 
 
-def _input_as_state(family: Sequence[Call], call: Call) -> Suspect | None:
+def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Suspect]:
     """Suspect that a cell takes another cell's output both as its input and as its state."""
     source = family[-1]
-    if not call.is_cell or source.name == call.name:
-        return None
-    if not alike([call.input], [*source.returned.values()][:1]):
-        return None
+    if not call.is_cell or source.name == call.name or not _is_h(source, [call.input]):
+        return
     state = [*call.state.values()][:1]
     # Of this step, or of the one before.
-    if not any(alike(state, [*one.returned.values()][:1]) for one in family[-2:]):
-        return None
-    what = f"{call.label} takes the output of {source.label} both as its input and as its state"
-    fix = "a state for each cell, h[0] and h[1], and return both"
-    return Suspect(call, what, fix, _last)
+    if any(_is_h(one, state) for one in family[-2:]):
+        taken = f"takes the output of {source.label} both as its input and as its state"
+        fix = "a state for each cell, h[0] and h[1], and return both"
+        yield Suspect(call, f"{call.label} {taken}", fix, _last)
 
 
-def _orders_of_rows(family: Sequence[Call], call: Call) -> Suspect | None:
+def _is_h(call: Call, given: list[Any]) -> bool:
+    """Return whether a tensor, or none, is the h that a call returned."""
+    return alike(given, [*call.returned.values()][:1])
+
+
+def _orders_of_rows(source: Call, call: Call) -> Iterator[Suspect]:
     """Suspect that a call takes the rows of the last h, and of the last c, in different orders."""
-    before = [*family[-1].returned.values()] if family else []
-    state = [*call.state.values()]
-    if len(before) != 2 or len(state) != 2:
-        return None
-    h = _order(state[0], before[0])
-    c = _order(state[1], before[1])
-    if h is None or c is None or h == c:
-        return None
-    what = f"{call.label} takes the rows of h and those of c in different orders"
-    fix = "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
-    return Suspect(call, what, fix, _with_rows_of_h)
+    pairs = [*zip(call.state.values(), source.returned.values(), strict=False)]
+    if len(pairs) != 2:
+        return
+    h, c = (_order(given, made) for given, made in pairs)
+    if h is not None and c is not None and h != c:
+        what = f"{call.label} takes the rows of h and those of c in different orders"
+        fix = "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
+        yield Suspect(call, what, fix, _with_rows_of_h)
 
 
-def _loop(baseline: Baseline, family: Sequence[Call]) -> Suspect | None:
+def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Suspect | str]:
     """Suspect that a module is called again and again from one state."""
     call = family[0]
     times = len(family)
     what = f"{call.label} ({type(call.module).__name__}) is called {times} times, each time"
     if all(map(_keeps_c, family, family[1:])):
         fix = "y, (h, c) = layer(x, (h, c)): both are the state"
-        return Suspect(call, f"{what} with its own h, but without its own c", fix, _last)
+        yield Suspect(call, f"{what} with its own h, but without its own c", fix, _last)
+        return
     states = [[*one.state.values()] for one in family]
     are_zeros = not any(bool(part.any()) for state in states for part in state)
     if not are_zeros and not all(alike(state, states[0]) for state in states):
-        return None
+        return
     what = f"{what} from {'zeros' if are_zeros else 'the same state'}"
     are_steps = all(one.is_step for one in family)
     are_fresh = are_zeros and are_steps
     is_wrong = are_fresh and _follow_an_input(baseline, times)
     if is_wrong or _goes_on(baseline, family, are_fresh=are_fresh):
-        return Suspect(call, what, REMEMBER, _last)
-    return Suspect(call, what) if are_steps and not are_zeros else None
+        yield Suspect(call, what, REMEMBER, _last)
+    elif are_steps and not are_zeros:
+        yield what
 
 
 def _follow_an_input(baseline: Baseline, times: int) -> bool:
@@ -174,19 +175,29 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
     are_new = not any(alike([one], [two]) for one in given for two in made)
     if len(given) < 2 or source.is_cell or not (are_new and all(bool(x.any()) for x in given)):
         return False
-    seen: list[Any] = []
-
-    def keep(at: int, args: Any, kwargs: Any) -> None:
-        if at == call.number:
-            seen.append(leaves(arguments(args, kwargs).get("hx")))
-
-    kept = each_call(call.name, keep)
+    moved: list[list[bool]] = []
     for part in "ch":
-        turned = changing(source.name, [source.number], {part: torch.neg})
-        watch: Any = lambda model, turned=turned: [*turned(model), *kept(model)]  # noqa: E731
-        baseline.session.attempt(baseline.batch.tree(), watch=watch)
-    moved = [[not alike([x], [y]) for x, y in zip(given, two, strict=False)] for two in seen]
+        change = changing(source.name, [source.number], {part: torch.neg})
+        _, taken = _under(baseline, change, call.name)
+        state = taken[call.number][1:] if len(taken) > call.number else []
+        moved.append([not alike([x], [y]) for x, y in zip(given, state, strict=False)])
     return moved == [[True, False], [False, True]]
+
+
+def _under(baseline: Baseline, change: Watch, name: str) -> tuple[Leaves, list[Leaves]]:
+    """Run under a change; return the output, and input and state of each call of a module."""
+    taken: list[Leaves] = []
+
+    def keep(_: int, args: Any, kwargs: Any) -> None:
+        named = arguments(args, kwargs)
+        given = tensors_of([named.get("input"), named.get("hx")])
+        taken.append([x.clone() for x in given])
+
+    def watch(model: Module) -> list[Any]:
+        return [*change(model), *each_call(name, keep)(model)]
+
+    output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
+    return output or [], taken
 
 
 def _order(given: Tensor, made: Tensor) -> list[int] | None:
@@ -212,22 +223,18 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
     first = baseline.first or 0
     axis = baseline.out_seq_dim
     times = len(calls)
-    name = calls[0].name
     whole = baseline.normal[first]
-    inputs = list[Tensor]()
     steps = sum(call.sizes.get("seq", 1) for call in calls)
     is_long = {times, times + 1}.isdisjoint(whole.shape[1:])
     is_told = baseline.causal is True and axis is not None and whole.shape[axis] - steps in (0, 1)
     if not is_told and (is_long or not are_fresh):
         return False
-
-    def keep(_: int, args: Any, kwargs: Any) -> None:
-        inputs.append(arguments(args, kwargs)["input"].clone())
-
-    turned = changing(name, range(1, times - 1), dict.fromkeys(("output", "h", "c"), torch.neg))
-    watch: Any = lambda model: [*turned(model), *each_call(name, keep)(model)]  # noqa: E731
-    output = baseline.session.attempt(baseline.batch.tree(), watch=watch) or []
-    if are_fresh and not is_long and not alike(inputs[2:], [call.input for call in calls[2:]]):
+    name = calls[0].name
+    negative: dict[str, Any] = {"output": torch.neg, "h": torch.neg, "c": torch.neg}
+    change = changing(name, range(1, times - 1), negative)
+    output, taken = _under(baseline, change, name)
+    inputs = [given[0] for given in taken[2:]]
+    if are_fresh and not is_long and not alike(inputs, [call.input for call in calls[2:]]):
         return True
     if not is_told or [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
         return False

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
 from rnnkit._diagnostics.probes.joined import joined_layers
-from rnnkit._diagnostics.probes.starts import confirmed, suspected_starts
+from rnnkit._diagnostics.probes.starts import wrong_starts
 from rnnkit._diagnostics.run.events import stateful
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
 from rnnkit._diagnostics.run.outputs import Leaves, alike, along, arrived, is_backward, shape_of
@@ -32,38 +32,29 @@ def needs_of_use(baseline: Baseline) -> Skipped | None:
 def probe_use(baseline: Baseline) -> Outcome:
     """What recurrent layers return is used where it means something."""
     calls = calls_in(baseline.events)
-    notes: list[str] = []
-    finding = next(_wrong_ways(baseline, calls, notes), None)
-    if finding is not None:
-        return finding.noting(notes)
     returning = [call for call in calls if _returns_sequence(call)]
     returning += loops_in(baseline.events, stateful(baseline.events))
+    notes: list[str] = []
+    for found in chain(_wrong_ways(baseline, calls), _misuses(baseline, returning)):
+        if not isinstance(found, str):
+            return found.noting(notes)
+        notes.append(found)
     cells = sum(call.is_cell for call in calls)
-    if not returning and not cells:
-        return Skipped("no call of a layer on a batch, or of a cell, was seen", notes=notes)
-    misuses = _misuses(baseline, returning)
-    notes += misuses.notes
-    if misuses.finding is not None:
-        return misuses.finding.noting(notes)
-    number = count(len(returning), "layer call", "layer calls")
-    if misuses.left:
-        left = f"what {misuses.left} of {number} return was not looked at"
-        return Skipped(left, "partial", notes=notes)
     looked: list[str] = []
     if returning:
+        number = count(len(returning), "layer call", "layer calls")
         looked.append(f"the outputs and states of {number}")
     if cells:
         looked.append(f"what goes into {count(cells, 'call of a cell', 'calls of cells')}")
+    if not looked:
+        return Skipped("no call of a layer on a batch, or of a cell, was seen", notes=notes)
     return Passed(f"{', and '.join(looked)}: used as meant", [], notes=notes)
 
 
-def _wrong_ways(baseline: Baseline, calls: Sequence[Call], notes: list[str]) -> Iterator[Finding]:
-    """Yield what is wrong with the inputs and states of calls; add to notes what may be meant."""
+def _wrong_ways(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | str]:
+    """Yield what is wrong with the inputs and states of calls, and notes of what may be meant."""
     yield from steps_as_channels(baseline)
-    for suspect in suspected_starts(baseline, calls):
-        if suspect.right is None:
-            notes.append(suspect.what)
-        yield from confirmed(baseline, suspect)
+    yield from wrong_starts(baseline, calls)
     yield from shared_directions(baseline, calls)
     yield from reversed_outputs(baseline)
     yield from joined_layers(baseline, calls)
@@ -74,39 +65,31 @@ def _returns_sequence(call: Call) -> bool:
     return isinstance(call.output, PackedSequence) or len(shape_of(call.output) or ()) == 3
 
 
-class _Misuses(NamedTuple):
-    """The first misuse of what calls returned, notes, and how many calls were not looked at."""
-
-    finding: Finding | None
-    notes: list[str]
-    left: int
-
-
-def _misuses(baseline: Baseline, calls: Sequence[Call]) -> _Misuses:
-    """Look whether what each call returned is used for what it means."""
+def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Skipped | str]:
+    """Yield what calls returned that is used for something else; notes; and what is left."""
+    if not calls:
+        return
     gradients = gradients_of(baseline)
     slopes = gradients.of_calls(calls)
-    notes: list[str] = []
     tried = 0
     for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
         if tried >= CALLS:
-            return _Misuses(None, notes, len(calls) - place)
+            number = count(len(calls), "layer call", "layer calls")
+            left = f"what {len(calls) - place} of {number} return was not looked at"
+            yield Skipped(left, "partial")
+            return
         uses = _Uses(baseline, call, arrives)
-        directions = _directions(baseline, gradients, call)
-        finding = next(_misuses_of(uses, directions, notes), None)
-        if finding is not None:
-            return _Misuses(finding, notes, 0)
+        yield from _misuses_of(uses, _directions(baseline, gradients, call))
         tried += uses.runs > 0
-    return _Misuses(None, notes, 0)
 
 
-def _misuses_of(uses: "_Uses", directions: int | None, notes: list[str]) -> Iterator[Finding]:
-    """Yield what one call returned that is used for something else; add to notes what is odd."""
+def _misuses_of(uses: "_Uses", directions: int | None) -> Iterator[Finding | str]:
+    """Yield what one call returned that is used for something else, and a note of what is odd."""
     if directions == 2:
         yield from _backward_half(uses)
     if isinstance(uses.call.module, RNNBase):
         yield from _other_layer(uses)
-        notes += _cell_state_alone(uses)
+        yield from _cell_state_alone(uses)
     if directions == 1:
         yield from _first_step(uses)
 
@@ -255,14 +238,12 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
     yield Finding(f"{what}, which has read one step", [("fix", fix)], uses.call.name)
 
 
-def _cell_state_alone(uses: _Uses) -> list[str]:
+def _cell_state_alone(uses: _Uses) -> Iterator[str]:
     """Note that only c is used, of what an LSTM returns."""
-    if "c" not in uses.slopes or not bool(arrived(uses.slopes["c"]).any()):
-        return []
-    if uses.read(output=uses.every, h=uses.every):
-        return []
-    text = f"of what {uses.call.label} returns, only the cell state c is used"
-    return [f"{text}; the hidden state is h_n, the first of (h_n, c_n)"]
+    is_used = "c" in uses.slopes and bool(arrived(uses.slopes["c"]).any())
+    if is_used and not uses.read(output=uses.every, h=uses.every):
+        text = f"of what {uses.call.label} returns, only the cell state c is used"
+        yield f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
 
 
 def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,7 +14,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.calls import filled, other_order
-from rnnkit._diagnostics.run.outputs import Leaves, apart, is_number, shape_of
+from rnnkit._diagnostics.run.outputs import Leaves, alike, apart, is_number, shape_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
     Finding,
@@ -165,7 +165,7 @@ def _skipped_step(
     word between two sides.
     """
     steps = valid.any(0).nonzero().flatten().tolist()
-    skipped = [step for step in steps if silent[:, step].equal(valid[:, step])]
+    skipped = _unread_steps(valid, silent)
     if not skipped or steps[-1] in skipped:
         return None
     most = len(skipped) + int(untried.any(0).sum())
@@ -189,28 +189,25 @@ def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:
     mask = torch.zeros_like(valid)
     mask[:, step] = True
     output = filled(baseline, mask, torch.nan)
-    if output is None:
-        return False
-    pairs = zip(baseline.normal, output, strict=False)
-    return all(
-        shape_of(one) == shape_of(other) and not bool((apart(one, other) > 0).any())
-        for one, other in pairs
-        if isinstance(one, Tensor) and isinstance(other, Tensor)
-    )
+    return output is not None and alike(baseline.normal, output)
+
+
+def _unread_steps(valid: Tensor, silent: Tensor) -> list[int]:
+    """Return the steps that reach no output in any sample."""
+    unread = silent.any(0) & (silent == valid).all(0)
+    return unread.nonzero().flatten().tolist()
 
 
 def _in_words(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
     """Name the places that reach no output, with their verb: by step if no sample's is read."""
-    skipped = silent.any(0) & (silent == valid).all(0)
-    steps = skipped.nonzero().flatten().tolist()
-    if steps:
-        verb = "reaches" if len(steps) == 1 else "reach"
-        return f"{_ranges(steps)} of {valid.shape[1]} {verb}"
+    steps = _unread_steps(valid, silent)
     places = silent.nonzero().tolist()
+    verb = "reaches" if len(steps or places) == 1 else "reach"
+    if steps:
+        return f"{_ranges(steps)} of {valid.shape[1]} {verb}"
     names = [f"step {step} of sample {baseline.batch.numbers[k]}" for k, step in places[:NAMED]]
     if len(places) > NAMED:
         names.append(count(len(places) - NAMED, "other place", "other places"))
-    verb = "reaches" if len(places) == 1 else "reach"
     return f"{joined_by_and(names)} {verb}"
 
 

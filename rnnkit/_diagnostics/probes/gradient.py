@@ -52,10 +52,12 @@ def probe_gradient(baseline: Baseline) -> Outcome:
     if isinstance(suspects, Skipped):
         return suspects
     notes: list[str] = []
-    of_modules = _silent(baseline, run, suspects.silent)
-    for found in chain(
-        _idle_items(suspects.idle), of_modules, _zeros(baseline, run, suspects.zeros)
-    ):
+    missing = chain(
+        _idle_items(suspects.idle),
+        _silent(baseline, run, suspects.silent),
+        _zeros(baseline, run, suspects.zeros),
+    )
+    for found in missing:
         if isinstance(found, Finding):
             return found.noting(notes)
         notes.append(found)

@@ -37,26 +37,28 @@ def joined_layers(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding
 
 def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:
     """Return rows of two layers that a tensor joins, if it joins each row of a state with one."""
-    if any(_has_all_rows(tensor, rows) for tensor in made):
-        return None  # side by side, in whatever order
-    for tensor in made:
-        pairs = sorted({*_pairs(tensor, rows)})
+    count, batch, _ = rows.shape
+    for pieces in _in_pieces(made, rows, count):
+        places = _places(pieces[:1].flatten(0, 1), rows)
+        if sorted(place // batch for place in places) == [*range(count)]:
+            return None  # all of one sample are side by side, in whatever order
+    for pieces in _in_pieces(made, rows, 2):
+        pairs = {*_pairs(pieces, rows)}
         mixed = [pair for pair in pairs if pair[0] // 2 != pair[1] // 2]
-        if mixed and sorted(chain.from_iterable(pairs)) == [*range(len(rows))]:
-            return mixed[0]
+        if mixed and sorted(chain.from_iterable(pairs)) == [*range(count)]:
+            return min(mixed)
     return None
 
 
-def _has_all_rows(tensor: Tensor, rows: Tensor) -> bool:
-    """Return whether each row of a tensor has all rows of the state of one sample in it."""
+def _in_pieces(made: Sequence[Tensor], rows: Tensor, number: int) -> Iterator[Tensor]:
+    """Yield tensors of as many features as some rows of a state, ``(..., number, hidden)``."""
     count, batch, hidden = rows.shape
-    if tensor.dim() == 0 or tensor.shape[-1] != count * hidden or tensor.dtype != rows.dtype:
-        return False
-    pieces = tensor.reshape(-1, hidden)
-    if len(pieces) > MOST * count * batch:
-        return False
-    places = [place // batch for place in _places(pieces, rows)]
-    return sorted(places[:count]) == [*range(count)]
+    for tensor in made:
+        is_as_wide = tensor.shape[-1:] == (number * hidden,)
+        if is_as_wide and tensor.dtype == rows.dtype:
+            pieces = tensor.reshape(-1, number, hidden)
+            if len(pieces) <= MOST * count * batch:  # more are a sequence of outputs
+                yield pieces
 
 
 def _finding(call: Call, part: str, state: Tensor, pair: Pair) -> Finding:
@@ -66,7 +68,7 @@ def _finding(call: Call, part: str, state: Tensor, pair: Pair) -> Finding:
     what = f"{name}[{one}] and {name}[{other}] of {call.label} are joined"
     means = f"layers {one // 2} and {other // 2}, not two directions of one layer"
     ways = f"torch.cat([{name}[0::2], {name}[1::2]], 2)"
-    if _has_batch_first(call, state):
+    if has_batch_first(call, state):
         ways = f"torch.cat([{name}[:, 0::2], {name}[:, 1::2]], 2)"
     fix = f"{ways} joins the directions of each layer; so does rnnkit.states.bridge"
     return Finding(f"{what}: {means}", [("fix", fix)], call.name)
@@ -79,7 +81,7 @@ def _is_stack(call: Call) -> bool:
     return is_layer and module.bidirectional and module.num_layers > 1 and bool(call.returned)
 
 
-def _has_batch_first(call: Call, state: Tensor) -> bool:
+def has_batch_first(call: Call, state: Tensor) -> bool:
     """Return whether a state is laid out ``(batch, layers * directions, hidden)``."""
     return getattr(call.module, "state_batch_first", False) and state.dim() == 3
 
@@ -88,28 +90,22 @@ def _rows(call: Call, state: Tensor) -> Tensor:
     """Return a state as ``(layers * directions, batch, hidden)``, also of an unbatched call."""
     if state.dim() == 2:
         return state.unsqueeze(1)
-    return state.transpose(0, 1) if _has_batch_first(call, state) else state
+    return state.transpose(0, 1) if has_batch_first(call, state) else state
 
 
-def _pairs(tensor: Tensor, rows: Tensor) -> Iterator[Pair]:
-    """Yield which two rows of a state stand side by side in the features of a tensor."""
-    batch, hidden = rows.shape[1:]
-    if tensor.dim() == 0 or tensor.shape[-1] != 2 * hidden or tensor.dtype != rows.dtype:
-        return
-    halves = tensor.reshape(-1, 2, hidden)
-    if len(halves) > MOST * len(rows) * batch:
-        return  # a sequence of outputs
+def _pairs(halves: Tensor, rows: Tensor) -> Iterator[Pair]:
+    """Yield which two rows of a state stand side by side in a tensor ``(..., 2, hidden)``."""
+    batch = rows.shape[1]
     left, right = halves.unbind(1)
-    places = zip(_places(left, rows), _places(right, rows), strict=True)
-    for one, other in places:
+    for one, other in zip(_places(left, rows), _places(right, rows), strict=True):
         # Both halves are of one sample; otherwise the batch is mixed.
         if one >= 0 and other >= 0 and one % batch == other % batch:
             yield one // batch, other // batch
 
 
-def _places(halves: Tensor, rows: Tensor) -> list[int]:
-    """Return where in the rows of a state each half stands, if at one place only; else -1."""
+def _places(pieces: Tensor, rows: Tensor) -> list[int]:
+    """Return where in the rows of a state each piece stands, if at one place only; else -1."""
     table = rows.reshape(-1, rows.shape[-1])
-    equal = (halves.unsqueeze(1) == table).all(2)
+    equal = (pieces.unsqueeze(1) == table).all(2)
     is_known = equal.sum(1) == 1
     return torch.where(is_known, equal.int().argmax(1), -1).tolist()

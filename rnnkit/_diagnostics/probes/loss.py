@@ -12,7 +12,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients
-from rnnkit._diagnostics.run.outputs import along, is_number, largest, tensors_of
+from rnnkit._diagnostics.run.outputs import Leaves, along, is_number, largest, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 
 #: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
@@ -50,10 +50,12 @@ def judge_loss(narrow: Baseline) -> Outcome:
         reason = "a loss without a gradient: pass inputs with fractions, or tokens"
         return Skipped(f"{reason} and their Embedding")
     runs = _with_other_samples(baseline, base)
-    axis = _batch_axis(base, start, runs, batch.size)
+    place = base[start]
+    starts = {sample: run[start] for sample, run in runs.items()}
+    axis = _batch_axis(place.tensor, starts, batch.size)
     if axis is None:
         return Skipped("a loss, and no module follows the samples: verify what returns the scores")
-    turned = next(_turned_by_others(base[start], start, runs, axis), None)
+    turned = next(_turned_by_others(place.slope, starts, axis), None)
     if turned is None:
         broadcast = _broadcast(baseline, base) if start == 0 else None
         return broadcast or Passed("a loss: no sample turns the gradient of another one", [])
@@ -79,21 +81,20 @@ def _with_other_samples(baseline: Baseline, base: Made) -> dict[int, Made]:
 
 
 def _turned_by_others(
-    place: Place, at: int, runs: Mapping[int, Made], axis: int
+    slope: Tensor, others: Mapping[int, Place], axis: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield samples, each with one whose gradient at a place turns when it changes."""
-    for sample, run in runs.items():
-        for other in _turned(place.slope, run[at].slope, axis):
-            if other != sample:
-                yield sample, other
+    """Yield samples, each with one whose gradient turns when it changes."""
+    for sample, place in others.items():
+        for turned in _turned(slope, place.slope, axis):
+            if turned != sample:
+                yield sample, turned
 
 
-def _batch_axis(base: Made, at: int, runs: Mapping[int, Made], size: int) -> int | None:
-    """Return the axis of a place along which each sample's change moves its own row alone."""
-    place = base[at].tensor
-    for axis, length in enumerate(place.shape):
-        rows = {sample: _moved(place, run[at].tensor, axis) for sample, run in runs.items()}
-        if length == size and runs and all(moved == [k] for k, moved in rows.items()):
+def _batch_axis(tensor: Tensor, others: Mapping[int, Place], size: int) -> int | None:
+    """Return the axis of a tensor along which each sample's change moves its own row alone."""
+    for axis, length in enumerate(tensor.shape):
+        moved = [_moved(tensor, place.tensor, axis) for place in others.values()]
+        if length == size and moved and moved == [[sample] for sample in others]:
             return axis
     return None
 
@@ -153,14 +154,15 @@ def _broadcast(baseline: Baseline, like: Made) -> Finding | None:
     ignores_which_target: list[bool] = []
     for leaves in (baseline.batch.leaves, _spread_targets(baseline.batch)):
         batch = baseline.batch.with_leaves(leaves)
-        orders = ([*range(size)], [*range(1, size), 0], [0] * size)
-        runs = [_Targets(baseline, like, batch, order) for order in orders]
-        if not all(run.is_known for run in runs):
+        each = _with_targets(baseline, like, batch, range(size))
+        moved = _with_targets(baseline, like, batch, [*range(1, size), 0])
+        one = _with_targets(baseline, like, batch, [0] * size)
+        if each is None or moved is None or one is None:
             return None
-        each, moved, one = runs
-        if not each.has_gradient_of(moved) or not each.has_loss_of(moved):
+        pairs = [(each.slope, moved.slope), *zip(each.losses, moved.losses, strict=True)]
+        if not all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0])):
             return None
-        ignores_which_target.append(each.has_gradient_of(one))
+        ignores_which_target.append(are_near(baseline, each.slope, one.slope))
     if all(ignores_which_target):
         return None
     what = "the loss stays the same when each sample gets the target of another one"
@@ -168,28 +170,25 @@ def _broadcast(baseline: Baseline, like: Made) -> Finding | None:
     return Finding(what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
 
 
-class _Targets:
-    """A loss, and its gradient in the first input, with the targets of some samples."""
+class _Loss(NamedTuple):
+    """What a model returns for some targets, and its gradient in the first input, by its size."""
 
-    def __init__(self, baseline: Baseline, like: Made, batch: Batch, kept: Sequence[int]) -> None:
-        """Run the model, twice: the loss is judged as any output is."""
-        moved = batch.samples(kept)
-        moved.leaves[batch.first] = batch.leaves[batch.first]
-        self.baseline = baseline
-        self.losses = baseline.session.attempt(moved.tree()) or []
-        self.made = _run(baseline, moved.leaves, like)
-        self.is_known = bool(self.made) and len(self.losses) == len(baseline.normal)
+    losses: Leaves
+    slope: Tensor
 
-    def has_gradient_of(self, other: "_Targets") -> bool:
-        """Return whether the gradient has the same direction and the same shares."""
-        one = self.made[0].slope
-        two = other.made[0].slope
-        return are_near(self.baseline, one / largest(one), two / largest(two))
 
-    def has_loss_of(self, other: "_Targets") -> bool:
-        """Return whether the loss is the same."""
-        pairs = zip(self.losses, other.losses, strict=True)
-        return all(are_near(self.baseline, *pair) for pair in pairs if is_number(pair[0]))
+def _with_targets(
+    baseline: Baseline, like: Made, batch: Batch, kept: Sequence[int]
+) -> _Loss | None:
+    """Run with the targets of some samples, twice: the loss is judged as any output is."""
+    moved = batch.samples(kept)
+    moved.leaves[batch.first] = batch.leaves[batch.first]
+    losses = baseline.attempt(moved)
+    made = _run(baseline, moved.leaves, like)
+    if losses is None or not made:
+        return None
+    slope = made[0].slope
+    return _Loss(losses, slope / largest(slope))
 
 
 def _spread_targets(batch: Batch) -> list[Any]:

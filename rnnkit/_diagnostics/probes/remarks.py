@@ -29,20 +29,13 @@ class Remarks(NamedTuple):
 def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
     """Write what outputs read, which inputs reach none, and whether a state goes in and out."""
     batch = baseline.batch
-    gradients = gradients_of(baseline)
     notes: list[str] = []
-    drawn = None
-    if gradients.are_whole and len(gradients.output) == len(baseline.normal):
-        drawn = _map_of_steps(baseline)
-        if drawn is not None and not baseline.has_found("causal"):
-            name = baseline.name(baseline.first or 0)
-            notes.append(f"a step of {name} depends on {_in_words(drawn.map)}")
-    for index, name in enumerate(batch.names):
-        source = gradients.sources.get(index)
-        slope = None if source is None else gradients.whole[id(source)]
-        has_gradient = slope is not None and bool(arrived(slope).any())
-        if not has_gradient and _is_unread(baseline, index):
-            notes.append(f"{name} reaches no output")
+    drawn = _map_of_steps(baseline)
+    if drawn is not None and not baseline.has_found("causal"):
+        name = baseline.name(baseline.first or 0)
+        notes.append(f"a step of {name} depends on {_in_words(drawn.map)}")
+    unread = [name for index, name in enumerate(batch.names) if _is_unread(baseline, index)]
+    notes += [f"{name} reaches no output" for name in unread]
     if not streaming and next(ways_to_carry(baseline), None):
         notes.append("takes and returns a state: streaming=True checks that chunks match the whole")
     return Remarks(notes, drawn)
@@ -51,40 +44,48 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
 def _is_unread(baseline: Baseline, index: int) -> bool:
     """Return whether no output moves with an input: a flag, or what is rounded, has no gradient."""
     batch = baseline.batch
-    is_tried = False
-    for other in _others(batch, index):
+    gradients = gradients_of(baseline)
+    slope = gradients.whole.get(id(gradients.sources.get(index)))
+    if slope is not None and bool(arrived(slope).any()):
+        return False
+    others = _others(batch, index)
+    for other in others:
         leaves = list(batch.leaves)
         leaves[index] = other
-        output = baseline.session.attempt(batch.tree(leaves))
-        if output is None or len(output) != len(baseline.normal):
+        output = baseline.attempt(batch.with_leaves(leaves))
+        if output is None or not all(map(equal, baseline.normal, output)):
             return False
-        if not all(map(equal, baseline.normal, output)):
-            return False
-        is_tried = True
-    return is_tried
+    return bool(others)
 
 
 def _others(batch: Batch, index: int) -> list[Any]:
-    """Return up to two other values of an input that the model may take."""
+    """Return other values of an input that the model may take."""
     leaf = batch.leaves[index]
     if isinstance(leaf, list | tuple):  # a number for each sample
-        return [type(leaf)(leaf[::-1])] if [*leaf[::-1]] != [*leaf] else []
+        turned = leaf[::-1]
+        return [] if turned == leaf else [turned]
     if not is_dense(leaf) or not leaf.dim() or not leaf.numel():
         return []
+    return [x for x in _other_tensors(batch, index, leaf) if not same(x, leaf)]
+
+
+def _other_tensors(batch: Batch, index: int, leaf: Tensor) -> list[Tensor]:
+    """Return what may be other values of a tensor, or the same."""
     if leaf.dtype is torch.bool:
         return [~leaf, torch.ones_like(leaf)]
     if is_binary(leaf):
         return [1 - leaf, torch.ones_like(leaf)]
-    if batch.is_content(index):
+    others: list[Tensor] = []
+    is_content = batch.is_content(index)
+    if is_content:
         every = other_leaves(batch, lambda b, k: torch.ones_like(b.leaves[k]).bool(), only=index)
-        redrawn = every[index]
-        others = [] if redrawn is leaf else [redrawn]
-        return [*others, 2 * leaf + 1, -leaf] if is_number(leaf) else others
+        others.append(every[index])
     if is_number(leaf):  # their sum, and what a ReLU lets through, change as well
-        return [2 * leaf + 1, -leaf]
+        return [*others, 2 * leaf + 1, -leaf]
+    if is_content:
+        return others
     axis = batch.axes[index] or 0
-    turned = (leaf.roll(1, axis), leaf.flip(axis), torch.full_like(leaf, leaf.max().item()))
-    return [x for x in turned if not same(x, leaf)]
+    return [leaf.roll(1, axis), leaf.flip(axis), torch.full_like(leaf, leaf.max().item())]
 
 
 def _map_of_steps(baseline: Baseline) -> Drawn | None:
@@ -93,7 +94,7 @@ def _map_of_steps(baseline: Baseline) -> Drawn | None:
     read = steps_read(baseline)
     coverage = baseline.answers.get("coverage")
     are_without = isinstance(coverage, Skipped) and "get no gradient" in coverage.reason
-    if not read or are_without:
+    if not read or are_without or not gradients_of(baseline).are_whole:
         return None
     is_causal = baseline.causal in (True, "strict") and not baseline.lookahead
     rule: Rule | None = "causal" if is_causal else None
@@ -118,6 +119,7 @@ def _in_words(measured: DependencyMap) -> str:
     if latest <= 0:
         return "its own and earlier steps" if has_earlier else "its own step only"
     last = len(measured.inputs) - 1
-    if bool((off[places < last] == latest).any()):
+    is_inside = places < last
+    if bool((is_inside & (off == latest)).any()):
         return f"up to {count(latest, 'later step', 'later steps')}"
     return "earlier and later steps" if has_earlier else "its own and later steps"

@@ -13,7 +13,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
-from rnnkit._diagnostics.probes.joined import joined_layers
+from rnnkit._diagnostics.probes.joined import has_batch_first, joined_layers
 from rnnkit._diagnostics.probes.starts import wrong_starts
 from rnnkit._diagnostics.run.events import stateful
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
@@ -102,8 +102,8 @@ class _Uses:
         self.baseline = baseline
         self.call = call
         self.slopes = slopes
-        self.data, self.last, self.later = _steps(baseline, call)
-        self.back = is_backward(self.data)
+        data, self.last, self.later = _steps(baseline, call)
+        self.back = is_backward(data)
         self.every = torch.ones_like(self.back[:1])
         self.runs = 0
         self._controls: dict[tuple[str, ...], Leaves | None] = {}
@@ -126,11 +126,6 @@ class _Uses:
         control = self._control(tuple(parts))
         output = self._blanked(parts)
         return control is None or output is None or not alike(control, output)
-
-    def read_with_states(self, output: Tensor) -> bool:
-        """Return whether the outputs depend on some places of the output, or on the state."""
-        state = dict.fromkeys(self.call.returned, self.every)
-        return self.read(output=output, **state)
 
     def _control(self, parts: tuple[str, ...]) -> Leaves | None:
         """Run with equal copies of some parts: a copy with other strides moves the last bit."""
@@ -218,8 +213,7 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
 def _of_row(call: Call, row: int) -> Tensor:
     """Return a mask over a layer and direction of a state."""
     h = call.returned["h"]
-    is_batch_first = getattr(call.module, "state_batch_first", False) and h.dim() == 3
-    axis = 1 if is_batch_first else 0
+    axis = 1 if has_batch_first(call, h) else 0
     return along(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
 
 
@@ -228,7 +222,8 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
     is_pooled = uses.baseline.out_seq_dim is None
     if not is_pooled or not uses.is_long or uses.call.state:
         return
-    if not uses.read(output=uses.every) or uses.read_with_states(uses.later):
+    states = dict.fromkeys(uses.call.returned, uses.every)
+    if not uses.read(output=uses.every) or uses.read(output=uses.later, **states):
         return
     what = f"of the output of {uses.call.label}, the first step alone is used"
     last = "output[:, -1]" if uses.call.seq_axis == 1 else "output[-1]"

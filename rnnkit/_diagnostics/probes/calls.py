@@ -14,7 +14,15 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import Call
-from rnnkit._diagnostics.run.outputs import Leaves, Watch, alike, is_number, largest, same
+from rnnkit._diagnostics.run.outputs import (
+    Leaves,
+    Watch,
+    alike,
+    is_number,
+    largest,
+    same,
+    tensors_of,
+)
 from rnnkit._diagnostics.tell.outcome import Finding
 
 
@@ -150,9 +158,9 @@ def _takes_what_is_known(baseline: Baseline) -> bool:
     known: list[Tensor] = [baseline.batch.leaves[baseline.batch.paced]]
     for event in baseline.events:
         if event.kind == "output" and isinstance(event.module, RNNBase | Embedding):
-            known += [x for x in event.tensors if isinstance(x, Tensor)]
+            known += tensors_of(event.tensors)
     known += [x.mT for x in known if x.dim() > 1]
-    return all(any(same(one, x) for one in known) for _, x in _given(baseline.events))
+    return all(_is_any_of(known, x) for _, x in _given(baseline.events))
 
 
 def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:

@@ -171,8 +171,8 @@ def _skipped_step(
     most = len(skipped) + int(untried.any(0).sum())
     is_thinned = steps[0] in skipped or (len(skipped) > 1 and 2 * most + 1 >= len(steps))
     first = baseline.first or 0
-    is_whole = baseline.has_steps(first) and not baseline.missing(first)
-    if is_thinned and not is_whole:
+    has_all_steps = baseline.has_steps(first) and not baseline.missing(first)
+    if is_thinned and not has_all_steps:
         return None
     length = baseline.batch.steps or 0
     middle = ((length - 1) // 2, length // 2) if baseline.out_seq_dim is None else ()

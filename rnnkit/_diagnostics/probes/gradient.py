@@ -6,7 +6,7 @@ from itertools import accumulate, chain
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Module, ModuleList
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.explain.gradient_causes import fix_of_direction, why_zero
@@ -76,8 +76,8 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
     """Find a module that ran, and would learn, and is registered nowhere."""
     if baseline.session.is_wrapped:
         return None  # a call may run modules beside the model
-    ours = [x for x in (run.model, *baseline.batch.leaves) if isinstance(x, Module)]
-    known = {weight for module in ours for weight in module.parameters()}
+    given = [leaf for leaf in baseline.batch.leaves if isinstance(leaf, Module)]
+    known = {*ModuleList([run.model, *given]).parameters()}
     for stranger in dict.fromkeys(run.called):
         lost = [w for w in stranger.parameters() if w not in known and w.requires_grad]
         if any(slope is not None for slope in run.slopes(lost, run.output)):

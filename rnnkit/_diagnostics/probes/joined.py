@@ -10,6 +10,7 @@ from torch.nn import RNNBase
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.module_calls import Call
+from rnnkit._diagnostics.run.outputs import tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding
 
 #: A tensor with more rows than so many times those of a state is none made of it.
@@ -27,7 +28,7 @@ def joined_layers(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding
     recorder = Recorder(functions=True)
     if baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch) is None:
         return
-    made = [x for event in recorder.events for x in event.tensors if isinstance(x, Tensor)]
+    made = tensors_of([event.tensors for event in recorder.events])
     for call in stacks:
         for part, state in call.returned.items():
             pair = _mixed_pair(made, _rows(call, state))

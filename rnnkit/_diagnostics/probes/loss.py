@@ -92,9 +92,10 @@ def _turned_by_others(
 
 def _batch_axis(tensor: Tensor, others: Mapping[int, Place], size: int) -> int | None:
     """Return the axis of a tensor along which each sample's change moves its own row alone."""
+    own = [[sample] for sample in others]
     for axis, length in enumerate(tensor.shape):
         moved = [_moved(tensor, place.tensor, axis) for place in others.values()]
-        if length == size and moved and moved == [[sample] for sample in others]:
+        if length == size and moved and moved == own:
             return axis
     return None
 

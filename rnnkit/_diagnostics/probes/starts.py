@@ -102,7 +102,9 @@ def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Iterator[S
     if len(made) != 2:
         return
     is_swapped = alike(state, made[::-1]) and not alike(state, made)
-    is_first = call.number == (source.name == call.name)
+    # Of one module, the first call is the source.
+    number = 1 if source.name == call.name else 0
+    is_first = call.number == number
     if is_swapped or (is_first and _crosses(baseline, source, call)):
         what = f"{call.label} takes its h from the c of {source.label}, and its c from the h"
         names = "h, c = cell(x_t, (h, c))" if call.is_cell else "y, (h, c) = layer(x)"
@@ -178,13 +180,13 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
     moved: list[list[bool]] = []
     for part in "ch":
         change = changing(source.name, [source.number], {part: torch.neg})
-        _, taken = _under(baseline, change, call.name)
+        _, taken = _run_with(baseline, change, call.name)
         state = taken[call.number][1:] if len(taken) > call.number else []
         moved.append([not alike([x], [y]) for x, y in zip(given, state, strict=False)])
     return moved == [[True, False], [False, True]]
 
 
-def _under(baseline: Baseline, change: Watch, name: str) -> tuple[Leaves, list[Leaves]]:
+def _run_with(baseline: Baseline, change: Watch, name: str) -> tuple[Leaves, list[Leaves]]:
     """Run under a change; return the output, and input and state of each call of a module."""
     taken: list[Leaves] = []
 
@@ -232,7 +234,7 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
     name = calls[0].name
     negative: dict[str, Any] = {"output": torch.neg, "h": torch.neg, "c": torch.neg}
     change = changing(name, range(1, times - 1), negative)
-    output, taken = _under(baseline, change, name)
+    output, taken = _run_with(baseline, change, name)
     inputs = [given[0] for given in taken[2:]]
     if are_fresh and not is_long and not alike(inputs, [call.input for call in calls[2:]]):
         return True

@@ -87,11 +87,12 @@ class Stream:
             part = self._part(index)
             if part is None:
                 return f"chunks of {self.sizes[0]} steps give outputs of other shapes"
-            if part.differs and part.is_amplified:
+            if not part.differs:
+                continue
+            if part.is_amplified:
                 return AMPLIFIED
-            if part.differs:
-                self.different = part
-                return ""
+            self.different = part
+            break
         return ""
 
     def _part(self, index: int) -> Part | None:
@@ -198,6 +199,7 @@ def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str
     given = {*states} & {*may_take}
     first = [name for name in may_take if name in (given or named)]
     others = [name for name in may_take if name not in named][:4]  # each of many takes too long
+    # At first without the others; then with one of them at least.
     for names, needed in ((first, [first]), ([*first, *others], [first, others])):
         for carried in _assignments(places, names, taken):
             used = carried.keys()

@@ -253,8 +253,13 @@ def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:
         last = torch.cat([torch.arange(size, device=on) >= going_on for size, going_on in ends])
         later = torch.arange(len(last), device=on) >= sizes[0]
         return output.data, last.unsqueeze(1), later.unsqueeze(1)
-    known = counts and len(counts) == output.shape[1 - seq] and baseline.post
+    lengths = [output.shape[seq]]
+    if counts and len(counts) == output.shape[1 - seq] and baseline.post:
+        lengths = counts
     step = torch.arange(output.shape[seq], device=on).unsqueeze(1)
-    last = step == torch.tensor(counts if known else [len(step)], device=on) - 1
-    last, later = (last.t(), step.t() > 0) if seq else (last, step > 0)
+    last = step == torch.tensor(lengths, device=on) - 1
+    later = step > 0
+    if seq == 1:
+        last = last.t()
+        later = later.t()
     return output, last.unsqueeze(2), later.unsqueeze(2)

@@ -11,6 +11,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, valid_mask
 from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.calls import filled, other_order
@@ -55,6 +56,9 @@ def probe_coverage(baseline: Baseline) -> Outcome:
     if finding is not None:
         return finding
     doubtful = valid & ~learned
+    unsure = rounds_by_all(baseline) if bool(doubtful.any()) else None
+    if unsure is not None:
+        return unsure
     silent, tried = _tried(baseline, _spaced(doubtful))
     if silent.equal(valid):
         return Skipped("no step of the input reaches an output")

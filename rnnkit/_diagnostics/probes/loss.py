@@ -12,6 +12,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients
+from rnnkit._diagnostics.probes.broadcast import broadcast_loss
 from rnnkit._diagnostics.run.outputs import Leaves, along, is_number, largest, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 
@@ -43,6 +44,9 @@ def judge_loss(narrow: Baseline) -> Outcome:
     baseline = judge_of(narrow)
     if isinstance(baseline, Skipped):
         return baseline
+    finding = broadcast_loss(baseline)
+    if finding is not None:
+        return finding
     batch = baseline.batch
     base = _run(baseline, batch.leaves)
     start = next((k for k, place in enumerate(base) if bool(place.slope.any())), None)

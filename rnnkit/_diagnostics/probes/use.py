@@ -11,9 +11,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
 from rnnkit._diagnostics.probes.joined import has_batch_first, joined_layers
+from rnnkit._diagnostics.probes.noted_calls import notes_of_calls
 from rnnkit._diagnostics.probes.starts import wrong_starts
 from rnnkit._diagnostics.run.events import stateful
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
@@ -39,6 +41,9 @@ def probe_use(baseline: Baseline) -> Outcome:
         if not isinstance(found, str):
             return found.noting(notes)
         notes.append(found)
+    unsure = rounds_by_all(baseline) if returning else None
+    if unsure is not None:
+        return unsure.noting(notes)
     cells = sum(call.is_cell for call in calls)
     looked: list[str] = []
     if returning:
@@ -55,6 +60,7 @@ def _wrong_ways(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding |
     """Yield what is wrong with the inputs and states of calls, and notes of what may be meant."""
     yield from steps_as_channels(baseline)
     yield from wrong_starts(baseline, calls)
+    yield from notes_of_calls(baseline, calls)
     yield from shared_directions(baseline, calls)
     yield from reversed_outputs(baseline)
     yield from joined_layers(baseline, calls)

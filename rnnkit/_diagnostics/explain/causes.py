@@ -134,6 +134,11 @@ def fix_of(probe: str, name: str) -> list[Line]:
     return [("fix", next(fix for kind, fix in fixes if re.search(kind, name.lower())))]
 
 
+def _exchanged(x: Tensor) -> Tensor:
+    """Return a tensor with its first two axes exchanged, which a model may view."""
+    return x.transpose(0, 1).contiguous()
+
+
 def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
     """Suspect that a layer, or a loop over cells, reads the batch axis of its input as seq."""
     first = getattr(given.module, "batch_first", None)
@@ -144,8 +149,8 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
     is_known = loops or isinstance(first, bool)
     if given.is_packed or not is_known or axes != [0 if is_2d else seq]:
         return None
-    turn: Any = lambda x: x.transpose(0, 1).contiguous()  # noqa: E731 - it may be viewed
-    back = turn
+    turn: Callable[[Tensor], Tensor] = _exchanged
+    back: Callable[[Tensor], Tensor] = _exchanged
     fix = f"{given.text}(..., batch_first={not first}), or input.transpose(0, 1)"
     if is_layer and given.tensors[1:]:
         fix += f"; and a state for the batch of axis {axes[0]}"
@@ -180,8 +185,7 @@ def other_state(given: Event) -> Cause | None:
 
     def before(_: int, args: Any, kwargs: Any) -> Any:
         state = arguments(args, kwargs)["hx"]
-        turned = pytree.tree_map_only(Tensor, lambda x: x.transpose(0, 1).contiguous(), state)
-        return from_state(args, kwargs, turned)
+        return from_state(args, kwargs, pytree.tree_map_only(Tensor, _exchanged, state))
 
     what = f"the state given to {given.label} has the samples on axis 0, for its layers"
     return Cause(

@@ -162,17 +162,12 @@ def _both(watches: Sequence[Watch]) -> Watch:
 
 
 def _transposed_before(one: int, other: int) -> Run:
-    def run(call: FunctionCall) -> Any:
-        shape = call.run().shape
-        return call.args[0].transpose(one, other).reshape(shape)
-
-    return run
+    return lambda call: call.args[0].transpose(one, other).reshape(call.run().shape)
 
 
 def _transposed_after(one: int, other: int) -> Run:
     def run(call: FunctionCall) -> Any:
-        shape = [*call.run().shape]
-        shape[one], shape[other] = shape[other], shape[one]
+        shape = call.run().transpose(one, other).shape
         return call.args[0].reshape(shape).transpose(one, other).contiguous()
 
     return run

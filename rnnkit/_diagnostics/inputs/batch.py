@@ -1,9 +1,7 @@
 """The batch and seq axes of a model's inputs, and the inputs with some samples or steps only."""
 
 import copy
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -16,7 +14,6 @@ from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.inputs.by_input import axis_of, batch_axis_of, by_input
 from rnnkit._diagnostics.inputs.dense import check_dense, check_values, is_dense, refuse_no_tensors
 from rnnkit._diagnostics.inputs.lengths import (
-    Named,
     counts_of,
     is_content,
     rises_or_falls,
@@ -109,22 +106,6 @@ class Batch:
             text = f"other has {what}: {mine}, got {theirs}"
             refusal(ArgumentError, "other", text, code="verify-argument")
         self.second = leaves
-
-    def named(self, function: Any, leading: int = 0) -> list[Named]:
-        """Return each input, its name as an argument, and its rows if it has steps.
-
-        ``leading`` arguments of the function come before the inputs, such as the model of a call.
-        """
-        arguments: list[Any] = []
-        with suppress(TypeError, ValueError):  # as of a builtin
-            told = [*inspect.signature(function).parameters.values()][leading:]
-            arguments = [one.name for one in told if one.kind is not one.VAR_POSITIONAL]
-        args, kwargs = self.tree()
-        keyed = dict(zip([*arguments, *range(len(args))], args, strict=False)) | kwargs
-        paths: Any = pytree.tree_flatten_with_path(keyed, is_whole)[0]
-        names = [getattr(path[-1], "key", getattr(path[-1], "name", "")) for path, _ in paths]
-        leaves = zip(self.leaves, names, strict=False)  # what is given twice is Python's to refuse
-        return [(leaf, str(name), self.rows(k)) for k, (leaf, name) in enumerate(leaves)]
 
     @property
     def names(self) -> list[str]:

@@ -29,14 +29,26 @@ def guess_lengths(
     """Return lengths by input, whether padding is after a sample, and a line for each misfit."""
     told = _told_by_names(inputs, size)
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
+    lines: list[str] = []
+    if told:
+        found, ends = _padded_by(told, inputs, rows, lines)
+    else:
+        found, ends = _told_by_padding(model, rows)
+    if len(ends) != 1:
+        return {}, True, lines
+    return found, ends == {"post"}, lines
+
+
+def _padded_by(
+    told: Lengths, inputs: Sequence[Named], rows: Rows, lines: list[str]
+) -> tuple[Lengths, set[str]]:
+    """Return which inputs are padded beyond lengths that are told, and where; add misfits."""
     found: Lengths = {}
     ends: set[str] = set()
-    lines: list[str] = []
-    are_alike = len({tuple(counts) for counts in told.values()}) == 1
     for index, counts in told.items():
         name = inputs[index][1]
         candidates = _named_alike(name, inputs, rows)
-        if not candidates and are_alike:
+        if not candidates and all(other == counts for other in told.values()):
             candidates = list(rows)
         free = [k for k in candidates if k not in found]
         first, end = _first_padded(rows, free, counts)
@@ -45,11 +57,7 @@ def guess_lengths(
             ends.add(end)
         elif rows and min(counts) < max(counts) and counts not in found.values():
             lines.append(f"{name} was not taken for lengths: no input ends there")
-    if not told:
-        found, ends = _told_by_padding(model, rows)
-    if len(ends) != 1:
-        return {}, True, lines
-    return found, ends == {"post"}, lines
+    return found, ends
 
 
 def _told_by_names(inputs: Sequence[Named], size: int) -> Lengths:

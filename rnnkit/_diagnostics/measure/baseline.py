@@ -8,15 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import refusal
-from rnnkit._diagnostics.inputs.axes import find_flats, infer_steps, shortened_axis, shrinks_twice
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import changed, sample_at, within
-from rnnkit._diagnostics.measure.left_out import leave_one_out, with_one_more
+from rnnkit._diagnostics.inputs.changes import within
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.outputs import Leaves, alike, is_output, scale, split_flats
+from rnnkit._diagnostics.run.outputs import Leaves, is_output, scale
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed
 
 T = TypeVar("T")
@@ -98,110 +94,6 @@ class Baseline:
             return recorder.events
 
         return self.once("events", record)
-
-    def find_axes(self, out_seq_dim: int | None) -> None:
-        """Run again, and find which axes of the outputs follow what is left out."""
-        self._run_again()
-        self.fewer, self.left_out = leave_one_out(self.session, self.batch, self.normal)
-        if self.fewer is not None and len(self.fewer) == len(self.normal):
-            self._find_batch_axes(self.fewer)
-        if self.first is None:
-            return
-        self._take_batch_axis_of_input(self.first)
-        # The steps of the input that paces the others, then of those with lengths or, if the first
-        # output has other steps, of each that may be a target.
-        for index in sorted(range(len(self.batch.leaves)), key=self.batch.paced.__ne__):
-            if self._may_pace(index, self.first):
-                self._find_step_axes(index)
-        axis = self._told_axis(self.first, out_seq_dim)
-        if axis not in (None, self.step_axes[self.first]):
-            self.step_axes[self.first] = axis
-            self.pacers[self.first] = self.batch.paced
-
-    def _run_again(self) -> None:
-        """Run the same copy a second time; if that returns the same, keep what happened in it."""
-        watcher = Recorder()
-        inputs = self.batch.tree()
-        self.again = self.session.run(inputs, on=self.session.last, watch=watcher.watch)
-        if alike(self.normal, self.again):
-            self._made["events"] = watcher.events
-
-    def _find_batch_axes(self, fewer: Leaves) -> None:
-        """Find the axis of each output that is shorter by one without a sample."""
-        batch = self.batch
-
-        def run_changed(sample: int) -> Leaves | None:
-            inputs = changed(batch, sample_at(sample))
-            return None if inputs is None else self.session.attempt(inputs)
-
-        flats = find_flats(self.normal, fewer, batch, run_changed)
-        self.session.flats = flats
-        self.session.size_of = batch.size_of
-        self.normal = split_flats(self.normal, flats, batch.size)
-        self.again = self.again and split_flats(self.again, flats, batch.size)
-        found = map(shortened_axis, self.normal, split_flats(fewer, flats, batch.size - 1))
-        self.axes = [axis if by == 1 else None for axis, by in found]
-        if shrinks_twice(self.normal, fewer):
-            more = self.attempt(with_one_more(self.batch, self.left_out))
-            for index, pair in enumerate(zip(more or (), self.normal, strict=False)):
-                axis, by = shortened_axis(*pair)
-                if self.axes[index] is None and by == 1:
-                    self.axes[index] = axis
-
-    def _take_batch_axis_of_input(self, first: int) -> None:
-        """If no sample can be left out, an output has its batch where the input has it."""
-        shape = tuple(self.normal[first].shape)
-        sizes = enumerate(shape[:-1] or shape)
-        fitting = [axis for axis, size in sizes if size == self.batch.size]
-        if self.fewer is None and fitting == [self.batch.axes[self.batch.first]]:
-            self.axes[first] = fitting[0]
-
-    def _may_pace(self, index: int, first: int) -> bool:
-        """Return whether outputs may have the steps of an input."""
-        batch = self.batch
-        if index == batch.paced or index in batch.lengths:
-            return True
-        return batch.is_content(index) and not batch.has_steps(index) and not self.has_steps(first)
-
-    def _find_step_axes(self, index: int) -> None:
-        """Find the axis of each output that is shorter with fewer steps of an input."""
-        paced = self.paced_by(index).batch
-        shorter = infer_steps(paced, self.attempt)
-        if shorter is None:
-            return
-        self.runs_on_less |= index == self.batch.paced
-        more = (paced.steps or 0) - (paced.longest or 0)
-        for k, pair in enumerate(zip(self.normal, shorter, strict=True)):
-            axis, by = shortened_axis(*pair)
-            if by in {1, 1 + more} and axis != self.axes[k] and self.pacers[k] is None:
-                self.step_axes[k] = axis
-                self.pacers[k] = index
-
-    def _told_axis(self, first: int, out_seq_dim: int | None) -> int | None:
-        """Return the seq axis of the first output that the caller names, or that sizes tell."""
-        shape = tuple(self.normal[first].shape)
-        if out_seq_dim is not None and first not in self.session.flats:
-            self._check_out_seq_dim(first, out_seq_dim)
-            return out_seq_dim % len(shape)
-        if self.runs_on_less or self.pacers[first] is not None:
-            return None
-        # If the model takes no fewer steps: the axis that is as long as the input.
-        sizes = enumerate(shape[:-1])
-        fitting = [k for k, n in sizes if n == self.batch.steps and k != self.axes[first]]
-        return fitting[0] if len(fitting) == 1 else None
-
-    def _check_out_seq_dim(self, first: int, out_seq_dim: int) -> None:
-        """Refuse an axis that the first output does not have, or that has the samples."""
-        rank = self.normal[first].dim()
-        if self.fewer is not None and out_seq_dim % rank == self.axes[first]:
-            text = " is the batch axis of the first output"
-        elif -rank <= out_seq_dim < rank:
-            return
-        else:
-            text = f": the first output has {rank} axes"
-        message = f"out_seq_dim={out_seq_dim}{text}"
-        fix = ("fix", "leave out_seq_dim out, and the axis is found")
-        refusal(ArgumentError, "out_seq_dim", message, "", fix, code="verify-axis")
 
     def paced_by(self, index: int | None) -> "Baseline":
         """Return the same with the steps of a different input."""

@@ -1,20 +1,24 @@
 """The batch that is judged, and a model on it: what verify does before its first probe."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.axes import infer_batch_axes
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.lengths import guess_lengths, lengths_of_other_names
+from rnnkit._diagnostics.inputs.lengths import Named, guess_lengths, lengths_of_other_names
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.finite import judged_finite
+from rnnkit._diagnostics.measure.output_axes import find_axes
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import calls_in
-from rnnkit._diagnostics.run.outputs import is_number
+from rnnkit._diagnostics.run.outputs import is_number, is_whole
 from rnnkit._diagnostics.run.uncopied import unwrapped
 from rnnkit._diagnostics.tell.outcome import Outcome
 from rnnkit._diagnostics.tell.report import SAMPLES
@@ -42,9 +46,10 @@ def find_lengths(
 ) -> tuple[bool, list[str]]:
     """Give a batch the lengths that its inputs tell; return where the padding is, and notes."""
     inner = unwrapped(model)
-    named = whole.named(getattr(inner, "forward", None))
-    if call is not None:
-        named = whole.named(call, leading=1)
+    if call is None:
+        named = _named_inputs(whole, getattr(inner, "forward", None))
+    else:
+        named = _named_inputs(whole, call, leading=1)
     lengths, is_after_each, lines = guess_lengths(inner, named, whole.size)
     whole.take_lengths(lengths)
     lines += lengths_of_other_names(named, whole.names, whole.lengths)
@@ -74,7 +79,7 @@ def baseline_of(
         {} if answers is None else answers,
         shared=shared,
     )
-    baseline.find_axes(rules.out_seq_dim)
+    find_axes(baseline, rules.out_seq_dim)
     if _is_one_step(baseline):
         part.take_for_one_step()  # axis 1 has the features of that step
     return baseline, notes
@@ -98,3 +103,20 @@ def _taken_for_shared(batch: Batch, before: Sequence[int | None]) -> list[str]:
         )
         if isinstance(leaf, Tensor) and one is not None and other is None
     ]
+
+
+def _named_inputs(batch: Batch, function: Any, leading: int = 0) -> list[Named]:
+    """Return each input, its name as an argument, and its rows if it has steps.
+
+    ``leading`` arguments of the function come before the inputs, such as the model of a call.
+    """
+    arguments: list[Any] = []
+    with suppress(TypeError, ValueError):  # as of a builtin
+        told = [*inspect.signature(function).parameters.values()][leading:]
+        arguments = [one.name for one in told if one.kind is not one.VAR_POSITIONAL]
+    args, kwargs = batch.tree()
+    keyed = dict(zip([*arguments, *range(len(args))], args, strict=False)) | kwargs
+    paths: Any = pytree.tree_flatten_with_path(keyed, is_whole)[0]
+    names = [getattr(path[-1], "key", getattr(path[-1], "name", "")) for path, _ in paths]
+    leaves = zip(batch.leaves, names, strict=False)  # what is given twice is Python's to refuse
+    return [(leaf, str(name), batch.rows(k)) for k, (leaf, name) in enumerate(leaves)]

@@ -90,12 +90,10 @@ def dependency_map(
         if isinstance(judge, Skipped):
             judge = narrow.judging(batch, narrow.normal[first].dtype, COARSE)
         found = torch.stack([_moved(judge, column)[list(rows)] for column in columns], 1)
-        both = [Gradients(one.batch, one.session) for one in (judge, narrow)]
-        if all(one.are_whole for one in both):
+        pair = (Gradients(judge.batch, judge.session), Gradients(narrow.batch, narrow.session))
+        if all(one.are_whole for one in pair):
             for place, row in enumerate(rows):
-                if not found[place].all():
-                    fine, coarse = (_sizes(one, first, out_dim, row, columns) for one in both)
-                    found[place] |= (fine > SHRINKS * coarse) & (coarse > 0)
+                found[place] |= _learned(pair, first, out_dim, row, columns, found[place])
     return DependencyMap(found, rows, columns, dim, out_dim, [*opened.notes, *replaced])
 
 
@@ -149,6 +147,21 @@ def _laid_over(before: Tensor, output: Leaves) -> Tensor:
         inside = tuple(slice(min(sizes)) for sizes in zip(before.shape, made.shape, strict=True))
         after[inside] = made[inside]
     return after
+
+
+def _learned(
+    pair: tuple[Gradients, Gradients],
+    index: int,
+    dim: int,
+    row: int,
+    columns: Sequence[int],
+    known: Tensor,
+) -> Tensor:
+    """Return in which columns a row has a gradient, in float64 as in the model's own dtype."""
+    if bool(known.all()):
+        return known
+    fine, coarse = (_sizes(one, index, dim, row, columns) for one in pair)
+    return (fine > SHRINKS * coarse) & (coarse > 0)
 
 
 def _sizes(gradients: Gradients, index: int, dim: int, row: int, columns: Sequence[int]) -> Tensor:

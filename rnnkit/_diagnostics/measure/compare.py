@@ -269,23 +269,29 @@ def parts_of(
         return
     if len(samples) == baseline.batch.size:
         output = baseline.arranged(output)
-    whole = baseline.arranged(baseline.normal)
     for index, axis in baseline.judged():
-        if only not in (None, index) or not is_number(whole[index]):
-            continue
-        made = _with_batch_axis(output[index], whole[index], axis, len(samples))
-        if made is None:
-            continue
-        for place, sample in enumerate(samples):
-            after = made.select(axis, place)
-            if after.shape == whole[index].select(axis, sample).shape:
-                after = baseline.row(made, index, sample, place)
-            # Of an output with other steps, as with a stride, a sample returns the first ones.
-            kept = tuple(map(slice, after.shape if baseline.post else ()))
-            before = baseline.row(whole[index], index, sample)[kept]
-            scale = baseline.row(baseline.scale_of(index), index, sample)[kept]
-            if before.shape == after.shape:
-                yield Part(baseline, index, sample, before, after, scale)
+        if only in (None, index) and is_number(baseline.normal[index]):
+            yield from _parts_of_output(baseline, index, axis, output[index], samples)
+
+
+def _parts_of_output(
+    baseline: Baseline, index: int, axis: int, made: Any, samples: Sequence[int]
+) -> Iterator[Part]:
+    """Yield each sample of one output that has its shape in both runs."""
+    whole = baseline.arranged(baseline.normal)[index]
+    made = _with_batch_axis(made, whole, axis, len(samples))
+    if made is None:
+        return
+    for place, sample in enumerate(samples):
+        after = made.select(axis, place)
+        if after.shape == whole.select(axis, sample).shape:
+            after = baseline.row(made, index, sample, place)
+        # Of an output with other steps, as with a stride, a sample returns the first ones.
+        kept = tuple(map(slice, after.shape if baseline.post else ()))
+        before = baseline.row(whole, index, sample)[kept]
+        scale = baseline.row(baseline.scale_of(index), index, sample)[kept]
+        if before.shape == after.shape:
+            yield Part(baseline, index, sample, before, after, scale)
 
 
 def _with_batch_axis(made: Any, whole: Tensor, axis: int, count: int) -> Tensor | None:

@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import KINDS, Call, hooked, split_result
+from rnnkit._diagnostics.run.noticed import Noticed
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
@@ -68,6 +69,7 @@ class Gradients(FunctionWatch):
         self.called: list[nn.Module] = []
         self.noted = set[int]()
         self.detached = list[Tensor]()
+        self.noticed = Noticed()
         # A gradient takes as much memory as its weight.
         every = self.model.named_parameters()
         self.weights = {n: x for n, x in every if x.requires_grad and x.numel() <= 2**25}
@@ -97,6 +99,7 @@ class Gradients(FunctionWatch):
 
     def on_call(self, call: FunctionCall) -> Any:
         """Run a function, and note what it made something with a graph of, or detached."""
+        self.noticed.note(call)
         if call.name.startswith("detach"):
             self.detached += [x.clone() for x in call.args[:1]]  # detach_ takes it off its graph
         result = call.run()

@@ -53,9 +53,12 @@ def probe_memory(baseline: Baseline) -> Outcome:
 def _notes_of_cuts(ends: "_Ends", read: Tensor) -> list[str]:
     """Return a note if the last output depends on steps before the first that gets a gradient."""
     baseline = ends.baseline
+    cut = gradients_of(baseline).noticed.cut
     before = steps_before(baseline, read)
-    is_cut = bool(before.any()) and ends.move(steps_at(before), ends.outputs, LAST) is True
-    return [reach_in_words(baseline, read)] if is_cut else []
+    if not cut or not bool(before.any()):
+        return []
+    is_read = ends.move(steps_at(before), ends.outputs, LAST) is True
+    return [reach_in_words(baseline, read, cut)] if is_read else []
 
 
 def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
@@ -68,8 +71,12 @@ def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
     if moves:
         if read is None:
             return Passed(HOLDS, [])
-        reach = reach_in_words(baseline, read)
-        return Passed(f"{HOLDS}, which get no gradient", [], notes=[reach], but=reach)
+        text = f"{HOLDS}, which get no gradient"
+        cut = gradients_of(baseline).noticed.cut
+        if not cut:
+            return Passed(text, [])
+        reach = reach_in_words(baseline, read, cut)
+        return Passed(text, [], notes=[reach], but=reach)
     moves = ends.move(steps_at(later), ends.with_steps, FIRST)
     if isinstance(moves, Skipped):
         return moves

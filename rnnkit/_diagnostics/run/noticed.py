@@ -1,0 +1,82 @@
+"""What functions do in a run that is worth a line: they cut graphs, or broadcast a target."""
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from rnnkit._diagnostics.run.watched_functions import FunctionCall, user_place
+
+#: Functions whose result has no graph, whatever they are given.
+CUTTING = ("detach", "detach_", "data", "numpy", "item", "tolist")
+#: The losses of torch.nn.functional that broadcast their targets; torch warns of some of them.
+LOSSES = (
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "kl_div",
+    "poisson_nll_loss",
+    "soft_margin_loss",
+    "hinge_embedding_loss",
+)
+
+
+class Broadcast(NamedTuple):
+    """A call of a loss that compares each prediction with every target."""
+
+    name: str
+    place: str
+    prediction: torch.Size
+    target: torch.Size
+
+
+class Noticed:
+    """Notes, of the calls of functions, those that cut a graph, and losses that broadcast."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._cuts = Counter[str]()
+        self.broadcasts: list[Broadcast] = []
+
+    def note(self, call: FunctionCall) -> None:
+        """Note a call, before it runs."""
+        cutting = _cutting(call)
+        if cutting and any(map(_has_graph, pytree.tree_leaves((call.args, call.kwargs)))):
+            self._cuts[f"cut at {user_place()} by {cutting}"] += 1
+        if call.name in LOSSES:
+            self._note_loss(call)
+
+    @property
+    def cut(self) -> str:
+        """The cut that runs most often, with its place; empty if there is none."""
+        return max(self._cuts, key=self._cuts.__getitem__, default="")
+
+    def _note_loss(self, call: FunctionCall) -> None:
+        """Note a loss of a prediction and a target that together have more numbers than either."""
+        named: dict[str, Any] = dict(zip(("input", "target"), call.args, strict=False))
+        named |= call.kwargs
+        prediction = named.get("input")
+        target = named.get("target")
+        if not isinstance(prediction, Tensor) or not isinstance(target, Tensor):
+            return
+        pair = (prediction.shape, target.shape)
+        both: torch.Size = torch.broadcast_shapes(*pair)  # type: ignore[no-untyped-call]
+        if both.numel() > max(prediction.numel(), target.numel()):
+            self.broadcasts.append(Broadcast(call.name, user_place(), *pair))
+
+
+def _cutting(call: FunctionCall) -> str:
+    """Return what cuts a graph in a call; empty if nothing does."""
+    is_getter = call.name == "__get__"
+    name = getattr(call.func.__self__, "__name__", "") if is_getter else call.name  # type: ignore[attr-defined]
+    if name in CUTTING:
+        return name
+    return "" if torch.is_grad_enabled() else "no_grad"
+
+
+def _has_graph(leaf: Any) -> bool:
+    """Return whether a value is a tensor that was made of what wants a gradient."""
+    return isinstance(leaf, Tensor) and leaf.grad_fn is not None

@@ -3,7 +3,7 @@
 Each is tried: a copy of the model runs with the right call in its place.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -13,13 +13,17 @@ from torch import Tensor, nn
 from rnnkit._diagnostics.explain.causes import Cause
 from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.run.events import Event
-from rnnkit._diagnostics.run.outputs import Watch
-from rnnkit._diagnostics.run.watched_functions import FunctionCall, Replacing, Run
+from rnnkit._diagnostics.run.outputs import Watch, all_of
+from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
 from rnnkit._diagnostics.tell.outcome import Line
 
 #: Functions and modules that keep a shape and work along one axis, ``dim``.
 ALONG_ONE_AXIS = ("softmax", "log_softmax")
 ONE_AXIS_MODULES = (nn.Softmax, nn.LogSoftmax)
+
+
+#: Runs a call of a function, or something in its place.
+Run = Callable[[FunctionCall], Any]
 
 
 def suspects_in(event: Event) -> Iterator[Cause]:
@@ -56,13 +60,31 @@ def joins_one_tensor(event: Event) -> list[Line]:
     return [("cause", what), ("fix", "outputs.append(h.clone()), if h is written in place")]
 
 
+class _Replacing(FunctionWatch):
+    """Runs something else wherever the model calls a function at the place of an event."""
+
+    def __init__(self, event: Event, run: Run, *, anyhow: bool) -> None:
+        """Take the event, what runs instead, and whether that is for calls with any sizes."""
+        super().__init__()
+        self._event = event
+        self._run = run
+        self._anyhow = anyhow
+
+    def on_call(self, call: FunctionCall) -> Any:
+        """Run a function, or something in its place."""
+        event = self._event
+        if call.name != event.name or user_place() != event.place:
+            return call.run()
+        is_same = self._anyhow or call.in_words() == event.text
+        return self._run(call) if is_same else call.run()
+
+
 def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
     """Return a watch that runs something else instead of a call.
 
     With ``anyhow``, the same line may call the function with other sizes.
     """
-    text = None if anyhow else event.text
-    return lambda model: Replacing(event.name, text, event.place, run).watch(model)
+    return lambda model: _Replacing(event, run, anyhow=anyhow).watch(model)
 
 
 def is_over_one_number(event: Event) -> bool:
@@ -141,24 +163,20 @@ def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
         if not _is_view(other) or other.is_in_call:
             continue
         for joins, splits in ((event, other), (other, event)):
-            undo = [
+            undo = all_of(
                 _instead(joins, _transposed_before(0, 1)),
                 _instead(splits, _transposed_after(0, 1)),
-            ]
+            )
             what = f"{joins.text} at {joins.place} and {splits.text} at {splits.place} move no axis"
             before = f"x.transpose(0, 1).reshape(...) at {joins.place}"
             moved = ".transpose(0, 1).contiguous()"
             after = f"sizes 0 and 1 exchanged, and then {moved}, at {splits.place}"
-            yield Cause(what, f"{before}; {after}", _both(undo))
+            yield Cause(what, f"{before}; {after}", undo)
 
 
 def _is_view(event: Event) -> bool:
     """Return whether a function splits or joins axes."""
     return event.kind == "function" and event.name in ("view", "reshape", "flatten")
-
-
-def _both(watches: Sequence[Watch]) -> Watch:
-    return lambda model: [hook for watch in watches for hook in watch(model)]
 
 
 def _transposed_before(one: int, other: int) -> Run:

@@ -18,7 +18,15 @@ from rnnkit._diagnostics.explain.function_causes import (
 )
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Event, Recorder, is_known
-from rnnkit._diagnostics.run.outputs import Given, Watch, apart, named_leaves, scale, shape_of
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    Watch,
+    all_of,
+    apart,
+    named_leaves,
+    scale,
+    shape_of,
+)
 from rnnkit._diagnostics.run.watched_functions import without_part
 from rnnkit._diagnostics.tell.outcome import Line
 
@@ -88,8 +96,7 @@ class Search:
 
     def _run(self, inputs: Given, *watches: Watch) -> Any:
         """Return the output in question of a run under hooks; None if there is none."""
-        watch: Watch = lambda model: [hook for one in watches for hook in one(model)]  # noqa: E731
-        output = self.baseline.session.attempt(inputs, watch=watch) or []
+        output = self.baseline.session.attempt(inputs, watch=all_of(*watches)) or []
         return output[self.index] if len(output) > self.index else None
 
     def _matched(self, other: list[Event]) -> list[tuple[Event | None, int | None]]:

@@ -28,6 +28,11 @@ class Given(NamedTuple):
 Watch = Callable[[torch.nn.Module], list[Any]]
 
 
+def all_of(*watches: Watch) -> Watch:
+    """Return a watch that puts on the hooks of several."""
+    return lambda model: [hook for watch in watches for hook in watch(model)]
+
+
 def leaves(tree: Any) -> Leaves:
     """Return the leaves of a tree, see :func:`named_leaves`."""
     return [leaf for _, leaf in named_leaves(tree)]

@@ -52,10 +52,6 @@ class FunctionCall(NamedTuple):
         return known.get(name, f"{name}({', '.join(sizes)})" if sizes else name)
 
 
-#: Runs a call of a function, or something in its place.
-Run = Callable[[FunctionCall], Any]
-
-
 class FunctionWatch(TorchFunctionMode):
     """Sees each function that a run calls; starts as a watch, and ends as the handle of a hook."""
 
@@ -75,25 +71,6 @@ class FunctionWatch(TorchFunctionMode):
     @abstractmethod
     def on_call(self, call: FunctionCall) -> Any:
         """Return what a call of a function returns, or something in its place."""
-
-
-class Replacing(FunctionWatch):
-    """Runs something else wherever the model calls one function at one place."""
-
-    def __init__(self, name: str, text: str | None, place: str, run: Run) -> None:
-        """Take the function, the call in words unless any will do, its place, and what runs."""
-        super().__init__()
-        self._name = name
-        self._text = text
-        self._place = place
-        self._run = run
-
-    def on_call(self, call: FunctionCall) -> Any:
-        """Run a function, or something in its place."""
-        if call.name != self._name or user_place() != self._place:
-            return call.run()
-        is_wanted = self._text in (None, call.in_words())
-        return self._run(call) if is_wanted else call.run()
 
 
 def user_place() -> str:

@@ -52,6 +52,10 @@ def numbers(*shape):
 
 #: What a model is given if nothing else is said: samples of steps.
 X = numbers(BATCH, SEQ, FEATURE)
+#: So the session of a model is given it.
+GIVEN = Given((X,), {})
+#: What looks at a model and its input.
+LOOKS = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
 
 
 def tokens(*shape):
@@ -101,7 +105,7 @@ class Holder(nn.Module):
 def twice(model):
     """Check that two runs return the same; the copies of the session are left to be looked at."""
     with mock.patch.object(Session, "close"), session(model) as opened:
-        first, again = (opened.run(Given((X,), {})) for _ in range(2))
+        first, again = (opened.run(GIVEN) for _ in range(2))
     assert all(map(torch.equal, first, again))
     return opened
 

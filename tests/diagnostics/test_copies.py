@@ -12,10 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import rnnkit
 from rnnkit._diagnostics.run.copies import Pristine
 from rnnkit._diagnostics.run.isolation import session
-from rnnkit._diagnostics.run.outputs import Given
-from tests.diagnostics.models_of_users import Holder, numbers, twice
-
-X = numbers(4, 7, 3)
+from tests.diagnostics.models_of_users import GIVEN, Holder, X, gru, twice
 
 
 def freed() -> Tensor:
@@ -113,10 +110,10 @@ def test_what_is_written(name):
     )
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with session(model) as opened:
-        runs = [opened.attempt(Given((X,), {})) for _ in range(3)]
+        runs = [opened.attempt(GIVEN) for _ in range(3)]
         with opened.watched(), torch.no_grad(), suppress(ZeroDivisionError):
             opened.pristine.copy().train()(X)
-        runs += [opened.attempt(Given((X,), {})) for _ in range(2)]
+        runs += [opened.attempt(GIVEN) for _ in range(2)]
     first, *rest = [run[0] for run in runs if run is not None]
 
     assert rest
@@ -130,7 +127,7 @@ def test_nothing_is_written():
     model = Holder()
     model.gru.bias_hh_l0.data[0] = torch.nan
     with session(model) as opened:
-        opened.run(Given((X,), {}))
+        opened.run(GIVEN)
     assert opened.passes == 1
 
 
@@ -214,7 +211,7 @@ class Inner(nn.Module):
     def __init__(self):
         """Make it."""
         super().__init__()
-        self.rnn = nn.GRU(3, 6, batch_first=True)
+        self.rnn = gru()
         self.scale = nn.Parameter(torch.ones(6), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:

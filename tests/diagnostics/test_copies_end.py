@@ -17,9 +17,8 @@ import rnnkit
 from rnnkit._diagnostics.run.copier import Copier
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.isolation import session
-from rnnkit._diagnostics.run.outputs import Given
 from tests.covering import covers
-from tests.diagnostics.models_of_users import Holder, Model, numbers
+from tests.diagnostics.models_of_users import GIVEN, Holder, Model, numbers
 
 X = numbers(5, 7, 3)
 
@@ -221,7 +220,7 @@ def test_weights_that_are_written():
     PEAK.clear()
     with session(Net(count_and_write, wide=nn.Parameter(torch.ones(COUNTED)))) as opened:
         for _ in range(4):
-            opened.run(Given((X,), {}))
+            opened.run(GIVEN)
 
     assert PEAK[torch.float32] == 3
 
@@ -237,7 +236,7 @@ def test_weights_are_not_written_down():
 
     recorder = Recorder(functions=True)
     with session(Model(loop, part=nn.Linear(3, 3))) as opened:
-        opened.run(Given((X,), {}), watch=recorder.watch)
+        opened.run(GIVEN, watch=recorder.watch)
     names = [event.name for event in recorder.events]
 
     assert names.count("tanh") == X.shape[1]

@@ -20,10 +20,7 @@ from torch import Tensor, nn
 import rnnkit
 from rnnkit._diagnostics.run.isolation import sources
 from rnnkit._diagnostics.run.outputs import equal
-from tests.diagnostics.models_of_users import Holder, Model, gru, numbers, twice
-
-X = numbers(4, 7, 3)
-LOOKS = [rnnkit.verify, rnnkit.dependency_map, rnnkit.trace]
+from tests.diagnostics.models_of_users import LOOKS, Holder, Model, X, gru, numbers, twice
 
 
 @dataclass(slots=True)
@@ -55,7 +52,7 @@ class Everything(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm1d(3)
         self.drop = nn.Dropout(0.5)
-        self.gru = nn.GRU(3, 6, batch_first=True)
+        self.gru = gru()
         self.kept = nn.Parameter(numbers(2), requires_grad=False)
         self.buffer = nn.Buffer(numbers(2))
         self.tensor = numbers(2)

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.models_of_users import Model, gru, mask, numbers
+from tests.diagnostics.models_of_users import Model, X, gru, mask, numbers
 
-X = numbers(4, 7, 3)
 FALLING = torch.tensor([6, 5, 3, 2])
 
 

@@ -14,9 +14,7 @@ import rnnkit
 from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.run.copies import Pristine
 from rnnkit._diagnostics.run.outputs import named_leaves
-from tests.diagnostics.models_of_users import Holder, X
-
-LOOKS = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
+from tests.diagnostics.models_of_users import LOOKS, Holder, X
 
 
 def deep(wrap):

@@ -18,10 +18,8 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit._diagnostics.run.isolation import EscapedError, Session, session
-from rnnkit._diagnostics.run.outputs import Given
-from tests.diagnostics.models_of_users import Holder, numbers, twice
+from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, X, twice
 
-X = numbers(4, 7, 3)
 OTHER = nn.Linear(3, 6)
 
 
@@ -116,9 +114,9 @@ PAST = {
 
 def run_again(opened: Session):
     """Run a model, and one copy again."""
-    opened.run(Given((X,), {}))
+    opened.run(GIVEN)
     opened.last.runs = [1]
-    opened.run(Given((X,), {}), on=opened.last)
+    opened.run(GIVEN, on=opened.last)
 
 
 def attempt_again(opened: Session):
@@ -128,8 +126,8 @@ def attempt_again(opened: Session):
         model.runs = [1]
         return []
 
-    opened.attempt(Given((X,), {}))
-    opened.attempt(Given((X,), {}), watch=watch)
+    opened.attempt(GIVEN)
+    opened.attempt(GIVEN, watch=watch)
 
 
 @pytest.mark.parametrize("name", PAST)
@@ -157,7 +155,7 @@ def test_way_past_the_copy_is_said():
     assert str(report).splitlines()[0].rpartition(" (")[0] == snapshot(
         "rnnkit.verify: nothing was judged: forward calls model.gru, and not its copy, by way of a closure, a global or a weak reference: only a copy is run"
     )
-    for look in (rnnkit.trace, rnnkit.dependency_map):
+    for look in LOOKS[1:]:
         with pytest.raises(rnnkit.ArgumentError, match="a closure, a global or a weak") as caught:
             look(model, X)
         assert caught.value.code == "model-escaped"
@@ -254,7 +252,7 @@ def test_copies_end_without_a_sound(name):
     ENDED.clear()
     model = Holder(lambda m: setattr(m.held, "count", 1))
     model.held = ENDS[name](model)
-    for look in (rnnkit.verify, rnnkit.trace, rnnkit.dependency_map):
+    for look in LOOKS:
         look(model, X)
     gc.collect()
 
@@ -271,7 +269,7 @@ def test_object_with_an_end_is_copied():
 
     def act(m: Any) -> Tensor:
         m.held[0].count += 1
-        return m.held[1].owner.gru(numbers(4, 7, 3))[0]
+        return m.held[1].owner.gru(X)[0]
 
     model = Holder(act)
     model.held = [Opens([model]), Opens(weakref.proxy(model))]

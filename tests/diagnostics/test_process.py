@@ -17,10 +17,8 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit._diagnostics.run.isolation import session, sources
-from rnnkit._diagnostics.run.outputs import Given, equal
-from tests.diagnostics.models_of_users import Holder, Model, gru, numbers
-
-X = numbers(4, 7, 3)
+from rnnkit._diagnostics.run.outputs import equal
+from tests.diagnostics.models_of_users import GIVEN, Holder, Model, X, gru
 
 
 @contextmanager
@@ -111,7 +109,7 @@ def test_each_run_draws_the_same(name):
             before = sources()[source].get_state()
             report = rnnkit.verify(works, X, skip=["repeatable"])
             with session(works) as opened:
-                first, again = (opened.run(Given((X,), {}))[0] for _ in range(2))
+                first, again = (opened.run(GIVEN)[0] for _ in range(2))
                 assert opened.drawn == {source}
             with suppress(KeyError):
                 rnnkit.verify(fails, X)

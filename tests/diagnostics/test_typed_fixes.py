@@ -131,7 +131,7 @@ def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
 @pytest.mark.parametrize("size", [3, 5])
 def test_a_state_with_the_samples_for_its_layers(size):
     """Where a batch-first state fits by chance, the finding names the state, not the layer."""
-    parts = {"begin": nn.Linear(3, size * 6), "rnn": nn.GRU(3, 6, size, batch_first=True)}
+    parts = {"begin": nn.Linear(3, size * 6), "rnn": gru(num_layers=size)}
     x = numbers(size, 7, 3)
     [finding, *_] = rnnkit.verify(
         model(samples_as_layers, way="wrong", **parts), x, raises=False

@@ -19,12 +19,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import rnnkit
 from rnnkit._diagnostics.run import copies
 from rnnkit._diagnostics.run.isolation import session
-from rnnkit._diagnostics.run.outputs import Given
 from rnnkit._diagnostics.run.uncopied import UncopiedError
-from tests.diagnostics.models_of_users import Holder, numbers, twice
-
-X = numbers(4, 7, 3)
-LOOKS = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
+from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, X, twice
 
 
 class NoCopy(Tensor):
@@ -234,7 +230,7 @@ def test_memory_that_runs_out_is_no_refusal_of_the_model():
     with session(Holder()) as opened:
         opened.fresh = Mock(side_effect=UncopiedError("no memory", "model"))
         with pytest.raises(UncopiedError):
-            opened.attempt(Given((X,), {}))
+            opened.attempt(GIVEN)
 
 
 def test_object_whose_class_makes_no_other():

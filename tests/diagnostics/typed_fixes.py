@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.diagnostics.corpus.forward import model
-from tests.diagnostics.models_of_users import numbers
+from tests.diagnostics.models_of_users import gru, numbers
 from tests.diagnostics.typed_models import (
     attention,
     bridge_viewed,
@@ -95,7 +95,7 @@ FIXES = {
         sequences,
         "batch",
         ("this view moves no axis", "x.transpose(0, 1).reshape(...)"),
-        lambda: {"rnn": nn.GRU(3, 6, 2, batch_first=True), "head": nn.Linear(12, 4)},
+        lambda: {"rnn": gru(num_layers=2), "head": nn.Linear(12, 4)},
     ),
     "steps that are viewed": Typed(
         steps_viewed,
@@ -123,7 +123,7 @@ FIXES = {
         with_dones,
         "batch",
         ("is a mask of integers: it picks rows 0 and 1", "x[flags.bool()]"),
-        lambda: {"rnn": nn.GRU(3, 6, batch_first=True)},
+        lambda: {"rnn": gru()},
     ),
     "a mask over the queries": Typed(
         mask_over_queries,
@@ -161,7 +161,7 @@ FIXES = {
         "batch",
         ("move no axis", "x.transpose(0, 1).reshape(...) at typed_models.py", "sizes 0 and 1"),
         lambda: {
-            "encoder": nn.GRU(3, 6, 2, batch_first=True),
+            "encoder": gru(num_layers=2),
             "bridge": nn.Linear(12, 12),
             "decoder": nn.GRU(6, 6, 2, batch_first=True),
         },
@@ -194,7 +194,7 @@ FIXES = {
         "gradient",
         ("nothing reads the forward direction", "y[..., :6] is forward and y[..., 6:] backward"),
         lambda: {
-            "rnn": nn.GRU(3, 6, batch_first=True, bidirectional=True),
+            "rnn": gru(bidirectional=True),
             "head": nn.Linear(12, 4),
         },
     ),

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tests.diagnostics.models_of_users import mask, numbers, tokens
+from tests.diagnostics.models_of_users import gru, mask, numbers, tokens
 
 
 def sequences(batch, seq):
@@ -18,7 +18,7 @@ def steps_first(batch, seq):
 
 def layer_and_head(width=6):
     """Make a layer, and a head on features of a width."""
-    return {"rnn": nn.GRU(3, 6, batch_first=True), "head": nn.Linear(width, 4)}
+    return {"rnn": gru(), "head": nn.Linear(width, 4)}
 
 
 def softmax_over_samples(m, x):
@@ -120,7 +120,7 @@ def mask_over_queries(m, x):
 
 def attention():
     """Make an attention over embedded tokens, and a layer."""
-    parts = {"query": nn.Linear(3, 3), "rnn": nn.GRU(3, 6, batch_first=True)}
+    parts = {"query": nn.Linear(3, 3), "rnn": gru()}
     return {"embedding": nn.Embedding(11, 3), **parts}
 
 

@@ -136,6 +136,10 @@ class Case:
         """What the module takes."""
         return self.packed(self.numbers())
 
+    def counts(self) -> st.SearchStrategy[list[int]]:
+        """Lengths as a call takes them, any of which may be zero."""
+        return st.lists(st.integers(0, self.seq), min_size=self.batch, max_size=self.batch)
+
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors of a right state; leaves that want gradients."""
         parts = zip("hc", self.state_shapes, (2, 3), strict=False)
@@ -164,11 +168,6 @@ def assert_same(expected: Any, actual: Any):
     torch.testing.assert_close(
         tensors_of(actual), tensors_of(expected), rtol=0, atol=0, equal_nan=True
     )
-
-
-def assert_near(actual: Any, expected: Any, **options: Any):
-    """Two results are close, a NaN being close to a NaN."""
-    torch.testing.assert_close(actual, expected, equal_nan=True, **options)
 
 
 def gradients(result: Any, leaves: Sequence[Tensor], way: str | None = None) -> list[Tensor]:

@@ -138,8 +138,8 @@ def by_loop(cell: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
     return torch.stack(outputs), hx
 
 
-class Wrapped(torch.nn.Module):
-    """A user's cell around one of rnnkit's."""
+class Wrapped(nn.Module):
+    """A user's cell around one of rnnkit's, of which ``unroll`` knows nothing."""
 
     def __init__(self, cell):
         """Keep the cell."""

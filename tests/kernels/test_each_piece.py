@@ -17,7 +17,6 @@ from tests.strategies import (
     APART,
     LAYERS,
     Case,
-    assert_near,
     assert_same,
     cases,
     gradients,
@@ -105,10 +104,9 @@ def test_every_option(kind, path, cut, state, options):
 def test_any_sizes(name, data, path):
     """Whatever sizes, lengths and resets; in float32, where LSTM has a fast kernel, to rounding."""
     case = data.draw(cases([name], ["padded"], [torch.float32, torch.float64]))
-    counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
     rate = data.draw(st.sampled_from([None, 0.0, 0.1, 0.5, 1.0]))
 
-    lengths = data.draw(st.none() | counts)
+    lengths = data.draw(st.none() | case.counts())
     reset = None if rate is None else paths.drawn(case, rate)
     state = data.draw(st.sampled_from(["none", "given", "batch first"]))
     check(case, path, lengths, reset, state, 1e-4 if case.dtype is torch.float32 else 1e-10)
@@ -136,8 +134,7 @@ def test_the_path_of_its_own_choice(kind, size, fill, rate, grad):
         output, ends = layer(x, lengths=lengths, reset=reset)
         expected = paths.by_cells(layer, x, state, each, reset)
 
-    found = output, tensors_of(ends)
-    assert_near(found, expected, rtol=1e-4, atol=1e-5)
+    paths.close((output, ends), expected, 1e-5)
 
 
 @paths.each_layer
@@ -183,7 +180,7 @@ def test_second_derivatives(name, path, lengths, rate):
 
     each = torch.tensor(lengths or [case.seq] * case.batch)
     expected, _ = paths.by_cells(layer, x, list(tensors), each, reset)
-    assert_near(both(output), both(expected), rtol=1e-10, atol=1e-10)
+    paths.close(both(output), both(expected), 1e-10)
 
 
 @covers(1, batch_first=[False, True], kind=paths.KINDS)
@@ -223,4 +220,4 @@ def test_nan_does_not_pass_a_reset(kind, path, number):
     assert not actual[:3, 2].isfinite().all()
     touched = torch.zeros(paths.SEQ, paths.BATCH, dtype=torch.bool)
     touched[:3, 2] = touched[3:6, 4] = True
-    assert_near(actual[~touched], expected[~touched], rtol=1e-12, atol=1e-12)
+    paths.close(actual[~touched], expected[~touched])

@@ -8,17 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
 from rnnkit import LSTMState, states
-from tests.kernels.paths import RESET_PATHS, each_layer, on, recurrent
+from tests.kernels.paths import RESET_PATHS, Wrapped, close, each_layer, on, recurrent
 from tests.strategies import (
     APART,
     Case,
-    assert_near,
     assert_same,
     cases,
     gradients,
@@ -51,28 +50,13 @@ def check(call: Callable[..., Any], arguments: Any, way: str | None = None, *mor
 
     expected, actual = (tensors_of(call(*each)) for each in (pieces, arguments))
 
-    assert_near(actual, expected, rtol=1e-12, atol=1e-12)
+    close(actual, expected)
     if leaves_of(actual):
-        assert_near(
+        close(
             gradients(actual, [*leaves_of(arguments), *more], way),
             gradients(expected, [*leaves_of(pieces), *more], way),
-            rtol=1e-12,
-            atol=1e-12,
         )
-    assert_near(arguments, kept, rtol=0, atol=0)
-
-
-class Wrapped(nn.Module):
-    """A user's cell: one of rnnkit's inside, of which ``unroll`` knows nothing."""
-
-    def __init__(self, cell: Any):
-        super().__init__()
-        self.cell = cell
-        self.initial_state = cell.initial_state
-
-    def forward(self, input: Tensor, hx: Any) -> Any:
-        """Run a step."""
-        return self.cell(input, hx)
+    torch.testing.assert_close(arguments, kept, rtol=0, atol=0, equal_nan=True)
 
 
 #: Who takes a layer's input and state, and the paths that it has.

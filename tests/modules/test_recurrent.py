@@ -12,9 +12,9 @@ from torch.nn import functional
 import rnnkit
 from tests.copies import COPIES, by_file
 from tests.covering import covers
-from tests.kernels.paths import each_layer, recurrent
+from tests.kernels.paths import close, each_layer, recurrent
 from tests.modules.cells_of_users import LayerNormLSTMCell
-from tests.strategies import assert_near, assert_same, cases, gradients, tensors_of
+from tests.strategies import assert_same, cases, gradients, tensors_of
 
 BATCH = 2
 SEQ = 5
@@ -79,17 +79,16 @@ def test_layer_of_a_layers_cells(name, data, *, given_state, cut):
     layer = case.module(rnnkit).eval()
     x = case.numbers()
     hx = case.state() if given_state else None
-    counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
-    lengths = data.draw(st.none() | counts)
+    lengths = data.draw(st.none() | case.counts())
     reset = torch.rand(x.shape[:2]) < 0.4 if cut else None
 
     output, ends = recurrent(layer)(x, hx, lengths=lengths, reset=reset)
     actual = tensors_of((output, rnnkit.states.from_layers(ends)))
     expected = tensors_of(layer(x, hx, lengths=lengths, reset=reset))
 
-    assert_near(actual, expected, rtol=1e-10, atol=1e-10)
+    close(actual, expected, 1e-10)
     leaves = [x, *layer.parameters(), *(() if hx is None else tensors_of(hx))]
-    assert_near(gradients(actual, leaves), gradients(expected, leaves), rtol=1e-10, atol=1e-10)
+    close(gradients(actual, leaves), gradients(expected, leaves), 1e-10)
 
 
 @covers(3, lengths=[None, [3, 0]], batch_first=[False, True], both=[False, True])

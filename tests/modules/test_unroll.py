@@ -84,14 +84,13 @@ def use_of(name: str, data: st.DataObject, **sizes: int) -> Use:
     whole = state_of(parts)
     # A cell of ours completes half a pair; a user's gets its state as it is given.
     half = (parts[0], None) if name == "LSTM" else None
-    counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
     options = {name: data.draw(st.booleans()) for name in ("reverse", "return_states")}
     use = Use(
         case=case,
         cell=cell,
         x=case.numbers(),
         hx={"none": None, "half": half, "all": whole}[data.draw(st.sampled_from(GIVEN))],
-        lengths=data.draw(st.none() | counts),
+        lengths=data.draw(st.none() | case.counts()),
         reset=None,
         options=options | {"batch_first": case.options.get("batch_first", False)},
     )

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.covering import covering
+from tests.kernels.paths import Wrapped
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 
 #: Sizes unlike each other and unlike the steps and samples of tests.
@@ -27,27 +28,20 @@ CLASSES = {
 }
 
 
-class Logarithm(nn.Module):
+class Logarithm(Wrapped):
     """A user's cell over one of rnnkit's, undefined at zero."""
-
-    def __init__(self, cell: Any):
-        super().__init__()
-        self.cell = cell
-        self.initial_state = cell.initial_state
 
     def forward(self, input: Tensor, hx: Any) -> Any:
         """Read the logarithm."""
         return self.cell(input.abs().log(), hx)
 
 
-class Unrolled(nn.Module):
+class Unrolled(Wrapped):
     """A cell over the steps, with the options of ``unroll``."""
 
     def __init__(self, cell: Any, **options: Any):
-        super().__init__()
-        self.cell = cell
+        super().__init__(cell)
         self.options = options
-        self.initial_state = cell.initial_state
 
     def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
         """Run over a sequence."""

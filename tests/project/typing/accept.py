@@ -13,14 +13,20 @@ import rnnkit
 import rnnkit.nn as nn_by_path
 from rnnkit import LSTMState, nn
 
+rnn = rnnkit.RNN(3, 4)
+lstm = rnnkit.LSTM(3, 4)
+gru = rnnkit.GRU(3, 4)
+rnn_cell = rnnkit.RNNCell(3, 4)
+lstm_cell = rnnkit.LSTMCell(3, 4)
+gru_cell = rnnkit.GRUCell(3, 4)
+
 
 def layers_on_a_tensor(x: Tensor, h: Tensor, c: Tensor) -> None:
     """A layer gives a tensor for a tensor, and its state."""
-    assert_type(rnnkit.RNN(3, 4)(x), tuple[Tensor, Tensor])
-    assert_type(rnnkit.RNN(3, 4)(x, h), tuple[Tensor, Tensor])
-    assert_type(rnnkit.GRU(3, 4)(x, hx=h), tuple[Tensor, Tensor])
-    assert_type(rnnkit.GRU(3, 4)(input=x, hx=None), tuple[Tensor, Tensor])
-    lstm = rnnkit.LSTM(3, 4)
+    assert_type(rnn(x), tuple[Tensor, Tensor])
+    assert_type(rnn(x, h), tuple[Tensor, Tensor])
+    assert_type(gru(x, hx=h), tuple[Tensor, Tensor])
+    assert_type(gru(input=x, hx=None), tuple[Tensor, Tensor])
     assert_type(lstm(x), tuple[Tensor, LSTMState])
     assert_type(lstm(x, (h, c)), tuple[Tensor, LSTMState])
     assert_type(lstm(x, hx=[h, None]), tuple[Tensor, LSTMState])
@@ -30,10 +36,10 @@ def layers_on_a_tensor(x: Tensor, h: Tensor, c: Tensor) -> None:
 
 def layers_on_a_packed_sequence(packed: PackedSequence, h: Tensor, c: Tensor) -> None:
     """A layer gives a PackedSequence for a PackedSequence, and its state."""
-    assert_type(rnnkit.RNN(3, 4)(packed), tuple[PackedSequence, Tensor])
-    assert_type(rnnkit.GRU(3, 4)(packed, h), tuple[PackedSequence, Tensor])
-    assert_type(rnnkit.LSTM(3, 4)(packed), tuple[PackedSequence, LSTMState])
-    assert_type(rnnkit.LSTM(3, 4)(packed, (h, c)), tuple[PackedSequence, LSTMState])
+    assert_type(rnn(packed), tuple[PackedSequence, Tensor])
+    assert_type(gru(packed, h), tuple[PackedSequence, Tensor])
+    assert_type(lstm(packed), tuple[PackedSequence, LSTMState])
+    assert_type(lstm(packed, (h, c)), tuple[PackedSequence, LSTMState])
 
 
 def either_input(layer: rnnkit.GRU, x: Tensor | PackedSequence) -> Tensor:
@@ -44,18 +50,17 @@ def either_input(layer: rnnkit.GRU, x: Tensor | PackedSequence) -> Tensor:
 
 def results_unpack(x: Tensor) -> Tensor:
     """The results unpack as torch's do, and the LSTM's state has names besides."""
-    output, (h, c) = rnnkit.LSTM(3, 4)(x)
+    output, (h, c) = lstm(x)
     assert_type((output, h, c), tuple[Tensor, Tensor, Tensor])
-    _, state = rnnkit.LSTM(3, 4)(x)
+    _, state = lstm(x)
     assert_type((state.h, state.c), tuple[Tensor, Tensor])
     pair: tuple[Tensor, Tensor] = state
-    assert_type(rnnkit.LSTM(3, 4)(x, state)[1], LSTMState)
+    assert_type(lstm(x, state)[1], LSTMState)
     return pair[0]
 
 
 def state_over_a_loop(steps: list[Tensor]) -> LSTMState | None:
     """A state that is None at first is taken, and given back as a state."""
-    lstm = rnnkit.LSTM(3, 4)
     state = None
     for x in steps:
         _, state = lstm(x, state)
@@ -64,34 +69,33 @@ def state_over_a_loop(steps: list[Tensor]) -> LSTMState | None:
 
 def cells(x: Tensor, h: Tensor, c: Tensor) -> None:
     """A cell gives its state."""
-    assert_type(rnnkit.RNNCell(3, 4)(x, h), Tensor)
-    assert_type(rnnkit.GRUCell(3, 4)(x, hx=None), Tensor)
-    cell = rnnkit.LSTMCell(3, 4)
-    assert_type(cell(x), LSTMState)
-    assert_type(cell(x, (h, None)), LSTMState)
-    assert_type(cell(x, [h, c]), LSTMState)
-    assert_type(cell(x, LSTMState(h, c)), LSTMState)
+    assert_type(rnn_cell(x, h), Tensor)
+    assert_type(gru_cell(x, hx=None), Tensor)
+    assert_type(lstm_cell(x), LSTMState)
+    assert_type(lstm_cell(x, (h, None)), LSTMState)
+    assert_type(lstm_cell(x, [h, c]), LSTMState)
+    assert_type(lstm_cell(x, LSTMState(h, c)), LSTMState)
     for _ in range(2):
-        h, c = cell(x, (h, c))
+        h, c = lstm_cell(x, (h, c))
     assert_type((h, c), tuple[Tensor, Tensor])
 
 
 def forward_as_the_call(x: Tensor, packed: PackedSequence, h: Tensor, c: Tensor) -> None:
     """``forward``, which a subclass may call, has the types of the call."""
-    assert_type(rnnkit.GRU(3, 4).forward(x), tuple[Tensor, Tensor])
-    assert_type(rnnkit.RNN(3, 4).forward(packed, h), tuple[PackedSequence, Tensor])
-    assert_type(rnnkit.LSTM(3, 4).forward(x, (h, c), lengths=[2, 1]), tuple[Tensor, LSTMState])
-    assert_type(rnnkit.GRUCell(3, 4).forward(x), Tensor)
-    assert_type(rnnkit.LSTMCell(3, 4).forward(x, (h, None)), LSTMState)
+    assert_type(gru.forward(x), tuple[Tensor, Tensor])
+    assert_type(rnn.forward(packed, h), tuple[PackedSequence, Tensor])
+    assert_type(lstm.forward(x, (h, c), lengths=[2, 1]), tuple[Tensor, LSTMState])
+    assert_type(gru_cell.forward(x), Tensor)
+    assert_type(lstm_cell.forward(x, (h, None)), LSTMState)
 
 
 def lengths_and_resets(x: Tensor, n: Tensor, mask: Tensor) -> None:
     """Lengths are integers, in a list or a tensor; resets a mask."""
-    assert_type(rnnkit.GRU(3, 4)(x, lengths=[2, 1]), tuple[Tensor, Tensor])
-    assert_type(rnnkit.LSTM(3, 4)(x, lengths=n, reset=mask), tuple[Tensor, LSTMState])
-    assert_type(rnnkit.LSTM(3, 4)(x, reset=[[True, False]]), tuple[Tensor, LSTMState])
-    assert_type(rnnkit.LSTM(3, 4)(x, reset=[[1, 0]]), tuple[Tensor, LSTMState])
-    assert_type(rnnkit.RNN(3, 4)(x, reset=None, lengths=None), tuple[Tensor, Tensor])
+    assert_type(gru(x, lengths=[2, 1]), tuple[Tensor, Tensor])
+    assert_type(lstm(x, lengths=n, reset=mask), tuple[Tensor, LSTMState])
+    assert_type(lstm(x, reset=[[True, False]]), tuple[Tensor, LSTMState])
+    assert_type(lstm(x, reset=[[1, 0]]), tuple[Tensor, LSTMState])
+    assert_type(rnn(x, reset=None, lengths=None), tuple[Tensor, Tensor])
 
 
 def diagnoses(model: torch.nn.Module, x: Tensor) -> None:
@@ -113,16 +117,16 @@ def streams(x: Tensor, h: Tensor) -> None:
     rnnkit.testing.assert_streams(step, x)
     rnnkit.testing.assert_streams(step, x, h, seq_dim=0)
     rnnkit.testing.assert_streams(from_a_state, x, {"h": h}, out_seq_dim=1)
-    rnnkit.testing.assert_streams(rnnkit.GRU(3, 4), x, seq_dim=0)
-    rnnkit.testing.assert_streams(rnnkit.LSTM(3, 4), x, LSTMState(h, h))
+    rnnkit.testing.assert_streams(gru, x, seq_dim=0)
+    rnnkit.testing.assert_streams(lstm, x, LSTMState(h, h))
 
 
 def initial_states() -> None:
     """The initial state has the type of the state."""
-    assert_type(rnnkit.GRU(3, 4).initial_state(None), Tensor)
-    assert_type(rnnkit.LSTM(3, 4).initial_state(batch_size=2), LSTMState)
-    assert_type(rnnkit.RNNCell(3, 4).initial_state(2), Tensor)
-    assert_type(rnnkit.LSTMCell(3, 4).initial_state(None), LSTMState)
+    assert_type(gru.initial_state(None), Tensor)
+    assert_type(lstm.initial_state(batch_size=2), LSTMState)
+    assert_type(rnn_cell.initial_state(2), Tensor)
+    assert_type(lstm_cell.initial_state(None), LSTMState)
 
 
 def constructors() -> None:
@@ -159,7 +163,7 @@ def drop_in(x: Tensor) -> None:
 
 def where_torch_is_wanted() -> tuple[torch.nn.LSTM, torch.nn.RNNBase, torch.nn.RNNCellBase]:
     """A module goes wherever torch's class is asked for."""
-    return rnnkit.LSTM(3, 4), rnnkit.GRU(3, 4), rnnkit.RNNCell(3, 4)
+    return lstm, gru, rnn_cell
 
 
 def found_in_a_model(model: torch.nn.Module) -> tuple[Tensor, LSTMState] | None:

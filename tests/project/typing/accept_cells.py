@@ -12,6 +12,9 @@ import rnnkit
 from rnnkit import LSTMState, nn
 from rnnkit.typing import Cell
 
+lstm = rnnkit.LSTMCell(3, 4)
+gru = rnnkit.GRUCell(3, 4)
+
 
 class Own(nn.Module):
     """A cell of a user's."""
@@ -59,8 +62,6 @@ def states_of_layers(h: Tensor, state: LSTMState) -> None:
 
 def cells_over_a_sequence(x: Tensor, h: Tensor, c: Tensor, n: Tensor, mask: Tensor) -> None:
     """``unroll`` gives the state of its cell, a user's own kind too."""
-    lstm = rnnkit.LSTMCell(3, 4)
-    gru = rnnkit.GRUCell(3, 4)
     assert_type(rnnkit.unroll(lstm, x), tuple[Tensor, LSTMState])
     assert_type(rnnkit.unroll(lstm, x, (h, c), lengths=n), tuple[Tensor, LSTMState])
     assert_type(rnnkit.unroll(gru, x, h, reset=mask, reverse=True), tuple[Tensor, Tensor])
@@ -77,13 +78,11 @@ def any_cell(cell: Cell[Tensor], x: Tensor, h: Tensor) -> Tensor:
 
 def cells_are_cells() -> tuple[Cell[Tensor], Cell[LSTMState], Cell[dict[str, Tensor]]]:
     """Our cells and a user's follow it."""
-    return rnnkit.RNNCell(3, 4), rnnkit.LSTMCell(3, 4), Own()
+    return rnnkit.RNNCell(3, 4), lstm, Own()
 
 
 def layers_of_cells(x: Tensor, h: Tensor, mask: Tensor) -> None:
     """``Recurrent`` of one kind of cell has a state of each; of several kinds, of any."""
-    lstm = rnnkit.LSTMCell(3, 4)
-    gru = rnnkit.GRUCell(3, 4)
     layer = rnnkit.Recurrent([lstm, rnnkit.LSTMCell(4, 4)], dropout=0.1)
     assert_type(layer, rnnkit.Recurrent[LSTMState])
     output, state = layer(x, lengths=[2, 1], reset=mask)
@@ -93,8 +92,6 @@ def layers_of_cells(x: Tensor, h: Tensor, mask: Tensor) -> None:
     assert_type(layer.initial_state(2), tuple[LSTMState, ...])
     assert_type(layer.step(x, state), tuple[Tensor, tuple[LSTMState, ...]])
     assert_type(layer.last_hidden(state), Tensor)
-    assert_type(
-        rnnkit.Recurrent(gru, reverse_cells=rnnkit.GRUCell(3, 4))(x, (h, h))[1], tuple[Tensor, ...]
-    )
+    assert_type(rnnkit.Recurrent(gru, reverse_cells=gru)(x, (h, h))[1], tuple[Tensor, ...])
     mixed: list[Cell[Any]] = [gru, lstm]
     assert_type(rnnkit.Recurrent(mixed)(x)[1], tuple[Any, ...])

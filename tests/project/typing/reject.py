@@ -10,37 +10,42 @@ from torch.nn.utils.rnn import PackedSequence
 import rnnkit
 from rnnkit import nn
 
+lstm = rnnkit.LSTM(3, 4)
+gru = rnnkit.GRU(3, 4)
+lstm_cell = rnnkit.LSTMCell(3, 4)
+gru_cell = rnnkit.GRUCell(3, 4)
+
 
 def states_of_another_kind(x: Tensor, h: Tensor, c: Tensor, packed: PackedSequence) -> None:
     """RNN and GRU carry one tensor, LSTM two."""
-    rnnkit.GRU(3, 4)(x, (h, c))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.GRU(3, 4)(packed, [h])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.LSTM(3, 4)(x, h)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.LSTM(3, 4)(x, (h,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.LSTM(3, 4)(x, (h, c, c))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.GRUCell(3, 4)(x, (h, c))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    rnnkit.LSTMCell(3, 4)(x, h)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    gru(x, (h, c))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    gru(packed, [h])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    lstm(x, h)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    lstm(x, (h,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    lstm(x, (h, c, c))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    gru_cell(x, (h, c))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lstm_cell(x, h)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def results_of_a_layer(x: Tensor) -> None:
     """A result is a pair, and its first part is the output."""
-    rnnkit.GRU(3, 4)(rnnkit.GRU(3, 4)(x))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.LSTM(3, 4)(x).sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    rnnkit.GRU(3, 4)(x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    rnnkit.LSTM(3, 4)(x)[1].cell.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    _output, _h, _c = rnnkit.LSTM(3, 4)(x)  # type: ignore[misc]  # pyright: ignore[reportAssignmentType]
+    gru(gru(x))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    lstm(x).sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    gru(x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    lstm(x)[1].cell.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    _output, _h, _c = lstm(x)  # type: ignore[misc]  # pyright: ignore[reportAssignmentType]
 
 
 def one_state_of_an_lstm_cell(x: Tensor) -> Tensor:
     """An LSTMCell gives two tensors."""
-    return rnnkit.LSTMCell(3, 4)(x)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+    return lstm_cell(x)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
 
 def inputs_of_another_kind(x: Tensor, packed: PackedSequence) -> None:
     """A layer takes a tensor or a PackedSequence, a cell a tensor."""
-    rnnkit.GRU(3, 4)([x, x])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.LSTM(3, 4)()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    rnnkit.LSTM(3, 4)(x, states=None)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    gru([x, x])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    lstm()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    lstm(x, states=None)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     rnnkit.RNNCell(3, 4)(packed)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -61,12 +66,12 @@ def arguments_of_constructors() -> None:
 
 def lengths_and_resets(x: Tensor, packed: PackedSequence) -> None:
     """Lengths are integers, not one and not floats; packed input brings its own."""
-    rnnkit.GRU(3, 4)(x, lengths=2)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-    rnnkit.GRU(3, 4)(x, lengths=[2.5, 1.0])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
-    rnnkit.GRU(3, 4)(x, reset=True)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-    rnnkit.GRU(3, 4)(packed, lengths=[2, 1])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-    rnnkit.LSTM(3, 4).forward(x, x)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.GRUCell(3, 4).forward(x, (x, x))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    gru(x, lengths=2)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    gru(x, lengths=[2.5, 1.0])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    gru(x, reset=True)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    gru(packed, lengths=[2, 1])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    lstm.forward(x, x)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    gru_cell.forward(x, (x, x))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 class Stateless(nn.Module):
@@ -79,17 +84,17 @@ class Stateless(nn.Module):
 
 def cells_over_a_sequence(x: Tensor, h: Tensor) -> None:
     """A cell is given its own kind of state, and gives it back."""
-    rnnkit.unroll(rnnkit.GRUCell(3, 4), x, (h, h))  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
-    rnnkit.unroll(rnnkit.LSTMCell(3, 4), x, h)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
-    rnnkit.unroll(rnnkit.GRUCell(3, 4), x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    rnnkit.unroll(rnnkit.GRUCell(3, 4), x, state=h)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    rnnkit.unroll(rnnkit.GRUCell(3, 4), x, fused="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.unroll(gru_cell, x, (h, h))  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    rnnkit.unroll(lstm_cell, x, h)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    rnnkit.unroll(gru_cell, x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    rnnkit.unroll(gru_cell, x, state=h)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    rnnkit.unroll(gru_cell, x, fused="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.unroll(Stateless(), x)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.Recurrent(Stateless())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.Recurrent(rnnkit.GRUCell(3, 4), rnnkit.GRUCell(3, 4))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    rnnkit.Recurrent(gru_cell, gru_cell)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     rnnkit.states.select(h, [0], batch_first=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(x, h)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    rnnkit.Recurrent(rnnkit.LSTMCell(3, 4))(x)[1][0].size(0)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    rnnkit.Recurrent(gru_cell)(x, h)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.Recurrent(lstm_cell)(x)[1][0].size(0)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def diagnoses(model: nn.Module, x: Tensor) -> None:
@@ -102,9 +107,9 @@ def diagnoses(model: nn.Module, x: Tensor) -> None:
 
 def batch_sizes() -> None:
     """initial_state takes a number or None, and says which."""
-    rnnkit.GRU(3, 4).initial_state("2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    rnnkit.LSTM(3, 4).initial_state()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    rnnkit.LSTMCell(3, 4).initial_state(2.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    gru.initial_state("2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lstm.initial_state()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    lstm_cell.initial_state(2.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def names() -> None:

@@ -76,6 +76,8 @@ FINDINGS = {
     "000 100 110": "none depends on a later input",
     "100 000 001": "none depends on a later input",
 }
+#: The same where each fourth index was tried.
+OF_GAPS = {"10 01": f"{OWN}, of those tried", "100 110 011": f"{NO_LATER}, of those tried"}
 
 #: A model, its inputs, the axes, and what the map looks like.
 MAPS = {
@@ -167,37 +169,13 @@ rule compares indices, and there are 2 outputs and 4 inputs
 
 
 def test_finding():
-    """The finding says what the matrix looks like, and no more than that."""
-    for cells, expected in FINDINGS.items():
-        rows = [[cell == "1" for cell in row] for row in cells.split()]
-        indices = tuple(range(len(rows)))
-        found = rnnkit.DependencyMap(torch.tensor(rows), indices, indices, 0, 0)
-        assert found.finding == expected
-
-
-def causal(width, dilation=1):
-    """Make a convolution over the steps that reads so many, padded in front."""
-    more = (width - 1) * dilation
-
-    def compute(m, x):
-        padded = nn.functional.pad(x.transpose(1, 2), (more, 0))
-        return m.conv(padded).transpose(1, 2)
-
-    return model(compute, conv=nn.Conv1d(FEATURE, 4, width, dilation=dilation))
-
-
-def test_band():
-    """A map says how far back a convolution reads; of an axis with gaps, that it was not tried."""
-    x = numbers(2, 9, FEATURE)
-    long = numbers(2, 99, FEATURE)
-
-    assert finding(causal(1), x) == OWN
-    assert finding(causal(2), x) == "each depends on its own and up to 1 earlier input"
-    assert finding(causal(3), x) == "each depends on its own and up to 2 earlier inputs"
-    assert finding(causal(9), x) == EARLIER
-    assert finding(causal(2, 2), x) == NO_LATER
-    assert finding(causal(2), long) == f"{OWN}, of those tried"
-    assert finding(causal(9), long) == f"{NO_LATER}, of those tried"
+    """The finding says what the matrix looks like, and no more than that: no band over gaps."""
+    for every, findings in ((1, FINDINGS), (4, OF_GAPS)):
+        for cells, expected in findings.items():
+            rows = [[cell == "1" for cell in row] for row in cells.split()]
+            indices = tuple(range(0, every * len(rows), every))
+            found = rnnkit.DependencyMap(torch.tensor(rows), indices, indices, 0, 0)
+            assert found.finding == expected
 
 
 def test_what_is_shared():

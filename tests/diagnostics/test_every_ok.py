@@ -21,6 +21,7 @@ from tests.diagnostics.models_of_users import (
     numbers,
     over,
     padded,
+    reported,
     tokens,
 )
 
@@ -62,7 +63,7 @@ def test_coverage_is_ok_only_if_each_step_is_read(data, steps, how):
 
     net = looping(forward, embedding=nn.Embedding(11, 3))
     x = tokens(4, steps) if how == "token" else numbers(4, steps, 3)
-    report = rnnkit.verify(net, x, raises=False, skip=["gradient"])
+    report = reported(net, x, skip=["gradient"])
     [check] = [check for check in report.checks if check.probe == "coverage"]
 
     assert (check.outcome == "passed") == (not gone)
@@ -97,7 +98,7 @@ def test_a_step_that_one_sample_skips():
 )
 def test_the_first_line_names_what_was_not_judged(net, x, probes):
     """Above a report in which a probe that applies was not judged, the first line names it."""
-    report = rnnkit.verify(net, x, raises=False, batch_dim=0)
+    report = reported(net, x, batch_dim=0)
     left = {check.probe for check in report.checks if check.gap == "unjudged"}
 
     assert probes <= left
@@ -123,7 +124,7 @@ def test_a_lost_batch_axis_is_found(squeezed):
 
     score = nn.Linear(6, 1)
     right, wrong = (layered(forward, score=score, right=right) for right in (True, False))
-    [finding] = rnnkit.verify(wrong, X, raises=False).findings
+    [finding] = reported(wrong, X).findings
 
     assert rnnkit.verify(right, X).headline == "no leak found"
     assert finding.probe == "alone"
@@ -149,12 +150,12 @@ def test_lengths_are_seen_through_a_call_and_other_names(name):
     """With ``call=``, lengths are known by its arguments; of another name, a line points at them."""
     pooled = layered(lambda m, x, _: m.gru(x)[0].mean(1))
     call = eval(f"lambda model, x, {name}: model(x, {name})")  # noqa: S307
-    report = rnnkit.verify(pooled, PADDED, LENGTHS, call=call, raises=False)
+    report = reported(pooled, PADDED, LENGTHS, call=call)
     is_told = any(f"input[1] looks like lengths: pass lengths={name}" in x for x in report.notes)
 
     assert bool(report.findings) == (name == "x_lengths")
     assert is_told == (name != "x_lengths")
-    unpadded = rnnkit.verify(pooled, X, LENGTHS, call=call, raises=False)
+    unpadded = reported(pooled, X, LENGTHS, call=call)
     assert not any("looks like lengths" in note for note in unpadded.notes)
 
 
@@ -255,7 +256,7 @@ def test_an_input_that_reaches_no_output_is_named(name):
     for ignores in (False, True):
         forward = (lambda m, x, _: over(m.cell, x)) if ignores else reads
         net = looping(forward, head=nn.Linear(3, 6))
-        notes = rnnkit.verify(net, X, beside, raises=False).notes
+        notes = reported(net, X, beside).notes
 
         assert ("input[1] reaches no output" in notes) == ignores
 

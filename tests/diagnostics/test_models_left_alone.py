@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.models_of_users import Model, X, gru, mask, numbers
+from tests.diagnostics.models_of_users import Model, X, gru, mask, numbers, reported
 
 FALLING = torch.tensor([6, 5, 3, 2])
 
@@ -37,7 +37,7 @@ RIGHT = [
 @pytest.mark.parametrize(("compute", "inputs", "options"), RIGHT)
 def test_no_right_model_is_accused(compute, inputs, options):
     """A model that is right has no finding, and its samples are judged."""
-    report = rnnkit.verify(Model(compute, gru=gru()), *inputs, raises=False, **options)
+    report = reported(Model(compute, gru=gru()), *inputs, **options)
 
     assert report.findings == []
     assert {"batch", "alone"} <= {*report.checked}
@@ -72,7 +72,7 @@ def test_samples_of_one_value_are_judged(value):
     """Of an input with one value everywhere, batch still finds a layer that mixes the samples."""
     x = torch.full((4, 7, 3), value)
     for batch_first in (True, False):
-        report = rnnkit.verify(gru(batch_first=batch_first), x, raises=False)
+        report = reported(gru(batch_first=batch_first), x)
 
         assert ("batch" in report.checked) == batch_first
         assert report.found("batch") != batch_first
@@ -89,7 +89,7 @@ def test_the_judge_works_under_autocast():
 
     net = Model(compute, gru=gru(), head=nn.Linear(6, 6, bias=False))
     with torch.autocast("cpu", torch.bfloat16):
-        report = rnnkit.verify(net, X, raises=False, skip=["gradient"])
+        report = reported(net, X, skip=["gradient"])
 
     assert report.findings == []
     assert "batch" in report.checked

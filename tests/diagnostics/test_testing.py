@@ -1,7 +1,5 @@
 """``rnnkit.testing``: one line in a project's tests."""
 
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -64,18 +62,6 @@ def test_traceback_of_another_error_is_whole():
         rnnkit.unroll(Fails(), torch.ones(7, 5, 3), torch.ones(5, 4))
 
     assert not any(entry.ishidden(error) for entry in error.traceback)
-
-
-@pytest.mark.slow
-def test_it_needs_no_test_runner():
-    """Neither pytest nor an optional extra is imported with it."""
-    names = "{'pytest', 'hypothesis', 'matplotlib'}"
-    code = f"import sys, rnnkit.testing; print({names} & set(sys.modules))"
-    run = subprocess.run(  # noqa: S603 - our own line
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-
-    assert run.stdout == "set()\n"
 
 
 def test_function_of_a_chunk_and_a_state():

@@ -9,9 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import rnnkit
 from rnnkit._diagnostics.explain.causes import fix_of_parts
-from tests.diagnostics.models_of_users import X, findings, gru, layered, model, numbers, over
+from tests.diagnostics.models_of_users import (
+    X,
+    findings,
+    gru,
+    layered,
+    model,
+    numbers,
+    over,
+    reported,
+)
 from tests.diagnostics.typed_fixes import FIXES
 from tests.diagnostics.typed_models import (
     lengths_of,
@@ -34,7 +42,7 @@ def test_the_fix_of_a_cause_makes_the_right_model(name, batch, seq):
     if row.given is padded_tokens:
         options["lengths"] = lengths_of(batch, seq)
 
-    report = rnnkit.verify(row.make("wrong"), *inputs, raises=False, **options)
+    report = reported(row.make("wrong"), *inputs, **options)
     found = {finding.probe: str(finding) for finding in report.findings}
 
     assert row.probe in found, report
@@ -42,16 +50,6 @@ def test_the_fix_of_a_cause_makes_the_right_model(name, batch, seq):
         assert word in found[row.probe]
     torch.testing.assert_close(row.make("typed")(*inputs), row.make("right")(*inputs))
     assert findings(row.make("typed"), *inputs, **options) == set()
-
-
-def loop(m, x):
-    """Run a cell over axis 0."""
-    h = x.new_zeros(x.shape[1], 6)
-    outputs = []
-    for x_t in x:
-        h = m.cell(x_t, h)
-        outputs.append(h)
-    return torch.stack(outputs)
 
 
 def forecast(m, x):
@@ -63,7 +61,10 @@ def forecast(m, x):
 #: Models that read (seq, batch, feature), as they are called without ``batch_dim``.
 SEQ_FIRST = {
     "a layer": (lambda m, x: m.rnn(x)[0], {"rnn": nn.GRU(3, 6)}),
-    "a loop": (loop, {"cell": nn.GRUCell(3, 6)}),
+    "a loop": (
+        lambda m, x: over(m.cell, x.transpose(0, 1)).transpose(0, 1),
+        {"cell": nn.GRUCell(3, 6)},
+    ),
     "another length": (
         forecast,
         {"rnn": nn.GRU(3, 6), "decoder": nn.GRU(6, 6), "head": nn.Linear(6, 2)},
@@ -78,7 +79,7 @@ def test_the_other_axis_is_advised_where_it_is_clean(name):
     net = model(compute, **parts)
     x = numbers(7, 4, 3)
 
-    told = rnnkit.verify(net, x, raises=False)
+    told = reported(net, x)
 
     assert findings(net, x, batch_dim=1) == set()
     assert "rnnkit.verify(..., batch_dim=1)" in "\n".join(map(str, [told, *told.findings]))
@@ -92,7 +93,7 @@ def test_the_other_axis_is_not_advised_where_it_mixes_too():
         return y - y.mean(0)
 
     net = model(mixed, rnn=gru())
-    [finding, *_] = rnnkit.verify(net, X, raises=False).findings
+    [finding, *_] = reported(net, X).findings
 
     assert "batch_dim" not in str(finding)
     assert "skip=['batch']" in str(finding)
@@ -121,7 +122,7 @@ def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
         return m(x.flatten(0, 1)).view(len(x), 6, 4)
 
     net = model(forward, rnn=nn.GRU(3, 6), head=nn.Linear(6, 4))
-    report = rnnkit.verify(net, numbers(4, 6, 3), causal=True, call=call, raises=False)
+    report = reported(net, numbers(4, 6, 3), causal=True, call=call)
 
     assert {finding.probe for finding in report.findings} >= {"batch", "causal"}
     for finding in report.findings:
@@ -133,9 +134,7 @@ def test_a_state_with_the_samples_for_its_layers(size):
     """Where a batch-first state fits by chance, the finding names the state, not the layer."""
     parts = {"begin": nn.Linear(3, size * 6), "rnn": gru(num_layers=size)}
     x = numbers(size, 7, 3)
-    [finding, *_] = rnnkit.verify(
-        model(samples_as_layers, way="wrong", **parts), x, raises=False
-    ).findings
+    [finding, *_] = reported(model(samples_as_layers, way="wrong", **parts), x).findings
 
     assert "the state given to rnn has the samples on axis 0, for its layers" in str(finding)
     assert "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)" in str(finding)
@@ -154,7 +153,7 @@ def test_a_state_that_is_wiped_is_not_told_to_be_returned():
         (False, "y, state = layer(x, state), and return that state"),
     ):
         net = model(forward, rnn=gru(), wipes=wipes)
-        report = rnnkit.verify(net, X, numbers(1, 4, 6), streaming=True, raises=False)
+        report = reported(net, X, numbers(1, 4, 6), streaming=True)
         [finding] = [finding for finding in report.findings if finding.probe == "streaming"]
 
         assert fix in str(finding)
@@ -167,7 +166,7 @@ def test_no_message_has_a_size_of_the_samples_that_verify_picked():
         rnn=nn.GRU(3, 5, 2, batch_first=True),
         head=nn.Linear(10, 2),
     )
-    [finding, *_] = rnnkit.verify(net, numbers(6, 7, 3), raises=False).findings
+    [finding, *_] = reported(net, numbers(6, 7, 3)).findings
 
     assert "first      view(batch, -1), after rnn" in str(finding)
 
@@ -189,7 +188,7 @@ def test_what_is_kept_from_call_to_call_is_named(name):
         return m.gru(x)[0] + change(m)
 
     net = layered(forward, **{name: make()})
-    [finding] = rnnkit.verify(net, X, raises=False).findings
+    [finding] = reported(net, X).findings
 
     assert finding.probe == "repeatable"
     assert f"the model keeps model.{name} from call to call" in str(finding)
@@ -197,7 +196,7 @@ def test_what_is_kept_from_call_to_call_is_named(name):
 
 def test_a_report_has_the_rows_of_its_findings():
     """Below the row of a finding stand its cause and its fix, which can be typed."""
-    report = rnnkit.verify(nn.GRU(3, 4), X, raises=False)
+    report = reported(nn.GRU(3, 4), X)
 
     assert "fix        GRU(..., batch_first=True), or input.transpose(0, 1)" in str(report)
     assert "cause      the model reads axis 0 of its input as seq" in str(report)

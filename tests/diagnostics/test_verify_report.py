@@ -164,12 +164,13 @@ def test_exceptions_of_the_model():
 
 
 #: Tokens, one row of categories for each step, flags, and halves.
+WORDS = tokens(4, 7)
 CATEGORIES = [
-    tokens(4, 7),
-    nn.functional.one_hot(tokens(4, 7)),
-    nn.functional.one_hot(tokens(4, 7)).float(),
-    tokens(4, 7) % 2 == 0,
-    (tokens(4, 7) % 2).to(torch.bfloat16),
+    WORDS,
+    nn.functional.one_hot(WORDS),
+    nn.functional.one_hot(WORDS).float(),
+    WORDS % 2 == 0,
+    (WORDS % 2).to(torch.bfloat16),
 ]
 
 

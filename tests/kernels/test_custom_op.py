@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.library import opcheck
+from torch.testing import assert_close
 
 from rnnkit._kernels.compiled import direction as single
 from rnnkit._kernels.compiled.operators import join, run_operator, split
 from tests.compiles import compiles
 from tests.covering import covers
-from tests.strategies import gradients, laid_out, memories
+from tests.strategies import assert_same, gradients, laid_out, memories
 
 # torch says so where oneDNN is switched off.
 pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning")
@@ -112,11 +113,11 @@ def check(
     # Of weights that are not in one piece, torch's kernel has other last bits without gradients.
     exact = exact and not memory and one.mode != "GRU"
     exactly = {"rtol": 0.0, "atol": 0.0} if exact else {}
-    torch.testing.assert_close(*results, **exactly)
+    assert_close(*results, **exactly)
     found, expected = (
         gradients([each[n] for n in which if n < len(each)], leaves, way) for each in results
     )
-    torch.testing.assert_close(found, expected)
+    assert_close(found, expected)
     # An operator returns no tensor twice, as oneDNN does the gradient of both biases.
     places = [gradient.data_ptr() for gradient in found if gradient.numel()]
     assert len({*places}) == len(places)
@@ -175,10 +176,10 @@ def test_half_precision(mode, lowered, by_autocast):
         with torch.autocast("cpu", dtype=lowered, enabled=by_autocast):
             expected = one.by_torch()
             found = one.by_operator()
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        assert_same(expected, found)
         tolerance = 0.02 if by_autocast else 0
         derived = (gradients(results, one.leaves) for results in (found, expected))
-        torch.testing.assert_close(*derived, rtol=tolerance, atol=tolerance)
+        assert_close(*derived, rtol=tolerance, atol=tolerance)
 
 
 @covers(2, mode=GATES, projected=[False, True], lowered=[None, torch.bfloat16])
@@ -209,7 +210,7 @@ def test_no_gradient_is_asked_for(mode):
         found = one.by_operator()
         left = torch.ops.rnnkit.layer(*one.arguments(train=False))[3]
 
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert_same(expected, found)
     assert not any(result.requires_grad for result in found)
     assert left.untyped_storage().nbytes() == 0
 
@@ -253,7 +254,7 @@ def test_hooks_may_copy_what_is_saved(mode, pack):
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         found = one.by_operator()
 
-    torch.testing.assert_close(gradients(found, one.leaves), gradients(one.by_torch(), one.leaves))
+    assert_close(gradients(found, one.leaves), gradients(one.by_torch(), one.leaves))
 
 
 @pytest.mark.skipif(
@@ -266,5 +267,5 @@ def test_onednns_lstm_under_autocast():
         expected = one.by_torch()
         found = one.by_operator()
 
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    torch.testing.assert_close(gradients(found, one.leaves), gradients(expected, one.leaves))
+    assert_same(expected, found)
+    assert_close(gradients(found, one.leaves), gradients(expected, one.leaves))

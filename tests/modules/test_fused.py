@@ -7,7 +7,7 @@ import torch
 from torch.profiler import profile
 
 import rnnkit
-from tests.strategies import LAYERS
+from tests.kernels.paths import each_layer
 
 X = torch.randn(5, 7, 3)
 #: What torch's profiler calls the fused kernels.
@@ -15,7 +15,7 @@ KERNELS = {"RNN": "aten::rnn_tanh", "LSTM": "aten::lstm", "GRU": "aten::gru"}
 
 
 @pytest.mark.parametrize("lengths", [[7] * 5, [5] * 7], ids=["batch first", "sequence first"])
-@pytest.mark.parametrize("name", LAYERS)
+@each_layer
 def test_one_call_of_the_fused_kernel(name, lengths):
     """A layer, with full lengths too, and its cell, unrolled, run all steps in one kernel."""
     batch_first = len(lengths) == 5

@@ -14,7 +14,7 @@ from rnnkit._base.state import map_state
 from rnnkit._modules import loop, tracing
 from tests.covering import covers
 from tests.kernels.paths import BATCH, KINDS, LENGTHS, SEQ, Begins, Counts, case_of, close, mask
-from tests.strategies import tensors_of
+from tests.strategies import assert_same
 
 Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
@@ -147,7 +147,7 @@ def test_an_exported_first_state(kind, wanted, traced):
     traced(cell, x, hx, reset=mask(), fused=False)
     _, first, _ = traced.scan.call_args.args
 
-    torch.testing.assert_close(first, [*tensors_of(hx)], rtol=0, atol=0)
+    assert_same(hx, first)
     assert all(tensor.requires_grad for tensor in first)
     (slope,) = torch.autograd.grad([tensor.sum() for tensor in first], leaf)
     assert not slope.any()

@@ -1,7 +1,6 @@
 """States of layers and directions, joined and taken apart; and the pair that an LSTM carries."""
 
 import copy
-import pickle
 
 import pytest
 import torch
@@ -72,9 +71,6 @@ def test_a_pair_is_made_of_two_tensors_or_of_what_holds_two():
             assert type(pair) is LSTMState
             assert pair.h is h
             assert pair.c is c
-    for again in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
-        assert type(again) is LSTMState
-        assert_same(made, again)
     assert repr(made).startswith("LSTMState(h=")
     wrong = [(), ([],), ([1, 2, 3],), (torch.ones(2, 3),), (1,), (1, 2, 3)]
     for given_as in wrong:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
+from torch.testing import assert_close
 
 import rnnkit
 from rnnkit._base.class_facts import ClassFacts
@@ -86,17 +87,17 @@ def test_a_new_kind_of_cell_is_one_record():
     f = torch.sigmoid(parts[0][0] + biases[0][0] + parts[1][0] + biases[1][0])
     n = torch.tanh(parts[0][1] + biases[0][1] + f * (parts[1][1] + biases[1][1]))
 
-    torch.testing.assert_close(cell(X[0], h), h + f * (n - h))
-    torch.testing.assert_close(cell(X[0, 0], h[0]), cell(X[0], h)[0])
+    assert_close(cell(X[0], h), h + f * (n - h))
+    assert_close(cell(X[0, 0], h[0]), cell(X[0], h)[0])
     assert cell.state_dict().keys() == rnnkit.GRUCell(3, 4).state_dict().keys()
     for options in ({}, {"lengths": [7, 3]}, {"reset": torch.ones(7, 2), "reverse": True}):
         ours = rnnkit.unroll(cell, X, h, **options)
         loop = rnnkit.unroll(Wrapped(cell), X, h, **options)
 
-        torch.testing.assert_close(ours, loop)
+        assert_close(ours, loop)
         slopes = [torch.autograd.grad(output.sum(), cell.weight_hh) for output, _ in (ours, loop)]
-        torch.testing.assert_close(*slopes)
-    torch.testing.assert_close(rnnkit.Recurrent(cell)(X)[0], rnnkit.unroll(cell, X)[0])
+        assert_close(*slopes)
+    assert_close(rnnkit.Recurrent(cell)(X)[0], rnnkit.unroll(cell, X)[0])
     with pytest.raises(rnnkit.ShapeError, match="MGUCell"):
         cell(torch.ones(2, 5))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
@@ -202,6 +203,11 @@ def options_of(name: str) -> st.SearchStrategy[dict[str, Any]]:
     single = st.fixed_dictionaries({}, optional=flags)
     stacked = {"num_layers": st.integers(2, 3), "dropout": st.sampled_from([0.0, 0.4, 1.0])}
     return single | st.fixed_dictionaries(stacked, optional=flags) if layers else single
+
+
+def few(most: int) -> settings:
+    """Draw no more than so many examples, where each makes many calls."""
+    return settings(max_examples=min(settings().max_examples, most))
 
 
 @st.composite

@@ -116,12 +116,6 @@ def tensors(m: Any) -> Tensor:
     return total
 
 
-def weight(m: Any):
-    """Write a weight in place."""
-    with torch.no_grad():
-        m.gru.bias_hh_l0.add_(1)
-
-
 def objects(m: Any):
     """Change what objects hold."""
     m.array.fill(1)
@@ -170,7 +164,7 @@ def held(model: Any) -> list[Any]:
     return [values, [(name, *map(id, vars(part).values())) for name, part in model.named_modules()]]
 
 
-ACTS = [nothing, attributes, tensors, weight, objects, own_generators, chance, leak, fail]
+ACTS = [nothing, attributes, tensors, objects, own_generators, chance, leak, fail]
 
 
 @pytest.mark.unhooked("beartype draws from Python's numbers")

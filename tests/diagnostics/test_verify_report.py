@@ -157,12 +157,6 @@ def test_a_test_fails_where_something_was_not_judged():
         assert "refuses" not in str(error.value)
 
 
-def test_exceptions_of_the_model():
-    """What the model raises on the batch as it is reaches the caller."""
-    with pytest.raises(RuntimeError, match=r"input.size\(-1\) must be equal to input_size"):
-        rnnkit.verify(gru(), numbers(4, 7, 5))
-
-
 #: Tokens, one row of categories for each step, flags, and halves.
 WORDS = tokens(4, 7)
 CATEGORIES = [

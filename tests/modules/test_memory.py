@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
@@ -20,6 +20,7 @@ from tests.strategies import (
     Case,
     assert_same,
     cases,
+    few,
     gradients,
     laid_out,
     memories,
@@ -83,7 +84,7 @@ def arguments_of(case: Case, data: st.DataObject) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("user", USERS)
 @each_layer
-@settings(max_examples=min(settings().max_examples, 20))  # each on every path
+@few(20)  # each on every path
 @given(data=st.data())
 def test_a_sequence(name, user, data):
     """Input, state, lengths, mask, weights and gradients may lie in memory in any way."""

@@ -80,11 +80,10 @@ def test_it_is_the_loop(
     case = case_of(kind)
     (cell,) = case.module(rnnkit).cells()
     x = case.numbers()
-    given = torch.tensor(lengths) if lengths else None
-    options = {"reset": reset, "reverse": reverse, "return_states": return_states}
-    expected = rnnkit.unroll(cell, x, lengths=given, fused=False, **options)
+    options = {"reset": reset, "reverse": reverse, "return_states": return_states, "fused": False}
+    options["lengths"] = torch.tensor(lengths) if lengths else None
 
-    close(traced(cell, x, lengths=given, fused=False, **options), expected)
+    close(traced(cell, x, **options), rnnkit.unroll(cell, x, **options))
     traced.scan.assert_called_once()
 
 
@@ -93,10 +92,9 @@ def test_a_users_cell(reverse, traced):
     """A cell with a state of its own making is run as a whole at each step."""
     cell = Counts(3, 4)
     x = torch.randn(SEQ, BATCH, 3)
-    expected = rnnkit.unroll(cell, x, reset=mask(), lengths=LENGTHS, reverse=reverse)
+    options = {"reset": mask(), "lengths": LENGTHS, "reverse": reverse}
 
-    found = traced(cell, x, reset=mask(), lengths=LENGTHS, reverse=reverse)
-    close(found, expected, tolerance=1e-6)
+    close(traced(cell, x, **options), rnnkit.unroll(cell, x, **options), 1e-6)
     traced.scan.assert_called_once()
 
 

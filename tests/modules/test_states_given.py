@@ -5,16 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
 from tests.kernels.paths import each_layer
-from tests.strategies import CLASSES, Case, assert_same, cases, tensors_of
+from tests.strategies import CLASSES, Case, assert_same, cases, few, tensors_of
 
-#: Each draw makes a dozen calls.
-few = settings(max_examples=min(settings().max_examples, 12))
 six = pytest.mark.parametrize("name", CLASSES)
 
 
@@ -53,7 +51,7 @@ def state_of(case: Case, result: Any) -> Any:
 
 
 @six
-@few
+@few(12)
 @given(data=st.data())
 def test_each_form_of_a_state(name, data):
     """None is zeros, for one of a pair too, and a pair is in whatever holds two: as torch's."""
@@ -75,7 +73,7 @@ def test_each_form_of_a_state(name, data):
 
 
 @each_layer
-@few
+@few(12)
 @given(data=st.data())
 def test_batch_first_states_in_and_out(name, data):
     """With state_batch_first all is the same but for the state's axes; the next call takes it."""

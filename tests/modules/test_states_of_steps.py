@@ -50,6 +50,18 @@ def pair(batch: int) -> tuple[Tensor, Tensor]:
     return torch.ones(batch, WIDTH), torch.ones(batch, 2)
 
 
+def add(x: Tensor, h: Tensor) -> Tensor:
+    """Add a step."""
+    return h + x
+
+
+def refused(match: str, cell: Any, x: Tensor = X, **options: Any) -> rnnkit.CellError:
+    """Return the error by which ``unroll`` refuses a cell."""
+    with pytest.raises(rnnkit.CellError, match=match) as caught:
+        rnnkit.unroll(cell, x, **options)
+    return caught.value
+
+
 #: Cells that lose samples, or mix them, by what they do: the step and the first state.
 LOSING = {
     "some samples": (lambda _, h: h[:2], ones),
@@ -57,7 +69,7 @@ LOSING = {
     "one sample": (lambda x, h: (h + x).mean(0, keepdim=True), ones),
     "no batch axis": (lambda x, h: (h + x).sum(0), ones),
     "each sample twice": (lambda _, h: h.repeat(2, 1), ones),
-    "a layer's state": (lambda x, h: h + x, lambda batch: torch.ones(1, batch, WIDTH)),
+    "a layer's state": (add, lambda batch: torch.ones(1, batch, WIDTH)),
     "some samples of c": (lambda x, hx: (hx[0] + x, hx[1][:2]), pair),
     "a number for c": (lambda x, hx: (hx[0] + x, hx[1].sum()), pair),
     "the mean of c": (lambda x, hx: (hx[0] + x, hx[1].mean(0, keepdim=True)), pair),
@@ -87,9 +99,7 @@ def test_a_state_that_is_none_of_each_sample_is_refused(name):
 @pytest.mark.parametrize("name", ["a number", "a layer's state"])
 def test_the_first_step_is_the_last_one_backward(name):
     """It is where the samples of a cell that runs backward are lost."""
-    with pytest.raises(rnnkit.CellError) as caught:
-        rnnkit.unroll(Cell(*LOSING[name]), X, reverse=True)
-    assert caught.value.step == SEQ - 1
+    assert refused("at step", Cell(*LOSING[name]), reverse=True).step == SEQ - 1
 
 
 @pytest.mark.parametrize("name", CHANGING)
@@ -97,17 +107,15 @@ def test_the_step_whose_output_has_another_shape(name):
     """It is named as the steps run, backward too; a state is only stacked if it is asked for."""
     cell = Cell(*CHANGING[name])
     for reverse, step in ((False, 1), (True, 5)):
-        with pytest.raises(rnnkit.CellError, match="shape") as caught:
-            rnnkit.unroll(cell, X, reverse=reverse)
-        assert caught.value.step == step
-        assert isinstance(caught.value.__cause__, RuntimeError)
+        error = refused("shape", cell, reverse=reverse)
+        assert error.step == step
+        assert isinstance(error.__cause__, RuntimeError)
     grows = Cell(lambda x, hx: (hx[0] + x, torch.cat([hx[1], x], 1)), pair)
     assert rnnkit.unroll(grows, X)[1][1].shape == (BATCH, 2 + SEQ * WIDTH)
     for options in ({"return_states": True}, {"lengths": LENGTHS}):
-        with pytest.raises(rnnkit.CellError, match="shape") as caught:
-            rnnkit.unroll(grows, X, **options)
-        assert caught.value.step == int("return_states" in options)
-        assert isinstance(caught.value.__cause__, RuntimeError)
+        error = refused("shape", grows, **options)
+        assert error.step == int("return_states" in options)
+        assert isinstance(error.__cause__, RuntimeError)
 
 
 #: Right cells whose tensors have no batch axis, or the size of the batch on another axis.
@@ -131,8 +139,8 @@ RIGHT = {
         lambda b: (ones(b), torch.arange(float(BATCH))),
     ),
     "has samples on axis 1": (lambda x, h: h + x.t(), lambda b: torch.ones(WIDTH, b)),
-    "begins from one sample": (lambda x, h: h + x, lambda _: torch.ones(1, WIDTH)),
-    "begins from one number": (lambda x, h: h + x, lambda b: torch.ones(b, 1)),
+    "begins from one sample": (add, lambda _: torch.ones(1, WIDTH)),
+    "begins from one number": (add, lambda b: torch.ones(b, 1)),
     "has a member more at each step": (lambda x, hx: (hx[0] + x, *hx), lambda b: (ones(b),)),
     "makes a number of a tuple": (
         lambda x, hx: (hx[0] + x, hx[0].sum()),
@@ -162,13 +170,11 @@ def test_samples_on_another_axis_have_no_lengths(name):
     """
     cell = Cell(*RIGHT[name])
     for batch, lengths in ((BATCH, LENGTHS), (2, [7, 3])):
-        refused = partial(pytest.raises, rnnkit.CellError, match=f"for {batch} samples")
-        with refused() as caught:
-            rnnkit.unroll(cell, X[:, :batch], lengths=lengths, reverse=True)
-        assert caught.value.step == SEQ - 1
+        match = f"for {batch} samples"
+        x = X[:, :batch]
+        assert refused(match, cell, x, lengths=lengths, reverse=True).step == SEQ - 1
         if name == "has samples on axis 1":
-            with refused():
-                rnnkit.unroll(cell, X[:, :batch], reset=[[1] * batch] * SEQ)
+            refused(match, cell, x, reset=[[1] * batch] * SEQ)
 
 
 def test_one_sample_may_be_on_any_axis():
@@ -186,7 +192,7 @@ def test_one_sample_may_be_on_any_axis():
 def test_a_first_state_that_all_samples_share():
     """It is each sample's own, with lengths and resets too."""
     shared = Cell(*RIGHT["begins from one sample"])
-    own = Cell(lambda x, h: h + x, ones)
+    own = Cell(add, ones)
     reset = [[0] * BATCH, *[[1] * BATCH] * 6]
     for options in ({}, {"lengths": LENGTHS}, {"lengths": [0, 3, 0, 7, 0]}, {"reset": reset}):
         assert_same(rnnkit.unroll(own, X, **options), rnnkit.unroll(shared, X, **options))
@@ -216,8 +222,7 @@ def test_a_first_state_of_one_batch_only():
         assert batch == BATCH
         return ones(batch)
 
-    with pytest.raises(rnnkit.CellError, match="for 5 samples"):
-        rnnkit.unroll(Cell(lambda _, h: h[:2], begin), X)
+    refused("for 5 samples", Cell(lambda _, h: h[:2], begin))
 
 
 #: Calls of what is no cell, with what Python or torch says of it.
@@ -248,16 +253,14 @@ def test_what_cannot_be_called_as_a_cell(cell, options, evidence):
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 def test_what_may_be_a_cell():
     """Of a function of C nobody knows what it takes: it lacks a first state, at a reset."""
-    with pytest.raises(rnnkit.CellError, match="has no initial_state") as caught:
-        rnnkit.unroll(torch.relu, X, reset=[[0] * BATCH] * SEQ)  # type: ignore[arg-type]
-    assert caught.value.step == 0
+    assert refused("has no initial_state", torch.relu, reset=[[0] * BATCH] * SEQ).step == 0
 
 
 @pytest.mark.parametrize("hx", [(None,), [None], (None, None), ((None,), None), ()])
 def test_a_state_without_tensors(hx):
     """It is refused in our words, with lengths too, as torch's error can be caught."""
     for cell, options in itertools.product(
-        (Cell(lambda x, h: h + x, ones), Cell(lambda x, hx: (hx[0] + x, hx[1] * 2), pair)),
+        (Cell(add, ones), Cell(lambda x, hx: (hx[0] + x, hx[1] * 2), pair)),
         ({}, {"lengths": LENGTHS}),
     ):
         with pytest.raises(rnnkit.StateError, match="has no tensor") as caught:

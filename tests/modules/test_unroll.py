@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -13,7 +13,7 @@ import rnnkit
 from rnnkit._base.state import map_state, state_of
 from tests.kernels.paths import close, drawn
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
-from tests.strategies import APART, LAYERS, Case, cases, gradients, laid_out, tensors_of
+from tests.strategies import APART, LAYERS, Case, cases, few, gradients, laid_out, tensors_of
 
 
 class LogCell(nn.Module):
@@ -35,7 +35,6 @@ class LogCell(nn.Module):
 
 USERS = {"log": LogCell, "layer norm": LayerNormLSTMCell, "zoneout": ZoneoutGRUCell}
 GIVEN = ("none", "half", "all")
-few = settings(max_examples=min(settings().max_examples, 15))
 #: A user's cell, or the first one of a layer.
 each_cell = pytest.mark.parametrize("name", [*LAYERS, *USERS])
 
@@ -135,7 +134,7 @@ def by_hand(use: Use) -> tuple[Tensor, list[Tensor]]:
 
 
 @each_cell
-@few
+@few(15)
 @given(data=st.data(), padding=st.sampled_from([0.0, torch.nan]))
 def test_both_roads_equal_the_loop(name, data, padding):
     """Fused or not, outputs, states and gradients are those of each sample run alone.
@@ -160,7 +159,7 @@ def test_both_roads_equal_the_loop(name, data, padding):
 
 
 @each_cell
-@few
+@few(15)
 @given(data=st.data(), fused=st.booleans())
 def test_one_sequence_without_batch(name, data, fused):
     """A sequence without a batch axis gives what it gives in a batch of one."""

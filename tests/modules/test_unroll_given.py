@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 import rnnkit
 from tests.strategies import assert_same
@@ -165,13 +166,17 @@ def test_counts():
 
 
 def test_hooks_are_called_at_each_step():
-    """A cell that somebody listens to is called step by step, whatever path is faster."""
-    for kind in ("forward", "forward_pre", "full_backward"):
-        cell = rnnkit.GRUCell(3, 4)
-        calls = []
-        getattr(cell, f"register_{kind}_hook")(lambda *_, calls=calls: calls.append(1))
+    """A cell that somebody listens to, or all modules, is called step by step, whatever is faster."""
+    cell = rnnkit.GRUCell(3, 4)
+    for register in (
+        cell.register_forward_hook,
+        cell.register_forward_pre_hook,
+        cell.register_full_backward_hook,
+        register_module_forward_hook,
+    ):
+        called = []
+        with register(lambda module, *_, called=called: called.append(module)):
+            output, _ = rnnkit.unroll(cell, torch.randn(7, 2, 3, requires_grad=True))
+            output.sum().backward()
 
-        output, _ = rnnkit.unroll(cell, torch.randn(7, 2, 3, requires_grad=True))
-        output.sum().backward()
-
-        assert len(calls) == 7
+        assert called == [cell] * 7

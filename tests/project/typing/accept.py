@@ -13,6 +13,9 @@ import rnnkit
 import rnnkit.nn as nn_by_path
 from rnnkit import LSTMState, nn
 
+#: What a layer gives for a tensor, with one tensor for its state, and with two.
+OfOneState = tuple[Tensor, Tensor]
+OfLSTM = tuple[Tensor, LSTMState]
 rnn = rnnkit.RNN(3, 4)
 lstm = rnnkit.LSTM(3, 4)
 gru = rnnkit.GRU(3, 4)
@@ -23,15 +26,15 @@ gru_cell = rnnkit.GRUCell(3, 4)
 
 def layers_on_a_tensor(x: Tensor, h: Tensor, c: Tensor) -> None:
     """A layer gives a tensor for a tensor, and its state."""
-    assert_type(rnn(x), tuple[Tensor, Tensor])
-    assert_type(rnn(x, h), tuple[Tensor, Tensor])
-    assert_type(gru(x, hx=h), tuple[Tensor, Tensor])
-    assert_type(gru(input=x, hx=None), tuple[Tensor, Tensor])
-    assert_type(lstm(x), tuple[Tensor, LSTMState])
-    assert_type(lstm(x, (h, c)), tuple[Tensor, LSTMState])
-    assert_type(lstm(x, hx=[h, None]), tuple[Tensor, LSTMState])
-    assert_type(lstm(x, (None, None)), tuple[Tensor, LSTMState])
-    assert_type(lstm(x, LSTMState(h, c)), tuple[Tensor, LSTMState])
+    assert_type(rnn(x), OfOneState)
+    assert_type(rnn(x, h), OfOneState)
+    assert_type(gru(x, hx=h), OfOneState)
+    assert_type(gru(input=x, hx=None), OfOneState)
+    assert_type(lstm(x), OfLSTM)
+    assert_type(lstm(x, (h, c)), OfLSTM)
+    assert_type(lstm(x, hx=[h, None]), OfLSTM)
+    assert_type(lstm(x, (None, None)), OfLSTM)
+    assert_type(lstm(x, LSTMState(h, c)), OfLSTM)
 
 
 def layers_on_a_packed_sequence(packed: PackedSequence, h: Tensor, c: Tensor) -> None:
@@ -82,20 +85,20 @@ def cells(x: Tensor, h: Tensor, c: Tensor) -> None:
 
 def forward_as_the_call(x: Tensor, packed: PackedSequence, h: Tensor, c: Tensor) -> None:
     """``forward``, which a subclass may call, has the types of the call."""
-    assert_type(gru.forward(x), tuple[Tensor, Tensor])
+    assert_type(gru.forward(x), OfOneState)
     assert_type(rnn.forward(packed, h), tuple[PackedSequence, Tensor])
-    assert_type(lstm.forward(x, (h, c), lengths=[2, 1]), tuple[Tensor, LSTMState])
+    assert_type(lstm.forward(x, (h, c), lengths=[2, 1]), OfLSTM)
     assert_type(gru_cell.forward(x), Tensor)
     assert_type(lstm_cell.forward(x, (h, None)), LSTMState)
 
 
 def lengths_and_resets(x: Tensor, n: Tensor, mask: Tensor) -> None:
     """Lengths are integers, in a list or a tensor; resets a mask."""
-    assert_type(gru(x, lengths=[2, 1]), tuple[Tensor, Tensor])
-    assert_type(lstm(x, lengths=n, reset=mask), tuple[Tensor, LSTMState])
-    assert_type(lstm(x, reset=[[True, False]]), tuple[Tensor, LSTMState])
-    assert_type(lstm(x, reset=[[1, 0]]), tuple[Tensor, LSTMState])
-    assert_type(rnn(x, reset=None, lengths=None), tuple[Tensor, Tensor])
+    assert_type(gru(x, lengths=[2, 1]), OfOneState)
+    assert_type(lstm(x, lengths=n, reset=mask), OfLSTM)
+    assert_type(lstm(x, reset=[[True, False]]), OfLSTM)
+    assert_type(lstm(x, reset=[[1, 0]]), OfLSTM)
+    assert_type(rnn(x, reset=None, lengths=None), OfOneState)
 
 
 def diagnoses(model: torch.nn.Module, x: Tensor) -> None:
@@ -152,7 +155,7 @@ def attributes(lstm: rnnkit.LSTM, cell: rnnkit.GRUCell) -> None:
 def drop_in(x: Tensor) -> None:
     """What rnnkit.nn makes has the types of what it stands for."""
     assert_type(nn.LSTM(3, 4), rnnkit.LSTM)
-    assert_type(nn.LSTM(3, 4)(x), tuple[Tensor, LSTMState])
+    assert_type(nn.LSTM(3, 4)(x), OfLSTM)
     assert_type(nn_by_path.GRUCell(3, 4)(x), Tensor)
     assert_type(nn.Linear(3, 4), torch.nn.Linear)
     assert_type(nn.functional.relu(x), Tensor)

@@ -18,7 +18,7 @@ from rnnkit._diagnostics.run.copier import Copier
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.isolation import session
 from tests.covering import covers
-from tests.diagnostics.models_of_users import GIVEN, Holder, Model, numbers
+from tests.diagnostics.models_of_users import GIVEN, Holder, Model, numbers, reported
 
 X = numbers(5, 7, 3)
 
@@ -82,7 +82,7 @@ def not_streaming(net: Net):
 
 def verifying(**options: Any) -> Callable[[Net], Any]:
     """Return what verifies a net with options."""
-    return lambda net: rnnkit.verify(net, X, raises=False, **options)
+    return lambda net: reported(net, X, **options)
 
 
 #: Ways to look at a model, and to find something, or nothing.
@@ -163,7 +163,7 @@ def test_error_keeps_no_copy(copies):
     with pytest.raises(rnnkit.LeakError, match="batch") as error:
         rnnkit.verify(net, X)
     assert alive(copies) == []
-    report = rnnkit.verify(net, X, raises=False)
+    report = reported(net, X)
     assert alive(copies) == []
     with pytest.raises(rnnkit.ArgumentError) as refused:
         rnnkit.dependency_map(net, X, out_dim=7)

@@ -6,7 +6,7 @@ from torch import nn
 
 import rnnkit
 from rnnkit._diagnostics.inputs.lengths import guess_lengths, is_content
-from tests.diagnostics.models_of_users import FEATURE, SEQ, layered, numbers, padded
+from tests.diagnostics.models_of_users import FEATURE, SEQ, layered, numbers, padded, reported
 
 BATCH = 5
 X = numbers(BATCH, SEQ, FEATURE)
@@ -26,7 +26,7 @@ def test_second_input_that_is_sparse(layout):
             found = rnnkit.dependency_map(model, X, edges).finding
             assert found == "each depends on its own input alone"
         assert {"batch", "coverage"} <= {*rnnkit.verify(nodes, X, between).checked}
-        report = rnnkit.verify(nodes, X, between, causal=True, raises=False)
+        report = reported(nodes, X, between, causal=True)
         assert [error.probe for error in report.findings] == ["causal"]
 
 

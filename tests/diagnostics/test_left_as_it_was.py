@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import rnnkit
 from rnnkit._diagnostics.run.isolation import sources
 from rnnkit._diagnostics.run.outputs import equal
-from tests.diagnostics.models_of_users import LOOKS, Holder, Model, X, gru, numbers, twice
+from tests.diagnostics.models_of_users import LOOKS, Holder, Model, X, gru, numbers, reported, twice
 
 
 @dataclass(slots=True)
@@ -196,7 +196,7 @@ def test_a_sparse_tensor_is_left():
     model = Model(keeps, gru=gru())
     model.graph = sparse
     model.h = None
-    found = rnnkit.verify(model, X, raises=False)
+    found = reported(model, X)
 
     assert torch.equal(sparse.to_dense(), torch.eye(3))
     assert "the model keeps model.h from call to call" in str(found)

@@ -14,7 +14,7 @@ import rnnkit
 from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.run.copies import Pristine
 from rnnkit._diagnostics.run.outputs import named_leaves
-from tests.diagnostics.models_of_users import LOOKS, Holder, X
+from tests.diagnostics.models_of_users import LOOKS, Holder, X, reported
 
 
 def deep(wrap):
@@ -71,7 +71,7 @@ def test_what_is_nested_deep(name):
     model.held = deep(NESTS[name])
     model.calls = 0
     others = [probe for probe in PROBES if probe != "repeatable"]
-    found = rnnkit.verify(model, X, skip=others, raises=False).findings
+    found = reported(model, X, skip=others).findings
     rnnkit.trace(model, X)
     rnnkit.dependency_map(model, X)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import rnnkit
 from rnnkit._diagnostics.run.isolation import session, sources
 from rnnkit._diagnostics.run.outputs import equal
-from tests.diagnostics.models_of_users import GIVEN, Holder, Model, X, gru
+from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, Model, X, gru, reported
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def test_no_number_comes_twice(name):
         return BESIDE[name](m)
 
     with beside(draw):
-        for look in (partial(rnnkit.verify, raises=False), rnnkit.dependency_map, rnnkit.trace):
+        for look in (reported, *LOOKS[1:]):
             with suppress(KeyError):
                 look(Holder(act, own=torch.Generator().manual_seed(0), count=0), X)
 

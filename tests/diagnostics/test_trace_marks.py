@@ -100,12 +100,15 @@ def both_turns(nn, x):
 RIGHT = [value for value in vars().values() if callable(value) and value.__module__ == __name__][1:]
 
 
+def traces(make):
+    """Trace a program with torch's layers, and with rnnkit's."""
+    return [rnnkit.trace(partial(make, Parts(library)), X) for library in (torch.nn, rnnkit.nn)]
+
+
 @pytest.mark.parametrize("make", RIGHT, ids=lambda make: make.__name__)
 def test_correct_program_is_not_marked(make):
     """A correct program has no mark, with torch's layers and rnnkit's."""
-    for library in (torch.nn, rnnkit.nn):
-        found = rnnkit.trace(partial(make, Parts(library)), X)
-
+    for found in traces(make):
         assert len(found.rows) > 1
         assert [mark for row in found.marked for mark in row.marks] == []
 
@@ -182,9 +185,7 @@ MARKED = {
 def test_marks():
     """What no model of the corpus does is marked, too."""
     for make, mark in MARKED.items():
-        for library in (torch.nn, rnnkit.nn):
-            found = rnnkit.trace(partial(make, Parts(library)), X)
-
+        for found in traces(make):
             assert [row.marks for row in found.marked] == [[mark]]
 
 

@@ -13,7 +13,17 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit.testing import assert_no_leak
-from tests.diagnostics.models_of_users import X, gru, layered, mask, model, numbers, padded, tokens
+from tests.diagnostics.models_of_users import (
+    X,
+    gru,
+    layered,
+    mask,
+    model,
+    numbers,
+    padded,
+    reported,
+    tokens,
+)
 
 PADDED, COUNTS = padded()
 
@@ -116,7 +126,7 @@ def test_all_that_is_found():
         return m.two(x + x.mean(0), state)[0][:, -1:] + first
 
     wrong = model(forward, one=gru(), two=gru())
-    report = rnnkit.verify(wrong, X, causal=True, raises=False)
+    report = reported(wrong, X, causal=True)
     assert [error.probe for error in report.findings] == ["batch", "causal"]
     assert str(report).partition(" (")[0] == "rnnkit.verify: 2 findings"
     with pytest.raises(rnnkit.LeakError) as error:
@@ -242,7 +252,7 @@ def looping(x):
 
 #: What is shown, and how its lines that are wrong begin.
 SHOWN = {
-    "a finding": (lambda: rnnkit.verify(gru(batch_first=False), X, raises=False), "!!"),
+    "a finding": (lambda: reported(gru(batch_first=False), X), "!!"),
     "a report": (lambda: rnnkit.verify(gru(), X), ""),
     "a trace": (lambda: rnnkit.trace(looping, X), "^"),
     "a map": (lambda: rnnkit.dependency_map(gru(), X, dim=1, out_dim=1), ""),
@@ -271,4 +281,4 @@ def test_zeros_that_are_read(steps, said):
         h = torch.zeros(6)
         return m.gru(x)[0].mean(1) + sum(h * m.gate(x[:, t]) for t in range(steps))
 
-    assert said in str(rnnkit.verify(layered(gated, gate=nn.Linear(3, 6)), X, raises=False))
+    assert said in str(reported(layered(gated, gate=nn.Linear(3, 6)), X))

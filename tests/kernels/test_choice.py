@@ -4,7 +4,17 @@ import pytest
 import torch
 
 import rnnkit
-from rnnkit._kernels import choice
+from rnnkit._kernels.choice import (
+    BLANK,
+    PACKED,
+    PADDED,
+    ROWS,
+    STEPS,
+    Facts,
+    facts_of,
+    for_lengths,
+    for_resets,
+)
 from rnnkit._kernels.pieces import Rows, pieces_of, whole_pieces
 from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._modules.layer_run import stack_of
@@ -12,12 +22,12 @@ from tests.kernels.paths import case_of, each_kind
 from tests.strategies import DTYPES, tensors_of
 
 
-def facts(kind: str, dtype: torch.dtype = torch.float32) -> choice.Facts:
+def facts(kind: str, dtype: torch.dtype = torch.float32) -> Facts:
     """What is known of a call."""
     case = case_of(kind, dtype)
     layer = case.module(rnnkit)
     x = case.numbers().detach()
-    return choice.facts_of(stack_of(layer, recurrence_of(layer), x), x, ())
+    return facts_of(stack_of(layer, recurrence_of(layer), x), x, ())
 
 
 @each_kind
@@ -34,9 +44,7 @@ def test_what_is_known_of_a_call(kind, monkeypatch):
     assert not facts(kind).is_fast
 
 
-SMALL = choice.Facts(
-    "LSTM", 10, trains=True, is_fast=True, by_hand=True, is_watched=False, on_cpu=True
-)
+SMALL = Facts("LSTM", 10, trains=True, is_fast=True, by_hand=True, is_watched=False, on_cpu=True)
 AUTOCAST = SMALL._replace(by_hand=False, is_watched=True)
 LARGE = SMALL._replace(hidden_size=2000)
 GRU = SMALL._replace(mode="GRU", is_fast=False)
@@ -48,30 +56,30 @@ GPU = SMALL._replace(on_cpu=False)
 @pytest.mark.parametrize(
     ("facts", "path"),
     [
-        (SMALL, choice.PADDED), (LARGE, choice.ROWS), (LARGE._replace(trains=False), choice.PACKED),
-        (GRU, choice.ROWS), (GRU._replace(trains=False), choice.PACKED), (FOREIGN, choice.PACKED),
-        (AUTOCAST, choice.PADDED), (RELU, choice.PACKED), (GPU, choice.PACKED),
+        (SMALL, PADDED), (LARGE, ROWS), (LARGE._replace(trains=False), PACKED),
+        (GRU, ROWS), (GRU._replace(trains=False), PACKED), (FOREIGN, PACKED),
+        (AUTOCAST, PADDED), (RELU, PACKED), (GPU, PACKED),
     ],
 )  # fmt: skip
 def test_the_path_of_lengths(facts, path):
     """The padding where it costs little, rows for training, else torch's packed kernel."""
-    assert choice.for_lengths(facts, [9, 5, 1]) == path
+    assert for_lengths(facts, [9, 5, 1]) == path
 
 
 @pytest.mark.parametrize(
     ("facts", "cuts", "is_full", "from_zeros", "path"),
     [
-        (SMALL, 1, True, True, choice.BLANK), (SMALL, 1, False, True, choice.BLANK),
-        (SMALL, 1, True, False, choice.ROWS), (AUTOCAST, 1, True, True, choice.BLANK),
-        (AUTOCAST, 1, True, False, choice.PACKED), (RELU, 1, True, True, choice.PACKED),
-        (GRU, 1, True, True, choice.STEPS), (GRU, 33, True, True, choice.ROWS),
-        (GRU, 1, False, True, choice.ROWS), (GRU, 1, True, False, choice.ROWS),
-        (FOREIGN, 1, True, True, choice.PACKED), (GPU, 1, True, True, choice.PACKED),
+        (SMALL, 1, True, True, BLANK), (SMALL, 1, False, True, BLANK),
+        (SMALL, 1, True, False, ROWS), (AUTOCAST, 1, True, True, BLANK),
+        (AUTOCAST, 1, True, False, PACKED), (RELU, 1, True, True, PACKED),
+        (GRU, 1, True, True, STEPS), (GRU, 33, True, True, ROWS),
+        (GRU, 1, False, True, ROWS), (GRU, 1, True, False, ROWS),
+        (FOREIGN, 1, True, True, PACKED), (GPU, 1, True, True, PACKED),
     ],
 )  # fmt: skip
 def test_the_path_of_resets(facts, cuts, is_full, from_zeros, path):
     """Blank steps for oneDNN's LSTM; pieces of few samples that are cut often; else all steps."""
-    chosen = choice.for_resets(facts, 16, cuts, is_full=is_full, from_zeros=from_zeros)
+    chosen = for_resets(facts, 16, cuts, is_full=is_full, from_zeros=from_zeros)
 
     assert chosen == path
 

@@ -204,9 +204,8 @@ def test_one_sequence_without_batch(kind, batch_first):
 @covers(3, number=[math.nan, math.inf], kind=paths.KINDS, path=paths.RESET_PATHS)
 def test_nan_does_not_pass_a_reset(kind, path, number):
     """A NaN or an infinity before a cut, and on padding, reaches nothing beyond it."""
-    case = paths.case_of(kind, bidirectional=True, num_layers=2)
-    layer = case.module(rnnkit)
-    clean = case.numbers().detach()
+    _, layer, x = paths.made(kind, bidirectional=True, num_layers=2)
+    clean = x.detach()
     reset = torch.zeros(paths.SEQ, paths.BATCH, dtype=torch.bool)
     reset[3] = True
     dirty = clean.clone()

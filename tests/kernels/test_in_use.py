@@ -34,8 +34,7 @@ WAYS = [
 def test_dropout(kind, way):
     """In evaluation it has no effect; in training it drops by the random numbers of the moment."""
     given, path = way
-    plain = paths.case_of(kind, num_layers=2, bidirectional=True).module(rnnkit)
-    x = paths.case_of(kind).numbers()
+    _, plain, x = paths.made(kind, num_layers=2, bidirectional=True)
 
     def output(probability: float, x: Tensor = x, seed: int = 0) -> Tensor:
         torch.manual_seed(seed)
@@ -115,9 +114,8 @@ def test_a_relu_that_grows_without_bound(path):
 
 def test_a_relu_by_hand_passes_gradients_of_what_is_no_number():
     """Where the output of a relu is NaN, its gradient goes on, as through torch's kernel."""
-    case = paths.case_of("RNN relu")
-    layer = case.module(rnnkit)
-    x = case.numbers().detach()
+    _, layer, x = paths.made("RNN relu")
+    x = x.detach()
     x[1, 2] = torch.nan
     found = []
     for path in ("rows", "packed"):
@@ -131,10 +129,8 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number():
 @covers(3, kind=paths.KINDS, way=WAYS, how=["weight_norm", "prune"])
 def test_weights_that_are_computed(kind, way, how):
     """A parametrized or pruned weight is what it has been trained to, in the cells too."""
-    case = paths.case_of(kind)
     given, path = way
-    layer = case.module(rnnkit)
-    x = case.numbers()
+    _, layer, x = paths.made(kind)
     if how == "prune":
         prune.l1_unstructured(layer, "weight_hh_l0", amount=0.5)
     else:

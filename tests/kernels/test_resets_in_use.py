@@ -18,9 +18,8 @@ from tests.strategies import LAYERS, assert_same, tensors_of
 @covers(1, path=[*paths.RESET_PATHS, "loop"], name=LAYERS)
 def test_what_a_caller_writes_into(name, path):
     """An activation may work in place on the output, and the mask may be used again."""
-    case = paths.case_of(name)
-    cell = case.module(rnnkit).cells()[0]
-    x = case.numbers()
+    _, layer, x = paths.made(name)
+    (cell,) = layer.cells()
     reset = paths.mask()
 
     def gradient(*, write: bool) -> Tensor:

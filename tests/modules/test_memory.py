@@ -60,6 +60,12 @@ def check(call: Callable[..., Any], arguments: Any, way: str | None = None, *mor
     torch.testing.assert_close(arguments, kept, rtol=0, atol=0, equal_nan=True)
 
 
+def padded(name: str, data: st.DataObject, **options: bool) -> Case:
+    """Draw a padded batch of a layer with such options."""
+    drawn = data.draw(cases([name], ["padded"], [torch.float64]))
+    return replace(drawn, options=drawn.options | options)
+
+
 #: Who takes a layer's input and state, and the paths that it has.
 USERS = {
     "layer": (lambda layer: layer, RESET_PATHS),
@@ -88,9 +94,8 @@ def arguments_of(case: Case, data: st.DataObject) -> tuple[Any, ...]:
 @given(data=st.data())
 def test_a_sequence(name, user, data):
     """Input, state, lengths, mask, weights and gradients may lie in memory in any way."""
-    drawn = data.draw(cases([name], ["padded"], [torch.float64]))
-    # Half of the time, since a mask is then turned.
-    case = replace(drawn, options=drawn.options | {"batch_first": data.draw(st.booleans())})
+    # Batch-first half of the time, since a mask is then turned.
+    case = padded(name, data, batch_first=data.draw(st.booleans()))
     layer = case.module(rnnkit).eval()
     make, paths = USERS[user]
     run = make(layer)
@@ -110,8 +115,7 @@ def test_a_sequence(name, user, data):
 @given(data=st.data())
 def test_one_step(name, data):
     """So may the input of one step, and a state with the batch first."""
-    drawn = data.draw(cases([name], ["padded"], [torch.float64]))
-    case = replace(drawn, options=drawn.options | {"bidirectional": False})
+    case = padded(name, data, bidirectional=False)
     layer = case.module(rnnkit, state_batch_first=True).eval()
     hx = pytree.tree_map(lambda t: t.detach().transpose(0, 1).requires_grad_(), case.state())
     x = case.numbers().detach().select(1 if layer.batch_first else 0, 0)

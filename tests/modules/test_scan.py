@@ -13,7 +13,7 @@ import rnnkit
 from rnnkit._base.state import map_state
 from rnnkit._modules import loop, tracing
 from tests.covering import covers
-from tests.kernels.paths import BATCH, KINDS, LENGTHS, SEQ, Begins, Counts, case_of, close, mask
+from tests.kernels.paths import BATCH, KINDS, LENGTHS, SEQ, Begins, Counts, close, made, mask
 from tests.strategies import assert_same
 
 Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
@@ -77,9 +77,8 @@ def test_it_is_the_loop(
     traced,
 ):
     """Output and states are those of the loop over steps."""
-    case = case_of(kind)
-    (cell,) = case.module(rnnkit).cells()
-    x = case.numbers()
+    _, layer, x = made(kind)
+    (cell,) = layer.cells()
     options = {"reset": reset, "reverse": reverse, "return_states": return_states, "fused": False}
     options["lengths"] = torch.tensor(lengths) if lengths else None
 

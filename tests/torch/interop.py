@@ -50,6 +50,10 @@ class Given(NamedTuple):
         module = module or self.module
         return [module(self.x, self.hx), module(self.x)]
 
+    def own(self, **body: Any) -> Any:
+        """Make a subclass of a user's."""
+        return type("Own", (self.kind,), body)
+
     def twin(self, kind: Any, *args: Any, **options: Any) -> Any:
         """Make a module of a subclass, from the same seed."""
         torch.manual_seed(0)

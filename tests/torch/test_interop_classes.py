@@ -51,9 +51,9 @@ def overridden_checks(g: Given) -> Any:
             called.append((method, len(args)))
 
         mixin = type("Mixin", (), {method: check})
-        on_instance = type("Own", (g.kind,), {})(INPUT, HIDDEN)
+        on_instance = g.own()(INPUT, HIDDEN)
         setattr(on_instance, method, partial(check, on_instance))
-        kinds = type("Own", (g.kind,), {method: check}), type("Own", (mixin, g.kind), {})
+        kinds = g.own(**{method: check}), type("Own", (mixin, g.kind), {})
         for module in (*(kind(INPUT, HIDDEN) for kind in kinds), on_instance):
             g.call(module)
     assert len(called) >= 2 * 3 * 3
@@ -62,7 +62,7 @@ def overridden_checks(g: Given) -> Any:
 
 def weights_beside_a_check(g: Given) -> Any:
     """A weight that draws random numbers draws them once in a call, beside a user's check, too."""
-    module = g.twin(type("Own", (g.kind,), {"check_input": lambda *_: None}))
+    module = g.twin(g.own(check_input=lambda *_: None))
     nn.utils.parametrize.register_parametrization(module, g.weights[1], nn.Dropout(0.3))
     torch.manual_seed(2)
     return module(g.x), module(g.packed) if g.name in LAYERS else None
@@ -70,7 +70,7 @@ def weights_beside_a_check(g: Given) -> Any:
 
 def body_of_torch(g: Given) -> Any:
     """A forward that is torch's body is checked by torch's checks, and refuses what they refuse."""
-    module = g.twin(type("Body", (g.kind,), {"forward": SPACES[0][g.name].forward}))
+    module = g.twin(g.own(forward=SPACES[0][g.name].forward))
     wrong = torch.randn(1, 1, HIDDEN) if g.name in LAYERS else torch.randn(1, HIDDEN)
     hx = (wrong, wrong) if "LSTM" in g.name else wrong
     return g.call(module), attempt(module, g.x, hx)
@@ -123,7 +123,7 @@ def test_a_module_asks_for_its_own_first_state(name, where):
     def ones(module: Any, batch_size: int | None) -> Any:
         return pytree.tree_map(torch.ones_like, g.kind.initial_state(module, batch_size))
 
-    kind = type("Starts", (g.kind,), {"initial_state": ones} if where == "class" else {})
+    kind = g.own(initial_state=ones) if where == "class" else g.own()
     module = g.twin(kind)
     if where == "class, later":
         kind.initial_state = ones

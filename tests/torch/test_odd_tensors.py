@@ -63,7 +63,7 @@ def test_a_sparse_state():
     """Given, or as what a subclass begins from, and by each step of unroll."""
     g = given("RNN", 1)
     first = torch.rand(1, BATCH, HIDDEN)
-    starts = g.twin(type("Own", (rnnkit.RNN,), {"initial_state": lambda *_: first.to_sparse()}))
+    starts = g.twin(g.own(initial_state=lambda *_: first.to_sparse()))
     for output, _ in (g.module(g.x, first.to_sparse()), starts(g.x)):
         assert_close(output, g.module(g.x, first)[0])
     sparse = g.packed._replace(data=g.packed.data.to_sparse())

@@ -1,11 +1,10 @@
 """The codes of refusals and warnings, each with its sentence, as errors.md lists them."""
 
-import pathlib
 import re
 
-import rnnkit
+from tests.places import PACKAGE
 
-PAGE = (pathlib.Path(rnnkit.__file__).parent / "errors.md").read_text("utf-8")
+PAGE = (PACKAGE / "errors.md").read_text("utf-8")
 ENTRY = re.compile(r"^### (\S+)\n\n(.+)$", re.MULTILINE)
 
 REFUSALS, LEAKS = (ENTRY.findall(part) for part in PAGE.split("## Leaks\n"))

@@ -58,7 +58,8 @@ def of_corpus() -> Iterator[tuple[str, Said]]:
     from tests.diagnostics.corpus.runner import ask  # noqa: PLC0415
 
     for case in CASES:
-        for right in (True, False) if case.is_pair else (True,):
+        sides = (True, False) if case.is_pair else (True,)
+        for right in sides:
             name = f"{case.name} ({'right' if right else 'wrong'})"
             yield name, said_of(lambda case=case, right=right: ask(case, right=right).report)
 

@@ -36,7 +36,7 @@ DATA = ("drawn", "spoiled", "ones")
 PARTS: tuple[str, ...] = ("input", "h", "c", "weights", "lengths", "mask", "gradients")
 
 
-def laid_out(tensor: Tensor, way: str | None = None) -> Tensor:
+def laid_out(tensor: Tensor, way: str | None) -> Tensor:
     """Lay a tensor out in memory: one with the same numbers, in ways that are apart."""
     axes = tuple(range(tensor.dim()))
     if way in ("exchanged", "turned") and len(axes) > 1:
@@ -92,7 +92,8 @@ class Case:
         """The shape of each tensor of the state, in torch's order."""
         front = ((self.rows,) if self.is_layer else ()) + ((self.batch,) if self.is_batched else ())
         visible = self.options.get("proj_size", 0) or self.hidden_size
-        return ((*front, visible), (*front, self.hidden_size))[: 2 if self.is_lstm else 1]
+        both = (*front, visible), (*front, self.hidden_size)
+        return both if self.is_lstm else both[:1]
 
     def module(self, namespace: Any, **more: object) -> Any:
         """Make the module, of the class that the namespace has under its name."""

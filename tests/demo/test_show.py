@@ -12,6 +12,7 @@ import pytest
 from rnnkit._demo import listening, recordings, show
 from rnnkit._demo.listening import Outcome, listen_in_child
 from rnnkit._demo.mistakes import MISTAKES
+from tests.places import ROOT
 
 ANSWERS = ["RnnkitWarning", "StateError", "StateError", "LayoutError", "StateError", "DtypeError"]
 
@@ -35,7 +36,7 @@ def test_what_is_shown(every, quick, capsys):
     first = next(at for at, line in enumerate(lines) if line.startswith("   mistake"))
     rows = [line for line in lines[first:] if line[:1].isdigit()]
     assert [row.split()[-1] for row in rows] == ANSWERS
-    page = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text()
+    page = (ROOT / "docs" / "quickstart.md").read_text()
     assert [row for row in rows if row not in page] == []
     assert sum(line.startswith("Mistake ") for line in lines) == (len(MISTAKES) if every else 1)
     assert sum("SIGSEGV" in line for line in lines) == (2 if every else 1)

@@ -18,7 +18,8 @@ def end_state(m, x):
     """Classify by the state that the last layer ends with, in each direction."""
     _, state = m.layer(x)
     h_n = state[0] if isinstance(state, tuple) else state
-    return m.head(torch.cat(h_n[-2 if m.layer.bidirectional else -1 :].unbind(0), 1))
+    directions = 1 + m.layer.bidirectional
+    return m.head(torch.cat(h_n[-directions:].unbind(0), 1))
 
 
 #: What a right model makes of a layer.

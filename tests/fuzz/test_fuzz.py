@@ -38,14 +38,15 @@ def torch_takes(drawn: Draw, x: Any, hx: Any) -> bool:
     With some packed input and states it reads beyond its memory; three states, a stacked pair and a
     c of its own dtype are refused on purpose.
     """
-    given = [one for one in (hx if isinstance(hx, tuple | list) else (hx,)) if torch.is_tensor(one)]
+    parts = hx if isinstance(hx, tuple | list) else (hx,)
+    given = [one for one in parts if torch.is_tensor(one)]
     if not isinstance(x, Tensor) or any(one.is_meta for one in (x, *given)):
         return False
     if x.dim() < 2 and {one.dim() for one in given} - {1}:
         return False
     if drawn.is_lstm and hx is not None:
-        dtypes = {getattr(one, "dtype", None) for one in hx} if isinstance(hx, tuple | list) else ()
-        if len(dtypes) != 1 or len(hx) != 2:
+        dtypes = {getattr(one, "dtype", None) for one in parts}
+        if len(dtypes) != 1 or len(parts) != 2:
             return False
     return not isinstance(drawn.run(nn, x, hx), Exception)
 

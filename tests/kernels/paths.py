@@ -116,7 +116,10 @@ def by_cells(
         for reverse, cell in enumerate(cells[place : place + 1 + layer.bidirectional]):
             state = [tensor[place + reverse] for tensor in hx]
             steps = [x] * len(x)
-            for t in reversed(range(len(x))) if reverse else range(len(x)):
+            order = range(len(x))
+            if reverse:
+                order = order[::-1]
+            for t in order:
                 # Backward, the cut is met on the way from the step that it stands before.
                 fresh = cut[t] if not reverse else (cut & valid)[t + 1 : t + 2].any(0)
                 begin = [tensor.masked_fill(fresh, 0) for tensor in state]

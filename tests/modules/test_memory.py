@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
@@ -18,7 +18,6 @@ from tests.kernels.paths import RESET_PATHS, Wrapped, close, each_layer, on, rec
 from tests.strategies import (
     APART,
     Case,
-    assert_same,
     cases,
     few,
     gradients,
@@ -143,17 +142,6 @@ def test_the_fields_of_packed_input(name, data, fields):
         ([packed[0].requires_grad_(), *packed[1:]], case.state()),
         case.memory.get("gradients"),
     )
-
-
-@each_layer
-def test_one_size_for_all_steps(name):
-    """Sizes that are one number in memory are as many as they say."""
-    layer = getattr(rnnkit, name)(3, 4)
-    x = torch.randn(7, 5, 3)
-    packed = pack_padded_sequence(x, [7] * 5)
-    one = packed._replace(batch_sizes=torch.tensor(5).expand(7))
-
-    assert_same(layer(packed), layer(one))
 
 
 ROWS = 4

@@ -24,7 +24,9 @@ def scan(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Do what torch's scan does, without a compiler."""
     assert dim == 0
-    order = range(len(xs[0]))[:: -1 if reverse else 1]
+    order = range(len(xs[0]))
+    if reverse:
+        order = order[::-1]
     carry = init
     results = []
     for place in order:

@@ -97,7 +97,8 @@ def test_the_first_state_of_a_cell_for_what_is_missing(kind, samples):
     makes = {"ours": rnnkit.LSTMCell, "learned": Learned, "hooked": Hooked}
     cell = makes[kind](3, 4) if kind in makes else rnnkit.ProjectedLSTMCell(3, 4, 2)
     first = cell.initial_state(samples)
-    x = torch.randn(4, *([samples] * (samples is not None)), 3)
+    front = (4,) if samples is None else (4, samples)
+    x = torch.randn(*front, 3)
     for options, missing in itertools.product(CALLS[samples], ([0], [1], [0, 1])):
         whole = [part if k in missing else part + 0.5 for k, part in enumerate(first)]
         half = [None if k in missing else part for k, part in enumerate(whole)]

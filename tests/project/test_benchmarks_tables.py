@@ -5,7 +5,6 @@ No test here looks at a time: tables are made with next to no effort.
 
 import contextlib
 import itertools
-import pathlib
 import re
 import sys
 import types
@@ -20,13 +19,13 @@ from benchmarks.growth import Sizes, growth
 from benchmarks.report import Table, budget, unfolded
 from benchmarks.timing import QUICK, Effort
 from docs import charts
+from tests.places import ROOT
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method`"),
 ]
 
-ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
 

@@ -1,20 +1,18 @@
 """The codes of refusals: one list, the page "Errors", what the code raises, and what ``explain`` prints."""
 
 import ast
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
-import rnnkit
 from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._explain import explain
 from tests.codes import CODES, LEAKS, REFUSALS
+from tests.places import FILES
 
 CODE = re.compile(r"[a-z]+(-[a-z]+)+")
-FILES = list(pathlib.Path(rnnkit.__file__).parent.rglob("*.py"))
 
 
 def literals() -> set[str]:

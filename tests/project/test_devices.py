@@ -1,15 +1,13 @@
 """Each tensor that rnnkit makes names its device: ``torch.set_default_device`` is not its affair."""
 
 import ast
-import pathlib
 
 import torch
 
-import rnnkit
+from tests.places import FILES
 
-PACKAGE = pathlib.Path(rnnkit.__file__).parent
 #: The demonstration is a program of its own, and sets nothing.
-FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if "_demo" not in path.parts]
+OURS = [path for path in FILES if "_demo" not in path.parts]
 #: What lays a tensor on the default device unless it is told another.
 MAKERS = (
     "arange", "as_tensor", "asarray", "empty", "eye", "full", "linspace", "logspace", "ones",
@@ -22,7 +20,7 @@ def test_devices_are_named():
     makers = {f"torch.{maker}" for maker in MAKERS}
     calls = [
         (path.name, ast.unparse(node), {keyword.arg for keyword in node.keywords})
-        for path in FILES
+        for path in OURS
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in makers
     ]

@@ -18,14 +18,13 @@ from sybil.parsers.myst import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 import rnnkit
+from tests.places import FILES, PACKAGE, ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PACKAGE = pathlib.Path(rnnkit.__file__).parent
 #: The modules that have an example.
 MODULES = [
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-    for path in sorted(PACKAGE.rglob("*.py"))
+    for path in FILES
     if ">>> " in path.read_text()
 ]
 #: The hook's checks do not compile, and each has a scope of its own between layer and caller. They

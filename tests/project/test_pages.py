@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import rnnkit
+from tests.places import ROOT
 from tests.strategies import LAYERS
 
-ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
 REFERENCE = "\n".join(page.read_text() for page in sorted((DOCS / "reference").glob("*.md")))

@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import pathlib
 import sys
 import types
 from collections.abc import Iterator
@@ -14,9 +13,7 @@ import rnnkit
 from rnnkit._checks import scope
 from rnnkit._kernels.compiled import direction
 from tests.compiles import compiles
-
-PACKAGE = pathlib.Path(rnnkit.__file__).parent
-FILES = sorted(PACKAGE.rglob("*.py"))
+from tests.places import FILES, PACKAGE
 
 #: Packages whose names are looked at.
 PACKAGES = ("torch", "jaxtyping", "beartype", "copy")

@@ -23,9 +23,9 @@ def public(module: types.ModuleType) -> set[str]:
     return {name for name in vars(module) if not name.startswith("_")} - OF_THE_HOOK
 
 
-def rank(name: str) -> tuple[int, str]:
+def rank(name: str) -> tuple[bool, bool, str]:
     """Where a name stands: constants, then classes, then the rest; each by the alphabet."""
-    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+    return (not name.isupper(), not name[0].isupper(), name)
 
 
 def test_all_is_complete_and_sorted():

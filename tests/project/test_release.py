@@ -11,10 +11,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import rnnkit
+from tests.places import PACKAGE, ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
-#: Beside the other files, unless the tests run against an installed package.
-PACKAGE = pathlib.Path(rnnkit.__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 README = (ROOT / "README.md").read_text()
@@ -50,7 +48,7 @@ def sessions() -> set[str]:
 
 def matches(pattern: str) -> list[pathlib.Path]:
     """The files that a path with or without stars names, in the checkout or the package."""
-    home = PACKAGE if pattern.startswith("rnnkit/") else ROOT
+    home = PACKAGE.parent if pattern.startswith("rnnkit/") else ROOT
     return list(home.glob(pattern.rstrip("/")))
 
 
@@ -114,7 +112,7 @@ def test_paths_exist():
 
 def test_each_file_is_short():
     """No file of Python has 300 lines with text in them: who opens one reads all of it."""
-    folders = [PACKAGE / "rnnkit", *(ROOT / name for name in ("tests", "benchmarks", "docs"))]
+    folders = [PACKAGE, *(ROOT / name for name in ("tests", "benchmarks", "docs"))]
     files = [path for folder in folders for path in folder.rglob("*.py")]
     texts = {str(path): path.read_text().splitlines() for path in files}
     lines = {path: len([line for line in text if line.strip()]) for path, text in texts.items()}

@@ -58,5 +58,7 @@ class TakesPacked(Parent):
 
 def scriptable(model: Any, _: Tensor, hx: Any) -> Parent:
     """Return a model with the same parts that is called with such a state."""
-    kind = Parent if hx is None else OneTensor if isinstance(hx, Tensor) else TwoTensors
+    kind = OneTensor if isinstance(hx, Tensor) else TwoTensors
+    if hx is None:
+        kind = Parent
     return kind(model.core, model.before).train(model.training)

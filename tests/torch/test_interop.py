@@ -84,8 +84,8 @@ def autocast(g: Given) -> Any:
     """Under autocast torch mixes dtypes of input, both members of the state, and weights."""
     found = []
     dtypes = (torch.float32, torch.bfloat16, torch.float64)
-    for moved in (g.module, copy.deepcopy(g.module).double()):
-        for dtype in (*dtypes[:2], *[torch.float64] * (moved is not g.module)):
+    for moved, inputs in ((g.module, dtypes[:2]), (copy.deepcopy(g.module).double(), dtypes)):
+        for dtype in inputs:
             hx = [None, *(cast(g.hx, kept) for kept in dtypes)]
             if "LSTM" in g.name:
                 hx += [(hx[1][0], hx[2][1]), (hx[3][0], hx[1][1])]

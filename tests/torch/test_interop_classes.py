@@ -86,7 +86,8 @@ def odd_sizes(g: Given) -> Any:
 def in_place_of_torchs(g: Given) -> Any:
     """`torch.nn.LSTM = rnnkit.LSTM` gives checked modules, and no call goes round in circles."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, kind in SPACES[g.kind is getattr(rnnkit, g.name)].items():
+        (space,) = (space for space in SPACES if space[g.name] is g.kind)
+        for name, kind in space.items():
             patch.setattr(nn, name, kind)
             patch.setattr(nn.modules.rnn, name, kind)
         made = g.twin(getattr(nn, g.name))

@@ -1,6 +1,5 @@
 """What TorchScript makes of our modules beside their numbers: the twin of torch's class, and what it lacks."""
 
-import pathlib
 import warnings
 
 import pytest
@@ -11,11 +10,10 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.places import ROOT
 from tests.strategies import CELLS
 from tests.torch.interop import HIDDEN, INPUT, carried, cells, layers, pair, same, sample, six
 from tests.torch.script_models import LENGTHS, Packs, Parent, TakesPacked
-
-ROOT = pathlib.Path(__file__).parents[3]
 
 # torch.jit announces in many places that it is deprecated.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit")]

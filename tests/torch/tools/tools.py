@@ -190,7 +190,8 @@ def check(tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1
         if not isinstance(run, Onnx | Jit):
             refuse(model, run, calls[-1])
         # What is exported was run at the first sizes while it was traced.
-        for call in calls if isinstance(run, Compiled) else calls[-1:]:
+        tried = calls if isinstance(run, Compiled) else calls[-1:]
+        for call in tried:
             compare(model, run, call, **tolerance)
     if isinstance(run, Compiled) and run.is_whole:
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= graphs

@@ -107,24 +107,35 @@ class Beginning(rnnkit.Recurrent[Any]):
 
 
 @pytest.mark.unhooked("the annotation wants a first state of each cell")
-@covers(3, path=paths.RESET_PATHS, batched=[True, False], given=[False, True])
-def test_a_first_state_of_a_recurrents_own(path, *, given, batched):
-    """A sample starts again from what the layer itself begins from, not from what its cells do."""
+@covers(3, path=paths.RESET_PATHS, batched=[True, False], given=["none", "all", "parts", "half"])
+def test_a_first_state_of_a_recurrents_own(path, given, *, batched):
+    """A sample starts again from what the layer begins from, not its cells; so does what is None."""
     layer = Beginning([rnnkit.GRUCell(3, 3), rnnkit.LSTMCell(3, 3), Nameless()])
     x = torch.randn(paths.SEQ, paths.BATCH, 3)
     reset = torch.zeros(x.shape[:2], dtype=torch.bool)
     reset[4] = True
     if not batched:
         x, reset = x[:, 0], reset[:, 0]
-    hx = layer.initial_state(paths.BATCH if batched else None)
+    whole = layer.initial_state(paths.BATCH if batched else None)
+    one, (h, _), other = whole
+    forms = {
+        "none": None,
+        "all": whole,
+        "parts": (one, None, other),
+        "half": (one, (h, None), other),
+    }
+    hx = forms[given]
 
     with paths.on(path):
-        output, state = layer(x, hx if given else None, reset=reset)
+        output, state = layer(x, hx, reset=reset)
         first, _ = layer(x[:4])
         last, end = layer(x[4:])
 
     paths.close([output], [torch.cat([first, last])], 1e-6)
-    paths.close([state[0], *state[1], state[2]], [end[0], *end[1], end[2]], 1e-6)
+    paths.close(state, end, 1e-6)
+    if batched:
+        expected = layer(x, whole, lengths=paths.LENGTHS)
+        assert_same(expected, layer(x, hx, lengths=paths.LENGTHS))
 
 
 def nothing(_: Any):

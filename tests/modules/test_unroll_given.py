@@ -111,27 +111,6 @@ def test_the_first_state_of_a_cell_for_what_is_missing(kind, samples):
             assert_same(expected, rnnkit.Recurrent(cell)(x, (tuple(half),), **options))
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_the_first_state_of_a_recurrent_for_what_is_missing(*, half):
-    """A Recurrent with a first state of its own begins from that where a part is None."""
-
-    class Begins(rnnkit.Recurrent[Any]):
-        def initial_state(self, batch_size: int | None) -> Any:
-            return tuple(
-                rnnkit.LSTMState(*(tensor + 2 for tensor in state))
-                for state in super().initial_state(batch_size)
-            )
-
-    layer = Begins([rnnkit.LSTMCell(3, 4), rnnkit.LSTMCell(4, 5)])
-    x = torch.randn(7, 2, 3)
-    first, second = layer.initial_state(2)
-    given = (first.h, None) if half else None
-    whole = (first, second)
-
-    assert_same(layer(x, whole), layer(x, (given, second)))
-    assert_same(layer(x, whole, lengths=[7, 0]), layer(x, (given, second), lengths=[7, 0]))
-
-
 class Counter(nn.Module):
     """A cell without a network: it counts its steps."""
 

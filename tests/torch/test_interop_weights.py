@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.testing import assert_close
-from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.kernels.paths import by_loop
 from tests.strategies import CELLS, CLASSES, LAYERS, tensors_of
 from tests.torch.interop import Given, Use, attempt, cast, cells, given, same, table
 
@@ -151,14 +151,10 @@ def test_a_computed_weight_of_a_cell(name, how):
     g = given(name, 1)
     COMPUTED[how](g.module, "weight_ih")
     sequence = torch.stack([g.x] * 3)
-    hx = g.hx
-    outputs = []
     torch.manual_seed(5)
-    for x in sequence:
-        hx = g.module(x, hx)
-        outputs.append(pytree.tree_leaves(hx)[0])
+    expected = by_loop(g.module, sequence, g.hx)
     torch.manual_seed(5)
-    same(torch.stack(outputs), rnnkit.unroll(g.module, sequence, g.hx)[0])
+    same(expected, rnnkit.unroll(g.module, sequence, g.hx))
 
     for call in (g.module, lambda x: rnnkit.unroll(g.module, x[None])):
         with pytest.raises(rnnkit.DtypeError):

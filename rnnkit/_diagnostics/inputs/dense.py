@@ -36,7 +36,7 @@ def refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
     others = [leaf for leaf in leaves if hasattr(leaf, "__dict__")]
     fix = "a batch of tensors, (batch, seq, ...)"
     if any(hasattr(leaf, "__array_interface__") for leaf in leaves):
-        fix = "torch.as_tensor(x)"
+        fix = "x = torch.as_tensor(x)"
     elif others:
         name = type(others[0]).__name__
         fix = f"call=lambda model, x: model({name}(x)), and its tensors for the inputs"

@@ -86,7 +86,9 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             return _run_odd_call(ModuleCall(self, input, hx, weight))
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        if input.dim() > 1:
+        if not weights:  # torch's own forward makes its zeros, and its batch axis
+            result = step(input, state)
+        elif input.dim() > 1:
             if state is None:
                 state = zeros(self, input, input.size(0))
             result = step(input, state, *weights)

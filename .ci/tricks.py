@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 ROOT = pathlib.Path(__file__).parents[1]
-FOLDERS = [*sorted(path for path in (ROOT / "rnnkit").iterdir() if path.is_dir()), ROOT / "tests"]
+PACKAGE = ROOT / "rnnkit"
+FOLDERS = [*sorted({path.parent for path in PACKAGE.glob("*/*.py")}), ROOT / "tests"]
 MOST = 4 / 1000
 
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)

@@ -86,15 +86,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             return _run_odd_call(ModuleCall(self, input, hx, weight))
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        if not weights:  # torch's own forward makes its zeros, and its batch axis
-            result = step(input, state)
-        elif input.dim() > 1:
-            if state is None:
-                state = zeros(self, input, input.size(0))
-            result = step(input, state, *weights)
-        else:
-            state = zeros(self, input, 1) if state is None else with_batch(state, 0)
-            result = without_batch(step(input.unsqueeze(0), state, *weights), 0)
+        result = _next_state(self, input, state, step, weights)
         return result if isinstance(result, Tensor) else state_of(result)
 
     if TYPE_CHECKING:
@@ -177,6 +169,24 @@ def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], W
             return partial(facts.torch_class.forward, cell), ()
         step = recurrence.step_kernel or partial(_step_by_equations, recurrence)
     return step, weights_of(cell, compiling=compiling)
+
+
+def _next_state(
+    cell: AnyCell,
+    input: Tensor,
+    state: State | None,
+    step: Callable[..., Any],
+    weights: Weights,
+) -> Any:
+    """Run a step on a checked call, of a batch or of one sample."""
+    if not weights:  # torch's own forward makes its zeros, and its batch axis
+        return step(input, state)
+    if input.dim() > 1:
+        if state is None:
+            state = zeros(cell, input, input.size(0))
+        return step(input, state, *weights)
+    state = zeros(cell, input, 1) if state is None else with_batch(state, 0)
+    return without_batch(step(input.unsqueeze(0), state, *weights), 0)
 
 
 def weights_of(cell: AnyCell, *, compiling: bool) -> Weights:

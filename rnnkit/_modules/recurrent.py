@@ -23,7 +23,7 @@ from rnnkit._modules.layer_base import run_layer_step
 from rnnkit._modules.unroll import Steps, UnrollCall, run
 from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
 
-#: One cell, or that of each layer, of which each takes any form of its own state.
+#: One cell, or the cell of each layer; each takes any form of its own state.
 Cells: TypeAlias = Steps[StateT, Any] | Iterable[Steps[StateT, Any]]
 #: A state for each cell.
 CellStates: TypeAlias = tuple[Any, ...] | list[Any]

@@ -1,7 +1,7 @@
 """What a call does only where a compiler, an exporter or a transform traces it.
 
 The questions come first: whether torch's own layer is recorded, whether a kernel runs or a loop
-over steps, and whether that loop is torch's scan, of which one step is traced for all.
+over steps, and whether that loop is torch's scan, whose step is traced once for all.
 """
 
 from typing import Any

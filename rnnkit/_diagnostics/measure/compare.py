@@ -67,7 +67,7 @@ class Rerun:
 
 
 class Change(Rerun):
-    """A run on changed inputs: which samples and steps of which outputs moved."""
+    """A run on changed inputs: at which samples and steps each output moved."""
 
     def __init__(self, baseline: Baseline, alter: Alter, inputs: Given) -> None:
         """Run on inputs that were altered; the judge's batch may be altered as they were."""

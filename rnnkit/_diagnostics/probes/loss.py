@@ -82,7 +82,7 @@ def _broadcasting(loss: Broadcast, batch: int) -> Finding:
 
 
 def _in_words(shape: torch.Size, batch: int) -> str:
-    """Write a shape, with a word for the samples, of which verify takes a few."""
+    """Write a shape, with a word for the samples, since verify takes only some of them."""
     sizes = ["batch" if size == batch else str(size) for size in shape]
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 

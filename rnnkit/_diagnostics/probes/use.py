@@ -224,7 +224,7 @@ def _of_row(call: Call, row: int) -> Tensor:
 
 
 def _first_step(uses: _Uses) -> Iterator[Finding]:
-    """Yield an output of which only the first step is used, which has read one step."""
+    """Yield an output whose first step alone is used, which has read one step."""
     is_pooled = uses.baseline.out_seq_dim is None
     if not is_pooled or not uses.is_long or uses.call.state:
         return

@@ -70,8 +70,10 @@ class Noticed:
 
 def _cutting(call: FunctionCall) -> str:
     """Return what cuts a graph in a call; empty if nothing does."""
-    is_getter = call.name == "__get__"
-    name = getattr(call.func.__self__, "__name__", "") if is_getter else call.name  # type: ignore[attr-defined]
+    name = call.name
+    if name == "__get__":  # of an attribute, whose name its getter has
+        getter = getattr(call.func, "__self__", None)
+        name = getattr(getter, "__name__", "")
     if name in CUTTING:
         return name
     return "" if torch.is_grad_enabled() else "no_grad"

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.modules import module as nn_module
 
 from rnnkit._base.class_facts import ClassFacts, finish, note_subclass
-from rnnkit._base.state import State, StateT, map_state, state_of, tensors_of, zeros
+from rnnkit._base.state import LSTMState, State, StateT, map_state, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
@@ -86,8 +86,14 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             return _run_odd_call(ModuleCall(self, input, hx, weight))
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        result = _next_state(self, input, state, step, weights)
-        return result if isinstance(result, Tensor) else state_of(result)
+        if weights and state is not None and input.dim() > 1:  # as in a loop over steps
+            result = step(input, state, *weights)
+        else:
+            result = _next_state(self, input, state, step, weights)
+        if isinstance(result, Tensor):
+            return result
+        # A step is paid by the microsecond, and a call of a class costs more than its tuple.
+        return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)
 
     if TYPE_CHECKING:
 
@@ -178,7 +184,7 @@ def _next_state(
     step: Callable[..., Any],
     weights: Weights,
 ) -> Any:
-    """Run a step on a checked call, of a batch or of one sample."""
+    """Run a step on a checked call of one sample, or of a batch from zeros, or by torch's class."""
     if not weights:  # torch's own forward makes its zeros, and its batch axis
         return step(input, state)
     if input.dim() > 1:

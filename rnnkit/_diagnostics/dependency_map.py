@@ -78,7 +78,7 @@ def dependency_map(
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model, call, given, "dependency_map") as opened:
-        batch, replaced = judged_finite(batch, opened, post=True)
+        batch, replaced = judged_finite(batch, opened, pads_after=True)
         infer_batch_axes(batch, opened.attempt)
         narrow = Baseline(opened, batch)
         first, shape = _first_output(narrow, out_dim)
@@ -168,9 +168,9 @@ def _sizes(gradients: Gradients, index: int, dim: int, row: int, columns: Sequen
     """Return how large the gradient of a row of an output is in each column of the first input."""
     part = gradients.output[index].narrow(dim, row, 1)
     batch = gradients.batch
-    source = gradients.sources[gradients.batch.paced]
+    source = gradients.sources[gradients.batch.sequence]
     slope = gradients.slopes([source], [part])[0]
     if slope is None:
         return torch.zeros(len(columns), dtype=torch.float64, device="cpu")
-    sizes = slope.abs().movedim(batch.axes[batch.paced] or 0, 0).reshape(batch.size, -1).amax(1)
+    sizes = slope.abs().movedim(batch.axes[batch.sequence] or 0, 0).reshape(batch.size, -1).amax(1)
     return sizes[list(columns)].double().cpu() / float(torch.finfo(part.dtype).max ** 0.5)

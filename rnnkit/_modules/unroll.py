@@ -99,7 +99,16 @@ def unroll(
     """
     return run(
         UnrollCall(
-            cell, input, hx, "unroll", batch_first, lengths, reset, reverse, return_states, fused
+            cell=cell,
+            input=input,
+            hx=hx,
+            caller="unroll",
+            batch_first=batch_first,
+            lengths=lengths,
+            reset=reset,
+            reverse=reverse,
+            return_states=return_states,
+            fused=fused,
         )
     )
 

@@ -44,7 +44,7 @@ def locate_valid(
 ) -> Location:
     """Find where a sample differs from itself alone, cut to its length, or with other padding."""
     batch = baseline.batch
-    alone = baseline.batch.alone(sample, front=baseline.post)
+    alone = baseline.batch.alone(sample, front=baseline.pads_after)
     other = alone
     sizes = (batch.steps or 1, alone.steps or 1)
     if inputs is not None:
@@ -180,7 +180,9 @@ class _Valid(Search):
         of_batch = self.about > 1 and shapes[0] == shapes[1]
         if of_batch or self.baseline.batch.counts is None:
             return fix_of("alone", kind)
-        if not self.baseline.post and any(re.search(key, kind.lower()) for key in FIXES_IN_FRONT):
+        if not self.baseline.pads_after and any(
+            re.search(key, kind.lower()) for key in FIXES_IN_FRONT
+        ):
             return fix_of("padding in front", kind)
         if event.is_packed:
             kind = f"packed {kind}"

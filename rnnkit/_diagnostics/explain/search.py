@@ -58,7 +58,7 @@ class Search:
         self.about = about  # that step; elsewhere the changed sample, or how many there are
         self.size, self.smaller = sizes
         self.is_strict = False
-        self.front = baseline.post or self.probe == "batch"
+        self.front = baseline.pads_after or self.probe == "batch"
         # The run as it is comes last, so that what the model returned is of that run.
         whole, other, fewer = inputs
         self.fewer, less = self._recorded(fewer)

@@ -116,20 +116,22 @@ def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> Flat |
 
 
 def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leaves | None:
-    """Find which inputs must be cut with the paced one; return what the model makes of that."""
+    """Find which inputs must be cut with the sequence; return what the model makes of that."""
     steps = batch.longest
-    if steps is None or steps < 2 or not batch.may_have_steps(batch.paced):
+    if steps is None or steps < 2 or not batch.may_have_steps(batch.sequence):
         return None
-    others = [k for k in range(len(batch.leaves)) if k != batch.paced and batch.may_have_steps(k)]
+    others = [
+        k for k in range(len(batch.leaves)) if k != batch.sequence and batch.may_have_steps(k)
+    ]
     # What is as long by chance must not: a second sequence of the same width, or features.
     subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
     for following in itertools.islice(subsets, TRIES):
-        batch.on_their_own[batch.paced] = frozenset(others) - set(following)
+        batch.on_their_own[batch.sequence] = frozenset(others) - set(following)
         output = attempt(batch.cut(steps - 1, front=True))
         if output is not None:
             return output
     # The model takes no other number of steps: what is as long has the same ones, it may be.
-    del batch.on_their_own[batch.paced]
+    del batch.on_their_own[batch.sequence]
     return None
 
 

@@ -58,15 +58,15 @@ class Batch:
         usual = [k for k in self._content if self.axes[k] == batch_dim and self.length(k)]
         fitting = [k for k in usual if self.length(k) == longest]
         named = [index for index in told_axes if index is not None]
-        self.pace([*named, *fitting, *usual, self.first][0])
+        self.take_steps_of([*named, *fitting, *usual, self.first][0])
         for name, given in told.items():
             self._read_lengths(name, given)
-        self.pace(next(iter(self.lengths), self.paced))
+        self.take_steps_of(next(iter(self.lengths), self.sequence))
 
     def _read_lengths(self, name: int | str | None, given: Any) -> None:
-        """Note the lengths of an input, or of the paced one."""
-        places = [self.paced] if name is None else self.places(name)
-        index = next((k for k in places if self.length(k)), self.paced)
+        """Note the lengths of an input, or of the sequence."""
+        places = [self.sequence] if name is None else self.places(name)
+        index = next((k for k in places if self.length(k)), self.sequence)
         counts = counts_of(given)
         steps = self.length(index) or 0
         if len(counts) != self.size or not 0 < min(counts) <= max(counts) <= steps:
@@ -85,7 +85,7 @@ class Batch:
         self.flags = next((self.places(name)[0] for name in names), None)
 
     def take_for_one_step(self) -> None:
-        """Take the batch for one step of each sample: its paced leaf has no seq axis."""
+        """Take the batch for one step of each sample, without a seq axis."""
         self.steps: int | None = None
 
     def take_second(self, other: Sequence[Any]) -> None:
@@ -158,32 +158,32 @@ class Batch:
             numbers = numbers.args[name] if isinstance(name, int) else numbers.kwargs[name]
         return pytree.tree_leaves(numbers)
 
-    def pace(self, index: int) -> None:
+    def take_steps_of(self, index: int) -> None:
         """Take the steps of a leaf for the steps that are judged."""
-        self.paced = index
+        self.sequence = index
         self.steps = self.length(index)
 
-    def paced_by(self, index: int) -> "Batch":
+    def with_steps_of(self, index: int) -> "Batch":
         """Return the same with the steps of a different leaf."""
         other = self.with_leaves(self.leaves)
-        other.pace(index)
+        other.take_steps_of(index)
         return other
 
     def following(self, own: Mapping[int, frozenset[int]]) -> "Batch":
-        """Return the same with other leaves that have steps of their own, by the paced one."""
+        """Return the same with other leaves that have steps of their own, by the sequence."""
         other = self.with_leaves(self.leaves)
         other.on_their_own = dict(own)
         return other
 
     @property
     def seq_dim(self) -> int:
-        """The seq axis of the paced leaf."""
-        return self.seq_dims[self.paced]
+        """The seq axis of the sequence."""
+        return self.seq_dims[self.sequence]
 
     @property
     def counts(self) -> list[int] | None:
         """Valid steps of each sample; None if they were not given."""
-        return self.lengths.get(self.paced)
+        return self.lengths.get(self.sequence)
 
     @property
     def longest(self) -> int | None:
@@ -257,7 +257,7 @@ class Batch:
         """Return the valid steps, as given or as the padding tells; zeros if nothing does."""
         if self.counts is not None:
             return self.counts
-        padding = self.padding(self.paced)
+        padding = self.padding(self.sequence)
         return [0] * self.size if padding is None else (~padding).sum(1).tolist()
 
     def telling(self, most: int) -> list[int]:
@@ -267,17 +267,17 @@ class Batch:
         return sorted({*ranked[: most - 1], ranked[-1]})
 
     def may_have_steps(self, index: int) -> bool:
-        """Return whether a leaf is as long as the paced one, beside a batch axis."""
+        """Return whether a leaf is as long as the sequence, beside a batch axis."""
         return self.rows(index) is not None and self.length(index) == self.steps
 
     def has_steps(self, index: int) -> bool:
-        """Return whether a leaf has the steps of the paced one, beside a batch axis."""
-        own = self.on_their_own.get(self.paced, ())
+        """Return whether a leaf has the steps of the sequence, beside a batch axis."""
+        own = self.on_their_own.get(self.sequence, ())
         return index not in own and self.may_have_steps(index)
 
     def is_content(self, index: int) -> bool:
         """Return whether a leaf holds what is read, and not lengths, labels or a mask."""
-        return self.axes[index] is not None and index in {self.first, self.paced, *self._content}
+        return self.axes[index] is not None and index in {self.first, self.sequence, *self._content}
 
     def padding(self, index: int) -> Tensor | None:
         """Return which steps of a leaf are zeros or NaN ``(batch, seq)``, if at one end only."""
@@ -290,8 +290,8 @@ class Batch:
         return zero
 
     def tells_lengths(self, index: int) -> bool:
-        """Return whether a leaf holds the lengths of the paced one, or a mask of them."""
-        if not self.counts or index == self.paced:
+        """Return whether a leaf holds the lengths of the sequence, or a mask of them."""
+        if not self.counts or index == self.sequence:
             return False
         return tells(self.leaves[index], self.axes[index], self.counts, self.steps or 0)
 
@@ -320,11 +320,11 @@ class Batch:
                 if is_as_long and tells(self.leaves[index], self.axes[index], counts, steps or 0):
                     yield other
         if self.has_steps(index):
-            yield self.paced
+            yield self.sequence
 
     def cut_each(self, ends: Mapping[int, int], *, front: bool) -> "Batch":
         """Return the same inputs, some cut to so many steps each: the first ones, or the last."""
-        steps = ends.get(self.paced, self.steps or 0)
+        steps = ends.get(self.sequence, self.steps or 0)
 
         def cut(index: int, leaf: Any) -> Any:
             if index in ends:
@@ -334,7 +334,7 @@ class Batch:
             return shortened(leaf, self.counts or [], steps) if self.tells_lengths(index) else leaf
 
         shorter = self._with_each(cut)
-        shorter.steps = ends.get(self.paced, self.steps)
+        shorter.steps = ends.get(self.sequence, self.steps)
         each = self.lengths.items()
         shorter.lengths = {k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each}
         return shorter

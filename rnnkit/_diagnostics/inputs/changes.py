@@ -49,17 +49,17 @@ def steps_from(start: int, end: int | None = None) -> Where:
     return steps_at(slice(start, end))
 
 
-def valid_mask(batch: Batch, *, post: bool) -> Tensor:
+def valid_mask(batch: Batch, *, pads_after: bool) -> Tensor:
     """Return which steps of each sample are within its length, ``(batch, seq)``."""
     steps = batch.steps or 0
-    return within(batch.counts or [steps] * batch.size, steps, post=post)
+    return within(batch.counts or [steps] * batch.size, steps, pads_after=pads_after)
 
 
-def within(counts: Sequence[int], steps: int, *, post: bool) -> Tensor:
+def within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tensor:
     """Return which of some steps are among so many of each sample, the first or the last ones."""
     step = torch.arange(steps, device="cpu")
     limit = torch.tensor(counts, device="cpu").unsqueeze(1)
-    return step < limit if post else step >= steps - limit
+    return step < limit if pads_after else step >= steps - limit
 
 
 def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:

@@ -31,7 +31,7 @@ class Baseline:
 
     session: Session
     batch: Batch
-    post: bool = True  # padding is after a sample
+    pads_after: bool = True  # whether padding is after a sample, not before it
     causal: bool | str = False
     lookahead: int = 0
     # What probes have answered so far, by name; who asks them writes into it.
@@ -58,7 +58,7 @@ class Baseline:
         # The batch and the seq axis of each leaf, and the index of the input whose steps it has.
         self.axes: list[int | None] = [None] * len(self.normal)
         self.step_axes: list[int | None] = list(self.axes)
-        self.pacers: list[int | None] = list(self.axes)
+        self.step_inputs: list[int | None] = list(self.axes)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """Return what is made once for this batch."""
@@ -95,11 +95,11 @@ class Baseline:
 
         return self.once("events", record)
 
-    def paced_by(self, index: int | None) -> "Baseline":
+    def with_steps_of(self, index: int | None) -> "Baseline":
         """Return the same with the steps of a different input."""
-        if index is None or index == self.batch.paced:
+        if index is None or index == self.batch.sequence:
             return self
-        return self.with_batch(lambda batch: batch.paced_by(index))
+        return self.with_batch(lambda batch: batch.with_steps_of(index))
 
     def following(self, own: Mapping[int, frozenset[int]]) -> "Baseline":
         """Return the same with other inputs that have steps of their own, see the batch."""
@@ -182,20 +182,20 @@ class Baseline:
 
     def missing(self, index: int) -> int | None:
         """Return how many steps, -1 to 1, an output has less than its input; None if others."""
-        pacer = self.pacers[index] or 0
+        source = self.step_inputs[index] or 0
         axis = self.step_axes[index]
         if axis is None or axis == self.axes[index]:
             return None
         size = self.normal[index].shape[axis]
-        steps = self.batch.length(pacer) or 0
-        less = 0 if size == max(self.batch.lengths.get(pacer, [0])) else steps - size
+        steps = self.batch.length(source) or 0
+        less = 0 if size == max(self.batch.lengths.get(source, [0])) else steps - size
         return less if abs(less) <= 1 else None
 
     def has_steps(self, index: int) -> bool:
-        """Return whether a leaf of the output has the steps of the input that paces the others."""
-        return self.pacers[index] == self.batch.paced and self.missing(index) is not None
+        """Return whether a leaf of the output has the steps of the input whose steps are judged."""
+        return self.step_inputs[index] == self.batch.sequence and self.missing(index) is not None
 
-    def arranged(self, output: Leaves) -> Leaves:
+    def in_input_order(self, output: Leaves) -> Leaves:
         """Return an output with its samples in the order of the input."""
         if self.order is None:
             return output
@@ -205,7 +205,7 @@ class Baseline:
             for x, axis in zip(output, self.axes, strict=True)
         ]
 
-    def judged(self) -> Iterator[tuple[int, int]]:
+    def outputs_by_sample(self) -> Iterator[tuple[int, int]]:
         """Yield index and batch axis of each leaf with a row, or more, for each sample."""
         for index, (leaf, axis) in enumerate(zip(self.normal, self.axes, strict=True)):
             if axis is not None and is_output(leaf) and leaf.shape[axis] == self.batch.size:
@@ -213,16 +213,16 @@ class Baseline:
 
     def _ends(self, index: int) -> list[int] | None:
         """Return how many steps of an output are valid of each sample; None if all of them are."""
-        pacer = self.pacers[index]
+        source = self.step_inputs[index]
         missing = self.missing(index)
-        counts = self.batch.lengths.get(-1 if pacer is None else pacer)
+        counts = self.batch.lengths.get(-1 if source is None else source)
         if counts is None or missing is None:
             return None
         axis = self.step_axes[index] or 0
         steps = self.normal[index].shape[axis]
         return [min(max(count - missing, 0), steps) for count in counts]
 
-    def row(self, leaf: Tensor, index: int, sample: int, place: int | None = None) -> Tensor:
+    def valid_row(self, leaf: Tensor, index: int, sample: int, place: int | None = None) -> Tensor:
         """Return one sample of a leaf, at its place or another one, cut to its valid steps."""
         axis = self.axes[index] or 0
         row = leaf.select(axis, sample if place is None else place)
@@ -234,7 +234,7 @@ class Baseline:
             seq -= 1
         steps = row.shape[seq]
         valid = min(ends[sample], steps)
-        return row.narrow(seq, 0 if self.post else steps - valid, valid)
+        return row.narrow(seq, 0 if self.pads_after else steps - valid, valid)
 
     def scale_of(self, index: int) -> Tensor:
         """Return how large the features of an output are, in its shape."""
@@ -257,5 +257,5 @@ class Baseline:
         held = rows.reshape(*rows.shape[:2], -1).any(2)
         ends = self._ends(index)
         if ends is not None:
-            held &= within(ends, held.shape[1], post=self.post).to(held.device)
+            held &= within(ends, held.shape[1], pads_after=self.pads_after).to(held.device)
         return held

@@ -86,8 +86,8 @@ class Change(Rerun):
         baseline = self.baseline
         key = (index, baseline.order)
         if key not in self._moved:
-            before = baseline.arranged(baseline.normal)[index]
-            after = baseline.arranged(self.output)[index]
+            before = baseline.in_input_order(baseline.normal)[index]
+            after = baseline.in_input_order(self.output)[index]
             differs = beyond_rounding(baseline, before, after, baseline.scale_of(index))
             self._moved[key] = baseline.places(index, differs).cpu()
         return self._moved[key]
@@ -162,7 +162,11 @@ def compare_changed(
 def compare_each(
     baseline: Baseline, wheres: Mapping[int, Where], indices: Collection[int], *, pad: bool = False
 ) -> dict[int, Change] | Skipped:
-    """Run with each of some changes that change anything; or return why they say nothing."""
+    """Run with each change of the inputs, by key, and return the runs that could be compared.
+
+    A change that leaves all inputs as they were is left out. Return why nothing can be said if the
+    model refuses one, or if no output of ``indices`` has its shape in any of them.
+    """
     changes: dict[int, Change] = {}
     for key, where in wheres.items():
         change = compare_changed(baseline, where, pad=pad)
@@ -264,12 +268,12 @@ def compare_part(
 def parts_of(
     baseline: Baseline, output: Leaves, samples: Sequence[int], only: int | None = None
 ) -> Iterator[Part]:
-    """Yield each sample of a run of some that can be laid beside the same one in the whole."""
+    """Yield each sample of a run of some samples beside the same one in the run of the whole."""
     if len(output) != len(baseline.normal):
         return
     if len(samples) == baseline.batch.size:
-        output = baseline.arranged(output)
-    for index, axis in baseline.judged():
+        output = baseline.in_input_order(output)
+    for index, axis in baseline.outputs_by_sample():
         if only in (None, index) and is_number(baseline.normal[index]):
             yield from _parts_of_output(baseline, index, axis, output[index], samples)
 
@@ -278,18 +282,18 @@ def _parts_of_output(
     baseline: Baseline, index: int, axis: int, made: Any, samples: Sequence[int]
 ) -> Iterator[Part]:
     """Yield each sample of one output that has its shape in both runs."""
-    whole = baseline.arranged(baseline.normal)[index]
+    whole = baseline.in_input_order(baseline.normal)[index]
     made = _with_batch_axis(made, whole, axis, len(samples))
     if made is None:
         return
     for place, sample in enumerate(samples):
         after = made.select(axis, place)
         if after.shape == whole.select(axis, sample).shape:
-            after = baseline.row(made, index, sample, place)
+            after = baseline.valid_row(made, index, sample, place)
         # Of an output with other steps, as with a stride, a sample returns the first ones.
-        kept = tuple(map(slice, after.shape if baseline.post else ()))
-        before = baseline.row(whole, index, sample)[kept]
-        scale = baseline.row(baseline.scale_of(index), index, sample)[kept]
+        kept = tuple(map(slice, after.shape if baseline.pads_after else ()))
+        before = baseline.valid_row(whole, index, sample)[kept]
+        scale = baseline.valid_row(baseline.scale_of(index), index, sample)[kept]
         if before.shape == after.shape:
             yield Part(baseline, index, sample, before, after, scale)
 

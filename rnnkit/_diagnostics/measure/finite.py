@@ -19,11 +19,11 @@ from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, other_finite
 
 
-def judged_finite(batch: Batch, opened: Session, *, post: bool) -> tuple[Batch, list[str]]:
+def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[Batch, list[str]]:
     """Return the batch with finite numbers, and a line for each input, if the model needs them."""
     if batch.second is not None:  # other values are finite in any case
-        batch = batch.beside(_all_finite(batch, batch.second, post=post))
-    leaves = _all_finite(batch, batch.leaves, post=post)
+        batch = batch.beside(_all_finite(batch, batch.second, pads_after=pads_after))
+    leaves = _all_finite(batch, batch.leaves, pads_after=pads_after)
     changed = [k for k, leaf in enumerate(leaves) if leaf is not batch.leaves[k]]
     if not changed:
         return batch, []
@@ -38,12 +38,12 @@ def judged_finite(batch: Batch, opened: Session, *, post: bool) -> tuple[Batch, 
     return filled, lines
 
 
-def _all_finite(batch: Batch, leaves: Leaves, *, post: bool) -> Leaves:
+def _all_finite(batch: Batch, leaves: Leaves, *, pads_after: bool) -> Leaves:
     """Return the inputs with finite numbers; those that have them already are the same objects."""
-    return [_finite(batch, k, leaf, post=post) for k, leaf in enumerate(leaves)]
+    return [_finite(batch, k, leaf, pads_after=pads_after) for k, leaf in enumerate(leaves)]
 
 
-def _finite(batch: Batch, index: int, leaf: Any, *, post: bool) -> Any:
+def _finite(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
     """Return a leaf with finite numbers.
 
     A mask is mended, padding gets the first finite number of the padding, and other places get a
@@ -60,7 +60,7 @@ def _finite(batch: Batch, index: int, leaf: Any, *, post: bool) -> Any:
     if not batch.may_have_steps(index):
         return other_finite(leaf.movedim(axis, 0)).movedim(0, axis)
     rows = leaf.movedim((axis, batch.seq_dims[index]), (0, 1))
-    padding = _padding(batch, index, rows, post=post)
+    padding = _padding(batch, index, rows, pads_after=pads_after)
     places = padding.view(*padding.shape, *[1] * (rows.dim() - 2))
     known = rows.masked_select(places & rows.isfinite())
     value = known[0].item() if known.numel() else 0.0
@@ -74,10 +74,10 @@ def _laid_out(batch: Batch, index: int, rows: Tensor) -> Tensor:
     return rows.movedim((0, 1), (batch.axes[index] or 0, batch.seq_dims[index]))
 
 
-def _padding(batch: Batch, index: int, rows: Tensor, *, post: bool) -> Tensor:
+def _padding(batch: Batch, index: int, rows: Tensor, *, pads_after: bool) -> Tensor:
     """Return which steps of an input are padding: beyond its lengths, or not finite to an end."""
     if batch.has_steps(index) and batch.counts:
-        return ~valid_mask(batch, post=post).to(rows.device)
+        return ~valid_mask(batch, pads_after=pads_after).to(rows.device)
     gone = ~rows.isfinite().reshape(*rows.shape[:2], -1).any(2)
     at_end = gone.flip(1).cumprod(1).flip(1).bool()
     at_start = gone.cumprod(1).bool()

@@ -19,7 +19,7 @@ def layout_of(baseline: Baseline) -> dict[str, Axes]:
             layout[name] = _named(leaf, batch.axes[k], seq)
     for k, leaf in enumerate(baseline.normal):
         if isinstance(leaf, Tensor) and leaf.dim():
-            seq = baseline.step_axes[k] if baseline.pacers[k] == batch.paced else None
+            seq = baseline.step_axes[k] if baseline.step_inputs[k] == batch.sequence else None
             layout[baseline.name(k)] = _named(leaf, baseline.axes[k], seq)
     for k, flat in baseline.session.flats.items():
         name = baseline.name(k)

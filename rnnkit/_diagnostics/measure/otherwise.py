@@ -49,8 +49,8 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
     if picking is not None:
         others.append(picking)
     longest = batch.longest or 0
-    if longest > 3 and batch.has_steps(batch.paced):
-        others.append(drawn.cut(longest - 1, front=baseline.post))
+    if longest > 3 and batch.has_steps(batch.sequence):
+        others.append(drawn.cut(longest - 1, front=baseline.pads_after))
     elif batch.size > 2:
         others.append(drawn.samples(range(batch.size - 1)))
     return others
@@ -75,7 +75,7 @@ def _picking(batch: Batch) -> Batch | None:
 
 def _tamed(batch: Batch, index: int, leaf: Any) -> Any:
     """Return numbers divided by their largest, labels all the same, and flags as most of them."""
-    if index != batch.paced and isinstance(leaf, Tensor) and leaf.numel():
+    if index != batch.sequence and isinstance(leaf, Tensor) and leaf.numel():
         if is_binary(leaf) and batch.length(index) and not batch.tells_lengths(index):
             return torch.full_like(leaf, float(0.5 < leaf.double().mean() < 1))  # no episode ends
         if batch.is_content(index) and not leaf.is_floating_point():

@@ -24,15 +24,15 @@ def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
     if first is None:
         return
     _take_batch_axis_of_input(baseline, first)
-    # The steps of the input that paces the others, then of those with lengths or, if the first
+    # The steps of the input whose steps are judged, then of those with lengths or, if the first
     # output has other steps, of each that may be a target.
-    for index in sorted(range(len(batch.leaves)), key=batch.paced.__ne__):
+    for index in sorted(range(len(batch.leaves)), key=batch.sequence.__ne__):
         if _may_pace(baseline, index, first):
             _find_step_axes(baseline, index)
     axis = _told_axis(baseline, first, out_seq_dim)
     if axis not in (None, baseline.step_axes[first]):
         baseline.step_axes[first] = axis
-        baseline.pacers[first] = batch.paced
+        baseline.step_inputs[first] = batch.sequence
 
 
 def _run_again(baseline: Baseline) -> None:
@@ -109,7 +109,7 @@ def _take_batch_axis_of_input(baseline: Baseline, first: int) -> None:
 def _may_pace(baseline: Baseline, index: int, first: int) -> bool:
     """Return whether outputs may have the steps of an input."""
     batch = baseline.batch
-    if index == batch.paced or index in batch.lengths:
+    if index == batch.sequence or index in batch.lengths:
         return True
     if baseline.has_steps(first):
         return False
@@ -118,18 +118,18 @@ def _may_pace(baseline: Baseline, index: int, first: int) -> bool:
 
 def _find_step_axes(baseline: Baseline, index: int) -> None:
     """Find the axis of each output that is shorter with fewer steps of an input."""
-    paced = baseline.paced_by(index).batch
-    shorter = infer_steps(paced, baseline.attempt)
+    followed = baseline.with_steps_of(index).batch
+    shorter = infer_steps(followed, baseline.attempt)
     if shorter is None:
         return
-    if index == baseline.batch.paced:
+    if index == baseline.batch.sequence:
         baseline.runs_on_less = True
-    more = (paced.steps or 0) - (paced.longest or 0)
+    more = (followed.steps or 0) - (followed.longest or 0)
     for k, pair in enumerate(zip(baseline.normal, shorter, strict=True)):
         axis, by = shortened_axis(*pair)
-        if by in {1, 1 + more} and axis != baseline.axes[k] and baseline.pacers[k] is None:
+        if by in {1, 1 + more} and axis != baseline.axes[k] and baseline.step_inputs[k] is None:
             baseline.step_axes[k] = axis
-            baseline.pacers[k] = index
+            baseline.step_inputs[k] = index
 
 
 def _told_axis(baseline: Baseline, first: int, out_seq_dim: int | None) -> int | None:
@@ -138,7 +138,7 @@ def _told_axis(baseline: Baseline, first: int, out_seq_dim: int | None) -> int |
     if out_seq_dim is not None and first not in baseline.session.flats:
         _check_out_seq_dim(baseline, first, out_seq_dim)
         return out_seq_dim % len(shape)
-    if baseline.runs_on_less or baseline.pacers[first] is not None:
+    if baseline.runs_on_less or baseline.step_inputs[first] is not None:
         return None
     # If the model takes no fewer steps: the axis that is as long as the input.
     as_long = [k for k, n in enumerate(shape[:-1]) if n == baseline.batch.steps]

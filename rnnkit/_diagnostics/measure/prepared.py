@@ -63,7 +63,7 @@ def baseline_of(
 
     ``answers`` are those of the probes, which whoever asks them fills in.
     """
-    whole, notes = judged_finite(whole, opened, post=rules.is_after)
+    whole, notes = judged_finite(whole, opened, pads_after=rules.is_after)
     before = list(whole.axes)
     infer_batch_axes(whole, opened.attempt)
     shared = _taken_for_shared(whole, before)
@@ -87,8 +87,8 @@ def baseline_of(
 
 def _is_one_step(baseline: Baseline) -> bool:
     """Return whether the input is one step of each sample: numbers (batch, feature) for a cell."""
-    paced = baseline.batch.leaves[baseline.batch.paced]
-    if paced.dim() != 2 or not is_number(paced):
+    sequence = baseline.batch.leaves[baseline.batch.sequence]
+    if sequence.dim() != 2 or not is_number(sequence):
         return False
     calls = calls_in(baseline.events)
     return bool(calls) and all(call.is_step and call.number == 0 for call in calls)

@@ -19,7 +19,7 @@ def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
     first = baseline.first or 0
     if not gradients.output or not baseline.has_steps(first) or baseline.missing(first):
         return {}
-    output = baseline.arranged(gradients.output)[first]
+    output = baseline.in_input_order(gradients.output)[first]
     axis = baseline.axes[first]
     seq = baseline.step_axes[first] or 0
     if axis is None:

@@ -171,15 +171,15 @@ class Gradients(FunctionWatch):
         return found | dict(zip(unknown, map(_amount, plain), strict=True))
 
     def places(self, told: Sequence[Any] = ()) -> Tensor | None:
-        """Return at which places of the paced input a gradient arrives; None if unknown."""
+        """Return at which places of the sequence a gradient arrives; None if that is unknown."""
         batch = self.batch
-        source = self.sources.get(self.batch.paced)
+        source = self.sources.get(self.batch.sequence)
         slope = self.whole.get(id(source))
         if told and source is not None:
             slope = self.slopes([source], told)[0]
         if slope is None:
             return None
-        rows = slope.movedim((batch.axes[batch.paced] or 0, batch.seq_dim), (0, 1))
+        rows = slope.movedim((batch.axes[batch.sequence] or 0, batch.seq_dim), (0, 1))
         return arrived(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
 
     def parts_of(self, call: Call) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from rnnkit._diagnostics.tell.report import ALONE
 def needs_of_alone(baseline: Baseline) -> Skipped | None:
     """Return why no sample can be compared with itself in the batch; None if one can."""
     batch = baseline.batch
-    if not any(baseline.judged()):
+    if not any(baseline.outputs_by_sample()):
         return Skipped(why_unfollowed(baseline))
     if batch.size == 1 and (batch.counts is None or batch.counts[0] == batch.steps):
         return Skipped(ONE_SAMPLE)
@@ -54,7 +54,7 @@ def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
     for sample in _to_compare(baseline):
         if compared > len(baseline.batch.lengths):
             return
-        keep = partial(Batch.alone, sample=sample, front=baseline.post)
+        keep = partial(Batch.alone, sample=sample, front=baseline.pads_after)
         run = compare_part(baseline, keep, [sample])
         compared += bool(run.compared)
         yield run

@@ -36,7 +36,7 @@ def probe_batch(baseline: Baseline) -> Outcome:
     numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
     if numbers and all(leaf.numel() == 1 for leaf in numbers):
         return judge_loss(baseline)
-    indices = [index for index, _ in baseline.judged()]
+    indices = [index for index, _ in baseline.outputs_by_sample()]
     if not indices:
         return _rows_of_steps(baseline) or Skipped(why_unfollowed(baseline))
     wheres = {sample: sample_at(sample) for sample in range(baseline.batch.size)[:SAMPLES]}
@@ -124,7 +124,7 @@ def _map_of_samples(
 
 
 def _flat_samples(baseline: Baseline) -> Skipped | None:
-    """Skip if the samples are rows of a batch and its steps, which a layer gets apart."""
+    """Skip if the samples are batch * seq rows, since a layer gets these on two axes."""
     batch = baseline.batch
     for event in baseline.events:
         if not isinstance(event.module, RNNBase):

@@ -30,8 +30,8 @@ def steps_as_channels(baseline: Baseline) -> Iterator[Finding]:
     """Yield a batch norm that takes the steps of the input, or of a layer, for channels."""
     batch = baseline.batch
     sequences: list[Tensor] = []
-    if batch.seq_dim == 1 and batch.may_have_steps(batch.paced):
-        sequences.append(batch.leaves[batch.paced])
+    if batch.seq_dim == 1 and batch.may_have_steps(batch.sequence):
+        sequences.append(batch.leaves[batch.sequence])
     for event, x in _padded(baseline.events):
         if event.kind == "output" and getattr(event.module, "batch_first", False):
             sequences.append(x)
@@ -108,12 +108,12 @@ def filled(
     The number is the largest of the tensor that it goes into, times a factor, which may be a NaN.
     """
     batch = baseline.batch
-    leaf = batch.leaves[batch.paced]
-    mask: Any = steps_at(places)(batch, batch.paced)
+    leaf = batch.leaves[batch.sequence]
+    mask: Any = steps_at(places)(batch, batch.sequence)
     leaves = list(batch.leaves)
     found = is_number(leaf)
     if found:
-        leaves[batch.paced] = leaf.masked_fill(mask, factor * largest(leaf))
+        leaves[batch.sequence] = leaf.masked_fill(mask, factor * largest(leaf))
 
     def embedded(_: Any, args: Any, output: Any) -> Any:
         nonlocal found
@@ -155,7 +155,7 @@ def other_order(baseline: Baseline) -> Finding | None:
 
 def _takes_what_is_known(baseline: Baseline) -> bool:
     """Return whether layers take the input, or what another layer returned, as it is or turned."""
-    known: list[Tensor] = [baseline.batch.leaves[baseline.batch.paced]]
+    known: list[Tensor] = [baseline.batch.leaves[baseline.batch.sequence]]
     for event in baseline.events:
         if event.kind == "output" and isinstance(event.module, RNNBase | Embedding):
             known += tensors_of(event.tensors)

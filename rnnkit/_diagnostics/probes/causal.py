@@ -47,14 +47,14 @@ def probe_causal(baseline: Baseline) -> Outcome:
     seq = baseline.out_seq_dim
     if first is None or seq is None:
         return _follows_features(baseline) or Skipped(OTHER_OUTPUTS)
-    paced = baseline.paced_by(baseline.pacers[first])
-    steps = paced.batch.steps or 0
-    if not paced.has_steps(first):
-        size = paced.normal[first].shape[seq]
+    judged = baseline.with_steps_of(baseline.step_inputs[first])
+    steps = judged.batch.steps or 0
+    if not judged.has_steps(first):
+        size = judged.normal[first].shape[seq]
         has = f"the output has {size} steps, the input {steps}"
         return Skipped(f"{has}: of a decoder, give only the target")
     changes: list[Change] = []
-    for answer in _of_changed_steps(_with_followed(paced, first), first):
+    for answer in _of_changed_steps(_with_followed(judged, first), first):
         if isinstance(answer, Finding | Skipped):
             return answer
         changes.append(answer)
@@ -62,20 +62,20 @@ def probe_causal(baseline: Baseline) -> Outcome:
     if problem is not None:
         return problem
     runs: list[Change | Restriction] = [*changes]
-    for run in _of_first_steps(paced, first):
+    for run in _of_first_steps(judged, first):
         if run.different is not None:
             return _finding_of_first_steps(run, first)
         runs.append(run)
-    return Passed(f"no step of {steps} depends on {_on_what(paced)}", runs)
+    return Passed(f"no step of {steps} depends on {_on_what(judged)}", runs)
 
 
-def _on_what(paced: Baseline) -> str:
+def _on_what(judged: Baseline) -> str:
     """Write on what no step depends."""
     rules = {"strict": "itself or a later one", "others": "itself"}
-    what = rules.get(str(paced.causal), "a later one")
-    if not paced.lookahead:
+    what = rules.get(str(judged.causal), "a later one")
+    if not judged.lookahead:
         return what
-    return f"{what} by more than {count(paced.lookahead, 'step', 'steps')}"
+    return f"{what} by more than {count(judged.lookahead, 'step', 'steps')}"
 
 
 def _late(baseline: Baseline, first: int) -> int:
@@ -132,19 +132,19 @@ def _judge_own(change: Change, first: int, step: int) -> Change | Finding | Skip
 def _input_with_steps(baseline: Baseline) -> int:
     """Return the first input or, of an encoder and a decoder, the target, which has the steps."""
     batch = baseline.batch
-    return batch.first if batch.has_steps(batch.first) else batch.paced
+    return batch.first if batch.has_steps(batch.first) else batch.sequence
 
 
-def _of_first_steps(paced: Baseline, first: int) -> Iterator[Restriction]:
+def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
     """Run the first steps by themselves: they return the first outputs, unless steps mix."""
-    is_spoiled = paced.lookahead or paced.session.drawn or paced.has_found("batch")
-    is_cut_at_padding = not paced.post and paced.batch.counts is not None
-    if paced.causal == "others" or is_spoiled or is_cut_at_padding:
+    is_spoiled = judged.lookahead or judged.session.drawn or judged.has_found("batch")
+    is_cut_at_padding = not judged.pads_after and judged.batch.counts is not None
+    if judged.causal == "others" or is_spoiled or is_cut_at_padding:
         return
-    steps = paced.batch.steps or 0
-    samples = range(paced.batch.size)
+    steps = judged.batch.steps or 0
+    samples = range(judged.batch.size)
     for cut in sorted({steps - 1, steps - 2, (steps + 1) // 2} - {0}, reverse=True):
-        yield compare_part(paced, partial(Batch.cut, steps=cut, front=True), samples, first)
+        yield compare_part(judged, partial(Batch.cut, steps=cut, front=True), samples, first)
 
 
 def _finding_of_first_steps(run: Restriction, first: int) -> Finding:
@@ -155,15 +155,15 @@ def _finding_of_first_steps(run: Restriction, first: int) -> Finding:
     return Finding(f"{of} changes when the later ones are removed", [("fix", fix)])
 
 
-def _with_followed(paced: Baseline, first: int) -> Baseline:
+def _with_followed(judged: Baseline, first: int) -> Baseline:
     """Return the model with the steps of further inputs, if some output's steps follow those."""
     # A loop takes actions that are longer than the sequence: they need not be cut with it. Of an
     # input that is read as a whole, the first and the last step show in the same steps.
-    batch = paced.batch
-    followed = paced
-    for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.paced, ()))):
-        own = followed.batch.on_their_own[batch.paced]
-        whole = followed.following({batch.paced: own - {index}})
+    batch = judged.batch
+    followed = judged
+    for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.sequence, ()))):
+        own = followed.batch.on_their_own[batch.sequence]
+        whole = followed.following({batch.sequence: own - {index}})
         at = (steps_from(0, 1), steps_from((batch.steps or 0) - 1))
         changes = [compare_changed(whole, where, only=index) for where in at]
         moved = [
@@ -180,15 +180,15 @@ def _follows_features(baseline: Baseline) -> Finding | None:
     """Return a finding if an output has as many rows as the steps, but follows the features."""
     batch = baseline.batch
     first = baseline.first or 0
-    leaf = batch.leaves[batch.paced]
-    along = batch.axes[batch.paced]
+    leaf = batch.leaves[batch.sequence]
+    along = batch.axes[batch.sequence]
     features = 3 - (along or 0) - batch.seq_dim
     if baseline.first is None or along is None or leaf.dim() != 3:
         return None
     if leaf.shape[features] != batch.steps:
         return None
     leaves = list(batch.leaves)
-    leaves[batch.paced] = leaf.narrow(features, 0, leaf.shape[features] - 1)
+    leaves[batch.sequence] = leaf.narrow(features, 0, leaf.shape[features] - 1)
     output = baseline.attempt(batch.with_leaves(leaves)) or baseline.normal
     axis, by = shortened_axis(baseline.normal[first], output[first])
     if by != 1 or axis == features:  # features that are where they were are no steps

@@ -37,12 +37,12 @@ def needs_of_coverage(baseline: Baseline) -> Skipped | None:
     """Return why there are no steps to read, or no number to see it in; None if there are."""
     batch = baseline.batch
     steps = batch.steps or 0
-    if steps == 0 or not batch.has_steps(batch.paced):
+    if steps == 0 or not batch.has_steps(batch.sequence):
         return Skipped("the input has no steps", "inapplicable")
     if steps < 3:
         return Skipped("the input has fewer than three steps")
-    if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
-        return Skipped(INTEGERS if any(baseline.judged()) else why_unfollowed(baseline))
+    if not any(is_number(baseline.normal[index]) for index, _ in baseline.outputs_by_sample()):
+        return Skipped(INTEGERS if any(baseline.outputs_by_sample()) else why_unfollowed(baseline))
     return None
 
 
@@ -78,11 +78,11 @@ def probe_coverage(baseline: Baseline) -> Outcome:
 
 def _valid_places(baseline: Baseline) -> Tensor:
     """Return a mask, true where the input is not padding by its lengths or by its zeros."""
-    valid = valid_mask(baseline.batch, post=baseline.post)
+    valid = valid_mask(baseline.batch, pads_after=baseline.pads_after)
     if baseline.causal == "strict":  # which forbids each sample's last step to all outputs
         valid = valid & valid.roll(-1, 1)
         valid[:, -1] = False
-    padding = baseline.batch.padding(baseline.batch.paced)
+    padding = baseline.batch.padding(baseline.batch.sequence)
     return valid if padding is None else valid & ~padding.cpu()
 
 
@@ -127,8 +127,8 @@ def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
         return None
     size = baseline.batch.size
     shown = torch.zeros(size, dtype=torch.bool, device="cpu")
-    rows = dict(baseline.judged())
-    both = (baseline.arranged(one) for one in (baseline.normal, output))
+    rows = dict(baseline.outputs_by_sample())
+    both = (baseline.in_input_order(one) for one in (baseline.normal, output))
     for index, (before, after) in enumerate(zip(*both, strict=True)):
         if not isinstance(before, Tensor) or not isinstance(after, Tensor):
             continue
@@ -154,9 +154,9 @@ def _between(silent: Tensor, tried: Tensor, doubtful: Tensor) -> Tensor:
 
 
 def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:
-    """Run with other values of the paced input at some places."""
+    """Run with other values of the input whose steps are judged at some places."""
     batch = baseline.batch
-    leaves = other_leaves(batch, steps_at(mask), pad=False, only=batch.paced)
+    leaves = other_leaves(batch, steps_at(mask), pad=False, only=batch.sequence)
     return baseline.session.attempt(batch.tree(leaves))
 
 
@@ -236,7 +236,7 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
     """
     batch = baseline.batch
     counts = batch.counts
-    if counts is None or not baseline.post:
+    if counts is None or not baseline.pads_after:
         return None
     steps = batch.steps or 0
     for index, leaf in enumerate(batch.leaves):
@@ -250,7 +250,7 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
             sample = int(off.argmin())
             has = f"which has {counts[sample]} steps, {told[sample]} are read"
             cause = f"that is its length in {batch.names[index]}: each sample is read up to it"
-            fix = f"the lengths of {batch.names[batch.paced]}"
+            fix = f"the lengths of {batch.names[batch.sequence]}"
             what = f"of sample {batch.numbers[sample]}, {has}"
             return Finding(what, [("cause", cause), ("fix", fix)])
     return None

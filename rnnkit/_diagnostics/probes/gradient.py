@@ -19,7 +19,7 @@ from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed, Ski
 from rnnkit._diagnostics.tell.report import NAMES, in_short
 
 #: A layer and a direction, in the name of a weight.
-DIRECTION = re.compile(r"_l\d+(_reverse)?$")
+LAYER_AND_DIRECTION = re.compile(r"_l\d+(_reverse)?$")
 
 
 HOLDS = "each parameter that the call reads gets a gradient"
@@ -144,7 +144,7 @@ def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:
 
 def _family(name: str) -> tuple[str, str]:
     """Return the module of a parameter, and its layer and direction in that."""
-    return name.rpartition(".")[0], (DIRECTION.search(name) or [""])[0]
+    return name.rpartition(".")[0], (LAYER_AND_DIRECTION.search(name) or [""])[0]
 
 
 def _without_number(name: str) -> str:

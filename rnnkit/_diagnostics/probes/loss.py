@@ -101,7 +101,7 @@ def _with_other_samples(baseline: Baseline, base: Made) -> dict[int, Made]:
 def _turned_by_others(
     slope: Tensor, others: Mapping[int, Place], axis: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield samples, each with one whose gradient turns when it changes."""
+    """Yield a sample that was changed, and another one whose gradient has a new direction then."""
     for sample, place in others.items():
         for turned in _turned(slope, place.slope, axis):
             if turned != sample:

@@ -34,7 +34,7 @@ def needs_of_memory(baseline: Baseline) -> Skipped | None:
     if max(ends.counts) < 2 or not any(map(batch.has_steps, range(len(batch.leaves)))):
         return Skipped(NO_STEPS, "inapplicable")
     if not ends.outputs:
-        return Skipped(INTEGERS if any(baseline.judged()) else why_unfollowed(baseline))
+        return Skipped(INTEGERS if any(baseline.outputs_by_sample()) else why_unfollowed(baseline))
     return None
 
 
@@ -138,7 +138,9 @@ class _Ends:
         """Find the outputs of numbers that have a row for each sample."""
         batch = baseline.batch
         counts = batch.counts or [batch.steps or 0] * batch.size
-        outputs = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
+        outputs = [
+            index for index, _ in baseline.outputs_by_sample() if is_number(baseline.normal[index])
+        ]
         return cls(baseline, counts, outputs, [k for k in outputs if baseline.has_steps(k)])
 
     def parts(self, output: Sequence[Any], indices: list[int], step: int) -> list[Tensor]:
@@ -151,7 +153,7 @@ class _Ends:
             seq = baseline.step_axes[index] or 0
             seq -= axis < seq
             for sample in samples:
-                row = baseline.row(output[index], index, sample)
+                row = baseline.valid_row(output[index], index, sample)
                 found.append(row.select(seq, step) if index in self.with_steps else row)
         return found
 
@@ -178,7 +180,7 @@ class _Ends:
 
 def _all_but_one(baseline: Baseline) -> tuple[Tensor, Tensor]:
     """Return the valid steps of each sample without its last one, and without its first."""
-    valid = valid_mask(baseline.batch, post=baseline.post)
+    valid = valid_mask(baseline.batch, pads_after=baseline.pads_after)
     without_last = valid & valid.roll(-1, 1)
     without_first = valid & valid.roll(1, 1)
     without_last[:, -1] = False

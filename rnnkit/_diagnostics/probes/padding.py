@@ -20,11 +20,11 @@ from rnnkit._diagnostics.tell.outcome import (
 
 def probe_padding(baseline: Baseline) -> Outcome:
     """No output depends on what is beyond a sample's length, in any input that has lengths."""
-    paces = [*baseline.batch.lengths] or [baseline.batch.paced]
+    sequences = [*baseline.batch.lengths] or [baseline.batch.sequence]
     runs: list[Change] = []
     gaps: list[Skipped] = []
-    for index in paces:
-        answer = _judge(baseline.paced_by(index))
+    for index in sequences:
+        answer = _judge(baseline.with_steps_of(index))
         if isinstance(answer, Finding):
             return answer
         if isinstance(answer, Change):
@@ -35,7 +35,7 @@ def probe_padding(baseline: Baseline) -> Outcome:
         return gaps[0]
     unjudged = [gap.reason for gap in gaps if gap.gap == "unjudged"]
     if unjudged:
-        return Skipped(f"for one of {len(paces)} inputs with lengths: {unjudged[0]}")
+        return Skipped(f"for one of {len(sequences)} inputs with lengths: {unjudged[0]}")
     return Passed("no output depends on what is beyond a length", runs)
 
 
@@ -56,7 +56,7 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
     indices = _outputs_with_known_steps(baseline)
     if isinstance(indices, Skipped):
         return indices
-    where = steps_at(~valid_mask(batch, post=baseline.post))
+    where = steps_at(~valid_mask(batch, pads_after=baseline.pads_after))
     changes = compare_each(baseline, {0: where}, indices, pad=True)
     if isinstance(changes, Skipped):
         return changes
@@ -69,16 +69,18 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
         # Past the end a convolution reads zeros of its own, too.
         return Skipped("zeros beyond a length are read, and a sample alone gives the same")
     what = f"{baseline.of_sample(leak.output, sample)} depends on what is beyond its length"
-    of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
+    of = f" in input {batch.sequence}" if len(batch.lengths) > 1 else ""
     found = locate_valid(leak.run.baseline, sample, leak.output, leak.run.inputs)
     return Finding(f"{what} of {counts[sample]} steps{of}", *found)
 
 
 def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:
     """Return the outputs whose valid steps are known, or that have none; or that there is none."""
-    judged = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
+    judged = [
+        index for index, _ in baseline.outputs_by_sample() if is_number(baseline.normal[index])
+    ]
     if not judged:
-        return Skipped(INTEGERS if any(baseline.judged()) else why_unfollowed(baseline))
+        return Skipped(INTEGERS if any(baseline.outputs_by_sample()) else why_unfollowed(baseline))
     indices = [index for index in judged if not _may_have_other_steps(baseline, index)]
     if not indices:
         return Skipped("the output has other steps than the input: which are valid is not known")

@@ -12,13 +12,13 @@ def steps_before(baseline: Baseline, read: Tensor) -> Tensor:
 
     ``read`` ``(batch, seq)`` has those that get one from the last output.
     """
-    return valid_mask(baseline.batch, post=baseline.post) & (read.cumsum(1) == 0)
+    return valid_mask(baseline.batch, pads_after=baseline.pads_after) & (read.cumsum(1) == 0)
 
 
 def reach_in_words(baseline: Baseline, read: Tensor, cut: str) -> str:
     """Write how many steps the gradient reaches back, where most are cut off, and what cuts it."""
     before = steps_before(baseline, read).sum(1)
     sample = int(before.argmax())
-    steps = int(valid_mask(baseline.batch, post=baseline.post)[sample].sum())
+    steps = int(valid_mask(baseline.batch, pads_after=baseline.pads_after)[sample].sum())
     reach = steps - int(before[sample])
     return f"the gradient reaches back {reach} of {count(steps, 'step', 'steps')}, {cut}"

@@ -65,7 +65,11 @@ def wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding 
 
 
 def _suspected(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Suspect | str]:
-    """Yield the calls that may start from a wrong state, and notes."""
+    """Yield the calls that may start from a wrong state, and notes.
+
+    They may take h for c, an input for a state, or rows in different orders; a loop may start each
+    call from one state. A family are the calls of one module.
+    """
     families = defaultdict[str, list[Call]](list)
     for call in calls:
         for family in families.values():

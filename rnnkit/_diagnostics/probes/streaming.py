@@ -20,9 +20,9 @@ def probe_streaming(narrow: Baseline) -> Outcome:
         return judge
     # Only the steps at which no sample has padding.
     steps = min(judge.batch.counts or [judge.batch.steps or 0])
-    if steps < 2 or not judge.batch.has_steps(judge.batch.paced):
+    if steps < 2 or not judge.batch.has_steps(judge.batch.sequence):
         return Skipped(NO_STEPS)
-    baseline = judge.run_on(judge.batch.cut(steps, front=judge.post))
+    baseline = judge.run_on(judge.batch.cut(steps, front=judge.pads_after))
     streams = _streams(baseline)
     if isinstance(streams, Skipped):
         return streams
@@ -102,7 +102,7 @@ def _ways(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str], list[
     Yields what is carried, which states are left, and the streams.
     """
     batch = baseline.batch
-    own = batch.on_their_own.get(batch.paced)
+    own = batch.on_their_own.get(batch.sequence)
     cuts = [baseline.following({}), baseline] if own else [baseline]
     for cut in cuts:
         # What is returned for the batch as it is stands in the session.

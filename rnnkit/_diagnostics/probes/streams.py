@@ -126,7 +126,7 @@ class Stream:
             cause = ("cause", "the outputs are right, and the state that is returned is not")
             return [cause, ("fix", "return the state that the last call returned")], ""
         ends = baseline.on(baseline.batch.cut(first + second, front=True))
-        ends.post = False  # the second chunk is at the end
+        ends.pads_after = False  # the second chunk is at the end
         recorder = Recorder()
         baseline.session.attempt(self.given[0], watch=recorder.watch)
         returned = leaves(baseline.session.returned)
@@ -146,6 +146,11 @@ class _Chunks(Search):
     returned: Sequence[Any]  # what the model returned for it
 
     def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
+        """Return whether a tensor of both chunks at once is another one in the second chunk alone.
+
+        None if the two cannot be laid side by side. ``fewer`` shows which axis has the steps, and
+        ``unit`` is the step of a loop: what belongs to the first chunk shows nothing.
+        """
         axes = self._axes(one, fewer, unit)
         if unit is not None and unit < self.about:
             return False
@@ -240,7 +245,7 @@ def _is_named_like_a_state(name: str) -> bool:
 def _assignments(
     places: dict[str, Shapes], names: list[str], taken: dict[str, Shapes]
 ) -> Iterator[dict[str, str]]:
-    """Yield each way to give parts of the output to arguments, the largest ones first."""
+    """Yield ways to give parts of the output to arguments, both in order; most parts first."""
     for count in range(min(len(names), len(places)), 0, -1):
         for chosen, takers in product(combinations(places, count), combinations(names, count)):
             carried = dict(zip(takers, chosen, strict=True))

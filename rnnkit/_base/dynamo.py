@@ -18,7 +18,7 @@ _NAMES = ("_FrameAction", "_FrameExecStrategy", "set_code_exec_strategy")
 CAN_SKIP = all(hasattr(_FRAMES, name) for name in _NAMES)
 
 
-def leaves_graph() -> bool:
+def is_left_out_of_graph() -> bool:
     """Return whether the compiler that traces this call leaves recurrent layers out of its graphs.
 
     It does so with default settings. torch 2.15 still traces the ``forward`` of a subclass, with a

@@ -10,13 +10,13 @@ from torch.compiler import is_compiling
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.torch_tools import are_all
-from rnnkit._checks.call_spec import is_odd
+from rnnkit._checks.call_spec import is_not_strided
 
 
 def tensor_or_none(value: Any) -> Tensor | None:
     """Return a dense tensor where it is, a list or an array on the CPU, None of anything else."""
     if isinstance(value, Tensor):
-        return None if is_odd(value) else value
+        return None if is_not_strided(value) else value
     try:
         if hasattr(value, "__array__") and not is_compiling():  # to a compiler an array is a tensor
             array = value.__array__()
@@ -35,7 +35,7 @@ def holds_integers(numbers: Tensor) -> bool:
 
 def outlined_array(value: Any) -> str:
     """Name an array with its dtype, shape and device, a list with its length."""
-    if isinstance(value, Tensor) and not is_odd(value):
+    if isinstance(value, Tensor) and not is_not_strided(value):
         where = "" if value.is_cpu else f" on {value.device}"
         return f"{value.dtype} {tuple(value.shape)}{where}"
     length = f" of {len(value)}" if isinstance(value, list | tuple) and value else ""

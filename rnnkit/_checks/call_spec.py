@@ -34,7 +34,7 @@ def described(module: Any) -> str:
     return bounded(f"{name}({options})", CALL_LENGTH)
 
 
-def is_odd(value: Any) -> bool:
+def is_not_strided(value: Any) -> bool:
     """Return whether a tensor does not store its numbers in strides."""
     return isinstance(value, Tensor) and (value.is_nested or value.layout is not torch.strided)
 
@@ -46,7 +46,7 @@ def parts_of(hx: Any) -> tuple[Any, ...]:
 
 def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
     """Refuse a tensor that does not store its numbers in strides; torch's class does, too."""
-    if not is_odd(tensor):
+    if not is_not_strided(tensor):
         return
     kind = "a nested one"
     fix = f"{argument}.to_padded_tensor(0.0)"

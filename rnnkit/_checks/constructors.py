@@ -72,7 +72,7 @@ def _integers_from(least: int, expected: str, sentence: str, kind: Any = object)
     return ValueRule(fits, expected, sentence, "int")
 
 
-MODES = ("tanh", "relu")
+NONLINEARITIES = ("tanh", "relu")
 ONE = "an int from 1", "{name} must be greater than zero"
 # torch asks isinstance(..., int) of the two sizes of a layer, and counts with all others.
 SIZE = _integers_from(1, *ONE, Integral)
@@ -89,7 +89,7 @@ RULES = {
                     and 0 <= float(p) <= 1,
                     "a float from 0 to 1", "dropout should be a number in range [0, 1] "
                     "representing the probability of an element being zeroed"),
-    "nonlinearity": ValueRule(lambda name: name in MODES, "'tanh' or 'relu'",
+    "nonlinearity": ValueRule(lambda name: name in NONLINEARITIES, "'tanh' or 'relu'",
                          "Unknown nonlinearity '{value}'. Select from 'tanh' or 'relu'."),
 }
 # fmt: on
@@ -102,7 +102,7 @@ NARROWER = ValueRule(lambda _: False, "an int below hidden_size, or 0 for no pro
 # A cell computes without features (only its state) and without a hidden state; layers do not.
 CELL_SIZE = _integers_from(0, "an int from 0", "{name} must not be negative")
 # torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
-CELL_BIAS = FLAG._replace(fits=lambda value: is_flag(value) or value in MODES)
+CELL_BIAS = FLAG._replace(fits=lambda value: is_flag(value) or value in NONLINEARITIES)
 CELL_RULES = RULES | {
     "input_size": CELL_SIZE,
     "hidden_size": CELL_SIZE,
@@ -313,7 +313,7 @@ def _warn_of_misplaced(
     is_last = len(args) == place + 1 and "batch_first" in {*parameters} - {*named}
     if value is True and is_last:
         text = "the last argument is bias, not batch_first. Write batch_first=True, or drop it."
-    elif value in MODES:
+    elif value in NONLINEARITIES:
         advice = f"Write nonlinearity={value!r}" if "nonlinearity" in parameters else "Drop it"
         text = f"the argument {value!r} is bias, and counts as True. {advice}."
     else:

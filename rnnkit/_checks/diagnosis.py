@@ -20,7 +20,7 @@ from rnnkit._checks.call_spec import (
     CallSpec,
     check_dense,
     described,
-    is_odd,
+    is_not_strided,
     message_rows,
     parts_of,
     spec_of,
@@ -143,7 +143,7 @@ def goes_to_torch(module: Any, data: Any, hx: Any) -> bool:
     # torch has no projected cell, and a compiler traces no such call.
     if is_compiling() or (isinstance(module, torch.nn.RNNCellBase) and proj_size_of(module)):
         return False
-    return any(is_odd(part) or part.is_complex() or part.is_quantized for part in tensors)
+    return any(is_not_strided(part) or part.is_complex() or part.is_quantized for part in tensors)
 
 
 def explain_layer_step(layer: Any, x_t: Tensor, state: Any) -> None:

@@ -50,11 +50,11 @@ class Facts(NamedTuple):
     #: Whether a backward pass is recorded.
     trains: bool
     #: Whether oneDNN runs an LSTM over all steps in one kernel.
-    is_fast: bool
+    has_onednn_kernel: bool
     #: Whether tensors can be run by hand: plain ones, in a precise dtype, without a projection.
-    by_hand: bool
+    allows_own_loop: bool
     #: Whether something traces, transforms or lowers the call: then no path reads its values.
-    is_watched: bool
+    is_traced: bool
     on_cpu: bool
 
 
@@ -67,7 +67,7 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
         type(each) in (Tensor, Parameter) and each.dtype is input.dtype for each in tensors
     )
     is_precise = input.dtype in (torch.float32, torch.float64)
-    is_watched = is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu")
+    is_traced = is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu")
     mkldnn = torch.backends.mkldnn
     has_onednn = bool(mkldnn.enabled and mkldnn.is_available())  # type: ignore[no-untyped-call]
     is_lstm = first.recurrence.name == "LSTM" and not first.is_projected
@@ -75,9 +75,9 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
         mode=first.recurrence.name,
         hidden_size=first.hidden_size(),
         trains=torch.is_grad_enabled() and any(each.requires_grad for each in tensors),
-        is_fast=is_lstm and input.dtype is torch.float32 and has_onednn,
-        by_hand=is_plain and is_precise and not first.is_projected and not is_watched,
-        is_watched=is_watched,
+        has_onednn_kernel=is_lstm and input.dtype is torch.float32 and has_onednn,
+        allows_own_loop=is_plain and is_precise and not first.is_projected and not is_traced,
+        is_traced=is_traced,
         on_cpu=input.device.type == "cpu",
     )
 
@@ -89,15 +89,15 @@ def for_lengths(facts: Facts, lengths: list[int]) -> str:
     """
     if not facts.on_cpu:
         return PACKED
-    if facts.is_watched:
+    if facts.is_traced:
         # No value may be read, and autocast gives a packed LSTM another dtype than a padded one.
         # A relu may diverge over padding.
         return PACKED if facts.mode == "RNN_RELU" else PADDED
     computed_per_valid = len(lengths) * max(lengths) / sum(lengths)
     waste = len(lengths) * facts.hidden_size * (computed_per_valid - 0.5)
-    if facts.is_fast and waste <= WASTE:
+    if facts.has_onednn_kernel and waste <= WASTE:
         return PADDED
-    return ROWS if facts.by_hand and facts.trains else PACKED
+    return ROWS if facts.allows_own_loop and facts.trains else PACKED
 
 
 def for_resets(facts: Facts, batch: int, cuts: int, *, is_full: bool, from_zeros: bool) -> str:
@@ -110,9 +110,9 @@ def for_resets(facts: Facts, batch: int, cuts: int, *, is_full: bool, from_zeros
     """
     if not facts.on_cpu:
         return PACKED
-    if from_zeros and facts.mode == "LSTM" and (facts.is_fast or facts.is_watched):
+    if from_zeros and facts.mode == "LSTM" and (facts.has_onednn_kernel or facts.is_traced):
         return BLANK
-    if not facts.by_hand:
+    if not facts.allows_own_loop:
         return PACKED
     # Few samples with many cuts are too narrow for one product at each step; their pieces, side by
     # side, are not.

@@ -31,7 +31,7 @@ from rnnkit._checks.objects import (
     tensors_in,
     versions,
 )
-from rnnkit._modules.by_parts import ByParts
+from rnnkit._modules.preprojected import PreprojectedCell
 from rnnkit._modules.sequence import CellFunction
 
 
@@ -45,7 +45,7 @@ def check_begin(
     cell: CellFunction, states: tuple[State | None, State | None], input: Tensor, *, reverse: bool
 ) -> None:
     """Check that lengths and resets find the samples of a user's first states."""
-    if is_compiling() or isinstance(cell, ByParts) or is_jit_traced():
+    if is_compiling() or isinstance(cell, PreprojectedCell) or is_jit_traced():
         return
     steps, batch = input.shape[:2]
     first = steps - 1 if reverse else 0
@@ -56,8 +56,8 @@ def check_begin(
 
 
 def run_step(cell: CellFunction, x_t: Tensor, hx: State | None, step: int) -> State:
-    """Run one step, and check what a user's cell does in it; of ours (``ByParts``) it is known."""
-    if is_compiling() or isinstance(cell, ByParts):
+    """Run one step, and check what a user's cell does in it, which is known of our own."""
+    if is_compiling() or isinstance(cell, PreprojectedCell):
         return cell(x_t, hx)
     before = versions(hx)  # how often each tensor was written
     try:
@@ -82,7 +82,7 @@ def check_first(
     cell: CellFunction, new: State, hx: State | None, batch: int, step: int, *, has_lengths: bool
 ) -> None:
     """Check that the first step of a user's cell has returned the samples that it was given."""
-    if is_compiling() or isinstance(cell, ByParts) or is_jit_traced():
+    if is_compiling() or isinstance(cell, PreprojectedCell) or is_jit_traced():
         return
     if is_of_layer(new, batch):
         refuse_of_layer(cell, new, batch, step)
@@ -95,7 +95,7 @@ def check_first(
 
 def stacked(cell: CellFunction, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:
     """Stack the tensors of all steps, and refuse a cell that makes them of several shapes."""
-    if is_compiling() or isinstance(cell, ByParts):
+    if is_compiling() or isinstance(cell, PreprojectedCell):
         return torch.stack(tensors)
     try:
         return torch.stack(tensors)

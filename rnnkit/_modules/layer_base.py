@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import ClassFacts, finish, note_subclass, overrides_torch_checks
-from rnnkit._base.dynamo import leaves_graph, only_in_graphs, outside_of_graphs
+from rnnkit._base.dynamo import is_left_out_of_graph, only_in_graphs, outside_of_graphs
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import (
@@ -30,7 +30,7 @@ from rnnkit._checks.arguments import (
     check_surplus,
     known_options,
 )
-from rnnkit._checks.call_spec import is_odd, sizes_of_layer
+from rnnkit._checks.call_spec import is_not_strided, sizes_of_layer
 from rnnkit._checks.diagnosis import ModuleCall, explain_layer_step, explain_torchs_error
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._checks.scope import check_scope
@@ -81,7 +81,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         **unknown: object,
     ) -> Any:
         """Run over a sequence; the class describes arguments and results."""
-        if leaves_graph():
+        if is_left_out_of_graph():
             return _run_eagerly(
                 Layer.forward, self, input, hx, *surplus, lengths=lengths, reset=reset, **unknown
             )
@@ -173,7 +173,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         >>> y_t.shape, state.c.shape
         (torch.Size([5, 4]), torch.Size([1, 5, 4]))
         """
-        if leaves_graph():
+        if is_left_out_of_graph():
             return _run_eagerly(run_layer_step, self, x_t, state, explain_layer_step)  # type: ignore[no-any-return]
         return run_layer_step(self, x_t, state, explain_layer_step)
 
@@ -277,7 +277,7 @@ def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
 
 def _is_scattered(sizes: object) -> bool:
     """Return whether a dense tensor's numbers lie in strides, which torch reads as a row."""
-    return isinstance(sizes, Tensor) and not is_odd(sizes) and not sizes.is_contiguous()
+    return isinstance(sizes, Tensor) and not is_not_strided(sizes) and not sizes.is_contiguous()
 
 
 def _returned(layer: AnyLayer, state: State) -> Any:

@@ -11,7 +11,6 @@ from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import State, map_state, state_of, tensors_of
 from rnnkit._checks.cell_errors import refuse_shape
 from rnnkit._kernels.stack import Direction, Run, Stack, States
-from rnnkit._modules.by_parts import ByParts
 from rnnkit._modules.cell_steps import check_begin, check_first, counted, run_step, stacked
 from rnnkit._modules.masks import (
     before_each,
@@ -22,6 +21,7 @@ from rnnkit._modules.masks import (
     where_state,
     without_padding,
 )
+from rnnkit._modules.preprojected import PreprojectedCell
 from rnnkit._modules.sequence import Boundaries, CellFunction, StepInputs, UnrollArgs
 from rnnkit._modules.tracing import run_scan, takes_scan
 
@@ -110,7 +110,7 @@ def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[
         input = fill_padding(input, lengths, valid)
     if reset is not None:
         reset = before_each(reset.to(input.device), valid, reverse=args.reverse)
-    if isinstance(cell, ByParts):
+    if isinstance(cell, PreprojectedCell):
         input = cell.project(input)
     elif not is_compiling() and torch.is_inference_mode_enabled():
         hx = counted(hx)  # so that writes into it are seen
@@ -127,7 +127,7 @@ def _by_samples(
     step: int,
 ) -> State:
     """Choose between two states by a mask; refuse a user's cell if their shapes do not go."""
-    if is_compiling() or isinstance(cell, ByParts):
+    if is_compiling() or isinstance(cell, PreprojectedCell):
         return choose(mask, *states)
     try:
         return choose(mask, *states)
@@ -146,7 +146,7 @@ def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundarie
         hx = state_of(start)
         fresh = map_state(torch.zeros_like, hx) if restart is None else state_of(restart)
         args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse)
-        output, end = run_loop(ByParts(direction), args)
+        output, end = run_loop(PreprojectedCell(direction), args)
         return output, tensors_of(end)
 
     return stack.run_each(input, run, state, initial)

@@ -28,8 +28,8 @@ from rnnkit._base.torch_tools import (
 )
 from rnnkit._checks.call_spec import SEQUENCE
 from rnnkit._kernels.stack import Direction, Stack
-from rnnkit._modules.by_parts import ByParts
 from rnnkit._modules.masks import state_after, where_state, without_padding
+from rnnkit._modules.preprojected import PreprojectedCell
 from rnnkit._modules.sequence import Boundaries, CellFunction, StepInputs, UnrollArgs
 
 
@@ -79,14 +79,14 @@ def takes_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> bool:
         return False
     if is_exporting():  # it has no other way
         return True
-    if not isinstance(cell, ByParts):  # a user's cell may do what scan forbids
+    if not isinstance(cell, PreprojectedCell):  # a user's cell may do what scan forbids
         return False
     # Up to torch 2.13 inductor reuses the memory of what scan's backward pass still reads, and
     # returns wrong gradients without a word. The loop, traced for each number of steps, is right.
     return not _wants_gradient(cell, args)
 
 
-def _wants_gradient(cell: ByParts, args: UnrollArgs) -> bool:
+def _wants_gradient(cell: PreprojectedCell, args: UnrollArgs) -> bool:
     """Return whether anybody may differentiate what the steps of rnnkit's own cell compute."""
     if is_in_transform():
         return True
@@ -134,7 +134,7 @@ def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[T
 
 def _as_returned(cell: CellFunction, hx: Any, dtype: torch.dtype) -> Any:
     """Return a first state as the steps return theirs, which scan demands."""
-    if not isinstance(cell, ByParts):
+    if not isinstance(cell, PreprojectedCell):
         return hx
     if isinstance(hx, tuple):
         return LSTMState(*hx)
@@ -149,7 +149,7 @@ def _requiring_gradients(
     # An exported program may be trained. If its first state requires no gradient, scan of a torch
     # below 2.13 loses those of all steps but the last.
     weights: list[Tensor] = []
-    if isinstance(cell, ByParts):
+    if isinstance(cell, PreprojectedCell):
         weights = [*cell.weights]
     elif isinstance(cell, torch.nn.Module):
         weights = [*cell.parameters()]

@@ -17,11 +17,11 @@ from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._kernels.stack import Direction, Stack, States
-from rnnkit._modules.by_parts import ByParts
 from rnnkit._modules.cell_base import AnyCell, Cell, is_plain, sequence_weights
 from rnnkit._modules.initial_states import initial_state
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import run_loop
+from rnnkit._modules.preprojected import PreprojectedCell
 from rnnkit._modules.sequence import (
     Boundaries,
     UnrollArgs,
@@ -243,7 +243,7 @@ def _run_known(
     by_operator = uses_custom_op(args.input.shape[0])
     direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
     if not fused or args.return_states or not has_kernel(direction, args.input):
-        return run_loop(ByParts(direction), args)
+        return run_loop(PreprojectedCell(direction), args)
     initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
     boundaries = Boundaries(args.lengths, args.reset, initial)
     output, ends = run_stack(Stack([[direction]]), args.input, as_layer(args.hx), boundaries)

@@ -54,14 +54,14 @@ def on(path: str) -> Iterator[None]:
     """Send every batch along one path; those that cannot take it, packed."""
 
     def for_lengths(facts: choice.Facts, _: list[int]) -> str:
-        free = {choice.PADDED: True, choice.ROWS: facts.by_hand}
+        free = {choice.PADDED: True, choice.ROWS: facts.allows_own_loop}
         return path if free.get(path) else choice.PACKED
 
     def for_resets(facts: choice.Facts, *_: int, is_full: bool, from_zeros: bool) -> str:
         free = {
             choice.BLANK: facts.mode == "LSTM" and from_zeros,
-            choice.STEPS: facts.by_hand and is_full and from_zeros,
-            choice.ROWS: facts.by_hand,
+            choice.STEPS: facts.allows_own_loop and is_full and from_zeros,
+            choice.ROWS: facts.allows_own_loop,
         }
         return path if free.get(path) else choice.PACKED
 

@@ -33,23 +33,38 @@ def facts(kind: str, dtype: torch.dtype = torch.float32) -> Facts:
 @each_kind
 def test_what_is_known_of_a_call(kind, monkeypatch):
     """Rows by hand need a precise dtype, and know no projection; oneDNN runs one kind of LSTM."""
-    by_hand = "proj" not in kind
-    assert [facts(kind, dtype).by_hand for dtype in DTYPES] == [by_hand, by_hand, False]
+    allows_own_loop = "proj" not in kind
+    assert [facts(kind, dtype).allows_own_loop for dtype in DTYPES] == [
+        allows_own_loop,
+        allows_own_loop,
+        False,
+    ]
     with torch.autocast("cpu", torch.bfloat16):
-        assert not facts(kind).by_hand
+        assert not facts(kind).allows_own_loop
 
     fast = kind == "LSTM" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    assert (facts(kind).is_fast, facts(kind, torch.float64).is_fast) == (fast, False)
+    assert (facts(kind).has_onednn_kernel, facts(kind, torch.float64).has_onednn_kernel) == (
+        fast,
+        False,
+    )
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert not facts(kind).is_fast
+    assert not facts(kind).has_onednn_kernel
 
 
-SMALL = Facts("LSTM", 10, trains=True, is_fast=True, by_hand=True, is_watched=False, on_cpu=True)
-AUTOCAST = SMALL._replace(by_hand=False, is_watched=True)
+SMALL = Facts(
+    "LSTM",
+    10,
+    trains=True,
+    has_onednn_kernel=True,
+    allows_own_loop=True,
+    is_traced=False,
+    on_cpu=True,
+)
+AUTOCAST = SMALL._replace(allows_own_loop=False, is_traced=True)
 LARGE = SMALL._replace(hidden_size=2000)
-GRU = SMALL._replace(mode="GRU", is_fast=False)
-FOREIGN = GRU._replace(by_hand=False)
-RELU = AUTOCAST._replace(mode="RNN_RELU", is_fast=False)
+GRU = SMALL._replace(mode="GRU", has_onednn_kernel=False)
+FOREIGN = GRU._replace(allows_own_loop=False)
+RELU = AUTOCAST._replace(mode="RNN_RELU", has_onednn_kernel=False)
 GPU = SMALL._replace(on_cpu=False)
 
 

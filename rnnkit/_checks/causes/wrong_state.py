@@ -8,7 +8,7 @@ from rnnkit._checks.call_spec import Axis, CallSpec
 
 Shape = tuple[int, ...]
 #: Where the words after an expression begin.
-WORDS = re.compile(r"(?:, if|, which| adds) ")
+WORDS_AFTER_CODE = re.compile(r"(?:, if|, which| adds) ")
 
 
 class Sizes(NamedTuple):
@@ -100,7 +100,7 @@ class WrongState(NamedTuple):
     def typed(self, text: str) -> str:
         """Write what changes the tensors that do not fit, ``{}``, and gives the whole state."""
         state = self.spec.state
-        words = WORDS.search(text)
+        words = WORDS_AFTER_CODE.search(text)
         expression = text[: words.start()] if words else text
         rest = text[len(expression) :]
         if state != "hx":

@@ -13,7 +13,7 @@ from rnnkit._base.state import LSTMState, State
 from rnnkit._kernels.stack import Direction
 
 
-class ByParts:
+class PreprojectedCell:
     """A cell whose step takes the input's part instead of the input."""
 
     def __init__(self, direction: Direction) -> None:

@@ -1,5 +1,10 @@
 """Inputs beside the batch: sparse ones, and some that all samples may share."""
 
+import dataclasses
+import re
+from types import SimpleNamespace
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import nn
@@ -59,3 +64,72 @@ def test_whose_lengths_they_are():
     ):
         inputs = [(x, "y", x), (x, "x", x), (lengths, name, None), (other, "num_steps", None)]
         assert [*guess_lengths(nn.Module(), inputs, len(x))[0]] == expected
+
+
+class Named(NamedTuple):
+    """A batch as a named tuple."""
+
+    x: torch.Tensor
+    lengths: torch.Tensor
+
+
+Data = dataclasses.make_dataclass(
+    "Data", ["x", "lengths", ("size", int, dataclasses.field(init=False))]
+)
+
+
+@pytest.mark.parametrize("kind", [Named, Data])
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_batch_with_fields(kind, by_name):
+    """Its tensors are inputs, lengths are known by their names, and a call gets the batch whole."""
+    x, lengths = padded()
+    net = layered(lambda m, data: m.gru(data.x)[0])
+    batch = kind(x, lengths)
+    given = {"kwargs": {"data": batch}} if by_name else {}
+    report = reported(net, *([] if by_name else [batch]), **given, causal=True)
+    called = reported(net, *([] if by_name else [batch]), **given, call=lambda m, data: m(data))
+
+    assert "causal" in report.checked
+    assert len(report.axes) == len(called.axes) == 3
+    assert "padding" in report.checked
+
+
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [
+        (X.numpy(), "x = torch.as_tensor(x)"),
+        (SimpleNamespace(x=X), "call=lambda model, x: model(SimpleNamespace(x))"),
+        (3, "a batch of tensors"),
+    ],
+)
+def test_inputs_without_tensors(given, fix):
+    """What to type depends on what came."""
+    with pytest.raises(rnnkit.ArgumentError, match=re.escape(fix)):
+        rnnkit.verify(nn.GRU(3, 4), given)
+
+
+def test_a_map_and_a_trace_of_another_call():
+    """They call the model as verify does, and names of modules stay; what is no call is refused."""
+    net = layered(lambda m, data, *, scale: m.gru(scale * data["x"])[0])
+    options = {"kwargs": {"scale": 2.0}, "call": lambda m, x, scale: m({"x": x}, scale=scale)}
+    rows = rnnkit.trace(net, X, **options).rows
+    loop = rnnkit.trace(lambda x, scale: net({"x": x}, scale=scale), X, kwargs={"scale": 2.0}).rows
+
+    assert rnnkit.dependency_map(net, X, **options).finding.endswith("its own input alone")
+    assert [row.module for row in rows] == ["gru"]
+    assert [row.kind for row in loop] == ["GRU"]
+    for look in (rnnkit.verify, rnnkit.dependency_map, rnnkit.trace):
+        for wrong in ({"call": 3}, {"kwargs": [1]}, {"kwargs": {1: 2}}):
+            with pytest.raises(rnnkit.ArgumentError, match=next(iter(wrong))):
+                look(net, X, **wrong)
+
+
+def test_a_state_that_was_detached_is_said():
+    """A trace says so of the same numbers off their graph, and of no others."""
+    net = layered(lambda m, x: m.gru(x[:, 3:], m.cut(m.gru(x[:, :3])[1]))[0])
+    for cut, state in (
+        (torch.detach, "h of row 0, detached"),
+        (torch.Tensor.contiguous, "h of row 0"),
+    ):
+        net.cut = cut
+        assert rnnkit.trace(net, X).rows[1].state == state

@@ -82,6 +82,18 @@ def both(size):
     return model(forward, lstm=lstm(bidirectional=True))
 
 
+def exchanged(which):
+    """Make a loop over a cell that returns one part of its last state."""
+
+    def forward(m, x):
+        state = None
+        for x_t in x.unbind(1):
+            state = m.cell(x_t, state)
+        return state[which]
+
+    return model(forward, cell=nn.LSTMCell(3, HIDDEN))
+
+
 #: What a line says, the model that it is said of, its right twin, and the input.
 PAIRS = {
     "a detached state": (
@@ -118,6 +130,12 @@ PAIRS = {
         r"gru starts its layer 1 from h_n\[1\] of encoder, a state of layer 0",
         decoding(lambda h: h[:2]),
         decoding(lambda h: h[0::2]),
+        X,
+    ),
+    "c for h": (
+        r"of what cell \(LSTMCell\) returns last, only c is used",
+        exchanged(1),
+        exchanged(0),
         X,
     ),
     "both directions, step by step": (

@@ -27,7 +27,7 @@ HOLDS = "the last output depends on earlier steps"
 def needs_of_memory(baseline: Baseline) -> Skipped | None:
     """Return why there is nothing to remember, or no number to see it in; None if there is."""
     batch = baseline.batch
-    if not stateful(baseline.events):
+    if not stateful(baseline.events) and not gradients_of(baseline).noticed.cut:
         unseen = "no module has a state; a loop over functions is not seen"
         return Skipped(unseen, "inapplicable")
     ends = _Ends.of(baseline)

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeGuard
 
 from torch import Tensor
-from torch.nn import RNNBase
+from torch.nn import RNNBase, RNNCellBase
 
 from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.probes.starts import LOOP
 from rnnkit._diagnostics.run.module_calls import Call
-from rnnkit._diagnostics.run.outputs import alike
+from rnnkit._diagnostics.run.outputs import alike, arrived
 
 
 def notes_of_calls(baseline: Baseline, calls: Sequence[Call]) -> Iterator[str]:
@@ -21,11 +22,23 @@ def notes_of_calls(baseline: Baseline, calls: Sequence[Call]) -> Iterator[str]:
             yield from _states_of_other_layers(family[-1], call)
         families[call.name].append(call)
     for family in families.values():
+        yield from _cell_state_of_the_last_step(baseline, family[-1])
         if len(family) >= LOOP:
             yield from _steps_in_both_directions(family)
             yield from _windows_from_zeros(baseline, family)
         if len(family) > LOOP:
             yield from _calls_from_the_state_of_the_first(family)
+
+
+def _cell_state_of_the_last_step(baseline: Baseline, call: Call) -> Iterator[str]:
+    """Yield that the outputs read c, and not h, of what a cell returns last."""
+    if not isinstance(call.module, RNNCellBase) or "c" not in call.returned:
+        return
+    [slopes] = gradients_of(baseline).of_calls([call])
+    read = [part for part, slope in slopes.items() if bool(arrived(slope).any())]
+    if read == ["c"]:
+        kind = type(call.module).__name__
+        yield f"of what {call.label} ({kind}) returns last, only c is used: it returns (h, c)"
 
 
 def _states_of_other_layers(source: Call, call: Call) -> Iterator[str]:

@@ -165,24 +165,28 @@ def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
     """
     listed = listed_states("cat", states)
 
-    def join(*tensors: Any) -> Tensor:
-        axis = batch_axis(tensors[0], state_batch_first=state_batch_first)
-        shapes = [tuple(tensor.shape) for tensor in tensors]
-        others = [(*shape[:axis], *shape[axis + 1 :]) for shape in shapes]
-        if any(other != others[0] for other in others):
-            sentence = "cat takes states that differ only in their batch"
-            came = f"got {', '.join(map(str, shapes))}, whose batch is axis {axis}"
-            refusal(StateError, "states", sentence, came, code="cat-sizes")
-        check_alike("cat", tensors)
-        dtypes = [str(tensor.dtype) for tensor in tensors]
-        if len({*dtypes}) > 1:
-            sentence = f"cat takes states of one dtype, got {', '.join(dtypes)}"
-            fix = ("fix", f"rnnkit.states.to(state, {dtypes[0]}), for each state")
-            refusal(DtypeError, "states", sentence, "", fix, code="states-dtype")
-        return torch.cat(tensors, dim=axis)
+    def join(*tensors: Tensor) -> Tensor:
+        return _joined(tensors, batch_axis(tensors[0], state_batch_first=state_batch_first))
 
     result: State = map_state(join, *listed)
     return result
+
+
+def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
+    """Join tensors along an axis, or refuse those that differ in more than that."""
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    others = [(*shape[:axis], *shape[axis + 1 :]) for shape in shapes]
+    if any(other != others[0] for other in others):
+        sentence = "cat takes states that differ only in their batch"
+        came = f"got {', '.join(map(str, shapes))}, whose batch is axis {axis}"
+        refusal(StateError, "states", sentence, came, code="cat-sizes")
+    check_alike("cat", tensors)
+    dtypes = [str(tensor.dtype) for tensor in tensors]
+    if len({*dtypes}) > 1:
+        sentence = f"cat takes states of one dtype, got {', '.join(dtypes)}"
+        fix = ("fix", f"rnnkit.states.to(state, {dtypes[0]}), for each state")
+        refusal(DtypeError, "states", sentence, "", fix, code="states-dtype")
+    return torch.cat([*tensors], dim=axis)
 
 
 @known_options

@@ -302,14 +302,18 @@ def errors(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Run verify and its peers on the gallery, and write who finds what into ``docs/peers.md``."""
+    """Run verify and its peers on the gallery, and write who finds what into ``docs/peers.md``.
+
+    ``-- FOLDER...`` runs them on the cases in folders instead, and prints the tables.
+    """
+    folders = [str(pathlib.Path(name).resolve()) for name in session.posargs]
     prepare(session)
     with tempfile.TemporaryDirectory() as place:
         # Beside the shared environment, whose torch they find: a plugin of pytest's stays out.
         session.run(
             PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--target", place, *PEERS
         )
-        session.run(PYTHON, "-m", "docs.peers", env={"PYTHONPATH": place})
+        session.run(PYTHON, "-m", "docs.peers", *folders, env={"PYTHONPATH": place})
 
 
 @nox.session

@@ -1,5 +1,8 @@
 """Run verify and its peers on the gallery: ``nox -s peers`` writes the tables of ``peers.md``.
 
+``nox -s peers -- FOLDER...`` prints the tables of the cases in folders instead, see
+``docs/peer_cases.py``.
+
 Each tool is given a wrong model and its right twin, by the arguments that suit it best and that
 need no code written for the model. A mistake is found if the wrong twin fails a check that the
 right one passes.
@@ -9,10 +12,11 @@ import contextlib
 import io
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest_torch
@@ -24,6 +28,7 @@ from torch import Tensor, nn
 import rnnkit
 from benchmarks.report import Table
 from docs.mistakes import GALLERY, Mistake, mistakes
+from docs.peer_cases import Pair, Subject, pairs_in
 from rnnkit._demo.listening import listen
 from rnnkit._diagnostics.run.outputs import leaves
 
@@ -39,15 +44,6 @@ class Said:
 
     failed: tuple[str, ...] = ()
     hinted: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model, what it is called with, and what is known of its axes."""
-
-    model: nn.Module
-    inputs: tuple[Any, ...]
-    options: dict[str, Any]
 
 
 def by_verify(subject: Subject) -> Said:
@@ -160,19 +156,18 @@ def subject(mistake: Mistake) -> Subject | None:
     return Subject(model, inputs, known) if isinstance(model, nn.Module) else None
 
 
-def said_by(tool: Callable[[Subject], Said], mistake: Mistake) -> Said:
+def said_by(tool: Callable[[Subject], Said], make: Callable[[], Subject]) -> Said:
     """Let a tool judge a model; what it raises itself is a failed check."""
-    made = subject(mistake)
-    assert made is not None  # noqa: S101 - silent() has seen to that
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
+        made = make()
         try:
             return tool(made)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises
             return Said((type(error).__name__,))
 
 
-def silent() -> Iterator[Mistake]:
+def silent() -> Iterator[Pair]:
     """Yield the mistakes of the gallery that torch runs without a word, and computes wrongly.
 
     What torch says only on a GPU costs time there, and the numbers are right.
@@ -181,7 +176,20 @@ def silent() -> Iterator[Mistake]:
         for mistake in there:
             runs = not listen(mistake.ready(mistake.call, torch.nn)).kind
             if runs and "on_gpu" not in mistake.how and subject(mistake) is not None:
-                yield mistake
+                yield Pair(mistake.link, _maker(mistake), _maker(mistake.fixed()))
+
+
+def _maker(mistake: Mistake) -> Callable[[], Subject]:
+    """Return what makes the model of a section, which is a module."""
+
+    def make() -> Subject:
+        made = subject(mistake)
+        if made is None:
+            message = f"{mistake.link} is no module"
+            raise TypeError(message)
+        return made
+
+    return make
 
 
 @dataclass(frozen=True)
@@ -202,10 +210,10 @@ class Verdict:
         return f"{cell}; right twin: {', '.join(self.alarms)}" if self.alarms else cell
 
 
-def judge(tool: Callable[[Subject], Said], mistake: Mistake) -> Verdict:
+def judge(tool: Callable[[Subject], Said], pair: Pair) -> Verdict:
     """Let a tool judge a mistake and its right twin."""
-    wrong = said_by(tool, mistake)
-    right = said_by(tool, mistake.fixed())
+    wrong = said_by(tool, pair.wrong)
+    right = said_by(tool, pair.right)
     return Verdict(
         tuple(name for name in wrong.failed if name not in right.failed),
         tuple(name for name in wrong.hinted if name not in right.hinted),
@@ -213,9 +221,11 @@ def judge(tool: Callable[[Subject], Said], mistake: Mistake) -> Verdict:
     )
 
 
-def tables() -> str:
+def tables(pairs: Iterable[Pair]) -> str:
     """Judge all pairs with all tools; write what came out."""
-    rows = [(each, {name: judge(tool, each) for name, tool in TOOLS.items()}) for each in silent()]
+    rows = [
+        (pair.name, {name: judge(tool, pair) for name, tool in TOOLS.items()}) for pair in pairs
+    ]
     versions = ", ".join(
         f"{name} {metadata.version(name)}" for name in ("rnnkit", "torchtest2", "pytest-torch")
     )
@@ -229,10 +239,10 @@ def tables() -> str:
         )
         for name in TOOLS
     ]
-    ours = [mistake.link for mistake, row in rows if not any(row[n].found for n in TOOLS)]
+    ours = [link for link, row in rows if not any(row[n].found for n in TOOLS)]
     theirs = [
-        f"- {mistake.link}: {name}, {', '.join(row[name].found)}"
-        for mistake, row in rows
+        f"- {link}: {name}, {', '.join(row[name].found)}"
+        for link, row in rows
         for name in TOOLS
         if name != "verify" and row[name].found and not row["verify"].found
     ]
@@ -243,14 +253,23 @@ def tables() -> str:
         "Pair by pair",
         "What fails on the wrong twin and not on the right one; then what fails on the right one.",
         ("mistake", *TOOLS),
-        [(mistake.link, *(str(row[name]) for name in TOOLS)) for mistake, row in rows],
+        [(link, *(str(row[name]) for name in TOOLS)) for link, row in rows],
     )
     left = ["## Found by a peer, and not by verify\n", *(theirs or ["None of these."]), ""]
     none = ["## Found by none\n", *(f"- {link}" for link in ours), ""]
     return "\n".join([str(summary), str(each), *left, *none]).replace("](", "](gallery/")
 
 
+def main() -> None:
+    """Print the tables of folders, or write those of the gallery into its page."""
+    folders = [Path(name) for name in sys.argv[1:]]
+    for folder in folders:
+        sys.stdout.write(f"# {folder.name}\n\n{tables(pairs_in(folder))}\n")
+    if not folders:
+        written = tables(silent())
+        PAGE.write_text(f"{PAGE.read_text().partition(MARK)[0]}{MARK}\n{written}")
+        sys.stdout.write(written)
+
+
 if __name__ == "__main__":
-    written = tables()
-    PAGE.write_text(f"{PAGE.read_text().partition(MARK)[0]}{MARK}\n{written}")
-    sys.stdout.write(written)
+    main()

@@ -27,8 +27,9 @@ class Misfit(enum.Enum):
 
 MISFIT: Final = Misfit.MISFIT
 
-#: A state as torch's class takes it, its pair complete; None is zeros.
-State: TypeAlias = Tensor | tuple[Tensor, ...] | None
+#: A state as torch's class takes it, its pair complete; None is zeros. The pair is not spelled out,
+#: since what checks annotations then draws one of it at random, which no compiler traces.
+State: TypeAlias = Tensor | tuple[Any, ...] | None
 
 STRIDED = torch.strided
 #: The number of packed sequences where no value may be read.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import rnnkit
 from tests.diagnostics.corpus.runner import subject
-from tests.diagnostics.models_of_users import X, findings, gru, layered, mask, padded
+from tests.diagnostics.models_of_users import X, findings, gru, layered, mask, padded, reported
 
 PADDED, LENGTHS = padded()
 
@@ -91,3 +91,11 @@ def test_a_gradient_too_large_once_enlarged_is_a_number():
     net = layered(lambda m, x: m.gru(x)[0] * half * 1e25)
 
     assert "gradient" in rnnkit.verify(net, X).checked
+
+
+def test_outputs_without_a_finite_number():
+    """No probe says ok of what such outputs use, nor does a note that an input reaches none."""
+    report = reported(layered(lambda m, x: m.gru(x)[0] * torch.nan), X)
+
+    assert report.checked == ["repeatable"]
+    assert not report.notes

@@ -4,7 +4,20 @@ from torch import Tensor
 
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.outputs import Leaves, shape_of
-from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE
+from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Skipped
+
+NOT_FINITE = "no number of an output is finite: look for the first NaN, or infinity"
+
+
+def why_not_finite(baseline: Baseline) -> Skipped | None:
+    """Return that no number of an output is finite, so that no use of anything shows in one."""
+    is_unknown = baseline.first is None and has_numbers(baseline.normal)
+    return Skipped(NOT_FINITE) if is_unknown else None
+
+
+def has_numbers(output: Leaves) -> bool:
+    """Return whether an output has a tensor of several numbers, finite or not."""
+    return any(isinstance(x, Tensor) and x.numel() > 1 for x in output)
 
 
 def why_unfollowed(baseline: Baseline) -> str:
@@ -29,8 +42,8 @@ def why_unfollowed(baseline: Baseline) -> str:
 
 def _why_no_numbers(output: Leaves) -> str:
     """Return why no leaf of an output holds numbers that can be compared."""
-    if any(isinstance(x, Tensor) and x.numel() > 1 for x in output):
-        return "no number of an output is finite: look for the first NaN, or infinity"
+    if has_numbers(output):
+        return NOT_FINITE
     is_one = any(isinstance(x, int | float) or shape_of(x) == () for x in output)
     kind = "a single number" if is_one else "nothing to compare"
     return f"the model returns {kind}: return a row for each sample"

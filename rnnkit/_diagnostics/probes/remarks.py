@@ -13,6 +13,7 @@ from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
+from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.streams import ways_to_carry
 from rnnkit._diagnostics.run.outputs import arrived, equal, is_number, same
 from rnnkit._diagnostics.tell.outcome import Drawn, Skipped
@@ -34,7 +35,9 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
     if drawn is not None and not baseline.has_found("causal"):
         name = baseline.name(baseline.first or 0)
         notes.append(f"a step of {name} depends on {_in_words(drawn.map)}")
-    unread = [name for index, name in enumerate(batch.names) if _is_unread(baseline, index)]
+    unread: list[str] = []
+    if why_not_finite(baseline) is None:
+        unread = [name for index, name in enumerate(batch.names) if _is_unread(baseline, index)]
     notes += [f"{name} reaches no output" for name in unread]
     if not streaming and next(ways_to_carry(baseline), None):
         notes.append("takes and returns a state: streaming=True checks that chunks match the whole")

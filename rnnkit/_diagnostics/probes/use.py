@@ -13,6 +13,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
 from rnnkit._diagnostics.probes.joined import has_batch_first, joined_layers
 from rnnkit._diagnostics.probes.noted_calls import notes_of_calls
@@ -41,7 +42,9 @@ def probe_use(baseline: Baseline) -> Outcome:
         if not isinstance(found, str):
             return found.noting(notes)
         notes.append(found)
-    unsure = rounds_by_all(baseline) if returning else None
+    unsure = why_not_finite(baseline)
+    if returning:
+        unsure = unsure or rounds_by_all(baseline)
     if unsure is not None:
         return unsure.noting(notes)
     cells = sum(call.is_cell for call in calls)

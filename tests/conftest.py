@@ -41,6 +41,11 @@ def pytest_collectstart():
     torch.manual_seed(2026)
 
 
+def pytest_collection_finish():
+    """Spare the collector all that was imported: it would look at a million objects again and again."""
+    gc.freeze()
+
+
 def pytest_sessionfinish():
     """Write down what coverage saw: xdist kills a worker that takes ten seconds to end."""
     running = coverage.Coverage.current()

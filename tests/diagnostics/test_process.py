@@ -141,7 +141,7 @@ def test_training_in_another_thread():
         steps += 1
 
     with beside(train):
-        for _ in range(30):
+        for _ in range(15):
             assert "batch" in rnnkit.verify(model, X, skip=["alone", "use", "memory"]).checked
 
     assert all(module.training for module in model.modules())

@@ -1,5 +1,6 @@
 """Data-parallel training: two processes hold the mean of the gradients of both their batches."""
 
+import multiprocessing
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,9 @@ pytestmark = [
 ]
 
 RANKS = range(2)
+#: One server imports torch and its compiler, and both processes begin as copies of it, where it can.
+HAS_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
+START = "forkserver" if HAS_SERVER else "spawn"
 
 
 def with_unused(model: nn.Module) -> nn.Module:
@@ -88,7 +92,10 @@ def work(rank: int, folder: Path):
 
 def test_two_processes(tmp_path):
     """Each holds its own results, of the same types, and the mean of both processes' gradients."""
-    torch.multiprocessing.spawn(work, (tmp_path,), len(RANKS))
+    multiprocessing.set_forkserver_preload(
+        [__name__, "torch._dynamo", "torch._functorch.aot_autograd"]
+    )
+    torch.multiprocessing.start_processes(work, (tmp_path,), len(RANKS), start_method=START)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in RANKS]
     for row in ROWS:
         alone = [trained(rank, "none", *row[1:]) for rank in RANKS]

@@ -247,6 +247,7 @@ def types(session: nox.Session) -> None:
     run(session, "mypy")
     run(session, "basedpyright")
     run(session, "basedpyright", "--verifytypes", "rnnkit", "--ignoreexternal")
+    session.run(PYTHON, ".ci/checkers.py")
 
 
 @nox.session

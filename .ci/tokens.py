@@ -12,13 +12,13 @@ import tokenize
 
 ROOT = pathlib.Path(__file__).parents[1]
 LIMITS = {
-    "rnnkit/_base": 4_400,
-    "rnnkit/_kernels": 14_700,
-    "rnnkit/_checks": 22_100,
-    "rnnkit/_modules": 14_300,
+    "rnnkit/_base": 4_430,
+    "rnnkit/_kernels": 14_750,
+    "rnnkit/_checks": 22_950,
+    "rnnkit/_modules": 15_000,
     "rnnkit/states": 2_400,
     "rnnkit/_diagnostics": 80_700,
-    "tests": 165_000,
+    "tests": 167_500,
 }
 FREE = {
     tokenize.COMMENT,

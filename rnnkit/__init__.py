@@ -4,7 +4,7 @@ import importlib as _importlib
 import sys as _sys
 import typing as _typing
 
-from rnnkit import nn, states, typing
+from rnnkit import masked, nn, states, typing
 from rnnkit._base import errors as _errors
 from rnnkit._base.errors import (
     ArgumentError,
@@ -43,7 +43,7 @@ __all__ = [
     "DeviceError", "DtypeError", "GRUCell", "LSTMCell", "LSTMState", "LayoutError", "LeakError",
     "LengthsError", "ProjectedLSTMCell", "RNNCell", "Recurrent", "Report", "RnnkitError",
     "RnnkitWarning", "Row", "ShapeError", "StateError", "Trace", "convert", "dependency_map",
-    "nn", "revert", "states", "testing", "trace", "typing", "unroll", "verify",
+    "masked", "nn", "revert", "states", "testing", "trace", "typing", "unroll", "verify",
 ]
 
 #: Where each diagnostic is, and is imported from when it is first asked for: half of this package,

@@ -55,6 +55,9 @@ LengthsLike: TypeAlias = Sequence[int] | Tensor
 ResetLike: TypeAlias = Tensor | Sequence[Sequence[int]] | Sequence[int]
 """1 or true at the steps before which a sample starts again; it has the input's batch and seq."""
 
+StepResetLike: TypeAlias = Tensor | Sequence[int] | bool
+"""1 or true for the samples that start again before one step: ``(batch,)``, or one flag."""
+
 StateT_co = TypeVar("StateT_co", covariant=True)
 
 
@@ -71,6 +74,6 @@ class Cell(Protocol[StateT_co]):
         """Run one step: from ``input`` ``(batch, feature)`` and a state to the next state."""
         ...
 
-    def initial_state(self, batch_size: int) -> StateT_co:
+    def initial_state(self, batch_size: int, /) -> StateT_co:
         """Return the state before the first step, for ``batch_size`` samples."""
         ...

@@ -127,8 +127,10 @@ def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
 
 
 def is_proxy(value: Any) -> bool:
-    """Return whether a value is a proxy of ``torch.fx``."""
-    return isinstance(value, Proxy)
+    """Return whether a value is a proxy of ``torch.fx``, or of a tool's own copy of it."""
+    if value is None or isinstance(value, Tensor):
+        return False
+    return isinstance(value, Proxy) or (hasattr(value, "node") and hasattr(value, "tracer"))
 
 
 def is_fake(value: Any) -> bool:

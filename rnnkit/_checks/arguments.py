@@ -27,6 +27,7 @@ from rnnkit._checks.causes.structure import outlined
 from rnnkit._checks.constructors import FLAG, hints, is_batch_size, is_flag, refuse_value
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+GivenT = TypeVar("GivenT")
 
 
 def known_options(function: FunctionT) -> FunctionT:
@@ -131,6 +132,17 @@ def check_step(layer: Any, x_t: Any) -> None:
         code="step-rank",
         facts=((None, width), shape),
     )
+
+
+def one_state(hx: GivenT, state: GivenT) -> GivenT:
+    """Return the state of a step, which has two names; refuse two states."""
+    if state is None:
+        return hx
+    if hx is not None:
+        sentence = "step() got a state twice, as hx and as state="
+        fix = ("fix", "step(x_t, hx), and leave state= out")
+        refusal(ArgumentError, "state", sentence, "", fix, code="arguments-of-a-call")
+    return state
 
 
 def check_batch_size(name: str, batch_size: Any) -> None:

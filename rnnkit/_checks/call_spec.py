@@ -131,7 +131,7 @@ class CallSpec(NamedTuple):
 
     name: str
     module: Any
-    kind: Literal["layer", "packed", "step", "cell", "unrolled"]
+    kind: Literal["layer", "packed", "step", "cell", "unrolled", "masked"]
     actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
     input_axes: tuple[Axis, ...]
     known: bool  # whether the module's sizes say what it reads; a user's cell may have any
@@ -144,6 +144,8 @@ class CallSpec(NamedTuple):
     @property
     def described(self) -> str:
         """The module as torch prints it; written when a message needs it, not at each call."""
+        if self.kind == "masked":
+            return self.name
         if self.kind != "unrolled":
             return described(self.module)
         cell = described(self.module) if self.known else type(self.module).__name__
@@ -176,7 +178,8 @@ class CallSpec(NamedTuple):
     @property
     def input_row(self) -> Row:
         """The expected shape beside the one that came."""
-        return "input", f"expected {spell(self.input_axes)}    got {self.actual}"
+        label = "x" if self.kind == "masked" else "input"
+        return label, f"expected {spell(self.input_axes)}    got {self.actual}"
 
     @property
     def has_rows(self) -> bool:
@@ -185,6 +188,10 @@ class CallSpec(NamedTuple):
 
     def other_layout(self, came: str) -> RefusalCause:
         """Return that the input looks laid out the other way, on the evidence of what came."""
+        if self.kind == "masked":
+            headline = f"{came}, and so many steps on the axis dim"
+            other = "dim=0, if x has the steps first" if self.batch_first else "dim=1"
+            return RefusalCause("lengths-count", headline, (other,))
         code = "layout-batch-first"
         looks = "batch-first"
         if self.batch_first:

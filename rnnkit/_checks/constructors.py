@@ -122,7 +122,7 @@ CELL_RULES["proj_size"] = CELL_NARROWER._replace(
 MEANT = {
     "units": "hidden_size", "input_dim": "input_size", "use_bias": "bias",
     "activation": "nonlinearity", "batch_first": "state_batch_first",
-    "hx": "state", "input": "x_t", "input_lengths": "lengths",
+    "hx": "state", "input": "x_t", "input_lengths": "lengths", "axis": "dim",
     **dict.fromkeys(["x", "xs", "inputs", "input_", "inp", "data", "sequence", "x_t"], "input"),
     **dict.fromkeys(["state", "states", "hidden", "hidden_state", "initial_state"], "hx"),
     **dict.fromkeys(["h", "h0", "h_0", "h_n", "hc", "carry", "init_state", "prev_state"], "hx"),
@@ -186,6 +186,8 @@ def _hints_of_call(
     is_reset = RESET.search(name) is not None
     if STATE_NAMES.search(name) or not (is_reset or "mask" in name):
         return []
+    if "x_t" in known and is_reset:
+        return [f"reset={shown}, if it is true for samples that start again"]
     if "reset" not in known or getattr(value, "ndim", 2) == 1:
         change = f"rnnkit.states.reset(hx, {shown}) as hx"
         return [f"{change}, if it is true for samples that start again"]

@@ -12,13 +12,13 @@ from rnnkit._checks.arrays import holds_integers, outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import CallSpec, RefusalCause, spell
 
 
-def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
-    """Return a boolean mask over a batch, in memory of its own: a backward pass may read it."""
-    flags, code = read_mask("mask", mask, (batch,))
+def as_mask(name: str, mask: Any, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return a boolean mask over samples, in memory of its own: a backward pass may read it."""
+    flags, code = read_mask(name, mask, shape)
     if flags is not None and flags.is_meta and device.type != "meta":
         code = "mask-values"
     if code or flags is None:
-        _refuse_mask(WrongMask(None, "mask", mask, (batch,), flags, code))
+        _refuse_mask(WrongMask(None, name, mask, shape, flags, code))
     return flags.to(device, copy=flags is mask)
 
 
@@ -165,7 +165,9 @@ def _why_shape(mask: WrongMask) -> tuple[str, str]:
     axis = _wrong_axis(mask)
     if axis is not None:
         return _why_size(mask, axis)
-    headline = "there must be one flag for each step of each sample"
+    headline = "there must be one flag for each sample"
+    if spec is not None:
+        headline = "there must be one flag for each step of each sample"
     return headline, f"a boolean tensor {mask.shape}"
 
 
@@ -218,7 +220,7 @@ def _refuse_mask(mask: WrongMask) -> NoReturn:
 def _axes(mask: WrongMask) -> list[str]:
     """Name the axes of the mask that is wanted."""
     if mask.spec is None:
-        return ["batch"]
+        return ["batch"][: len(mask.shape)]
     if len(mask.shape) == 1:
         return ["seq"]
     return ["batch", "seq"] if mask.batch_first else ["seq", "batch"]

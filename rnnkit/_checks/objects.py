@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from rnnkit._base.class_facts import constructor_of
+from rnnkit._base.class_facts import constructor_of, overrides_initial_state
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
 from rnnkit._base.message import brief, count, refusal
 from rnnkit._base.state import BATCHED, PAIR, LSTMState
@@ -160,10 +160,9 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
             _refuse_object("recurrent-cells", argument, sentence, headline, fix)
     for cell in listed:
         if isinstance(cell, torch.nn.RNNBase):
-            name = constructor_of(cell)
             sentence = f"{start} cells, got the layer {type(cell).__name__}"
             headline = "a layer runs over a whole sequence, a cell takes one step"
-            fix = f"{name}(...).cells(), or {name}Cell(...)"
+            fix = f"rnnkit.Recurrent.of(layer), or {constructor_of(cell)}Cell(...)"
             _refuse_object("recurrent-layer", argument, sentence, headline, fix)
     if number is not None and len(listed) != number:
         sentence = f"Recurrent: {count(number, 'cell', 'cells')} forward and {len(listed)} backward"
@@ -171,6 +170,38 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
             "recurrent-directions", argument, sentence, "", "one reverse cell for each layer"
         )
     return listed
+
+
+#: What a cell of a layer remembers: whether it is one of the backward direction.
+RUNS_BACKWARD = "_runs_backward"
+
+
+def check_directions(cells: list[Any]) -> None:
+    """Refuse both directions of a layer, as its ``cells()`` lists them, as one stack of cells."""
+    directions = [vars(cell).get(RUNS_BACKWARD) for cell in cells]
+    if not directions or directions != [False, True] * (len(cells) // 2):
+        return
+    sentence = "Recurrent: cells has both directions of a bidirectional layer, one after the other"
+    headline = "as a stack they are another net: each would read what the one before it returns"
+    fix = "rnnkit.Recurrent.of(layer), or Recurrent(cells[::2], reverse_cells=cells[1::2])"
+    _refuse_object("recurrent-both-ways", "cells", sentence, headline, fix)
+
+
+def check_layer_of_cells(layer: Any) -> None:
+    """Check that ``Recurrent.of`` has a layer of rnnkit's, which its cells know as a whole."""
+    sentence = f"Recurrent.of takes a layer of rnnkit's, got {brief(layer)}"
+    if not isinstance(layer, torch.nn.RNNBase):
+        fix = "rnnkit.Recurrent.of(rnnkit.LSTM(input_size, hidden_size)), or Recurrent(cells)"
+        _refuse_object("recurrent-of", "layer", sentence, "", fix)
+    if not hasattr(layer, "cells"):
+        headline = f"{type(layer).__name__} is torch's, which has no cells"
+        fix = f"make it by rnnkit.{type(layer).__name__}, or convert the model by rnnkit.convert before"
+        _refuse_object("recurrent-of", "layer", sentence, headline, fix)
+    if overrides_initial_state(layer):
+        sentence = f"Recurrent.of: {type(layer).__name__}.initial_state is overridden"
+        headline = "the cells do not know it, and would start from zeros"
+        fix = "class Mine(rnnkit.Recurrent) with that initial_state, over layer.cells()"
+        _refuse_object("recurrent-of", "layer", sentence, headline, fix)
 
 
 def _listed_cells(cells: Any) -> list[Any]:

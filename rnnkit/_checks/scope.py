@@ -7,7 +7,7 @@ up in that function's scope and binds new ones; jaxtyping keeps a scope for each
 import difflib
 import weakref
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import jaxtyping
 import torch
@@ -21,7 +21,7 @@ from rnnkit._base.message import bounded, brief, refusal, warn
 from rnnkit._checks.call_spec import described
 
 #: Names of axes: of ours, keys; of the caller's, values.
-Axes = Mapping[str, str]
+Axes = Mapping[Literal["seq", "batch", "feature", "hidden"], str]
 LAYER_AXES = ("seq", "batch", "feature", "hidden")
 CELL_AXES = ("batch",)
 
@@ -44,7 +44,7 @@ def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
     return refusal(ArgumentError, "axes", sentence, name, fix, code="axes-names")
 
 
-def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -> None:
+def check_scope(module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping[str, int]) -> None:
     """Check that the sizes that a module reads, by our names, fit what the caller has bound."""
     if is_compiling():
         return
@@ -65,7 +65,7 @@ def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -
         _warn_of_unbound(module, [name for name in unbound if _is_missed(name, axes, bound)], bound)
 
 
-def _is_missed(name: str, axes: Axes, bound: Mapping[str, int]) -> bool:
+def _is_missed(name: str, axes: Mapping[str, str], bound: Mapping[str, int]) -> bool:
     """Return whether the caller's annotation should have bound a name.
 
     That of the input binds seq and batch; feature and hidden are often only the module's: their
@@ -75,7 +75,9 @@ def _is_missed(name: str, axes: Axes, bound: Mapping[str, int]) -> bool:
     return is_of_input or bool(difflib.get_close_matches(name, bound))
 
 
-def _warn_of_no_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -> None:
+def _warn_of_no_scope(
+    module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping[str, int]
+) -> None:
     """Warn that no @jaxtyped function calls the module, and write how it would."""
     order = ["seq", "batch"]
     if getattr(module, "batch_first", False):
@@ -100,7 +102,7 @@ def _warn_of_unbound(module: torch.nn.Module, unbound: list[str], bound: Mapping
     warn("scope-unbound", text, stacklevel=4)
 
 
-def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> NoReturn:
+def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int]) -> NoReturn:
     bound = _bindings()
     known = dict(bound)
     # A name that the caller has not bound is bound by the first of the axes that have it.

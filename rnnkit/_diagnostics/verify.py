@@ -1,7 +1,7 @@
 """``verify``: the mistakes that no shape can show, found by which output depends on which input."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_length
 from rnnkit._diagnostics.options import OTHER_NAMES, check_options
 from rnnkit._diagnostics.other_axis import advise_other_axis
 from rnnkit._diagnostics.probes.remarks import remarks
-from rnnkit._diagnostics.probes.table import PROBES, Probe
+from rnnkit._diagnostics.probes.table import PROBES, Probe, ProbeName
 from rnnkit._diagnostics.run.isolation import EscapedError, Session, session
 from rnnkit._diagnostics.run.outputs import Given
 from rnnkit._diagnostics.tell.outcome import LEFT_OUT, Finding, Outcome, Passed, Skipped
@@ -41,7 +41,7 @@ def verify(
     reset: int | str | None = None,
     pad: Literal["post", "pre"] = "post",
     other: Sequence[Any] | None = None,
-    skip: Sequence[str] = (),
+    skip: Collection[ProbeName] = (),
     raises: bool = True,
 ) -> Report:
     """Find the mistakes that no shape can show: run the model on changed inputs and compare.

@@ -22,24 +22,27 @@ from rnnkit._base.state import (
     tensors_of,
     zeros,
 )
-from rnnkit._base.torch_tools import is_fx_call, leaf_node
+from rnnkit._base.torch_tools import is_fx_call, is_proxy, leaf_node
 from rnnkit._checks.arguments import (
     check_batch_size,
     check_own_state,
     check_step,
     check_surplus,
     known_options,
+    one_state,
 )
 from rnnkit._checks.call_spec import is_not_strided, sizes_of_layer
 from rnnkit._checks.diagnosis import ModuleCall, explain_layer_step, explain_torchs_error
 from rnnkit._checks.guards import MISFIT, fitting_layer
+from rnnkit._checks.mask_checks import as_mask
+from rnnkit._checks.objects import RUNS_BACKWARD
 from rnnkit._checks.scope import check_scope
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.cells import empty_cell
 from rnnkit._modules.initial_states import needs_initial_state, with_initial_state
 from rnnkit._modules.layer_run import boundaries_of_call, first_weight, run_layer, state_rows
 from rnnkit._modules.torchs_class import scripted, state_for_torch
-from rnnkit.typing import LengthsLike, ResetLike
+from rnnkit.typing import LengthsLike, ResetLike, StepResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
 
@@ -156,26 +159,38 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
     @known_options
     @only_in_graphs
-    def step(self, x_t: Tensor, state: GivenT | None = None) -> tuple[Tensor, StateT]:
+    def step(
+        self,
+        x_t: Tensor,
+        hx: GivenT | None = None,
+        *,
+        reset: StepResetLike | None = None,
+        state: GivenT | None = None,
+    ) -> tuple[Tensor, StateT]:
         """Run one time step, through all layers.
 
-        ``x_t`` is ``(batch, input_size)``, or ``(input_size,)`` unbatched; ``state`` is the state
-        before the step, as a call takes it. Returns the output ``(batch, hidden)`` and the state
-        after the step.
+        ``x_t`` is ``(batch, input_size)``, or ``(input_size,)`` unbatched; ``hx`` is the state
+        before the step, as a call takes it, and ``state`` another name for it. ``reset``
+        ``(batch,)``, booleans or 0 and 1, is true for samples that start again from
+        ``initial_state`` before the step, as a call resets them. Returns the output
+        ``(batch, hidden)`` and the state after the step.
 
         Raises:
-            ArgumentError: if the layer is bidirectional, since backward it starts at the end.
+            ArgumentError: if the layer is bidirectional, since backward it starts at the end; if
+                ``reset`` is no mask of the samples; if both ``hx`` and ``state`` are given.
             ShapeError: if ``x_t`` has a seq axis.
 
-        >>> lstm, state = rnnkit.LSTM(3, 4), None
-        >>> for x_t in torch.ones(7, 5, 3):
-        ...     y_t, state = lstm.step(x_t, state)
-        >>> y_t.shape, state.c.shape
-        (torch.Size([5, 4]), torch.Size([1, 5, 4]))
+        >>> lstm, hx = rnnkit.LSTM(3, 4), None
+        >>> done = torch.tensor([False, True])
+        >>> for x_t in torch.ones(7, 2, 3):
+        ...     y_t, hx = lstm.step(x_t, hx, reset=done)
+        >>> y_t.shape, hx.c.shape
+        (torch.Size([2, 4]), torch.Size([1, 2, 4]))
         """
+        hx = one_state(hx, state)
         if is_left_out_of_graph():
-            return _run_eagerly(run_layer_step, self, x_t, state, explain_layer_step)  # type: ignore[no-any-return]
-        return run_layer_step(self, x_t, state, explain_layer_step)
+            return _run_eagerly(run_layer_step, self, x_t, hx, reset, explain_layer_step)  # type: ignore[no-any-return]
+        return run_layer_step(self, x_t, hx, reset, explain_layer_step)
 
     def last_hidden(self, state: StateT) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, directions * hidden)``.
@@ -233,6 +248,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             for name, weight in weights.items():
                 delattr(cell, name)
                 setattr(cell, name, weight)
+            setattr(cell, RUNS_BACKWARD, names[0].endswith("_reverse"))
             cells.append(cell.train(self.training))
         return cells
 
@@ -287,17 +303,23 @@ def _returned(layer: AnyLayer, state: State) -> Any:
 
 
 def run_layer_step(
-    layer: torch.nn.Module, x_t: Tensor, state: object, explain: Callable[..., object]
+    layer: torch.nn.Module, x_t: Tensor, hx: object, reset: Any, explain: Callable[..., object]
 ) -> tuple[Tensor, Any]:
     """Run one step as a sequence of one; ``explain`` says what is wrong in a step's words."""
     check_step(layer, x_t)
     seq_axis = x_t.dim() - 1 if layer.batch_first else 0  # no question, for torch.fx
+    # The forward of a user's subclass may have no such argument.
+    options = {}
+    if reset is not None:
+        if not is_proxy(reset) and not is_proxy(x_t):
+            reset = as_mask("reset", reset, tuple(x_t.shape[:-1]), x_t.device)
+        options["reset"] = reset.unsqueeze(seq_axis)
     try:
-        output, state_after = layer(x_t.unsqueeze(seq_axis), state)
+        output, state_after = layer(x_t.unsqueeze(seq_axis), hx, **options)
     except RnnkitError:
         # A subclass that overrides forward may take what ours refuses.
         if not is_compiling() and type(layer).forward.__module__.startswith("rnnkit."):
-            explain(layer, x_t, state)
+            explain(layer, x_t, hx)
         raise
     return output.squeeze(seq_axis), state_after
 

@@ -1,7 +1,7 @@
 """``Recurrent``: a layer over any cells."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -11,22 +11,46 @@ from rnnkit._base.class_facts import finish, overrides_initial_state
 from rnnkit._base.errors import ShapeError
 from rnnkit._base.state import StateT, has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options
+from rnnkit._checks.arguments import (
+    check_batch_size,
+    check_surplus,
+    known_options,
+    one_state,
+)
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.guards import MISFIT, fitting_states
-from rnnkit._checks.objects import cells_of, check_widths, refuse_states
+from rnnkit._checks.objects import (
+    cells_of,
+    check_directions,
+    check_layer_of_cells,
+    check_widths,
+    refuse_states,
+)
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._kernels.stack import side_by_side
+from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.initial_states import initial_state
-from rnnkit._modules.layer_base import run_layer_step
+from rnnkit._modules.layer_base import Layer, run_layer_step
 from rnnkit._modules.unroll import Steps, UnrollCall, run
-from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
+from rnnkit.typing import LengthsLike, ResetLike, StepResetLike
 
-#: One cell, or the cell of each layer; each takes any form of its own state.
-Cells: TypeAlias = Steps[StateT, Any] | Iterable[Steps[StateT, Any]]
+#: One cell, or the cell of each layer.
+Cells: TypeAlias = Steps[StateT, GivenT] | Iterable[Steps[StateT, GivenT]]
+#: Cells of several kinds, or one of torch's.
+MixedCells: TypeAlias = torch.nn.RNNCellBase | Iterable[Steps[Any, Any] | torch.nn.RNNCellBase]
+#: What a layer of rnnkit's carries: a tensor, or a pair.
+LayerStateT = TypeVar("LayerStateT")
 #: A state for each cell.
 CellStates: TypeAlias = tuple[Any, ...] | list[Any]
+
+
+class CellList(torch.nn.ModuleList):
+    """The cells of one direction; called, it returns them as a list, as ``LSTM.cells()`` does."""
+
+    def forward(self) -> list[Any]:
+        """Return the cells."""
+        return list(self)
 
 
 class Recurrent(torch.nn.Module, Generic[StateT]):
@@ -55,9 +79,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     @overload
     def __init__(
         self,
-        cells: Cells[StateT],
+        cells: Cells[StateT, GivenT],
         *,
-        reverse_cells: Cells[StateT] | None = None,
+        reverse_cells: Cells[StateT, GivenT] | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -65,9 +89,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     @overload
     def __init__(
         self: "Recurrent[Any]",
-        cells: Cells[Any],
+        cells: MixedCells,
         *,
-        reverse_cells: Cells[Any] | None = None,
+        reverse_cells: MixedCells | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -75,9 +99,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     @checked_arguments
     def __init__(
         self,
-        cells: Cells[Any],
+        cells: Any,
         *,
-        reverse_cells: Cells[Any] | None = None,
+        reverse_cells: Any = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -89,11 +113,47 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         self.axes: dict[str, str] | None = None
         if axes is not None:
             self.axes = check_axes("Recurrent", axes, LAYER_AXES[:2])
-        self.cells: torch.nn.ModuleList = torch.nn.ModuleList(cells_of(cells, "cells"))
-        self.reverse_cells: torch.nn.ModuleList | None = None
+        self.cells: CellList = CellList(cells_of(cells, "cells"))
+        self.reverse_cells: CellList | None = None
         if reverse_cells is not None:
             backward = cells_of(reverse_cells, "reverse_cells", len(self.cells))
-            self.reverse_cells = torch.nn.ModuleList(backward)
+            self.reverse_cells = CellList(backward)
+        check_directions([*self.cells])
+
+    @classmethod
+    def of(cls, layer: Layer[LayerStateT, Any, Any]) -> "Recurrent[LayerStateT]":
+        """Return what a layer computes, over the layer's own cells and parameters.
+
+        It has the layer's directions, ``batch_first``, dropout and axes; training one trains the
+        other. Its state is the tuple of its cells' states:
+        :func:`rnnkit.states.to_layers` makes one of the layer's state.
+
+        Raises:
+            ArgumentError: if it is no layer of rnnkit's, or one whose ``initial_state`` is
+                overridden, which its cells do not know.
+
+        >>> gru = rnnkit.GRU(3, 4, num_layers=2, bidirectional=True)
+        >>> x = torch.ones(7, 5, 3)
+        >>> torch.allclose(rnnkit.Recurrent.of(gru)(x)[0], gru(x)[0], atol=1e-6)
+        True
+        """
+        check_layer_of_cells(layer)
+        cells: list[Any] = layer.cells()
+        backward = None
+        if layer.bidirectional:
+            backward = cells[1::2]
+            cells = cells[::2]
+        # A layer's state has a hidden axis of its own; that of each cell may have another size.
+        names: Any = layer.axes or {}
+        names = {axis: name for axis, name in names.items() if axis in LAYER_AXES[:2]}
+        made: Any = cls(
+            cells,
+            reverse_cells=backward,
+            batch_first=layer.batch_first,
+            dropout=layer.dropout,
+            axes=names or None,
+        )
+        return made.train(layer.training)  # type: ignore[no-any-return]
 
     @property
     def bidirectional(self) -> bool:
@@ -154,24 +214,33 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
     @known_options
     def step(
-        self, x_t: Tensor, state: CellStates | None = None
+        self,
+        x_t: Tensor,
+        hx: CellStates | None = None,
+        *,
+        reset: StepResetLike | None = None,
+        state: CellStates | None = None,
     ) -> tuple[Tensor, tuple[StateT, ...]]:
         """Run one time step, through all layers.
 
-        ``x_t`` is ``(batch, feature)``, or ``(feature,)`` unbatched. Returns the last layer's
-        output ``(batch, hidden)`` and the state after the step.
+        ``x_t`` is ``(batch, feature)``, or ``(feature,)`` unbatched; ``hx`` is the state before the
+        step, and ``state`` another name for it. ``reset`` ``(batch,)``, booleans or 0 and 1, is
+        true for samples that start again from ``initial_state`` before the step. Returns the last
+        layer's output ``(batch, hidden)`` and the state after the step.
 
         Raises:
-            ArgumentError: if the layer has reverse cells, which start at the end.
+            ArgumentError: if the layer has reverse cells, which start at the end; if ``reset`` is
+                no mask of the samples; if both ``hx`` and ``state`` are given.
             ShapeError: if ``x_t`` has a seq axis.
 
-        >>> layer, state = rnnkit.Recurrent(rnnkit.GRUCell(3, 4)), None
+        >>> layer, hx = rnnkit.Recurrent(rnnkit.GRUCell(3, 4)), None
         >>> for x_t in torch.ones(7, 5, 3):
-        ...     y_t, state = layer.step(x_t, state)
+        ...     y_t, hx = layer.step(x_t, hx)
         >>> y_t.shape
         torch.Size([5, 4])
         """
-        return run_layer_step(self, x_t, state, lambda *_: _checked_states(self, state, "state"))
+        hx = one_state(hx, state)
+        return run_layer_step(self, x_t, hx, reset, lambda *_: _checked_states(self, hx, "state"))
 
     def last_hidden(self, state: CellStates) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.

@@ -3,12 +3,21 @@
 rnnkit's own cells run over a sequence by torch's fused kernels.
 """
 
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, overload, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import overrides_initial_state
-from rnnkit._base.state import State, filled, has_missing_part, state_of, tensors_of, zeros
+from rnnkit._base.state import (
+    LSTMState,
+    State,
+    filled,
+    has_missing_part,
+    state_of,
+    tensors_of,
+    zeros,
+)
 from rnnkit._base.torch_tools import uses_custom_op
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of
@@ -17,7 +26,8 @@ from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._kernels.stack import Direction, Stack, States
-from rnnkit._modules.cell_base import AnyCell, Cell, is_plain, sequence_weights
+from rnnkit._modules.cell_base import AnyCell, Cell, GivenT, is_plain, sequence_weights
+from rnnkit._modules.cells import Pair
 from rnnkit._modules.initial_states import initial_state
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import run_loop
@@ -33,24 +43,25 @@ from rnnkit._modules.tracing import has_kernel
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)
-GivenT_contra = TypeVar("GivenT_contra", contravariant=True)
 
 
 @runtime_checkable  # jaxtyping's hook asks isinstance of every annotation
-class Steps(Protocol[StateT_co, GivenT_contra]):
-    """A cell as ``rnnkit.typing.Cell`` describes it, with what it takes as its state."""
+class Steps(Protocol[StateT_co, GivenT]):
+    """A cell as ``rnnkit.typing.Cell`` describes it, with what it takes as its state.
 
-    # Any, as torch types the call of a module that has only ``forward``.
-    def __call__(self, input: Any, hx: GivenT_contra) -> Any: ...
+    It takes what it returns: a layer, which returns a pair of output and state, is none.
+    """
 
-    def initial_state(self, batch_size: int) -> StateT_co: ...
+    def __call__(self, input: Any, hx: GivenT) -> GivenT: ...
+
+    def initial_state(self, batch_size: int, /) -> StateT_co: ...
 
 
-@known_options
+@overload
 def unroll(
-    cell: Steps[StateT_co, GivenT_contra],
+    cell: Steps[LSTMState, Pair],
     input: Tensor,
-    hx: GivenT_contra | None = None,
+    hx: Pair | None = None,
     *,
     batch_first: bool = False,
     lengths: LengthsLike | None = None,
@@ -58,7 +69,59 @@ def unroll(
     reset: ResetLike | None = None,
     return_states: bool = False,
     fused: bool = True,
-) -> tuple[Tensor, StateT_co]:
+) -> tuple[Tensor, LSTMState]: ...
+@overload
+def unroll(
+    cell: Steps[StateT_co, GivenT],
+    input: Tensor,
+    hx: GivenT | None = None,
+    *,
+    batch_first: bool = False,
+    lengths: LengthsLike | None = None,
+    reverse: bool = False,
+    reset: ResetLike | None = None,
+    return_states: bool = False,
+    fused: bool = True,
+) -> tuple[Tensor, StateT_co]: ...
+@overload
+def unroll(
+    cell: torch.nn.RNNCell | torch.nn.GRUCell,
+    input: Tensor,
+    hx: Tensor | None = None,
+    *,
+    batch_first: bool = False,
+    lengths: LengthsLike | None = None,
+    reverse: bool = False,
+    reset: ResetLike | None = None,
+    return_states: bool = False,
+    fused: bool = True,
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def unroll(
+    cell: torch.nn.LSTMCell,
+    input: Tensor,
+    hx: tuple[Tensor, Tensor] | None = None,
+    *,
+    batch_first: bool = False,
+    lengths: LengthsLike | None = None,
+    reverse: bool = False,
+    reset: ResetLike | None = None,
+    return_states: bool = False,
+    fused: bool = True,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+@known_options
+def unroll(
+    cell: Any,
+    input: Tensor,
+    hx: Any = None,
+    *,
+    batch_first: bool = False,
+    lengths: LengthsLike | None = None,
+    reverse: bool = False,
+    reset: ResetLike | None = None,
+    return_states: bool = False,
+    fused: bool = True,
+) -> tuple[Tensor, Any]:
     """Run a cell over a sequence.
 
     ::

@@ -85,7 +85,7 @@ def to_layers(state: None, *, state_batch_first: bool = ...) -> None: ...
 def to_layers(state: Parts, *, state_batch_first: bool = ...) -> tuple[Parts, ...]: ...
 @known_options
 def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
-    """Take a layer's state apart: the states of its cells, what ``Recurrent(layer.cells())`` takes.
+    """Take a layer's state apart: the states of its cells, what ``Recurrent.of(layer)`` takes.
 
     The inverse of :func:`from_layers`: from tensors ``(layers * directions, batch, hidden)`` to the
     cells' states in a tuple, layer by layer, starting with the forward direction, each a tensor

@@ -218,7 +218,7 @@ def reset(
         _check_like(tensor, fresh, axis)
         shape = [1] * tensor.dim()
         shape[axis] = tensor.shape[axis]
-        flags = as_mask(mask, tensor.shape[axis], tensor.device).view(shape)
+        flags = as_mask("mask", mask, (tensor.shape[axis],), tensor.device).view(shape)
         return torch.where(flags, fresh, tensor)
 
     state = filled(state, map_state(torch.zeros_like, initial))

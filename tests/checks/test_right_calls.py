@@ -137,11 +137,17 @@ def test_they_come_to_where_they_are_used():
 
     assert (mask.device, mask.shape, mask.is_contiguous()) == (META, (7, 5), True)
     assert check_lengths(spec, [7] * 5, torch.ones(5, 7, 3, device=META)).each.device == META
-    assert positions_of([True, False], 2, META).device == as_mask([1, 0], 2, META).device == META
+    assert (
+        positions_of([True, False], 2, META).device
+        == as_mask("mask", [1, 0], (2,), META).device
+        == META
+    )
     with FakeTensorMode():
         places = torch.tensor([7, 8])
     for index in (places, places.to("meta")):
-        assert as_mask(index, 2, META).shape == positions_of(index, 2, META).shape == (2,)
+        assert (
+            as_mask("mask", index, (2,), META).shape == positions_of(index, 2, META).shape == (2,)
+        )
 
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")

@@ -2,13 +2,14 @@
 
 import pathlib
 import re
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
 import rnnkit
-from rnnkit._diagnostics.probes.table import PROBES, TABLE
+from rnnkit._diagnostics.probes.table import PROBES, TABLE, ProbeName
 from rnnkit._diagnostics.tell.outcome import Passed, Skipped
 
 LEAKS = pathlib.Path(__file__).parents[2] / "docs" / "leaks.md"
@@ -19,6 +20,11 @@ def test_the_page_has_the_questions():
     rows = re.findall(r"(?m)^\| (\w+) \| (.+?) \| .+ \|$", LEAKS.read_text("utf-8"))
 
     assert rows[1:] == [(probe.name, probe.question) for probe in TABLE]
+
+
+def test_type_checkers_know_its_names():
+    """The names that ``skip=`` takes, for a type checker, are those of the table."""
+    assert get_args(ProbeName) == tuple(PROBES)
 
 
 def test_it_refers_to_itself_alone():

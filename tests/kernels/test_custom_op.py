@@ -1,5 +1,6 @@
 """The operator of one layer in one direction: torch's numbers, torch's gradients, no surprise for a compiler."""
 
+import importlib
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,6 +12,7 @@ from torch.library import opcheck
 from torch.testing import assert_close
 
 from rnnkit._kernels.compiled import direction as single
+from rnnkit._kernels.compiled import operators, reset_operator
 from rnnkit._kernels.compiled.operators import join, run_operator, split
 from tests.compiles import compiles
 from tests.covering import covers
@@ -269,3 +271,14 @@ def test_onednns_lstm_under_autocast():
 
     assert_same(expected, found)
     assert_close(gradients(found, one.leaves), gradients(expected, one.leaves))
+
+
+def test_loaded_again():
+    """Whoever loads the operators again in a process, as a reload does, finds those of the first load."""
+    again = importlib.reload(operators)
+    importlib.reload(reset_operator)
+    one = call("GRU")
+
+    assert_close(one.by_operator(), one.by_torch())
+    assert again.LIBRARY is torch.ops.rnnkit.library
+    assert again.join(one.input, one.input).shape[-1] == 2 * INPUT

@@ -125,6 +125,33 @@ def test_last_hidden_of_samples_of_any_length(name):
 
 
 @each_layer
+@given(data=st.data(), of_cells=st.booleans())
+def test_steps_reset_as_a_call_does(name, data, *, of_cells):
+    """A flag of a sample at a step is that of the call; the state may be given by either name."""
+    drawn = cases([name], ["padded", "unbatched"], [torch.float64])
+    case = data.draw(drawn.filter(lambda case: not case.options.get("bidirectional")))
+    layer = case.module(rnnkit).eval()
+    module = rnnkit.Recurrent.of(layer) if of_cells else layer
+    numbers = case.numbers()
+    seq_axis = 1 if case.is_batched and case.options.get("batch_first") else 0
+    reset = torch.rand(numbers.shape[:-1]) < 0.4
+    expected = module(numbers, reset=reset)
+
+    outputs = []
+    state = None
+    for t, (x_t, flags) in enumerate(
+        zip(numbers.unbind(seq_axis), reset.unbind(seq_axis), strict=True)
+    ):
+        if t % 2:
+            y_t, state = module.step(x_t, state, reset=flags.tolist())
+        else:
+            y_t, state = module.step(x_t, state=state, reset=flags.double())
+        outputs.append(y_t)
+
+    close((torch.stack(outputs, dim=seq_axis), state), expected)
+
+
+@each_layer
 @given(data=st.data(), state_batch_first=st.booleans(), given_state=st.booleans())
 def test_steps_are_the_layer(name, data, *, state_batch_first, given_state):
     """Step after step gives the layer's output and state; of its only cell, too."""

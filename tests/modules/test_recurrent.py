@@ -12,7 +12,7 @@ from torch.nn import functional
 import rnnkit
 from tests.copies import COPIES, by_file
 from tests.covering import covers
-from tests.kernels.paths import close, each_layer, recurrent
+from tests.kernels.paths import close, each_layer
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import assert_same, cases, gradients, tensors_of
 
@@ -82,7 +82,11 @@ def test_layer_of_a_layers_cells(name, data, *, given_state, cut):
     lengths = data.draw(st.none() | case.counts())
     reset = torch.rand(x.shape[:2]) < 0.4 if cut else None
 
-    output, ends = recurrent(layer)(x, hx, lengths=lengths, reset=reset)
+    cells = rnnkit.Recurrent.of(layer)
+    assert (cells.batch_first, cells.dropout) == (layer.batch_first, layer.dropout)
+    assert {*cells.parameters()} == {*layer.parameters()}
+    states = None if hx is None else rnnkit.states.to_layers(hx)
+    output, ends = cells(x, states, lengths=lengths, reset=reset)
     actual = tensors_of((output, rnnkit.states.from_layers(ends)))
     expected = tensors_of(layer(x, hx, lengths=lengths, reset=reset))
 
@@ -173,10 +177,10 @@ def test_printed_and_saved():
     assert repr(layer) == snapshot("""\
 Recurrent(
   batch_first=True, dropout=0.25
-  (cells): ModuleList(
+  (cells): CellList(
     (0): RNNCell(3, 4, bias=False)
   )
-  (reverse_cells): ModuleList(
+  (reverse_cells): CellList(
     (0): RNNCell(3, 4, bias=False)
   )
 )\

@@ -128,3 +128,34 @@ def test_steps(batch_first):
 
         for x_t in (torch.randn(BATCH, INPUT), torch.randn(INPUT)):
             same(model(x_t), traced(x_t))
+
+
+class OwnProxy:
+    """A proxy of a tool that has its own copy of ``torch.fx``: no class of torch's."""
+
+    def __init__(self, tracer: Any):
+        self.tracer = tracer
+        self.node = None
+
+
+class OwnTracer:
+    """The tracer of such a tool."""
+
+    def path_of_module(self, _: nn.Module) -> str:
+        """Name any module."""
+        return "core"
+
+    def create_proxy(self, *record: Any) -> Any:
+        """Return what is to be recorded."""
+        return record
+
+
+@pytest.mark.unhooked("the annotations ask for a tensor, and a proxy comes")
+@six
+def test_a_tools_own_copy_of_fx(name):
+    """A proxy is known by what it has, and a call with one is recorded as a leaf, too."""
+    module = getattr(rnnkit, name)(INPUT, HIDDEN)
+    x = OwnProxy(OwnTracer())
+
+    assert module(x) == ("call_module", "core", (x,), {})
+    assert module(x, x) == ("call_module", "core", (x, x), {})

@@ -41,6 +41,22 @@ def _nothing(_: Baseline) -> None:
     """Need nothing: the question can be asked of any model."""
 
 
+#: The names of the table below, which type checkers know: tests hold both together.
+ProbeName = Literal[
+    "repeatable",
+    "batch",
+    "alone",
+    "padding",
+    "causal",
+    "reset",
+    "memory",
+    "coverage",
+    "use",
+    "gradient",
+    "streaming",
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """A question that ``verify`` asks of a model on a batch.
@@ -61,7 +77,7 @@ class Probe:
         absence: if it finds that something is missing, what that is if it is not found again.
     """
 
-    name: str
+    name: ProbeName
     question: str
     is_judging: bool
     run: Callable[[Baseline], Outcome]
@@ -213,4 +229,4 @@ TABLE = (
         hidden_by=("repeatable", "batch"),
     ),
 )
-PROBES = {probe.name: probe for probe in TABLE}
+PROBES: dict[str, Probe] = {probe.name: probe for probe in TABLE}

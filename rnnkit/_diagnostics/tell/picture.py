@@ -4,13 +4,16 @@ import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, count, refusal
+
+if TYPE_CHECKING:
+    import matplotlib.axes
 
 Rule = Literal["independent", "causal"]
 
@@ -141,7 +144,12 @@ class DependencyMap:
         """Show it in a notebook."""
         return as_html(str(self), lambda _: False)
 
-    def plot(self, rule: Rule | None = None, title: str | None = None, ax: Any = None) -> Any:
+    def plot(
+        self,
+        rule: Rule | None = None,
+        title: str | None = None,
+        ax: "matplotlib.axes.Axes | None" = None,
+    ) -> "matplotlib.axes.Axes":
         """Draw the map with matplotlib: a row for each output, a column for each input.
 
         Args:

@@ -3,12 +3,15 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rnnkit._base.errors import LeakError
 from rnnkit._base.message import aligned, count, more
 from rnnkit._diagnostics.tell.outcome import Drawn, Finding, Gap
 from rnnkit._diagnostics.tell.picture import as_html
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 #: So many inputs and outputs are shown with their axes, and names of what a model keeps.
 SHOWN = 8
@@ -151,7 +154,7 @@ class Report:
         """Show it in a notebook."""
         return as_html(str(self), lambda line: line.startswith("  !!"))
 
-    def plot(self) -> Any:
+    def plot(self) -> "matplotlib.figure.Figure":
         """Draw which samples, and which steps, of the output depend on which of the input.
 
         What a probe forbids is red: other samples and, with ``causal=True``, later steps.

@@ -16,12 +16,30 @@ SCHEMA_OPTIONS = "str mode, bool has_bias, bool reverse, ScalarType? lowered"
 #: A compiler's cache on disk and a saved program know an operator only by its name. Who changes
 #: what one takes or returns, its sizes included, renames it: both would fail otherwise.
 #: The workspace is an exception: a graph only passes it along, and the kernel knows its size.
-LIBRARY: Any = torch.library.Library("rnnkit", "DEF")  # type: ignore[no-untyped-call]
-LIBRARY.define(
+#: torch's word for a kernel that is made of operators which each device has.
+ON_ANY_DEVICE = "CompositeExplicitAutograd"
+#: Whoever loads rnnkit again in a process, as a reload or torch.package does, finds the operators
+#: of the first load, which the namespace of the process keeps.
+OF_PROCESS: Any = torch.ops.rnnkit
+LIBRARY: Any = getattr(OF_PROCESS, "library", None)
+if LIBRARY is None:
+    LIBRARY = torch.library.Library("rnnkit", "DEF")  # type: ignore[no-untyped-call]
+    OF_PROCESS.library = LIBRARY
+
+
+def define(schema: str) -> bool:
+    """Define an operator, and return true, unless an earlier load has."""
+    if hasattr(OF_PROCESS, schema.partition("(")[0]):
+        return False
+    LIBRARY.define(schema)
+    return True
+
+
+IS_NEW = define(
     f"layer(Tensor input, Tensor h, Tensor? c, Tensor[] weights, {SCHEMA_OPTIONS}, bool train)"
     " -> (Tensor, Tensor, Tensor, Tensor)"
 )
-LIBRARY.define(
+define(
     "layer_backward(Tensor? on_output, Tensor? on_h, Tensor? on_c,"
     " Tensor input, Tensor h, Tensor? c, Tensor[] weights,"
     f" Tensor output, Tensor h_n, Tensor c_n, Tensor workspace, {SCHEMA_OPTIONS})"
@@ -94,15 +112,15 @@ def register(
         both = zip(given, run(*gradients[:3], *given, *returned, *rest), strict=True)
         return *(None if one is None else on_it for one, on_it in both), *[None] * ctx.surplus
 
-    for device in ("CPU", "CUDA"):
-        LIBRARY.impl(name, run, device)
-        LIBRARY.impl(f"{name}_backward", run_backward, device)
+    LIBRARY.impl(name, run, ON_ANY_DEVICE)
+    LIBRARY.impl(f"{name}_backward", run_backward, ON_ANY_DEVICE)
     torch.library.register_fake(f"rnnkit::{name}", fake, lib=LIBRARY)
     torch.library.register_fake(f"rnnkit::{name}_backward", fake_backward, lib=LIBRARY)
     torch.library.register_autograd(f"rnnkit::{name}", derive, setup_context=save, lib=LIBRARY)
 
 
-register("layer", run_single, fake_single, derive_single, derived=4, results=4, others=4)
+if IS_NEW:
+    register("layer", run_single, fake_single, derive_single, derived=4, results=4, others=4)
 
 
 def _join(one: Tensor, two: Tensor) -> Tensor:
@@ -122,8 +140,16 @@ def _save_width(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # n
 
 #: The outputs of two directions side by side. Of ``torch.cat`` and its derivative a compiler would
 #: write three programs in C++, which take longer to compile than the layers.
-join: Any = torch.library.custom_op("rnnkit::join", _join, mutates_args=())
-split: Any = torch.library.custom_op("rnnkit::split", _split, mutates_args=())
-join.register_fake(_join)
-split.register_fake(_split)
-join.register_autograd(lambda ctx, both: split(both, ctx.width), setup_context=_save_width)
+if define("join(Tensor one, Tensor two) -> Tensor"):
+    define("split(Tensor both, SymInt width) -> (Tensor, Tensor)")
+    for name, run in (("join", _join), ("split", _split)):
+        LIBRARY.impl(name, run, ON_ANY_DEVICE)
+        torch.library.register_fake(f"rnnkit::{name}", run, lib=LIBRARY)
+    torch.library.register_autograd(
+        "rnnkit::join",
+        lambda ctx, both: split(both, ctx.width),
+        setup_context=_save_width,
+        lib=LIBRARY,
+    )
+join: Any = OF_PROCESS.join.default
+split: Any = OF_PROCESS.split.default

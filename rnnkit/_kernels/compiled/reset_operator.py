@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rnnkit._base.torch_tools import is_exporting
 from rnnkit._kernels.compiled.direction import nothing
-from rnnkit._kernels.compiled.operators import LIBRARY, register
+from rnnkit._kernels.compiled.operators import define, register
 from rnnkit._kernels.derivatives import derive_again
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.paths import run
@@ -27,8 +27,8 @@ GIVEN = (
 DERIVED = 6
 OTHERS = 5
 
-LIBRARY.define(f"resets({GIVEN}) -> (Tensor, Tensor, Tensor)")
-LIBRARY.define(
+IS_NEW = define(f"resets({GIVEN}) -> (Tensor, Tensor, Tensor)")
+define(
     f"resets_backward(Tensor? on_output, Tensor? on_h, Tensor? on_c, {GIVEN})"
     " -> (Tensor, Tensor, Tensor, Tensor[], Tensor, Tensor)"
 )
@@ -104,12 +104,13 @@ def _derive_resets(on_output: Any, on_h: Any, on_c: Any, *args: Any) -> Any:
     )
 
 
-register(
-    "resets",
-    _reset_operator,
-    _fake_resets,
-    _derive_resets,
-    derived=DERIVED,
-    results=0,
-    others=OTHERS,
-)
+if IS_NEW:
+    register(
+        "resets",
+        _reset_operator,
+        _fake_resets,
+        _derive_resets,
+        derived=DERIVED,
+        results=0,
+        others=OTHERS,
+    )

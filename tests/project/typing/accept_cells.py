@@ -70,6 +70,36 @@ def cells_over_a_sequence(x: Tensor, h: Tensor, c: Tensor, n: Tensor, mask: Tens
     assert_type(rnnkit.unroll(Own(), x, {"h": h}), tuple[Tensor, dict[str, Tensor]])
 
 
+class OwnName(nn.Module):
+    """A cell that names the argument of its first state as it likes."""
+
+    def initial_state(self, n: int) -> Tensor:
+        """Return zeros."""
+        return torch.zeros(n, 4)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        """Run one step."""
+        return x + h
+
+
+def cells_of_torch(x: Tensor, h: Tensor) -> None:
+    """Cells of torch run, too, and a user's cell by any names."""
+    assert_type(rnnkit.unroll(torch.nn.GRUCell(3, 4), x, h), tuple[Tensor, Tensor])
+    assert_type(
+        rnnkit.unroll(torch.nn.LSTMCell(3, 4), x, (h, h)),
+        tuple[Tensor, tuple[Tensor, Tensor]],
+    )
+    assert_type(rnnkit.Recurrent(torch.nn.GRUCell(3, 4)), rnnkit.Recurrent[Any])
+    assert_type(rnnkit.unroll(OwnName(), x), tuple[Tensor, Tensor])
+
+
+def layers_of_layers(x: Tensor) -> None:
+    """A layer's cells carry what the layer carries."""
+    of_lstm = rnnkit.Recurrent.of(rnnkit.LSTM(3, 4))
+    assert_type(of_lstm, rnnkit.Recurrent[LSTMState])
+    assert_type(rnnkit.Recurrent.of(rnnkit.GRU(3, 4))(x)[1], tuple[Tensor, ...])
+
+
 def any_cell(cell: Cell[Tensor], x: Tensor, h: Tensor) -> Tensor:
     """The protocol is generic in the state."""
     _, state = rnnkit.unroll(cell, x, h)

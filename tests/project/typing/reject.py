@@ -84,12 +84,17 @@ class Stateless(nn.Module):
 
 def cells_over_a_sequence(x: Tensor, h: Tensor) -> None:
     """A cell is given its own kind of state, and gives it back."""
-    rnnkit.unroll(gru_cell, x, (h, h))  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
-    rnnkit.unroll(lstm_cell, x, h)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    rnnkit.unroll(gru_cell, x, (h, h))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.unroll(lstm_cell, x, h)  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
     rnnkit.unroll(gru_cell, x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    rnnkit.unroll(gru_cell, x, state=h)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    rnnkit.unroll(gru_cell, x, fused="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    rnnkit.unroll(Stateless(), x)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.unroll(gru_cell, x, state=h)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    rnnkit.unroll(gru_cell, x, fused="no")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.unroll(Stateless(), x)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.unroll(gru, x)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.unroll(lstm, x)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.Recurrent(gru)  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.Recurrent(lstm)  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.GRU(3, 4, axes={"time": "seq"})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     rnnkit.Recurrent(Stateless())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     rnnkit.Recurrent(gru_cell, gru_cell)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     rnnkit.states.select(h, [0], batch_first=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -102,6 +107,9 @@ def diagnoses(model: nn.Module, x: Tensor) -> None:
     rnnkit.verify(model, x, kwargs=[x])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.verify(model, x, streaming="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.verify(model, x, call="forward")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.verify(model, x, skip="batch")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.verify(model, x, skip=["bach"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    rnnkit.verify(model, x).plot().sevefig("x.png")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     rnnkit.testing.assert_streams(lambda x, _: x, x)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
 
 

@@ -1,0 +1,74 @@
+"""The arguments of ``rnnkit.masked``: a padded batch of floats, the axis of its steps, lengths."""
+
+from typing import Any
+
+from torch import Tensor
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import brief, refusal
+from rnnkit._checks.arrays import tensor_or_none
+from rnnkit._checks.call_spec import Axis, CallSpec
+from rnnkit._checks.constructors import is_batch_size, is_index
+from rnnkit._checks.length_checks import check_lengths
+from rnnkit._kernels.lengths import Lengths
+
+
+def lengths_of_mask(lengths: Any, steps: Any) -> Lengths:
+    """Return the lengths of a mask of so many steps, checked."""
+    if not is_batch_size(steps):
+        sentence = f"masked.mask: steps must be an int from 0, got {brief(steps)}"
+        fix = ("fix", "rnnkit.masked.mask(lengths, x.shape[dim]), the number of steps of x")
+        refusal(ArgumentError, "steps", sentence, "", fix, code="masked-steps")
+    read = tensor_or_none(lengths)
+    batch = len(read) if read is not None and read.dim() else 1
+    axes = (Axis("batch", batch), Axis("steps", steps))
+    spec = CallSpec(
+        name="masked.mask",
+        module=None,
+        kind="masked",
+        actual=(batch, steps),
+        input_axes=axes,
+        known=True,
+        batch=batch,
+        seq=steps,
+        batch_first=True,
+    )
+    return check_lengths(spec, lengths, read)
+
+
+def check_masked(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
+    """Check that ``x`` is a batch of floats that has an axis ``dim``; return its lengths."""
+    name = f"masked.{name}"
+    if not isinstance(x, Tensor) or x.dim() < 2 or not x.is_floating_point():
+        came = brief(x)
+        fix = "x with an axis of samples and one of steps"
+        if isinstance(x, Tensor):
+            came = f"{x.dtype} of shape {tuple(x.shape)}"
+            if x.dim() > 1:
+                fix = "x.float()"
+        sentence = f"{name} takes a padded batch of floats, (batch, seq, ...), got {came}"
+        refusal(ArgumentError, "x", sentence, "", ("fix", fix), code="masked-input")
+    rank = x.dim()
+    if not is_index(dim) or isinstance(dim, bool) or not -rank <= dim < rank:
+        sentence = f"{name}: dim must be an axis of x, from {-rank} to {rank - 1}, got {brief(dim)}"
+        fix = "dim=1 for (batch, seq, ...), dim=0 for (seq, batch, ...)"
+        refusal(ArgumentError, "dim", sentence, "", ("fix", fix), code="masked-dim")
+    axis = dim % rank
+    names = ["..."] * rank
+    names[0] = "batch"
+    if axis == 0:
+        names[1] = "batch"
+    names[axis] = "seq"
+    batch_axis = 1 if axis == 0 else 0
+    spec = CallSpec(
+        name=name,
+        module=None,
+        kind="masked",
+        actual=tuple(x.shape),
+        input_axes=tuple([Axis(one) for one in names]),
+        known=True,
+        batch=x.shape[batch_axis],
+        seq=x.shape[axis],
+        batch_first=axis != 0,
+    )
+    return check_lengths(spec, lengths, x)

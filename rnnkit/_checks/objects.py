@@ -195,7 +195,7 @@ def check_layer_of_cells(layer: Any) -> None:
         _refuse_object("recurrent-of", "layer", sentence, "", fix)
     if not hasattr(layer, "cells"):
         headline = f"{type(layer).__name__} is torch's, which has no cells"
-        fix = f"make it by rnnkit.{type(layer).__name__}, or convert the model by rnnkit.convert before"
+        fix = f"make it an rnnkit.{type(layer).__name__}, or rnnkit.convert the whole model"
         _refuse_object("recurrent-of", "layer", sentence, headline, fix)
     if overrides_initial_state(layer):
         sentence = f"Recurrent.of: {type(layer).__name__}.initial_state is overridden"

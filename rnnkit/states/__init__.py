@@ -9,6 +9,8 @@ or at axis 0 with ``state_batch_first=True``, for layers that have this option; 
 ``(batch, hidden)``, at axis 0.
 """
 
+import typing as _typing
+
 from rnnkit._base.state import LSTMState
 from rnnkit.states._layers import batch_first, bridge, from_batch_first, from_layers, to_layers
 from rnnkit.states._samples import cat, detach, expand, repeat, reset, select, to
@@ -31,3 +33,18 @@ __all__ = [
 
 for _name in __all__[1:]:
     globals()[_name].__module__ = "rnnkit.states"
+
+#: What people look for here, and where it is.
+_ELSEWHERE = {
+    "zeros": "layer.initial_state(batch_size) returns zeros",
+    "stack": "rnnkit.states.cat(states) joins states along the batch",
+}
+
+if not _typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> _typing.NoReturn:
+        """Say where something is that people look for here."""
+        sentence = f"module 'rnnkit.states' has no attribute {name!r}"
+        if name in _ELSEWHERE:
+            sentence = f"{sentence}: {_ELSEWHERE[name]}"
+        raise AttributeError(sentence, name=name)

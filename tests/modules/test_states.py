@@ -253,3 +253,11 @@ def test_none_goes_through():
     assert states.from_layers([None, None]) is None
     assert states.to_layers(None) is None
     assert states.bridge(None) is None
+
+
+@pytest.mark.parametrize(("name", "instead"), [("zeros", "initial_state"), ("stack", "cat")])
+def test_other_names(name, instead):
+    """A name that people look for here is answered with ours; any other as by any module."""
+    with pytest.raises(AttributeError, match=instead):
+        getattr(states, name)
+    assert not hasattr(states, "tacs")

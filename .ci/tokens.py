@@ -15,10 +15,10 @@ LIMITS = {
     "rnnkit/_base": 4_430,
     "rnnkit/_kernels": 14_750,
     "rnnkit/_checks": 22_950,
-    "rnnkit/_modules": 15_000,
-    "rnnkit/states": 2_400,
+    "rnnkit/_modules": 16_050,
+    "rnnkit/states": 2_450,
     "rnnkit/_diagnostics": 80_700,
-    "tests": 167_500,
+    "tests": 168_800,
 }
 FREE = {
     tokenize.COMMENT,

@@ -30,15 +30,21 @@ def is_left_out_of_graph() -> bool:
     return not getattr(config, "allow_rnn", False)
 
 
-def outside_of_graphs(function: Callable[P, R]) -> Callable[P, R]:
+def outside_of_graphs(reason: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let torch's compiler run a function, and all that it calls, as it is.
 
     ``torch.compiler.disable`` does that as well, and imports the compiler, which takes seconds.
+    Where a full graph is asked for, torch's error gives the reason.
     """
-    marked: Any = function
-    marked._torchdynamo_disable = True  # noqa: SLF001 - the graph ends before a call
-    _skip_frames(marked.__code__, below=True)
-    return function
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        marked: Any = function
+        marked._torchdynamo_disable = True  # noqa: SLF001 - the graph ends before a call
+        marked._torchdynamo_disable_msg = reason  # noqa: SLF001
+        _skip_frames(marked.__code__, below=True)
+        return function
+
+    return decorate
 
 
 def only_in_graphs(function: Callable[P, R]) -> Callable[P, R]:

@@ -24,7 +24,7 @@ from rnnkit._checks.call_spec import (
     state_axes,
 )
 from rnnkit._checks.causes.structure import outlined
-from rnnkit._checks.constructors import FLAG, hints, is_batch_size, is_flag, refuse_value
+from rnnkit._checks.constructors import FLAG, hints, is_batch_size, is_flag, is_index, refuse_value
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 GivenT = TypeVar("GivenT")
@@ -143,6 +143,14 @@ def one_state(hx: GivenT, state: GivenT) -> GivenT:
         fix = ("fix", "step(x_t, hx), and leave state= out")
         refusal(ArgumentError, "state", sentence, "", fix, code="arguments-of-a-call")
     return state
+
+
+def check_block_size(block: Any) -> None:
+    """Check that a block of ``unroll`` has a number of steps."""
+    if not is_index(block) or isinstance(block, bool) or block < 1:
+        sentence = f"unroll: block must be an int from 1, or None, got {brief(block)}"
+        fix = ("fix", "block=10: torch compiles ten steps at once")
+        refusal(ArgumentError, "block", sentence, "", fix, code="unroll-block")
 
 
 def check_batch_size(name: str, batch_size: Any) -> None:

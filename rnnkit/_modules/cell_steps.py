@@ -32,7 +32,7 @@ from rnnkit._checks.objects import (
     versions,
 )
 from rnnkit._modules.preprojected import PreprojectedCell
-from rnnkit._modules.sequence import CellFunction
+from rnnkit._modules.sequence import CellFunction, StepInputs
 
 
 def counted(hx: State | None) -> Any:
@@ -91,6 +91,21 @@ def check_first(
     output = output_of(new)
     if has_lengths and not has_batch(output, batch) and (batch != 1 or output.dim() == 0):
         refuse_padded(cell, output, batch, step)
+
+
+def check_block(
+    cell: CellFunction, new: State, hx: State, before: list[int], step: int, block: StepInputs
+) -> None:
+    """Check what a block of steps, the first at ``step``, has made of a state, or done to it.
+
+    ``before`` is how often each tensor of the state was written.
+    """
+    if versions(hx) != before:
+        refuse_written(cell, hx, new, step)
+    if not is_result(new, hx):
+        refuse_result(cell, new, hx, step)
+    batch = block.input.shape[1]
+    check_first(cell, new, hx, batch, step, has_lengths=block.valid is not None)
 
 
 def stacked(cell: CellFunction, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:

@@ -324,7 +324,7 @@ def run_layer_step(
     return output.squeeze(seq_axis), state_after
 
 
-@outside_of_graphs
+@outside_of_graphs("recurrent layers stay out of graphs unless allow_rnn is set")
 def _run_eagerly(run: Callable[..., Any], *args: object, **kwargs: object) -> Any:
     """Run a layer, or a step, that its caller's compiler leaves out of the graph."""
     return run(*args, **kwargs)

@@ -11,6 +11,7 @@ from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import State, map_state, state_of, tensors_of
 from rnnkit._checks.cell_errors import refuse_shape
 from rnnkit._kernels.stack import Direction, Run, Stack, States
+from rnnkit._modules.blocks import run_blocks, takes_blocks
 from rnnkit._modules.cell_steps import check_begin, check_first, counted, run_step, stacked
 from rnnkit._modules.masks import (
     before_each,
@@ -31,6 +32,8 @@ def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tens
     input, hx, valid, reset = steps
     # One backward step for all; an index would fill a tensor of all steps at each of them.
     inputs = input.unbind(0)
+    valid_at = () if valid is None else valid.unbind(0)
+    reset_at = () if reset is None else reset.unbind(0)
     outputs: list[Any] = [None] * len(inputs)
     states: list[Any] = [None] * len(inputs)
     order = range(len(inputs))
@@ -38,12 +41,12 @@ def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tens
         order = order[::-1]
     for t in order:
         if reset is not None:
-            hx = _by_samples(where_state, cell, reset[t], (args.initial, hx), t)
+            hx = _by_samples(where_state, cell, reset_at[t], (args.initial, hx), t)
         new = run_step(cell, inputs[t], hx, t)
         if t == order[0]:
             check_first(cell, new, hx, input.shape[1], t, has_lengths=valid is not None)
         if valid is not None and hx is not None:  # the others keep the state of their last step
-            hx = _by_samples(state_after, cell, valid[t], (new, hx), t)
+            hx = _by_samples(state_after, cell, valid_at[t], (new, hx), t)
         else:
             hx = new
         outputs[t] = new if isinstance(new, Tensor) else new[0]
@@ -115,6 +118,8 @@ def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[
     elif not is_compiling() and torch.is_inference_mode_enabled():
         hx = counted(hx)  # so that writes into it are seen
     steps = StepInputs(input, hx, valid, reset)
+    if args.block is not None and takes_blocks(cell, args):
+        return run_blocks(_loop, cell, args, steps, args.block)
     run = run_scan if takes_scan(cell, args, steps) else _loop
     return run(cell, args, steps)
 

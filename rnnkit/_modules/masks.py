@@ -50,10 +50,14 @@ def before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tensor
 
 def where_state(mask: Tensor, new: State | None, old: State | None) -> Any:
     """Return the new state where a mask ``(batch,)`` or ``(seq, batch)`` is true, else the old."""
+    views: dict[int, Tensor] = {}  # one for all tensors of a rank
 
     def pick(one: Tensor, other: Tensor) -> Tensor:
-        # By an index, without sizes: torch saves no exported program that asks for them here.
-        return torch.where(mask[(..., *[None] * (one.dim() - mask.dim()))], one, other)
+        rank = one.dim()
+        if rank not in views:
+            # By an index, without sizes: torch saves no exported program that asks for them here.
+            views[rank] = mask[(..., *[None] * (rank - mask.dim()))]
+        return torch.where(views[rank], one, other)
 
     return map_state(pick, new, old)
 

@@ -42,6 +42,8 @@ class UnrollArgs(NamedTuple):
     initial: State | None = None
     reverse: bool = False
     return_states: bool = False
+    #: So many steps of a user's cell are compiled together; None compiles nothing.
+    block: int | None = None
 
 
 class StepInputs(NamedTuple):

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar, overload, runtime_checkab
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import overrides_initial_state
+from rnnkit._base.dynamo import outside_of_graphs
 from rnnkit._base.state import (
     LSTMState,
     State,
@@ -18,8 +20,8 @@ from rnnkit._base.state import (
     tensors_of,
     zeros,
 )
-from rnnkit._base.torch_tools import uses_custom_op
-from rnnkit._checks.arguments import known_options
+from rnnkit._base.torch_tools import is_exporting, uses_custom_op
+from rnnkit._checks.arguments import check_block_size, known_options
 from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
@@ -69,6 +71,7 @@ def unroll(
     reset: ResetLike | None = None,
     return_states: bool = False,
     fused: bool = True,
+    block: int | None = None,
 ) -> tuple[Tensor, LSTMState]: ...
 @overload
 def unroll(
@@ -82,6 +85,7 @@ def unroll(
     reset: ResetLike | None = None,
     return_states: bool = False,
     fused: bool = True,
+    block: int | None = None,
 ) -> tuple[Tensor, StateT_co]: ...
 @overload
 def unroll(
@@ -95,6 +99,7 @@ def unroll(
     reset: ResetLike | None = None,
     return_states: bool = False,
     fused: bool = True,
+    block: int | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def unroll(
@@ -108,6 +113,7 @@ def unroll(
     reset: ResetLike | None = None,
     return_states: bool = False,
     fused: bool = True,
+    block: int | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
 @known_options
 def unroll(
@@ -121,6 +127,7 @@ def unroll(
     reset: ResetLike | None = None,
     return_states: bool = False,
     fused: bool = True,
+    block: int | None = None,
 ) -> tuple[Tensor, Any]:
     """Run a cell over a sequence.
 
@@ -149,8 +156,15 @@ def unroll(
     ``return_states`` returns the state after every step, each tensor with a seq axis in front.
     ``fused=False`` keeps to the loop, whose gradients can be differentiated again.
 
+    ``block=10`` lets torch compile ten steps of a user's cell at once, and runs them again and
+    again: a few graphs serve any number of steps, where a compiled loop makes one for each number.
+    The first call compiles, which takes a minute or so; the steps that fill no block run as they
+    are. Such gradients cannot be differentiated again. It stays out of a graph around it.
+    ``reverse`` and ``return_states``, an exporter and rnnkit's own cells keep their ways.
+
     Raises:
         RnnkitError: the matching subclass, if input, state, lengths or mask are not as above.
+        ArgumentError: if ``block`` is not an int from 1.
         CellError: if the cell has no initial state, or if it returns no state, one of other
             samples or one whose shape changes. Its own exceptions are not changed, but get a note
             that names the step.
@@ -160,20 +174,25 @@ def unroll(
     >>> output.shape, state.shape
     (torch.Size([7, 2, 4]), torch.Size([2, 4]))
     """
-    return run(
-        UnrollCall(
-            cell=cell,
-            input=input,
-            hx=hx,
-            caller="unroll",
-            batch_first=batch_first,
-            lengths=lengths,
-            reset=reset,
-            reverse=reverse,
-            return_states=return_states,
-            fused=fused,
-        )
+    call = UnrollCall(
+        cell=cell,
+        input=input,
+        hx=hx,
+        caller="unroll",
+        batch_first=batch_first,
+        lengths=lengths,
+        reset=reset,
+        reverse=reverse,
+        return_states=return_states,
+        fused=fused,
+        block=block,
     )
+    if block is None:
+        return run(call)
+    check_block_size(block)
+    if is_exporting():  # a program is one graph
+        return run(call._replace(block=None))
+    return _run_outside(call) if is_compiling() else run(call)
 
 
 unroll.__module__ = "rnnkit"
@@ -192,10 +211,20 @@ class UnrollCall(NamedTuple):
     reverse: bool = False
     return_states: bool = False
     fused: bool = True
+    block: int | None = None
     #: The cell's part of what the ``initial_state`` of a subclass of ``Recurrent`` returned.
     initial: State | None = None
     #: How the caller writes the state.
     state: str = "hx"
+
+
+@outside_of_graphs(
+    "rnnkit.unroll(..., block=) compiles its own graphs, which no full graph can have inside:"
+    " leave out block= or fullgraph=True"
+)
+def _run_outside(call: UnrollCall) -> tuple[Tensor, Any]:
+    """Run a call in blocks where a compiler traces its caller."""
+    return run(call)
 
 
 def run(call: UnrollCall) -> tuple[Tensor, Any]:
@@ -239,7 +268,16 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     is_own = is_known and (call.initial is not None or overrides_initial_state(cell))
     first, restart = _start(call, input, state, lengths, is_known=is_known, is_own=is_own)
 
-    args = UnrollArgs(input, first, lengths, reset, restart, call.reverse, call.return_states)
+    args = UnrollArgs(
+        input=input,
+        hx=first,
+        lengths=lengths,
+        reset=reset,
+        initial=restart,
+        reverse=call.reverse,
+        return_states=call.return_states,
+        block=call.block,
+    )
     if is_known:
         output, end = _run_known(cell, args, fused=call.fused, has_own_start=is_own)
     else:

@@ -1,0 +1,233 @@
+"""``block=``: steps of a user's cell that torch compiles together; the numbers are the loop's."""
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+import torch._dynamo.utils
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from tests.compiles import by_inductor, compiles
+
+pytestmark = [
+    pytest.mark.slow,
+    compiles,
+    pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds"),
+    # inductor imports what is deprecated.
+    pytest.mark.filterwarnings("ignore:.torch.jit"),
+]
+
+WIDTH = 3
+HIDDEN = 4
+BATCH = 5
+COMPILE = torch.compile
+#: Small, so that inductor has little to write; some of the lengths fill no block, some fill all.
+BLOCK = 3
+LENGTHS = range(2, 14)
+
+
+class Normed(nn.Module):
+    """An LSTM cell with a layer norm of its gates."""
+
+    def __init__(self, width: int = WIDTH):
+        super().__init__()
+        self.linear = nn.Linear(width + HIDDEN, 4 * HIDDEN, dtype=torch.float64)
+        self.norm = nn.LayerNorm(4 * HIDDEN, dtype=torch.float64)
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Begin with zeros."""
+        zeros = self.linear.weight.new_zeros(batch_size, HIDDEN)
+        return zeros, zeros.clone()
+
+    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Run one step."""
+        h, c = hx
+        gates = self.norm(self.linear(torch.cat([x, h], -1)))
+        i, f, g, o = gates.chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+class Stateless(nn.Module):
+    """A cell that makes its first state in its first step."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = Normed()
+
+    def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Tensor]:
+        """Run one step."""
+        if hx is None:
+            hx = (x.new_zeros(len(x), HIDDEN), x.new_ones(len(x), HIDDEN))
+        return self.cell(x, hx)
+
+
+def graphs() -> int:
+    """Return how many graphs were made since the counters were cleared."""
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+def trained(cells: list[nn.Module], x: Tensor, **options: Any) -> list[Tensor]:
+    """Run one cell over the output of another; return results and gradients."""
+    x = x.detach().requires_grad_()
+    output = x
+    ends = []
+    for cell in cells:
+        cell.zero_grad()
+        output, end = rnnkit.unroll(cell, output, **options)
+        ends.append(end)
+    results = pytree.tree_leaves((output, ends))
+    sum(result.sin().sum() for result in results).backward()
+    weights = [weight.grad for cell in cells for weight in cell.parameters()]
+    return [*results, *weights, x.grad]
+
+
+def same(cells: list[nn.Module], x: Tensor, **options: Any):
+    """Compare a call in blocks with the loop."""
+    blocks = trained(cells, x, block=BLOCK, **options)
+    torch.testing.assert_close(blocks, trained(cells, x, **options))
+
+
+def boundaries(steps: int, *, batch_first: bool) -> list[dict[str, Any]]:
+    """Return lengths, resets, and both."""
+    lengths = torch.randint(0, steps + 1, (BATCH,))
+    shape = (BATCH, steps) if batch_first else (steps, BATCH)
+    reset = torch.rand(shape) < 0.4
+    return [{"lengths": lengths}, {"reset": reset}, {"lengths": lengths, "reset": reset}]
+
+
+@by_inductor
+def test_twelve_numbers_of_steps_make_two_graphs():
+    """One graph trains and one does not, whatever the number of steps; gradients are the loop's."""
+    cell = Normed()
+    torch._dynamo.utils.counters.clear()
+    for steps in LENGTHS:
+        x = torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
+        same([cell], x)
+        with torch.no_grad():
+            blocks = rnnkit.unroll(cell, x, block=BLOCK)
+            torch.testing.assert_close(blocks, rnnkit.unroll(cell, x))
+
+    assert graphs() == 2
+
+
+@by_inductor
+def test_two_in_a_row_with_lengths_and_resets():
+    """Cells one above the other keep graphs apart, and boundaries cut blocks as they cut a loop."""
+    cells = [Normed(), Normed(HIDDEN)]
+    for steps in (6, 7):
+        x = torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
+        same(cells, x, **boundaries(steps, batch_first=False)[-1])
+
+
+def by_eager(monkeypatch: pytest.MonkeyPatch):
+    """Let blocks be traced, and not be written in C++."""
+    monkeypatch.setattr(torch, "compile", lambda run, **_: COMPILE(run, backend="aot_eager"))
+
+
+@pytest.mark.parametrize("make", [Normed, Stateless])
+def test_what_runs_in_blocks(make, monkeypatch):
+    """What blocks cannot do runs as without them: backward, all states, exporters; one sequence does."""
+    by_eager(monkeypatch)
+    cell = make()
+    for steps in (BLOCK, BLOCK + 1, 2 * BLOCK):
+        x = torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
+        same([cell], x)
+        same([cell], x, reverse=True)
+        same([cell], x, return_states=True)
+        same([cell], x[:, 0])
+        for batch_first in (False, True):
+            given = x.transpose(0, 1) if batch_first else x
+            for options in boundaries(steps, batch_first=batch_first):
+                if make is Normed:  # the other has no state to return to
+                    same([cell], given, batch_first=batch_first, **options)
+    exported = torch.export.export(Unrolls(cell), (x,)).module()
+    torch.testing.assert_close(exported(x), rnnkit.unroll(cell, x)[0])
+
+
+class Unrolls(nn.Module):
+    """A model that runs a cell in blocks."""
+
+    def __init__(self, cell: nn.Module):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output."""
+        return rnnkit.unroll(self.cell, x, block=BLOCK)[0]
+
+
+def test_in_a_model_that_is_compiled(monkeypatch):
+    """The blocks stay out of a graph around them, and a full graph says what to leave out."""
+    by_eager(monkeypatch)
+    model = Unrolls(Normed())
+    x = torch.randn(2 * BLOCK, BATCH, WIDTH, dtype=torch.float64)
+    expected = rnnkit.unroll(model.cell, x)[0]
+
+    torch.testing.assert_close(COMPILE(model, backend="aot_eager")(x), expected)
+    torch._dynamo.reset()
+    with pytest.raises(Exception, match="leave out block= or fullgraph=True"):
+        COMPILE(model, fullgraph=True)(x)
+
+
+def test_a_cell_in_blocks_is_any_cell(monkeypatch):
+    """It is compiled once, and copied and saved as one that was not."""
+    by_eager(monkeypatch)
+    cell = Normed()
+    x = torch.randn(BLOCK, BATCH, WIDTH, dtype=torch.float64)
+    expected = rnnkit.unroll(cell, x, block=BLOCK)
+    torch._dynamo.utils.counters.clear()
+    rnnkit.unroll(cell, x, block=BLOCK)
+
+    assert graphs() == 0
+    for twin in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
+        torch.testing.assert_close(rnnkit.unroll(twin, x, block=BLOCK), expected)
+
+
+class Writes(Normed):
+    """A cell that writes into the state that it is given."""
+
+    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Run one step."""
+        h, c = super().forward(x, hx)
+        hx[1].copy_(c)
+        return h, c
+
+
+class Lists(Normed):
+    """A cell that returns a list."""
+
+    def forward(self, x: Tensor, hx: Any) -> Any:
+        """Run one step."""
+        return [*super().forward(x, hx)]
+
+
+@pytest.mark.parametrize("make", [Writes, Lists])
+def test_a_wrong_cell_is_refused(make, monkeypatch):
+    """What a loop refuses of a cell after each step, blocks refuse after each of them."""
+    by_eager(monkeypatch)
+    x = torch.randn(2 * BLOCK, BATCH, WIDTH, dtype=torch.float64)
+    with torch.no_grad(), pytest.raises(rnnkit.CellError):
+        rnnkit.unroll(make(), x)
+    with torch.no_grad(), pytest.raises(rnnkit.CellError):
+        rnnkit.unroll(make(), x, block=BLOCK)
+
+
+def test_the_cell_compiled_by_itself():
+    """Twelve numbers of steps make three graphs: the first state has no gradient, later ones do."""
+    cell = Normed()
+    plain = copy.deepcopy(cell)
+    cell.compile(backend="aot_eager")
+    torch._dynamo.utils.counters.clear()
+    for steps in LENGTHS:
+        x = torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
+        found = trained([cell], x)
+        torch.testing.assert_close(found, trained([plain], x))
+        with torch.no_grad():
+            rnnkit.unroll(cell, x)
+
+    assert graphs() == 3

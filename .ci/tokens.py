@@ -12,13 +12,13 @@ import tokenize
 
 ROOT = pathlib.Path(__file__).parents[1]
 LIMITS = {
-    "rnnkit/_base": 4_430,
+    "rnnkit/_base": 4_460,
     "rnnkit/_kernels": 14_750,
     "rnnkit/_checks": 22_950,
-    "rnnkit/_modules": 16_050,
+    "rnnkit/_modules": 16_200,
     "rnnkit/states": 2_450,
-    "rnnkit/_diagnostics": 80_700,
-    "tests": 168_800,
+    "rnnkit/_diagnostics": 80_900,
+    "tests": 169_400,
 }
 FREE = {
     tokenize.COMMENT,

@@ -32,7 +32,8 @@ from rnnkit._kernels.stack import side_by_side
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.initial_states import initial_state
 from rnnkit._modules.layer_base import Layer, run_layer_step
-from rnnkit._modules.unroll import Steps, UnrollCall, run
+from rnnkit._modules.unroll import Steps
+from rnnkit._modules.unroll_run import UnrollCall, run
 from rnnkit.typing import LengthsLike, ResetLike, StepResetLike
 
 #: One cell, or the cell of each layer.

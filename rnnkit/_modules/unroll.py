@@ -3,45 +3,20 @@
 rnnkit's own cells run over a sequence by torch's fused kernels.
 """
 
-from typing import Any, NamedTuple, Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from rnnkit._base.class_facts import overrides_initial_state
-from rnnkit._base.dynamo import outside_of_graphs
 from rnnkit._base.state import (
     LSTMState,
-    State,
-    filled,
-    has_missing_part,
-    state_of,
-    tensors_of,
-    zeros,
 )
-from rnnkit._base.torch_tools import is_exporting, uses_custom_op
+from rnnkit._base.torch_tools import is_exporting
 from rnnkit._checks.arguments import check_block_size, known_options
-from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of
-from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
-from rnnkit._checks.guards import MISFIT, fitting_unrolled
-from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.recurrences import recurrence_of
-from rnnkit._kernels.stack import Direction, Stack, States
-from rnnkit._modules.cell_base import AnyCell, Cell, GivenT, is_plain, sequence_weights
+from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.cells import Pair
-from rnnkit._modules.initial_states import initial_state
-from rnnkit._modules.layer_run import run_stack
-from rnnkit._modules.loop import run_loop
-from rnnkit._modules.preprojected import PreprojectedCell
-from rnnkit._modules.sequence import (
-    Boundaries,
-    UnrollArgs,
-    checked_boundaries,
-    with_batch,
-    without_batch,
-)
-from rnnkit._modules.tracing import has_kernel
+from rnnkit._modules.unroll_run import UnrollCall, run, run_outside
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)
@@ -192,178 +167,7 @@ def unroll(
     check_block_size(block)
     if is_exporting():  # a program is one graph
         return run(call._replace(block=None))
-    return _run_outside(call) if is_compiling() else run(call)
+    return run_outside(call) if is_compiling() else run(call)
 
 
 unroll.__module__ = "rnnkit"
-
-
-class UnrollCall(NamedTuple):
-    """A call of ``unroll``, or of one cell of a ``Recurrent``, with the arguments as they came."""
-
-    cell: Any
-    input: Any
-    hx: Any
-    caller: str
-    batch_first: bool
-    lengths: object = None
-    reset: object = None
-    reverse: bool = False
-    return_states: bool = False
-    fused: bool = True
-    block: int | None = None
-    #: The cell's part of what the ``initial_state`` of a subclass of ``Recurrent`` returned.
-    initial: State | None = None
-    #: How the caller writes the state.
-    state: str = "hx"
-
-
-@outside_of_graphs(
-    "rnnkit.unroll(..., block=) compiles its own graphs, which no full graph can have inside:"
-    " leave out block= or fullgraph=True"
-)
-def _run_outside(call: UnrollCall) -> tuple[Tensor, Any]:
-    """Run a call in blocks where a compiler traces its caller."""
-    return run(call)
-
-
-def run(call: UnrollCall) -> tuple[Tensor, Any]:
-    """Run a cell over a sequence, in five stages.
-
-    The call is checked, laid out as ``(seq, batch, feature)``, completed by the state that it
-    starts from, run, and the results are laid out as the input was.
-    """
-    cell, input, hx, *_ = call
-    batch_first = call.batch_first
-    has_pieces = call.lengths is not None or call.reset is not None
-    # One of ours that nobody changed: its equations are known.
-    is_known = is_plain(cell)
-    weight = cell.weight_ih if is_known else None
-    state = fitting_unrolled(cell, input, hx, weight, batch_first=batch_first)
-    if state is MISFIT:
-        diagnose_unrolled(
-            cell,
-            input,
-            hx,
-            weight,
-            call.caller,
-            batch_first=batch_first,
-            state=call.state,
-            has_pieces=has_pieces,
-        )
-        # torch's class takes each step as it is.
-        state = hx
-        is_known = False
-    lengths = reset = None
-    if has_pieces:
-        spec = _spec_of(call, input, known=is_known, batch_first=batch_first)
-        lengths, reset, _ = checked_boundaries(spec, input, call.lengths, call.reset)
-
-    batch_axis = 0 if batch_first else 1
-    is_unbatched = input.dim() == SEQUENCE
-    if is_unbatched:
-        input = input.unsqueeze(batch_axis)
-    if batch_first:
-        input = input.transpose(0, 1)
-    is_own = is_known and (call.initial is not None or overrides_initial_state(cell))
-    first, restart = _start(call, input, state, lengths, is_known=is_known, is_own=is_own)
-
-    args = UnrollArgs(
-        input=input,
-        hx=first,
-        lengths=lengths,
-        reset=reset,
-        initial=restart,
-        reverse=call.reverse,
-        return_states=call.return_states,
-        block=call.block,
-    )
-    if is_known:
-        output, end = _run_known(cell, args, fused=call.fused, has_own_start=is_own)
-    else:
-        output, end = run_loop(cell, args)
-
-    if batch_first:
-        output = output.transpose(0, 1)
-    if is_unbatched:
-        return output.squeeze(batch_axis), without_batch(end, 1 if call.return_states else 0)
-    return output, end
-
-
-def _start(
-    call: UnrollCall,
-    input: Tensor,
-    hx: State | None,
-    lengths: Lengths | None,
-    *,
-    is_known: bool,
-    is_own: bool,
-) -> tuple[State | None, State | None]:
-    """Return the state before the first step of ``(seq, batch, feature)``, and that after a reset.
-
-    ``hx`` is the state that was given, checked. The first is None if the cell makes it at that
-    step. Where it ``is_own``, a user's ``initial_state`` says what it is; else it is zeros.
-    """
-    cell = call.cell
-    given = call.hx
-    initial = call.initial
-    if call.input.dim() == SEQUENCE:
-        given = with_batch(given, 0)
-        hx = with_batch(hx, 0)
-        initial = with_batch(initial, 0)
-    # A cell of ours completes its pair itself, which is too late where lengths read it.
-    is_missing = has_missing_part(given) if isinstance(cell, Cell) else given is None
-    if is_missing and initial is None and not hasattr(cell, "initial_state"):
-        # It makes its state itself, at the first step that runs: of each sample, or it is refused.
-        is_missing = lengths is not None and (call.reverse or lengths.empty() is not None)
-    if not is_missing and call.reset is None:
-        return hx, initial
-    batch = input.shape[1]
-    if is_known and not is_own:
-        initial = zeros(cell, cell.weight_ih, batch)
-    elif initial is None:
-        initial = initial_state(cell, batch, again=call.reset is not None)
-    if is_own:
-        checked = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
-        if checked is MISFIT:
-            spec = _spec_of(call, input, known=True, batch_first=False)
-            diagnose_initial_state(spec, initial, input)
-        initial = checked
-    return filled(given, initial) if is_missing else hx, initial
-
-
-def _spec_of(call: UnrollCall, input: Tensor, *, known: bool, batch_first: bool) -> CallSpec:
-    options: Any = {"known": known, "batch_first": batch_first, "state": call.state}
-    return spec_of(call.cell, input, "unrolled", call.caller, **options)
-
-
-def _run_known(
-    cell: AnyCell, args: UnrollArgs, *, fused: bool, has_own_start: bool
-) -> tuple[Tensor, Any]:
-    """Run a cell that does what rnnkit's do: as a layer of one by a fused kernel, or in a loop."""
-    by_operator = uses_custom_op(args.input.shape[0])
-    direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
-    if not fused or args.return_states or not has_kernel(direction, args.input):
-        return run_loop(PreprojectedCell(direction), args)
-    initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
-    boundaries = Boundaries(args.lengths, args.reset, initial)
-    output, ends = run_stack(Stack([[direction]]), args.input, as_layer(args.hx), boundaries)
-    return output, state_of([tensor.squeeze(0) for tensor in ends])
-
-
-def direction_of(cell: AnyCell, *, reverse: bool, by_operator: bool = False) -> Direction:
-    """Return a cell as one direction of a layer; ``by_operator``: a compiler traces one call."""
-    recurrence: Any = recurrence_of(cell)
-    return Direction(
-        recurrence=recurrence,
-        weights=sequence_weights(cell),
-        bias=bool(cell.bias),
-        training=cell.training,
-        reverse=reverse,
-        by_operator=by_operator,
-    )
-
-
-def as_layer(state: State | None) -> States:
-    """Return a cell's state as that of one layer, in one piece, as cuDNN needs it."""
-    return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors_of(state))

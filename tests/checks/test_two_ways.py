@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_map
 
 import rnnkit
 from rnnkit._checks.guards import MISFIT
-from rnnkit._modules import cell_base, layer_base, layer_run, unroll
+from rnnkit._modules import cell_base, layer_base, layer_run, unroll_run
 from tests.strategies import CLASSES, LAYERS, Case, assert_same
 
 X = torch.linspace(-1, 1, 105).view(7, 5, 3)
@@ -23,7 +23,7 @@ GUARDS = [
     (layer_base, "fitting_layer"),
     (layer_run, "fitting_layer"),
     (cell_base, "fitting_cell"),
-    (unroll, "fitting_unrolled"),
+    (unroll_run, "fitting_unrolled"),
 ]
 
 
@@ -99,7 +99,7 @@ def begins(kind):
         (layer_base, lambda: begins(rnnkit.GRU)(X)),
         (layer_run, lambda: begins(rnnkit.GRU)(X, reset=RESET)),
         (cell_base, lambda: begins(rnnkit.GRUCell)(X[0])),
-        (unroll, lambda: rnnkit.unroll(begins(rnnkit.GRUCell), X)),
+        (unroll_run, lambda: rnnkit.unroll(begins(rnnkit.GRUCell), X)),
     ],
     ids=["layer", "resets", "cell", "unroll"],
 )

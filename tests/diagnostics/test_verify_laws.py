@@ -151,3 +151,77 @@ def test_a_map_shows_no_rounding(name):
 def test_a_map_shows_a_small_leak(name):
     """A leak that is small beside rounding is in the map."""
     assert finding_of(name, right=False) == "each depends on all inputs"
+
+
+def with_a_start(m, x, later):
+    """Put a first step before all others, as a transducer does; ``later`` adds what comes next."""
+    y = m.layer(torch.cat([x.new_zeros(len(x), 1, 3), x], 1))[0]
+    return y + y.roll(-2, 1) if later else y
+
+
+@pytest.mark.parametrize("causal", [True, "strict"])
+@given(steps=st.integers(3, 9), later=st.booleans())
+def test_an_output_with_one_step_more(causal, steps, *, later):
+    """The step that only the output has is forbidden nothing, and the others are judged."""
+    model = Model(lambda m, x: with_a_start(m, x, later), layer=nn.GRU(3, 6, batch_first=True))
+    options = {"causal": causal, "out_seq_dim": 1, "raises": False}
+    report = rnnkit.verify(model, torch.randn(4, steps, 3), **options)
+
+    assert ("causal" in {one.probe for one in report.findings}) == later
+
+
+def masked_attention(m, x):
+    """Attend to earlier steps only, and to the padding in front, too."""
+    later = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
+    scores = m.layer(x) @ x.mT
+    return scores.masked_fill(later, -torch.inf).softmax(-1) @ x
+
+
+@given(steps=st.integers(4, 9))
+def test_a_right_causal_mask_is_not_called_transposed(steps):
+    """Where padding in front is attended, no fix turns a mask that hides what comes later."""
+    lengths = [steps, 2, 3, 2]
+    x = torch.randn(4, steps, 3)
+    for sample, length in zip(x, lengths, strict=True):
+        sample[: steps - length] = 0
+    model = Model(masked_attention, layer=nn.Linear(3, 3))
+    report = rnnkit.verify(model, x, lengths=lengths, pad="pre", raises=False)
+
+    assert report.findings
+    assert "transposed" not in str(report)
+
+
+class Draws(nn.Module):
+    """A model that draws, as a script."""
+
+    def forward(self, x):
+        """Add noise."""
+        return x + torch.randn_like(x)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_a_script_that_draws():
+    """A scripted model that is not repeatable is told so."""
+    report = rnnkit.verify(torch.jit.script(Draws()), torch.randn(5, 7, 3), raises=False)
+
+    assert [one.probe for one in report.findings] == ["repeatable"]
+
+
+def divided_in_place(m, x):
+    """Divide the input in place: what is done to it can do without its gradient only."""
+    x = x - x.mean(1, keepdim=True).detach()
+    spread = (x.var(1, keepdim=True) + 1e-5).sqrt()
+    x /= spread
+    return m.head(m.layer(x)[0][..., :6])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_an_input_that_is_divided_in_place(bidirectional):
+    """A model that trains is judged, also if it would not if its input wanted a gradient."""
+    layer = nn.GRU(3, 6, batch_first=True, bidirectional=bidirectional)
+    model = Model(divided_in_place, layer=layer, head=nn.Linear(6, 2))
+    report = rnnkit.verify(model, torch.randn(5, 7, 3), raises=False)
+
+    assert report.judged
+    assert "does not train" not in str(report)
+    assert bool(report.findings) == bidirectional

@@ -36,7 +36,6 @@ LOSS = {
     "any._backward_hooks": "unroll fails, since it asks whether a cell has hooks",
     "any._backward_pre_hooks": "unroll fails, as above",
     "any._base": "verify fails where it looks for a leak in functions",
-    "any._buffers": "verify fails where it names what a model keeps",
     "any._dynamo_marked_constant": "a compiled layer fails on torch 2.8",
     "any._torchdynamo_disable": "compiled layers run in pieces; torch 2.15 gets some wrong",
     "any._flat_weight_refs": "each call of a layer searches its weights, a tenth of a small call",

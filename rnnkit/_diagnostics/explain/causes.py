@@ -33,12 +33,13 @@ class Cause(NamedTuple):
 #: The rows of a message about a module, and its name.
 Location = tuple[list[Line], str]
 
-MASK = "mask what is beyond each length before it is pooled or passed on, or pack it"
+MASK = "mask what is beyond each length before it is pooled (rnnkit.masked), or pack it"
+MASK_IS = "with mask = rnnkit.masked.mask(lengths, steps)"
 CARRY = "y, state = layer(x, state), and return that state"
 REMEMBER = "y, state = layer(x, state), or state = cell(x, state), in the loop"
 VIEW = "transpose or permute to move axes; view and reshape only split or join neighbouring axes"
 PACK = (
-    "pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False) of "
+    "pack_padded_sequence(x, lengths, enforce_sorted=False), with batch_first=True if x is "
     "(batch, seq, ...), or rnnkit's lengths="
 )
 
@@ -71,18 +72,18 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
     "padding": {
         "packed": "pack with the lengths of the packed steps, in the order of the batch, and "
         "enforce_sorted=False",
-        "softmax|attention": "scores.masked_fill(~mask, -torch.inf) before it, with the mask along "
-        "the axis of the softmax; or key_padding_mask=~mask",
+        "softmax": "rnnkit.masked.softmax(scores, lengths, dim=...), over the axis of the keys",
+        "attention": f"key_padding_mask=~mask, {MASK_IS}; or that as attn_mask, over the keys",
         "index|gather|select|narrow|clamp": "read step lengths - 1 of each, or h_n of packed input",
-        "max|min|sort|topk": "y.masked_fill(~mask, -torch.inf) before it, where mask has as many "
-        "axes as y",
-        "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there",
+        "max": "rnnkit.masked.max(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",
+        "min|sort|topk": f"y.masked_fill(~mask[..., None], ...) before it, {MASK_IS}",
+        "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there, "
+        f"{MASK_IS}",
         "norm|std|var": "compute it over the features of each step, or over the valid steps only",
         "roll|flip": "flip each sample within its length, or a bidirectional layer of packed input",
         "div": "divide by the lengths, in the order of the samples",
-        "mean": "(y * mask).sum(1) / mask.sum(1), where mask has as many axes as y",
-        "sum|mm|einsum": "y * mask before it, with 1 within each length and 0 beyond; divide a sum "
-        "by the lengths",
+        "mean": "rnnkit.masked.mean(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",
+        "sum|mm|einsum": f"y * mask[..., None] before it, {MASK_IS}; divide a sum by the lengths",
         "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
         "rnn|lstm|gru": PACK,
         "": MASK,
@@ -212,8 +213,8 @@ def later_steps(given: Event, probe: str) -> Cause | None:
     if probe != "padding":
         what = f"{label} is bidirectional: its backward direction has read the later steps"
         one_way = f"{given.text}(..., bidirectional=False)"
-        halves = "its output has half the features then, a state for it half the rows"
-        fix = f"{one_way}: {halves} (rnnkit.states.bridge)"
+        halves = "its output then has half the features, and a state for it half the rows"
+        fix = f'{one_way}: {halves}, as rnnkit.states.bridge(state, "sum") makes of an encoder\'s'
     half: Any = lambda x: x.masked_fill(is_backward(x), 0.0)  # noqa: E731
 
     def undo(model: torch.nn.Module) -> list[Any]:

@@ -143,13 +143,14 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
         yield Cause(what, f"{moved}.reshape(...), with the sizes of this {event.name}", undo)
     for one in range(result.dim() - 1):
         other = one + 1
-        exchanged = f"x.reshape(...) with sizes {one} and {other} exchanged"
-        undo = _instead(event, _transposed_after(one, other))
+        sizes = [str(size) for size in result.shape[: other + 1]]
+        sizes[one:] = reversed(sizes[one:])
+        exchanged = f"x.reshape({', '.join(sizes)}, ...)"
         moved = f".transpose({one}, {other})"
-        fix = (
-            f"{exchanged}, and then {moved}, instead of this {event.name} and of a {moved} after it"
-        )
-        yield Cause(what, fix, undo)
+        fix = f"{exchanged}{moved} instead of this {event.name}"
+        both = f"if a {moved} follows it, {exchanged} instead of both"
+        undo = _instead(event, _transposed_after(one, other))
+        yield Cause(what, f"{fix}; {both}", undo)
 
 
 def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
@@ -283,7 +284,12 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
         return
     rows, columns = mask.shape[-2:]
     is_square = rows == columns > 1
-    if not is_square and columns != 1:
+    if is_square:
+        hides_earlier = bool(mask.tril(-1).any())
+        hides_later = bool(mask.triu(1).any())
+        if hides_later or not hides_earlier:
+            return  # a causal mask as it should be, or one of something else
+    elif columns != 1:
         return
 
     def run(call: FunctionCall) -> Any:

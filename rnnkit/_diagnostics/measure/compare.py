@@ -31,6 +31,7 @@ from rnnkit._diagnostics.run.outputs import (
     far_off,
     is_number,
     largest,
+    over_steps,
     shape_of,
 )
 from rnnkit._diagnostics.run.uncopied import UncopiedError
@@ -96,15 +97,14 @@ class Change(Rerun):
         """Return the first output that moved at a forbidden place, if the judge confirms it."""
         for index in filter(self.has, indices):
             moved = self.moved(index)
-            wrong = moved & forbidden[:, : moved.shape[1]]
+            wrong = moved & over_steps(forbidden, moved.shape[1])
             if not bool(wrong.any()):
                 continue
             if self.baseline.is_judge:
                 return Leak(self, index, wrong.nonzero().tolist())
-            judged = self._judged
-            if judged is None:
+            if self._judged is None:
                 return None
-            leak = judged.leak(indices, forbidden)
+            leak = self._judged.leak(indices, forbidden)
             if leak is None:
                 self.baseline.expect_rounding()
             return leak

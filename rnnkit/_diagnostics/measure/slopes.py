@@ -170,6 +170,13 @@ class Gradients(FunctionWatch):
         plain = self.slopes([self.weights[name] for name in unknown], self.output, enlarged=False)
         return found | dict(zip(unknown, map(_amount, plain), strict=True))
 
+    @property
+    def trains(self) -> bool:
+        """Whether neither the model nor a backward pass, which this asks for, raised anything."""
+        if self.error is None:
+            self.whole  # noqa: B018 - a backward pass, which keeps its error
+        return self.error is None
+
     def places(self, told: Sequence[Any] = ()) -> Tensor | None:
         """Return at which places of the sequence a gradient arrives; None if that is unknown."""
         batch = self.batch
@@ -266,11 +273,11 @@ def _in_training(baseline: "Baseline") -> Gradients:
     batch = baseline.batch
     session = baseline.session
     run = Gradients(batch, session, session.fresh().train())
-    if run.error is None:
+    if run.trains:
         return run
     # A caller's input has no gradient, and some of what is done to it can do without one only.
     alone = Gradients(batch, session, session.fresh().train(), follows=False)
-    return run if alone.error is not None else alone
+    return alone if alone.trains else run
 
 
 def gradients_of(baseline: "Baseline") -> Gradients:

@@ -196,7 +196,9 @@ def _held(model: torch.nn.Module) -> dict[str, Any]:
     torchs = vars(torch.nn.Module())
     held: dict[str, Any] = {}
     for prefix, module in model.named_modules():
-        own = vars(module) | module._buffers | module._parameters  # noqa: SLF001
+        # Not by |, which the dictionaries of a scripted module do not have.
+        own = {**vars(module), **dict(module.named_buffers(recurse=False))}
+        own |= dict(module.named_parameters(recurse=False))
         for name, value in own.items():
             with suppress(RecursionError):
                 if name not in torchs:

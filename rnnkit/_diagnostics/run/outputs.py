@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
@@ -272,3 +273,11 @@ def wider(kind: Any, least: torch.dtype) -> Any:
 def widest(x: Any, least: torch.dtype = torch.float64) -> Any:
     """Return a tensor of numbers in a dtype that is at least as wide; anything else as it is."""
     return x.to(wider(x.dtype, least)) if isinstance(x, Tensor) and not x.is_nested else x
+
+
+def over_steps(forbidden: Tensor, steps: int) -> Tensor:
+    """Return which places are forbidden of an output with fewer or more steps than the input."""
+    if forbidden.shape[1] == 1:  # at all steps
+        return forbidden
+    more = max(0, steps - forbidden.shape[1])
+    return functional.pad(forbidden, (0, more))[:, :steps]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.explain.causes import (
@@ -186,10 +187,23 @@ class _Valid(Search):
             return fix_of("padding in front", kind)
         if event.is_packed:
             kind = f"packed {kind}"
-        [(label, fix)] = fix_of("padding", kind)
-        return [(label, self._for_stride(number) + fix)]
+        causes = self._packed_otherwise(event) or self._for_stride(number)
+        return [*causes, *fix_of("padding", kind)]
 
-    def _for_stride(self, number: int) -> str:
+    def _packed_otherwise(self, event: Any) -> list[Line]:
+        """Return that the samples are packed by lengths that others of them have."""
+        counts = [*(self.baseline.batch.counts or ())]
+        parts = event.tree if isinstance(event.tree, tuple) else (event.tree,)
+        for part in parts:
+            if not isinstance(part, PackedSequence):
+                continue
+            packed = pad_packed_sequence(part)[1].tolist()
+            if packed != counts and sorted(packed) == sorted(counts):
+                what = f"the lengths are packed as {packed}, and those of the samples are {counts}"
+                return [("cause", f"{what}: they were sorted, and the samples were not")]
+        return []
+
+    def _for_stride(self, number: int) -> list[Line]:
         """Return what the lengths are where a stride makes the steps fewer than in the input."""
         for before in self._back_from(number):
             found = self._steps_of(before)
@@ -199,10 +213,10 @@ class _Valid(Search):
             if stride > 1:
                 return self._lengths_after(stride, before, found)
             if (found.whole, found.alone) == (self.size, self.smaller):
-                return ""  # what comes before has the steps of the input
-        return ""
+                return []  # what comes before has the steps of the input
+        return []
 
-    def _lengths_after(self, stride: int, number: int, found: "_Steps") -> str:
+    def _lengths_after(self, stride: int, number: int, found: "_Steps") -> list[Line]:
         """Return what the lengths are after a stride, which rounds up or down."""
         pairs = {(self.size, found.whole), (self.smaller, found.alone)}
         recorder = Recorder(functions=True)
@@ -214,8 +228,8 @@ class _Valid(Search):
         rounded_up = f"(lengths + {stride - 1}) // {stride}"
         for text, more in ((f"lengths // {stride}", 0), (rounded_up, stride - 1)):
             if all((steps + more) // stride == rows for steps, rows in pairs):
-                return f"with {text}, the lengths of the steps after this stride: "
-        return ""
+                return [("cause", f"after a stride the lengths are {text}, not those of the input")]
+        return []
 
     def _steps_of(self, number: int) -> "_Steps | None":
         """Return how many steps a tensor of an event has, and has for the sample alone."""

@@ -171,14 +171,24 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
         moved = _moved(baseline, run, members)
         is_unused = not moved and bool(members & run.in_layers)
         if is_unused or any(moved):
-            fix = ("fix", "use what it returns: no output changes with its weights")
-            left[name] = [fix] if is_unused else []
+            left[name] = _cut_of(run, members)
+            if is_unused and not left[name]:
+                left[name] = [("fix", "use what it returns: no output changes with its weights")]
             silent -= members
     if silent:
         yield f"no output of this call has a gradient in {_listed(_tops(silent, run.got))}"
     for first, rows in left.items():
         what = f"no gradient reaches {_listed(left)}, though the call reads it"
         yield Finding(what, rows, first)
+
+
+def _cut_of(run: Gradients, members: set[str]) -> list[Line]:
+    """Return where what is made of some parameters is cut off its graph."""
+    weights = [run.weights[name] for name in members]
+    for cut, tensor in run.noticed.cut_tensors.items():
+        if any(slope is not None for slope in run.slopes(weights, [tensor])):
+            return [("cause", f"the graph is {cut}")]
+    return []
 
 
 def _moved(baseline: Baseline, run: Gradients, members: set[str]) -> list[bool]:

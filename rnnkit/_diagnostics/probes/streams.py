@@ -176,9 +176,11 @@ class _Chunks(Search):
             given = state if len(state) > 1 else state[0]
             return None if at else from_state(args, kwargs, given)
 
-        what = f"{name or 'the model'} does not start the second chunk from its own state"
+        module = name or "the model"
+        what = f"the model does not return the state of {module} after the first chunk"
         fix = CARRY
         if all(any(equal(x, y) for y in self.returned) for x in state):
+            what = f"{module} does not start from the state that the model is given"
             fix = "start from the state that is given, and from zeros only if that is None"
         return Cause(what, fix, each_call(name, start))
 

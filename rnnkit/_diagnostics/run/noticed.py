@@ -39,13 +39,21 @@ class Noticed:
     def __init__(self) -> None:
         """Begin with none."""
         self._cuts = Counter[str]()
+        #: By cut, the first tensor with a graph that was given to it.
+        self.cut_tensors: dict[str, Tensor] = {}
         self.broadcasts: list[Broadcast] = []
 
     def note(self, call: FunctionCall) -> None:
         """Note a call, before it runs."""
         cutting = _cutting(call)
-        if cutting and any(map(_has_graph, pytree.tree_leaves((call.args, call.kwargs)))):
-            self._cuts[f"cut at {user_place()} by {cutting}"] += 1
+        leaves = pytree.tree_leaves((call.args, call.kwargs)) if cutting else []
+        with_graph = [leaf for leaf in leaves if _has_graph(leaf)]
+        if with_graph:
+            cut = f"cut at {user_place()} by {cutting}"
+            self._cuts[cut] += 1
+            first = with_graph[0]
+            # It is taken off its graph in place.
+            self.cut_tensors.setdefault(cut, first.clone() if cutting == "detach_" else first)
         if call.name in LOSSES:
             self._note_loss(call)
 

@@ -275,12 +275,17 @@ def state_axes(module: Any, batch: Axis | None) -> tuple[tuple[Axis, ...], ...]:
     return both[: len(module.__rnnkit__.state_names)]
 
 
-def is_autocast() -> bool:
-    """Return whether autocast is on, for any kind of device."""
-    return torch._C._is_any_autocast_enabled()  # noqa: SLF001
+def is_autocast(tensor: Tensor) -> bool:
+    """Return whether autocast is on for the device of a tensor."""
+    if not torch._C._is_any_autocast_enabled():  # noqa: SLF001 - one question for all devices
+        return False
+    kind = tensor.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
-def dtypes_agree(one: torch.dtype, other: torch.dtype) -> bool:
-    """Return whether a kernel takes both dtypes together; autocast unites all but float64."""
-    floats = one.is_floating_point and other.is_floating_point
-    return one == other or (is_autocast() and floats and torch.float64 not in (one, other))
+def dtypes_agree(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether a kernel takes a tensor beside a dtype; autocast unites all but float64."""
+    if tensor.dtype == dtype:
+        return True
+    floats = tensor.is_floating_point() and dtype.is_floating_point
+    return floats and torch.float64 not in (tensor.dtype, dtype) and is_autocast(tensor)

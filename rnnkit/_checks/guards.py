@@ -184,7 +184,7 @@ def _is_state(
             isinstance(tensor, Tensor)
             and tensor.layout is STRIDED
             and tensor.shape == shape
-            and (tensor.dtype is dtype or dtypes_agree(tensor.dtype, dtype))
+            and (tensor.dtype is dtype or dtypes_agree(tensor, dtype))
             and tensor.device == device
         )
     except RuntimeError:  # a nested tensor has no shape
@@ -202,7 +202,7 @@ def _is_like(tensor: Tensor, weight: Tensor | None) -> bool:
     """Return whether a kernel takes an input beside a weight, if that is known."""
     if weight is None:
         return True
-    fits = tensor.dtype is weight.dtype or dtypes_agree(tensor.dtype, weight.dtype)
+    fits = tensor.dtype is weight.dtype or dtypes_agree(tensor, weight.dtype)
     return fits and tensor.device == weight.device
 
 
@@ -211,7 +211,7 @@ def has_own_dtype(c: Tensor, dtype: torch.dtype, *, is_cell: bool) -> bool:
 
     A cell's does; a layer's does for float64 under autocast, since c is only multiplied.
     """
-    own = is_cell or (dtype is torch.float64 and is_autocast())
+    own = is_cell or (dtype is torch.float64 and is_autocast(c))
     return own and c.is_floating_point() and c.device.type == "cpu"
 
 

@@ -36,11 +36,11 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
             _refuse_lengths(spec, lengths, counts, _beyond(seq, lengths, sample, value))
     if values is not None and is_batched(counts):
         values = None  # each example of a vmap has its own
-    counts = counts.to(input.device)
     if is_abstract:
+        counts = counts.to(input.device)
         in_range = (counts >= 0) & (counts <= seq)
         are_all(in_range, "lengths must be integers from 0 to seq, one for each sample")
-    return Lengths(counts, values, seq)
+    return Lengths(counts, values, seq, None if counts.device == input.device else input.device)
 
 
 def _why_not(spec: CallSpec, lengths: Any, counts: Tensor | None) -> RefusalCause | None:

@@ -55,7 +55,7 @@ class Facts(NamedTuple):
     allows_own_loop: bool
     #: Whether something traces, transforms or lowers the call: then no path reads its values.
     is_traced: bool
-    on_cpu: bool
+    device: str  # of the input: its type
 
 
 def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
@@ -78,7 +78,7 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
         has_onednn_kernel=is_lstm and input.dtype is torch.float32 and has_onednn,
         allows_own_loop=is_plain and is_precise and not first.is_projected and not is_traced,
         is_traced=is_traced,
-        on_cpu=input.device.type == "cpu",
+        device=input.device.type,
     )
 
 
@@ -87,8 +87,11 @@ def for_lengths(facts: Facts, lengths: list[int]) -> str:
 
     PADDED runs over the padding, too; PACKED leaves it out, by torch's kernel; ROWS by hand.
     """
-    if not facts.on_cpu:
-        return PACKED
+    if facts.device in ("cuda", "meta"):
+        return PACKED  # cuDNN leaves the padding out, and where there are no numbers none is sought
+    if facts.device != "cpu":
+        # The kernels of other devices leave nothing out. A relu may diverge over padding.
+        return PACKED if facts.mode == "RNN_RELU" else PADDED
     if facts.is_traced:
         # No value may be read, and autocast gives a packed LSTM another dtype than a padded one.
         # A relu may diverge over padding.
@@ -108,7 +111,7 @@ def for_resets(facts: Facts, batch: int, cuts: int, *, is_full: bool, from_zeros
     between two steps by hand, and ROWS runs what lies between two cuts as samples of their own, by
     hand; PACKED does that by torch's kernel.
     """
-    if not facts.on_cpu:
+    if facts.device != "cpu":
         return PACKED
     if from_zeros and facts.mode == "LSTM" and (facts.has_onednn_kernel or facts.is_traced):
         return BLANK

@@ -9,12 +9,21 @@ from torch import Tensor
 class Lengths(NamedTuple):
     """Valid steps of each sample, checked."""
 
-    #: ``(batch,)``, int64, on the device of the input.
-    each: Tensor
+    #: ``(batch,)``, int64, where the caller has it.
+    given: Tensor
     #: The same as numbers; None while a compiler traces, which knows no values.
     values: list[int] | None
     #: Steps of the input.
     seq: int
+    #: The device of the input; None if they are there.
+    device: torch.device | None = None
+
+    @property
+    def each(self) -> Tensor:
+        """``(batch,)``, int64, on the device of the input; a GPU is not waited for."""
+        if self.device is None:
+            return self.given
+        return self.given.to(self.device, non_blocking=True)
 
     @property
     def longest(self) -> int:
@@ -31,4 +40,5 @@ class Lengths(NamedTuple):
 
     def valid(self, steps: int) -> Tensor:
         """Return the mask ``(seq, batch)`` that is true up to each sample's length."""
-        return torch.arange(steps, device=self.each.device).unsqueeze(1) < self.each
+        each = self.each
+        return torch.arange(steps, device=each.device).unsqueeze(1) < each

@@ -174,7 +174,10 @@ def _closed(weight: Tensor) -> float:
     """Return how far a gate is pushed, in numbers of the dtype that the kernel computes in."""
     if weight.is_complex():
         return CLOSED_COMPLEX
-    lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+    device = weight.device.type
+    lowered = weight.dtype
+    if device != "meta" and torch.is_autocast_enabled(device):
+        lowered = torch.get_autocast_dtype(device)
     return CLOSED_HALF if torch.float16 in (lowered, weight.dtype) else CLOSED
 
 

@@ -126,7 +126,7 @@ def _apply_reset_at_start(
     """Apply resets at step 0, where that is the first step to be run."""
     if not starts[0].any():
         return state
-    fresh = starts[0].unsqueeze(1).to(state[0].device)
+    fresh = starts[0].unsqueeze(1).to(state[0].device, non_blocking=True)
 
     def run(direction: Direction, given: Tensor, new: Tensor | None) -> Tensor:
         if direction.reverse:

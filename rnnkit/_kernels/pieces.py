@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from rnnkit._kernels.gates import Schedule
 from rnnkit._kernels.stack import Direction, Run, Stack, States
@@ -20,7 +19,8 @@ from rnnkit._kernels.stack import Direction, Run, Stack, States
 class Pieces(NamedTuple):
     """Stretches of the samples of a batch, from the longest to the shortest; none is empty.
 
-    All tensors are int64: on the CPU while they are laid out, then on the device of the input.
+    All tensors are int64: on the CPU while they are laid out, then on the device of the input,
+    but for ``steps`` and ``start``, which are read before.
     """
 
     #: ``(pieces,)``: the sample that a piece is cut from.
@@ -100,6 +100,12 @@ def pieces_of(lengths: Tensor, starts: Tensor) -> Pieces:
     return Pieces(sample, steps, start, (first.masked_select(~renewed), last), (last, first))
 
 
+def _copied(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
+    """Copy small tensors of the CPU to a device, all at once, and do not wait for it."""
+    joined = torch.cat([*tensors]).to(device, non_blocking=True)
+    return torch.split(joined, [len(tensor) for tensor in tensors])
+
+
 class Rows:
     """Where the rows of pieces are, among themselves and in the padded batch.
 
@@ -125,10 +131,15 @@ class Rows:
             self.batch_sizes = (len(pieces.sample) - ending.cumsum(0))[:-1]
             begin = torch.add(pieces.sample, pieces.start, alpha=batch)
             places = begin.index_select(0, self._piece).add_(self._step, alpha=batch)
-        self.places = places.to(device)
+        self.places = places
         self.pieces = pieces
         if device.type != "cpu":
-            self.pieces = pytree.tree_map_only(Tensor, lambda tensor: tensor.to(device), pieces)
+            pieces_at_ends = (*pieces.first_pieces, *pieces.last_pieces)
+            tensors = _copied([places, pieces.sample, *pieces_at_ends], device)
+            self.places, sample, *ends = tensors
+            self.pieces = pieces._replace(
+                sample=sample, first_pieces=tuple(ends[:2]), last_pieces=tuple(ends[2:])
+            )
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -198,13 +209,13 @@ class Rows:
         row = self._first.index_select(0, self._steps - 1) + torch.arange(
             len(self._steps), device="cpu"
         )
-        return row.to(self._device)
+        return row.to(self._device, non_blocking=True)
 
     @cached_property
     def mirror(self) -> Tensor:
         """The row at the same distance from its piece's other end, ``(rows,)``: its own inverse."""
         step = self._steps.index_select(0, self._piece) - 1 - self._step
-        return (self._first.index_select(0, step) + self._piece).to(self._device)
+        return (self._first.index_select(0, step) + self._piece).to(self._device, non_blocking=True)
 
     def run_differentiable(self, stack: Stack, data: Tensor, state: States) -> Run:
         """Run all layers by torch's kernel over packed input, of any dtype and on any device."""

@@ -92,6 +92,8 @@ def run_layer(
         hx = with_batch(hx, 1)
     rows = state_rows(layer)
     state = zeros(layer, input, rows, input.shape[batch_axis]) if hx is None else hx
+    if not input.is_cpu:  # cuDNN refuses strides, which a CPU takes
+        state = map_state(Tensor.contiguous, state)
     if boundaries is not None or compiling:
         output, ends = _run_divided(layer, recurrence, input, state, boundaries or Boundaries())
     else:
@@ -122,6 +124,8 @@ def _run_packed(
         hx = zeros(layer, data, state_rows(layer), sizes[0])  # a tensor, which a tracer can follow
     elif order is not None:
         hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
+    if not data.is_cpu:
+        hx = map_state(Tensor.contiguous, hx)
     kernel: Any = recurrence.kernel
     output, *ends = kernel(data, sizes, hx, *_options(layer))
     if back is not None:

@@ -49,7 +49,7 @@ def needs_steps(stack: Stack, input: Tensor, boundaries: Boundaries) -> bool:
     if is_compiling():
         if hard_codes_steps(input.shape[0]):
             return True
-    elif is_batched(input) or (lengths is not None and is_batched(lengths.each)):
+    elif is_batched(input) or (lengths is not None and is_batched(lengths.given)):
         return True  # torch's kernels have no rule for the examples of a vmap
     # Boundaries are found by the values of a mask, and a relu may not run over padding.
     needs_values = reset is not None or (

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import overrides_initial_state
@@ -10,14 +11,16 @@ from rnnkit._base.state import (
     State,
     filled,
     has_missing_part,
+    map_state,
     state_of,
     tensors_of,
     zeros,
 )
 from rnnkit._base.torch_tools import uses_custom_op
-from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of
+from rnnkit._checks.call_spec import SEQUENCE, CallSpec, is_autocast, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
+from rnnkit._kernels.cudnn import lay_in_one_block
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._kernels.stack import Direction, Stack, States
@@ -182,11 +185,25 @@ def _run_known(
     by_operator = uses_custom_op(args.input.shape[0])
     direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
     if not fused or args.return_states or not has_kernel(direction, args.input):
-        return run_loop(PreprojectedCell(direction), args)
+        return run_loop(PreprojectedCell(direction), _lowered_as_by_cudnn(args))
+    if args.input.is_cuda:
+        lay_in_one_block(direction)
     initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
     boundaries = Boundaries(args.lengths, args.reset, initial)
     output, ends = run_stack(Stack([[direction]]), args.input, as_layer(args.hx), boundaries)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
+
+
+def _lowered_as_by_cudnn(args: UnrollArgs) -> UnrollArgs:
+    """Return the arguments of a loop with states in the dtype in which cuDNN returns them."""
+    if not args.input.is_cuda or not is_autocast(args.input):
+        return args
+    dtype = torch.get_autocast_dtype("cuda")
+
+    def lowered(tensor: Tensor) -> Tensor:
+        return tensor if tensor.dtype is torch.float64 else tensor.to(dtype)
+
+    return args._replace(hx=map_state(lowered, args.hx), initial=map_state(lowered, args.initial))
 
 
 def direction_of(cell: AnyCell, *, reverse: bool, by_operator: bool = False) -> Direction:

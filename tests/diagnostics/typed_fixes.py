@@ -144,7 +144,7 @@ FIXES = {
         strided,
         with_lengths,
         "alone",
-        ("with (lengths + 1) // 2, the lengths of the steps after this stride",),
+        ("after a stride the lengths are (lengths + 1) // 2",),
         lambda: {"conv": nn.Conv1d(3, 6, 3, stride=2, padding=1), "head": nn.Linear(6, 4)},
     ),
     "padding in front": Typed(

@@ -19,7 +19,7 @@ from rnnkit._kernels.pieces import Rows, pieces_of, whole_pieces
 from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._modules.layer_run import stack_of
 from tests.kernels.paths import case_of, each_kind
-from tests.strategies import DTYPES, tensors_of
+from tests.strategies import DTYPES
 
 
 def facts(kind: str, dtype: torch.dtype = torch.float32) -> Facts:
@@ -58,14 +58,15 @@ SMALL = Facts(
     has_onednn_kernel=True,
     allows_own_loop=True,
     is_traced=False,
-    on_cpu=True,
+    device="cpu",
 )
 AUTOCAST = SMALL._replace(allows_own_loop=False, is_traced=True)
 LARGE = SMALL._replace(hidden_size=2000)
 GRU = SMALL._replace(mode="GRU", has_onednn_kernel=False)
 FOREIGN = GRU._replace(allows_own_loop=False)
 RELU = AUTOCAST._replace(mode="RNN_RELU", has_onednn_kernel=False)
-GPU = SMALL._replace(on_cpu=False)
+GPU = SMALL._replace(device="cuda")
+MPS = SMALL._replace(device="mps")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,7 @@ GPU = SMALL._replace(on_cpu=False)
         (SMALL, PADDED), (LARGE, ROWS), (LARGE._replace(trains=False), PACKED),
         (GRU, ROWS), (GRU._replace(trains=False), PACKED), (FOREIGN, PACKED),
         (AUTOCAST, PADDED), (RELU, PACKED), (GPU, PACKED),
+        (MPS, PADDED), (MPS._replace(mode="RNN_RELU"), PACKED),
     ],
 )  # fmt: skip
 def test_the_path_of_lengths(facts, path):
@@ -100,7 +102,7 @@ def test_the_path_of_resets(facts, cuts, is_full, from_zeros, path):
 
 
 def test_rows_lie_on_the_device_of_the_input():
-    """Where pieces are is worked out on the CPU, and moved once."""
+    """Where pieces are is worked out on the CPU, and what is read there is moved, at once."""
     starts = torch.zeros(5, 3, dtype=torch.bool)
     starts[4, 2] = True
     for pieces, sizes in (
@@ -109,6 +111,7 @@ def test_rows_lie_on_the_device_of_the_input():
     ):
         rows = Rows(pieces, 3, torch.device("meta"))
 
-        moved = [rows.places, rows.mirror, *tensors_of(rows.pieces)]
+        laid = rows.pieces
+        moved = [rows.places, rows.mirror, laid.sample, *laid.first_pieces, *laid.last_pieces]
         assert {tensor.device.type for tensor in moved} == {"meta"}
         assert rows.batch_sizes.tolist() == rows.sizes == sizes

@@ -47,7 +47,7 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its axes, or since it holds no floating-point numbers."""
     shape = spec.actual
     width = spec.input_axes[-1].size
-    if not input.is_floating_point() and not dtypes_agree(input.dtype, weight.dtype):
+    if not input.is_floating_point() and not dtypes_agree(input, weight.dtype):
         _refuse_numbers(spec, input, weight)
     if len(shape) not in RANKS[spec.kind]:
         headline = f"the input has {count(len(shape), 'axis', 'axes')}"
@@ -179,7 +179,7 @@ def _fix_of_image(spec: CallSpec, width: int) -> str | None:
 
 def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its dtype or device."""
-    if not dtypes_agree(input.dtype, weight.dtype):
+    if not dtypes_agree(input, weight.dtype):
         _refuse_dtype(spec, input.dtype, weight.dtype)
     if input.device != weight.device:
         _refuse_device(spec, input.device, weight.device)

@@ -39,7 +39,7 @@ def check_state(spec: CallSpec, hx: Any, input: Tensor, *, only_sizes: bool = Fa
 def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> None:
     """Refuse a tensor of a state for its dtype or device."""
     has_own = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=spec.kind == "cell")
-    if not has_own and not dtypes_agree(tensor.dtype, input.dtype):
+    if not has_own and not dtypes_agree(tensor, input.dtype):
         fix = f"rnnkit.states.to(hx, {input.dtype})"
         spec.refuse(
             DtypeError,

@@ -187,8 +187,15 @@ class _Valid(Search):
             return fix_of("padding in front", kind)
         if event.is_packed:
             kind = f"packed {kind}"
-        causes = self._packed_otherwise(event) or self._for_stride(number)
-        return [*causes, *fix_of("padding", kind)]
+        rows = fix_of("padding", kind)
+        others = self._packed_otherwise(event)
+        if others:
+            return [*others, *rows]
+        lengths = self._for_stride(number)
+        if not lengths:
+            return rows
+        what = f"after a stride the lengths are {lengths}, not those of the input"
+        return [("cause", what), *((label, f"{fix}; with {lengths}") for label, fix in rows)]
 
     def _packed_otherwise(self, event: Any) -> list[Line]:
         """Return that the samples are packed by lengths that others of them have."""
@@ -203,7 +210,7 @@ class _Valid(Search):
                 return [("cause", f"{what}: they were sorted, and the samples were not")]
         return []
 
-    def _for_stride(self, number: int) -> list[Line]:
+    def _for_stride(self, number: int) -> str:
         """Return what the lengths are where a stride makes the steps fewer than in the input."""
         for before in self._back_from(number):
             found = self._steps_of(before)
@@ -213,10 +220,10 @@ class _Valid(Search):
             if stride > 1:
                 return self._lengths_after(stride, before, found)
             if (found.whole, found.alone) == (self.size, self.smaller):
-                return []  # what comes before has the steps of the input
-        return []
+                return ""  # what comes before has the steps of the input
+        return ""
 
-    def _lengths_after(self, stride: int, number: int, found: "_Steps") -> list[Line]:
+    def _lengths_after(self, stride: int, number: int, found: "_Steps") -> str:
         """Return what the lengths are after a stride, which rounds up or down."""
         pairs = {(self.size, found.whole), (self.smaller, found.alone)}
         recorder = Recorder(functions=True)
@@ -228,8 +235,8 @@ class _Valid(Search):
         rounded_up = f"(lengths + {stride - 1}) // {stride}"
         for text, more in ((f"lengths // {stride}", 0), (rounded_up, stride - 1)):
             if all((steps + more) // stride == rows for steps, rows in pairs):
-                return [("cause", f"after a stride the lengths are {text}, not those of the input")]
-        return []
+                return text
+        return ""
 
     def _steps_of(self, number: int) -> "_Steps | None":
         """Return how many steps a tensor of an event has, and has for the sample alone."""

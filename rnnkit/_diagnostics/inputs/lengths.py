@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnkit._diagnostics.inputs.dense import is_dense
+from rnnkit._diagnostics.run.outputs import exact
 
 #: Names of lengths and of masks, as ``lengths``, ``x_len``, ``n_steps``, ``pad_mask``.
 LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|words)$")
@@ -239,7 +240,7 @@ def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
     if axis is None or not is_dense(leaf):
         return False
     if leaf.numel() == len(counts):
-        told = leaf.flatten().double()
+        told = exact(leaf.flatten())
         if leaf.is_floating_point():
             told = told * (max(counts) / told.max())
         off = told - told.new_tensor(counts)

@@ -81,8 +81,8 @@ def _judge_of(baseline: Baseline) -> Baseline | Skipped:
 
 def _widened(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Baseline | None:
     """Return the same in a wider dtype; None if the model insists on its own."""
-    batch = baseline.batch.with_leaves([widest(x, dtype) for x in baseline.batch.leaves])
-    with suppress(Exception):  # it may refuse as it likes
+    with suppress(Exception):  # it may refuse as it likes, and its device has no float64
+        batch = baseline.batch.with_leaves([widest(x, dtype) for x in baseline.batch.leaves])
         session = baseline.session.wider(dtype, Widened(dtype))
         judge = baseline.judging(batch, dtype, tolerance, session)
         is_wide = all(widest(x, dtype) is x for x in judge.normal)

@@ -133,7 +133,7 @@ def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
         if not isinstance(before, Tensor) or not isinstance(after, Tensor):
             continue
         # What is not finite any more may be a zero times a large number.
-        moved = (apart(before, after) > 0) & (after.isfinite() | ~before.isfinite())
+        moved = (apart(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
         if index in rows:
             shown |= moved.movedim(rows[index], 0).reshape(size, -1).any(1).cpu()
         elif bool(moved.any()):

@@ -193,9 +193,14 @@ def orders(normal: Leaves, axes: Sequence[int | None]) -> list[int | None]:
     return [None, *(k for k in numbers if sorted(normal[k].tolist()) == [*range(len(normal[k]))])]
 
 
+def exact(tensor: Tensor) -> Tensor:
+    """Return a tensor in float64, on the CPU, since some devices have no such numbers."""
+    return tensor.cpu().double()
+
+
 def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Return how large the numbers of each feature are over some axes, in the tensor's shape."""
-    size = tensor.double().abs().nan_to_num(0.0, 0.0, 0.0)
+    size = exact(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
     usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)
     usual = torch.where(usual > 0, usual, torch.nan).nanmedian(0).values.nan_to_num(0.0)
     for axis in sorted(axes):
@@ -208,7 +213,8 @@ def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def apart(one: Tensor, other: Tensor) -> Tensor:
     """Return by how much two tensors differ, number by number; infinitely if one is not finite."""
-    one, other = one.double(), other.double()
+    one = exact(one)
+    other = exact(other)
     equal = (one == other) | ~(one.isfinite() | other.isfinite())
     return torch.where(equal, 0.0, (one - other).abs()).nan_to_num(torch.inf)
 
@@ -220,7 +226,7 @@ def arrived(slope: Tensor) -> Tensor:
 
 def largest(tensor: Tensor) -> float:
     """Return the largest finite number of a tensor, without its sign."""
-    sizes = tensor.double().abs().nan_to_num(0.0, 0.0, 0.0)
+    sizes = exact(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
     return max(sizes.max().item() if sizes.numel() else 0.0, 1e-30)
 
 

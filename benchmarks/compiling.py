@@ -43,8 +43,7 @@ class NoRecurrence(nn.Linear):
 
 def deep() -> rnnkit.Recurrent[Any]:
     """Two layers in two directions, of cells."""
-    cells = rnnkit.LSTM(INPUT, HIDDEN, 2, bidirectional=True).cells()
-    return rnnkit.Recurrent(cells[::2], reverse_cells=cells[1::2])
+    return rnnkit.Recurrent.of(rnnkit.LSTM(INPUT, HIDDEN, 2, bidirectional=True))
 
 
 #: What is compiled, over how many steps, with which options of a call; ratio and seconds allowed.
@@ -72,7 +71,7 @@ def tables(effort: Effort) -> list[Table]:
     return [table]
 
 
-def _clock() -> float:
+def cpu_seconds() -> float:
     """Seconds of this process and of the C++ compilers that it has started."""
     own, children = (
         resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -107,9 +106,9 @@ def _row(name: str, effort: Effort) -> tuple[str, ...]:
         # What inductor compiles once for all: its header.
         torch.compile(torch.sin)(x)
         compiled = torch.compile(model, fullgraph=True)
-        start = _clock()
+        start = cpu_seconds()
         step(compiled)
-        took = _clock() - start
+        took = cpu_seconds() - start
         timing = compare({"eager": lambda: step(model), "compiled": lambda: step(compiled)}, effort)
     ours = timing["compiled"]
     return (

@@ -146,9 +146,10 @@ def test_ways_past_the_copy(name):
 
 
 def test_way_past_the_copy_is_said():
-    """A model that calls itself by way of a closure is not judged, which the head line says."""
+    """A model that calls itself by way of what a closure holds is not judged, as the head line says."""
     model = Holder()
-    model.act = lambda _: model.gru(X)
+    held = [model]
+    model.act = lambda _: held[0].gru(X)
     report = rnnkit.verify(model, X)
 
     assert not report.judged
@@ -160,6 +161,25 @@ def test_way_past_the_copy_is_said():
             look(model, X)
         assert caught.value.code == "model-escaped"
         assert str(caught.value).endswith("\n  more      python -m rnnkit explain model-escaped")
+
+
+def test_a_function_that_closes_over_modules():
+    """A function that a model holds is copied with the modules that it closes over, and only then."""
+    model = Holder()
+    layer = model.gru
+    gain = [2.0]
+    model.act = lambda x, scale=1.0, *, more=0.0: layer(X)[0] * scale * gain[0] + more
+    model.plain = lambda x: x
+    copied = twice(model).pristine
+    report = rnnkit.verify(Holder(model.act, gru=layer), X, raises=False)
+
+    assert report.judged
+    act = copied.private.act
+    assert act is not model.act
+    assert {cell.cell_contents for cell in act.__closure__ if cell.cell_contents is not gain} == {
+        copied.private.gru
+    }
+    assert copied.private.plain is model.plain
 
 
 ENDED = []

@@ -30,7 +30,8 @@ def why_unfollowed(baseline: Baseline) -> str:
     if baseline.batch.size == 1 and baseline.fewer is None:
         return ONE_SAMPLE
     if baseline.fewer is None:
-        return "the model refuses one sample less: give batch_dim, or let it take any batch"
+        axis = "" if baseline.batch.batch_dim else "give batch_dim, or "
+        return f"the model refuses one sample less: {axis}let it take any batch"
     if len(baseline.fewer) != len(baseline.normal):
         return "each sample has an output of its own: return one padded tensor"
     name = baseline.name(baseline.first)

@@ -7,7 +7,7 @@ calls itself for each level, and takes longer than the forward of a small model.
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MethodType, ModuleType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import ReferenceType, proxy
 
@@ -194,6 +194,21 @@ class Copier:
     def copy_method(self, x: MethodType, place: Place | None) -> Any:
         return MethodType(x.__func__, self._copied(x.__self__, place))
 
+    def copy_function(self, x: FunctionType, place: Place | None) -> Any:
+        """Copy a function that a model holds if it closes over modules, as a lambda in one does."""
+        cells = x.__closure__ or ()
+        held = [_content(cell) for cell in cells]
+        if not any(isinstance(one, nn.Module) for one in held):
+            return x
+        closure = [
+            CellType(self._copied(one, place)) if isinstance(one, nn.Module) else cell
+            for one, cell in zip(held, cells, strict=True)
+        ]
+        twin = FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, tuple(closure))
+        twin.__kwdefaults__ = x.__kwdefaults__
+        vars(twin).update(vars(x))
+        return twin
+
     def copy_dict(self, x: dict[Any, Any], place: Place | None) -> dict[Any, Any]:
         if CONSTANT.issuperset(map(type, x.values())) and CONSTANT.issuperset(map(type, x)):
             return x.copy()
@@ -268,6 +283,14 @@ class Copier:
 
 
 #: How to copy objects of Python's own classes.
+def _content(cell: CellType) -> Any:
+    """Return what a cell of a closure holds; None if nothing does yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
 BY_PARTS: dict[type, Callable[[Copier, Any, Place | None], Any]] = {
     dict: Copier.copy_dict,
     OrderedDict: Copier.copy_dict,
@@ -276,4 +299,5 @@ BY_PARTS: dict[type, Callable[[Copier, Any, Place | None], Any]] = {
     set: Copier.copy_set,
     frozenset: Copier.copy_set,
     MethodType: Copier.copy_method,
+    FunctionType: Copier.copy_function,
 }

@@ -22,7 +22,7 @@ from rnnkit._diagnostics.tell.report import in_short
 
 #: Objects that nobody can change, by their exact class; of these, many are met.
 CONSTANT = {int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device}
-CONSTANT |= {type, FunctionType, torch.Size, torch.layout, torch.jit.ScriptFunction}
+CONSTANT |= {type, torch.Size, torch.layout, torch.jit.ScriptFunction}
 CONSTANT |= {pytree.TreeSpec, pytree.LeafSpec}  # a trainer has them, and to make one warns
 #: References that keep nothing alive; a proxy also stands for what it refers to.
 PROXIES = {ProxyType, CallableProxyType}
@@ -32,7 +32,7 @@ DATA = (Dataset, DataLoader, _BaseDataLoaderIter)
 #: What a model never computes with, whatever it holds: data, and the logs of the process.
 APART = (type, ModuleType, *DATA, logging.Filterer)
 #: Objects that hold nothing which a copy of the model might write.
-LEAVES = CONSTANT | WEAK
+LEAVES = CONSTANT | WEAK | {FunctionType}
 #: The dictionaries of a module whose parts people write as its attributes.
 REGISTERED = ("_parameters", "_buffers", "_modules")
 

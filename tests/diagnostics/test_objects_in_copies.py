@@ -168,7 +168,7 @@ def test_a_function_that_closes_over_modules():
     model = Holder()
     layer = model.gru
     gain = [2.0]
-    model.act = lambda x, scale=1.0, *, more=0.0: layer(X)[0] * scale * gain[0] + more
+    model.act = lambda _, scale=1.0, *, more=0.0: layer(X)[0] * scale * gain[0] + more
     model.plain = lambda x: x
     copied = twice(model).pristine
     report = rnnkit.verify(Holder(model.act, gru=layer), X, raises=False)

@@ -30,7 +30,7 @@ def why_unfollowed(baseline: Baseline) -> str:
     if baseline.batch.size == 1 and baseline.fewer is None:
         return ONE_SAMPLE
     if baseline.fewer is None:
-        axis = "" if baseline.batch.batch_dim else "give batch_dim, or "
+        axis = "" if baseline.batch.axes[baseline.batch.first] else "give batch_dim, or "
         return f"the model refuses one sample less: {axis}let it take any batch"
     if len(baseline.fewer) != len(baseline.normal):
         return "each sample has an output of its own: return one padded tensor"

@@ -112,7 +112,7 @@ def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[
         valid = lengths.valid(input.shape[0])  # len() would fix the number for a compiler
         input = fill_padding(input, lengths, valid)
     if reset is not None:
-        reset = before_each(reset.to(input.device), valid, reverse=args.reverse)
+        reset = before_each(reset.to(input.device, non_blocking=True), valid, reverse=args.reverse)
     if isinstance(cell, PreprojectedCell):
         input = cell.project(input)
     elif not is_compiling() and torch.is_inference_mode_enabled():

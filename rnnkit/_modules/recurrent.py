@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import functional
 
 from rnnkit._base.class_facts import finish, overrides_initial_state
@@ -293,6 +294,9 @@ def _run_layers(
     layer: AnyRecurrent, input: Any, hx: object, initial: object, lengths: object, reset: object
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """Run each direction of each layer, from the state given and that of ``initial_state``."""
+    # Each cell reads them, and a GPU is waited for once.
+    lengths = _read_once(lengths)
+    reset = _read_once(reset)
     states = _checked_states(layer, initial if hx is None else hx)
     restarts = _checked_states(layer, initial)
     ends: list[Any] = []
@@ -319,6 +323,12 @@ def _run_layers(
             ends.append(end)
         input = side_by_side(outputs)
     return input, tuple(ends)
+
+
+def _read_once(boundary: Any) -> Any:
+    """Return lengths or a mask where the CPU reads them; a compiler reads none."""
+    is_on_gpu = isinstance(boundary, Tensor) and boundary.is_cuda and not is_compiling()
+    return boundary.cpu() if is_on_gpu else boundary
 
 
 def _run_cell(layer: AnyRecurrent, call: UnrollCall, place: int) -> tuple[Tensor, Any]:

@@ -194,8 +194,15 @@ def orders(normal: Leaves, axes: Sequence[int | None]) -> list[int | None]:
 
 
 def exact(tensor: Tensor) -> Tensor:
-    """Return a tensor in float64, on the CPU, since some devices have no such numbers."""
-    return tensor.cpu().double()
+    """Return a tensor in float64, on the CPU, since some devices have no such numbers.
+
+    It is in float32 under what refuses them everywhere, as a mode that plays such a device.
+    """
+    here = tensor.cpu()
+    try:
+        return here.double()
+    except TypeError:
+        return here.float()
 
 
 def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:

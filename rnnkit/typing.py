@@ -56,7 +56,7 @@ ResetLike: TypeAlias = Tensor | Sequence[Sequence[int]] | Sequence[int]
 """1 or true at the steps before which a sample starts again; it has the input's batch and seq."""
 
 StepResetLike: TypeAlias = Tensor | Sequence[int] | bool
-"""1 or true for the samples that start again before one step: ``(batch,)``, or one flag."""
+"""1 or true for the samples that start again before one step; ``(batch,)``, or one flag."""
 
 StateT_co = TypeVar("StateT_co", covariant=True)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
 
@@ -32,10 +32,14 @@ class Drawn(NamedTuple):
     rule: Rule | None
 
 
+@runtime_checkable  # jaxtyping's hook asks isinstance of every annotation
 class Doubtful(Protocol):
     """A run: its doubt says why a difference could not be judged, or is empty."""
 
     doubt: str
+
+
+AnswerT = TypeVar("AnswerT", bound="Answer")  # beartype reads Self on classes only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ class Answer:
     notes: Sequence[str] = ()
     drawn: Drawn | None = None
 
-    def noting(self, notes: Sequence[str]) -> Self:
+    def noting(self: AnswerT, notes: Sequence[str]) -> AnswerT:  # noqa: PYI019 - as said above
         """Return the same with further notes."""
         return replace(self, notes=[*self.notes, *notes])
 

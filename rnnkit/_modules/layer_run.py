@@ -8,7 +8,7 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import overrides_initial_state
-from rnnkit._base.state import State, map_state, tensors_of, zeros
+from rnnkit._base.state import State, StateT, map_state, tensors_of, zeros
 from rnnkit._base.torch_tools import lacks_kernel, uses_custom_op
 from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state
@@ -92,8 +92,7 @@ def run_layer(
         hx = with_batch(hx, 1)
     rows = state_rows(layer)
     state = zeros(layer, input, rows, input.shape[batch_axis]) if hx is None else hx
-    if not input.is_cpu:  # cuDNN refuses strides, which a CPU takes
-        state = map_state(Tensor.contiguous, state)
+    state = _as_device_takes(state, input)
     if boundaries is not None or compiling:
         output, ends = _run_divided(layer, recurrence, input, state, boundaries or Boundaries())
     else:
@@ -124,13 +123,17 @@ def _run_packed(
         hx = zeros(layer, data, state_rows(layer), sizes[0])  # a tensor, which a tracer can follow
     elif order is not None:
         hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
-    if not data.is_cpu:
-        hx = map_state(Tensor.contiguous, hx)
+    hx = _as_device_takes(hx, data)
     kernel: Any = recurrence.kernel
     output, *ends = kernel(data, sizes, hx, *_options(layer))
     if back is not None:
         ends = [end.index_select(1, back) for end in ends]
     return PackedSequence(output, sizes, order, back), ends
+
+
+def _as_device_takes(state: StateT, input: Tensor) -> StateT:
+    """Return a state without strides where cuDNN refuses them; a CPU takes any."""
+    return state if input.is_cpu else map_state(Tensor.contiguous, state)
 
 
 def _options(layer: RNNBase) -> tuple[Any, ...]:

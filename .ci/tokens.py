@@ -18,7 +18,7 @@ LIMITS = {
     "rnnkit/_modules": 16_300,
     "rnnkit/states": 2_450,
     "rnnkit/_diagnostics": 81_450,
-    "tests": 169_700,
+    "tests": 173_800,
 }
 FREE = {
     tokenize.COMMENT,

@@ -1,0 +1,195 @@
+"""What holds on a device: the CPU's numbers and gradients, no warning, and no more waits than allowed.
+
+``python -m tests.device`` collects this file; it needs the device that is made there.
+"""
+
+import warnings
+
+import hypothesis
+import pytest
+import torch
+from hypothesis import strategies as st
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import rnnkit
+from rnnkit import states
+from tests.device.cudnn import SCATTERED
+from tests.device.simulated import forget_waits, waits
+from tests.strategies import CELLS, LAYERS, cases, tensors_of
+
+#: Calls, and how often the host may wait for the device in each, its backward pass included: lengths
+#: and masks on the device are read once, and what the host has is not.
+OF_LAYERS = {
+    "layer(x, hx)": 0,
+    "layer(packed, hx)[0].data": 0,
+    "layer(packed, hx)[1]": 0,
+    "layer(x, layer.initial_state(len(listed)))": 0,
+    "layer.last_hidden(layer(x, hx)[1])": 0,
+    "layer(x, hx, lengths=listed)": 0,
+    "layer(x, hx, lengths=lengths)": 1,
+    "layer(x, hx, reset=reset)": 1,
+    "layer(x, hx, lengths=lengths, reset=reset)": 2,
+    "layer.step(x_t, hx)": 0,
+    "layer.step(x_t, hx, reset=mask)": 1,
+    # Each cell reads by itself.
+    "rnnkit.Recurrent.of(layer)(x)": 0,
+    "rnnkit.Recurrent.of(layer)(x, lengths=lengths)": 1,
+    "rnnkit.Recurrent.of(layer)(x, reset=reset)": 1,
+}
+OF_CELLS = {
+    "cell(x_t, hx)": 0,
+    "rnnkit.unroll(cell, x, hx)": 0,
+    "rnnkit.unroll(cell, x, hx, fused=False)": 0,
+    "rnnkit.unroll(cell, x, hx, lengths=listed)": 0,
+    "rnnkit.unroll(cell, x, hx, lengths=lengths, reverse=True)": 1,
+    "rnnkit.unroll(cell, x, hx, lengths=lengths, return_states=True)": 1,
+    "rnnkit.unroll(cell, x, hx, lengths=lengths, reset=reset)": 2,
+    "rnnkit.unroll(cell, x, hx, reset=reset, fused=False)": 1,
+    "rnnkit.Recurrent(cell, reverse_cells=cell)(x)": 0,
+    "rnnkit.Recurrent(cell)(x, lengths=lengths, reset=reset)": 2,
+}
+#: Of the state of an LSTM, h and c are looked at one by one: for each the range of an index on the
+#: device is read, and a list is copied. It could be 0.
+OF_STATES = {
+    "states.select(hx, slice(1, 3))": 0,
+    "states.select(hx, [-1, 0])": 2,
+    "states.select(hx, lengths % len(listed))": 2,
+    "states.reset(hx, mask)": 0,
+    "states.reset(hx, mask, hx)": 0,
+    "states.cat([hx, hx])": 0,
+    "states.detach(hx)": 0,
+    "states.to(hx, torch.float16)": 0,
+    "states.bridge(states.from_layers([*states.to_layers(hx)] * 2))": 0,
+    "states.repeat(hx, 2)": 0,
+    "states.expand(states.select(hx, slice(1)), len(listed))": 0,
+    "states.from_layers([*states.to_layers(hx)])": 0,
+    "states.batch_first(hx)": 0,
+    "rnnkit.masked.mask(lengths, x.shape[axis])": 1,
+    "rnnkit.masked.mean(x, lengths, axis)": 1,
+    "rnnkit.masked.max(x, listed, axis)": 0,
+    "rnnkit.masked.softmax(x, lengths, axis)": 1,
+}
+CALLS = {LAYERS: OF_LAYERS, CELLS: OF_CELLS, ("LSTM",): OF_STATES}
+ALL = {**OF_LAYERS, **OF_CELLS, **OF_STATES}
+
+
+def made(case, device, counts):
+    """Return the words of the calls: a module, and what it is given on a device, laid out there."""
+    is_first = case.options.get("batch_first", False)
+    module = case.module(rnnkit).to(device)
+    module.dropout = 0.0  # each path draws in its own way
+    x, *hx = (
+        case.laid_out(part, tensor.detach().to(device)).requires_grad_()
+        for part, tensor in zip(
+            ["input", "h", "c"], [case.numbers(), *case.tensors()], strict=False
+        )
+    )
+    reset = torch.arange(case.seq * case.batch).view(case.seq, case.batch) % 4 == 1
+    found = {
+        "leaves": [x, *hx, *module.parameters()],
+        "x": x,
+        "x_t": x,
+        "hx": hx[0] if len(hx) == 1 else hx,
+        "axis": 1 if is_first else 0,
+        "listed": counts,
+        "lengths": torch.tensor(counts, device=device),
+        "reset": (reset.T if is_first else reset).to(device),
+        "mask": reset[0].to(device),
+    }
+    if not case.is_layer:
+        steps = torch.stack([x.roll(step, 0) for step in range(case.seq)])
+        return {**found, "cell": module, "x": steps}
+    # Sequences that are packed in their own order leave the state as it is.
+    sizes = sorted(case.lengths, reverse=True)
+    packed = pack_padded_sequence(x.detach().cpu(), sizes, is_first, enforce_sorted=is_first)
+    x_t = x.select(found["axis"], 0)
+    return {**found, "layer": module, "x_t": x_t, "packed": packed.to(device)}
+
+
+def run(call, given, case):
+    """Return results and gradients of a call that warns of nothing and stays on its device."""
+    budget = ALL[call]
+    forget_waits()
+    with warnings.catch_warnings():
+        if "Recurrent.of" in call:
+            budget *= case.rows
+            # Its cells share the layer's block, which cuDNN wants whole.
+            warnings.filterwarnings("ignore", SCATTERED)
+        words = {"rnnkit": rnnkit, "states": states, "torch": torch, **given}
+        results = tensors_of(eval(call, words))  # noqa: S307 - our own calls
+    if any(one.requires_grad for one in results):
+        total = sum(one.sin().sum() for one in results if one.requires_grad)
+        options = {"allow_unused": True, "materialize_grads": True}
+        results += torch.autograd.grad(total, given["leaves"], **options)
+    counted = waits()
+    assert {one.device for one in results} == {given["x"].device}, call
+    assert sum(counted.values()) <= budget, (call, counted)
+    return results
+
+
+def drawn(data, classes):
+    """Draw a case, with so many steps of each sample, and the calls that it has."""
+    case = data.draw(cases(classes, ["padded"], [torch.float32], ["drawn"]))
+    both_ways = case.options.get("bidirectional")
+    calls = [call for call in CALLS[classes] if not both_ways or ".step(" not in call]
+    # Without any valid step an LSTM warns: its weights are widened, and no block any more.
+    return case, data.draw(case.counts().filter(any)), calls
+
+
+@pytest.mark.parametrize("classes", CALLS)
+@hypothesis.settings(max_examples=8, phases=[hypothesis.Phase.generate])
+@hypothesis.given(data=st.data())
+def test_as_on_the_cpu(classes, data):
+    """Calls give the same numbers and gradients, on the device, and wait as often as they may."""
+    case, counts, calls = drawn(data, classes)
+    here = made(case, "cpu", counts)
+    there = made(case, "cuda", counts)
+    for call in calls:
+        expected = run(call, here, case)
+        found = [one.cpu() for one in run(call, there, case)]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("classes", [LAYERS, CELLS])
+@hypothesis.settings(max_examples=4, phases=[hypothesis.Phase.generate])
+@hypothesis.given(data=st.data())
+def test_autocast(dtype, classes, data):
+    """Each way of a call lowers the output to one dtype, and all numbers and gradients are finite."""
+    case, counts, calls = drawn(data, classes)
+    given = made(case, "cuda", counts)
+    with torch.autocast("cuda", dtype):
+        for call in calls:
+            found = run(call, given, case)
+            assert found[0].dtype is dtype, call
+            assert all(one.isfinite().all() for one in found), call
+
+
+class Tagger(torch.nn.Module):
+    """A model that reads from the left, or lets each step see the mean of all."""
+
+    def __init__(self, sees_mean):
+        super().__init__()
+        self.rnn = rnnkit.LSTM(3, 4, batch_first=True)
+        self.head = torch.nn.Linear(4, 2)
+        self.sees_mean = sees_mean
+
+    def forward(self, x):
+        """Return two numbers for each step."""
+        output = self.rnn(x)[0]
+        return self.head(output + output.mean(1, keepdim=True) * self.sees_mean)
+
+
+@pytest.mark.parametrize("sees_mean", [False, True])
+def test_diagnoses_as_on_the_cpu(sees_mean):
+    """Model and input on a device are told what they are told on the CPU."""
+    model = Tagger(sees_mean)
+    x = torch.randn(5, 7, 3)
+    told = []
+    for device in ("cpu", "cuda"):
+        given = (model.to(device), x.to(device))
+        report = rnnkit.verify(*given, causal=True, raises=False)
+        assert bool(report.findings) is sees_mean
+        others = (rnnkit.dependency_map(*given), rnnkit.trace(*given))
+        told.append([*map(str, (*report.checks, *others))])
+    assert told[0] == told[1]

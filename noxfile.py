@@ -323,7 +323,7 @@ def fuzz(session: nox.Session) -> None:
     prepare(session)
     (draws,), files = (
         session.posargs or ["1000"],
-        ("tests/fuzz", "tests/torch/test_same_numbers.py"),
+        ("tests/fuzz", "tests/device", "tests/torch/test_same_numbers.py"),
     )
     session.run(PYTHON, "-m", "pytest", *PARALLEL, *files, env={"DRAWS": draws})
 

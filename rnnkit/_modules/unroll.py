@@ -133,7 +133,7 @@ def unroll(
 
     ``block=10`` lets torch compile ten steps of a user's cell at once, and runs them again and
     again: a few graphs serve any number of steps, where a compiled loop makes one for each number.
-    The first call compiles, which takes a minute or so; the steps that fill no block run as they
+    The first call compiles, which takes about a minute; the steps that fill no block run as they
     are. Such gradients cannot be differentiated again. It stays out of a graph around it.
     ``reverse`` and ``return_states``, an exporter and rnnkit's own cells keep their ways.
 

@@ -187,10 +187,10 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         >>> y_t.shape, hx.c.shape
         (torch.Size([2, 4]), torch.Size([1, 2, 4]))
         """
-        hx = one_state(hx, state)
+        states = (hx, state)
         if is_left_out_of_graph():
-            return _run_eagerly(run_layer_step, self, x_t, hx, reset, explain_layer_step)  # type: ignore[no-any-return]
-        return run_layer_step(self, x_t, hx, reset, explain_layer_step)
+            return _run_eagerly(run_layer_step, self, x_t, states, reset, explain_layer_step)  # type: ignore[no-any-return]
+        return run_layer_step(self, x_t, states, reset, explain_layer_step)
 
     def last_hidden(self, state: StateT) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, directions * hidden)``.
@@ -303,9 +303,17 @@ def _returned(layer: AnyLayer, state: State) -> Any:
 
 
 def run_layer_step(
-    layer: torch.nn.Module, x_t: Tensor, hx: object, reset: Any, explain: Callable[..., object]
+    layer: torch.nn.Module,
+    x_t: Tensor,
+    states: tuple[object, object],
+    reset: Any,
+    explain: Callable[..., object],
 ) -> tuple[Tensor, Any]:
-    """Run one step as a sequence of one; ``explain`` says what is wrong in a step's words."""
+    """Run one step as a sequence of one; ``explain`` says what is wrong in a step's words.
+
+    ``states`` are the state by both of its names, as the caller gave it by one.
+    """
+    hx = one_state(*states)
     check_step(layer, x_t)
     seq_axis = x_t.dim() - 1 if layer.batch_first else 0  # no question, for torch.fx
     # The forward of a user's subclass may have no such argument.

@@ -16,7 +16,6 @@ from rnnkit._checks.arguments import (
     check_batch_size,
     check_surplus,
     known_options,
-    one_state,
 )
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import checked_arguments
@@ -241,8 +240,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         >>> y_t.shape
         torch.Size([5, 4])
         """
-        hx = one_state(hx, state)
-        return run_layer_step(self, x_t, hx, reset, lambda *_: _checked_states(self, hx, "state"))
+        states = (hx, state)
+        return run_layer_step(self, x_t, states, reset, _explain_states)
 
     def last_hidden(self, state: CellStates) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
@@ -288,6 +287,11 @@ def _checked_states(layer: AnyRecurrent, hx: object, name: str = "hx") -> Any:
     if states is MISFIT:
         refuse_states(len(cells), hx, name)
     return states
+
+
+def _explain_states(layer: AnyRecurrent, _: Tensor, hx: object) -> None:
+    """Refuse the states of a step, if they are not one for each cell."""
+    _checked_states(layer, hx, "state")
 
 
 def _run_layers(

@@ -19,6 +19,7 @@ from benchmarks.growth import Sizes, growth
 from benchmarks.report import Table, budget, unfolded
 from benchmarks.timing import QUICK, Effort
 from docs import charts
+from tests.compiles import compiles
 from tests.places import ROOT
 
 pytestmark = [
@@ -39,6 +40,7 @@ def rows_of(text: str) -> list[list[str]]:
 SMALL = {"BASE": Sizes(2, 3, 4, 0.5), "SHAPES": [(2, 3, 4, 5)], "LONG": [(8, 2)]}
 
 
+@compiles
 def test_each_table_can_be_made(monkeypatch):
     """Topics make the tables of the page, no other ones, with rows that have a cell for every column.
 

@@ -26,7 +26,7 @@ PYTHON = str(ENVIRONMENT / "bin" / "python")
 #: The sizes that the packages list of their files.
 SIZE = "0.8 GB, and as much of torch (3 GB with CUDA) unless it is there. It takes minutes."
 #: As measured with two workers on two idle cores with AVX2, which nobody else's work slowed down.
-TIME = "All tests: five minutes on two idle cores. With -- -m 'not slow': two minutes."
+TIME = "All tests: six minutes on two idle cores. With -- -m 'not slow': two minutes."
 HOOK = "--jaxtyping-packages=rnnkit,beartype.beartype"
 #: A process for each core, which takes over tests of the other when it has done its own.
 #: ``-- -n 0`` after a session is one process.

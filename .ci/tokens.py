@@ -12,7 +12,7 @@ import tokenize
 
 ROOT = pathlib.Path(__file__).parents[1]
 LIMITS = {
-    "rnnkit/_base": 4_460,
+    "rnnkit/_base": 4_500,
     "rnnkit/_kernels": 15_200,
     "rnnkit/_checks": 23_000,
     "rnnkit/_modules": 16_300,

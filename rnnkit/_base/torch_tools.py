@@ -126,6 +126,14 @@ def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
     return not getattr(torch.ops.mkldnn, name)()
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a small tensor on a device, and do not wait for a GPU that it is copied to.
+
+    A copy from a GPU is waited for: its numbers would be read before they are there.
+    """
+    return tensor.to(device, non_blocking=tensor.is_cpu)
+
+
 def is_proxy(value: Any) -> bool:
     """Return whether a value is a proxy of ``torch.fx``, or of a tool's own copy of it."""
     if value is None or isinstance(value, Tensor):

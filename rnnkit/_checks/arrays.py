@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._base.torch_tools import are_all
+from rnnkit._base.torch_tools import are_all, moved
 from rnnkit._checks.call_spec import is_not_strided
 
 
@@ -60,7 +60,7 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     if positions is not None and positions.is_meta and device.type != "meta":
         positions = None  # it holds no positions for a state that has numbers
     if positions is not None and positions.dtype is torch.bool and positions.shape == (batch,):
-        return positions.nonzero().squeeze(1).to(device, non_blocking=True)
+        return moved(positions.nonzero().squeeze(1), device)
     # Sentences are written where they are raised: one that names the batch fixes it in an export.
     if positions is None or positions.dim() != 1 or not holds_integers(positions):
         came = outlined_array(index if positions is None else positions)
@@ -73,4 +73,4 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
         sentence = f"index[{place}] is {int(positions[place])}, but the state has {batch} samples"
         fix = ("fix", f"positions from 0 to {batch - 1}" if batch else "a state of a batch")
         refusal(ArgumentError, "index", sentence, "", fix, code="index-range")
-    return (positions % max(batch, 1)).to(device, non_blocking=True)
+    return moved(positions % max(batch, 1), device)

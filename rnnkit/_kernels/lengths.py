@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rnnkit._base.torch_tools import moved
+
 
 class Lengths(NamedTuple):
     """Valid steps of each sample, checked."""
@@ -21,9 +23,7 @@ class Lengths(NamedTuple):
     @property
     def each(self) -> Tensor:
         """``(batch,)``, int64, on the device of the input; a GPU is not waited for."""
-        if self.device is None:
-            return self.given
-        return self.given.to(self.device, non_blocking=True)
+        return self.given if self.device is None else moved(self.given, self.device)
 
     @property
     def longest(self) -> int:

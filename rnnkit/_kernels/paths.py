@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from rnnkit._base.torch_tools import moved
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_padded
@@ -126,7 +127,7 @@ def _apply_reset_at_start(
     """Apply resets at step 0, where that is the first step to be run."""
     if not starts[0].any():
         return state
-    fresh = starts[0].unsqueeze(1).to(state[0].device, non_blocking=True)
+    fresh = moved(starts[0].unsqueeze(1), state[0].device)
 
     def run(direction: Direction, given: Tensor, new: Tensor | None) -> Tensor:
         if direction.reverse:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rnnkit._base.torch_tools import moved
 from rnnkit._kernels.gates import Schedule
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 
@@ -102,7 +103,7 @@ def pieces_of(lengths: Tensor, starts: Tensor) -> Pieces:
 
 def _copied(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
     """Copy small tensors of the CPU to a device, all at once, and do not wait for it."""
-    joined = torch.cat([*tensors]).to(device, non_blocking=True)
+    joined = moved(torch.cat([*tensors]), device)
     return torch.split(joined, [len(tensor) for tensor in tensors])
 
 
@@ -209,13 +210,13 @@ class Rows:
         row = self._first.index_select(0, self._steps - 1) + torch.arange(
             len(self._steps), device="cpu"
         )
-        return row.to(self._device, non_blocking=True)
+        return moved(row, self._device)
 
     @cached_property
     def mirror(self) -> Tensor:
         """The row at the same distance from its piece's other end, ``(rows,)``: its own inverse."""
         step = self._steps.index_select(0, self._piece) - 1 - self._step
-        return (self._first.index_select(0, step) + self._piece).to(self._device, non_blocking=True)
+        return moved(self._first.index_select(0, step) + self._piece, self._device)
 
     def run_differentiable(self, stack: Stack, data: Tensor, state: States) -> Run:
         """Run all layers by torch's kernel over packed input, of any dtype and on any device."""

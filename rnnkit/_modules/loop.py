@@ -9,6 +9,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import State, map_state, state_of, tensors_of
+from rnnkit._base.torch_tools import moved
 from rnnkit._checks.cell_errors import refuse_shape
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.blocks import run_blocks, takes_blocks
@@ -112,7 +113,7 @@ def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[
         valid = lengths.valid(input.shape[0])  # len() would fix the number for a compiler
         input = fill_padding(input, lengths, valid)
     if reset is not None:
-        reset = before_each(reset.to(input.device, non_blocking=True), valid, reverse=args.reverse)
+        reset = before_each(moved(reset, input.device), valid, reverse=args.reverse)
     if isinstance(cell, PreprojectedCell):
         input = cell.project(input)
     elif not is_compiling() and torch.is_inference_mode_enabled():

@@ -4,6 +4,7 @@ import ast
 
 import torch
 
+from rnnkit._base.torch_tools import moved
 from tests.places import FILES
 
 #: The demonstration is a program of its own, and sets nothing.
@@ -33,3 +34,19 @@ def test_devices_are_named():
     assert calls
     assert not nameless
     assert all(callable(getattr(torch, maker)) for maker in MAKERS)
+
+
+class OfGpu:
+    """A tensor of a GPU, as far as a copy asks it."""
+
+    is_cpu = False
+
+    def to(self, _: torch.device, *, non_blocking: bool) -> bool:
+        """Return whether the copy is waited for."""
+        return not non_blocking
+
+
+def test_a_copy_from_a_gpu_is_waited_for():
+    """Its numbers are read before they are there otherwise; one function decides, for all copies."""
+    assert moved(OfGpu(), torch.device("cpu"))
+    assert [path.name for path in OURS if "non_blocking" in path.read_text()] == ["torch_tools.py"]

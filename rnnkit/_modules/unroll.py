@@ -135,7 +135,8 @@ def unroll(
     again: a few graphs serve any number of steps, where a compiled loop makes one for each number.
     The first call compiles, which takes about a minute; the steps that fill no block run as they
     are. Such gradients cannot be differentiated again. It stays out of a graph around it.
-    ``reverse`` and ``return_states``, an exporter and rnnkit's own cells keep their ways.
+    With ``reverse`` or ``return_states``, in an exported program and for rnnkit's own cells it
+    changes nothing.
 
     Raises:
         RnnkitError: the matching subclass, if input, state, lengths or mask are not as above.

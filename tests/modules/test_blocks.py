@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from benchmarks.own_cells import NormedCell
 from tests.compiles import by_inductor, compiles
 
 pytestmark = [
@@ -30,26 +31,12 @@ BLOCK = 3
 LENGTHS = range(2, 14)
 
 
-class Normed(nn.Module):
-    """An LSTM cell with a layer norm of its gates."""
+class Normed(NormedCell):
+    """An LSTM cell with a layer norm of its gates, in double precision."""
 
     def __init__(self, width: int = WIDTH):
-        super().__init__()
-        self.linear = nn.Linear(width + HIDDEN, 4 * HIDDEN, dtype=torch.float64)
-        self.norm = nn.LayerNorm(4 * HIDDEN, dtype=torch.float64)
-
-    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Begin with zeros."""
-        zeros = self.linear.weight.new_zeros(batch_size, HIDDEN)
-        return zeros, zeros.clone()
-
-    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Run one step."""
-        h, c = hx
-        gates = self.norm(self.linear(torch.cat([x, h], -1)))
-        i, f, g, o = gates.chunk(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
+        super().__init__(width, HIDDEN)
+        self.double()
 
 
 class Stateless(nn.Module):

@@ -198,7 +198,7 @@ class _Valid(Search):
         return [("cause", what), *((label, f"{fix}; with {lengths}") for label, fix in rows)]
 
     def _packed_otherwise(self, event: Any) -> list[Line]:
-        """Return that the samples are packed by lengths that others of them have."""
+        """Return that lengths may have been sorted without their samples: their order says so."""
         counts = [*(self.baseline.batch.counts or ())]
         parts = event.tree if isinstance(event.tree, tuple) else (event.tree,)
         for part in parts:
@@ -207,7 +207,7 @@ class _Valid(Search):
             packed = pad_packed_sequence(part)[1].tolist()
             if packed != counts and sorted(packed) == sorted(counts):
                 what = f"the lengths are packed as {packed}, and those of the samples are {counts}"
-                return [("cause", f"{what}: they were sorted, and the samples were not")]
+                return [("likely", f"{what}: they were sorted, and the samples were not")]
         return []
 
     def _for_stride(self, number: int) -> str:

@@ -15,10 +15,10 @@ LIMITS = {
     "rnnkit/_base": 4_500,
     "rnnkit/_kernels": 15_200,
     "rnnkit/_checks": 23_000,
-    "rnnkit/_modules": 16_300,
+    "rnnkit/_modules": 16_310,
     "rnnkit/states": 2_450,
     "rnnkit/_diagnostics": 81_450,
-    "tests": 173_800,
+    "tests": 176_000,
 }
 FREE = {
     tokenize.COMMENT,

@@ -77,22 +77,21 @@ def run_layer(
     that does more. With them, or where a compiler needs rnnkit's operators, it runs in pieces.
     """
     recurrence = None if overrides_checks else recurrence_of(layer)
-    compiling = is_compiling()
-    if recurrence is None or (
-        compiling and boundaries is None and records_torchs_layer(layer, input)
-    ):
-        facts: Any = layer.__rnnkit__
-        return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
+    if recurrence is None:
+        return _run_torchs(layer, input, hx)
     if not isinstance(input, Tensor):
         return _run_packed(layer, recurrence, input, hx)
+    compiling = is_compiling()
+    if compiling and boundaries is None and records_torchs_layer(layer, input):
+        return _run_torchs(layer, input, hx)
     batch_axis = 0 if layer.batch_first else 1
     is_unbatched = input.dim() == SEQUENCE
     if is_unbatched:
         input = input.unsqueeze(batch_axis)
         hx = with_batch(hx, 1)
-    rows = state_rows(layer)
-    state = zeros(layer, input, rows, input.shape[batch_axis]) if hx is None else hx
-    state = _as_device_takes(state, input)
+    if hx is None:
+        hx = zeros(layer, input, state_rows(layer), input.shape[batch_axis])
+    state = _as_device_takes(hx, input)
     if boundaries is not None or compiling:
         output, ends = _run_divided(layer, recurrence, input, state, boundaries or Boundaries())
     else:
@@ -101,6 +100,14 @@ def run_layer(
     if is_unbatched:
         return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
     return output, ends
+
+
+def _run_torchs(
+    layer: RNNBase, input: Tensor | PackedSequence, hx: State | None
+) -> tuple[Any, State]:
+    """Run torch's own forward, with whatever a subclass of it or a compiler makes of it."""
+    facts: Any = layer.__rnnkit__
+    return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
 
 
 def _run_divided(

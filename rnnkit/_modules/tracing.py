@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn import RNNBase
-from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.state import LSTMState, State
@@ -33,10 +32,8 @@ from rnnkit._modules.preprojected import PreprojectedCell
 from rnnkit._modules.sequence import Boundaries, CellFunction, StepInputs, UnrollArgs
 
 
-def records_torchs_layer(layer: RNNBase, input: Tensor | PackedSequence) -> bool:
+def records_torchs_layer(layer: RNNBase, input: Tensor) -> bool:
     """Return whether a compiler records torch's own layer, as it is, of a call without lengths."""
-    if not isinstance(input, Tensor):
-        return True
     has_batch_axis = input.dim() != SEQUENCE
     seq_axis = 1 if layer.batch_first and has_batch_axis else 0
     steps = input.shape[seq_axis]

@@ -28,6 +28,8 @@ ALONE = (
     "state_in_another_layout",
     "leak_beside_a_quantized_layer",
     "strange: one axis of rows",
+    "state_of_all_steps",
+    "rows_that_are_features_steps_first",
 )
 #: All cases, a third of them in a quick run.
 QUICK = [case for number, case in enumerate(CASES) if number % 3 == 0 or case.name in ALONE]

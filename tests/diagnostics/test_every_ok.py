@@ -244,6 +244,7 @@ BESIDE = {
         [3, 7, 5, 2],
     ),
     "numbers": (lambda m, x, y: over(m.cell, x) + m.head(y), X + 1),
+    "tokens": (lambda m, x, y: over(m.cell, x) + m.words(y), tokens(4, 7)),
     "a sum of squares": (lambda m, x, y: over(m.cell, x) + (y**2).sum(), X[:, 0, 0]),
     "a dead ReLU": (lambda m, x, y: over(m.cell, x) + y.relu()[:, None, None], -X[:, 0, 0].abs()),
 }
@@ -255,7 +256,7 @@ def test_an_input_that_reaches_no_output_is_named(name):
     reads, beside = BESIDE[name]
     for ignores in (False, True):
         forward = (lambda m, x, _: over(m.cell, x)) if ignores else reads
-        net = looping(forward, head=nn.Linear(3, 6))
+        net = looping(forward, head=nn.Linear(3, 6), words=nn.Embedding(11, 6))
         notes = reported(net, X, beside).notes
 
         assert ("input[1] reaches no output" in notes) == ignores

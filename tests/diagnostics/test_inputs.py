@@ -11,7 +11,16 @@ from torch import nn
 
 import rnnkit
 from rnnkit._diagnostics.inputs.lengths import guess_lengths, is_content
-from tests.diagnostics.models_of_users import FEATURE, SEQ, layered, numbers, padded, reported
+from tests.diagnostics.models_of_users import (
+    FEATURE,
+    SEQ,
+    layered,
+    mask,
+    numbers,
+    padded,
+    reported,
+    tokens,
+)
 
 BATCH = 5
 X = numbers(BATCH, SEQ, FEATURE)
@@ -106,6 +115,51 @@ def test_inputs_without_tensors(given, fix):
     """What to type depends on what came."""
     with pytest.raises(rnnkit.ArgumentError, match=re.escape(fix)):
         rnnkit.verify(nn.GRU(3, 4), given)
+
+
+@pytest.mark.parametrize("look", [rnnkit.verify, rnnkit.dependency_map])
+@pytest.mark.parametrize("beside", [False, True])
+def test_inputs_without_values(look, beside):
+    """A tensor on the meta device has nothing to judge, as the first input or a further one."""
+    net = layered(lambda m, x, y=None: m.gru(x)[0])  # noqa: ARG005
+    inputs = [X, X.to("meta")] if beside else [X.to("meta")]
+    with pytest.raises(rnnkit.ArgumentError, match="which has no values"):
+        look(net, *inputs)
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_tokens_tell_their_lengths_by_the_padding_of_an_embedding(padding, dtype):
+    """A mean over padding is found though nobody passed lengths, and one over words is right."""
+    lengths = torch.tensor([3, SEQ, 5, 2])
+    words = (tokens(4, SEQ) + 3).masked_fill(~mask(lengths), padding).to(dtype)
+    for right in (False, True):
+
+        def forward(m, x, right=right):
+            output = m.gru(m.words(x))[0]
+            valid = (x != padding).unsqueeze(2)
+            return (output * valid).sum(1) / (valid.sum(1) if right else x.shape[1])
+
+        embedding = nn.Embedding(15, FEATURE, padding_idx=padding)
+        report = reported(layered(forward, words=embedding), words)
+
+        assert ("alone" in {one.probe for one in report.findings}) != right
+
+
+@pytest.mark.parametrize("width", [None, FEATURE])
+def test_numbers_are_no_tokens_of_an_embedding(width):
+    """Zeros that numbers end in tell no lengths by the padding of an embedding for further tokens."""
+    x = numbers(4, SEQ, width or 1) * mask(torch.tensor([3, SEQ, 5, 2])).unsqueeze(2)
+    x = x if width else x.squeeze(2)
+
+    def forward(m, x, words):
+        return m.head(x.view(*x.shape[:2], -1)).mean(1) + m.words(words)
+
+    net = layered(forward, head=nn.Linear(width or 1, 6), words=nn.Embedding(15, 6, padding_idx=0))
+    report = rnnkit.verify(net, x, tokens(4))
+
+    [padding] = [check for check in report.checks if check.probe == "padding"]
+    assert padding.detail == "no lengths were given"
 
 
 def test_a_map_and_a_trace_of_another_call():

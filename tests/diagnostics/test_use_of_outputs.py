@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.models_of_users import Model, X, findings, model, numbers, over
+from tests.diagnostics.models_of_users import (
+    Model,
+    X,
+    findings,
+    model,
+    numbers,
+    over,
+    reported,
+)
 
 DTYPES = st.sampled_from([torch.float32, torch.float64])
 
@@ -115,6 +123,22 @@ def test_states_of_two_layers_that_are_no_directions():
         assert findings(model(forward, gru=gru, **parts), X) == set()
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_output_that_was_not_flipped_back_is_named(place):
+    """The steps of a backward layer are found in reverse, wherever their output stands."""
+
+    def forward(m, x):
+        back = m.two(x.flip(1))[0]
+        y = torch.cat([m.one(x)[0], back], 2)
+        loss = y.square().mean()  # has no axis: the other output is judged
+        return (y, loss, -y) if place == 0 else (loss, y, -y)
+
+    layers = {name: nn.GRU(3, 6, batch_first=True) for name in ("one", "two")}
+    [finding] = reported(model(forward, **layers), X, skip=["gradient"]).findings
+
+    assert str(finding).startswith(f"output[{place}] of step 0 depends on the first and the last")
+
+
 @pytest.mark.parametrize("step", [0, 6])
 def test_a_step_that_an_input_picks(step):
     """A batch whose samples all pick the first step, or the last, accuses nobody."""
@@ -127,3 +151,45 @@ def test_a_step_that_an_input_picks(step):
     net = model(forward, gru=gru, head=nn.Linear(5 * (1 + both), 2))
 
     assert findings(net, X, torch.full((4,), step)) == set()
+
+
+def test_cells_that_are_called_for_one_sample_or_one_token():
+    """A state without a batch axis, and one embedded token, are taken as they are."""
+
+    def samples(m, x):
+        rows = []
+        for sample in x:
+            state = m.start(torch.tensor(1)).chunk(2)
+            for x_t in sample:
+                state = m.cell(x_t, state)
+            rows.append(state[0])
+        return torch.stack(rows)
+
+    net = model(samples, cell=nn.LSTMCell(3, 6), start=nn.Embedding(3, 12))
+
+    assert "use" in rnnkit.verify(net, X).checked
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.LSTMCell])
+@pytest.mark.parametrize("size", [2, 5])
+def test_rows_of_h_and_c_in_two_orders(kind, size):
+    """A search that reorders the rows of h, and not those of c, is found for layers and cells."""
+    rows = torch.arange(size).roll(1)
+
+    def forward(m, x):
+        state = None
+        outputs = []
+        for x_t in x.unbind(1):
+            if kind is nn.LSTMCell:
+                h, c = m.core(x_t, state)
+            else:
+                h, c = m.core(x_t.unsqueeze(0), state)[1]
+            outputs.append(h.view(size, -1))
+            state = h[..., rows, :], c[..., rows, :] if m.right else c
+        return torch.stack(outputs, 1)
+
+    for right in (False, True):
+        net = model(forward, core=kind(3, 6), right=right)
+        report = reported(net, numbers(size, 7, 3), skip=["batch", "alone"])
+
+        assert (["use"] if not right else []) == [one.probe for one in report.findings]

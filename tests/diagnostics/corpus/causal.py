@@ -85,6 +85,13 @@ for name, (mels, turn, told) in AXES.items():
         return m.gru(torch.cat([x, frames if m.right else frames.flip(1)], 2))[0]
 
 
+@pair("causal", gru=gru(), start=linear(3, 6), causal=True)
+def state_of_all_steps(m, x):
+    """The first state is made of the first step; or of the mean over all."""
+    known = x[:, 0] if m.right else x.mean(1)
+    return m.gru(x, m.start(known).unsqueeze(0))[0]
+
+
 @pair("causal", gru=gru(), causal="strict")
 def target_that_is_not_shifted(m, x):
     """With ``causal="strict"``, a step may not read its own target either."""
@@ -111,6 +118,19 @@ KINDS = functional.one_hot(tokens(4, 7) % 7, 7).float()
 def rows_that_are_features(m, x):
     """Tokens are read off one-hot features by the last axis; or by the steps: as many rows."""
     return m.gru(m.embed(x.argmax(2 if m.right else 1)))[0]
+
+
+@pair(
+    "causal",
+    gru=gru(batch_first=False),
+    embed=embedding(7, 3),
+    inputs=(KINDS.transpose(0, 1),),
+    batch_dim=1,
+    causal=True,
+)
+def rows_that_are_features_steps_first(m, x):
+    """The same of a batch ``(seq, batch, feature)``."""
+    return m.gru(m.embed(x.argmax(2) if m.right else x.argmax(0).mT))[0]
 
 
 #: Right models of which no output has the steps of the input.

@@ -41,6 +41,13 @@ def sizes(core: str, name: str, *each: tuple[int, int]) -> Corner:
     return Corner(Model(CORES[core](name)), calls, len(each))
 
 
+def more_steps(*, batch_first: bool) -> Corner:
+    """The number of steps changes alone."""
+    sizes = [(4, 6), (4, 9)] if batch_first else [(6, 4), (9, 4)]
+    calls = [((torch.randn(*size, WIDTH), None), {}) for size in sizes]
+    return Corner(Model(layer_of("LSTM", batch_first=batch_first)), calls)
+
+
 def anywhere() -> Corner:
     """However input, state, lengths and mask lie in memory."""
     layer = layer_of("LSTM", num_layers=2, batch_first=True, state_batch_first=True)
@@ -143,6 +150,10 @@ CORNERS = {
         "computed cell": lambda: computed_cell(parametrizations.weight_norm),
     },
     "compile, as it is": {"packs": lambda: packing("LSTM"), "states": kinds_of_state},
+    "export": {
+        "more steps": lambda: more_steps(batch_first=False),
+        "more steps, batch first": lambda: more_steps(batch_first=True),
+    },
 }
 
 

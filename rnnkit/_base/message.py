@@ -19,8 +19,6 @@ CALL_LENGTH = 160
 LINE_LENGTH = 240
 #: From where an int is not printed.
 LARGEST = 10**BRIEF_LENGTH
-#: How many lines a message has at most: it leaves out its last fix before it has more.
-LINES = 9
 
 
 def refusal(
@@ -38,7 +36,7 @@ def refusal(
     ``sentence`` is torch's, where it has one; ``headline`` is what was called, and what is wrong
     with it. ``facts`` is what the class keeps beside text and argument, a ShapeError the sizes.
     """
-    text = compose(sentence, headline, [*rows[: LINES - 3], more(code)])
+    text = compose(sentence, headline, [*rows, more(code)])
     raise error(text, argument, *facts, code=code) from source
 
 

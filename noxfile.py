@@ -283,6 +283,22 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """Hold the laws of devices on this machine's GPU, and write the page of its figures."""
+    prepare(session)
+    asked = "import torch; print(torch.cuda.is_available())"
+    if "True" not in str(session.run(PYTHON, "-c", asked, silent=True)):
+        session.error("torch.cuda.is_available() is False: this needs a GPU, and a torch for it")
+    # pytest ends with 1 where a law fails; the figures are measured all the same.
+    laws = ("tests/device/laws.py", "tests/device/laws_of_gpu.py", "-n", "0", "-rf")
+    told = session.run(PYTHON, "-m", "pytest", *laws, silent=True, success_codes=[0, 1])
+    session.log(told)
+    run(session, "benchmarks.gpu", "docs/gpu.md")
+    if "\nFAILED" in str(told):
+        session.error("the laws above fail on this GPU")
+
+
+@nox.session
 def detection(session: nox.Session) -> None:
     """Make each mistake of the gallery, and write into its tables who notices."""
     run(session, "docs.detect", *session.posargs)

@@ -13,12 +13,12 @@ import tokenize
 ROOT = pathlib.Path(__file__).parents[1]
 LIMITS = {
     "rnnkit/_base": 4_500,
-    "rnnkit/_kernels": 15_200,
+    "rnnkit/_kernels": 15_480,
     "rnnkit/_checks": 23_000,
-    "rnnkit/_modules": 16_310,
+    "rnnkit/_modules": 16_330,
     "rnnkit/states": 2_450,
     "rnnkit/_diagnostics": 81_450,
-    "tests": 176_000,
+    "tests": 177_000,
 }
 FREE = {
     tokenize.COMMENT,

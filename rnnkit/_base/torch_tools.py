@@ -96,12 +96,16 @@ def values_are_abstract() -> bool:
     return is_compiling() or is_jit_traced() or functorch.peek_interpreter_stack() is not None
 
 
-def are_all(flags: Tensor, sentence: str) -> bool:
-    """Return whether all flags are true; a traced graph raises the sentence when it runs."""
-    if (is_compiling() or is_jit_traced()) and not _is_in_functorch():
+def are_all(flags: Tensor, sentence: str, *, may_wait: bool = True) -> bool:
+    """Return whether all flags are true; a traced graph raises the sentence when it runs.
+
+    So does a GPU that the host may not wait for: it stops, and each later call of it fails.
+    """
+    is_later = flags.is_cuda and not may_wait
+    if (is_later or is_compiling() or is_jit_traced()) and not _is_in_functorch():
         # The one check that waits for no GPU.
         torch._assert_async(flags.all(), sentence)  # noqa: SLF001  # pyright: ignore[reportPrivateImportUsage]
-    return is_meta_or_fake(flags) or values_are_abstract() or bool(flags.all())
+    return is_later or is_meta_or_fake(flags) or values_are_abstract() or bool(flags.all())
 
 
 def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:

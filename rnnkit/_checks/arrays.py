@@ -68,7 +68,7 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
         refusal(ArgumentError, "index", sentence, code="index-kind")
     positions = positions.long()  # in an unsigned dtype, -batch would be a large number
     inside = (positions >= -batch) & (positions < batch)
-    if not are_all(inside, "index must be positions of samples"):
+    if not are_all(inside, "index must be positions of samples", may_wait=False):
         place = int((~inside).nonzero()[0])
         sentence = f"index[{place}] is {int(positions[place])}, but the state has {batch} samples"
         fix = ("fix", f"positions from 0 to {batch - 1}" if batch else "a state of a batch")

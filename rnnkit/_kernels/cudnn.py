@@ -1,42 +1,83 @@
-"""What cuDNN wants of a cell: its weights in one block of memory, as a layer lays out its own."""
+"""What cuDNN wants of one layer in one direction: its weights in one block of memory, in order.
 
+It copies them at each call otherwise, and torch warns.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import Parameter
 
-from rnnkit._kernels.stack import Direction
+from rnnkit._kernels.recurrences import Recurrence
 
 
-def lay_in_one_block(direction: Direction) -> None:
-    """Lay the weights of a cell in one block, once: cuDNN copies them at each call otherwise.
+def lay_in_one_block(weights: Sequence[Tensor], recurrence: Recurrence, *, bias: bool) -> None:
+    """Lay the weights of a cell in one block, once, as a layer lays out its own.
 
     Weights that are computed, tied, or a layer's, which has a block of its own, stay where they
     are.
     """
-    weights = direction.weights
-    if not all(map(_stands_alone, weights)):
+    if is_compiling() or not all(map(_stands_alone, weights)):
         return
-    if len({weight.data_ptr() for weight in weights}) != len(weights):
-        return
-    # The parameters stay the tensors that an optimizer knows, and get other memory; detached, so
-    # that what a graph has saved of them does not count as written.
+    # The parameters stay the tensors that an optimizer knows, and get other memory.
+    if len({weight.data_ptr() for weight in weights}) == len(weights):
+        _move_to_one_block(weights, recurrence, bias=bias)
+
+
+def in_one_block(
+    weights: Sequence[Tensor], recurrence: Recurrence, *, bias: bool
+) -> Sequence[Tensor]:
+    """Return the weights if they lie in one block, or copies that do."""
+    if is_compiling() or not _is_taken(weights[0]) or _lie_in_one_block(weights):
+        return weights
+    copies = [weight.clone() for weight in weights]
+    _move_to_one_block(copies, recurrence, bias=bias)
+    return copies
+
+
+def _is_taken(weight: Tensor) -> bool:
+    """Return whether cuDNN takes a weight: its device, its dtype, and no one switched it off."""
+    return torch.backends.cudnn.is_acceptable(weight)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _stands_alone(weight: Tensor) -> bool:
+    """Return whether a weight is a parameter that has its memory for itself, and cuDNN takes it."""
+    if type(weight) is not Parameter or not _is_taken(weight):
+        return False
+    return weight.untyped_storage().nbytes() == weight.nbytes
+
+
+def _lie_in_one_block(weights: Sequence[Tensor]) -> bool:
+    """Return whether weights lie one after another, matrices first, where their memory begins."""
+    place = weights[0].untyped_storage().data_ptr()
+    for weight in sorted(weights, key=lambda weight: weight.dim() == 1):
+        if weight.data_ptr() != place or not weight.is_contiguous():
+            return False
+        place += weight.nbytes
+    return True
+
+
+def _move_to_one_block(weights: Sequence[Tensor], recurrence: Recurrence, *, bias: bool) -> None:
+    # Detached, so that what a graph has saved of them does not count as written.
     laid = [weight.detach() for weight in weights]
-    per_layer = 4 if direction.bias else 2
+    per_layer = 4 if bias else 2
     proj_size = 0
-    if direction.is_projected:
+    if len(weights) > per_layer:
         per_layer += 1
         proj_size = weights[-1].shape[0]
     flatten: Any = vars(torch)["_cudnn_rnn_flatten_weight"]  # as torch's own layers do
-    mode = torch.backends.cudnn.rnn.get_cudnn_mode(direction.recurrence.name)  # type: ignore[no-untyped-call]
+    mode = torch.backends.cudnn.rnn.get_cudnn_mode(recurrence.name)  # type: ignore[no-untyped-call]
+    rows, width = weights[0].shape
     with torch.cuda.device_of(weights[0]), torch.no_grad():  # type: ignore[no-untyped-call]
         flatten(
             laid,
             per_layer,
-            weights[0].shape[1],
+            width,
             mode,
-            direction.hidden_size(),
+            rows // recurrence.gates,
             proj_size,
             1,
             batch_first=False,
@@ -44,10 +85,3 @@ def lay_in_one_block(direction: Direction) -> None:
         )
     for weight, block in zip(weights, laid, strict=True):
         weight.data = block
-
-
-def _stands_alone(weight: Tensor) -> bool:
-    """Return whether a weight is a parameter that has its memory for itself, and cuDNN takes it."""
-    if type(weight) is not Parameter or not torch.backends.cudnn.is_acceptable(weight):  # type: ignore[no-untyped-call]
-        return False
-    return weight.untyped_storage().nbytes() == weight.numel() * weight.element_size()

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from rnnkit._base.torch_tools import is_exporting, uses_custom_op
 from rnnkit._kernels.compiled.operators import join, run_operator
+from rnnkit._kernels.cudnn import in_one_block
 from rnnkit._kernels.recurrences import Recurrence
 
 #: h, and an LSTM's c beside it.
@@ -76,7 +77,9 @@ class Stack(NamedTuple):
     def run(self, input: Tensor, state: States, sizes: Tensor | None = None) -> Run:
         """Run all layers by torch's kernel, over a padded batch or, with ``sizes``, packed rows."""
         first, *others = self.layers[0]
-        weights = [weight for direction in self.directions for weight in direction.weights]
+        weights: Any = [weight for direction in self.directions for weight in direction.weights]
+        if input.is_cuda and len(self.directions) == 1:  # a cell's, or one of a layer's several
+            weights = in_one_block(weights, self.recurrence, bias=first.bias)
         depth = len(self.layers)
         options = (weights, first.bias, depth, self.dropout, first.training, bool(others))
         h, *c = state

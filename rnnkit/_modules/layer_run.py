@@ -89,9 +89,9 @@ def run_layer(
     if is_unbatched:
         input = input.unsqueeze(batch_axis)
         hx = with_batch(hx, 1)
-    if hx is None:
-        hx = zeros(layer, input, state_rows(layer), input.shape[batch_axis])
-    state = _as_device_takes(hx, input)
+    rows = state_rows(layer)
+    state = zeros(layer, input, rows, input.shape[batch_axis]) if hx is None else hx
+    state = _as_device_takes(state, input)
     if boundaries is not None or compiling:
         output, ends = _run_divided(layer, recurrence, input, state, boundaries or Boundaries())
     else:

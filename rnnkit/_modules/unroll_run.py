@@ -187,7 +187,7 @@ def _run_known(
     if not fused or args.return_states or not has_kernel(direction, args.input):
         return run_loop(PreprojectedCell(direction), _lowered_as_by_cudnn(args))
     if args.input.is_cuda:
-        lay_in_one_block(direction)
+        lay_in_one_block(direction.weights, direction.recurrence, bias=direction.bias)
     initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
     boundaries = Boundaries(args.lengths, args.reset, initial)
     output, ends = run_stack(Stack([[direction]]), args.input, as_layer(args.hx), boundaries)

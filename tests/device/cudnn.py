@@ -15,12 +15,10 @@ from torch.nn.functional import linear
 from torch.utils._pytree import tree_map_only
 
 from tests.device.simulated import LIBRARY
+from tests.device.waiting import SCATTERED
 
 #: torch's kernels, each in the place of cuDNN's number of its mode.
 KERNELS = ("rnn_relu", "rnn_tanh", "lstm", "gru")
-#: What torch says in ``aten/src/ATen/native/cudnn/RNN.cpp``.
-SCATTERED = "RNN module weights are not part of single contiguous chunk of memory."
-
 #: A thread of its own knows no mode of the caller's: no autocast, no function mode, nothing that
 #: stops autograd, as it is stopped below an operator.
 THREAD = ThreadPoolExecutor(1, initializer=LIBRARY.count_no_waits_here)

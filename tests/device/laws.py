@@ -1,9 +1,7 @@
 """What holds on a device: the CPU's numbers and gradients, no warning, and no more waits than allowed.
 
-``python -m tests.device`` collects this file; it needs the device that is made there.
+``python -m tests.device`` collects this file on the simulated device, ``nox -s gpu`` on a GPU.
 """
-
-import warnings
 
 import hypothesis
 import pytest
@@ -13,9 +11,11 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
 from rnnkit import states
-from tests.device.cudnn import SCATTERED
-from tests.device.simulated import forget_waits, waits
+from tests.device.waiting import IS_SIMULATED, at_most
 from tests.strategies import CELLS, LAYERS, cases, tensors_of
+
+# torch's compiler warns of torch's own parts.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
 #: Calls, and how often the host may wait for the device in each, its backward pass included: lengths
 #: and masks on the device are read once, and what the host has is not.
@@ -48,12 +48,10 @@ OF_CELLS = {
     "rnnkit.Recurrent(cell, reverse_cells=cell)(x)": 0,
     "rnnkit.Recurrent(cell)(x, lengths=lengths, reset=reset)": 2,
 }
-#: Of the state of an LSTM, h and c are looked at one by one: for each the range of an index on the
-#: device is read, and a list is copied. It could be 0.
 OF_STATES = {
     "states.select(hx, slice(1, 3))": 0,
-    "states.select(hx, [-1, 0])": 2,
-    "states.select(hx, lengths % len(listed))": 2,
+    "states.select(hx, [-1, 0])": 0,
+    "states.select(hx, lengths % len(listed))": 0,
     "states.reset(hx, mask)": 0,
     "states.reset(hx, mask, hx)": 0,
     "states.cat([hx, hx])": 0,
@@ -71,6 +69,15 @@ OF_STATES = {
 }
 CALLS = {LAYERS: OF_LAYERS, CELLS: OF_CELLS, ("LSTM",): OF_STATES}
 ALL = {**OF_LAYERS, **OF_CELLS, **OF_STATES}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _digits():
+    """Compute with all digits of float32: by default a GPU takes fewer for these layers."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
 
 
 def made(case, device, counts):
@@ -109,21 +116,16 @@ def made(case, device, counts):
 def run(call, given, case):
     """Return results and gradients of a call that warns of nothing and stays on its device."""
     budget = ALL[call]
-    forget_waits()
-    with warnings.catch_warnings():
-        if "Recurrent.of" in call:
-            budget *= case.rows
-            # Its cells share the layer's block, which cuDNN wants whole.
-            warnings.filterwarnings("ignore", SCATTERED)
-        words = {"rnnkit": rnnkit, "states": states, "torch": torch, **given}
+    if "Recurrent.of" in call:
+        budget *= case.rows
+    words = {"rnnkit": rnnkit, "states": states, "torch": torch, **given}
+    with at_most(budget, call):
         results = tensors_of(eval(call, words))  # noqa: S307 - our own calls
-    if any(one.requires_grad for one in results):
-        total = sum(one.sin().sum() for one in results if one.requires_grad)
-        options = {"allow_unused": True, "materialize_grads": True}
-        results += torch.autograd.grad(total, given["leaves"], **options)
-    counted = waits()
+        if any(one.requires_grad for one in results):
+            total = sum(one.sin().sum() for one in results if one.requires_grad)
+            options = {"allow_unused": True, "materialize_grads": True}
+            results += torch.autograd.grad(total, given["leaves"], **options)
     assert {one.device for one in results} == {given["x"].device}, call
-    assert sum(counted.values()) <= budget, (call, counted)
     return results
 
 
@@ -132,7 +134,7 @@ def drawn(data, classes):
     case = data.draw(cases(classes, ["padded"], [torch.float32], ["drawn"]))
     both_ways = case.options.get("bidirectional")
     calls = [call for call in CALLS[classes] if not both_ways or ".step(" not in call]
-    # Without any valid step an LSTM warns: its weights are widened, and no block any more.
+    # Without any valid step there is nothing to pack: the padded path asks where padding is.
     return case, data.draw(case.counts().filter(any)), calls
 
 
@@ -150,6 +152,26 @@ def test_as_on_the_cpu(classes, data):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(not IS_SIMULATED, reason="no call of a GPU works after it")
+def test_a_position_beyond_the_batch():
+    """The host does not wait for the check, and the device stops with the sentence."""
+    index = torch.tensor([0, 3], device="cuda")
+    with pytest.raises(RuntimeError, match="index must be positions of samples"):
+        states.select(torch.zeros(1, 3, 4, device="cuda"), index)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_samples_without_a_step(kind):
+    """Where no sample has a valid step, the state stays, and torch warns of nothing."""
+    layer = getattr(rnnkit, kind)(3, 4).to("cuda")
+    x = torch.randn(7, 5, 3, device="cuda")
+    state = layer.initial_state(5)
+    output, after = layer(x, state, lengths=[0] * 5)
+
+    assert not output.any()
+    torch.testing.assert_close(tensors_of(after), tensors_of(state))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("classes", [LAYERS, CELLS])
 @hypothesis.settings(max_examples=4, phases=[hypothesis.Phase.generate])
@@ -163,6 +185,43 @@ def test_autocast(dtype, classes, data):
             found = run(call, given, case)
             assert found[0].dtype is dtype, call
             assert all(one.isfinite().all() for one in found), call
+
+
+#: What is compiled: layers, several of them in two directions, and cells.
+COMPILED = {
+    "RNN": lambda: rnnkit.RNN(6, 10),
+    "GRU": lambda: rnnkit.GRU(6, 10),
+    "LSTM": lambda: rnnkit.LSTM(6, 10, num_layers=2, bidirectional=True),
+    "cells": lambda: rnnkit.Recurrent(rnnkit.LSTMCell(6, 10), reverse_cells=rnnkit.LSTMCell(6, 10)),
+    "a layer's cells": lambda: rnnkit.Recurrent.of(rnnkit.GRU(6, 10, bidirectional=True)),
+}
+#: The farthest that compiled numbers may be from eager ones.
+TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("kind", COMPILED)
+@pytest.mark.parametrize("has_resets", [False, True])
+def test_compiled(kind, dtype, has_resets):
+    """Compiled, a call with lengths has finite numbers and gradients, and eager mode's."""
+    layer = COMPILED[kind]().to("cuda", dtype)
+    options = {"lengths": torch.tensor([9, 1, 0, 4, 7], device="cuda")}
+    if has_resets:
+        options["reset"] = torch.arange(9 * 5, device="cuda").view(9, 5) % 4 == 1
+    backend = "aot_eager" if IS_SIMULATED else "inductor"
+    compiled = torch.compile(layer, fullgraph=True, backend=backend)
+    x = torch.randn(9, 5, 6, device="cuda", dtype=dtype)
+    results = []
+    for call in (layer, compiled):
+        leaves = [x.clone().requires_grad_(), *layer.parameters()]
+        with torch._dynamo.config.patch(allow_rnn=True):
+            found = tensors_of(call(leaves[0], **options))
+        total = sum(one.float().sin().sum() for one in found)
+        results.append([*found, *torch.autograd.grad(total, leaves)])
+
+    assert all(one.isfinite().all() for one in results[1])
+    tolerance = TOLERANCES[dtype]
+    torch.testing.assert_close(results[1], results[0], rtol=tolerance, atol=tolerance)
 
 
 class Tagger(torch.nn.Module):

@@ -31,6 +31,8 @@ ANSWERS = {
         "_exchange_device": 0,
         "_maybe_exchange_device": 0,
         "_lazy_init": None,
+        "get_rng_state": torch.get_rng_state(),
+        "set_rng_state": None,
     },
     torch.backends.cudnn: {"is_available": True, "version": 91000},
 }

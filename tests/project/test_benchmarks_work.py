@@ -5,12 +5,13 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 import rnnkit
 
 pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
 
-from benchmarks import failures, lengths, unrolling, verifying
+from benchmarks import failures, gpu, lengths, unrolling, verifying
 from benchmarks.passes import cases
 from benchmarks.subjects import trio
 
@@ -64,3 +65,16 @@ def test_rnnkit_tells_each_mistake():
     for mistake in failures.mistakes():
         with pytest.raises(rnnkit.RnnkitError):
             trio(mistake.kind, *mistake.sizes).rnnkit(*mistake.arguments)
+
+
+@pytest.mark.parametrize("kind", gpu.KINDS)
+@pytest.mark.parametrize("backward", [False, True])
+def test_calls_of_a_gpu_do_the_work_that_they_are_beside(kind, backward):
+    """What does not reset computes what torch's call beside it computes."""
+    for name, (theirs, ours) in gpu.made(kind, SHAPE, "cpu", backward=backward).items():
+        found, expected = (tree_leaves(call()) for call in (ours, theirs))
+        if "reset" in name or "both" in name:
+            assert len(found) == len(expected)
+            continue
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one.view_as(other), other)

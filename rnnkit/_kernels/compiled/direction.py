@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.torch_tools import lacks_kernel
+from rnnkit._kernels.cudnn import in_one_block
 from rnnkit._kernels.derivatives import derive_again, through_gates
 from rnnkit._kernels.gates import Schedule, gru_forward
 from rnnkit._kernels.recurrences import RECURRENCES
@@ -146,14 +147,18 @@ def dtypes_of(call: OperatorCall) -> list[torch.dtype]:
 
 def _run_torch(call: OperatorCall) -> list[Tensor]:
     input = call.input.flip(0) if call.reverse else call.input
-    kernel: Any = RECURRENCES[call.mode].kernel
+    recurrence = RECURRENCES[call.mode]
+    kernel: Any = recurrence.kernel
     train = torch.is_grad_enabled()
     hx: Any = call.h if call.c is None else (call.h, call.c)
+    weights = call.weights
+    if input.is_cuda:
+        weights = in_one_block(weights, recurrence, bias=call.has_bias)
     # Without autocast's cache, which would hand a recorded run what was cast unrecorded.
     with torch.autocast(
         input.device.type, call.lowered, enabled=call.lowered is not None, cache_enabled=False
     ):
-        output, *ends = kernel(input, hx, call.weights, call.has_bias, 1, 0.0, train, False, False)
+        output, *ends = kernel(input, hx, weights, call.has_bias, 1, 0.0, train, False, False)
     return [output.flip(0) if call.reverse else output, *ends]
 
 

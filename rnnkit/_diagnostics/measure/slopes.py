@@ -89,7 +89,8 @@ class Gradients(FunctionWatch):
         """Run the copy, and keep what it returns, or raises."""
         opened.tally.passes += 1
         watched = opened.watched(self._hooks(), notices=self.model.training)
-        cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
+        # Its backward wants train mode.
+        cudnn = torch.backends.cudnn.flags(enabled=False, allow_tf32=False)
         try:
             with watched, torch.enable_grad(), cudnn, self, opened.mode:
                 output = opened.call(self.model, *inputs.args, **inputs.kwargs)

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -184,6 +184,34 @@ def private(inputs: Given) -> Any:
     return pytree.tree_map_only(Tensor, attached_like, inputs)
 
 
+@contextmanager
+def in_all_digits() -> Iterator[None]:
+    """Compute products of float32 with all of its digits, which TF32 and bfloat16 do without."""
+    backends: Any = torch.backends
+    products = (backends.cuda.matmul, backends.mkldnn.matmul)
+    places = [place for place in products if hasattr(place, "fp32_precision")]  # not in torch 2.8
+    before = [place.fp32_precision for place in places]
+    has_tf32 = _has_tf32()
+    try:
+        for place in places:
+            place.fp32_precision = "ieee"
+        if has_tf32:
+            backends.cudnn.allow_tf32 = False
+        yield
+    finally:
+        for place, precision in zip(places, before, strict=True):
+            place.fp32_precision = precision
+        if has_tf32:
+            backends.cudnn.allow_tf32 = True
+
+
+def _has_tf32() -> bool:
+    """Return whether cuDNN may use TF32; False if somebody chose that for its parts, one by one."""
+    with suppress(RuntimeError):
+        return torch.backends.cudnn.allow_tf32
+    return False
+
+
 def eagerly() -> AbstractContextManager[object]:
     """Run compiled functions eagerly: to compile takes longer than a few runs."""
     compiled = "torch._dynamo" in sys.modules
@@ -237,7 +265,7 @@ def session(
     """Open a session on a model; leave random numbers as they were, and no copies."""
     if call is None:
         _check_callable(unwrapped(model), caller)
-    with torch.inference_mode(mode=False), eagerly():
+    with torch.inference_mode(mode=False), eagerly(), in_all_digits():
         opened = Session(model, call)
         hook = register_module_forward_pre_hook(opened.refuse)
         try:

@@ -60,8 +60,12 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tupl
 def _tensor_of(numbers: Any) -> Any:
     """Return an array, or nested lists, as a tensor; as it is if the lengths are unequal."""
     with suppress(RuntimeError, TypeError, ValueError):
-        array = numbers if isinstance(numbers, list) else numbers.copy()
-        return torch.tensor(array, device="cpu")
+        if not isinstance(numbers, list):
+            return torch.tensor(numbers.copy(), device="cpu")
+        found = torch.tensor(numbers, device="cpu")
+        # Numbers of Python have all digits of float64.
+        is_whole = not found.is_floating_point()
+        return found if is_whole else torch.tensor(numbers, dtype=torch.float64, device="cpu")
     return numbers
 
 

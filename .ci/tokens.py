@@ -17,8 +17,8 @@ LIMITS = {
     "rnnkit/_checks": 23_000,
     "rnnkit/_modules": 16_330,
     "rnnkit/states": 2_450,
-    "rnnkit/_diagnostics": 81_640,
-    "tests": 177_300,
+    "rnnkit/_diagnostics": 84_360,
+    "tests": 179_300,
 }
 FREE = {
     tokenize.COMMENT,

@@ -45,7 +45,7 @@ def test_report():
     report = rnnkit.verify(mean, PADDED, COUNTS, lengths=COUNTS)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (17 forward passes, ... s)
+rnnkit.verify: no leak found (18 forward passes, ... s)
   ok  repeatable  the same input twice returns the same output
   ok  batch       no sample's output depends on another sample (4 tried)
   ok  alone       a sample by itself, cut to its length, returns what it returns in the batch
@@ -66,7 +66,7 @@ def test_report_of_what_was_skipped():
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip="repeatable")
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing was judged: the batch has one sample; give two or more (4 forward passes, ... s)
+rnnkit.verify: nothing was judged: the batch has one sample; give two or more (5 forward passes, ... s)
   --  repeatable  left out by the caller
   --  batch       the batch has one sample; give two or more
   --  alone       the batch has one sample; give two or more

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
@@ -20,6 +19,7 @@ from rnnkit._diagnostics.inputs.lengths import (
     shortened,
     tells,
 )
+from rnnkit._diagnostics.inputs.rows import rows_of_samples, some_samples
 from rnnkit._diagnostics.run.outputs import Given, is_whole, shapes_of
 
 
@@ -52,6 +52,7 @@ class Batch:
             for name, axis in by_input("seq_dim", seq_dim, inputs).items()
         ]
         self.axes = [batch_axis_of(leaf, batch_dim, self.size) for leaf in self.leaves]
+        self.rows_of = rows_of_samples(self.leaves, self.axes, self.size, batch_dim)
         self._content = [k for k in every if is_content(self.leaves[k], self.seq_dims[k])]
         told = by_input("lengths", lengths, inputs)
         longest = max(counts_of(told.get(None)), default=0)
@@ -239,18 +240,15 @@ class Batch:
 
         def pick(index: int, leaf: Any) -> Any:
             axis = self.axes[index]
-            if axis is None:
-                return leaf
-            if isinstance(leaf, Tensor):
-                return leaf.index_select(axis, torch.tensor(kept, device=leaf.device))
-            if hasattr(leaf, "shape"):  # an array
-                return leaf[[*kept]]
-            return type(leaf)(leaf[sample] for sample in kept)
+            if index in self.rows_of:
+                return self.rows_of[index].of(kept, leaf)
+            return leaf if axis is None else some_samples(leaf, axis, kept)
 
         fewer = self._with_each(pick)
         fewer.size = len(kept)
         fewer.numbers = [self.numbers[sample] for sample in kept]
         fewer.lengths = {k: [counts[s] for s in kept] for k, counts in self.lengths.items()}
+        fewer.rows_of = {k: rows.picked(kept) for k, rows in self.rows_of.items()}
         return fewer
 
     def valid_steps(self) -> list[int]:

@@ -24,6 +24,10 @@ LAYER_AND_DIRECTION = re.compile(r"_l\d+(_reverse)?$")
 
 HOLDS = "each parameter that the call reads gets a gradient"
 
+#: By how much of its size a weight is moved: where that must show in an output, and where it may.
+LARGE = 1.0
+SMALL = 1e-3
+
 #: The items of a list of modules that do not run, by the list's name.
 Idle = dict[str, tuple[str, ...]]
 
@@ -31,9 +35,10 @@ Idle = dict[str, tuple[str, ...]]
 def probe_gradient(baseline: Baseline) -> Outcome:
     """Each parameter that this call read gets a gradient from some output, in training.
 
-    None is a mistake if a small change moves such an output, and always in a layer or cell. Zeros
-    are one in weights with two axes if what belongs to them gets zeros, too: an attention's bias
-    rightly does. Both count if no other values change that.
+    None is a mistake if a small change moves such an output, and always in a module that is called,
+    if nothing moves with what it returns. Zeros are one in weights with two axes if what belongs to
+    them gets zeros, too: an attention's bias rightly does. Both count if no other values change
+    that.
     """
     run = gradients_in_training(baseline)
     got = run.got
@@ -168,8 +173,8 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
     left: dict[str, list[Line]] = {}
     for name in sorted(_tops(names, run.got)):
         members = inside(name, run.got)
-        moved = _moved(baseline, run, members)
-        is_unused = not moved and bool(members & run.in_layers)
+        moved = _moved(baseline, run, members, LARGE if members & run.in_layers else SMALL)
+        is_unused = not moved and _is_unused(baseline, run, name, members)
         if is_unused or any(moved):
             left[name] = _cut_of(run, members)
             if is_unused and not left[name]:
@@ -182,6 +187,15 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
         yield Finding(what, rows, first)
 
 
+def _is_unused(baseline: Baseline, run: Gradients, name: str, members: set[str]) -> bool:
+    """Return whether what a layer, or a module that is called, returns reaches no output."""
+    if members & run.in_layers:
+        return True
+    is_called = name in {called for called, _ in run.returned}
+    # A threshold may pass a small change.
+    return is_called and not _moved(baseline, run, members, LARGE)
+
+
 def _cut_of(run: Gradients, members: set[str]) -> list[Line]:
     """Return where what is made of some parameters is cut off its graph."""
     weights = [run.weights[name] for name in members]
@@ -191,10 +205,9 @@ def _cut_of(run: Gradients, members: set[str]) -> list[Line]:
     return []
 
 
-def _moved(baseline: Baseline, run: Gradients, members: set[str]) -> list[bool]:
+def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float) -> list[bool]:
     """Change some parameters; return for each output that moved whether it has a graph."""
     copy = baseline.session.fresh().train()
-    amount = 1.0 if members & run.in_layers else 1e-3
     for weight in map(copy.get_parameter, members):
         size = weight.data.abs().mean().clamp(min=0.1)
         weight.data = weight.data + amount * size

@@ -14,7 +14,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_not_finite
-from rnnkit._diagnostics.probes.streams import ways_to_carry
+from rnnkit._diagnostics.probes.lines import LINES, chunks_beside_the_whole
 from rnnkit._diagnostics.run.outputs import arrived, equal, is_number, same
 from rnnkit._diagnostics.tell.outcome import Drawn, Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
@@ -39,8 +39,10 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
     if why_not_finite(baseline) is None:
         unread = [name for index, name in enumerate(batch.names) if _is_unread(baseline, index)]
     notes += [f"{name} reaches no output" for name in unread]
-    if not streaming and next(ways_to_carry(baseline), None):
-        notes.append("takes and returns a state: streaming=True checks that chunks match the whole")
+    if not streaming:
+        notes += chunks_beside_the_whole(baseline)
+    for line in LINES:
+        notes += line(baseline)
     return Remarks(notes, drawn)
 
 

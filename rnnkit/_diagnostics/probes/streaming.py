@@ -15,6 +15,22 @@ from rnnkit._diagnostics.tell.report import NAMES, TRIES
 
 def probe_streaming(narrow: Baseline) -> Outcome:
     """The whole sequence returns what its chunks return, passing the state along."""
+    streams = streams_of(narrow)
+    if isinstance(streams, Skipped):
+        return streams
+    stream = streams[-1]
+    if stream.different is not None:
+        return _finding(stream, stream.different)
+    remembered = _remembers(stream.baseline, stream)
+    if remembered is not None:
+        return remembered
+    steps = sum(stream.sizes)
+    cuts = ", and of ".join(map(_cut, streams))
+    return Passed(f"{steps} steps at once return what they return in chunks of {cuts}", streams)
+
+
+def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
+    """Run in chunks, and compare them with the whole of a judge."""
     judge = judge_of(narrow)
     if isinstance(judge, Skipped):
         return judge
@@ -22,18 +38,7 @@ def probe_streaming(narrow: Baseline) -> Outcome:
     steps = min(judge.batch.counts or [judge.batch.steps or 0])
     if steps < 2 or not judge.batch.has_steps(judge.batch.sequence):
         return Skipped(NO_STEPS)
-    baseline = judge.run_on(judge.batch.cut(steps, front=judge.pads_after))
-    streams = _streams(baseline)
-    if isinstance(streams, Skipped):
-        return streams
-    stream = streams[-1]
-    if stream.different is not None:
-        return _finding(stream, stream.different)
-    remembered = _remembers(baseline, stream)
-    if remembered is not None:
-        return remembered
-    cuts = ", and of ".join(map(_cut, streams))
-    return Passed(f"{steps} steps at once return what they return in chunks of {cuts}", streams)
+    return _streams(judge.run_on(judge.batch.cut(steps, front=judge.pads_after)))
 
 
 def _cut(stream: Stream) -> str:

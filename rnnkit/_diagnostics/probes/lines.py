@@ -1,0 +1,262 @@
+"""Lines of a report on what one model does by mistake, and another on purpose.
+
+They raise nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
+
+import torch
+from torch import Tensor
+from torch.nn import BatchNorm1d, Conv1d, Conv2d
+
+from rnnkit._base.message import count
+from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, valid_mask
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.compare import are_near
+from rnnkit._diagnostics.measure.judge import judge_of
+from rnnkit._diagnostics.measure.otherwise import trained_otherwise
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.probes.streaming import streams_of
+from rnnkit._diagnostics.probes.streams import ways_to_carry
+from rnnkit._diagnostics.run.events import Event, Recorder
+from rnnkit._diagnostics.run.isolation import sources
+from rnnkit._diagnostics.run.module_calls import Call, calls_in
+from rnnkit._diagnostics.run.outputs import Leaves, alike, arrived, is_number
+from rnnkit._diagnostics.tell.outcome import Skipped
+from rnnkit._diagnostics.tell.report import NAMES
+
+#: Numbers that a run in train mode must move by, relative to the largest one, to differ.
+CLOSE = 1e-3
+
+
+def convolutions_over_features(baseline: Baseline) -> Iterator[str]:
+    """Yield convolutions that take the steps for channels, and so slide over the features."""
+    steps = baseline.batch.steps
+    for event in baseline.events:
+        if event.kind != "input" or not isinstance(event.module, Conv1d):
+            continue
+        x = event.tensors[0]
+        # One feature at a time, it mixes the steps, which some models intend.
+        if not isinstance(x, Tensor) or x.dim() != 3 or event.module.kernel_size == (1,):
+            continue
+        if x.shape[1] == steps != x.shape[2]:
+            what = f"{event.label} slides over axis 2 of its input, {x.shape[2]} features, and not"
+            yield f"{what} over its {steps} steps: x.transpose(1, 2) before it, if that is wrong"
+
+
+def samples_left_out(baseline: Baseline) -> Iterator[str]:
+    """Yield inputs of which some samples reach no loss, whatever their values are."""
+    if any(isinstance(x, Tensor) and x.dim() for x in baseline.normal):
+        return
+    batch = baseline.batch
+    run = gradients_of(baseline)
+    for index in filter(batch.is_content, range(len(batch.leaves))):
+        unread = _unread_samples(batch, run, index)
+        if not unread or len(unread) == batch.size:
+            continue
+        judge = judge_of(baseline)
+        if isinstance(judge, Skipped):
+            return
+        for other in trained_otherwise(judge):
+            unread &= _unread_samples(batch, other, index)
+        if unread:
+            listed = ", ".join(map(str, sorted(unread)[:NAMES]))
+            number = count(len(unread), "sample", "samples")
+            yield f"the loss depends on {number} of {batch.names[index]} in no way: {listed}"
+
+
+def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
+    """Return the samples of an input at which no gradient arrives; none if that is unknown."""
+    slope = run.whole.get(id(run.sources.get(index)))
+    if slope is None:
+        return set()
+    rows = arrived(slope.movedim(batch.axes[index] or 0, 0))
+    read = rows.reshape(batch.size, -1).any(1)
+    return {*(~read).nonzero().flatten().tolist()}
+
+
+def order_unseen(baseline: Baseline) -> Iterator[str]:
+    """Yield a line if the steps may stand in any order: no output would show it."""
+    batch = baseline.batch
+    steps = batch.steps or 0
+    is_full = batch.counts is None or min(batch.counts) == steps
+    if steps < 3 or not is_full or any(map(baseline.has_steps, range(len(baseline.normal)))):
+        return
+    if not baseline.has_passed("coverage"):
+        return
+    near = baseline.attempt(_shuffled(batch))
+    if near is None or not _are_close(baseline.normal, near):
+        return
+    judge = judge_of(baseline)
+    if isinstance(judge, Skipped):
+        return
+    after = judge.attempt(_shuffled(judge.batch)) or []
+    pairs = [*zip(judge.normal, after, strict=False)]
+    if pairs and all(are_near(judge, x, y) for x, y in pairs if is_number(x)):
+        yield "the steps in another order give the same output: nothing sees their order"
+
+
+def _shuffled(batch: Batch) -> Batch:
+    """Return a batch with its steps in another order."""
+    generator = torch.Generator("cpu").manual_seed(0)
+    order = torch.randperm(batch.steps or 0, generator=generator, device="cpu")
+    leaves = list(batch.leaves)
+    for index, leaf in enumerate(leaves):
+        if batch.has_steps(index):
+            leaves[index] = leaf.index_select(batch.seq_dims[index], order.to(leaf.device))
+    return batch.with_leaves(leaves)
+
+
+def shared_draws(baseline: Baseline) -> Iterator[str]:
+    """Yield a line if all samples get the same random numbers in train mode, as one mask."""
+    batch = baseline.batch
+    session = baseline.session
+    if batch.size < 2:
+        return
+    alike = batch.samples([0] * batch.size).tree()
+    copy = session.fresh().train()
+    before = _states()
+    one = session.attempt(alike, on=copy)
+    if one is None or all(map(torch.equal, before, _states())):
+        return
+    other = session.attempt(alike, on=copy)
+    if other is None or _are_close(one, other):
+        return
+    for index, axis in baseline.outputs_by_sample():
+        rows = one[index].movedim(axis, 0)
+        drawn = not _are_close([one[index]], [other[index]])
+        if drawn and not _are_close([rows], [rows[:1].expand_as(rows)]):
+            return  # each sample has its own
+    yield "in train mode all samples share what is drawn, as one dropout mask: is that meant?"
+
+
+def _states() -> list[Tensor]:
+    """Return where torch's sources of random numbers stand."""
+    return [one.get_state() for name, one in sources().items() if name.startswith("torch")]
+
+
+def norms_over_padding(baseline: Baseline) -> Iterator[str]:
+    """Yield a line if a batch norm reads padding in train mode, and so the valid steps do."""
+    batch = baseline.batch
+    if not batch.counts or min(batch.counts) == batch.steps or baseline.has_found("padding"):
+        return
+    events = [x for x in baseline.events if x.kind == "input"]
+    norms = [x.label for x in events if isinstance(x.module, BatchNorm1d)]
+    if not norms:
+        return
+    where = steps_at(~valid_mask(batch, pads_after=baseline.pads_after))
+    changed = batch.with_leaves(other_leaves(batch, where))
+    session = baseline.session
+    one, other = (session.attempt(x.tree(), on=session.fresh().train()) for x in (batch, changed))
+    if one is not None and other is not None and not _are_close_where_valid(baseline, one, other):
+        yield f"in train mode, valid steps depend on padding: {norms[0]} averages over both"
+
+
+def _are_close_where_valid(baseline: Baseline, one: Leaves, other: Leaves) -> bool:
+    """Return whether two outputs are close at the valid steps of each sample."""
+    samples = range(baseline.batch.size)
+    for (index, _), sample in product(baseline.outputs_by_sample(), samples):
+        rows = [baseline.valid_row(x[index], index, sample) for x in (one, other)]
+        if not _are_close(rows[:1], rows[1:]):
+            return False
+    return True
+
+
+def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
+    """Yield inputs that have the axes of one with lengths, and none of their own."""
+    batch = baseline.batch
+    first = batch.sequence
+    if first not in batch.lengths:
+        return
+    for index in filter(batch.is_content, range(len(batch.leaves))):
+        has_none = index not in batch.lengths and not batch.tells_lengths(index)
+        if has_none and batch.may_have_steps(index):
+            what = f"{batch.names[index]} is as long as {batch.names[first]}, and has no lengths"
+            yield f"{what}: lengths={{{first}: n, {index}: n}} has its padding judged"
+
+
+def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
+    """Yield whether chunks give what the whole gives, of a model that takes and returns a state."""
+    if next(ways_to_carry(baseline), None) is None:
+        return
+    streams = streams_of(baseline)
+    if isinstance(streams, Skipped):
+        yield "takes and returns a state: streaming=True checks that chunks match the whole"
+    elif streams[-1].different is None:
+        yield "takes and returns a state: in chunks that pass it on, the outputs are the same"
+    else:
+        yield "takes and returns a state: in chunks that pass it on, the outputs are others"
+        yield "streaming=True says from which step on, and why"
+
+
+def of_functions(baseline: Baseline) -> Iterator[str]:
+    """Yield what the functions of a run show, of a model that has pictures or loops over cells."""
+    has_pictures = any(isinstance(event.module, Conv2d) for event in baseline.events)
+    times = Counter(call.name for call in calls_in(baseline.events) if call.is_cell)
+    loops = [name for name, number in times.items() if number > 2]
+    if not has_pictures and not loops:
+        return
+    recorder = Recorder(functions=True)
+    baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
+    for event in recorder.events:
+        if event.kind == "function" and event.name in ("view", "reshape"):
+            yield from _mixed_pixels(event)
+    for event in recorder.events:
+        if event.kind == "function" and event.name == "topk":
+            yield from _beams_that_stay(event, calls_in(recorder.events), loops)
+
+
+def _mixed_pixels(event: Event) -> Iterator[str]:
+    """Yield a view of ``(batch, channels, height, width)`` as pixels, whose channels are others."""
+    picture = event.function.args[0]
+    rows = event.tensors[0]
+    if not isinstance(rows, Tensor) or picture.dim() != 4 or rows.dim() != 3:
+        return
+    channels = picture.shape[1]
+    pixels = picture[0, 0].numel()
+    if channels != pixels and rows.shape[1:] == (pixels, channels):
+        what = f"{event.text} at {event.place} mixes channels and pixels"
+        yield f"{what}: x.flatten(2).transpose(1, 2) gives each pixel its {channels} channels"
+
+
+def _beams_that_stay(event: Event, calls: Sequence[Call], loops: Sequence[str]) -> Iterator[str]:
+    """Yield cells whose states stay in their rows, while ``topk`` picks which beams go on."""
+    scores = event.function.args[0]
+    beams = event.tensors[0].shape[-1]
+    for name in loops:
+        family = [call for call in calls if call.name == name]
+        rows = {part.shape[-2] for call in family[1:] for part in call.state.values()}
+        is_of_beams = scores.dim() == 2 and beams > 1 and rows == {len(scores) * beams}
+        pairs = pairwise(family)
+        stays = all(alike([*y.state.values()], [*x.returned.values()]) for x, y in pairs)
+        if is_of_beams and stays:
+            what = (
+                f"{name} goes on with each state in its row, while topk picks among {beams} beams"
+            )
+            yield f"{what}: rnnkit.states.select(state, rows)"
+            return
+
+
+def _are_close(one: Leaves, other: Leaves) -> bool:
+    """Return whether all numbers of two outputs are close, relative to the largest."""
+    for x, y in zip(one, other, strict=False):
+        if not is_number(x):
+            continue
+        if x.shape != y.shape or (x - y).abs().amax() > CLOSE * x.abs().amax():
+            return False
+    return True
+
+
+#: All of them.
+LINES = (
+    convolutions_over_features,
+    samples_left_out,
+    order_unseen,
+    shared_draws,
+    norms_over_padding,
+    inputs_without_lengths,
+    of_functions,
+)

@@ -1,0 +1,237 @@
+"""Lines of a report on what may be meant: the wrong twin has one, and the right one has none."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import rnnkit
+from tests.diagnostics.models_of_users import (
+    X,
+    findings,
+    gru,
+    layered,
+    mask,
+    model,
+    numbers,
+    padded,
+    reported,
+    tokens,
+)
+
+PADDED, LENGTHS = padded()
+
+
+def told(line, net, *inputs, **options):
+    """Return whether a report has a line with these words; nothing is found."""
+    report = reported(net, *inputs, **options)
+    assert report.findings == []
+    return any(line in note for note in report.notes)
+
+
+@settings(max_examples=6)
+@given(steps=st.integers(5, 12), width=st.integers(3, 8), kernel=st.integers(1, 3))
+def test_a_convolution_over_features(steps, width, kernel):
+    """A convolution that takes the steps for channels is told, unless it mixes steps alone."""
+
+    def forward(m, x):
+        x = m.words(x)
+        x = m.conv(x.mT) if m.right else m.conv(x)
+        return m.gru(x.mT)[0][:, -1]
+
+    for right in (False, True):
+        conv = nn.Conv1d(width if right else steps, 3, kernel)
+        net = layered(forward, words=nn.Embedding(11, width), conv=conv, right=right)
+        is_told = told("slides over axis 2", net, tokens(4, steps))
+
+        assert is_told == (not right and kernel > 1 and steps != width)
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_samples_that_reach_no_loss(cut):
+    """A cut of the batch in the place of the steps is told, with the samples that are lost."""
+
+    def forward(m, x, y):
+        part = (lambda x: x[:, cut:]) if m.right else (lambda x: x[cut:])
+        return (part(m.gru(x)[0]) - part(y)).square().mean()
+
+    for right in (False, True):
+        lost = ", ".join(map(str, range(cut)))
+        number = "1 sample" if cut == 1 else f"{cut} samples"
+        line = f"the loss depends on {number} of input[0] in no way: {lost}"
+
+        assert told(line, layered(forward, right=right), X, numbers(4, 7, 6)) != right
+
+
+@settings(max_examples=4)
+@given(steps=st.integers(3, 12), width=st.integers(2, 6))
+def test_an_order_that_nothing_sees(steps, width):
+    """A mean over steps without places in it is told, and one of a recurrent layer is not."""
+    x = numbers(4, steps, width)
+    unseen = model(lambda m, x: m.head(x).tanh().mean(1), head=nn.Linear(width, 2))
+    seen = layered(lambda m, x: m.gru(x)[0].mean(1), gru=gru(width))
+    # Where each step has an output, it is that which shows the order.
+    stepwise = model(lambda m, x: m.head(x), head=nn.Linear(width, 2))
+    line = "the steps in another order give the same output"
+
+    assert [told(line, net, x) for net in (unseen, seen, stepwise)] == [True, False, False]
+
+
+@pytest.mark.parametrize("lstm", [False, True])
+def test_draws_that_the_samples_share(lstm):
+    """One mask for all samples is told; one for each, and a model without any, are not."""
+
+    def locked(m, x, sizes):
+        x = m.gru(x)[0]
+        return x * x.new_empty(sizes(x)).bernoulli_(0.6) / 0.6 if m.training else x
+
+    kinds = {
+        "shared": lambda x: (1, *x.shape[1:]),
+        "own": lambda x: (len(x), 1, x.shape[2]),
+    }
+    line = "all samples share what is drawn"
+    layer = nn.LSTM if lstm else nn.GRU
+    for name, sizes in kinds.items():
+        net = layered(lambda m, x, s=sizes: locked(m, x, s), gru=layer(3, 6, batch_first=True))
+
+        assert told(line, net, X) == (name == "shared")
+    dropping = layered(lambda m, x: m.drop(m.gru(x)[0]), drop=nn.Dropout(0.5))
+    for net in (gru(), dropping):
+        assert not told(line, net, X)
+
+
+def test_a_batch_norm_that_reads_padding():
+    """In train mode it averages over padding; over the valid steps alone it tells nothing."""
+
+    def forward(m, x, lengths):
+        valid = mask(lengths, x.shape[1])
+        x = m.fc(x)
+        if m.right:
+            x = torch.zeros_like(x).masked_scatter(valid.unsqueeze(2), m.bn(x[valid]))
+        else:
+            x = m.bn(x.flatten(0, 1)).view(x.shape)
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
+
+    for right in (False, True):
+        net = layered(forward, gru=gru(6), fc=nn.Linear(3, 6), bn=nn.BatchNorm1d(6), right=right)
+
+        assert told("bn averages over both", net, PADDED, LENGTHS, lengths=LENGTHS) != right
+
+
+def test_lengths_that_one_input_has_alone():
+    """An input as long as the one with lengths is told, until it has some as well."""
+
+    def forward(m, x, y, lengths):
+        valid = mask(lengths, x.shape[1]).unsqueeze(2)
+        return ((m.gru(x)[0] + m.head(y)) * valid).sum(1) / valid.sum(1)
+
+    net = layered(forward, head=nn.Linear(2, 6))
+    inputs = (PADDED, numbers(4, 7, 2), LENGTHS)
+    line = "input[1] is as long as input[0], and has no lengths"
+
+    assert told(line, net, *inputs, lengths=LENGTHS)
+    assert not told(line, net, *inputs, lengths={0: LENGTHS, 1: LENGTHS})
+
+
+class Streamed(nn.Module):
+    """Takes a state, and starts from it, or from zeros."""
+
+    def __init__(self, *, starts):
+        super().__init__()
+        self.gru = gru()
+        self.starts = starts
+
+    def forward(self, x, state=None):
+        """Run, and return the state at the end."""
+        return self.gru(x, state if self.starts else None)
+
+
+def test_chunks_that_nobody_asked_for():
+    """A state that is taken and not used is told, and one that is used is told to be the same."""
+    for starts in (False, True):
+        what = "are the same" if starts else "are others"
+
+        assert told(f"in chunks that pass it on, the outputs {what}", Streamed(starts=starts), X)
+
+
+@pytest.mark.parametrize("channels", [5, 6])
+def test_channels_that_become_pixels(channels):
+    """A view of a picture as rows of channels is told; where the axes change places it is not."""
+
+    def forward(m, x):
+        x = m.conv(x)
+        rows = x.flatten(2).mT if m.right else x.reshape(len(x), -1, channels)
+        return m.gru(rows)[0]
+
+    for right in (False, True):
+        conv = nn.Conv2d(3, channels, 3, stride=2)
+        net = layered(forward, gru=gru(channels), conv=conv, right=right)
+
+        assert told("mixes channels and pixels", net, numbers(4, 3, 9, 9)) != right
+
+
+@pytest.mark.parametrize("beams", [2, 3])
+def test_beams_whose_states_stay(beams):
+    """A search that picks beams and leaves the states where they are is told."""
+
+    def forward(m, x):
+        batch = len(x)
+        h = m.gru(x)[1][0].repeat_interleave(beams, 0)
+        tokens = torch.zeros(batch * beams, dtype=torch.long)
+        scores = x.new_zeros(batch, beams)
+        scores[:, 1:] = -1e4
+        kept = []
+        for _ in range(5):
+            h = m.cell(m.words(tokens), h)
+            total = scores.unsqueeze(2) + m.head(h).log_softmax(1).view(batch, beams, -1)
+            scores, best = total.flatten(1).topk(beams)
+            first = torch.arange(batch).unsqueeze(1) * beams
+            tokens = (best % 12).flatten()
+            if m.right:
+                h = h[(first + best // 12).flatten()]
+            kept.append(scores)
+        return torch.stack(kept, 2)
+
+    for right in (False, True):
+        parts = {"words": nn.Embedding(12, 5), "cell": nn.GRUCell(5, 6), "head": nn.Linear(6, 12)}
+        net = layered(forward, **parts, right=right)
+
+        assert told(f"topk picks among {beams} beams", net, X) != right
+
+
+def test_a_module_whose_result_is_not_used():
+    """A gate that is computed and reaches no output is found; one that a threshold uses is not."""
+
+    def forward(m, x):
+        y = m.gru(x)[0]
+        gate = m.gate(y)
+        if m.how == "used":
+            return y * gate.sigmoid()
+        return y * (gate > 0) if m.how == "by a threshold" else y
+
+    found = {}
+    for how in ("used", "by a threshold", "not at all"):
+        found[how] = findings(layered(forward, gate=nn.Linear(6, 6), how=how), X)
+
+    assert found == {"used": set(), "by a threshold": set(), "not at all": {"gradient"}}
+
+
+@pytest.mark.parametrize("first", ["a mask", "counts"])
+def test_rows_of_all_samples(first):
+    """Neighbors of all samples, one below the other, are cut with the samples: nobody is accused."""
+    counts = torch.tensor([2, 1, 1, 2])
+    told_by = mask(counts, 3) if first == "a mask" else counts
+
+    def forward(m, x, near, told):
+        counts = told.sum(1) if told.dim() == 2 else told
+        owner = torch.arange(len(x)).repeat_interleave(counts)
+        sums = x.new_zeros(len(x), 6).index_add(0, owner, m.near(near)[0][:, -1])
+        return m.gru(x)[0] + sums.unsqueeze(1)
+
+    net = layered(forward, near=gru(2))
+    report = rnnkit.verify(net, X, numbers(6, 5, 2), told_by)
+
+    assert {"batch", "alone"} <= {*report.checked}

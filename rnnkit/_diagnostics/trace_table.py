@@ -21,6 +21,13 @@ class Row:
         state: where the given state came from.
         used: whether anything later depends on the state that it returned; None if not known.
         marks: what looks like a mistake in it.
+
+    >>> model = torch.nn.Sequential(torch.nn.GRU(3, 4))
+    >>> (row,) = rnnkit.trace(model, torch.ones(7, 5, 3)).rows
+    >>> row.number, row.module, row.kind, row.spec
+    (0, '0', 'GRU', 'seq=7 batch=5 feature=3')
+    >>> row.state, row.used, row.marks
+    ('zeros', True, [])
     """
 
     __module__ = "rnnkit"
@@ -41,6 +48,15 @@ class Trace:
     Attributes:
         rows: the calls.
         notes: what the run did beside, to what the copy of the model shares with it.
+
+    >>> cell = torch.nn.GRUCell(3, 4)
+    >>> def loop(x, h):
+    ...     return [cell(x_t, h) for x_t in x]  # h is never advanced
+    >>> rnnkit.trace(loop, torch.ones(2, 5, 3), torch.zeros(5, 4))
+    row  module               input as read      state given  state returned
+    0    GRUCell-0 (GRUCell)  batch=5 feature=3  zeros        used
+    1    GRUCell-0 (GRUCell)  batch=5 feature=3  zeros        used
+         ^ the same state as in row 0: it is never advanced
     """
 
     __module__ = "rnnkit"

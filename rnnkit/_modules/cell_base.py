@@ -51,6 +51,12 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         *,
         axes: Axes | None = None,
     ) -> None:
+        """Make a cell, with torch's arguments and ``axes``.
+
+        ``axes`` names the batch as the caller's jaxtyping scope does; torch has no such argument.
+        A call takes ``input`` and ``hx``; rnnkit.unroll has ``lengths`` and ``reset``. The class
+        describes each argument, the shapes, and what is raised.
+        """
         init: Any = super().__init__  # that of torch's class beside
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         facts = self.__rnnkit__

@@ -75,15 +75,34 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
 
         h' = tanh(W_ih x + b_ih + W_hh h + b_hh)
 
-    ``cell(input, hx=None)`` returns ``h'``. ``input`` is ``(batch, input_size)`` and ``hx`` and
-    ``h'`` are ``(batch, hidden_size)``, or all without the batch axis; no ``hx`` means zeros.
+    A call is ``h = cell(input, hx=None)``.
 
-    The constructor's arguments are torch's, and ``axes``, which names batch as the caller's
-    jaxtyping scope does.
+    - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
+    - ``hx`` is the state before the step, ``(batch, hidden_size)``, or ``(hidden_size,)`` without a
+      batch. None means zeros, or what the ``initial_state`` of a subclass returns.
+    - ``h`` is h' above, the state after the step, in the shape of ``hx``.
+
+    One step has neither ``lengths`` nor ``reset``: :func:`rnnkit.unroll` has both, over a sequence.
+
+    Args:
+        input_size: the number of features of the input.
+        hidden_size: the number of features of the state.
+        bias: False leaves out ``b_ih`` and ``b_hh``.
+        nonlinearity: ``"tanh"``, or ``"relu"``, which takes the place of tanh above.
+        device: the device of the weights.
+        dtype: the dtype of the weights.
+        axes: the name of ``"batch"`` in the caller's jaxtyping scope, such as ``{"batch": "n"}``:
+            each call is checked against the size bound there. torch has no such argument.
 
     Raises:
-        ArgumentError: if an argument has the wrong type or is out of range.
-        RnnkitError: when called, the matching subclass, if input or state are not as above.
+        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
+            an argument of the wrong kind.
+        StateError: if ``hx`` is not a state of this cell for this batch. It is a ShapeError, too.
+        ShapeError: if a call's input has other axes or sizes than above.
+        DtypeError: if a call's input or state has another dtype than the weights.
+        DeviceError: if a call's input or state is on another device than the weights.
+
+    torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNNCell.html
 
     >>> cell, h = rnnkit.RNNCell(3, 4), None
     >>> for x_t in torch.ones(5, 2, 3):
@@ -106,6 +125,12 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         *,
         axes: Axes | None = None,
     ) -> None:
+        """Make a cell, with torch's arguments and ``axes``.
+
+        ``axes`` names the batch as the caller's jaxtyping scope does; torch has no such argument.
+        A call takes ``input`` and ``hx``; rnnkit.unroll has ``lengths`` and ``reset``. The class
+        describes each argument, the shapes, and what is raised.
+        """
         init: Any = super(Cell, self).__init__  # Cell's own is that of the others
         init(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
         set_options(self, CELL_AXES, axes)
@@ -142,14 +167,34 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
         c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h' = sigmoid(o) * tanh(c')
 
-    ``cell(input, hx=None)`` returns ``LSTMState(h', c')``. ``input`` is ``(batch, input_size)``
-    and ``hx`` the pair ``(h, c)``, each ``(batch, hidden_size)``, or all without the batch axis;
-    None for one of the pair, or for both, means zeros. The constructor is :class:`RNNCell`'s,
-    except ``nonlinearity``.
+    A call is ``h, c = cell(input, hx=None)``.
+
+    - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
+    - ``hx`` is the pair ``(h, c)`` before the step: each is ``(batch, hidden_size)``, or
+      ``(hidden_size,)`` without a batch. None for one of them, or for both, means zeros, or what
+      the ``initial_state`` of a subclass returns.
+    - The result is the :class:`LSTMState` ``(h', c')`` after the step, in the shapes of ``hx``.
+
+    One step has neither ``lengths`` nor ``reset``: :func:`rnnkit.unroll` has both, over a sequence.
+
+    Args:
+        input_size: the number of features of the input.
+        hidden_size: the number of features of h and of c.
+        bias: False leaves out ``b_ih`` and ``b_hh``.
+        device: the device of the weights.
+        dtype: the dtype of the weights.
+        axes: the name of ``"batch"`` in the caller's jaxtyping scope, such as ``{"batch": "n"}``:
+            each call is checked against the size bound there. torch has no such argument.
 
     Raises:
-        ArgumentError: if an argument has the wrong type or is out of range.
-        RnnkitError: when called, the matching subclass, if input or state are not as above.
+        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
+            an argument of the wrong kind.
+        StateError: if ``hx`` is not a state of this cell for this batch. It is a ShapeError, too.
+        ShapeError: if a call's input has other axes or sizes than above.
+        DtypeError: if a call's input or state has another dtype than the weights.
+        DeviceError: if a call's input or state is on another device than the weights.
+
+    torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html
 
     >>> h, c = rnnkit.LSTMCell(3, 4)(torch.ones(2, 3))
     >>> h.shape, c.shape
@@ -162,8 +207,43 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
 class ProjectedLSTMCell(LSTMCell):
     """One step of an LSTM with ``proj_size``, which torch has in layers only.
 
-    Like :class:`LSTMCell`, but ``h' = W_hr (sigmoid(o) * tanh(c'))`` is ``proj_size`` wide, which
-    is at least 1 and below ``hidden_size``.
+    ::
+
+        i, f, g, o = split(W_ih x + b_ih + W_hh h + b_hh)
+        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h' = W_hr (sigmoid(o) * tanh(c'))
+
+    A call is ``h, c = cell(input, hx=None)``.
+
+    - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
+    - ``hx`` is the pair ``(h, c)`` before the step: h is ``(batch, proj_size)`` and c
+      ``(batch, hidden_size)``; without a batch they lack that axis. None for one of them, or for
+      both, means zeros, or what the ``initial_state`` of a subclass returns.
+    - The result is the :class:`LSTMState` ``(h', c')`` after the step, in the shapes of ``hx``.
+
+    One step has neither ``lengths`` nor ``reset``: :func:`rnnkit.unroll` has both, over a sequence.
+
+    Args:
+        input_size: the number of features of the input.
+        hidden_size: the number of features of c.
+        proj_size: the number of features of h, from 1 to ``hidden_size - 1``.
+        bias: False leaves out ``b_ih`` and ``b_hh``.
+        device: the device of the weights.
+        dtype: the dtype of the weights.
+
+    Raises:
+        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
+            an argument of the wrong kind.
+        StateError: if ``hx`` is not a state of this cell for this batch. It is a ShapeError, too.
+        ShapeError: if a call's input has other axes or sizes than above.
+        DtypeError: if a call's input or state has another dtype than the weights.
+        DeviceError: if a call's input or state is on another device than the weights.
+
+    torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
+
+    >>> h, c = rnnkit.ProjectedLSTMCell(3, 4, proj_size=2)(torch.ones(5, 3))
+    >>> h.shape, c.shape
+    (torch.Size([5, 2]), torch.Size([5, 4]))
     """
 
     __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(is_projected=True)
@@ -179,6 +259,11 @@ class ProjectedLSTMCell(LSTMCell):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        """Make a cell whose h is ``proj_size`` wide, and whose c is ``hidden_size`` wide.
+
+        A call takes ``input`` and ``hx``; rnnkit.unroll has ``lengths`` and ``reset``. The class
+        describes each argument, the shapes, and what is raised.
+        """
         super().__init__(input_size, hidden_size, bias=bias, device=device, dtype=dtype)
         self.proj_size = proj_size
         self.weight_hh: Tensor = Parameter(self.weight_hh.new_empty(4 * hidden_size, proj_size))
@@ -223,12 +308,33 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
         n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
         h' = (1 - z) * n + z * h
 
-    ``cell(input, hx=None)`` returns ``h'``; shapes and arguments are those of
-    :class:`RNNCell`, except ``nonlinearity``.
+    A call is ``h = cell(input, hx=None)``.
+
+    - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
+    - ``hx`` is the state before the step, ``(batch, hidden_size)``, or ``(hidden_size,)`` without a
+      batch. None means zeros, or what the ``initial_state`` of a subclass returns.
+    - ``h`` is h' above, the state after the step, in the shape of ``hx``.
+
+    One step has neither ``lengths`` nor ``reset``: :func:`rnnkit.unroll` has both, over a sequence.
+
+    Args:
+        input_size: the number of features of the input.
+        hidden_size: the number of features of the state.
+        bias: False leaves out ``b_ih`` and ``b_hh``.
+        device: the device of the weights.
+        dtype: the dtype of the weights.
+        axes: the name of ``"batch"`` in the caller's jaxtyping scope, such as ``{"batch": "n"}``:
+            each call is checked against the size bound there. torch has no such argument.
 
     Raises:
-        ArgumentError: if an argument has the wrong type or is out of range.
-        RnnkitError: when called, the matching subclass, if input or state are not as there.
+        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
+            an argument of the wrong kind.
+        StateError: if ``hx`` is not a state of this cell for this batch. It is a ShapeError, too.
+        ShapeError: if a call's input has other axes or sizes than above.
+        DtypeError: if a call's input or state has another dtype than the weights.
+        DeviceError: if a call's input or state is on another device than the weights.
+
+    torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.GRUCell.html
 
     >>> rnnkit.GRUCell(3, 4)(torch.ones(2, 3)).shape
     torch.Size([2, 4])

@@ -29,6 +29,11 @@ class Converted:
         changed: the modules whose class was changed.
         left: recurrent modules left alone, with the reason.
         model: the model, which is changed in place.
+
+    >>> model = torch.nn.ModuleDict({"rnn": torch.nn.GRU(3, 4), "head": torch.nn.Linear(4, 2)})
+    >>> done = rnnkit.convert(model)
+    >>> done.changed, done.left, done.model is model
+    (['rnn'], {}, True)
     """
 
     __module__ = "rnnkit"
@@ -84,6 +89,17 @@ def revert(model: torch.nn.Module) -> Converted:
     option that torch does not have (``state_batch_first``, ``axes``) is left alone, and named in
     the result. No other thread may call the model meanwhile: a call that runs while the class of
     its module changes may end in an AttributeError.
+
+    Raises:
+        ArgumentError: if ``model`` is not a module.
+
+    >>> model = torch.nn.Sequential(rnnkit.GRU(3, 4), rnnkit.LSTM(4, 5, state_batch_first=True))
+    >>> rnnkit.revert(model)
+    1 module changed, 1 left
+      changed  '0'
+      left     '1': torch's class has no state_batch_first
+    >>> type(model[0]) is torch.nn.GRU
+    True
     """
     return _change("revert", model, TO_TORCH)
 

@@ -28,29 +28,55 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
 
         h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh)
 
-    ``rnn(input, hx=None)`` returns ``(output, state)``. ``input`` is ``(seq, batch,
-    input_size)``, with ``batch_first`` ``(batch, seq, input_size)``; ``(seq, input_size)`` for
-    one sequence without batch; or a PackedSequence. ``output`` has the same layout and is
-    ``directions * hidden_size`` wide. ``hx``, None for zeros, and ``state`` are ``(layers *
-    directions, batch, hidden_size)``, layer by layer, starting with the forward direction; for
-    unbatched input without the batch axis.
+    A call is ``output, state = rnn(input, hx=None, *, lengths=None, reset=None)``. Below,
+    ``directions`` is 2 if ``bidirectional`` and 1 otherwise.
 
-    ``lengths=``, integers ``(batch,)`` from 0 to seq, are the valid steps of each sample of a
-    padded batch. Each sample then gets the results that it gets by itself: its state is the one
-    after its own last step, in both directions, and its output is zero beyond.
+    - ``input`` is ``(seq, batch, input_size)``, with ``batch_first`` ``(batch, seq, input_size)``.
+      It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
+    - ``output`` is the last layer's h at each step, the forward direction beside the backward one:
+      ``(seq, batch, directions * hidden_size)``, in the layout of the input, and packed if that is.
+    - ``hx`` is the state before the first step, ``(num_layers * directions, batch, hidden_size)``:
+      layer by layer, the forward direction first. Unbatched, it has no batch axis. None means
+      zeros, or what the ``initial_state`` of a subclass returns.
+    - ``state`` is the state after the last step, in the shape of ``hx``.
+    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
+      padded batch. Each sample then gets the results that it gets by itself: its state is the one
+      after its own last step, in both directions, and its output is zero beyond.
+    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
+      is true where a sample starts again from the initial state before that step, as at the end of
+      an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
+      first, and the returned state is that of the piece that runs last.
 
-    ``reset=``, a mask in the layout of the input, ``(seq, batch)``, is true where a sample is reset
-    to the initial state before that step, as at the end of an episode. In both directions each
-    piece runs by itself: ``hx`` starts the piece that runs first, and the returned state is that of
-    the piece that runs last.
-
-    Two arguments of the constructor are not torch's. With ``state_batch_first`` states are
-    ``(batch, layers * directions, hidden_size)``. ``axes`` names seq, batch, feature and hidden as
-    the caller's jaxtyping scope does, and each call is checked against the sizes bound there.
+    Args:
+        input_size: the number of features of the input.
+        hidden_size: the number of features of the state.
+        num_layers: how many layers are stacked; each reads the output of the layer below it.
+        nonlinearity: ``"tanh"``, or ``"relu"``, which takes the place of tanh above.
+        bias: False leaves out ``b_ih`` and ``b_hh``.
+        batch_first: True if input and output are ``(batch, seq, feature)``. States stay as above.
+        dropout: the probability, from 0 to 1, with which training zeroes a feature that one layer
+            hands to the next.
+        bidirectional: True adds to each layer a direction from the last step to the first.
+        device: the device of the weights.
+        dtype: the dtype of the weights.
+        state_batch_first: True if states are ``(batch, num_layers * directions, hidden_size)``.
+            torch has no such argument.
+        axes: the names of ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"`` in the caller's
+            jaxtyping scope, such as ``{"seq": "time"}``: each call is checked against the sizes
+            bound there. torch has no such argument.
 
     Raises:
-        ArgumentError: if an argument has the wrong type or is out of range.
-        RnnkitError: when called, the matching subclass, if input or state are not as above.
+        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
+            an argument of the wrong kind.
+        LayoutError: if the axes of a call's input or state are in another order than above.
+        LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
+        StateError: if ``hx`` is not a state of this layer for this batch.
+        ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The three
+            errors above this one are ShapeErrors, too.
+        DtypeError: if a call's input or state has another dtype than the weights.
+        DeviceError: if a call's input or state is on another device than the weights.
+
+    torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
 
     >>> out, h_n = rnnkit.RNN(3, 4, batch_first=True)(torch.ones(2, 5, 3))
     >>> out.shape, h_n.shape
@@ -78,6 +104,16 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         state_batch_first: bool = False,
         axes: Axes | None = None,
     ) -> None:
+        """Make ``num_layers`` RNNs, one on top of the other, with torch's arguments and two more.
+
+        Input and output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq,
+        feature)``. States are ``(num_layers * directions, batch, hidden_size)``. ``dropout`` acts
+        between layers. Two arguments are not torch's: ``state_batch_first`` puts the batch first in
+        states, and ``axes`` names the axes as the caller's jaxtyping scope does.
+
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``: the class describes them, each
+        argument, and what is raised.
+        """
         options = (num_layers, nonlinearity, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
         set_options(self, LAYER_AXES, axes, state_batch_first=state_batch_first)
@@ -92,15 +128,58 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         c_t = sigmoid(f) * c_(t-1) + sigmoid(i) * tanh(g)
         h_t = sigmoid(o) * tanh(c_t)
 
-    ``lstm(input, hx=None)`` returns ``(output, LSTMState(h, c))``; :class:`RNN` describes input,
-    output, ``lengths=``, ``reset=`` and the constructor's arguments. ``hx`` is the pair ``(h, c)``,
-    each ``(layers * directions, batch, hidden_size)``, without the batch axis for unbatched input;
-    None for one of them, or for both, means zeros. With ``proj_size`` h and output are projected to
-    that width.
+    A call is ``output, state = lstm(input, hx=None, *, lengths=None, reset=None)``. Below,
+    ``directions`` is 2 if ``bidirectional`` and 1 otherwise, and ``hidden`` is ``proj_size`` if
+    that is above 0 and ``hidden_size`` otherwise.
+
+    - ``input`` is ``(seq, batch, input_size)``, with ``batch_first`` ``(batch, seq, input_size)``.
+      It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
+    - ``output`` is the last layer's h at each step, the forward direction beside the backward one:
+      ``(seq, batch, directions * hidden)``, in the layout of the input, and packed if that is.
+    - ``hx`` is the pair ``(h, c)`` before the first step: h is ``(num_layers * directions, batch,
+      hidden)`` and c ``(num_layers * directions, batch, hidden_size)``, layer by layer, the forward
+      direction first. Unbatched, they have no batch axis. None for one of them, or for both, means
+      zeros, or what the ``initial_state`` of a subclass returns.
+    - ``state`` is the :class:`LSTMState` ``(h, c)`` after the last step, in the shapes of ``hx``.
+    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
+      padded batch. Each sample then gets the results that it gets by itself: its state is the one
+      after its own last step, in both directions, and its output is zero beyond.
+    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
+      is true where a sample starts again from the initial state before that step, as at the end of
+      an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
+      first, and the returned state is that of the piece that runs last.
+
+    Args:
+        input_size: the number of features of the input.
+        hidden_size: the number of features of c, and of h without ``proj_size``.
+        num_layers: how many layers are stacked; each reads the output of the layer below it.
+        bias: False leaves out ``b_ih`` and ``b_hh``.
+        batch_first: True if input and output are ``(batch, seq, feature)``. States stay as above.
+        dropout: the probability, from 0 to 1, with which training zeroes a feature that one layer
+            hands to the next.
+        bidirectional: True adds to each layer a direction from the last step to the first.
+        proj_size: above 0, h is ``W_hr (sigmoid(o) * tanh(c_t))`` and has this width, which is less
+            than ``hidden_size``.
+        device: the device of the weights.
+        dtype: the dtype of the weights.
+        state_batch_first: True if states are ``(batch, num_layers * directions, hidden)``, c with
+            ``hidden_size``. torch has no such argument.
+        axes: the names of ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"`` in the caller's
+            jaxtyping scope, such as ``{"seq": "time"}``: each call is checked against the sizes
+            bound there. torch has no such argument.
 
     Raises:
-        ArgumentError: if an argument has the wrong type or is out of range.
-        RnnkitError: when called, the matching subclass, if input or state are not as above.
+        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
+            an argument of the wrong kind.
+        LayoutError: if the axes of a call's input or state are in another order than above.
+        LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
+        StateError: if ``hx`` is not a state of this layer for this batch.
+        ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The three
+            errors above this one are ShapeErrors, too.
+        DtypeError: if a call's input or state has another dtype than the weights.
+        DeviceError: if a call's input or state is on another device than the weights.
+
+    torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
 
     >>> lstm = rnnkit.LSTM(3, 4, bidirectional=True)
     >>> out, (h_n, c_n) = lstm(torch.ones(7, 5, 3), lengths=[7, 2, 5, 1, 4])
@@ -133,6 +212,17 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         state_batch_first: bool = False,
         axes: Axes | None = None,
     ) -> None:
+        """Make ``num_layers`` LSTMs, one on top of the other, with torch's arguments and two more.
+
+        Input and output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq,
+        feature)``. h and c are ``(num_layers * directions, batch, hidden_size)``; with
+        ``proj_size``, h and the output have that width instead. ``dropout`` acts between layers.
+        Two arguments are not torch's: ``state_batch_first`` puts the batch first in states, and
+        ``axes`` names the axes as the caller's jaxtyping scope does.
+
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``: the class describes them, each
+        argument, and what is raised.
+        """
         options = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
         set_options(self, LAYER_AXES, axes, state_batch_first=state_batch_first)
@@ -148,12 +238,54 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         n = tanh(W_in x_t + b_in + r * (W_hn h_(t-1) + b_hn))
         h_t = (1 - z) * n + z * h_(t-1)
 
-    ``gru(input, hx=None)`` returns ``(output, state)``; shapes and arguments are those of
-    :class:`RNN`, except ``nonlinearity``.
+    A call is ``output, state = gru(input, hx=None, *, lengths=None, reset=None)``. Below,
+    ``directions`` is 2 if ``bidirectional`` and 1 otherwise.
+
+    - ``input`` is ``(seq, batch, input_size)``, with ``batch_first`` ``(batch, seq, input_size)``.
+      It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
+    - ``output`` is the last layer's h at each step, the forward direction beside the backward one:
+      ``(seq, batch, directions * hidden_size)``, in the layout of the input, and packed if that is.
+    - ``hx`` is the state before the first step, ``(num_layers * directions, batch, hidden_size)``:
+      layer by layer, the forward direction first. Unbatched, it has no batch axis. None means
+      zeros, or what the ``initial_state`` of a subclass returns.
+    - ``state`` is the state after the last step, in the shape of ``hx``.
+    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
+      padded batch. Each sample then gets the results that it gets by itself: its state is the one
+      after its own last step, in both directions, and its output is zero beyond.
+    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
+      is true where a sample starts again from the initial state before that step, as at the end of
+      an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
+      first, and the returned state is that of the piece that runs last.
+
+    Args:
+        input_size: the number of features of the input.
+        hidden_size: the number of features of the state.
+        num_layers: how many layers are stacked; each reads the output of the layer below it.
+        bias: False leaves out ``b_ih`` and ``b_hh``.
+        batch_first: True if input and output are ``(batch, seq, feature)``. States stay as above.
+        dropout: the probability, from 0 to 1, with which training zeroes a feature that one layer
+            hands to the next.
+        bidirectional: True adds to each layer a direction from the last step to the first.
+        device: the device of the weights.
+        dtype: the dtype of the weights.
+        state_batch_first: True if states are ``(batch, num_layers * directions, hidden_size)``.
+            torch has no such argument.
+        axes: the names of ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"`` in the caller's
+            jaxtyping scope, such as ``{"seq": "time"}``: each call is checked against the sizes
+            bound there. torch has no such argument.
 
     Raises:
-        ArgumentError: if an argument has the wrong type or is out of range.
-        RnnkitError: when called, the matching subclass, if input or state are not as there.
+        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
+            an argument of the wrong kind.
+        LayoutError: if the axes of a call's input or state are in another order than above.
+        LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
+        StateError: if ``hx`` is not a state of this layer for this batch.
+        ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The three
+            errors above this one are ShapeErrors, too.
+        DtypeError: if a call's input or state has another dtype than the weights.
+        DeviceError: if a call's input or state is on another device than the weights.
+
+    torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html
 
     >>> out, h_n = rnnkit.GRU(10, 20)(torch.ones(3, 32, 10))
     >>> out.shape, h_n.shape
@@ -180,6 +312,16 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         state_batch_first: bool = False,
         axes: Axes | None = None,
     ) -> None:
+        """Make ``num_layers`` GRUs, one on top of the other, with torch's arguments and two more.
+
+        Input and output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq,
+        feature)``. States are ``(num_layers * directions, batch, hidden_size)``. ``dropout`` acts
+        between layers. Two arguments are not torch's: ``state_batch_first`` puts the batch first in
+        states, and ``axes`` names the axes as the caller's jaxtyping scope does.
+
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``: the class describes them, each
+        argument, and what is raised.
+        """
         options = (num_layers, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
         set_options(self, LAYER_AXES, axes, state_batch_first=state_batch_first)

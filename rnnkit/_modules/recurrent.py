@@ -5,11 +5,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
-from torch.nn import functional
 
 from rnnkit._base.class_facts import finish, overrides_initial_state
-from rnnkit._base.errors import ShapeError
 from rnnkit._base.state import StateT, has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import (
@@ -19,21 +16,22 @@ from rnnkit._checks.arguments import (
 )
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import checked_arguments
-from rnnkit._checks.guards import MISFIT, fitting_states
 from rnnkit._checks.objects import (
     cells_of,
     check_directions,
     check_layer_of_cells,
-    check_widths,
-    refuse_states,
 )
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
-from rnnkit._kernels.stack import side_by_side
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.initial_states import initial_state
 from rnnkit._modules.layer_base import Layer, run_layer_step
+from rnnkit._modules.recurrent_run import (
+    cells_in_order,
+    checked_states,
+    explain_states,
+    run_layers,
+)
 from rnnkit._modules.unroll import Steps
-from rnnkit._modules.unroll_run import UnrollCall, run
 from rnnkit.typing import LengthsLike, ResetLike, StepResetLike
 
 #: One cell, or the cell of each layer.
@@ -57,19 +55,48 @@ class CellList(torch.nn.ModuleList):
 class Recurrent(torch.nn.Module, Generic[StateT]):
     """A layer made of cells: stacked, in one direction or two.
 
-    ``layer(input, hx=None, *, lengths=None, reset=None)`` returns ``(output, state)``, as
-    :class:`rnnkit.RNN` does, except that the state is the tuple of the cells' states, layer by
-    layer, starting with the forward direction.
+    A call is ``output, state = layer(input, hx=None, *, lengths=None, reset=None)``.
 
-    ``cells`` holds the cell of each layer, from the input up, or is one cell: any module that
-    :class:`rnnkit.typing.Cell` describes; widths may differ. ``reverse_cells``, as many, run from
-    the last valid step to the first. ``axes`` names seq and batch.
+    - ``input`` is ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``. It may
+      also be one sequence, ``(seq, feature)``. A PackedSequence is refused: pass ``lengths``.
+    - ``output`` is the last layer's h at each step, ``(seq, batch, hidden)`` in the layout of the
+      input. With ``reverse_cells`` the two directions stand side by side, and their widths add up.
+    - ``hx`` is the tuple of the cells' states before the first step, layer by layer, the forward
+      direction first. A state is a tensor ``(batch, hidden)`` or a tuple of such tensors. None, for
+      all or for one cell, means what ``initial_state`` returns: zeros, for rnnkit's cells.
+    - ``state`` is the tuple of the cells' states after the last step.
+    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
+      padded batch. Each sample then gets the results that it gets by itself: its states are those
+      after its own last step, in both directions, and its output is zero beyond.
+    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
+      is true where a sample starts again from the initial states before that step, as at the end
+      of an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
+      first, and the returned states are those of the piece that runs last.
+
+    Args:
+        cells: the cell of each layer, from the input up, or one cell. A cell is any module that
+            :class:`rnnkit.typing.Cell` describes; widths may differ from layer to layer.
+        reverse_cells: as many cells, which run from the last valid step to the first.
+        batch_first: True if input and output are ``(batch, seq, feature)``.
+        dropout: the probability, from 0 to 1, with which training zeroes a feature that one layer
+            hands to the next.
+        axes: the names of ``"seq"`` and ``"batch"`` in the caller's jaxtyping scope, such as
+            ``{"seq": "time"}``: each call is checked against the sizes bound there.
 
     Raises:
-        ArgumentError: if there is no cell, or the two directions differ in number.
-        RnnkitError: when called, the matching subclass, if input, state or lengths are wrong.
-        CellError: when called, if a cell returns no state; what a cell raises itself is
+        ArgumentError: if there is no cell, if the two directions differ in number, or if another
+            argument of the constructor, or of a call, has the wrong type or value.
+        LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
+        StateError: if ``hx`` is not one state for each cell.
+        ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The two
+            errors above this one are ShapeErrors, too.
+        DtypeError: if a call's input or state has another dtype than a cell's weights.
+        DeviceError: if a call's input or state is on another device than a cell's weights.
+        CellError: if a cell returns no state in a call. An error that a cell raises itself is
             not changed, but gets a note that names step, layer and direction.
+
+    torch has no layer over cells; a cell may be one of torch's:
+    https://docs.pytorch.org/docs/stable/nn.html#recurrent-layers
 
     >>> layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 5)], batch_first=True)
     >>> output, (gru_state, lstm_state) = layer(torch.ones(2, 7, 3), lengths=[7, 5])
@@ -107,7 +134,15 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         dropout: float = 0.0,
         axes: Axes | None = None,
     ) -> None:
-        """Take the cells as they are."""
+        """Make a layer over cells, taken as they are: the cell of each layer, from the input up.
+
+        ``reverse_cells``, as many, run from the last valid step to the first. Input and output are
+        ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``. ``dropout`` acts
+        between layers, and ``axes`` names seq and batch as the caller's jaxtyping scope does.
+
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``: the class describes them, each
+        argument, and what is raised.
+        """
         super().__init__()
         self.batch_first: bool = batch_first
         self.dropout: float = float(dropout)
@@ -194,7 +229,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             needs_initial = has_missing_part(hx) or reset is not None
             if sizes and needs_initial and overrides_initial_state(self):
                 initial = self.initial_state(sizes.get("batch"))
-        return _run_layers(self, input, hx, initial, lengths, reset)
+        return run_layers(self, input, hx, initial, lengths, reset)
 
     def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:
         """Return the cells' initial states, layer by layer, starting with the forward direction.
@@ -211,7 +246,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         (torch.Size([2, 4]), torch.Size([2, 5]))
         """
         check_batch_size("Recurrent", batch_size)
-        return tuple(initial_state(cell, batch_size) for cell in _in_order(self))
+        return tuple(initial_state(cell, batch_size) for cell in cells_in_order(self))
 
     @known_options
     def step(
@@ -241,7 +276,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         torch.Size([5, 4])
         """
         states = (hx, state)
-        return run_layer_step(self, x_t, states, reset, _explain_states)
+        return run_layer_step(self, x_t, states, reset, explain_states)
 
     def last_hidden(self, state: CellStates) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
@@ -254,7 +289,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         >>> layer.last_hidden(state).shape
         torch.Size([5, 8])
         """
-        each = _checked_states(self, () if state is None else state)
+        each = checked_states(self, () if state is None else state)
         ends = [tensors_of(one)[0] for one in each]
         return torch.cat(ends[-2:], dim=-1) if self.bidirectional else ends[-1]
 
@@ -266,82 +301,3 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
 Recurrent.__module__ = "rnnkit"
 finish(Recurrent)
-
-AnyRecurrent: TypeAlias = Recurrent[Any]
-
-
-# Functions, not methods: the names of a user's subclass are its own.
-def _layers(layer: AnyRecurrent) -> Iterable[tuple[Any, ...]]:
-    both = [part for part in (layer.cells, layer.reverse_cells) if part is not None]
-    return zip(*both, strict=True)
-
-
-def _in_order(layer: AnyRecurrent) -> list[Any]:
-    return [cell for directions in _layers(layer) for cell in directions]
-
-
-def _checked_states(layer: AnyRecurrent, hx: object, name: str = "hx") -> Any:
-    """Return one state for each cell; of None, None for each."""
-    cells = _in_order(layer)
-    states = fitting_states(cells, hx)
-    if states is MISFIT:
-        refuse_states(len(cells), hx, name)
-    return states
-
-
-def _explain_states(layer: AnyRecurrent, _: Tensor, hx: object) -> None:
-    """Refuse the states of a step, if they are not one for each cell."""
-    _checked_states(layer, hx, "state")
-
-
-def _run_layers(
-    layer: AnyRecurrent, input: Any, hx: object, initial: object, lengths: object, reset: object
-) -> tuple[Tensor, tuple[Any, ...]]:
-    """Run each direction of each layer, from the state given and that of ``initial_state``."""
-    # Each cell reads them, and a GPU is waited for once.
-    lengths = _read_once(lengths)
-    reset = _read_once(reset)
-    states = _checked_states(layer, initial if hx is None else hx)
-    restarts = _checked_states(layer, initial)
-    ends: list[Any] = []
-    for place, directions in enumerate(_layers(layer)):
-        if place and layer.dropout:
-            input = functional.dropout(input, layer.dropout, layer.training)
-        outputs = []
-        for number, cell in enumerate(directions):
-            at = len(ends)
-            call = UnrollCall(
-                cell=cell,
-                input=input,
-                hx=states[at],
-                caller="Recurrent",
-                batch_first=layer.batch_first,
-                lengths=lengths,
-                reset=reset,
-                reverse=number == 1,
-                initial=restarts[at],
-                state=f"hx[{at}]",
-            )
-            output, end = _run_cell(layer, call, place)
-            outputs.append(output)
-            ends.append(end)
-        input = side_by_side(outputs)
-    return input, tuple(ends)
-
-
-def _read_once(boundary: Any) -> Any:
-    """Return lengths or a mask where the CPU reads them; a compiler reads none."""
-    is_on_gpu = isinstance(boundary, Tensor) and boundary.is_cuda and not is_compiling()
-    return boundary.cpu() if is_on_gpu else boundary
-
-
-def _run_cell(layer: AnyRecurrent, call: UnrollCall, place: int) -> tuple[Tensor, Any]:
-    """Run a cell of the layer at a place; an error gets a note that names place and direction."""
-    try:
-        return run(call)
-    except Exception as error:
-        if isinstance(error, ShapeError):  # a layer reads another width than the one below returns?
-            check_widths(layer.cells, layer.reverse_cells or ())
-        direction = "backward" if call.reverse else "forward"
-        error.add_note(f"in layer {place}, {direction} direction, of Recurrent")
-        raise

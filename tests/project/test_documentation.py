@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pathlib
 import random
 import re
@@ -19,6 +20,7 @@ from sybil.parsers.rest import DocTestParser
 
 import rnnkit
 from tests.places import FILES, PACKAGE, ROOT
+from tests.strategies import CELLS, LAYERS
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: The modules that have an example.
@@ -35,6 +37,12 @@ NOT_HOOKED = (
 )  # fmt: skip
 #: What torch itself says or takes there is that of the torch that CI runs.
 OF_THIS_TORCH = ("compile-export.md", "numbers.md")
+#: What users make, or read; errors they only catch.
+CLASSES = [
+    kind
+    for kind in (getattr(rnnkit, name) for name in rnnkit.__all__)
+    if isinstance(kind, type) and not issubclass(kind, Exception)
+]
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^):]+)\)")  # of our own, not a badge's address
 FENCE = re.compile(r"^ *(?:`{3,}|:{3,})\{?python", re.MULTILINE)
 
@@ -104,6 +112,26 @@ def test_docstrings(name, request):
     document.namespace["__name__"] = "__main__"
 
     run(document)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_each_class_lists_its_arguments(kind):
+    """A class's own docstring has a line for each argument of its constructor."""
+    arguments = [name for name in inspect.signature(kind).parameters if name[0] != "_"]
+    listed = re.findall(r"^ +(\w+): ", kind.__doc__, re.MULTILINE)
+
+    assert [name for name in arguments if name not in listed] == []
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS, "ProjectedLSTMCell", "Recurrent"])
+def test_each_module_is_described_by_itself(name):
+    """A module's docstring names what a call takes, and torch's page; an editor shows that of ``__init__``, too."""
+    kind = getattr(rnnkit, name)
+    made = inspect.getdoc(kind.__init__)
+    for word in ("input", "hx", "lengths", "reset"):
+        assert f"``{word}``" in kind.__doc__
+        assert f"``{word}``" in made
+    assert "https://docs.pytorch.org/docs/stable/" in kind.__doc__
 
 
 def test_lightning_callback(monkeypatch):

@@ -41,6 +41,12 @@ class Check:
         is_judging: whether the probe judges what depends on what, by changed inputs or a part of
             the batch.
         but: what the first line of the report says of a probe that passed.
+
+    >>> model = torch.nn.GRU(3, 4, batch_first=True)
+    >>> report = rnnkit.verify(model, torch.randn(5, 7, 3))
+    >>> check = report.checks[1]
+    >>> check.probe, check.outcome, check.detail
+    ('batch', 'passed', "no sample's output depends on another sample (4 tried)")
     """
 
     __module__ = "rnnkit"
@@ -65,6 +71,18 @@ class Report:
         axes: by input and output, its axes: ``"batch"``, ``"seq"``, or the size of any other.
         passes: how many times the model was run.
         seconds: how long that took.
+
+    >>> report = rnnkit.verify(torch.nn.GRU(3, 4), torch.randn(5, 7, 3), raises=False)
+    >>> report.found("batch"), report.checked
+    (True, ['repeatable', 'coverage', 'use', 'gradient'])
+    >>> report
+    rnnkit.verify: 1 finding (... forward passes, ... s)
+      ok  repeatable  the same input twice returns the same output
+      !!  batch       output[0] of sample 1 depends on input of sample 0
+            first      the model (GRU), output of call 0
+            cause      the model reads axis 0 of its input as seq, but the batch is there
+            fix        GRU(..., batch_first=True), or input.transpose(0, 1)
+    ...
     """
 
     __module__ = "rnnkit"

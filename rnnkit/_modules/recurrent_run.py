@@ -1,0 +1,92 @@
+"""How ``Recurrent`` runs: layer by layer, each direction's cell over the whole sequence."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.nn import functional
+
+from rnnkit._base.errors import ShapeError
+from rnnkit._checks.guards import MISFIT, fitting_states
+from rnnkit._checks.objects import check_widths, refuse_states
+from rnnkit._kernels.stack import side_by_side
+from rnnkit._modules.unroll_run import UnrollCall, run
+
+
+# Functions, not methods: the names of a user's subclass are its own.
+def _layers(layer: Any) -> Iterable[tuple[Any, ...]]:
+    both = [part for part in (layer.cells, layer.reverse_cells) if part is not None]
+    return zip(*both, strict=True)
+
+
+def cells_in_order(layer: Any) -> list[Any]:
+    """Return the cells, layer by layer, the forward direction first: the order of the states."""
+    return [cell for directions in _layers(layer) for cell in directions]
+
+
+def checked_states(layer: Any, hx: object, name: str = "hx") -> Any:
+    """Return one state for each cell; of None, None for each."""
+    cells = cells_in_order(layer)
+    states = fitting_states(cells, hx)
+    if states is MISFIT:
+        refuse_states(len(cells), hx, name)
+    return states
+
+
+def explain_states(layer: Any, _: Tensor, hx: object) -> None:
+    """Refuse the states of a step, if they are not one for each cell."""
+    checked_states(layer, hx, "state")
+
+
+def run_layers(
+    layer: Any, input: Any, hx: object, initial: object, lengths: object, reset: object
+) -> tuple[Tensor, tuple[Any, ...]]:
+    """Run each direction of each layer, from the state given and that of ``initial_state``."""
+    # Each cell reads them, and a GPU is waited for once.
+    lengths = _read_once(lengths)
+    reset = _read_once(reset)
+    states = checked_states(layer, initial if hx is None else hx)
+    restarts = checked_states(layer, initial)
+    ends: list[Any] = []
+    for place, directions in enumerate(_layers(layer)):
+        if place and layer.dropout:
+            input = functional.dropout(input, layer.dropout, layer.training)
+        outputs = []
+        for number, cell in enumerate(directions):
+            at = len(ends)
+            call = UnrollCall(
+                cell=cell,
+                input=input,
+                hx=states[at],
+                caller="Recurrent",
+                batch_first=layer.batch_first,
+                lengths=lengths,
+                reset=reset,
+                reverse=number == 1,
+                initial=restarts[at],
+                state=f"hx[{at}]",
+            )
+            output, end = _run_cell(layer, call, place)
+            outputs.append(output)
+            ends.append(end)
+        input = side_by_side(outputs)
+    return input, tuple(ends)
+
+
+def _read_once(boundary: Any) -> Any:
+    """Return lengths or a mask where the CPU reads them; a compiler reads none."""
+    is_on_gpu = isinstance(boundary, Tensor) and boundary.is_cuda and not is_compiling()
+    return boundary.cpu() if is_on_gpu else boundary
+
+
+def _run_cell(layer: Any, call: UnrollCall, place: int) -> tuple[Tensor, Any]:
+    """Run a cell of the layer at a place; an error gets a note that names place and direction."""
+    try:
+        return run(call)
+    except Exception as error:
+        if isinstance(error, ShapeError):  # a layer reads another width than the one below returns?
+            check_widths(layer.cells, layer.reverse_cells or ())
+        direction = "backward" if call.reverse else "forward"
+        error.add_note(f"in layer {place}, {direction} direction, of Recurrent")
+        raise

@@ -113,8 +113,8 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     def initial_state(self, batch_size: int | None) -> StateT:
         """Return zeros as this cell's state, on the device and in the dtype of its weights.
 
-        It is a tensor ``(batch, hidden)``, an LSTMCell's a pair of such; without the batch axis if
-        ``batch_size`` is None. A subclass may override it, for a state that is learned: a call
+        It is a tensor ``(batch, hidden)``, and an LSTMCell's is a pair of such tensors; they have
+        no batch axis if ``batch_size`` is None. A subclass may override it, for a state that is learned: a call
         without a state asks for it.
 
         Raises:

@@ -142,8 +142,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def initial_state(self, batch_size: int | None) -> StateT:
         """Return zeros as this layer's state, on the device and in the dtype of its weights.
 
-        It is a tensor ``(layers * directions, batch, hidden)``, an LSTM's a pair of such; with
-        ``state_batch_first`` ``(batch, layers * directions, hidden)``; without the batch axis if
+        It is a tensor ``(num_layers * directions, batch, hidden)``, and an LSTM's is a pair of such
+        tensors; with ``state_batch_first`` the batch comes first, and there is no batch axis if
         ``batch_size`` is None.
 
         Raises:

@@ -22,7 +22,7 @@ DARK = "<style>@media (prefers-color-scheme: dark) {svg {color: #e6e6ee}}</style
 
 
 class Tagger(nn.Module):
-    """The model of the README."""
+    """The layer of the README, with a head."""
 
     def __init__(self, **options: bool) -> None:
         """Make its layer; the options are torch's."""

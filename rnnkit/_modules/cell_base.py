@@ -114,8 +114,8 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """Return zeros as this cell's state, on the device and in the dtype of its weights.
 
         It is a tensor ``(batch, hidden)``, and an LSTMCell's is a pair of such tensors; they have
-        no batch axis if ``batch_size`` is None. A subclass may override it, for a state that is learned: a call
-        without a state asks for it.
+        no batch axis if ``batch_size`` is None. A subclass may override it, for a state that is
+        learned: a call without a state asks for it.
 
         Raises:
             ArgumentError: if ``batch_size`` is not a non-negative integer.

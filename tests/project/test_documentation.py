@@ -114,7 +114,7 @@ def test_docstrings(name, request):
     run(document)
 
 
-@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", CLASSES)
 def test_each_class_lists_its_arguments(kind):
     """A class's own docstring has a line for each argument of its constructor."""
     arguments = [name for name in inspect.signature(kind).parameters if name[0] != "_"]
@@ -125,7 +125,10 @@ def test_each_class_lists_its_arguments(kind):
 
 @pytest.mark.parametrize("name", [*LAYERS, *CELLS, "ProjectedLSTMCell", "Recurrent"])
 def test_each_module_is_described_by_itself(name):
-    """A module's docstring names what a call takes, and torch's page; an editor shows that of ``__init__``, too."""
+    """A module's docstring names the arguments of a call, and links to torch's page.
+
+    Over a call of the class, an editor shows the docstring of ``__init__`` alone.
+    """
     kind = getattr(rnnkit, name)
     made = inspect.getdoc(kind.__init__)
     for word in ("input", "hx", "lengths", "reset"):

@@ -35,6 +35,16 @@ def test_links():
         assert re.findall(r"\{[a-z:]+\}`[^`]+`|(?<!!)\[\]\(", prose(page)) == [], page
 
 
+def test_the_readme_says_first_how_to_try_it_and_where_each_task_is():
+    """It has a hundred lines; the commands, then the tasks, stand in the first 60."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    commands, _, tasks = "\n".join(lines[:60]).partition("\n## What do you want to do?\n")
+
+    assert len(lines) <= 100
+    assert "pip install ." in commands
+    assert tasks.count("](docs/") > 20
+
+
 def test_pages_of_the_readme_have_no_directives():
     """A page that the README links to is whole on a code host."""
     links = re.findall(r"\]\((docs/[^)#]+\.md)", (ROOT / "README.md").read_text())

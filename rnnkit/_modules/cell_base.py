@@ -53,9 +53,11 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     ) -> None:
         """Make a cell, with torch's arguments and ``axes``.
 
-        ``axes`` names the batch as the caller's jaxtyping scope does; torch has no such argument.
-        A call takes ``input`` and ``hx``; rnnkit.unroll has ``lengths`` and ``reset``. The class
-        describes each argument, the shapes, and what is raised.
+        A call takes ``input`` ``(batch, input_size)`` and ``hx`` ``(batch, hidden_size)``, which is
+        a pair of such tensors for an LSTMCell, and returns the state after the step; rnnkit.unroll
+        has ``lengths`` and ``reset``. ``bias=False`` leaves out the biases. ``axes`` names the
+        batch as the caller's jaxtyping scope does; torch has no such argument. The class describes
+        each argument, and what is raised.
         """
         init: Any = super().__init__  # that of torch's class beside
         options: dict[str, Any] = {"device": device, "dtype": dtype}

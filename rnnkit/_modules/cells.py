@@ -125,11 +125,13 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         *,
         axes: Axes | None = None,
     ) -> None:
-        """Make a cell, with torch's arguments and ``axes``.
+        """Make a cell of an RNN, whose ``nonlinearity`` is tanh or relu.
 
-        ``axes`` names the batch as the caller's jaxtyping scope does; torch has no such argument.
-        A call takes ``input`` and ``hx``; rnnkit.unroll has ``lengths`` and ``reset``. The class
-        describes each argument, the shapes, and what is raised.
+        A call takes ``input`` ``(batch, input_size)`` and ``hx`` ``(batch, hidden_size)``, and
+        returns the state after the step; rnnkit.unroll has ``lengths`` and ``reset``.
+        ``bias=False`` leaves out the biases. ``axes`` names the batch as the caller's jaxtyping
+        scope does; torch has no such argument. The class describes each argument, and what is
+        raised.
         """
         init: Any = super(Cell, self).__init__  # Cell's own is that of the others
         init(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
@@ -261,8 +263,9 @@ class ProjectedLSTMCell(LSTMCell):
     ) -> None:
         """Make a cell whose h is ``proj_size`` wide, and whose c is ``hidden_size`` wide.
 
-        A call takes ``input`` and ``hx``; rnnkit.unroll has ``lengths`` and ``reset``. The class
-        describes each argument, the shapes, and what is raised.
+        A call takes ``input`` ``(batch, input_size)`` and ``hx``, the pair of h and c, and returns
+        the pair after the step; rnnkit.unroll has ``lengths`` and ``reset``. ``bias=False`` leaves
+        out the biases. The class describes each argument, and what is raised.
         """
         super().__init__(input_size, hidden_size, bias=bias, device=device, dtype=dtype)
         self.proj_size = proj_size

@@ -104,15 +104,16 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         state_batch_first: bool = False,
         axes: Axes | None = None,
     ) -> None:
-        """Make ``num_layers`` RNNs, one on top of the other, with torch's arguments and two more.
+        """Make ``num_layers`` RNNs in a stack, each in two directions if ``bidirectional``.
 
         Input and output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq,
-        feature)``. States are ``(num_layers * directions, batch, hidden_size)``. ``dropout`` acts
-        between layers. Two arguments are not torch's: ``state_batch_first`` puts the batch first in
-        states, and ``axes`` names the axes as the caller's jaxtyping scope does.
+        feature)``. States are ``(num_layers * directions, batch, hidden_size)``. ``nonlinearity``
+        is tanh or relu. ``bias=False`` leaves out the biases, and ``dropout`` acts between layers.
+        Two arguments are not torch's: ``state_batch_first`` puts the batch first in states, and
+        ``axes`` names the axes as the caller's jaxtyping scope does.
 
-        A call takes ``input``, ``hx``, ``lengths`` and ``reset``: the class describes them, each
-        argument, and what is raised.
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state: the
+        class describes them, each argument, and what is raised.
         """
         options = (num_layers, nonlinearity, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
@@ -212,16 +213,17 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         state_batch_first: bool = False,
         axes: Axes | None = None,
     ) -> None:
-        """Make ``num_layers`` LSTMs, one on top of the other, with torch's arguments and two more.
+        """Make ``num_layers`` LSTMs in a stack, each in two directions if ``bidirectional``.
 
         Input and output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq,
         feature)``. h and c are ``(num_layers * directions, batch, hidden_size)``; with
-        ``proj_size``, h and the output have that width instead. ``dropout`` acts between layers.
-        Two arguments are not torch's: ``state_batch_first`` puts the batch first in states, and
-        ``axes`` names the axes as the caller's jaxtyping scope does.
+        ``proj_size``, h and the output have that width instead. ``bias=False`` leaves out the
+        biases, and ``dropout`` acts between layers. Two arguments are not torch's:
+        ``state_batch_first`` puts the batch first in states, and ``axes`` names the axes as the
+        caller's jaxtyping scope does.
 
-        A call takes ``input``, ``hx``, ``lengths`` and ``reset``: the class describes them, each
-        argument, and what is raised.
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state: the
+        class describes them, each argument, and what is raised.
         """
         options = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
@@ -312,15 +314,16 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         state_batch_first: bool = False,
         axes: Axes | None = None,
     ) -> None:
-        """Make ``num_layers`` GRUs, one on top of the other, with torch's arguments and two more.
+        """Make ``num_layers`` GRUs in a stack, each in two directions if ``bidirectional``.
 
         Input and output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq,
-        feature)``. States are ``(num_layers * directions, batch, hidden_size)``. ``dropout`` acts
-        between layers. Two arguments are not torch's: ``state_batch_first`` puts the batch first in
-        states, and ``axes`` names the axes as the caller's jaxtyping scope does.
+        feature)``. States are ``(num_layers * directions, batch, hidden_size)``. ``bias=False``
+        leaves out the biases, and ``dropout`` acts between layers. Two arguments are not torch's:
+        ``state_batch_first`` puts the batch first in states, and ``axes`` names the axes as the
+        caller's jaxtyping scope does.
 
-        A call takes ``input``, ``hx``, ``lengths`` and ``reset``: the class describes them, each
-        argument, and what is raised.
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state: the
+        class describes them, each argument, and what is raised.
         """
         options = (num_layers, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)

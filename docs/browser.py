@@ -1,8 +1,8 @@
 """Look at the built pages as readers do: ``python docs/browser.py docs/_build [--shots FOLDER]``.
 
-Every page is opened in Chromium at the widths of a screen and of a phone, in light and in dark. It
-ends with an error if a page is wider than its window, a link or an anchor is dead, or axe, which
-tests what screen readers and weak eyes need, finds a violation.
+Every page is opened in Chromium at the widths of a phone, a tablet, laptops and large screens, in
+light and in dark. It ends with an error if a page is wider than its window, a link or an anchor is
+dead, or axe, which tests what screen readers and weak eyes need, finds a violation.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
-WIDTHS = (1280, 390)
+#: A phone, a tablet, laptops, large screens. furo changes its layout at 736, 1008, 1312 and 1552.
+WIDTHS = (390, 768, 1024, 1216, 1280, 1366, 1440, 1600, 1920)
 SCHEMES = ("light", "dark")
 #: axe takes a second a page: it looks at each width and each scheme once.
 AXED = {(1280, "light"), (390, "dark")}
@@ -90,13 +91,13 @@ def visit(folder: pathlib.Path, names: Sequence[str], shots: pathlib.Path | None
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         ids: dict[str, set[str]] = {}
         for width in WIDTHS:
-            for scheme in SCHEMES:
-                size = {"width": width, "height": 900}
-                page = browser.new_page(viewport=size, color_scheme=scheme)
-                for name in names:
-                    page.goto(f"{address}/{name}")
-                    found = page.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
-                    ids[name] = set(found)
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            for name in names:
+                page.goto(f"{address}/{name}")
+                found = page.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
+                ids[name] = set(found)
+                for scheme in SCHEMES:
+                    page.emulate_media(color_scheme=scheme)
                     for wrong in look(page, axe if (width, scheme) in AXED else None):
                         yield f"{name} at {width} px, {scheme}: {wrong}"
                     if shots:
@@ -104,7 +105,7 @@ def visit(folder: pathlib.Path, names: Sequence[str], shots: pathlib.Path | None
                             f"{name.replace('/', '-').removesuffix('.html')}-{width}-{scheme}.png"
                         )
                         page.screenshot(path=shots / shot, full_page=True)
-                page.close()
+            page.close()
         page = browser.new_page()
         for name in names:
             page.goto(f"{address}/{name}")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit import DependencyMap
-from rnnkit._diagnostics.tell.picture import FORBIDDEN, LINES
+from rnnkit._diagnostics.tell.picture import FORBIDDEN, HATCH, PAPER
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "pictures"
 #: The ink of text and lines, which a dark page turns light.
@@ -69,13 +69,13 @@ class Panel(NamedTuple):
 def save(
     name: str, panels: Sequence[Panel], side: float = 3.4, forbidden: Sequence[int] = ()
 ) -> None:
-    """Draw panels beside each other into a file, some columns of inputs in red."""
-    size = (side * len(panels), side * 1.12)
+    """Draw panels beside each other into a file, some columns of inputs hatched in red."""
+    size = (side * len(panels), side * 1.2)
     figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
     for panel, ax in zip(panels, axes[0], strict=True):
         panel.draw(ax)
         for column in forbidden:
-            ax.axvspan(column, column + 1, facecolor=FORBIDDEN, edgecolor=LINES, linewidth=0.4)
+            ax.axvspan(column, column + 1, fc=FORBIDDEN, ec=PAPER, hatch=HATCH, linewidth=0)
     write(figure, name)
 
 
@@ -119,7 +119,7 @@ def main() -> None:
     save("map-right.svg", [Panel(causal, "causal", title, "step")])
     title = "Bidirectional language model:\nsteps read the future"
     save("map-bidirectional.svg", [Panel(both_ways, "causal", title, "step")])
-    title = "Padding is read: steps 3 to 5\nare beyond the length (red)"
+    title = "Padding is read: steps 3 to 5\nare beyond the length (hatched)"
     save("map-padding.svg", [Panel(pooled, None, title, "step")], forbidden=range(3, 6))
 
 

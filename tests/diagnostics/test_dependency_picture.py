@@ -32,12 +32,12 @@ def triangle(size, every=1):
 
 def color(axes, row, column):
     """Return the color of a cell of a picture."""
-    (mesh,) = axes.collections
+    mesh, _ = axes.collections
     return to_hex(mesh.cmap(mesh.norm(mesh.get_array()))[row, column], keep_alpha=True)
 
 
 def test_what_is_forbidden():
-    """What a rule forbids is red and counted; what is independent has no color."""
+    """What a rule forbids is red, hatched and counted; what is independent has no color."""
     axes = triangle(3).plot("independent")
 
     assert color(axes, 2, 0) == f"{FORBIDDEN}ff"
@@ -45,17 +45,20 @@ def test_what_is_forbidden():
     assert color(axes, 1, 1) not in (PAPER, color(axes, 2, 0))
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["depends", "depends, and must not"]
-    assert axes.get_title() == snapshot("""\
-each depends on its own and all
-earlier inputs
-3 forbidden\
-""")
+    assert axes.collections[1].get_hatch()
+    assert len(axes.collections[1].get_paths()) == 3
+    assert axes.get_title() == snapshot("2 outputs depend on other inputs")
     assert (axes.get_xlabel(), axes.get_ylabel()) == snapshot(
         ("input, index on axis 0", "output, index on axis 1")
     )
     axes = triangle(3).plot("causal")
     assert f"{FORBIDDEN}ff" not in {color(axes, i, j) for i in range(3) for j in range(3)}
-    assert "forbidden" not in axes.get_title()
+    assert axes.get_title() == snapshot("""\
+each depends on its own and all
+earlier inputs\
+""")
+    # A mark that is absent is not explained.
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["depends"]
 
 
 def test_many_rows_on_given_axes():
@@ -107,7 +110,33 @@ def test_what_verify_measured():
     ):
         for i, j in itertools.product(range(rows), range(columns)):
             assert (color(figure, i, j) == FORBIDDEN + "ff") == is_forbidden(i, j)
-    assert [axes.get_title().split(":")[0] for axes in looking.axes] == ["samples", "steps"]
+    assert looking.axes[1].get_title() == snapshot("""\
+steps: 3 outputs depend on later
+inputs\
+""")
+    assert looking.get_suptitle() == snapshot("""\
+1 finding
+output[0] of step 0 depends on input of step 3 or later\
+""")
+    for axis in (mixing.axes[0].xaxis, mixing.axes[0].yaxis):
+        labels = [label.get_text() for label in axis.get_ticklabels()]
+        assert labels == ["sample 0", "sample 1", "sample 2", "sample 3"]
 
     alone = rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x[:1]).plot()
-    assert [axes.get_title().split(":")[0] for axes in alone.axes] == ["steps"]
+    (only,) = alone.axes
+    assert only.get_title().startswith("steps: ")
+
+
+@pytest.mark.parametrize("steps", [5, 50, 500])
+def test_many_steps_can_be_read(steps):
+    """No label covers another, and all of a report lies on its figure."""
+    reading = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
+    figure = rnnkit.verify(reading, torch.randn(8, steps, 3), causal=True, raises=False).plot()
+
+    figure.canvas.draw()
+
+    getters = ("get_xticklabels", "get_yticklabels")
+    for axes, getter in itertools.product(figure.axes, getters):
+        labels = [text.get_window_extent() for text in getattr(axes, getter)()]
+        assert not any(one.overlaps(other) for one, other in itertools.pairwise(labels))
+    assert figure.bbox_inches.count_contains(figure.get_tightbbox().corners()) == 4

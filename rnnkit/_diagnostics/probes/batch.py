@@ -120,7 +120,7 @@ def _map_of_samples(
     numbers = tuple(batch.numbers)
     axes = (batch.axes[batch.first] or 0, baseline.axes[indices[0]] or 0)
     found = DependencyMap(torch.stack(columns, 1), numbers, numbers, *axes)
-    return Drawn("samples", found, "independent")
+    return Drawn("sample", found, "independent")
 
 
 def _flat_samples(baseline: Baseline) -> Skipped | None:

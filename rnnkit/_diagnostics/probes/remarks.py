@@ -109,7 +109,7 @@ def _map_of_steps(baseline: Baseline) -> Drawn | None:
         steps = torch.tensor([*read], device="cpu")
         matrix &= columns <= steps.unsqueeze(1)
     axes = (batch.seq_dim, baseline.out_seq_dim or 0)
-    return Drawn("steps", DependencyMap(matrix, (*read,), (*range(len(columns)),), *axes), rule)
+    return Drawn("step", DependencyMap(matrix, (*read,), (*range(len(columns)),), *axes), rule)
 
 
 def _in_words(measured: DependencyMap) -> str:

@@ -25,9 +25,9 @@ Gap = Literal["unjudged", "inapplicable", "partial"]
 
 
 class Drawn(NamedTuple):
-    """A map that was measured: the axis that it is along, and what a probe forbids in it."""
+    """A map that was measured: what an index of it is, and what a probe forbids in it."""
 
-    along: str
+    unit: Literal["sample", "step"]
     map: DependencyMap
     rule: Rule | None
 

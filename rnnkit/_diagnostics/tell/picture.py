@@ -19,9 +19,14 @@ Rule = Literal["independent", "causal"]
 
 #: How many indices are written along an axis at most: more would collide.
 LABELS = 8
-#: The colors of a cell by its kind: what is independent has the color of the paper.
+#: Up to how many cells along an axis have lines between them.
+LINED = 33
+#: The colors of a cell by its kind: what is independent has the color of the paper. Blue and red
+#: are almost equally dark, so the red cells are hatched and can be told apart without color.
 DEPENDS = "#33658a"
 FORBIDDEN = "#d1495b"
+HATCH = "//"
+PAPER = "#ffffff"
 #: Seen on white paper and on a dark page: lines, and what is wrong.
 LINES = "#8c8c8c"
 RED = "#e0485c"
@@ -153,8 +158,9 @@ class DependencyMap:
         """Draw the map with matplotlib: a row for each output, a column for each input.
 
         Args:
-            rule: draw the dependencies that this rule forbids in red, see :meth:`forbidden`.
-            title: the title, wrapped to fit; None for the finding.
+            rule: hatch the dependencies that this rule forbids in red, see :meth:`forbidden`.
+            title: the title, wrapped to fit; None says how many outputs break the rule or, if none
+                does, the finding.
             ax: the matplotlib axes to draw on; None for new ones.
 
         Returns:
@@ -172,21 +178,40 @@ class DependencyMap:
         axes = plt.subplots(figsize=(4.2, 4.6), layout="constrained")[1] if ax is None else ax
         kinds = (self.matrix.long() + forbidden).tolist()
         colors = ListedColormap(["none", DEPENDS, FORBIDDEN])
-        axes.pcolormesh(kinds, cmap=colors, vmin=0, vmax=2, edgecolors=LINES, linewidth=0.4)
-        axes.set_aspect("equal")
+        # Lines would hide cells as narrow as a pixel. Edges of its own color show a lone one.
+        edges = LINES if max(self.matrix.shape) <= LINED else "face"
+        axes.pcolormesh(kinds, cmap=colors, vmin=0, vmax=2, edgecolors=edges, linewidth=0.4)
+        hatched = torch.where(forbidden, 2.0, torch.nan).tolist()
+        axes.pcolor(hatched, cmap=colors, vmin=0, vmax=2, hatch=HATCH, ec=PAPER, linewidth=0)
+        rows, columns = self.matrix.shape
+        axes.set_box_aspect(min(max(rows / columns, 0.5), 2))
         axes.invert_yaxis()
         for axis, indices in ((axes.xaxis, self.inputs), (axes.yaxis, self.outputs)):
             every = range(0, len(indices), -(-len(indices) // LABELS))
             axis.set_ticks([at + 0.5 for at in every], [str(indices[at]) for at in every])
         axes.set_xlabel(f"input, index on axis {self.dim}")
         axes.set_ylabel(f"output, index on axis {self.out_dim}")
-        if rule is not None:
-            legend = {"depends": DEPENDS, "depends, and must not": FORBIDDEN}
-            patches = [Patch(fc=color, ec=LINES, label=text) for text, color in legend.items()]
-            # Below the axis label: by a length, since a part of the height is nothing for few rows.
-            below: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 5}
-            axes.legend(handles=patches, fontsize="small", ncols=2, frameon=False, **below)
-        bad = f"\n{int(forbidden.sum())} forbidden" if forbidden.any() else ""
-        lines = (title or f"{self.finding}{bad}").splitlines()
+        marks = [
+            (self.matrix & ~forbidden, DEPENDS, "", "depends"),
+            (forbidden, FORBIDDEN, HATCH, "depends, and must not"),
+        ]
+        patches = [
+            Patch(fc=color, ec=PAPER, hatch=hatch, label=text)
+            for cells, color, hatch, text in marks
+            if cells.any()
+        ]
+        # Below the axis label: by a length, since a part of the height is nothing for few rows.
+        below: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 5}
+        axes.legend(handles=patches, fontsize="small", ncols=2, frameon=False, **below)
+        lines = (title or verdict(self, rule)).splitlines()
         axes.set_title("\n".join(textwrap.fill(line, 34) for line in lines), fontsize="medium")
         return axes
+
+
+def verdict(found: DependencyMap, rule: Rule | None) -> str:
+    """Say how many outputs break a rule; if none does, what the map looks like."""
+    broken = 0 if rule is None else int(found.forbidden(rule).any(1).sum())
+    if not broken:
+        return found.finding
+    where = "other" if rule == "independent" else "later"
+    return f"{count(broken, 'output depends', 'outputs depend')} on {where} inputs"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from rnnkit._base.errors import LeakError
 from rnnkit._base.message import aligned, count, more
 from rnnkit._diagnostics.tell.outcome import Drawn, Finding, Gap
-from rnnkit._diagnostics.tell.picture import as_html
+from rnnkit._diagnostics.tell.picture import as_html, verdict
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -175,7 +175,8 @@ class Report:
     def plot(self) -> "matplotlib.figure.Figure":
         """Draw which samples, and which steps, of the output depend on which of the input.
 
-        What a probe forbids is red: other samples and, with ``causal=True``, later steps.
+        The title is the first line of the report, and of each finding. What a probe forbids is red
+        and hatched: other samples and, with ``causal=True``, later steps.
 
         Returns:
             The matplotlib figure, with a map of ``(outputs, inputs)`` for each that was measured.
@@ -189,10 +190,16 @@ class Report:
         import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
 
         count = len(self._maps)
-        figure = plt.figure(figsize=(4.4 * max(count, 1), 5.8), layout="constrained")
+        figure = plt.figure(figsize=(6 * max(count, 1), 5.8), layout="constrained")
         for k, drawn in enumerate(self._maps):
-            title = f"{drawn.along}: {drawn.map.finding}"
-            drawn.map.plot(drawn.rule, title, figure.add_subplot(1, count, k + 1))
+            axes = figure.add_subplot(1, count, k + 1)
+            drawn.map.plot(drawn.rule, f"{drawn.unit}s: {verdict(drawn.map, drawn.rule)}", axes)
+            for axis, end in ((axes.xaxis, "input"), (axes.yaxis, "output")):
+                labels = [f"{drawn.unit} {label.get_text()}" for label in axis.get_ticklabels()]
+                axis.set_ticklabels(labels, fontsize="small")
+                axis.set_label_text(end)
+        found = [str(error).splitlines()[0] for error in self.findings]
+        figure.suptitle("\n".join([self.headline, *found]), wrap=True)
         return figure
 
 

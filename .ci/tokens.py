@@ -18,7 +18,7 @@ LIMITS = {
     "rnnkit/_modules": 16_360,
     "rnnkit/states": 2_450,
     "rnnkit/_diagnostics": 84_660,
-    "tests": 179_700,
+    "tests": 180_100,
 }
 FREE = {
     tokenize.COMMENT,

@@ -98,7 +98,8 @@ def test_draws_that_the_samples_share(lstm):
 
         assert told(line, net, X) == (name == "shared")
     dropping = layered(lambda m, x: m.drop(m.gru(x)[0]), drop=nn.Dropout(0.5))
-    for net in (gru(), dropping):
+    a_loss = layered(lambda m, x: m.drop(m.gru(x)[0]).square().mean(), drop=nn.Dropout(0.5))
+    for net in (gru(), dropping, a_loss):
         assert not told(line, net, X)
 
 
@@ -187,7 +188,7 @@ def test_beams_whose_states_stay(beams):
         for _ in range(5):
             h = m.cell(m.words(tokens), h)
             total = scores.unsqueeze(2) + m.head(h).log_softmax(1).view(batch, beams, -1)
-            scores, best = total.flatten(1).topk(beams)
+            scores, best = torch.topk(input=total.flatten(1), k=beams)
             first = torch.arange(batch).unsqueeze(1) * beams
             tokens = (best % 12).flatten()
             if m.right:

@@ -8,7 +8,7 @@ from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.runner import subject
-from tests.diagnostics.models_of_users import Model, numbers
+from tests.diagnostics.models_of_users import Model, X, findings, layered, numbers
 
 DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16])
 SIZES = st.integers(1, 6)
@@ -225,3 +225,24 @@ def test_an_input_that_is_divided_in_place(bidirectional):
     assert report.judged
     assert "does not train" not in str(report)
     assert bool(report.findings) == bidirectional
+
+
+#: Mistakes of functions that are given their input by name, as torch allows.
+BY_NAME = {
+    "reshape": lambda y: torch.reshape(input=y.reshape(7, 4, 6).cumsum(0), shape=(4, 7, 6)),
+    "flatten": lambda y: torch.flatten(input=y.reshape(7, 4, 6).cumsum(0)).view(4, 7, 6),
+    "repeat_interleave": lambda y: (
+        torch.repeat_interleave(input=y[:, -1], repeats=2, dim=0).view(2, 4, 6).transpose(0, 1)
+    ),
+    "softmax": lambda y: torch.softmax(input=y, dim=0),
+    "index_select": lambda y: torch.index_select(input=y, dim=0, index=torch.tensor([1, 0, 2, 3])),
+    "squeeze": lambda y: torch.squeeze(input=y[:, -1:]),
+}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_functions_that_are_given_their_input_by_name(name):
+    """A mistake is found, and its cause looked for, as if the input was given by position."""
+    found = findings(layered(lambda m, x: BY_NAME[name](m.gru(x)[0])), X)
+
+    assert found == ({"alone"} if name == "squeeze" else {"batch"})

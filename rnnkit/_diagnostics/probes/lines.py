@@ -123,14 +123,15 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
     if one is None or all(map(torch.equal, before, _states())):
         return
     other = session.attempt(alike, on=copy)
-    if other is None or _are_close(one, other):
+    if other is None:
         return
-    for index, axis in baseline.outputs_by_sample():
-        rows = one[index].movedim(axis, 0)
-        drawn = not _are_close([one[index]], [other[index]])
-        if drawn and not _are_close([rows], [rows[:1].expand_as(rows)]):
-            return  # each sample has its own
-    yield "in train mode all samples share what is drawn, as one dropout mask: is that meant?"
+    drawn = [
+        one[index].movedim(axis, 0)
+        for index, axis in baseline.outputs_by_sample()
+        if not _are_close([one[index]], [other[index]])
+    ]
+    if drawn and _are_close(drawn, [rows[:1].expand_as(rows) for rows in drawn]):
+        yield "in train mode all samples share what is drawn, as one dropout mask: is that meant?"
 
 
 def _states() -> list[Tensor]:
@@ -211,7 +212,7 @@ def of_functions(baseline: Baseline) -> Iterator[str]:
 
 def _mixed_pixels(event: Event) -> Iterator[str]:
     """Yield a view of ``(batch, channels, height, width)`` as pixels, whose channels are others."""
-    picture = event.function.args[0]
+    picture = event.function.argument(0, "input")
     rows = event.tensors[0]
     if not isinstance(rows, Tensor) or picture.dim() != 4 or rows.dim() != 3:
         return
@@ -224,7 +225,7 @@ def _mixed_pixels(event: Event) -> Iterator[str]:
 
 def _beams_that_stay(event: Event, calls: Sequence[Call], loops: Sequence[str]) -> Iterator[str]:
     """Yield cells whose states stay in their rows, while ``topk`` picks which beams go on."""
-    scores = event.function.args[0]
+    scores = event.function.argument(0, "input")
     beams = event.tensors[0].shape[-1]
     for name in loops:
         family = [call for call in calls if call.name == name]

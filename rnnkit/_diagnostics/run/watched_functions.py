@@ -66,7 +66,10 @@ class FunctionWatch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Take a call from torch."""
-        return self.on_call(FunctionCall(func, args, kwargs or {}))
+        named = dict(kwargs or {})
+        if not args and "input" in named:  # every function of torch takes it first
+            args = (named.pop("input"),)
+        return self.on_call(FunctionCall(func, args, named))
 
     @abstractmethod
     def on_call(self, call: FunctionCall) -> Any:

@@ -107,14 +107,14 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     if batch_first:
         input = input.transpose(0, 1)
     is_own = is_known and (call.initial is not None or overrides_initial_state(cell))
-    first, restart = _start(call, input, state, lengths, is_known=is_known, is_own=is_own)
+    start = _start(call, input, state, lengths, is_known=is_known, is_own=is_own)
 
     args = UnrollArgs(
         input=input,
-        hx=first,
+        hx=start.first,
         lengths=lengths,
         reset=reset,
-        initial=restart,
+        initial=start.restart,
         reverse=call.reverse,
         return_states=call.return_states,
         block=call.block,
@@ -131,6 +131,13 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     return output, end
 
 
+class Start(NamedTuple):
+    """The state before the first step, None if the cell makes it there, and that after a reset."""
+
+    first: State | None
+    restart: State | None
+
+
 def _start(
     call: UnrollCall,
     input: Tensor,
@@ -139,38 +146,49 @@ def _start(
     *,
     is_known: bool,
     is_own: bool,
-) -> tuple[State | None, State | None]:
-    """Return the state before the first step of ``(seq, batch, feature)``, and that after a reset.
+) -> Start:
+    """Return the states from which ``(seq, batch, feature)`` starts.
 
-    ``hx`` is the state that was given, checked. The first is None if the cell makes it at that
-    step. Where it ``is_own``, a user's ``initial_state`` says what it is; else it is zeros.
+    ``hx`` is the state that was given, checked. Where it ``is_own``, a user's ``initial_state``
+    says what the initial state is; else it is zeros.
     """
-    cell = call.cell
     given = call.hx
     initial = call.initial
     if call.input.dim() == SEQUENCE:
         given = with_batch(given, 0)
         hx = with_batch(hx, 0)
         initial = with_batch(initial, 0)
+    is_missing = _is_missing(call, given, lengths)
+    if not is_missing and call.reset is None:
+        return Start(hx, initial)
+    if is_known and not is_own:
+        initial = zeros(call.cell, call.cell.weight_ih, input.shape[1])
+    elif initial is None:
+        initial = initial_state(call.cell, input.shape[1], again=call.reset is not None)
+    if is_own:
+        initial = _checked_initial(call, input, initial)
+    return Start(filled(given, initial) if is_missing else hx, initial)
+
+
+def _is_missing(call: UnrollCall, given: State | None, lengths: Lengths | None) -> bool:
+    """Return whether the initial state takes the place of a state, or of a part, not given."""
+    cell = call.cell
     # A cell of ours completes its pair itself, which is too late where lengths read it.
     is_missing = has_missing_part(given) if isinstance(cell, Cell) else given is None
-    if is_missing and initial is None and not hasattr(cell, "initial_state"):
-        # It makes its state itself, at the first step that runs: of each sample, or it is refused.
-        is_missing = lengths is not None and (call.reverse or lengths.empty() is not None)
-    if not is_missing and call.reset is None:
-        return hx, initial
-    batch = input.shape[1]
-    if is_known and not is_own:
-        initial = zeros(cell, cell.weight_ih, batch)
-    elif initial is None:
-        initial = initial_state(cell, batch, again=call.reset is not None)
-    if is_own:
-        checked = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
-        if checked is MISFIT:
-            spec = _spec_of(call, input, known=True, batch_first=False)
-            diagnose_initial_state(spec, initial, input)
-        initial = checked
-    return filled(given, initial) if is_missing else hx, initial
+    if not is_missing or call.initial is not None or hasattr(cell, "initial_state"):
+        return is_missing
+    # It makes its state itself, at the first step that runs: of each sample, or it is refused.
+    return lengths is not None and (call.reverse or lengths.empty() is not None)
+
+
+def _checked_initial(call: UnrollCall, input: Tensor, initial: Any) -> State:
+    """Return what a user's ``initial_state`` made, or refuse it."""
+    cell = call.cell
+    checked: State = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
+    if checked is MISFIT:
+        spec = _spec_of(call, input, known=True, batch_first=False)
+        diagnose_initial_state(spec, initial, input)
+    return checked
 
 
 def _spec_of(call: UnrollCall, input: Tensor, *, known: bool, batch_first: bool) -> CallSpec:

@@ -184,11 +184,12 @@ def _is_missing(call: UnrollCall, given: State | None, lengths: Lengths | None) 
 def _checked_initial(call: UnrollCall, input: Tensor, initial: Any) -> State:
     """Return what a user's ``initial_state`` made, or refuse it."""
     cell = call.cell
-    checked: State = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
+    checked: Any = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
     if checked is MISFIT:
         spec = _spec_of(call, input, known=True, batch_first=False)
         diagnose_initial_state(spec, initial, input)
-    return checked
+    state: State = checked
+    return state
 
 
 def _spec_of(call: UnrollCall, input: Tensor, *, known: bool, batch_first: bool) -> CallSpec:

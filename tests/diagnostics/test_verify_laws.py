@@ -8,7 +8,7 @@ from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.runner import subject
-from tests.diagnostics.models_of_users import Model, X, findings, layered, numbers
+from tests.diagnostics.models_of_users import Model, X, findings, layered, numbers, reported
 
 DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16])
 SIZES = st.integers(1, 6)
@@ -246,3 +246,19 @@ def test_functions_that_are_given_their_input_by_name(name):
     found = findings(layered(lambda m, x: BY_NAME[name](m.gru(x)[0])), X)
 
     assert found == ({"alone"} if name == "squeeze" else {"batch"})
+
+
+def test_what_alone_says_of_a_sample():
+    """A sample without padding is run alone; of a shorter one the padding is removed."""
+    for lengths, when in (([7, 7, 7, 7], "it is run alone"), ([3, 3, 3, 3], "its padding is")):
+        net = layered(lambda m, x: m.gru(x)[0] * len(x))
+        [finding] = reported(net, X, lengths=lengths, skip=["coverage"]).findings
+
+        assert when in str(finding)
+
+
+def test_a_squeeze_that_removes_nothing_of_the_batch():
+    """The fix keeps the axes of any batch: of one in which the squeeze does nothing, that is x."""
+    [finding] = reported(layered(lambda m, x: m.gru(x)[0].squeeze()), X).findings
+
+    assert "fix        x, which removes the same axes of any batch" in str(finding)

@@ -104,12 +104,12 @@ def _check_stream(step: Any, x: Any) -> None:
     __tracebackhide__ = True
     if isinstance(step, type):
         sentence = f"step must be a module or a function, got {brief(step)}"
-        fix = ("fix", f"rnnkit.testing.assert_streams({step.__name__}(...), x)")
-        refusal(ArgumentError, "step", sentence, "", fix, code="streams-argument")
+        fix = f"rnnkit.testing.assert_streams({step.__name__}(...), x)"
+        refusal(ArgumentError, "step", sentence, fix=fix, code="streams-argument")
     if not callable(step):
         sentence = f"step must be a module or a function, got {brief(step)}"
-        fix = ("fix", "a module, or a function: output, state = step(x, state)")
-        refusal(ArgumentError, "step", sentence, "", fix, code="streams-argument")
+        fix = "a module, or a function: output, state = step(x, state)"
+        refusal(ArgumentError, "step", sentence, fix=fix, code="streams-argument")
     if not isinstance(x, Tensor):
         sentence = f"x must be a tensor of whole sequences, got {brief(x)}"
         fixes = []

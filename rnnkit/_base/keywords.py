@@ -44,4 +44,4 @@ def _refuse_keyword(
     elif close:
         fix = f"{close[0]}="
     sentence = f"{function}() got an unexpected keyword argument '{name}'"
-    refusal(ArgumentError, name, sentence, "", ("fix", fix), code=code)
+    refusal(ArgumentError, name, sentence, fix=fix, code=code)

@@ -28,16 +28,20 @@ def refusal(
     headline: str = "",
     *rows: Row,
     code: str,
-    facts: tuple[Any, ...] = (),
+    fix: str = "",
     source: Exception | None = None,
+    **facts: Any,
 ) -> NoReturn:
     """Raise an error whose message is composed of these parts.
 
     ``sentence`` is torch's, where it has one; ``headline`` is what was called, and what is wrong
-    with it. ``facts`` is what the class keeps beside text and argument, a ShapeError the sizes.
+    with it; ``fix`` is the last row. ``facts`` is what the class keeps beside text and argument:
+    a ShapeError the sizes ``expected`` and ``actual``, a CellError the ``step``.
     """
+    if fix:
+        rows = (*rows, ("fix", fix))
     text = compose(sentence, headline, [*rows, more(code)])
-    raise error(text, argument, *facts, code=code) from source
+    raise error(text, argument, code=code, **facts) from source
 
 
 def more(code: str) -> Row:

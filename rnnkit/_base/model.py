@@ -25,4 +25,4 @@ def check_model(caller: str, model: Any) -> None:
     elif callable(model) and caller == "verify":
         fix = "rnnkit.verify(model, ..., call=lambda model, *inputs: ...), if it wraps a model"
     sentence = f"{caller} takes a model, a torch.nn.Module, got {brief(model)}"
-    refusal(ArgumentError, "model", sentence, headline, ("fix", fix), code="model-type")
+    refusal(ArgumentError, "model", sentence, headline, fix=fix, code="model-type")

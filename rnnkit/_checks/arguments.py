@@ -110,7 +110,7 @@ def check_step(layer: Any, x_t: Any) -> None:
             "x_t",
             "a bidirectional layer has no single step",
             f"{described(layer)}: its backward direction begins at the last step of a sequence",
-            ("fix", f"{one_way}, or call the layer on the whole sequence"),
+            fix=f"{one_way}, or call the layer on the whole sequence",
             code="step-bidirectional",
         )
     if is_proxy(x_t) or (isinstance(x_t, Tensor) and x_t.dim() in (1, 2)):
@@ -128,9 +128,10 @@ def check_step(layer: Any, x_t: Any) -> None:
         f"{type(layer).__name__}.step: Expected x_t to be 1D or 2D, got {came} instead",
         f"{described(layer)}: one time step has no seq axis",
         ("x_t", wanted(wants, row)),
-        ("fix", f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer"),
+        fix=f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer",
         code="step-rank",
-        facts=((None, width), shape),
+        expected=(None, width),
+        actual=shape,
     )
 
 
@@ -140,8 +141,8 @@ def one_state(hx: GivenT, state: GivenT) -> GivenT:
         return hx
     if hx is not None:
         sentence = "step() got a state twice, as hx and as state="
-        fix = ("fix", "step(x_t, hx), and leave state= out")
-        refusal(ArgumentError, "state", sentence, "", fix, code="arguments-of-a-call")
+        fix = "step(x_t, hx), and leave state= out"
+        refusal(ArgumentError, "state", sentence, fix=fix, code="arguments-of-a-call")
     return state
 
 
@@ -149,8 +150,8 @@ def check_block_size(block: Any) -> None:
     """Check that a block of ``unroll`` has a number of steps."""
     if not is_index(block) or isinstance(block, bool) or block < 1:
         sentence = f"unroll: block must be an int from 1, or None, got {brief(block)}"
-        fix = ("fix", "block=10: torch compiles ten steps at once")
-        refusal(ArgumentError, "block", sentence, "", fix, code="unroll-block")
+        fix = "block=10: torch compiles ten steps at once"
+        refusal(ArgumentError, "block", sentence, fix=fix, code="unroll-block")
 
 
 def check_batch_size(name: str, batch_size: Any) -> None:
@@ -161,8 +162,8 @@ def check_batch_size(name: str, batch_size: Any) -> None:
     if batch_size is not None and not is_batch_size(batch_size):
         wants = "an int from 0, or None for a state without batch axis"
         sentence = f"{name}.initial_state: batch_size must be {wants}, got {brief(batch_size)}"
-        fix = ("fix", "initial_state(5) of five samples, initial_state(None) without a batch axis")
-        refusal(ArgumentError, "batch_size", sentence, "", fix, code="batch-size")
+        fix = "initial_state(5) of five samples, initial_state(None) without a batch axis"
+        refusal(ArgumentError, "batch_size", sentence, fix=fix, code="batch-size")
 
 
 def check_own_state(layer: Any, state: Any) -> None:
@@ -187,7 +188,8 @@ def check_own_state(layer: Any, state: Any) -> None:
         f"state is not what this {type(layer).__name__} returned",
         described(layer),
         ("state", came),
-        ("fix", "output, state = layer(...): the state is the second of the two"),
+        fix="output, state = layer(...): the state is the second of the two",
         code="state-not-own",
-        facts=(sizes(wants[0]), shapes[0]),
+        expected=sizes(wants[0]),
+        actual=shapes[0],
     )

@@ -50,8 +50,8 @@ def sliced(tensor: Tensor, axis: int, index: slice) -> Tensor:
         parts = (index.start, index.stop, index.step)
         came = ":".join("" if part is None else brief(part) for part in parts)
         sentence = f"index must be a slice that torch takes, with a step from 1; got [{came}]"
-        fix = ("fix", f"range({tensor.shape[axis]})[{came}] as the index, if all are integers")
-        refusal(ArgumentError, "index", sentence, "", fix, code="index-kind", source=error)
+        fix = f"range({tensor.shape[axis]})[{came}] as the index, if all are integers"
+        refusal(ArgumentError, "index", sentence, fix=fix, code="index-kind", source=error)
 
 
 def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
@@ -71,6 +71,6 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     if not are_all(inside, "index must be positions of samples", may_wait=False):
         place = int((~inside).nonzero()[0])
         sentence = f"index[{place}] is {int(positions[place])}, but the state has {batch} samples"
-        fix = ("fix", f"positions from 0 to {batch - 1}" if batch else "a state of a batch")
-        refusal(ArgumentError, "index", sentence, "", fix, code="index-range")
+        fix = f"positions from 0 to {batch - 1}" if batch else "a state of a batch"
+        refusal(ArgumentError, "index", sentence, fix=fix, code="index-range")
     return moved(positions % max(batch, 1), device)

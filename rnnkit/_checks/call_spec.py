@@ -57,7 +57,7 @@ def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
         fix += " and lengths=[len(one) for one in input.unbind()]"
     sentence = f"{argument} must be a dense tensor, got {kind}"
     headline = f"{described(module)}: torch has no recurrent kernels for other tensors"
-    refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code="input-layout")
+    refusal(ArgumentError, argument, sentence, headline, fix=fix, code="input-layout")
 
 
 def sizes_of_layer(layer: Any, input: Tensor | PackedSequence) -> dict[str, int]:
@@ -163,9 +163,14 @@ class CallSpec(NamedTuple):
         return state_axes(self.module, None if self.batch is None else Axis("batch", self.batch))
 
     def refuse(
-        self, error: Any, argument: str, sentence: str, cause: RefusalCause, *rows: Row,
-        facts: tuple[Any, ...] = (),
-    ) -> NoReturn:  # fmt: skip
+        self,
+        error: Any,
+        argument: str,
+        sentence: str,
+        cause: RefusalCause,
+        *rows: Row,
+        **facts: Any,
+    ) -> NoReturn:
         """Raise why this call is wrong; a step's tensors are x_t and state."""
         headline = f"{self.described}: {cause.headline}"
         rows = (*rows, *message_rows(cause.evidence, cause.fixes))
@@ -173,7 +178,7 @@ class CallSpec(NamedTuple):
             words = functools.partial(WORD.sub, lambda found: STEP[found[1]])
             argument, sentence, headline = map(words, (argument, sentence, headline))
             rows = tuple([(words(label), words(text)) for label, text in rows])
-        refusal(error, argument, sentence, headline, *rows, code=cause.code, facts=facts)
+        refusal(error, argument, sentence, headline, *rows, code=cause.code, **facts)
 
     @property
     def input_row(self) -> Row:

@@ -29,8 +29,7 @@ def _refuse_cell(
     cell: Any, came: str, why: str, fix: str, code: str, step: int = 0, source: Any = None
 ) -> NoReturn:
     sentence = f"{type(cell).__name__} {came}"
-    rows = ("fix", fix)
-    refusal(CellError, "cell", sentence, why, rows, code=code, facts=(step,), source=source)
+    refusal(CellError, "cell", sentence, why, fix=fix, code=code, step=step, source=source)
 
 
 def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
@@ -62,7 +61,7 @@ def explain_failure(cell: Any, hx: Any, error: Exception) -> None:
             f"hx {lacks}, and {_name(cell)} does not take it",
             "a cell of your own gets its state as it is given, and no zeros for None",
             ("evidence", f"{type(error).__name__}: {_first_line(error)}"),
-            ("fix", fix), code="state-none", source=error,
+            fix=fix, code="state-none", source=error,
         )  # fmt: skip
 
 

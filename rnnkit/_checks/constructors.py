@@ -253,7 +253,7 @@ def _bind(
     if unknown == "proj_size":
         sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
     written = call(name, args, kwargs)
-    return refusal(ArgumentError, unknown, sentence, written, ("fix", fix), code="option-unknown")
+    return refusal(ArgumentError, unknown, sentence, written, fix=fix, code="option-unknown")
 
 
 def refuse_value(name: str, rule: ValueRule, argument: str, value: Any, written: str) -> NoReturn:
@@ -269,7 +269,7 @@ def refuse_value(name: str, rule: ValueRule, argument: str, value: Any, written:
         sentence.format(name=argument, value=shown),
         written,
         (argument, wanted(rule.expected, brief(value))),
-        ("fix", _fix_of_value(name, rule, argument, value)),
+        fix=_fix_of_value(name, rule, argument, value),
         code="option-value",
     )
 

@@ -137,13 +137,14 @@ def _refuse_lengths(
         sentence = f"Expected `len(lengths)` to be equal to batch_size, {came}"
         if len(counts) == spec.seq:
             cause = spec.other_layout(f"there are {spec.seq} lengths")
-    expected = "(batch,)" if spec.batch is None else f"(batch={spec.batch},)"
+    axes = "(batch,)" if spec.batch is None else f"(batch={spec.batch},)"
     spec.refuse(
         LengthsError,
         "lengths",
         sentence,
         cause,
         spec.input_row,
-        ("lengths", wanted(f"{expected}, integers", outlined_array(lengths))),
-        facts=((spec.batch,), shape),
+        ("lengths", wanted(f"{axes}, integers", outlined_array(lengths))),
+        expected=(spec.batch,),
+        actual=shape,
     )

@@ -205,16 +205,16 @@ def _refuse_mask(mask: WrongMask) -> NoReturn:
     came = outlined_array(mask.given if mask.flags is None else mask.flags)
     row = (argument, wanted(f"{spell(_axes(mask))}, booleans", came))
     if spec is None:
-        refusal(ArgumentError, argument, sentence, headline, row, ("fix", fix), code=mask.code)
+        refusal(ArgumentError, argument, sentence, headline, row, fix=fix, code=mask.code)
     error: Any = ArgumentError
-    facts: tuple[Any, ...] = ()
+    facts: dict[str, Any] = {}
     if mask.code == "mask-shape":
         error = LayoutError if mask.is_turned else ShapeError
-        facts = (mask.shape, mask.came)
+        facts = {"expected": mask.shape, "actual": mask.came}
     elif mask.code == "mask-packed":
         error = ShapeError
     cause = RefusalCause(mask.code, headline, (fix,))
-    spec.refuse(error, argument, sentence, cause, spec.input_row, row, facts=facts)
+    spec.refuse(error, argument, sentence, cause, spec.input_row, row, **facts)
 
 
 def _axes(mask: WrongMask) -> list[str]:

@@ -17,8 +17,8 @@ def lengths_of_mask(lengths: Any, steps: Any) -> Lengths:
     """Return the lengths of a mask of so many steps, checked."""
     if not is_batch_size(steps):
         sentence = f"masked.mask: steps must be an int from 0, got {brief(steps)}"
-        fix = ("fix", "rnnkit.masked.mask(lengths, x.shape[dim]), the number of steps of x")
-        refusal(ArgumentError, "steps", sentence, "", fix, code="masked-steps")
+        fix = "rnnkit.masked.mask(lengths, x.shape[dim]), the number of steps of x"
+        refusal(ArgumentError, "steps", sentence, fix=fix, code="masked-steps")
     read = tensor_or_none(lengths)
     batch = len(read) if read is not None and read.dim() else 1
     axes = (Axis("batch", batch), Axis("steps", steps))
@@ -47,12 +47,12 @@ def check_masked(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
             if x.dim() > 1:
                 fix = "x.float()"
         sentence = f"{name} takes a padded batch of floats, (batch, seq, ...), got {came}"
-        refusal(ArgumentError, "x", sentence, "", ("fix", fix), code="masked-input")
+        refusal(ArgumentError, "x", sentence, fix=fix, code="masked-input")
     rank = x.dim()
     if not is_index(dim) or isinstance(dim, bool) or not -rank <= dim < rank:
         sentence = f"{name}: dim must be an axis of x, from {-rank} to {rank - 1}, got {brief(dim)}"
         fix = "dim=1 for (batch, seq, ...), dim=0 for (seq, batch, ...)"
-        refusal(ArgumentError, "dim", sentence, "", ("fix", fix), code="masked-dim")
+        refusal(ArgumentError, "dim", sentence, fix=fix, code="masked-dim")
     axis = dim % rank
     names = ["..."] * rank
     names[0] = "batch"

@@ -125,7 +125,7 @@ def check_cell_object(cell: Any) -> None:
 
 
 def _refuse_object(code: str, argument: str, sentence: str, headline: str, fix: str) -> NoReturn:
-    refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code=code)
+    refusal(ArgumentError, argument, sentence, headline, fix=fix, code=code)
 
 
 def refuse_call_of_result(name: str) -> NoReturn:
@@ -233,9 +233,10 @@ def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:
             "cells",
             sentence,
             headline,
-            ("fix", fix),
+            fix=fix,
             code="recurrent-widths",
-            facts=((cell.input_size,), (width,)),
+            expected=(cell.input_size,),
+            actual=(width,),
         )
 
 
@@ -267,4 +268,4 @@ def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
     elif number == 1 and (isinstance(hx, Tensor) or len(tensors_in(hx)) == PAIR):
         headline, fix = f"{headline}; this is the state itself", f"({name},)"
     sentence = f"{name} must be a tuple of {count(number, 'state', 'states')}, got {came}"
-    refusal(StateError, name, sentence, headline, ("fix", fix), code="recurrent-state")
+    refusal(StateError, name, sentence, headline, fix=fix, code="recurrent-state")

@@ -37,11 +37,11 @@ def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
         return dict(axes)
     came = bounded(str(dict(axes)), 80) if is_map else brief(axes)
     sentence = f"axes maps {', '.join(known)} to the caller's names, got {came}"
-    fix = ("fix", f"axes={{{known[0]!r}: {known[0]!r}}}, the value as in the caller's annotation")
+    fix = f"axes={{{known[0]!r}: {known[0]!r}}}, the value as in the caller's annotation"
     if is_map and {*axes.values()} <= {*known}:
         turned = {ours: theirs for theirs, ours in axes.items()}
-        fix = ("fix", f"axes={turned}: the layer's names come first, then the caller's")
-    return refusal(ArgumentError, "axes", sentence, name, fix, code="axes-names")
+        fix = f"axes={turned}: the layer's names come first, then the caller's"
+    return refusal(ArgumentError, "axes", sentence, name, fix=fix, code="axes-names")
 
 
 def check_scope(module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping[str, int]) -> None:
@@ -126,8 +126,17 @@ def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int
         ("bound", f"{', '.join(f'{k}={v}' for k, v in bound.items())} in {_caller()}"),
     ]
     sentence = f"{axes[first]} is {wants} {found}"
-    facts = ((wants,), (read[first],))
-    refusal(error, "input", sentence, module, *rows, ("fix", fix), code=code, facts=facts)
+    refusal(
+        error,
+        "input",
+        sentence,
+        module,
+        *rows,
+        fix=fix,
+        code=code,
+        expected=(wants,),
+        actual=(read[first],),
+    )
 
 
 def _bindings() -> dict[str, int]:

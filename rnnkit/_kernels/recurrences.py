@@ -56,6 +56,6 @@ def recurrence_of(module: Any) -> Recurrence | None:
     if mode not in ("RNN_TANH", "RNN_RELU"):
         # torch's kernel of a different recurrence reads beyond the weights of this one.
         sentence = f"mode must be RNN_TANH or RNN_RELU, got {brief(mode)}"
-        fix = ("fix", "layer.mode = 'RNN_TANH'")
-        refusal(ArgumentError, "mode", sentence, "", fix, code="option-value")
+        fix = "layer.mode = 'RNN_TANH'"
+        refusal(ArgumentError, "mode", sentence, fix=fix, code="option-value")
     return RECURRENCES[mode]

@@ -264,8 +264,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """Hand TorchScript a module of torch's class, and warn of what it does not ask for."""
         if self.state_batch_first:
             sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
-            fix = ("fix", "state_batch_first=False, and state.transpose(0, 1) in the caller")
-            refusal(RnnkitError, "state_batch_first", sentence, "", fix, code="script-state")
+            fix = "state_batch_first=False, and state.transpose(0, 1) in the caller"
+            refusal(RnnkitError, "state_batch_first", sentence, fix=fix, code="script-state")
         return scripted(self)
 
 

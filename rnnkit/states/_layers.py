@@ -107,8 +107,8 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
     if len({shape[axis] for shape in shapes}) > 1:
         sentence = "to_layers takes tensors with the same number of layers * directions"
         came = f"got {', '.join(map(str, shapes))}"
-        fix = ("fix", "the pair (h, c) that one layer returned")
-        refusal(StateError, "state", sentence, came, fix, code="to-layers-rows")
+        fix = "the pair (h, c) that one layer returned"
+        refusal(StateError, "state", sentence, came, fix=fix, code="to-layers-rows")
     rows = range(shapes[0][axis])
     return tuple([map_state(partial(Tensor.select, dim=axis, index=row), state) for row in rows])
 
@@ -117,9 +117,16 @@ def _checked_rows(tensor: Tensor) -> Tensor:
     """Return a tensor of a layer's state; refuse one that has no axis of layers and directions."""
     if tensor.dim() != BATCHED:
         sentence = "to_layers takes the state of a layer, (layers * directions, batch, hidden)"
-        facts = ((None, None, None), tuple(tensor.shape))
-        came = f"got {tuple(tensor.shape)}"
-        refusal(StateError, "state", sentence, came, code="to-layers-axes", facts=facts)
+        shape = tuple(tensor.shape)
+        refusal(
+            StateError,
+            "state",
+            sentence,
+            f"got {shape}",
+            code="to-layers-axes",
+            expected=(None, None, None),
+            actual=shape,
+        )
     return tensor
 
 
@@ -175,5 +182,13 @@ def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoRetu
             ("", "pass it as it is, if its layer runs in one direction"),
         ]
     sentence = f"bridge takes the state of a bidirectional layer, {wanted}"
-    facts = ((None, None, None), shape)
-    refusal(StateError, "state", sentence, f"got {shape}", *rows, code="bridge-rows", facts=facts)
+    refusal(
+        StateError,
+        "state",
+        sentence,
+        f"got {shape}",
+        *rows,
+        code="bridge-rows",
+        expected=(None, None, None),
+        actual=shape,
+    )

@@ -25,8 +25,16 @@ def batch_axis(tensor: Tensor, *, state_batch_first: bool) -> int:
         sentence = f"a state has 2 or 3 axes, got {tensor.dim()}"
         row = ("state", wanted("(layers * directions, batch, hidden)", f"{shape}"))
         why = "rnnkit.states tells the batch axis by the rank"
-        facts = ((None, None, None), shape)
-        refusal(StateError, "state", sentence, why, row, code="state-axes", facts=facts)
+        refusal(
+            StateError,
+            "state",
+            sentence,
+            why,
+            row,
+            code="state-axes",
+            expected=(None, None, None),
+            actual=shape,
+        )
     return 1 if tensor.dim() == BATCHED and not state_batch_first else 0
 
 
@@ -35,8 +43,8 @@ def check_alike(name: str, tensors: Sequence[Tensor]) -> None:
     devices = [str(tensor.device) for tensor in tensors]
     if len({*devices}) > 1:
         sentence = f"{name} takes states on one device, got {', '.join(devices)}"
-        fix = ("fix", f"rnnkit.states.to(state, {devices[0]!r}), for each state")
-        refusal(DeviceError, "states", sentence, "", fix, code="states-device")
+        fix = f"rnnkit.states.to(state, {devices[0]!r}), for each state"
+        refusal(DeviceError, "states", sentence, fix=fix, code="states-device")
 
 
 def detach(state: State) -> State:
@@ -135,11 +143,19 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
         if batch_size is None or batch not in (1, batch_size):
             sentence = f"expand takes the state of one sample, got {tuple(tensor.shape)}"
             headline = f"axis {axis} is the batch, and has {batch}"
-            fix = ("fix", "rnnkit.states.select(state, [0]), for that of the first sample")
+            fix = "rnnkit.states.select(state, [0]), for that of the first sample"
             if tensor.dim() < BATCHED:
-                fix = ("fix", "state.unsqueeze(1), if it is (layers * directions, hidden)")
-            facts = ((None,) * tensor.dim(), tuple(tensor.shape))
-            refusal(StateError, "state", sentence, headline, fix, code="expand-batch", facts=facts)
+                fix = "state.unsqueeze(1), if it is (layers * directions, hidden)"
+            refusal(
+                StateError,
+                "state",
+                sentence,
+                headline,
+                fix=fix,
+                code="expand-batch",
+                expected=(None,) * tensor.dim(),
+                actual=tuple(tensor.shape),
+            )
         sizes = [-1] * tensor.dim()
         sizes[axis] = batch_size
         # cuDNN takes a state in one piece only.
@@ -184,8 +200,8 @@ def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
     dtypes = [str(tensor.dtype) for tensor in tensors]
     if len({*dtypes}) > 1:
         sentence = f"cat takes states of one dtype, got {', '.join(dtypes)}"
-        fix = ("fix", f"rnnkit.states.to(state, {dtypes[0]}), for each state")
-        refusal(DtypeError, "states", sentence, "", fix, code="states-dtype")
+        fix = f"rnnkit.states.to(state, {dtypes[0]}), for each state"
+        refusal(DtypeError, "states", sentence, fix=fix, code="states-dtype")
     return torch.cat([*tensors], dim=axis)
 
 

@@ -72,7 +72,8 @@ def _refuse_axes(spec: CallSpec, sentence: str, cause: RefusalCause) -> NoReturn
         sentence,
         cause,
         spec.input_row,
-        facts=(sizes(spec.input_axes), spec.actual),
+        expected=sizes(spec.input_axes),
+        actual=spec.actual,
     )
 
 

@@ -105,7 +105,8 @@ def _refuse_sizes(wrong: WrongState) -> NoReturn:
         cause._replace(fixes=typed),
         spec.input_row,
         *[(name, wanted(spell(axes), f"{shape}")) for name, axes, shape in each],
-        facts=(wrong.want, wrong.got),
+        expected=wrong.want,
+        actual=wrong.got,
     )
 
 
@@ -170,7 +171,8 @@ def _refuse_batch(spec: CallSpec, shape: Shape) -> NoReturn:
         cause,
         spec.input_row,
         ("hx", wanted(f"(batch={spec.batch}, ...)", f"{shape}")),
-        facts=((spec.batch,), shape),
+        expected=(spec.batch,),
+        actual=shape,
     )
 
 

@@ -41,18 +41,19 @@ def refuse_structure(spec: CallSpec, hx: Any, *, lengths: bool = False) -> NoRet
     c = spell(spec.state_axes[-1])
     sentence = "hx must be one tensor"
     headline = "the state is one tensor"
-    expected = h
+    wants = h
     if len(spec.state_axes) == PAIR:
         sentence = "lstm expects two hidden states: hx is (h, c)"
         headline = "the state is the pair (h, c)"
-        expected = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
+        wants = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
     spec.refuse(
         StateError,
         "hx",
         f"{sentence}, got {outlined(hx)}",
         RefusalCause("state-structure", headline, (_fix(spec, hx, lengths=lengths),)),
-        ("hx", f"expected {expected}"),
-        facts=(sizes(spec.state_axes[0]), tuple(hx.shape) if isinstance(hx, Tensor) else ()),
+        ("hx", f"expected {wants}"),
+        expected=sizes(spec.state_axes[0]),
+        actual=tuple(hx.shape) if isinstance(hx, Tensor) else (),
     )
 
 

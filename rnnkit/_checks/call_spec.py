@@ -112,13 +112,15 @@ def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
     return tuple([axis.size for axis in axes])
 
 
-class RefusalCause(NamedTuple):
-    """Why an argument does not fit: code and headline of the message, evidence, what to type."""
+class RefusalCause:
+    """Why an argument does not fit: code and headline of the message, what to type, evidence."""
 
-    code: str
-    headline: str
-    fixes: tuple[str, ...] = ()
-    evidence: str = ""
+    def __init__(self, code: str, headline: str, *fixes: str, evidence: str = "") -> None:
+        """Keep the parts of a message."""
+        self.code: str = code
+        self.headline: str = headline
+        self.fixes: tuple[str, ...] = fixes
+        self.evidence: str = evidence
 
     @property
     def is_layout(self) -> bool:
@@ -196,7 +198,7 @@ class CallSpec(NamedTuple):
         if self.kind == "masked":
             headline = f"{came}, and so many steps on the axis dim"
             other = "dim=0, if x has the steps first" if self.batch_first else "dim=1"
-            return RefusalCause("lengths-count", headline, (other,))
+            return RefusalCause("lengths-count", headline, other)
         code = "layout-batch-first"
         looks = "batch-first"
         if self.batch_first:
@@ -205,7 +207,9 @@ class CallSpec(NamedTuple):
         headline = f"the input looks {looks}, but batch_first={self.batch_first}"
         option = self.with_option(f"batch_first={not self.batch_first}")
         evidence = f"{came}, which is axis {int(self.batch_first)} of the input"
-        return RefusalCause(code, headline, (f"{option}, or input.transpose(0, 1)",), evidence)
+        return RefusalCause(
+            code, headline, f"{option}, or input.transpose(0, 1)", evidence=evidence
+        )
 
     def with_option(self, option: str) -> str:
         """Write the call that has one option of the layout changed."""

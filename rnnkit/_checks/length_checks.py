@@ -48,15 +48,15 @@ def _why_not(spec: CallSpec, lengths: Any, counts: Tensor | None) -> RefusalCaus
     batch = spec.batch
     if spec.kind == "packed":
         headline = "the input is packed and brings its lengths along"
-        return RefusalCause("lengths-packed", headline, ("leave lengths out",))
+        return RefusalCause("lengths-packed", headline, "leave lengths out")
     if batch is None:
         fix = f"input.unsqueeze({int(not spec.batch_first)}), a batch of one"
-        return RefusalCause("lengths-unbatched", "the input has no batch axis", (fix,))
+        return RefusalCause("lengths-unbatched", "the input has no batch axis", fix)
     if counts is None or counts.is_meta:
         if counts is None and _are_ints(lengths):
             return _too_large(f"a length is far beyond the {spec.seq} steps", spec.seq, lengths)
         headline = "lengths are not integers that can be read"
-        return RefusalCause("lengths-kind", headline, ("a list of ints",))
+        return RefusalCause("lengths-kind", headline, "a list of ints")
     if not holds_integers(counts):
         return _why_not_counts(spec, lengths, counts)
     if counts.shape == (batch,):
@@ -64,13 +64,13 @@ def _why_not(spec: CallSpec, lengths: Any, counts: Tensor | None) -> RefusalCaus
     shape = tuple(counts.shape)
     if not shape:
         headline = "lengths are one number, not one for each sample"
-        return RefusalCause("lengths-kind", headline, (f"[int(lengths)] * {batch}",))
+        return RefusalCause("lengths-kind", headline, f"[int(lengths)] * {batch}")
     if len(shape) == 1:
         headline = f"there are {len(counts)} lengths for {batch} samples"
-        return RefusalCause("lengths-count", headline, (f"one for each of the {batch} samples",))
+        return RefusalCause("lengths-count", headline, f"one for each of the {batch} samples")
     if math.prod(shape) == batch:
         headline = f"lengths have {len(shape)} axes, one is wanted"
-        return RefusalCause("lengths-axes", headline, ("torch.as_tensor(lengths).flatten()",))
+        return RefusalCause("lengths-axes", headline, "torch.as_tensor(lengths).flatten()")
     return _why_of_axes(spec, counts, "lengths-axes")
 
 
@@ -80,10 +80,10 @@ def _why_not_counts(spec: CallSpec, lengths: Any, numbers: Tensor) -> RefusalCau
         return _why_of_axes(spec, numbers, "lengths-kind")
     if numbers.dtype is torch.bool:
         fix = f"the number of valid steps of each of the {spec.batch} samples"
-        return RefusalCause("lengths-kind", "lengths are booleans, not counts", (fix,))
+        return RefusalCause("lengths-kind", "lengths are booleans, not counts", fix)
     kind = "floats" if isinstance(lengths, list | tuple) else numbers.dtype
     headline = f"lengths are {kind}, not counts"
-    return RefusalCause("lengths-kind", headline, ("[int(n) for n in lengths]",))
+    return RefusalCause("lengths-kind", headline, "[int(n) for n in lengths]")
 
 
 def _why_of_axes(spec: CallSpec, numbers: Tensor, code: str) -> RefusalCause:
@@ -93,12 +93,12 @@ def _why_of_axes(spec: CallSpec, numbers: Tensor, code: str) -> RefusalCause:
     shape = tuple(numbers.shape)
     if shape not in {(batch, seq), (seq, batch)}:
         headline = f"lengths have {len(shape)} axes, one is wanted"
-        return RefusalCause(code, headline, (f"one for each of the {batch} samples",))
+        return RefusalCause(code, headline, f"one for each of the {batch} samples")
     is_batch_first = spec.batch_first if seq == batch else shape[0] == batch
     total = f"mask.sum({int(is_batch_first)})"
     if numbers.is_floating_point():
         total += ".long()"
-    return RefusalCause(code, "lengths are a mask, not counts", (f"of a mask: {total}",))
+    return RefusalCause(code, "lengths are a mask, not counts", f"of a mask: {total}")
 
 
 def _beyond(seq: int, lengths: Any, sample: int, value: int) -> RefusalCause:
@@ -114,9 +114,8 @@ def _too_large(
     cut = f"torch.as_tensor(lengths).clamp({bound})"
     if isinstance(lengths, list | tuple):
         cut = f"[max(0, min(n, {seq})) for n in lengths]"
-    return RefusalCause(
-        "lengths-range", headline, (f"check how the lengths were counted; to cut them: {cut}",)
-    )
+    fix = f"check how the lengths were counted; to cut them: {cut}"
+    return RefusalCause("lengths-range", headline, fix)
 
 
 def _are_ints(lengths: Any) -> bool:

@@ -213,7 +213,7 @@ def _refuse_mask(mask: WrongMask) -> NoReturn:
         facts = {"expected": mask.shape, "actual": mask.came}
     elif mask.code == "mask-packed":
         error = ShapeError
-    cause = RefusalCause(mask.code, headline, (fix,))
+    cause = RefusalCause(mask.code, headline, fix)
     spec.refuse(error, argument, sentence, cause, spec.input_row, row, **facts)
 
 

@@ -51,7 +51,7 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
         _refuse_numbers(spec, input, weight)
     if len(shape) not in RANKS[spec.kind]:
         headline = f"the input has {count(len(shape), 'axis', 'axes')}"
-        cause = RefusalCause("input-rank", headline, (_fix_of_rank(spec, width or 1),))
+        cause = RefusalCause("input-rank", headline, _fix_of_rank(spec, width or 1))
         _refuse_axes(spec, _sentence_of_rank(spec), cause)
     if width is not None and shape[-1] != width:
         sentence = f"input.size(-1) must be equal to input_size. Expected {width}, got {shape[-1]}"
@@ -60,7 +60,7 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
         _refuse_axes(spec, sentence, _cause_of_width(spec, width))
     if spec.seq == 0:
         fix = "leave empty sequences out, or pad to one step"
-        cause = RefusalCause("input-empty", "the input has no steps", (fix,))
+        cause = RefusalCause("input-empty", "the input has no steps", fix)
         _refuse_axes(spec, "Expected sequence length to be larger than 0 in RNN", cause)
 
 
@@ -91,7 +91,7 @@ def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
         "input",
         # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
         DTYPES.format(input.dtype, weight.dtype),
-        RefusalCause("input-numbers", headline, tuple(fixes)),
+        RefusalCause("input-numbers", headline, *fixes),
         ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
     )
 
@@ -113,7 +113,8 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
     if axis is not None and width > 1 and spec.kind != "packed":  # an axis of one fits anywhere
         evidence = f"input_size={width} is axis {axis} of the input"
         fixes = _fixes_of_features(spec, axis)
-        return RefusalCause("layout-features", f"the features are on axis {axis}", fixes, evidence)
+        headline = f"the features are on axis {axis}"
+        return RefusalCause("layout-features", headline, *fixes, evidence=evidence)
     evidence = ""
     if came == 2 * width:
         evidence = f"{came} is twice {width}: a bidirectional layer's output"
@@ -122,7 +123,7 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
     if width == 1 and len(spec.actual) + 1 in RANKS[spec.kind]:
         fixes = ("input.unsqueeze(-1), if each step is one number", *fixes)
     headline = f"the input is {came} wide, the weights for {width}"
-    return RefusalCause("input-width", headline, fixes, evidence)
+    return RefusalCause("input-width", headline, *fixes, evidence=evidence)
 
 
 def _fixes_of_features(spec: CallSpec, axis: int) -> tuple[str, ...]:
@@ -195,7 +196,7 @@ def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoRe
         DtypeError,
         "input",
         f"{DTYPES.format(came, wants)} Convert input: {of_input}, or convert model: {of_model}",
-        RefusalCause("input-dtype", headline, (f"{of_input}, or {of_model}",), evidence),
+        RefusalCause("input-dtype", headline, f"{of_input}, or {of_model}", evidence=evidence),
         ("input", wanted(f"{wants}", f"{came}")),
     )
 
@@ -212,7 +213,7 @@ def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> N
         "input",
         "Input and parameter tensors are not at the same device, "
         f"found input tensor at {came} and parameter tensor at {wants}",
-        RefusalCause("input-device", "input and weights have different devices", (fix,)),
+        RefusalCause("input-device", "input and weights have different devices", fix),
         ("input", wanted(f"{wants}", f"{came}")),
     )
 

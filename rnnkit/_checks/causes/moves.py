@@ -26,9 +26,8 @@ def cause_of(wrong: WrongState) -> RefusalCause:
     if len(wrong.shapes) == PAIR and wrong.shapes == wrong.wants[::-1]:
         state = wrong.spec.state
         headline = "h and c have each other's sizes: they have changed places"
-        return RefusalCause(
-            "state-swapped", headline, (f"({state}[1], {state}[0]), since h comes first",)
-        )
+        fix = f"({state}[1], {state}[0]), since h comes first"
+        return RefusalCause("state-swapped", headline, fix)
     if len(got) == len(want):
         return _cause_of_sizes(wrong)
     if _is_for_batch(wrong):
@@ -36,9 +35,9 @@ def cause_of(wrong: WrongState) -> RefusalCause:
         steps = wrong.spec.actual[0]
         evidence = f"{name} has batch {steps}, which is axis 0 of the input"
         fix = f"input.unsqueeze({int(wrong.spec.batch_first)})"
-        return RefusalCause("layout-unbatched", headline, (fix,), evidence)
+        return RefusalCause("layout-unbatched", headline, fix, evidence=evidence)
     headline = f"{name} has {count(len(got), 'axis', 'axes')} instead of {len(want)}"
-    return RefusalCause("state-rank", headline, (_of_rank(wrong) or wrong.zeros,))
+    return RefusalCause("state-rank", headline, _of_rank(wrong) or wrong.zeros)
 
 
 def _is_for_batch(wrong: WrongState) -> bool:
@@ -76,7 +75,7 @@ def _transposed(wrong: WrongState) -> RefusalCause | None:
         move = "rnnkit.states.batch_first({})"
     headline = f"{wrong.name} has the {came} on axis 0, a state has the {carried} on axis 0"
     option = spec.with_option(f"state_batch_first={not spec.state_batch_first}")
-    return RefusalCause("state-transposed", headline, (move, option))
+    return RefusalCause("state-transposed", headline, move, option)
 
 
 def _another_batch(wrong: WrongState) -> RefusalCause | None:
@@ -96,20 +95,21 @@ def _another_batch(wrong: WrongState) -> RefusalCause | None:
     if batches == {1}:
         headline = f"{wrong.name} is for one sample, the input has {wanted.batch}"
         expand = f"rnnkit.states.expand({{}}, {wanted.batch}{option})"
-        return RefusalCause(
-            "state-one-sample", headline, (f"{expand}, if all samples start from it", new)
-        )
+        fix = f"{expand}, if all samples start from it"
+        return RefusalCause("state-one-sample", headline, fix, new)
     beams = wanted.batch // max(came.batch, 1)
     if batches == {came.batch} and beams * came.batch == wanted.batch:
         samples = f"{beams} beams for each of {came.batch} samples?"
         evidence = f"{wanted.batch} = {beams} * {came.batch}: {samples}"
         repeat = f"rnnkit.states.repeat({{}}, {beams}{option})"
-        return RefusalCause("beams-forgotten", headline, (f"{repeat}, if so", new), evidence)
+        fix = f"{repeat}, if so"
+        return RefusalCause("beams-forgotten", headline, fix, new, evidence=evidence)
     if min(batches) > wanted.batch:
         why = "probably left from a larger batch, as when the last of an epoch is smaller"
         select = f"rnnkit.states.select({{}}, slice({wanted.batch}){option})"
-        fixes = (new, f"{select}, if the first samples went on")
-        return RefusalCause("state-batch", headline, fixes, f"{came.batch} > {wanted.batch}: {why}")
+        fix = f"{select}, if the first samples went on"
+        evidence = f"{came.batch} > {wanted.batch}: {why}"
+        return RefusalCause("state-batch", headline, new, fix, evidence=evidence)
     return None
 
 
@@ -133,20 +133,20 @@ def _two_directions(wrong: WrongState) -> RefusalCause | None:
     if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width * 2)):
         headline = f"{wrong.name} is in two rows for each layer, each half as wide"
         evidence = f"{wrong.width} is twice {came.width}: both directions side by side"
-        return RefusalCause(
-            "state-bidirectional", headline, (f"rnnkit.states.bridge({{}}{option})",), evidence
-        )
+        fix = f"rnnkit.states.bridge({{}}{option})"
+        return RefusalCause("state-bidirectional", headline, fix, evidence=evidence)
     if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width)):
         headline = (
             f"{wrong.name} has two rows for each layer, as the state of a bidirectional layer"
         )
         rows = f":, -{wanted.rows}:" if spec.state_batch_first else f"-{wanted.rows}:"
-        fixes = (
+        return RefusalCause(
+            "state-bidirectional",
+            headline,
             f'rnnkit.states.bridge({{}}, "sum"{option}) adds the directions',
             f"{{}}[{rows}], if it is from one direction of twice as many layers",
             f'{_wider(spec)} and rnnkit.states.bridge(hx, "concat"{option})',
         )
-        return RefusalCause("state-bidirectional", headline, fixes)
     return None
 
 
@@ -164,7 +164,7 @@ def _an_output(wrong: WrongState) -> RefusalCause | None:
         return None
     headline = f"{wrong.name} looks like an output, not like a state"
     evidence = f"{wrong.name} has seq {spec.seq} and batch {spec.batch}, as the input"
-    return RefusalCause("state-is-output", headline, (OUTPUT_FIX,), evidence)
+    return RefusalCause("state-is-output", headline, OUTPUT_FIX, evidence=evidence)
 
 
 def _cause_of_one(wrong: WrongState) -> RefusalCause:
@@ -175,22 +175,22 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
     came, wanted = wrong.sizes[0]
     if spec.has_rows and spec.module.bidirectional and came.rows * 2 == wanted.rows:
         headline = f"{name} has no rows for the backward direction"
-        return RefusalCause("state-directions", headline, (zeros,))
+        return RefusalCause("state-directions", headline, zeros)
     if came.rows == wanted.rows and came.width == wanted.width:
-        return RefusalCause("state-batch", _of_another_batch(wrong), (zeros,))
+        return RefusalCause("state-batch", _of_another_batch(wrong), zeros)
     if came.rows != wanted.rows and (came.batch == wanted.batch or came.width == wanted.width):
         return _other_layers(wrong)
     if came.rows != wanted.rows or came.batch != wanted.batch:
         headline = f"{name} fits on no axis"
         if spec.has_rows and came.rows == wanted.rows:
             headline = f"{name} fits neither in batch nor in width"
-        return RefusalCause("state-sizes", headline, (zeros,))
+        return RefusalCause("state-sizes", headline, zeros)
     headline = f"{name} is {came.width} wide, {wrong.width} is wanted"
     linear = f"torch.nn.Linear({came.width}, {wanted.width}) between the two"
     if wrong.width.name == "hidden_size" and came.width == 2 * wanted.width:
         evidence = f"{came.width} is twice {wanted.width}: both directions side by side"
-        return RefusalCause("state-width", headline, (linear, _wider(spec)), evidence)
-    return RefusalCause("state-width", headline, (zeros, linear))
+        return RefusalCause("state-width", headline, linear, _wider(spec), evidence=evidence)
+    return RefusalCause("state-width", headline, zeros, linear)
 
 
 def _other_layers(wrong: WrongState) -> RefusalCause:
@@ -202,8 +202,8 @@ def _other_layers(wrong: WrongState) -> RefusalCause:
     has_one = wrong.spec.kind == "layer" and len(wrong.shapes) == 1
     if has_one and came.batch == wanted.batch:
         fix = f"if {wrong.name} is an output: {OUTPUT_FIX}"
-        return RefusalCause("state-layers", headline, (wrong.zeros, fix))
-    return RefusalCause("state-layers", headline, (wrong.zeros,))
+        return RefusalCause("state-layers", headline, wrong.zeros, fix)
+    return RefusalCause("state-layers", headline, wrong.zeros)
 
 
 #: What brings a tensor to another rank: an expression, and what it makes of a shape.

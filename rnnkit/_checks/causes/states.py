@@ -45,7 +45,7 @@ def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> No
             DtypeError,
             "hx",
             f"hx dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
-            RefusalCause("state-dtype", "state and input have different dtypes", (fix,)),
+            RefusalCause("state-dtype", "state and input have different dtypes", fix),
             (name, wanted(f"{input.dtype}", f"{tensor.dtype}")),
         )
     if tensor.device != input.device:
@@ -56,7 +56,7 @@ def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> No
             "hx",
             "Input and hidden tensors are not at the same device, "
             f"found input tensor at {input.device} and hidden tensor at {tensor.device}",
-            RefusalCause("state-device", "state and input have different devices", (fix,)),
+            RefusalCause("state-device", "state and input have different devices", fix),
             (name, wanted(f"{input.device}", f"{tensor.device}")),
         )
 
@@ -96,13 +96,13 @@ def _refuse_sizes(wrong: WrongState) -> NoReturn:
     cause = moves.cause_of(wrong)
     # What changes the layer makes a tensor that fits wrong.
     fixes = [fix for fix in cause.fixes if wrong.is_whole or "(..., " not in fix]
-    typed = tuple([wrong.typed(fix) if "{}" in fix else fix for fix in fixes])
+    typed = [wrong.typed(fix) if "{}" in fix else fix for fix in fixes]
     each = zip(spec.state_names, spec.state_axes, wrong.shapes, strict=True)
     spec.refuse(
         LayoutError if cause.is_layout else StateError,
         "hx",
         _sentence(wrong),
-        cause._replace(fixes=typed),
+        RefusalCause(cause.code, cause.headline, *typed, evidence=cause.evidence),
         spec.input_row,
         *[(name, wanted(spell(axes), f"{shape}")) for name, axes, shape in each],
         expected=wrong.want,
@@ -182,7 +182,7 @@ def _cause_of_batch(spec: CallSpec, shape: Shape) -> RefusalCause:
     headline = "a cell's state has the batch on axis 0"
     if shape[:2] == (1, spec.batch) and len(shape) == BATCHED:
         fix = "rnnkit.states.to_layers(hx)[0], if it is the state of a layer"
-        return RefusalCause(code, f"{headline}, a layer's on axis 1", (fix,))
+        return RefusalCause(code, f"{headline}, a layer's on axis 1", fix)
     if shape[:1] == (spec.seq,):
         return spec.other_layout(f"hx has batch {shape[0]}")
     new = f"None as {spec.state}"
@@ -190,4 +190,4 @@ def _cause_of_batch(spec: CallSpec, shape: Shape) -> RefusalCause:
         new = "hx=None"
         if hasattr(spec.module, "initial_state"):
             new += f" or cell.initial_state({spec.batch})"
-    return RefusalCause(code, headline, (f"{new}, if the sequences are new",))
+    return RefusalCause(code, headline, f"{new}, if the sequences are new")

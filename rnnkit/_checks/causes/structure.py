@@ -50,7 +50,7 @@ def refuse_structure(spec: CallSpec, hx: Any, *, lengths: bool = False) -> NoRet
         StateError,
         "hx",
         f"{sentence}, got {outlined(hx)}",
-        RefusalCause("state-structure", headline, (_fix(spec, hx, lengths=lengths),)),
+        RefusalCause("state-structure", headline, _fix(spec, hx, lengths=lengths)),
         ("hx", f"expected {wants}"),
         expected=sizes(spec.state_axes[0]),
         actual=tuple(hx.shape) if isinstance(hx, Tensor) else (),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._checks.arguments import known_options
-from rnnkit._checks.masked import check_masked, lengths_of_mask
+from rnnkit._checks.masked import lengths_of_mask, lengths_over_axis
 from rnnkit.typing import LengthsLike
 
 __all__ = ["mask", "max", "mean", "softmax"]
@@ -113,7 +113,7 @@ class _Steps(NamedTuple):
 
 def _steps_of(name: str, x: Any, lengths: object, dim: Any) -> _Steps:
     """Check a call of a function, and lay out which steps are valid."""
-    counts = check_masked(name, x, lengths, dim)
+    counts = lengths_over_axis(name, x, lengths, dim)
     axis = dim % x.dim()
     valid = counts.valid(x.shape[axis])
     each = counts.each.unsqueeze(0)

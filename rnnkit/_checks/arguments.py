@@ -24,7 +24,15 @@ from rnnkit._checks.call_spec import (
     state_axes,
 )
 from rnnkit._checks.causes.structure import outlined
-from rnnkit._checks.constructors import FLAG, hints, is_batch_size, is_flag, is_index, refuse_value
+from rnnkit._checks.constructors import (
+    FLAG,
+    hints,
+    hints_of_mask,
+    is_batch_size,
+    is_flag,
+    is_index,
+    refuse_value,
+)
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 GivenT = TypeVar("GivenT")
@@ -42,10 +50,9 @@ def known_options(function: FunctionT) -> FunctionT:
     def checked(*args: Any, **kwargs: Any) -> Any:
         for argument, value in kwargs.items():
             if argument not in known:
-                sentence = f"{name}() got an unexpected keyword argument"
                 steps = int(kwargs.get("batch_first") is True)
                 fixes = hints(name, argument, value, known, steps)
-                _refuse_argument(argument, sentence, name, known, fixes)
+                _refuse_unknown(name, argument, name, known, fixes)
             if argument in flags and not is_flag(value):
                 refuse_value(name, FLAG, argument, value, call(name, args, kwargs))
         return function(*args, **kwargs)
@@ -53,12 +60,27 @@ def known_options(function: FunctionT) -> FunctionT:
     return cast("FunctionT", checked)
 
 
-def _refuse_argument(argument: str, sentence: str, owner: str, known: Any, fixes: Any) -> NoReturn:
+def _refuse_unknown(
+    function: str, argument: str, owner: str, known: list[str], fixes: list[str]
+) -> NoReturn:
+    """Refuse a keyword argument that a function does not have."""
     shown = bounded(argument, BRIEF_LENGTH)
-    sentence = f"{sentence} {shown!r}" if sentence.endswith("argument") else sentence
-    headline = f"{owner} takes {', '.join(known)}"
-    rows = message_rows("", fixes)
-    refusal(ArgumentError, shown, sentence, headline, *rows, code="arguments-of-a-call")
+    sentence = f"{function}() got an unexpected keyword argument {shown!r}"
+    _refuse_argument(shown, sentence, owner, known, fixes)
+
+
+def _refuse_argument(
+    argument: str, sentence: str, owner: str, known: list[str], fixes: list[str]
+) -> NoReturn:
+    """Refuse an argument, and list those that are known."""
+    refusal(
+        ArgumentError,
+        argument,
+        sentence,
+        f"{owner} takes {', '.join(known)}",
+        *message_rows("", fixes),
+        code="arguments-of-a-call",
+    )
 
 
 def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, Any]) -> None:
@@ -66,32 +88,31 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
 
     torch's older exporter to ONNX passes every parameter of a ``forward`` by its position.
     """
-    given = [value for value in surplus if value is not None]
-    if not unknown and not given:
-        return
     kind = type(module).__name__
+    function = f"{kind}.forward"
     taken = inspect.signature(module.forward).parameters
     known = ["input", "hx", *(name for name in ("lengths", "reset") if name in taken)]
     steps = int(getattr(module, "batch_first", False))
-    if unknown:
-        argument, value = next(iter(unknown.items()))
-        sentence = "got an unexpected keyword argument"
+    for argument, value in unknown.items():
         fixes = hints(kind, argument, value, known, steps)
-    else:
-        argument = "hx"
-        sentence = f"takes from 2 to 3 positional arguments but {3 + len(surplus)} were given"
-        fixes = _fixes_of_third(module, given[0], known, steps)
-    _refuse_argument(argument, f"{kind}.forward() {sentence}", described(module), known, fixes)
+        _refuse_unknown(function, argument, described(module), known, fixes)
+    for value in surplus:
+        if value is not None:
+            takes = f"{function}() takes from 2 to 3 positional arguments"
+            sentence = f"{takes} but {3 + len(surplus)} were given"
+            fixes = _fixes_of_third(module, value, known, steps)
+            _refuse_argument("hx", sentence, described(module), known, fixes)
 
 
 def _fixes_of_third(module: Any, value: Any, known: list[str], steps: int) -> list[str]:
     """Write what is meant by a third argument: a mask, lengths, or the c of a pair."""
     numbers = tensor_or_none(value)
     is_layer = "lengths" in known
-    if numbers is not None and numbers.dtype is torch.bool and numbers.dim() in (1, 2):
-        return hints(type(module).__name__, "mask", value, known, steps)
-    if is_layer and numbers is not None and numbers.dim() < 2 and holds_integers(numbers):
-        return ["layer(input, hx, lengths=lengths): lengths are given by name"]
+    if is_layer and numbers is not None:
+        if numbers.dtype is torch.bool and numbers.dim() == 2:
+            return hints_of_mask("mask", value, steps)
+        if numbers.dim() < 2 and holds_integers(numbers):
+            return ["layer(input, hx, lengths=lengths): lengths are given by name"]
     called = "layer" if is_layer else "cell"
     if isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell):
         return [f"{called}(input, (h, c)), the pair as one argument"]
@@ -148,7 +169,7 @@ def one_state(hx: GivenT, state: GivenT) -> GivenT:
 
 def check_block_size(block: Any) -> None:
     """Check that a block of ``unroll`` has a number of steps."""
-    if not is_index(block) or isinstance(block, bool) or block < 1:
+    if not is_index(block) or block < 1:
         sentence = f"unroll: block must be an int from 1, or None, got {brief(block)}"
         fix = "block=10: torch compiles ten steps at once"
         refusal(ArgumentError, "block", sentence, fix=fix, code="unroll-block")

@@ -42,23 +42,9 @@ def outlined_array(value: Any) -> str:
     return brief(value) + length
 
 
-def sliced(tensor: Tensor, axis: int, index: slice) -> Tensor:
-    """Return a slice of an axis; torch takes no step backward."""
-    try:
-        return tensor[(slice(None),) * axis + (index,)]
-    except (TypeError, ValueError) as error:
-        parts = (index.start, index.stop, index.step)
-        came = ":".join("" if part is None else brief(part) for part in parts)
-        sentence = f"index must be a slice that torch takes, with a step from 1; got [{came}]"
-        fix = f"range({tensor.shape[axis]})[{came}] as the index, if all are integers"
-        refusal(ArgumentError, "index", sentence, fix=fix, code="index-kind", source=error)
-
-
 def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
     """Return positions on a batch axis, of integers or of a boolean mask."""
     positions = tensor_or_none(index)
-    if positions is not None and positions.is_meta and device.type != "meta":
-        positions = None  # it holds no positions for a state that has numbers
     if positions is not None and positions.dtype is torch.bool and positions.shape == (batch,):
         return moved(positions.nonzero().squeeze(1), device)
     # Sentences are written where they are raised: one that names the batch fixes it in an export.

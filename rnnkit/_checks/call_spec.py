@@ -136,7 +136,7 @@ class CallSpec(NamedTuple):
     kind: Literal["layer", "packed", "step", "cell", "unrolled", "masked"]
     actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
     input_axes: tuple[Axis, ...]
-    known: bool  # whether the module's sizes say what it reads; a user's cell may have any
+    known: bool = True  # whether the module's sizes say what it reads; a user's cell may have any
     batch: int | None = None  # None: unbatched, or of a rank that tells no batch
     seq: int | None = None
     batch_first: bool = False

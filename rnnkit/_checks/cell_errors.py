@@ -25,11 +25,17 @@ from rnnkit._checks.objects import (
 OF_NONE = (TypeError, AttributeError, ValueError, IndexError)
 
 
-def _refuse_cell(
-    cell: Any, came: str, why: str, fix: str, code: str, step: int = 0, source: Any = None
+def _refuse_cell(cell: Any, came: str, why: str = "", **options: Any) -> NoReturn:
+    """Refuse a cell for what it is, or for what came of it at a step."""
+    refusal(CellError, "cell", f"{type(cell).__name__} {came}", why, **options)
+
+
+def _refuse_samples(
+    cell: Any, came: str, tensor: Tensor, batch: Any, step: int, *, why: str, fix: str
 ) -> NoReturn:
-    sentence = f"{type(cell).__name__} {came}"
-    refusal(CellError, "cell", sentence, why, fix=fix, code=code, step=step, source=source)
+    """Refuse a cell for a tensor whose axis 0 is not the samples."""
+    came = f"{came} of {tuple(tensor.shape)} at step {step}, for {batch} samples"
+    _refuse_cell(cell, came, why, fix=fix, code="cell-batch", step=step)
 
 
 def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
@@ -42,14 +48,15 @@ def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
         fix = "a method initial_state(self, batch_size)"
     if isinstance(cell, torch.nn.RNNCellBase):
         fix = f"rnnkit.{type(cell).__name__}, which has one"
-    _refuse_cell(cell, f"has no initial_state(batch_size), {why}", "", fix, "cell-initial-state")
+    came = f"has no initial_state(batch_size), {why}"
+    _refuse_cell(cell, came, fix=fix, code="cell-initial-state")
 
 
 def explain_failure(cell: Any, hx: Any, error: Exception) -> None:
     """Refuse what cannot be called as a cell, or with None; return if the cell's error says all."""
     if isinstance(error, RnnkitError):
         return
-    if isinstance(error, TypeError | NotImplementedError) and not _takes_a_step(cell, error):
+    if isinstance(error, TypeError | NotImplementedError) and not _takes_a_step(cell):
         _refuse_call(cell, error)
     if isinstance(error, OF_NONE) and _lacks_tensor(hx, error):
         fix = "a tensor instead of None"
@@ -81,17 +88,15 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _takes_a_step(cell: Any, error: Exception | None = None) -> bool:
+def _takes_a_step(cell: Any) -> bool:
     """Return whether a cell can be called with a step and a state, as far as one can see."""
     call: Any = cell.forward if isinstance(cell, torch.nn.Module) else cell
     if getattr(call, "__func__", None) is torch.nn.Module.forward:  # it is not written yet
         return False
     try:
         signature = inspect.signature(call)
-    except (TypeError, ValueError):
-        # A function of C has none: if the call itself failed, no frame of its own is below ours.
-        frames = None if error is None else error.__traceback__
-        return frames is None or frames.tb_next is not None
+    except (TypeError, ValueError):  # a function of C has none
+        return True
     try:
         signature.bind(None, None)
     except TypeError:
@@ -112,15 +117,22 @@ def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     if is_with_output(new, hx):
         fix = "return state, instead of return output, state: its first tensor is the output"
     came = f"took {brief(hx)} as state at step {step}, returned {brief(new)}"
-    _refuse_cell(cell, came, "", fix, "cell-result", step)
+    _refuse_cell(cell, came, fix=fix, code="cell-result", step=step)
 
 
 def refuse_of_layer(cell: Any, new: Any, batch: Any, step: int) -> NoReturn:
     """Refuse a cell whose state is a layer's: its output would have one axis too many."""
-    shape = tuple(tensors_in(new)[0].shape)
-    fix = f"return, and let initial_state return, a state with the batch on axis 0: {shape[1:]}"
-    came = f"returned an output of {shape} at step {step}, for {batch} samples"
-    _refuse_cell(cell, came, "a layer's state has the batch on axis 1", fix, "cell-batch", step)
+    output = tensors_in(new)[0]
+    shape = tuple(output.shape[1:])
+    _refuse_samples(
+        cell,
+        "returned an output",
+        output,
+        batch,
+        step,
+        why="a layer's state has the batch on axis 1",
+        fix=f"return, and let initial_state return, a state with the batch on axis 0: {shape}",
+    )
 
 
 def refuse_lost_batch(cell: Any, hx: Any, new: Any, batch: Any, step: int) -> None:
@@ -129,21 +141,30 @@ def refuse_lost_batch(cell: Any, hx: Any, new: Any, batch: Any, step: int) -> No
         if not has_batch(old, batch) or has_batch(now, batch):
             continue
         if _is_batch(cell, hx, old, 0, batch):
-            what = "a state" if place else "an output"
-            came = f"returned {what} of {tuple(now.shape)} at step {step}, for {batch} samples"
-            why = f"axis 0 of the state is the batch: the step was given {tuple(old.shape)}"
-            fix = "return a state with a row for each sample, in their order"
-            _refuse_cell(cell, came, why, fix, "cell-batch", step)
+            _refuse_samples(
+                cell,
+                "returned a state" if place else "returned an output",
+                now,
+                batch,
+                step,
+                why=f"axis 0 of the state is the batch: the step was given {tuple(old.shape)}",
+                fix="return a state with a row for each sample, in their order",
+            )
 
 
 def refuse_begin(cell: Any, state: Any, tensor: Tensor, batch: Any, step: int) -> None:
     """Refuse a first state whose samples no mask finds; return if all samples share the tensor."""
     if is_of_layer(tensor, batch) and not _is_batch(cell, state, tensor, 1, batch):
         return
-    came = f"begins from a state of {tuple(tensor.shape)} at step {step}, for {batch} samples"
-    why = "lengths and reset are of samples, and those are on axis 0 of a state"
-    fix = "let initial_state return a state with the batch on axis 0"
-    _refuse_cell(cell, came, why, fix, "cell-batch", step)
+    _refuse_samples(
+        cell,
+        "begins from a state",
+        tensor,
+        batch,
+        step,
+        why="lengths and reset are of samples, and those are on axis 0 of a state",
+        fix="let initial_state return a state with the batch on axis 0",
+    )
 
 
 def _is_batch(cell: Any, state: Any, tensor: Tensor, axis: int, batch: Any) -> bool:
@@ -161,10 +182,15 @@ def _is_batch(cell: Any, state: Any, tensor: Tensor, axis: int, batch: Any) -> b
 
 def refuse_padded(cell: Any, output: Tensor, batch: Any, step: int) -> NoReturn:
     """Refuse an output that lengths cannot cut by samples, since it has no row for each."""
-    came = f"returned an output of {tuple(output.shape)} at step {step}, for {batch} samples"
-    why = "lengths end each sample at a step of its own, so the output needs a row for each"
-    fix = "return a state with the batch on axis 0"
-    _refuse_cell(cell, came, why, fix, "cell-batch", step)
+    _refuse_samples(
+        cell,
+        "returned an output",
+        output,
+        batch,
+        step,
+        why="lengths end each sample at a step of its own, so the output needs a row for each",
+        fix="return a state with the batch on axis 0",
+    )
 
 
 def refuse_outputs(
@@ -174,13 +200,17 @@ def refuse_outputs(
     first, *others = order
     shape = tuple(tensors[first].shape)
     for step in others:
-        if tuple(tensors[step].shape) != shape:
-            came = (
-                f"returned a shape of {tuple(tensors[step].shape)} at step {step}, {shape} before"
+        now = tuple(tensors[step].shape)
+        if now != shape:
+            _refuse_cell(
+                cell,
+                f"returned a shape of {now} at step {step}, {shape} before",
+                "the outputs of all steps are one tensor, and so are states that are all returned",
+                fix=f"return a tensor of shape {shape} at each step",
+                code="cell-shape",
+                step=step,
+                source=error,
             )
-            why = "the outputs of all steps are one tensor, and so are states that are all returned"
-            fix = f"return a tensor of shape {shape} at each step"
-            _refuse_cell(cell, came, why, fix, "cell-shape", step, error)
 
 
 def refuse_shape(cell: Any, states: tuple[Any, Any], step: int, error: Exception) -> None:
@@ -188,13 +218,16 @@ def refuse_shape(cell: Any, states: tuple[Any, Any], step: int, error: Exception
     new, old = states
     for before, now in beside(old, new):
         if before.shape != now.shape:
-            shapes = f"{tuple(now.shape)} and {tuple(before.shape)}"
-            came = f"has states of shapes {shapes} at step {step}"
-            why = "with lengths or reset some samples change their state and others keep it"
-            fix = (
-                f"return, and let initial_state return, states of one shape: {tuple(before.shape)}"
+            shape = tuple(before.shape)
+            _refuse_cell(
+                cell,
+                f"has states of shapes {tuple(now.shape)} and {shape} at step {step}",
+                "with lengths or reset some samples change their state and others keep it",
+                fix=f"return, and let initial_state return, states of one shape: {shape}",
+                code="cell-shape",
+                step=step,
+                source=error,
             )
-            _refuse_cell(cell, came, why, fix, "cell-shape", step, error)
 
 
 def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
@@ -204,6 +237,11 @@ def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
         if old._base is not None and old._base is now._base and old.data_ptr() != now.data_ptr():  # noqa: SLF001
             return
     cloned = "hx.clone()" if isinstance(hx, Tensor) else "tuple(part.clone() for part in hx)"
-    fix = f"hx = {cloned}, at the start of the step; or hx + x instead of hx.add_(x)"
-    why = "the same tensor is an earlier output, or the caller's own: that changes with it"
-    _refuse_cell(cell, f"writes into its state at step {step}", why, fix, "cell-writes-state", step)
+    _refuse_cell(
+        cell,
+        f"writes into its state at step {step}",
+        "the same tensor is an earlier output, or the caller's own: that changes with it",
+        fix=f"hx = {cloned}, at the start of the step; or hx + x instead of hx.add_(x)",
+        code="cell-writes-state",
+        step=step,
+    )

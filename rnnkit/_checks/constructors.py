@@ -5,7 +5,6 @@ import functools
 import inspect
 import math
 import operator
-import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
@@ -37,10 +36,6 @@ class ValueRule(NamedTuple):
         if self.type == "bool" and is_flag(value):
             return bool(value)
         return value
-
-    def advice(self, argument: str) -> str:
-        """Return what to type instead of a value that does not fit."""
-        return self.fix or f"{argument}: {self.expected}"
 
 
 def is_batch_size(value: Any) -> bool:
@@ -128,8 +123,6 @@ MEANT = {
     **dict.fromkeys(["h", "h0", "h_0", "h_n", "hc", "carry", "init_state", "prev_state"], "hx"),
     **dict.fromkeys(["lens", "length", "seq_lens", "seq_lengths", "sequence_length"], "lengths"),
 }  # fmt: skip
-RESET = re.compile("reset|done|start|begin|boundar|terminat|trunc|episode|is_first|is_init")
-STATE_NAMES = re.compile("state|hidden|cell")
 CELL_STATES = {"c", "c0", "c_0", "cx", "cell", "cell_state"}
 
 #: What to do about an option that exists elsewhere only; of Keras first.
@@ -160,10 +153,10 @@ def hints(owner: str, name: str, value: Any, known: Sequence[str], steps: int = 
         meant = MEANT.get(meant, meant)
     if "reverse_cells" in known and name in OF_RECURRENT:
         return [OF_RECURRENT[name]]
-    if "hx" in known:
-        fixes = _hints_of_call(shown, name, value, known, steps)
-        if fixes:
-            return fixes
+    if "hx" in known and name in CELL_STATES:
+        return [f"hx=(h, {shown}), the pair as one argument"]
+    if "lengths" in known and "mask" in name and getattr(value, "ndim", 2) > 1:
+        return hints_of_mask(shown, value, steps)
     if name == "batch_first" and meant in known:
         return [f"leave {name} out, or {meant}=True for the states of a layer that has it"]
     if name in OF_LAYER and "hidden_size" in known:
@@ -177,27 +170,15 @@ def hints(owner: str, name: str, value: Any, known: Sequence[str], steps: int = 
     return [f"{close[0]}={given}"]
 
 
-def _hints_of_call(
-    shown: str, name: str, value: Any, known: Sequence[str], steps: int
-) -> list[str]:
-    """Write what is meant by a name of a call: part of a state, a mask, resets; or nothing."""
-    if name in CELL_STATES:
-        return [f"hx=(h, {shown}), the pair as one argument"]
-    is_reset = RESET.search(name) is not None
-    if STATE_NAMES.search(name) or not (is_reset or "mask" in name):
-        return []
-    if "x_t" in known and is_reset:
-        return [f"reset={shown}, if it is true for samples that start again"]
-    if "reset" not in known or getattr(value, "ndim", 2) == 1:
-        change = f"rnnkit.states.reset(hx, {shown}) as hx"
-        return [f"{change}, if it is true for samples that start again"]
-    reset = f"reset={shown}, if it is true where a sample starts again"
-    if is_reset:
-        return [reset]
+def hints_of_mask(shown: str, mask: Any, steps: int) -> list[str]:
+    """Write what is meant by a mask over the steps, which are on the axis ``steps``."""
     total = f"{shown}.sum({steps})"
-    if isinstance(value, torch.Tensor) and value.is_floating_point():
+    if isinstance(mask, torch.Tensor) and mask.is_floating_point():
         total += ".long()"
-    return [f"lengths={total}, if it is true on valid steps", reset]
+    return [
+        f"lengths={total}, if it is true on valid steps",
+        f"reset={shown}, if it is true where a sample starts again",
+    ]
 
 
 def checked_arguments(init: InitT) -> InitT:
@@ -287,7 +268,7 @@ def _fix_of_value(name: str, rule: ValueRule, argument: str, value: Any) -> str:
     number = _number_of(value, rule)
     if rule.fits(number):
         return f"{argument}={number}"
-    return rule.advice(argument)
+    return rule.fix or f"{argument}: {rule.expected}"
 
 
 def _number_of(value: Any, rule: ValueRule) -> Any:

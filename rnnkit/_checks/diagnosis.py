@@ -13,7 +13,7 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import proj_size_of
-from rnnkit._base.errors import ArgumentError, DtypeError, LengthsError, RnnkitError
+from rnnkit._base.errors import DtypeError, LengthsError, RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._checks.arrays import outlined_array
 from rnnkit._checks.call_spec import (
@@ -155,53 +155,28 @@ def explain_layer_step(layer: Any, x_t: Tensor, state: Any) -> None:
     check_state(spec, state, x_t)
 
 
-#: How torch begins what these functions explain.
-CONSTANT = "Cannot insert a Tensor that requires grad as a constant"
-NO_KERNEL = "could not create a primitive"
-
-
-def explain_torchs_error(call: ModuleCall, error: Exception) -> None:
-    """Explain an error of torch's that does not tell what to do; return for any other error."""
+def explain_missing_kernel(call: ModuleCall, error: Exception) -> None:
+    """Explain that this CPU has no kernel for autocast's dtype; return for any other error."""
     text = str(error)
-    if text.startswith(CONSTANT):
-        _explain_constant(call, error)
-    elif text.startswith(NO_KERNEL):
-        _explain_missing_kernel(call, error)
-
-
-def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
-    """Explain that torch.jit.trace of a function takes the weights for constants."""
-    layer = call.module
-    refusal(
-        ArgumentError,
-        "input",
-        CONSTANT,
-        f"{described(layer)}: torch.jit.trace of a function makes constants of its weights",
-        ("fix", "torch.jit.trace(model, ...), of a module that holds the layer"),
-        ("", "or layer.requires_grad_(False) before it"),
-        code="trace-function",
-        source=error,
-    )
-
-
-def _explain_missing_kernel(call: ModuleCall, error: Exception) -> NoReturn:
-    """Explain that this CPU has no kernel for autocast's dtype."""
+    if not text.startswith("could not create a primitive"):
+        return
     layer, input, hx, _ = call
-    text = str(error)
     lowered = torch.get_autocast_dtype("cpu")
     level = torch.backends.cpu.get_cpu_capability()
     dtype = next(layer.parameters()).dtype
     evidence = f"oneDNN has a bfloat16 LSTM only on CPUs with AVX-512; torch sees {level} here"
-    evidence = "oneDNN has a float16 LSTM on few CPUs" if lowered is torch.float16 else evidence
+    if lowered is torch.float16:
+        evidence = "oneDNN has a float16 LSTM on few CPUs"
     # Without autocast input and state must have the dtype of the weights.
     data = input if isinstance(input, Tensor) else input.data
-    given = "input" if data.dtype == dtype else f"input.to({dtype})"
-    given += "" if hx is None else f", rnnkit.states.to(hx, {dtype})"
+    arguments = "input" if data.dtype == dtype else f"input.to({dtype})"
+    if hx is not None:
+        arguments += f", rnnkit.states.to(hx, {dtype})"
     refusal(
         DtypeError, "input", text.partition(". ")[0],
         f"{described(layer)}: autocast asks for an LSTM in {lowered}, which this CPU does not have",
         ("evidence", evidence),
-        ("fix", f"with torch.autocast('cpu', enabled=False): output, state = layer({given})"),
+        ("fix", f"with torch.autocast('cpu', enabled=False): output, state = layer({arguments})"),
         ("", "or lengths=[...], each sample's valid steps, which takes a different kernel"),
         code="kernel-missing", source=error,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from rnnkit._checks.call_spec import CallSpec, RefusalCause
 from rnnkit._kernels.lengths import Lengths
 
 
-def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
+def checked_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     """Check that lengths are integers from 0 to seq, one for each sample."""
     read = tensor_or_none(lengths)
     listed = lengths if isinstance(lengths, (list, tuple)) else ()  # torch 2.8 traces no union
@@ -33,7 +33,7 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     for place, value in enumerate(values or listed):
         if not 0 <= value <= seq:
             sample = place % len(counts)
-            _refuse_lengths(spec, lengths, counts, _beyond(seq, lengths, sample, value))
+            _refuse_lengths(spec, lengths, counts, _out_of_range(seq, lengths, sample, value))
     if values is not None and is_batched(counts):
         values = None  # each example of a vmap has its own
     if is_abstract:
@@ -52,9 +52,7 @@ def _why_not(spec: CallSpec, lengths: Any, counts: Tensor | None) -> RefusalCaus
     if batch is None:
         fix = f"input.unsqueeze({int(not spec.batch_first)}), a batch of one"
         return RefusalCause("lengths-unbatched", "the input has no batch axis", fix)
-    if counts is None or counts.is_meta:
-        if counts is None and _are_ints(lengths):
-            return _too_large(f"a length is far beyond the {spec.seq} steps", spec.seq, lengths)
+    if counts is None:
         headline = "lengths are not integers that can be read"
         return RefusalCause("lengths-kind", headline, "a list of ints")
     if not holds_integers(counts):
@@ -101,26 +99,17 @@ def _why_of_axes(spec: CallSpec, numbers: Tensor, code: str) -> RefusalCause:
     return RefusalCause(code, "lengths are a mask, not counts", f"of a mask: {total}")
 
 
-def _beyond(seq: int, lengths: Any, sample: int, value: int) -> RefusalCause:
+def _out_of_range(seq: int, lengths: Any, sample: int, value: int) -> RefusalCause:
     """Return that a length is not from 0 to the number of steps."""
-    headline = f"lengths[{sample}] is {value} and the input has {seq} steps"
-    return _too_large(headline, seq, lengths, is_negative=value < 0)
-
-
-def _too_large(
-    headline: str, seq: int | None, lengths: Any, *, is_negative: bool = False
-) -> RefusalCause:
-    bound = "min=0" if is_negative else f"max={seq}"
+    bound = "min=0" if value < 0 else f"max={seq}"
     cut = f"torch.as_tensor(lengths).clamp({bound})"
     if isinstance(lengths, list | tuple):
         cut = f"[max(0, min(n, {seq})) for n in lengths]"
-    fix = f"check how the lengths were counted; to cut them: {cut}"
-    return RefusalCause("lengths-range", headline, fix)
-
-
-def _are_ints(lengths: Any) -> bool:
-    """Return whether this is a list of Python's integers; a very large one fits no tensor."""
-    return isinstance(lengths, list | tuple) and {*map(type, lengths)} == {int}
+    return RefusalCause(
+        "lengths-range",
+        f"lengths[{sample}] is {value} and the input has {seq} steps",
+        f"check how the lengths were counted; to cut them: {cut}",
+    )
 
 
 def _refuse_lengths(

@@ -7,78 +7,26 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
 from rnnkit._base.message import refusal, wanted
-from rnnkit._base.torch_tools import are_all, is_meta_or_fake
+from rnnkit._base.torch_tools import are_all
 from rnnkit._checks.arrays import holds_integers, outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import CallSpec, RefusalCause, spell
 
 
-def as_mask(name: str, mask: Any, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Return a boolean mask over samples, in memory of its own: a backward pass may read it."""
-    flags, code = read_mask(name, mask, shape)
-    if flags is not None and flags.is_meta and device.type != "meta":
-        code = "mask-values"
-    if code or flags is None:
-        _refuse_mask(WrongMask(None, name, mask, shape, flags, code))
-    return flags.to(device, copy=flags is mask)
+class GivenMask(NamedTuple):
+    """What came for a mask: one of steps or, without a spec of a call, of samples."""
 
-
-def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
-    """Return a mask of resets as booleans ``(seq, batch)``, in memory of their own."""
-    shape = _shape_of_reset(spec)
-    if spec.kind == "packed":
-        given = tensor_or_none(reset)
-        _refuse_mask(WrongMask(spec, "reset", reset, shape, given, "mask-packed"))
-    flags, code = read_mask("reset", reset, shape)
-    if flags is not None and is_meta_or_fake(flags) and not is_meta_or_fake(input):
-        code = "mask-values"
-    if code or flags is None:
-        _refuse_mask(WrongMask(spec, "reset", reset, shape, flags, code))
-    if spec.batch_first and spec.batch is not None:
-        flags = flags.transpose(0, 1)
-    return flags.clone(memory_format=torch.contiguous_format)
-
-
-def _shape_of_reset(spec: CallSpec) -> tuple[Any, ...]:
-    """Return the shape of a mask of an input's steps."""
-    if spec.batch is None:
-        return (spec.seq,)
-    if spec.batch_first:
-        return (spec.batch, spec.seq)
-    return (spec.seq, spec.batch)
-
-
-def read_mask(name: str, mask: Any, shape: tuple[Any, ...]) -> tuple[Tensor | None, str]:
-    """Return a mask of booleans, or of 0 and 1, as booleans, or the code of what is wrong."""
-    flags = tensor_or_none(mask)
-    if flags is None:
-        return None, "mask-kind"
-    if flags.shape != shape:
-        return flags, "mask-shape"
-    if flags.dtype is torch.bool:
-        return flags, ""
-    if flags.is_complex():
-        return flags, "mask-values"
-    is_marked = flags != 0
-    fits = are_all(flags == is_marked, f"{name} must be booleans, or 0 and 1")
-    return (is_marked, "") if fits else (flags, "mask-values")
-
-
-class WrongMask(NamedTuple):
-    """A mask that does not fit: one of steps or, without a spec of a call, of samples."""
-
-    spec: CallSpec | None
     argument: str
     given: Any
+    flags: Tensor | None  # the same as a tensor
     shape: tuple[Any, ...]  # which is wanted
-    flags: Tensor | None  # what was given, as a tensor
-    code: str
+    spec: CallSpec | None = None
 
     @property
     def name(self) -> str:
         """What is typed to have it as a tensor."""
-        return (
-            self.argument if isinstance(self.given, Tensor) else f"torch.as_tensor({self.argument})"
-        )
+        if isinstance(self.given, Tensor):
+            return self.argument
+        return f"torch.as_tensor({self.argument})"
 
     @property
     def came(self) -> tuple[int, ...]:
@@ -103,48 +51,88 @@ class WrongMask(NamedTuple):
     @property
     def is_turned(self) -> bool:
         """Whether seq and batch have changed places."""
-        turned = self.shape[::-1]
-        is_like = self.came[:2] == turned != self.shape and self.came[2:] in ((), (1,))
-        return is_like and self.code == "mask-shape"
+        return self.came == self.shape[::-1] != self.shape
 
 
-def _what_is_wrong(mask: WrongMask) -> tuple[str, str]:
-    """Return what is wrong with a mask, and what to type."""
+def as_mask(name: str, mask: Any, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return a boolean mask over samples, in memory of its own: a backward pass may read it."""
+    flags = _checked(GivenMask(name, mask, tensor_or_none(mask), shape))
+    return flags.to(device, copy=flags is mask)
+
+
+def checked_reset(spec: CallSpec, reset: Any) -> Tensor:
+    """Return a mask of resets as booleans ``(seq, batch)``, in memory of their own."""
+    shape: tuple[Any, ...] = (spec.seq, spec.batch)
+    if spec.batch is None:
+        shape = (spec.seq,)
+    elif spec.batch_first:
+        shape = (spec.batch, spec.seq)
+    flags = _checked(GivenMask("reset", reset, tensor_or_none(reset), shape, spec))
+    if spec.batch_first and spec.batch is not None:
+        flags = flags.transpose(0, 1)
+    return flags.clone(memory_format=torch.contiguous_format)
+
+
+def _checked(mask: GivenMask) -> Tensor:
+    """Return a mask of booleans, or of 0 and 1, as booleans; refuse any other."""
     flags = mask.flags
-    if mask.code == "mask-packed":
+    is_packed = mask.spec is not None and mask.spec.kind == "packed"
+    if is_packed or flags is None or flags.shape != mask.shape or flags.is_complex():
+        _refuse_mask(mask, _why_not(mask))
+    if flags.dtype is torch.bool:
+        return flags
+    is_marked = flags != 0
+    if not are_all(flags == is_marked, f"{mask.argument} must be booleans, or 0 and 1"):
+        _refuse_mask(mask, _why_values(mask, flags))
+    return is_marked
+
+
+def _why_not(mask: GivenMask) -> RefusalCause:
+    """Return why this is no mask of the wanted shape."""
+    flags = mask.flags
+    if mask.spec is not None and mask.spec.kind == "packed":
         option = ", batch_first=True" if mask.batch_first else ""
-        unpacked = f"pad_packed_sequence(input{option}), then its two results as input and lengths="
-        return "the input is packed, and a mask of its steps is not possible", unpacked
-    if flags is None or flags.is_meta:
-        of = "state" if mask.spec is None else "input"
-        headline = f"{mask.argument} holds no values that can be read"
-        return headline, f"a boolean tensor, on the device of the {of}"
-    if mask.code == "mask-values":
-        return _why_values(mask, flags)
-    return _why_shape(mask)
+        return RefusalCause(
+            "mask-packed",
+            "the input is packed, and a mask of its steps is not possible",
+            f"pad_packed_sequence(input{option}), then its two results as input and lengths=",
+        )
+    if flags is None or flags.is_complex():
+        return RefusalCause(
+            "mask-kind",
+            f"{mask.argument} holds no values that can be read",
+            f"a boolean tensor, on the device of the {_owner(mask)}",
+        )
+    headline, fix = _why_shape(mask)
+    return RefusalCause("mask-shape", headline, fix)
 
 
-def _why_values(mask: WrongMask, flags: Tensor) -> tuple[str, str]:
+def _owner(mask: GivenMask) -> str:
+    """Name what has the samples or steps that the mask is for."""
+    return "state" if mask.spec is None else "input"
+
+
+def _why_values(mask: GivenMask, flags: Tensor) -> RefusalCause:
     """Return what the numbers of a mask may be instead of 0 and 1."""
-    others = f"{mask.argument} holds numbers other than 0 and 1"
+    headline = f"{mask.argument} holds numbers other than 0 and 1"
+    fix = f"{mask.name} > 0.5"
     if mask.has_positions:
-        return f"{others}: positions are not a mask", _of_positions(mask)
-    if holds_integers(flags):
+        headline += ": positions are not a mask"
+        fix = _of_positions(mask)
+    elif holds_integers(flags):
         before = ":, :1" if mask.axis else ":1"
         changes = f"{mask.name}.diff(dim={mask.axis}, prepend={mask.name}[{before}]) != 0"
-        return others, f"{changes}, if these are numbers of documents"
-    if flags.is_complex():
-        return f"{mask.argument} holds complex numbers", f"{mask.name}.real > 0.5"
-    return others, f"{mask.name} > 0.5"
+        fix = f"{changes}, if these are numbers of documents"
+    return RefusalCause("mask-values", headline, fix)
 
 
-def _of_positions(mask: WrongMask) -> str:
+def _of_positions(mask: GivenMask) -> str:
     """Write the mask that is true at the positions that came."""
     return f"torch.zeros{mask.shape}.bool().index_fill({mask.axis}, {mask.name}, True)"
 
 
-def _why_shape(mask: WrongMask) -> tuple[str, str]:
-    """Return why a mask has the wrong shape."""
+def _why_shape(mask: GivenMask) -> tuple[str, str]:
+    """Return why a mask has the wrong shape, and what to type."""
     spec = mask.spec
     came = mask.came
     if came == (*mask.shape, 1):
@@ -152,8 +140,7 @@ def _why_shape(mask: WrongMask) -> tuple[str, str]:
     if mask.is_turned:
         looks = "seq" if mask.batch_first else "batch"
         headline = f"the mask looks {looks}-first, but batch_first={mask.batch_first}"
-        squeezed = ".squeeze(-1)" if len(came) == 3 else ""
-        return headline, f"{mask.name}{squeezed}.t()"
+        return headline, f"{mask.name}.t()"
     if spec is not None and came == (spec.batch,):
         headline = "there is one flag for each sample, and none for its steps"
         return headline, "to start them again before the call: rnnkit.states.reset(hx, mask)"
@@ -171,7 +158,7 @@ def _why_shape(mask: WrongMask) -> tuple[str, str]:
     return headline, f"a boolean tensor {mask.shape}"
 
 
-def _wrong_axis(mask: WrongMask) -> int | None:
+def _wrong_axis(mask: GivenMask) -> int | None:
     """Return the only axis whose size is wrong, if one alone is."""
     if len(mask.came) != len(mask.shape):
         return None
@@ -179,45 +166,43 @@ def _wrong_axis(mask: WrongMask) -> int | None:
     return wrong[0] if len(wrong) == 1 else None
 
 
-def _why_size(mask: WrongMask, axis: int) -> tuple[str, str]:
+def _why_size(mask: GivenMask, axis: int) -> tuple[str, str]:
     """Return that a mask has more or fewer flags along an axis than the input or the state."""
     came = mask.came[axis]
     size = mask.shape[axis]
-    of = "state" if mask.spec is None else "input"
+    owner = _owner(mask)
     noun = "steps" if mask.spec is not None and axis == mask.axis else "samples"
-    headline = f"axis {axis} of the mask has {came} {noun}, the {of} {size}"
+    headline = f"axis {axis} of the mask has {came} {noun}, the {owner} {size}"
     if came <= size:
         return headline, f"a boolean tensor {mask.shape}"
     index = f":, :{size}" if axis else f":{size}"
-    return headline, f"{mask.name}[{index}], if the {of} is the first part of what the mask is for"
+    rest = f"if the {owner} is the first part of what the mask is for"
+    return headline, f"{mask.name}[{index}], {rest}"
 
 
-def _refuse_mask(mask: WrongMask) -> NoReturn:
+def _refuse_mask(mask: GivenMask, cause: RefusalCause) -> NoReturn:
     """Refuse a mask, with what is wrong and what to type."""
     spec = mask.spec
     argument = mask.argument
-    headline, fix = _what_is_wrong(mask)
+    error: Any = ArgumentError
+    sizes: dict[str, Any] = {}
     sentence = f"{argument} must be booleans, or 0 and 1"
-    if mask.code == "mask-packed":
+    if cause.code == "mask-packed":
+        error = ShapeError
         sentence = "reset is a mask over the steps of a padded input"
-    elif mask.code == "mask-shape":
+    elif cause.code == "mask-shape":
+        error = LayoutError if mask.is_turned else ShapeError
+        sizes = {"expected": mask.shape, "actual": mask.came}
         sentence = f"{argument} must have shape {mask.shape}, got {mask.came}"
     came = outlined_array(mask.given if mask.flags is None else mask.flags)
     row = (argument, wanted(f"{spell(_axes(mask))}, booleans", came))
     if spec is None:
-        refusal(ArgumentError, argument, sentence, headline, row, fix=fix, code=mask.code)
-    error: Any = ArgumentError
-    facts: dict[str, Any] = {}
-    if mask.code == "mask-shape":
-        error = LayoutError if mask.is_turned else ShapeError
-        facts = {"expected": mask.shape, "actual": mask.came}
-    elif mask.code == "mask-packed":
-        error = ShapeError
-    cause = RefusalCause(mask.code, headline, fix)
-    spec.refuse(error, argument, sentence, cause, spec.input_row, row, **facts)
+        fix = cause.fixes[0]
+        refusal(ArgumentError, argument, sentence, cause.headline, row, fix=fix, code=cause.code)
+    spec.refuse(error, argument, sentence, cause, spec.input_row, row, **sizes)
 
 
-def _axes(mask: WrongMask) -> list[str]:
+def _axes(mask: GivenMask) -> list[str]:
     """Name the axes of the mask that is wanted."""
     if mask.spec is None:
         return ["batch"][: len(mask.shape)]

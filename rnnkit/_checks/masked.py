@@ -9,7 +9,7 @@ from rnnkit._base.message import brief, refusal
 from rnnkit._checks.arrays import tensor_or_none
 from rnnkit._checks.call_spec import Axis, CallSpec
 from rnnkit._checks.constructors import is_batch_size, is_index
-from rnnkit._checks.length_checks import check_lengths
+from rnnkit._checks.length_checks import checked_lengths
 from rnnkit._kernels.lengths import Lengths
 
 
@@ -22,21 +22,25 @@ def lengths_of_mask(lengths: Any, steps: Any) -> Lengths:
     read = tensor_or_none(lengths)
     batch = len(read) if read is not None and read.dim() else 1
     axes = (Axis("batch", batch), Axis("steps", steps))
-    spec = CallSpec(
-        name="masked.mask",
+    spec = _spec_of("masked.mask", (batch, steps), axes, axis=1)
+    return checked_lengths(spec, lengths, read)
+
+
+def _spec_of(name: str, shape: tuple[int, ...], axes: tuple[Axis, ...], *, axis: int) -> CallSpec:
+    """Read a call whose steps are on an axis: the samples are on axis 0 or, behind them, on 1."""
+    return CallSpec(
+        name=name,
         module=None,
         kind="masked",
-        actual=(batch, steps),
+        actual=shape,
         input_axes=axes,
-        known=True,
-        batch=batch,
-        seq=steps,
-        batch_first=True,
+        batch=shape[0] if axis else shape[1],
+        seq=shape[axis],
+        batch_first=axis > 0,
     )
-    return check_lengths(spec, lengths, read)
 
 
-def check_masked(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
+def lengths_over_axis(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
     """Check that ``x`` is a batch of floats that has an axis ``dim``; return its lengths."""
     name = f"masked.{name}"
     if not isinstance(x, Tensor) or x.dim() < 2 or not x.is_floating_point():
@@ -49,26 +53,13 @@ def check_masked(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
         sentence = f"{name} takes a padded batch of floats, (batch, seq, ...), got {came}"
         refusal(ArgumentError, "x", sentence, fix=fix, code="masked-input")
     rank = x.dim()
-    if not is_index(dim) or isinstance(dim, bool) or not -rank <= dim < rank:
+    if not is_index(dim) or not -rank <= dim < rank:
         sentence = f"{name}: dim must be an axis of x, from {-rank} to {rank - 1}, got {brief(dim)}"
         fix = "dim=1 for (batch, seq, ...), dim=0 for (seq, batch, ...)"
         refusal(ArgumentError, "dim", sentence, fix=fix, code="masked-dim")
     axis = dim % rank
     names = ["..."] * rank
-    names[0] = "batch"
-    if axis == 0:
-        names[1] = "batch"
+    names[0 if axis else 1] = "batch"
     names[axis] = "seq"
-    batch_axis = 1 if axis == 0 else 0
-    spec = CallSpec(
-        name=name,
-        module=None,
-        kind="masked",
-        actual=tuple(x.shape),
-        input_axes=tuple([Axis(one) for one in names]),
-        known=True,
-        batch=x.shape[batch_axis],
-        seq=x.shape[axis],
-        batch_first=axis != 0,
-    )
-    return check_lengths(spec, lengths, x)
+    spec = _spec_of(name, tuple(x.shape), tuple(map(Axis, names)), axis=axis)
+    return checked_lengths(spec, lengths, x)

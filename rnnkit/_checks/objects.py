@@ -121,18 +121,20 @@ def check_cell_object(cell: Any) -> None:
     elif callable(cell) and not isinstance(cell, type):
         return
     came = type(cell).__name__ if isinstance(cell, torch.nn.Module) else brief(cell)
-    _refuse_object("unroll-cell", "cell", f"unroll takes one cell, got {came}", headline, fix)
-
-
-def _refuse_object(code: str, argument: str, sentence: str, headline: str, fix: str) -> NoReturn:
-    refusal(ArgumentError, argument, sentence, headline, fix=fix, code=code)
+    sentence = f"unroll takes one cell, got {came}"
+    refusal(ArgumentError, "cell", sentence, headline, fix=fix, code="unroll-cell")
 
 
 def refuse_call_of_result(name: str) -> NoReturn:
     """Refuse a call of what ``convert`` or ``revert`` returned."""
-    sentence = f"{name} returns a report of what it changed, which is not a model"
-    fix = f"rnnkit.{name}(model), then model(input)"
-    _refuse_object("convert-result", "model", sentence, "the given model is changed in place", fix)
+    refusal(
+        ArgumentError,
+        "model",
+        f"{name} returns a report of what it changed, which is not a model",
+        "the given model is changed in place",
+        fix=f"rnnkit.{name}(model), then model(input)",
+        code="convert-result",
+    )
 
 
 def listed_states(name: str, states: Any) -> list[Any]:
@@ -141,33 +143,47 @@ def listed_states(name: str, states: Any) -> list[Any]:
     listed = [] if is_one else list(states)
     if len({(isinstance(state, Tensor), state is None) for state in listed}) != 1:
         what = "all of one kind: tensors, pairs, or None" if listed else f"got {brief(states)}"
-        sentence = f"{name} takes a list of states, {what}"
-        fix = f"rnnkit.states.{name}([...]), the states in a list"
-        _refuse_object("states-of-one-kind", "states", sentence, "", fix)
+        refusal(
+            ArgumentError,
+            "states",
+            f"{name} takes a list of states, {what}",
+            fix=f"rnnkit.states.{name}([...]), the states in a list",
+            code="states-of-one-kind",
+        )
     return listed
 
 
 def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch.nn.Module]:
     """Return the cells of one direction of a ``Recurrent`` as a list, of as many if given."""
     listed = _listed_cells(cells)
-    start = f"Recurrent: {argument} must be"
-    for cell in listed or [cells]:
-        if not isinstance(cell, torch.nn.Module) or not listed:
-            came = cell if isinstance(cells, list | tuple) and listed else cells
-            sentence = f"{start} a cell or a list of cells, got {brief(came)}"
-            headline = "a cell is a torch.nn.Module, called with one step and a state"
-            fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
-            _refuse_object("recurrent-cells", argument, sentence, headline, fix)
+    wrong = [cell for cell in listed if not isinstance(cell, torch.nn.Module)]
+    if wrong or not listed:
+        came = wrong[0] if wrong and isinstance(cells, list | tuple) else cells
+        refusal(
+            ArgumentError,
+            argument,
+            f"Recurrent: {argument} must be a cell or a list of cells, got {brief(came)}",
+            "a cell is a torch.nn.Module, called with one step and a state",
+            fix="[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer",
+            code="recurrent-cells",
+        )
     for cell in listed:
         if isinstance(cell, torch.nn.RNNBase):
-            sentence = f"{start} cells, got the layer {type(cell).__name__}"
-            headline = "a layer runs over a whole sequence, a cell takes one step"
-            fix = f"rnnkit.Recurrent.of(layer), or {constructor_of(cell)}Cell(...)"
-            _refuse_object("recurrent-layer", argument, sentence, headline, fix)
+            refusal(
+                ArgumentError,
+                argument,
+                f"Recurrent: {argument} must be cells, got the layer {type(cell).__name__}",
+                "a layer runs over a whole sequence, a cell takes one step",
+                fix=f"rnnkit.Recurrent.of(layer), or {constructor_of(cell)}Cell(...)",
+                code="recurrent-layer",
+            )
     if number is not None and len(listed) != number:
-        sentence = f"Recurrent: {count(number, 'cell', 'cells')} forward and {len(listed)} backward"
-        _refuse_object(
-            "recurrent-directions", argument, sentence, "", "one reverse cell for each layer"
+        refusal(
+            ArgumentError,
+            argument,
+            f"Recurrent: {count(number, 'cell', 'cells')} forward and {len(listed)} backward",
+            fix="one reverse cell for each layer",
+            code="recurrent-directions",
         )
     return listed
 
@@ -181,27 +197,33 @@ def check_directions(cells: list[Any]) -> None:
     directions = [vars(cell).get(RUNS_BACKWARD) for cell in cells]
     if not directions or directions != [False, True] * (len(cells) // 2):
         return
-    sentence = "Recurrent: cells has both directions of a bidirectional layer, one after the other"
-    headline = "as a stack they are another net: each would read what the one before it returns"
-    fix = "rnnkit.Recurrent.of(layer), or Recurrent(cells[::2], reverse_cells=cells[1::2])"
-    _refuse_object("recurrent-both-ways", "cells", sentence, headline, fix)
+    refusal(
+        ArgumentError,
+        "cells",
+        "Recurrent: cells has both directions of a bidirectional layer, one after the other",
+        "as a stack they are another net: each would read what the one before it returns",
+        fix="rnnkit.Recurrent.of(layer), or Recurrent(cells[::2], reverse_cells=cells[1::2])",
+        code="recurrent-both-ways",
+    )
 
 
 def check_layer_of_cells(layer: Any) -> None:
     """Check that ``Recurrent.of`` has a layer of rnnkit's, which its cells know as a whole."""
+    name = type(layer).__name__
     sentence = f"Recurrent.of takes a layer of rnnkit's, got {brief(layer)}"
+    headline = ""
     if not isinstance(layer, torch.nn.RNNBase):
         fix = "rnnkit.Recurrent.of(rnnkit.LSTM(input_size, hidden_size)), or Recurrent(cells)"
-        _refuse_object("recurrent-of", "layer", sentence, "", fix)
-    if not hasattr(layer, "cells"):
-        headline = f"{type(layer).__name__} is torch's, which has no cells"
-        fix = f"make it an rnnkit.{type(layer).__name__}, or rnnkit.convert the whole model"
-        _refuse_object("recurrent-of", "layer", sentence, headline, fix)
-    if overrides_initial_state(layer):
-        sentence = f"Recurrent.of: {type(layer).__name__}.initial_state is overridden"
+    elif not hasattr(layer, "cells"):
+        headline = f"{name} is torch's, which has no cells"
+        fix = f"make it an rnnkit.{name}, or rnnkit.convert the whole model"
+    elif overrides_initial_state(layer):
+        sentence = f"Recurrent.of: {name}.initial_state is overridden"
         headline = "the cells do not know it, and would start from zeros"
         fix = "class Mine(rnnkit.Recurrent) with that initial_state, over layer.cells()"
-        _refuse_object("recurrent-of", "layer", sentence, headline, fix)
+    else:
+        return
+    refusal(ArgumentError, "layer", sentence, headline, fix=fix, code="recurrent-of")
 
 
 def _listed_cells(cells: Any) -> list[Any]:

@@ -29,7 +29,7 @@ CELL_AXES = ("batch",)
 SEEN: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
 
-def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
+def checked_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
     """Check that the ``axes`` of a constructor map our names to the caller's."""
     is_map = isinstance(axes, Mapping)
     names = axes.values() if is_map else [None]

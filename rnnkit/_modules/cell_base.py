@@ -17,7 +17,7 @@ from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.diagnosis import ModuleCall
 from rnnkit._checks.guards import MISFIT, fitting_cell
-from rnnkit._checks.scope import CELL_AXES, Axes, check_axes, check_scope
+from rnnkit._checks.scope import CELL_AXES, Axes, check_scope, checked_axes
 from rnnkit._kernels.recurrences import Recurrence, recurrence_of
 from rnnkit._modules.initial_states import needs_initial_state, with_initial_state
 from rnnkit._modules.sequence import with_batch, without_batch
@@ -153,7 +153,7 @@ def set_options(
     if state_batch_first:
         module.state_batch_first = True
     if axes is not None:
-        module.axes = check_axes(type(module).__name__, axes, known)
+        module.axes = checked_axes(type(module).__name__, axes, known)
 
 
 def _run_odd_call(call: ModuleCall) -> Any:

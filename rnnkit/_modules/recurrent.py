@@ -21,7 +21,7 @@ from rnnkit._checks.objects import (
     check_directions,
     check_layer_of_cells,
 )
-from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
+from rnnkit._checks.scope import LAYER_AXES, Axes, check_scope, checked_axes
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.initial_states import initial_state
 from rnnkit._modules.layer_base import Layer, run_layer_step
@@ -148,7 +148,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         self.dropout: float = float(dropout)
         self.axes: dict[str, str] | None = None
         if axes is not None:
-            self.axes = check_axes("Recurrent", axes, LAYER_AXES[:2])
+            self.axes = checked_axes("Recurrent", axes, LAYER_AXES[:2])
         self.cells: CellList = CellList(cells_of(cells, "cells"))
         self.reverse_cells: CellList | None = None
         if reverse_cells is not None:

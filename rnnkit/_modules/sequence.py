@@ -8,8 +8,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.state import State, StateT, map_state
 from rnnkit._checks.call_spec import CallSpec
-from rnnkit._checks.length_checks import check_lengths
-from rnnkit._checks.mask_checks import check_reset
+from rnnkit._checks.length_checks import checked_lengths
+from rnnkit._checks.mask_checks import checked_reset
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import States
 
@@ -62,10 +62,10 @@ def checked_boundaries(
     spec: CallSpec, input: Tensor | PackedSequence, lengths: object, reset: object
 ) -> Boundaries:
     """Check the lengths and resets of a call; one sequence becomes a batch of one."""
-    counts = None if lengths is None else check_lengths(spec, lengths, input)
+    counts = None if lengths is None else checked_lengths(spec, lengths, input)
     if counts is not None and counts.is_full():
         counts = None
-    mask = None if reset is None else check_reset(spec, reset, input)
+    mask = None if reset is None else checked_reset(spec, reset)
     if mask is not None and spec.batch is None:
         mask = mask.unsqueeze(1)
     return Boundaries(counts, mask)

@@ -10,7 +10,7 @@ from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError, StateErr
 from rnnkit._base.message import brief, refusal, wanted
 from rnnkit._base.state import BATCHED, filled, map_state
 from rnnkit._checks.arguments import known_options
-from rnnkit._checks.arrays import positions_of, sliced
+from rnnkit._checks.arrays import positions_of
 from rnnkit._checks.constructors import is_batch_size
 from rnnkit._checks.mask_checks import as_mask
 from rnnkit._checks.objects import listed_states
@@ -89,7 +89,7 @@ def select(
         axis = batch_axis(tensor, state_batch_first=state_batch_first)
         batch = tensor.shape[axis]
         if isinstance(index, slice):
-            return sliced(tensor, axis, index)
+            return tensor[(slice(None),) * axis + (index,)]
         return tensor.index_select(axis, positions_of(index, batch, tensor.device))
 
     return map_state(pick, state)

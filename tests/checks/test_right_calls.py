@@ -9,8 +9,8 @@ from torch.nn.utils.rnn import PackedSequence
 import rnnkit
 from rnnkit._checks.arrays import positions_of
 from rnnkit._checks.call_spec import spec_of
-from rnnkit._checks.length_checks import check_lengths
-from rnnkit._checks.mask_checks import as_mask, check_reset
+from rnnkit._checks.length_checks import checked_lengths
+from rnnkit._checks.mask_checks import as_mask, checked_reset
 from tests.checks.outcome import said
 from tests.strategies import assert_same
 
@@ -133,10 +133,10 @@ def test_positions_may_come_as_any_array(dtype):
 def test_they_come_to_where_they_are_used():
     """Positions, masks and lengths are brought to the state or the input; no value is looked into."""
     spec = spec_of(rnnkit.GRU(3, 4, batch_first=True), torch.ones(5, 7, 3, device=META), "layer")
-    mask = check_reset(spec, torch.ones(5, 7, device=META), torch.ones(5, 7, 3, device=META))
+    mask = checked_reset(spec, torch.ones(5, 7, device=META))
 
     assert (mask.device, mask.shape, mask.is_contiguous()) == (META, (7, 5), True)
-    assert check_lengths(spec, [7] * 5, torch.ones(5, 7, 3, device=META)).each.device == META
+    assert checked_lengths(spec, [7] * 5, torch.ones(5, 7, 3, device=META)).each.device == META
     assert (
         positions_of([True, False], 2, META).device
         == as_mask("mask", [1, 0], (2,), META).device

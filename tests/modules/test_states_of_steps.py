@@ -230,8 +230,6 @@ NO_CELLS = [
     (nn.Linear(WIDTH, 4), {}, "takes 2 positional arguments but 3 were given"),
     (nn.MultiheadAttention(4, 1), {}, "missing 1 required positional argument"),
     (nn.Module(), {}, "is missing the required"),
-    (torch.relu, {}, "takes 1 positional argument but 2 were given"),
-    (torch.where, {}, "received an invalid combination of arguments"),
     (nn.Linear(WIDTH, 4), {"lengths": [7, 0, 1, 2, 3]}, ""),
     (nn.Linear(WIDTH, 4), {"reset": [[0] * BATCH] * SEQ}, ""),
 ]

@@ -111,32 +111,33 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
     came = spec.actual[-1]
     axis = max([k for k, size in enumerate(spec.actual[:-1]) if size == width], default=None)
     if axis is not None and width > 1 and spec.kind != "packed":  # an axis of one fits anywhere
-        evidence = f"input_size={width} is axis {axis} of the input"
-        fixes = _fixes_of_features(spec, axis)
-        headline = f"the features are on axis {axis}"
-        return RefusalCause("layout-features", headline, *fixes, evidence=evidence)
-    evidence = ""
-    if came == 2 * width:
-        evidence = f"{came} is twice {width}: a bidirectional layer's output"
+        return RefusalCause(
+            "layout-features",
+            f"the features are on axis {axis}",
+            _fix_of_features(spec, axis),
+            evidence=f"input_size={width} is axis {axis} of the input",
+        )
     made = f"{constructor_of(spec.module)}({came}, ...)"
-    fixes = (f"{made}, or an input with {count(width, 'feature', 'features')}",)
+    fixes = [f"{made}, or an input with {count(width, 'feature', 'features')}"]
     if width == 1 and len(spec.actual) + 1 in RANKS[spec.kind]:
-        fixes = ("input.unsqueeze(-1), if each step is one number", *fixes)
-    headline = f"the input is {came} wide, the weights for {width}"
-    return RefusalCause("input-width", headline, *fixes, evidence=evidence)
+        fixes.insert(0, "input.unsqueeze(-1), if each step is one number")
+    evidence = f"{came} is twice {width}: a bidirectional layer's output"
+    return RefusalCause(
+        "input-width",
+        f"the input is {came} wide, the weights for {width}",
+        *fixes,
+        evidence=evidence if came == 2 * width else "",
+    )
 
 
-def _fixes_of_features(spec: CallSpec, axis: int) -> tuple[str, ...]:
+def _fix_of_features(spec: CallSpec, axis: int) -> str:
     """Write what brings the features from an axis to the last one."""
     if len(spec.actual) == 2:
-        if spec.actual[-1] > 1:
-            return ("input.t()",)
-        lost = "squeeze(dim) of the axis that is meant, if that of a batch of one is lost"
-        return ("input.t()", lost)
+        return "input.t()"
     if axis == 0:
-        return ("input.movedim(0, -1), then check the order of seq and batch",)
+        return "input.movedim(0, -1), then check the order of seq and batch"
     order = "transpose(1, 2)" if spec.batch_first else "permute(2, 0, 1)"
-    return (f"input.{order}, if it is (batch, feature, seq)",)
+    return f"input.{order}, if it is (batch, feature, seq)"
 
 
 def _fix_of_rank(spec: CallSpec, width: int) -> str:
@@ -255,8 +256,6 @@ def _fixes_of_type(module: Any, input: Any, *, first: bool, many: bool) -> list[
             stack = "torch.stack(input, 1)" if first else "torch.stack(input)"
             fixes.append(f"{stack}, if each is a step")
         return fixes
-    if parts and () not in shapes:
-        return ["one tensor, made of these by torch.stack or torch.cat"]
     if input is None:
         return ["see what the line before returns"]
     if shapes <= {()} and tensor_or_none(input) is not None:

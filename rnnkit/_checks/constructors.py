@@ -58,41 +58,54 @@ def is_flag(value: Any) -> bool:
     return type(value).__name__ in ("bool", "bool_", "int") and value in (0, 1)
 
 
-def _integers_from(least: int, expected: str, sentence: str, kind: Any = object) -> ValueRule:
-    """Return the rule of integers from ``least`` on, of a ``kind`` that torch's own check takes."""
+def _integers_from(least: int, expected: str, sentence: str) -> ValueRule:
+    """Return the rule of integers from ``least`` on."""
 
     def fits(value: Any) -> bool:
-        return is_index(value) and isinstance(value, kind) and operator.index(value) >= least
+        return is_index(value) and operator.index(value) >= least
 
     return ValueRule(fits, expected, sentence, "int")
 
 
 NONLINEARITIES = ("tanh", "relu")
-ONE = "an int from 1", "{name} must be greater than zero"
+COUNT = _integers_from(1, "an int from 1", "{name} must be greater than zero")
 # torch asks isinstance(..., int) of the two sizes of a layer, and counts with all others.
-SIZE = _integers_from(1, *ONE, Integral)
+SIZE = COUNT._replace(fits=lambda value: isinstance(value, Integral) and COUNT.fits(value))
 FLAG = ValueRule(lambda value: isinstance(value, bool), "True or False", "", "bool")
-# fmt: off
 RULES = {
     "input_size": SIZE,
     "hidden_size": SIZE,
-    "num_layers": _integers_from(1, *ONE),
-    "proj_size": _integers_from(0, "an int from 0 (no projection) to hidden_size - 1",
-                        "proj_size should be a positive integer or zero to disable projections"),
-    **dict.fromkeys(["bias", "batch_first", "bidirectional", "state_batch_first"], FLAG),
-    "dropout": ValueRule(lambda p: isinstance(p, Real) and not isinstance(p, bool)
-                    and 0 <= float(p) <= 1,
-                    "a float from 0 to 1", "dropout should be a number in range [0, 1] "
-                    "representing the probability of an element being zeroed"),
-    "nonlinearity": ValueRule(lambda name: name in NONLINEARITIES, "'tanh' or 'relu'",
-                         "Unknown nonlinearity '{value}'. Select from 'tanh' or 'relu'."),
+    "num_layers": COUNT,
+    "proj_size": _integers_from(
+        0,
+        "an int from 0 (no projection) to hidden_size - 1",
+        "proj_size should be a positive integer or zero to disable projections",
+    ),
+    "bias": FLAG,
+    "batch_first": FLAG,
+    "bidirectional": FLAG,
+    "state_batch_first": FLAG,
+    "dropout": ValueRule(
+        lambda p: isinstance(p, Real) and not isinstance(p, bool) and 0 <= float(p) <= 1,
+        "a float from 0 to 1",
+        "dropout should be a number in range [0, 1] "
+        "representing the probability of an element being zeroed",
+    ),
+    "nonlinearity": ValueRule(
+        lambda name: name in NONLINEARITIES,
+        "'tanh' or 'relu'",
+        "Unknown nonlinearity '{value}'. Select from 'tanh' or 'relu'.",
+    ),
 }
-# fmt: on
 
 OF_LAYERS = [*RULES.values()]
 
-NARROWER = ValueRule(lambda _: False, "an int below hidden_size, or 0 for no projection",
-                "proj_size has to be smaller than hidden_size")  # fmt: skip
+# No value fits: it is read where a projection is not narrower than the hidden state.
+NARROWER = ValueRule(
+    lambda _: False,
+    "an int below hidden_size, or 0 for no projection",
+    "proj_size has to be smaller than hidden_size",
+)
 
 # A cell computes without features (only its state) and without a hidden state; layers do not.
 CELL_SIZE = _integers_from(0, "an int from 0", "{name} must not be negative")
@@ -110,19 +123,22 @@ CELL_NARROWER = NARROWER._replace(
     fix="proj_size from 1 to hidden_size - 1, or rnnkit.LSTMCell, which has no projection",
 )
 CELL_RULES["proj_size"] = CELL_NARROWER._replace(
-    fits=_integers_from(1, *ONE).fits, sentence="{name} must be greater than zero", type="int"
+    fits=COUNT.fits, sentence=COUNT.sentence, type="int"
 )
 
-#: What people call an argument, by its name here; the second name is that of a step's.
+#: What people call an argument that no similar name has; the second name is that of a step's.
 MEANT = {
-    "units": "hidden_size", "input_dim": "input_size", "use_bias": "bias",
-    "activation": "nonlinearity", "batch_first": "state_batch_first",
-    "hx": "state", "input": "x_t", "input_lengths": "lengths", "axis": "dim",
+    "units": "hidden_size",
+    "activation": "nonlinearity",
+    "batch_first": "state_batch_first",
+    "axis": "dim",
+    "hx": "state",
+    "input": "x_t",
     **dict.fromkeys(["x", "xs", "inputs", "input_", "inp", "data", "sequence", "x_t"], "input"),
     **dict.fromkeys(["state", "states", "hidden", "hidden_state", "initial_state"], "hx"),
     **dict.fromkeys(["h", "h0", "h_0", "h_n", "hc", "carry", "init_state", "prev_state"], "hx"),
-    **dict.fromkeys(["lens", "length", "seq_lens", "seq_lengths", "sequence_length"], "lengths"),
-}  # fmt: skip
+    **dict.fromkeys(["seq_lens", "sequence_length"], "lengths"),
+}
 CELL_STATES = {"c", "c0", "c_0", "cx", "cell", "cell_state"}
 
 #: What to do about an option that exists elsewhere only; of Keras first.

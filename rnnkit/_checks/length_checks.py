@@ -47,28 +47,44 @@ def _why_not(spec: CallSpec, lengths: Any, counts: Tensor | None) -> RefusalCaus
     """Return why these are not one integer for each sample, or None; it reads no value."""
     batch = spec.batch
     if spec.kind == "packed":
-        headline = "the input is packed and brings its lengths along"
-        return RefusalCause("lengths-packed", headline, "leave lengths out")
+        return RefusalCause(
+            "lengths-packed",
+            "the input is packed and brings its lengths along",
+            "leave lengths out",
+        )
     if batch is None:
-        fix = f"input.unsqueeze({int(not spec.batch_first)}), a batch of one"
-        return RefusalCause("lengths-unbatched", "the input has no batch axis", fix)
+        return RefusalCause(
+            "lengths-unbatched",
+            "the input has no batch axis",
+            f"input.unsqueeze({int(not spec.batch_first)}), a batch of one",
+        )
     if counts is None:
-        headline = "lengths are not integers that can be read"
-        return RefusalCause("lengths-kind", headline, "a list of ints")
+        return RefusalCause(
+            "lengths-kind", "lengths are not integers that can be read", "a list of ints"
+        )
     if not holds_integers(counts):
         return _why_not_counts(spec, lengths, counts)
     if counts.shape == (batch,):
         return None
     shape = tuple(counts.shape)
     if not shape:
-        headline = "lengths are one number, not one for each sample"
-        return RefusalCause("lengths-kind", headline, f"[int(lengths)] * {batch}")
+        return RefusalCause(
+            "lengths-kind",
+            "lengths are one number, not one for each sample",
+            f"[int(lengths)] * {batch}",
+        )
     if len(shape) == 1:
-        headline = f"there are {len(counts)} lengths for {batch} samples"
-        return RefusalCause("lengths-count", headline, f"one for each of the {batch} samples")
+        return RefusalCause(
+            "lengths-count",
+            f"there are {len(counts)} lengths for {batch} samples",
+            f"one for each of the {batch} samples",
+        )
     if math.prod(shape) == batch:
-        headline = f"lengths have {len(shape)} axes, one is wanted"
-        return RefusalCause("lengths-axes", headline, "torch.as_tensor(lengths).flatten()")
+        return RefusalCause(
+            "lengths-axes",
+            f"lengths have {len(shape)} axes, one is wanted",
+            "torch.as_tensor(lengths).flatten()",
+        )
     return _why_of_axes(spec, counts, "lengths-axes")
 
 
@@ -77,11 +93,15 @@ def _why_not_counts(spec: CallSpec, lengths: Any, numbers: Tensor) -> RefusalCau
     if numbers.dim() > 1:
         return _why_of_axes(spec, numbers, "lengths-kind")
     if numbers.dtype is torch.bool:
-        fix = f"the number of valid steps of each of the {spec.batch} samples"
-        return RefusalCause("lengths-kind", "lengths are booleans, not counts", fix)
+        return RefusalCause(
+            "lengths-kind",
+            "lengths are booleans, not counts",
+            f"the number of valid steps of each of the {spec.batch} samples",
+        )
     kind = "floats" if isinstance(lengths, list | tuple) else numbers.dtype
-    headline = f"lengths are {kind}, not counts"
-    return RefusalCause("lengths-kind", headline, "[int(n) for n in lengths]")
+    return RefusalCause(
+        "lengths-kind", f"lengths are {kind}, not counts", "[int(n) for n in lengths]"
+    )
 
 
 def _why_of_axes(spec: CallSpec, numbers: Tensor, code: str) -> RefusalCause:
@@ -90,8 +110,11 @@ def _why_of_axes(spec: CallSpec, numbers: Tensor, code: str) -> RefusalCause:
     seq = spec.seq
     shape = tuple(numbers.shape)
     if shape not in {(batch, seq), (seq, batch)}:
-        headline = f"lengths have {len(shape)} axes, one is wanted"
-        return RefusalCause(code, headline, f"one for each of the {batch} samples")
+        return RefusalCause(
+            code,
+            f"lengths have {len(shape)} axes, one is wanted",
+            f"one for each of the {batch} samples",
+        )
     is_batch_first = spec.batch_first if seq == batch else shape[0] == batch
     total = f"mask.sum({int(is_batch_first)})"
     if numbers.is_floating_point():

@@ -25,17 +25,21 @@ def cause_of(wrong: WrongState) -> RefusalCause:
     name = wrong.name
     if len(wrong.shapes) == PAIR and wrong.shapes == wrong.wants[::-1]:
         state = wrong.spec.state
-        headline = "h and c have each other's sizes: they have changed places"
-        fix = f"({state}[1], {state}[0]), since h comes first"
-        return RefusalCause("state-swapped", headline, fix)
+        return RefusalCause(
+            "state-swapped",
+            "h and c have each other's sizes: they have changed places",
+            f"({state}[1], {state}[0]), since h comes first",
+        )
     if len(got) == len(want):
         return _cause_of_sizes(wrong)
     if _is_for_batch(wrong):
-        headline = "the input is read as one unbatched sequence, but it looks like a batch"
         steps = wrong.spec.actual[0]
-        evidence = f"{name} has batch {steps}, which is axis 0 of the input"
-        fix = f"input.unsqueeze({int(wrong.spec.batch_first)})"
-        return RefusalCause("layout-unbatched", headline, fix, evidence=evidence)
+        return RefusalCause(
+            "layout-unbatched",
+            "the input is read as one unbatched sequence, but it looks like a batch",
+            f"input.unsqueeze({int(wrong.spec.batch_first)})",
+            evidence=f"{name} has batch {steps}, which is axis 0 of the input",
+        )
     headline = f"{name} has {count(len(got), 'axis', 'axes')} instead of {len(want)}"
     return RefusalCause("state-rank", headline, _of_rank(wrong) or wrong.zeros)
 
@@ -93,23 +97,32 @@ def _another_batch(wrong: WrongState) -> RefusalCause | None:
     if batches == {spec.seq} and wrong.is_whole and spec.kind != "packed":
         return spec.other_layout(f"{wrong.name} has batch {came.batch}")
     if batches == {1}:
-        headline = f"{wrong.name} is for one sample, the input has {wanted.batch}"
-        expand = f"rnnkit.states.expand({{}}, {wanted.batch}{option})"
-        fix = f"{expand}, if all samples start from it"
-        return RefusalCause("state-one-sample", headline, fix, new)
+        return RefusalCause(
+            "state-one-sample",
+            f"{wrong.name} is for one sample, the input has {wanted.batch}",
+            f"rnnkit.states.expand({{}}, {wanted.batch}{option}), if all samples start from it",
+            new,
+        )
     beams = wanted.batch // max(came.batch, 1)
     if batches == {came.batch} and beams * came.batch == wanted.batch:
         samples = f"{beams} beams for each of {came.batch} samples?"
-        evidence = f"{wanted.batch} = {beams} * {came.batch}: {samples}"
-        repeat = f"rnnkit.states.repeat({{}}, {beams}{option})"
-        fix = f"{repeat}, if so"
-        return RefusalCause("beams-forgotten", headline, fix, new, evidence=evidence)
+        return RefusalCause(
+            "beams-forgotten",
+            headline,
+            f"rnnkit.states.repeat({{}}, {beams}{option}), if so",
+            new,
+            evidence=f"{wanted.batch} = {beams} * {came.batch}: {samples}",
+        )
     if min(batches) > wanted.batch:
         why = "probably left from a larger batch, as when the last of an epoch is smaller"
         select = f"rnnkit.states.select({{}}, slice({wanted.batch}){option})"
-        fix = f"{select}, if the first samples went on"
-        evidence = f"{came.batch} > {wanted.batch}: {why}"
-        return RefusalCause("state-batch", headline, new, fix, evidence=evidence)
+        return RefusalCause(
+            "state-batch",
+            headline,
+            new,
+            f"{select}, if the first samples went on",
+            evidence=f"{came.batch} > {wanted.batch}: {why}",
+        )
     return None
 
 
@@ -131,18 +144,17 @@ def _two_directions(wrong: WrongState) -> RefusalCause | None:
         return None
     option = _option(spec)
     if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width * 2)):
-        headline = f"{wrong.name} is in two rows for each layer, each half as wide"
-        evidence = f"{wrong.width} is twice {came.width}: both directions side by side"
-        fix = f"rnnkit.states.bridge({{}}{option})"
-        return RefusalCause("state-bidirectional", headline, fix, evidence=evidence)
-    if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width)):
-        headline = (
-            f"{wrong.name} has two rows for each layer, as the state of a bidirectional layer"
+        return RefusalCause(
+            "state-bidirectional",
+            f"{wrong.name} is in two rows for each layer, each half as wide",
+            f"rnnkit.states.bridge({{}}{option})",
+            evidence=f"{wrong.width} is twice {came.width}: both directions side by side",
         )
+    if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width)):
         rows = f":, -{wanted.rows}:" if spec.state_batch_first else f"-{wanted.rows}:"
         return RefusalCause(
             "state-bidirectional",
-            headline,
+            f"{wrong.name} has two rows for each layer, as the state of a bidirectional layer",
             f'rnnkit.states.bridge({{}}, "sum"{option}) adds the directions',
             f"{{}}[{rows}], if it is from one direction of twice as many layers",
             f'{_wider(spec)} and rnnkit.states.bridge(hx, "concat"{option})',
@@ -162,9 +174,12 @@ def _an_output(wrong: WrongState) -> RefusalCause | None:
     output = output_shape(spec)
     if output is None or {got for got, _ in wrong.sizes} != {by_meaning(spec, output)}:
         return None
-    headline = f"{wrong.name} looks like an output, not like a state"
-    evidence = f"{wrong.name} has seq {spec.seq} and batch {spec.batch}, as the input"
-    return RefusalCause("state-is-output", headline, OUTPUT_FIX, evidence=evidence)
+    return RefusalCause(
+        "state-is-output",
+        f"{wrong.name} looks like an output, not like a state",
+        OUTPUT_FIX,
+        evidence=f"{wrong.name} has seq {spec.seq} and batch {spec.batch}, as the input",
+    )
 
 
 def _cause_of_one(wrong: WrongState) -> RefusalCause:
@@ -188,8 +203,13 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
     headline = f"{name} is {came.width} wide, {wrong.width} is wanted"
     linear = f"torch.nn.Linear({came.width}, {wanted.width}) between the two"
     if wrong.width.name == "hidden_size" and came.width == 2 * wanted.width:
-        evidence = f"{came.width} is twice {wanted.width}: both directions side by side"
-        return RefusalCause("state-width", headline, linear, _wider(spec), evidence=evidence)
+        return RefusalCause(
+            "state-width",
+            headline,
+            linear,
+            _wider(spec),
+            evidence=f"{came.width} is twice {wanted.width}: both directions side by side",
+        )
     return RefusalCause("state-width", headline, zeros, linear)
 
 
@@ -201,8 +221,8 @@ def _other_layers(wrong: WrongState) -> RefusalCause:
     )
     has_one = wrong.spec.kind == "layer" and len(wrong.shapes) == 1
     if has_one and came.batch == wanted.batch:
-        fix = f"if {wrong.name} is an output: {OUTPUT_FIX}"
-        return RefusalCause("state-layers", headline, wrong.zeros, fix)
+        is_output = f"if {wrong.name} is an output: {OUTPUT_FIX}"
+        return RefusalCause("state-layers", headline, wrong.zeros, is_output)
     return RefusalCause("state-layers", headline, wrong.zeros)
 
 

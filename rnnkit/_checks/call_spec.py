@@ -55,9 +55,14 @@ def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
         fix = f"{argument}.to_dense()"
     elif isinstance(module, torch.nn.RNNBase) and argument == "input":
         fix += " and lengths=[len(one) for one in input.unbind()]"
-    sentence = f"{argument} must be a dense tensor, got {kind}"
-    headline = f"{described(module)}: torch has no recurrent kernels for other tensors"
-    refusal(ArgumentError, argument, sentence, headline, fix=fix, code="input-layout")
+    refusal(
+        ArgumentError,
+        argument,
+        f"{argument} must be a dense tensor, got {kind}",
+        f"{described(module)}: torch has no recurrent kernels for other tensors",
+        fix=fix,
+        code="input-layout",
+    )
 
 
 def sizes_of_layer(layer: Any, input: Tensor | PackedSequence) -> dict[str, int]:
@@ -136,7 +141,9 @@ class CallSpec(NamedTuple):
     kind: Literal["layer", "packed", "step", "cell", "unrolled", "masked"]
     actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
     input_axes: tuple[Axis, ...]
-    known: bool = True  # whether the module's sizes say what it reads; a user's cell may have any
+    is_known: bool = (
+        True  # whether the module's sizes say what it reads; a user's cell may have any
+    )
     batch: int | None = None  # None: unbatched, or of a rank that tells no batch
     seq: int | None = None
     batch_first: bool = False
@@ -150,7 +157,7 @@ class CallSpec(NamedTuple):
             return self.name
         if self.kind != "unrolled":
             return described(self.module)
-        cell = described(self.module) if self.known else type(self.module).__name__
+        cell = described(self.module) if self.is_known else type(self.module).__name__
         return f"{self.name} of {cell}"
 
     @property
@@ -196,19 +203,18 @@ class CallSpec(NamedTuple):
     def other_layout(self, came: str) -> RefusalCause:
         """Return that the input looks laid out the other way, on the evidence of what came."""
         if self.kind == "masked":
-            headline = f"{came}, and so many steps on the axis dim"
-            other = "dim=0, if x has the steps first" if self.batch_first else "dim=1"
-            return RefusalCause("lengths-count", headline, other)
-        code = "layout-batch-first"
-        looks = "batch-first"
-        if self.batch_first:
-            code = "layout-seq-first"
-            looks = "seq-first"
-        headline = f"the input looks {looks}, but batch_first={self.batch_first}"
+            return RefusalCause(
+                "lengths-count",
+                f"{came}, and so many steps on the axis dim",
+                "dim=0, if x has the steps first" if self.batch_first else "dim=1",
+            )
+        looks = "seq-first" if self.batch_first else "batch-first"
         option = self.with_option(f"batch_first={not self.batch_first}")
-        evidence = f"{came}, which is axis {int(self.batch_first)} of the input"
         return RefusalCause(
-            code, headline, f"{option}, or input.transpose(0, 1)", evidence=evidence
+            f"layout-{looks}",
+            f"the input looks {looks}, but batch_first={self.batch_first}",
+            f"{option}, or input.transpose(0, 1)",
+            evidence=f"{came}, which is axis {int(self.batch_first)} of the input",
         )
 
     def with_option(self, option: str) -> str:
@@ -224,10 +230,10 @@ def spec_of(
     name: str = "",
     *,
     batch_first: bool = False,
-    known: bool = True,
+    is_known: bool = True,
     state: str = "hx",
 ) -> CallSpec:
-    """Read a call with an input of any rank; a cell that is not ``known`` may have any widths."""
+    """Read a call with an input of any rank; a cell of which nothing ``is_known`` may have any widths."""
     is_layer = kind == "layer"
     if is_layer:
         batch_first = module.batch_first
@@ -241,14 +247,14 @@ def spec_of(
         shape = tuple(input.data.shape)
         front = ("sum of lengths",)
         sizes = {"seq": len(input.batch_sizes), "batch": packed_batch(input)}
-    width = Axis("input_size", module.input_size) if known else Axis("feature")
+    width = Axis("input_size", module.input_size) if is_known else Axis("feature")
     return CallSpec(
         name=name or type(module).__name__,
         module=module,
         kind=kind if isinstance(input, Tensor) else "packed",
         actual=shape,
         input_axes=(*map(Axis, front), width),
-        known=known,
+        is_known=is_known,
         batch=sizes.get("batch"),
         seq=sizes.get("seq"),
         batch_first=batch_first,

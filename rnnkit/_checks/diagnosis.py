@@ -46,21 +46,23 @@ def diagnose(call: ModuleCall, *, has_pieces: bool = False) -> None:
     is_layer = issubclass(type(module), RNNBase)
     data: Any = input
     if is_layer and isinstance(input, PackedSequence):
-        rule = fitting_fields(input, given=hx is not None)
+        rule = fitting_fields(input, has_state=hx is not None)
         data = input.data
         if isinstance(rule, str):
             refuse_fields(module, input, rule)
     elif not isinstance(input, Tensor):
         refuse_type(module, input, first=is_layer and module.batch_first, many=is_layer)
-    odd = goes_to_torch(module, data, hx) and not has_pieces
+    is_for_torch = goes_to_torch(module, data, hx) and not has_pieces
     spec = spec_of(module, input, "layer" if is_layer else "cell")
-    judge = data if odd or weight is None else weight
-    # torch reads a cell's state before it compares dtypes.
-    (check_input if is_layer and not odd else check_shape)(spec, data, judge)
+    judge = data if is_for_torch or weight is None else weight
+    if is_layer and not is_for_torch:
+        check_input(spec, data, judge)
+    else:  # torch reads a cell's state before it compares dtypes
+        check_shape(spec, data, judge)
     # Sizes, where torch's class takes the call: on packed input it would read beyond a state.
-    check_state(spec, hx, data, only_sizes=odd)
+    check_state(spec, hx, data, only_sizes=is_for_torch)
     check_dtype(spec, data, judge)
-    if not odd:
+    if not is_for_torch:
         refuse_without_cause(module, data, hx)
 
 
@@ -110,17 +112,24 @@ def diagnose_unrolled(
         refuse_type(cell, input, first=batch_first, many=True)
     if input.is_nested:
         check_dense(cell, input)
-    odd = weight is not None and goes_to_torch(cell, input, hx) and not has_pieces
-    known = weight is not None and not odd
-    options: Any = {"known": known, "batch_first": batch_first, "state": state}
-    spec = spec_of(cell, input, "unrolled", caller, **options)
+    is_for_torch = weight is not None and goes_to_torch(cell, input, hx) and not has_pieces
+    is_known = weight is not None and not is_for_torch
+    spec = spec_of(
+        cell,
+        input,
+        "unrolled",
+        caller,
+        batch_first=batch_first,
+        is_known=is_known,
+        state=state,
+    )
     # A user's cell may take integers; of our own we know what they take.
-    check_input(spec, input, weight if known and weight is not None else input)
-    if known:
+    check_input(spec, input, weight if is_known and weight is not None else input)
+    if is_known:
         check_state(spec, hx, input)
     elif hx is not None and spec.batch is not None:
         check_batch(spec, hx)
-    if not odd:
+    if not is_for_torch:
         refuse_without_cause(cell, input, hx)
 
 

@@ -64,7 +64,7 @@ def _fitting_packed(
     layer: Any, input: PackedSequence, hx: Any, weight: Tensor | None
 ) -> State | Misfit:
     """Return the state of a layer's call on packed input, or MISFIT."""
-    batch = fitting_fields(input, given=hx is not None)
+    batch = fitting_fields(input, has_state=hx is not None)
     # torch takes memory in strides for a row; its own class gets a copy in one piece.
     if isinstance(batch, str) or not input.batch_sizes.is_contiguous():
         return MISFIT
@@ -230,10 +230,10 @@ def fitting_states(cells: list[Any], hx: Any) -> Sequence[Any] | Misfit:
     return MISFIT if known and is_state_of_layer(hx, len(cells)) else hx
 
 
-def fitting_fields(input: PackedSequence, *, given: bool) -> int | str:
+def fitting_fields(input: PackedSequence, *, has_state: bool) -> int | str:
     """Return how many sequences are packed, UNREAD if values may not be read, or the broken rule.
 
-    Values are read on the CPU only; ``sorted_indices`` order a state that is ``given``.
+    Values are read on the CPU only; ``sorted_indices`` order a state, if there is one.
     """
     rule = _rule_of_types(input)
     if rule:
@@ -247,7 +247,7 @@ def fitting_fields(input: PackedSequence, *, given: bool) -> int | str:
     if data.dim() and sum(counts) != data.shape[0]:
         return f"batch_sizes count {sum(counts)} steps, the data have {data.shape[0]}"
     batch: int = counts[0]
-    return _rule_of_order(order, back, batch, given=given) or batch
+    return _rule_of_order(order, back, batch, has_state=has_state) or batch
 
 
 def _rule_of_types(input: PackedSequence) -> str:
@@ -273,11 +273,11 @@ def _is_vector(value: Any) -> bool:
     return value.dim() == 1
 
 
-def _rule_of_order(order: Any, back: Any, batch: int, *, given: bool) -> str:
+def _rule_of_order(order: Any, back: Any, batch: int, *, has_state: bool) -> str:
     """Return the rule that the indices of the order break, or nothing."""
     if order is None and back is None:
         return ""
-    if order is None and not given:
+    if order is None and not has_state:
         # Without a state torch brings only the last one back, with any places that there are.
         if not back.is_cpu or is_fake(back) or all(0 <= place < batch for place in back.tolist()):
             return ""

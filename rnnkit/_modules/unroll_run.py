@@ -97,7 +97,7 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
         is_known = False
     lengths = reset = None
     if has_pieces:
-        spec = _spec_of(call, input, known=is_known, batch_first=batch_first)
+        spec = _spec_of(call, input, is_known=is_known, batch_first=batch_first)
         lengths, reset, _ = checked_boundaries(spec, input, call.lengths, call.reset)
 
     batch_axis = 0 if batch_first else 1
@@ -186,15 +186,22 @@ def _checked_initial(call: UnrollCall, input: Tensor, initial: Any) -> State:
     cell = call.cell
     checked: Any = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
     if checked is MISFIT:
-        spec = _spec_of(call, input, known=True, batch_first=False)
+        spec = _spec_of(call, input, is_known=True, batch_first=False)
         diagnose_initial_state(spec, initial, input)
     state: State = checked
     return state
 
 
-def _spec_of(call: UnrollCall, input: Tensor, *, known: bool, batch_first: bool) -> CallSpec:
-    options: Any = {"known": known, "batch_first": batch_first, "state": call.state}
-    return spec_of(call.cell, input, "unrolled", call.caller, **options)
+def _spec_of(call: UnrollCall, input: Tensor, *, is_known: bool, batch_first: bool) -> CallSpec:
+    return spec_of(
+        call.cell,
+        input,
+        "unrolled",
+        call.caller,
+        batch_first=batch_first,
+        is_known=is_known,
+        state=call.state,
+    )
 
 
 def _run_known(

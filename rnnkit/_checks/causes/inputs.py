@@ -85,13 +85,12 @@ def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
         ids = "input" if input.dtype in (torch.int32, torch.int64) else "input.long()"
         width = spec.input_axes[-1].size
         fixes.append(f"token ids: torch.nn.Embedding(vocabulary, {width})({ids})")
-    headline = "the input holds no real floating-point numbers"
     spec.refuse(
         DtypeError,
         "input",
         # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
         DTYPES.format(input.dtype, weight.dtype),
-        RefusalCause("input-numbers", headline, *fixes),
+        RefusalCause("input-numbers", "the input holds no real floating-point numbers", *fixes),
         ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
     )
 
@@ -191,13 +190,17 @@ def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
 def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoReturn:
     of_input = f"input.to({wants})"
     of_model = f"model.to({came})"
-    headline = "input and weights have different dtypes"
     evidence = "float64 is what NumPy makes of Python's numbers" if came is torch.float64 else ""
     spec.refuse(
         DtypeError,
         "input",
         f"{DTYPES.format(came, wants)} Convert input: {of_input}, or convert model: {of_model}",
-        RefusalCause("input-dtype", headline, f"{of_input}, or {of_model}", evidence=evidence),
+        RefusalCause(
+            "input-dtype",
+            "input and weights have different dtypes",
+            f"{of_input}, or {of_model}",
+            evidence=evidence,
+        ),
         ("input", wanted(f"{wants}", f"{came}")),
     )
 

@@ -181,8 +181,11 @@ def _cause_of_batch(spec: CallSpec, shape: Shape) -> RefusalCause:
     code = "state-cell-batch"
     headline = "a cell's state has the batch on axis 0"
     if shape[:2] == (1, spec.batch) and len(shape) == BATCHED:
-        fix = "rnnkit.states.to_layers(hx)[0], if it is the state of a layer"
-        return RefusalCause(code, f"{headline}, a layer's on axis 1", fix)
+        return RefusalCause(
+            code,
+            f"{headline}, a layer's on axis 1",
+            "rnnkit.states.to_layers(hx)[0], if it is the state of a layer",
+        )
     if shape[:1] == (spec.seq,):
         return spec.other_layout(f"hx has batch {shape[0]}")
     new = f"None as {spec.state}"

@@ -137,18 +137,17 @@ def check_step(layer: Any, x_t: Any) -> None:
     if is_proxy(x_t) or (isinstance(x_t, Tensor) and x_t.dim() in (1, 2)):
         return
     shape: tuple[int, ...] = ()
-    came = row = brief(x_t)
+    came = brief(x_t)
     if isinstance(x_t, Tensor):
         shape = tuple(x_t.shape)
-        came = f"{x_t.dim()}D"
-        row = f"{shape}" if shape else came
+        came = f"{len(shape)}D"
     wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"
     refusal(
         ShapeError,
         "x_t",
         f"{type(layer).__name__}.step: Expected x_t to be 1D or 2D, got {came} instead",
         f"{described(layer)}: one time step has no seq axis",
-        ("x_t", wanted(wants, row)),
+        ("x_t", wanted(wants, f"{shape}" if shape else came)),
         fix=f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer",
         code="step-rank",
         expected=(None, width),
@@ -196,8 +195,7 @@ def check_own_state(layer: Any, state: Any) -> None:
     shapes = [tuple(part.shape) if isinstance(part, Tensor) else () for part in parts] or [()]
     batch: Axis | None = None
     if len(shapes[0]) == BATCHED:
-        first, second, _ = shapes[0]
-        batch = Axis("batch", first if layer.state_batch_first else second)
+        batch = Axis("batch", shapes[0][0 if layer.state_batch_first else 1])
     if shapes == [sizes(axes) for axes in state_axes(layer, batch)]:
         return
     wants = state_axes(layer, Axis("batch"))

@@ -141,9 +141,7 @@ class CallSpec(NamedTuple):
     kind: Literal["layer", "packed", "step", "cell", "unrolled", "masked"]
     actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
     input_axes: tuple[Axis, ...]
-    is_known: bool = (
-        True  # whether the module's sizes say what it reads; a user's cell may have any
-    )
+    is_known: bool = True  # whether its sizes say what it reads; a user's cell may have any
     batch: int | None = None  # None: unbatched, or of a rank that tells no batch
     seq: int | None = None
     batch_first: bool = False
@@ -233,7 +231,7 @@ def spec_of(
     is_known: bool = True,
     state: str = "hx",
 ) -> CallSpec:
-    """Read a call with an input of any rank; a cell of which nothing ``is_known`` may have any widths."""
+    """Read a call with an input of any rank; a cell that is not known may have any widths."""
     is_layer = kind == "layer"
     if is_layer:
         batch_first = module.batch_first

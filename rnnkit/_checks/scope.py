@@ -121,17 +121,13 @@ def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int
         error = LayoutError
         code = "scope-layout"
         fix = "the other batch_first, or input.transpose(0, 1)"
-    rows = [
-        ("read", ", ".join(f"{axes[axis]}={size} as {axis}" for axis, size in read.items())),
-        ("bound", f"{', '.join(f'{k}={v}' for k, v in bound.items())} in {_caller()}"),
-    ]
-    sentence = f"{axes[first]} is {wants} {found}"
     refusal(
         error,
         "input",
-        sentence,
+        f"{axes[first]} is {wants} {found}",
         module,
-        *rows,
+        ("read", ", ".join(f"{axes[axis]}={size} as {axis}" for axis, size in read.items())),
+        ("bound", f"{', '.join(f'{k}={v}' for k, v in bound.items())} in {_caller()}"),
         fix=fix,
         code=code,
         expected=(wants,),

@@ -195,7 +195,8 @@ def check_own_state(layer: Any, state: Any) -> None:
     shapes = [tuple(part.shape) if isinstance(part, Tensor) else () for part in parts] or [()]
     batch: Axis | None = None
     if len(shapes[0]) == BATCHED:
-        batch = Axis("batch", shapes[0][0 if layer.state_batch_first else 1])
+        axis = 0 if layer.state_batch_first else 1
+        batch = Axis("batch", shapes[0][axis])
     if shapes == [sizes(axes) for axes in state_axes(layer, batch)]:
         return
     wants = state_axes(layer, Axis("batch"))

@@ -164,14 +164,12 @@ OF_RECURRENT = {
 def hints(owner: str, name: str, value: Any, known: Sequence[str], steps: int = 0) -> list[str]:
     """Write what is meant by a name that its owner does not have; ``steps`` is a mask's axis."""
     shown = bounded(name, BRIEF_LENGTH)
-    meant = MEANT.get(name, name)
-    if meant not in known:
-        meant = MEANT.get(meant, meant)
+    meant = _meant_by(name, known)
     if "reverse_cells" in known and name in OF_RECURRENT:
         return [OF_RECURRENT[name]]
     if "hx" in known and name in CELL_STATES:
         return [f"hx=(h, {shown}), the pair as one argument"]
-    if "lengths" in known and "mask" in name and getattr(value, "ndim", 2) > 1:
+    if "mask" in name and {"lengths", "reset"} <= {*known} and getattr(value, "ndim", 2) > 1:
         return hints_of_mask(shown, value, steps)
     if name == "batch_first" and meant in known:
         return [f"leave {name} out, or {meant}=True for the states of a layer that has it"]
@@ -182,8 +180,14 @@ def hints(owner: str, name: str, value: Any, known: Sequence[str], steps: int = 
     close = [meant] if meant in known else difflib.get_close_matches(shown, known)
     if not close:
         return [f"leave {shown} out"]
-    given = brief(value) if isinstance(value, str | int | float) else shown
-    return [f"{close[0]}={given}"]
+    written = brief(value) if isinstance(value, str | int | float) else shown
+    return [f"{close[0]}={written}"]
+
+
+def _meant_by(name: str, known: Sequence[str]) -> str:
+    """Return what people call by a name, as a step calls it if nothing else does."""
+    meant = MEANT.get(name, name)
+    return meant if meant in known else MEANT.get(meant, meant)
 
 
 def hints_of_mask(shown: str, mask: Any, steps: int) -> list[str]:
@@ -209,18 +213,19 @@ def checked_arguments(init: InitT) -> InitT:
     def checked_init(self: object, *args: Any, **kwargs: Any) -> None:
         name = type(self).__name__
         bound = _bind(signature, self, args, kwargs)
-        given = bound.arguments
-        for argument, value in given.items():
+        arguments = bound.arguments
+        for argument, value in arguments.items():
             rule = rules.get(argument)
             if rule is None:
                 continue
             if not rule.fits(value):
                 refuse_value(name, rule, argument, value, call(name, args, kwargs))
-            given[argument] = rule.as_taken(value)
-        if "proj_size" in given and given["proj_size"] >= given["hidden_size"]:
-            refuse_value(name, narrower, "proj_size", given["proj_size"], call(name, args, kwargs))
+            arguments[argument] = rule.as_taken(value)
+        width = arguments.get("proj_size", 0)
+        if width and width >= arguments["hidden_size"]:
+            refuse_value(name, narrower, "proj_size", width, call(name, args, kwargs))
         _warn_of_misplaced(name, parameters, args, kwargs)
-        if given.get("hidden_size", 1) == 0:  # of a cell: layers refuse it
+        if arguments.get("hidden_size", 1) == 0:  # of a cell: layers refuse it
             message = "a cell without hidden features computes nothing. Write hidden_size from 1."
             warn("hidden-size-zero", f"{call(name, args, kwargs)}: {message}", stacklevel=2)
         init(*bound.args, **bound.kwargs)

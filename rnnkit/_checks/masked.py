@@ -59,7 +59,8 @@ def lengths_over_axis(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
         refusal(ArgumentError, "dim", sentence, fix=fix, code="masked-dim")
     axis = dim % rank
     names = ["..."] * rank
-    names[0 if axis else 1] = "batch"
+    batch_axis = 0 if axis else 1
+    names[batch_axis] = "batch"
     names[axis] = "seq"
     spec = _spec_of(name, tuple(x.shape), tuple(map(Axis, names)), axis=axis)
     return checked_lengths(spec, lengths, x)

@@ -57,6 +57,6 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     if not are_all(inside, "index must be positions of samples", may_wait=False):
         place = int((~inside).nonzero()[0])
         sentence = f"index[{place}] is {int(positions[place])}, but the state has {batch} samples"
-        fix = f"positions from 0 to {batch - 1}" if batch else "a state of a batch"
+        fix = f"positions from 0 to {batch - 1}"
         refusal(ArgumentError, "index", sentence, fix=fix, code="index-range")
     return moved(positions % max(batch, 1), device)

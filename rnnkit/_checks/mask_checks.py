@@ -98,18 +98,14 @@ def _why_not(mask: GivenMask) -> RefusalCause:
             f"pad_packed_sequence(input{option}), then its two results as input and lengths=",
         )
     if flags is None or flags.is_complex():
+        owner = "state" if mask.spec is None else "input"
         return RefusalCause(
             "mask-kind",
             f"{mask.argument} holds no values that can be read",
-            f"a boolean tensor, on the device of the {_owner(mask)}",
+            f"a boolean tensor, on the device of the {owner}",
         )
     headline, fix = _why_shape(mask)
     return RefusalCause("mask-shape", headline, fix)
-
-
-def _owner(mask: GivenMask) -> str:
-    """Name what has the samples or steps that the mask is for."""
-    return "state" if mask.spec is None else "input"
 
 
 def _why_values(mask: GivenMask, flags: Tensor) -> RefusalCause:
@@ -149,35 +145,10 @@ def _why_shape(mask: GivenMask) -> tuple[str, str]:
         if spec is not None:
             fix += ", if these are steps of each sample"
         return "positions are not a mask", fix
-    axis = _wrong_axis(mask)
-    if axis is not None:
-        return _why_size(mask, axis)
     headline = "there must be one flag for each sample"
     if spec is not None:
         headline = "there must be one flag for each step of each sample"
     return headline, f"a boolean tensor {mask.shape}"
-
-
-def _wrong_axis(mask: GivenMask) -> int | None:
-    """Return the only axis whose size is wrong, if one alone is."""
-    if len(mask.came) != len(mask.shape):
-        return None
-    wrong = [axis for axis, size in enumerate(mask.shape) if mask.came[axis] != size]
-    return wrong[0] if len(wrong) == 1 else None
-
-
-def _why_size(mask: GivenMask, axis: int) -> tuple[str, str]:
-    """Return that a mask has more or fewer flags along an axis than the input or the state."""
-    came = mask.came[axis]
-    size = mask.shape[axis]
-    owner = _owner(mask)
-    noun = "steps" if mask.spec is not None and axis == mask.axis else "samples"
-    headline = f"axis {axis} of the mask has {came} {noun}, the {owner} {size}"
-    if came <= size:
-        return headline, f"a boolean tensor {mask.shape}"
-    index = f":, :{size}" if axis else f":{size}"
-    rest = f"if the {owner} is the first part of what the mask is for"
-    return headline, f"{mask.name}[{index}], {rest}"
 
 
 def _refuse_mask(mask: GivenMask, cause: RefusalCause) -> NoReturn:

@@ -194,7 +194,9 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
     if came.rows == wanted.rows and came.width == wanted.width:
         return RefusalCause("state-batch", _of_another_batch(wrong), zeros)
     if came.rows != wanted.rows and (came.batch == wanted.batch or came.width == wanted.width):
-        return _other_layers(wrong)
+        rows = count(came.rows, "row", "rows")
+        headline = f"{name} has {rows}, this layer carries {wanted.rows}"
+        return RefusalCause("state-layers", headline, zeros)
     if came.rows != wanted.rows or came.batch != wanted.batch:
         headline = f"{name} fits on no axis"
         if spec.has_rows and came.rows == wanted.rows:
@@ -211,19 +213,6 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
             evidence=f"{came.width} is twice {wanted.width}: both directions side by side",
         )
     return RefusalCause("state-width", headline, zeros, linear)
-
-
-def _other_layers(wrong: WrongState) -> RefusalCause:
-    """Return that a state is for another number of layers and directions."""
-    came, wanted = wrong.sizes[0]
-    headline = (
-        f"{wrong.name} has {count(came.rows, 'row', 'rows')}, this layer carries {wanted.rows}"
-    )
-    has_one = wrong.spec.kind == "layer" and len(wrong.shapes) == 1
-    if has_one and came.batch == wanted.batch:
-        is_output = f"if {wrong.name} is an output: {OUTPUT_FIX}"
-        return RefusalCause("state-layers", headline, wrong.zeros, is_output)
-    return RefusalCause("state-layers", headline, wrong.zeros)
 
 
 #: What brings a tensor to another rank: an expression, and what it makes of a shape.

@@ -1,6 +1,6 @@
 """Cells and what they return: what may be one, and objects in the wrong place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import torch
@@ -243,28 +243,18 @@ def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:
         if not all(map(_is_known, [cell, *below])):
             continue
         width = sum(map(_output_width, below))
-        if width == cell.input_size:
-            continue
-        name = type(cell).__name__
-        reads = f"layer {place + 1} expects {cell.input_size}"
-        sentence = f"Recurrent: layer {place} returns {width} features, {reads}"
-        headline = f"{name}({cell.input_size}, ...) is on top of {_made(below)}"
-        fix = f"{name}({width}, ...) as the cell of layer {place + 1}"
-        refusal(
-            ShapeError,
-            "cells",
-            sentence,
-            headline,
-            fix=fix,
-            code="recurrent-widths",
-            expected=(cell.input_size,),
-            actual=(width,),
-        )
-
-
-def _made(below: Sequence[Any]) -> str:
-    """Write the cells of a layer by what they return."""
-    return " and ".join(f"{type(cell).__name__}(..., {_output_width(cell)})" for cell in below)
+        if width != cell.input_size:
+            above = f"layer {place + 1}"
+            reads = f"{above} expects {cell.input_size}"
+            refusal(
+                ShapeError,
+                "cells",
+                f"Recurrent: layer {place} returns {width} features, {reads}",
+                fix=f"{type(cell).__name__}({width}, ...) as the cell of {above}",
+                code="recurrent-widths",
+                expected=(cell.input_size,),
+                actual=(width,),
+            )
 
 
 def _is_known(cell: Any) -> bool:

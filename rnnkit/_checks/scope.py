@@ -58,19 +58,21 @@ def check_scope(module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping
     if module in SEEN or not named or jaxtyping.config.jaxtyping_disable:
         return
     SEEN.add(module)
+    missed = [axes[axis] for axis in axes if axis in named and _is_missed(axes[axis], axes, bound)]
     if not _bindings():  # the names, once read, are bound in a scope, and nowhere outside of one
         _warn_of_no_scope(module, axes, sizes)
-    elif bound:
-        unbound = [name for axis, name in axes.items() if axis in named and name not in bound]
-        _warn_of_unbound(module, [name for name in unbound if _is_missed(name, axes, bound)], bound)
+    elif bound and missed:
+        _warn_of_unbound(module, missed, bound)
 
 
 def _is_missed(name: str, axes: Mapping[str, str], bound: Mapping[str, int]) -> bool:
-    """Return whether the caller's annotation should have bound a name.
+    """Return whether the caller's annotation should have bound a name, and did not.
 
     That of the input binds seq and batch; feature and hidden are often only the module's: their
     names count if they look like one that is bound.
     """
+    if name in bound:
+        return False
     is_of_input = name in (axes.get("seq"), axes.get("batch"))
     return is_of_input or bool(difflib.get_close_matches(name, bound))
 
@@ -94,8 +96,6 @@ def _warn_of_no_scope(
 
 def _warn_of_unbound(module: torch.nn.Module, unbound: list[str], bound: Mapping[str, int]) -> None:
     """Warn of names that the caller's scope does not have."""
-    if not unbound:
-        return
     absent = " and no ".join(unbound)
     text = f"the caller's scope has no {absent}, so that nothing is checked there"
     text = f"{described(module)}: {text}; {_caller()} has bound {', '.join(bound)}"

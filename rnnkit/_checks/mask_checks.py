@@ -50,8 +50,9 @@ class GivenMask(NamedTuple):
 
     @property
     def is_turned(self) -> bool:
-        """Whether seq and batch have changed places."""
-        return self.came == self.shape[::-1] != self.shape
+        """Whether seq and batch have changed places, before an axis of one if there is one."""
+        turned = self.shape[::-1]
+        return turned != self.shape and self.came in (turned, (*turned, 1))
 
 
 def as_mask(name: str, mask: Any, shape: tuple[int, ...], device: torch.device) -> Tensor:
@@ -136,7 +137,8 @@ def _why_shape(mask: GivenMask) -> tuple[str, str]:
     if mask.is_turned:
         looks = "seq" if mask.batch_first else "batch"
         headline = f"the mask looks {looks}-first, but batch_first={mask.batch_first}"
-        return headline, f"{mask.name}.t()"
+        squeezed = ".squeeze(-1)" if len(came) > len(mask.shape) else ""
+        return headline, f"{mask.name}{squeezed}.t()"
     if spec is not None and came == (spec.batch,):
         headline = "there is one flag for each sample, and none for its steps"
         return headline, "to start them again before the call: rnnkit.states.reset(hx, mask)"

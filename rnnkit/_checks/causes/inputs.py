@@ -113,7 +113,7 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
         return RefusalCause(
             "layout-features",
             f"the features are on axis {axis}",
-            _fix_of_features(spec, axis),
+            *_fixes_of_features(spec, axis),
             evidence=f"input_size={width} is axis {axis} of the input",
         )
     made = f"{constructor_of(spec.module)}({came}, ...)"
@@ -129,14 +129,17 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
     )
 
 
-def _fix_of_features(spec: CallSpec, axis: int) -> str:
+def _fixes_of_features(spec: CallSpec, axis: int) -> list[str]:
     """Write what brings the features from an axis to the last one."""
+    if spec.actual[1:] == (1,):
+        lost = "squeeze(dim) of the axis that is meant, if that of a batch of one is lost"
+        return ["input.t()", lost]
     if len(spec.actual) == 2:
-        return "input.t()"
+        return ["input.t()"]
     if axis == 0:
-        return "input.movedim(0, -1), then check the order of seq and batch"
+        return ["input.movedim(0, -1), then check the order of seq and batch"]
     order = "transpose(1, 2)" if spec.batch_first else "permute(2, 0, 1)"
-    return f"input.{order}, if it is (batch, feature, seq)"
+    return [f"input.{order}, if it is (batch, feature, seq)"]
 
 
 def _fix_of_rank(spec: CallSpec, width: int) -> str:

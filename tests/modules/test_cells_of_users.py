@@ -6,7 +6,12 @@ from torch import Tensor, nn
 
 import rnnkit
 from tests.kernels.paths import by_loop
-from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
+from tests.modules.cells_of_users import (
+    AttentionGRUCell,
+    LayerNormLSTMCell,
+    PeepholeLSTMCell,
+    ZoneoutGRUCell,
+)
 from tests.strategies import assert_same
 
 BATCH = 5
@@ -40,6 +45,38 @@ def test_layer_norm_lstm_by_its_formula():
     torch.testing.assert_close(cell(x, (h, c)), rnnkit.LSTMState(h_new, c_new))
 
 
+def test_peepholes_of_zero_are_the_usual_lstm():
+    """With the same weights the cell computes what torch's computes; a peephole changes it."""
+    cell = PeepholeLSTMCell(WIDTH, HIDDEN)
+    usual = nn.LSTMCell(WIDTH, HIDDEN)
+    with torch.no_grad():
+        usual.weight_ih.copy_(cell.gates.weight[:, :WIDTH])
+        usual.weight_hh.copy_(cell.gates.weight[:, WIDTH:])
+        usual.bias_ih.copy_(cell.gates.bias)
+        usual.bias_hh.zero_()
+    x = torch.randn(BATCH, WIDTH)
+    hx = tuple(torch.randn(2, BATCH, HIDDEN))
+    expected = usual(x, hx)
+
+    torch.testing.assert_close(tuple(cell(x, hx)), expected)
+    for peephole in (cell.to_input_gate, cell.to_forget_gate, cell.to_output_gate):
+        nn.init.ones_(peephole)
+        assert not torch.allclose(cell(x, hx).h, expected[0], atol=1e-3)
+        nn.init.zeros_(peephole)
+
+
+def test_attention_leaves_the_padding_of_the_memory_out():
+    """A sample returns what it returns alone, with its memory cut to its length."""
+    cell = AttentionGRUCell(WIDTH, HIDDEN, memory_size=6)
+    x = torch.randn(SEQ, 2, WIDTH)
+    h = torch.randn(2, HIDDEN)
+    memory = torch.randn(2, 5, 6)
+    output, _ = rnnkit.unroll(cell, x, (h, memory, torch.tensor([5, 3])))
+    alone = (h[1:], memory[1:, :3], torch.tensor([3]))
+
+    torch.testing.assert_close(rnnkit.unroll(cell, x[:, 1:], alone)[0], output[:, 1:])
+
+
 def test_zoneout_keeps_whole_units():
     """In training a unit is the old or the new one, the old one as often as asked."""
     cell = ZoneoutGRUCell(WIDTH, 200, zoneout=0.3)
@@ -63,7 +100,7 @@ def test_zoneout_on_average():
     torch.testing.assert_close(cell.eval()(x, h)[0], mean, rtol=0.05, atol=0.02)
 
 
-@pytest.mark.parametrize("make", [LayerNormLSTMCell, ZoneoutGRUCell])
+@pytest.mark.parametrize("make", [LayerNormLSTMCell, PeepholeLSTMCell, ZoneoutGRUCell])
 def test_unroll_is_the_loop(make):
     """Unrolled, a cell runs once a step, each time with its state and its random numbers."""
     cell = make(WIDTH, HIDDEN)

@@ -9,7 +9,7 @@ import torch
 
 import rnnkit
 from tests.places import ROOT
-from tests.strategies import LAYERS
+from tests.strategies import CELLS, LAYERS
 
 DOCS = ROOT / "docs"
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
@@ -92,6 +92,47 @@ def test_classes_shown_are_the_tested_ones():
 
         assert classes
         assert [one.partition("\n")[0] for one in classes if one not in shown] == []
+
+
+#: The sizes of the page of shapes: no two are equal, nor is one twice another.
+SIZES = {"T": 7, "B": 5, "I": 3, "H": 11, "L": 4, "P": 9}
+SHAPES = re.findall(
+    r"^\| `(\w+)\((I, H.*?)\)`.*?(\|.*)$", (DOCS / "shapes.md").read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("row", SHAPES, ids=" ".join)
+def test_each_row_of_the_shapes_is_what_a_module_returns(row):
+    """The module of a row accepts its input and state, and returns the shapes that the row has."""
+    name, options, cells = row
+    x, *others = [eval(cell, SIZES.copy()) for cell in re.findall(r"`(.*?)`", cells)]  # noqa: S307
+    module = eval(f"kind({options})", SIZES | {"kind": getattr(rnnkit, name)})  # noqa: S307
+    outputs, states = (others[:1], others[1:]) if name in LAYERS else ([], others)
+    given = tuple(torch.zeros(shape) for shape in states)
+    returned = module(torch.zeros(x), given if name.startswith("LSTM") else given[0])
+    *output, state = returned if name in LAYERS else (returned,)
+    parts = state if name.startswith("LSTM") else [state]
+
+    assert [part.shape for part in output] == outputs
+    assert [part.shape for part in parts] == states
+
+
+def test_the_shapes_have_a_row_of_each_module():
+    """The two tables of the page name the three layers and the three cells."""
+    assert {name for name, _, _ in SHAPES} == {*LAYERS, *CELLS}
+
+
+def test_every_label_is_in_the_legend():
+    """The first word of each row of the messages and reports that tests record is explained."""
+    recorded = ("checks/messages.txt", "diagnostics/outcomes.txt")
+    text = "\n".join((ROOT / "tests" / name).read_text() for name in recorded)
+    # A row of an argument says what was expected; its label is the argument's name.
+    used = set(re.findall(r"^  (\S+) {2,}(?!expected )\S", text, re.MULTILINE))
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "labels.md").read_text(), re.MULTILINE)
+    explained = {label for row in rows for label in re.findall(r"`(.*?)`", row)}
+
+    assert {"cause", "fix", "ok", "axes"} <= used
+    assert used - explained == set()
 
 
 #: The lines of the table of what works; what a line is about takes the first 36 columns.

@@ -10,9 +10,7 @@ import pytest
 
 from tests.places import ROOT
 
-pytest.importorskip("sphinx", reason="the group docs of pyproject.toml has it")
-
-from sphinx.search.en import SearchEnglish
+english = pytest.importorskip("sphinx.search.en", reason="the group docs of pyproject.toml has it")
 
 #: The score of a match, as in Sphinx's searchtools.js.
 OBJECT_NAME, OBJECT_PART = 11, 6
@@ -64,7 +62,7 @@ class Search:
         text = (html / "searchindex.js").read_text()
         self.index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
         self.html = html
-        self.language = SearchEnglish({})
+        self.language = english.SearchEnglish({})
 
     def pages(self, phrase: str) -> list[str]:
         """Return the page of each result, in the order in which they are shown."""
@@ -74,7 +72,7 @@ class Search:
             *self.objects(words_of(phrase)),
             *self.terms(phrase),
         ]
-        # The browser shows the last of a stable sort first: for equal scores the title decides.
+        # If two scores are equal, the title decides.
         found.sort(key=lambda result: (-result[0], result[1].lower()))
         results = list(dict.fromkeys((title, place) for _, title, place in found))
         return [place.partition("#")[0] for _, place in results]
@@ -109,21 +107,19 @@ class Search:
         return found
 
     def objects(self, words: list[str]) -> list[tuple[int, str, str]]:
-        """Return the objects in whose name a word is, and whose description has the others."""
+        """Return the objects in whose name a word is, if their description has the other words."""
         found = []
-        for word in dict.fromkeys(words):
-            for prefix, members in self.index["objects"].items():
-                for page, kind, priority, anchor, name in members:
-                    full = f"{prefix}.{name}" if prefix else name
-                    title = self.index["titles"][page]
-                    described = f"{prefix} {name} {self.index['objnames'][str(kind)][2]} {title}"
-                    others = [other for other in words if other != word]
-                    if word not in full.lower() or not all(
-                        other in described.lower() for other in others
-                    ):
-                        continue
-                    score = name_score(full.lower(), word) + OBJECT_PRIORITY.get(priority, 0)
-                    found.append(self.result(score, page, full, anchor))
+        for prefix, members in self.index["objects"].items():
+            for page, kind, priority, anchor, name in members:
+                full = f"{prefix}.{name}" if prefix else name
+                kind_name = self.index["objnames"][str(kind)][2]
+                title = self.index["titles"][page]
+                described = f"{prefix} {name} {kind_name} {title}".lower()
+                for word in set(words):
+                    others = set(words) - {word}
+                    if word in full.lower() and all(other in described for other in others):
+                        score = name_score(full.lower(), word) + OBJECT_PRIORITY.get(priority, 0)
+                        found.append(self.result(score, page, full, anchor))
         return found
 
     def terms(self, phrase: str) -> list[tuple[int, str, str]]:
@@ -144,7 +140,10 @@ class Search:
         return found
 
     def pages_with(self, word: str) -> dict[int, int]:
-        """Return the score of each page that has a word; a later kind of match overrides."""
+        """Return the score of each page that has a word; a later kind of match overrides.
+
+        A word that no page has is looked for inside of the words that pages have.
+        """
         exact_score = {"terms": TERM, "titleterms": TITLE}
         part_score = {"terms": TERM_PART, "titleterms": TITLE_PART}
         scores: dict[int, int] = {}
@@ -188,7 +187,7 @@ def name_score(full: str, word: str) -> int:
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory):
-    """Build the pages once, without the pages of source code, and read their index."""
+    """Build the pages once, and read their index."""
     html = tmp_path_factory.mktemp("html")
     command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(ROOT / "docs"), str(html)]
     subprocess.run(command, check=True, cwd=ROOT)  # noqa: S603 - the command is our own

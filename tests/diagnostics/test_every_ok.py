@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
 from tests.diagnostics.models_of_users import (
@@ -293,3 +294,65 @@ def test_a_gradient_that_is_nan_is_not_judged():
     report = rnnkit.verify(net, X)
 
     assert "gradient was not judged: the gradient of scale is NaN" in report.headline
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_an_output_that_is_as_long_for_any_input(packs):
+    """Padding at the end of an output is nothing that a cut of the steps changes."""
+
+    def forward(m, x):
+        y = m.gru(x)[0]
+        return nn.functional.pad(y, (0, 0, 0, 9 - y.shape[1]))
+
+    def packed(m, x, n):
+        n = n.clamp(max=x.shape[1])
+        packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=9)[0]
+
+    lengths = torch.tensor([5, 9, 3, 7])
+    inputs = (numbers(4, 9, 3), lengths) if packs else (numbers(4, 9, 3),)
+    for both in (False, True):
+        net = layered(packed if packs else forward, gru=gru(bidirectional=both))
+        found = findings(net, *inputs, causal=True, out_seq_dim=1)
+
+        assert found == ({"causal"} if both else set())
+
+
+def test_which_step_an_output_that_is_one_shorter_belongs_to():
+    """It may begin with the first step of the input or with the second: the row says which was taken."""
+    report = reported(layered(lambda m, x: m.gru(x)[0][:, :-1]), X, causal=True, skip=["coverage"])
+    [causal] = [check for check in report.checks if check.probe == "causal"]
+
+    assert causal.detail.endswith("if step 0 of the output belongs to step 1 of the input")
+
+
+def test_an_output_of_nans_beside_one_of_numbers():
+    """No probe can look at it, and the first line names it."""
+    report = reported(layered(lambda m, x: (m.gru(x)[0] * torch.nan, m.gru(x)[1])), X)
+
+    assert "output[0] has no finite number, and shows nothing" in report.headline
+
+
+def test_an_output_that_is_nan_at_some_places():
+    """They are counted, since no change shows there."""
+    column = torch.tensor([torch.nan] + [1.0] * 5)
+    report = reported(layered(lambda m, x: m.gru(x)[0] * column), X)
+
+    assert f"output is NaN at {4 * 7} places" in report.notes
+
+
+@pytest.mark.parametrize("default", [None, False, 0])
+def test_a_flag_that_is_named_like_a_state(default):
+    """Only what may hold a state, and is left out, is one: of a flag no line is told."""
+
+    class Flagged(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru = gru()
+
+        def forward(self, x, hidden_state=default):
+            return self.gru(x, hidden_state or None)
+
+    notes = reported(Flagged(), X).notes
+
+    assert any("takes and returns a state" in note for note in notes) == (default is None)

@@ -226,14 +226,19 @@ class Restriction(Rerun):
     """A run of some samples, or of fewer steps, beside the same part of the whole."""
 
     def __init__(
-        self, baseline: Baseline, batch: Batch, samples: Sequence[int], only: int | None
+        self,
+        baseline: Baseline,
+        batch: Batch,
+        samples: Sequence[int],
+        only: int | None,
+        steps: int | None,
     ) -> None:
-        """Run; take which samples these are, in which order, and the only output to look at."""
+        """Run; take which samples these are, and the only output, and its steps, to look at."""
         super().__init__(baseline, batch.tree())
         self.batch = batch
         self.compared: list[Part] = []
         self.different: Part | None = None
-        for part in parts_of(baseline, self.output, samples, only):
+        for part in parts_of(baseline, self.output, samples, only, steps):
             self.compared.append(part)
             if part.differs:
                 self._take(part)
@@ -255,6 +260,7 @@ def compare_part(
     keep: Callable[[Batch], Batch],
     samples: Sequence[int],
     only: int | None = None,
+    steps: int | None = None,
 ) -> Restriction:
     """Run on a part of the batch, beside the judge: kernels for other sizes round in other ways.
 
@@ -262,11 +268,15 @@ def compare_part(
     """
     judge = judge_of(baseline)
     settling = baseline if isinstance(judge, Skipped) else judge
-    return Restriction(settling, keep(settling.batch), samples, only)
+    return Restriction(settling, keep(settling.batch), samples, only, steps)
 
 
 def parts_of(
-    baseline: Baseline, output: Leaves, samples: Sequence[int], only: int | None = None
+    baseline: Baseline,
+    output: Leaves,
+    samples: Sequence[int],
+    only: int | None = None,
+    steps: int | None = None,
 ) -> Iterator[Part]:
     """Yield each sample of a run of some samples beside the same one in the run of the whole."""
     if len(output) != len(baseline.normal):
@@ -275,7 +285,12 @@ def parts_of(
         output = baseline.in_input_order(output)
     for index, axis in baseline.outputs_by_sample():
         if only in (None, index) and is_number(baseline.normal[index]):
-            yield from _parts_of_output(baseline, index, axis, output[index], samples)
+            made = output[index]
+            if steps is not None and shape_of(made) == shape_of(baseline.normal[index]):
+                # An output of one length for all inputs, as by total_length, ends in padding.
+                kept = steps - max(baseline.missing(index) or 0, 0)
+                made = made.narrow(baseline.step_axes[index] or 0, 0, kept)
+            yield from _parts_of_output(baseline, index, axis, made, samples)
 
 
 def _parts_of_output(

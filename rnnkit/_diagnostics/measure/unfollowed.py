@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.outputs import Leaves, shape_of
+from rnnkit._diagnostics.run.outputs import Leaves, is_number, shape_of
 from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Skipped
 
 NOT_FINITE = "no number of an output is finite: look for the first NaN, or infinity"
@@ -13,6 +13,15 @@ def why_not_finite(baseline: Baseline) -> Skipped | None:
     """Return that no number of an output is finite, so that no use of anything shows in one."""
     is_unknown = baseline.first is None and has_numbers(baseline.normal)
     return Skipped(NOT_FINITE) if is_unknown else None
+
+
+def without_finite_numbers(baseline: Baseline) -> list[str]:
+    """Return the outputs of which no number is finite: no change shows in them."""
+    return [
+        f"output{baseline.names[index]}"
+        for index, leaf in enumerate(baseline.normal)
+        if is_number(leaf) and leaf.numel() > 1 and not bool(leaf.isfinite().any())
+    ]
 
 
 def has_numbers(output: Leaves) -> bool:

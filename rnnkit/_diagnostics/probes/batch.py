@@ -10,7 +10,7 @@ from rnnkit._diagnostics.explain.locate import locate_sample
 from rnnkit._diagnostics.inputs.changes import sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, compare_each
-from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.measure.unfollowed import why_unfollowed, without_finite_numbers
 from rnnkit._diagnostics.probes.loss import judge_loss
 from rnnkit._diagnostics.run.outputs import is_number, orders, shape_of
 from rnnkit._diagnostics.tell.outcome import (
@@ -51,6 +51,10 @@ def probe_batch(baseline: Baseline) -> Outcome:
         inputs = joined_by_and(baseline.shared)
         unknown = f"{inputs} has as many rows as the batch: whether it mixes samples is not known"
         return Skipped(f"{unknown}; nothing else does", "partial", drawn=drawn)
+    blind = without_finite_numbers(baseline)
+    if blind:
+        reason = f"{joined_by_and(blind)} has no finite number, and shows nothing; nothing else"
+        return Skipped(f"{reason} mixes samples", "partial", drawn=drawn)
     tried = sum(any(map(change.has, indices)) for change in changes.values())
     text = f"no sample's output depends on another sample ({tried} tried)"
     return Passed(text, [*changes.values()], drawn=drawn)

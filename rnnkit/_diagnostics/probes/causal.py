@@ -66,7 +66,11 @@ def probe_causal(baseline: Baseline) -> Outcome:
         if run.different is not None:
             return _finding_of_first_steps(run, first)
         runs.append(run)
-    return Passed(f"no step of {steps} depends on {_on_what(judged)}", runs)
+    text = f"no step of {steps} depends on {_on_what(judged)}"
+    late = _late(judged, first)
+    if late:
+        text += f", if step 0 of the output belongs to step {late} of the input"
+    return Passed(text, runs)
 
 
 def _on_what(judged: Baseline) -> str:
@@ -144,7 +148,8 @@ def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
     steps = judged.batch.steps or 0
     samples = range(judged.batch.size)
     for cut in sorted({steps - 1, steps - 2, (steps + 1) // 2} - {0}, reverse=True):
-        yield compare_part(judged, partial(Batch.cut, steps=cut, front=True), samples, first)
+        keep = partial(Batch.cut, steps=cut, front=True)
+        yield compare_part(judged, keep, samples, first, steps=cut)
 
 
 def _finding_of_first_steps(run: Restriction, first: int) -> Finding:

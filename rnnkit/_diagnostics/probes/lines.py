@@ -25,7 +25,7 @@ from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import sources
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
 from rnnkit._diagnostics.run.outputs import Leaves, alike, arrived, is_number
-from rnnkit._diagnostics.tell.outcome import Skipped
+from rnnkit._diagnostics.tell.outcome import NO_STEPS, Skipped
 from rnnkit._diagnostics.tell.report import NAMES
 
 #: Numbers that a run in train mode must move by, relative to the largest one, to differ.
@@ -42,9 +42,17 @@ def convolutions_over_features(baseline: Baseline) -> Iterator[str]:
         # One feature at a time, it mixes the steps, which some models intend.
         if not isinstance(x, Tensor) or x.dim() != 3 or event.module.kernel_size == (1,):
             continue
-        if x.shape[1] == steps != x.shape[2]:
-            what = f"{event.label} slides over axis 2 of its input, {x.shape[2]} features, and not"
-            yield f"{what} over its {steps} steps: x.transpose(1, 2) before it, if that is wrong"
+        if 1 < x.shape[1] == steps != x.shape[2]:
+            what = f"{event.label} slides over axis 2 of its input, {x.shape[2]} long, and not over"
+            yield f"{what} {steps} steps: x.transpose(1, 2) before it, or verify(..., seq_dim=2)"
+
+
+def nans(baseline: Baseline) -> Iterator[str]:
+    """Yield outputs that are NaN at some places, where no change shows."""
+    for index, leaf in enumerate(baseline.normal):
+        number = int(leaf.isnan().sum()) if is_number(leaf) else 0
+        if 0 < number < leaf.numel():
+            yield f"{baseline.name(index)} is NaN at {count(number, 'place', 'places')}"
 
 
 def samples_left_out(baseline: Baseline) -> Iterator[str]:
@@ -185,7 +193,8 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
         return
     streams = streams_of(baseline)
     if isinstance(streams, Skipped):
-        yield "takes and returns a state: streaming=True checks that chunks match the whole"
+        if streams.reason != NO_STEPS:
+            yield "takes and returns a state: streaming=True checks that chunks match the whole"
     elif streams[-1].different is None:
         yield "takes and returns a state: in chunks that pass it on, the outputs are the same"
     else:
@@ -253,6 +262,7 @@ def _are_close(one: Leaves, other: Leaves) -> bool:
 
 #: All of them.
 LINES = (
+    nans,
     convolutions_over_features,
     samples_left_out,
     order_unseen,

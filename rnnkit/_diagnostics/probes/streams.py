@@ -219,7 +219,8 @@ def _shapes_taken(baseline: Baseline) -> dict[str, Shapes]:
     bound = _bound(baseline, baseline.batch.tree())
     taken: dict[str, Shapes] = {}
     for name, one in bound.signature.parameters.items():
-        value = bound.arguments.get(name)
+        # What is left out and is a flag or a number by default is no state.
+        value = bound.arguments.get(name, None if one.default is one.empty else one.default)
         shapes = [x.shape for x in tensors_of(value)]
         is_one = one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
         if is_one and (shapes or value is None):

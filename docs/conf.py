@@ -14,7 +14,8 @@ from sphinx import addnodes
 from sphinx.util.typing import stringify_annotation
 
 # The figures and the examples are read from the checkout, and so is the package.
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
 
 project = "rnnkit"
 author = "the authors of rnnkit"
@@ -34,7 +35,8 @@ exclude_patterns = ["_build"]
 templates_path: list[str] = []
 
 html_theme = "furo"
-html_title = "rnnkit"
+html_title = f"rnnkit {release}"
+html_favicon = "static/favicon.svg"
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
 html_js_files = ["pages.js"]
@@ -90,7 +92,7 @@ def type_attributes(_: Any, what: str, __: str, shown: Any, ___: Any, lines: lis
 def shown_in_the_gallery() -> dict[str, list[tuple[str, str]]]:
     """Find the sections of the gallery whose messages end with each code: title and address."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for page in sorted((pathlib.Path(__file__).parent / "gallery").glob("*.md")):
+    for page in sorted((HERE / "gallery").glob("*.md")):
         for section in page.read_text().split("\n## ")[1:]:
             title = section.partition("\n")[0]
             anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
@@ -113,9 +115,52 @@ def find_by_words(_: Any, doctree: nodes.document) -> None:
             comment.replace_self(addnodes.index(entries=entries))
 
 
+def groups_of_codes() -> dict[str, str]:
+    """Return what rnnkit/errors.md says of each group of codes, by the group's title."""
+    text = (HERE.parent / "rnnkit" / "errors.md").read_text()
+    groups = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(groups[::2], groups[1::2], strict=True))
+
+
+def pages_of_codes() -> dict[str, str]:
+    """Return the name of each group's page, by its title."""
+    pages = sorted((HERE / "errors").glob("*.md"))
+    titles = [re.findall(r"^# (.+)$", page.read_text(), re.MULTILINE) for page in pages]
+    return {title: f"errors/{page.stem}" for (title,), page in zip(titles, pages, strict=True)}
+
+
+def list_of_codes() -> str:
+    """Return all codes by their groups, a line for each, which leads to its section."""
+    pages = pages_of_codes()
+    lines = []
+    for title, group in groups_of_codes().items():
+        page = f"{pages[title]}.md"
+        entries = re.findall(r"^### (\S+)\n\n(.+)$", group, re.MULTILINE)
+        lines += ["", f"## [{title}]({page})", ""]
+        lines += [f"- [{code}]({page}#{code}): {sentence}" for code, sentence in entries]
+    return "\n".join(lines)
+
+
+def fill_pages_of_codes(_: Any, name: str, source: list[str]) -> None:
+    """Write the list of all codes into the page of errors, and each group into its own page."""
+    if name == "errors":
+        source[0] = source[0].replace("<!-- all codes -->", list_of_codes())
+    for title, page in pages_of_codes().items():
+        if page == name:
+            group = groups_of_codes()[title].replace("\n### ", "\n## ")
+            source[0] = source[0].replace("<!-- its codes -->", group)
+
+
+def keep_old_addresses(_: Any, doctree: nodes.document, name: str) -> None:
+    """Let ``errors.html#CODE`` lead to the code's line in the list: all sections were there once."""
+    if name == "errors":
+        for item in doctree.findall(nodes.list_item):
+            item["ids"].append(item.astext().partition(":")[0])
+
+
 def explain_codes(app: Any, doctree: nodes.document) -> None:
     """Put each error's code into the index, which a search shows first, and link to examples."""
-    if app.env.docname != "errors":
+    if not app.env.docname.startswith("errors/"):
         return
     examples = shown_in_the_gallery()
     for section in doctree.findall(nodes.section):
@@ -125,7 +170,7 @@ def explain_codes(app: Any, doctree: nodes.document) -> None:
         section.insert(1, addnodes.index(entries=[("single", code, code, "main", None)]))
         links = nodes.paragraph("", "For example: ")
         for title, address in examples.get(code, []):
-            links += [nodes.reference("", title, refuri=address), nodes.Text(", ")]
+            links += [nodes.reference("", title, refuri=f"../{address}"), nodes.Text(", ")]
         if len(links) > 1:
             links[-1] = nodes.Text(".")
             section.append(links)
@@ -133,6 +178,8 @@ def explain_codes(app: Any, doctree: nodes.document) -> None:
 
 def setup(app: Any) -> None:
     """Have the links to the source lead to where it is, attributes their types, codes an index."""
+    app.connect("source-read", fill_pages_of_codes)
+    app.connect("doctree-resolved", keep_old_addresses)
     app.connect("doctree-read", explain_codes)
     app.connect("doctree-read", find_by_words)
     app.connect("viewcode-follow-imported", where_it_is_written)

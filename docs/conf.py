@@ -152,7 +152,7 @@ def fill_pages_of_codes(_: Any, name: str, source: list[str]) -> None:
 
 
 def keep_old_addresses(_: Any, doctree: nodes.document, name: str) -> None:
-    """Let ``errors.html#CODE`` lead to the code's line in the list: all sections were there once."""
+    """Let ``errors.html#CODE`` lead to the code's line: each section was on that page once."""
     if name == "errors":
         for item in doctree.findall(nodes.list_item):
             item["ids"].append(item.astext().partition(":")[0])

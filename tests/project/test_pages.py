@@ -54,6 +54,18 @@ def test_pages_of_the_readme_have_no_directives():
         assert found == [] or page.name in MADE_BY_SPHINX, page
 
 
+def test_each_page_says_what_it_is_about_and_shows_version_and_icon():
+    """A search engine shows a page's one description; the title and the icon come from conf.py."""
+    conf = (DOCS / "conf.py").read_text()
+    pattern = re.compile(r'^    description: "?(\w.{29,159}\.)"?$', re.MULTILINE)
+    described = [(page, pattern.findall(page.read_text())) for page in DOCS.rglob("*.md")]
+
+    assert [page for page, found in described if len(found) != 1] == []
+    assert 'html_title = f"rnnkit {release}"' in conf
+    assert 'html_favicon = "static/favicon.svg"' in conf
+    assert (DOCS / "static/favicon.svg").exists()
+
+
 def test_reference_has_every_name():
     """Each public name is in the reference."""
     names = [*rnnkit.__all__, *(f"states.{name}" for name in rnnkit.states.__all__)]

@@ -50,6 +50,7 @@ class DependencyMap:
 
     An output depends on an input if it changes with it, or if its gradient is not zero: a recurrent
     net forgets, and over hundreds of steps the effect of an early input is smaller than rounding.
+    A gradient that is too small to be a number shows nothing, so there may be more dependencies.
 
     Attributes:
         matrix: boolean, ``(outputs, inputs)``: output i depends on input j.
@@ -130,7 +131,7 @@ class DependencyMap:
         is_band = self.matrix.equal((earlier >= 0) & (earlier <= most))
         if is_band and len(self.inputs) == self.inputs[-1] + 1:  # else there may be more between
             some = count(most, "earlier input", "earlier inputs")
-            return f"each depends on its own and up to {some}"
+            return f"each is seen to depend on its own and up to {some}"
         return "each depends on its own input, and none on a later one"
 
     def __str__(self) -> str:

@@ -188,6 +188,7 @@ TABLE = (
         is_judging=True,
         run=probe_memory,
         fix=REMEMBER,
+        hidden_by=("batch",),
         absence="of these values",
     ),
     Probe(
@@ -199,6 +200,7 @@ TABLE = (
         fix="read each step, except a step that the model predicts: look at the range of a loop, "
         "slices, masks and views on its way",
         is_judging=False,
+        hidden_by=("batch",),
         absence="of some steps",
     ),
     Probe(

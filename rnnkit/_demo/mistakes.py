@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from rnnkit._demo.recordings import BATCH, SPEAKERS, accuracy, load
+from rnnkit._demo.recordings import BATCH, SPEAKERS, Trained, load, train_and_test
 
 FEATURES = 12
 HIDDEN = 40
@@ -23,7 +23,7 @@ class Mistake(NamedTuple):
     """A mistake: a program with a gap ``{}``, and the wrong and the right line for it.
 
     The program knows ``nn``, the first recordings as ``x`` and ``lengths``, and the names of this
-    file. If it makes a ``model``, the mistake costs test accuracy; ``fatal`` ones crash torch.
+    file. ``silent`` ones make a ``model``, and cost test accuracy; ``fatal`` ones crash torch.
     """
 
     title: str
@@ -31,10 +31,11 @@ class Mistake(NamedTuple):
     wrong: str
     right: str
     because: str
+    silent: bool = False
     fatal: bool = False
 
-    def run(self, nn: ModuleType, *, right: bool = False) -> float | None:
-        """Run the program with the layers of ``nn``; return the test accuracy of its model."""
+    def run(self, nn: ModuleType, *, right: bool = False) -> Trained | None:
+        """Run the program with the layers of ``nn``; train and test its model, if it makes one."""
         code = inspect.cleandoc(self.program).format(self.right if right else self.wrong)
         name = f"<{self.title}>"
         linecache.cache[name] = len(code), None, code.splitlines(), name  # tracebacks quote it
@@ -42,7 +43,7 @@ class Mistake(NamedTuple):
         names = {**globals(), "nn": nn, "x": x, "lengths": lengths}
         torch.manual_seed(0)
         exec(compile(code, name, "exec"), names)  # noqa: S102
-        return accuracy(names["model"]) if "model" in names else None
+        return train_and_test(names["model"]) if "model" in names else None
 
 
 class LastStep(torch.nn.Module):
@@ -82,6 +83,7 @@ MISTAKES = (
         right="nn.LSTM(FEATURES, HIDDEN, 2, batch_first=True)",
         because="The fourth argument is bias. The LSTM runs over the recordings of a batch "
         "instead of over their steps, so each answer depends on other recordings.",
+        silent=True,
     ),
     Mistake(
         title="the state of a larger batch",
@@ -94,8 +96,10 @@ MISTAKES = (
         """,
         wrong="self.lstm(packed, (h, c))",
         right="self.lstm(packed, (h[:, live], c[:, live]))",
-        because="Recordings come in chunks and leave the batch when they end, but their states "
-        "stay. So the others continue from the state of a different speaker.",
+        because="The model trains on whole recordings, so its loss shows nothing. A server reads "
+        "chunks: recordings leave its batch when they end, but their states stay. So the others "
+        "continue from the state of a different speaker.",
+        silent=True,
     ),
     Mistake(
         title="a state without the second direction",

@@ -42,19 +42,37 @@ def load() -> tuple[Recordings, Recordings]:
     return every.take(slice(TRAIN)), every.take(slice(TRAIN, None))
 
 
-def accuracy(model: torch.nn.Module) -> float:
-    """Train a classifier, and return the share of test recordings whose speaker it names."""
+class Trained(NamedTuple):
+    """What became of a classifier: its training loss, and its accuracy on the test recordings."""
+
+    first_loss: float
+    last_loss: float
+    accuracy: float
+
+
+def train_and_test(model: torch.nn.Module) -> Trained:
+    """Train a classifier of speakers, then let it name the speakers of the test recordings."""
     train, test = load()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for _ in range(EPOCHS):
-        for rows in torch.split(torch.randperm(TRAIN), BATCH):
-            input, lengths, speaker = train.take(rows)
-            loss = torch.nn.functional.cross_entropy(model(input, lengths), speaker)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+    losses = [_train_once(model, train, optimizer) for _ in range(EPOCHS)]
+
     model.eval()
     batches = torch.split(torch.arange(len(test.speaker)), BATCH)
     with torch.no_grad():
         named = torch.cat([model(*test.take(rows)[:2]).argmax(1) for rows in batches])
-    return int((named == test.speaker).sum()) / len(named)
+    return Trained(losses[0], losses[-1], int((named == test.speaker).sum()) / len(named))
+
+
+def _train_once(
+    model: torch.nn.Module, train: Recordings, optimizer: torch.optim.Optimizer
+) -> float:
+    """Train on each recording once; return the mean loss of the batches."""
+    losses = []
+    for rows in torch.split(torch.randperm(TRAIN), BATCH):
+        input, lengths, speaker = train.take(rows)
+        loss = torch.nn.functional.cross_entropy(model(input, lengths), speaker)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    return sum(losses) / len(losses)

@@ -4,14 +4,15 @@ import argparse
 import importlib.util
 import platform
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 
-from rnnkit._demo.listening import listen, listen_in_child
-from rnnkit._demo.mistakes import FEATURES, HIDDEN, MISTAKES, LastStep
+from rnnkit._demo.listening import Outcome, listen, listen_in_child
+from rnnkit._demo.mistakes import FEATURES, HIDDEN, MISTAKES, LastStep, Mistake
 from rnnkit._demo.recordings import load
 from rnnkit._diagnostics.verify import verify
 
@@ -28,39 +29,83 @@ def say(text: str, style: str = "") -> None:
     Console(highlight=False, markup=False, emoji=False).print(text, style=style, soft_wrap=True)
 
 
-def show(nn: ModuleType, *, full: bool) -> None:
-    """Print a table of what torch.nn and ``nn`` do with each mistake, then one mistake or all."""
-    say(f"   {'mistake':<38}{'torch.nn':<23}rnnkit", "bold")
-    compared = []
+class Compared(NamedTuple):
+    """What torch.nn and rnnkit do with a mistake, and what it costs if torch.nn says nothing."""
+
+    number: int
+    mistake: Mistake
+    theirs: Outcome
+    ours: Outcome
+    cost: str = ""
+
+    def tell(self) -> None:
+        """Print the mistake in full."""
+        say(f"\n\nMistake {self.number}: {self.mistake.title}\n", "bold")
+        say(textwrap.indent(textwrap.fill(self.mistake.because, 78), "  "))
+        say(f"\n  wrong:  {self.mistake.wrong}\n  right:  {self.mistake.right}")
+        say(f"\n  torch.nn:  {self.theirs}{self.cost and f', {self.cost}'}", "red")
+        say("\n" + textwrap.indent(f"rnnkit.{self.ours}", "  "), "green")
+
+
+def show_silent(nn: ModuleType) -> Iterator[Compared]:
+    """Print a row for each mistake that torch.nn trains on: its losses, and what it costs."""
+    say(f"   {'mistake':<31}{'training loss':<15}{'accuracy':<10}{'if right':<10}rnnkit", "bold")
     for number, mistake in enumerate(MISTAKES, 1):
+        if not mistake.silent:
+            continue
+        theirs = listen(partial(mistake.run, torch.nn))
+        right = listen(partial(mistake.run, torch.nn, right=True)).value.accuracy
+        ours = listen(partial(mistake.run, nn))
+        first_loss, last_loss, accuracy = theirs.value
+        losses = f"{first_loss:.2f} to {last_loss:.2f}"
+        say(
+            f"{number}  {mistake.title:<31}{losses:<15}{accuracy:<10.1%}{right:<10.1%}"
+            f"{ours.kind or 'silence'}"
+        )
+        cost = f"accuracy {accuracy:.1%} instead of {right:.1%}"
+        yield Compared(number, mistake, theirs, ours, cost)
+
+
+def show_loud(nn: ModuleType) -> Iterator[Compared]:
+    """Print a row for each mistake that ends a program with torch.nn."""
+    say(f"   {'mistake':<38}{'torch.nn':<23}rnnkit", "bold")
+    for number, mistake in enumerate(MISTAKES, 1):
+        if mistake.silent:
+            continue
         child = partial(listen_in_child, "--namespace", "torch.nn", "--mistake", str(number))
         theirs = child() if mistake.fatal else listen(partial(mistake.run, torch.nn))
         ours = listen(partial(mistake.run, nn))
-        cost = ""
         say(f"{number}  {mistake.title:<38}{theirs.kind or 'silence':<23}{ours.kind or 'silence'}")
-        if theirs.value is not None:
-            right = mistake.run(torch.nn, right=True)
-            cost = f"accuracy {theirs.value:.1%} instead of {right:.1%}"
-            say(f"   {'':<38}{cost}")
-        compared.append((number, mistake, theirs, ours, cost))
-    shown = compared if full else compared[1:2]
-    for number, mistake, theirs, ours, cost in shown:
-        say(f"\n\nMistake {number}: {mistake.title}\n", "bold")
-        say(textwrap.indent(textwrap.fill(mistake.because, 78), "  "))
-        say(f"\n  wrong:  {mistake.wrong}\n  right:  {mistake.right}")
-        say(f"\n  torch.nn:  {theirs}{cost and f', {cost}'}", "red")
-        say("\n" + textwrap.indent(f"rnnkit.{ours}", "  "), "green")
+        yield Compared(number, mistake, theirs, ours)
+
+
+def show(nn: ModuleType, *, full: bool) -> None:
+    """Print what torch.nn and ``nn`` do with each mistake, then one mistake in full, or all."""
+    say(
+        "\nTwo mistakes show nowhere in torch.nn: it refuses no shape, and the training loss falls."
+    )
+    say("Only the accuracy on test recordings is lower than that of the right program.\n")
+    silent = [*show_silent(nn)]
+    say("\nFour end the program. torch.nn crashes or names a symptom; rnnkit names cause and fix.")
+    say("The first runs in a child process, which will crash.\n")
+    loud = [*show_loud(nn)]
+    for compared in [*silent, *loud] if full else silent[1:]:
+        compared.tell()
 
 
 def find(*, save: bool) -> None:
     """Print what ``verify`` reports of mistake 1, and draw it if asked to."""
     few = load()[0].take(slice(8))
     report = verify(LastStep(torch.nn.LSTM(FEATURES, HIDDEN, 2, True)), *few[:2], raises=False)
-    say("\n\nNo shape shows mistake 1. verify finds it, before any training:\n", "bold")
-    say("  >>> report = rnnkit.verify(model, recordings, lengths, raises=False)")
-    for name, value in (("report.findings[0]", report.findings[0]), ("report", report)):
-        say(f"  >>> print({name})")
-        say(textwrap.indent(str(value), "  "), "green")
+    say(
+        "\n\nNo shape shows mistake 1; rnnkit warned of how it is written. verify measures which",
+        "bold",
+    )
+    say(
+        "recordings an answer depends on (ok: it holds, !!: it does not, --: not judged):\n", "bold"
+    )
+    say("  >>> print(rnnkit.verify(model, recordings, lengths, raises=False))")
+    say(textwrap.indent(str(report), "  "), "green")
     if save:
         import matplotlib as mpl  # noqa: PLC0415 - an optional extra
 
@@ -90,12 +135,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     versions = (f"{package.__name__} {package.__version__}" for package in packages)
     say(", ".join([*versions, f"python {platform.python_version()}"]))
     if given.mistake is not None:
-        share = MISTAKES[given.mistake - 1].run(nn)
-        say("no error" if share is None else f"no error; test accuracy {share:.1%}")
+        trained = MISTAKES[given.mistake - 1].run(nn)
+        say("no error" if trained is None else f"no error; test accuracy {trained.accuracy:.1%}")
         return
-    say("\nSix mistakes on recorded speech: 270 recordings train a classifier of speakers,")
-    say("370 test it. Mistake 3 runs in a child process, which will crash.\n")
+    say("\nSix mistakes on recorded speech: a classifier of speakers trains on 270 recordings")
+    say("and is tested on 370.")
     show(nn, full=given.all)
     find(save=given.save)
-    say("\n\nEvery mistake in full:  python -m rnnkit --all")
+    say("\n\nWhat a finding means:   python -m rnnkit explain batch")
+    say("Every mistake in full:  python -m rnnkit --all")
     say("One of them, uncaught:  python -m rnnkit --mistake 3 --namespace torch.nn")

@@ -56,13 +56,12 @@ def test_pages_of_the_readme_have_no_directives():
 
 def test_each_page_says_what_it_is_about_and_shows_version_and_icon():
     """A search engine shows a page's one description; the title and the icon come from conf.py."""
-    conf = (DOCS / "conf.py").read_text()
+    shown = 'html_title = f"rnnkit {release}"\nhtml_favicon = "static/favicon.svg"\n'
     pattern = re.compile(r'^    description: "?(\w.{29,159}\.)"?$', re.MULTILINE)
-    described = [(page, pattern.findall(page.read_text())) for page in DOCS.rglob("*.md")]
+    pages = DOCS.rglob("*.md")
 
-    assert [page for page, found in described if len(found) != 1] == []
-    assert 'html_title = f"rnnkit {release}"' in conf
-    assert 'html_favicon = "static/favicon.svg"' in conf
+    assert [page for page in pages if len(pattern.findall(page.read_text())) != 1] == []
+    assert shown in (DOCS / "conf.py").read_text()
     assert (DOCS / "static/favicon.svg").exists()
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from matplotlib.lines import Line2D
 
 from benchmarks.report import unfolded
 from docs.maps import INK, style, write
@@ -93,20 +94,52 @@ def draw(name: str, panels: list[Panel], tables: Mapping[str, Rows]) -> None:
     counts = [len(rows) for rows in parts]
     figure, axes = plt.subplots(
         len(panels),
-        figsize=(7.2, 0.75 * len(panels) + 0.3 * sum(counts)),
+        figsize=(7.2, 0.5 + 0.75 * len(panels) + 0.3 * sum(counts)),
         layout="constrained",
         squeeze=False,
         height_ratios=counts,
     )
     for panel, rows, ax in zip(panels, parts, axes[:, 0], strict=True):
         fill(ax, panel, rows)
+    figure.legend(
+        handles=legend(panels, parts),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        columnspacing=1.2,
+        handlelength=1.4,
+    )
     write(figure, f"bench-{name}.svg")
+
+
+def legend(panels: list[Panel], parts: list[dict[str, list[float]]]) -> list[Line2D]:
+    """Explain each mark that a picture has."""
+    dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "alpha": 0.8, "mew": 0}
+    bar: dict[str, Any] = {"linestyle": "none", "marker": "|", "markersize": 12, "mew": 1.5}
+    line: dict[str, Any] = {"linewidth": 0.8, "linestyle": ":"}
+    rows = [
+        (panel, row) for panel, part in zip(panels, parts, strict=True) for row in part.values()
+    ]
+
+    handles = [Line2D([], [], **dot, color=DOT, label="one size")]
+    if any(is_worse(number, panel) for panel, row in rows for number in row):
+        handles.append(Line2D([], [], **dot, color=WORSE, label="slower by more than 5 %"))
+    if any(len(row) > 1 for _, row in rows):
+        handles.append(Line2D([], [], **bar, color=INK, label="median, as at the right"))
+    if any(panel.limit for panel in panels):
+        handles.append(Line2D([], [], **line, color=INK, label="equal times"))
+    return handles
+
+
+def is_worse(number: float, panel: Panel) -> bool:
+    """Return whether a dot is red: by more than five hundredths above the limit."""
+    return panel.limit is not None and number > panel.limit + 0.05
 
 
 def fill(ax: Any, panel: Panel, rows: Mapping[str, list[float]]) -> None:
     """Draw one panel: dots, their median as a bar and as a number."""
     for place, numbers in enumerate(rows.values()):
-        dots = [WORSE if panel.limit and n > panel.limit + 0.05 else DOT for n in numbers]
+        dots = [WORSE if is_worse(n, panel) else DOT for n in numbers]
         ax.scatter(numbers, [place] * len(numbers), c=dots, alpha=0.8, linewidths=0)
         middle = statistics.median(numbers)
         if len(numbers) > 1:

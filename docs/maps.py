@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.text import Text
 from torch import Tensor, nn
 
 import rnnkit
@@ -18,6 +19,9 @@ from rnnkit._diagnostics.tell.picture import FORBIDDEN, HATCH, PAPER
 FOLDER = pathlib.Path(__file__).resolve().parent / "pictures"
 #: The ink of text and lines, which a dark page turns light.
 INK = "#2b2b33"
+#: How wide the text of a page is in a window of 1280 pixels, and its smallest letters in a picture.
+PAGE = 896
+LEAST = 9
 DARK = "<style>@media (prefers-color-scheme: dark) {svg {color: #e6e6ee}}</style>"
 
 
@@ -79,8 +83,19 @@ def save(
     write(figure, name)
 
 
+def smallest_text(figure: Any) -> float:
+    """Return how many pixels the smallest text has on a page, which shrinks wide figures."""
+    figure.draw_without_rendering()  # labels of ticks have no text before
+    shrinks = min(1, PAGE / (96 * figure.get_figwidth()))
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    return min(text.get_fontsize() for text in texts) * 96 / 72 * shrinks
+
+
 def write(figure: Any, name: str) -> None:
-    """Write a figure, its ink for light pages and for dark ones."""
+    """Write a figure, its ink for light pages and for dark ones; refuse text too small to read."""
+    if smallest_text(figure) < LEAST:
+        message = f"{name} has text of {smallest_text(figure):.1f} pixels, less than {LEAST}"
+        raise ValueError(message)
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
     text = drawn.getvalue().replace(INK, "currentColor")

@@ -74,7 +74,7 @@ class Report:
 
     >>> report = rnnkit.verify(torch.nn.GRU(3, 4), torch.randn(5, 7, 3), raises=False)
     >>> report.found("batch"), report.checked
-    (True, ['repeatable', 'coverage', 'use', 'gradient'])
+    (True, ['repeatable', 'use', 'gradient'])
     >>> report
     rnnkit.verify: 1 finding (... forward passes, ... s)
       ok  repeatable  the same input twice returns the same output

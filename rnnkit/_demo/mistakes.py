@@ -119,8 +119,8 @@ MISTAKES = (
         program="h = c = torch.zeros(1, x.size(0), HIDDEN)\n{}",
         wrong="nn.LSTM(FEATURES, HIDDEN)(x, (h, c))",
         right="nn.LSTM(FEATURES, HIDDEN, batch_first=True)(x, (h, c))",
-        because="torch blames the state, which is right. Whoever gives it x.size(1) rows ends the "
-        "error and trains over the batch, as in mistake 1. Only rnnkit.verify finds that.",
+        because="torch blames the state, but the state is right. Whoever gives it x.size(1) rows "
+        "ends the error and trains over the batch, as in mistake 1. Only rnnkit.verify finds that.",
     ),
     Mistake(
         title="an LSTM's two states for a GRU",
@@ -134,6 +134,6 @@ MISTAKES = (
         program="lstm, x = nn.LSTM(FEATURES, HIDDEN), x.double()\n{}",
         wrong="lstm(pack(x, lengths))",
         right="lstm(pack(x.float(), lengths))",
-        because="The input is float64 and the weights are float32. torch names neither.",
+        because="The input is float64 and the weights are float32. torch does not say which is which.",
     ),
 )

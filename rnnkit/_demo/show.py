@@ -89,7 +89,8 @@ def show(nn: ModuleType, *, full: bool) -> None:
     say("\nFour end the program. torch.nn crashes or names a symptom; rnnkit names cause and fix.")
     say("The first runs in a child process, which will crash.\n")
     loud = [*show_loud(nn)]
-    for compared in [*silent, *loud] if full else silent[1:]:
+    told = [*silent, *loud] if full else silent[1:]
+    for compared in told:
         compared.tell()
 
 

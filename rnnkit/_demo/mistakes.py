@@ -134,6 +134,7 @@ MISTAKES = (
         program="lstm, x = nn.LSTM(FEATURES, HIDDEN), x.double()\n{}",
         wrong="lstm(pack(x, lengths))",
         right="lstm(pack(x.float(), lengths))",
-        because="The input is float64 and the weights are float32. torch does not say which is which.",
+        because="The input is float64 and the weights are float32. torch does not say which of "
+        "them is which.",
     ),
 )

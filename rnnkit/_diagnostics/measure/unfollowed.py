@@ -16,7 +16,7 @@ def why_not_finite(baseline: Baseline) -> Skipped | None:
 
 
 def without_finite_numbers(baseline: Baseline) -> list[str]:
-    """Return the outputs of which no number is finite: no change shows in them."""
+    """Return the outputs without any finite number: no change shows in them."""
     return [
         f"output{baseline.names[index]}"
         for index, leaf in enumerate(baseline.normal)

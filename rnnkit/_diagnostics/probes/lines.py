@@ -56,7 +56,7 @@ def nans(baseline: Baseline) -> Iterator[str]:
 
 
 def samples_left_out(baseline: Baseline) -> Iterator[str]:
-    """Yield inputs of which some samples reach no loss, whatever their values are."""
+    """Yield inputs with samples that reach no loss, whatever their values are."""
     if any(isinstance(x, Tensor) and x.dim() for x in baseline.normal):
         return
     batch = baseline.batch

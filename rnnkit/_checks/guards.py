@@ -118,7 +118,12 @@ def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> State
     if is_jit_traced():
         state: State = completed(cell, hx)
         return state
-    shape = _dense_shape(input)
+    if not isinstance(input, Tensor):
+        return MISFIT
+    try:
+        shape = input.shape
+    except RuntimeError:  # a nested tensor has none
+        return MISFIT
     if len(shape) not in (1, 2) or shape[-1] != cell.input_size or not _is_like(input, weight):
         return MISFIT
     if hx is None:

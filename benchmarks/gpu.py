@@ -128,7 +128,7 @@ def waits(call: Call) -> int:
     return sum("synchronizing" in str(one.message) for one in caught)
 
 
-def tables(kind: str) -> list[Table]:
+def tables_of(kind: str) -> list[Table]:
     """Measure a layer, in the forward pass and in both."""
     found = []
     for passes, backward in PASSES.items():
@@ -161,7 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("page", type=Path)
     page = parser.parse_args().page
-    found = [table for kind in KINDS for table in tables(kind)]
+    found = [table for kind in KINDS for table in tables_of(kind)]
     print(card(), *found, sep="\n\n")
     above = page.read_text("utf-8").partition(MARK)[0]
     page.write_text(

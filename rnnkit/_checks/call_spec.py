@@ -206,10 +206,14 @@ class CallSpec(NamedTuple):
                 f"{came}, and so many steps on the axis dim",
                 "dim=0, if x has the steps first" if self.batch_first else "dim=1",
             )
-        looks = "seq-first" if self.batch_first else "batch-first"
+        code = "layout-batch-first"
+        looks = "batch-first"
+        if self.batch_first:
+            code = "layout-seq-first"
+            looks = "seq-first"
         option = self.with_option(f"batch_first={not self.batch_first}")
         return RefusalCause(
-            f"layout-{looks}",
+            code,
             f"the input looks {looks}, but batch_first={self.batch_first}",
             f"{option}, or input.transpose(0, 1)",
             evidence=f"{came}, which is axis {int(self.batch_first)} of the input",

@@ -26,7 +26,6 @@ from rnnkit._diagnostics.run.isolation import EscapedError
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
-    alike,
     apart,
     far_off,
     is_number,
@@ -321,51 +320,6 @@ def _with_batch_axis(made: Any, whole: Tensor, axis: int, count: int) -> Tensor 
         made = made.unsqueeze(axis)
     fits = made.dim() == whole.dim() and made.shape[axis] == count
     return made if fits else None
-
-
-class Repeat:
-    """A copy of the model, run twice in a row on the same inputs.
-
-    Attributes:
-        is_equal: whether it returned the same bits.
-        is_near: whether it returned the same numbers, up to rounding.
-        doubt: why a difference could not be judged.
-    """
-
-    def __init__(self, baseline: Baseline, *, restarts: bool = False) -> None:
-        """Run twice, unless the baseline did; with ``restarts``, from the same random numbers."""
-        self.doubt = ""
-        known = None if restarts else baseline.again
-        pair = (
-            _run_twice(baseline, restarts=restarts) if known is None else (baseline.normal, known)
-        )
-        self.is_equal = alike(*pair)
-        self.is_near = self.is_equal
-        if self.is_equal or restarts:
-            return
-        judge = judge_of(baseline)
-        if isinstance(judge, Skipped):
-            self.doubt = judge.reason
-            return
-        pair = pair if baseline.is_judge else _run_twice(judge)
-        self.is_equal = alike(*pair)
-        self.is_near = _are_all_near(judge, *pair)
-
-
-def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, Leaves]:
-    session = baseline.session
-    inputs = baseline.batch.tree()
-    copy = session.fresh()
-    once = session.run(inputs, on=copy)
-    if restarts:
-        session.restart()
-    return once, session.run(inputs, on=copy)
-
-
-def _are_all_near(judge: Baseline, one: Leaves, other: Leaves) -> bool:
-    """Return whether all tensors of two outputs are the same, up to rounding."""
-    pairs = [pair for pair in zip(one, other, strict=False) if isinstance(pair[0], Tensor)]
-    return all(isinstance(after, Tensor) and are_near(judge, x, after) for x, after in pairs)
 
 
 def are_near(judge: Baseline, before: Tensor, after: Tensor) -> bool:

@@ -1,7 +1,7 @@
 """The probe *repeatable*: the same input twice gives the same output; and if not, why."""
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.compare import Repeat
+from rnnkit._diagnostics.measure.repeat import Repeat
 from rnnkit._diagnostics.run.events import Recorder, kept_by
 from rnnkit._diagnostics.run.outputs import equal
 from rnnkit._diagnostics.run.watched_functions import without_part

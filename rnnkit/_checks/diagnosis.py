@@ -13,7 +13,7 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import proj_size_of
-from rnnkit._base.errors import DtypeError, LengthsError, RnnkitError
+from rnnkit._base.errors import ArgumentError, DtypeError, LengthsError, RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._checks.arrays import outlined_array
 from rnnkit._checks.call_spec import (
@@ -164,11 +164,38 @@ def explain_layer_step(layer: Any, x_t: Tensor, state: Any) -> None:
     check_state(spec, state, x_t)
 
 
-def explain_missing_kernel(call: ModuleCall, error: Exception) -> None:
-    """Explain that this CPU has no kernel for autocast's dtype; return for any other error."""
+#: How torch begins what these functions explain.
+CONSTANT = "Cannot insert a Tensor that requires grad as a constant"
+NO_KERNEL = "could not create a primitive"
+
+
+def explain_torchs_error(call: ModuleCall, error: Exception) -> None:
+    """Explain an error of torch's that does not tell what to do; return for any other error."""
     text = str(error)
-    if not text.startswith("could not create a primitive"):
-        return
+    if text.startswith(CONSTANT):
+        _explain_constant(call, error)
+    elif text.startswith(NO_KERNEL):
+        _explain_missing_kernel(call, error)
+
+
+def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
+    """Explain that torch.jit.trace of a function takes the weights for constants."""
+    layer = call.module
+    refusal(
+        ArgumentError,
+        "input",
+        CONSTANT,
+        f"{described(layer)}: torch.jit.trace of a function makes constants of its weights",
+        ("fix", "torch.jit.trace(model, ...), of a module that holds the layer"),
+        ("", "or layer.requires_grad_(False) before it"),
+        code="trace-function",
+        source=error,
+    )
+
+
+def _explain_missing_kernel(call: ModuleCall, error: Exception) -> NoReturn:
+    """Explain that this CPU has no kernel for autocast's dtype."""
+    text = str(error)
     layer, input, hx, _ = call
     lowered = torch.get_autocast_dtype("cpu")
     level = torch.backends.cpu.get_cpu_capability()

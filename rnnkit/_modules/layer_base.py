@@ -32,7 +32,7 @@ from rnnkit._checks.arguments import (
     one_state,
 )
 from rnnkit._checks.call_spec import is_not_strided, sizes_of_layer
-from rnnkit._checks.diagnosis import ModuleCall, explain_layer_step, explain_missing_kernel
+from rnnkit._checks.diagnosis import ModuleCall, explain_layer_step, explain_torchs_error
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._checks.mask_checks import as_mask
 from rnnkit._checks.objects import RUNS_BACKWARD
@@ -105,7 +105,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         try:
             output, end = run_layer(self, input, state, boundaries, overrides_checks=overrides)
         except RuntimeError as error:
-            explain_missing_kernel(ModuleCall(self, input, hx, weight), error)
+            explain_torchs_error(ModuleCall(self, input, hx, weight), error)
             raise
         return output, _returned(self, end)
 

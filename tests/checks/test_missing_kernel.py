@@ -8,7 +8,7 @@ import torch
 
 import rnnkit
 from rnnkit._base.torch_tools import lacks_kernel
-from rnnkit._checks.diagnosis import ModuleCall, explain_missing_kernel
+from rnnkit._checks.diagnosis import ModuleCall, explain_torchs_error
 
 
 def test_the_fixes_work():
@@ -38,7 +38,7 @@ def test_the_first_fix_works_for_halves_too():
             torch.autocast("cpu", torch.bfloat16),
             pytest.raises(rnnkit.DtypeError, match="could not create a primitive\\n") as caught,
         ):
-            explain_missing_kernel(ModuleCall(layer, input, state, None), said)
+            explain_torchs_error(ModuleCall(layer, input, state, None), said)
         (typed,) = re.findall(r"fix +(with .*: )output, state = (.*)", str(caught.value))
         names = {"rnnkit": rnnkit, "layer": layer, "input": input, "hx": hx, "torch": torch}
         exec("".join(typed), names)  # noqa: S102

@@ -77,7 +77,8 @@ def select(
     that torch takes; or it is a boolean tensor ``(batch,)``.
 
     Raises:
-        ArgumentError: if ``index`` is not positions or flags, or out of range.
+        ArgumentError: if ``index`` is not positions or flags, or out of range. The host reads no
+            positions that are on a GPU: out of range, they stop the GPU.
         StateError: if a tensor of the state does not have 2 or 3 axes.
 
     >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 5, 3))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.inputs.axes import infer_batch_axes
+from rnnkit._diagnostics.inputs.axes import infer_batch_axes, shortened_axis
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.lengths import Named, guess_lengths, lengths_of_other_names
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -18,7 +18,7 @@ from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.output_axes import find_axes
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import calls_in
-from rnnkit._diagnostics.run.outputs import is_number, is_whole
+from rnnkit._diagnostics.run.outputs import Leaves, is_number, is_whole
 from rnnkit._diagnostics.run.uncopied import unwrapped
 from rnnkit._diagnostics.tell.outcome import Outcome
 from rnnkit._diagnostics.tell.report import SAMPLES
@@ -66,6 +66,8 @@ def baseline_of(
     whole, notes = judged_finite(whole, opened, pads_after=rules.is_after)
     before = list(whole.axes)
     infer_batch_axes(whole, opened.attempt)
+    if not _are_rows_of_samples(whole, opened):
+        whole.rows_of = {}
     shared = _taken_for_shared(whole, before)
     part = whole.samples(whole.telling(SAMPLES))
     if part.size < whole.size and opened.attempt(part.tree()) is None:
@@ -83,6 +85,36 @@ def baseline_of(
     if _is_one_step(baseline):
         part.take_for_one_step()  # axis 1 has the features of that step
     return baseline, notes
+
+
+def _are_rows_of_samples(batch: Batch, opened: Session) -> bool:
+    """Return whether rows that another input counts go with the samples, as two runs show.
+
+    A table may have as many rows by chance. Without the first sample a model returns the same for
+    the others only if it is given what belongs to them: their rows, or the whole table.
+    """
+    if not batch.rows_of or batch.size < 2:
+        return False
+    rest = batch.samples(range(1, batch.size))
+    uncut = list(rest.leaves)
+    for index in batch.rows_of:
+        uncut[index] = batch.leaves[index]
+    normal = opened.attempt(batch.tree())
+    has_same = [_are_the_rest(normal, opened.attempt(rest.tree(x))) for x in (rest.leaves, uncut)]
+    return has_same == [True, False]
+
+
+def _are_the_rest(full: Leaves | None, part: Leaves | None) -> bool:
+    """Return whether an output without the first sample is that of all, without the first."""
+    if full is None or part is None:
+        return False
+    for x, y in zip(full, part, strict=False):
+        axis, by = shortened_axis(x, y)
+        if axis is not None and by == 1 and is_number(x):
+            others = x.narrow(axis, 1, y.shape[axis])
+            if others.shape != y.shape or not torch.allclose(others, y, 1e-3, 1e-5):
+                return False
+    return True
 
 
 def _is_one_step(baseline: Baseline) -> bool:

@@ -255,3 +255,26 @@ def test_a_table_with_as_many_rows_by_chance():
         report = rnnkit.verify(layered(forward), X, torch.tensor([2, 3, 1, 0]), numbers(6, 6))
 
         assert {"batch", "alone"} <= {*report.checked}, name
+
+
+@pytest.mark.parametrize("extra", [0, 2])
+def test_models_that_train_another_way(extra):
+    """In train mode a model may return less, or other shapes, and a search may run on one sample."""
+
+    def forward(m, x, lengths):
+        y = m.drop(m.bn(m.gru(x)[0].mT).mT) * mask(lengths, x.shape[1]).unsqueeze(2)
+        if m.training:
+            return y[:, :, extra:].sum(2) if extra else y.mean()
+        return y, y[:, -1]
+
+    parts = {"bn": nn.BatchNorm1d(6), "drop": nn.Dropout(0.5)}
+    assert reported(layered(forward, **parts), PADDED, LENGTHS, lengths=LENGTHS).checked
+
+    def searched(m, x):
+        h = None
+        for x_t in x[0]:
+            h = m.cell(x_t, h)
+            h = h + h.unsqueeze(0).topk(k=2, dim=1).values.sum()
+        return m.gru(x)[0] + h
+
+    assert reported(layered(searched, cell=nn.GRUCell(3, 6)), X).checks

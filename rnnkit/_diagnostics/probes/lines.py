@@ -9,7 +9,7 @@ from itertools import pairwise, product
 
 import torch
 from torch import Tensor
-from torch.nn import BatchNorm1d, Conv1d, Conv2d
+from torch.nn import BatchNorm1d, Conv1d, Conv2d, Module
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.batch import Batch
@@ -24,7 +24,7 @@ from rnnkit._diagnostics.probes.streams import ways_to_carry
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import sources
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
-from rnnkit._diagnostics.run.outputs import Leaves, alike, arrived, is_number
+from rnnkit._diagnostics.run.outputs import Given, Leaves, alike, arrived, is_number, shapes_of
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Skipped
 from rnnkit._diagnostics.tell.report import NAMES
 
@@ -127,10 +127,10 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
     alike = batch.samples([0] * batch.size).tree()
     copy = session.fresh().train()
     before = _states()
-    one = session.attempt(alike, on=copy)
+    one = _trained(baseline, alike, copy)
     if one is None or all(map(torch.equal, before, _states())):
         return
-    other = session.attempt(alike, on=copy)
+    other = _trained(baseline, alike, copy)
     if other is None:
         return
     drawn = [
@@ -140,6 +140,14 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
     ]
     if drawn and _are_close(drawn, [rows[:1].expand_as(rows) for rows in drawn]):
         yield "in train mode all samples share what is drawn, as one dropout mask: is that meant?"
+
+
+def _trained(baseline: Baseline, inputs: Given, copy: Module) -> Leaves | None:
+    """Run a copy that trains; None if it refuses, or returns other shapes than in eval mode."""
+    output = baseline.session.attempt(inputs, on=copy)
+    if output is None or shapes_of(output) != shapes_of(baseline.normal):
+        return None
+    return output
 
 
 def _states() -> list[Tensor]:
@@ -159,7 +167,8 @@ def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     where = steps_at(~valid_mask(batch, pads_after=baseline.pads_after))
     changed = batch.with_leaves(other_leaves(batch, where))
     session = baseline.session
-    one, other = (session.attempt(x.tree(), on=session.fresh().train()) for x in (batch, changed))
+    one = _trained(baseline, batch.tree(), session.fresh().train())
+    other = _trained(baseline, changed.tree(), session.fresh().train())
     if one is not None and other is not None and not _are_close_where_valid(baseline, one, other):
         yield f"in train mode, valid steps depend on padding: {norms[0]} averages over both"
 
@@ -238,8 +247,8 @@ def _beams_that_stay(event: Event, calls: Sequence[Call], loops: Sequence[str]) 
     beams = event.tensors[0].shape[-1]
     for name in loops:
         family = [call for call in calls if call.name == name]
-        rows = {part.shape[-2] for call in family[1:] for part in call.state.values()}
-        is_of_beams = scores.dim() == 2 and beams > 1 and rows == {len(scores) * beams}
+        rows = {part.shape[-2:-1] for call in family[1:] for part in call.state.values()}
+        is_of_beams = scores.dim() == 2 and beams > 1 and rows == {(len(scores) * beams,)}
         pairs = pairwise(family)
         stays = all(alike([*y.state.values()], [*x.returned.values()]) for x, y in pairs)
         if is_of_beams and stays:
@@ -253,7 +262,7 @@ def _beams_that_stay(event: Event, calls: Sequence[Call], loops: Sequence[str]) 
 def _are_close(one: Leaves, other: Leaves) -> bool:
     """Return whether all numbers of two outputs are close, relative to the largest."""
     for x, y in zip(one, other, strict=False):
-        if not is_number(x):
+        if not is_number(x) or not x.numel():
             continue
         if x.shape != y.shape or (x - y).abs().amax() > CLOSE * x.abs().amax():
             return False

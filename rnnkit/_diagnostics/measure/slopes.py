@@ -157,6 +157,10 @@ class Gradients(FunctionWatch):
             self.error = without_frames(error)
         return [None] * len(wanted)
 
+    def reaches(self, told: Sequence[Any], weights: Sequence[Tensor]) -> bool:
+        """Return whether some tensors have a gradient in one of the weights, however small."""
+        return any(slope is not None for slope in self.slopes(weights, told))
+
     @cached_property
     def whole(self) -> dict[int, Tensor | None]:
         """The gradients of all outputs in sources and weights, by id."""
@@ -243,8 +247,7 @@ class Gradients(FunctionWatch):
             return False
         last, result = results[-1]
         others = inside(name, self.weights) - inside(last, self.weights)
-        slopes = self.slopes([self.weights[one] for one in others], tensors_of(result))
-        return any(slope is not None for slope in slopes)
+        return self.reaches(tensors_of(result), [self.weights[one] for one in others])
 
 
 def _has_graph(x: Any) -> bool:

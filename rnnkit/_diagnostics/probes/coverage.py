@@ -1,6 +1,6 @@
 """The probe *coverage*: every valid step of the first input reaches some output."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -67,11 +67,13 @@ def probe_coverage(baseline: Baseline) -> Outcome:
         return finding
     if bool(silent.any()):
         between = _between(silent, tried, doubtful)
-        note = f" ({int(silent.any(0).sum())} of them tried)" if not between.equal(silent) else ""
-        words = _in_words(baseline, valid, between)
-        return Skipped(f"{words} no output{note}", "partial")
-    if not tried.equal(doubtful):
-        left = count(int((doubtful & ~tried).any(0).sum()), "step", "steps")
+        words = f"{_in_words(baseline, valid, between)} no output"
+        if not between.equal(silent):
+            words += f" ({int(silent.any(0).sum())} of them tried)"
+        return Skipped(words, "partial")
+    untried = int((doubtful & ~tried).any(0).sum())
+    if untried:
+        left = count(untried, "step", "steps")
         return Skipped(f"{left} of {steps} get no gradient and were not tried", "partial")
     return Passed(f"every step ({int(valid.any(0).sum())} of {steps}) reaches an output", [])
 
@@ -165,20 +167,17 @@ def _skipped_step(
 ) -> Finding | None:
     """Return a finding if a step reaches no output, not even as a NaN, and a later one does.
 
-    It is none if the step may be a forecaster's target, a chunk that is left over, a stride, or a
-    word between two sides.
+    The masks are ``(batch, seq)``: which steps are valid, which of them reach no output, and which
+    were not tried.
     """
     steps = valid.any(0).nonzero().flatten().tolist()
     skipped = _unread_steps(valid, silent)
     if not skipped or steps[-1] in skipped:
         return None
-    most = len(skipped) + int(untried.any(0).sum())
-    is_thinned = steps[0] in skipped or (len(skipped) > 1 and 2 * most + 1 >= len(steps))
-    first = baseline.first or 0
-    has_all_steps = baseline.has_steps(first) and not baseline.missing(first)
-    if is_thinned and not has_all_steps:
+    if _may_be_thinned(baseline, steps, skipped, int(untried.any(0).sum())):
         return None
     length = baseline.batch.steps or 0
+    # A word between two sides that are read is what the model predicts.
     middle = ((length - 1) // 2, length // 2) if baseline.out_seq_dim is None else ()
     for step in skipped:
         if step not in middle and _stops_nan(baseline, valid, step):
@@ -186,6 +185,20 @@ def _skipped_step(
             evidence = ("evidence", "a NaN that is put there reaches no output")
             return Finding(what, [evidence])
     return None
+
+
+def _may_be_thinned(
+    baseline: Baseline, steps: Sequence[int], skipped: Sequence[int], untried: int
+) -> bool:
+    """Return whether a model may leave out steps on purpose: for a stride, or a shorter chunk.
+
+    Then the first step is skipped, or about half of them; and the output has other steps.
+    """
+    first = baseline.first or 0
+    if baseline.has_steps(first) and not baseline.missing(first):
+        return False
+    most = len(skipped) + untried
+    return steps[0] in skipped or (len(skipped) > 1 and 2 * most + 1 >= len(steps))
 
 
 def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:

@@ -11,7 +11,7 @@ from torch.nn import Module
 from rnnkit._diagnostics.explain.causes import REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.module_calls import Call, arguments, changing, each_call, from_state
-from rnnkit._diagnostics.run.outputs import Leaves, Watch, alike, same, shape_of, tensors_of
+from rnnkit._diagnostics.run.outputs import Leaves, Watch, alike, same, shapes_of, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
@@ -225,7 +225,12 @@ def _keeps_c(before: Call, after: Call) -> bool:
 
 
 def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> bool:
-    """Return whether steps from zeros feed each other, or parts of a sequence miss middle ones."""
+    """Return whether calls belong to one sequence, though each starts from the same state.
+
+    The run is repeated with what the middle calls return negated: it is one sequence if later
+    calls are given something else then, or if just the middle steps of the output change.
+    ``are_fresh`` says that the calls are single steps, each from zeros.
+    """
     first = baseline.first or 0
     axis = baseline.out_seq_dim
     times = len(calls)
@@ -242,7 +247,8 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
     inputs = [given[0] for given in taken[2:]]
     if are_fresh and not is_long and not alike(inputs, [call.input for call in calls[2:]]):
         return True
-    if not is_told or [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
+    if not is_told or shapes_of(output) != shapes_of(baseline.normal):
         return False
-    row = [*map(same, whole.unbind(axis), output[first].unbind(axis))]
-    return row[0] and row[-1] and not all(row)
+    # What the first call returned, and the last, stays: only the steps between them miss.
+    equal = [*map(same, whole.unbind(axis), output[first].unbind(axis))]
+    return equal[0] and equal[-1] and not all(equal)

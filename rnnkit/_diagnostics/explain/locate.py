@@ -15,7 +15,6 @@ from rnnkit._diagnostics.explain.causes import (
     Location,
     fix_of,
     other_layout,
-    other_state,
 )
 from rnnkit._diagnostics.explain.search import Search, Verdict
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -128,7 +127,7 @@ class _Samples(Search):
             if event.kind == "input" and 0 in event.made.values():
                 one, _, fewer, unit = self._tensors(at, 0)
                 axes = [k for k in self._axes(one, fewer, unit) if one.shape[k] == self.size]
-                found[event.name] = other_layout(event, axes, loops) or other_state(event)
+                found[event.name] = other_layout(event, axes, loops)
         return found
 
 

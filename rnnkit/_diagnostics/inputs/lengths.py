@@ -133,7 +133,7 @@ def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[l
     """Yield what may be the lengths in an input that is named like lengths or a mask."""
     name = name.lower()
     if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
-        valid = mended_mask(rows).long()
+        valid = rows.long()
         padding = 1 - valid
         for mask in (valid, padding, valid.flip(1), padding.flip(1)):  # of either end
             only_falls = (mask.diff(dim=1) <= 0).all()
@@ -188,7 +188,7 @@ def counts_of(lengths: Any) -> list[int]:
 def counts_by_sample(leaf: Any, axis: int, size: int) -> list[int]:
     """Return what a leaf counts of each sample: its integers, or the ones of a mask."""
     if is_dense(leaf) and leaf.numel() > size:
-        if not is_binary(leaf) or not leaf.isfinite().all():
+        if not is_binary(leaf):
             return []
         leaf = leaf.movedim(axis, 0).reshape(size, -1).sum(1).long()
     counts = counts_of(leaf)
@@ -196,18 +196,8 @@ def counts_by_sample(leaf: Any, axis: int, size: int) -> list[int]:
 
 
 def is_binary(leaf: Any) -> bool:
-    """Return whether the finite numbers of a tensor are zeros and ones."""
-    return is_dense(leaf) and bool(((leaf == 0) | (leaf == 1) | ~leaf.isfinite()).all())
-
-
-def mended_mask(mask: Tensor) -> Tensor:
-    """Return a mask ``(batch, seq)`` with zeros for what is not finite, or what is before it."""
-    known = mask.isfinite()
-    wiped = torch.where(known, mask, 0)
-    filled = torch.where(known, mask, wiped.roll(1, 1))
-    if rises_or_falls(wiped, 1):
-        return wiped
-    return filled if rises_or_falls(filled, 1) else wiped
+    """Return whether all numbers of a tensor are zeros and ones."""
+    return is_dense(leaf) and bool(((leaf == 0) | (leaf == 1)).all())
 
 
 def rises_or_falls(x: Tensor, axis: int) -> bool:

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import chain
 
 import torch
+from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.explain.causes import VIEW
@@ -189,24 +190,33 @@ def _finding_of_first_steps(run: Restriction, first: int) -> Finding:
 
 
 def _with_followed(judged: Baseline, first: int) -> Baseline:
-    """Return the model with the steps of further inputs, if some output's steps follow those."""
-    # A loop takes actions that are longer than the sequence: they need not be cut with it. Of an
-    # input that is read as a whole, the first and the last step show in the same steps.
+    """Return the model with the steps of further inputs, if the first output's steps follow those.
+
+    A loop takes actions that are longer than the sequence: they need not be cut with it.
+    """
     batch = judged.batch
     followed = judged
     for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.sequence, ()))):
         own = followed.batch.on_their_own[batch.sequence]
-        whole = followed.following({batch.sequence: own - {index}})
-        at = (steps_from(0, 1), steps_from((batch.steps or 0) - 1))
-        changes = [compare_changed(whole, where, only=index) for where in at]
-        moved = [
-            change.moved(first).any(0)
-            for change in changes
-            if change is not None and not change.refusal and change.has(first)
-        ]
-        if len(moved) == 2 and bool(moved[1].any()) and not torch.equal(*moved):
-            followed = whole
+        other = followed.following({batch.sequence: own - {index}})
+        if _reads_steps_of(other, index, first):
+            followed = other
     return followed
+
+
+def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
+    """Return whether the first output follows the steps of an input, and not the whole of it.
+
+    Of an input that is read as a whole, the first and the last step show in the same steps.
+    """
+    steps = baseline.batch.steps or 0
+    moved: list[Tensor] = []
+    for where in (steps_from(0, 1), steps_from(steps - 1)):
+        change = compare_changed(baseline, where, only=index)
+        if change is None or change.refusal or not change.has(first):
+            return False
+        moved.append(change.moved(first).any(0))
+    return bool(moved[1].any()) and not torch.equal(*moved)
 
 
 def _follows_features(baseline: Baseline) -> Finding | None:

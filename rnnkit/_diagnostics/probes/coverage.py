@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, valid_mask
+from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, valid_mask, within
 from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.calls import filled, other_order
-from rnnkit._diagnostics.run.outputs import Leaves, alike, apart, is_number, shape_of
+from rnnkit._diagnostics.run.outputs import Leaves, alike, apart, is_number, shapes_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
     Finding,
@@ -124,23 +124,29 @@ def _one_of_each(baseline: Baseline, places: Tensor) -> Iterator[Tensor]:
 
 
 def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
-    """Return which samples moved, ``(samples,)``: all, if an output without rows did; or None."""
-    if output is None or [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
+    """Return which samples moved, ``(batch,)``: all, if an output without samples did.
+
+    None if the model refused the changed inputs, or returned other shapes for them.
+    """
+    if output is None or shapes_of(output) != shapes_of(baseline.normal):
         return None
-    size = baseline.batch.size
-    shown = torch.zeros(size, dtype=torch.bool, device="cpu")
-    rows = dict(baseline.outputs_by_sample())
+    shown = torch.zeros(baseline.batch.size, dtype=torch.bool, device="cpu")
+    batch_axes = dict(baseline.outputs_by_sample())
     both = (baseline.in_input_order(one) for one in (baseline.normal, output))
     for index, (before, after) in enumerate(zip(*both, strict=True)):
-        if not isinstance(before, Tensor) or not isinstance(after, Tensor):
-            continue
-        # What is not finite any more may be a zero times a large number.
-        moved = (apart(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
-        if index in rows:
-            shown |= moved.movedim(rows[index], 0).reshape(size, -1).any(1).cpu()
-        elif bool(moved.any()):
-            return ~torch.zeros_like(shown)
+        if isinstance(before, Tensor) and isinstance(after, Tensor):
+            shown |= _moved(before, after, batch_axes.get(index))
     return shown
+
+
+def _moved(before: Tensor, after: Tensor, batch_axis: int | None) -> Tensor:
+    """Return which samples of an output moved; of one without a batch axis, whether it moved."""
+    # What is not finite any more may be a zero times a large number.
+    moved = (apart(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
+    if batch_axis is None:
+        return moved.any()
+    rows = moved.movedim(batch_axis, 0)
+    return rows.reshape(len(rows), -1).any(1)
 
 
 def _between(silent: Tensor, tried: Tensor, doubtful: Tensor) -> Tensor:
@@ -229,13 +235,10 @@ def _in_words(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
 
 
 def _ranges(steps: list[int]) -> str:
-    """Write steps in words; a run of steps becomes 'first to last'."""
-    ends: list[list[int]] = []
-    for step in steps:
-        if ends and ends[-1][1] == step - 1:
-            ends[-1][1] = step
-        else:
-            ends.append([step, step])
+    """Write steps in words; steps that follow each other become 'first to last'."""
+    firsts = [step for step in steps if step - 1 not in steps]
+    lasts = [step for step in steps if step + 1 not in steps]
+    ends = [*zip(firsts, lasts, strict=True)]
     texts = [str(one) if one == last else f"{one} to {last}" for one, last in ends[:NAMED]]
     if len(ends) > NAMED:
         texts.append("others")
@@ -251,17 +254,17 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
     counts = batch.counts
     if counts is None or not baseline.pads_after:
         return None
-    steps = batch.steps or 0
-    for index, leaf in enumerate(batch.leaves):
-        told = counts_of(leaf)
-        if len(told) != batch.size:
+    told = {index: counts_of(leaf) for index, leaf in enumerate(batch.leaves)}
+    for index, others in told.items():
+        if len(others) != batch.size:
             continue
-        ends = torch.tensor(told, device="cpu").clamp(max=steps)
+        steps = batch.steps or 0
+        ends = torch.tensor(others, device="cpu").clamp(max=steps)
         off = ends - torch.tensor(counts, device="cpu")
-        is_read = torch.arange(steps, device="cpu") < ends.unsqueeze(1)
+        is_read = within(others, steps, pads_after=True)
         if off.min() < 0 < off.max() and is_read.equal(read):
             sample = int(off.argmin())
-            has = f"which has {counts[sample]} steps, {told[sample]} are read"
+            has = f"which has {counts[sample]} steps, {others[sample]} are read"
             cause = f"that is its length in {batch.names[index]}: each sample is read up to it"
             fix = f"the lengths of {batch.names[batch.sequence]}"
             what = f"of sample {batch.numbers[sample]}, {has}"

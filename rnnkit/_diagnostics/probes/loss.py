@@ -155,8 +155,7 @@ def _other_targets(
     slope = base[-1].slope
     own = {*_moved(scores.flatten(0, -2), run[-1].tensor.flatten(0, -2), 0)}
     for index, target in enumerate(batch.leaves):
-        is_target = index != batch.first and batch.has_steps(index) and not is_number(target)
-        if not is_target or target.dim() != 2 or scores[..., 0].numel() != target.numel():
+        if not _may_be_targets(batch, index, scores):
             continue
         axis = batch.axes[index] or 0
         leaves = list(batch.leaves)
@@ -172,6 +171,14 @@ def _other_targets(
             fix = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
             return Finding(what, [cause, ("fix", fix)])
     return None
+
+
+def _may_be_targets(batch: Batch, index: int, scores: Tensor) -> bool:
+    """Return whether an input has a class for each step of each sample, as scores have a row."""
+    target: Tensor = batch.leaves[index]
+    if index == batch.first or not batch.has_steps(index) or is_number(target):
+        return False
+    return target.dim() == 2 and scores[..., 0].numel() == target.numel()
 
 
 def _broadcast(baseline: Baseline, like: Made) -> Finding | None:

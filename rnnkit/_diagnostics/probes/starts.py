@@ -155,17 +155,17 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Suspect | str]
         yield Suspect(call, f"{what} with its own h, but without its own c", fix, _last)
         return
     states = [[*one.state.values()] for one in family]
-    are_zeros = not any(bool(part.any()) for state in states for part in state)
-    if not are_zeros and not all(alike(state, states[0]) for state in states):
-        return
-    what = f"{what} from {'zeros' if are_zeros else 'the same state'}"
     are_steps = all(one.is_step for one in family)
-    are_fresh = are_zeros and are_steps
-    is_wrong = are_fresh and _follow_an_input(baseline, times)
-    if is_wrong or _goes_on(baseline, family, are_fresh=are_fresh):
-        yield Suspect(call, what, REMEMBER, _last)
-    elif are_steps and not are_zeros:
-        yield what
+    if not any(bool(part.any()) for state in states for part in state):
+        is_wrong = are_steps and _follow_an_input(baseline, times)
+        if is_wrong or _goes_on(baseline, family, are_fresh=are_steps):
+            yield Suspect(call, f"{what} from zeros", REMEMBER, _last)
+    elif all(alike(state, states[0]) for state in states):
+        what = f"{what} from the same state"
+        if _goes_on(baseline, family, are_fresh=False):
+            yield Suspect(call, what, REMEMBER, _last)
+        elif are_steps:
+            yield what
 
 
 def _follow_an_input(baseline: Baseline, times: int) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.run.outputs import Given, along, exact, other_finite, same
+from rnnkit._diagnostics.run.outputs import Given, along, in_float64, other_finite, same
 
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]
@@ -85,7 +85,7 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
 
 def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
     """Return for each row ``(rows, features)`` another one that occurs."""
-    numbers = exact(rows) if rows.is_floating_point() else rows.cpu()
+    numbers = in_float64(rows) if rows.is_floating_point() else rows.cpu()
     kinds, kind = torch.unique(numbers, dim=0, return_inverse=True)
     shift = torch.randint(1, max(len(kinds), 2), kind.shape, generator=generator, device="cpu")
     other: Tensor = kinds[(kind + shift) % len(kinds)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnkit._diagnostics.inputs.dense import is_dense
-from rnnkit._diagnostics.run.outputs import exact
+from rnnkit._diagnostics.run.outputs import in_float64
 
 #: Names of lengths and of masks, as ``lengths``, ``x_len``, ``n_steps``, ``pad_mask``.
 LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|words)$")
@@ -250,7 +250,7 @@ def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
     if axis is None or not is_dense(leaf):
         return False
     if leaf.numel() == len(counts):
-        told = exact(leaf.flatten())
+        told = in_float64(leaf.flatten())
         if leaf.is_floating_point():
             told = told * (max(counts) / told.max())
         off = told - told.new_tensor(counts)

@@ -12,7 +12,7 @@ from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients
-from rnnkit._diagnostics.run.outputs import exact, is_number, largest, shape_of, tensors_of
+from rnnkit._diagnostics.run.outputs import in_float64, is_number, largest, shape_of, tensors_of
 from rnnkit._diagnostics.tell.outcome import Outcome, Passed, Skipped
 
 
@@ -77,9 +77,11 @@ def _tamed(batch: Batch, index: int, leaf: Any) -> Any:
     """Return numbers divided by their largest, labels all the same, and flags as most of them."""
     if index != batch.sequence and isinstance(leaf, Tensor) and leaf.numel():
         if is_binary(leaf) and batch.length(index) and not batch.tells_lengths(index):
-            return torch.full_like(leaf, float(0.5 < exact(leaf).mean() < 1))  # no episode ends
+            return torch.full_like(
+                leaf, float(0.5 < in_float64(leaf).mean() < 1)
+            )  # no episode ends
         if batch.is_content(index) and not leaf.is_floating_point():
-            return torch.full_like(leaf, exact(leaf).median().item())
+            return torch.full_like(leaf, in_float64(leaf).median().item())
     size = largest(leaf) if is_number(leaf) and batch.is_content(index) else 0.0
     return leaf / size if size > 1 else leaf
 

@@ -197,7 +197,7 @@ def orders(normal: Leaves, axes: Sequence[int | None]) -> list[int | None]:
     return [None, *(k for k in numbers if sorted(normal[k].tolist()) == [*range(len(normal[k]))])]
 
 
-def exact(tensor: Tensor) -> Tensor:
+def in_float64(tensor: Tensor) -> Tensor:
     """Return a tensor in float64, on the CPU, since some devices have no such numbers.
 
     It is in float32 under what refuses them everywhere, as a mode that plays such a device.
@@ -211,7 +211,7 @@ def exact(tensor: Tensor) -> Tensor:
 
 def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Return how large the numbers of each feature are over some axes, in the tensor's shape."""
-    size = exact(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
+    size = in_float64(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
     usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)
     usual = torch.where(usual > 0, usual, torch.nan).nanmedian(0).values.nan_to_num(0.0)
     for axis in sorted(axes):
@@ -224,8 +224,8 @@ def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def apart(one: Tensor, other: Tensor) -> Tensor:
     """Return by how much two tensors differ, number by number; infinitely if one is not finite."""
-    one = exact(one)
-    other = exact(other)
+    one = in_float64(one)
+    other = in_float64(other)
     equal = (one == other) | ~(one.isfinite() | other.isfinite())
     return torch.where(equal, 0.0, (one - other).abs()).nan_to_num(torch.inf)
 
@@ -237,7 +237,7 @@ def arrived(slope: Tensor) -> Tensor:
 
 def largest(tensor: Tensor) -> float:
     """Return the largest finite number of a tensor, without its sign."""
-    sizes = exact(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
+    sizes = in_float64(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
     return max(sizes.max().item() if sizes.numel() else 0.0, 1e-30)
 
 

@@ -27,10 +27,10 @@ from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
     apart,
-    far_off,
     is_number,
     largest,
     over_steps,
+    relative_difference,
     shape_of,
 )
 from rnnkit._diagnostics.run.uncopied import UncopiedError
@@ -218,7 +218,7 @@ class Part:
     @property
     def far(self) -> str:
         """By how much the two differ, in words."""
-        return f"(relative difference {far_off(self.before, self.after):.2g})"
+        return f"(relative difference {relative_difference(self.before, self.after):.2g})"
 
 
 class Restriction(Rerun):

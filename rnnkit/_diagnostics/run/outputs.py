@@ -246,7 +246,7 @@ def is_backward(output: Tensor) -> Tensor:
     return torch.arange(output.shape[-1], device=output.device) >= output.shape[-1] // 2
 
 
-def far_off(one: Tensor, other: Tensor) -> float:
+def relative_difference(one: Tensor, other: Tensor) -> float:
     """Return by how much two tensors differ, relative to the larger one."""
     return apart(one, other).max().item() / max(largest(one), largest(other))
 

@@ -27,9 +27,9 @@ from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
     apart,
+    fitted_to_steps,
     is_number,
     largest,
-    over_steps,
     relative_difference,
     shape_of,
 )
@@ -96,7 +96,7 @@ class Change(Rerun):
         """Return the first output that moved at a forbidden place, if the judge confirms it."""
         for index in filter(self.has, indices):
             moved = self.moved(index)
-            wrong = moved & over_steps(forbidden, moved.shape[1])
+            wrong = moved & fitted_to_steps(forbidden, moved.shape[1])
             if not bool(wrong.any()):
                 continue
             if self.baseline.is_judge:

@@ -292,7 +292,7 @@ def widest(x: Any, least: torch.dtype = torch.float64) -> Any:
     return x.to(wider(x.dtype, least)) if isinstance(x, Tensor) and not x.is_nested else x
 
 
-def over_steps(forbidden: Tensor, steps: int) -> Tensor:
+def fitted_to_steps(forbidden: Tensor, steps: int) -> Tensor:
     """Return which places are forbidden of an output with fewer or more steps than the input."""
     if forbidden.shape[1] == 1:  # at all steps
         return forbidden

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.run.outputs import Given, along, in_float64, other_finite, same
+from rnnkit._diagnostics.run.outputs import Given, along, in_float64, same, with_finite_numbers
 
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]
@@ -76,7 +76,7 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
         return leaf  # as of categories in a data set that has none
     generator = torch.Generator("cpu").manual_seed(seed)
     if rows.is_floating_point():
-        rows = other_finite(rows)
+        rows = with_finite_numbers(rows)
         drawn[free] = _moved(_other_rows(rows, generator), rows, generator)
     else:
         drawn[free] = _other_rows(rows, generator)

@@ -16,7 +16,7 @@ from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.inputs.lengths import is_binary, mended_mask
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.outputs import Leaves, is_number, other_finite
+from rnnkit._diagnostics.run.outputs import Leaves, is_number, with_finite_numbers
 
 
 def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[Batch, list[str]]:
@@ -58,14 +58,14 @@ def _finite(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
             return leaf
         return _laid_out(batch, index, mended_mask(rows))
     if not batch.may_have_steps(index):
-        return other_finite(leaf.movedim(axis, 0)).movedim(0, axis)
+        return with_finite_numbers(leaf.movedim(axis, 0)).movedim(0, axis)
     rows = leaf.movedim((axis, batch.seq_dims[index]), (0, 1))
     padding = _padding(batch, index, rows, pads_after=pads_after)
     places = padding.view(*padding.shape, *[1] * (rows.dim() - 2))
     known = rows.masked_select(places & rows.isfinite())
     value = known[0].item() if known.numel() else 0.0
     rows = torch.where(places & ~rows.isfinite(), value, rows)
-    drawn = other_finite(rows.flatten(0, 1)).view(rows.shape)
+    drawn = with_finite_numbers(rows.flatten(0, 1)).view(rows.shape)
     return _laid_out(batch, index, drawn)
 
 

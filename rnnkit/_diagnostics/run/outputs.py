@@ -175,7 +175,7 @@ def same(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
-def other_finite(rows: Tensor) -> Tensor:
+def with_finite_numbers(rows: Tensor) -> Tensor:
     """Return numbers ``(rows, ...)`` with others of the same feature where they are not finite."""
     generator = torch.Generator("cpu").manual_seed(0)
     flat = rows.reshape(len(rows), -1)

@@ -22,7 +22,7 @@ from rnnkit._diagnostics.run.outputs import (
     Given,
     Watch,
     all_of,
-    apart,
+    difference,
     named_leaves,
     scale,
     shape_of,
@@ -172,7 +172,7 @@ class Search:
     def _differs(self, one: Tensor, other: Tensor) -> Tensor:
         """Return which numbers differ by more than rounding; what masks is not what counts."""
         most = scale(one.flatten(), (0,)).view(one.shape) if one.numel() else one
-        return apart(one, other) > (self.baseline.tolerance or 0) * most
+        return difference(one, other) > (self.baseline.tolerance or 0) * most
 
     def _first(self, nodes: Sequence[Node]) -> int | None:
         """Return the first event that shows the leak, among those that some tensors came from."""

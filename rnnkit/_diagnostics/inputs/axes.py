@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.run.outputs import Flat, Given, Leaves, apart, shape_of, shapes_of
+from rnnkit._diagnostics.run.outputs import Flat, Given, Leaves, difference, shape_of, shapes_of
 from rnnkit._diagnostics.tell.report import TRIES
 
 Attempt = Callable[[Given], Leaves | None]
@@ -93,7 +93,7 @@ def find_flats(
         outputs = outputs or [run_changed(sample) or [] for sample in range(size)]
         if any(shapes_of(output) != shapes_of(full) for output in outputs):
             return {}
-        each = [apart(before, output[k]).movedim(axis, 0) for output in outputs]
+        each = [difference(before, output[k]).movedim(axis, 0) for output in outputs]
         moved = torch.stack([off.reshape(len(off), -1).amax(1) for off in each])
         flat = _order_of_rows(moved, axis, has_batch_first=batch.axes[batch.first] == 0)
         if flat is not None:

@@ -26,7 +26,7 @@ from rnnkit._diagnostics.run.isolation import EscapedError
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
-    apart,
+    difference,
     fitted_to_steps,
     is_number,
     largest,
@@ -212,7 +212,7 @@ class Part:
         """Whether the model makes as much of a change of the last bit."""
         if not is_number(self.before):
             return False
-        off = (apart(self.before, self.after) / self.scale).max().item()
+        off = (difference(self.before, self.after) / self.scale).max().item()
         return off <= KERNELS * amplified(self.baseline)
 
     @property

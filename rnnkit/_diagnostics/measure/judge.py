@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.outputs import apart, is_number, shape_of, wider, widest
+from rnnkit._diagnostics.run.outputs import difference, is_number, shape_of, wider, widest
 from rnnkit._diagnostics.tell.outcome import Skipped
 
 #: By how much of its size a feature may move, by the dtype that the model is judged in.
@@ -27,7 +27,7 @@ AMPLIFIED = "the model amplifies rounding: nothing can be judged"
 def beyond_rounding(baseline: Baseline, before: Tensor, after: Tensor, size: Any) -> Tensor:
     """Return where tensors differ by more than rounding, for features of some size."""
     is_exact = baseline.tolerance is None or not is_number(before)
-    return apart(before, after) > (0.0 if is_exact else baseline.tolerance * size)
+    return difference(before, after) > (0.0 if is_exact else baseline.tolerance * size)
 
 
 def judge_of(baseline: Baseline) -> Baseline | Skipped:
@@ -123,7 +123,7 @@ def _amplified(judge: Baseline) -> float:
     inputs = judge.batch.tree([*map(_moved_by_a_bit, judge.batch.leaves)])
     output = session.attempt(inputs, on=model) or ()
     moved = [
-        (apart(one, other) / judge.scale_of(k)).max().item()
+        (difference(one, other) / judge.scale_of(k)).max().item()
         for k, (one, other) in enumerate(zip(judge.normal, output, strict=False))
         if is_number(one) and shape_of(one) == shape_of(other)
     ]

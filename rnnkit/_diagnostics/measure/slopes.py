@@ -21,8 +21,8 @@ from rnnkit._diagnostics.run.noticed import Noticed
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
-    apart,
     arrived,
+    difference,
     is_number,
     largest,
     shapes_of,
@@ -303,7 +303,7 @@ def _are_like(output: Leaves, normal: Leaves) -> bool:
         return False
     pairs = [*zip(output, normal, strict=True)]
     return all(
-        bool((apart(one.detach(), other) <= 1e-4 * largest(other)).all())
+        bool((difference(one.detach(), other) <= 1e-4 * largest(other)).all())
         for one, other in pairs
         if is_number(one) and is_number(other)
     )

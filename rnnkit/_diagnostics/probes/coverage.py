@@ -15,7 +15,7 @@ from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.calls import filled, other_order
-from rnnkit._diagnostics.run.outputs import Leaves, alike, apart, is_number, shape_of
+from rnnkit._diagnostics.run.outputs import Leaves, alike, difference, is_number, shape_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
     Finding,
@@ -133,7 +133,7 @@ def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
         if not isinstance(before, Tensor) or not isinstance(after, Tensor):
             continue
         # What is not finite any more may be a zero times a large number.
-        moved = (apart(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
+        moved = (difference(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
         if index in rows:
             shown |= moved.movedim(rows[index], 0).reshape(size, -1).any(1).cpu()
         elif bool(moved.any()):

@@ -222,7 +222,7 @@ def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     return torch.where(most > 0, most, size.max())
 
 
-def apart(one: Tensor, other: Tensor) -> Tensor:
+def difference(one: Tensor, other: Tensor) -> Tensor:
     """Return by how much two tensors differ, number by number; infinitely if one is not finite."""
     one = in_float64(one)
     other = in_float64(other)
@@ -248,7 +248,7 @@ def is_backward(output: Tensor) -> Tensor:
 
 def relative_difference(one: Tensor, other: Tensor) -> float:
     """Return by how much two tensors differ, relative to the larger one."""
-    return apart(one, other).max().item() / max(largest(one), largest(other))
+    return difference(one, other).max().item() / max(largest(one), largest(other))
 
 
 def alike(one: Leaves, other: Leaves) -> bool:

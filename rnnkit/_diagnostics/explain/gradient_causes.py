@@ -9,7 +9,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import calls_in
-from rnnkit._diagnostics.run.outputs import arrived
+from rnnkit._diagnostics.run.outputs import gradient_arrives
 from rnnkit._diagnostics.tell.outcome import Line
 
 #: Functions that make zeros.
@@ -26,7 +26,7 @@ def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
         part
         for gradients in run.of_calls(calls)
         for part, gradient in gradients.items()
-        if arrived(gradient).any()
+        if gradient_arrives(gradient).any()
     }
     if read == {"output"}:
         hidden = calls[0].module.proj_size or calls[0].module.hidden_size

@@ -21,8 +21,8 @@ from rnnkit._diagnostics.run.noticed import Noticed
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
-    arrived,
     difference,
+    gradient_arrives,
     is_number,
     largest,
     shapes_of,
@@ -188,7 +188,7 @@ class Gradients(FunctionWatch):
         if slope is None:
             return None
         rows = slope.movedim((batch.axes[batch.sequence] or 0, batch.seq_dim), (0, 1))
-        return arrived(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
+        return gradient_arrives(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
 
     def parts_of(self, call: Call) -> dict[str, Tensor]:
         """Return what a layer's call returned with a graph, by name: output, h and c."""
@@ -255,7 +255,7 @@ def _amount(slope: Tensor | None) -> str:
     """Return whether a gradient is there, and whether it is exactly zero; a NaN is not."""
     if slope is None:
         return "none"
-    if slope.is_sparse or bool(arrived(slope).any()):
+    if slope.is_sparse or bool(gradient_arrives(slope).any()):
         return "some"
     return "nan" if slope.isnan().any() else "zero"
 

@@ -24,7 +24,14 @@ from rnnkit._diagnostics.probes.streams import ways_to_carry
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import sources
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
-from rnnkit._diagnostics.run.outputs import Given, Leaves, alike, arrived, is_number, shapes_of
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    Leaves,
+    alike,
+    gradient_arrives,
+    is_number,
+    shapes_of,
+)
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Skipped
 from rnnkit._diagnostics.tell.report import NAMES
 
@@ -81,7 +88,7 @@ def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
     slope = run.whole.get(id(run.sources.get(index)))
     if slope is None:
         return set()
-    rows = arrived(slope.movedim(batch.axes[index] or 0, 0))
+    rows = gradient_arrives(slope.movedim(batch.axes[index] or 0, 0))
     read = rows.reshape(batch.size, -1).any(1)
     return {*(~read).nonzero().flatten().tolist()}
 

@@ -20,7 +20,14 @@ from rnnkit._diagnostics.probes.noted_calls import notes_of_calls
 from rnnkit._diagnostics.probes.starts import wrong_starts
 from rnnkit._diagnostics.run.events import stateful
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
-from rnnkit._diagnostics.run.outputs import Leaves, alike, along, arrived, is_backward, shape_of
+from rnnkit._diagnostics.run.outputs import (
+    Leaves,
+    alike,
+    along,
+    gradient_arrives,
+    is_backward,
+    shape_of,
+)
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import CALLS, joined_by_and
 
@@ -130,7 +137,7 @@ class _Uses:
         A model that refuses a NaN looks at it, which is a use.
         """
         for part, mask in parts.items():
-            if part in self.slopes and bool((arrived(self.slopes[part]) & mask).any()):
+            if part in self.slopes and bool((gradient_arrives(self.slopes[part]) & mask).any()):
                 return True
         control = self._control(tuple(parts))
         output = self._blanked(parts)
@@ -244,7 +251,7 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
 
 def _cell_state_alone(uses: _Uses) -> Iterator[str]:
     """Note that only c is used, of what an LSTM returns."""
-    is_used = "c" in uses.slopes and bool(arrived(uses.slopes["c"]).any())
+    is_used = "c" in uses.slopes and bool(gradient_arrives(uses.slopes["c"]).any())
     if is_used and not uses.read(output=uses.every, h=uses.every):
         text = f"of what {uses.call.label} returns, only the cell state c is used"
         yield f"{text}; the hidden state is h_n, the first of (h_n, c_n)"

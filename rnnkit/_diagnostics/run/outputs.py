@@ -230,7 +230,7 @@ def difference(one: Tensor, other: Tensor) -> Tensor:
     return torch.where(equal, 0.0, (one - other).abs()).nan_to_num(torch.inf)
 
 
-def arrived(slope: Tensor) -> Tensor:
+def gradient_arrives(slope: Tensor) -> Tensor:
     """Return where a gradient arrives: a NaN comes of a number that is not finite, and is none."""
     return slope.ne(0) & ~slope.isnan()
 

@@ -8,7 +8,7 @@ from rnnkit._diagnostics.inputs.changes import changed, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.outputs import Leaves, alike, split_flats
+from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, split_flats
 
 
 def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
@@ -41,7 +41,7 @@ def _run_again(baseline: Baseline) -> None:
     session = baseline.session
     again = session.run(baseline.batch.tree(), on=session.last, watch=watcher.watch)
     baseline.again = again
-    if alike(baseline.normal, again):
+    if are_bit_equal(baseline.normal, again):
         baseline.once("events", lambda: watcher.events)
 
 

@@ -15,7 +15,7 @@ from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.calls import filled, other_order
-from rnnkit._diagnostics.run.outputs import Leaves, alike, difference, is_number, shape_of
+from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, difference, is_number, shape_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
     Finding,
@@ -193,7 +193,7 @@ def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:
     mask = torch.zeros_like(valid)
     mask[:, step] = True
     output = filled(baseline, mask, torch.nan)
-    return output is not None and alike(baseline.normal, output)
+    return output is not None and are_bit_equal(baseline.normal, output)
 
 
 def _unread_steps(valid: Tensor, silent: Tensor) -> list[int]:

@@ -27,7 +27,7 @@ from rnnkit._diagnostics.run.module_calls import Call, calls_in
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
-    alike,
+    are_bit_equal,
     gradient_arrives,
     is_number,
     shapes_of,
@@ -131,13 +131,13 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
     session = baseline.session
     if batch.size < 2:
         return
-    alike = batch.samples([0] * batch.size).tree()
+    are_bit_equal = batch.samples([0] * batch.size).tree()
     copy = session.fresh().train()
     before = _states()
-    one = _trained(baseline, alike, copy)
+    one = _trained(baseline, are_bit_equal, copy)
     if one is None or all(map(torch.equal, before, _states())):
         return
-    other = _trained(baseline, alike, copy)
+    other = _trained(baseline, are_bit_equal, copy)
     if other is None:
         return
     drawn = [
@@ -257,7 +257,7 @@ def _beams_that_stay(event: Event, calls: Sequence[Call], loops: Sequence[str]) 
         rows = {part.shape[-2:-1] for call in family[1:] for part in call.state.values()}
         is_of_beams = scores.dim() == 2 and beams > 1 and rows == {(len(scores) * beams,)}
         pairs = pairwise(family)
-        stays = all(alike([*y.state.values()], [*x.returned.values()]) for x, y in pairs)
+        stays = all(are_bit_equal([*y.state.values()], [*x.returned.values()]) for x, y in pairs)
         if is_of_beams and stays:
             what = (
                 f"{name} goes on with each state in its row, while topk picks among {beams} beams"

@@ -11,7 +11,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.probes.starts import LOOP
 from rnnkit._diagnostics.run.module_calls import Call
-from rnnkit._diagnostics.run.outputs import alike, gradient_arrives
+from rnnkit._diagnostics.run.outputs import are_bit_equal, gradient_arrives
 
 
 def notes_of_calls(baseline: Baseline, calls: Sequence[Call]) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _steps_in_both_directions(family: Sequence[Call]) -> Iterator[str]:
 
 def _goes_on(before: Call, after: Call) -> bool:
     """Return whether a call starts from the state that the call before returned."""
-    return alike([*after.state.values()], [*before.returned.values()])
+    return are_bit_equal([*after.state.values()], [*before.returned.values()])
 
 
 def _windows_from_zeros(baseline: Baseline, family: Sequence[Call]) -> Iterator[str]:

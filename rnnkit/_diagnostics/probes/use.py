@@ -22,8 +22,8 @@ from rnnkit._diagnostics.run.events import stateful
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
-    alike,
     along,
+    are_bit_equal,
     gradient_arrives,
     is_backward,
     shape_of,
@@ -141,7 +141,7 @@ class _Uses:
                 return True
         control = self._control(tuple(parts))
         output = self._blanked(parts)
-        return control is None or output is None or not alike(control, output)
+        return control is None or output is None or not are_bit_equal(control, output)
 
     def _control(self, parts: tuple[str, ...]) -> Leaves | None:
         """Run with equal copies of some parts: a copy with other strides moves the last bit."""

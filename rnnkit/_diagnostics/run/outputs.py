@@ -251,7 +251,7 @@ def relative_difference(one: Tensor, other: Tensor) -> float:
     return difference(one, other).max().item() / max(largest(one), largest(other))
 
 
-def alike(one: Leaves, other: Leaves) -> bool:
+def are_bit_equal(one: Leaves, other: Leaves) -> bool:
     """Return whether two outputs hold the same tensors, to the last bit."""
     return len(one) == len(other) and all(
         isinstance(after, Tensor) and same(before, after)

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.run.outputs import Given, along, in_float64, same, with_finite_numbers
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    in_float64,
+    mask_along_axis,
+    same,
+    with_finite_numbers,
+)
 
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]
@@ -20,7 +26,9 @@ def sample_at(sample: int) -> Where:
     def where(batch: Batch, index: int) -> Tensor | None:
         leaf = batch.leaves[index]
         axis = batch.axes[index] or 0
-        return along(leaf, axis, torch.arange(leaf.shape[axis], device=leaf.device) == sample)
+        return mask_along_axis(
+            leaf, axis, torch.arange(leaf.shape[axis], device=leaf.device) == sample
+        )
 
     return where
 

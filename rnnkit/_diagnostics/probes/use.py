@@ -22,10 +22,10 @@ from rnnkit._diagnostics.run.events import stateful
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
-    along,
     are_bit_equal,
     gradient_arrives,
     is_backward,
+    mask_along_axis,
     shape_of,
 )
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
@@ -230,7 +230,7 @@ def _of_row(call: Call, row: int) -> Tensor:
     """Return a mask over a layer and direction of a state."""
     h = call.returned["h"]
     axis = 1 if has_batch_first(call, h) else 0
-    return along(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
+    return mask_along_axis(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
 
 
 def _first_step(uses: _Uses) -> Iterator[Finding]:

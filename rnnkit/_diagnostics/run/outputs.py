@@ -186,7 +186,7 @@ def with_finite_numbers(rows: Tensor) -> Tensor:
     return torch.where(flat.isfinite(), flat, 0.0).view(rows.shape)
 
 
-def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
+def mask_along_axis(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
     """Lay a mask of one axis along an axis of a tensor."""
     return mask.view([-1 if k == axis else 1 for k in range(tensor.dim())])
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.outputs import difference, is_number, shape_of, wider, widest
+from rnnkit._diagnostics.run.outputs import difference, is_number, shape_of, wider_dtype, widest
 from rnnkit._diagnostics.tell.outcome import Skipped
 
 #: By how much of its size a feature may move, by the dtype that the model is judged in.
@@ -105,9 +105,9 @@ class Widened(TorchFunctionMode):
         least = self._least
         if name in ("half", "bfloat16", "float") and args and isinstance(args[0], Tensor):
             return args[0].to(least)
-        named = {key: wider(given, least) for key, given in (kwargs or {}).items()}
+        named = {key: wider_dtype(given, least) for key, given in (kwargs or {}).items()}
         with torch._C._DisableAutocast():  # noqa: SLF001
-            return widest(func(*(wider(given, least) for given in args), **named), least)
+            return widest(func(*(wider_dtype(given, least) for given in args), **named), least)
 
 
 def amplified(judge: Baseline) -> float:

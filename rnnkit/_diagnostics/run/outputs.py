@@ -281,7 +281,7 @@ def equal(one: Any, other: Any) -> bool:
     return isinstance(one, int | float | str | list | tuple) and bool(one == other)
 
 
-def wider(kind: Any, least: torch.dtype) -> Any:
+def wider_dtype(kind: Any, least: torch.dtype) -> Any:
     """Return a dtype of numbers that is at least as wide as another one; anything else as it is."""
     is_kind = isinstance(kind, torch.dtype) and (kind.is_floating_point or kind.is_complex)
     return torch.promote_types(kind, least) if is_kind else kind
@@ -289,7 +289,7 @@ def wider(kind: Any, least: torch.dtype) -> Any:
 
 def widest(x: Any, least: torch.dtype = torch.float64) -> Any:
     """Return a tensor of numbers in a dtype that is at least as wide; anything else as it is."""
-    return x.to(wider(x.dtype, least)) if isinstance(x, Tensor) and not x.is_nested else x
+    return x.to(wider_dtype(x.dtype, least)) if isinstance(x, Tensor) and not x.is_nested else x
 
 
 def fitted_to_steps(forbidden: Tensor, steps: int) -> Tensor:

@@ -8,7 +8,13 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.outputs import difference, is_number, shape_of, wider_dtype, widest
+from rnnkit._diagnostics.run.outputs import (
+    difference,
+    in_wider_dtype,
+    is_number,
+    shape_of,
+    wider_dtype,
+)
 from rnnkit._diagnostics.tell.outcome import Skipped
 
 #: By how much of its size a feature may move, by the dtype that the model is judged in.
@@ -82,10 +88,12 @@ def _judge_of(baseline: Baseline) -> Baseline | Skipped:
 def _widened(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Baseline | None:
     """Return the same in a wider dtype; None if the model insists on its own."""
     with suppress(Exception):  # it may refuse as it likes, and its device has no float64
-        batch = baseline.batch.with_leaves([widest(x, dtype) for x in baseline.batch.leaves])
+        batch = baseline.batch.with_leaves(
+            [in_wider_dtype(x, dtype) for x in baseline.batch.leaves]
+        )
         session = baseline.session.wider(dtype, Widened(dtype))
         judge = baseline.judging(batch, dtype, tolerance, session)
-        is_wide = all(widest(x, dtype) is x for x in judge.normal)
+        is_wide = all(in_wider_dtype(x, dtype) is x for x in judge.normal)
         if is_wide and [*map(shape_of, judge.normal)] == [*map(shape_of, baseline.normal)]:
             return judge
     return None
@@ -107,7 +115,9 @@ class Widened(TorchFunctionMode):
             return args[0].to(least)
         named = {key: wider_dtype(given, least) for key, given in (kwargs or {}).items()}
         with torch._C._DisableAutocast():  # noqa: SLF001
-            return widest(func(*(wider_dtype(given, least) for given in args), **named), least)
+            return in_wider_dtype(
+                func(*(wider_dtype(given, least) for given in args), **named), least
+            )
 
 
 def amplified(judge: Baseline) -> float:

@@ -11,7 +11,7 @@ from torch.nn import Parameter
 
 from rnnkit._diagnostics.run.copier import Copier
 from rnnkit._diagnostics.run.objects import discard
-from rnnkit._diagnostics.run.outputs import same, widest
+from rnnkit._diagnostics.run.outputs import in_wider_dtype, same
 from rnnkit._diagnostics.run.uncopied import Place
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Pristine:
         wide.private = copier.model(self.private)
         self._made += copier.made
         tensors = (*wide.private.parameters(), *wide.private.buffers())
-        if any(widest(x, least) is not x for x in tensors):
+        if any(in_wider_dtype(x, least) is not x for x in tensors):
             # What copies itself, as a scripted module does, has copied its tensors, too.
             wide.private = wide.private.double() if least is torch.float64 else wide.private.float()
         wide.begin()
@@ -125,7 +125,7 @@ class Pristine:
             return True
         if not thorough or _writes(one.given) != one.given_writes:
             return False
-        given = one.given if self.least is None else widest(one.given, self.least)
+        given = one.given if self.least is None else in_wider_dtype(one.given, self.least)
         return not same(given, one.private)
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ def _twin(
     if own:
         twin = twin.clone() if is_weight else _cloned(twin, memo)
     if least is not None:
-        twin = widest(twin, least)
+        twin = in_wider_dtype(twin, least)
     if kind is Parameter or (is_weight and type(twin) is not Tensor):
         twin = Parameter(twin, requires_grad=tensor.requires_grad)
     else:

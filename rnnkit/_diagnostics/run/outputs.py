@@ -287,7 +287,7 @@ def wider_dtype(kind: Any, least: torch.dtype) -> Any:
     return torch.promote_types(kind, least) if is_kind else kind
 
 
-def widest(x: Any, least: torch.dtype = torch.float64) -> Any:
+def in_wider_dtype(x: Any, least: torch.dtype = torch.float64) -> Any:
     """Return a tensor of numbers in a dtype that is at least as wide; anything else as it is."""
     return x.to(wider_dtype(x.dtype, least)) if isinstance(x, Tensor) and not x.is_nested else x
 

@@ -20,7 +20,7 @@ from rnnkit._diagnostics.explain.causes import (
 from rnnkit._diagnostics.explain.search import Search, Verdict
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Recorder
-from rnnkit._diagnostics.run.outputs import Given, is_whole, shape_of
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shape_of
 from rnnkit._diagnostics.tell.outcome import Line
 
 
@@ -49,7 +49,7 @@ def locate_valid(
     other = alone
     sizes = (batch.steps or 1, alone.steps or 1)
     if inputs is not None:
-        changed = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_whole))
+        changed = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_one_leaf))
         other = changed.samples([sample])
     for whole, part in ((batch.samples([sample]), other), (batch, alone)):
         runs = whole.tree(), part.tree(), alone.tree()

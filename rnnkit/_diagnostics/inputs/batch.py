@@ -20,7 +20,7 @@ from rnnkit._diagnostics.inputs.lengths import (
     tells,
 )
 from rnnkit._diagnostics.inputs.rows import rows_of_samples, some_samples
-from rnnkit._diagnostics.run.outputs import Given, is_whole, shapes_of
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shapes_of
 
 
 class Batch:
@@ -30,7 +30,7 @@ class Batch:
         self, inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None
     ) -> None:
         """Find the axes; the steps of the first leaf with lengths or a seq axis are judged."""
-        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_whole)
+        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_one_leaf)
         check_values(self.leaves)
         every = range(len(self.leaves))
         batch_dim = axis_of(batch_dim)
@@ -99,7 +99,7 @@ class Batch:
             refusal(ArgumentError, "other", text, code="verify-argument")
         named = {key: other[-1].get(key) for key in kwargs}
         both = Given(tuple(other[: len(args)]), named)
-        leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
+        leaves, spec = pytree.tree_flatten(both, is_leaf=is_one_leaf)
         mine = shapes_of(self.leaves)
         theirs = shapes_of(leaves)
         if spec != self.spec or mine != theirs:
@@ -113,7 +113,7 @@ class Batch:
         """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
         is_one = sum(isinstance(leaf, Tensor) for leaf in self.leaves) == 1
         names: list[str] = []
-        paths: Any = pytree.tree_flatten_with_path(self.tree(), is_whole)[0]
+        paths: Any = pytree.tree_flatten_with_path(self.tree(), is_one_leaf)[0]
         for path, leaf in paths:
             if is_one and isinstance(leaf, Tensor):
                 names.append("input")
@@ -212,7 +212,7 @@ class Batch:
 
     def size_of(self, inputs: Given) -> int:
         """Return how many samples some inputs have that are laid out alike."""
-        first = pytree.tree_leaves(inputs, is_leaf=is_whole)[self.first]
+        first = pytree.tree_leaves(inputs, is_leaf=is_one_leaf)[self.first]
         axis = self.axes[self.first] or 0
         return int(first.shape[axis])
 

@@ -64,8 +64,8 @@ def _tensor_of(numbers: Any) -> Any:
             return torch.tensor(numbers.copy(), device="cpu")
         found = torch.tensor(numbers, device="cpu")
         # Numbers of Python have all digits of float64.
-        is_whole = not found.is_floating_point()
-        return found if is_whole else torch.tensor(numbers, dtype=torch.float64, device="cpu")
+        is_one_leaf = not found.is_floating_point()
+        return found if is_one_leaf else torch.tensor(numbers, dtype=torch.float64, device="cpu")
     return numbers
 
 
@@ -110,7 +110,7 @@ def tensors_of(tree: Any) -> list[Tensor]:
     return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def is_whole(node: Any) -> bool:
+def is_one_leaf(node: Any) -> bool:
     """Return whether a node is a leaf: packed, or with a number for each sample."""
     if type(node) in (list, tuple):
         return bool(node) and all(isinstance(n, int) for n in node)

@@ -42,7 +42,7 @@ def leaves(tree: Any) -> Leaves:
 def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tuple[str, Any]]:
     """Return the leaves of a tree as tensors, by place; with ``stack``, a list of steps is one."""
     if isinstance(tree, Tensor | PackedSequence):
-        return [(name, _plain(tree))]
+        return [(name, _as_dense(tree))]
     if type(tree).__module__ == "numpy":
         return [(name, _tensor_of(tree))]
     if isinstance(tree, list) and _are_numbers(tree):
@@ -51,7 +51,7 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tupl
     if not members:
         return [] if isinstance(tree, list | tuple | Mapping) else [(name, tree)]
     if stack and _is_list_of_steps(tree):
-        return [(f"{name}[:]", torch.stack([_plain(step) for step in tree]))]
+        return [(f"{name}[:]", torch.stack([_as_dense(step) for step in tree]))]
     return [
         leaf for key, part in members for leaf in named_leaves(part, stack=stack, name=name + key)
     ]
@@ -82,7 +82,7 @@ def _is_list_of_steps(tree: Any) -> bool:
     most = 1 if isinstance(tree, list) else 3  # up to three may be the members of a state
     if len(tree) <= most:
         return False
-    return len({(x.shape, x.dtype, x.device) for x in map(_plain, tree)}) == 1
+    return len({(x.shape, x.dtype, x.device) for x in map(_as_dense, tree)}) == 1
 
 
 def parts(tree: Any) -> list[tuple[str, Any]]:
@@ -133,7 +133,7 @@ def shapes_of(leaves: Leaves) -> list[tuple[int, ...] | None]:
     return [shape_of(leaf) for leaf in leaves]
 
 
-def _plain(leaf: Any) -> Tensor:
+def _as_dense(leaf: Any) -> Tensor:
     """Return the numbers of a tensor that holds them in another way, or packs them."""
     if isinstance(leaf, PackedSequence):
         return pad_packed_sequence(leaf)[0]
@@ -167,8 +167,8 @@ def split_flats(found: Leaves, flats: Mapping[int, Flat], samples: int) -> Leave
 
 def same(one: Tensor, other: Tensor) -> bool:
     """Compare bit for bit, a NaN being equal to a NaN; of a sparse tensor, as a dense one."""
-    one = _plain(one)
-    other = _plain(other)
+    one = _as_dense(one)
+    other = _as_dense(other)
     if (one.shape, one.dtype, one.device) != (other.shape, other.dtype, other.device):
         return False
     # The slow way round only where something differs, or may be a NaN.

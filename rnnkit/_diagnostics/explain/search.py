@@ -23,8 +23,8 @@ from rnnkit._diagnostics.run.outputs import (
     Watch,
     all_of,
     difference,
+    feature_sizes,
     named_leaves,
-    scale,
     shape_of,
 )
 from rnnkit._diagnostics.run.watched_functions import without_part
@@ -171,7 +171,7 @@ class Search:
 
     def _differs(self, one: Tensor, other: Tensor) -> Tensor:
         """Return which numbers differ by more than rounding; what masks is not what counts."""
-        most = scale(one.flatten(), (0,)).view(one.shape) if one.numel() else one
+        most = feature_sizes(one.flatten(), (0,)).view(one.shape) if one.numel() else one
         return difference(one, other) > (self.baseline.tolerance or 0) * most
 
     def _first(self, nodes: Sequence[Node]) -> int | None:

@@ -12,7 +12,7 @@ from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import within
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.outputs import Leaves, is_output, scale
+from rnnkit._diagnostics.run.outputs import Leaves, feature_sizes, is_output
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed
 
 T = TypeVar("T")
@@ -240,7 +240,9 @@ class Baseline:
         """Return how large the features of an output are, in its shape."""
         known = {self.axes[index], self.step_axes[index]}
         axes = tuple(axis for axis in known if axis is not None)
-        return self.once(f"scale {index}", lambda: scale(self.normal[index], axes).clamp(1e-300))
+        return self.once(
+            f"scale {index}", lambda: feature_sizes(self.normal[index], axes).clamp(1e-300)
+        )
 
     def places(self, index: int, mask: Tensor) -> Tensor:
         """Return at which valid ``(samples, steps)`` a mask over an output holds; or, one step."""

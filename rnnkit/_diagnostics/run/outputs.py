@@ -209,7 +209,7 @@ def in_float64(tensor: Tensor) -> Tensor:
         return here.float()
 
 
-def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
+def feature_sizes(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Return how large the numbers of each feature are over some axes, in the tensor's shape."""
     size = in_float64(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
     usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)

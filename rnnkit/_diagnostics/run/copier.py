@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from rnnkit._diagnostics.run.objects import discard, in_its_way, without_end
+from rnnkit._diagnostics.run.objects import copied_by_its_class, discard, without_end
 from rnnkit._diagnostics.run.uncopied import (
     CONSTANT,
     DATA,
@@ -267,7 +267,7 @@ class Copier:
         twin: Any = None
         error: Exception | None = None
         try:
-            twin = in_its_way(self, x, place)
+            twin = copied_by_its_class(self, x, place)
         except (UncopiedError, RecursionError):
             raise
         except Exception as caught:  # noqa: BLE001 - it may refuse as it likes

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rnnkit._diagnostics.run.uncopied import Place
 
 
-def in_its_way(copier: "Copier", x: Any, place: "Place | None") -> Any:
+def copied_by_its_class(copier: "Copier", x: Any, place: "Place | None") -> Any:
     """Copy an object in the way of its class; return None if that is not safe.
 
     A copy never runs ``__del__``, which may close what belongs to the object of the user.

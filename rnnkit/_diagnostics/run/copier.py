@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from rnnkit._diagnostics.run.objects import copied_by_its_class, discard, without_end
+from rnnkit._diagnostics.run.objects import copied_by_its_class, discard, without_del
 from rnnkit._diagnostics.run.uncopied import (
     CONSTANT,
     DATA,
@@ -57,7 +57,7 @@ class Copier:
         self._unfilled: list[Unfilled] = []  # the last one comes first
         self._weak: list[tuple[Put, Any, Any]] = []  # weak references, and where they are put
         self.alive: list[Any] = []  # so that no other object gets the id of one of these
-        self.quiet: dict[type, type] = {}  # see :func:`without_end`
+        self.quiet: dict[type, type] = {}  # see :func:`without_del`
 
     def model(self, model: nn.Module) -> Any:
         """Copy a model with all that it holds, or refuse it, and leave nothing behind."""
@@ -234,7 +234,7 @@ class Copier:
             if hasattr(kind, "__deepcopy__") and not is_parametrized(x):
                 return self._by_itself(x, place)
             # Not by a __getstate__ of its class: that is for files, and may leave things out.
-            twin: Any = object.__new__(without_end(kind, self.quiet))
+            twin: Any = object.__new__(without_del(kind, self.quiet))
         except (UncopiedError, RecursionError):
             raise
         except Exception as error:  # noqa: BLE001 - it may refuse as it likes

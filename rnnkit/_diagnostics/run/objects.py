@@ -32,7 +32,7 @@ def copied_by_its_class(copier: "Copier", x: Any, place: "Place | None") -> Any:
     if has_end and not is_plain:
         return None
     args = copier.whole(args, place)
-    twin = make(without_end(args[0], copier.quiet), *args[1:]) if is_plain else make(*args)
+    twin = make(without_del(args[0], copier.quiet), *args[1:]) if is_plain else make(*args)
     if twin is x:
         return x
     copier.memo[id(x)] = twin
@@ -84,7 +84,7 @@ class _Quiet:
         """Do nothing."""
 
 
-def without_end(kind: type, quiet: dict[type, type]) -> type:
+def without_del(kind: type, quiet: dict[type, type]) -> type:
     """Return a class of the same name whose objects do nothing at their end, the same each time."""
     if not hasattr(kind, "__del__") or issubclass(kind, _Quiet):
         return kind

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from rnnkit._diagnostics.run.objects import copied_by_its_class, discard, without_del
+from rnnkit._diagnostics.run.objects import copied_by_its_class, empty_objects, without_del
 from rnnkit._diagnostics.run.uncopied import (
     CONSTANT,
     DATA,
@@ -65,7 +65,7 @@ class Copier:
             twin = self._copied(model, None)
             self.finish(0)
         except Exception as error:
-            discard(self.made)
+            empty_objects(self.made)
             self.memo.clear()
             self._unfilled.clear()
             if isinstance(error, UncopiedError):

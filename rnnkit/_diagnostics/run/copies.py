@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from rnnkit._diagnostics.run.copier import Copier
-from rnnkit._diagnostics.run.objects import discard
+from rnnkit._diagnostics.run.objects import empty_objects
 from rnnkit._diagnostics.run.outputs import in_wider_dtype, same
 from rnnkit._diagnostics.run.uncopied import Place
 
@@ -133,7 +133,7 @@ class Pristine:
         if self.wide is not None:
             self.wide.close()
         self.held.clear()
-        discard(self._made)
+        empty_objects(self._made)
 
 
 def _twin(

@@ -95,7 +95,7 @@ def without_del(kind: type, quiet: dict[type, type]) -> type:
     return quiet[kind]
 
 
-def discard(made: Iterable[ReferenceType[Any]]) -> None:
+def empty_objects(made: Iterable[ReferenceType[Any]]) -> None:
     """Empty modules and objects that are still there, as those in a cycle that a model makes."""
     for reference in made:
         one = reference()

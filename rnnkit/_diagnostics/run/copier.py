@@ -24,7 +24,7 @@ from rnnkit._diagnostics.run.uncopied import (
     WEAK,
     Place,
     UncopiedError,
-    named,
+    last_name,
     refuse,
     tensors_in,
     unwrapped,
@@ -166,7 +166,7 @@ class Copier:
         return twin
 
     def _share(self, x: Any, place: Place | None) -> Any:
-        self.shared.append((named(place) or type(x).__name__, x))
+        self.shared.append((last_name(place) or type(x).__name__, x))
         return x
 
     def follow(self, x: Any) -> Any:

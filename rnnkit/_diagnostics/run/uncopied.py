@@ -64,7 +64,7 @@ def written(place: Place | None) -> str:
     return "".join(["model", *reversed(steps)]) if steps else "the model"
 
 
-def named(place: Place | None) -> str:
+def last_name(place: Place | None) -> str:
     """Return the last name on the way to something; empty if there is none."""
     while place is not None:
         place, name, _ = place

@@ -25,7 +25,7 @@ from rnnkit._diagnostics.run.uncopied import (
     Place,
     UncopiedError,
     last_name,
-    refuse,
+    refuse_to_copy,
     tensors_in,
     unwrapped,
 )
@@ -72,8 +72,8 @@ class Copier:
                 raise
             if isinstance(error, RecursionError):
                 deep = "holds objects inside of objects, so deep that it cannot be copied"
-                refuse(None, deep, "hold them side by side, as in a list", None)
-            refuse(None, "holds what cannot be copied", "leave that out", error)
+                refuse_to_copy(None, deep, "hold them side by side, as in a list", None)
+            refuse_to_copy(None, "holds what cannot be copied", "leave that out", error)
         # What these refer to may have been copied after them.
         for put, name, reference in self._weak:
             put(name, self.follow(reference))
@@ -87,7 +87,7 @@ class Copier:
             raise
         except Exception as error:  # noqa: BLE001 - a subclass refuses, or memory has run out
             fix = "a plain tensor in its place, or a smaller model if memory has run out"
-            refuse(place, f"({type(x).__name__}) cannot be copied", fix, error)
+            refuse_to_copy(place, f"({type(x).__name__}) cannot be copied", fix, error)
         if twin is None:
             self._share(x, place)
             return x
@@ -239,7 +239,7 @@ class Copier:
             raise
         except Exception as error:  # noqa: BLE001 - it may refuse as it likes
             fix = "give the model as it was before it was wrapped or sharded"
-            refuse(place, f"({kind.__name__}) cannot be copied", fix, error)
+            refuse_to_copy(place, f"({kind.__name__}) cannot be copied", fix, error)
         self.made.append(ReferenceType(twin))
         parts = [(name, part) for name, part in vars(x).items() if name != "_compiled_call_impl"]
         self.later(vars(twin).__setitem__, parts, place, ".")
@@ -276,7 +276,7 @@ class Copier:
             own = tensors_in(x)
             if own and (twin is None or not own.keys().isdisjoint(tensors_in(twin))):
                 what = f"({kind.__name__}) holds tensors and cannot be copied"
-                refuse(place, what, "let the model hold the tensors", error)
+                refuse_to_copy(place, what, "let the model hold the tensors", error)
         if twin is x:  # which its class says
             self.shared.append(("", x))
         return self._share(x, place) if twin is None else twin

@@ -44,7 +44,7 @@ class UncopiedError(ArgumentError):
     """Something that a run might write cannot be copied."""
 
 
-def refuse(place: Place | None, what: str, fix: str, error: Exception | None) -> NoReturn:
+def refuse_to_copy(place: Place | None, what: str, fix: str, error: Exception | None) -> NoReturn:
     """Refuse a model if a part of it is not copied; say which part, and how its class refused."""
     sentence = f"{path_in_words(place)} {what}, and the model itself is never run"
     headline = in_short(error) if error is not None else ""

@@ -18,7 +18,7 @@ from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions
 from rnnkit._diagnostics.probes.joined import has_batch_first, joined_layers
 from rnnkit._diagnostics.probes.noted_calls import notes_of_calls
 from rnnkit._diagnostics.probes.starts import wrong_starts
-from rnnkit._diagnostics.run.events import stateful
+from rnnkit._diagnostics.run.events import stateful_modules
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
@@ -34,7 +34,7 @@ from rnnkit._diagnostics.tell.report import CALLS, joined_by_and
 
 def needs_of_use(baseline: Baseline) -> Skipped | None:
     """Return that no module has a state; None if one has."""
-    if stateful(baseline.events):
+    if stateful_modules(baseline.events):
         return None
     return Skipped("no module with a state was seen", "inapplicable")
 
@@ -43,7 +43,7 @@ def probe_use(baseline: Baseline) -> Outcome:
     """What recurrent layers return is used where it means something."""
     calls = calls_in(baseline.events)
     returning = [call for call in calls if _returns_sequence(call)]
-    returning += loops_in(baseline.events, stateful(baseline.events))
+    returning += loops_in(baseline.events, stateful_modules(baseline.events))
     notes: list[str] = []
     for found in chain(_wrong_ways(baseline, calls), _misuses(baseline, returning)):
         if not isinstance(found, str):

@@ -164,7 +164,7 @@ def is_known(module: Any) -> bool:
     return is_torchs or isinstance(module, KINDS) or type(module).__module__ == "rnnkit"
 
 
-def stateful(events: Sequence[Event]) -> set[str]:
+def stateful_modules(events: Sequence[Event]) -> set[str]:
     """Return the recurrent modules, and those that take a tensor which they returned before."""
     made = defaultdict[str, set[int]](set)
     given = dict[str, frozenset[int]]()

@@ -178,7 +178,7 @@ def stateful_modules(events: Sequence[Event]) -> set[str]:
     return found
 
 
-def kept_by(session: "Session", inputs: Given) -> list[str]:
+def attributes_that_change(session: "Session", inputs: Given) -> list[str]:
     """Return which attributes and buffers a run changes."""
     copy = session.fresh()
     before = _held(copy)

@@ -17,7 +17,7 @@ from rnnkit._diagnostics.explain.function_causes import (
     suspects_in,
 )
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.events import Event, Recorder, is_known
+from rnnkit._diagnostics.run.events import Event, Recorder, is_opaque
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Watch,
@@ -82,7 +82,7 @@ class Search:
         made: dict[int, Node] = {}
         for number, event in enumerate(self.events):
             self.sources.append([made[key] for key in event.given if key in made])
-            if event.name or is_known(event.module):  # else its functions tell more
+            if event.name or is_opaque(event.module):  # else its functions tell more
                 made |= {key: (number, place) for key, place in event.made.items()}
         return made
 

@@ -91,7 +91,7 @@ class Recorder(FunctionWatch):
         while (begun := self._calls[threading.get_ident()].pop()).name != name:
             pass  # a call inside has raised, and the model went on
         # What other modules return, their functions made.
-        given = begun.given if is_known(module) else None
+        given = begun.given if is_opaque(module) else None
         self._write("output", name, module, result, given)
 
     def _write(
@@ -141,11 +141,11 @@ class Recorder(FunctionWatch):
             self.events.append(event)
 
     def on_call(self, call: FunctionCall) -> Any:
-        """Run a function, and write it down, unless a module runs it that :func:`is_known`."""
+        """Run a function, and write it down, unless a module runs it that :func:`is_opaque`."""
         result = call.run()
         open_ = self._calls[threading.get_ident()]
         inside = open_[-1].module if open_ else None
-        if is_known(inside):
+        if is_opaque(inside):
             return result
         changed = call.args[0] if call.name == "__setitem__" else result
         made = tensors_of(changed)
@@ -158,7 +158,7 @@ class Recorder(FunctionWatch):
         return result
 
 
-def is_known(module: Any) -> bool:
+def is_opaque(module: Any) -> bool:
     """Return whether what runs inside of a module is torch's, or a recurrent layer's."""
     is_torchs = type(module).__module__.startswith("torch.") and not [*module.children()]
     return is_torchs or isinstance(module, KINDS) or type(module).__module__ == "rnnkit"

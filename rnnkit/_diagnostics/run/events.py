@@ -181,17 +181,17 @@ def stateful_modules(events: Sequence[Event]) -> set[str]:
 def attributes_that_change(session: "Session", inputs: Given) -> list[str]:
     """Return which attributes and buffers a run changes."""
     copy = session.fresh()
-    before = _held(copy)
+    before = _attributes_of(copy)
     session.run(inputs, on=copy)
     kept: list[str] = []
-    for name, now in _held(copy).items():
+    for name, now in _attributes_of(copy).items():
         with suppress(RecursionError):  # what is nested so deep is not looked at
             if name not in before or not equal(before[name], now):
                 kept.append(name)
     return kept
 
 
-def _held(model: torch.nn.Module) -> dict[str, Any]:
+def _attributes_of(model: torch.nn.Module) -> dict[str, Any]:
     """Return copies of the attributes and buffers of all modules, by qualified name."""
     torchs = vars(torch.nn.Module())
     held: dict[str, Any] = {}

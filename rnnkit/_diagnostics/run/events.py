@@ -203,11 +203,11 @@ def _attributes_of(model: torch.nn.Module) -> dict[str, Any]:
             with suppress(RecursionError):
                 if name not in torchs:
                     path = f"{prefix}.{name}".removeprefix(".")
-                    held[path] = pytree.tree_map(_state_of, value)
+                    held[path] = pytree.tree_map(_snapshot, value)
     return held
 
 
-def _state_of(x: Any) -> Any:
+def _snapshot(x: Any) -> Any:
     """Return what changes in a tensor, or in a source of random numbers, as it is now."""
     if isinstance(x, Tensor):
         return x.detach().clone()

@@ -13,8 +13,8 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.run.events import Event
 from rnnkit._diagnostics.run.module_calls import (
     arguments,
-    each_call,
     from_state,
+    hooks_on,
     is_recurrent,
     mapped,
 )
@@ -170,7 +170,7 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
         alike: Any = lambda x: turn(x) if x.shape[:2] == input.shape[:2] else x  # noqa: E731
         return pytree.tree_map_only(Tensor, alike, (args, kwargs))
 
-    undo = each_call(given.name, before, lambda _, result: mapped(result, output=back))
+    undo = hooks_on(given.name, before, lambda _, result: mapped(result, output=back))
     return Cause(
         f"{given.label} reads axis {axes[0]} of its input as seq, but the batch is there", fix, undo
     )
@@ -192,7 +192,7 @@ def other_state(given: Event) -> Cause | None:
     return Cause(
         what,
         "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)",
-        each_call(given.name, before),
+        hooks_on(given.name, before),
     )
 
 
@@ -203,7 +203,7 @@ def later_steps(given: Event, probe: str) -> Cause | None:
     module = given.module
     is_both = is_recurrent(module) and getattr(module, "bidirectional", False)
     if probe == "causal" and not is_both and isinstance(module, RNNBase) and given.tensors[1:]:
-        zeros = each_call(name, lambda _, args, kwargs: from_state(args, kwargs, None))
+        zeros = hooks_on(name, lambda _, args, kwargs: from_state(args, kwargs, None))
         fix = "start from zeros, or from a state that has read earlier steps only"
         return Cause(f"the state given to {label} has read the later steps", fix, zeros)
     if not is_both or (probe == "padding" and given.is_packed):
@@ -223,6 +223,6 @@ def later_steps(given: Event, probe: str) -> Cause | None:
         for key, weight in [*layer.named_parameters(recurse=False)]:
             if key.startswith("weight_ih_l") and not key.startswith("weight_ih_l0"):
                 setattr(layer, key, torch.nn.Parameter(half(weight.data)))
-        return each_call(name, after=lambda _, result: mapped(result, output=half))(model)
+        return hooks_on(name, after=lambda _, result: mapped(result, output=half))(model)
 
     return Cause(what, fix, undo)

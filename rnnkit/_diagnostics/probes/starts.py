@@ -10,7 +10,7 @@ from torch.nn import Module
 
 from rnnkit._diagnostics.explain.causes import REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.module_calls import Call, arguments, changing, each_call, from_state
+from rnnkit._diagnostics.run.module_calls import Call, arguments, changing, from_state, hooks_on
 from rnnkit._diagnostics.run.outputs import Leaves, Watch, are_bit_equal, same, shape_of, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding
 
@@ -49,7 +49,7 @@ class Suspect(NamedTuple):
         def keep(_: int, result: Any) -> None:
             returned.append(result if call.is_cell else result[1])
 
-        watch = each_call(call.name, start, keep)
+        watch = hooks_on(call.name, start, keep)
         output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
         if output is not None and not are_bit_equal(baseline.normal, output):
             yield Finding(self.what, [("fix", self.fix)], call.name)
@@ -200,7 +200,7 @@ def _run_with(baseline: Baseline, change: Watch, name: str) -> tuple[Leaves, lis
         taken.append([x.clone() for x in given])
 
     def watch(model: Module) -> list[Any]:
-        return [*change(model), *each_call(name, keep)(model)]
+        return [*change(model), *hooks_on(name, keep)(model)]
 
     output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
     return output or [], taken

@@ -89,7 +89,7 @@ def is_layer(module: torch.nn.Module) -> bool:
     return isinstance(getattr(module, "batch_first", None), bool) and is_recurrent(module)
 
 
-def each_call(name: str, before: Hook = _leave, after: Hook = _leave) -> Watch:
+def hooks_on(name: str, before: Hook = _leave, after: Hook = _leave) -> Watch:
     """Return a watch on the calls of one module; see :func:`hooked`."""
     return lambda model: [hooked(model.get_submodule(name), before, after)]
 
@@ -227,7 +227,7 @@ def _loop_axis(begun: _Open, sizes: Sequence[int], cells: Collection[str]) -> in
 
 def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
     """Return hooks that change the ``output``, ``h`` or ``c`` that some calls of a layer return."""
-    return each_call(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
+    return hooks_on(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
 
 
 def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from rnnkit._diagnostics.run.module_calls import (
     is_recurrent,
     members_of,
     split_result,
-    watched,
+    watch_forward,
 )
 from rnnkit._diagnostics.run.outputs import Given, tensors_of
 from rnnkit._diagnostics.run.places import goes_on, place_of
@@ -125,7 +125,7 @@ class _Run:
             if not isinstance(module, KINDS) and is_layer(module):
                 layers.append(f"{name}." if name else "")
             self.followed.add(id(module))
-            handles.append(watched(module, partial(self.write_down, module)))
+            handles.append(watch_forward(module, partial(self.write_down, module)))
         return handles
 
     def traced(self, run: Callable[..., Any], given: Given) -> Trace:

@@ -113,7 +113,7 @@ def hooked(module: Any, before: Hook, after: Hook) -> Any:
     return _with_forward(module, forward)
 
 
-def watched(module: Any, write_down: Hook) -> Any:
+def watch_forward(module: Any, write_down: Hook) -> Any:
     """Watch the ``forward`` of a module: what it is given and returns, None if it raises.
 
     Returns a handle.

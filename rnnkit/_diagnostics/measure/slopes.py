@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.module_calls import KINDS, Call, hooked, split_result
+from rnnkit._diagnostics.run.module_calls import KINDS, Call, hook_forward, split_result
 from rnnkit._diagnostics.run.noticed import Noticed
 from rnnkit._diagnostics.run.outputs import (
     Given,
@@ -115,7 +115,7 @@ class Gradients(FunctionWatch):
             if isinstance(module, nn.Embedding):
                 handles.append(module.register_forward_hook(self._embedded))
             if not isinstance(module, torch.jit.ScriptModule):
-                handles.append(hooked(module, lambda *_: None, partial(self._after, name)))
+                handles.append(hook_forward(module, lambda *_: None, partial(self._after, name)))
         return handles
 
     def _after(self, name: str, number: int, result: Any) -> None:

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import user_frame
-from rnnkit._diagnostics.run.module_calls import KINDS, hooked, is_recurrent
+from rnnkit._diagnostics.run.module_calls import KINDS, hook_forward, is_recurrent
 from rnnkit._diagnostics.run.outputs import Given, equal, leaves, tensors_of
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, place_of
 
@@ -74,7 +74,9 @@ class Recorder(FunctionWatch):
         """Put hooks on a model and return their handles."""
         self.events.clear()
         handles = [
-            hooked(module, partial(self._before, name, module), partial(self._after, name, module))
+            hook_forward(
+                module, partial(self._before, name, module), partial(self._after, name, module)
+            )
             for name, module in model.named_modules()
             if name or self._functions or is_recurrent(module)
             if not isinstance(module, torch.jit.ScriptModule)

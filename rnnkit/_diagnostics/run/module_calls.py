@@ -90,11 +90,11 @@ def is_layer(module: torch.nn.Module) -> bool:
 
 
 def hooks_on(name: str, before: Hook = _leave, after: Hook = _leave) -> Watch:
-    """Return a watch on the calls of one module; see :func:`hooked`."""
-    return lambda model: [hooked(model.get_submodule(name), before, after)]
+    """Return a watch on the calls of one module; see :func:`hook_forward`."""
+    return lambda model: [hook_forward(model.get_submodule(name), before, after)]
 
 
-def hooked(module: Any, before: Hook, after: Hook) -> Any:
+def hook_forward(module: Any, before: Hook, after: Hook) -> Any:
     """Hook the ``forward`` of one module, which some call without the module, and return a handle.
 
     A hook takes the number of the call, and what the module is given, by position and by name, or

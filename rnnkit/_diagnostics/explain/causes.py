@@ -16,7 +16,7 @@ from rnnkit._diagnostics.run.module_calls import (
     from_state,
     hooks_on,
     is_recurrent,
-    mapped,
+    with_changed_parts,
 )
 from rnnkit._diagnostics.run.outputs import Watch, is_backward
 from rnnkit._diagnostics.tell.outcome import Line
@@ -170,7 +170,7 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
         alike: Any = lambda x: turn(x) if x.shape[:2] == input.shape[:2] else x  # noqa: E731
         return pytree.tree_map_only(Tensor, alike, (args, kwargs))
 
-    undo = hooks_on(given.name, before, lambda _, result: mapped(result, output=back))
+    undo = hooks_on(given.name, before, lambda _, result: with_changed_parts(result, output=back))
     return Cause(
         f"{given.label} reads axis {axes[0]} of its input as seq, but the batch is there", fix, undo
     )
@@ -223,6 +223,8 @@ def later_steps(given: Event, probe: str) -> Cause | None:
         for key, weight in [*layer.named_parameters(recurse=False)]:
             if key.startswith("weight_ih_l") and not key.startswith("weight_ih_l0"):
                 setattr(layer, key, torch.nn.Parameter(half(weight.data)))
-        return hooks_on(name, after=lambda _, result: mapped(result, output=half))(model)
+        return hooks_on(name, after=lambda _, result: with_changed_parts(result, output=half))(
+            model
+        )
 
     return Cause(what, fix, undo)

@@ -227,7 +227,9 @@ def _loop_axis(begun: _Open, sizes: Sequence[int], cells: Collection[str]) -> in
 
 def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
     """Return hooks that change the ``output``, ``h`` or ``c`` that some calls of a layer return."""
-    return hooks_on(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
+    return hooks_on(
+        name, after=lambda at, x: with_changed_parts(x, **changes) if at in numbers else x
+    )
 
 
 def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -261,7 +263,7 @@ def split_result(module: Any, result: Any) -> tuple[Any, dict[str, Tensor]]:
     return output, members_of(state, PARTS[1:])
 
 
-def mapped(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:
+def with_changed_parts(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:
     """Return what a layer returned, with other numbers in its ``output``, in ``h`` or in ``c``."""
     whole: Any = lambda part: isinstance(part, PackedSequence)  # noqa: E731
     parts, tree = pytree.tree_flatten(result, is_leaf=whole)

@@ -13,10 +13,10 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.run.events import Event
 from rnnkit._diagnostics.run.module_calls import (
     arguments,
-    from_state,
     hooks_on,
     is_recurrent,
     with_changed_parts,
+    with_state,
 )
 from rnnkit._diagnostics.run.outputs import Watch, is_backward
 from rnnkit._diagnostics.tell.outcome import Line
@@ -166,7 +166,7 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
     def before(_: int, args: Any, kwargs: Any) -> Any:
         input = arguments(args, kwargs)["input"]
         if is_layer:  # its state fits the other layout
-            return from_state((turn(input),), {}, None)
+            return with_state((turn(input),), {}, None)
         alike: Any = lambda x: turn(x) if x.shape[:2] == input.shape[:2] else x  # noqa: E731
         return pytree.tree_map_only(Tensor, alike, (args, kwargs))
 
@@ -186,7 +186,7 @@ def other_state(given: Event) -> Cause | None:
 
     def before(_: int, args: Any, kwargs: Any) -> Any:
         state = arguments(args, kwargs)["hx"]
-        return from_state(args, kwargs, pytree.tree_map_only(Tensor, _exchanged, state))
+        return with_state(args, kwargs, pytree.tree_map_only(Tensor, _exchanged, state))
 
     what = f"the state given to {given.label} has the samples on axis 0, for its layers"
     return Cause(
@@ -203,7 +203,7 @@ def later_steps(given: Event, probe: str) -> Cause | None:
     module = given.module
     is_both = is_recurrent(module) and getattr(module, "bidirectional", False)
     if probe == "causal" and not is_both and isinstance(module, RNNBase) and given.tensors[1:]:
-        zeros = hooks_on(name, lambda _, args, kwargs: from_state(args, kwargs, None))
+        zeros = hooks_on(name, lambda _, args, kwargs: with_state(args, kwargs, None))
         fix = "start from zeros, or from a state that has read earlier steps only"
         return Cause(f"the state given to {label} has read the later steps", fix, zeros)
     if not is_both or (probe == "padding" and given.is_packed):

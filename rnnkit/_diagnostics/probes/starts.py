@@ -10,7 +10,7 @@ from torch.nn import Module
 
 from rnnkit._diagnostics.explain.causes import REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.module_calls import Call, arguments, changing, from_state, hooks_on
+from rnnkit._diagnostics.run.module_calls import Call, arguments, changing, hooks_on, with_state
 from rnnkit._diagnostics.run.outputs import Leaves, Watch, are_bit_equal, same, shape_of, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding
 
@@ -44,7 +44,7 @@ class Suspect(NamedTuple):
 
         def start(_: int, args: Any, kwargs: Any) -> Any:
             state = self.right(arguments(args, kwargs).get("hx"), returned[-1])
-            return None if state is None else from_state(args, kwargs, state)
+            return None if state is None else with_state(args, kwargs, state)
 
         def keep(_: int, result: Any) -> None:
             returned.append(result if call.is_cell else result[1])

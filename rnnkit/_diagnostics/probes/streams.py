@@ -16,7 +16,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part
 from rnnkit._diagnostics.measure.judge import AMPLIFIED, beyond_rounding
 from rnnkit._diagnostics.run.events import Recorder
-from rnnkit._diagnostics.run.module_calls import calls_in, from_state, hooks_on
+from rnnkit._diagnostics.run.module_calls import calls_in, hooks_on, with_state
 from rnnkit._diagnostics.run.outputs import (
     Given,
     equal,
@@ -174,7 +174,7 @@ class _Chunks(Search):
 
         def start(at: int, args: Any, kwargs: Any) -> Any:
             given = state if len(state) > 1 else state[0]
-            return None if at else from_state(args, kwargs, given)
+            return None if at else with_state(args, kwargs, given)
 
         module = name or "the model"
         what = f"the model does not return the state of {module} after the first chunk"

@@ -237,7 +237,7 @@ def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     return {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
 
 
-def from_state(
+def with_state(
     args: tuple[Any, ...], kwargs: dict[str, Any], state: Any
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of the same call from another state."""

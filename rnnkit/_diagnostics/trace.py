@@ -25,8 +25,8 @@ from rnnkit._diagnostics.run.module_calls import (
     arguments,
     is_layer,
     is_recurrent,
-    members_of,
     split_result,
+    state_by_name,
     watch_forward,
 )
 from rnnkit._diagnostics.run.outputs import Given, tensors_of
@@ -163,7 +163,7 @@ class _Run:
         kind = type(module).__name__
         input = named.get("input")
         name = self.names.setdefault(id(module), f"{kind}-{len(self.names)}")
-        call = Call(len(self.rows), name, module, input, members_of(named.get("hx")))
+        call = Call(len(self.rows), name, module, input, state_by_name(named.get("hx")))
         origins = {member: self.origin(x) for member, x in call.state.items()}
         self._note_read(input)
         spec = " ".join(f"{axis}={size}" for axis, size in call.sizes.items()) or "?"
@@ -207,7 +207,7 @@ class _Run:
     def _keep_returned(self, call: Call, result: Any) -> None:
         """Keep what a call returned, and note which part of it is learned from."""
         if call.is_cell:
-            call.returned = members_of(result)
+            call.returned = state_by_name(result)
         else:
             call.output, call.returned = split_result(call.module, result)
         number = call.number

@@ -155,7 +155,7 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
         if event.kind == "input":
             input, *state = event.tensors or [None]
             input = None if event.is_packed else input
-            family.append(Call(len(family), event.name, event.module, input, members_of(state)))
+            family.append(Call(len(family), event.name, event.module, input, state_by_name(state)))
             calls.append(family[-1])
         else:
             _end(family[-1], event)
@@ -168,7 +168,7 @@ def _end(call: Call, event: Any) -> None:
     call.output = output if returned else None
     # A layer returns its output before its state.
     first = 1 if isinstance(call.module, RNNBase) else 0
-    call.returned = members_of(event.tensors[first:])
+    call.returned = state_by_name(event.tensors[first:])
 
 
 @dataclass(eq=False)
@@ -212,7 +212,7 @@ def _loop(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
     axis = _loop_axis(begun, ends[0], cells)
     if axis is None:
         return None
-    return Call(begun.number, end.name, end.module, input, members_of(rest), output, state, axis)
+    return Call(begun.number, end.name, end.module, input, state_by_name(rest), output, state, axis)
 
 
 def _loop_axis(begun: _Open, sizes: Sequence[int], cells: Collection[str]) -> int | None:
@@ -245,7 +245,7 @@ def with_state(
     return (named.pop("input"), named.pop("hx"), *args[2:]), named
 
 
-def members_of(state: Any, names: Sequence[str] = PARTS[1:3]) -> dict[str, Tensor]:
+def state_by_name(state: Any, names: Sequence[str] = PARTS[1:3]) -> dict[str, Tensor]:
     """Return h and c, as far as they are given; a subclass may take lengths, or add a loss."""
     named = zip(names, leaves(state), strict=False)
     return {name: x for name, x in named if is_number(x) and x.dim()}
@@ -254,13 +254,13 @@ def members_of(state: Any, names: Sequence[str] = PARTS[1:3]) -> dict[str, Tenso
 def split_result(module: Any, result: Any) -> tuple[Any, dict[str, Tensor]]:
     """Return the output, and h and c by name; no state where a subclass returns none."""
     if isinstance(module, RNNCellBase):
-        return None, members_of(result)
+        return None, state_by_name(result)
     if not isinstance(result, tuple) or len(result) != 2:
         return result, {}
     output, state = result
     if isinstance(module, RNNBase):
-        return output, members_of(state)
-    return output, members_of(state, PARTS[1:])
+        return output, state_by_name(state)
+    return output, state_by_name(state, PARTS[1:])
 
 
 def with_changed_parts(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:

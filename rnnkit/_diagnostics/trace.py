@@ -22,7 +22,7 @@ from rnnkit._diagnostics.run.isolation import eagerly, private, session
 from rnnkit._diagnostics.run.module_calls import (
     KINDS,
     Call,
-    arguments,
+    arguments_by_name,
     is_layer,
     is_recurrent,
     split_result,
@@ -159,7 +159,7 @@ class _Run:
             return
         if not isinstance(module, KINDS):
             self._note_read(result)  # its cells have rows of their own, and are used
-        named = arguments(args, kwargs)
+        named = arguments_by_name(args, kwargs)
         kind = type(module).__name__
         input = named.get("input")
         name = self.names.setdefault(id(module), f"{kind}-{len(self.names)}")

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.run.events import Event
 from rnnkit._diagnostics.run.module_calls import (
-    arguments,
+    arguments_by_name,
     hooks_on,
     is_recurrent,
     with_changed_parts,
@@ -164,7 +164,7 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
         fix = "input.transpose(0, 1) before the loop, and the same of outputs stacked after it"
 
     def before(_: int, args: Any, kwargs: Any) -> Any:
-        input = arguments(args, kwargs)["input"]
+        input = arguments_by_name(args, kwargs)["input"]
         if is_layer:  # its state fits the other layout
             return with_state((turn(input),), {}, None)
         alike: Any = lambda x: turn(x) if x.shape[:2] == input.shape[:2] else x  # noqa: E731
@@ -185,7 +185,7 @@ def other_state(given: Event) -> Cause | None:
         return None  # in the other order it would not fit
 
     def before(_: int, args: Any, kwargs: Any) -> Any:
-        state = arguments(args, kwargs)["hx"]
+        state = arguments_by_name(args, kwargs)["hx"]
         return with_state(args, kwargs, pytree.tree_map_only(Tensor, _exchanged, state))
 
     what = f"the state given to {given.label} has the samples on axis 0, for its layers"

@@ -10,7 +10,13 @@ from torch.nn import Module
 
 from rnnkit._diagnostics.explain.causes import REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.module_calls import Call, arguments, changing, hooks_on, with_state
+from rnnkit._diagnostics.run.module_calls import (
+    Call,
+    arguments_by_name,
+    changing,
+    hooks_on,
+    with_state,
+)
 from rnnkit._diagnostics.run.outputs import Leaves, Watch, are_bit_equal, same, shape_of, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding
 
@@ -43,7 +49,7 @@ class Suspect(NamedTuple):
         returned: list[Any] = [None]
 
         def start(_: int, args: Any, kwargs: Any) -> Any:
-            state = self.right(arguments(args, kwargs).get("hx"), returned[-1])
+            state = self.right(arguments_by_name(args, kwargs).get("hx"), returned[-1])
             return None if state is None else with_state(args, kwargs, state)
 
         def keep(_: int, result: Any) -> None:
@@ -195,7 +201,7 @@ def _run_with(baseline: Baseline, change: Watch, name: str) -> tuple[Leaves, lis
     taken: list[Leaves] = []
 
     def keep(_: int, args: Any, kwargs: Any) -> None:
-        named = arguments(args, kwargs)
+        named = arguments_by_name(args, kwargs)
         given = tensors_of([named.get("input"), named.get("hx")])
         taken.append([x.clone() for x in given])
 

@@ -232,7 +232,7 @@ def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watc
     )
 
 
-def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def arguments_by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call by their names; beyond the first two those given by name."""
     return {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
 
@@ -241,7 +241,7 @@ def with_state(
     args: tuple[Any, ...], kwargs: dict[str, Any], state: Any
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of the same call from another state."""
-    named = arguments(args, kwargs) | {"hx": state}
+    named = arguments_by_name(args, kwargs) | {"hx": state}
     return (named.pop("input"), named.pop("hx"), *args[2:]), named
 
 

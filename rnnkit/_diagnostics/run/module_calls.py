@@ -158,11 +158,11 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
             family.append(Call(len(family), event.name, event.module, input, state_by_name(state)))
             calls.append(family[-1])
         else:
-            _end(family[-1], event)
+            _note_result(family[-1], event)
     return calls
 
 
-def _end(call: Call, event: Any) -> None:
+def _note_result(call: Call, event: Any) -> None:
     """Note what a call of a layer or cell returned."""
     output, returned = split_result(call.module, event.tree)
     call.output = output if returned else None

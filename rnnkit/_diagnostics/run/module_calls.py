@@ -196,13 +196,13 @@ def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
         # Calls overlap in threads, and one inside may have raised, and the model went on.
         begun = next(one for one in reversed(open_) if one.event.name == name)
         open_.remove(begun)
-        call = _loop(begun, event, cells)
+        call = _loop_call(begun, event, cells)
         if call is not None:
             found.append(call)
     return found
 
 
-def _loop(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
+def _loop_call(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
     """Return the call of a module that takes and returns a batch with the same steps."""
     input, *rest = begun.event.tensors or [None]
     output, state = split_result(end.module, end.tree)

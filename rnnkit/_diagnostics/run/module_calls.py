@@ -172,7 +172,7 @@ def _note_result(call: Call, event: Any) -> None:
 
 
 @dataclass(eq=False)
-class _Open:
+class _OpenCall:
     """A call that has not returned yet, and how often each module was called inside of it."""
 
     event: Any
@@ -184,13 +184,13 @@ def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
     """Return the calls of modules that run cells, which are known by name, over a sequence."""
     found: list[Call] = []
     numbers = Counter[str]()
-    open_: list[_Open] = []
+    open_: list[_OpenCall] = []
     for event in events:
         name = event.name
         if event.kind == "input":
             for one in open_:
                 one.inside[name] += 1
-            open_.append(_Open(event, numbers[name]))
+            open_.append(_OpenCall(event, numbers[name]))
             numbers[name] += 1
             continue
         # Calls overlap in threads, and one inside may have raised, and the model went on.
@@ -202,7 +202,7 @@ def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
     return found
 
 
-def _loop_call(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
+def _loop_call(begun: _OpenCall, end: Any, cells: Collection[str]) -> Call | None:
     """Return the call of a module that takes and returns a batch with the same steps."""
     input, *rest = begun.event.tensors or [None]
     output, state = split_result(end.module, end.tree)
@@ -215,7 +215,7 @@ def _loop_call(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
     return Call(begun.number, end.name, end.module, input, state_by_name(rest), output, state, axis)
 
 
-def _loop_axis(begun: _Open, sizes: Sequence[int], cells: Collection[str]) -> int | None:
+def _loop_axis(begun: _OpenCall, sizes: Sequence[int], cells: Collection[str]) -> int | None:
     """Return where a loop has its steps: as a layer says, or as often as it calls its cell."""
     module = begun.event.module
     if is_layer(module):

@@ -19,7 +19,7 @@ from rnnkit._diagnostics.run.outputs import Watch, is_number, leaves, shape_of
 Hook = Callable[..., Any]
 
 #: Changes nothing.
-_leave: Hook = lambda *_: None  # noqa: E731
+_change_nothing: Hook = lambda *_: None  # noqa: E731
 
 #: Layers and cells.
 KINDS = (RNNBase, RNNCellBase)
@@ -89,7 +89,7 @@ def is_layer(module: torch.nn.Module) -> bool:
     return isinstance(getattr(module, "batch_first", None), bool) and is_recurrent(module)
 
 
-def hooks_on(name: str, before: Hook = _leave, after: Hook = _leave) -> Watch:
+def hooks_on(name: str, before: Hook = _change_nothing, after: Hook = _change_nothing) -> Watch:
     """Return a watch on the calls of one module; see :func:`hook_forward`."""
     return lambda model: [hook_forward(model.get_submodule(name), before, after)]
 

@@ -110,7 +110,7 @@ def hook_forward(module: Any, before: Hook, after: Hook) -> Any:
         other = after(number, result)
         return result if other is None else other
 
-    return _with_forward(module, forward)
+    return _replace_forward(module, forward)
 
 
 def watch_forward(module: Any, write_down: Hook) -> Any:
@@ -128,10 +128,10 @@ def watch_forward(module: Any, write_down: Hook) -> Any:
             write_down(args, kwargs, result)
         return result
 
-    return _with_forward(module, forward)
+    return _replace_forward(module, forward)
 
 
-def _with_forward(module: Any, forward: Hook) -> Any:
+def _replace_forward(module: Any, forward: Hook) -> Any:
     """Let a module run another ``forward`` than its own, and return a handle."""
     held = vars(module)
     own = {"forward": held["forward"]} if "forward" in held else {}

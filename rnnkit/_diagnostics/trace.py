@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.options import check_call
-from rnnkit._diagnostics.run.isolation import eagerly, private, session
+from rnnkit._diagnostics.run.isolation import copied_inputs, eagerly, session
 from rnnkit._diagnostics.run.module_calls import (
     KINDS,
     Call,
@@ -73,12 +73,12 @@ def trace(
     given = Given(inputs, dict(kwargs or {}))
     if not isinstance(run, torch.nn.Module):
         called = run if call is None else partial(call, run)
-        return _Run(getattr(run, "__self__", None), []).traced(called, private(given))
+        return _Run(getattr(run, "__self__", None), []).traced(called, copied_inputs(given))
     with session(run, call, given, "trace") as opened:
         copy = opened.pristine.copy()
         traced = _Run(copy, opened.notes)
         with opened.watched(traced.follow(copy)):
-            return traced.traced(partial(opened.call, copy), private(given))
+            return traced.traced(partial(opened.call, copy), copied_inputs(given))
 
 
 trace.__module__ = "rnnkit"

@@ -141,7 +141,7 @@ class Session:
             self.last = self.model  # so that what the last run wrote is given back
             on = self.fresh()
         self.last = on
-        args, kwargs = private(inputs)
+        args, kwargs = copied_inputs(inputs)
         self.tally.passes += 1
         hooks = watch(on) if watch else ()
         with self.watched(hooks, notices=notices), torch.no_grad(), self.mode:
@@ -179,7 +179,7 @@ class Session:
         return split_flats(found, self.flats, self.size_of(inputs))
 
 
-def private(inputs: Given) -> Any:
+def copied_inputs(inputs: Given) -> Any:
     """Copy what a model is given, since it may write into that."""
     return pytree.tree_map_only(Tensor, attached_like, inputs)
 

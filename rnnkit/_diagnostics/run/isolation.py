@@ -185,7 +185,7 @@ def copied_inputs(inputs: Given) -> Any:
 
 
 @contextmanager
-def in_all_digits() -> Iterator[None]:
+def without_tf32() -> Iterator[None]:
     """Compute products of float32 with all of its digits, which TF32 and bfloat16 do without."""
     backends: Any = torch.backends
     products = (backends.cuda.matmul, backends.mkldnn.matmul)
@@ -265,7 +265,7 @@ def session(
     """Open a session on a model; leave random numbers as they were, and no copies."""
     if call is None:
         _check_callable(unwrapped(model), caller)
-    with torch.inference_mode(mode=False), eagerly(), in_all_digits():
+    with torch.inference_mode(mode=False), eagerly(), without_tf32():
         opened = Session(model, call)
         hook = register_module_forward_pre_hook(opened.refuse)
         try:

@@ -61,7 +61,7 @@ class Session:
         self.drawn: set[str] = set()  # from which sources of random numbers
         self.is_first = True
         self._is_written = False
-        self._start = _states()
+        self._start = _random_states()
         self._thread = threading.get_ident()
 
     def refuse(self, module: Any = None, _: Any = None) -> None:
@@ -150,18 +150,18 @@ class Session:
     @contextmanager
     def watched(self, hooks: Iterable[Any] = (), *, notices: bool = True) -> Iterator[None]:
         """Undo what a run writes into weights, and its hooks; notice what it draws, or hides."""
-        before = _states() if notices else {}
+        before = _random_states() if notices else {}
         try:
             yield
         finally:
             for hook in reversed([*hooks]):
                 hook.remove()
             self._is_written = self.pristine.written(thorough=notices)
-            now = _states() if notices else {}
+            now = _random_states() if notices else {}
             drawn = {name for name in before if not equal(before[name], now[name])}
             if drawn - self.drawn and threading.active_count() > 1:
                 time.sleep(0.05)  # what moves without a run, too, is drawn by other threads
-                drawn = {name for name in drawn if equal(now[name], _states()[name])}
+                drawn = {name for name in drawn if equal(now[name], _random_states()[name])}
             self.drawn |= drawn
             self.refuse()
 
@@ -229,7 +229,7 @@ def sources() -> dict[str, Any]:
     return found
 
 
-def _states() -> dict[str, Any]:
+def _random_states() -> dict[str, Any]:
     return {name: source.get_state() for name, source in sources().items()}
 
 

@@ -233,7 +233,7 @@ def _random_states() -> dict[str, Any]:
     return {name: source.get_state() for name, source in sources().items()}
 
 
-def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) -> None:
+def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Exception) -> None:
     """Refuse a loader's batch that was given as one input, if the model takes only its parts."""
     batch = given.args[0] if len(given.args) == 1 else None
     if not isinstance(batch, list | tuple) or opened.attempt(given) is not None:
@@ -272,7 +272,7 @@ def session(
             yield opened
         except Exception as error:
             if given is not None:
-                _refuse_batch(opened, given, caller, error)
+                _refuse_whole_batch(opened, given, caller, error)
             # An error of the model's own leads a debugger to the copy that it was raised in.
             if isinstance(error, ArgumentError):
                 opened.close()

@@ -22,7 +22,7 @@ from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.probes.streaming import streams_of
 from rnnkit._diagnostics.probes.streams import ways_to_carry
 from rnnkit._diagnostics.run.events import Event, Recorder
-from rnnkit._diagnostics.run.isolation import sources
+from rnnkit._diagnostics.run.isolation import random_sources
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
 from rnnkit._diagnostics.run.outputs import (
     Given,
@@ -159,7 +159,7 @@ def _trained(baseline: Baseline, inputs: Given, copy: Module) -> Leaves | None:
 
 def _states() -> list[Tensor]:
     """Return where torch's sources of random numbers stand."""
-    return [one.get_state() for name, one in sources().items() if name.startswith("torch")]
+    return [one.get_state() for name, one in random_sources().items() if name.startswith("torch")]
 
 
 def norms_over_padding(baseline: Baseline) -> Iterator[str]:

@@ -95,9 +95,9 @@ class Session:
         other.mode = mode
         return other
 
-    def sources(self) -> dict[str, Any]:
+    def random_sources(self) -> dict[str, Any]:
         """Return the sources of the process that runs draw from, by name."""
-        return {name: source for name, source in sources().items() if name in self.drawn}
+        return {name: source for name, source in random_sources().items() if name in self.drawn}
 
     def restart(self) -> None:
         """Put the sources that the model draws from back to where they stood."""
@@ -218,7 +218,7 @@ def eagerly() -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
-def sources() -> dict[str, Any]:
+def random_sources() -> dict[str, Any]:
     """Return the sources of random numbers of the process, by name; each has a get_state."""
     found: dict[str, Any] = {"torch": torch.default_generator}
     found |= {f"torch.cuda:{k}": one for k, one in enumerate(torch.cuda.default_generators)}
@@ -230,7 +230,7 @@ def sources() -> dict[str, Any]:
 
 
 def _random_states() -> dict[str, Any]:
-    return {name: source.get_state() for name, source in sources().items()}
+    return {name: source.get_state() for name, source in random_sources().items()}
 
 
 def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Exception) -> None:

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.run.outputs import Flat, Given, Leaves, difference, shape_of, shapes_of
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    JoinedAxes,
+    Leaves,
+    difference,
+    shape_of,
+    shapes_of,
+)
 from rnnkit._diagnostics.tell.report import TRIES
 
 Attempt = Callable[[Given], Leaves | None]
@@ -81,10 +88,10 @@ def _keep_rows(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
 
 def find_flats(
     full: Leaves, fewer: Leaves, batch: Batch, run_changed: Callable[[int], Leaves | None]
-) -> dict[int, Flat]:
+) -> dict[int, JoinedAxes]:
     """Find outputs in which samples and steps are one axis, and in which order."""
     size = batch.size
-    found = dict[int, Flat]()
+    found = dict[int, JoinedAxes]()
     outputs = list[Leaves]()
     for k, (before, after) in enumerate(zip(full, fewer, strict=True)):
         axis, by = shortened_axis(before, after)
@@ -101,13 +108,13 @@ def find_flats(
     return found
 
 
-def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> Flat | None:
+def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> JoinedAxes | None:
     """Return which rows are of a sample, by how a change of each moves them ``(samples, rows)``.
 
     In the right order, a change moves the sample's own rows; what two of them move is a leak.
     """
-    within = dict[Flat, Tensor]()
-    for way in (Flat(axis, has_batch_first), Flat(axis, not has_batch_first)):
+    within = dict[JoinedAxes, Tensor]()
+    for way in (JoinedAxes(axis, has_batch_first), JoinedAxes(axis, not has_batch_first)):
         rows = way._replace(axis=1).split(moved, len(moved))
         within[way] = rows.diagonal(0, 0, 1 if way.has_batch_first else 2).sum()
     best = max(within, key=within.__getitem__)

@@ -20,8 +20,8 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._diagnostics.run.copies import Pristine, attached_like
 from rnnkit._diagnostics.run.outputs import (
-    Flat,
     Given,
+    JoinedAxes,
     Leaves,
     Watch,
     equal,
@@ -53,7 +53,7 @@ class Session:
         self.tally = Tally()
         self.mode: AbstractContextManager[Any] = nullcontext()  # in which the model is called
         self.names: list[str] = []  # of the leaves of the last output
-        self.flats: dict[int, Flat] = {}  # leaves in which samples and steps are one axis
+        self.flats: dict[int, JoinedAxes] = {}  # leaves in which samples and steps are one axis
         self.size_of: Callable[[Given], int] = len  # how many samples some inputs have
         self.returned: Any = None  # the last output, as the model returned it
         self.is_wrapped = call is not None

@@ -146,7 +146,7 @@ def _as_dense(leaf: Any) -> Tensor:
     return torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf
 
 
-class Flat(NamedTuple):
+class JoinedAxes(NamedTuple):
     """Samples and steps that are one axis of an output, ``(batch * seq, ...)`` or the reverse."""
 
     axis: int
@@ -160,7 +160,7 @@ class Flat(NamedTuple):
         return torch.unflatten(leaf, self.axis, sizes)
 
 
-def split_flats(found: Leaves, flats: Mapping[int, Flat], samples: int) -> Leaves:
+def split_flats(found: Leaves, flats: Mapping[int, JoinedAxes], samples: int) -> Leaves:
     """Return leaves with an axis for samples and one for steps, by the index of those without."""
     return [flats[k].split(x, samples) if k in flats else x for k, x in enumerate(found)]
 

@@ -8,7 +8,7 @@ from rnnkit._diagnostics.inputs.changes import changed, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, split_flats
+from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, split_joined_axes
 
 
 def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
@@ -79,11 +79,11 @@ def _find_batch_axes(baseline: Baseline, fewer: Leaves) -> None:
     flats = find_flats(baseline.normal, fewer, batch, run_changed)
     session.flats = flats
     session.size_of = batch.size_of
-    normal = split_flats(baseline.normal, flats, batch.size)
+    normal = split_joined_axes(baseline.normal, flats, batch.size)
     baseline.normal = normal
     if baseline.again is not None:
-        baseline.again = split_flats(baseline.again, flats, batch.size)
-    found = map(shortened_axis, normal, split_flats(fewer, flats, batch.size - 1))
+        baseline.again = split_joined_axes(baseline.again, flats, batch.size)
+    found = map(shortened_axis, normal, split_joined_axes(fewer, flats, batch.size - 1))
     baseline.axes = [axis if by == 1 else None for axis, by in found]
     if not shrinks_twice(normal, fewer):
         return

@@ -26,7 +26,7 @@ from rnnkit._diagnostics.run.outputs import (
     Watch,
     equal,
     named_leaves,
-    split_flats,
+    split_joined_axes,
 )
 from rnnkit._diagnostics.run.uncopied import UncopiedError, unwrapped
 
@@ -176,7 +176,7 @@ class Session:
         self.names = [name for name, _ in named]
         # What is on the meta device has no numbers to compare.
         found = [None if isinstance(leaf, Tensor) and leaf.is_meta else leaf for _, leaf in named]
-        return split_flats(found, self.flats, self.size_of(inputs))
+        return split_joined_axes(found, self.flats, self.size_of(inputs))
 
 
 def copied_inputs(inputs: Given) -> Any:

@@ -160,7 +160,7 @@ class JoinedAxes(NamedTuple):
         return torch.unflatten(leaf, self.axis, sizes)
 
 
-def split_flats(found: Leaves, flats: Mapping[int, JoinedAxes], samples: int) -> Leaves:
+def split_joined_axes(found: Leaves, flats: Mapping[int, JoinedAxes], samples: int) -> Leaves:
     """Return leaves with an axis for samples and one for steps, by the index of those without."""
     return [flats[k].split(x, samples) if k in flats else x for k, x in enumerate(found)]
 

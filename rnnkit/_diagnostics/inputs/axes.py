@@ -86,7 +86,7 @@ def _keep_rows(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
     return False
 
 
-def find_flats(
+def find_joined_axes(
     full: Leaves, fewer: Leaves, batch: Batch, run_changed: Callable[[int], Leaves | None]
 ) -> dict[int, JoinedAxes]:
     """Find outputs in which samples and steps are one axis, and in which order."""

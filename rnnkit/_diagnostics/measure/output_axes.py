@@ -2,7 +2,12 @@
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
-from rnnkit._diagnostics.inputs.axes import find_flats, infer_steps, shortened_axis, shrinks_twice
+from rnnkit._diagnostics.inputs.axes import (
+    find_joined_axes,
+    infer_steps,
+    shortened_axis,
+    shrinks_twice,
+)
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import changed, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -76,7 +81,7 @@ def _find_batch_axes(baseline: Baseline, fewer: Leaves) -> None:
         inputs = changed(batch, sample_at(sample))
         return None if inputs is None else session.attempt(inputs)
 
-    flats = find_flats(baseline.normal, fewer, batch, run_changed)
+    flats = find_joined_axes(baseline.normal, fewer, batch, run_changed)
     session.flats = flats
     session.size_of = batch.size_of
     normal = split_joined_axes(baseline.normal, flats, batch.size)

@@ -27,7 +27,7 @@ Choices = dict[int, list[int | None]]
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
     """Try axes for the inputs after the first until the model takes a smaller batch."""
     given = list(batch.axes)
-    choices = _choices(batch)
+    choices = _axis_choices(batch)
     if not choices:
         return
     # With one sample, what has many may be joined by broadcasting: of two, three are made.
@@ -45,7 +45,7 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
         batch.axes[index] = given[index] if len(axes) == 2 else None
 
 
-def _choices(batch: Batch) -> Choices:
+def _axis_choices(batch: Batch) -> Choices:
     """Return the axes that are as long as the batch, of each input that has one, and None."""
     choices: Choices = {}
     for index, (leaf, at) in enumerate(zip(batch.leaves, batch.axes, strict=True)):

@@ -67,17 +67,17 @@ def _find_shared(
     if not tried or batch.size <= 2:
         return
     full = attempt(batch.tree())
-    if not full or _keep_rows(full, fewer, kept):
+    if not full or _kept_rows_stay_equal(full, fewer, kept):
         return
     for index in tried:
         at = batch.axes[index]
         batch.axes[index] = None
         whole = attempt(batch.samples(kept).tree()) or []
-        if not _keep_rows(full, whole, kept):
+        if not _kept_rows_stay_equal(full, whole, kept):
             batch.axes[index] = at
 
 
-def _keep_rows(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
+def _kept_rows_stay_equal(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
     """Return whether the first output that follows the samples is the same as with all of them."""
     for before, after in zip(full, fewer, strict=False):
         axis, by = shortened_axis(before, after)

@@ -38,7 +38,7 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
             batch.axes[index] = axis
         fewer = attempt(batch.samples(kept).tree())
         if fewer is not None:
-            _find_shared(batch, attempt, choices, fewer, kept)
+            _find_shared_inputs(batch, attempt, choices, fewer, kept)
             return
     # The model takes no other batch: what may be laid out either way is left as it is.
     for index, axes in choices.items():
@@ -56,7 +56,7 @@ def _axis_choices(batch: Batch) -> Choices:
     return choices
 
 
-def _find_shared(
+def _find_shared_inputs(
     batch: Batch, attempt: Attempt, choices: Choices, fewer: Leaves, kept: list[int]
 ) -> None:
     """Find inputs that have as many rows as the batch by chance, as prototypes may.

@@ -60,10 +60,10 @@ def steps_from(start: int, end: int | None = None) -> Where:
 def valid_mask(batch: Batch, *, pads_after: bool) -> Tensor:
     """Return which steps of each sample are within its length, ``(batch, seq)``."""
     steps = batch.steps or 0
-    return within(batch.counts or [steps] * batch.size, steps, pads_after=pads_after)
+    return steps_within(batch.counts or [steps] * batch.size, steps, pads_after=pads_after)
 
 
-def within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tensor:
+def steps_within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tensor:
     """Return which of some steps are among so many of each sample, the first or the last ones."""
     step = torch.arange(steps, device="cpu")
     limit = torch.tensor(counts, device="cpu").unsqueeze(1)

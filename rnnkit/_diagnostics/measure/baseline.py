@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import within
+from rnnkit._diagnostics.inputs.changes import steps_within
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import Leaves, feature_sizes, is_output
@@ -259,5 +259,5 @@ class Baseline:
         held = rows.reshape(*rows.shape[:2], -1).any(2)
         ends = self._ends(index)
         if ends is not None:
-            held &= within(ends, held.shape[1], pads_after=self.pads_after).to(held.device)
+            held &= steps_within(ends, held.shape[1], pads_after=self.pads_after).to(held.device)
         return held

@@ -85,7 +85,7 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
     generator = torch.Generator("cpu").manual_seed(seed)
     if rows.is_floating_point():
         rows = with_finite_numbers(rows)
-        drawn[free] = _moved(_other_rows(rows, generator), rows, generator)
+        drawn[free] = _with_noise(_other_rows(rows, generator), rows, generator)
     else:
         drawn[free] = _other_rows(rows, generator)
     return drawn.view(whole.shape).movedim(front, tuple(axes))
@@ -100,7 +100,7 @@ def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
     return other.to(rows)
 
 
-def _moved(other: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+def _with_noise(other: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
     """Return others of some rows, with noise: two equal samples would hide a leak."""
     noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows)
     spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1

@@ -130,7 +130,7 @@ def other_leaves(
         mask = where(batch, index)
         if mask is None:
             continue
-        drawn = _drawn(batch, index, seed, pad=pad) if second is None else second[index]
+        drawn = _other_values_once(batch, index, seed, pad=pad) if second is None else second[index]
         # In the same order of memory, since a model may view it.
         other = leaf.clone().copy_(torch.where(mask, drawn, leaf))
         if not same(leaf, other):
@@ -138,7 +138,7 @@ def other_leaves(
     return leaves
 
 
-def _drawn(batch: Batch, index: int, seed: int, *, pad: bool) -> Tensor:
+def _other_values_once(batch: Batch, index: int, seed: int, *, pad: bool) -> Tensor:
     """Return other values for an input, which are drawn once."""
     axes = [batch.axes[index] or 0]
     if batch.has_steps(index):

@@ -17,7 +17,7 @@ from rnnkit._diagnostics.inputs.lengths import (
     is_content,
     rises_or_falls,
     shortened,
-    tells,
+    states_lengths,
 )
 from rnnkit._diagnostics.inputs.rows import rows_of_samples, some_samples
 from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shapes_of
@@ -291,7 +291,7 @@ class Batch:
         """Return whether a leaf holds the lengths of the sequence, or a mask of them."""
         if not self.counts or index == self.sequence:
             return False
-        return tells(self.leaves[index], self.axes[index], self.counts, self.steps or 0)
+        return states_lengths(self.leaves[index], self.axes[index], self.counts, self.steps or 0)
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
         """Return the same inputs with some steps only: the first ones, or the last."""
@@ -315,7 +315,9 @@ class Batch:
             # A mask may be of an input that has lengths of its own.
             for other, counts in self.lengths.items():
                 is_as_long = self.length(other) == steps
-                if is_as_long and tells(self.leaves[index], self.axes[index], counts, steps or 0):
+                if is_as_long and states_lengths(
+                    self.leaves[index], self.axes[index], counts, steps or 0
+                ):
                     yield other
         if self.has_steps(index):
             yield self.sequence

@@ -243,7 +243,7 @@ def _are_parts(lengths: Tensor) -> bool:
     return bool(((lengths > 0) & (lengths <= 1)).all() and (lengths == 1).any())
 
 
-def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
+def states_lengths(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
     """Return whether a leaf holds lengths as counts or parts of the longest, or masks them."""
     if not isinstance(leaf, Tensor):
         return counts_of(leaf) == counts

@@ -70,7 +70,7 @@ def _told_by_names(inputs: Sequence[Named], size: int) -> Lengths:
     for index, one in enumerate(inputs):
         others = [x for k, (_, _, x) in enumerate(inputs) if k != index and x is not None]
         ways = list(_told_by(*one, size))
-        fitting = [counts for counts in ways if any(padded_at(x, counts) for x in others)]
+        fitting = [counts for counts in ways if any(padded_side(x, counts) for x in others)]
         if ways:
             told[index] = [*fitting, *ways][0]
     return told
@@ -86,7 +86,7 @@ def _named_alike(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
 def _first_padded(rows: Rows, places: Sequence[int], counts: list[int]) -> tuple[int | None, str]:
     """Return the first of some inputs that is padded beyond some lengths, and at which end."""
     for place in places:
-        end = padded_at(rows[place], counts)
+        end = padded_side(rows[place], counts)
         if end:
             return place, end
     return None, ""
@@ -103,7 +103,7 @@ def _told_by_padding(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
     if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
         return {}, set()
     counts = tokens.ne(value).sum(1).tolist()
-    end = padded_at(tokens, counts, value)
+    end = padded_side(tokens, counts, value)
     return {first: counts}, {end} - {""}
 
 
@@ -119,7 +119,7 @@ def lengths_of_other_names(
         if not counts or counts in found.values():
             continue
         others = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
-        if any(padded_at(x, counts) for x in others):
+        if any(padded_side(x, counts) for x in others):
             lines.append(f"{place} looks like lengths: pass lengths={typed(place, name)}")
     return lines
 
@@ -145,7 +145,7 @@ def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[l
             yield counts
 
 
-def padded_at(rows: Tensor, counts: list[int], value: int | None = None) -> str:
+def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> str:
     """Return the end at which an input has one value beyond each length, and not just within.
 
     Beyond it, a number that is not finite counts as padding.

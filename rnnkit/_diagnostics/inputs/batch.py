@@ -16,7 +16,7 @@ from rnnkit._diagnostics.inputs.lengths import (
     counts_of,
     is_content,
     rises_or_falls,
-    shortened,
+    shortened_lengths,
     states_lengths,
 )
 from rnnkit._diagnostics.inputs.rows import rows_of_samples, some_samples
@@ -331,7 +331,11 @@ class Batch:
                 seq = self.seq_dims[index]
                 start = 0 if front else leaf.shape[seq] - ends[index]
                 return leaf.narrow(seq, start, ends[index])
-            return shortened(leaf, self.counts or [], steps) if self.tells_lengths(index) else leaf
+            return (
+                shortened_lengths(leaf, self.counts or [], steps)
+                if self.tells_lengths(index)
+                else leaf
+            )
 
         shorter = self._with_each(cut)
         shorter.steps = ends.get(self.sequence, self.steps)

@@ -265,7 +265,7 @@ def states_lengths(leaf: Any, axis: int | None, counts: list[int], steps: int) -
     return rest == 0 and zeros in (valid, others)
 
 
-def shortened(leaf: Any, counts: list[int], steps: int) -> Any:
+def shortened_lengths(leaf: Any, counts: list[int], steps: int) -> Any:
     """Return lengths that are not longer than some steps; a mask stays."""
     fewer = [min(n, steps) for n in counts]
     if not isinstance(leaf, Tensor):

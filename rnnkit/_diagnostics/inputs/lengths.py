@@ -28,7 +28,7 @@ def guess_lengths(
     model: nn.Module, inputs: Sequence[Named], size: int
 ) -> tuple[Lengths, bool, list[str]]:
     """Return lengths by input, whether padding is after a sample, and a line for each misfit."""
-    told = _told_by_names(inputs, size)
+    told = _lengths_by_names(inputs, size)
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
     lines: list[str] = []
     if told:
@@ -61,7 +61,7 @@ def _padded_by(
     return found, ends
 
 
-def _told_by_names(inputs: Sequence[Named], size: int) -> Lengths:
+def _lengths_by_names(inputs: Sequence[Named], size: int) -> Lengths:
     """Return what inputs that are named like lengths or a mask tell.
 
     Of the ways to read a mask, the first one counts by which another input is padded.

@@ -69,7 +69,7 @@ def _lengths_by_names(inputs: Sequence[Named], size: int) -> Lengths:
     told: Lengths = {}
     for index, one in enumerate(inputs):
         others = [x for k, (_, _, x) in enumerate(inputs) if k != index and x is not None]
-        ways = list(_told_by(*one, size))
+        ways = list(_possible_lengths(*one, size))
         fitting = [counts for counts in ways if any(padded_side(x, counts) for x in others)]
         if ways:
             told[index] = [*fitting, *ways][0]
@@ -129,7 +129,7 @@ def typed(place: str, name: str) -> str:
     return name if name.isidentifier() else place
 
 
-def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[list[int]]:
+def _possible_lengths(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[list[int]]:
     """Yield what may be the lengths in an input that is named like lengths or a mask."""
     name = name.lower()
     if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):

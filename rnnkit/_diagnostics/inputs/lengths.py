@@ -32,7 +32,7 @@ def guess_lengths(
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
     lines: list[str] = []
     if told:
-        found, ends = _padded_by(told, inputs, rows, lines)
+        found, ends = _matched_by_padding(told, inputs, rows, lines)
     else:
         found, ends = _told_by_padding(model, rows)
     if len(ends) != 1:
@@ -40,7 +40,7 @@ def guess_lengths(
     return found, ends == {"post"}, lines
 
 
-def _padded_by(
+def _matched_by_padding(
     told: Lengths, inputs: Sequence[Named], rows: Rows, lines: list[str]
 ) -> tuple[Lengths, set[str]]:
     """Return which inputs are padded beyond lengths that are told, and where; add misfits."""

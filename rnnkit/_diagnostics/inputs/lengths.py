@@ -34,7 +34,7 @@ def guess_lengths(
     if told:
         found, ends = _matched_by_padding(told, inputs, rows, lines)
     else:
-        found, ends = _told_by_padding(model, rows)
+        found, ends = _lengths_by_padding_index(model, rows)
     if len(ends) != 1:
         return {}, True, lines
     return found, ends == {"post"}, lines
@@ -92,7 +92,7 @@ def _first_padded(rows: Rows, places: Sequence[int], counts: list[int]) -> tuple
     return None, ""
 
 
-def _told_by_padding(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
+def _lengths_by_padding_index(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
     """Return the lengths of tokens that end in the padding of the model's Embedding, and where."""
     embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
     values = {one.padding_idx for one in embeddings if one.padding_idx is not None}

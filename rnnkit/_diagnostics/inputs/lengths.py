@@ -48,7 +48,7 @@ def _matched_by_padding(
     ends: set[str] = set()
     for index, counts in told.items():
         name = inputs[index][1]
-        candidates = _named_alike(name, inputs, rows)
+        candidates = _inputs_of_like_name(name, inputs, rows)
         if not candidates and all(other == counts for other in told.values()):
             candidates = list(rows)
         free = [k for k in candidates if k not in found]
@@ -76,7 +76,7 @@ def _lengths_by_names(inputs: Sequence[Named], size: int) -> Lengths:
     return told
 
 
-def _named_alike(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
+def _inputs_of_like_name(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
     """Return the inputs whose name shares the stem of one for lengths, as text and text_len do."""
     stem = EITHER.sub("", name.lower())
     names = {k: inputs[k][1].lower() for k in rows}

@@ -229,7 +229,7 @@ def is_content(leaf: Any, seq_axis: int) -> bool:
         numbers = leaf.int()
         return not any(rises_or_falls(numbers, axis) for axis in {1, seq_axis} if axis < 2)
     if is_fraction and leaf.dim() < 3 and leaf.shape[1:].numel() == 1:
-        return not _are_parts(leaf[leaf.isfinite()])
+        return not _are_fractions_of_longest(leaf[leaf.isfinite()])
     return is_fraction or leaf.is_complex() or leaf.dim() > 1
 
 
@@ -238,7 +238,7 @@ def _is_added_mask(leaf: Tensor) -> bool:
     return bool(((leaf == 0) | (leaf < -1000)).all() and leaf.any())
 
 
-def _are_parts(lengths: Tensor) -> bool:
+def _are_fractions_of_longest(lengths: Tensor) -> bool:
     """Return whether numbers may be lengths, as parts of the longest."""
     return bool(((lengths > 0) & (lengths <= 1)).all() and (lengths == 1).any())
 

@@ -120,11 +120,11 @@ def lengths_of_other_names(
             continue
         others = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
         if any(padded_side(x, counts) for x in others):
-            lines.append(f"{place} looks like lengths: pass lengths={typed(place, name)}")
+            lines.append(f"{place} looks like lengths: pass lengths={name_to_type(place, name)}")
     return lines
 
 
-def typed(place: str, name: str) -> str:
+def name_to_type(place: str, name: str) -> str:
     """Return what a caller may type for an input: its own name, or its place."""
     return name if name.isidentifier() else place
 

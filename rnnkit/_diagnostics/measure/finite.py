@@ -28,7 +28,7 @@ def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[B
     if not changed:
         return batch, []
     filled = batch.with_leaves(leaves)
-    if not _spreads(batch, filled, opened):
+    if not _reach_results(batch, filled, opened):
         return batch, []
     lines = []
     for k in changed:
@@ -84,7 +84,7 @@ def _padding(batch: Batch, index: int, rows: Tensor, *, pads_after: bool) -> Ten
     return (at_end | at_start) & ~gone.all(1, keepdim=True)
 
 
-def _spreads(batch: Batch, filled: Batch, opened: Session) -> bool:
+def _reach_results(batch: Batch, filled: Batch, opened: Session) -> bool:
     """Return whether numbers that are not finite reach an output, or a gradient."""
     after = opened.attempt(filled.tree())
     if after is None:

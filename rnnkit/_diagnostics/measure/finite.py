@@ -56,7 +56,7 @@ def _finite(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
         rows = batch.rows(index)
         if rows is None or rows.dim() > 2 or not is_binary(rows):
             return leaf
-        return _laid_out(batch, index, mended_mask(rows))
+        return _in_axes_of_input(batch, index, mended_mask(rows))
     if not batch.may_have_steps(index):
         return with_finite_numbers(leaf.movedim(axis, 0)).movedim(0, axis)
     rows = leaf.movedim((axis, batch.seq_dims[index]), (0, 1))
@@ -66,10 +66,10 @@ def _finite(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
     value = known[0].item() if known.numel() else 0.0
     rows = torch.where(places & ~rows.isfinite(), value, rows)
     drawn = with_finite_numbers(rows.flatten(0, 1)).view(rows.shape)
-    return _laid_out(batch, index, drawn)
+    return _in_axes_of_input(batch, index, drawn)
 
 
-def _laid_out(batch: Batch, index: int, rows: Tensor) -> Tensor:
+def _in_axes_of_input(batch: Batch, index: int, rows: Tensor) -> Tensor:
     """Return rows ``(batch, seq, ...)`` with the axes of an input."""
     return rows.movedim((0, 1), (batch.axes[index] or 0, batch.seq_dims[index]))
 

@@ -40,10 +40,10 @@ def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[B
 
 def _all_finite(batch: Batch, leaves: Leaves, *, pads_after: bool) -> Leaves:
     """Return the inputs with finite numbers; those that have them already are the same objects."""
-    return [_finite(batch, k, leaf, pads_after=pads_after) for k, leaf in enumerate(leaves)]
+    return [_finite_leaf(batch, k, leaf, pads_after=pads_after) for k, leaf in enumerate(leaves)]
 
 
-def _finite(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
+def _finite_leaf(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
     """Return a leaf with finite numbers.
 
     A mask is mended, padding gets the first finite number of the padding, and other places get a

@@ -18,8 +18,8 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import (
     AMPLIFIED,
     KERNELS,
-    amplified,
     beyond_rounding,
+    effect_of_last_bit,
     judge_of,
 )
 from rnnkit._diagnostics.run.isolation import EscapedError
@@ -213,7 +213,7 @@ class Part:
         if not is_number(self.before):
             return False
         off = (difference(self.before, self.after) / self.scale).max().item()
-        return off <= KERNELS * amplified(self.baseline)
+        return off <= KERNELS * effect_of_last_bit(self.baseline)
 
     @property
     def far(self) -> str:

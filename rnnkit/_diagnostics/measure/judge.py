@@ -120,7 +120,7 @@ class Widened(TorchFunctionMode):
             )
 
 
-def amplified(judge: Baseline) -> float:
+def effect_of_last_bit(judge: Baseline) -> float:
     """Return how far outputs move, for their size, when each number moves by its last bit."""
     return judge.once("amplified", lambda: _amplified(judge))
 

@@ -73,7 +73,7 @@ def _judge_of(baseline: Baseline) -> Baseline | Skipped:
     fits = sum(weight.numel() for weight in weights) <= MOST_WEIGHTS
     tried = JUDGED if fits else {}
     for dtype, tolerance in tried.items():
-        wide = _widened(baseline, dtype, tolerance)
+        wide = _judge_in(baseline, dtype, tolerance)
         if wide is not None:
             return wide
     numbers = [x for x in (*weights, *baseline.batch.leaves, *baseline.normal) if is_number(x)]
@@ -85,7 +85,7 @@ def _judge_of(baseline: Baseline) -> Baseline | Skipped:
     return baseline.judging(baseline.batch, coarsest, tolerance)
 
 
-def _widened(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Baseline | None:
+def _judge_in(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Baseline | None:
     """Return the same in a wider dtype; None if the model insists on its own."""
     with suppress(Exception):  # it may refuse as it likes, and its device has no float64
         batch = baseline.batch.with_leaves(

@@ -43,7 +43,7 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
     if batch.second is not None:
         drawn = drawn.beside(batch.leaves)
-    tamed = drawn.with_leaves([_tamed(batch, k, leaf) for k, leaf in enumerate(batch.leaves)])
+    tamed = drawn.with_leaves([_calm_leaf(batch, k, leaf) for k, leaf in enumerate(batch.leaves)])
     others = [drawn, tamed]
     picking = _picking(drawn)
     if picking is not None:
@@ -73,7 +73,7 @@ def _picking(batch: Batch) -> Batch | None:
     return batch.with_leaves(leaves) if changed else None
 
 
-def _tamed(batch: Batch, index: int, leaf: Any) -> Any:
+def _calm_leaf(batch: Batch, index: int, leaf: Any) -> Any:
     """Return numbers divided by their largest, labels all the same, and flags as most of them."""
     if index != batch.sequence and isinstance(leaf, Tensor) and leaf.numel():
         if is_binary(leaf) and batch.length(index) and not batch.tells_lengths(index):

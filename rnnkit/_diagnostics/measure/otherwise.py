@@ -45,7 +45,7 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
         drawn = drawn.beside(batch.leaves)
     tamed = drawn.with_leaves([_calm_leaf(batch, k, leaf) for k, leaf in enumerate(batch.leaves)])
     others = [drawn, tamed]
-    picking = _picking(drawn)
+    picking = _with_step_indices(drawn)
     if picking is not None:
         others.append(picking)
     longest = batch.longest or 0
@@ -56,7 +56,7 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
     return others
 
 
-def _picking(batch: Batch) -> Batch | None:
+def _with_step_indices(batch: Batch) -> Batch | None:
     """Return the batch with other numbers for samples that may pick a step; None if none may.
 
     Numbers that are all the number of steps may be lengths: then the model reads the last step.

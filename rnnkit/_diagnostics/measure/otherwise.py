@@ -95,7 +95,7 @@ def trained_otherwise(judge: Baseline) -> Iterator[Gradients]:
     generator = torch.Generator("cpu").manual_seed(0)
     tried = [(1, list(batch.leaves))]
     tried += [(sign, _redrawn(batch, seed, generator)) for seed, sign in enumerate((-1, 1))]
-    tried += [(1, leaves) for leaves in _doubled(batch)]
+    tried += [(1, leaves) for leaves in _with_doubled_axis(batch)]
     for sign, leaves in tried:
         copy = judge.session.fresh().train()
         for weight in copy.parameters():
@@ -119,7 +119,7 @@ def _redrawn(batch: Batch, seed: int, generator: torch.Generator) -> list[Any]:
     return leaves
 
 
-def _doubled(batch: Batch) -> Iterator[list[Any]]:
+def _with_doubled_axis(batch: Batch) -> Iterator[list[Any]]:
     """Yield inputs with an axis of one doubled: one sentence says nothing of joining several."""
     for axis in (0, 1):
         single = {

@@ -212,7 +212,7 @@ class Gradients(FunctionWatch):
         for (name, _), result in self.returned.items():
             is_layer = isinstance(self.model.get_submodule(name), KINDS)
             if is_layer and any(x.requires_grad for x in tensors_of(result)):
-                found |= inside(name, self.weights)
+                found |= names_inside(name, self.weights)
         return found
 
     @cached_property
@@ -230,8 +230,8 @@ class Gradients(FunctionWatch):
             if not isinstance(module, nn.ModuleList):
                 continue
             items = [f"{name}.{key}" for key, _ in module.named_children()]
-            still = [one for one in items if not inside(one, called)]
-            idle = tuple(one for one in still if inside(one, self.weights))
+            still = [one for one in items if not names_inside(one, called)]
+            idle = tuple(one for one in still if names_inside(one, self.weights))
             if idle and self._is_stack(name, items):
                 found[name] = idle
         return found
@@ -242,7 +242,7 @@ class Gradients(FunctionWatch):
         if not results:
             return False
         last, result = results[-1]
-        others = inside(name, self.weights) - inside(last, self.weights)
+        others = names_inside(name, self.weights) - names_inside(last, self.weights)
         slopes = self.slopes([self.weights[one] for one in others], tensors_of(result))
         return any(slope is not None for slope in slopes)
 
@@ -260,7 +260,7 @@ def _amount(slope: Tensor | None) -> str:
     return "nan" if slope.isnan().any() else "zero"
 
 
-def inside(name: str, names: Collection[str]) -> set[str]:
+def names_inside(name: str, names: Collection[str]) -> set[str]:
     """Return the names in a module, and its own."""
     return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
 

@@ -13,7 +13,7 @@ from rnnkit._diagnostics.explain.gradient_causes import fix_of_direction, why_ze
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
-from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, inside
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, names_inside
 from rnnkit._diagnostics.run.outputs import same
 from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import NAMES, in_short
@@ -172,7 +172,7 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
     silent = _getting(run, "none")
     left: dict[str, list[Line]] = {}
     for name in sorted(_tops(names, run.got)):
-        members = inside(name, run.got)
+        members = names_inside(name, run.got)
         moved = _moved(baseline, run, members, LARGE if members & run.in_layers else SMALL)
         is_unused = not moved and _is_unused(baseline, run, name, members)
         if is_unused or any(moved):
@@ -238,7 +238,7 @@ def _zeros(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Find
 def _tops(names: Collection[str], every: Collection[str]) -> set[str]:
     """Return the largest modules with these parameters only, and those that are in none."""
     paths = [[*accumulate(name.split("."), "{}.{}".format)] for name in names]
-    return {next(x for x in path if inside(x, every) <= {*names}) for path in paths}
+    return {next(x for x in path if names_inside(x, every) <= {*names}) for path in paths}
 
 
 def _listed(names: Collection[str]) -> str:

@@ -42,7 +42,9 @@ class Baseline:
     rounds: bool = False  # whether a run of the same size differed by rounding
     order: int | None = None  # the output that holds the order of the others' samples
     again: Leaves | None = None  # the output of a second run of the same copy
-    fewer: Leaves | None = None  # the output for one sample less; None if the model refuses
+    output_without_one: Leaves | None = (
+        None  # the output for one sample less; None if the model refuses
+    )
     left_out: int = 0  # that sample
     runs_on_less: bool = False  # whether the model takes fewer steps
     # Inputs with as many rows as the batch, all of them taken for each sample.

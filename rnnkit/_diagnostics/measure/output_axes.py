@@ -22,7 +22,7 @@ def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
     first = baseline.first
     _run_again(baseline)
     fewer, left_out = _leave_one_out(baseline.session, batch, baseline.normal)
-    baseline.fewer = fewer
+    baseline.output_without_one = fewer
     baseline.left_out = left_out
     if fewer is not None and len(fewer) == len(baseline.normal):
         _find_batch_axes(baseline, fewer)
@@ -107,7 +107,7 @@ def _take_batch_axis_of_input(baseline: Baseline, first: int) -> None:
     shape = tuple(baseline.normal[first].shape)
     sizes = enumerate(shape[:-1] or shape)
     fitting = [axis for axis, size in sizes if size == batch.size]
-    if baseline.fewer is None and fitting == [batch.axes[batch.first]]:
+    if baseline.output_without_one is None and fitting == [batch.axes[batch.first]]:
         baseline.axes[first] = fitting[0]
 
 
@@ -154,7 +154,7 @@ def _told_axis(baseline: Baseline, first: int, out_seq_dim: int | None) -> int |
 def _check_out_seq_dim(baseline: Baseline, first: int, out_seq_dim: int) -> None:
     """Refuse an axis that the first output does not have, or that has the samples."""
     rank = baseline.normal[first].dim()
-    if baseline.fewer is not None and out_seq_dim % rank == baseline.axes[first]:
+    if baseline.output_without_one is not None and out_seq_dim % rank == baseline.axes[first]:
         text = " is the batch axis of the first output"
     elif -rank <= out_seq_dim < rank:
         return

@@ -27,7 +27,7 @@ from rnnkit._diagnostics.tell.outcome import Line
 def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -> Location:
     """Find where one sample first depends on another, which is changed in some inputs."""
     batch = baseline.batch
-    rest = [sample for sample in range(batch.size) if sample != baseline.left_out]
+    rest = [sample for sample in range(batch.size) if sample != baseline.left_out_sample]
     runs = batch.tree(), inputs, batch.samples(rest).tree()
     return _Samples(baseline, runs, index, (batch.size, batch.size - 1), changed).location()
 

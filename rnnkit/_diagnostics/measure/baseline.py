@@ -45,7 +45,7 @@ class Baseline:
     output_without_one: Leaves | None = (
         None  # the output for one sample less; None if the model refuses
     )
-    left_out: int = 0  # that sample
+    left_out_sample: int = 0  # that sample
     runs_on_less: bool = False  # whether the model takes fewer steps
     # Inputs with as many rows as the batch, all of them taken for each sample.
     shared: list[str] = field(default_factory=list)

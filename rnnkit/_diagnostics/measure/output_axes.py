@@ -23,7 +23,7 @@ def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
     _run_again(baseline)
     fewer, left_out = _leave_one_out(baseline.session, batch, baseline.normal)
     baseline.output_without_one = fewer
-    baseline.left_out = left_out
+    baseline.left_out_sample = left_out
     if fewer is not None and len(fewer) == len(baseline.normal):
         _find_batch_axes(baseline, fewer)
     if first is None:
@@ -93,7 +93,7 @@ def _find_batch_axes(baseline: Baseline, fewer: Leaves) -> None:
     if not shrinks_twice(normal, fewer):
         return
     # Where each sample is the longest of some input, none can be left out alone.
-    twice = batch.samples([*range(batch.size), baseline.left_out])
+    twice = batch.samples([*range(batch.size), baseline.left_out_sample])
     more = baseline.attempt(twice) or ()
     for index, pair in enumerate(zip(more, normal, strict=False)):
         axis, by = shortened_axis(*pair)

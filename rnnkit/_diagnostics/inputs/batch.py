@@ -258,7 +258,7 @@ class Batch:
         padding = self.padding(self.sequence)
         return [0] * self.size if padding is None else (~padding).sum(1).tolist()
 
-    def telling(self, most: int) -> list[int]:
+    def most_telling_samples(self, most: int) -> list[int]:
         """Return the longest sample and the shortest others, so many in all, in their order."""
         told = list(zip(self.valid_steps(), *self.lengths.values(), strict=True))
         ranked = sorted(range(self.size), key=told.__getitem__)

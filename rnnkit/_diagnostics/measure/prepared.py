@@ -69,7 +69,7 @@ def baseline_of(
     if not _are_rows_of_samples(whole, opened):
         whole.rows_of = {}
     shared = _taken_for_shared(whole, before)
-    part = whole.samples(whole.telling(SAMPLES))
+    part = whole.samples(whole.most_telling_samples(SAMPLES))
     if part.size < whole.size and opened.attempt(part.tree()) is None:
         part = whole  # a model for one batch size
     baseline = Baseline(

@@ -67,7 +67,7 @@ class Gradients(FunctionWatch):
         self.error: Exception | None = None
         self.returned: dict[tuple[str, int], Any] = {}
         self.called: list[nn.Module] = []
-        self.noted = set[int]()
+        self.used_ids = set[int]()
         self.detached = list[Tensor]()
         self.noticed = Noticed()
         # A gradient takes as much memory as its weight.
@@ -105,7 +105,7 @@ class Gradients(FunctionWatch):
             self.detached += [x.clone() for x in call.args[:1]]  # detach_ takes it off its graph
         result = call.run()
         if call.name not in LIKE and any(map(_has_graph, pytree.tree_leaves(result))):
-            self.noted |= {id(x) for x in pytree.tree_leaves((call.args, call.kwargs))}
+            self.used_ids |= {id(x) for x in pytree.tree_leaves((call.args, call.kwargs))}
         return result
 
     def _hooks(self) -> list[Any]:
@@ -218,7 +218,7 @@ class Gradients(FunctionWatch):
     @cached_property
     def read(self) -> set[str]:
         """The parameters that a function, or a layer, made something with a graph of."""
-        noted = {name for name, weight in self.weights.items() if id(weight) in self.noted}
+        noted = {name for name, weight in self.weights.items() if id(weight) in self.used_ids}
         # The kernels of a layer or cell may be no functions of torch's.
         return self.in_layers | noted | {n for n, found in self.got.items() if found != "none"}
 

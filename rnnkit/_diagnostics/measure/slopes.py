@@ -222,7 +222,7 @@ class Gradients(FunctionWatch):
         # The kernels of a layer or cell may be no functions of torch's.
         return self.in_layers | noted | {n for n, found in self.got.items() if found != "none"}
 
-    def left_out(self, ran: Collection[str]) -> dict[str, tuple[str, ...]]:
+    def idle_stack_items(self, ran: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Return the items that do not run of each list of modules that is a stack."""
         called = {*ran, *self.read, *(name for name, _ in self.returned)}
         found = {}

@@ -105,7 +105,7 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
     silent = _getting(run, "none") & (run.read - _cut_on_purpose(run))
     zeros = {name for name in _getting(run, "zero") if _is_suspicious(baseline, run, name)}
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
-    idle = run.left_out(ran)
+    idle = run.idle_stack_items(ran)
     if not silent and not zeros and not idle:
         return _Suspects(silent, zeros, idle)
     judge = judge_of(baseline)

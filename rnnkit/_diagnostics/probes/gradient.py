@@ -118,7 +118,7 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
     for other in others:
         silent &= other.read & _getting(other, "none")
         zeros &= other.read & _getting(other, "none", "zero")
-        idle = dict(idle.items() & other.left_out(ran).items())
+        idle = dict(idle.items() & other.idle_stack_items(ran).items())
     return _Suspects(silent, zeros, idle)
 
 

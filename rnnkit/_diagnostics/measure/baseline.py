@@ -41,7 +41,7 @@ class Baseline:
     derived: Derived | None = None
     rounds: bool = False  # whether a run of the same size differed by rounding
     order: int | None = None  # the output that holds the order of the others' samples
-    again: Leaves | None = None  # the output of a second run of the same copy
+    second_output: Leaves | None = None  # the output of a second run of the same copy
     output_without_one: Leaves | None = (
         None  # the output for one sample less; None if the model refuses
     )
@@ -148,7 +148,7 @@ class Baseline:
         judge = self.on(batch)
         judge.dtype = dtype
         judge.tolerance = tolerance
-        judge.again = None
+        judge.second_output = None
         if session is not None:
             judge.session = session
             judge.normal = session.run(batch.tree())

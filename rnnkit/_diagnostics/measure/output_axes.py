@@ -45,7 +45,7 @@ def _run_again(baseline: Baseline) -> None:
     watcher = Recorder()
     session = baseline.session
     again = session.run(baseline.batch.tree(), on=session.last, watch=watcher.watch)
-    baseline.again = again
+    baseline.second_output = again
     if are_bit_equal(baseline.normal, again):
         baseline.once("events", lambda: watcher.events)
 
@@ -86,8 +86,8 @@ def _find_batch_axes(baseline: Baseline, fewer: Leaves) -> None:
     session.size_of = batch.size_of
     normal = split_joined_axes(baseline.normal, flats, batch.size)
     baseline.normal = normal
-    if baseline.again is not None:
-        baseline.again = split_joined_axes(baseline.again, flats, batch.size)
+    if baseline.second_output is not None:
+        baseline.second_output = split_joined_axes(baseline.second_output, flats, batch.size)
     found = map(shortened_axis, normal, split_joined_axes(fewer, flats, batch.size - 1))
     baseline.axes = [axis if by == 1 else None for axis, by in found]
     if not shrinks_twice(normal, fewer):

@@ -21,7 +21,7 @@ class Repeat:
     def __init__(self, baseline: Baseline, *, restarts: bool = False) -> None:
         """Run twice, unless the baseline did; with ``restarts``, from the same random numbers."""
         self.doubt = ""
-        known = None if restarts else baseline.again
+        known = None if restarts else baseline.second_output
         pair = (
             _run_twice(baseline, restarts=restarts) if known is None else (baseline.normal, known)
         )

@@ -82,7 +82,7 @@ def _find_batch_axes(baseline: Baseline, fewer: Leaves) -> None:
         return None if inputs is None else session.attempt(inputs)
 
     flats = find_joined_axes(baseline.normal, fewer, batch, run_changed)
-    session.flats = flats
+    session.joined_axes = flats
     session.size_of = batch.size_of
     normal = split_joined_axes(baseline.normal, flats, batch.size)
     baseline.normal = normal
@@ -140,7 +140,7 @@ def _find_step_axes(baseline: Baseline, index: int) -> None:
 def _told_axis(baseline: Baseline, first: int, out_seq_dim: int | None) -> int | None:
     """Return the seq axis of the first output that the caller names, or that sizes tell."""
     shape = tuple(baseline.normal[first].shape)
-    if out_seq_dim is not None and first not in baseline.session.flats:
+    if out_seq_dim is not None and first not in baseline.session.joined_axes:
         _check_out_seq_dim(baseline, first, out_seq_dim)
         return out_seq_dim % len(shape)
     if baseline.runs_on_less or baseline.step_inputs[first] is not None:

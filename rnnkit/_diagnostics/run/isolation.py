@@ -53,7 +53,9 @@ class Session:
         self.tally = Tally()
         self.mode: AbstractContextManager[Any] = nullcontext()  # in which the model is called
         self.names: list[str] = []  # of the leaves of the last output
-        self.flats: dict[int, JoinedAxes] = {}  # leaves in which samples and steps are one axis
+        self.joined_axes: dict[
+            int, JoinedAxes
+        ] = {}  # leaves in which samples and steps are one axis
         self.size_of: Callable[[Given], int] = len  # how many samples some inputs have
         self.returned: Any = None  # the last output, as the model returned it
         self.is_wrapped = call is not None
@@ -176,7 +178,7 @@ class Session:
         self.names = [name for name, _ in named]
         # What is on the meta device has no numbers to compare.
         found = [None if isinstance(leaf, Tensor) and leaf.is_meta else leaf for _, leaf in named]
-        return split_joined_axes(found, self.flats, self.size_of(inputs))
+        return split_joined_axes(found, self.joined_axes, self.size_of(inputs))
 
 
 def copied_inputs(inputs: Given) -> Any:

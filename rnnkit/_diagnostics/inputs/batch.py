@@ -38,7 +38,7 @@ class Batch:
         shape = self.leaves[self.first].shape
         batch_dim %= len(shape)
         self.size: int = shape[batch_dim]
-        self.numbers = list(range(self.size))  # where the caller's batch has the samples
+        self.caller_indices = list(range(self.size))  # where the caller's batch has the samples
         self.whole_size = self.size  # of that batch
         self.lengths: dict[int, list[int]] = {}  # valid steps of each sample, by leaf
         self.flags: int | None = None  # the leaf that flags where samples start afresh
@@ -246,7 +246,7 @@ class Batch:
 
         fewer = self._with_each(pick)
         fewer.size = len(kept)
-        fewer.numbers = [self.numbers[sample] for sample in kept]
+        fewer.caller_indices = [self.caller_indices[sample] for sample in kept]
         fewer.lengths = {k: [counts[s] for s in kept] for k, counts in self.lengths.items()}
         fewer.rows_of = {k: rows.picked(kept) for k, rows in self.rows_of.items()}
         return fewer

@@ -180,7 +180,7 @@ class Baseline:
 
     def of_sample(self, index: int, sample: int) -> str:
         """Return what a message calls a sample of an output: by its number for the caller."""
-        return f"{self.name(index)} of sample {self.batch.numbers[sample]}"
+        return f"{self.name(index)} of sample {self.batch.caller_indices[sample]}"
 
     def missing(self, index: int) -> int | None:
         """Return how many steps, -1 to 1, an output has less than its input; None if others."""

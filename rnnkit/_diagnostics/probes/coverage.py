@@ -209,7 +209,9 @@ def _in_words(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
     verb = "reaches" if len(steps or places) == 1 else "reach"
     if steps:
         return f"{_ranges(steps)} of {valid.shape[1]} {verb}"
-    names = [f"step {step} of sample {baseline.batch.numbers[k]}" for k, step in places[:NAMED]]
+    names = [
+        f"step {step} of sample {baseline.batch.caller_indices[k]}" for k, step in places[:NAMED]
+    ]
     if len(places) > NAMED:
         names.append(count(len(places) - NAMED, "other place", "other places"))
     return f"{joined_by_and(names)} {verb}"
@@ -251,6 +253,6 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
             has = f"which has {counts[sample]} steps, {told[sample]} are read"
             cause = f"that is its length in {batch.names[index]}: each sample is read up to it"
             fix = f"the lengths of {batch.names[batch.sequence]}"
-            what = f"of sample {batch.numbers[sample]}, {has}"
+            what = f"of sample {batch.caller_indices[sample]}, {has}"
             return Finding(what, [("cause", cause), ("fix", fix)])
     return None

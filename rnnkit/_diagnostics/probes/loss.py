@@ -63,7 +63,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
     if turned is None:
         broadcast = _broadcast(baseline, base) if start == 0 else None
         return broadcast or Passed("a loss: no sample turns the gradient of another one", [])
-    one, other = (batch.numbers[sample] for sample in turned)
+    one, other = (batch.caller_indices[sample] for sample in turned)
     what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
     note = f"{what}: the loss compares samples"
     return (

@@ -42,7 +42,9 @@ class Batch:
         self.whole_size = self.size  # of that batch
         self.lengths: dict[int, list[int]] = {}  # valid steps of each sample, by leaf
         self.flags: int | None = None  # the leaf that flags where samples start afresh
-        self.second: list[Any] | None = None  # the leaves of a second batch, for changed values
+        self.second_leaves: list[Any] | None = (
+            None  # the leaves of a second batch, for changed values
+        )
         self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
         # By the leaf whose steps are judged, those that are as long, but have steps of their own.
         self.on_their_own: dict[int, frozenset[int]] = {}
@@ -106,7 +108,7 @@ class Batch:
             what = "the inputs, and then the kwargs, of a second batch of the same shapes"
             text = f"other has {what}: {mine}, got {theirs}"
             refusal(ArgumentError, "other", text, code="verify-argument")
-        self.second = leaves
+        self.second_leaves = leaves
 
     @property
     def names(self) -> list[str]:
@@ -223,16 +225,18 @@ class Batch:
         other.drawn = {}
         return other
 
-    def beside(self, second: list[Any]) -> "Batch":
+    def with_second(self, second: list[Any]) -> "Batch":
         """Return the same with the leaves of a second batch, for changed values."""
         other = self.with_leaves(self.leaves)
-        other.second = second
+        other.second_leaves = second
         return other
 
     def _with_each(self, change: Callable[[int, Any], Any]) -> "Batch":
         """Return the same with each leaf changed, by its index, and those of the second batch."""
         other = self.with_leaves([change(*pair) for pair in enumerate(self.leaves)])
-        other.second = self.second and [change(*pair) for pair in enumerate(self.second)]
+        other.second_leaves = self.second_leaves and [
+            change(*pair) for pair in enumerate(self.second_leaves)
+        ]
         return other
 
     def samples(self, kept: Sequence[int]) -> "Batch":

@@ -120,7 +120,7 @@ def other_leaves(
 ) -> list[Any]:
     """Return the leaves with other values at some places; what stays is the same object."""
     leaves = list(batch.leaves)
-    second = None if pad else batch.second
+    second = None if pad else batch.second_leaves
     for index, leaf in enumerate(batch.leaves):
         if only not in (None, index) or batch.axes[index] is None:
             continue

@@ -21,8 +21,8 @@ from rnnkit._diagnostics.run.outputs import Leaves, is_number, with_finite_numbe
 
 def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[Batch, list[str]]:
     """Return the batch with finite numbers, and a line for each input, if the model needs them."""
-    if batch.second is not None:  # other values are finite in any case
-        batch = batch.beside(_all_finite(batch, batch.second, pads_after=pads_after))
+    if batch.second_leaves is not None:  # other values are finite in any case
+        batch = batch.with_second(_all_finite(batch, batch.second_leaves, pads_after=pads_after))
     leaves = _all_finite(batch, batch.leaves, pads_after=pads_after)
     changed = [k for k, leaf in enumerate(leaves) if leaf is not batch.leaves[k]]
     if not changed:

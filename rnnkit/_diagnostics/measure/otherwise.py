@@ -41,8 +41,8 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
     """
     batch = baseline.batch
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
-    if batch.second is not None:
-        drawn = drawn.beside(batch.leaves)
+    if batch.second_leaves is not None:
+        drawn = drawn.with_second(batch.leaves)
     tamed = drawn.with_leaves([_calm_leaf(batch, k, leaf) for k, leaf in enumerate(batch.leaves)])
     others = [drawn, tamed]
     picking = _with_step_indices(drawn)

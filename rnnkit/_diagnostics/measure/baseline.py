@@ -69,7 +69,7 @@ class Baseline:
         made: T = self._made[name]
         return made
 
-    def known(self, name: str) -> Any:
+    def if_made(self, name: str) -> Any:
         """Return what was made once for this batch; None if it was not."""
         return self._made.get(name)
 
@@ -165,7 +165,7 @@ class Baseline:
     def take_order(self, order: int | None) -> None:
         """Take an output for the one that holds the order of the others' samples."""
         self.order = order
-        judge = self.known("judge")
+        judge = self.if_made("judge")
         if isinstance(judge, Baseline):
             judge.order = order
 

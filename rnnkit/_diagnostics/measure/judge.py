@@ -48,7 +48,7 @@ def judge_of(baseline: Baseline) -> Baseline | Skipped:
 
 def note_of_judge(baseline: Baseline) -> list[str]:
     """Return in which dtype a model was judged, if that is not float64."""
-    judge = baseline.known("judge")
+    judge = baseline.if_made("judge")
     if not isinstance(judge, Baseline) or judge.dtype is torch.float64:
         return []
     return [f"judged in {str(judge.dtype)[6:]}: the model does not run in float64"]

@@ -40,7 +40,9 @@ def why_zero(baseline: Baseline) -> list[Line]:
     """Return why gradients are zeros: a softmax of one number, or zeros that each step reads."""
     recorder = Recorder(functions=True)
     baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
-    makers = {key: event for event in recorder.events if _makes_zeros(event) for key in event.made}
+    makers = {
+        key: event for event in recorder.events if _makes_zeros(event) for key in event.produced
+    }
     for event in recorder.events:
         if is_over_one_number(event):
             what = f"the softmax at {event.place} is over an axis of size 1: it returns ones"
@@ -49,7 +51,7 @@ def why_zero(baseline: Baseline) -> list[Line]:
         (key, event.call)
         for event in recorder.events
         if event.kind == "function" and not _makes_zeros(event)
-        for key in event.given & makers.keys()
+        for key in event.consumed & makers.keys()
     )
     for (key, call), times in reads.most_common(1):
         if times > 1:

@@ -106,7 +106,7 @@ class _Samples(Search):
             return []  # the sample shows in none of them, or in several rows of one
         ways = {way for way, _ in shown}
         rows = {row for _, row in shown}
-        if len(sources) < len(event.given):
+        if len(sources) < len(event.consumed):
             rows.add(self.about)  # the rest is not made in the model: it has the input's order
         if len(ways) == 1 and len(rows) == 1:
             return []
@@ -125,7 +125,7 @@ class _Samples(Search):
         found = dict[str, Cause | None]()
         loops = self.less[number][1] is not None
         for at, event in enumerate(self.events):
-            if event.kind == "input" and 0 in event.made.values():
+            if event.kind == "input" and 0 in event.produced.values():
                 one, _, fewer, unit = self._tensors(at, 0)
                 axes = [k for k in self._axes(one, fewer, unit) if one.shape[k] == self.size]
                 found[event.name] = other_layout(event, axes, loops) or other_state(event)

@@ -81,9 +81,9 @@ class Search:
         self.sources: list[list[Node]] = []
         made: dict[int, Node] = {}
         for number, event in enumerate(self.events):
-            self.sources.append([made[key] for key in event.given if key in made])
+            self.sources.append([made[key] for key in event.consumed if key in made])
             if event.name or is_opaque(event.module):  # else its functions tell more
-                made |= {key: (number, place) for key, place in event.made.items()}
+                made |= {key: (number, place) for key, place in event.produced.items()}
         return made
 
     def _wanted(self, made: dict[int, Node]) -> list[Node]:

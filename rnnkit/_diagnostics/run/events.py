@@ -35,8 +35,8 @@ class Event:
     tree: Any  # the arguments by position and by name, or the result: the tensors themselves
     tensors: list[Any]  # copies of them, as they were then; None for anything else
     is_packed: bool
-    made: dict[int, int]  # their places among these, by id
-    given: frozenset[int]  # the ids of what they were made of
+    produced: dict[int, int]  # their places among these, by id
+    consumed: frozenset[int]  # the ids of what they were made of
     place: str  # file and line
     call: tuple[str, ...]  # what is the same in a different run
     drawn: Any  # where a source of random numbers stands
@@ -93,7 +93,7 @@ class Recorder(FunctionWatch):
         while (begun := self._calls[threading.get_ident()].pop()).name != name:
             pass  # a call inside has raised, and the model went on
         # What other modules return, their functions made.
-        given = begun.given if is_opaque(module) else None
+        given = begun.consumed if is_opaque(module) else None
         self._write("output", name, module, result, given)
 
     def _write(
@@ -132,8 +132,8 @@ class Recorder(FunctionWatch):
                 tree=tree,
                 tensors=copies,
                 is_packed=is_packed,
-                made=made,
-                given=frozenset(made) if given is None else given,
+                produced=made,
+                consumed=frozenset(made) if given is None else given,
                 place=place,
                 call=(kind, name, owner, place),
                 drawn=self._read() if self._read else None,
@@ -173,10 +173,10 @@ def stateful_modules(events: Sequence[Event]) -> set[str]:
     found = {event.name for event in events if is_recurrent(event.module)}
     for event in events:
         if event.kind == "input":
-            given[event.name] = event.given
-            found |= {event.name} if event.given & made[event.name] else set()
+            given[event.name] = event.consumed
+            found |= {event.name} if event.consumed & made[event.name] else set()
         else:  # dropout returns what it is given
-            made[event.name] |= event.made.keys() - given[event.name]
+            made[event.name] |= event.produced.keys() - given[event.name]
     return found
 
 

@@ -164,7 +164,7 @@ class Gradients(FunctionWatch):
         return dict(zip(map(id, wanted), self.slopes(wanted, self.output), strict=True))
 
     @cached_property
-    def got(self) -> dict[str, str]:
+    def amounts(self) -> dict[str, str]:
         """What each parameter gets: ``"none"``, ``"zero"``, ``"nan"`` or ``"some"``."""
         found = {name: _amount(self.whole[id(weight)]) for name, weight in self.weights.items()}
         unknown = [name for name, amount in found.items() if amount == "nan"]
@@ -220,7 +220,7 @@ class Gradients(FunctionWatch):
         """The parameters that a function, or a layer, made something with a graph of."""
         noted = {name for name, weight in self.weights.items() if id(weight) in self.used_ids}
         # The kernels of a layer or cell may be no functions of torch's.
-        return self.in_layers | noted | {n for n, found in self.got.items() if found != "none"}
+        return self.in_layers | noted | {n for n, found in self.amounts.items() if found != "none"}
 
     def idle_stack_items(self, ran: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Return the items that do not run of each list of modules that is a stack."""

@@ -41,7 +41,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
     that.
     """
     run = gradients_in_training(baseline)
-    got = run.got
+    got = run.amounts
     if run.error is not None:
         return Skipped(f"the model does not train on this batch: {in_short(run.error)}")
     finding = _unregistered(baseline, run)
@@ -74,7 +74,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
 
 def _getting(run: Gradients, *amounts: str) -> set[str]:
     """Return the parameters that get such a gradient: none, zero, nan or some."""
-    return {name for name, amount in run.got.items() if amount in amounts}
+    return {name for name, amount in run.amounts.items() if amount in amounts}
 
 
 def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
@@ -171,8 +171,8 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
     """
     silent = _getting(run, "none")
     left: dict[str, list[Line]] = {}
-    for name in sorted(_tops(names, run.got)):
-        members = names_inside(name, run.got)
+    for name in sorted(_tops(names, run.amounts)):
+        members = names_inside(name, run.amounts)
         moved = _moved(baseline, run, members, LARGE if members & run.in_layers else SMALL)
         is_unused = not moved and _is_unused(baseline, run, name, members)
         if is_unused or any(moved):
@@ -181,7 +181,7 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
                 left[name] = [("fix", "use what it returns: no output changes with its weights")]
             silent -= members
     if silent:
-        yield f"no output of this call has a gradient in {_listed(_tops(silent, run.got))}"
+        yield f"no output of this call has a gradient in {_listed(_tops(silent, run.amounts))}"
     for first, rows in left.items():
         what = f"no gradient reaches {_listed(left)}, though the call reads it"
         yield Finding(what, rows, first)

@@ -93,7 +93,7 @@ def _reach_results(batch: Batch, filled: Batch, opened: Session) -> bool:
     if before is None or _count_finite(before) < _count_finite(after):
         return True
     run = Gradients(batch, opened)
-    return any(x is not None and not x.isfinite().all() for x in run.whole.values())
+    return any(x is not None and not x.isfinite().all() for x in run.by_id.values())
 
 
 def _count_finite(output: Leaves) -> int:

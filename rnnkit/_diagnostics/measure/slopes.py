@@ -158,7 +158,7 @@ class Gradients(FunctionWatch):
         return [None] * len(wanted)
 
     @cached_property
-    def whole(self) -> dict[int, Tensor | None]:
+    def by_id(self) -> dict[int, Tensor | None]:
         """The gradients of all outputs in sources and weights, by id."""
         wanted = [*self.sources.values(), *self.weights.values()]
         return dict(zip(map(id, wanted), self.slopes(wanted, self.output), strict=True))
@@ -166,7 +166,7 @@ class Gradients(FunctionWatch):
     @cached_property
     def amounts(self) -> dict[str, str]:
         """What each parameter gets: ``"none"``, ``"zero"``, ``"nan"`` or ``"some"``."""
-        found = {name: _amount(self.whole[id(weight)]) for name, weight in self.weights.items()}
+        found = {name: _amount(self.by_id[id(weight)]) for name, weight in self.weights.items()}
         unknown = [name for name, amount in found.items() if amount == "nan"]
         plain = self.slopes([self.weights[name] for name in unknown], self.output, enlarged=False)
         return found | dict(zip(unknown, map(_amount, plain), strict=True))
@@ -175,14 +175,14 @@ class Gradients(FunctionWatch):
     def trains(self) -> bool:
         """Whether neither the model nor a backward pass, which this asks for, raised anything."""
         if self.error is None:
-            self.whole  # noqa: B018 - a backward pass, which keeps its error
+            self.by_id  # noqa: B018 - a backward pass, which keeps its error
         return self.error is None
 
     def places(self, told: Sequence[Any] = ()) -> Tensor | None:
         """Return at which places of the sequence a gradient arrives; None if that is unknown."""
         batch = self.batch
         source = self.sources.get(self.batch.sequence)
-        slope = self.whole.get(id(source))
+        slope = self.by_id.get(id(source))
         if told and source is not None:
             slope = self.slopes([source], told)[0]
         if slope is None:

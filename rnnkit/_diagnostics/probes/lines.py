@@ -85,7 +85,7 @@ def samples_left_out(baseline: Baseline) -> Iterator[str]:
 
 def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
     """Return the samples of an input at which no gradient arrives; none if that is unknown."""
-    slope = run.whole.get(id(run.sources.get(index)))
+    slope = run.by_id.get(id(run.sources.get(index)))
     if slope is None:
         return set()
     rows = gradient_arrives(slope.movedim(batch.axes[index] or 0, 0))

@@ -50,7 +50,7 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
     """Return whether no output moves with an input: a flag, or what is rounded, has no gradient."""
     batch = baseline.batch
     gradients = gradients_of(baseline)
-    slope = gradients.whole.get(id(gradients.sources.get(index)))
+    slope = gradients.by_id.get(id(gradients.sources.get(index)))
     if slope is not None and bool(gradient_arrives(slope).any()):
         return False
     others = _others(batch, index)

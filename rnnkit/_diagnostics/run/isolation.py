@@ -97,13 +97,13 @@ class Session:
         other.mode = mode
         return other
 
-    def random_sources(self) -> dict[str, Any]:
+    def drawn_sources(self) -> dict[str, Any]:
         """Return the sources of the process that runs draw from, by name."""
         return {name: source for name, source in random_sources().items() if name in self.drawn}
 
     def restart(self) -> None:
         """Put the sources that the model draws from back to where they stood."""
-        for name, source in self.sources().items():
+        for name, source in self.drawn_sources().items():
             source.set_state(self._start[name])
 
     def fresh(self) -> torch.nn.Module:

@@ -158,7 +158,7 @@ class Session:
         finally:
             for hook in reversed([*hooks]):
                 hook.remove()
-            self._is_written = self.pristine.written(thorough=notices)
+            self._is_written = self.pristine.undo_writes(thorough=notices)
             now = _random_states() if notices else {}
             drawn = {name for name in before if not equal(before[name], now[name])}
             if drawn - self.drawn and threading.active_count() > 1:

@@ -31,7 +31,7 @@ def copied_by_its_class(copier: "Copier", x: Any, place: "Place | None") -> Any:
     is_plain = make is python.__newobj__
     if has_end and not is_plain:
         return None
-    args = copier.whole(args, place)
+    args = copier.copy_fully(args, place)
     twin = make(without_del(args[0], copier.quiet), *args[1:]) if is_plain else make(*args)
     if twin is x:
         return x
@@ -54,22 +54,24 @@ def _restore(
     setter: Callable[[Any, Any], None] | None = None,
 ) -> None:
     """Give a new object its state, its items and its pairs, as far as its class names them."""
-    begun = copier.begun
+    unfilled_count = copier.unfilled_count
     if setter is not None:
-        setter(twin, copier.whole(state, place))
+        setter(twin, copier.copy_fully(state, place))
     elif state is not None and hasattr(twin, "__setstate__"):
-        twin.__setstate__(copier.whole(state, place))
+        twin.__setstate__(copier.copy_fully(state, place))
     elif state is not None:
         held, slots = state if isinstance(state, tuple) else (state, None)
-        copier.later(partial(object.__setattr__, twin), [*(slots or {}).items()], place, ".")
+        copier.fill_later(partial(object.__setattr__, twin), [*(slots or {}).items()], place, ".")
         if held:
-            copier.later(vars(twin).__setitem__, [*held.items()], place, ".")
+            copier.fill_later(vars(twin).__setitem__, [*held.items()], place, ".")
     if items is not None or pairs is not None:
-        copier.finish(begun)  # a class of a user's may read its state when it takes an item
+        copier.finish(
+            unfilled_count
+        )  # a class of a user's may read its state when it takes an item
     for item in items or ():
-        twin.append(copier.whole(item, place))
+        twin.append(copier.copy_fully(item, place))
     for key, value in pairs or ():
-        twin[copier.whole(key, place)] = copier.whole(value, (place, key, "["))
+        twin[copier.copy_fully(key, place)] = copier.copy_fully(value, (place, key, "["))
 
 
 class _Quiet:

@@ -20,7 +20,7 @@ from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.options import check_call
 from rnnkit._diagnostics.run.isolation import session
-from rnnkit._diagnostics.run.outputs import Given, Leaves, exact, is_number
+from rnnkit._diagnostics.run.outputs import Given, Leaves, in_float64, is_number
 from rnnkit._diagnostics.tell.outcome import Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap
 
@@ -173,4 +173,4 @@ def _sizes(gradients: Gradients, index: int, dim: int, row: int, columns: Sequen
     if slope is None:
         return torch.zeros(len(columns), dtype=torch.float64, device="cpu")
     sizes = slope.abs().movedim(batch.axes[batch.sequence] or 0, 0).reshape(batch.size, -1).amax(1)
-    return exact(sizes[list(columns)]) / float(torch.finfo(part.dtype).max ** 0.5)
+    return in_float64(sizes[list(columns)]) / float(torch.finfo(part.dtype).max ** 0.5)

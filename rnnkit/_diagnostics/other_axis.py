@@ -42,7 +42,7 @@ def advise_other_axis(
 def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:
     """Return whether no sample along axis 1 depends on another, or changes when run alone."""
     session = copy.copy(opened)
-    session.flats = {}
+    session.joined_axes = {}
     try:
         whole = Batch(given, 1, None, None)
         is_after, _ = find_lengths(

@@ -18,16 +18,16 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.options import check_call
-from rnnkit._diagnostics.run.isolation import eagerly, private, session
+from rnnkit._diagnostics.run.isolation import copied_inputs, eagerly, session
 from rnnkit._diagnostics.run.module_calls import (
     KINDS,
     Call,
-    arguments,
+    arguments_by_name,
     is_layer,
     is_recurrent,
-    members_of,
     split_result,
-    watched,
+    state_by_name,
+    watch_forward,
 )
 from rnnkit._diagnostics.run.outputs import Given, tensors_of
 from rnnkit._diagnostics.run.places import goes_on, place_of
@@ -73,12 +73,12 @@ def trace(
     given = Given(inputs, dict(kwargs or {}))
     if not isinstance(run, torch.nn.Module):
         called = run if call is None else partial(call, run)
-        return _Run(getattr(run, "__self__", None), []).traced(called, private(given))
+        return _Run(getattr(run, "__self__", None), []).traced(called, copied_inputs(given))
     with session(run, call, given, "trace") as opened:
         copy = opened.pristine.copy()
         traced = _Run(copy, opened.notes)
         with opened.watched(traced.follow(copy)):
-            return traced.traced(partial(opened.call, copy), private(given))
+            return traced.traced(partial(opened.call, copy), copied_inputs(given))
 
 
 trace.__module__ = "rnnkit"
@@ -125,7 +125,7 @@ class _Run:
             if not isinstance(module, KINDS) and is_layer(module):
                 layers.append(f"{name}." if name else "")
             self.followed.add(id(module))
-            handles.append(watched(module, partial(self.write_down, module)))
+            handles.append(watch_forward(module, partial(self.write_down, module)))
         return handles
 
     def traced(self, run: Callable[..., Any], given: Given) -> Trace:
@@ -159,11 +159,11 @@ class _Run:
             return
         if not isinstance(module, KINDS):
             self._note_read(result)  # its cells have rows of their own, and are used
-        named = arguments(args, kwargs)
+        named = arguments_by_name(args, kwargs)
         kind = type(module).__name__
         input = named.get("input")
         name = self.names.setdefault(id(module), f"{kind}-{len(self.names)}")
-        call = Call(len(self.rows), name, module, input, members_of(named.get("hx")))
+        call = Call(len(self.rows), name, module, input, state_by_name(named.get("hx")))
         origins = {member: self.origin(x) for member, x in call.state.items()}
         self._note_read(input)
         spec = " ".join(f"{axis}={size}" for axis, size in call.sizes.items()) or "?"
@@ -207,7 +207,7 @@ class _Run:
     def _keep_returned(self, call: Call, result: Any) -> None:
         """Keep what a call returned, and note which part of it is learned from."""
         if call.is_cell:
-            call.returned = members_of(result)
+            call.returned = state_by_name(result)
         else:
             call.output, call.returned = split_result(call.module, result)
         number = call.number

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics.run.isolation import sources
+from rnnkit._diagnostics.run.isolation import random_sources
 from rnnkit._diagnostics.run.outputs import equal
 from tests.diagnostics.models_of_users import LOOKS, Holder, Model, X, gru, numbers, reported, twice
 
@@ -173,7 +173,7 @@ def test_the_model_is_left_as_it_was(act):
     """Each run starts alike, and model and chance stay as they were, also after an exception."""
     model = Everything(act)
     before = held(model)
-    states = [source.get_state() for source in sources().values()]
+    states = [source.get_state() for source in random_sources().values()]
     with suppress(KeyError):
         assert twice(model).pristine.shared == []
         assert act is not fail
@@ -184,7 +184,7 @@ def test_the_model_is_left_as_it_was(act):
             assert act is not leak or look is not rnnkit.verify
 
         assert held(model) == before
-        assert equal(states, [source.get_state() for source in sources().values()])
+        assert equal(states, [source.get_state() for source in random_sources().values()])
         assert not nn.modules.module._has_any_global_hook()
     model.on_a_graph.sum().backward()
 

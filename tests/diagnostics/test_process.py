@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics.run.isolation import session, sources
+from rnnkit._diagnostics.run.isolation import random_sources, session
 from rnnkit._diagnostics.run.outputs import equal
 from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, Model, X, gru, reported
 
@@ -106,14 +106,14 @@ def test_each_run_draws_the_same(name):
     fails = Holder(lambda m: (draw(), fail(m)))
     for other in (nullcontext(), beside(partial(time.sleep, 0.01))):
         with other:
-            before = sources()[source].get_state()
+            before = random_sources()[source].get_state()
             report = rnnkit.verify(works, X, skip=["repeatable"])
             with session(works) as opened:
                 first, again = (opened.run(GIVEN)[0] for _ in range(2))
                 assert opened.drawn == {source}
             with suppress(KeyError):
                 rnnkit.verify(fails, X)
-            assert equal(before, sources()[source].get_state())
+            assert equal(before, random_sources()[source].get_state())
         assert {"batch", "alone"} <= {*report.checked}
         assert torch.equal(first, again)
 

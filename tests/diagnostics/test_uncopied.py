@@ -210,8 +210,8 @@ def test_memory_that_runs_out(monkeypatch):
             raise RuntimeError(message)
         return twin(tensor, *args, **options)
 
-    twin = copies._twin
-    monkeypatch.setattr(copies, "_twin", clone)
+    twin = copies._copied_tensor
+    monkeypatch.setattr(copies, "_copied_tensor", clone)
     for left in range(9):  # noqa: B007 - the clone counts on
         with pytest.raises(rnnkit.ArgumentError, match=r"can't allocate memory") as error:
             rnnkit.verify(model, X)

@@ -12,11 +12,11 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.run.events import Event
 from rnnkit._diagnostics.run.module_calls import (
-    arguments,
-    each_call,
-    from_state,
+    arguments_by_name,
+    hooks_on,
     is_recurrent,
-    mapped,
+    with_changed_parts,
+    with_state,
 )
 from rnnkit._diagnostics.run.outputs import Watch, is_backward
 from rnnkit._diagnostics.tell.outcome import Line
@@ -164,13 +164,13 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
         fix = "input.transpose(0, 1) before the loop, and the same of outputs stacked after it"
 
     def before(_: int, args: Any, kwargs: Any) -> Any:
-        input = arguments(args, kwargs)["input"]
+        input = arguments_by_name(args, kwargs)["input"]
         if is_layer:  # its state fits the other layout
-            return from_state((turn(input),), {}, None)
+            return with_state((turn(input),), {}, None)
         alike: Any = lambda x: turn(x) if x.shape[:2] == input.shape[:2] else x  # noqa: E731
         return pytree.tree_map_only(Tensor, alike, (args, kwargs))
 
-    undo = each_call(given.name, before, lambda _, result: mapped(result, output=back))
+    undo = hooks_on(given.name, before, lambda _, result: with_changed_parts(result, output=back))
     return Cause(
         f"{given.label} reads axis {axes[0]} of its input as seq, but the batch is there", fix, undo
     )
@@ -183,7 +183,7 @@ def later_steps(given: Event, probe: str) -> Cause | None:
     module = given.module
     is_both = is_recurrent(module) and getattr(module, "bidirectional", False)
     if probe == "causal" and not is_both and isinstance(module, RNNBase) and given.tensors[1:]:
-        zeros = each_call(name, lambda _, args, kwargs: from_state(args, kwargs, None))
+        zeros = hooks_on(name, lambda _, args, kwargs: with_state(args, kwargs, None))
         fix = "start from zeros, or from a state that has read earlier steps only"
         return Cause(f"the state given to {label} has read the later steps", fix, zeros)
     if not is_both or (probe == "padding" and given.is_packed):
@@ -203,6 +203,8 @@ def later_steps(given: Event, probe: str) -> Cause | None:
         for key, weight in [*layer.named_parameters(recurse=False)]:
             if key.startswith("weight_ih_l") and not key.startswith("weight_ih_l0"):
                 setattr(layer, key, torch.nn.Parameter(half(weight.data)))
-        return each_call(name, after=lambda _, result: mapped(result, output=half))(model)
+        return hooks_on(name, after=lambda _, result: with_changed_parts(result, output=half))(
+            model
+        )
 
     return Cause(what, fix, undo)

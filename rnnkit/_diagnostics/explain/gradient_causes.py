@@ -9,7 +9,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import calls_in
-from rnnkit._diagnostics.run.outputs import arrived
+from rnnkit._diagnostics.run.outputs import gradient_arrives
 from rnnkit._diagnostics.tell.outcome import Line
 
 #: Functions that make zeros.
@@ -26,7 +26,7 @@ def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
         part
         for gradients in run.of_calls(calls)
         for part, gradient in gradients.items()
-        if arrived(gradient).any()
+        if gradient_arrives(gradient).any()
     }
     if read == {"output"}:
         hidden = calls[0].module.proj_size or calls[0].module.hidden_size
@@ -40,7 +40,9 @@ def why_zero(baseline: Baseline) -> list[Line]:
     """Return why gradients are zeros: a softmax of one number, or zeros that each step reads."""
     recorder = Recorder(functions=True)
     baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
-    makers = {key: event for event in recorder.events if _makes_zeros(event) for key in event.made}
+    makers = {
+        key: event for event in recorder.events if _makes_zeros(event) for key in event.produced
+    }
     for event in recorder.events:
         if is_over_one_number(event):
             what = f"the softmax at {event.place} is over an axis of size 1: it returns ones"
@@ -49,7 +51,7 @@ def why_zero(baseline: Baseline) -> list[Line]:
         (key, event.call)
         for event in recorder.events
         if event.kind == "function" and not _makes_zeros(event)
-        for key in event.given & makers.keys()
+        for key in event.consumed & makers.keys()
     )
     for (key, call), times in reads.most_common(1):
         if times > 1:

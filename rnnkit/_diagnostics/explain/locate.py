@@ -19,14 +19,14 @@ from rnnkit._diagnostics.explain.causes import (
 from rnnkit._diagnostics.explain.search import Search, Verdict
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Recorder
-from rnnkit._diagnostics.run.outputs import Given, is_whole, shape_of
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shape_of
 from rnnkit._diagnostics.tell.outcome import Line
 
 
 def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -> Location:
     """Find where one sample first depends on another, which is changed in some inputs."""
     batch = baseline.batch
-    rest = [sample for sample in range(batch.size) if sample != baseline.left_out]
+    rest = [sample for sample in range(batch.size) if sample != baseline.left_out_sample]
     runs = batch.tree(), inputs, batch.samples(rest).tree()
     return _Samples(baseline, runs, index, (batch.size, batch.size - 1), changed).location()
 
@@ -48,7 +48,7 @@ def locate_valid(
     other = alone
     sizes = (batch.steps or 1, alone.steps or 1)
     if inputs is not None:
-        changed = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_whole))
+        changed = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_one_leaf))
         other = changed.samples([sample])
     for whole, part in ((batch.samples([sample]), other), (batch, alone)):
         runs = whole.tree(), part.tree(), alone.tree()
@@ -105,7 +105,7 @@ class _Samples(Search):
             return []  # the sample shows in none of them, or in several rows of one
         ways = {way for way, _ in shown}
         rows = {row for _, row in shown}
-        if len(sources) < len(event.given):
+        if len(sources) < len(event.consumed):
             rows.add(self.about)  # the rest is not made in the model: it has the input's order
         if len(ways) == 1 and len(rows) == 1:
             return []
@@ -124,7 +124,7 @@ class _Samples(Search):
         found = dict[str, Cause | None]()
         loops = self.less[number][1] is not None
         for at, event in enumerate(self.events):
-            if event.kind == "input" and 0 in event.made.values():
+            if event.kind == "input" and 0 in event.produced.values():
                 one, _, fewer, unit = self._tensors(at, 0)
                 axes = [k for k in self._axes(one, fewer, unit) if one.shape[k] == self.size]
                 found[event.name] = other_layout(event, axes, loops)

@@ -17,14 +17,14 @@ from rnnkit._diagnostics.explain.function_causes import (
     suspects_in,
 )
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.events import Event, Recorder, is_known
+from rnnkit._diagnostics.run.events import Event, Recorder, is_opaque
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Watch,
     all_of,
-    apart,
+    difference,
+    feature_sizes,
     named_leaves,
-    scale,
     shape_of,
 )
 from rnnkit._diagnostics.run.watched_functions import without_part
@@ -81,9 +81,9 @@ class Search:
         self.sources: list[list[Node]] = []
         made: dict[int, Node] = {}
         for number, event in enumerate(self.events):
-            self.sources.append([made[key] for key in event.given if key in made])
-            if event.name or is_known(event.module):  # else its functions tell more
-                made |= {key: (number, place) for key, place in event.made.items()}
+            self.sources.append([made[key] for key in event.consumed if key in made])
+            if event.name or is_opaque(event.module):  # else its functions tell more
+                made |= {key: (number, place) for key, place in event.produced.items()}
         return made
 
     def _wanted(self, made: dict[int, Node]) -> list[Node]:
@@ -171,8 +171,8 @@ class Search:
 
     def _differs(self, one: Tensor, other: Tensor) -> Tensor:
         """Return which numbers differ by more than rounding; what masks is not what counts."""
-        most = scale(one.flatten(), (0,)).view(one.shape) if one.numel() else one
-        return apart(one, other) > (self.baseline.tolerance or 0) * most
+        most = feature_sizes(one.flatten(), (0,)).view(one.shape) if one.numel() else one
+        return difference(one, other) > (self.baseline.tolerance or 0) * most
 
     def _first(self, nodes: Sequence[Node]) -> int | None:
         """Return the first event that shows the leak, among those that some tensors came from."""

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.run.outputs import Flat, Given, Leaves, apart, shape_of, shapes_of
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    JoinedAxes,
+    Leaves,
+    difference,
+    shape_of,
+    shapes_of,
+)
 from rnnkit._diagnostics.tell.report import TRIES
 
 Attempt = Callable[[Given], Leaves | None]
@@ -20,7 +27,7 @@ Choices = dict[int, list[int | None]]
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
     """Try axes for the inputs after the first until the model takes a smaller batch."""
     given = list(batch.axes)
-    choices = _choices(batch)
+    choices = _axis_choices(batch)
     if not choices:
         return
     # With one sample, what has many may be joined by broadcasting: of two, three are made.
@@ -31,14 +38,14 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
             batch.axes[index] = axis
         fewer = attempt(batch.samples(kept).tree())
         if fewer is not None:
-            _find_shared(batch, attempt, choices, fewer, kept)
+            _find_shared_inputs(batch, attempt, choices, fewer, kept)
             return
     # The model takes no other batch: what may be laid out either way is left as it is.
     for index, axes in choices.items():
         batch.axes[index] = given[index] if len(axes) == 2 else None
 
 
-def _choices(batch: Batch) -> Choices:
+def _axis_choices(batch: Batch) -> Choices:
     """Return the axes that are as long as the batch, of each input that has one, and None."""
     choices: Choices = {}
     for index, (leaf, at) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
@@ -49,7 +56,7 @@ def _choices(batch: Batch) -> Choices:
     return choices
 
 
-def _find_shared(
+def _find_shared_inputs(
     batch: Batch, attempt: Attempt, choices: Choices, fewer: Leaves, kept: list[int]
 ) -> None:
     """Find inputs that have as many rows as the batch by chance, as prototypes may.
@@ -60,17 +67,17 @@ def _find_shared(
     if not tried or batch.size <= 2:
         return
     full = attempt(batch.tree())
-    if not full or _keep_rows(full, fewer, kept):
+    if not full or _kept_rows_stay_equal(full, fewer, kept):
         return
     for index in tried:
         at = batch.axes[index]
         batch.axes[index] = None
         whole = attempt(batch.samples(kept).tree()) or []
-        if not _keep_rows(full, whole, kept):
+        if not _kept_rows_stay_equal(full, whole, kept):
             batch.axes[index] = at
 
 
-def _keep_rows(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
+def _kept_rows_stay_equal(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
     """Return whether the first output that follows the samples is the same as with all of them."""
     for before, after in zip(full, fewer, strict=False):
         axis, by = shortened_axis(before, after)
@@ -79,12 +86,12 @@ def _keep_rows(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
     return False
 
 
-def find_flats(
+def find_joined_axes(
     full: Leaves, fewer: Leaves, batch: Batch, run_changed: Callable[[int], Leaves | None]
-) -> dict[int, Flat]:
+) -> dict[int, JoinedAxes]:
     """Find outputs in which samples and steps are one axis, and in which order."""
     size = batch.size
-    found = dict[int, Flat]()
+    found = dict[int, JoinedAxes]()
     outputs = list[Leaves]()
     for k, (before, after) in enumerate(zip(full, fewer, strict=True)):
         axis, by = shortened_axis(before, after)
@@ -93,7 +100,7 @@ def find_flats(
         outputs = outputs or [run_changed(sample) or [] for sample in range(size)]
         if any(shapes_of(output) != shapes_of(full) for output in outputs):
             return {}
-        each = [apart(before, output[k]).movedim(axis, 0) for output in outputs]
+        each = [difference(before, output[k]).movedim(axis, 0) for output in outputs]
         moved = torch.stack([off.reshape(len(off), -1).amax(1) for off in each])
         flat = _order_of_rows(moved, axis, has_batch_first=batch.axes[batch.first] == 0)
         if flat is not None:
@@ -101,13 +108,13 @@ def find_flats(
     return found
 
 
-def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> Flat | None:
+def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> JoinedAxes | None:
     """Return which rows are of a sample, by how a change of each moves them ``(samples, rows)``.
 
     In the right order, a change moves the sample's own rows; what two of them move is a leak.
     """
-    within = dict[Flat, Tensor]()
-    for way in (Flat(axis, has_batch_first), Flat(axis, not has_batch_first)):
+    within = dict[JoinedAxes, Tensor]()
+    for way in (JoinedAxes(axis, has_batch_first), JoinedAxes(axis, not has_batch_first)):
         rows = way._replace(axis=1).split(moved, len(moved))
         within[way] = rows.diagonal(0, 0, 1 if way.has_batch_first else 2).sum()
     best = max(within, key=within.__getitem__)

@@ -16,11 +16,11 @@ from rnnkit._diagnostics.inputs.lengths import (
     counts_of,
     is_content,
     rises_or_falls,
-    shortened,
-    tells,
+    shortened_lengths,
+    states_lengths,
 )
 from rnnkit._diagnostics.inputs.rows import rows_of_samples, some_samples
-from rnnkit._diagnostics.run.outputs import Given, is_whole, shapes_of
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shapes_of
 
 
 class Batch:
@@ -30,7 +30,7 @@ class Batch:
         self, inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None
     ) -> None:
         """Find the axes; the steps of the first leaf with lengths or a seq axis are judged."""
-        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_whole)
+        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_one_leaf)
         check_values(self.leaves)
         every = range(len(self.leaves))
         batch_dim = axis_of(batch_dim)
@@ -38,11 +38,13 @@ class Batch:
         shape = self.leaves[self.first].shape
         batch_dim %= len(shape)
         self.size: int = shape[batch_dim]
-        self.numbers = list(range(self.size))  # where the caller's batch has the samples
+        self.caller_indices = list(range(self.size))  # where the caller's batch has the samples
         self.whole_size = self.size  # of that batch
         self.lengths: dict[int, list[int]] = {}  # valid steps of each sample, by leaf
         self.flags: int | None = None  # the leaf that flags where samples start afresh
-        self.second: list[Any] | None = None  # the leaves of a second batch, for changed values
+        self.second_leaves: list[Any] | None = (
+            None  # the leaves of a second batch, for changed values
+        )
         self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
         # By the leaf whose steps are judged, those that are as long, but have steps of their own.
         self.on_their_own: dict[int, frozenset[int]] = {}
@@ -99,21 +101,21 @@ class Batch:
             refusal(ArgumentError, "other", text, code="verify-argument")
         named = {key: other[-1].get(key) for key in kwargs}
         both = Given(tuple(other[: len(args)]), named)
-        leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
+        leaves, spec = pytree.tree_flatten(both, is_leaf=is_one_leaf)
         mine = shapes_of(self.leaves)
         theirs = shapes_of(leaves)
         if spec != self.spec or mine != theirs:
             what = "the inputs, and then the kwargs, of a second batch of the same shapes"
             text = f"other has {what}: {mine}, got {theirs}"
             refusal(ArgumentError, "other", text, code="verify-argument")
-        self.second = leaves
+        self.second_leaves = leaves
 
     @property
     def names(self) -> list[str]:
         """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
         is_one = sum(isinstance(leaf, Tensor) for leaf in self.leaves) == 1
         names: list[str] = []
-        paths: Any = pytree.tree_flatten_with_path(self.tree(), is_whole)[0]
+        paths: Any = pytree.tree_flatten_with_path(self.tree(), is_one_leaf)[0]
         for path, leaf in paths:
             if is_one and isinstance(leaf, Tensor):
                 names.append("input")
@@ -212,7 +214,7 @@ class Batch:
 
     def size_of(self, inputs: Given) -> int:
         """Return how many samples some inputs have that are laid out alike."""
-        first = pytree.tree_leaves(inputs, is_leaf=is_whole)[self.first]
+        first = pytree.tree_leaves(inputs, is_leaf=is_one_leaf)[self.first]
         axis = self.axes[self.first] or 0
         return int(first.shape[axis])
 
@@ -223,16 +225,18 @@ class Batch:
         other.drawn = {}
         return other
 
-    def beside(self, second: list[Any]) -> "Batch":
+    def with_second(self, second: list[Any]) -> "Batch":
         """Return the same with the leaves of a second batch, for changed values."""
         other = self.with_leaves(self.leaves)
-        other.second = second
+        other.second_leaves = second
         return other
 
     def _with_each(self, change: Callable[[int, Any], Any]) -> "Batch":
         """Return the same with each leaf changed, by its index, and those of the second batch."""
         other = self.with_leaves([change(*pair) for pair in enumerate(self.leaves)])
-        other.second = self.second and [change(*pair) for pair in enumerate(self.second)]
+        other.second_leaves = self.second_leaves and [
+            change(*pair) for pair in enumerate(self.second_leaves)
+        ]
         return other
 
     def samples(self, kept: Sequence[int]) -> "Batch":
@@ -246,7 +250,7 @@ class Batch:
 
         fewer = self._with_each(pick)
         fewer.size = len(kept)
-        fewer.numbers = [self.numbers[sample] for sample in kept]
+        fewer.caller_indices = [self.caller_indices[sample] for sample in kept]
         fewer.lengths = {k: [counts[s] for s in kept] for k, counts in self.lengths.items()}
         fewer.rows_of = {k: rows.picked(kept) for k, rows in self.rows_of.items()}
         return fewer
@@ -258,7 +262,7 @@ class Batch:
         padding = self.padding(self.sequence)
         return [0] * self.size if padding is None else (~padding).sum(1).tolist()
 
-    def telling(self, most: int) -> list[int]:
+    def most_telling_samples(self, most: int) -> list[int]:
         """Return the longest sample and the shortest others, so many in all, in their order."""
         told = list(zip(self.valid_steps(), *self.lengths.values(), strict=True))
         ranked = sorted(range(self.size), key=told.__getitem__)
@@ -291,7 +295,7 @@ class Batch:
         """Return whether a leaf holds the lengths of the sequence, or a mask of them."""
         if not self.counts or index == self.sequence:
             return False
-        return tells(self.leaves[index], self.axes[index], self.counts, self.steps or 0)
+        return states_lengths(self.leaves[index], self.axes[index], self.counts, self.steps or 0)
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
         """Return the same inputs with some steps only: the first ones, or the last."""
@@ -315,7 +319,9 @@ class Batch:
             # A mask may be of an input that has lengths of its own.
             for other, counts in self.lengths.items():
                 is_as_long = self.length(other) == steps
-                if is_as_long and tells(self.leaves[index], self.axes[index], counts, steps or 0):
+                if is_as_long and states_lengths(
+                    self.leaves[index], self.axes[index], counts, steps or 0
+                ):
                     yield other
         if self.has_steps(index):
             yield self.sequence
@@ -329,7 +335,11 @@ class Batch:
                 seq = self.seq_dims[index]
                 start = 0 if front else leaf.shape[seq] - ends[index]
                 return leaf.narrow(seq, start, ends[index])
-            return shortened(leaf, self.counts or [], steps) if self.tells_lengths(index) else leaf
+            return (
+                shortened_lengths(leaf, self.counts or [], steps)
+                if self.tells_lengths(index)
+                else leaf
+            )
 
         shorter = self._with_each(cut)
         shorter.steps = ends.get(self.sequence, self.steps)

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.run.outputs import Given, along, exact, other_finite, same
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    in_float64,
+    mask_along_axis,
+    same,
+    with_finite_numbers,
+)
 
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]
@@ -20,7 +26,9 @@ def sample_at(sample: int) -> Where:
     def where(batch: Batch, index: int) -> Tensor | None:
         leaf = batch.leaves[index]
         axis = batch.axes[index] or 0
-        return along(leaf, axis, torch.arange(leaf.shape[axis], device=leaf.device) == sample)
+        return mask_along_axis(
+            leaf, axis, torch.arange(leaf.shape[axis], device=leaf.device) == sample
+        )
 
     return where
 
@@ -52,10 +60,10 @@ def steps_from(start: int, end: int | None = None) -> Where:
 def valid_mask(batch: Batch, *, pads_after: bool) -> Tensor:
     """Return which steps of each sample are within its length, ``(batch, seq)``."""
     steps = batch.steps or 0
-    return within(batch.counts or [steps] * batch.size, steps, pads_after=pads_after)
+    return steps_within(batch.counts or [steps] * batch.size, steps, pads_after=pads_after)
 
 
-def within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tensor:
+def steps_within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tensor:
     """Return which of some steps are among so many of each sample, the first or the last ones."""
     step = torch.arange(steps, device="cpu")
     limit = torch.tensor(counts, device="cpu").unsqueeze(1)
@@ -76,8 +84,8 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
         return leaf  # as of categories in a data set that has none
     generator = torch.Generator("cpu").manual_seed(seed)
     if rows.is_floating_point():
-        rows = other_finite(rows)
-        drawn[free] = _moved(_other_rows(rows, generator), rows, generator)
+        rows = with_finite_numbers(rows)
+        drawn[free] = _with_noise(_other_rows(rows, generator), rows, generator)
     else:
         drawn[free] = _other_rows(rows, generator)
     return drawn.view(whole.shape).movedim(front, tuple(axes))
@@ -85,14 +93,14 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
 
 def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
     """Return for each row ``(rows, features)`` another one that occurs."""
-    numbers = exact(rows) if rows.is_floating_point() else rows.cpu()
+    numbers = in_float64(rows) if rows.is_floating_point() else rows.cpu()
     kinds, kind = torch.unique(numbers, dim=0, return_inverse=True)
     shift = torch.randint(1, max(len(kinds), 2), kind.shape, generator=generator, device="cpu")
     other: Tensor = kinds[(kind + shift) % len(kinds)]
     return other.to(rows)
 
 
-def _moved(other: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+def _with_noise(other: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
     """Return others of some rows, with noise: two equal samples would hide a leak."""
     noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows)
     spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
@@ -112,7 +120,7 @@ def other_leaves(
 ) -> list[Any]:
     """Return the leaves with other values at some places; what stays is the same object."""
     leaves = list(batch.leaves)
-    second = None if pad else batch.second
+    second = None if pad else batch.second_leaves
     for index, leaf in enumerate(batch.leaves):
         if only not in (None, index) or batch.axes[index] is None:
             continue
@@ -122,7 +130,7 @@ def other_leaves(
         mask = where(batch, index)
         if mask is None:
             continue
-        drawn = _drawn(batch, index, seed, pad=pad) if second is None else second[index]
+        drawn = _other_values_once(batch, index, seed, pad=pad) if second is None else second[index]
         # In the same order of memory, since a model may view it.
         other = leaf.clone().copy_(torch.where(mask, drawn, leaf))
         if not same(leaf, other):
@@ -130,7 +138,7 @@ def other_leaves(
     return leaves
 
 
-def _drawn(batch: Batch, index: int, seed: int, *, pad: bool) -> Tensor:
+def _other_values_once(batch: Batch, index: int, seed: int, *, pad: bool) -> Tensor:
     """Return other values for an input, which are drawn once."""
     axes = [batch.axes[index] or 0]
     if batch.has_steps(index):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnkit._diagnostics.inputs.dense import is_dense
-from rnnkit._diagnostics.run.outputs import exact
+from rnnkit._diagnostics.run.outputs import in_float64
 
 #: Names of lengths and of masks, as ``lengths``, ``x_len``, ``n_steps``, ``pad_mask``.
 LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|words)$")
@@ -28,19 +28,19 @@ def guess_lengths(
     model: nn.Module, inputs: Sequence[Named], size: int
 ) -> tuple[Lengths, bool, list[str]]:
     """Return lengths by input, whether padding is after a sample, and a line for each misfit."""
-    told = _told_by_names(inputs, size)
+    told = _lengths_by_names(inputs, size)
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
     lines: list[str] = []
     if told:
-        found, ends = _padded_by(told, inputs, rows, lines)
+        found, ends = _matched_by_padding(told, inputs, rows, lines)
     else:
-        found, ends = _told_by_padding(model, rows)
+        found, ends = _lengths_by_padding_index(model, rows)
     if len(ends) != 1:
         return {}, True, lines
     return found, ends == {"post"}, lines
 
 
-def _padded_by(
+def _matched_by_padding(
     told: Lengths, inputs: Sequence[Named], rows: Rows, lines: list[str]
 ) -> tuple[Lengths, set[str]]:
     """Return which inputs are padded beyond lengths that are told, and where; add misfits."""
@@ -48,7 +48,7 @@ def _padded_by(
     ends: set[str] = set()
     for index, counts in told.items():
         name = inputs[index][1]
-        candidates = _named_alike(name, inputs, rows)
+        candidates = _inputs_of_like_name(name, inputs, rows)
         if not candidates and all(other == counts for other in told.values()):
             candidates = list(rows)
         free = [k for k in candidates if k not in found]
@@ -61,7 +61,7 @@ def _padded_by(
     return found, ends
 
 
-def _told_by_names(inputs: Sequence[Named], size: int) -> Lengths:
+def _lengths_by_names(inputs: Sequence[Named], size: int) -> Lengths:
     """Return what inputs that are named like lengths or a mask tell.
 
     Of the ways to read a mask, the first one counts by which another input is padded.
@@ -69,14 +69,14 @@ def _told_by_names(inputs: Sequence[Named], size: int) -> Lengths:
     told: Lengths = {}
     for index, one in enumerate(inputs):
         others = [x for k, (_, _, x) in enumerate(inputs) if k != index and x is not None]
-        ways = list(_told_by(*one, size))
-        fitting = [counts for counts in ways if any(padded_at(x, counts) for x in others)]
+        ways = list(_possible_lengths(*one, size))
+        fitting = [counts for counts in ways if any(padded_side(x, counts) for x in others)]
         if ways:
             told[index] = [*fitting, *ways][0]
     return told
 
 
-def _named_alike(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
+def _inputs_of_like_name(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
     """Return the inputs whose name shares the stem of one for lengths, as text and text_len do."""
     stem = EITHER.sub("", name.lower())
     names = {k: inputs[k][1].lower() for k in rows}
@@ -86,13 +86,13 @@ def _named_alike(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
 def _first_padded(rows: Rows, places: Sequence[int], counts: list[int]) -> tuple[int | None, str]:
     """Return the first of some inputs that is padded beyond some lengths, and at which end."""
     for place in places:
-        end = padded_at(rows[place], counts)
+        end = padded_side(rows[place], counts)
         if end:
             return place, end
     return None, ""
 
 
-def _told_by_padding(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
+def _lengths_by_padding_index(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
     """Return the lengths of tokens that end in the padding of the model's Embedding, and where."""
     embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
     values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
@@ -103,7 +103,7 @@ def _told_by_padding(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
     if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
         return {}, set()
     counts = tokens.ne(value).sum(1).tolist()
-    end = padded_at(tokens, counts, value)
+    end = padded_side(tokens, counts, value)
     return {first: counts}, {end} - {""}
 
 
@@ -119,17 +119,17 @@ def lengths_of_other_names(
         if not counts or counts in found.values():
             continue
         others = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
-        if any(padded_at(x, counts) for x in others):
-            lines.append(f"{place} looks like lengths: pass lengths={typed(place, name)}")
+        if any(padded_side(x, counts) for x in others):
+            lines.append(f"{place} looks like lengths: pass lengths={name_to_type(place, name)}")
     return lines
 
 
-def typed(place: str, name: str) -> str:
+def name_to_type(place: str, name: str) -> str:
     """Return what a caller may type for an input: its own name, or its place."""
     return name if name.isidentifier() else place
 
 
-def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[list[int]]:
+def _possible_lengths(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[list[int]]:
     """Yield what may be the lengths in an input that is named like lengths or a mask."""
     name = name.lower()
     if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
@@ -145,7 +145,7 @@ def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[l
             yield counts
 
 
-def padded_at(rows: Tensor, counts: list[int], value: int | None = None) -> str:
+def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> str:
     """Return the end at which an input has one value beyond each length, and not just within.
 
     Beyond it, a number that is not finite counts as padding.
@@ -219,7 +219,7 @@ def is_content(leaf: Any, seq_axis: int) -> bool:
         numbers = leaf.int()
         return not any(rises_or_falls(numbers, axis) for axis in {1, seq_axis} if axis < 2)
     if is_fraction and leaf.dim() < 3 and leaf.shape[1:].numel() == 1:
-        return not _are_parts(leaf[leaf.isfinite()])
+        return not _are_fractions_of_longest(leaf[leaf.isfinite()])
     return is_fraction or leaf.is_complex() or leaf.dim() > 1
 
 
@@ -228,19 +228,19 @@ def _is_added_mask(leaf: Tensor) -> bool:
     return bool(((leaf == 0) | (leaf < -1000)).all() and leaf.any())
 
 
-def _are_parts(lengths: Tensor) -> bool:
+def _are_fractions_of_longest(lengths: Tensor) -> bool:
     """Return whether numbers may be lengths, as parts of the longest."""
     return bool(((lengths > 0) & (lengths <= 1)).all() and (lengths == 1).any())
 
 
-def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
+def states_lengths(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
     """Return whether a leaf holds lengths as counts or parts of the longest, or masks them."""
     if not isinstance(leaf, Tensor):
         return counts_of(leaf) == counts
     if axis is None or not is_dense(leaf):
         return False
     if leaf.numel() == len(counts):
-        told = exact(leaf.flatten())
+        told = in_float64(leaf.flatten())
         if leaf.is_floating_point():
             told = told * (max(counts) / told.max())
         off = told - told.new_tensor(counts)
@@ -255,7 +255,7 @@ def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
     return rest == 0 and zeros in (valid, others)
 
 
-def shortened(leaf: Any, counts: list[int], steps: int) -> Any:
+def shortened_lengths(leaf: Any, counts: list[int], steps: int) -> Any:
     """Return lengths that are not longer than some steps; a mask stays."""
     fewer = [min(n, steps) for n in counts]
     if not isinstance(leaf, Tensor):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import within
+from rnnkit._diagnostics.inputs.changes import steps_within
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.outputs import Leaves, is_output, scale
+from rnnkit._diagnostics.run.outputs import Leaves, feature_sizes, is_output
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed
 
 T = TypeVar("T")
@@ -41,9 +41,11 @@ class Baseline:
     derived: Derived | None = None
     rounds: bool = False  # whether a run of the same size differed by rounding
     order: int | None = None  # the output that holds the order of the others' samples
-    again: Leaves | None = None  # the output of a second run of the same copy
-    fewer: Leaves | None = None  # the output for one sample less; None if the model refuses
-    left_out: int = 0  # that sample
+    second_output: Leaves | None = None  # the output of a second run of the same copy
+    output_without_one: Leaves | None = (
+        None  # the output for one sample less; None if the model refuses
+    )
+    left_out_sample: int = 0  # that sample
     runs_on_less: bool = False  # whether the model takes fewer steps
     # Inputs with as many rows as the batch, all of them taken for each sample.
     shared: list[str] = field(default_factory=list)
@@ -67,7 +69,7 @@ class Baseline:
         made: T = self._made[name]
         return made
 
-    def known(self, name: str) -> Any:
+    def if_made(self, name: str) -> Any:
         """Return what was made once for this batch; None if it was not."""
         return self._made.get(name)
 
@@ -146,7 +148,7 @@ class Baseline:
         judge = self.on(batch)
         judge.dtype = dtype
         judge.tolerance = tolerance
-        judge.again = None
+        judge.second_output = None
         if session is not None:
             judge.session = session
             judge.normal = session.run(batch.tree())
@@ -163,7 +165,7 @@ class Baseline:
     def take_order(self, order: int | None) -> None:
         """Take an output for the one that holds the order of the others' samples."""
         self.order = order
-        judge = self.known("judge")
+        judge = self.if_made("judge")
         if isinstance(judge, Baseline):
             judge.order = order
 
@@ -178,7 +180,7 @@ class Baseline:
 
     def of_sample(self, index: int, sample: int) -> str:
         """Return what a message calls a sample of an output: by its number for the caller."""
-        return f"{self.name(index)} of sample {self.batch.numbers[sample]}"
+        return f"{self.name(index)} of sample {self.batch.caller_indices[sample]}"
 
     def missing(self, index: int) -> int | None:
         """Return how many steps, -1 to 1, an output has less than its input; None if others."""
@@ -240,7 +242,9 @@ class Baseline:
         """Return how large the features of an output are, in its shape."""
         known = {self.axes[index], self.step_axes[index]}
         axes = tuple(axis for axis in known if axis is not None)
-        return self.once(f"scale {index}", lambda: scale(self.normal[index], axes).clamp(1e-300))
+        return self.once(
+            f"scale {index}", lambda: feature_sizes(self.normal[index], axes).clamp(1e-300)
+        )
 
     def places(self, index: int, mask: Tensor) -> Tensor:
         """Return at which valid ``(samples, steps)`` a mask over an output holds; or, one step."""
@@ -257,5 +261,5 @@ class Baseline:
         held = rows.reshape(*rows.shape[:2], -1).any(2)
         ends = self._ends(index)
         if ends is not None:
-            held &= within(ends, held.shape[1], pads_after=self.pads_after).to(held.device)
+            held &= steps_within(ends, held.shape[1], pads_after=self.pads_after).to(held.device)
         return held

@@ -18,19 +18,19 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import (
     AMPLIFIED,
     KERNELS,
-    amplified,
     beyond_rounding,
+    effect_of_last_bit,
     judge_of,
 )
 from rnnkit._diagnostics.run.isolation import EscapedError
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
-    apart,
-    far_off,
+    difference,
+    fitted_to_steps,
     is_number,
     largest,
-    over_steps,
+    relative_difference,
     shape_of,
 )
 from rnnkit._diagnostics.run.uncopied import UncopiedError
@@ -96,7 +96,7 @@ class Change(Rerun):
         """Return the first output that moved at a forbidden place, if the judge confirms it."""
         for index in filter(self.has, indices):
             moved = self.moved(index)
-            wrong = moved & over_steps(forbidden, moved.shape[1])
+            wrong = moved & fitted_to_steps(forbidden, moved.shape[1])
             if not bool(wrong.any()):
                 continue
             if self.baseline.is_judge:
@@ -212,13 +212,13 @@ class Part:
         """Whether the model makes as much of a change of the last bit."""
         if not is_number(self.before):
             return False
-        off = (apart(self.before, self.after) / self.scale).max().item()
-        return off <= KERNELS * amplified(self.baseline)
+        off = (difference(self.before, self.after) / self.scale).max().item()
+        return off <= KERNELS * effect_of_last_bit(self.baseline)
 
     @property
     def far(self) -> str:
         """By how much the two differ, in words."""
-        return f"(relative difference {far_off(self.before, self.after):.2g})"
+        return f"(relative difference {relative_difference(self.before, self.after):.2g})"
 
 
 class Restriction(Rerun):

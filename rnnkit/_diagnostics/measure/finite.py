@@ -15,19 +15,19 @@ from rnnkit._diagnostics.inputs.changes import valid_mask
 from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.outputs import Leaves, is_number, other_finite
+from rnnkit._diagnostics.run.outputs import Leaves, is_number, with_finite_numbers
 
 
 def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[Batch, list[str]]:
     """Return the batch with finite numbers, and a line for each input, if the model needs them."""
-    if batch.second is not None:  # other values are finite in any case
-        batch = batch.beside(_all_finite(batch, batch.second, pads_after=pads_after))
+    if batch.second_leaves is not None:  # other values are finite in any case
+        batch = batch.with_second(_all_finite(batch, batch.second_leaves, pads_after=pads_after))
     leaves = _all_finite(batch, batch.leaves, pads_after=pads_after)
     changed = [k for k, leaf in enumerate(leaves) if leaf is not batch.leaves[k]]
     if not changed:
         return batch, []
     filled = batch.with_leaves(leaves)
-    if not _spreads(batch, filled, opened):
+    if not _reach_results(batch, filled, opened):
         return batch, []
     lines = []
     for k in changed:
@@ -39,10 +39,10 @@ def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[B
 
 def _all_finite(batch: Batch, leaves: Leaves, *, pads_after: bool) -> Leaves:
     """Return the inputs with finite numbers; those that have them already are the same objects."""
-    return [_finite(batch, k, leaf, pads_after=pads_after) for k, leaf in enumerate(leaves)]
+    return [_finite_leaf(batch, k, leaf, pads_after=pads_after) for k, leaf in enumerate(leaves)]
 
 
-def _finite(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
+def _finite_leaf(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
     """Return a leaf with finite numbers.
 
     Padding gets the first finite number of the padding, and other places get a number of the same
@@ -54,7 +54,7 @@ def _finite(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
     if leaf.isfinite().all() or not batch.is_content(index):
         return leaf
     if not batch.may_have_steps(index):
-        return other_finite(leaf.movedim(axis, 0)).movedim(0, axis)
+        return with_finite_numbers(leaf.movedim(axis, 0)).movedim(0, axis)
     axes = (axis, batch.seq_dims[index])
     rows = leaf.movedim(axes, (0, 1))
     padding = _padding(batch, index, rows, pads_after=pads_after)
@@ -62,7 +62,7 @@ def _finite(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
     known = rows.masked_select(places & rows.isfinite())
     value = known[0].item() if known.numel() else 0.0
     rows = torch.where(places & ~rows.isfinite(), value, rows)
-    drawn = other_finite(rows.flatten(0, 1)).view(rows.shape)
+    drawn = with_finite_numbers(rows.flatten(0, 1)).view(rows.shape)
     return drawn.movedim((0, 1), axes)
 
 
@@ -76,7 +76,7 @@ def _padding(batch: Batch, index: int, rows: Tensor, *, pads_after: bool) -> Ten
     return (at_end | at_start) & ~gone.all(1, keepdim=True)
 
 
-def _spreads(batch: Batch, filled: Batch, opened: Session) -> bool:
+def _reach_results(batch: Batch, filled: Batch, opened: Session) -> bool:
     """Return whether numbers that are not finite reach an output, or a gradient."""
     after = opened.attempt(filled.tree())
     if after is None:
@@ -85,7 +85,7 @@ def _spreads(batch: Batch, filled: Batch, opened: Session) -> bool:
     if before is None or _count_finite(before) < _count_finite(after):
         return True
     run = Gradients(batch, opened)
-    return any(x is not None and not x.isfinite().all() for x in run.whole.values())
+    return any(x is not None and not x.isfinite().all() for x in run.by_id.values())
 
 
 def _count_finite(output: Leaves) -> int:

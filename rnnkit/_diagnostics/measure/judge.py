@@ -8,7 +8,13 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.outputs import apart, is_number, shape_of, wider, widest
+from rnnkit._diagnostics.run.outputs import (
+    difference,
+    in_wider_dtype,
+    is_number,
+    shape_of,
+    wider_dtype,
+)
 from rnnkit._diagnostics.tell.outcome import Skipped
 
 #: By how much of its size a feature may move, by the dtype that the model is judged in.
@@ -27,7 +33,7 @@ AMPLIFIED = "the model amplifies rounding: nothing can be judged"
 def beyond_rounding(baseline: Baseline, before: Tensor, after: Tensor, size: Any) -> Tensor:
     """Return where tensors differ by more than rounding, for features of some size."""
     is_exact = baseline.tolerance is None or not is_number(before)
-    return apart(before, after) > (0.0 if is_exact else baseline.tolerance * size)
+    return difference(before, after) > (0.0 if is_exact else baseline.tolerance * size)
 
 
 def judge_of(baseline: Baseline) -> Baseline | Skipped:
@@ -42,7 +48,7 @@ def judge_of(baseline: Baseline) -> Baseline | Skipped:
 
 def note_of_judge(baseline: Baseline) -> list[str]:
     """Return in which dtype a model was judged, if that is not float64."""
-    judge = baseline.known("judge")
+    judge = baseline.if_made("judge")
     if not isinstance(judge, Baseline) or judge.dtype is torch.float64:
         return []
     return [f"judged in {str(judge.dtype)[6:]}: the model does not run in float64"]
@@ -67,7 +73,7 @@ def _judge_of(baseline: Baseline) -> Baseline | Skipped:
     fits = sum(weight.numel() for weight in weights) <= MOST_WEIGHTS
     tried = JUDGED if fits else {}
     for dtype, tolerance in tried.items():
-        wide = _widened(baseline, dtype, tolerance)
+        wide = _judge_in(baseline, dtype, tolerance)
         if wide is not None:
             return wide
     numbers = [x for x in (*weights, *baseline.batch.leaves, *baseline.normal) if is_number(x)]
@@ -79,13 +85,15 @@ def _judge_of(baseline: Baseline) -> Baseline | Skipped:
     return baseline.judging(baseline.batch, coarsest, tolerance)
 
 
-def _widened(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Baseline | None:
+def _judge_in(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Baseline | None:
     """Return the same in a wider dtype; None if the model insists on its own."""
     with suppress(Exception):  # it may refuse as it likes, and its device has no float64
-        batch = baseline.batch.with_leaves([widest(x, dtype) for x in baseline.batch.leaves])
+        batch = baseline.batch.with_leaves(
+            [in_wider_dtype(x, dtype) for x in baseline.batch.leaves]
+        )
         session = baseline.session.wider(dtype, Widened(dtype))
         judge = baseline.judging(batch, dtype, tolerance, session)
-        is_wide = all(widest(x, dtype) is x for x in judge.normal)
+        is_wide = all(in_wider_dtype(x, dtype) is x for x in judge.normal)
         if is_wide and [*map(shape_of, judge.normal)] == [*map(shape_of, baseline.normal)]:
             return judge
     return None
@@ -105,12 +113,14 @@ class Widened(TorchFunctionMode):
         least = self._least
         if name in ("half", "bfloat16", "float") and args and isinstance(args[0], Tensor):
             return args[0].to(least)
-        named = {key: wider(given, least) for key, given in (kwargs or {}).items()}
+        named = {key: wider_dtype(given, least) for key, given in (kwargs or {}).items()}
         with torch._C._DisableAutocast():  # noqa: SLF001
-            return widest(func(*(wider(given, least) for given in args), **named), least)
+            return in_wider_dtype(
+                func(*(wider_dtype(given, least) for given in args), **named), least
+            )
 
 
-def amplified(judge: Baseline) -> float:
+def effect_of_last_bit(judge: Baseline) -> float:
     """Return how far outputs move, for their size, when each number moves by its last bit."""
     return judge.once("amplified", lambda: _amplified(judge))
 
@@ -123,7 +133,7 @@ def _amplified(judge: Baseline) -> float:
     inputs = judge.batch.tree([*map(_moved_by_a_bit, judge.batch.leaves)])
     output = session.attempt(inputs, on=model) or ()
     moved = [
-        (apart(one, other) / judge.scale_of(k)).max().item()
+        (difference(one, other) / judge.scale_of(k)).max().item()
         for k, (one, other) in enumerate(zip(judge.normal, output, strict=False))
         if is_number(one) and shape_of(one) == shape_of(other)
     ]

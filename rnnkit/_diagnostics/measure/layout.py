@@ -21,7 +21,7 @@ def layout_of(baseline: Baseline) -> dict[str, Axes]:
         if isinstance(leaf, Tensor) and leaf.dim():
             seq = baseline.step_axes[k] if baseline.step_inputs[k] == batch.sequence else None
             layout[baseline.name(k)] = _named(leaf, baseline.axes[k], seq)
-    for k, flat in baseline.session.flats.items():
+    for k, flat in baseline.session.joined_axes.items():
         name = baseline.name(k)
         axes = layout[name]
         both = " * ".join(map(str, axes[flat.axis : flat.axis + 2]))

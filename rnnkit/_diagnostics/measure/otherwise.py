@@ -12,7 +12,7 @@ from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients
-from rnnkit._diagnostics.run.outputs import exact, is_number, largest, shape_of, tensors_of
+from rnnkit._diagnostics.run.outputs import in_float64, is_number, largest, shape_of, tensors_of
 from rnnkit._diagnostics.tell.outcome import Outcome, Passed, Skipped
 
 
@@ -41,11 +41,11 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
     """
     batch = baseline.batch
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
-    if batch.second is not None:
-        drawn = drawn.beside(batch.leaves)
-    tamed = drawn.with_leaves([_tamed(batch, k, leaf) for k, leaf in enumerate(batch.leaves)])
+    if batch.second_leaves is not None:
+        drawn = drawn.with_second(batch.leaves)
+    tamed = drawn.with_leaves([_calm_leaf(batch, k, leaf) for k, leaf in enumerate(batch.leaves)])
     others = [drawn, tamed]
-    picking = _picking(drawn)
+    picking = _with_step_indices(drawn)
     if picking is not None:
         others.append(picking)
     longest = batch.longest or 0
@@ -56,7 +56,7 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
     return others
 
 
-def _picking(batch: Batch) -> Batch | None:
+def _with_step_indices(batch: Batch) -> Batch | None:
     """Return the batch with other numbers for samples that may pick a step; None if none may.
 
     Numbers that are all the number of steps may be lengths: then the model reads the last step.
@@ -73,13 +73,15 @@ def _picking(batch: Batch) -> Batch | None:
     return batch.with_leaves(leaves) if changed else None
 
 
-def _tamed(batch: Batch, index: int, leaf: Any) -> Any:
+def _calm_leaf(batch: Batch, index: int, leaf: Any) -> Any:
     """Return numbers divided by their largest, labels all the same, and flags as most of them."""
     if index != batch.sequence and isinstance(leaf, Tensor) and leaf.numel():
         if is_binary(leaf) and batch.length(index) and not batch.tells_lengths(index):
-            return torch.full_like(leaf, float(0.5 < exact(leaf).mean() < 1))  # no episode ends
+            return torch.full_like(
+                leaf, float(0.5 < in_float64(leaf).mean() < 1)
+            )  # no episode ends
         if batch.is_content(index) and not leaf.is_floating_point():
-            return torch.full_like(leaf, exact(leaf).median().item())
+            return torch.full_like(leaf, in_float64(leaf).median().item())
     size = largest(leaf) if is_number(leaf) and batch.is_content(index) else 0.0
     return leaf / size if size > 1 else leaf
 
@@ -93,7 +95,7 @@ def trained_otherwise(judge: Baseline) -> Iterator[Gradients]:
     generator = torch.Generator("cpu").manual_seed(0)
     tried = [(1, list(batch.leaves))]
     tried += [(sign, _redrawn(batch, seed, generator)) for seed, sign in enumerate((-1, 1))]
-    tried += [(1, leaves) for leaves in _doubled(batch)]
+    tried += [(1, leaves) for leaves in _with_doubled_axis(batch)]
     for sign, leaves in tried:
         copy = judge.session.fresh().train()
         for weight in copy.parameters():
@@ -117,7 +119,7 @@ def _redrawn(batch: Batch, seed: int, generator: torch.Generator) -> list[Any]:
     return leaves
 
 
-def _doubled(batch: Batch) -> Iterator[list[Any]]:
+def _with_doubled_axis(batch: Batch) -> Iterator[list[Any]]:
     """Yield inputs with an axis of one doubled: one sentence says nothing of joining several."""
     for axis in (0, 1):
         single = {

@@ -2,13 +2,18 @@
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
-from rnnkit._diagnostics.inputs.axes import find_flats, infer_steps, shortened_axis, shrinks_twice
+from rnnkit._diagnostics.inputs.axes import (
+    find_joined_axes,
+    infer_steps,
+    shortened_axis,
+    shrinks_twice,
+)
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import changed, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.outputs import Leaves, alike, split_flats
+from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, split_joined_axes
 
 
 def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
@@ -17,8 +22,8 @@ def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
     first = baseline.first
     _run_again(baseline)
     fewer, left_out = _leave_one_out(baseline.session, batch, baseline.normal)
-    baseline.fewer = fewer
-    baseline.left_out = left_out
+    baseline.output_without_one = fewer
+    baseline.left_out_sample = left_out
     if fewer is not None and len(fewer) == len(baseline.normal):
         _find_batch_axes(baseline, fewer)
     if first is None:
@@ -40,8 +45,8 @@ def _run_again(baseline: Baseline) -> None:
     watcher = Recorder()
     session = baseline.session
     again = session.run(baseline.batch.tree(), on=session.last, watch=watcher.watch)
-    baseline.again = again
-    if alike(baseline.normal, again):
+    baseline.second_output = again
+    if are_bit_equal(baseline.normal, again):
         baseline.once("events", lambda: watcher.events)
 
 
@@ -76,19 +81,19 @@ def _find_batch_axes(baseline: Baseline, fewer: Leaves) -> None:
         inputs = changed(batch, sample_at(sample))
         return None if inputs is None else session.attempt(inputs)
 
-    flats = find_flats(baseline.normal, fewer, batch, run_changed)
-    session.flats = flats
+    flats = find_joined_axes(baseline.normal, fewer, batch, run_changed)
+    session.joined_axes = flats
     session.size_of = batch.size_of
-    normal = split_flats(baseline.normal, flats, batch.size)
+    normal = split_joined_axes(baseline.normal, flats, batch.size)
     baseline.normal = normal
-    if baseline.again is not None:
-        baseline.again = split_flats(baseline.again, flats, batch.size)
-    found = map(shortened_axis, normal, split_flats(fewer, flats, batch.size - 1))
+    if baseline.second_output is not None:
+        baseline.second_output = split_joined_axes(baseline.second_output, flats, batch.size)
+    found = map(shortened_axis, normal, split_joined_axes(fewer, flats, batch.size - 1))
     baseline.axes = [axis if by == 1 else None for axis, by in found]
     if not shrinks_twice(normal, fewer):
         return
     # Where each sample is the longest of some input, none can be left out alone.
-    twice = batch.samples([*range(batch.size), baseline.left_out])
+    twice = batch.samples([*range(batch.size), baseline.left_out_sample])
     more = baseline.attempt(twice) or ()
     for index, pair in enumerate(zip(more, normal, strict=False)):
         axis, by = shortened_axis(*pair)
@@ -102,7 +107,7 @@ def _take_batch_axis_of_input(baseline: Baseline, first: int) -> None:
     shape = tuple(baseline.normal[first].shape)
     sizes = enumerate(shape[:-1] or shape)
     fitting = [axis for axis, size in sizes if size == batch.size]
-    if baseline.fewer is None and fitting == [batch.axes[batch.first]]:
+    if baseline.output_without_one is None and fitting == [batch.axes[batch.first]]:
         baseline.axes[first] = fitting[0]
 
 
@@ -135,7 +140,7 @@ def _find_step_axes(baseline: Baseline, index: int) -> None:
 def _told_axis(baseline: Baseline, first: int, out_seq_dim: int | None) -> int | None:
     """Return the seq axis of the first output that the caller names, or that sizes tell."""
     shape = tuple(baseline.normal[first].shape)
-    if out_seq_dim is not None and first not in baseline.session.flats:
+    if out_seq_dim is not None and first not in baseline.session.joined_axes:
         _check_out_seq_dim(baseline, first, out_seq_dim)
         return out_seq_dim % len(shape)
     if baseline.runs_on_less or baseline.step_inputs[first] is not None:
@@ -149,7 +154,7 @@ def _told_axis(baseline: Baseline, first: int, out_seq_dim: int | None) -> int |
 def _check_out_seq_dim(baseline: Baseline, first: int, out_seq_dim: int) -> None:
     """Refuse an axis that the first output does not have, or that has the samples."""
     rank = baseline.normal[first].dim()
-    if baseline.fewer is not None and out_seq_dim % rank == baseline.axes[first]:
+    if baseline.output_without_one is not None and out_seq_dim % rank == baseline.axes[first]:
         text = " is the batch axis of the first output"
     elif -rank <= out_seq_dim < rank:
         return

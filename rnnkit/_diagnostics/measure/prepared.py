@@ -18,7 +18,7 @@ from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.output_axes import find_axes
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import calls_in
-from rnnkit._diagnostics.run.outputs import Leaves, is_number, is_whole
+from rnnkit._diagnostics.run.outputs import Leaves, is_number, is_one_leaf
 from rnnkit._diagnostics.run.uncopied import unwrapped
 from rnnkit._diagnostics.tell.outcome import Outcome
 from rnnkit._diagnostics.tell.report import SAMPLES
@@ -69,7 +69,7 @@ def baseline_of(
     if not _are_rows_of_samples(whole, opened):
         whole.rows_of = {}
     shared = _taken_for_shared(whole, before)
-    part = whole.samples(whole.telling(SAMPLES))
+    part = whole.samples(whole.most_telling_samples(SAMPLES))
     if part.size < whole.size and opened.attempt(part.tree()) is None:
         part = whole  # a model for one batch size
     baseline = Baseline(
@@ -148,7 +148,7 @@ def _named_inputs(batch: Batch, function: Any, leading: int = 0) -> list[Named]:
         arguments = [one.name for one in told if one.kind is not one.VAR_POSITIONAL]
     args, kwargs = batch.tree()
     keyed = dict(zip([*arguments, *range(len(args))], args, strict=False)) | kwargs
-    paths: Any = pytree.tree_flatten_with_path(keyed, is_whole)[0]
+    paths: Any = pytree.tree_flatten_with_path(keyed, is_one_leaf)[0]
     names = [getattr(path[-1], "key", getattr(path[-1], "name", "")) for path, _ in paths]
     leaves = zip(batch.leaves, names, strict=False)  # what is given twice is Python's to refuse
     return [(leaf, str(name), batch.rows(k)) for k, (leaf, name) in enumerate(leaves)]

@@ -5,7 +5,7 @@ from torch import Tensor
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
-from rnnkit._diagnostics.run.outputs import Leaves, alike
+from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal
 from rnnkit._diagnostics.tell.outcome import Skipped
 
 
@@ -21,11 +21,11 @@ class Repeat:
     def __init__(self, baseline: Baseline, *, restarts: bool = False) -> None:
         """Run twice, unless the baseline did; with ``restarts``, from the same random numbers."""
         self.doubt = ""
-        known = None if restarts else baseline.again
+        known = None if restarts else baseline.second_output
         pair = (
             _run_twice(baseline, restarts=restarts) if known is None else (baseline.normal, known)
         )
-        self.is_equal = alike(*pair)
+        self.is_equal = are_bit_equal(*pair)
         self.is_near = self.is_equal
         if self.is_equal or restarts:
             return
@@ -34,7 +34,7 @@ class Repeat:
             self.doubt = judge.reason
             return
         pair = pair if baseline.is_judge else _run_twice(judge)
-        self.is_equal = alike(*pair)
+        self.is_equal = are_bit_equal(*pair)
         self.is_near = _are_all_near(judge, *pair)
 
 

@@ -16,13 +16,13 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.module_calls import KINDS, Call, hooked, split_result
+from rnnkit._diagnostics.run.module_calls import KINDS, Call, hook_forward, split_result
 from rnnkit._diagnostics.run.noticed import Noticed
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
-    apart,
-    arrived,
+    difference,
+    gradient_arrives,
     is_number,
     largest,
     shapes_of,
@@ -67,7 +67,7 @@ class Gradients(FunctionWatch):
         self.error: Exception | None = None
         self.returned: dict[tuple[str, int], Any] = {}
         self.called: list[nn.Module] = []
-        self.noted = set[int]()
+        self.used_ids = set[int]()
         self.detached = list[Tensor]()
         self.noticed = Noticed()
         # A gradient takes as much memory as its weight.
@@ -105,7 +105,7 @@ class Gradients(FunctionWatch):
             self.detached += [x.clone() for x in call.args[:1]]  # detach_ takes it off its graph
         result = call.run()
         if call.name not in LIKE and any(map(_has_graph, pytree.tree_leaves(result))):
-            self.noted |= {id(x) for x in pytree.tree_leaves((call.args, call.kwargs))}
+            self.used_ids |= {id(x) for x in pytree.tree_leaves((call.args, call.kwargs))}
         return result
 
     def _hooks(self) -> list[Any]:
@@ -115,7 +115,7 @@ class Gradients(FunctionWatch):
             if isinstance(module, nn.Embedding):
                 handles.append(module.register_forward_hook(self._embedded))
             if not isinstance(module, torch.jit.ScriptModule):
-                handles.append(hooked(module, lambda *_: None, partial(self._after, name)))
+                handles.append(hook_forward(module, lambda *_: None, partial(self._after, name)))
         return handles
 
     def _after(self, name: str, number: int, result: Any) -> None:
@@ -162,15 +162,15 @@ class Gradients(FunctionWatch):
         return any(slope is not None for slope in self.slopes(weights, told))
 
     @cached_property
-    def whole(self) -> dict[int, Tensor | None]:
+    def by_id(self) -> dict[int, Tensor | None]:
         """The gradients of all outputs in sources and weights, by id."""
         wanted = [*self.sources.values(), *self.weights.values()]
         return dict(zip(map(id, wanted), self.slopes(wanted, self.output), strict=True))
 
     @cached_property
-    def got(self) -> dict[str, str]:
+    def amounts(self) -> dict[str, str]:
         """What each parameter gets: ``"none"``, ``"zero"``, ``"nan"`` or ``"some"``."""
-        found = {name: _amount(self.whole[id(weight)]) for name, weight in self.weights.items()}
+        found = {name: _amount(self.by_id[id(weight)]) for name, weight in self.weights.items()}
         unknown = [name for name, amount in found.items() if amount == "nan"]
         plain = self.slopes([self.weights[name] for name in unknown], self.output, enlarged=False)
         return found | dict(zip(unknown, map(_amount, plain), strict=True))
@@ -179,20 +179,20 @@ class Gradients(FunctionWatch):
     def trains(self) -> bool:
         """Whether neither the model nor a backward pass, which this asks for, raised anything."""
         if self.error is None:
-            self.whole  # noqa: B018 - a backward pass, which keeps its error
+            self.by_id  # noqa: B018 - a backward pass, which keeps its error
         return self.error is None
 
     def places(self, told: Sequence[Any] = ()) -> Tensor | None:
         """Return at which places of the sequence a gradient arrives; None if that is unknown."""
         batch = self.batch
         source = self.sources.get(self.batch.sequence)
-        slope = self.whole.get(id(source))
+        slope = self.by_id.get(id(source))
         if told and source is not None:
             slope = self.slopes([source], told)[0]
         if slope is None:
             return None
         rows = slope.movedim((batch.axes[batch.sequence] or 0, batch.seq_dim), (0, 1))
-        return arrived(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
+        return gradient_arrives(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
 
     def parts_of(self, call: Call) -> dict[str, Tensor]:
         """Return what a layer's call returned with a graph, by name: output, h and c."""
@@ -216,17 +216,17 @@ class Gradients(FunctionWatch):
         for (name, _), result in self.returned.items():
             is_layer = isinstance(self.model.get_submodule(name), KINDS)
             if is_layer and any(x.requires_grad for x in tensors_of(result)):
-                found |= inside(name, self.weights)
+                found |= names_inside(name, self.weights)
         return found
 
     @cached_property
     def read(self) -> set[str]:
         """The parameters that a function, or a layer, made something with a graph of."""
-        noted = {name for name, weight in self.weights.items() if id(weight) in self.noted}
+        noted = {name for name, weight in self.weights.items() if id(weight) in self.used_ids}
         # The kernels of a layer or cell may be no functions of torch's.
-        return self.in_layers | noted | {n for n, found in self.got.items() if found != "none"}
+        return self.in_layers | noted | {n for n, found in self.amounts.items() if found != "none"}
 
-    def left_out(self, ran: Collection[str]) -> dict[str, tuple[str, ...]]:
+    def idle_stack_items(self, ran: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Return the items that do not run of each list of modules that is a stack."""
         called = {*ran, *self.read, *(name for name, _ in self.returned)}
         found = {}
@@ -234,8 +234,8 @@ class Gradients(FunctionWatch):
             if not isinstance(module, nn.ModuleList):
                 continue
             items = [f"{name}.{key}" for key, _ in module.named_children()]
-            still = [one for one in items if not inside(one, called)]
-            idle = tuple(one for one in still if inside(one, self.weights))
+            still = [one for one in items if not names_inside(one, called)]
+            idle = tuple(one for one in still if names_inside(one, self.weights))
             if idle and self._is_stack(name, items):
                 found[name] = idle
         return found
@@ -246,7 +246,7 @@ class Gradients(FunctionWatch):
         if not results:
             return False
         last, result = results[-1]
-        others = inside(name, self.weights) - inside(last, self.weights)
+        others = names_inside(name, self.weights) - names_inside(last, self.weights)
         return self.reaches(tensors_of(result), [self.weights[one] for one in others])
 
 
@@ -258,12 +258,12 @@ def _amount(slope: Tensor | None) -> str:
     """Return whether a gradient is there, and whether it is exactly zero; a NaN is not."""
     if slope is None:
         return "none"
-    if slope.is_sparse or bool(arrived(slope).any()):
+    if slope.is_sparse or bool(gradient_arrives(slope).any()):
         return "some"
     return "nan" if slope.isnan().any() else "zero"
 
 
-def inside(name: str, names: Collection[str]) -> set[str]:
+def names_inside(name: str, names: Collection[str]) -> set[str]:
     """Return the names in a module, and its own."""
     return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
 
@@ -306,7 +306,7 @@ def _are_like(output: Leaves, normal: Leaves) -> bool:
         return False
     pairs = [*zip(output, normal, strict=True)]
     return all(
-        bool((apart(one.detach(), other) <= 1e-4 * largest(other)).all())
+        bool((difference(one.detach(), other) <= 1e-4 * largest(other)).all())
         for one, other in pairs
         if is_number(one) and is_number(other)
     )

@@ -36,15 +36,18 @@ def why_unfollowed(baseline: Baseline) -> str:
         return f"{baseline.name(lists[0])} is a list of different lengths: return one padded tensor"
     if baseline.first is None:
         return _why_no_numbers(baseline.normal)
-    if baseline.batch.size == 1 and baseline.fewer is None:
+    if baseline.batch.size == 1 and baseline.output_without_one is None:
         return ONE_SAMPLE
-    if baseline.fewer is None:
+    if baseline.output_without_one is None:
         axis = "" if baseline.batch.axes[baseline.batch.first] else "give batch_dim, or "
         return f"the model refuses one sample less: {axis}let it take any batch"
-    if len(baseline.fewer) != len(baseline.normal):
+    if len(baseline.output_without_one) != len(baseline.normal):
         return "each sample has an output of its own: return one padded tensor"
     name = baseline.name(baseline.first)
-    shapes = [shape_of(output[baseline.first]) for output in (baseline.fewer, baseline.normal)]
+    shapes = [
+        shape_of(output[baseline.first])
+        for output in (baseline.output_without_one, baseline.normal)
+    ]
     if shapes[0] == shapes[1]:
         return f"{name} keeps its shape without a sample: batch_dim= is the axis of the samples"
     return f"the rows of {name} are in no order of samples: return (batch, ...)"

@@ -164,7 +164,7 @@ def _judge_order(run: Restriction) -> Finding | None:
     # A model may count on a batch with the longest first.
     if part is None or counts == sorted(counts, reverse=True):
         return None
-    numbers = ", ".join(map(str, run.batch.numbers))
+    numbers = ", ".join(map(str, run.batch.caller_indices))
     of = baseline.of_sample(part.output, part.sample)
     fix = "output[order.argsort()] instead of output[order], where order sorts the samples"
     what = f"with the samples in the order {numbers}, {of} is not what it was"

@@ -73,7 +73,7 @@ def _finding(baseline: Baseline, leak: "_Leak", drawn: Drawn | None) -> Finding:
     change = leak.change
     rows, module = locate_sample(change.baseline, change.inputs, leak.source, leak.output)
     affected = baseline.of_sample(leak.output, leak.sample)
-    what = f"{affected} depends on input of sample {baseline.batch.numbers[leak.source]}"
+    what = f"{affected} depends on input of sample {baseline.batch.caller_indices[leak.source]}"
     return Finding(what, rows, module, drawn=drawn)
 
 
@@ -129,7 +129,7 @@ def _map_of_samples(
         columns.append(torch.stack(moved).any(0))
     if len(columns) != batch.size:
         return None
-    numbers = tuple(batch.numbers)
+    numbers = tuple(batch.caller_indices)
     axes = (batch.axes[batch.first] or 0, baseline.axes[indices[0]] or 0)
     found = DependencyMap(torch.stack(columns, 1), numbers, numbers, *axes)
     return Drawn("sample", found, "independent")

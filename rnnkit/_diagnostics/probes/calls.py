@@ -17,7 +17,7 @@ from rnnkit._diagnostics.run.module_calls import Call
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
     Watch,
-    alike,
+    are_bit_equal,
     is_number,
     largest,
     same,
@@ -71,7 +71,7 @@ def _steps_of(call: Call) -> list[Any]:
 
 def _reads_both_ways(steps: list[Any]) -> bool:
     """Return whether steps are read forward and then backward, or in turn."""
-    is_turned = alike(steps, steps[::-1]) and not alike(steps[1:], steps[:-1])
+    is_turned = are_bit_equal(steps, steps[::-1]) and not are_bit_equal(steps[1:], steps[:-1])
     return len(steps) % 2 == 0 and is_turned
 
 

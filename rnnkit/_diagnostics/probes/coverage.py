@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, valid_mask, within
+from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, steps_within, valid_mask
 from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.calls import filled, other_order
-from rnnkit._diagnostics.run.outputs import Leaves, alike, apart, is_number, shapes_of
+from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, difference, is_number, shapes_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
     Finding,
@@ -142,7 +142,7 @@ def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
 def _moved(before: Tensor, after: Tensor, batch_axis: int | None) -> Tensor:
     """Return which samples of an output moved; of one without a batch axis, whether it moved."""
     # What is not finite any more may be a zero times a large number.
-    moved = (apart(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
+    moved = (difference(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
     if batch_axis is None:
         return moved.any()
     rows = moved.movedim(batch_axis, 0)
@@ -212,7 +212,7 @@ def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:
     mask = torch.zeros_like(valid)
     mask[:, step] = True
     output = filled(baseline, mask, torch.nan)
-    return output is not None and alike(baseline.normal, output)
+    return output is not None and are_bit_equal(baseline.normal, output)
 
 
 def _unread_steps(valid: Tensor, silent: Tensor) -> list[int]:
@@ -228,7 +228,9 @@ def _in_words(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
     verb = "reaches" if len(steps or places) == 1 else "reach"
     if steps:
         return f"{_ranges(steps)} of {valid.shape[1]} {verb}"
-    names = [f"step {step} of sample {baseline.batch.numbers[k]}" for k, step in places[:NAMED]]
+    names = [
+        f"step {step} of sample {baseline.batch.caller_indices[k]}" for k, step in places[:NAMED]
+    ]
     if len(places) > NAMED:
         names.append(count(len(places) - NAMED, "other place", "other places"))
     return f"{joined_by_and(names)} {verb}"
@@ -261,12 +263,12 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
         steps = batch.steps or 0
         ends = torch.tensor(others, device="cpu").clamp(max=steps)
         off = ends - torch.tensor(counts, device="cpu")
-        is_read = within(others, steps, pads_after=True)
+        is_read = steps_within(others, steps, pads_after=True)
         if off.min() < 0 < off.max() and is_read.equal(read):
             sample = int(off.argmin())
             has = f"which has {counts[sample]} steps, {others[sample]} are read"
             cause = f"that is its length in {batch.names[index]}: each sample is read up to it"
             fix = f"the lengths of {batch.names[batch.sequence]}"
-            what = f"of sample {batch.numbers[sample]}, {has}"
+            what = f"of sample {batch.caller_indices[sample]}, {has}"
             return Finding(what, [("cause", cause), ("fix", fix)])
     return None

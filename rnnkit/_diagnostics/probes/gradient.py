@@ -13,7 +13,7 @@ from rnnkit._diagnostics.explain.gradient_causes import fix_of_direction, why_ze
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
-from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, inside
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, names_inside
 from rnnkit._diagnostics.run.outputs import same
 from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import NAMES, in_short
@@ -41,7 +41,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
     that.
     """
     run = gradients_in_training(baseline)
-    got = run.got
+    got = run.amounts
     if run.error is not None:
         return Skipped(f"the model does not train on this batch: {in_short(run.error)}")
     finding = _unregistered(baseline, run)
@@ -74,7 +74,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
 
 def _getting(run: Gradients, *amounts: str) -> set[str]:
     """Return the parameters that get such a gradient: none, zero, nan or some."""
-    return {name for name, amount in run.got.items() if amount in amounts}
+    return {name for name, amount in run.amounts.items() if amount in amounts}
 
 
 def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
@@ -105,7 +105,7 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
     silent = _getting(run, "none") & (run.read - _cut_on_purpose(run))
     zeros = {name for name in _getting(run, "zero") if _is_suspicious(baseline, run, name)}
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
-    idle = run.left_out(ran)
+    idle = run.idle_stack_items(ran)
     if not silent and not zeros and not idle:
         return _Suspects(silent, zeros, idle)
     judge = judge_of(baseline)
@@ -118,7 +118,7 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
     for other in others:
         silent &= other.read & _getting(other, "none")
         zeros &= other.read & _getting(other, "none", "zero")
-        idle = dict(idle.items() & other.left_out(ran).items())
+        idle = dict(idle.items() & other.idle_stack_items(ran).items())
     return _Suspects(silent, zeros, idle)
 
 
@@ -171,14 +171,14 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
     """
     without = _getting(run, "none")
     missing: dict[str, list[Line]] = {}
-    for name in sorted(_tops(names, run.got)):
-        members = inside(name, run.got)
+    for name in sorted(_tops(names, run.amounts)):
+        members = names_inside(name, run.amounts)
         rows = _why_silent(baseline, run, name, members)
         if rows is not None:
             missing[name] = rows
             without -= members
     if without:
-        yield f"no output of this call has a gradient in {_listed(_tops(without, run.got))}"
+        yield f"no output of this call has a gradient in {_listed(_tops(without, run.amounts))}"
     for first, rows in missing.items():
         what = f"no gradient reaches {_listed(missing)}, though the call reads it"
         yield Finding(what, rows, first)
@@ -253,7 +253,7 @@ def _zeros(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Find
 def _tops(names: Collection[str], every: Collection[str]) -> set[str]:
     """Return the largest modules with these parameters only, and those that are in none."""
     paths = [[*accumulate(name.split("."), "{}.{}".format)] for name in names]
-    return {next(x for x in path if inside(x, every) <= {*names}) for path in paths}
+    return {next(x for x in path if names_inside(x, every) <= {*names}) for path in paths}
 
 
 def _listed(names: Collection[str]) -> str:

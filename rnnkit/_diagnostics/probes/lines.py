@@ -22,9 +22,16 @@ from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.probes.streaming import streams_of
 from rnnkit._diagnostics.probes.streams import ways_to_carry
 from rnnkit._diagnostics.run.events import Event, Recorder
-from rnnkit._diagnostics.run.isolation import sources
+from rnnkit._diagnostics.run.isolation import random_sources
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
-from rnnkit._diagnostics.run.outputs import Given, Leaves, alike, arrived, is_number, shapes_of
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    Leaves,
+    are_bit_equal,
+    gradient_arrives,
+    is_number,
+    shapes_of,
+)
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Skipped
 from rnnkit._diagnostics.tell.report import NAMES
 
@@ -78,10 +85,10 @@ def samples_left_out(baseline: Baseline) -> Iterator[str]:
 
 def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
     """Return the samples of an input at which no gradient arrives; none if that is unknown."""
-    slope = run.whole.get(id(run.sources.get(index)))
+    slope = run.by_id.get(id(run.sources.get(index)))
     if slope is None:
         return set()
-    rows = arrived(slope.movedim(batch.axes[index] or 0, 0))
+    rows = gradient_arrives(slope.movedim(batch.axes[index] or 0, 0))
     read = rows.reshape(batch.size, -1).any(1)
     return {*(~read).nonzero().flatten().tolist()}
 
@@ -124,13 +131,13 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
     session = baseline.session
     if batch.size < 2:
         return
-    alike = batch.samples([0] * batch.size).tree()
+    are_bit_equal = batch.samples([0] * batch.size).tree()
     copy = session.fresh().train()
     before = _states()
-    one = _trained(baseline, alike, copy)
+    one = _trained(baseline, are_bit_equal, copy)
     if one is None or all(map(torch.equal, before, _states())):
         return
-    other = _trained(baseline, alike, copy)
+    other = _trained(baseline, are_bit_equal, copy)
     if other is None:
         return
     drawn = [
@@ -152,7 +159,7 @@ def _trained(baseline: Baseline, inputs: Given, copy: Module) -> Leaves | None:
 
 def _states() -> list[Tensor]:
     """Return where torch's sources of random numbers stand."""
-    return [one.get_state() for name, one in sources().items() if name.startswith("torch")]
+    return [one.get_state() for name, one in random_sources().items() if name.startswith("torch")]
 
 
 def norms_over_padding(baseline: Baseline) -> Iterator[str]:
@@ -250,7 +257,7 @@ def _beams_that_stay(event: Event, calls: Sequence[Call], loops: Sequence[str]) 
         rows = {part.shape[-2:-1] for call in family[1:] for part in call.state.values()}
         is_of_beams = scores.dim() == 2 and beams > 1 and rows == {(len(scores) * beams,)}
         pairs = pairwise(family)
-        stays = all(alike([*y.state.values()], [*x.returned.values()]) for x, y in pairs)
+        stays = all(are_bit_equal([*y.state.values()], [*x.returned.values()]) for x, y in pairs)
         if is_of_beams and stays:
             what = (
                 f"{name} goes on with each state in its row, while topk picks among {beams} beams"

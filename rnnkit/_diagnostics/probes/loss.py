@@ -13,7 +13,7 @@ from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.run.noticed import Broadcast
-from rnnkit._diagnostics.run.outputs import Leaves, along, is_number, largest, tensors_of
+from rnnkit._diagnostics.run.outputs import Leaves, is_number, largest, mask_along_axis, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 
 #: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
@@ -74,7 +74,7 @@ def _judge_turned(
     ``base`` is the run as it is, and ``runs`` are those with another sample, by its number.
     """
     batch = baseline.batch
-    one, other = (batch.numbers[sample] for sample in turned)
+    one, other = (batch.caller_indices[sample] for sample in turned)
     what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
     note = f"{what}: the loss compares samples"
     return (
@@ -159,7 +159,9 @@ def _other_targets(
             continue
         axis = batch.axes[index] or 0
         leaves = list(batch.leaves)
-        mask = along(target, axis, torch.arange(batch.size, device=target.device) == sample)
+        mask = mask_along_axis(
+            target, axis, torch.arange(batch.size, device=target.device) == sample
+        )
         leaves[index] = torch.where(mask, target.roll(1, axis), target)
         other = _run(baseline, leaves, base)
         if not other:

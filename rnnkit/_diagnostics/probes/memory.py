@@ -16,7 +16,7 @@ from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.reach import reach_in_words, steps_before
-from rnnkit._diagnostics.run.events import stateful
+from rnnkit._diagnostics.run.events import stateful_modules
 from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import is_number, same
 from rnnkit._diagnostics.tell.outcome import INTEGERS, NO_STEPS, Finding, Outcome, Passed, Skipped
@@ -27,7 +27,7 @@ HOLDS = "the last output depends on earlier steps"
 def needs_of_memory(baseline: Baseline) -> Skipped | None:
     """Return why there is nothing to remember, or no number to see it in; None if there is."""
     batch = baseline.batch
-    if not stateful(baseline.events) and not gradients_of(baseline).noticed.cut:
+    if not stateful_modules(baseline.events) and not gradients_of(baseline).noticed.cut:
         unseen = "no module has a state; a loop over functions is not seen"
         return Skipped(unseen, "inapplicable")
     ends = _Ends.of(baseline)
@@ -95,7 +95,7 @@ def _nothing_is_remembered(baseline: Baseline) -> Finding | Skipped:
     """Say so, if a state was seen to run along the steps."""
     seq_dim = baseline.batch.seq_dim
     are_steps = all(call.is_step for call in calls_in(baseline.events))
-    if not are_steps or not _runs_along(baseline, stateful(baseline.events)):
+    if not are_steps or not _runs_along(baseline, stateful_modules(baseline.events)):
         along = f"no state runs along axis {seq_dim} (give seq_dim)"
         return Skipped(f"{along}, or none reaches an output")
     what = "the last output depends on no earlier step of the input: nothing is remembered"

@@ -11,7 +11,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.probes.starts import LOOP
 from rnnkit._diagnostics.run.module_calls import Call
-from rnnkit._diagnostics.run.outputs import alike, arrived
+from rnnkit._diagnostics.run.outputs import are_bit_equal, gradient_arrives
 
 
 def notes_of_calls(baseline: Baseline, calls: Sequence[Call]) -> Iterator[str]:
@@ -35,7 +35,7 @@ def _cell_state_of_the_last_step(baseline: Baseline, call: Call) -> Iterator[str
     if not isinstance(call.module, RNNCellBase) or "c" not in call.returned:
         return
     [slopes] = gradients_of(baseline).of_calls([call])
-    read = [part for part, slope in slopes.items() if bool(arrived(slope).any())]
+    read = [part for part, slope in slopes.items() if bool(gradient_arrives(slope).any())]
     if read == ["c"]:
         kind = type(call.module).__name__
         yield f"of what {call.label} ({kind}) returns last, only c is used: it returns (h, c)"
@@ -93,7 +93,7 @@ def _steps_in_both_directions(family: Sequence[Call]) -> Iterator[str]:
 
 def _goes_on(before: Call, after: Call) -> bool:
     """Return whether a call starts from the state that the call before returned."""
-    return alike([*after.state.values()], [*before.returned.values()])
+    return are_bit_equal([*after.state.values()], [*before.returned.values()])
 
 
 def _windows_from_zeros(baseline: Baseline, family: Sequence[Call]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.lines import LINES, chunks_beside_the_whole
-from rnnkit._diagnostics.run.outputs import arrived, equal, is_number, same
+from rnnkit._diagnostics.run.outputs import equal, gradient_arrives, is_number, same
 from rnnkit._diagnostics.tell.outcome import Drawn, Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
 
@@ -50,8 +50,8 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
     """Return whether no output moves with an input: a flag, or what is rounded, has no gradient."""
     batch = baseline.batch
     gradients = gradients_of(baseline)
-    slope = gradients.whole.get(id(gradients.sources.get(index)))
-    if slope is not None and bool(arrived(slope).any()):
+    slope = gradients.by_id.get(id(gradients.sources.get(index)))
+    if slope is not None and bool(gradient_arrives(slope).any()):
         return False
     others = _others(batch, index)
     for other in others:

@@ -2,7 +2,7 @@
 
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.repeat import Repeat
-from rnnkit._diagnostics.run.events import Recorder, kept_by
+from rnnkit._diagnostics.run.events import Recorder, attributes_that_change
 from rnnkit._diagnostics.run.outputs import equal
 from rnnkit._diagnostics.run.watched_functions import without_part
 from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed
@@ -25,8 +25,8 @@ def probe_repeatable(baseline: Baseline) -> Outcome:
 def _why(baseline: Baseline) -> list[Line]:
     """Return what is drawn, or kept from call to call."""
     session = baseline.session
-    kept = kept_by(session, baseline.batch.tree())
-    drawn = [*session.sources()]
+    kept = attributes_that_change(session, baseline.batch.tree())
+    drawn = [*session.drawn_sources()]
     if drawn and Repeat(baseline, restarts=True).is_equal:
         cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
         fix = ("fix", "draw if self.training only, as F.dropout(x, p, self.training); h0 = zeros")
@@ -43,7 +43,7 @@ def _first_drawn(baseline: Baseline, source: str) -> list[Line]:
     """Return the first function, or module, in which a run draws from a source of numbers."""
     session = baseline.session
     batch = baseline.batch
-    read = session.sources()[source].get_state
+    read = session.drawn_sources()[source].get_state
     recorder = Recorder(functions=True, read=read)
     session.restart()
     before = read()

@@ -10,8 +10,21 @@ from torch.nn import Module
 
 from rnnkit._diagnostics.explain.causes import REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.module_calls import Call, arguments, changing, each_call, from_state
-from rnnkit._diagnostics.run.outputs import Leaves, Watch, alike, same, shapes_of, tensors_of
+from rnnkit._diagnostics.run.module_calls import (
+    Call,
+    arguments_by_name,
+    changing,
+    hooks_on,
+    with_state,
+)
+from rnnkit._diagnostics.run.outputs import (
+    Leaves,
+    Watch,
+    are_bit_equal,
+    same,
+    shapes_of,
+    tensors_of,
+)
 from rnnkit._diagnostics.tell.outcome import Finding
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
@@ -43,15 +56,15 @@ class Suspect(NamedTuple):
         returned: list[Any] = [None]
 
         def start(_: int, args: Any, kwargs: Any) -> Any:
-            state = self.right(arguments(args, kwargs).get("hx"), returned[-1])
-            return None if state is None else from_state(args, kwargs, state)
+            state = self.right(arguments_by_name(args, kwargs).get("hx"), returned[-1])
+            return None if state is None else with_state(args, kwargs, state)
 
         def keep(_: int, result: Any) -> None:
             returned.append(result if call.is_cell else result[1])
 
-        watch = each_call(call.name, start, keep)
+        watch = hooks_on(call.name, start, keep)
         output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
-        if output is not None and not alike(baseline.normal, output):
+        if output is not None and not are_bit_equal(baseline.normal, output):
             yield Finding(self.what, [("fix", self.fix)], call.name)
 
 
@@ -105,7 +118,7 @@ def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Iterator[S
     made = [*source.returned.values()]
     if len(made) != 2:
         return
-    is_swapped = alike(state, made[::-1]) and not alike(state, made)
+    is_swapped = are_bit_equal(state, made[::-1]) and not are_bit_equal(state, made)
     # Of one module, the first call is the source.
     number = 1 if source.name == call.name else 0
     is_first = call.number == number
@@ -130,7 +143,7 @@ def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Suspect]:
 
 def _is_h(call: Call, given: list[Any]) -> bool:
     """Return whether a tensor, or none, is the h that a call returned."""
-    return alike(given, [*call.returned.values()][:1])
+    return are_bit_equal(given, [*call.returned.values()][:1])
 
 
 def _orders_of_rows(source: Call, call: Call) -> Iterator[Suspect]:
@@ -160,7 +173,7 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Suspect | str]
         is_wrong = are_steps and _follow_an_input(baseline, times)
         if is_wrong or _goes_on(baseline, family, are_fresh=are_steps):
             yield Suspect(call, f"{what} from zeros", REMEMBER, _last)
-    elif all(alike(state, states[0]) for state in states):
+    elif all(are_bit_equal(state, states[0]) for state in states):
         what = f"{what} from the same state"
         if _goes_on(baseline, family, are_fresh=False):
             yield Suspect(call, what, REMEMBER, _last)
@@ -178,7 +191,7 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
     """Return whether a given h was computed from c, and c from h, of a layer's call."""
     given = [*call.state.values()]
     made = [*source.returned.values()]
-    are_new = not any(alike([one], [two]) for one in given for two in made)
+    are_new = not any(are_bit_equal([one], [two]) for one in given for two in made)
     if len(given) < 2 or source.is_cell or not (are_new and all(bool(x.any()) for x in given)):
         return False
     moved: list[list[bool]] = []
@@ -186,7 +199,7 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
         change = changing(source.name, [source.number], {part: torch.neg})
         _, taken = _run_with(baseline, change, call.name)
         state = taken[call.number][1:] if len(taken) > call.number else []
-        moved.append([not alike([x], [y]) for x, y in zip(given, state, strict=False)])
+        moved.append([not are_bit_equal([x], [y]) for x, y in zip(given, state, strict=False)])
     return moved == [[True, False], [False, True]]
 
 
@@ -195,12 +208,12 @@ def _run_with(baseline: Baseline, change: Watch, name: str) -> tuple[Leaves, lis
     taken: list[Leaves] = []
 
     def keep(_: int, args: Any, kwargs: Any) -> None:
-        named = arguments(args, kwargs)
+        named = arguments_by_name(args, kwargs)
         given = tensors_of([named.get("input"), named.get("hx")])
         taken.append([x.clone() for x in given])
 
     def watch(model: Module) -> list[Any]:
-        return [*change(model), *each_call(name, keep)(model)]
+        return [*change(model), *hooks_on(name, keep)(model)]
 
     output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
     return output or [], taken
@@ -219,9 +232,9 @@ def _keeps_c(before: Call, after: Call) -> bool:
     """Return whether a call takes h of the one before, and zeros, or the same c again, for c."""
     given = [*after.state.values()]
     made = [*before.returned.values()]
-    if len(given) < 2 or not alike(given[:1], made[:1]) or alike(given, made):
+    if len(given) < 2 or not are_bit_equal(given[:1], made[:1]) or are_bit_equal(given, made):
         return False
-    return not given[1].any() or alike(given[1:], [*before.state.values()][1:])
+    return not given[1].any() or are_bit_equal(given[1:], [*before.state.values()][1:])
 
 
 def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> bool:
@@ -245,7 +258,7 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
     change = changing(name, range(1, times - 1), negative)
     output, taken = _run_with(baseline, change, name)
     inputs = [given[0] for given in taken[2:]]
-    if are_fresh and not is_long and not alike(inputs, [call.input for call in calls[2:]]):
+    if are_fresh and not is_long and not are_bit_equal(inputs, [call.input for call in calls[2:]]):
         return True
     if not is_told or shapes_of(output) != shapes_of(baseline.normal):
         return False

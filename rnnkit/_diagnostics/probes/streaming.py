@@ -7,7 +7,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part, are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.probes.streams import Stream, ways_to_carry
-from rnnkit._diagnostics.run.events import kept_by
+from rnnkit._diagnostics.run.events import attributes_that_change
 from rnnkit._diagnostics.run.outputs import is_number
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Finding, Line, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import NAMES, TRIES
@@ -65,7 +65,7 @@ def _remembers(baseline: Baseline, stream: Stream) -> Finding | None:
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)
     if all(are_near(baseline, one, two) for one, two in again if is_number(one)):
         return None
-    names = [f"model.{name}" for name in kept_by(session, second)[:NAMES]]
+    names = [f"model.{name}" for name in attributes_that_change(session, second)[:NAMES]]
     return Finding("a new sequence depends on the one before", _rows_of_kept(names))
 
 

@@ -16,7 +16,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part
 from rnnkit._diagnostics.measure.judge import AMPLIFIED, beyond_rounding
 from rnnkit._diagnostics.run.events import Recorder
-from rnnkit._diagnostics.run.module_calls import calls_in, each_call, from_state
+from rnnkit._diagnostics.run.module_calls import calls_in, hooks_on, with_state
 from rnnkit._diagnostics.run.outputs import (
     Given,
     equal,
@@ -174,7 +174,7 @@ class _Chunks(Search):
 
         def start(at: int, args: Any, kwargs: Any) -> Any:
             given = state if len(state) > 1 else state[0]
-            return None if at else from_state(args, kwargs, given)
+            return None if at else with_state(args, kwargs, given)
 
         module = name or "the model"
         what = f"the model does not return the state of {module} after the first chunk"
@@ -182,7 +182,7 @@ class _Chunks(Search):
         if all(any(equal(x, y) for y in self.returned) for x in state):
             what = f"{module} does not start from the state that the model is given"
             fix = "start from the state that is given, and from zeros only if that is None"
-        return Cause(what, fix, each_call(name, start))
+        return Cause(what, fix, hooks_on(name, start))
 
     def _is_gone(self, *undo: Any) -> bool:
         """Return whether the chunk has no leak under hooks, as it is or beside both under them."""

@@ -18,16 +18,23 @@ from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions
 from rnnkit._diagnostics.probes.joined import has_batch_first, joined_layers
 from rnnkit._diagnostics.probes.noted_calls import notes_of_calls
 from rnnkit._diagnostics.probes.starts import wrong_starts
-from rnnkit._diagnostics.run.events import stateful
+from rnnkit._diagnostics.run.events import stateful_modules
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
-from rnnkit._diagnostics.run.outputs import Leaves, alike, along, arrived, is_backward, shape_of
+from rnnkit._diagnostics.run.outputs import (
+    Leaves,
+    are_bit_equal,
+    gradient_arrives,
+    is_backward,
+    mask_along_axis,
+    shape_of,
+)
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import CALLS, joined_by_and
 
 
 def needs_of_use(baseline: Baseline) -> Skipped | None:
     """Return that no module has a state; None if one has."""
-    if stateful(baseline.events):
+    if stateful_modules(baseline.events):
         return None
     return Skipped("no module with a state was seen", "inapplicable")
 
@@ -36,7 +43,7 @@ def probe_use(baseline: Baseline) -> Outcome:
     """What recurrent layers return is used where it means something."""
     calls = calls_in(baseline.events)
     returning = [call for call in calls if _returns_sequence(call)]
-    returning += loops_in(baseline.events, stateful(baseline.events))
+    returning += loops_in(baseline.events, stateful_modules(baseline.events))
     notes: list[str] = []
     for found in chain(_wrong_ways(baseline, calls), _misuses(baseline, returning)):
         if not isinstance(found, str):
@@ -134,11 +141,11 @@ class _Uses:
         A model that refuses a NaN looks at it, which is a use.
         """
         for part, mask in parts.items():
-            if part in self.slopes and bool((arrived(self.slopes[part]) & mask).any()):
+            if part in self.slopes and bool((gradient_arrives(self.slopes[part]) & mask).any()):
                 return True
         control = self._control(tuple(parts))
         output = self._blanked(parts)
-        return control is None or output is None or not alike(control, output)
+        return control is None or output is None or not are_bit_equal(control, output)
 
     def _control(self, parts: tuple[str, ...]) -> Leaves | None:
         """Run with equal copies of some parts: a copy with other strides moves the last bit."""
@@ -229,7 +236,7 @@ def _of_row(call: Call, row: int) -> Tensor:
     """Return a mask over a layer and direction of a state."""
     h = call.returned["h"]
     axis = 1 if has_batch_first(call, h) else 0
-    return along(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
+    return mask_along_axis(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
 
 
 def _first_step(uses: _Uses) -> Iterator[Finding]:
@@ -250,7 +257,7 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
 
 def _cell_state_alone(uses: _Uses) -> Iterator[str]:
     """Note that only c is used, of what an LSTM returns."""
-    is_used = "c" in uses.slopes and bool(arrived(uses.slopes["c"]).any())
+    is_used = "c" in uses.slopes and bool(gradient_arrives(uses.slopes["c"]).any())
     if is_used and not uses.read(output=uses.every, h=uses.every):
         text = f"of what {uses.call.label} returns, only the cell state c is used"
         yield f"{text}; the hidden state is h_n, the first of (h_n, c_n)"

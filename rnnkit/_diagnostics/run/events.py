@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import user_frame
-from rnnkit._diagnostics.run.module_calls import KINDS, hooked, is_recurrent
+from rnnkit._diagnostics.run.module_calls import KINDS, hook_forward, is_recurrent
 from rnnkit._diagnostics.run.outputs import Given, equal, leaves, tensors_of
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, place_of
 
@@ -35,8 +35,8 @@ class Event:
     tree: Any  # the arguments by position and by name, or the result: the tensors themselves
     tensors: list[Any]  # copies of them, as they were then; None for anything else
     is_packed: bool
-    made: dict[int, int]  # their places among these, by id
-    given: frozenset[int]  # the ids of what they were made of
+    produced: dict[int, int]  # their places among these, by id
+    consumed: frozenset[int]  # the ids of what they were made of
     place: str  # file and line
     call: tuple[str, ...]  # what is the same in a different run
     drawn: Any  # where a source of random numbers stands
@@ -74,7 +74,9 @@ class Recorder(FunctionWatch):
         """Put hooks on a model and return their handles."""
         self.events.clear()
         handles = [
-            hooked(module, partial(self._before, name, module), partial(self._after, name, module))
+            hook_forward(
+                module, partial(self._before, name, module), partial(self._after, name, module)
+            )
             for name, module in model.named_modules()
             if name or self._functions or is_recurrent(module)
             if not isinstance(module, torch.jit.ScriptModule)
@@ -91,7 +93,7 @@ class Recorder(FunctionWatch):
         while (begun := self._calls[threading.get_ident()].pop()).name != name:
             pass  # a call inside has raised, and the model went on
         # What other modules return, their functions made.
-        given = begun.given if is_known(module) else None
+        given = begun.consumed if is_opaque(module) else None
         self._write("output", name, module, result, given)
 
     def _write(
@@ -130,8 +132,8 @@ class Recorder(FunctionWatch):
                 tree=tree,
                 tensors=copies,
                 is_packed=is_packed,
-                made=made,
-                given=frozenset(made) if given is None else given,
+                produced=made,
+                consumed=frozenset(made) if given is None else given,
                 place=place,
                 call=(kind, name, owner, place),
                 drawn=self._read() if self._read else None,
@@ -141,11 +143,11 @@ class Recorder(FunctionWatch):
             self.events.append(event)
 
     def on_call(self, call: FunctionCall) -> Any:
-        """Run a function, and write it down, unless a module runs it that :func:`is_known`."""
+        """Run a function, and write it down, unless a module runs it that :func:`is_opaque`."""
         result = call.run()
         open_ = self._calls[threading.get_ident()]
         inside = open_[-1].module if open_ else None
-        if is_known(inside):
+        if is_opaque(inside):
             return result
         changed = call.args[0] if call.name == "__setitem__" else result
         made = tensors_of(changed)
@@ -158,40 +160,40 @@ class Recorder(FunctionWatch):
         return result
 
 
-def is_known(module: Any) -> bool:
+def is_opaque(module: Any) -> bool:
     """Return whether what runs inside of a module is torch's, or a recurrent layer's."""
     is_torchs = type(module).__module__.startswith("torch.") and not [*module.children()]
     return is_torchs or isinstance(module, KINDS) or type(module).__module__ == "rnnkit"
 
 
-def stateful(events: Sequence[Event]) -> set[str]:
+def stateful_modules(events: Sequence[Event]) -> set[str]:
     """Return the recurrent modules, and those that take a tensor which they returned before."""
     made = defaultdict[str, set[int]](set)
     given = dict[str, frozenset[int]]()
     found = {event.name for event in events if is_recurrent(event.module)}
     for event in events:
         if event.kind == "input":
-            given[event.name] = event.given
-            found |= {event.name} if event.given & made[event.name] else set()
+            given[event.name] = event.consumed
+            found |= {event.name} if event.consumed & made[event.name] else set()
         else:  # dropout returns what it is given
-            made[event.name] |= event.made.keys() - given[event.name]
+            made[event.name] |= event.produced.keys() - given[event.name]
     return found
 
 
-def kept_by(session: "Session", inputs: Given) -> list[str]:
+def attributes_that_change(session: "Session", inputs: Given) -> list[str]:
     """Return which attributes and buffers a run changes."""
     copy = session.fresh()
-    before = _held(copy)
+    before = _attributes_of(copy)
     session.run(inputs, on=copy)
     kept: list[str] = []
-    for name, now in _held(copy).items():
+    for name, now in _attributes_of(copy).items():
         with suppress(RecursionError):  # what is nested so deep is not looked at
             if name not in before or not equal(before[name], now):
                 kept.append(name)
     return kept
 
 
-def _held(model: torch.nn.Module) -> dict[str, Any]:
+def _attributes_of(model: torch.nn.Module) -> dict[str, Any]:
     """Return copies of the attributes and buffers of all modules, by qualified name."""
     torchs = vars(torch.nn.Module())
     held: dict[str, Any] = {}
@@ -203,11 +205,11 @@ def _held(model: torch.nn.Module) -> dict[str, Any]:
             with suppress(RecursionError):
                 if name not in torchs:
                     path = f"{prefix}.{name}".removeprefix(".")
-                    held[path] = pytree.tree_map(_state_of, value)
+                    held[path] = pytree.tree_map(_snapshot, value)
     return held
 
 
-def _state_of(x: Any) -> Any:
+def _snapshot(x: Any) -> Any:
     """Return what changes in a tensor, or in a source of random numbers, as it is now."""
     if isinstance(x, Tensor):
         return x.detach().clone()

@@ -20,13 +20,13 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._diagnostics.run.copies import Pristine, attached_like
 from rnnkit._diagnostics.run.outputs import (
-    Flat,
     Given,
+    JoinedAxes,
     Leaves,
     Watch,
     equal,
     named_leaves,
-    split_flats,
+    split_joined_axes,
 )
 from rnnkit._diagnostics.run.uncopied import UncopiedError, unwrapped
 
@@ -53,7 +53,9 @@ class Session:
         self.tally = Tally()
         self.mode: AbstractContextManager[Any] = nullcontext()  # in which the model is called
         self.names: list[str] = []  # of the leaves of the last output
-        self.flats: dict[int, Flat] = {}  # leaves in which samples and steps are one axis
+        self.joined_axes: dict[
+            int, JoinedAxes
+        ] = {}  # leaves in which samples and steps are one axis
         self.size_of: Callable[[Given], int] = len  # how many samples some inputs have
         self.returned: Any = None  # the last output, as the model returned it
         self.is_wrapped = call is not None
@@ -61,7 +63,7 @@ class Session:
         self.drawn: set[str] = set()  # from which sources of random numbers
         self.is_first = True
         self._is_written = False
-        self._start = _states()
+        self._start = _random_states()
         self._thread = threading.get_ident()
 
     def refuse(self, module: Any = None, _: Any = None) -> None:
@@ -95,13 +97,13 @@ class Session:
         other.mode = mode
         return other
 
-    def sources(self) -> dict[str, Any]:
+    def drawn_sources(self) -> dict[str, Any]:
         """Return the sources of the process that runs draw from, by name."""
-        return {name: source for name, source in sources().items() if name in self.drawn}
+        return {name: source for name, source in random_sources().items() if name in self.drawn}
 
     def restart(self) -> None:
         """Put the sources that the model draws from back to where they stood."""
-        for name, source in self.sources().items():
+        for name, source in self.drawn_sources().items():
             source.set_state(self._start[name])
 
     def fresh(self) -> torch.nn.Module:
@@ -141,7 +143,7 @@ class Session:
             self.last = self.model  # so that what the last run wrote is given back
             on = self.fresh()
         self.last = on
-        args, kwargs = private(inputs)
+        args, kwargs = copied_inputs(inputs)
         self.tally.passes += 1
         hooks = watch(on) if watch else ()
         with self.watched(hooks, notices=notices), torch.no_grad(), self.mode:
@@ -150,18 +152,18 @@ class Session:
     @contextmanager
     def watched(self, hooks: Iterable[Any] = (), *, notices: bool = True) -> Iterator[None]:
         """Undo what a run writes into weights, and its hooks; notice what it draws, or hides."""
-        before = _states() if notices else {}
+        before = _random_states() if notices else {}
         try:
             yield
         finally:
             for hook in reversed([*hooks]):
                 hook.remove()
-            self._is_written = self.pristine.written(thorough=notices)
-            now = _states() if notices else {}
+            self._is_written = self.pristine.undo_writes(thorough=notices)
+            now = _random_states() if notices else {}
             drawn = {name for name in before if not equal(before[name], now[name])}
             if drawn - self.drawn and threading.active_count() > 1:
                 time.sleep(0.05)  # what moves without a run, too, is drawn by other threads
-                drawn = {name for name in drawn if equal(now[name], _states()[name])}
+                drawn = {name for name in drawn if equal(now[name], _random_states()[name])}
             self.drawn |= drawn
             self.refuse()
 
@@ -176,16 +178,16 @@ class Session:
         self.names = [name for name, _ in named]
         # What is on the meta device has no numbers to compare.
         found = [None if isinstance(leaf, Tensor) and leaf.is_meta else leaf for _, leaf in named]
-        return split_flats(found, self.flats, self.size_of(inputs))
+        return split_joined_axes(found, self.joined_axes, self.size_of(inputs))
 
 
-def private(inputs: Given) -> Any:
+def copied_inputs(inputs: Given) -> Any:
     """Copy what a model is given, since it may write into that."""
     return pytree.tree_map_only(Tensor, attached_like, inputs)
 
 
 @contextmanager
-def in_all_digits() -> Iterator[None]:
+def without_tf32() -> Iterator[None]:
     """Compute products of float32 with all of its digits, which TF32 and bfloat16 do without."""
     backends: Any = torch.backends
     products = (backends.cuda.matmul, backends.mkldnn.matmul)
@@ -218,7 +220,7 @@ def eagerly() -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
-def sources() -> dict[str, Any]:
+def random_sources() -> dict[str, Any]:
     """Return the sources of random numbers of the process, by name; each has a get_state."""
     found: dict[str, Any] = {"torch": torch.default_generator}
     found |= {f"torch.cuda:{k}": one for k, one in enumerate(torch.cuda.default_generators)}
@@ -229,11 +231,11 @@ def sources() -> dict[str, Any]:
     return found
 
 
-def _states() -> dict[str, Any]:
-    return {name: source.get_state() for name, source in sources().items()}
+def _random_states() -> dict[str, Any]:
+    return {name: source.get_state() for name, source in random_sources().items()}
 
 
-def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) -> None:
+def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Exception) -> None:
     """Refuse a loader's batch that was given as one input, if the model takes only its parts."""
     batch = given.args[0] if len(given.args) == 1 else None
     if not isinstance(batch, list | tuple) or opened.attempt(given) is not None:
@@ -265,14 +267,14 @@ def session(
     """Open a session on a model; leave random numbers as they were, and no copies."""
     if call is None:
         _check_callable(unwrapped(model), caller)
-    with torch.inference_mode(mode=False), eagerly(), in_all_digits():
+    with torch.inference_mode(mode=False), eagerly(), without_tf32():
         opened = Session(model, call)
         hook = register_module_forward_pre_hook(opened.refuse)
         try:
             yield opened
         except Exception as error:
             if given is not None:
-                _refuse_batch(opened, given, caller, error)
+                _refuse_whole_batch(opened, given, caller, error)
             # An error of the model's own leads a debugger to the copy that it was raised in.
             if isinstance(error, ArgumentError):
                 opened.close()

@@ -19,7 +19,7 @@ from rnnkit._diagnostics.run.outputs import Watch, is_number, leaves, shape_of
 Hook = Callable[..., Any]
 
 #: Changes nothing.
-_leave: Hook = lambda *_: None  # noqa: E731
+_change_nothing: Hook = lambda *_: None  # noqa: E731
 
 #: Layers and cells.
 KINDS = (RNNBase, RNNCellBase)
@@ -89,12 +89,12 @@ def is_layer(module: torch.nn.Module) -> bool:
     return isinstance(getattr(module, "batch_first", None), bool) and is_recurrent(module)
 
 
-def each_call(name: str, before: Hook = _leave, after: Hook = _leave) -> Watch:
-    """Return a watch on the calls of one module; see :func:`hooked`."""
-    return lambda model: [hooked(model.get_submodule(name), before, after)]
+def hooks_on(name: str, before: Hook = _change_nothing, after: Hook = _change_nothing) -> Watch:
+    """Return a watch on the calls of one module; see :func:`hook_forward`."""
+    return lambda model: [hook_forward(model.get_submodule(name), before, after)]
 
 
-def hooked(module: Any, before: Hook, after: Hook) -> Any:
+def hook_forward(module: Any, before: Hook, after: Hook) -> Any:
     """Hook the ``forward`` of one module, which some call without the module, and return a handle.
 
     A hook takes the number of the call, and what the module is given, by position and by name, or
@@ -110,10 +110,10 @@ def hooked(module: Any, before: Hook, after: Hook) -> Any:
         other = after(number, result)
         return result if other is None else other
 
-    return _with_forward(module, forward)
+    return _replace_forward(module, forward)
 
 
-def watched(module: Any, write_down: Hook) -> Any:
+def watch_forward(module: Any, write_down: Hook) -> Any:
     """Watch the ``forward`` of a module: what it is given and returns, None if it raises.
 
     Returns a handle.
@@ -128,10 +128,10 @@ def watched(module: Any, write_down: Hook) -> Any:
             write_down(args, kwargs, result)
         return result
 
-    return _with_forward(module, forward)
+    return _replace_forward(module, forward)
 
 
-def _with_forward(module: Any, forward: Hook) -> Any:
+def _replace_forward(module: Any, forward: Hook) -> Any:
     """Let a module run another ``forward`` than its own, and return a handle."""
     held = vars(module)
     own = {"forward": held["forward"]} if "forward" in held else {}
@@ -155,24 +155,24 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
         if event.kind == "input":
             input, *state = event.tensors or [None]
             input = None if event.is_packed else input
-            family.append(Call(len(family), event.name, event.module, input, members_of(state)))
+            family.append(Call(len(family), event.name, event.module, input, state_by_name(state)))
             calls.append(family[-1])
         else:
-            _end(family[-1], event)
+            _note_result(family[-1], event)
     return calls
 
 
-def _end(call: Call, event: Any) -> None:
+def _note_result(call: Call, event: Any) -> None:
     """Note what a call of a layer or cell returned."""
     output, returned = split_result(call.module, event.tree)
     call.output = output if returned else None
     # A layer returns its output before its state.
     first = 1 if isinstance(call.module, RNNBase) else 0
-    call.returned = members_of(event.tensors[first:])
+    call.returned = state_by_name(event.tensors[first:])
 
 
 @dataclass(eq=False)
-class _Open:
+class _OpenCall:
     """A call that has not returned yet, and how often each module was called inside of it."""
 
     event: Any
@@ -184,25 +184,25 @@ def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
     """Return the calls of modules that run cells, which are known by name, over a sequence."""
     found: list[Call] = []
     numbers = Counter[str]()
-    open_: list[_Open] = []
+    open_: list[_OpenCall] = []
     for event in events:
         name = event.name
         if event.kind == "input":
             for one in open_:
                 one.inside[name] += 1
-            open_.append(_Open(event, numbers[name]))
+            open_.append(_OpenCall(event, numbers[name]))
             numbers[name] += 1
             continue
         # Calls overlap in threads, and one inside may have raised, and the model went on.
         begun = next(one for one in reversed(open_) if one.event.name == name)
         open_.remove(begun)
-        call = _loop(begun, event, cells)
+        call = _loop_call(begun, event, cells)
         if call is not None:
             found.append(call)
     return found
 
 
-def _loop(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
+def _loop_call(begun: _OpenCall, end: Any, cells: Collection[str]) -> Call | None:
     """Return the call of a module that takes and returns a batch with the same steps."""
     input, *rest = begun.event.tensors or [None]
     output, state = split_result(end.module, end.tree)
@@ -212,10 +212,10 @@ def _loop(begun: _Open, end: Any, cells: Collection[str]) -> Call | None:
     axis = _loop_axis(begun, ends[0], cells)
     if axis is None:
         return None
-    return Call(begun.number, end.name, end.module, input, members_of(rest), output, state, axis)
+    return Call(begun.number, end.name, end.module, input, state_by_name(rest), output, state, axis)
 
 
-def _loop_axis(begun: _Open, sizes: Sequence[int], cells: Collection[str]) -> int | None:
+def _loop_axis(begun: _OpenCall, sizes: Sequence[int], cells: Collection[str]) -> int | None:
     """Return where a loop has its steps: as a layer says, or as often as it calls its cell."""
     module = begun.event.module
     if is_layer(module):
@@ -227,23 +227,25 @@ def _loop_axis(begun: _Open, sizes: Sequence[int], cells: Collection[str]) -> in
 
 def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
     """Return hooks that change the ``output``, ``h`` or ``c`` that some calls of a layer return."""
-    return each_call(name, after=lambda at, x: mapped(x, **changes) if at in numbers else x)
+    return hooks_on(
+        name, after=lambda at, x: with_changed_parts(x, **changes) if at in numbers else x
+    )
 
 
-def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def arguments_by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call by their names; beyond the first two those given by name."""
     return {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
 
 
-def from_state(
+def with_state(
     args: tuple[Any, ...], kwargs: dict[str, Any], state: Any
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of the same call from another state."""
-    named = arguments(args, kwargs) | {"hx": state}
+    named = arguments_by_name(args, kwargs) | {"hx": state}
     return (named.pop("input"), named.pop("hx"), *args[2:]), named
 
 
-def members_of(state: Any, names: Sequence[str] = PARTS[1:3]) -> dict[str, Tensor]:
+def state_by_name(state: Any, names: Sequence[str] = PARTS[1:3]) -> dict[str, Tensor]:
     """Return h and c, as far as they are given; a subclass may take lengths, or add a loss."""
     named = zip(names, leaves(state), strict=False)
     return {name: x for name, x in named if is_number(x) and x.dim()}
@@ -252,16 +254,16 @@ def members_of(state: Any, names: Sequence[str] = PARTS[1:3]) -> dict[str, Tenso
 def split_result(module: Any, result: Any) -> tuple[Any, dict[str, Tensor]]:
     """Return the output, and h and c by name; no state where a subclass returns none."""
     if isinstance(module, RNNCellBase):
-        return None, members_of(result)
+        return None, state_by_name(result)
     if not isinstance(result, tuple) or len(result) != 2:
         return result, {}
     output, state = result
     if isinstance(module, RNNBase):
-        return output, members_of(state)
-    return output, members_of(state, PARTS[1:])
+        return output, state_by_name(state)
+    return output, state_by_name(state, PARTS[1:])
 
 
-def mapped(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:
+def with_changed_parts(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:
     """Return what a layer returned, with other numbers in its ``output``, in ``h`` or in ``c``."""
     whole: Any = lambda part: isinstance(part, PackedSequence)  # noqa: E731
     parts, tree = pytree.tree_flatten(result, is_leaf=whole)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rnnkit._diagnostics.run.uncopied import Place
 
 
-def in_its_way(copier: "Copier", x: Any, place: "Place | None") -> Any:
+def copied_by_its_class(copier: "Copier", x: Any, place: "Place | None") -> Any:
     """Copy an object in the way of its class; return None if that is not safe.
 
     A copy never runs ``__del__``, which may close what belongs to the object of the user.
@@ -31,8 +31,8 @@ def in_its_way(copier: "Copier", x: Any, place: "Place | None") -> Any:
     is_plain = make is python.__newobj__
     if has_end and not is_plain:
         return None
-    args = copier.whole(args, place)
-    twin = make(without_end(args[0], copier.quiet), *args[1:]) if is_plain else make(*args)
+    args = copier.copy_fully(args, place)
+    twin = make(without_del(args[0], copier.quiet), *args[1:]) if is_plain else make(*args)
     if twin is x:
         return x
     copier.memo[id(x)] = twin
@@ -54,22 +54,24 @@ def _restore(
     setter: Callable[[Any, Any], None] | None = None,
 ) -> None:
     """Give a new object its state, its items and its pairs, as far as its class names them."""
-    begun = copier.begun
+    unfilled_count = copier.unfilled_count
     if setter is not None:
-        setter(twin, copier.whole(state, place))
+        setter(twin, copier.copy_fully(state, place))
     elif state is not None and hasattr(twin, "__setstate__"):
-        twin.__setstate__(copier.whole(state, place))
+        twin.__setstate__(copier.copy_fully(state, place))
     elif state is not None:
         held, slots = state if isinstance(state, tuple) else (state, None)
-        copier.later(partial(object.__setattr__, twin), [*(slots or {}).items()], place, ".")
+        copier.fill_later(partial(object.__setattr__, twin), [*(slots or {}).items()], place, ".")
         if held:
-            copier.later(vars(twin).__setitem__, [*held.items()], place, ".")
+            copier.fill_later(vars(twin).__setitem__, [*held.items()], place, ".")
     if items is not None or pairs is not None:
-        copier.finish(begun)  # a class of a user's may read its state when it takes an item
+        copier.finish(
+            unfilled_count
+        )  # a class of a user's may read its state when it takes an item
     for item in items or ():
-        twin.append(copier.whole(item, place))
+        twin.append(copier.copy_fully(item, place))
     for key, value in pairs or ():
-        twin[copier.whole(key, place)] = copier.whole(value, (place, key, "["))
+        twin[copier.copy_fully(key, place)] = copier.copy_fully(value, (place, key, "["))
 
 
 class _Quiet:
@@ -84,7 +86,7 @@ class _Quiet:
         """Do nothing."""
 
 
-def without_end(kind: type, quiet: dict[type, type]) -> type:
+def without_del(kind: type, quiet: dict[type, type]) -> type:
     """Return a class of the same name whose objects do nothing at their end, the same each time."""
     if not hasattr(kind, "__del__") or issubclass(kind, _Quiet):
         return kind
@@ -95,7 +97,7 @@ def without_end(kind: type, quiet: dict[type, type]) -> type:
     return quiet[kind]
 
 
-def discard(made: Iterable[ReferenceType[Any]]) -> None:
+def empty_objects(made: Iterable[ReferenceType[Any]]) -> None:
     """Empty modules and objects that are still there, as those in a cycle that a model makes."""
     for reference in made:
         one = reference()

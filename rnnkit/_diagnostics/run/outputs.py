@@ -42,7 +42,7 @@ def leaves(tree: Any) -> Leaves:
 def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tuple[str, Any]]:
     """Return the leaves of a tree as tensors, by place; with ``stack``, a list of steps is one."""
     if isinstance(tree, Tensor | PackedSequence):
-        return [(name, _plain(tree))]
+        return [(name, _as_dense(tree))]
     if type(tree).__module__ == "numpy":
         return [(name, _tensor_of(tree))]
     if isinstance(tree, list) and _are_numbers(tree):
@@ -51,7 +51,7 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tupl
     if not members:
         return [] if isinstance(tree, list | tuple | Mapping) else [(name, tree)]
     if stack and _is_list_of_steps(tree):
-        return [(f"{name}[:]", torch.stack([_plain(step) for step in tree]))]
+        return [(f"{name}[:]", torch.stack([_as_dense(step) for step in tree]))]
     return [
         leaf for key, part in members for leaf in named_leaves(part, stack=stack, name=name + key)
     ]
@@ -64,8 +64,8 @@ def _tensor_of(numbers: Any) -> Any:
             return torch.tensor(numbers.copy(), device="cpu")
         found = torch.tensor(numbers, device="cpu")
         # Numbers of Python have all digits of float64.
-        is_whole = not found.is_floating_point()
-        return found if is_whole else torch.tensor(numbers, dtype=torch.float64, device="cpu")
+        is_one_leaf = not found.is_floating_point()
+        return found if is_one_leaf else torch.tensor(numbers, dtype=torch.float64, device="cpu")
     return numbers
 
 
@@ -82,7 +82,7 @@ def _is_list_of_steps(tree: Any) -> bool:
     most = 1 if isinstance(tree, list) else 3  # up to three may be the members of a state
     if len(tree) <= most:
         return False
-    return len({(x.shape, x.dtype, x.device) for x in map(_plain, tree)}) == 1
+    return len({(x.shape, x.dtype, x.device) for x in map(_as_dense, tree)}) == 1
 
 
 def parts(tree: Any) -> list[tuple[str, Any]]:
@@ -110,7 +110,7 @@ def tensors_of(tree: Any) -> list[Tensor]:
     return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def is_whole(node: Any) -> bool:
+def is_one_leaf(node: Any) -> bool:
     """Return whether a node is a leaf: packed, or with a number for each sample."""
     if type(node) in (list, tuple):
         return bool(node) and all(isinstance(n, int) for n in node)
@@ -133,7 +133,7 @@ def shapes_of(leaves: Leaves) -> list[tuple[int, ...] | None]:
     return [shape_of(leaf) for leaf in leaves]
 
 
-def _plain(leaf: Any) -> Tensor:
+def _as_dense(leaf: Any) -> Tensor:
     """Return the numbers of a tensor that holds them in another way, or packs them."""
     if isinstance(leaf, PackedSequence):
         return pad_packed_sequence(leaf)[0]
@@ -146,7 +146,7 @@ def _plain(leaf: Any) -> Tensor:
     return torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf
 
 
-class Flat(NamedTuple):
+class JoinedAxes(NamedTuple):
     """Samples and steps that are one axis of an output, ``(batch * seq, ...)`` or the reverse."""
 
     axis: int
@@ -160,22 +160,22 @@ class Flat(NamedTuple):
         return torch.unflatten(leaf, self.axis, sizes)
 
 
-def split_flats(found: Leaves, flats: Mapping[int, Flat], samples: int) -> Leaves:
+def split_joined_axes(found: Leaves, flats: Mapping[int, JoinedAxes], samples: int) -> Leaves:
     """Return leaves with an axis for samples and one for steps, by the index of those without."""
     return [flats[k].split(x, samples) if k in flats else x for k, x in enumerate(found)]
 
 
 def same(one: Tensor, other: Tensor) -> bool:
     """Compare bit for bit, a NaN being equal to a NaN; of a sparse tensor, as a dense one."""
-    one = _plain(one)
-    other = _plain(other)
+    one = _as_dense(one)
+    other = _as_dense(other)
     if (one.shape, one.dtype, one.device) != (other.shape, other.dtype, other.device):
         return False
     # The slow way round only where something differs, or may be a NaN.
     return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
-def other_finite(rows: Tensor) -> Tensor:
+def with_finite_numbers(rows: Tensor) -> Tensor:
     """Return numbers ``(rows, ...)`` with others of the same feature where they are not finite."""
     generator = torch.Generator("cpu").manual_seed(0)
     flat = rows.reshape(len(rows), -1)
@@ -186,7 +186,7 @@ def other_finite(rows: Tensor) -> Tensor:
     return torch.where(flat.isfinite(), flat, 0.0).view(rows.shape)
 
 
-def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
+def mask_along_axis(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
     """Lay a mask of one axis along an axis of a tensor."""
     return mask.view([-1 if k == axis else 1 for k in range(tensor.dim())])
 
@@ -197,7 +197,7 @@ def orders(normal: Leaves, axes: Sequence[int | None]) -> list[int | None]:
     return [None, *(k for k in numbers if sorted(normal[k].tolist()) == [*range(len(normal[k]))])]
 
 
-def exact(tensor: Tensor) -> Tensor:
+def in_float64(tensor: Tensor) -> Tensor:
     """Return a tensor in float64, on the CPU, since some devices have no such numbers.
 
     It is in float32 under what refuses them everywhere, as a mode that plays such a device.
@@ -209,9 +209,9 @@ def exact(tensor: Tensor) -> Tensor:
         return here.float()
 
 
-def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
+def feature_sizes(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Return how large the numbers of each feature are over some axes, in the tensor's shape."""
-    size = exact(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
+    size = in_float64(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
     usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)
     usual = torch.where(usual > 0, usual, torch.nan).nanmedian(0).values.nan_to_num(0.0)
     for axis in sorted(axes):
@@ -222,22 +222,22 @@ def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     return torch.where(most > 0, most, size.max())
 
 
-def apart(one: Tensor, other: Tensor) -> Tensor:
+def difference(one: Tensor, other: Tensor) -> Tensor:
     """Return by how much two tensors differ, number by number; infinitely if one is not finite."""
-    one = exact(one)
-    other = exact(other)
+    one = in_float64(one)
+    other = in_float64(other)
     equal = (one == other) | ~(one.isfinite() | other.isfinite())
     return torch.where(equal, 0.0, (one - other).abs()).nan_to_num(torch.inf)
 
 
-def arrived(slope: Tensor) -> Tensor:
+def gradient_arrives(slope: Tensor) -> Tensor:
     """Return where a gradient arrives: a NaN comes of a number that is not finite, and is none."""
     return slope.ne(0) & ~slope.isnan()
 
 
 def largest(tensor: Tensor) -> float:
     """Return the largest finite number of a tensor, without its sign."""
-    sizes = exact(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
+    sizes = in_float64(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
     return max(sizes.max().item() if sizes.numel() else 0.0, 1e-30)
 
 
@@ -246,12 +246,12 @@ def is_backward(output: Tensor) -> Tensor:
     return torch.arange(output.shape[-1], device=output.device) >= output.shape[-1] // 2
 
 
-def far_off(one: Tensor, other: Tensor) -> float:
+def relative_difference(one: Tensor, other: Tensor) -> float:
     """Return by how much two tensors differ, relative to the larger one."""
-    return apart(one, other).max().item() / max(largest(one), largest(other))
+    return difference(one, other).max().item() / max(largest(one), largest(other))
 
 
-def alike(one: Leaves, other: Leaves) -> bool:
+def are_bit_equal(one: Leaves, other: Leaves) -> bool:
     """Return whether two outputs hold the same tensors, to the last bit."""
     return len(one) == len(other) and all(
         isinstance(after, Tensor) and same(before, after)
@@ -281,18 +281,18 @@ def equal(one: Any, other: Any) -> bool:
     return isinstance(one, int | float | str | list | tuple) and bool(one == other)
 
 
-def wider(kind: Any, least: torch.dtype) -> Any:
+def wider_dtype(kind: Any, least: torch.dtype) -> Any:
     """Return a dtype of numbers that is at least as wide as another one; anything else as it is."""
     is_kind = isinstance(kind, torch.dtype) and (kind.is_floating_point or kind.is_complex)
     return torch.promote_types(kind, least) if is_kind else kind
 
 
-def widest(x: Any, least: torch.dtype = torch.float64) -> Any:
+def in_wider_dtype(x: Any, least: torch.dtype = torch.float64) -> Any:
     """Return a tensor of numbers in a dtype that is at least as wide; anything else as it is."""
-    return x.to(wider(x.dtype, least)) if isinstance(x, Tensor) and not x.is_nested else x
+    return x.to(wider_dtype(x.dtype, least)) if isinstance(x, Tensor) and not x.is_nested else x
 
 
-def over_steps(forbidden: Tensor, steps: int) -> Tensor:
+def fitted_to_steps(forbidden: Tensor, steps: int) -> Tensor:
     """Return which places are forbidden of an output with fewer or more steps than the input."""
     if forbidden.shape[1] == 1:  # at all steps
         return forbidden

@@ -44,15 +44,15 @@ class UncopiedError(ArgumentError):
     """Something that a run might write cannot be copied."""
 
 
-def refuse(place: Place | None, what: str, fix: str, error: Exception | None) -> NoReturn:
+def refuse_to_copy(place: Place | None, what: str, fix: str, error: Exception | None) -> NoReturn:
     """Refuse a model if a part of it is not copied; say which part, and how its class refused."""
-    sentence = f"{written(place)} {what}, and the model itself is never run"
+    sentence = f"{path_in_words(place)} {what}, and the model itself is never run"
     headline = in_short(error) if error is not None else ""
     row = ("fix", fix)
     refusal(UncopiedError, "model", sentence, headline, row, code="model-uncopied", source=error)
 
 
-def written(place: Place | None) -> str:
+def path_in_words(place: Place | None) -> str:
     """Write where something is held, as people write it: ``model.rnn.weight_ih_l0``."""
     steps: list[str] = []
     while place is not None:
@@ -64,7 +64,7 @@ def written(place: Place | None) -> str:
     return "".join(["model", *reversed(steps)]) if steps else "the model"
 
 
-def named(place: Place | None) -> str:
+def last_name(place: Place | None) -> str:
     """Return the last name on the way to something; empty if there is none."""
     while place is not None:
         place, name, _ = place

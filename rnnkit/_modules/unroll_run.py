@@ -106,7 +106,7 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
         input = input.unsqueeze(batch_axis)
     if batch_first:
         input = input.transpose(0, 1)
-    is_own = is_known and (call.initial is not None or overrides_initial_state(cell))
+    is_own = call.initial is not None or (is_known and overrides_initial_state(cell))
     start = _start(call, input, state, lengths, is_known=is_known, is_own=is_own)
 
     args = UnrollArgs(
@@ -166,7 +166,7 @@ def _start(
     elif initial is None:
         initial = initial_state(call.cell, input.shape[1], again=call.reset is not None)
     if is_own:
-        initial = _checked_initial(call, input, initial)
+        initial = _checked_initial(call, input, initial, is_known=is_known)
     return Start(filled(given, initial) if is_missing else hx, initial)
 
 
@@ -181,12 +181,13 @@ def _is_missing(call: UnrollCall, given: State | None, lengths: Lengths | None) 
     return lengths is not None and (call.reverse or lengths.empty() is not None)
 
 
-def _checked_initial(call: UnrollCall, input: Tensor, initial: Any) -> State:
+def _checked_initial(call: UnrollCall, input: Tensor, initial: Any, *, is_known: bool) -> State:
     """Return what a user's ``initial_state`` made, or refuse it."""
     cell = call.cell
-    checked: Any = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
+    weight = cell.weight_ih if is_known else None
+    checked: Any = fitting_unrolled(cell, input, initial, weight, batch_first=False)
     if checked is MISFIT:
-        spec = _spec_of(call, input, is_known=True, batch_first=False)
+        spec = _spec_of(call, input, is_known=is_known, batch_first=False)
         diagnose_initial_state(spec, initial, input)
     state: State = checked
     return state

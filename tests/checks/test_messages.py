@@ -131,6 +131,18 @@ def test_notes_say_where():
     assert first.value.__notes__ == ["hx is what initial_state returned"]
 
 
+@pytest.mark.parametrize("cell", [rnnkit.GRUCell(3, 4), Failing(fails)], ids=["ours", "own"])
+@pytest.mark.parametrize("state", [torch.ones(2, 4), (torch.ones(2, 4),)], ids=["bare", "batch"])
+@pytest.mark.parametrize("options", [{}, {"reset": torch.ones(7, 5)}], ids=["", "reset"])
+def test_a_wrong_initial_state_is_not_the_callers(cell, state, options):
+    """A Recurrent whose own initial_state returns a wrong state says whose it is."""
+    layer = rnnkit.Recurrent(cell)
+    layer.initial_state = lambda _: state
+    with pytest.raises(StateError) as caught:
+        layer(torch.ones(7, 5, 3), **options)
+    assert "hx is what initial_state returned" in caught.value.__notes__
+
+
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 @pytest.mark.parametrize("options", [{}, {"reverse": True, "lengths": [2, 1]}], ids=str)

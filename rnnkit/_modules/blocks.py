@@ -12,8 +12,7 @@ from rnnkit._base.state import map_state
 from rnnkit._base.torch_tools import is_jit_traced, is_transformed
 from rnnkit._checks.objects import versions
 from rnnkit._modules.cell_steps import check_block
-from rnnkit._modules.preprojected import PreprojectedCell
-from rnnkit._modules.sequence import CellFunction, StepInputs, UnrollArgs
+from rnnkit._modules.sequence import CellFunction, StepInputs, UnrollArgs, parameters_of
 
 #: What runs steps one after the other, and is compiled for a block of them.
 Loop = Callable[[CellFunction, UnrollArgs, StepInputs], tuple[Tensor, Any]]
@@ -24,17 +23,18 @@ COMPILED: weakref.WeakKeyDictionary[Any, Loop] = weakref.WeakKeyDictionary()
 APART = "isolate_recompiles" in inspect.signature(torch.compile).parameters
 
 
-def takes_blocks(cell: CellFunction, args: UnrollArgs) -> bool:
+def takes_blocks(args: UnrollArgs) -> bool:
     """Return whether steps may run in blocks: of a user's cell, forward, for its last state."""
-    if isinstance(cell, PreprojectedCell) or args.reverse or args.return_states:
+    if args.block is None or args.is_known or args.reverse or args.return_states:
         return False
     return not is_transformed() and not is_jit_traced()
 
 
 def run_blocks(
-    loop: Loop, cell: CellFunction, args: UnrollArgs, steps: StepInputs, size: int
+    loop: Loop, cell: CellFunction, args: UnrollArgs, steps: StepInputs
 ) -> tuple[Tensor, Any]:
     """Run the steps that fill no block as they are, then whole blocks."""
+    size: Any = args.block
     count = steps.input.shape[0]
     first = count % size
     if first == 0 and steps.hx is None:  # the cell makes its state at the first step
@@ -82,8 +82,7 @@ def _alike(cell: CellFunction, input: Tensor, hx: Any) -> Any:
     """
     if not torch.is_grad_enabled():
         return hx
-    weights = list(cell.parameters()) if isinstance(cell, torch.nn.Module) else []
-    if not any(tensor.requires_grad for tensor in (input, *weights)):
+    if not any(tensor.requires_grad for tensor in (input, *parameters_of(cell))):
         return hx
 
     def with_gradient(tensor: Tensor) -> Tensor:

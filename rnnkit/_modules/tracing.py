@@ -12,7 +12,7 @@ from torch.compiler import is_compiling
 from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.state import LSTMState, State
+from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import (
     hard_codes_steps,
     is_batched,
@@ -27,9 +27,15 @@ from rnnkit._base.torch_tools import (
 )
 from rnnkit._checks.call_spec import SEQUENCE
 from rnnkit._kernels.stack import Direction, Stack
-from rnnkit._modules.masks import state_after, where_state, without_padding
-from rnnkit._modules.preprojected import PreprojectedCell
-from rnnkit._modules.sequence import Boundaries, CellFunction, StepInputs, UnrollArgs
+from rnnkit._modules.cell_steps import run_step
+from rnnkit._modules.sequence import (
+    Boundaries,
+    CellFunction,
+    StepInputs,
+    UnrollArgs,
+    parameters_of,
+    without_padding,
+)
 
 
 def records_torchs_layer(layer: RNNBase, input: Tensor) -> bool:
@@ -76,44 +82,41 @@ def takes_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> bool:
         return False
     if is_exporting():  # it has no other way
         return True
-    if not isinstance(cell, PreprojectedCell):  # a user's cell may do what scan forbids
+    if not args.is_known:  # a user's cell may do what scan forbids
         return False
     # Up to torch 2.13 inductor reuses the memory of what scan's backward pass still reads, and
     # returns wrong gradients without a word. The loop, traced for each number of steps, is right.
     return not _wants_gradient(cell, args)
 
 
-def _wants_gradient(cell: PreprojectedCell, args: UnrollArgs) -> bool:
+def _wants_gradient(cell: CellFunction, args: UnrollArgs) -> bool:
     """Return whether anybody may differentiate what the steps of rnnkit's own cell compute."""
     if is_in_transform():
         return True
     if not torch.is_grad_enabled():
         return False
-    read = pytree.tree_leaves((args.input, args.hx, args.initial, cell.weights))
+    read = pytree.tree_leaves((args.input, args.hx, args.initial, parameters_of(cell)))
     return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in read)
 
 
-# complexipy: ignore - the step that is traced stands inside, since it reads what is around it
 def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
     """Do what the loop over steps does, by torch's scan: one step is traced for all."""
     # Imported here, since it is not a public module of torch, and few programs come here.
     from torch._higher_order_ops.scan import scan  # noqa: PLC0415
 
     input, hx, valid, reset = steps
-    leaves, spec = pytree.tree_flatten(_as_returned(cell, hx, input.dtype))
+    if args.is_known:
+        hx = _as_returned(cell, hx, input.dtype)
+    leaves, spec = pytree.tree_flatten(hx)
 
     def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         x_t, *masks = now
+        valid_t = None if valid is None else masks[0]
+        reset_t = None if reset is None else masks[-1]
         old = pytree.tree_unflatten(carry, spec)
-        if reset is not None:
-            starts_again = masks[-1]
-            old = where_state(starts_again, args.initial, old)
-        new = cell(x_t, old)
+        new, kept = run_step(cell, args, x_t, old, valid_t, reset_t, 0)
         output = new if isinstance(new, Tensor) else new[0]
-        if valid is not None:
-            is_valid = masks[0]
-            new = state_after(is_valid, new, old)
-        end = pytree.tree_leaves(new)
+        end = pytree.tree_leaves(kept)
         results = [output, *end] if args.return_states else [output]
         # scan refuses results that share their memory.
         return [t.clone() for t in end], [t.clone() for t in results]
@@ -122,39 +125,33 @@ def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[T
     over = [tensor.clone() for tensor in (input, valid, reset) if tensor is not None]
     first = [tensor.clone() for tensor in leaves]
     if is_exporting():
-        first = _requiring_gradients(first, cell, input, args.initial)
+        read = [input[0], *pytree.tree_leaves(args.initial), *parameters_of(cell)]
+        first = _requiring_gradients(first, read)
     ends, (output, *states) = scan(step, first, over, dim=0, reverse=args.reverse)
     if not args.return_states:
         states = ends
     return without_padding(output, valid), pytree.tree_unflatten(states, spec)
 
 
-def _as_returned(cell: CellFunction, hx: Any, dtype: torch.dtype) -> Any:
-    """Return a first state as the steps return theirs, which scan demands."""
-    if not isinstance(cell, PreprojectedCell):
-        return hx
+def _as_returned(cell: Any, hx: Any, dtype: torch.dtype) -> Any:
+    """Return the first state of rnnkit's own cell as its steps return theirs: scan demands it."""
     if isinstance(hx, tuple):
         return LSTMState(*hx)
     is_lowered = cell.recurrence.name.startswith("RNN")  # by autocast
     return hx.to(dtype) if is_lowered else hx
 
 
-def _requiring_gradients(
-    first: list[Tensor], cell: CellFunction, input: Tensor, initial: State | None
-) -> list[Tensor]:
-    """Return a first state of the same values that requires a gradient if a step's result does."""
+def _requiring_gradients(first: list[Tensor], read: list[Tensor]) -> list[Tensor]:
+    """Return a first state of the same values that requires a gradient if a step's result does.
+
+    ``read`` is what a step reads beside the state.
+    """
     # An exported program may be trained. If its first state requires no gradient, scan of a torch
     # below 2.13 loses those of all steps but the last.
-    weights: list[Tensor] = []
-    if isinstance(cell, PreprojectedCell):
-        weights = [*cell.weights]
-    elif isinstance(cell, torch.nn.Module):
-        weights = [*cell.parameters()]
-    read = [input[0], *pytree.tree_leaves(initial), *weights]
-    floats = [leaf for leaf in read if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    floats = [tensor for tensor in read if tensor.is_floating_point()]
     # Any number that depends on all that a step reads; it is never taken, and gets zeros back.
-    number = sum((tensor.sum() for tensor in floats), start=torch.zeros((), device=input.device))
-    never = torch.zeros((), dtype=torch.bool, device=input.device)
+    number = sum((tensor.sum() for tensor in floats), start=first[0].new_zeros(()))
+    never = number.new_zeros((), dtype=torch.bool)
     return [
         torch.where(never, number.to(tensor), tensor) if tensor.is_floating_point() else tensor
         for tensor in first

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import overrides_initial_state
@@ -11,13 +10,12 @@ from rnnkit._base.state import (
     State,
     filled,
     has_missing_part,
-    map_state,
     state_of,
     tensors_of,
     zeros,
 )
 from rnnkit._base.torch_tools import uses_custom_op
-from rnnkit._checks.call_spec import SEQUENCE, CallSpec, is_autocast, spec_of
+from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._kernels.cudnn import lay_in_one_block
@@ -28,9 +26,9 @@ from rnnkit._modules.cell_base import AnyCell, Cell, is_plain, sequence_weights
 from rnnkit._modules.initial_states import initial_state
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import run_loop
-from rnnkit._modules.preprojected import PreprojectedCell
 from rnnkit._modules.sequence import (
     Boundaries,
+    PreprojectedCell,
     UnrollArgs,
     checked_boundaries,
     with_batch,
@@ -118,6 +116,7 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
         reverse=call.reverse,
         return_states=call.return_states,
         block=call.block,
+        is_known=is_known,
     )
     if is_known:
         output, end = _run_known(cell, args, fused=call.fused, has_own_start=is_own)
@@ -212,25 +211,13 @@ def _run_known(
     by_operator = uses_custom_op(args.input.shape[0])
     direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
     if not fused or args.return_states or not has_kernel(direction, args.input):
-        return run_loop(PreprojectedCell(direction), _lowered_as_by_cudnn(args))
+        return run_loop(PreprojectedCell(direction), args)
     if args.input.is_cuda:
         lay_in_one_block(direction.weights, direction.recurrence, bias=direction.bias)
     initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
     boundaries = Boundaries(args.lengths, args.reset, initial)
     output, ends = run_stack(Stack([[direction]]), args.input, as_layer(args.hx), boundaries)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
-
-
-def _lowered_as_by_cudnn(args: UnrollArgs) -> UnrollArgs:
-    """Return the arguments of a loop with states in the dtype in which cuDNN returns them."""
-    if not args.input.is_cuda or not is_autocast(args.input):
-        return args
-    dtype = torch.get_autocast_dtype("cuda")
-
-    def lowered(tensor: Tensor) -> Tensor:
-        return tensor if tensor.dtype is torch.float64 else tensor.to(dtype)
-
-    return args._replace(hx=map_state(lowered, args.hx), initial=map_state(lowered, args.initial))
 
 
 def direction_of(cell: AnyCell, *, reverse: bool, by_operator: bool = False) -> Direction:

@@ -31,7 +31,7 @@ from rnnkit._checks.arguments import (
     known_options,
     one_state,
 )
-from rnnkit._checks.call_spec import is_not_strided, sizes_of_layer
+from rnnkit._checks.call_spec import sizes_of_layer
 from rnnkit._checks.diagnosis import ModuleCall, explain_layer_step, explain_torchs_error
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._checks.mask_checks import as_mask
@@ -39,9 +39,13 @@ from rnnkit._checks.objects import RUNS_BACKWARD
 from rnnkit._checks.scope import check_scope
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.cells import empty_cell
-from rnnkit._modules.initial_states import needs_initial_state, with_initial_state
+from rnnkit._modules.common import (
+    needs_initial_state,
+    scripted,
+    state_for_torch,
+    with_initial_state,
+)
 from rnnkit._modules.layer_run import boundaries_of_call, first_weight, run_layer, state_rows
-from rnnkit._modules.torchs_class import scripted, state_for_torch
 from rnnkit.typing import LengthsLike, ResetLike, StepResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
@@ -280,20 +284,12 @@ def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
     layer, input, hx, _ = call
     if is_fx_call(input, hx):
         return leaf_node(layer, input, hx, **pieces)
-    if isinstance(input, PackedSequence) and _is_scattered(input.batch_sizes):
-        whole = input._replace(batch_sizes=input.batch_sizes.contiguous())
-        return Layer.forward(layer, whole, hx, **pieces)
     has_pieces = any(piece is not None for piece in pieces.values())
     state = state_for_torch(call, has_pieces=has_pieces)
     if layer.state_batch_first and state is not None:
         state = layers_first(state)
     output, end = layer.__rnnkit__.torch_class.forward(layer, input, state)
     return output, _returned(layer, end)
-
-
-def _is_scattered(sizes: object) -> bool:
-    """Return whether a dense tensor's numbers lie in strides, which torch reads as a row."""
-    return isinstance(sizes, Tensor) and not is_not_strided(sizes) and not sizes.is_contiguous()
 
 
 def _returned(layer: AnyLayer, state: State) -> Any:

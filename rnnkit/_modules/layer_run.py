@@ -77,49 +77,33 @@ def run_layer(
     that does more. With them, or where a compiler needs rnnkit's operators, it runs in pieces.
     """
     recurrence = None if overrides_checks else recurrence_of(layer)
+    facts: Any = layer.__rnnkit__
     if recurrence is None:
-        return _run_torchs(layer, input, hx)
+        return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     if not isinstance(input, Tensor):
         return _run_packed(layer, recurrence, input, hx)
     compiling = is_compiling()
     if compiling and boundaries is None and records_torchs_layer(layer, input):
-        return _run_torchs(layer, input, hx)
-    batch_axis = 0 if layer.batch_first else 1
+        return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     is_unbatched = input.dim() == SEQUENCE
+    batch_first = layer.batch_first and not is_unbatched
     if is_unbatched:
-        input = input.unsqueeze(batch_axis)
+        input = input.unsqueeze(1)
         hx = with_batch(hx, 1)
-    rows = state_rows(layer)
-    state = zeros(layer, input, rows, input.shape[batch_axis]) if hx is None else hx
+    batch = input.shape[0 if batch_first else 1]
+    state = zeros(layer, input, state_rows(layer), batch) if hx is None else hx
     state = _as_device_takes(state, input)
     if boundaries is not None or compiling:
-        output, ends = _run_divided(layer, recurrence, input, state, boundaries or Boundaries())
+        padded = input.transpose(0, 1) if batch_first else input
+        stack = stack_of(layer, recurrence, padded)
+        output, ends = run_stack(stack, padded, tensors_of(state), boundaries or Boundaries())
+        output = output.transpose(0, 1) if batch_first else output
     else:
         kernel: Any = recurrence.kernel
-        output, *ends = kernel(input, state, *_options(layer), layer.batch_first)
+        output, *ends = kernel(input, state, *_options(layer), batch_first)
     if is_unbatched:
-        return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
+        return output.squeeze(1), [end.squeeze(1) for end in ends]
     return output, ends
-
-
-def _run_torchs(
-    layer: RNNBase, input: Tensor | PackedSequence, hx: State | None
-) -> tuple[Any, State]:
-    """Run torch's own forward, with whatever a subclass of it or a compiler makes of it."""
-    facts: Any = layer.__rnnkit__
-    return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
-
-
-def _run_divided(
-    layer: RNNBase, recurrence: Recurrence, input: Tensor, hx: State, boundaries: Boundaries
-) -> tuple[Tensor, list[Tensor]]:
-    """Run a layer over a padded batch, each piece as if it were alone."""
-    padded = input.transpose(0, 1) if layer.batch_first else input
-    stack = stack_of(layer, recurrence, padded)
-    output, ends = run_stack(stack, padded, tensors_of(hx), boundaries)
-    if layer.batch_first:
-        output = output.transpose(0, 1)
-    return output, [*ends]
 
 
 def _run_packed(

@@ -23,7 +23,7 @@ from rnnkit._checks.objects import (
 )
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_scope, checked_axes
 from rnnkit._modules.cell_base import GivenT
-from rnnkit._modules.initial_states import initial_state
+from rnnkit._modules.common import initial_state
 from rnnkit._modules.layer_base import Layer, run_layer_step
 from rnnkit._modules.recurrent_run import (
     cells_in_order,

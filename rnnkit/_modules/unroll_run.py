@@ -15,15 +15,14 @@ from rnnkit._base.state import (
     zeros,
 )
 from rnnkit._base.torch_tools import uses_custom_op
-from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of
+from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._kernels.cudnn import lay_in_one_block
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.recurrences import recurrence_of
-from rnnkit._kernels.stack import Direction, Stack, States
-from rnnkit._modules.cell_base import AnyCell, Cell, is_plain, sequence_weights
-from rnnkit._modules.initial_states import initial_state
+from rnnkit._kernels.stack import Stack, States
+from rnnkit._modules.cell_base import AnyCell, Cell, direction_of, is_plain
+from rnnkit._modules.common import initial_state
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import run_loop
 from rnnkit._modules.sequence import (
@@ -95,14 +94,21 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
         is_known = False
     lengths = reset = None
     if has_pieces:
-        spec = _spec_of(call, input, is_known=is_known, batch_first=batch_first)
+        spec = spec_of(
+            cell,
+            input,
+            "unrolled",
+            call.caller,
+            batch_first=batch_first,
+            is_known=is_known,
+            state=call.state,
+        )
         lengths, reset, _ = checked_boundaries(spec, input, call.lengths, call.reset)
 
-    batch_axis = 0 if batch_first else 1
     is_unbatched = input.dim() == SEQUENCE
     if is_unbatched:
-        input = input.unsqueeze(batch_axis)
-    if batch_first:
+        input = input.unsqueeze(1)
+    elif batch_first:
         input = input.transpose(0, 1)
     is_own = call.initial is not None or (is_known and overrides_initial_state(cell))
     start = _start(call, input, state, lengths, is_known=is_known, is_own=is_own)
@@ -123,11 +129,9 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     else:
         output, end = run_loop(cell, args)
 
-    if batch_first:
-        output = output.transpose(0, 1)
     if is_unbatched:
-        return output.squeeze(batch_axis), without_batch(end, 1 if call.return_states else 0)
-    return output, end
+        return output.squeeze(1), without_batch(end, 1 if call.return_states else 0)
+    return output.transpose(0, 1) if batch_first else output, end
 
 
 class Start(NamedTuple):
@@ -186,22 +190,10 @@ def _checked_initial(call: UnrollCall, input: Tensor, initial: Any, *, is_known:
     weight = cell.weight_ih if is_known else None
     checked: Any = fitting_unrolled(cell, input, initial, weight, batch_first=False)
     if checked is MISFIT:
-        spec = _spec_of(call, input, is_known=is_known, batch_first=False)
+        spec = spec_of(cell, input, "unrolled", call.caller, is_known=is_known, state=call.state)
         diagnose_initial_state(spec, initial, input)
     state: State = checked
     return state
-
-
-def _spec_of(call: UnrollCall, input: Tensor, *, is_known: bool, batch_first: bool) -> CallSpec:
-    return spec_of(
-        call.cell,
-        input,
-        "unrolled",
-        call.caller,
-        batch_first=batch_first,
-        is_known=is_known,
-        state=call.state,
-    )
 
 
 def _run_known(
@@ -218,19 +210,6 @@ def _run_known(
     boundaries = Boundaries(args.lengths, args.reset, initial)
     output, ends = run_stack(Stack([[direction]]), args.input, as_layer(args.hx), boundaries)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
-
-
-def direction_of(cell: AnyCell, *, reverse: bool, by_operator: bool = False) -> Direction:
-    """Return a cell as one direction of a layer; ``by_operator``: a compiler traces one call."""
-    recurrence: Any = recurrence_of(cell)
-    return Direction(
-        recurrence=recurrence,
-        weights=sequence_weights(cell),
-        bias=bool(cell.bias),
-        training=cell.training,
-        reverse=reverse,
-        by_operator=by_operator,
-    )
 
 
 def as_layer(state: State | None) -> States:

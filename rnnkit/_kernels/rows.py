@@ -46,8 +46,9 @@ def _computed(
 ) -> tuple[Tensor, States, States]:
     """Return the output, last states, and what the backward function needs."""
     schedule = rows.schedule(direction.reverse)
-    forward: Any = direction.recurrence.forward
-    output, cells, kept = forward(data, start, tuple(weights), schedule, keep=keep)
+    output, cells, kept = direction.recurrence.forward(
+        data, start, tuple(weights), schedule, keep=keep
+    )
     return output, tuple(rows.ends(each, schedule.reverse) for each in (output, *cells)), kept
 
 

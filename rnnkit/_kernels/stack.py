@@ -84,7 +84,7 @@ class Stack(NamedTuple):
         options = (weights, first.bias, depth, self.dropout, first.training, bool(others))
         h, *c = state
         hx: Any = (h, *c) if c else h
-        kernel: Any = first.recurrence.kernel
+        kernel = first.recurrence.kernel
         if sizes is None:
             output, *ends = kernel(input, hx, *options, False)
         else:

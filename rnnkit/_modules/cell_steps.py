@@ -33,13 +33,7 @@ from rnnkit._checks.objects import (
     tensors_in,
     versions,
 )
-from rnnkit._modules.sequence import (
-    CellFunction,
-    StepInputs,
-    UnrollArgs,
-    state_after,
-    where_state,
-)
+from rnnkit._modules.sequence import CellFunction, StepInputs, UnrollArgs, state_after, where_state
 
 
 def run_step(

@@ -99,8 +99,7 @@ def run_layer(
         output, ends = run_stack(stack, padded, tensors_of(state), boundaries or Boundaries())
         output = output.transpose(0, 1) if batch_first else output
     else:
-        kernel: Any = recurrence.kernel
-        output, *ends = kernel(input, state, *_options(layer), batch_first)
+        output, *ends = recurrence.kernel(input, state, *_options(layer), batch_first)
     if is_unbatched:
         return output.squeeze(1), [end.squeeze(1) for end in ends]
     return output, ends
@@ -115,8 +114,7 @@ def _run_packed(
     elif order is not None:
         hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
     hx = _as_device_takes(hx, data)
-    kernel: Any = recurrence.kernel
-    output, *ends = kernel(data, sizes, hx, *_options(layer))
+    output, *ends = recurrence.kernel(data, sizes, hx, *_options(layer))
     if back is not None:
         ends = [end.index_select(1, back) for end in ends]
     return PackedSequence(output, sizes, order, back), ends

@@ -9,7 +9,6 @@ from torch.compiler import is_compiling
 from rnnkit._base.state import State, map_state, state_of, tensors_of
 from rnnkit._base.torch_tools import moved
 from rnnkit._kernels.stack import Direction, Run, Stack, States
-from rnnkit._modules.blocks import run_blocks, takes_blocks
 from rnnkit._modules.cell_steps import by_samples, check_begin, counted, run_step, stacked
 from rnnkit._modules.sequence import (
     Boundaries,
@@ -25,7 +24,7 @@ from rnnkit._modules.sequence import (
     where_state,
     without_padding,
 )
-from rnnkit._modules.tracing import run_scan, takes_scan
+from rnnkit._modules.tracing import run_blocks, run_scan, takes_blocks, takes_scan
 
 
 def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
@@ -106,7 +105,7 @@ def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[
     steps = StepInputs(input, hx, valid, reset)
     if takes_blocks(args):
         return run_blocks(_loop, cell, args, steps)
-    run = run_scan if takes_scan(cell, args, steps) else _loop
+    run = run_scan if takes_scan(input) else _loop
     return run(cell, args, steps)
 
 

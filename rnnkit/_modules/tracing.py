@@ -1,9 +1,13 @@
-"""What a call does only where a compiler, an exporter or a transform traces it.
+"""What a call does only where a compiler, an exporter or a transform traces it, or its blocks.
 
 The questions come first: whether torch's own layer is recorded, whether a kernel runs or a loop
-over steps, and whether that loop is torch's scan, whose step is traced once for all.
+over steps, and whether that loop is torch's scan, whose step is traced once for all. Blocks come
+last: steps of a user's cell that torch compiles, a block once, for any number of steps.
 """
 
+import inspect
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,13 +16,12 @@ from torch.compiler import is_compiling
 from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.state import LSTMState
+from rnnkit._base.state import map_state, state_of
 from rnnkit._base.torch_tools import (
     hard_codes_steps,
     is_batched,
     is_dynamic_size,
     is_exporting,
-    is_in_transform,
     is_jit_traced,
     is_meta_or_fake,
     is_transformed,
@@ -26,8 +29,9 @@ from rnnkit._base.torch_tools import (
     uses_custom_op,
 )
 from rnnkit._checks.call_spec import SEQUENCE
+from rnnkit._checks.objects import versions
 from rnnkit._kernels.stack import Direction, Stack
-from rnnkit._modules.cell_steps import run_step
+from rnnkit._modules.cell_steps import check_block, run_step
 from rnnkit._modules.sequence import (
     Boundaries,
     CellFunction,
@@ -76,27 +80,11 @@ def has_kernel(direction: Direction, input: Tensor) -> bool:
     return not lacks_kernel(direction.recurrence.name, int(direction.is_projected), input)
 
 
-def takes_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> bool:
-    """Return whether torch's scan replaces the loop, since the number of steps is open."""
-    if not is_compiling() or not is_dynamic_size(steps.input.shape[0]):
-        return False
-    if is_exporting():  # it has no other way
-        return True
-    if not args.is_known:  # a user's cell may do what scan forbids
-        return False
-    # Up to torch 2.13 inductor reuses the memory of what scan's backward pass still reads, and
-    # returns wrong gradients without a word. The loop, traced for each number of steps, is right.
-    return not _wants_gradient(cell, args)
-
-
-def _wants_gradient(cell: CellFunction, args: UnrollArgs) -> bool:
-    """Return whether anybody may differentiate what the steps of rnnkit's own cell compute."""
-    if is_in_transform():
-        return True
-    if not torch.is_grad_enabled():
-        return False
-    read = pytree.tree_leaves((args.input, args.hx, args.initial, parameters_of(cell)))
-    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in read)
+def takes_scan(input: Tensor) -> bool:
+    """Return whether torch's scan replaces the loop: in a program for any number of steps."""
+    # Not in a graph that may be trained: up to torch 2.13 inductor reuses the memory of what scan's
+    # backward pass still reads, and returns wrong gradients without a word.
+    return is_exporting() and is_dynamic_size(input.shape[0])
 
 
 def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
@@ -105,8 +93,6 @@ def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[T
     from torch._higher_order_ops.scan import scan  # noqa: PLC0415
 
     input, hx, valid, reset = steps
-    if args.is_known:
-        hx = _as_returned(cell, hx, input.dtype)
     leaves, spec = pytree.tree_flatten(hx)
 
     def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -123,22 +109,13 @@ def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[T
 
     # Nor does it take arguments that do.
     over = [tensor.clone() for tensor in (input, valid, reset) if tensor is not None]
-    first = [tensor.clone() for tensor in leaves]
-    if is_exporting():
-        read = [input[0], *pytree.tree_leaves(args.initial), *parameters_of(cell)]
-        first = _requiring_gradients(first, read)
+    read = [input[0], *pytree.tree_leaves(args.initial), *parameters_of(cell)]
+    first = _requiring_gradients([tensor.clone() for tensor in leaves], read)
     ends, (output, *states) = scan(step, first, over, dim=0, reverse=args.reverse)
     if not args.return_states:
         states = ends
-    return without_padding(output, valid), pytree.tree_unflatten(states, spec)
-
-
-def _as_returned(cell: Any, hx: Any, dtype: torch.dtype) -> Any:
-    """Return the first state of rnnkit's own cell as its steps return theirs: scan demands it."""
-    if isinstance(hx, tuple):
-        return LSTMState(*hx)
-    is_lowered = cell.recurrence.name.startswith("RNN")  # by autocast
-    return hx.to(dtype) if is_lowered else hx
+    end = state_of(states) if args.is_known else pytree.tree_unflatten(states, spec)
+    return without_padding(output, valid), end
 
 
 def _requiring_gradients(first: list[Tensor], read: list[Tensor]) -> list[Tensor]:
@@ -156,3 +133,82 @@ def _requiring_gradients(first: list[Tensor], read: list[Tensor]) -> list[Tensor
         torch.where(never, number.to(tensor), tensor) if tensor.is_floating_point() else tensor
         for tensor in first
     ]
+
+
+#: What runs steps one after the other, and is compiled for a block of them.
+Loop = Callable[[CellFunction, UnrollArgs, StepInputs], tuple[Tensor, Any]]
+
+#: The compiled loop of each cell. A cell that is copied or saved knows nothing of it.
+COMPILED: weakref.WeakKeyDictionary[Any, Loop] = weakref.WeakKeyDictionary()
+#: Each cell has its own few graphs, where torch can count them so; else all share a limit of eight.
+APART = "isolate_recompiles" in inspect.signature(torch.compile).parameters
+
+
+def takes_blocks(args: UnrollArgs) -> bool:
+    """Return whether steps may run in blocks: of a user's cell, forward, for its last state."""
+    if args.block is None or args.is_known or args.reverse or args.return_states:
+        return False
+    return not is_transformed() and not is_jit_traced()
+
+
+def run_blocks(
+    loop: Loop, cell: CellFunction, args: UnrollArgs, steps: StepInputs
+) -> tuple[Tensor, Any]:
+    """Run the steps that fill no block as they are, then whole blocks."""
+    size: Any = args.block
+    count = steps.input.shape[0]
+    first = count % size
+    if first == 0 and steps.hx is None:  # the cell makes its state at the first step
+        first = size
+    begin, *blocks = _cut(steps, [first] + [size] * ((count - first) // size))
+    # Not the lengths: a graph would hold for these alone.
+    args = UnrollArgs(steps.input, None, initial=args.initial)
+
+    hx = steps.hx
+    outputs = []
+    if first:
+        output, hx = loop(cell, args, begin._replace(hx=hx))
+        outputs.append(output)
+    compiled = _compiled(loop, cell)
+    for number, block in enumerate(blocks):
+        start = _alike(cell, block.input, hx)
+        before = versions(start)
+        output, hx = compiled(cell, args, block._replace(hx=start))
+        check_block(cell, hx, start, before, first + number * size, block)
+        outputs.append(output)
+    return torch.cat(outputs), hx
+
+
+def _cut(steps: StepInputs, sizes: list[int]) -> list[StepInputs]:
+    """Cut what the steps read into pieces of so many; one backward step is for all of them."""
+    inputs = torch.split(steps.input, sizes)
+    nothing = [None] * len(sizes)
+    valid = nothing if steps.valid is None else torch.split(steps.valid, sizes)
+    reset = nothing if steps.reset is None else torch.split(steps.reset, sizes)
+    return [StepInputs(x, None, *masks) for x, *masks in zip(inputs, valid, reset, strict=True)]
+
+
+def _compiled(loop: Loop, cell: CellFunction) -> Loop:
+    """Return the compiled loop of a cell."""
+    if cell not in COMPILED:
+        options: Any = {"isolate_recompiles": True} if APART else {}
+        COMPILED[cell] = torch.compile(loop, **options)
+    return COMPILED[cell]
+
+
+def _alike(cell: CellFunction, input: Tensor, hx: Any) -> Any:
+    """Return the state before a block as later blocks are given theirs: one that has a gradient.
+
+    Zeros have none, and a compiler would make one more graph for the first block.
+    """
+    if not torch.is_grad_enabled():
+        return hx
+    if not any(tensor.requires_grad for tensor in (input, *parameters_of(cell))):
+        return hx
+
+    def with_gradient(tensor: Tensor) -> Tensor:
+        if tensor.requires_grad or not tensor.is_floating_point():
+            return tensor
+        return tensor.detach().requires_grad_()
+
+    return map_state(with_gradient, hx)

@@ -6,14 +6,7 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import overrides_initial_state
 from rnnkit._base.dynamo import outside_of_graphs
-from rnnkit._base.state import (
-    State,
-    filled,
-    has_missing_part,
-    state_of,
-    tensors_of,
-    zeros,
-)
+from rnnkit._base.state import State, filled, has_missing_part, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import uses_custom_op
 from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled

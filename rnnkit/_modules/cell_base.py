@@ -10,7 +10,16 @@ from torch.compiler import is_compiling
 from torch.nn.modules import module as nn_module
 
 from rnnkit._base.class_facts import ClassFacts, finish, note_subclass
-from rnnkit._base.state import LSTMState, State, StateT, map_state, state_of, tensors_of, zeros
+from rnnkit._base.state import (
+    LSTMState,
+    State,
+    StateT,
+    filled,
+    map_state,
+    state_of,
+    tensors_of,
+    zeros,
+)
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
@@ -21,10 +30,10 @@ from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._kernels.stack import Direction
 from rnnkit._modules.common import (
     needs_initial_state,
+    own_initial_state,
     scripted,
     set_options,
     state_for_torch,
-    with_initial_state,
 )
 from rnnkit._modules.sequence import PreprojectedCell, with_batch, without_batch
 
@@ -93,8 +102,8 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         weight = weights[0] if weights else self._parameters.get("weight_ih")
         state = fitting_cell(self, input, hx, weight)
         if type(hx) is not Tensor and state is not MISFIT and needs_initial_state(self, hx):
-            hx = with_initial_state(self, input, hx)
-            state = fitting_cell(self, input, hx, weight)
+            returned, _ = own_initial_state(fitting_cell, self, input, weight)
+            state = fitting_cell(self, input, filled(hx, returned), weight)
         if state is MISFIT:
             return _run_odd_call(ModuleCall(self, input, hx, weight))
         if self.axes is not None and input.dim() > 1:

@@ -3,6 +3,7 @@
 torch's own class runs calls with odd tensors, and TorchScript.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,12 +11,12 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import overrides_initial_state
 from rnnkit._base.message import warn
-from rnnkit._base.state import filled, has_missing_part
+from rnnkit._base.state import has_missing_part
 from rnnkit._base.torch_tools import torch_twin
-from rnnkit._checks.call_spec import sizes_of_layer
+from rnnkit._checks.call_spec import spec_of
 from rnnkit._checks.cell_errors import refuse_stateless
-from rnnkit._checks.diagnosis import ModuleCall, diagnose
-from rnnkit._checks.guards import completed
+from rnnkit._checks.diagnosis import ModuleCall, diagnose, diagnose_initial_state
+from rnnkit._checks.guards import MISFIT, completed
 from rnnkit._checks.scope import Axes, checked_axes
 
 
@@ -33,18 +34,26 @@ def set_options(
         module.axes = checked_axes(type(module).__name__, axes, known)
 
 
-def needs_initial_state(module: torch.nn.Module, hx: object) -> bool:
+def needs_initial_state(module: torch.nn.Module, hx: object, reset: object = None) -> bool:
     """Return whether a call asks an overridden ``initial_state``; it makes zeros itself."""
-    return overrides_initial_state(module) and has_missing_part(hx)
+    return overrides_initial_state(module) and (reset is not None or has_missing_part(hx))
 
 
-def with_initial_state(module: Any, input: Any, hx: object) -> Any:
-    """Ask a layer or a cell for its initial state, and put it where the caller gave none."""
-    if issubclass(type(module), torch.nn.RNNBase):
-        batch = sizes_of_layer(module, input).get("batch")
-    else:
-        batch = None if input.dim() == 1 else input.shape[0]
-    return filled(hx, module.initial_state(batch))
+def own_initial_state(
+    guard: Callable[..., Any], module: Any, input: Any, weight: Tensor | None
+) -> tuple[Any, Any]:
+    """Return what an overridden ``initial_state`` returns for a call, and that as the guard has it.
+
+    What the guard of the call would not take as ``hx`` is refused.
+    """
+    is_layer = issubclass(type(module), torch.nn.RNNBase)
+    spec = spec_of(module, input, "layer" if is_layer else "cell")
+    returned = module.initial_state(spec.batch)
+    checked = guard(module, input, returned, weight)
+    if checked is MISFIT:
+        like = input if isinstance(input, Tensor) else input.data
+        diagnose_initial_state(spec, returned, like)
+    return returned, checked
 
 
 def initial_state(cell: Any, batch: int | Tensor | None, *, again: bool = False) -> Any:
@@ -56,12 +65,10 @@ def initial_state(cell: Any, batch: int | Tensor | None, *, again: bool = False)
 
 def state_for_torch(call: ModuleCall, *, has_pieces: bool = False) -> Any:
     """Return the state with which torch's class takes a call, or raise what is wrong with it."""
-    diagnose(call, has_pieces=has_pieces)
-    module, input, hx, weight = call
-    if needs_initial_state(module, hx):
-        hx = with_initial_state(module, input, hx)
-        diagnose(ModuleCall(module, input, hx, weight), has_pieces=has_pieces)
-    return completed(module, hx)
+    # Nor does it ask an overridden initial_state.
+    is_ours = has_pieces or needs_initial_state(call.module, call.hx)
+    diagnose(call, has_pieces=is_ours)
+    return completed(call.module, call.hx)
 
 
 def scripted(module: Any) -> torch.nn.Module:

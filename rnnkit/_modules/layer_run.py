@@ -7,19 +7,16 @@ from torch.compiler import is_compiling
 from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import overrides_initial_state
 from rnnkit._base.state import State, StateT, map_state, tensors_of, zeros
 from rnnkit._base.torch_tools import lacks_kernel, uses_custom_op
-from rnnkit._checks.call_spec import SEQUENCE, spec_of
-from rnnkit._checks.diagnosis import diagnose_initial_state
-from rnnkit._checks.guards import MISFIT, fitting_layer
+from rnnkit._checks.call_spec import SEQUENCE
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.reset_operator import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.recurrences import Recurrence, recurrence_of
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.loop import loop_stack
-from rnnkit._modules.sequence import Boundaries, checked_boundaries, with_batch
+from rnnkit._modules.sequence import Boundaries, with_batch
 from rnnkit._modules.tracing import needs_steps, records_torchs_layer
 
 
@@ -38,29 +35,6 @@ def first_weight(layer: RNNBase) -> Tensor:
 def state_rows(layer: RNNBase) -> int:
     """Return how many states a layer has, one for each direction of each of its layers."""
     return layer.num_layers * 2 if layer.bidirectional else layer.num_layers
-
-
-def boundaries_of_call(
-    layer: Any,
-    input: Any,
-    weight: Tensor | None,
-    lengths: object,
-    reset: object,
-) -> Boundaries:
-    """Check lengths and resets, and ask a layer that overrides it for the state after a reset."""
-    spec = spec_of(layer, input, "layer")
-    boundaries = checked_boundaries(spec, input, lengths, reset)
-    if reset is None or not overrides_initial_state(layer):
-        return boundaries
-    returned = layer.initial_state(spec.batch)
-    initial = fitting_layer(layer, input, returned, weight)
-    if initial is MISFIT:
-        diagnose_initial_state(spec, returned, input)
-    if initial is None:
-        return boundaries
-    if spec.batch is None:
-        initial = with_batch(initial, 1)
-    return Boundaries(boundaries.lengths, boundaries.reset, tensors_of(initial))
 
 
 def run_layer(

@@ -9,7 +9,7 @@ from torch import Tensor
 from rnnkit._base.class_facts import finish, overrides_initial_state
 from rnnkit._base.state import StateT, has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options
+from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options, one_state
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.objects import cells_of, check_directions, check_layer_of_cells
@@ -262,8 +262,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         >>> y_t.shape
         torch.Size([5, 4])
         """
-        states = (hx, state)
-        return run_layer_step(self, x_t, states, reset, explain_states)
+        return run_layer_step(self, x_t, one_state(hx, state), reset, explain_states)
 
     def last_hidden(self, state: CellStates) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.state import LSTMState, State, StateT, map_state
+from rnnkit._base.state import LSTMState, State, StateT, map_state, tensors_of
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.length_checks import checked_lengths
 from rnnkit._checks.mask_checks import checked_reset
@@ -68,16 +68,24 @@ def parameters_of(cell: Any) -> list[Tensor]:
 
 
 def checked_boundaries(
-    spec: CallSpec, input: Tensor | PackedSequence, lengths: object, reset: object
+    spec: CallSpec,
+    input: Tensor | PackedSequence,
+    lengths: object,
+    reset: object,
+    initial: State | None = None,
 ) -> Boundaries:
-    """Check the lengths and resets of a call; one sequence becomes a batch of one."""
+    """Check the lengths and resets of a call; one sequence becomes a batch of one.
+
+    ``initial`` is the state to which a layer is reset, checked; None for zeros.
+    """
     counts = None if lengths is None else checked_lengths(spec, lengths, input)
     if counts is not None and counts.is_full():
         counts = None
     mask = None if reset is None else checked_reset(spec, reset)
     if mask is not None and spec.batch is None:
         mask = mask.unsqueeze(1)
-    return Boundaries(counts, mask)
+        initial = with_batch(initial, 1)
+    return Boundaries(counts, mask, None if initial is None else tensors_of(initial))
 
 
 def with_batch(state: StateT, axis: int) -> StateT:

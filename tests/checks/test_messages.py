@@ -121,6 +121,8 @@ def test_notes_say_where():
     deep = "in layer 1, backward direction, of Recurrent"
     with pytest.raises(StateError) as first:
         Begins(3, 4)(x, torch.ones(1, 5, 4), reset=torch.ones(7, 5))
+    with pytest.raises(StateError) as without_hx:
+        Begins(3, 4)(x)
     for act, kind, step in ((fails, RuntimeError, "at step 4, in Failing"), (str, CellError, "")):
         cells = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]
         with pytest.raises(kind) as caught:
@@ -128,7 +130,8 @@ def test_notes_say_where():
         assert caught.value.__notes__ == [*([step] if step else []), deep]
         assert step or (caught.value.step, caught.value.argument) == (4, "cell")
 
-    assert first.value.__notes__ == ["hx is what initial_state returned"]
+    for caught in (first, without_hx):
+        assert caught.value.__notes__ == ["hx is what initial_state returned"]
 
 
 @pytest.mark.parametrize("cell", [rnnkit.GRUCell(3, 4), Failing(fails)], ids=["ours", "own"])

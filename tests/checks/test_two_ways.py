@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_map
 
 import rnnkit
 from rnnkit._checks.guards import MISFIT
-from rnnkit._modules import cell_base, layer_base, layer_run, unroll_run
+from rnnkit._modules import cell_base, layer_base, unroll_run
 from tests.strategies import CLASSES, LAYERS, Case
 
 X = torch.linspace(-1, 1, 105).view(7, 5, 3)
@@ -21,7 +21,6 @@ PIECES = [{}, {"lengths": LENGTHS}, {"reset": RESET}]
 #: The guards, each where a call asks it.
 GUARDS = [
     (layer_base, "fitting_layer"),
-    (layer_run, "fitting_layer"),
     (cell_base, "fitting_cell"),
     (unroll_run, "fitting_unrolled"),
 ]
@@ -97,7 +96,7 @@ def begins(kind):
     ("place", "call"),
     [
         (layer_base, lambda: begins(rnnkit.GRU)(X)),
-        (layer_run, lambda: begins(rnnkit.GRU)(X, reset=RESET)),
+        (layer_base, lambda: begins(rnnkit.GRU)(X, reset=RESET)),
         (cell_base, lambda: begins(rnnkit.GRUCell)(X[0])),
         (unroll_run, lambda: rnnkit.unroll(begins(rnnkit.GRUCell), X)),
     ],

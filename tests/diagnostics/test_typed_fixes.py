@@ -20,28 +20,16 @@ from tests.diagnostics.models_of_users import (
     over,
     reported,
 )
-from tests.diagnostics.typed_fixes import FIXES
-from tests.diagnostics.typed_models import (
-    lengths_of,
-    padded_tokens,
-    samples_as_layers,
-    with_lengths,
-)
+from tests.diagnostics.typed_models import FIXES
 
 
-@pytest.mark.parametrize("name", FIXES)
+@pytest.mark.parametrize("row", FIXES, ids=lambda row: row.compute.__name__)
 @settings(max_examples=3)
 @given(batch=st.integers(3, 5), seq=st.integers(6, 9))
-def test_the_fix_of_a_cause_makes_the_right_model(name, batch, seq):
+def test_the_fix_of_a_cause_makes_the_right_model(row, batch, seq):
     """The finding names the cause; its fix, typed, gives the right model's numbers, and is clean."""
-    row = FIXES[name]
     inputs = row.given(batch, seq)
-    options = dict(row.options)
-    if row.given is with_lengths:
-        options["lengths"] = inputs[1]
-    if row.given is padded_tokens:
-        options["lengths"] = lengths_of(batch, seq)
-
+    options = row.options(inputs)
     report = reported(row.make("wrong"), *inputs, **options)
     found = {finding.probe: str(finding) for finding in report.findings}
 
@@ -132,13 +120,19 @@ def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
 @pytest.mark.parametrize("size", [3, 5])
 def test_a_state_with_the_samples_for_its_layers(size):
     """Where a batch-first state fits by chance, the finding names the state, not the layer."""
-    parts = {"begin": nn.Linear(3, size * 6), "rnn": gru(num_layers=size)}
+
+    def forward(m, x):
+        state = m.begin(x[:, 0]).view(size, size, 6)
+        return m.rnn(x, state.transpose(0, 1).contiguous() if m.right else state)[0]
+
+    net = model(forward, begin=nn.Linear(3, size * 6), rnn=gru(num_layers=size), right=False)
     x = numbers(size, 7, 3)
-    [finding, *_] = reported(model(samples_as_layers, way="wrong", **parts), x).findings
+    [finding, *_] = reported(net, x).findings
 
     assert "the state given to rnn has the samples on axis 0, for its layers" in str(finding)
     assert "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)" in str(finding)
-    assert findings(model(samples_as_layers, way="typed", **parts), x) == set()
+    net.right = True
+    assert findings(net, x) == set()
 
 
 def test_a_state_that_is_wiped_is_not_told_to_be_returned():

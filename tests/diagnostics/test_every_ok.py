@@ -16,7 +16,6 @@ from tests.diagnostics.models_of_users import (
     findings,
     gru,
     layered,
-    lstm,
     mask,
     model,
     numbers,
@@ -202,26 +201,6 @@ def test_a_state_that_is_dropped_in_a_call_over_samples(batch):
         net = layered(forward, gru=nn.GRU(3, 6), right=right)
 
         assert ("memory" in findings(net, x, call=call)) == (not right)
-
-
-@pytest.mark.parametrize("loss", [nn.functional.l1_loss, nn.functional.mse_loss])
-def test_losses_of_signs_and_squares(loss):
-    """A loss accuses nobody, though its gradient may have signs only; squares that broadcast are found."""
-
-    def forward(m, x, y):
-        prediction = m.head(m.rnn(x)[0][:, -1])
-        pairs = torch.broadcast_tensors(prediction.squeeze(1), y if m.right else y.unsqueeze(1))
-        return loss(*pairs)
-
-    for seed in range(6):
-        torch.manual_seed(seed)
-        x = torch.randn(8, 7, 3)
-        y = torch.randn(8)
-        layers = {"rnn": lstm(), "head": nn.Linear(6, 1)}
-
-        assert findings(model(forward, **layers, right=True), x, y) == set()
-        if loss is nn.functional.mse_loss:
-            assert findings(model(forward, **layers, right=False), x, y) == {"batch"}
 
 
 def test_an_input_that_is_copied_deeply():

@@ -6,12 +6,11 @@ from functools import partial
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
-from torch.utils._pytree import tree_map
 
 import rnnkit
 from rnnkit._checks.guards import MISFIT
 from rnnkit._modules import cell_base, layer_base, unroll_run
-from tests.strategies import CLASSES, LAYERS, Case
+from tests.strategies import CLASSES, LAYERS
 
 X = torch.linspace(-1, 1, 105).view(7, 5, 3)
 PACKED = pack_padded_sequence(X, [7, 6, 5, 1, 1])
@@ -113,25 +112,3 @@ def test_a_guard_of_a_first_state_that_is_wrong_is_reported(place, call, monkeyp
     monkeypatch.setattr(place, name, refuses_states)
     with pytest.raises(rnnkit.RnnkitError, match="found nothing that is wrong"):
         call()
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_a_complex_state_is_torchs(name):
-    """Torch's class refuses a state that is not real, in its own words."""
-    case = Case(name=name, input_size=3, hidden_size=4, batch=5, seq=7)
-    hx = tree_map(torch.Tensor.cfloat, case.state())
-    with pytest.raises(RuntimeError) as error:
-        case.module(rnnkit)(case.input(), hx)
-    assert type(error.value) is RuntimeError
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_sizes_of_packed_input_in_strides(name):
-    """Sizes that lie in strides, of which torch would read the wrong memory, are refused."""
-    layer = getattr(rnnkit, name)(3, 4)
-    sizes = PACKED.batch_sizes.repeat_interleave(2)[::2]
-
-    assert not sizes.is_contiguous()
-    for given in (None, layer(PACKED)[1]):
-        with pytest.raises(rnnkit.LengthsError, match=r"batch_sizes\.contiguous\(\)"):
-            layer(PACKED._replace(batch_sizes=sizes), given)

@@ -13,8 +13,9 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from rnnkit import LSTMState, states
+from rnnkit import LSTMState
 from tests.kernels.paths import RESET_PATHS, Wrapped, close, each_layer, on, recurrent
+from tests.modules.acts_on_states import ACTS
 from tests.strategies import (
     APART,
     Case,
@@ -147,25 +148,6 @@ def test_the_fields_of_packed_input(name, data, fields):
 ROWS = 4
 BATCH = 3
 HIDDEN = 6
-#: What is done to a layer's state: to the tensor, and to the flags and positions beside it.
-ACTS = {
-    **{
-        act.__name__: lambda state, *_, act=act: act(state)
-        for act in (states.detach, states.batch_first, states.from_batch_first, states.to_layers)
-    },
-    "to": lambda state, *_: states.to(state, torch.float32),
-    "select": lambda state, _, index: states.select(state, index),
-    "select by flags": lambda state, mask, _: states.select(state, mask),
-    "slice": lambda state, *_: states.select(state, slice(1, None)),
-    "repeat": lambda state, *_: states.repeat(state, 2),
-    "expand": lambda state, *_: states.expand(states.select(state, [1]), 5),
-    "cat": lambda state, *_: states.cat([state, state]),
-    "reset": lambda state, mask, _: states.reset(state, mask),
-    "reset to": lambda state, mask, _: states.reset(state, mask, state),
-    "from_layers": lambda state, *_: states.from_layers([state, state]),
-    "bridge": lambda state, *_: states.bridge(state),
-    "sum": lambda state, *_: states.bridge(state, "sum"),
-}
 
 
 @given(memory=memories)

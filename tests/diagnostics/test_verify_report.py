@@ -261,16 +261,19 @@ SHOWN = {
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_notebook_shows_the_text(name):
-    """The page has the text, in its own colors but for what is wrong: white and dark ones do."""
+    """The page has the text in its own colors; only the ground of a wrong line is tinted, thinly."""
     make, sign = SHOWN[name]
     shown = make()
     page = shown._repr_html_()
-    red = [html.unescape(line) for line in re.findall("<span[^>]*>(.*?)</span>", page, re.DOTALL)]
+    red = [html.unescape(line) for line in re.findall("<b [^>]*>(.*?)</b>", page, re.DOTALL)]
+    grounds = re.findall(r"background:#\w{6}(\w*)", page)
 
     assert html.unescape(re.sub("<[^>]*>", "", page)) == str(shown)
     assert bool(red) == bool(sign)
     assert all(line.strip().startswith(sign) for line in red)
-    assert "background" not in page
+    assert len(grounds) == len(red)
+    assert all(int(opacity, 16) < 128 for opacity in grounds)
+    assert not re.search("[^-]color:", page)
 
 
 @pytest.mark.parametrize(("steps", "said"), [(1, "end the product"), (2, "are read 2 times")])

@@ -140,6 +140,6 @@ def run_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries
         return run_padded(stack, input, state, lengths)
     if reset is not None and takes_reset_operator(stack, input):
         return run_reset_operators(stack, input, state, lengths, reset, initial)
-    if needs_steps(stack, input, boundaries):
+    if needs_steps(input, boundaries):
         return loop_stack(stack, input, state, boundaries)
     return paths.run(stack, input, state, lengths, reset, initial)

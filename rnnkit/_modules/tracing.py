@@ -30,7 +30,7 @@ from rnnkit._base.torch_tools import (
 )
 from rnnkit._checks.call_spec import SEQUENCE
 from rnnkit._checks.objects import versions
-from rnnkit._kernels.stack import Direction, Stack
+from rnnkit._kernels.stack import Direction
 from rnnkit._modules.cell_steps import check_block, run_step
 from rnnkit._modules.sequence import (
     Boundaries,
@@ -50,7 +50,7 @@ def records_torchs_layer(layer: RNNBase, input: Tensor) -> bool:
     return not uses_custom_op(steps) and not hard_codes_steps(steps)
 
 
-def needs_steps(stack: Stack, input: Tensor, boundaries: Boundaries) -> bool:
+def needs_steps(input: Tensor, boundaries: Boundaries) -> bool:
     """Return whether nothing but a loop over steps works for whoever traces."""
     lengths, reset, _ = boundaries
     if is_compiling():
@@ -58,13 +58,10 @@ def needs_steps(stack: Stack, input: Tensor, boundaries: Boundaries) -> bool:
             return True
     elif is_batched(input) or (lengths is not None and is_batched(lengths.given)):
         return True  # torch's kernels have no rule for the examples of a vmap
-    # Boundaries are found by the values of a mask, and a relu may not run over padding.
-    needs_values = reset is not None or (
-        stack.recurrence.name == "RNN_RELU" and lengths is not None
-    )
-    if not needs_values:
+    if reset is None:
         return False
-    return is_transformed() or is_jit_traced() or (reset is not None and is_meta_or_fake(reset))
+    # Pieces are found by the values of a mask.
+    return is_transformed() or is_jit_traced() or is_meta_or_fake(reset)
 
 
 def has_kernel(direction: Direction, input: Tensor) -> bool:

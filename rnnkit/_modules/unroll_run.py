@@ -198,7 +198,7 @@ def _run_known(
     if not fused or args.return_states or not has_kernel(direction, args.input):
         return run_loop(PreprojectedCell(direction), args)
     if args.input.is_cuda:
-        lay_in_one_block(direction.weights, direction.recurrence, bias=direction.bias)
+        lay_in_one_block(direction.weights, direction.recurrence)
     initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
     boundaries = Boundaries(args.lengths, args.reset, initial)
     output, ends = run_stack(Stack([[direction]]), args.input, as_layer(args.hx), boundaries)

@@ -152,7 +152,7 @@ def _run_torch(call: OperatorCall) -> list[Tensor]:
     hx: Any = call.h if call.c is None else (call.h, call.c)
     weights = call.weights
     if input.is_cuda:
-        weights = in_one_block(weights, recurrence, bias=call.has_bias)
+        weights = in_one_block(weights, recurrence)
     # Without autocast's cache, which would hand a recorded run what was cast unrecorded.
     with torch.autocast(
         input.device.type, call.lowered, enabled=call.lowered is not None, cache_enabled=False

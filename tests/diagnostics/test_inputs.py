@@ -15,11 +15,9 @@ from tests.diagnostics.models_of_users import (
     FEATURE,
     SEQ,
     layered,
-    mask,
     numbers,
     padded,
     reported,
-    tokens,
 )
 
 BATCH = 5
@@ -42,18 +40,6 @@ def test_second_input_that_is_sparse(layout):
         assert {"batch", "coverage"} <= {*rnnkit.verify(nodes, X, between).checked}
         report = reported(nodes, X, between, causal=True)
         assert [error.probe for error in report.findings] == ["causal"]
-
-
-def test_a_second_input_that_all_samples_may_share():
-    """Rows that broadcast over the samples may mix them: the row and the first line say it is unknown."""
-    shared = layered(lambda m, x, y: m.gru(x)[0] - y.mean(0))
-    own = layered(lambda m, x, y: m.gru(x)[0] - y.unsqueeze(1))
-    report = rnnkit.verify(shared, X, numbers(BATCH, 6))
-
-    assert "batch" not in report.checked
-    assert "input[1] has as many rows as the batch" in report.headline
-    assert "batch" in rnnkit.verify(shared, X, numbers(BATCH + 1, 6)).checked
-    assert "batch" in rnnkit.verify(own, X, numbers(BATCH, 6)).checked
 
 
 def test_lengths_as_parts_of_the_longest_are_no_content():
@@ -125,41 +111,6 @@ def test_inputs_without_values(look, beside):
     inputs = [X, X.to("meta")] if beside else [X.to("meta")]
     with pytest.raises(rnnkit.ArgumentError, match="which has no values"):
         look(net, *inputs)
-
-
-@pytest.mark.parametrize("padding", [0, 3])
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
-def test_tokens_tell_their_lengths_by_the_padding_of_an_embedding(padding, dtype):
-    """A mean over padding is found though nobody passed lengths, and one over words is right."""
-    lengths = torch.tensor([3, SEQ, 5, 2])
-    words = (tokens(4, SEQ) + 3).masked_fill(~mask(lengths), padding).to(dtype)
-    for right in (False, True):
-
-        def forward(m, x, right=right):
-            output = m.gru(m.words(x))[0]
-            valid = (x != padding).unsqueeze(2)
-            return (output * valid).sum(1) / (valid.sum(1) if right else x.shape[1])
-
-        embedding = nn.Embedding(15, FEATURE, padding_idx=padding)
-        report = reported(layered(forward, words=embedding), words)
-
-        assert ("alone" in {one.probe for one in report.findings}) != right
-
-
-@pytest.mark.parametrize("width", [None, FEATURE])
-def test_numbers_are_no_tokens_of_an_embedding(width):
-    """Zeros that numbers end in tell no lengths by the padding of an embedding for further tokens."""
-    x = numbers(4, SEQ, width or 1) * mask(torch.tensor([3, SEQ, 5, 2])).unsqueeze(2)
-    x = x if width else x.squeeze(2)
-
-    def forward(m, x, words):
-        return m.head(x.view(*x.shape[:2], -1)).mean(1) + m.words(words)
-
-    net = layered(forward, head=nn.Linear(width or 1, 6), words=nn.Embedding(15, 6, padding_idx=0))
-    report = rnnkit.verify(net, x, tokens(4))
-
-    [padding] = [check for check in report.checks if check.probe == "padding"]
-    assert padding.detail == "no lengths were given"
 
 
 def test_a_map_and_a_trace_of_another_call():

@@ -1,8 +1,5 @@
 """The causes and fixes of findings: a fix, typed, makes of the wrong model the right one."""
 
-import random
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +11,6 @@ from tests.diagnostics.models_of_users import (
     X,
     findings,
     gru,
-    layered,
     model,
     numbers,
     over,
@@ -73,20 +69,6 @@ def test_the_other_axis_is_advised_where_it_is_clean(name):
     assert "rnnkit.verify(..., batch_dim=1)" in "\n".join(map(str, [told, *told.findings]))
 
 
-def test_the_other_axis_is_not_advised_where_it_mixes_too():
-    """Where samples mix along both axes, no finding says ``batch_dim=1``."""
-
-    def mixed(m, x):
-        y = m.rnn(x)[0]
-        return y - y.mean(0)
-
-    net = model(mixed, rnn=gru())
-    [finding, *_] = reported(net, X).findings
-
-    assert "batch_dim" not in str(finding)
-    assert "skip=['batch']" in str(finding)
-
-
 def test_a_leak_that_is_not_located_names_no_part_the_model_lacks():
     """The fix speaks of convolutions, attention and directions only if the model has them."""
     parts = {"conv": nn.Conv1d(3, 3, 1), "rnn": nn.GRU(3, 6, bidirectional=True)}
@@ -133,59 +115,6 @@ def test_a_state_with_the_samples_for_its_layers(size):
     assert "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)" in str(finding)
     net.right = True
     assert findings(net, x) == set()
-
-
-def test_a_state_that_is_wiped_is_not_told_to_be_returned():
-    """Streaming names the way in if the model returns the state, and the way out if not."""
-
-    def forward(m, x, state):
-        y, new = m.rnn(x, torch.zeros_like(state) if m.wipes else state)
-        return y, new if m.wipes else state
-
-    for wipes, fix in (
-        (True, "start from the state that is given, and from zeros only if that is None"),
-        (False, "y, state = layer(x, state), and return that state"),
-    ):
-        net = model(forward, rnn=gru(), wipes=wipes)
-        report = reported(net, X, numbers(1, 4, 6), streaming=True)
-        [finding] = [finding for finding in report.findings if finding.probe == "streaming"]
-
-        assert fix in str(finding)
-
-
-def test_no_message_has_a_size_of_the_samples_that_verify_picked():
-    """Of six samples four are judged, and a view of them is not said to be of four."""
-    net = model(
-        lambda m, x: m.head(m.rnn(x)[1].view(len(x), -1)),
-        rnn=nn.GRU(3, 5, 2, batch_first=True),
-        head=nn.Linear(10, 2),
-    )
-    [finding, *_] = reported(net, numbers(6, 7, 3)).findings
-
-    assert "first      view(batch, -1), after rnn" in str(finding)
-
-
-#: What a model may change from call to call, and how; the name that the cause has to say.
-KEPT = {
-    "source": (lambda: np.random.default_rng(1), lambda m: m.source.random()),
-    "chance": (lambda: random.Random(1), lambda m: m.chance.random()),  # noqa: S311
-    "weight": (lambda: nn.Parameter(torch.ones(6)), lambda m: m.weight.data.mul_(0.9).sum()),
-}
-
-
-@pytest.mark.parametrize("name", KEPT)
-def test_what_is_kept_from_call_to_call_is_named(name):
-    """The cause names the attribute that a call changes: a generator, or a weight."""
-    make, change = KEPT[name]
-
-    def forward(m, x):
-        return m.gru(x)[0] + change(m)
-
-    net = layered(forward, **{name: make()})
-    [finding] = reported(net, X).findings
-
-    assert finding.probe == "repeatable"
-    assert f"the model keeps model.{name} from call to call" in str(finding)
 
 
 def test_a_report_has_the_rows_of_its_findings():

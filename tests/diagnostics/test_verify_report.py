@@ -274,14 +274,3 @@ def test_a_notebook_shows_the_text(name):
     assert len(grounds) == len(red)
     assert all(int(opacity, 16) < 128 for opacity in grounds)
     assert not re.search("[^-]color:", page)
-
-
-@pytest.mark.parametrize(("steps", "said"), [(1, "end the product"), (2, "are read 2 times")])
-def test_zeros_that_are_read(steps, said):
-    """Zeros that are read more than once are a state that no step advances."""
-
-    def gated(m, x):
-        h = torch.zeros(6)
-        return m.gru(x)[0].mean(1) + sum(h * m.gate(x[:, t]) for t in range(steps))
-
-    assert said in str(reported(layered(gated, gate=nn.Linear(3, 6)), X))

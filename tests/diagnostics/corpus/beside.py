@@ -120,18 +120,14 @@ for name in ("takes", "refuses"):
 
 
 TOLD = mask(LENGTHS).float()
-#: Padding that holds NaN, and a mask with one.
-NANS = {
-    "padding of NaN": (PADDED.masked_fill(~mask(LENGTHS).unsqueeze(2), torch.nan), TOLD),
-    "a mask with NaN": (PADDED, TOLD.masked_fill(TOLD == 0, torch.nan)),
-}
-for name, inputs in NANS.items():
+SPOILED = PADDED.masked_fill(~mask(LENGTHS).unsqueeze(2), torch.nan)
 
-    @pair("alone", name=name, gru=gru(), inputs=inputs)
-    def pooled_with_mask(m, x, pad_mask):
-        """NaN tells the lengths as zeros do."""
-        y = m.gru(x.nan_to_num())[0] * pad_mask.nan_to_num().unsqueeze(2)
-        return y.sum(1) / (pad_mask.nan_to_num().sum(1, keepdim=True) if m.right else x.shape[1])
+
+@pair("alone", name="padding of NaN", gru=gru(), inputs=(SPOILED, TOLD))
+def pooled_with_mask(m, x, pad_mask):
+    """NaN tells the lengths as zeros do."""
+    y = m.gru(x.nan_to_num())[0] * pad_mask.unsqueeze(2)
+    return y.sum(1) / (pad_mask.sum(1, keepdim=True) if m.right else x.shape[1])
 
 
 for name, told in {"guessed": None, "told": LENGTHS}.items():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 import rnnkit
 from rnnkit._diagnostics.inputs.lengths import guess_lengths, is_content
@@ -87,6 +88,33 @@ def test_a_batch_with_fields(kind, by_name):
     assert "causal" in report.checked
     assert len(report.axes) == len(called.axes) == 3
     assert "padding" in report.checked
+
+
+class Rows(dict[str, torch.Tensor]):
+    """Tensors by name that iterate over their samples, as a TensorDict of tensordict does."""
+
+    def __iter__(self):
+        """Iterate over the samples."""
+        return iter(range(BATCH))
+
+
+pytree.register_pytree_node(
+    Rows,
+    pytree._dict_flatten,
+    lambda tensors, names: Rows(zip(names, tensors, strict=True)),
+    flatten_with_keys_fn=pytree._dict_flatten_with_keys,
+)
+
+
+def test_a_mapping_that_iterates_over_samples():
+    """Its tensors are those of its items, in what a model is given and in what it returns."""
+    net = layered(lambda m, data: Rows(x=data["x"], y=m.gru(data["x"])[0]))
+    mixed = layered(lambda m, data: Rows(y=m.gru(data["x"])[0].cumsum(0)))
+    named = [line.partition(" ")[0] for line in reported(net, Rows(x=X), causal=True).axes]
+
+    assert named == ["input", "output['x']", "output['y']"]
+    assert [error.probe for error in reported(mixed, Rows(x=X)).findings] == ["batch"]
+    assert len(rnnkit.trace(net, Rows(x=X)).rows) == 1
 
 
 @pytest.mark.parametrize(

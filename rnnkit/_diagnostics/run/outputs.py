@@ -88,7 +88,8 @@ def _is_list_of_steps(tree: Any) -> bool:
 def parts(tree: Any) -> list[tuple[str, Any]]:
     """Return the members of a tree, each with the key that leads to it."""
     if isinstance(tree, Mapping):
-        return [(f"[{key!r}]", tree[key]) for key in tree]
+        # A TensorDict iterates over its rows, and has its keys in items alone.
+        return [(f"[{key!r}]", member) for key, member in tree.items()]
     names = _attributes(tree)
     if names or not isinstance(tree, list | tuple):
         return [(f".{name}", getattr(tree, name)) for name in names]

@@ -1,7 +1,7 @@
 """Which axes are batch and seq, where sizes do not tell: those that follow what is left out."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -122,7 +122,9 @@ def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> Joined
     return best if is_leak or within[best] == moved.sum() else None
 
 
-def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leaves | None:
+def infer_steps(
+    batch: Batch, attempt: Callable[[Batch], Leaves | None], tries: Iterator[int]
+) -> Leaves | None:
     """Find which inputs must be cut with the sequence; return what the model makes of that."""
     steps = batch.longest
     if steps is None or steps < 2 or not batch.may_have_steps(batch.sequence):
@@ -132,13 +134,13 @@ def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leav
     ]
     # What is as long by chance must not: a second sequence of the same width, or features.
     subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
-    for following in itertools.islice(subsets, TRIES):
+    for _, following in zip(tries, subsets, strict=False):
         batch.on_their_own[batch.sequence] = frozenset(others) - set(following)
         output = attempt(batch.cut(steps - 1, front=True))
         if output is not None:
             return output
     # The model takes no other number of steps: what is as long has the same ones, it may be.
-    del batch.on_their_own[batch.sequence]
+    batch.on_their_own.pop(batch.sequence, None)
     return None
 
 

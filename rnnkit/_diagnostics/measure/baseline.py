@@ -13,7 +13,7 @@ from rnnkit._diagnostics.inputs.changes import steps_within
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import Leaves, feature_sizes, is_output
-from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed
+from rnnkit._diagnostics.tell.outcome import RUNS, Finding, Outcome, Passed
 
 T = TypeVar("T")
 
@@ -85,6 +85,11 @@ class Baseline:
     def has_found(self, probe: str) -> bool:
         """Return whether a probe was asked before, and found something."""
         return isinstance(self.answers.get(probe), Finding)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether as many runs were made as may be, and nothing was found."""
+        return self.session.passes >= RUNS and not any(map(self.has_found, self.answers))
 
     @property
     def events(self) -> list[Event]:

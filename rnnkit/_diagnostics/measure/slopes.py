@@ -87,7 +87,7 @@ class Gradients(FunctionWatch):
 
     def _run(self, opened: Session, inputs: Given) -> None:
         """Run the copy, and keep what it returns, or raises."""
-        opened.tally.passes += 1
+        opened.tally.count()
         watched = opened.watched(self._hooks(), notices=self.model.training)
         # Its backward wants train mode.
         cudnn = torch.backends.cudnn.flags(enabled=False, allow_tf32=False)

@@ -93,7 +93,7 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
     slopes = gradients.of_calls(calls)
     tried = 0
     for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
-        if tried >= CALLS:
+        if tried >= CALLS or baseline.is_spent:
             number = count(len(calls), "layer call", "layer calls")
             left = f"what {len(calls) - place} of {number} return was not looked at"
             yield Skipped(left, "partial")

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.utils import _pytree as pytree
 
@@ -16,6 +18,7 @@ from tests.diagnostics.models_of_users import (
     FEATURE,
     SEQ,
     layered,
+    model,
     numbers,
     padded,
     reported,
@@ -35,12 +38,34 @@ def test_second_input_that_is_sparse(layout):
         between = torch.eye(SEQ).roll(1, 0).to(kind).to_sparse(layout=layout)
         square = torch.eye(BATCH).to(kind).to_sparse(layout=layout)
 
-        for model, edges in ((nodes, between), (samples, square)):
-            found = rnnkit.dependency_map(model, X, edges).finding
+        for net, edges in ((nodes, between), (samples, square)):
+            found = rnnkit.dependency_map(net, X, edges).finding
             assert found == "each depends on its own input alone"
         assert {"batch", "coverage"} <= {*rnnkit.verify(nodes, X, between).checked}
         report = reported(nodes, X, between, causal=True)
         assert [error.probe for error in report.findings] == ["causal"]
+
+
+@settings(max_examples=4)
+@given(batch=st.integers(5, 8), steps=st.integers(3, 9))
+def test_flags_that_meet_features(batch, steps):
+    """Flags of samples and steps that scale the features are found, where these are as many."""
+    steps += steps == batch
+    done = (numbers(batch, steps) > 0.5).float()
+    for right in (False, True):
+
+        def forward(m, x, done, right=right):
+            h = x.new_zeros(len(x), batch)
+            for t in range(x.shape[1]):
+                keep = 1 - (done[:, t : t + 1] if right else done[:, t])
+                h = m.cell(x[:, t], h * keep)
+            return h
+
+        net = model(forward, cell=nn.GRUCell(FEATURE, batch))
+        report = reported(net, numbers(batch, steps, FEATURE), done)
+
+        assert [one.probe for one in report.findings] == ([] if right else ["batch"])
+        assert ("batch" in report.checked) == right
 
 
 def test_lengths_as_parts_of_the_longest_are_no_content():

@@ -42,17 +42,23 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
             return
     # The model takes no other batch: what may be laid out either way is left as it is.
     for index, axes in choices.items():
-        batch.axes[index] = given[index] if len(axes) == 2 else None
+        is_known = len({*axes} - {None}) == 1
+        batch.axes[index] = given[index] if is_known else None
 
 
 def _axis_choices(batch: Batch) -> Choices:
-    """Return the axes that are as long as the batch, of each input that has one, and None."""
+    """Return the axes that are as long as the batch, of each input that has one, and None.
+
+    None is no choice for flags ``(batch, steps)``: no chance gives a table both sizes.
+    """
     choices: Choices = {}
     for index, (leaf, at) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
         if at is None or not isinstance(leaf, Tensor) or index == batch.first:
             continue
         others = [k for k, length in enumerate(leaf.shape) if length == batch.size and k != at]
-        choices[index] = [at, *others, None]
+        is_of_steps = leaf.dim() == 2 and batch.may_have_steps(index)
+        are_flags = is_of_steps and batch.steps != batch.size
+        choices[index] = [at, *others] if are_flags else [at, *others, None]
     return choices
 
 

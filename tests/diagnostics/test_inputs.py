@@ -18,6 +18,7 @@ from tests.diagnostics.models_of_users import (
     FEATURE,
     SEQ,
     layered,
+    mask,
     model,
     numbers,
     padded,
@@ -164,6 +165,27 @@ def test_inputs_without_values(look, beside):
     inputs = [X, X.to("meta")] if beside else [X.to("meta")]
     with pytest.raises(rnnkit.ArgumentError, match="which has no values"):
         look(net, *inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+@pytest.mark.parametrize("axes", [(4, 1, SEQ), (4, SEQ, 1), (4, 1, 1, SEQ)])
+def test_masks_with_axes_of_one_tell_lengths(dtype, axes):
+    """A mask laid out for attention, or to scale features, is no content: it tells the lengths."""
+    x, lengths = padded()
+    valid = mask(lengths).view(axes).to(dtype)
+    for right in (False, True):
+
+        def forward(m, x, mask, right=right):
+            rows = mask.reshape(len(x), x.shape[1], 1).float()
+            y = m.gru(x)[0]
+            return (y * rows).sum(1) / rows.sum(1) if right else y.mean(1)
+
+        net = layered(forward)
+        report = reported(net, x, valid)
+
+        assert [one.probe for one in report.findings] == ([] if right else ["alone"])
+        assert ("alone" in report.checked) == right
+        assert any("reaches no output" in note for note in report.notes) != right
 
 
 def test_a_map_and_a_trace_of_another_call():

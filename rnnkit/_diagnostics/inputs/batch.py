@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.inputs.by_input import axis_of, batch_axis_of, by_input
+from rnnkit._diagnostics.inputs.by_input import axis_of, batch_axis_of, by_input, seq_axis_of
 from rnnkit._diagnostics.inputs.dense import check_dense, check_values, is_dense, refuse_no_tensors
 from rnnkit._diagnostics.inputs.lengths import (
     counts_of,
@@ -48,7 +48,7 @@ class Batch:
         self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
         # By the leaf whose steps are judged, those that are as long, but have steps of their own.
         self.on_their_own: dict[int, frozenset[int]] = {}
-        self.seq_dims = [1 - batch_dim if batch_dim < 2 else 1 for _ in every]
+        self.seq_dims = [seq_axis_of(leaf, batch_dim) for leaf in self.leaves]
         told_axes = [
             self._read_seq_dim(name, axis_of(axis), batch_dim)
             for name, axis in by_input("seq_dim", seq_dim, inputs).items()

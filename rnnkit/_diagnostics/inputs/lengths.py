@@ -132,8 +132,9 @@ def name_to_type(place: str, name: str) -> str:
 def _possible_lengths(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[list[int]]:
     """Yield what may be the lengths in an input that is named like lengths or a mask."""
     name = name.lower()
-    if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
-        valid = rows.long()
+    is_mask = rows is not None and rows[0].numel() == rows.shape[1] and is_binary(rows)
+    if MASKS.search(name) and is_mask:
+        valid = rows.flatten(1).long()
         padding = 1 - valid
         for mask in (valid, padding, valid.flip(1), padding.flip(1)):  # of either end
             only_falls = (mask.diff(dim=1) <= 0).all()

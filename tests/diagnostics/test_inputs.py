@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
@@ -23,6 +24,7 @@ from tests.diagnostics.models_of_users import (
     numbers,
     padded,
     reported,
+    tokens,
 )
 
 BATCH = 5
@@ -165,6 +167,30 @@ def test_inputs_without_values(look, beside):
     inputs = [X, X.to("meta")] if beside else [X.to("meta")]
     with pytest.raises(rnnkit.ArgumentError, match="which has no values"):
         look(net, *inputs)
+
+
+@pytest.mark.parametrize("way", ["packed", "lengths="])
+@pytest.mark.parametrize("kind", [tokens, numbers])
+def test_what_a_model_packs_tells_the_lengths(way, kind):
+    """A model that counts its steps and packs by that knows padding: a mean over it is found."""
+    lengths = torch.tensor([3, SEQ, 5, 2])
+    x = kind(4, SEQ) if kind is tokens else kind(4, SEQ, FEATURE)
+    x = x * mask(lengths).view(4, SEQ, *[1] * (x.dim() - 2)).to(x.dtype)
+
+    def forward(m, x):
+        valid = x.view(*x.shape[:2], -1).ne(0).any(2, keepdim=True)
+        n = valid.sum((1, 2))
+        words = m.words(x) if kind is tokens else m.fc(x)
+        packed = pack_padded_sequence(words, n, batch_first=True, enforce_sorted=False)
+        h = m.gru(packed)[1][0] if way == "packed" else m.gru(words, lengths=n)[1][0]
+        return h + (words * valid if m.right else words).sum(1)
+
+    for right in (False, True):
+        parts = {"words": nn.Embedding(15, 6), "fc": nn.Linear(FEATURE, 6)}
+        net = layered(forward, **parts, gru=rnnkit.GRU(6, 6, batch_first=True), right=right)
+
+        assert ("alone" in {one.probe for one in reported(net, x).findings}) != right
+        assert not reported(net, x, lengths=False).findings
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])

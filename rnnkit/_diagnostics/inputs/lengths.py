@@ -6,6 +6,7 @@ from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.run.outputs import in_float64
@@ -176,7 +177,9 @@ def _padding_of(beyond: Tensor) -> Tensor:
 
 
 def counts_of(lengths: Any) -> list[int]:
-    """Return lengths as a list of integers; an empty one if they are something else."""
+    """Return lengths, or those of packed rows, as a list; an empty one of anything else."""
+    if isinstance(lengths, PackedSequence):
+        lengths = pad_packed_sequence(lengths)[1]
     if isinstance(lengths, Tensor) and not is_dense(lengths):
         return []
     each = lengths.flatten().tolist() if hasattr(lengths, "flatten") else lengths

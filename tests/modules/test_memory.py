@@ -112,22 +112,6 @@ def test_a_sequence(name, user, data):
 
 
 @each_layer
-@given(data=st.data())
-def test_one_step(name, data):
-    """So may the input of one step, and a state with the batch first."""
-    case = padded(name, data, bidirectional=False)
-    layer = case.module(rnnkit, state_batch_first=True).eval()
-    hx = pytree.tree_map(lambda t: t.detach().transpose(0, 1).requires_grad_(), case.state())
-    x = case.numbers().detach().select(1 if layer.batch_first else 0, 0)
-
-    def call(x: Tensor, hx: Any) -> Any:
-        output, state = layer.step(x, hx)
-        return output, state, layer.last_hidden(hx), layer.split_state(hx)
-
-    check(call, (x.requires_grad_(), hx), case.memory.get("gradients"))
-
-
-@each_layer
 @given(data=st.data(), fields=st.tuples(*[st.sampled_from(APART)] * 4))
 def test_the_fields_of_packed_input(name, data, fields):
     """So may each field of packed input, of which torch reads the sizes as if in one piece."""

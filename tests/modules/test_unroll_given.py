@@ -10,29 +10,6 @@ import rnnkit
 from tests.strategies import assert_same
 
 
-class Embedded(nn.Module):
-    """A user's cell that reads whole numbers, and has a weight named as ours."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight_ih = nn.Parameter(torch.ones(10, 4))
-
-    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
-        """Add the rows that are named."""
-        return hx + self.weight_ih[input].sum(-2)
-
-    def initial_state(self, batch_size: int) -> Tensor:
-        """Begin with zeros."""
-        return torch.zeros(batch_size, 4)
-
-
-def test_whole_numbers_for_a_users_cell():
-    """What a user's cell reads is its own affair, whatever its weights are called."""
-    output, state = rnnkit.unroll(Embedded(), torch.ones(7, 5, 3, dtype=torch.int64))
-    assert torch.equal(state, torch.full((5, 4), 21.0))
-    assert torch.equal(output[0], torch.full((5, 4), 3.0))
-
-
 @pytest.mark.unhooked("the annotation asks for an initial_state")
 def test_a_vector_is_the_state_of_one_sequence():
     """Without a batch, a user's state is handed to the cell with a batch of one."""

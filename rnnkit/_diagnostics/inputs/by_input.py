@@ -14,7 +14,11 @@ from rnnkit._diagnostics.run.outputs import Given, shape_of
 
 
 def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None, Any]:
-    """Return what was passed for each input, by position or keyword; by None, for all of them."""
+    """Return what was passed to an argument for each input, by position or keyword.
+
+    A value that is no dictionary is for all inputs: its key is None. ``argument`` is the name of
+    the argument, for a message; ``given`` are the inputs.
+    """
     if not isinstance(passed, Mapping):
         return {} if passed is None or passed is False else {None: passed}
     names = [*range(len(given.args)), *given.kwargs]
@@ -25,7 +29,7 @@ def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None,
 
 
 def axis_of(given: Any) -> int:
-    """Return an axis as an int."""
+    """Return an axis as an int; refuse anything that is not an integer."""
     try:
         return operator.index(given)
     except TypeError:
@@ -34,7 +38,11 @@ def axis_of(given: Any) -> int:
 
 
 def batch_axis_of(leaf: Any, batch_dim: int, size: int) -> int | None:
-    """Return the batch axis of a leaf: the usual one, or the only other that is as long."""
+    """Return the batch axis of a leaf: the usual one, or the only other axis of the batch's size.
+
+    None if there is no such axis, or if no sample can be picked, as of a sparse tensor. A list has
+    its samples on axis 0.
+    """
     if not isinstance(leaf, Tensor):
         return 0 if len(counts_of(leaf)) == size else None
     if leaf.layout not in (torch.strided, torch.sparse_coo):

@@ -11,7 +11,7 @@ from rnnkit._base.message import brief, refusal
 
 
 def is_dense(leaf: Any) -> TypeGuard[Tensor]:
-    """Return whether a leaf is a tensor that has a place in memory for each value."""
+    """Return whether a value is a dense tensor: with a place in memory for each number."""
     return isinstance(leaf, Tensor) and leaf.layout is torch.strided
 
 

@@ -35,7 +35,7 @@ class Call:
     Attributes:
         number: its number among the calls of its module, from 0.
         name, module: the module and its qualified name; the model itself has an empty one.
-        input: the input; None if it is packed, or no tensor.
+        input: the input, a tensor or packed; None if it is not known.
         state: the hidden state that it was given, by name: ``h``, and ``c`` of an LSTM.
         output: what a layer returned beside its state.
         returned: the state that it returned, by name.

@@ -87,7 +87,7 @@ def _are_numbers(tree: list[Any]) -> bool:
 
 
 def _is_list_of_steps(tree: Any) -> bool:
-    """Return whether a list, or a tuple of four or more, holds tensors of one shape, to be stacked."""
+    """Return whether a list, or a tuple of four or more, holds tensors that can be stacked."""
     if type(tree) not in (list, tuple) or not all(isinstance(x, Tensor) for x in tree):
         return False
     most = 1 if isinstance(tree, list) else 3  # up to three may be the members of a state
@@ -97,7 +97,7 @@ def _is_list_of_steps(tree: Any) -> bool:
 
 
 def parts(tree: Any) -> list[tuple[str, Any]]:
-    """Return the members of a structure (mapping, dataclass, list), each with the key that leads to it.
+    """Return the members of a nested structure, each with the key that leads to it.
 
     The key is written as in code: ``['text']``, ``.hidden`` or ``[0]``. Anything else has none.
     """
@@ -213,7 +213,7 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 
 def with_finite_numbers(rows: Tensor) -> Tensor:
-    """Return numbers ``(rows, ...)`` with a random row's number in place of each that is not finite.
+    """Return numbers ``(rows, ...)`` with that of a random row for each that is not finite.
 
     It is taken from the same feature; a feature without any finite number gets zeros.
     """

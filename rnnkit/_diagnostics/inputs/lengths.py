@@ -1,8 +1,8 @@
 """What inputs tell about lengths: by their values, by their names, by an Embedding's padding."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -15,85 +15,120 @@ LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|
 MASKS = re.compile("mask|pad")
 EITHER = re.compile(r"_?(len(gth)?s?|(padding_|pad_)?mask|pad(ding)?)_?")
 
-#: An input, its name in ``forward``, and its rows ``(batch, seq, ...)`` if it has steps.
-Named = tuple[Any, str, Tensor | None]
-
-
 #: Rows of the inputs that have steps, and lengths of inputs; both by the input's index.
 Rows = dict[int, Tensor]
 Lengths = dict[int, list[int]]
 
 
+class Named(NamedTuple):
+    """An input of a model.
+
+    Attributes:
+        leaf: the tensor, or whatever else it is.
+        name: what it is called as an argument of ``forward``.
+        rows: the tensor as ``(batch, seq, ...)``; None if it has no steps.
+    """
+
+    leaf: Any
+    name: str
+    rows: Tensor | None
+
+
 def guess_lengths(
     model: nn.Module, inputs: Sequence[Named], size: int
 ) -> tuple[Lengths, bool, list[str]]:
-    """Return lengths by input, whether padding is after a sample, and a line for each misfit."""
+    """Find the valid steps of each sample, if the inputs tell them.
+
+    An input that is named like lengths or a mask tells those of an input that is padded beyond
+    them; if there is none, the padding index of the model's Embedding tells them. ``size`` is the
+    number of samples. Returns the lengths by the index of the padded input, whether the padding is
+    after a sample, and a line for each input that is named so and fits none.
+    """
     told = _lengths_by_names(inputs, size)
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
     lines: list[str] = []
     if told:
-        found, ends = _matched_by_padding(told, inputs, rows, lines)
+        found, sides = _matched_by_padding(told, inputs, rows, lines)
     else:
-        found, ends = _lengths_by_padding_index(model, rows)
-    if len(ends) != 1:
+        found, sides = _lengths_by_padding_index(model, rows)
+    if len(sides) != 1:
         return {}, True, lines
-    return found, ends == {"post"}, lines
+    return found, sides == {"post"}, lines
 
 
 def _matched_by_padding(
     told: Lengths, inputs: Sequence[Named], rows: Rows, lines: list[str]
 ) -> tuple[Lengths, set[str]]:
-    """Return which inputs are padded beyond lengths that are told, and where; add misfits."""
+    """Find the inputs that are padded beyond lengths which other inputs tell.
+
+    ``told`` are those lengths by the index of the input that tells them. Returns them by the index
+    of the padded input, and on which sides padding is: ``"pre"``, ``"post"``. Of lengths that fit
+    none, a line is added to ``lines``.
+    """
     found: Lengths = {}
-    ends: set[str] = set()
+    sides: set[str] = set()
     for index, counts in told.items():
-        name = inputs[index][1]
+        name = inputs[index].name
         candidates = _inputs_of_like_name(name, inputs, rows)
         if not candidates and all(other == counts for other in told.values()):
             candidates = list(rows)
         free = [k for k in candidates if k not in found]
-        first, end = _first_padded(rows, free, counts)
-        if first is not None:
-            found[first] = counts
-            ends.add(end)
+        padded, side = _first_padded(rows, free, counts)
+        if padded is not None:
+            found[padded] = counts
+            sides.add(side)
         elif rows and min(counts) < max(counts) and counts not in found.values():
             lines.append(f"{name} was not taken for lengths: no input ends there")
-    return found, ends
+    return found, sides
 
 
 def _lengths_by_names(inputs: Sequence[Named], size: int) -> Lengths:
-    """Return what inputs that are named like lengths or a mask tell.
+    """Return the lengths that inputs tell which are named like lengths or a mask, by their index.
 
     Of the ways to read a mask, the first one counts by which another input is padded.
     """
     told: Lengths = {}
     for index, one in enumerate(inputs):
-        others = [x for k, (_, _, x) in enumerate(inputs) if k != index and x is not None]
-        ways = list(_possible_lengths(*one, size))
-        fitting = [counts for counts in ways if any(padded_side(x, counts) for x in others)]
+        ways = list(_possible_lengths(one, size))
+        others = [other.rows for other in inputs if other is not one]
         if ways:
-            told[index] = [*fitting, *ways][0]
+            told[index] = next((way for way in ways if _is_any_padded(others, way)), ways[0])
     return told
 
 
+def _is_any_padded(inputs: Iterable[Tensor | None], counts: list[int]) -> bool:
+    """Return whether one of some inputs ``(batch, seq, ...)`` is padded beyond some lengths."""
+    return any(x is not None and padded_side(x, counts) for x in inputs)
+
+
 def _inputs_of_like_name(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
-    """Return the inputs whose name shares the stem of one for lengths, as text and text_len do."""
+    """Return the inputs whose name shares the stem of one for lengths, as text and text_len do.
+
+    Only those in ``rows``, which have steps, by their index.
+    """
     stem = EITHER.sub("", name.lower())
-    names = {k: inputs[k][1].lower() for k in rows}
+    names = {k: inputs[k].name.lower() for k in rows}
     return [k for k, other in names.items() if stem and other and (other in stem or stem in other)]
 
 
 def _first_padded(rows: Rows, places: Sequence[int], counts: list[int]) -> tuple[int | None, str]:
-    """Return the first of some inputs that is padded beyond some lengths, and at which end."""
+    """Return the index of the first input that is padded beyond some lengths, and on which side.
+
+    ``places`` are the indices of the inputs to look at. The side is ``"post"`` or ``"pre"``; None
+    and an empty one if no input is padded so.
+    """
     for place in places:
-        end = padded_side(rows[place], counts)
-        if end:
-            return place, end
+        side = padded_side(rows[place], counts)
+        if side:
+            return place, side
     return None, ""
 
 
 def _lengths_by_padding_index(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
-    """Return the lengths of tokens that end in the padding of the model's Embedding, and where."""
+    """Return the lengths of tokens that end in the padding index of the model's Embedding.
+
+    They are those of the first input with steps; the set has the side of the padding.
+    """
     embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
     values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
     if not rows or len(values) != 1:
@@ -103,25 +138,35 @@ def _lengths_by_padding_index(model: nn.Module, rows: Rows) -> tuple[Lengths, se
     if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
         return {}, set()
     counts = tokens.ne(value).sum(1).tolist()
-    end = padded_side(tokens, counts, value)
-    return {first: counts}, {end} - {""}
+    side = padded_side(tokens, counts, value)
+    return {first: counts}, {side} - {""}
 
 
 def lengths_of_other_names(
     inputs: Sequence[Named], places: Sequence[str], found: Mapping[int, list[int]]
 ) -> list[str]:
-    """Return a line for each input that holds the ends of another one, whatever its name is."""
-    lines = list[str]()
-    for place, (leaf, name, rows) in zip(places, inputs, strict=False):
-        if rows is not None or LENGTHS.search(name.lower()):
-            continue
-        counts = counts_of(leaf)
-        if not counts or counts in found.values():
-            continue
-        others = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
-        if any(padded_side(x, counts) for x in others):
-            lines.append(f"{place} looks like lengths: pass lengths={name_to_type(place, name)}")
-    return lines
+    """Return a line for each input that seems to hold lengths, although its name does not say so.
+
+    ``places`` is what a report calls each input; ``found`` are the lengths that are known.
+    """
+    return [
+        f"{place} looks like lengths: pass lengths={name_to_type(place, one.name)}"
+        for place, one in zip(places, inputs, strict=False)
+        if _looks_like_lengths(one, inputs, found)
+    ]
+
+
+def _looks_like_lengths(
+    one: Named, inputs: Sequence[Named], found: Mapping[int, list[int]]
+) -> bool:
+    """Return whether an input holds new lengths, beyond which another input is padded."""
+    if one.rows is not None or LENGTHS.search(one.name.lower()):
+        return False
+    counts = counts_of(one.leaf)
+    if not counts or counts in found.values():
+        return False
+    rows = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
+    return _is_any_padded(rows, counts)
 
 
 def name_to_type(place: str, name: str) -> str:
@@ -129,20 +174,28 @@ def name_to_type(place: str, name: str) -> str:
     return name if name.isidentifier() else place
 
 
-def _possible_lengths(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[list[int]]:
-    """Yield what may be the lengths in an input that is named like lengths or a mask."""
-    name = name.lower()
+def _possible_lengths(one: Named, size: int) -> Iterator[list[int]]:
+    """Yield what may be the lengths of ``size`` samples in an input that is named so, or a mask."""
+    name = one.name.lower()
+    rows = one.rows
     if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
-        valid = mended_mask(rows).long()
-        padding = 1 - valid
-        for mask in (valid, padding, valid.flip(1), padding.flip(1)):  # of either end
-            only_falls = (mask.diff(dim=1) <= 0).all()
-            if mask[:, 0].all() and only_falls and not mask.all():
-                yield mask.sum(1).tolist()
+        yield from _lengths_of_mask(mended_mask(rows).long())
     if LENGTHS.search(name):
-        counts = counts_of(leaf)
+        counts = counts_of(one.leaf)
         if len(counts) == size:
             yield counts
+
+
+def _lengths_of_mask(valid: Tensor) -> Iterator[list[int]]:
+    """Yield the lengths that a mask ``(batch, seq)`` of ones and zeros may tell.
+
+    Its ones may be the valid steps or the padding, which may be at either end.
+    """
+    padding = 1 - valid
+    for mask in (valid, padding, valid.flip(1), padding.flip(1)):
+        only_falls = (mask.diff(dim=1) <= 0).all()
+        if mask[:, 0].all() and only_falls and not mask.all():
+            yield mask.sum(1).tolist()
 
 
 def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> str:
@@ -226,8 +279,7 @@ def is_content(leaf: Any, seq_axis: int) -> bool:
     while leaf.dim() > 2 and leaf.shape[-1] == 1:  # a mask that multiplies features
         leaf = leaf.squeeze(-1)
     if leaf.dim() == 2 and is_binary(leaf):
-        numbers = leaf.int()
-        return not any(rises_or_falls(numbers, axis) for axis in {1, seq_axis} if axis < 2)
+        return not any(rises_or_falls(leaf.int(), axis) for axis in {1, min(seq_axis, 1)})
     if is_fraction and leaf.dim() < 3 and leaf.shape[1:].numel() == 1:
         return not _are_fractions_of_longest(leaf[leaf.isfinite()])
     return is_fraction or leaf.is_complex() or leaf.dim() > 1
@@ -255,9 +307,16 @@ def states_lengths(leaf: Any, axis: int | None, counts: list[int], steps: int) -
             told = told * (max(counts) / told.max())
         off = told - told.new_tensor(counts)
         return bool((off.abs() < 0.5).all())
+    return _masks_lengths(leaf, axis, counts, steps)
+
+
+def _masks_lengths(leaf: Tensor, axis: int, counts: list[int], steps: int) -> bool:
+    """Return whether a tensor is a mask of some lengths; it may be laid out for attention.
+
+    ``axis`` has the samples. A mask is zero at the valid steps, or at all others.
+    """
     if len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
         return False
-    # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
     zeros = (leaf == 0).movedim(axis, 0).flatten(1).sum(1).tolist()
     times, rest = divmod(leaf.numel(), len(counts) * steps)
     valid = [n * times for n in counts]

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.inputs.by_input import axis_of, batch_axis_of, by_input
-from rnnkit._diagnostics.inputs.dense import check_dense, check_values, is_dense, refuse_no_tensors
+from rnnkit._diagnostics.inputs.dense import check_values, first_with_axis, is_dense
 from rnnkit._diagnostics.inputs.lengths import (
     counts_of,
     is_content,
@@ -34,7 +33,7 @@ class Batch:
         check_values(self.leaves)
         every = range(len(self.leaves))
         batch_dim = axis_of(batch_dim)
-        self.first = self._first_with(batch_dim, every)  # shows where the batch is
+        self.first = first_with_axis(self.leaves, batch_dim, every)  # shows where the batch is
         shape = self.leaves[self.first].shape
         batch_dim %= len(shape)
         self.size: int = shape[batch_dim]
@@ -128,7 +127,7 @@ class Batch:
     def _read_seq_dim(self, name: int | str | None, axis: int, batch_dim: int) -> int | None:
         """Note the seq axis of an input, or of all; return the leaf that has it, if it is named."""
         places = self.places(name)
-        index = self._first_with(axis, places)
+        index = first_with_axis(self.leaves, axis, places)
         dim = axis % self.leaves[index].dim()
         if dim == batch_dim and self.first in places:
             message = f"seq_dim and batch_dim are both axis {dim} of the input"
@@ -136,23 +135,6 @@ class Batch:
         for place in places:
             self.seq_dims[place] = dim
         return None if name is None else index
-
-    def _first_with(self, dim: int, places: Sequence[int]) -> int:
-        """Return the index of the first leaf that has an axis."""
-        leaves = [self.leaves[k] for k in places]
-        if any(isinstance(x, PackedSequence) or getattr(x, "is_nested", False) for x in leaves):
-            message = "a packed input has no batch axis to try: pass the padded batch and lengths"
-            refusal(ArgumentError, "inputs", message, code="verify-packed")
-        for k in places:  # not what is empty, as the categories in a data set that has none
-            x = self.leaves[k]
-            if not isinstance(x, Tensor) or not x.numel() or not -x.dim() <= dim < x.dim():
-                continue
-            check_dense(x)
-            return k
-        if not any(isinstance(leaf, Tensor) for leaf in leaves):
-            refuse_no_tensors(leaves)
-        message = f"no input has numbers along axis {dim}: got {', '.join(map(brief, leaves))}"
-        return refusal(ArgumentError, "inputs", message, code="verify-axis")
 
     def places(self, name: int | str | None) -> list[int]:
         """Return the indices of the leaves of an input; of all, if it has no name."""

@@ -2,7 +2,7 @@
 
 import copy
 import copyreg
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -55,17 +55,14 @@ def _restore(
     state: Any = None,
     items: Iterable[Any] | None = None,
     pairs: Iterable[tuple[Any, Any]] | None = None,
-    setter: Callable[[Any, Any], None] | None = None,
 ) -> None:
     """Give a new object (``twin``) what ``__reduce_ex__`` named of the original, as copies.
 
-    Those are its state, by ``setter``, by ``__setstate__`` or into its attributes and slots; the
+    Those are its state, by ``__setstate__`` or into its attributes and slots; the
     items of a list; and the pairs of a mapping.
     """
     unfilled_count = copier.unfilled_count
-    if setter is not None:
-        setter(twin, copier.copy_fully(state, place))
-    elif state is not None and hasattr(twin, "__setstate__"):
+    if state is not None and hasattr(twin, "__setstate__"):
         twin.__setstate__(copier.copy_fully(state, place))
     elif state is not None:
         held, slots = state if isinstance(state, tuple) else (state, None)

@@ -9,7 +9,13 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.inputs.by_input import axis_of, batch_axis_of, by_input
+from rnnkit._diagnostics.inputs.by_input import (
+    axis_of,
+    batch_axis_of,
+    by_input,
+    leaves_of_second,
+    names_of_leaves,
+)
 from rnnkit._diagnostics.inputs.dense import check_values, first_with_axis, is_dense
 from rnnkit._diagnostics.inputs.lengths import (
     counts_of,
@@ -19,7 +25,7 @@ from rnnkit._diagnostics.inputs.lengths import (
     states_lengths,
 )
 from rnnkit._diagnostics.inputs.rows import rows_of_samples, some_samples
-from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shapes_of
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
 
 
 class Batch:
@@ -41,9 +47,7 @@ class Batch:
         self.whole_size = self.size  # of that batch
         self.lengths: dict[int, list[int]] = {}  # valid steps of each sample, by leaf
         self.flags: int | None = None  # the leaf that flags where samples start afresh
-        self.second_leaves: list[Any] | None = (
-            None  # the leaves of a second batch, for changed values
-        )
+        self.second_leaves: list[Any] | None = None
         self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
         # By the leaf whose steps are judged, those that are as long, but have steps of their own.
         self.on_their_own: dict[int, frozenset[int]] = {}
@@ -92,37 +96,12 @@ class Batch:
 
     def take_second(self, other: Sequence[Any]) -> None:
         """Take a second batch: the inputs by position and then, if there are any, by keyword."""
-        args, kwargs = self.tree()
-        expected = len(args) + bool(kwargs)
-        if len(other) != expected:
-            beside = ", then the kwargs" if kwargs else ""
-            text = f"other has {len(other)} members: expected {expected}, the inputs{beside}"
-            refusal(ArgumentError, "other", text, code="verify-argument")
-        named = {key: other[-1].get(key) for key in kwargs}
-        both = Given(tuple(other[: len(args)]), named)
-        leaves, spec = pytree.tree_flatten(both, is_leaf=is_one_leaf)
-        mine = shapes_of(self.leaves)
-        theirs = shapes_of(leaves)
-        if spec != self.spec or mine != theirs:
-            what = "the inputs, and then the kwargs, of a second batch of the same shapes"
-            text = f"other has {what}: {mine}, got {theirs}"
-            refusal(ArgumentError, "other", text, code="verify-argument")
-        self.second_leaves = leaves
+        self.second_leaves = leaves_of_second(other, self.tree(), self.leaves)
 
     @property
     def names(self) -> list[str]:
         """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
-        is_one = sum(isinstance(leaf, Tensor) for leaf in self.leaves) == 1
-        names: list[str] = []
-        paths: Any = pytree.tree_flatten_with_path(self.tree(), is_one_leaf)[0]
-        for path, leaf in paths:
-            if is_one and isinstance(leaf, Tensor):
-                names.append("input")
-            elif path[0].name == "kwargs":
-                names.append(f"{path[1].key}{pytree.keystr(path[2:])}")
-            else:
-                names.append(f"input{pytree.keystr(path[1:])}")
-        return names
+        return names_of_leaves(self.tree())
 
     def _read_seq_dim(self, name: int | str | None, axis: int, batch_dim: int) -> int | None:
         """Note the seq axis of an input, or of all; return the leaf that has it, if it is named."""

@@ -54,7 +54,6 @@ def numbers(*shape):
 X = numbers(BATCH, SEQ, FEATURE)
 #: So the session of a model is given it.
 GIVEN = Given((X,), {})
-#: What looks at a model and its input.
 
 
 def tokens(*shape):

@@ -170,7 +170,7 @@ def _looks_like_lengths(
 
 
 def name_to_type(place: str, name: str) -> str:
-    """Return what a caller may type for an input: its own name, or its place."""
+    """Return what a caller may type for an input: its own name, or else its place in the inputs."""
     return name if name.isidentifier() else place
 
 
@@ -199,9 +199,12 @@ def _lengths_of_mask(valid: Tensor) -> Iterator[list[int]]:
 
 
 def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> str:
-    """Return the end at which an input has one value beyond each length, and not just within.
+    """Return on which side an input ``(batch, seq, ...)`` is padded.
 
-    Beyond it, a number that is not finite counts as padding.
+    ``"post"``, ``"pre"`` or neither.
+
+    It is padded if all steps beyond each of ``counts`` have one value, or are not finite, and the
+    last valid step has another one. ``value`` is that value, if it is known.
     """
     if not 1 <= min(counts) < max(counts) <= rows.shape[1]:
         return ""
@@ -211,6 +214,7 @@ def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> st
 
 
 def _is_padded_after(rows: Tensor, counts: list[int], value: int | None) -> bool:
+    """Return whether all steps beyond each length, and no step just within, are padding."""
     pairs = list(zip(rows, counts, strict=True))
     beyond = torch.cat([row[n:] for row, n in pairs])
     padding = _padding_of(beyond) if value is None else value
@@ -222,13 +226,19 @@ def _is_padded_after(rows: Tensor, counts: list[int], value: int | None) -> bool
 
 
 def _padding_of(beyond: Tensor) -> Tensor:
-    """Return the first step of a padding that is finite; if there is none, a NaN."""
+    """Return the first step of some padding ``(steps, ...)`` that is finite.
+
+    NaN if there is none.
+    """
     finite = beyond.isfinite().reshape(len(beyond), -1).all(1)
     return beyond[int(finite.int().argmax())]
 
 
 def counts_of(lengths: Any) -> list[int]:
-    """Return lengths as a list of integers; an empty one if they are something else."""
+    """Return lengths (a tensor, an array or a list) as integers.
+
+    An empty list if they are no lengths.
+    """
     if isinstance(lengths, Tensor) and not is_dense(lengths):
         return []
     each = lengths.flatten().tolist() if hasattr(lengths, "flatten") else lengths
@@ -239,7 +249,10 @@ def counts_of(lengths: Any) -> list[int]:
 
 
 def counts_by_sample(leaf: Any, axis: int, size: int) -> list[int]:
-    """Return what a leaf counts of each sample: its integers, or the ones of a mask."""
+    """Return what a leaf counts of each sample: its integers, or how many ones its mask has.
+
+    ``axis`` has the ``size`` samples. The list is empty if it counts nothing.
+    """
     if is_dense(leaf) and leaf.numel() > size:
         if not is_binary(leaf) or not leaf.isfinite().all():
             return []
@@ -254,7 +267,7 @@ def is_binary(leaf: Any) -> bool:
 
 
 def mended_mask(mask: Tensor) -> Tensor:
-    """Return a mask ``(batch, seq)`` with zeros for what is not finite, or what is before it."""
+    """Return a mask ``(batch, seq)`` with zeros, or the value before, for what is not finite."""
     known = mask.isfinite()
     wiped = torch.where(known, mask, 0)
     filled = torch.where(known, mask, wiped.roll(1, 1))
@@ -270,7 +283,11 @@ def rises_or_falls(x: Tensor, axis: int) -> bool:
 
 
 def is_content(leaf: Any, seq_axis: int) -> bool:
-    """Return whether a leaf holds what a model reads, and not lengths, labels or a mask."""
+    """Return whether a leaf holds data that is computed with, not lengths, labels or a mask.
+
+    A mask is boolean, or zeros and ones that nowhere rise or nowhere fall along the steps, or zeros
+    and large negative numbers that are added to scores.
+    """
     if not is_dense(leaf) or leaf.numel() == 0 or leaf.dtype is torch.bool:
         return False
     is_fraction = leaf.is_floating_point()
@@ -286,17 +303,23 @@ def is_content(leaf: Any, seq_axis: int) -> bool:
 
 
 def _is_added_mask(leaf: Tensor) -> bool:
-    """Return whether numbers are zeros, and what hides a score that they are added to."""
+    """Return whether all numbers are zeros, or below -1000: such a mask is added to scores."""
     return bool(((leaf == 0) | (leaf < -1000)).all() and leaf.any())
 
 
 def _are_fractions_of_longest(lengths: Tensor) -> bool:
-    """Return whether numbers may be lengths, as parts of the longest."""
+    """Return whether numbers may be lengths relative to the longest.
+
+    In (0, 1], the longest being 1.
+    """
     return bool(((lengths > 0) & (lengths <= 1)).all() and (lengths == 1).any())
 
 
 def states_lengths(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
-    """Return whether a leaf holds lengths as counts or parts of the longest, or masks them."""
+    """Return whether a leaf holds the lengths ``counts``, relative ones or a mask of them.
+
+    ``axis`` has the samples, ``steps`` is the size of the seq axis.
+    """
     if not isinstance(leaf, Tensor):
         return counts_of(leaf) == counts
     if axis is None or not is_dense(leaf):
@@ -325,7 +348,10 @@ def _masks_lengths(leaf: Tensor, axis: int, counts: list[int], steps: int) -> bo
 
 
 def shortened_lengths(leaf: Any, counts: list[int], steps: int) -> Any:
-    """Return lengths that are not longer than some steps; a mask stays."""
+    """Return a leaf that holds lengths, none longer than ``steps``; a mask stays as it is.
+
+    ``counts`` are those lengths as integers; relative lengths are divided by the new longest.
+    """
     fewer = [min(n, steps) for n in counts]
     if not isinstance(leaf, Tensor):
         return type(leaf)(fewer) if isinstance(leaf, list | tuple) else leaf * 0 + fewer

@@ -305,16 +305,6 @@ def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Excep
             refusal(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
 
 
-def _check_callable(model: torch.nn.Module, caller: str) -> None:
-    """Refuse a scripted layer, which torch calls in a scripted module only."""
-    if isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "forward"):
-        kind = model.original_name
-        message = f"{caller} takes a model that can be called, got a scripted {kind}"
-        headline = f"torch calls a scripted {kind} only inside of a scripted module"
-        fix = ("fix", f"rnnkit.{caller}(model, ...) of the {kind} before it was scripted")
-        refusal(ArgumentError, "model", message, headline, fix, code="model-type")
-
-
 @contextmanager
 def session(
     model: torch.nn.Module, call: Any = None, given: Given | None = None, caller: str = ""
@@ -326,8 +316,6 @@ def session(
     ``call`` calls a copy in a user's way; ``given``, the inputs, and ``caller``, the public
     function, are for messages.
     """
-    if call is None:
-        _check_callable(unwrapped(model), caller)
     with torch.inference_mode(mode=False), eagerly(), without_tf32():
         opened = Session(model, call)
         hook = register_module_forward_pre_hook(opened.refuse)

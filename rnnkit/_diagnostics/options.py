@@ -27,11 +27,14 @@ OTHER_NAMES = {
 }
 
 
-class ArgumentRule(NamedTuple):
-    """An argument, what came for it, whether that is right, and what it may be."""
+class Expected(NamedTuple):
+    """What an argument may be.
 
-    name: str
-    value: Any
+    Attributes:
+        is_right: whether the value that came for it is that.
+        text: what it may be, in words.
+    """
+
     is_right: bool
     text: str
 
@@ -41,87 +44,58 @@ def is_one_of(value: Any, *choices: Any) -> bool:
     return isinstance(value, bool | int | str) and value in choices
 
 
-def rules_of_call(kwargs: Any, call: Any) -> list[ArgumentRule]:
-    """Return what the arguments may be that say how a model is called."""
+def _expected_of_call(kwargs: Any, call: Any) -> dict[str, Expected]:
+    """Return by name what the two arguments may be that say how a model is called."""
     has_names = isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)
-    is_right = call is None or callable(call)
-    return [
-        ArgumentRule(
-            "kwargs", kwargs, kwargs is None or has_names, "a dict of inputs by name, or None"
-        ),
-        ArgumentRule("call", call, is_right, "a function of the model and the inputs"),
-    ]
+    return {
+        "kwargs": Expected(kwargs is None or has_names, "a dict of inputs by name, or None"),
+        "call": Expected(call is None or callable(call), "a function of the model and the inputs"),
+    }
 
 
 def check_call(kwargs: Any, call: Any) -> None:
-    """Refuse an argument that has the wrong type, of those that say how a model is called."""
-    _check(rules_of_call(kwargs, call))
+    """Refuse ``kwargs`` or ``call``, which say how a model is called, if the type is wrong."""
+    _check(_expected_of_call(kwargs, call), {"kwargs": kwargs, "call": call})
 
 
 def check_options(probes: Sequence[str], **given: Any) -> None:
-    """Refuse an argument of ``verify`` that has the wrong type or value."""
-    skip = given["skip"]
-    are_probes = isinstance(skip, list | tuple | set | frozenset) and all(
-        is_one_of(probe, *probes) for probe in skip
-    )
+    """Refuse an argument of ``verify`` that has the wrong type or value.
+
+    ``given`` has all arguments by name, and ``probes`` the names that ``skip`` may have.
+    """
     lookahead = given["lookahead"]
-    rules = [
-        *rules_of_call(given["kwargs"], given["call"]),
-        ArgumentRule(
-            "out_seq_dim",
-            given["out_seq_dim"],
-            isinstance(given["out_seq_dim"], int | None),
-            "an axis, or None",
-        ),
-        ArgumentRule(
-            "causal",
-            given["causal"],
+    unknown = _unknown_probes(given["skip"], probes)
+    expected = _expected_of_call(given["kwargs"], given["call"]) | {
+        "out_seq_dim": Expected(isinstance(given["out_seq_dim"], int | None), "an axis, or None"),
+        "causal": Expected(
             is_one_of(given["causal"], False, True, "strict", "others"),
             "a bool, 'strict' or 'others'",
         ),
-        ArgumentRule(
-            "lookahead",
-            lookahead,
-            isinstance(lookahead, int) and lookahead >= 0,
-            "0 or more steps",
+        "lookahead": Expected(isinstance(lookahead, int) and lookahead >= 0, "0 or more steps"),
+        "streaming": Expected(is_one_of(given["streaming"], False, True), "a bool"),
+        "reset": Expected(
+            isinstance(given["reset"], int | str | None), "an input's position or keyword"
         ),
-        ArgumentRule(
-            "streaming",
-            given["streaming"],
-            is_one_of(given["streaming"], False, True),
-            "a bool",
+        "pad": Expected(is_one_of(given["pad"], "post", "pre"), "'post' or 'pre'"),
+        "other": Expected(
+            isinstance(given["other"], list | tuple | None), "a list of inputs, or None"
         ),
-        ArgumentRule(
-            "reset",
-            given["reset"],
-            isinstance(given["reset"], int | str | None),
-            "an input's position or keyword",
-        ),
-        ArgumentRule(
-            "pad", given["pad"], is_one_of(given["pad"], "post", "pre"), "'post' or 'pre'"
-        ),
-        ArgumentRule(
-            "other",
-            given["other"],
-            isinstance(given["other"], list | tuple | None),
-            "a list of inputs, or None",
-        ),
-        ArgumentRule("skip", skip, are_probes, f"a list of {', '.join(probes)}"),
-        ArgumentRule("raises", given["raises"], is_one_of(given["raises"], False, True), "a bool"),
-    ]
-    _check(rules, probes)
+        "skip": Expected(unknown == [], f"a list of {', '.join(probes)}"),
+        "raises": Expected(is_one_of(given["raises"], False, True), "a bool"),
+    }
+    _check(expected, given | {"skip": unknown[0] if unknown else None})
 
 
-def _check(rules: Sequence[ArgumentRule], probes: Sequence[str] = ()) -> None:
-    for rule in rules:
-        if not rule.is_right:
-            text = f"{rule.name} is {rule.text}, got {_came(rule, probes)}"
-            refusal(ArgumentError, rule.name, text, code="verify-argument")
+def _unknown_probes(skip: Any, probes: Sequence[str]) -> list[Any]:
+    """Return the members of ``skip`` that are no probe; itself if it is no list or set."""
+    if not isinstance(skip, list | tuple | set | frozenset):
+        return [skip]
+    return [one for one in skip if not is_one_of(one, *probes)]
 
 
-def _came(rule: ArgumentRule, probes: Sequence[str]) -> str:
-    """Name what came; of a list of probes, the one that is unknown."""
-    if rule.name == "skip" and isinstance(rule.value, list | tuple | set | frozenset):
-        unknown = [one for one in rule.value if not is_one_of(one, *probes)]
-        return brief(unknown[0])
-    return brief(rule.value)
+def _check(expected: Mapping[str, Expected], given: Mapping[str, Any]) -> None:
+    """Refuse the first argument of ``given``, by name, that is not what is expected of it."""
+    for name, one in expected.items():
+        if not one.is_right:
+            text = f"{name} is {one.text}, got {brief(given[name])}"
+            refusal(ArgumentError, name, text, code="verify-argument")

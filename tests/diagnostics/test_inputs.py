@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from rnnkit._diagnostics.inputs.lengths import Named as Input
 from rnnkit._diagnostics.inputs.lengths import guess_lengths, is_content
 from tests.diagnostics.models_of_users import (
     FEATURE,
@@ -86,7 +87,8 @@ def test_whose_lengths_they_are():
         ("lengths", lengths, [0, 1]),
         ("lengths", lengths - 1, []),
     ):
-        inputs = [(x, "y", x), (x, "x", x), (lengths, name, None), (other, "num_steps", None)]
+        inputs = [Input(x, "y", x), Input(x, "x", x)]
+        inputs += [Input(lengths, name, None), Input(other, "num_steps", None)]
         assert [*guess_lengths(nn.Module(), inputs, len(x))[0]] == expected
 
 

@@ -25,7 +25,14 @@ Choices = dict[int, list[int | None]]
 
 
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
-    """Try axes for the inputs after the first until the model takes a smaller batch."""
+    """Find out which axis of each input, after the first, has the samples, by trying the model.
+
+    ``attempt(inputs)`` runs the model and returns the leaves of its output, or None if it refuses.
+    Sizes leave a choice where an input has two axes as long as the batch, or is as long by chance:
+    the first choice with which the model takes two samples counts. The result is written into
+    ``batch.axes``, the batch axis of each leaf (a tensor of the inputs), or None if all samples
+    share it.
+    """
     given = list(batch.axes)
     choices = _axis_choices(batch)
     if not choices:
@@ -47,9 +54,10 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
 
 
 def _axis_choices(batch: Batch) -> Choices:
-    """Return the axes that are as long as the batch, of each input that has one, and None.
+    """Return by the index of a leaf which axes may be its batch: all as long as it, and None.
 
-    None is no choice for flags ``(batch, steps)``: no chance gives a table both sizes.
+    The usual one is the first; leaves that cannot have samples have no entry. None is no choice for
+    flags ``(batch, steps)``: no chance gives a table both sizes.
     """
     choices: Choices = {}
     for index, (leaf, at) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
@@ -65,9 +73,11 @@ def _axis_choices(batch: Batch) -> Choices:
 def _find_shared_inputs(
     batch: Batch, attempt: Attempt, choices: Choices, fewer: Leaves, kept: list[int]
 ) -> None:
-    """Find inputs that have as many rows as the batch by chance, as prototypes may.
+    """Find inputs that have as many rows as the batch by chance, such as prototypes.
 
-    Without some of their rows the outputs change, and with all of them they do not.
+    ``fewer`` is the output for the samples ``kept``. If it differs from the same rows of the full
+    output, each input of ``choices`` is given whole: if they agree then, all samples share it, and
+    its batch axis is None.
     """
     tried = [k for k in choices if batch.is_content(k) and not batch.may_have_steps(k)]
     if not tried or batch.size <= 2:
@@ -84,7 +94,10 @@ def _find_shared_inputs(
 
 
 def _kept_rows_stay_equal(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
-    """Return whether the first output that follows the samples is the same as with all of them."""
+    """Return whether the first output with samples is the same for the samples ``kept`` as for all.
+
+    ``full`` and ``fewer`` are the leaves of the outputs for all samples, and for those.
+    """
     for before, after in zip(full, fewer, strict=False):
         axis, by = shortened_axis(before, after)
         if axis is not None and by == before.shape[axis] - len(kept):
@@ -95,7 +108,12 @@ def _kept_rows_stay_equal(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
 def find_joined_axes(
     full: Leaves, fewer: Leaves, batch: Batch, run_changed: Callable[[int], Leaves | None]
 ) -> dict[int, JoinedAxes]:
-    """Find outputs in which samples and steps are one axis, and in which order."""
+    """Find outputs in which samples and steps are one axis ``(batch * seq, ...)``, and their order.
+
+    ``full`` and ``fewer`` are the leaves of the output for all samples, and without one: a joined
+    axis is shorter by several rows. ``run_changed(sample)`` returns the output for other values of
+    one sample: the rows that differ are its own. The result is by the index of the output.
+    """
     size = batch.size
     found = dict[int, JoinedAxes]()
     outputs = list[Leaves]()
@@ -115,9 +133,11 @@ def find_joined_axes(
 
 
 def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> JoinedAxes | None:
-    """Return which rows are of a sample, by how a change of each moves them ``(samples, rows)``.
+    """Return whether the rows of one sample follow each other or alternate; None if neither fits.
 
-    In the right order, a change moves the sample's own rows; what two of them move is a leak.
+    ``moved`` ``(samples, rows)`` says by how much a change of each sample moves each row, and
+    ``axis`` has the rows. In the right order a change moves the sample's own rows; a row that two
+    of them move shows a leak.
     """
     within = dict[JoinedAxes, Tensor]()
     for way in (JoinedAxes(axis, has_batch_first), JoinedAxes(axis, not has_batch_first)):
@@ -131,7 +151,12 @@ def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> Joined
 def infer_steps(
     batch: Batch, attempt: Callable[[Batch], Leaves | None], tries: Iterator[int]
 ) -> Leaves | None:
-    """Find which inputs must be cut with the sequence; return what the model makes of that."""
+    """Find which inputs have to be cut with the sequence; return the output for one step less.
+
+    ``attempt(batch)`` runs the model, and returns None if it refuses. Inputs that are as long as
+    the sequence by chance have steps of their own: they are noted in ``batch.on_their_own``. None
+    if the model takes no other number of steps.
+    """
     steps = batch.longest
     if steps is None or steps < 2 or not batch.may_have_steps(batch.sequence):
         return None
@@ -151,13 +176,19 @@ def infer_steps(
 
 
 def shrinks_twice(full: Leaves, fewer: Leaves) -> bool:
-    """Return whether some tensor is shorter on two axes when something was left out."""
+    """Return whether some tensor is shorter on two axes when a sample was left out.
+
+    Without its longest sample a model may also return fewer steps.
+    """
     pairs = zip(full, fewer, strict=False)
     return any(len(_other_sizes(one, other)) > 1 for one, other in pairs)
 
 
 def shortened_axis(full: Any, fewer: Any) -> tuple[int | None, int]:
-    """Return which axis of a tensor is shorter when something was left out, and by how much."""
+    """Return which axis of a tensor is shorter when something was left out, and by how much.
+
+    (None, 0) if no axis is, or several are.
+    """
     changed = _other_sizes(full, fewer)
     if len(changed) != 1:
         return None, 0
@@ -166,7 +197,7 @@ def shortened_axis(full: Any, fewer: Any) -> tuple[int | None, int]:
 
 
 def _other_sizes(one: Any, other: Any) -> list[int]:
-    """Return the axes along which two tensors have different sizes; none of other things."""
+    """Return the axes along which two tensors have different sizes; none of other values."""
     before = shape_of(one) or ()
     after = shape_of(other) or ()
     if len(before) != len(after):

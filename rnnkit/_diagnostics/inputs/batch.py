@@ -5,13 +5,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.inputs.by_input import axis_of, batch_axis_of, by_input, seq_axis_of
-from rnnkit._diagnostics.inputs.dense import check_dense, check_values, is_dense, refuse_no_tensors
+from rnnkit._diagnostics.inputs.by_input import (
+    axis_of,
+    batch_axis_of,
+    by_input,
+    leaves_of_second,
+    names_of_leaves,
+    seq_axis_of,
+)
+from rnnkit._diagnostics.inputs.dense import check_values, first_with_axis, is_dense
 from rnnkit._diagnostics.inputs.lengths import (
     counts_of,
     is_content,
@@ -20,11 +26,25 @@ from rnnkit._diagnostics.inputs.lengths import (
     states_lengths,
 )
 from rnnkit._diagnostics.inputs.rows import rows_of_samples, some_samples
-from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shapes_of
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
 
 
 class Batch:
-    """The inputs of a model as leaves, and where batch and seq are in each of them."""
+    """The inputs of a model as leaves (their tensors in one list), and where samples and steps are.
+
+    Attributes:
+        leaves, spec: the leaves, and the structure that they had as inputs.
+        first: the index of the leaf that shows where the batch is.
+        axes, seq_dims: the batch axis (None if all samples share it) and the seq axis of each leaf.
+        size, whole_size: the number of samples, here and in the caller's batch.
+        caller_indices: where the caller's batch has each sample.
+        sequence, steps: the leaf whose steps are judged, and how many it has; None of no steps.
+        lengths: valid steps of each sample, by the index of a leaf; without the padding.
+        on_their_own: by the sequence, leaves that are as long by chance, with steps of their own.
+        rows_of: leaves that have several rows for each sample, see :class:`Rows`.
+        flags: the leaf that flags where samples start afresh (``reset=``).
+        second_leaves: those of a second batch (``other=``), from which changed values come.
+    """
 
     def __init__(
         self, inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None
@@ -34,19 +54,16 @@ class Batch:
         check_values(self.leaves)
         every = range(len(self.leaves))
         batch_dim = axis_of(batch_dim)
-        self.first = self._first_with(batch_dim, every)  # shows where the batch is
+        self.first = first_with_axis(self.leaves, batch_dim, every)
         shape = self.leaves[self.first].shape
         batch_dim %= len(shape)
         self.size: int = shape[batch_dim]
-        self.caller_indices = list(range(self.size))  # where the caller's batch has the samples
-        self.whole_size = self.size  # of that batch
-        self.lengths: dict[int, list[int]] = {}  # valid steps of each sample, by leaf
-        self.flags: int | None = None  # the leaf that flags where samples start afresh
-        self.second_leaves: list[Any] | None = (
-            None  # the leaves of a second batch, for changed values
-        )
+        self.caller_indices = list(range(self.size))
+        self.whole_size = self.size
+        self.lengths: dict[int, list[int]] = {}
+        self.flags: int | None = None
+        self.second_leaves: list[Any] | None = None
         self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
-        # By the leaf whose steps are judged, those that are as long, but have steps of their own.
         self.on_their_own: dict[int, frozenset[int]] = {}
         self.seq_dims = [seq_axis_of(leaf, batch_dim) for leaf in self.leaves]
         told_axes = [
@@ -67,7 +84,7 @@ class Batch:
         self.take_steps_of(next(iter(self.lengths), self.sequence))
 
     def _read_lengths(self, name: int | str | None, given: Any) -> None:
-        """Note the lengths of an input, or of the sequence."""
+        """Check and note the lengths ``given`` of an input; of the sequence if ``name`` is None."""
         places = [self.sequence] if name is None else self.places(name)
         index = next((k for k in places if self.length(k)), self.sequence)
         counts = counts_of(given)
@@ -80,7 +97,7 @@ class Batch:
         self.lengths[index] = counts
 
     def take_lengths(self, lengths: dict[int, list[int]]) -> None:
-        """Take the valid steps of each sample, by leaf."""
+        """Take the valid steps of each sample, by the index of the leaf that has the steps."""
         self.lengths = lengths
 
     def take_flags(self, names: Iterable[int | str | None]) -> None:
@@ -88,47 +105,22 @@ class Batch:
         self.flags = next((self.places(name)[0] for name in names), None)
 
     def take_for_one_step(self) -> None:
-        """Take the batch for one step of each sample, without a seq axis."""
+        """Note that the inputs are one step of each sample, without a seq axis."""
         self.steps: int | None = None
 
     def take_second(self, other: Sequence[Any]) -> None:
         """Take a second batch: the inputs by position and then, if there are any, by keyword."""
-        args, kwargs = self.tree()
-        expected = len(args) + bool(kwargs)
-        if len(other) != expected:
-            beside = ", then the kwargs" if kwargs else ""
-            text = f"other has {len(other)} members: expected {expected}, the inputs{beside}"
-            refusal(ArgumentError, "other", text, code="verify-argument")
-        named = {key: other[-1].get(key) for key in kwargs}
-        both = Given(tuple(other[: len(args)]), named)
-        leaves, spec = pytree.tree_flatten(both, is_leaf=is_one_leaf)
-        mine = shapes_of(self.leaves)
-        theirs = shapes_of(leaves)
-        if spec != self.spec or mine != theirs:
-            what = "the inputs, and then the kwargs, of a second batch of the same shapes"
-            text = f"other has {what}: {mine}, got {theirs}"
-            refusal(ArgumentError, "other", text, code="verify-argument")
-        self.second_leaves = leaves
+        self.second_leaves = leaves_of_second(other, self.tree(), self.leaves)
 
     @property
     def names(self) -> list[str]:
         """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
-        is_one = sum(isinstance(leaf, Tensor) for leaf in self.leaves) == 1
-        names: list[str] = []
-        paths: Any = pytree.tree_flatten_with_path(self.tree(), is_one_leaf)[0]
-        for path, leaf in paths:
-            if is_one and isinstance(leaf, Tensor):
-                names.append("input")
-            elif path[0].name == "kwargs":
-                names.append(f"{path[1].key}{pytree.keystr(path[2:])}")
-            else:
-                names.append(f"input{pytree.keystr(path[1:])}")
-        return names
+        return names_of_leaves(self.tree())
 
     def _read_seq_dim(self, name: int | str | None, axis: int, batch_dim: int) -> int | None:
-        """Note the seq axis of an input, or of all; return the leaf that has it, if it is named."""
+        """Note the seq axis of one input or of all; return the leaf that has it, if it is named."""
         places = self.places(name)
-        index = self._first_with(axis, places)
+        index = first_with_axis(self.leaves, axis, places)
         dim = axis % self.leaves[index].dim()
         if dim == batch_dim and self.first in places:
             message = f"seq_dim and batch_dim are both axis {dim} of the input"
@@ -137,25 +129,8 @@ class Batch:
             self.seq_dims[place] = dim
         return None if name is None else index
 
-    def _first_with(self, dim: int, places: Sequence[int]) -> int:
-        """Return the index of the first leaf that has an axis."""
-        leaves = [self.leaves[k] for k in places]
-        if any(isinstance(x, PackedSequence) or getattr(x, "is_nested", False) for x in leaves):
-            message = "a packed input has no batch axis to try: pass the padded batch and lengths"
-            refusal(ArgumentError, "inputs", message, code="verify-packed")
-        for k in places:  # not what is empty, as the categories in a data set that has none
-            x = self.leaves[k]
-            if not isinstance(x, Tensor) or not x.numel() or not -x.dim() <= dim < x.dim():
-                continue
-            check_dense(x)
-            return k
-        if not any(isinstance(leaf, Tensor) for leaf in leaves):
-            refuse_no_tensors(leaves)
-        message = f"no input has numbers along axis {dim}: got {', '.join(map(brief, leaves))}"
-        return refusal(ArgumentError, "inputs", message, code="verify-axis")
-
     def places(self, name: int | str | None) -> list[int]:
-        """Return the indices of the leaves of an input; of all, if it has no name."""
+        """Return the indices of the leaves of an input, by position or keyword; of all for None."""
         numbers: Any = self.tree(range(len(self.leaves)))
         if name is not None:
             numbers = numbers.args[name] if isinstance(name, int) else numbers.kwargs[name]
@@ -167,25 +142,28 @@ class Batch:
         self.steps = self.length(index)
 
     def with_steps_of(self, index: int) -> "Batch":
-        """Return the same with the steps of a different leaf."""
+        """Return the same with the steps of a different leaf as those that are judged."""
         other = self.with_leaves(self.leaves)
         other.take_steps_of(index)
         return other
 
     def following(self, own: Mapping[int, frozenset[int]]) -> "Batch":
-        """Return the same with other leaves that have steps of their own, by the sequence."""
+        """Return the same with another ``on_their_own``.
+
+        Leaves that stay whole when others are cut.
+        """
         other = self.with_leaves(self.leaves)
         other.on_their_own = dict(own)
         return other
 
     @property
     def seq_dim(self) -> int:
-        """The seq axis of the sequence."""
+        """The seq axis of the leaf whose steps are judged."""
         return self.seq_dims[self.sequence]
 
     @property
     def counts(self) -> list[int] | None:
-        """Valid steps of each sample; None if they were not given."""
+        """Valid steps of each sample of the sequence; None if they are not known."""
         return self.lengths.get(self.sequence)
 
     @property
@@ -209,11 +187,11 @@ class Batch:
         return leaf.movedim((axis, seq), (0, 1))
 
     def tree(self, leaves: Sequence[Any] | None = None) -> Given:
-        """Return the inputs as the model takes them."""
+        """Return the inputs as the model takes them, with other leaves if they are given."""
         return Given(*pytree.tree_unflatten([*(leaves or self.leaves)], self.spec))
 
     def size_of(self, inputs: Given) -> int:
-        """Return how many samples some inputs have that are laid out alike."""
+        """Return how many samples inputs of the same structure have."""
         first = pytree.tree_leaves(inputs, is_leaf=is_one_leaf)[self.first]
         axis = self.axes[self.first] or 0
         return int(first.shape[axis])
@@ -226,13 +204,13 @@ class Batch:
         return other
 
     def with_second(self, second: list[Any]) -> "Batch":
-        """Return the same with the leaves of a second batch, for changed values."""
+        """Return the same with the leaves of a second batch, from which changed values come."""
         other = self.with_leaves(self.leaves)
         other.second_leaves = second
         return other
 
     def _with_each(self, change: Callable[[int, Any], Any]) -> "Batch":
-        """Return the same with each leaf changed, by its index, and those of the second batch."""
+        """Return the same with ``change(index, leaf)`` for each leaf, also of the second batch."""
         other = self.with_leaves([change(*pair) for pair in enumerate(self.leaves)])
         other.second_leaves = self.second_leaves and [
             change(*pair) for pair in enumerate(self.second_leaves)
@@ -240,7 +218,7 @@ class Batch:
         return other
 
     def samples(self, kept: Sequence[int]) -> "Batch":
-        """Return the same inputs with some of the samples only."""
+        """Return the inputs of some samples only, in this order."""
 
         def pick(index: int, leaf: Any) -> Any:
             axis = self.axes[index]
@@ -256,29 +234,32 @@ class Batch:
         return fewer
 
     def valid_steps(self) -> list[int]:
-        """Return the valid steps, as given or as the padding tells; zeros if nothing does."""
+        """Return the valid steps of each sample, as given or as zeros at an end tell.
+
+        Else zeros.
+        """
         if self.counts is not None:
             return self.counts
         padding = self.padding(self.sequence)
         return [0] * self.size if padding is None else (~padding).sum(1).tolist()
 
     def most_telling_samples(self, most: int) -> list[int]:
-        """Return the longest sample and the shortest others, so many in all, in their order."""
+        """Return the longest sample and the shortest others, ``most`` in all, in their order."""
         told = list(zip(self.valid_steps(), *self.lengths.values(), strict=True))
         ranked = sorted(range(self.size), key=told.__getitem__)
         return sorted({*ranked[: most - 1], ranked[-1]})
 
     def may_have_steps(self, index: int) -> bool:
-        """Return whether a leaf is as long as the sequence, beside a batch axis."""
+        """Return whether a leaf is ``(batch, seq, ...)`` and as long as the sequence."""
         return self.rows(index) is not None and self.length(index) == self.steps
 
     def has_steps(self, index: int) -> bool:
-        """Return whether a leaf has the steps of the sequence, beside a batch axis."""
+        """Return whether a leaf has the steps that are judged, and is not as long by chance."""
         own = self.on_their_own.get(self.sequence, ())
         return index not in own and self.may_have_steps(index)
 
     def is_content(self, index: int) -> bool:
-        """Return whether a leaf holds what is read, and not lengths, labels or a mask."""
+        """Return whether a leaf holds data that is computed with, not lengths, labels or a mask."""
         return self.axes[index] is not None and index in {self.first, self.sequence, *self._content}
 
     def padding(self, index: int) -> Tensor | None:
@@ -298,21 +279,25 @@ class Batch:
         return states_lengths(self.leaves[index], self.axes[index], self.counts, self.steps or 0)
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
-        """Return the same inputs with some steps only: the first ones, or the last."""
+        """Return the inputs with so many steps only: the first ones, or the last."""
         followers = filter(self.has_steps, range(len(self.leaves)))
         return self.cut_each(dict.fromkeys(followers, steps), front=front)
 
     def alone(self, sample: int, *, front: bool) -> "Batch":
-        """Return one sample, each input cut to its length if that was given."""
+        """Return one sample, each input cut to its valid steps (``front``: the first ones)."""
         ends = dict[int, int]()
         for k in range(len(self.leaves)):
-            told = [self.lengths[one] for one in self._paced_alike(k) if one in self.lengths]
+            told = [
+                self.lengths[one]
+                for one in self._leaves_that_may_give_lengths(k)
+                if one in self.lengths
+            ]
             if told:
                 ends[k] = told[0][sample]
         return self.samples([sample]).cut_each(ends, front=front)
 
-    def _paced_alike(self, index: int) -> Iterator[int]:
-        """Yield the leaves whose lengths may be those of a leaf, itself first."""
+    def _leaves_that_may_give_lengths(self, index: int) -> Iterator[int]:
+        """Yield leaves whose lengths may be a leaf's: itself, what it masks, the sequence."""
         yield index
         steps = self.length(index)
         if not self.is_content(index):
@@ -327,7 +312,12 @@ class Batch:
             yield self.sequence
 
     def cut_each(self, ends: Mapping[int, int], *, front: bool) -> "Batch":
-        """Return the same inputs, some cut to so many steps each: the first ones, or the last."""
+        """Return the inputs with some leaves cut to so many steps each.
+
+        The first ones, or the last.
+
+        ``ends`` has those numbers by leaf. Lengths and masks are shortened along.
+        """
         steps = ends.get(self.sequence, self.steps or 0)
 
         def cut(index: int, leaf: Any) -> Any:

@@ -1,20 +1,25 @@
 """What is told of inputs: by a caller, an axis or a value for each; by sizes, the batch axis."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.inputs.lengths import counts_of, is_binary
-from rnnkit._diagnostics.run.outputs import Given, shape_of
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shape_of, shapes_of
 
 
 def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None, Any]:
-    """Return what was passed for each input, by position or keyword; by None, for all of them."""
+    """Return what was passed to an argument for each input, by position or keyword.
+
+    A value that is no dictionary is for all inputs: its key is None. ``argument`` is the name of
+    the argument, for a message; ``given`` are the inputs.
+    """
     if not isinstance(passed, Mapping):
         return {} if passed is None or passed is False else {None: passed}
     names = [*range(len(given.args)), *given.kwargs]
@@ -25,7 +30,7 @@ def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None,
 
 
 def axis_of(given: Any) -> int:
-    """Return an axis as an int."""
+    """Return an axis as an int; refuse anything that is not an integer."""
     try:
         return operator.index(given)
     except TypeError:
@@ -43,7 +48,11 @@ def seq_axis_of(leaf: Any, batch_dim: int) -> int:
 
 
 def batch_axis_of(leaf: Any, batch_dim: int, size: int) -> int | None:
-    """Return the batch axis of a leaf: the usual one, or the only other that is as long."""
+    """Return the batch axis of a leaf: the usual one, or the only other axis of the batch's size.
+
+    None if there is no such axis, or if no sample can be picked, as of a sparse tensor. A list has
+    its samples on axis 0.
+    """
     if not isinstance(leaf, Tensor):
         return 0 if len(counts_of(leaf)) == size else None
     if leaf.layout not in (torch.strided, torch.sparse_coo):
@@ -52,3 +61,45 @@ def batch_axis_of(leaf: Any, batch_dim: int, size: int) -> int | None:
     if batch_dim in fitting:
         return batch_dim
     return fitting[0] if len(fitting) == 1 else None
+
+
+def leaves_of_second(other: Sequence[Any], inputs: Given, leaves: list[Any]) -> list[Any]:
+    """Return the leaves of a second batch: the inputs by position, then a dictionary of keywords.
+
+    ``inputs`` are the first batch, ``leaves`` its tensors in one list. Refuse a second batch of
+    another structure or of other shapes.
+    """
+    args, kwargs = inputs
+    expected = len(args) + bool(kwargs)
+    if len(other) != expected:
+        beside = ", then the kwargs" if kwargs else ""
+        text = f"other has {len(other)} members: expected {expected}, the inputs{beside}"
+        refusal(ArgumentError, "other", text, code="verify-argument")
+    named = {key: other[-1].get(key) for key in kwargs}
+    both = Given(tuple(other[: len(args)]), named)
+    second, spec = pytree.tree_flatten(both, is_leaf=is_one_leaf)
+    mine = shapes_of(leaves)
+    theirs = shapes_of(second)
+    if spec != pytree.tree_structure(inputs, is_leaf=is_one_leaf) or mine != theirs:
+        what = "the inputs, and then the kwargs, of a second batch of the same shapes"
+        text = f"other has {what}: {mine}, got {theirs}"
+        refusal(ArgumentError, "other", text, code="verify-argument")
+    return second
+
+
+def names_of_leaves(inputs: Given) -> list[str]:
+    """Return what a report calls each leaf of the inputs: ``input[1]['text']`` or a keyword.
+
+    A leaf is a tensor, or another value, of the inputs. The only tensor is the ``input``.
+    """
+    names: list[str] = []
+    paths: Any = pytree.tree_flatten_with_path(inputs, is_one_leaf)[0]
+    is_one = sum(isinstance(leaf, Tensor) for _, leaf in paths) == 1
+    for path, leaf in paths:
+        if is_one and isinstance(leaf, Tensor):
+            names.append("input")
+        elif path[0].name == "kwargs":
+            names.append(f"{path[1].key}{pytree.keystr(path[2:])}")
+        else:
+            names.append(f"input{pytree.keystr(path[1:])}")
+    return names

@@ -21,9 +21,10 @@ Where = Callable[[Batch, int], Tensor | None]
 
 
 def sample_at(sample: int) -> Where:
-    """Replace one sample."""
+    """Return what says that all values of one sample are replaced, at any step."""
 
     def where(batch: Batch, index: int) -> Tensor | None:
+        """Return a mask that broadcasts to a leaf: true for the sample."""
         leaf = batch.leaves[index]
         axis = batch.axes[index] or 0
         return mask_along_axis(
@@ -34,9 +35,17 @@ def sample_at(sample: int) -> Where:
 
 
 def steps_at(chosen: Tensor | slice) -> Where:
-    """Replace steps: of all samples by a mask ``(seq,)``, of each by one ``(batch, seq)``."""
+    """Return what says that steps are replaced, in inputs that have the steps of the sequence.
+
+    ``chosen`` has the steps of all samples (a slice, or a mask ``(seq,)``), or of each sample, as a
+    mask ``(batch, seq)``.
+    """
 
     def where(batch: Batch, index: int) -> Tensor | None:
+        """Return a mask that broadcasts to a leaf: true for the chosen steps.
+
+        None if it has no steps.
+        """
         if not batch.has_steps(index):
             return None
         leaf = batch.leaves[index]
@@ -53,25 +62,35 @@ def steps_at(chosen: Tensor | slice) -> Where:
 
 
 def steps_from(start: int, end: int | None = None) -> Where:
-    """Replace the steps of all samples from one on, up to another one."""
+    """Return what says that the steps of all samples from ``start`` up to ``end`` are replaced."""
     return steps_at(slice(start, end))
 
 
 def valid_mask(batch: Batch, *, pads_after: bool) -> Tensor:
-    """Return which steps of each sample are within its length, ``(batch, seq)``."""
+    """Return which steps of each sample are within its length, ``(batch, seq)``.
+
+    ``pads_after``: padding is after a sample, else before it.
+    """
     steps = batch.steps or 0
     return steps_within(batch.counts or [steps] * batch.size, steps, pads_after=pads_after)
 
 
 def steps_within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tensor:
-    """Return which of some steps are among so many of each sample, the first or the last ones."""
+    """Return a mask ``(batch, seq)`` of the first ``counts[k]`` steps of each sample k.
+
+    If padding is not after a sample, but before it, of the last ones.
+    """
     step = torch.arange(steps, device="cpu")
     limit = torch.tensor(counts, device="cpu").unsqueeze(1)
     return step < limit if pads_after else step >= steps - limit
 
 
 def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:
-    """Return a leaf whose rows along batch and seq, but those kept, are replaced by others."""
+    """Return a leaf in which random rows that occur replace the others.
+
+    A row is one place along ``axes``, batch alone or batch and seq. The rows of the mask ``kept``
+    stay, such as padding.
+    """
     if leaf.is_complex():
         pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
         return torch.view_as_complex(pairs.contiguous())
@@ -92,7 +111,7 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
 
 
 def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Return for each row ``(rows, features)`` another one that occurs."""
+    """Return for each row ``(rows, features)`` another one that occurs, drawn at random."""
     numbers = in_float64(rows) if rows.is_floating_point() else rows.cpu()
     kinds, kind = torch.unique(numbers, dim=0, return_inverse=True)
     shift = torch.randint(1, max(len(kinds), 2), kind.shape, generator=generator, device="cpu")
@@ -101,7 +120,12 @@ def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _with_noise(other: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Return others of some rows, with noise: two equal samples would hide a leak."""
+    """Return ``other`` with noise, kept within the range of ``rows``.
+
+    Two equal samples would hide a leak.
+
+    Features that are whole numbers in all rows get no noise, unless each of them is constant.
+    """
     noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows)
     spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
     moved = other + noise * spread
@@ -118,7 +142,12 @@ def _with_noise(other: Tensor, rows: Tensor, generator: torch.Generator) -> Tens
 def other_leaves(
     batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
 ) -> list[Any]:
-    """Return the leaves with other values at some places; what stays is the same object."""
+    """Return the leaves of the inputs with other values at some places.
+
+    ``where(batch, index)`` returns the mask of those places in a leaf, or None. With ``pad``,
+    padding changes as well; ``only`` is the only leaf to change. A leaf that stays is the same
+    object. If the caller gave a second batch, the values come from that, unless padding changes.
+    """
     leaves = list(batch.leaves)
     second = None if pad else batch.second_leaves
     for index, leaf in enumerate(batch.leaves):
@@ -139,7 +168,10 @@ def other_leaves(
 
 
 def _other_values_once(batch: Batch, index: int, seed: int, *, pad: bool) -> Tensor:
-    """Return other values for an input, which are drawn once."""
+    """Return random other values for an input, the same at each call for one batch and seed.
+
+    Padding stays as it is, unless ``pad`` is set.
+    """
     axes = [batch.axes[index] or 0]
     if batch.has_steps(index):
         axes.append(batch.seq_dims[index])
@@ -153,7 +185,10 @@ def _other_values_once(batch: Batch, index: int, seed: int, *, pad: bool) -> Ten
 def changed(
     batch: Batch, where: Where, *, pad: bool = False, only: int | None = None
 ) -> Given | None:
-    """Return changed inputs, see :func:`other_leaves`; None if all of them stay as they were."""
+    """Return the inputs with other values at some places; None if all of them stay as they were.
+
+    See :func:`other_leaves` for the arguments.
+    """
     leaves = other_leaves(batch, where, pad=pad, only=only)
     are_same = map(operator.is_, batch.leaves, leaves)
     return None if all(are_same) else batch.tree(leaves)

@@ -5,13 +5,14 @@ from typing import Any, NoReturn, TypeGuard
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 
 
 def is_dense(leaf: Any) -> TypeGuard[Tensor]:
-    """Return whether a leaf is a tensor that has a place in memory for each value."""
+    """Return whether a value is a dense tensor: with a place in memory for each number."""
     return isinstance(leaf, Tensor) and leaf.layout is torch.strided
 
 
@@ -23,14 +24,35 @@ def check_values(leaves: Sequence[Any]) -> None:
             _refuse(f"{brief(leaf)} on the meta device, which has no values", fix)
 
 
-def check_dense(leaf: Tensor) -> None:
+def first_with_axis(every: Sequence[Any], dim: int, places: Sequence[int]) -> int:
+    """Return the index of the first leaf at some places that has the axis ``dim`` and is dense.
+
+    A leaf is one tensor of the inputs, ``every`` of which are given. Refuse them if there is none:
+    its samples, or steps, could not be changed. Empty tensors do not count, such as the categories
+    in a data set that has none.
+    """
+    leaves = [every[k] for k in places]
+    if any(isinstance(x, PackedSequence) or getattr(x, "is_nested", False) for x in leaves):
+        message = "a packed input has no batch axis to try: pass the padded batch and lengths"
+        refusal(ArgumentError, "inputs", message, code="verify-packed")
+    for k, x in zip(places, leaves, strict=True):
+        if isinstance(x, Tensor) and x.numel() and -x.dim() <= dim < x.dim():
+            _check_dense(x)
+            return k
+    if not any(isinstance(leaf, Tensor) for leaf in leaves):
+        _refuse_no_tensors(leaves)
+    message = f"no input has numbers along axis {dim}: got {', '.join(map(brief, leaves))}"
+    return refusal(ArgumentError, "inputs", message, code="verify-axis")
+
+
+def _check_dense(leaf: Tensor) -> None:
     """Refuse an input whose samples are to be changed if it is not dense."""
     if not is_dense(leaf):
         fix = "x.to_dense(); another input may be sparse, such as an adjacency matrix"
         _refuse(f"{brief(leaf)} in layout {leaf.layout}", fix)
 
 
-def refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
+def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
     """Refuse inputs without any tensor; say how arrays, or an object around tensors, are given."""
     got = ", ".join(map(brief, leaves)) or "nothing"
     others = [leaf for leaf in leaves if hasattr(leaf, "__dict__")]

@@ -11,7 +11,11 @@ Call = Callable[..., Any]
 
 
 def with_fields(given: Given, call: Call | None) -> tuple[Given, Call | None]:
-    """Return inputs with a dictionary for each dataclass, and a call that puts those back."""
+    """Return inputs with a dictionary for each dataclass, and a ``call`` that puts those back.
+
+    ``call(model, *inputs)`` is the user's way to call the model, or None. So each field of a
+    dataclass is an input of its own, as the values of a dictionary are.
+    """
     args, kwargs = given
     if not any(map(_is_dataclass, (*args, *kwargs.values()))):
         return given, call
@@ -42,5 +46,8 @@ def _fields_of(value: Any) -> Any:
 
 
 def _put_back(whole: Any, fields: Any) -> Any:
-    """Return a dataclass with other values in its fields; anything else as it is given."""
+    """Return the dataclass ``whole`` with the values of ``fields``.
+
+    Of anything else, ``fields``.
+    """
     return dataclasses.replace(whole, **fields) if _is_dataclass(whole) else fields

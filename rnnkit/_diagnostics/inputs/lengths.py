@@ -1,8 +1,8 @@
 """What inputs tell about lengths: by their values, by their names, by an Embedding's padding."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -16,85 +16,120 @@ LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|
 MASKS = re.compile("mask|pad")
 EITHER = re.compile(r"_?(len(gth)?s?|(padding_|pad_)?mask|pad(ding)?)_?")
 
-#: An input, its name in ``forward``, and its rows ``(batch, seq, ...)`` if it has steps.
-Named = tuple[Any, str, Tensor | None]
-
-
 #: Rows of the inputs that have steps, and lengths of inputs; both by the input's index.
 Rows = dict[int, Tensor]
 Lengths = dict[int, list[int]]
 
 
+class Named(NamedTuple):
+    """An input of a model.
+
+    Attributes:
+        leaf: the tensor, or whatever else it is.
+        name: what it is called as an argument of ``forward``.
+        rows: the tensor as ``(batch, seq, ...)``; None if it has no steps.
+    """
+
+    leaf: Any
+    name: str
+    rows: Tensor | None
+
+
 def guess_lengths(
     model: nn.Module, inputs: Sequence[Named], size: int
 ) -> tuple[Lengths, bool, list[str]]:
-    """Return lengths by input, whether padding is after a sample, and a line for each misfit."""
+    """Find the valid steps of each sample, if the inputs tell them.
+
+    An input that is named like lengths or a mask tells those of an input that is padded beyond
+    them; if there is none, the padding index of the model's Embedding tells them. ``size`` is the
+    number of samples. Returns the lengths by the index of the padded input, whether the padding is
+    after a sample, and a line for each input that is named so and fits none.
+    """
     told = _lengths_by_names(inputs, size)
     rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
     lines: list[str] = []
     if told:
-        found, ends = _matched_by_padding(told, inputs, rows, lines)
+        found, sides = _matched_by_padding(told, inputs, rows, lines)
     else:
-        found, ends = _lengths_by_padding_index(model, rows)
-    if len(ends) != 1:
+        found, sides = _lengths_by_padding_index(model, rows)
+    if len(sides) != 1:
         return {}, True, lines
-    return found, ends == {"post"}, lines
+    return found, sides == {"post"}, lines
 
 
 def _matched_by_padding(
     told: Lengths, inputs: Sequence[Named], rows: Rows, lines: list[str]
 ) -> tuple[Lengths, set[str]]:
-    """Return which inputs are padded beyond lengths that are told, and where; add misfits."""
+    """Find the inputs that are padded beyond lengths which other inputs tell.
+
+    ``told`` are those lengths by the index of the input that tells them. Returns them by the index
+    of the padded input, and on which sides padding is: ``"pre"``, ``"post"``. Of lengths that fit
+    none, a line is added to ``lines``.
+    """
     found: Lengths = {}
-    ends: set[str] = set()
+    sides: set[str] = set()
     for index, counts in told.items():
-        name = inputs[index][1]
+        name = inputs[index].name
         candidates = _inputs_of_like_name(name, inputs, rows)
         if not candidates and all(other == counts for other in told.values()):
             candidates = list(rows)
         free = [k for k in candidates if k not in found]
-        first, end = _first_padded(rows, free, counts)
-        if first is not None:
-            found[first] = counts
-            ends.add(end)
+        padded, side = _first_padded(rows, free, counts)
+        if padded is not None:
+            found[padded] = counts
+            sides.add(side)
         elif rows and min(counts) < max(counts) and counts not in found.values():
             lines.append(f"{name} was not taken for lengths: no input ends there")
-    return found, ends
+    return found, sides
 
 
 def _lengths_by_names(inputs: Sequence[Named], size: int) -> Lengths:
-    """Return what inputs that are named like lengths or a mask tell.
+    """Return the lengths that inputs tell which are named like lengths or a mask, by their index.
 
     Of the ways to read a mask, the first one counts by which another input is padded.
     """
     told: Lengths = {}
     for index, one in enumerate(inputs):
-        others = [x for k, (_, _, x) in enumerate(inputs) if k != index and x is not None]
-        ways = list(_possible_lengths(*one, size))
-        fitting = [counts for counts in ways if any(padded_side(x, counts) for x in others)]
+        ways = list(_possible_lengths(one, size))
+        others = [other.rows for other in inputs if other is not one]
         if ways:
-            told[index] = [*fitting, *ways][0]
+            told[index] = next((way for way in ways if _is_any_padded(others, way)), ways[0])
     return told
 
 
+def _is_any_padded(inputs: Iterable[Tensor | None], counts: list[int]) -> bool:
+    """Return whether one of some inputs ``(batch, seq, ...)`` is padded beyond some lengths."""
+    return any(x is not None and padded_side(x, counts) for x in inputs)
+
+
 def _inputs_of_like_name(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
-    """Return the inputs whose name shares the stem of one for lengths, as text and text_len do."""
+    """Return the inputs whose name shares the stem of one for lengths, as text and text_len do.
+
+    Only those in ``rows``, which have steps, by their index.
+    """
     stem = EITHER.sub("", name.lower())
-    names = {k: inputs[k][1].lower() for k in rows}
+    names = {k: inputs[k].name.lower() for k in rows}
     return [k for k, other in names.items() if stem and other and (other in stem or stem in other)]
 
 
 def _first_padded(rows: Rows, places: Sequence[int], counts: list[int]) -> tuple[int | None, str]:
-    """Return the first of some inputs that is padded beyond some lengths, and at which end."""
+    """Return the index of the first input that is padded beyond some lengths, and on which side.
+
+    ``places`` are the indices of the inputs to look at. The side is ``"post"`` or ``"pre"``; None
+    and an empty one if no input is padded so.
+    """
     for place in places:
-        end = padded_side(rows[place], counts)
-        if end:
-            return place, end
+        side = padded_side(rows[place], counts)
+        if side:
+            return place, side
     return None, ""
 
 
 def _lengths_by_padding_index(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
-    """Return the lengths of tokens that end in the padding of the model's Embedding, and where."""
+    """Return the lengths of tokens that end in the padding index of the model's Embedding.
+
+    They are those of the first input with steps; the set has the side of the padding.
+    """
     embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
     values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
     if not rows or len(values) != 1:
@@ -104,53 +139,74 @@ def _lengths_by_padding_index(model: nn.Module, rows: Rows) -> tuple[Lengths, se
     if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
         return {}, set()
     counts = tokens.ne(value).sum(1).tolist()
-    end = padded_side(tokens, counts, value)
-    return {first: counts}, {end} - {""}
+    side = padded_side(tokens, counts, value)
+    return {first: counts}, {side} - {""}
 
 
 def lengths_of_other_names(
     inputs: Sequence[Named], places: Sequence[str], found: Mapping[int, list[int]]
 ) -> list[str]:
-    """Return a line for each input that holds the ends of another one, whatever its name is."""
-    lines = list[str]()
-    for place, (leaf, name, rows) in zip(places, inputs, strict=False):
-        if rows is not None or LENGTHS.search(name.lower()):
-            continue
-        counts = counts_of(leaf)
-        if not counts or counts in found.values():
-            continue
-        others = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
-        if any(padded_side(x, counts) for x in others):
-            lines.append(f"{place} looks like lengths: pass lengths={name_to_type(place, name)}")
-    return lines
+    """Return a line for each input that seems to hold lengths, although its name does not say so.
+
+    ``places`` is what a report calls each input; ``found`` are the lengths that are known.
+    """
+    return [
+        f"{place} looks like lengths: pass lengths={name_to_type(place, one.name)}"
+        for place, one in zip(places, inputs, strict=False)
+        if _looks_like_lengths(one, inputs, found)
+    ]
+
+
+def _looks_like_lengths(
+    one: Named, inputs: Sequence[Named], found: Mapping[int, list[int]]
+) -> bool:
+    """Return whether an input holds new lengths, beyond which another input is padded."""
+    if one.rows is not None or LENGTHS.search(one.name.lower()):
+        return False
+    counts = counts_of(one.leaf)
+    if not counts or counts in found.values():
+        return False
+    rows = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
+    return _is_any_padded(rows, counts)
 
 
 def name_to_type(place: str, name: str) -> str:
-    """Return what a caller may type for an input: its own name, or its place."""
+    """Return what a caller may type for an input: its own name, or else its place in the inputs."""
     return name if name.isidentifier() else place
 
 
-def _possible_lengths(leaf: Any, name: str, rows: Tensor | None, size: int) -> Iterator[list[int]]:
-    """Yield what may be the lengths in an input that is named like lengths or a mask."""
-    name = name.lower()
+def _possible_lengths(one: Named, size: int) -> Iterator[list[int]]:
+    """Yield what may be the lengths of ``size`` samples in an input that is named so, or a mask."""
+    name = one.name.lower()
+    rows = one.rows
     is_mask = rows is not None and rows[0].numel() == rows.shape[1] and is_binary(rows)
-    if MASKS.search(name) and is_mask:
-        valid = rows.flatten(1).long()
-        padding = 1 - valid
-        for mask in (valid, padding, valid.flip(1), padding.flip(1)):  # of either end
-            only_falls = (mask.diff(dim=1) <= 0).all()
-            if mask[:, 0].all() and only_falls and not mask.all():
-                yield mask.sum(1).tolist()
+    if rows is not None and is_mask and MASKS.search(name):
+        yield from _lengths_of_mask(rows.flatten(1).long())
     if LENGTHS.search(name):
-        counts = counts_of(leaf)
+        counts = counts_of(one.leaf)
         if len(counts) == size:
             yield counts
 
 
-def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> str:
-    """Return the end at which an input has one value beyond each length, and not just within.
+def _lengths_of_mask(valid: Tensor) -> Iterator[list[int]]:
+    """Yield the lengths that a mask ``(batch, seq)`` of ones and zeros may tell.
 
-    Beyond it, a number that is not finite counts as padding.
+    Its ones may be the valid steps or the padding, which may be at either end.
+    """
+    padding = 1 - valid
+    for mask in (valid, padding, valid.flip(1), padding.flip(1)):
+        only_falls = (mask.diff(dim=1) <= 0).all()
+        if mask[:, 0].all() and only_falls and not mask.all():
+            yield mask.sum(1).tolist()
+
+
+def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> str:
+    """Return on which side an input ``(batch, seq, ...)`` is padded.
+
+    ``"post"``, ``"pre"`` or neither.
+
+    It is padded if all steps beyond each of ``counts`` have one value, or are not finite, and the
+    last valid step has another one. ``value`` is that value, if it is known.
     """
     if not 1 <= min(counts) < max(counts) <= rows.shape[1]:
         return ""
@@ -160,6 +216,7 @@ def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> st
 
 
 def _is_padded_after(rows: Tensor, counts: list[int], value: int | None) -> bool:
+    """Return whether all steps beyond each length, and no step just within, are padding."""
     pairs = list(zip(rows, counts, strict=True))
     beyond = torch.cat([row[n:] for row, n in pairs])
     padding = _padding_of(beyond) if value is None else value
@@ -171,13 +228,19 @@ def _is_padded_after(rows: Tensor, counts: list[int], value: int | None) -> bool
 
 
 def _padding_of(beyond: Tensor) -> Tensor:
-    """Return the first step of a padding that is finite; if there is none, a NaN."""
+    """Return the first step of some padding ``(steps, ...)`` that is finite.
+
+    NaN if there is none.
+    """
     finite = beyond.isfinite().reshape(len(beyond), -1).all(1)
     return beyond[int(finite.int().argmax())]
 
 
 def counts_of(lengths: Any) -> list[int]:
-    """Return lengths, or those of packed rows, as a list; an empty one of anything else."""
+    """Return lengths (a tensor, an array, a list), or those of packed rows, as integers.
+
+    An empty list if they are no lengths.
+    """
     if isinstance(lengths, PackedSequence):
         lengths = pad_packed_sequence(lengths)[1]
     if isinstance(lengths, Tensor) and not is_dense(lengths):
@@ -190,7 +253,10 @@ def counts_of(lengths: Any) -> list[int]:
 
 
 def counts_by_sample(leaf: Any, axis: int, size: int) -> list[int]:
-    """Return what a leaf counts of each sample: its integers, or the ones of a mask."""
+    """Return what a leaf counts of each sample: its integers, or how many ones its mask has.
+
+    ``axis`` has the ``size`` samples. The list is empty if it counts nothing.
+    """
     if is_dense(leaf) and leaf.numel() > size:
         if not is_binary(leaf):
             return []
@@ -211,7 +277,11 @@ def rises_or_falls(x: Tensor, axis: int) -> bool:
 
 
 def is_content(leaf: Any, seq_axis: int) -> bool:
-    """Return whether a leaf holds what a model reads, and not lengths, labels or a mask."""
+    """Return whether a leaf holds data that is computed with, not lengths, labels or a mask.
+
+    A mask is boolean, or zeros and ones that nowhere rise or nowhere fall along the steps, or zeros
+    and large negative numbers that are added to scores.
+    """
     if not is_dense(leaf) or leaf.numel() == 0 or leaf.dtype is torch.bool:
         return False
     is_fraction = leaf.is_floating_point()
@@ -220,25 +290,30 @@ def is_content(leaf: Any, seq_axis: int) -> bool:
     while leaf.dim() > 2 and leaf.shape[-1] == 1:  # a mask that multiplies features
         leaf = leaf.squeeze(-1)
     if leaf.dim() == 2 and is_binary(leaf):
-        numbers = leaf.int()
-        return not any(rises_or_falls(numbers, axis) for axis in {1, seq_axis} if axis < 2)
+        return not any(rises_or_falls(leaf.int(), axis) for axis in {1, min(seq_axis, 1)})
     if is_fraction and leaf.dim() < 3 and leaf.shape[1:].numel() == 1:
         return not _are_fractions_of_longest(leaf[leaf.isfinite()])
     return is_fraction or leaf.is_complex() or leaf.dim() > 1
 
 
 def _is_added_mask(leaf: Tensor) -> bool:
-    """Return whether numbers are zeros, and what hides a score that they are added to."""
+    """Return whether all numbers are zeros, or below -1000: such a mask is added to scores."""
     return bool(((leaf == 0) | (leaf < -1000)).all() and leaf.any())
 
 
 def _are_fractions_of_longest(lengths: Tensor) -> bool:
-    """Return whether numbers may be lengths, as parts of the longest."""
+    """Return whether numbers may be lengths relative to the longest.
+
+    In (0, 1], the longest being 1.
+    """
     return bool(((lengths > 0) & (lengths <= 1)).all() and (lengths == 1).any())
 
 
 def states_lengths(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
-    """Return whether a leaf holds lengths as counts or parts of the longest, or masks them."""
+    """Return whether a leaf holds the lengths ``counts``, relative ones or a mask of them.
+
+    ``axis`` has the samples, ``steps`` is the size of the seq axis.
+    """
     if not isinstance(leaf, Tensor):
         return counts_of(leaf) == counts
     if axis is None or not is_dense(leaf):
@@ -249,9 +324,16 @@ def states_lengths(leaf: Any, axis: int | None, counts: list[int], steps: int) -
             told = told * (max(counts) / told.max())
         off = told - told.new_tensor(counts)
         return bool((off.abs() < 0.5).all())
+    return _masks_lengths(leaf, axis, counts, steps)
+
+
+def _masks_lengths(leaf: Tensor, axis: int, counts: list[int], steps: int) -> bool:
+    """Return whether a tensor is a mask of some lengths; it may be laid out for attention.
+
+    ``axis`` has the samples. A mask is zero at the valid steps, or at all others.
+    """
     if len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
         return False
-    # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
     zeros = (leaf == 0).movedim(axis, 0).flatten(1).sum(1).tolist()
     times, rest = divmod(leaf.numel(), len(counts) * steps)
     valid = [n * times for n in counts]
@@ -260,7 +342,10 @@ def states_lengths(leaf: Any, axis: int | None, counts: list[int], steps: int) -
 
 
 def shortened_lengths(leaf: Any, counts: list[int], steps: int) -> Any:
-    """Return lengths that are not longer than some steps; a mask stays."""
+    """Return a leaf that holds lengths, none longer than ``steps``; a mask stays as it is.
+
+    ``counts`` are those lengths as integers; relative lengths are divided by the new longest.
+    """
     fewer = [min(n, steps) for n in counts]
     if not isinstance(leaf, Tensor):
         return type(leaf)(fewer) if isinstance(leaf, list | tuple) else leaf * 0 + fewer

@@ -12,25 +12,34 @@ from rnnkit._diagnostics.inputs.lengths import counts_by_sample
 
 
 class Rows(NamedTuple):
-    """How many rows of a leaf each sample has, as of neighbors, and on which axis they are."""
+    """How many rows of a leaf belong to each sample, such as its neighbors or nodes, one by one.
+
+    Attributes:
+        axis: the axis that has the rows of all samples, those of sample 0 first.
+        counts: how many rows each sample has.
+    """
 
     axis: int
     counts: list[int]
 
     def of(self, samples: Sequence[int], leaf: Tensor) -> Tensor:
-        """Return the rows of some samples."""
+        """Return the rows of some samples of a leaf."""
         parts = torch.split(leaf, self.counts, self.axis)
         return torch.cat([parts[sample] for sample in samples], self.axis)
 
     def picked(self, samples: Sequence[int]) -> "Rows":
-        """Return the same of some samples."""
+        """Return the counts of some samples only."""
         return Rows(self.axis, [self.counts[sample] for sample in samples])
 
 
 def rows_of_samples(
     leaves: Sequence[Any], axes: Sequence[int | None], size: int, batch_dim: int
 ) -> dict[int, Rows]:
-    """Return the rows of each leaf without a batch axis, if another leaf counts as many."""
+    """Find leaves that have no batch axis, but rows of each sample, as many as another leaf counts.
+
+    ``axes[k]`` is the batch axis of leaf k, and ``size`` the number of samples. Returns the rows by
+    the index of the leaf.
+    """
     each = [
         counts_by_sample(leaf, axis, size)
         for leaf, axis in zip(leaves, axes, strict=True)
@@ -45,7 +54,11 @@ def rows_of_samples(
 
 
 def _rows_in(leaf: Tensor, each: Sequence[list[int]], batch_dim: int) -> Rows | None:
-    """Return the rows of a leaf on its first axis, or where others have the batch."""
+    """Return how many rows of a leaf each sample has; None if no counts fit.
+
+    ``each`` has lists of counts by sample: those fit whose sum is the size of axis 0 or
+    ``batch_dim``.
+    """
     for axis, counts in product((0, batch_dim), each):
         if axis < leaf.dim() and leaf.shape[axis] == sum(counts) > 0:
             return Rows(axis, counts)
@@ -53,7 +66,10 @@ def _rows_in(leaf: Tensor, each: Sequence[list[int]], batch_dim: int) -> Rows | 
 
 
 def some_samples(leaf: Any, axis: int, samples: Sequence[int]) -> Any:
-    """Return some samples of a leaf: of a tensor, an array, or a list with a number for each."""
+    """Return some samples of a leaf along its batch axis.
+
+    Of a tensor, an array, or a list of numbers.
+    """
     if isinstance(leaf, Tensor):
         return leaf.index_select(axis, torch.tensor(samples, device=leaf.device))
     if hasattr(leaf, "shape"):

@@ -19,7 +19,12 @@ T = TypeVar("T")
 
 
 class Derived(NamedTuple):
-    """From which baseline another one was made, and how: its judge is made of the judge alike."""
+    """How a baseline was made from another one: so its judge is made from the other one's judge.
+
+    Attributes:
+        parent: the other baseline.
+        change: makes the one from the other.
+    """
 
     parent: "Baseline"
     change: "Callable[[Baseline], Baseline]"
@@ -27,26 +32,53 @@ class Derived(NamedTuple):
 
 @dataclass(eq=False)
 class Baseline:
-    """A session, a batch, and the leaves of the output that can be judged sample by sample."""
+    """The model on one batch, with the output that other runs are compared with.
+
+    An output here is a list of leaves: its tensors. Methods that return "the same" with a
+    difference return a new baseline. The judge is the same in float64: it says whether a difference
+    is more than rounding.
+
+    Attributes:
+        session: runs copies of the model.
+        batch: the inputs.
+        pads_after: whether padding is after a sample, not before it.
+        causal, lookahead: what a step of the output may read, as the caller says.
+        answers: what probes have answered so far, by name; whoever asks them writes into it.
+        tolerance: of a judge, by how much of its size a feature may move; None if it is no judge.
+        dtype: of a judge, in which it runs.
+        derived: how it was made from another baseline, if it was.
+        rounds: whether a run of the same size differed by rounding.
+        order: the output that holds the order of the others' samples; None for the input's.
+        second_output: the output of a second run of the same copy.
+        output_without_one: the output without ``left_out_sample``; None if the model refuses that.
+        runs_on_less: whether the model takes fewer steps.
+        shared: names of inputs with as many rows as the batch that all samples share.
+        normal: the output.
+        names: the path of each leaf of the output: ``[0]``.
+        first: the index of the first leaf with numbers, which the arguments of ``verify`` are
+            about.
+        axes, step_axes: the batch axis and the seq axis of each leaf of the output, or None.
+        step_inputs: the index of the input that has the same steps, or None.
+    """
 
     session: Session
     batch: Batch
-    pads_after: bool = True  # whether padding is after a sample, not before it
+    pads_after: bool = True
     causal: bool | str = False
     lookahead: int = 0
     # What probes have answered so far, by name; who asks them writes into it.
     answers: Mapping[str, Outcome] = field(default_factory=dict)
-    tolerance: float | None = None  # of a feature's size; None if the judge has to decide
-    dtype: torch.dtype | None = None  # in which a judge runs
+    tolerance: float | None = None
+    dtype: torch.dtype | None = None
     derived: Derived | None = None
-    rounds: bool = False  # whether a run of the same size differed by rounding
-    order: int | None = None  # the output that holds the order of the others' samples
-    second_output: Leaves | None = None  # the output of a second run of the same copy
+    rounds: bool = False
+    order: int | None = None
+    second_output: Leaves | None = None
     output_without_one: Leaves | None = (
         None  # the output for one sample less; None if the model refuses
     )
-    left_out_sample: int = 0  # that sample
-    runs_on_less: bool = False  # whether the model takes fewer steps
+    left_out_sample: int = 0
+    runs_on_less: bool = False
     # Inputs with as many rows as the batch, all of them taken for each sample.
     shared: list[str] = field(default_factory=list)
 
@@ -63,27 +95,30 @@ class Baseline:
         self.step_inputs: list[int | None] = list(self.axes)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """Return what is made once for this batch."""
+        """Return what ``make()`` returns, called at most once for this batch.
+
+        ``name`` is its key.
+        """
         if name not in self._made:
             self._made[name] = make()
         made: T = self._made[name]
         return made
 
     def if_made(self, name: str) -> Any:
-        """Return what was made once for this batch; None if it was not."""
+        """Return what :meth:`once` made under a name; None if it was not asked."""
         return self._made.get(name)
 
     @property
     def is_judge(self) -> bool:
-        """Whether it runs in a wider dtype, and knows what is more than rounding."""
+        """Whether it runs in float64, say, and has a tolerance for what is more than rounding."""
         return self.tolerance is not None
 
     def has_passed(self, probe: str) -> bool:
-        """Return whether a probe was asked before, and its law holds."""
+        """Return whether a probe, by its name, was asked before and its law holds."""
         return isinstance(self.answers.get(probe), Passed)
 
     def has_found(self, probe: str) -> bool:
-        """Return whether a probe was asked before, and found something."""
+        """Return whether a probe, by its name, was asked before and found something."""
         return isinstance(self.answers.get(probe), Finding)
 
     @property
@@ -93,7 +128,7 @@ class Baseline:
 
     @property
     def events(self) -> list[Event]:
-        """What goes into modules and comes out of them."""
+        """What modules are given and return in a run on this batch, in order; run once."""
 
         def record() -> list[Event]:
             recorder = Recorder()
@@ -103,28 +138,34 @@ class Baseline:
         return self.once("events", record)
 
     def with_steps_of(self, index: int | None) -> "Baseline":
-        """Return the same with the steps of a different input."""
+        """Return the same, with the steps of another input, by its index, as those that are judged."""
         if index is None or index == self.batch.sequence:
             return self
         return self.with_batch(lambda batch: batch.with_steps_of(index))
 
     def following(self, own: Mapping[int, frozenset[int]]) -> "Baseline":
-        """Return the same with other inputs that have steps of their own, see the batch."""
+        """Return the same with other inputs that keep their steps, see ``Batch.on_their_own``."""
         return self.with_batch(lambda batch: batch.following(own))
 
     def with_batch(self, change: Callable[[Batch], Batch]) -> "Baseline":
-        """Return the same with a batch that is seen differently, by the judge as well."""
+        """Return the same with ``change(batch)``: the same inputs, seen differently.
+
+        So does its judge.
+        """
         other = self.on(change(self.batch))
         other.derived = Derived(self, lambda judge: judge.with_batch(change))
         return other
 
     def attempt(self, batch: Batch) -> Leaves | None:
-        """Run on other inputs; None if the model refuses, or returns more leaves, or fewer."""
+        """Return the output for other inputs.
+
+        None if the model refuses, or returns more or fewer leaves.
+        """
         output = self.session.attempt(batch.tree())
         return output if output is not None and len(output) == len(self.normal) else None
 
     def on(self, batch: Batch) -> "Baseline":
-        """Return the same with a different batch."""
+        """Return the same with a different batch; the output stays that of the old one."""
         other: Baseline = copy.copy(self)
         other.batch = batch
         other._made = {}
@@ -138,7 +179,10 @@ class Baseline:
         return other
 
     def if_accepted(self, batch: Batch) -> "Baseline | None":
-        """Return the same with a different batch; None if the model refuses it."""
+        """Return the same with a different batch and the output for it.
+
+        None if the model refuses it.
+        """
         output = self.attempt(batch)
         if output is None:
             return None
@@ -149,7 +193,11 @@ class Baseline:
     def judging(
         self, batch: Batch, dtype: torch.dtype, tolerance: float, session: Session | None = None
     ) -> "Baseline":
-        """Return the same as a judge, on a batch in its dtype, in a session that runs in it."""
+        """Return the same as a judge, on a batch in its dtype.
+
+        ``tolerance`` is by how much of its size a feature may move. The output is that of
+        ``session``, which runs in the dtype; without one, it stays as it is.
+        """
         judge = self.on(batch)
         judge.dtype = dtype
         judge.tolerance = tolerance
@@ -160,15 +208,21 @@ class Baseline:
         return judge
 
     def take_batch_axis(self, index: int, axis: int) -> None:
-        """Take an axis of an output for the one that has the samples."""
+        """Take ``axis`` of the output leaf ``index`` for the one that has the samples."""
         self.axes[index] = axis
 
     def expect_rounding(self) -> None:
-        """Note that bits which differ say little, so that the judge is asked at once from now."""
+        """Note that runs of the same size differ by rounding.
+
+        From now on the judge is asked at once.
+        """
         self.rounds = True
 
     def take_order(self, order: int | None) -> None:
-        """Take an output for the one that holds the order of the others' samples."""
+        """Take an output, by index, for the one that tells the order of the samples.
+
+        None: the input's.
+        """
         self.order = order
         judge = self.if_made("judge")
         if isinstance(judge, Baseline):
@@ -176,19 +230,28 @@ class Baseline:
 
     @property
     def out_seq_dim(self) -> int | None:
-        """The seq axis of the first output."""
+        """The seq axis of the first output; None if it has none."""
         return None if self.first is None else self.step_axes[self.first]
 
     def name(self, index: int) -> str:
-        """Return what a message calls an output: by its place, if there are several."""
+        """Return what a message calls an output leaf.
+
+        ``output``, or ``output[0]`` if there are several.
+        """
         return f"output{self.names[index]}" if sum(map(is_output, self.normal)) > 1 else "output"
 
     def of_sample(self, index: int, sample: int) -> str:
-        """Return what a message calls a sample of an output: by its number for the caller."""
+        """Return what a message calls a sample of an output.
+
+        ``output[0] of sample 3`` of the caller's.
+        """
         return f"{self.name(index)} of sample {self.batch.caller_indices[sample]}"
 
     def missing(self, index: int) -> int | None:
-        """Return how many steps, -1 to 1, an output has less than its input; None if others."""
+        """Return by how many steps, -1 to 1, an output is shorter than its input.
+
+        None if it has no seq axis, or differs by more. 0 if it is as long as the longest sample.
+        """
         source = self.step_inputs[index] or 0
         axis = self.step_axes[index]
         if axis is None or axis == self.axes[index]:
@@ -199,11 +262,11 @@ class Baseline:
         return less if abs(less) <= 1 else None
 
     def has_steps(self, index: int) -> bool:
-        """Return whether a leaf of the output has the steps of the input whose steps are judged."""
+        """Return whether an output leaf has the steps that are judged, one more or one less."""
         return self.step_inputs[index] == self.batch.sequence and self.missing(index) is not None
 
     def in_input_order(self, output: Leaves) -> Leaves:
-        """Return an output with its samples in the order of the input."""
+        """Return the leaves of an output with the samples in the order of the input."""
         if self.order is None:
             return output
         place = output[self.order].argsort()
@@ -213,13 +276,13 @@ class Baseline:
         ]
 
     def outputs_by_sample(self) -> Iterator[tuple[int, int]]:
-        """Yield index and batch axis of each leaf with a row, or more, for each sample."""
+        """Yield index and batch axis of each output leaf with a row, or more, for each sample."""
         for index, (leaf, axis) in enumerate(zip(self.normal, self.axes, strict=True)):
             if axis is not None and is_output(leaf) and leaf.shape[axis] == self.batch.size:
                 yield index, axis
 
-    def _ends(self, index: int) -> list[int] | None:
-        """Return how many steps of an output are valid of each sample; None if all of them are."""
+    def _valid_counts(self, index: int) -> list[int] | None:
+        """Return how many steps of each sample of an output are valid; None if all of them are."""
         source = self.step_inputs[index]
         missing = self.missing(index)
         counts = self.batch.lengths.get(-1 if source is None else source)
@@ -230,10 +293,14 @@ class Baseline:
         return [min(max(count - missing, 0), steps) for count in counts]
 
     def valid_row(self, leaf: Tensor, index: int, sample: int, place: int | None = None) -> Tensor:
-        """Return one sample of a leaf, at its place or another one, cut to its valid steps."""
+        """Return one sample of an output leaf, cut to its valid steps.
+
+        ``index`` is that of the output. Of a run of some samples only, ``place`` is where the
+        sample is in ``leaf``.
+        """
         axis = self.axes[index] or 0
         row = leaf.select(axis, sample if place is None else place)
-        ends = self._ends(index)
+        ends = self._valid_counts(index)
         if ends is None:
             return row
         seq = self.step_axes[index] or 0
@@ -244,7 +311,10 @@ class Baseline:
         return row.narrow(seq, 0 if self.pads_after else steps - valid, valid)
 
     def scale_of(self, index: int) -> Tensor:
-        """Return how large the features of an output are, in its shape."""
+        """Return how large the features of an output leaf are, in its shape.
+
+        Differences relate to that.
+        """
         known = {self.axes[index], self.step_axes[index]}
         axes = tuple(axis for axis in known if axis is not None)
         return self.once(
@@ -252,7 +322,10 @@ class Baseline:
         )
 
     def places(self, index: int, mask: Tensor) -> Tensor:
-        """Return at which valid ``(samples, steps)`` a mask over an output holds; or, one step."""
+        """Return where a mask over an output is true: a mask of valid places ``(samples, steps)``.
+
+        An output without a seq axis has one step; one without a batch axis has one sample.
+        """
         axis = self.axes[index]
         seq = self.step_axes[index] or 0
         if axis is None:  # all samples in one
@@ -264,7 +337,7 @@ class Baseline:
             seq = -1
         rows = mask.movedim((axis, seq), (0, 1))
         held = rows.reshape(*rows.shape[:2], -1).any(2)
-        ends = self._ends(index)
+        ends = self._valid_counts(index)
         if ends is not None:
             held &= steps_within(ends, held.shape[1], pads_after=self.pads_after).to(held.device)
         return held

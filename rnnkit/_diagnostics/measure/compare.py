@@ -42,17 +42,16 @@ Alter = Callable[[Batch], Given | None]
 
 
 class Rerun:
-    """Another run of the model, beside the baseline.
+    """Another run of the model, beside a baseline: the model, a batch, and its output for it.
 
     Attributes:
-        baseline: the baseline that it is compared with.
-        output: the leaves that it returned; none if the model refused.
-        refusal: how the model refused, in short.
+        output: the leaves (tensors) that it returned; none if the model refused.
+        refusal: how the model refused, in short; empty if it did not.
         doubt: why a difference could not be judged; empty as long as none was met.
     """
 
     def __init__(self, baseline: Baseline, inputs: Given) -> None:
-        """Run on inputs; a model may refuse what it was not given."""
+        """Run on inputs; if the model raises, note that it refuses them."""
         self.baseline = baseline
         self.inputs = inputs
         self.output: Leaves = []
@@ -70,19 +69,19 @@ class Change(Rerun):
     """A run on changed inputs: at which samples and steps each output moved."""
 
     def __init__(self, baseline: Baseline, alter: Alter, inputs: Given) -> None:
-        """Run on inputs that were altered; the judge's batch may be altered as they were."""
+        """Run on ``inputs``, made by ``alter``; the judge's batch may be altered as they were."""
         super().__init__(baseline, inputs)
         self._alter = alter
         self._moved: dict[tuple[int, int | None], Tensor] = {}  # by output and order of samples
 
     def has(self, index: int) -> bool:
-        """Return whether an output has the shape that it has without the change."""
+        """Return whether an output leaf has the shape that it has without the change."""
         normal = self.baseline.normal
         output = self.output
         return len(output) == len(normal) and shape_of(output[index]) == shape_of(normal[index])
 
     def moved(self, index: int) -> Tensor:
-        """Return at which valid ``(samples, steps)`` an output of the same shape is different."""
+        """Return where an output differs from the baseline's: a mask ``(samples, steps)``."""
         baseline = self.baseline
         key = (index, baseline.order)
         if key not in self._moved:
@@ -93,7 +92,11 @@ class Change(Rerun):
         return self._moved[key]
 
     def leak(self, indices: Iterable[int], forbidden: Tensor) -> "Leak | None":
-        """Return the first output that moved at a forbidden place, if the judge confirms it."""
+        """Return the first output that moved at a forbidden place; None if none did.
+
+        ``indices`` are the outputs to look at, ``forbidden`` is a mask ``(samples, steps)``. If
+        bits differ there, the judge, the same run in float64, has to find a leak as well.
+        """
         for index in filter(self.has, indices):
             moved = self.moved(index)
             wrong = moved & fitted_to_steps(forbidden, moved.shape[1])
@@ -111,13 +114,13 @@ class Change(Rerun):
 
     @property
     def settled(self) -> "Change":
-        """The same run beside the judge, if that was asked; else this one."""
+        """The same run in float64 if that was made, which is free of rounding; else this one."""
         judged: Change | None = self.__dict__.get("_judged")
         return judged or self
 
     @cached_property
     def _judged(self) -> "Change | None":
-        """The same run beside the judge; None, and a doubt, if nothing can judge it."""
+        """The same run in float64; None if nothing can judge it, and ``doubt`` says why."""
         judge = judge_of(self.baseline)
         if isinstance(judge, Skipped):
             self.doubt = judge.reason
@@ -134,7 +137,13 @@ class Change(Rerun):
 
 
 class Leak(NamedTuple):
-    """An output that moved where it must not, at which ``[sample, step]``s, and the run of it."""
+    """An output that moved where it must not.
+
+    Attributes:
+        run: the run that shows it.
+        output: the index of the output.
+        places: the ``[sample, step]`` pairs where it moved.
+    """
 
     run: Change
     output: int
@@ -146,7 +155,9 @@ def compare_changed(
 ) -> Change | None:
     """Run on inputs with other values at some places; None if all of them stay as they were.
 
-    Where an earlier run differed by rounding alone, the judge is asked at once.
+    ``where(batch, index)`` says which places of an input; ``only`` is the only input to change;
+    with ``pad``, padding changes as well. If an earlier run differed by rounding, the judge runs at
+    once.
     """
 
     def alter(batch: Batch) -> Given | None:
@@ -163,8 +174,8 @@ def compare_each(
 ) -> dict[int, Change] | Skipped:
     """Run with each change of the inputs, by key, and return the runs that could be compared.
 
-    A change that leaves all inputs as they were is left out. Return why nothing can be said if the
-    model refuses one, or if no output of ``indices`` has its shape in any of them.
+    Return why nothing can be said if the model refuses one, or no output of ``indices`` keeps its
+    shape.
     """
     changes: dict[int, Change] = {}
     for key, where in wheres.items():
@@ -178,12 +189,15 @@ def compare_each(
 
 
 def refused(change: Change) -> Skipped:
-    """Return that the model refuses changed inputs."""
+    """Return, as the answer of a probe, that the model refuses changed inputs."""
     return Skipped(f"the model refuses changed inputs ({change.refusal}); {TOGETHER}")
 
 
 def incomparable(changes: Collection[Change], indices: Collection[int]) -> Skipped | None:
-    """Return why changes say nothing of some outputs; None if some output has its shape in one."""
+    """Return why runs say nothing of some outputs.
+
+    None if an output has its shape in one of them.
+    """
     if not changes:
         return Skipped(UNCHANGED)
     if not any(change.has(index) for change in changes for index in indices):
@@ -193,7 +207,13 @@ def incomparable(changes: Collection[Change], indices: Collection[int]) -> Skipp
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A sample of an output of the judge's, in the run of the whole and in one of a part."""
+    """One sample of an output: in the run of the whole batch, and in a run of a part of it.
+
+    Attributes:
+        baseline: the judge (float64), or the baseline itself if nothing can judge.
+        output, sample: the index of the output, and the sample.
+        before, after: it in the run of the whole, and of the part; ``scale``: how large it is.
+    """
 
     baseline: Baseline
     output: int
@@ -209,7 +229,10 @@ class Part:
 
     @property
     def is_amplified(self) -> bool:
-        """Whether the model makes as much of a change of the last bit."""
+        """Whether the model makes as large a difference of a change of the last bit.
+
+        It may be rounding.
+        """
         if not is_number(self.before):
             return False
         off = (difference(self.before, self.after) / self.scale).max().item()
@@ -217,7 +240,7 @@ class Part:
 
     @property
     def far(self) -> str:
-        """By how much the two differ, in words."""
+        """By how much the two differ, in words for a message."""
         return f"(relative difference {relative_difference(self.before, self.after):.2g})"
 
 
@@ -232,7 +255,10 @@ class Restriction(Rerun):
         only: int | None,
         steps: int | None,
     ) -> None:
-        """Run; take which samples these are, and the only output, and its steps, to look at."""
+        """Run on ``batch``, which has only the ``samples``, or steps, of the baseline's.
+
+        ``only`` is the only output to look at; ``steps`` is to how many steps the inputs were cut.
+        """
         super().__init__(baseline, batch.tree())
         self.batch = batch
         self.compared: list[Part] = []
@@ -244,7 +270,7 @@ class Restriction(Rerun):
                 break
 
     def _take(self, part: Part) -> None:
-        """Keep a part that differs, unless that may be rounding."""
+        """Keep a part that differs as ``different``, or note the doubt that it may be rounding."""
         judge = judge_of(self.baseline)
         if isinstance(judge, Skipped):
             self.doubt = judge.reason
@@ -261,9 +287,10 @@ def compare_part(
     only: int | None = None,
     steps: int | None = None,
 ) -> Restriction:
-    """Run on a part of the batch, beside the judge: kernels for other sizes round in other ways.
+    """Run on ``keep(batch)``, some samples or steps, beside the same part of the whole.
 
-    If nothing can judge, equal bits settle the question all the same.
+    The judge (float64) runs, since kernels for other sizes round in other ways. If nothing can
+    judge, equal bits settle the question.
     """
     judge = judge_of(baseline)
     settling = baseline if isinstance(judge, Skipped) else judge
@@ -277,7 +304,7 @@ def parts_of(
     only: int | None = None,
     steps: int | None = None,
 ) -> Iterator[Part]:
-    """Yield each sample of a run of some samples beside the same one in the run of the whole."""
+    """Yield each sample of a run of ``samples`` beside the same one in the run of the whole."""
     if len(output) != len(baseline.normal):
         return
     if len(samples) == baseline.batch.size:
@@ -295,7 +322,7 @@ def parts_of(
 def _parts_of_output(
     baseline: Baseline, index: int, axis: int, made: Any, samples: Sequence[int]
 ) -> Iterator[Part]:
-    """Yield each sample of one output that has its shape in both runs."""
+    """Yield each sample of one output, ``made``, that has its shape in both runs."""
     whole = baseline.in_input_order(baseline.normal)[index]
     made = _with_batch_axis(made, whole, axis, len(samples))
     if made is None:

@@ -19,7 +19,11 @@ from rnnkit._diagnostics.run.outputs import Leaves, is_number, with_finite_numbe
 
 
 def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[Batch, list[str]]:
-    """Return the batch with finite numbers, and a line for each input, if the model needs them."""
+    """Return the batch with finite numbers in place of NaN and infinity, if those reach an output.
+
+    Also a line for the report for each input that was changed so. A model that masks them is judged
+    as it is.
+    """
     if batch.second_leaves is not None:  # other values are finite in any case
         batch = batch.with_second(_all_finite(batch, batch.second_leaves, pads_after=pads_after))
     leaves = _all_finite(batch, batch.leaves, pads_after=pads_after)
@@ -38,12 +42,15 @@ def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[B
 
 
 def _all_finite(batch: Batch, leaves: Leaves, *, pads_after: bool) -> Leaves:
-    """Return the inputs with finite numbers; those that have them already are the same objects."""
+    """Return the leaves of a batch with finite numbers.
+
+    A leaf that has only those is the same object.
+    """
     return [_finite_leaf(batch, k, leaf, pads_after=pads_after) for k, leaf in enumerate(leaves)]
 
 
 def _finite_leaf(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
-    """Return a leaf with finite numbers.
+    """Return a leaf, the input ``index``, with finite numbers.
 
     Padding gets the first finite number of the padding, and other places get a number of the same
     feature. Lengths, labels and masks stay as they are.
@@ -67,7 +74,12 @@ def _finite_leaf(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> An
 
 
 def _padding(batch: Batch, index: int, rows: Tensor, *, pads_after: bool) -> Tensor:
-    """Return which steps of an input are padding: beyond its lengths, or not finite to an end."""
+    """Return which steps of an input are padding ``(batch, seq)``.
+
+    Beyond its lengths if it has any.
+
+    Else the steps that are not finite up to an end, except in samples without any finite number.
+    """
     if batch.has_steps(index) and batch.counts:
         return ~valid_mask(batch, pads_after=pads_after).to(rows.device)
     gone = ~rows.isfinite().reshape(*rows.shape[:2], -1).any(2)
@@ -77,7 +89,10 @@ def _padding(batch: Batch, index: int, rows: Tensor, *, pads_after: bool) -> Ten
 
 
 def _reach_results(batch: Batch, filled: Batch, opened: Session) -> bool:
-    """Return whether numbers that are not finite reach an output, or a gradient."""
+    """Return whether numbers that are not finite reach an output or a gradient.
+
+    ``filled`` is the batch without them.
+    """
     after = opened.attempt(filled.tree())
     if after is None:
         return False

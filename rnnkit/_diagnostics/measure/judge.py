@@ -31,15 +31,19 @@ AMPLIFIED = "the model amplifies rounding: nothing can be judged"
 
 
 def beyond_rounding(baseline: Baseline, before: Tensor, after: Tensor, size: Any) -> Tensor:
-    """Return where tensors differ by more than rounding, for features of some size."""
+    """Return a mask of where two tensors differ by more than rounding.
+
+    ``size`` is how large the numbers are: a judge, which runs in float64, has a tolerance relative
+    to it. A baseline that is no judge has none: every bit counts.
+    """
     is_exact = baseline.tolerance is None or not is_number(before)
     return difference(before, after) > (0.0 if is_exact else baseline.tolerance * size)
 
 
 def judge_of(baseline: Baseline) -> Baseline | Skipped:
-    """Return the same in float64, else in float32, else in its own dtype if that is fine enough.
+    """Return the judge of a baseline: the same in float64, else in float32, else in its own dtype.
 
-    If nothing can judge, return why.
+    The last one only if it is fine enough. If nothing can judge, return why, as a probe's answer.
     """
     if baseline.is_judge:
         return baseline
@@ -47,7 +51,7 @@ def judge_of(baseline: Baseline) -> Baseline | Skipped:
 
 
 def note_of_judge(baseline: Baseline) -> list[str]:
-    """Return in which dtype a model was judged, if that is not float64."""
+    """Return a line that says in which dtype a model was judged, if that is not float64."""
     judge = baseline.if_made("judge")
     if not isinstance(judge, Baseline) or judge.dtype is torch.float64:
         return []
@@ -55,13 +59,20 @@ def note_of_judge(baseline: Baseline) -> list[str]:
 
 
 def rounds_by_all(baseline: Baseline) -> Skipped | None:
-    """Return that a change may show anywhere by rounding, which proves nothing; None if not."""
+    """Return that a quantized layer may move any output by rounding, as an answer.
+
+    None if there is none.
+    """
     modules = baseline.session.model.modules()
     is_quantized = any(".quantized.dynamic." in type(one).__module__ for one in modules)
     return Skipped(QUANTIZED) if is_quantized else None
 
 
 def _judge_of(baseline: Baseline) -> Baseline | Skipped:
+    """Return the judge of a baseline, see :func:`judge_of`.
+
+    Made anew, or from its parent's judge.
+    """
     if baseline.derived is not None:
         judge = judge_of(baseline.derived.parent)
         return judge if isinstance(judge, Skipped) else baseline.derived.change(judge)
@@ -86,7 +97,7 @@ def _judge_of(baseline: Baseline) -> Baseline | Skipped:
 
 
 def _judge_in(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Baseline | None:
-    """Return the same in a wider dtype; None if the model insists on its own."""
+    """Return the judge that runs in a dtype; None if the model insists on its own."""
     with suppress(Exception):  # it may refuse as it likes, and its device has no float64
         batch = baseline.batch.with_leaves(
             [in_wider_dtype(x, dtype) for x in baseline.batch.leaves]
@@ -100,7 +111,10 @@ def _judge_in(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Basel
 
 
 class Widened(TorchFunctionMode):
-    """Computes in float64, or float32, what is asked for in less, and turns autocast off."""
+    """A mode of torch in which nothing is computed in less than a dtype.
+
+    Casts and autocast are off.
+    """
 
     def __init__(self, least: torch.dtype) -> None:
         """Take the narrowest dtype that may occur."""
@@ -122,10 +136,11 @@ class Widened(TorchFunctionMode):
 
 def effect_of_last_bit(judge: Baseline) -> float:
     """Return how far outputs move, for their size, when each number moves by its last bit."""
-    return judge.once("amplified", lambda: _amplified(judge))
+    return judge.once("amplified", lambda: _effect_of_last_bit(judge))
 
 
-def _amplified(judge: Baseline) -> float:
+def _effect_of_last_bit(judge: Baseline) -> float:
+    """Return that for a judge, by a run of its own; infinity if nothing can be compared."""
     session = judge.session
     model = session.fresh()
     for tensor in model.parameters():
@@ -141,7 +156,7 @@ def _amplified(judge: Baseline) -> float:
 
 
 def _moved_by_a_bit(x: Any) -> Any:
-    """Return numbers moved by rounding, but for whole ones: 1.0 may be a flag."""
+    """Return numbers changed by about the last bit; whole ones stay, since 1.0 may be a flag."""
     if not is_number(x):
         return x
     moved = x * (1 + 4.5 * torch.finfo(x.dtype).eps)

@@ -176,4 +176,4 @@ def _named_inputs(batch: Batch, function: Any, leading: int = 0) -> list[Named]:
     paths: Any = pytree.tree_flatten_with_path(keyed, is_one_leaf)[0]
     names = [getattr(path[-1], "key", getattr(path[-1], "name", "")) for path, _ in paths]
     leaves = zip(batch.leaves, names, strict=False)  # what is given twice is Python's to refuse
-    return [(leaf, str(name), batch.rows(k)) for k, (leaf, name) in enumerate(leaves)]
+    return [Named(leaf, str(name), batch.rows(k)) for k, (leaf, name) in enumerate(leaves)]

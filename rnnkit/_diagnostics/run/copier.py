@@ -81,9 +81,6 @@ class Copier:
             self._unfilled.clear()
             if isinstance(error, UncopiedError):
                 raise
-            if isinstance(error, RecursionError):
-                deep = "holds objects inside of objects, so deep that it cannot be copied"
-                refuse_to_copy(None, deep, "hold them side by side, as in a list", None)
             refuse_to_copy(None, "holds what cannot be copied", "leave that out", error)
         # What these refer to may have been copied after them.
         for put, name, reference in self._weak:

@@ -25,23 +25,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """What a module is given or returns, or what a function returns or writes."""
+    """What a module is given or returns, or what a function returns or writes.
 
-    kind: str  # input, output or function
-    name: str  # of the module, or of the function
-    module: Any  # of a function, the innermost one around it; None if there is none
-    owner: str  # the name of that module
-    text: str  # for a message: the module's class, or the function with its axes
-    tree: Any  # the arguments by position and by name, or the result: the tensors themselves
-    tensors: list[Any]  # copies of them, as they were then; None for anything else
+    Attributes:
+        kind: ``"input"`` or ``"output"`` of a module, or ``"function"``.
+        name: the qualified name of the module, or the name of the function.
+        module: the module; of a function the innermost one around it; None if there is none.
+        owner: the qualified name of that module.
+        text: for a message: the module's class, or the function with its sizes.
+        tree: the arguments by position and by keyword, or the result: the tensors themselves.
+        tensors: copies of the tensors, as they were then; None for anything else.
+        is_packed: whether a PackedSequence is among them.
+        produced: by the id of a tensor in ``tree``, its index in ``tensors``.
+        consumed: ids of the tensors that these were made of.
+        place: file and line of the user's code.
+        call: what is the same in a different run, so that events of two runs are matched.
+        drawn: where a source of random numbers stands, if the recorder reads one.
+        function: its :class:`FunctionCall`; None of a module.
+        is_in_call: whether ``call=``, the user's own call of the model, runs it, not the model.
+    """
+
+    kind: str
+    name: str
+    module: Any
+    owner: str
+    text: str
+    tree: Any
+    tensors: list[Any]
     is_packed: bool
-    produced: dict[int, int]  # their places among these, by id
-    consumed: frozenset[int]  # the ids of what they were made of
-    place: str  # file and line
-    call: tuple[str, ...]  # what is the same in a different run
-    drawn: Any  # where a source of random numbers stands
-    function: Any  # its :class:`FunctionCall`; None of a module
-    is_in_call: bool  # whether the user's own call of the model runs it, not the model
+    produced: dict[int, int]
+    consumed: frozenset[int]
+    place: str
+    call: tuple[str, ...]
+    drawn: Any
+    function: Any
+    is_in_call: bool
 
     @property
     def label(self) -> str:
@@ -50,7 +68,13 @@ class Event:
 
 
 class Recorder(FunctionWatch):
-    """Writes down what happens in a run; as a hook's handle it stops when removed."""
+    """Writes down what happens in a run as events, in their order.
+
+    It is a watch: :meth:`watch` puts its hooks on a copy of the model, and returns their handles.
+
+    Attributes:
+        events: what happened in the last run.
+    """
 
     # A mode of operators would import torch's compiler, which takes seconds.
 
@@ -61,7 +85,12 @@ class Recorder(FunctionWatch):
         read: Callable[[], Any] | None = None,
         call: Callable[..., Any] | None = None,
     ) -> None:
-        """Take whether functions are written down, too, what reads a source, and a user's call."""
+        """Take what to write down beside the modules.
+
+        With ``functions``, functions as well; ``read`` returns where a source of random numbers
+        stands; ``call`` is the user's own call of the model, by which an event knows that it is in
+        that.
+        """
         super().__init__()
         self._code_of_call = getattr(call, "__code__", None)
         self.events: list[Event] = []
@@ -105,7 +134,12 @@ class Recorder(FunctionWatch):
         given: frozenset[int] | None = None,
         function: FunctionCall | None = None,
     ) -> None:
-        """Write down copies of the tensors in a tree, and where each is."""
+        """Append an event: copies of the tensors in ``tree``, and which tensors these were made of.
+
+        ``kind``, ``name``, ``module`` and ``tree`` are those of the event; ``given`` are the ids of
+        what the tensors were made of, by default themselves; ``function`` is the call of a
+        function.
+        """
         with torch._C.DisableTorchFunction():  # noqa: SLF001 - the mode itself, too
             found = leaves(tree)
             parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
@@ -161,13 +195,21 @@ class Recorder(FunctionWatch):
 
 
 def is_opaque(module: Any) -> bool:
-    """Return whether what runs inside of a module is torch's, or a recurrent layer's."""
+    """Return whether functions inside a module are not written down.
+
+    It is torch's, or recurrent.
+    """
     is_torchs = type(module).__module__.startswith("torch.") and not [*module.children()]
     return is_torchs or isinstance(module, KINDS) or type(module).__module__ == "rnnkit"
 
 
 def stateful_modules(events: Sequence[Event]) -> set[str]:
-    """Return the recurrent modules, and those that take a tensor which they returned before."""
+    """Return the names of modules that carry a state.
+
+    Recurrent ones, and those whose output returns.
+
+    The latter take, in a later call, a tensor that they returned before.
+    """
     made = defaultdict[str, set[int]](set)
     given = dict[str, frozenset[int]]()
     found = {event.name for event in events if is_recurrent(event.module)}
@@ -181,7 +223,7 @@ def stateful_modules(events: Sequence[Event]) -> set[str]:
 
 
 def attributes_that_change(session: "Session", inputs: Given) -> list[str]:
-    """Return which attributes and buffers a run changes."""
+    """Return the qualified names of attributes and buffers of a model that a run changes."""
     copy = session.fresh()
     before = _attributes_of(copy)
     session.run(inputs, on=copy)
@@ -194,7 +236,7 @@ def attributes_that_change(session: "Session", inputs: Given) -> list[str]:
 
 
 def _attributes_of(model: torch.nn.Module) -> dict[str, Any]:
-    """Return copies of the attributes and buffers of all modules, by qualified name."""
+    """Return snapshots of attributes, buffers and parameters of all modules, by qualified name."""
     torchs = vars(torch.nn.Module())
     held: dict[str, Any] = {}
     for prefix, module in model.named_modules():
@@ -210,7 +252,7 @@ def _attributes_of(model: torch.nn.Module) -> dict[str, Any]:
 
 
 def _snapshot(x: Any) -> Any:
-    """Return what changes in a tensor, or in a source of random numbers, as it is now."""
+    """Return what may change in a value, as it is now: numbers, or where a random source stands."""
     if isinstance(x, Tensor):
         return x.detach().clone()
     if isinstance(x, Generator):

@@ -41,11 +41,18 @@ class SpentError(BaseException):
 
 @dataclass
 class Tally:
-    """What a session, and those on wider copies that were made of it, have in common."""
+    """What a session and its sessions on wider copies have in common.
+
+    Attributes:
+        passes: how often copies ran.
+        most: how often they may run; None if that is not limited.
+        escaped: what a message calls a module of the user's model itself that ran; empty if none
+            did.
+    """
 
     passes: int = 0
-    most: int | None = None  # passes, if no more may be made
-    escaped: str = ""  # a module of the model itself that ran
+    most: int | None = None
+    escaped: str = ""
 
     def count(self) -> None:
         """Count a pass that begins; raise if no more may be made."""
@@ -55,10 +62,22 @@ class Tally:
 
 
 class Session:
-    """A model whose copies can be run any number of times, in eval mode."""
+    """Runs private copies of a model, each from the same state; the model itself is never run.
+
+    Attributes:
+        pristine: makes the copies.
+        model: a copy that is never run, to look at.
+        last: the copy that ran last.
+        mode: a context that the model is called in.
+        names: by leaf of the last output (one tensor of what it returned), its path there: ``[0]``.
+        joined_axes: by the index of a leaf, its axis that has samples and steps in one.
+        size_of: how many samples some inputs have.
+        returned: the last output, as the model returned it.
+        drawn: names of the sources of random numbers that runs draw from.
+    """
 
     def __init__(self, model: torch.nn.Module, call: Callable[..., Any] | None = None) -> None:
-        """Copy the model; a call, if there is one, calls a copy with what is given."""
+        """Copy the model; ``call(copy, *inputs)``, if given, calls a copy in a user's own way."""
         self.pristine = Pristine(unwrapped(model))
         self.model = self.last = self.pristine.copy()  # one that is never run, and that ran last
         self.tally = Tally()
@@ -78,7 +97,11 @@ class Session:
         self._thread = threading.get_ident()
 
     def refuse(self, module: Any = None, _: Any = None) -> None:
-        """Refuse to run a module of the model itself, or to go on after it ran, in this thread."""
+        """Refuse to run a module of the user's model, or to go on after one ran, in this thread.
+
+        torch calls this as a hook before each module; only those of the model itself have a name in
+        ``originals``.
+        """
         if threading.get_ident() != self._thread:
             return
         tally = self.tally
@@ -96,12 +119,12 @@ class Session:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of the copies."""
+        """What a user should know of the copies: what they share with the model."""
         names = ", ".join(self.pristine.shared)
         return [f"not copied, but shared with the model: {names}"] if names else []
 
     def wider(self, least: torch.dtype, mode: AbstractContextManager[Any]) -> "Session":
-        """Return a session on copies in a wider dtype, which run in a mode."""
+        """Return a session on copies in a dtype at least as wide, run in a context ``mode``."""
         other = copy.copy(self)
         other.pristine = self.pristine.wider(least)
         other.is_first = True
@@ -109,21 +132,27 @@ class Session:
         return other
 
     def drawn_sources(self) -> dict[str, Any]:
-        """Return the sources of the process that runs draw from, by name."""
+        """Return the sources of random numbers that the model draws from, by name."""
         return {name: source for name, source in random_sources().items() if name in self.drawn}
 
     def restart(self) -> None:
-        """Put the sources that the model draws from back to where they stood."""
+        """Put the sources of random numbers that the model draws from back to where they stood."""
         for name, source in self.drawn_sources().items():
             source.set_state(self._start[name])
 
     def fresh(self) -> torch.nn.Module:
-        """Return a copy that has not run, and let what is drawn be the same again."""
+        """Return a copy of the model that has not run.
+
+        The next random numbers are the first ones again.
+        """
         self.restart()
         return self.pristine.copy()
 
     def attempt(self, inputs: Given, **options: Any) -> Leaves | None:
-        """Run a copy of the model, see :meth:`run`; None if it refuses."""
+        """Return the leaves (tensors) of the output of a run, see :meth:`run`.
+
+        None if the model raises.
+        """
         try:
             return self.run(inputs, **options)
         except UncopiedError:  # which says nothing of the inputs: memory has run out
@@ -136,7 +165,11 @@ class Session:
     def run(
         self, inputs: Given, *, on: torch.nn.Module | None = None, watch: Watch | None = None
     ) -> Leaves:
-        """Run a copy of the model, again if that wrote weights; return the leaves of the output."""
+        """Run a copy of the model, and return the leaves of its output: its tensors in one list.
+
+        ``on`` is a copy to run, by default a new one; ``watch`` puts hooks on it. The run is
+        repeated if it wrote into weights, or if the first run is found to draw random numbers.
+        """
         notices = self.is_first
         self.is_first = False
         self._run_once(inputs, on, watch, notices=notices)
@@ -149,7 +182,10 @@ class Session:
     def _run_once(
         self, inputs: Given, on: torch.nn.Module | None, watch: Watch | None, *, notices: bool
     ) -> None:
-        """Run a copy, or the one that is given, and keep what it returns."""
+        """Run a copy, or ``on``, and keep what it returns.
+
+        With ``notices``, see :meth:`watched`, the run looks for what it draws and hides.
+        """
         if on is None:
             self.last = self.model  # so that what the last run wrote is given back
             on = self.fresh()
@@ -162,7 +198,13 @@ class Session:
 
     @contextmanager
     def watched(self, hooks: Iterable[Any] = (), *, notices: bool = True) -> Iterator[None]:
-        """Undo what a run writes into weights, and its hooks; notice what it draws, or hides."""
+        """A context around a run.
+
+        Afterwards, remove its hooks and undo its writes into shared weights.
+
+        With ``notices``, also find out which sources of random numbers it draws from, and whether
+        it wrote into weights by ``.data``.
+        """
         before = _random_states() if notices else {}
         try:
             yield
@@ -184,7 +226,10 @@ class Session:
         self.pristine.close()
 
     def leaves_of(self, output: Any, inputs: Given) -> Leaves:
-        """Return the leaves of what a run on some inputs returned."""
+        """Return the leaves of an output: tensors, with an axis for samples and one for steps.
+
+        ``inputs`` are those of the run: they tell how many samples a joined axis has.
+        """
         named = named_leaves(output, stack=True)
         self.names = [name for name, _ in named]
         # What is on the meta device has no numbers to compare.
@@ -193,13 +238,13 @@ class Session:
 
 
 def copied_inputs(inputs: Given) -> Any:
-    """Copy what a model is given, since it may write into that."""
+    """Return copies of the inputs, since a model may write into them."""
     return pytree.tree_map_only(Tensor, attached_like, inputs)
 
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Compute products of float32 with all of its digits, which TF32 and bfloat16 do without."""
+    """Compute products of float32 in full precision, without TF32 or bfloat16, in this context."""
     backends: Any = torch.backends
     products = (backends.cuda.matmul, backends.mkldnn.matmul)
     places = [place for place in products if hasattr(place, "fp32_precision")]  # not in torch 2.8
@@ -226,13 +271,19 @@ def _has_tf32() -> bool:
 
 
 def eagerly() -> AbstractContextManager[object]:
-    """Run compiled functions eagerly: to compile takes longer than a few runs."""
+    """Return a context that runs compiled functions eagerly.
+
+    To compile takes longer than some runs.
+    """
     compiled = "torch._dynamo" in sys.modules
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def random_sources() -> dict[str, Any]:
-    """Return the sources of random numbers of the process, by name; each has a get_state."""
+    """Return the process's sources of random numbers by name.
+
+    Each has ``get_state``, ``set_state``.
+    """
     found: dict[str, Any] = {"torch": torch.default_generator}
     found |= {f"torch.cuda:{k}": one for k, one in enumerate(torch.cuda.default_generators)}
     if (numpy := sys.modules.get("numpy")) is not None:
@@ -243,11 +294,16 @@ def random_sources() -> dict[str, Any]:
 
 
 def _random_states() -> dict[str, Any]:
+    """Return where each source of random numbers stands now, by name."""
     return {name: source.get_state() for name, source in random_sources().items()}
 
 
 def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Exception) -> None:
-    """Refuse a loader's batch that was given as one input, if the model takes only its parts."""
+    """Refuse a loader's batch that was given as one input, if the model takes only its parts.
+
+    ``opened`` runs the model, ``given`` are the inputs, ``caller`` is the public function's name
+    for the fix, and ``error`` what the model raised. Returns if that is not what is wrong.
+    """
     batch = given.args[0] if len(given.args) == 1 else None
     if not isinstance(batch, list | tuple) or opened.attempt(given) is not None:
         return
@@ -261,23 +317,17 @@ def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Excep
             refusal(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
 
 
-def _check_callable(model: torch.nn.Module, caller: str) -> None:
-    """Refuse a scripted layer, which torch calls in a scripted module only."""
-    if isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "forward"):
-        kind = model.original_name
-        message = f"{caller} takes a model that can be called, got a scripted {kind}"
-        headline = f"torch calls a scripted {kind} only inside of a scripted module"
-        fix = ("fix", f"rnnkit.{caller}(model, ...) of the {kind} before it was scripted")
-        refusal(ArgumentError, "model", message, headline, fix, code="model-type")
-
-
 @contextmanager
 def session(
     model: torch.nn.Module, call: Any = None, given: Given | None = None, caller: str = ""
 ) -> Iterator[Session]:
-    """Open a session on a model; leave random numbers as they were, and no copies."""
-    if call is None:
-        _check_callable(unwrapped(model), caller)
+    """Open a session on a model for a ``with`` block.
+
+    Leave random numbers as they were, and no copies.
+
+    ``call`` calls a copy in a user's way; ``given``, the inputs, and ``caller``, the public
+    function, are for messages.
+    """
     with torch.inference_mode(mode=False), eagerly(), without_tf32():
         opened = Session(model, call)
         hook = register_module_forward_pre_hook(opened.refuse)

@@ -30,7 +30,17 @@ PARTS = ("output", "h", "c", *(f"state {place}" for place in range(2, 32)))
 
 @dataclass(eq=False)
 class Call:
-    """A call of a layer or cell: its number among those of its module, its h and c by name."""
+    """A call of a recurrent layer or cell.
+
+    Attributes:
+        number: its number among the calls of its module, from 0.
+        name, module: the module and its qualified name; the model itself has an empty one.
+        input: the input, a tensor or packed; None if it is not known.
+        state: the hidden state that it was given, by name: ``h``, and ``c`` of an LSTM.
+        output: what a layer returned beside its state.
+        returned: the state that it returned, by name.
+        loop_axis: the axis of the steps, of a module that loops over cells; None of torch's kinds.
+    """
 
     number: int
     name: str
@@ -39,11 +49,11 @@ class Call:
     state: dict[str, Tensor]
     output: Any = None
     returned: dict[str, Tensor] = field(default_factory=dict)
-    loop_axis: int | None = None  # where a module that loops over cells has its steps
+    loop_axis: int | None = None
 
     @property
     def seq_axis(self) -> int:
-        """Where the output has its steps."""
+        """The axis of the output that has the steps."""
         return int(self.module.batch_first) if self.loop_axis is None else self.loop_axis
 
     @property
@@ -53,14 +63,17 @@ class Call:
 
     @property
     def is_cell(self) -> bool:
-        """Whether the module is a cell, of a user's as well: it runs over no axis."""
+        """Whether the module runs one step, as a cell of torch's or of a user's does."""
         if isinstance(self.module, KINDS):
             return isinstance(self.module, RNNCellBase)
         return self.loop_axis is None and not is_layer(self.module)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The sizes of the input, as the module reads its axes; none if it is not an input."""
+        """The sizes of the input by axis (seq, batch, feature), as the module reads them.
+
+        Empty if the input is no tensor.
+        """
         if isinstance(self.input, PackedSequence):
             sizes = self.input.batch_sizes
             data = self.input.data
@@ -80,25 +93,28 @@ class Call:
 
 
 def is_recurrent(module: torch.nn.Module) -> bool:
-    """Return whether a module is of torch's kinds, or has a first state."""
+    """Return whether a module is a layer or cell: of torch's kinds, or with ``initial_state``."""
     return isinstance(module, KINDS) or hasattr(module, "initial_state")
 
 
 def is_layer(module: torch.nn.Module) -> bool:
-    """Return whether a recurrent module runs over a sequence, in one of two layouts."""
+    """Return whether a recurrent module runs over a whole sequence: then it has ``batch_first``."""
     return isinstance(getattr(module, "batch_first", None), bool) and is_recurrent(module)
 
 
 def hooks_on(name: str, before: Hook = _change_nothing, after: Hook = _change_nothing) -> Watch:
-    """Return a watch on the calls of one module; see :func:`hook_forward`."""
+    """Return a watch, a function that puts hooks on a copy, for the calls of the module ``name``.
+
+    See :func:`hook_forward` for ``before`` and ``after``.
+    """
     return lambda model: [hook_forward(model.get_submodule(name), before, after)]
 
 
 def hook_forward(module: Any, before: Hook, after: Hook) -> Any:
-    """Hook the ``forward`` of one module, which some call without the module, and return a handle.
+    """Wrap the ``forward`` of one module, which some call without the module; return a handle.
 
-    A hook takes the number of the call, and what the module is given, by position and by name, or
-    returns; it may return something else. Hooks around one module are removed from the outside in.
+    ``before(number, args, kwargs)`` may return other arguments, ``after(number, result)`` another
+    result; ``number`` counts the calls. Hooks on one module are removed from the outside in.
     """
     run = module.forward
     numbers = itertools.count()
@@ -114,9 +130,11 @@ def hook_forward(module: Any, before: Hook, after: Hook) -> Any:
 
 
 def watch_forward(module: Any, write_down: Hook) -> Any:
-    """Watch the ``forward`` of a module: what it is given and returns, None if it raises.
+    """Call ``write_down(args, kwargs, result)`` after each ``forward`` of a module.
 
-    Returns a handle.
+    Return a handle.
+
+    The result is None if it raises.
     """
     run = module.forward
 
@@ -132,7 +150,7 @@ def watch_forward(module: Any, write_down: Hook) -> Any:
 
 
 def _replace_forward(module: Any, forward: Hook) -> Any:
-    """Let a module run another ``forward`` than its own, and return a handle."""
+    """Let a module run another ``forward`` until the handle that comes back is removed."""
     held = vars(module)
     own = {"forward": held["forward"]} if "forward" in held else {}
     held["forward"] = functools.wraps(module.forward)(forward)  # some read its signature
@@ -145,7 +163,11 @@ def _replace_forward(module: Any, forward: Hook) -> Any:
 
 
 def calls_in(events: Sequence[Any]) -> list[Call]:
-    """Return the calls of layers and cells in one run, each with its number among its module's."""
+    """Return the calls of torch's layers and cells in one run, in their order.
+
+    ``events`` are what a :class:`Recorder` wrote down: an event of kind ``"input"`` begins a call,
+    and the next one of the same module ends it.
+    """
     calls: list[Call] = []
     families = defaultdict[str, list[Call]](list)
     for event in events:
@@ -163,7 +185,7 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
 
 
 def _note_result(call: Call, event: Any) -> None:
-    """Note what a call of a layer or cell returned."""
+    """Write into a call what its module returned, as the event at its end has it."""
     output, returned = split_result(call.module, event.tree)
     call.output = output if returned else None
     # A layer returns its output before its state.
@@ -173,7 +195,13 @@ def _note_result(call: Call, event: Any) -> None:
 
 @dataclass(eq=False)
 class _OpenCall:
-    """A call that has not returned yet, and how often each module was called inside of it."""
+    """A call that has not returned yet.
+
+    Attributes:
+        event: the event that began it, with its arguments.
+        number: its number among the calls of its module.
+        inside: how often each module was called inside of it, by name.
+    """
 
     event: Any
     number: int
@@ -181,7 +209,12 @@ class _OpenCall:
 
 
 def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
-    """Return the calls of modules that run cells, which are known by name, over a sequence."""
+    """Return the calls of modules that loop over cells.
+
+    Of users' modules, which are no layers of torch.
+
+    ``cells`` are the names of the modules that are called step by step.
+    """
     found: list[Call] = []
     numbers = Counter[str]()
     open_: list[_OpenCall] = []
@@ -203,7 +236,11 @@ def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
 
 
 def _loop_call(begun: _OpenCall, end: Any, cells: Collection[str]) -> Call | None:
-    """Return the call of a module that takes and returns a batch with the same steps."""
+    """Return the call of a module that loops over cells; None if it does not look like one.
+
+    It takes and returns ``(batch, seq, ...)`` or ``(seq, batch, ...)``, with the same two sizes.
+    ``begun`` is its call, ``end`` the event with its result.
+    """
     input, *rest = begun.event.tensors or [None]
     output, state = split_result(end.module, end.tree)
     ends = [(shape_of(x) or ())[:2] for x in (input, output) if len(shape_of(x) or ()) == 3]
@@ -216,7 +253,10 @@ def _loop_call(begun: _OpenCall, end: Any, cells: Collection[str]) -> Call | Non
 
 
 def _loop_axis(begun: _OpenCall, sizes: Sequence[int], cells: Collection[str]) -> int | None:
-    """Return where a loop has its steps: as a layer says, or as often as it calls its cell."""
+    """Return the axis of the steps of a loop, 0 or 1; None if it is not clear.
+
+    A layer says it; else it is the axis that is as long as the module calls its cell often.
+    """
     module = begun.event.module
     if is_layer(module):
         return int(module.batch_first)
@@ -226,33 +266,46 @@ def _loop_axis(begun: _OpenCall, sizes: Sequence[int], cells: Collection[str]) -
 
 
 def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
-    """Return hooks that change the ``output``, ``h`` or ``c`` that some calls of a layer return."""
+    """Return a watch that changes parts of what some calls of a layer return.
+
+    ``numbers`` are those calls; ``changes`` has a function of a tensor by part: ``output``, ``h``,
+    ``c``.
+    """
     return hooks_on(
         name, after=lambda at, x: with_changed_parts(x, **changes) if at in numbers else x
     )
 
 
 def arguments_by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call by their names; beyond the first two those given by name."""
+    """Return the arguments of a layer's or cell's call by name.
+
+    ``input``, ``hx`` and the keywords.
+    """
     return {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
 
 
 def with_state(
     args: tuple[Any, ...], kwargs: dict[str, Any], state: Any
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of the same call from another state."""
+    """Return the arguments (positional and keyword) of the same call from another hidden state."""
     named = arguments_by_name(args, kwargs) | {"hx": state}
     return (named.pop("input"), named.pop("hx"), *args[2:]), named
 
 
 def state_by_name(state: Any, names: Sequence[str] = PARTS[1:3]) -> dict[str, Tensor]:
-    """Return h and c, as far as they are given; a subclass may take lengths, or add a loss."""
+    """Return a hidden state by name, ``{"h": ..., "c": ...}``, as far as it holds tensors.
+
+    ``state`` is a tensor, a tuple or None; a subclass may take other things there, such as lengths.
+    """
     named = zip(names, leaves(state), strict=False)
     return {name: x for name, x in named if is_number(x) and x.dim()}
 
 
 def split_result(module: Any, result: Any) -> tuple[Any, dict[str, Tensor]]:
-    """Return the output, and h and c by name; no state where a subclass returns none."""
+    """Return what a layer or cell returned as the output (None of a cell) and the state by name.
+
+    The state is empty where a subclass of a user's returns none.
+    """
     if isinstance(module, RNNCellBase):
         return None, state_by_name(result)
     if not isinstance(result, tuple) or len(result) != 2:
@@ -264,7 +317,10 @@ def split_result(module: Any, result: Any) -> tuple[Any, dict[str, Tensor]]:
 
 
 def with_changed_parts(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:
-    """Return what a layer returned, with other numbers in its ``output``, in ``h`` or in ``c``."""
+    """Return a layer's result with other numbers in its ``output``, ``h`` or ``c``.
+
+    ``changes`` has a function of a tensor for each part that changes; packed data stay packed.
+    """
     whole: Any = lambda part: isinstance(part, PackedSequence)  # noqa: E731
     parts, tree = pytree.tree_flatten(result, is_leaf=whole)
     for k, (name, part) in enumerate(zip(PARTS, parts, strict=False)):

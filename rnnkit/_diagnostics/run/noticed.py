@@ -25,7 +25,13 @@ LOSSES = (
 
 
 class Broadcast(NamedTuple):
-    """A call of a loss that compares each prediction with every target."""
+    """A call of a loss that compares each prediction with every target.
+
+    Attributes:
+        name: the loss, such as ``mse_loss``.
+        place: file and line of the call.
+        prediction, target: their shapes, of which one broadcasts to the other.
+    """
 
     name: str
     place: str
@@ -34,7 +40,13 @@ class Broadcast(NamedTuple):
 
 
 class Noticed:
-    """Notes, of the calls of functions, those that cut a graph, and losses that broadcast."""
+    """Notes the calls of functions that cut a graph, and of losses that broadcast their target.
+
+    Attributes:
+        cut_tensors: by cut, as a message says it, the first tensor with a graph that was given to
+            it.
+        broadcasts: the losses.
+    """
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -44,7 +56,7 @@ class Noticed:
         self.broadcasts: list[Broadcast] = []
 
     def note(self, call: FunctionCall) -> None:
-        """Note a call, before it runs."""
+        """Note a call, before it runs, that cuts a tensor off its graph or is such a loss."""
         cutting = _cutting(call)
         leaves = pytree.tree_leaves((call.args, call.kwargs)) if cutting else []
         with_graph = [leaf for leaf in leaves if _has_graph(leaf)]
@@ -59,7 +71,10 @@ class Noticed:
 
     @property
     def cut(self) -> str:
-        """The cut that runs most often, with its place; empty if there is none."""
+        """The cut that ran most often, in words: ``cut at model.py:12 by detach``.
+
+        Empty if none did.
+        """
         return max(self._cuts, key=self._cuts.__getitem__, default="")
 
     def _note_loss(self, call: FunctionCall) -> None:
@@ -77,7 +92,10 @@ class Noticed:
 
 
 def _cutting(call: FunctionCall) -> str:
-    """Return what cuts a graph in a call; empty if nothing does."""
+    """Return what cuts a tensor off its graph in a call: ``detach`` or, around it, ``no_grad``.
+
+    Or "".
+    """
     name = call.name
     if name == "__get__":  # of an attribute, whose name its getter has
         getter = getattr(call.func, "__self__", None)

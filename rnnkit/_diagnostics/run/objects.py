@@ -2,7 +2,7 @@
 
 import copy
 import copyreg
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 def copied_by_its_class(copier: "Copier", x: Any, place: "Place | None") -> Any:
-    """Copy an object in the way of its class; return None if that is not safe.
+    """Copy an object in the way of its class (``__deepcopy__`` or ``__reduce_ex__``).
 
-    A copy never runs ``__del__``, which may close what belongs to the object of the user.
+    None if unsafe.
+
+    ``copier`` copies what the object holds, and ``place`` says where the model holds it. The result
+    is ``x`` itself if its class says so. A copy never runs ``__del__``, which may close what
+    belongs to the user's object.
     """
     kind = type(x)
     has_end = hasattr(kind, "__del__")
@@ -51,13 +55,14 @@ def _restore(
     state: Any = None,
     items: Iterable[Any] | None = None,
     pairs: Iterable[tuple[Any, Any]] | None = None,
-    setter: Callable[[Any, Any], None] | None = None,
 ) -> None:
-    """Give a new object its state, its items and its pairs, as far as its class names them."""
+    """Give a new object (``twin``) what ``__reduce_ex__`` named of the original, as copies.
+
+    Those are its state, by ``__setstate__`` or into its attributes and slots; the
+    items of a list; and the pairs of a mapping.
+    """
     unfilled_count = copier.unfilled_count
-    if setter is not None:
-        setter(twin, copier.copy_fully(state, place))
-    elif state is not None and hasattr(twin, "__setstate__"):
+    if state is not None and hasattr(twin, "__setstate__"):
         twin.__setstate__(copier.copy_fully(state, place))
     elif state is not None:
         held, slots = state if isinstance(state, tuple) else (state, None)
@@ -75,7 +80,10 @@ def _restore(
 
 
 class _Quiet:
-    """The first base of the class of a copy, if that class has a ``__del__``."""
+    """The first base of the class of a copy, if that class has a ``__del__``.
+
+    A copy's does nothing.
+    """
 
     __slots__ = ()
 
@@ -87,7 +95,11 @@ class _Quiet:
 
 
 def without_del(kind: type, quiet: dict[type, type]) -> type:
-    """Return a class of the same name whose objects do nothing at their end, the same each time."""
+    """Return a subclass of the same name whose objects do nothing when they are deleted.
+
+    ``quiet`` has those that were made already, by class. A class without ``__del__`` is returned
+    itself.
+    """
     if not hasattr(kind, "__del__") or issubclass(kind, _Quiet):
         return kind
     if kind not in quiet:
@@ -98,7 +110,7 @@ def without_del(kind: type, quiet: dict[type, type]) -> type:
 
 
 def empty_objects(made: Iterable[ReferenceType[Any]]) -> None:
-    """Empty modules and objects that are still there, as those in a cycle that a model makes."""
+    """Empty modules and objects that are still alive, such as those in a cycle."""
     for reference in made:
         one = reference()
         if one is not None and hasattr(one, "__dict__"):

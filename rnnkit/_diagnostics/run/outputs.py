@@ -19,7 +19,7 @@ DRAWS = 8
 
 
 class Given(NamedTuple):
-    """What a model is called with."""
+    """What a model is called with: its positional and its keyword arguments."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -30,17 +30,25 @@ Watch = Callable[[torch.nn.Module], list[Any]]
 
 
 def all_of(*watches: Watch) -> Watch:
-    """Return a watch that puts on the hooks of several."""
+    """Return a watch that puts the hooks of several watches on a model, and returns all handles."""
     return lambda model: [hook for watch in watches for hook in watch(model)]
 
 
 def leaves(tree: Any) -> Leaves:
-    """Return the leaves of a tree, see :func:`named_leaves`."""
+    """Return the leaves of nested outputs or inputs: their tensors, and whatever else they hold."""
     return [leaf for _, leaf in named_leaves(tree)]
 
 
 def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tuple[str, Any]]:
-    """Return the leaves of a tree as tensors, by place; with ``stack``, a list of steps is one."""
+    """Return the leaves of a nested structure, each with the path that leads to it.
+
+    ``[0]['text']``.
+
+    Lists, tuples, mappings, dataclasses and distributions are taken apart. Arrays and lists of
+    numbers become tensors, and packed or sparse tensors dense ones. With ``stack``, a list of
+    tensors of one shape, as of the steps of a loop, becomes one tensor. ``name`` is the path so
+    far.
+    """
     if isinstance(tree, Tensor | PackedSequence):
         return [(name, _as_dense(tree))]
     if type(tree).__module__ == "numpy":
@@ -58,7 +66,10 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tupl
 
 
 def _tensor_of(numbers: Any) -> Any:
-    """Return an array, or nested lists, as a tensor; as it is if the lengths are unequal."""
+    """Return an array, or nested lists of numbers, as a tensor.
+
+    Itself if the lengths are unequal.
+    """
     with suppress(RuntimeError, TypeError, ValueError):
         if not isinstance(numbers, list):
             return torch.tensor(numbers.copy(), device="cpu")
@@ -76,7 +87,7 @@ def _are_numbers(tree: list[Any]) -> bool:
 
 
 def _is_list_of_steps(tree: Any) -> bool:
-    """Return whether a list, or a long tuple, holds tensors that can be stacked."""
+    """Return whether a list, or a tuple of four or more, holds tensors that can be stacked."""
     if type(tree) not in (list, tuple) or not all(isinstance(x, Tensor) for x in tree):
         return False
     most = 1 if isinstance(tree, list) else 3  # up to three may be the members of a state
@@ -86,7 +97,10 @@ def _is_list_of_steps(tree: Any) -> bool:
 
 
 def parts(tree: Any) -> list[tuple[str, Any]]:
-    """Return the members of a tree, each with the key that leads to it."""
+    """Return the members of a nested structure, each with the key that leads to it.
+
+    The key is written as in code: ``['text']``, ``.hidden`` or ``[0]``. Anything else has none.
+    """
     if isinstance(tree, Mapping):
         # A TensorDict iterates over its rows, and has its keys in items alone.
         return [(f"[{key!r}]", member) for key, member in tree.items()]
@@ -97,7 +111,7 @@ def parts(tree: Any) -> list[tuple[str, Any]]:
 
 
 def _attributes(tree: Any) -> Sequence[str]:
-    """Return the names of the attributes that hold the members of a tree, if they have names."""
+    """Return the names of the attributes that are a structure's members; none of a plain list."""
     if is_dataclass(tree) and not isinstance(tree, type):
         return [field.name for field in fields(tree)]
     if isinstance(tree, Distribution):
@@ -107,19 +121,25 @@ def _attributes(tree: Any) -> Sequence[str]:
 
 
 def tensors_of(tree: Any) -> list[Tensor]:
-    """Return those leaves of a tree that are tensors."""
+    """Return the tensors among the leaves of a nested structure."""
     return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def is_one_leaf(node: Any) -> bool:
-    """Return whether a node is a leaf: packed, or with a number for each sample."""
+    """Return whether flattening inputs keeps a node whole: packed, or a list of integers.
+
+    Such a list may be the lengths: a number for each sample.
+    """
     if type(node) in (list, tuple):
         return bool(node) and all(isinstance(n, int) for n in node)
     return isinstance(node, PackedSequence)
 
 
 def is_output(leaf: Any) -> bool:
-    """Return whether a leaf holds numbers that can be compared."""
+    """Return whether a leaf can be compared.
+
+    A tensor with an axis and at least one finite number.
+    """
     is_tensor = isinstance(leaf, Tensor) and leaf.dim() > 0
     return is_tensor and bool(leaf.isfinite().any())
 
@@ -130,12 +150,15 @@ def shape_of(leaf: Any) -> tuple[int, ...] | None:
 
 
 def shapes_of(leaves: Leaves) -> list[tuple[int, ...] | None]:
-    """Return the shape of each leaf, see :func:`shape_of`."""
+    """Return the shape of each leaf; None for each that is no tensor."""
     return [shape_of(leaf) for leaf in leaves]
 
 
 def _as_dense(leaf: Any) -> Tensor:
-    """Return the numbers of a tensor that holds them in another way, or packs them."""
+    """Return the numbers of a tensor as a dense real tensor: it may be packed, sparse or complex.
+
+    A packed sequence is padded; a complex number becomes a last axis of size 2.
+    """
     if isinstance(leaf, PackedSequence):
         return pad_packed_sequence(leaf)[0]
     if leaf.is_nested:
@@ -148,13 +171,21 @@ def _as_dense(leaf: Any) -> Tensor:
 
 
 class JoinedAxes(NamedTuple):
-    """Samples and steps that are one axis of an output, ``(batch * seq, ...)`` or the reverse."""
+    """One axis of an output that has samples and steps, ``(batch * seq, ...)`` or the reverse.
+
+    Attributes:
+        axis: where that axis is.
+        has_batch_first: whether the steps of one sample follow each other, ``(batch * seq, ...)``.
+    """
 
     axis: int
     has_batch_first: bool
 
     def split(self, leaf: Any, samples: int) -> Any:
-        """Return a leaf with an axis for each; as it is if it has no rows for all samples."""
+        """Return a leaf with two axes in place of the joined one, in the same order.
+
+        It is returned as it is if it is no tensor, or if that axis is no multiple of the samples.
+        """
         if not isinstance(leaf, Tensor) or leaf.shape[self.axis :][:1].numel() % samples:
             return leaf
         sizes = (samples, -1) if self.has_batch_first else (-1, samples)
@@ -162,12 +193,18 @@ class JoinedAxes(NamedTuple):
 
 
 def split_joined_axes(found: Leaves, flats: Mapping[int, JoinedAxes], samples: int) -> Leaves:
-    """Return leaves with an axis for samples and one for steps, by the index of those without."""
+    """Return the leaves of an output with two axes for each that has samples and steps in one.
+
+    ``flats`` has those axes by the index of their leaf; ``samples`` is the size of the batch.
+    """
     return [flats[k].split(x, samples) if k in flats else x for k, x in enumerate(found)]
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Compare bit for bit, a NaN being equal to a NaN; of a sparse tensor, as a dense one."""
+    """Return whether two tensors are equal bit for bit, NaN being equal to NaN.
+
+    Sparse ones as dense.
+    """
     one = _as_dense(one)
     other = _as_dense(other)
     if (one.shape, one.dtype, one.device) != (other.shape, other.dtype, other.device):
@@ -177,7 +214,10 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 
 def with_finite_numbers(rows: Tensor) -> Tensor:
-    """Return numbers ``(rows, ...)`` with others of the same feature where they are not finite."""
+    """Return numbers ``(rows, ...)`` with that of a random row for each that is not finite.
+
+    It is taken from the same feature; a feature without any finite number gets zeros.
+    """
     generator = torch.Generator("cpu").manual_seed(0)
     flat = rows.reshape(len(rows), -1)
     for _ in range(DRAWS):
@@ -188,20 +228,24 @@ def with_finite_numbers(rows: Tensor) -> Tensor:
 
 
 def mask_along_axis(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
-    """Lay a mask of one axis along an axis of a tensor."""
+    """Return a boolean mask ``(size of the axis,)`` in a shape that broadcasts along that axis."""
     return mask.view([-1 if k == axis else 1 for k in range(tensor.dim())])
 
 
 def orders(normal: Leaves, axes: Sequence[int | None]) -> list[int | None]:
-    """Return the outputs that may hold the order of the samples, after None for the input's."""
+    """Return the outputs that may say in which order the samples were returned, after None.
+
+    Those are permutations of ``0 ... batch - 1``, with ``axes[k]``, the batch axis of output k, 0.
+    None stands for the order of the input.
+    """
     numbers = [k for k, x in enumerate(normal) if axes[k] == 0 and x.dtype is torch.int64]
     return [None, *(k for k in numbers if sorted(normal[k].tolist()) == [*range(len(normal[k]))])]
 
 
 def in_float64(tensor: Tensor) -> Tensor:
-    """Return a tensor in float64, on the CPU, since some devices have no such numbers.
+    """Return a tensor in float64 on the CPU, since some devices have no such numbers.
 
-    It is in float32 under what refuses them everywhere, as a mode that plays such a device.
+    It is float32 where a mode refuses float64 everywhere, as one does that plays such a device.
     """
     here = tensor.cpu()
     try:
@@ -211,7 +255,11 @@ def in_float64(tensor: Tensor) -> Tensor:
 
 
 def feature_sizes(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Return how large the numbers of each feature are over some axes, in the tensor's shape."""
+    """Return how large the numbers of each feature are, in the shape of the tensor.
+
+    That is the largest over ``axes`` (batch and seq), but for numbers that are 1000 times the
+    median, such as scores that are masked out, which count for themselves only.
+    """
     size = in_float64(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
     usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)
     usual = torch.where(usual > 0, usual, torch.nan).nanmedian(0).values.nan_to_num(0.0)
@@ -224,7 +272,10 @@ def feature_sizes(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def difference(one: Tensor, other: Tensor) -> Tensor:
-    """Return by how much two tensors differ, number by number; infinitely if one is not finite."""
+    """Return the absolute difference of two tensors, number by number, in float64.
+
+    It is 0 where both are not finite, and infinite where one is.
+    """
     one = in_float64(one)
     other = in_float64(other)
     equal = (one == other) | ~(one.isfinite() | other.isfinite())
@@ -232,28 +283,31 @@ def difference(one: Tensor, other: Tensor) -> Tensor:
 
 
 def gradient_arrives(slope: Tensor) -> Tensor:
-    """Return where a gradient arrives: a NaN comes of a number that is not finite, and is none."""
+    """Return where a gradient is a number other than zero, as a mask in its shape.
+
+    A NaN counts for zero: it comes of a number that is not finite.
+    """
     return slope.ne(0) & ~slope.isnan()
 
 
 def largest(tensor: Tensor) -> float:
-    """Return the largest finite number of a tensor, without its sign."""
+    """Return the largest finite magnitude of a tensor, at least 1e-30."""
     sizes = in_float64(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
     return max(sizes.max().item() if sizes.numel() else 0.0, 1e-30)
 
 
 def is_backward(output: Tensor) -> Tensor:
-    """Return which features of a bidirectional layer's output are of its backward direction."""
+    """Return a mask ``(feature,)`` of a bidirectional layer's output: its backward half."""
     return torch.arange(output.shape[-1], device=output.device) >= output.shape[-1] // 2
 
 
 def relative_difference(one: Tensor, other: Tensor) -> float:
-    """Return by how much two tensors differ, relative to the larger one."""
+    """Return the largest difference of two tensors, relative to the largest number of both."""
     return difference(one, other).max().item() / max(largest(one), largest(other))
 
 
 def are_bit_equal(one: Leaves, other: Leaves) -> bool:
-    """Return whether two outputs hold the same tensors, to the last bit."""
+    """Return whether two outputs have the same tensors among their leaves, to the last bit."""
     return len(one) == len(other) and all(
         isinstance(after, Tensor) and same(before, after)
         for before, after in zip(one, other, strict=True)
@@ -262,12 +316,15 @@ def are_bit_equal(one: Leaves, other: Leaves) -> bool:
 
 
 def is_number(leaf: Any) -> bool:
-    """Return whether a leaf holds numbers with fractions."""
+    """Return whether a leaf is a tensor of floating-point numbers."""
     return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Compare what may hold tensors and arrays; other objects equal only themselves."""
+    """Return whether two values are equal: tensors, arrays, and lists and dictionaries of them.
+
+    Other objects are equal only to themselves.
+    """
     kind = type(one)
     if one is other or kind is not type(other):
         return one is other
@@ -283,18 +340,25 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def wider_dtype(kind: Any, least: torch.dtype) -> Any:
-    """Return a dtype of numbers that is at least as wide as another one; anything else as it is."""
+    """Return a dtype at least as wide as ``least``, if ``kind`` is one of numbers.
+
+    Else ``kind``.
+    """
     is_kind = isinstance(kind, torch.dtype) and (kind.is_floating_point or kind.is_complex)
     return torch.promote_types(kind, least) if is_kind else kind
 
 
 def in_wider_dtype(x: Any, least: torch.dtype = torch.float64) -> Any:
-    """Return a tensor of numbers in a dtype that is at least as wide; anything else as it is."""
+    """Return a tensor in a dtype at least as wide as ``least``; anything else as it is."""
     return x.to(wider_dtype(x.dtype, least)) if isinstance(x, Tensor) and not x.is_nested else x
 
 
 def fitted_to_steps(forbidden: Tensor, steps: int) -> Tensor:
-    """Return which places are forbidden of an output with fewer or more steps than the input."""
+    """Return a mask of forbidden places ``(samples, seq)`` for an output with other steps.
+
+    ``steps`` are those of the output: later ones are cut off, and missing ones are allowed. A mask
+    with one step is for all steps.
+    """
     if forbidden.shape[1] == 1:  # at all steps
         return forbidden
     more = max(0, steps - forbidden.shape[1])

@@ -45,7 +45,11 @@ class UncopiedError(ArgumentError):
 
 
 def refuse_to_copy(place: Place | None, what: str, fix: str, error: Exception | None) -> NoReturn:
-    """Refuse a model if a part of it is not copied; say which part, and how its class refused."""
+    """Raise an UncopiedError: say which part of a model is not copied, and how its class refused.
+
+    ``place`` is where the part is held, ``what`` goes on "model.part ...", ``fix`` is what to do
+    instead, and ``error`` what the class raised.
+    """
     sentence = f"{path_in_words(place)} {what}, and the model itself is never run"
     headline = in_short(error) if error is not None else ""
     row = ("fix", fix)
@@ -53,7 +57,10 @@ def refuse_to_copy(place: Place | None, what: str, fix: str, error: Exception | 
 
 
 def path_in_words(place: Place | None) -> str:
-    """Write where something is held, as people write it: ``model.rnn.weight_ih_l0``."""
+    """Write where something is held, as people write it: ``model.rnn.weight_ih_l0``.
+
+    A place is a linked list: (the place of what holds it, its name there, ``"."`` or ``"["``).
+    """
     steps: list[str] = []
     while place is not None:
         place, name, mark = place
@@ -74,14 +81,17 @@ def last_name(place: Place | None) -> str:
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the module inside of compiled and distributed wrappers."""
+    """Return the module inside of torch's wrappers for compiled and distributed modules."""
     is_distributed = isinstance(module, DistributedDataParallel)
     inner: Any = getattr(module, "module" if is_distributed else "_orig_mod", None)
     return module if inner is None else unwrapped(inner)
 
 
 def tensors_in(x: Any) -> dict[int, Any]:
-    """Return the tensors and modules that an object holds, directly or in what it holds, by id."""
+    """Return the tensors and modules that an object holds, directly or in what it holds, by id.
+
+    Modules are not looked into, nor are data sets, loggers and classes.
+    """
     found = dict[int, Any]()
     seen = set[int]()
     waiting = [x]
@@ -98,7 +108,7 @@ def tensors_in(x: Any) -> dict[int, Any]:
 
 
 def _parts(x: Any) -> list[Any]:
-    """Return what an object holds in attributes, slots, items and values."""
+    """Return what an object holds directly: in attributes, slots, items and values."""
     parts = [*getattr(x, "__dict__", {}).values()]
     python: Any = copyreg
     slots = python._slotnames(type(x))  # noqa: SLF001

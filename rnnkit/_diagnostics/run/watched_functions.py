@@ -15,7 +15,10 @@ from rnnkit._base.callers import user_frame
 
 
 class FunctionCall(NamedTuple):
-    """A call of a function of torch's, and what it is given by position and by name."""
+    """A call of a function of torch's.
+
+    The function, and its arguments by position and by keyword.
+    """
 
     func: Callable[..., Any]
     args: tuple[Any, ...]
@@ -31,11 +34,14 @@ class FunctionCall(NamedTuple):
         return self.func(*self.args, **self.kwargs)
 
     def argument(self, place: int, name: str) -> Any:
-        """Return an argument; None if it was not given."""
+        """Return the argument at a position, or else by keyword; None if it was not given."""
         return self.args[place] if len(self.args) > place else self.kwargs.get(name)
 
     def run_with(self, place: int, name: str, other: Any) -> Any:
-        """Return what the function returns for another argument."""
+        """Return what the function returns for another value of one argument.
+
+        The argument is told by its position and its keyword.
+        """
         args = [*self.args]
         if len(args) > place:
             args[place] = other
@@ -43,7 +49,10 @@ class FunctionCall(NamedTuple):
         return self.func(*args, **{**self.kwargs, name: other})
 
     def in_words(self) -> str:
-        """Write the call with the sizes and axes that it is given."""
+        """Write the call for a message with the sizes and axes that it is given.
+
+        ``view(2, -1)``.
+        """
         known = {"getitem": "indexing x[...]", "get": "an attribute", "setitem": "x[...] = ..."}
         name = self.name.strip("_")
         sizes = [str(value) for value in pytree.tree_leaves(self.args) if type(value) is int]
@@ -53,10 +62,14 @@ class FunctionCall(NamedTuple):
 
 
 class FunctionWatch(TorchFunctionMode):
-    """Sees each function that a run calls; starts as a watch, and ends as the handle of a hook."""
+    """A mode of torch that sees each function that a run calls, such as ``torch.cat``.
+
+    It starts when hooks are put on a model, by :meth:`watch`, and is its own handle, which
+    :meth:`remove` ends.
+    """
 
     def watch(self, model: torch.nn.Module) -> list[Any]:  # noqa: ARG002 - as any watch
-        """Start; the run ends it by removing what is returned."""
+        """Start; return the handles that the run has to remove at its end, which is this object."""
         self.__enter__()  # type: ignore[no-untyped-call]
         return [self]
 
@@ -65,7 +78,7 @@ class FunctionWatch(TorchFunctionMode):
         self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Take a call from torch."""
+        """Pass a call of a function of torch's to ``on_call``, ``input`` as the first argument."""
         named = dict(kwargs or {})
         if not args and "input" in named:  # every function of torch takes it first
             args = (named.pop("input"),)
@@ -73,19 +86,22 @@ class FunctionWatch(TorchFunctionMode):
 
     @abstractmethod
     def on_call(self, call: FunctionCall) -> Any:
-        """Return what a call of a function returns, or something in its place."""
+        """Return what a call returns: of ``call.run()``, or of something that runs in its place."""
 
 
 def user_place() -> str:
-    """Return the file and line of the user's code that called."""
+    """Return the file name and line of the user's code that is running, such as ``model.py:12``."""
     return place_of(user_frame())
 
 
 def place_of(frame: FrameType) -> str:
-    """Return the file and line that a frame is at."""
+    """Return the file name and line that a frame of the interpreter is at."""
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 def without_part(call: str, size: int, whole: int) -> str:
-    """Write a call in words without the size of a part of a batch, which the caller never gave."""
+    """Write a call of a function without the size of a part of the batch, which no caller gave.
+
+    ``size`` is how many samples ran, ``whole`` how many the caller's batch has.
+    """
     return call if size == whole else re.sub(rf"\b{size}\b", "batch", call)

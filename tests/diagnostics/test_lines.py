@@ -295,6 +295,6 @@ def test_weights_of_slots_that_are_never_written(slots, width, steps):
     for turn in (slots, slots - 1):
         cell = nn.GRUCell(3, width)
         net = layered(forward, cell=cell, read=nn.Linear(slots * width, width), turn=turn)
-        line = f"{width} columns of read.weight get no gradient"
+        line = f"read.weight has {width} columns without a gradient"
 
         assert told(line, net, numbers(4, steps, 3)) == (turn < slots)

@@ -138,7 +138,7 @@ class Baseline:
         return self.once("events", record)
 
     def with_steps_of(self, index: int | None) -> "Baseline":
-        """Return the same, with the steps of another input, by its index, as those that are judged."""
+        """Return the same with the steps of another input, by its index, as the ones to judge."""
         if index is None or index == self.batch.sequence:
             return self
         return self.with_batch(lambda batch: batch.with_steps_of(index))

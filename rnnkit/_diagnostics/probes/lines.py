@@ -103,7 +103,7 @@ def idle_columns(baseline: Baseline) -> Iterator[str]:
         idle &= _idle_columns(other)
     for name, number in sorted(Counter(name for name, _ in idle).items()):
         columns = count(number, "column", "columns")
-        yield f"{columns} of {name} get no gradient: what they multiply is zero with all values"
+        yield f"{name} has {columns} without a gradient: only zeros are multiplied there"
 
 
 def _idle_columns(run: Gradients) -> set[tuple[str, int]]:

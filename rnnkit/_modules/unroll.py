@@ -3,7 +3,7 @@
 rnnkit's own cells run over a sequence by torch's fused kernels.
 """
 
-from typing import Any, Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack, overload, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -32,61 +32,45 @@ class Steps(Protocol[StateT_co, GivenT]):
     def initial_state(self, batch_size: int, /) -> StateT_co: ...
 
 
+class Options(TypedDict, total=False):
+    """The options of ``unroll``, as its docstring describes them."""
+
+    batch_first: bool
+    lengths: LengthsLike | None
+    reverse: bool
+    reset: ResetLike | None
+    return_states: bool
+    fused: bool
+    block: int | None
+
+
 @overload
 def unroll(
     cell: Steps[LSTMState, Pair],
     input: Tensor,
     hx: Pair | None = None,
-    *,
-    batch_first: bool = False,
-    lengths: LengthsLike | None = None,
-    reverse: bool = False,
-    reset: ResetLike | None = None,
-    return_states: bool = False,
-    fused: bool = True,
-    block: int | None = None,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, LSTMState]: ...
 @overload
 def unroll(
     cell: Steps[StateT_co, GivenT],
     input: Tensor,
     hx: GivenT | None = None,
-    *,
-    batch_first: bool = False,
-    lengths: LengthsLike | None = None,
-    reverse: bool = False,
-    reset: ResetLike | None = None,
-    return_states: bool = False,
-    fused: bool = True,
-    block: int | None = None,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, StateT_co]: ...
 @overload
 def unroll(
     cell: torch.nn.RNNCell | torch.nn.GRUCell,
     input: Tensor,
     hx: Tensor | None = None,
-    *,
-    batch_first: bool = False,
-    lengths: LengthsLike | None = None,
-    reverse: bool = False,
-    reset: ResetLike | None = None,
-    return_states: bool = False,
-    fused: bool = True,
-    block: int | None = None,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def unroll(
     cell: torch.nn.LSTMCell,
     input: Tensor,
     hx: tuple[Tensor, Tensor] | None = None,
-    *,
-    batch_first: bool = False,
-    lengths: LengthsLike | None = None,
-    reverse: bool = False,
-    reset: ResetLike | None = None,
-    return_states: bool = False,
-    fused: bool = True,
-    block: int | None = None,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
 @known_options
 def unroll(

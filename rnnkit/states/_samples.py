@@ -22,7 +22,7 @@ def refuse_axes(
     tensor: Tensor, sentence: str, why: str, *rows: Row, axes: int = BATCHED, **options: Any
 ) -> NoReturn:
     """Refuse a tensor of a state, which should have so many ``axes``, for one of them."""
-    sizes = {"expected": (None,) * axes, "actual": tuple(tensor.shape)}
+    sizes: Any = {"expected": (None,) * axes, "actual": tuple(tensor.shape)}
     refusal(StateError, "state", sentence, why, *rows, **sizes, **options)
 
 

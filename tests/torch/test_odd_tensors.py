@@ -63,7 +63,7 @@ def test_what_is_not_dense_is_torchs(kind):
 def test_a_sparse_first_state():
     """What a subclass begins from is dense."""
     g = given("RNN", 1)
-    starts = g.twin(g.own(initial_state=lambda *_: torch.rand(1, BATCH, HIDDEN).to_sparse()))
+    starts = g.twin(g.own(initial_state=lambda *_: torch.rand_like(g.hx).to_sparse()))
     with pytest.raises(rnnkit.ArgumentError, match="dense"):
         starts(g.x)
 

@@ -56,7 +56,7 @@ def detach(state: State) -> State:
 
 
 def to(state: State, *args: Any, **kwargs: Any) -> State:
-    """Move a state to a device or dtype; the arguments are those of ``Tensor.to``.
+    """Move a state to a device or dtype; the arguments are the same as for ``Tensor.to``.
 
     >>> state = rnnkit.states.to(rnnkit.LSTM(3, 4).initial_state(2), torch.float64)
     >>> state.h.dtype
@@ -142,7 +142,7 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
         if batch_size is None or batch not in (1, batch_size):
             sentence = f"expand takes the state of one sample, got {tuple(tensor.shape)}"
             headline = f"axis {axis} is the batch, and has {batch}"
-            fix = "rnnkit.states.select(state, [0]), for that of the first sample"
+            fix = "rnnkit.states.select(state, [0]), for the state of the first sample"
             if tensor.dim() < BATCHED:
                 fix = "state.unsqueeze(1), if it is (layers * directions, hidden)"
             axes = tensor.dim()
@@ -157,7 +157,7 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
 
 @known_options
 def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
-    """Join the states of several batches into that of one, as ``torch.cat`` joins tensors.
+    """Join the states of several batches into one state, as ``torch.cat`` joins tensors.
 
     They are of one kind, with the same layers and widths; all may be None.
 
@@ -260,4 +260,9 @@ def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
 
 def _check_count(name: str, value: Any, code: str) -> None:
     if not is_batch_size(value):
-        refusal(ArgumentError, name, f"{name} must be an int from 0, got {brief(value)}", code=code)
+        refusal(
+            ArgumentError,
+            name,
+            f"{name} must be an integer of at least 0, got {brief(value)}",
+            code=code,
+        )

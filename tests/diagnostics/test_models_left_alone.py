@@ -31,7 +31,7 @@ def test_chunks_of_one_sample_that_start_afresh_are_marked():
 
     [row] = rnnkit.trace(Model(compute, gru=gru()), numbers(1, 8, 3)).marked
 
-    assert "its input goes on where that of row 0 ended" in row.marks[0]
+    assert "its input goes on where the input of row 0 ended" in row.marks[0]
 
 
 def test_the_judge_works_under_autocast():

@@ -136,7 +136,7 @@ WRONG = {
     "decoder_that_forgets": (4, [UNUSED.format(1)]),
     "chunks_that_start_afresh": (
         2,
-        [f"its input goes on where that of row 0 ended, but it {UNUSED.format(0)}"],
+        [f"its input goes on where the input of row 0 ended, but it {UNUSED.format(0)}"],
     ),
     "members_unpacked_the_wrong_way": (6, ["its h is c of row 0", "its c is h of row 0"]),
     "bridge: each from its own": (

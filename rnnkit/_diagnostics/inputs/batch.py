@@ -92,7 +92,7 @@ class Batch:
         if len(counts) != self.size or not 0 < min(counts) <= max(counts) <= steps:
             got = counts if len(counts) == self.size else brief(given)
             text = f"lengths are {self.size} integers from 1 to the {steps} steps, got {got}"
-            fix = ("fix", "of a mask, lengths=mask.sum(1)")
+            fix = ("fix", "lengths=mask.sum(1), if this is a mask")
             refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
         self.lengths[index] = counts
 

@@ -168,7 +168,7 @@ def _named_inputs(batch: Batch, function: Any, leading: int = 0) -> list[Named]:
     ``leading`` arguments of the function come before the inputs, such as the model of a call.
     """
     arguments: list[Any] = []
-    with suppress(TypeError, ValueError):  # as of a builtin
+    with suppress(TypeError, ValueError):  # such as a builtin
         told = [*inspect.signature(function).parameters.values()][leading:]
         arguments = [one.name for one in told if one.kind is not one.VAR_POSITIONAL]
     args, kwargs = batch.tree()

@@ -50,7 +50,7 @@ def why_unfollowed(baseline: Baseline) -> str:
     ]
     if shapes[0] == shapes[1]:
         return f"{name} keeps its shape without a sample: batch_dim= is the axis of the samples"
-    return f"the rows of {name} are in no order of samples: return (batch, ...)"
+    return f"the rows of {name} do not follow the samples: return (batch, ...)"
 
 
 def _why_no_numbers(output: Leaves) -> str:

@@ -59,8 +59,7 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
     """Return which inputs were not changed sample by sample, or which outputs show nothing."""
     if baseline.shared:
         inputs = joined_by_and(baseline.shared)
-        unknown = f"{inputs} has as many rows as the batch: whether it mixes samples is not known"
-        return f"{unknown}; nothing else does"
+        return f"{inputs} has as many rows as the batch, and may mix samples; no other input does"
     blind = without_finite_numbers(baseline)
     if blind:
         reason = f"{joined_by_and(blind)} has no finite number, and shows nothing"

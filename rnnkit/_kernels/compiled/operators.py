@@ -76,7 +76,7 @@ def run_operator(
 def register(
     name: str, run: Any, fake: Any, backward: Any, *, derived: int, results: int, others: int
 ) -> None:
-    """Register an operator and its backward, which is an operator, too.
+    """Register an operator and its backward, which is also an operator.
 
     The backward operator takes gradients of the first three results, the first ``derived``
     arguments, so many ``results``, and so many ``others`` of the arguments; it returns gradients

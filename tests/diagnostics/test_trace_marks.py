@@ -98,9 +98,14 @@ def both_turns(nn, x):
 
 
 def samples_one_by_one(nn, x):
-    """Run over one sample after another, each from zeros, in either layout."""
-    layers = nn.GRU(), nn.GRU(batch_first=False)
-    return [torch.cat([layers[k](one)[0] for one in x.split(1, k)], k) for k in range(2)]
+    """Run over one sample after another, each from zeros: of many steps, in either layout, or of one."""
+    one = nn.GRU()
+    two = nn.GRU(batch_first=False)
+    three = nn.GRU()
+    batch_first = [one(sample)[0] for sample in x.split(1)]
+    seq_first = [two(sample)[0] for sample in x.split(1, 1)]
+    steps = [three(sample)[0] for sample in x[:, :1].split(1)]
+    return torch.cat(batch_first), torch.cat(seq_first, 1), torch.cat(steps)
 
 
 RIGHT = [value for value in vars().values() if callable(value) and value.__module__ == __name__][1:]

@@ -15,7 +15,7 @@ SEQ = 4
 FEATURE = 3
 HIDDEN = 6
 X = numbers(BATCH, SEQ, FEATURE)
-LONG = numbers(2, 100, FEATURE)
+LONG = numbers(2, 60, FEATURE)
 
 
 def forgetful(bias=-1.0, read=1.0):

@@ -252,13 +252,14 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
     if next(ways_to_carry(baseline), None) is None:
         return
     streams = streams_of(baseline)
+    state = "the model takes and returns a state"
     if isinstance(streams, Skipped):
         if streams.reason != NO_STEPS:
-            yield "takes and returns a state: streaming=True checks that chunks match the whole"
+            yield f"{state}: streaming=True checks that chunks match the whole"
     elif streams[-1].different is None:
-        yield "takes and returns a state: in chunks that pass it on, the outputs are the same"
+        yield f"{state}: chunks that pass it on return the same outputs"
     else:
-        yield "takes and returns a state: in chunks that pass it on, the outputs are others"
+        yield f"{state}: chunks that pass it on return other outputs"
         yield "streaming=True says from which step on, and why"
 
 

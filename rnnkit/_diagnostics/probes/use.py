@@ -57,7 +57,7 @@ def probe_use(baseline: Baseline) -> Outcome:
     looked = _in_words(len(returning), sum(call.is_cell for call in calls))
     if not looked:
         return Skipped("no call of a layer on a batch, or of a cell, was seen", notes=notes)
-    return Passed(f"{looked}: used as meant", [], notes=notes)
+    return Passed(f"{looked} are used as meant", [], notes=notes)
 
 
 def _in_words(layers: int, cells: int) -> str:
@@ -66,8 +66,8 @@ def _in_words(layers: int, cells: int) -> str:
     if layers:
         looked.append(f"the outputs and states of {count(layers, 'layer call', 'layer calls')}")
     if cells:
-        looked.append(f"what goes into {count(cells, 'call of a cell', 'calls of cells')}")
-    return ", and ".join(looked)
+        looked.append(f"the inputs and states of {count(cells, 'cell call', 'cell calls')}")
+    return " and ".join(looked)
 
 
 def _wrong_ways(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | str]:

@@ -40,11 +40,10 @@ def axis_of(given: Any) -> int:
 
 def seq_axis_of(leaf: Any, batch_dim: int) -> int:
     """Return the usual seq axis of a leaf; of a mask that is laid out for attention, the last."""
-    usual = 1 - batch_dim if batch_dim < 2 else 1
-    sizes = shape_of(leaf) or ()
-    if len(sizes) < 3 or leaf.numel() != sizes[0] * sizes[-1]:
-        return usual
-    return len(sizes) - 1 if is_binary(leaf) and leaf.any() else usual
+    is_row = is_binary(leaf) and leaf.dim() > 2 and leaf.shape[1:].numel() == leaf.shape[-1]
+    if is_row and leaf.any():  # not a state of zeros
+        return len(leaf.shape) - 1
+    return 1 - batch_dim if batch_dim < 2 else 1
 
 
 def batch_axis_of(leaf: Any, batch_dim: int, size: int) -> int | None:

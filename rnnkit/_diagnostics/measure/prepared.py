@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.axes import infer_batch_axes, shortened_axis
@@ -153,13 +152,8 @@ def _is_one_step(baseline: Baseline) -> bool:
 
 def _taken_for_shared(batch: Batch, before: Sequence[int | None]) -> list[str]:
     """Return the inputs that may have a row for each sample, and that all samples share if not."""
-    return [
-        name
-        for name, leaf, one, other in zip(
-            batch.names, batch.leaves, before, batch.axes, strict=True
-        )
-        if isinstance(leaf, Tensor) and one is not None and other is None
-    ]
+    each = zip(batch.names, before, batch.axes, strict=True)
+    return [name for name, one, other in each if one is not None and other is None]
 
 
 def _named_inputs(batch: Batch, function: Any, leading: int = 0) -> list[Named]:

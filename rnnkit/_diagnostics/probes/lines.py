@@ -127,8 +127,7 @@ def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
     for name, weight in run.weights.items():
         slope = run.by_id[id(weight)]
         if slope is not None and slope.dim() == 2 and not slope.is_sparse and slope.any():
-            columns = (slope == 0).all(0).nonzero().flatten().tolist()
-            found |= {(name, column) for column in columns}
+            found |= {(name, k) for k, has in enumerate(slope.any(0).tolist()) if not has}
     return found
 
 

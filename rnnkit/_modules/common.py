@@ -42,7 +42,7 @@ def zero_state(module: Any, like: Tensor, batch_size: int | None, *rows: int) ->
     """Return zeros as a module's state, made like a tensor, each part in memory of its own."""
     check_batch_size(type(module).__name__, batch_size)
     front = rows if batch_size is None else (*rows, batch_size)
-    return map_state(Tensor.clone, zeros(module, like, *front))
+    return map_state(lambda tensor: tensor.clone(), zeros(module, like, *front))
 
 
 def set_options(

@@ -67,7 +67,7 @@ def test_a_projection_that_is_taken_away_reads_no_memory():
     cell = rnnkit.ProjectedLSTMCell(3, 4, 2)
     cell.proj_size = 0
     for run in (cell, lambda x: rnnkit.unroll(cell, x.unsqueeze(0))):
-        with pytest.raises(RuntimeError, match="size 5 not divisible|cannot be multiplied"):
+        with pytest.raises(RuntimeError, match=r"size 5 not divisible|cannot be multiplied"):
             run(torch.ones(2, 3))
 
 

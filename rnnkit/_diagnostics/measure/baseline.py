@@ -133,7 +133,7 @@ class Baseline:
         return self.once("events", record)
 
     def with_steps_of(self, index: int | None) -> "Baseline":
-        """Return the same with the steps of a different input, by index, as those that are judged."""
+        """Return the same with the steps of a different input, by its index."""
         if index is None or index == self.batch.sequence:
             return self
         return self.with_batch(lambda batch: batch.with_steps_of(index))

@@ -98,6 +98,7 @@ def verify(
       more       python -m rnnkit explain batch
     """
     check_model("verify", model)
+    left_out = [skip] if isinstance(skip, str) else skip
     check_options(
         [*PROBES],
         kwargs=kwargs,
@@ -109,7 +110,7 @@ def verify(
         reset=reset,
         pad=pad,
         other=other,
-        skip=[skip] if isinstance(skip, str) else skip,
+        skip=left_out,
         raises=raises,
     )
     start = time.perf_counter()
@@ -129,7 +130,6 @@ def verify(
         "lengths": lengths is not None and bool(whole.lengths),
     }
     rules = Rules(is_after, causal, lookahead, out_seq_dim)
-    left_out = [skip] if isinstance(skip, str) else [*skip]
     questions = Questions(asked, left_out)
     with session(model, call, given, "verify") as opened:
         try:
@@ -140,7 +140,7 @@ def verify(
         except EscapedError as error:
             report = questions.unanswered(str(error).partition("\n")[0])
         report.notes += opened.notes
-        report.passes = opened.passes
+        report.passes = opened.tally.passes
     report.notes[:] = dict.fromkeys(report.notes)
     report.seconds = time.perf_counter() - start
     if report.findings and raises:
@@ -161,7 +161,7 @@ class Questions:
     """
 
     asked: Mapping[str, bool]
-    left_out: Sequence[str]
+    left_out: Collection[str]
 
     @property
     def probes(self) -> list[Probe]:

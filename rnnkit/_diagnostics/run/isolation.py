@@ -101,11 +101,6 @@ class Session:
             refusal(EscapedError, "model", message, "", fix, code="model-escaped")
 
     @property
-    def passes(self) -> int:
-        """How often copies ran."""
-        return self.tally.passes
-
-    @property
     def notes(self) -> list[str]:
         """What a user should know of the copies: what they share with the model."""
         names = ", ".join(self.pristine.shared)

@@ -164,8 +164,6 @@ def _as_dense(leaf: Any) -> Tensor:
         leaf = leaf.to_padded_tensor(0.0)
     elif leaf.layout is not torch.strided:
         leaf = leaf.to_dense()
-    elif leaf.is_quantized:
-        leaf = leaf.dequantize()
     return torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf
 
 

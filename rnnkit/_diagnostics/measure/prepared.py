@@ -44,7 +44,13 @@ class Rules:
 def find_lengths(
     whole: Batch, model: torch.nn.Module, call: Callable[..., Any] | None, *, is_after: bool
 ) -> tuple[bool, list[str]]:
-    """Give a batch the lengths that its inputs tell; return where the padding is, and notes."""
+    """Give a batch the lengths that its inputs tell, such as a mask.
+
+    Return where padding is, and notes.
+
+    ``whole`` are the inputs, ``call`` the user's own way to call the model, if any. The first
+    result is whether padding is after a sample: ``is_after`` if no lengths are found.
+    """
     inner = unwrapped(model)
     if call is None:
         named = _named_inputs(whole, getattr(inner, "forward", None))
@@ -59,9 +65,11 @@ def find_lengths(
 def baseline_of(
     opened: Session, whole: Batch, rules: Rules, answers: Mapping[str, Outcome] | None = None
 ) -> tuple[Baseline, list[str]]:
-    """Run a model on the samples of a batch that tell most; return that, and notes.
+    """Run a model on at most four samples of a batch; return that as a baseline, and notes.
 
-    ``answers`` are those of the probes, which whoever asks them fills in.
+    A baseline is a model, a batch, and the output that other runs are compared with. Numbers that
+    are not finite are replaced before, if they would spread; the batch axes of inputs are found,
+    then the axes of outputs. ``answers`` are those of the probes, which whoever asks them fills in.
     """
     whole, notes = judged_finite(whole, opened, pads_after=rules.is_after)
     before = list(whole.axes)
@@ -105,7 +113,7 @@ def _are_rows_of_samples(batch: Batch, opened: Session) -> bool:
 
 
 def _are_the_rest(full: Leaves | None, part: Leaves | None) -> bool:
-    """Return whether an output without the first sample is that of all, without the first."""
+    """Return whether ``part``, an output without the first sample, is ``full`` without that sample."""
     if full is None or part is None:
         return False
     for x, y in zip(full, part, strict=False):
@@ -118,7 +126,7 @@ def _are_the_rest(full: Leaves | None, part: Leaves | None) -> bool:
 
 
 def _is_one_step(baseline: Baseline) -> bool:
-    """Return whether the input is one step of each sample: numbers (batch, feature) for a cell."""
+    """Return whether the input is one step of each sample: ``(batch, feature)`` for a cell."""
     sequence = baseline.batch.leaves[baseline.batch.sequence]
     if sequence.dim() != 2 or not is_number(sequence):
         return False
@@ -127,7 +135,10 @@ def _is_one_step(baseline: Baseline) -> bool:
 
 
 def _taken_for_shared(batch: Batch, before: Sequence[int | None]) -> list[str]:
-    """Return the inputs that may have a row for each sample, and that all samples share if not."""
+    """Return the names of inputs that have an axis like the batch, but that all samples share.
+
+    ``before`` has the batch axis of each input as sizes told it, before runs did.
+    """
     return [
         name
         for name, leaf, one, other in zip(
@@ -138,7 +149,7 @@ def _taken_for_shared(batch: Batch, before: Sequence[int | None]) -> list[str]:
 
 
 def _named_inputs(batch: Batch, function: Any, leading: int = 0) -> list[Named]:
-    """Return each input, its name as an argument, and its rows if it has steps.
+    """Return each input with its name as an argument of ``function``, and its rows if it has steps.
 
     ``leading`` arguments of the function come before the inputs, such as the model of a call.
     """

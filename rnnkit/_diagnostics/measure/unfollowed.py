@@ -10,13 +10,16 @@ NOT_FINITE = "no number of an output is finite: look for the first NaN, or infin
 
 
 def why_not_finite(baseline: Baseline) -> Skipped | None:
-    """Return that no number of an output is finite, so that no use of anything shows in one."""
+    """Return, as a probe's answer, that no number of an output is finite; None if some number is.
+
+    ``baseline`` is the model, a batch, and the output for it. In NaN no use of anything shows.
+    """
     is_unknown = baseline.first is None and has_numbers(baseline.normal)
     return Skipped(NOT_FINITE) if is_unknown else None
 
 
 def without_finite_numbers(baseline: Baseline) -> list[str]:
-    """Return the outputs without any finite number: no change shows in them."""
+    """Return the names of outputs without any finite number: no change shows in them."""
     return [
         f"output{baseline.names[index]}"
         for index, leaf in enumerate(baseline.normal)
@@ -30,7 +33,10 @@ def has_numbers(output: Leaves) -> bool:
 
 
 def why_unfollowed(baseline: Baseline) -> str:
-    """Return why no output has a row for each sample, and what to type."""
+    """Return why no output of a model has a row for each sample, and what to type.
+
+    ``baseline`` has the output for a batch, and ``output_without_one`` for one sample less.
+    """
     lists = [k for k, leaf in enumerate(baseline.normal) if isinstance(leaf, list)]
     if lists:
         return f"{baseline.name(lists[0])} is a list of different lengths: return one padded tensor"

@@ -241,7 +241,7 @@ class Gradients(FunctionWatch):
         return found
 
     @cached_property
-    def read(self) -> set[str]:
+    def used_weights(self) -> set[str]:
         """Names of the parameters that are used: something with a graph was made of them."""
         noted = {name for name, weight in self.weights.items() if id(weight) in self.used_ids}
         # The kernels of a layer or cell may be no functions of torch's.
@@ -253,7 +253,7 @@ class Gradients(FunctionWatch):
         ``ran`` are names of modules that ran. In a stack, what the last item returns depends on
         others.
         """
-        called = {*ran, *self.read, *(name for name, _ in self.returned)}
+        called = {*ran, *self.used_weights, *(name for name, _ in self.returned)}
         found = {}
         for name, module in self.model.named_modules():
             if not isinstance(module, nn.ModuleList):

@@ -113,7 +113,7 @@ def _are_rows_of_samples(batch: Batch, opened: Session) -> bool:
 
 
 def _are_the_rest(full: Leaves | None, part: Leaves | None) -> bool:
-    """Return whether ``part``, an output without the first sample, is ``full`` without that sample."""
+    """Return whether ``part``, the output without the first sample, is the rest of ``full``."""
     if full is None or part is None:
         return False
     for x, y in zip(full, part, strict=False):

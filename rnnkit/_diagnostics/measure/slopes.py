@@ -120,7 +120,7 @@ class Gradients(FunctionWatch):
         return result
 
     def _hooks(self) -> list[Any]:
-        """Put on hooks that write down what modules return, and follow tokens from embeddings on."""
+        """Put on hooks that write down what modules return, and follow tokens from embeddings."""
         handles: list[Any] = [register_module_forward_pre_hook(lambda x, _: self.called.append(x))]
         for name, module in self.model.named_modules():
             if isinstance(module, nn.Embedding):

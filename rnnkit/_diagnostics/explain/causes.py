@@ -23,7 +23,13 @@ from rnnkit._diagnostics.tell.outcome import Line
 
 
 class Cause(NamedTuple):
-    """What is suspected: what a message says of it, and hooks that undo it on a copy."""
+    """What is suspected of a leak: an output that depends on an input that it must not depend on.
+
+    Attributes:
+        what: what a message says of it.
+        fix: what a message says how to end it.
+        undo: a watch: it puts hooks on a copy of the model that undo the mistake in a run.
+    """
 
     what: str
     fix: str
@@ -118,7 +124,10 @@ PARTS_THAT_LOOK_AHEAD: list[tuple[Callable[[Module], bool], str]] = [
 
 
 def fix_of_parts(probe: str, model: Module, rule: bool | str = True) -> list[Line]:
-    """Return how to end a leak that was not found in the model, by the parts that it has."""
+    """Return the fix of a leak that was not found in the model, by the parts that a model has.
+
+    ``probe`` found the leak; ``rule`` is the argument ``causal`` of ``verify``.
+    """
     if probe != "causal":
         return []  # the usual fix of the probe is true of any model
     modules = list(model.modules())
@@ -130,18 +139,23 @@ def fix_of_parts(probe: str, model: Module, rule: bool | str = True) -> list[Lin
 
 
 def fix_of(probe: str, name: str) -> list[Line]:
-    """Return how to end a mistake at a function or module."""
+    """Return the row with the fix of a probe's finding at a function or module of this name."""
     fixes = FIXES_BY_NAME[probe].items()
     return [("fix", next(fix for kind, fix in fixes if re.search(kind, name.lower())))]
 
 
 def _exchanged(x: Tensor) -> Tensor:
-    """Return a tensor with its first two axes exchanged, which a model may view."""
+    """Return a tensor with its first two axes exchanged, in a memory that a model may view."""
     return x.transpose(0, 1).contiguous()
 
 
 def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
-    """Suspect that a layer, or a loop over cells, reads the batch axis of its input as seq."""
+    """Suspect that a layer, or a loop over cells, reads the batch axis of its input as seq.
+
+    ``given`` is the event in which the module is given its input, ``axes`` are the axes of that
+    which have the samples, and ``loops`` says whether the model loops over it. None if it reads
+    another axis. The cause is undone by exchanging the axes before and after the module.
+    """
     first = getattr(given.module, "batch_first", None)
     is_layer = isinstance(given.module, RNNBase)
     seq = 1 if first else 0
@@ -164,6 +178,7 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
         fix = "input.transpose(0, 1) before the loop, and the same of outputs stacked after it"
 
     def before(_: int, args: Any, kwargs: Any) -> Any:
+        """Return the arguments of the module's call in the other layout."""
         input = arguments_by_name(args, kwargs)["input"]
         if is_layer:  # its state fits the other layout
             return with_state((turn(input),), {}, None)
@@ -177,7 +192,11 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
 
 
 def other_state(given: Event) -> Cause | None:
-    """Suspect that a state has the samples on axis 0, where a layer takes them for its layers."""
+    """Suspect that a state has the samples on axis 0, where a layer takes them for its layers.
+
+    ``given`` is the event in which the layer is given its input and state. None if it has no state,
+    or one that would not fit in the other order.
+    """
     states = [x for x in given.tensors[1:] if isinstance(x, Tensor)]
     if not isinstance(given.module, RNNBase) or not states:
         return None
@@ -185,6 +204,7 @@ def other_state(given: Event) -> Cause | None:
         return None  # in the other order it would not fit
 
     def before(_: int, args: Any, kwargs: Any) -> Any:
+        """Return the arguments of the layer's call with the axes of its state exchanged."""
         state = arguments_by_name(args, kwargs)["hx"]
         return with_state(args, kwargs, pytree.tree_map_only(Tensor, _exchanged, state))
 
@@ -197,7 +217,11 @@ def other_state(given: Event) -> Cause | None:
 
 
 def later_steps(given: Event, probe: str) -> Cause | None:
-    """Suspect that a layer reads later steps, or padding: backward, or in the state it is given."""
+    """Suspect that a layer reads later steps, or padding: backward, or in the state it is given.
+
+    ``given`` is the event in which the layer is given its input; ``probe`` is ``"causal"``,
+    ``"padding"`` or another probe that found the leak. None if the layer can do neither.
+    """
     name = given.name
     label = given.label
     module = given.module

@@ -20,7 +20,10 @@ USUAL = "end the product with zeros; for y.round(), y + (y.round() - y).detach()
 
 
 def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
-    """Return how to read both directions of a layer: of its outputs, or of its states."""
+    """Return how to read both directions of a bidirectional layer, of its outputs or its states.
+
+    ``run`` is a run with gradients, and ``name`` that of a layer of which one direction is unused.
+    """
     calls = [call for call in calls_in(baseline.events) if call.name == name]
     read = {
         part
@@ -37,7 +40,11 @@ def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
 
 
 def why_zero(baseline: Baseline) -> list[Line]:
-    """Return why gradients are zeros: a softmax of one number, or zeros that each step reads."""
+    """Return why gradients are zero, as rows of a message: the cause, if it is known, and the fix.
+
+    It may be a softmax of one number, or zeros that each step of a loop reads. ``baseline`` is the
+    model and a batch.
+    """
     recorder = Recorder(functions=True)
     baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
     makers = {
@@ -62,7 +69,7 @@ def why_zero(baseline: Baseline) -> list[Line]:
 
 
 def _over_the_steps(baseline: Baseline, event: Event) -> str:
-    """Return what to write instead of a softmax of one number."""
+    """Return what to write in place of a softmax of one number; ``event`` is its call."""
     sizes = event.tensors[0].shape
     steps = baseline.batch.steps
     axes = [axis for axis, size in enumerate(sizes) if size == steps]
@@ -74,7 +81,7 @@ def _over_the_steps(baseline: Baseline, event: Event) -> str:
 
 
 def _makes_zeros(event: Event) -> bool:
-    """Return whether a function makes a tensor of zeros."""
+    """Return whether an event is a function that makes a tensor of zeros."""
     if event.kind != "function" or event.name not in MAKERS:
         return False
     return all(isinstance(x, Tensor) and not x.any() for x in event.tensors)

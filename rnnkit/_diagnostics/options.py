@@ -40,7 +40,7 @@ class Expected(NamedTuple):
 
 
 def is_one_of(value: Any, *choices: Any) -> bool:
-    """Return whether a value is one of some; tensors and arrays would compare number by number."""
+    """Return whether a value equals one of some; a tensor or an array does not."""
     return isinstance(value, bool | int | str) and value in choices
 
 

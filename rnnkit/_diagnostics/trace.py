@@ -104,13 +104,13 @@ class _Run:
         self.followed: set[int] = set()
         self.rows: list[Row] = []
         self.calls: list[Call] = []
-        self.known: dict[int, Returned] = {}  # what calls returned, by its memory
-        self.made: dict[Any, Returned] = {}  # and by its place in the graph
+        self.by_memory: dict[int, Returned] = {}  # what calls returned, by its memory
+        self.by_node: dict[Any, Returned] = {}  # and by its place in the graph
         self.with_graph: set[Returned] = set()  # what of it may be learned from
         self.read: set[Returned] = set()  # what later calls, or the result, are made of
         self.learned: set[Returned] = set()  # what a backward has gone through
-        self.passed: set[Returned] = set()  # what the module that returned it took back
-        self.freed: list[tuple[Row, str]] = []  # marks, if a backward fails
+        self.taken_back: set[Returned] = set()  # what the module that returned it took back
+        self.marks_if_freed: list[tuple[Row, str]] = []  # marks, if a backward fails
 
     def follow(self, copy: torch.nn.Module) -> list[Any]:
         """Watch ``forward`` of a copy's recurrent modules, which some call without the module."""
@@ -129,7 +129,7 @@ class _Run:
         return handles
 
     def traced(self, run: Callable[..., Any], given: Given) -> Trace:
-        """Run with gradients, and make the rows; of a run that fails they are left on the error."""
+        """Call ``run`` with gradients, and return its rows; if it fails, they are on the error."""
 
         def hook(module: torch.nn.Module, args: Any, *rest: Any) -> None:
             if isinstance(module, KINDS) and id(module) not in self.followed:
@@ -187,7 +187,7 @@ class _Run:
             self.origin(tensor)
 
     def _mark_origin(self, row: Row, call: Call, member: str, origin: Origin) -> None:
-        """Mark a member of a state that comes of an older graph, or of the end of the input."""
+        """Mark a state's member (h or c) that is of an older graph, or of the end of the input."""
         x: Any = call.state[member]
         node = (x if x._base is None else x._base).grad_fn  # noqa: SLF001
         is_old = node is not None and node._sequence_nr() < self.first  # noqa: SLF001
@@ -195,10 +195,10 @@ class _Run:
         if at < 0 and is_old and torch.is_grad_enabled():
             row.marks.append(f"its {member} belongs to the graph of an earlier run: detach it")
         elif at >= 0 and self.calls[at].module is call.module:
-            self.passed.add((at, origin.part))
+            self.taken_back.add((at, origin.part))
         if not self.learned.isdisjoint((at, one) for one in ("output", "h", "c")):
             graph = f"the graph of row {at}, which backward has freed: detach it"
-            self.freed.append((row, f"its {member} belongs to {graph}"))
+            self.marks_if_freed.append((row, f"its {member} belongs to {graph}"))
         is_end = at >= 0 and member == "h" and not (call.is_step or "computed" in origin.text)
         if is_end and place_of(self.calls[at].output) == place_of(call.input):
             end = "from its end state: step 0 has seen it all"
@@ -211,26 +211,26 @@ class _Run:
         else:
             call.output, call.returned = split_result(call.module, result)
         number = call.number
-        self.known |= {place_of(x)[0]: (number, member) for member, x in call.returned.items()}
+        self.by_memory |= {place_of(x)[0]: (number, member) for member, x in call.returned.items()}
         for member, x in {"output": call.output, **call.returned}.items():
             if isinstance(x, Tensor) and x.requires_grad:
                 made = (number, member)
-                self.made[x.grad_fn, x.output_nr] = made
+                self.by_node[x.grad_fn, x.output_nr] = made
                 self.with_graph.add(made)
                 # The hook outlives the run, and must not hold it, nor return anything.
                 note: Any = lambda _, made=made, learned=self.learned: learned.add(made)  # noqa: E731
                 x.register_hook(note)  # type: ignore[no-untyped-call]
 
     def near(self, tensors: Iterable[Tensor]) -> set[Returned]:
-        """Return what calls returned that some tensors were computed from, the nearest ones."""
+        """Return the nearest results of calls, as (row, name), that tensors were computed from."""
         waiting: list[Any] = [(x.grad_fn, x.output_nr) for x in tensors]
         seen = set(waiting)
         found = set[Returned]()
         while waiting:
             one = waiting.pop()
             node, _ = one
-            if one in self.made:
-                found.add(self.made[one])
+            if one in self.by_node:
+                found.add(self.by_node[one])
             elif node is not None:
                 new = set(node.next_functions) - seen
                 seen |= new
@@ -240,8 +240,8 @@ class _Run:
     def origin(self, tensor: Tensor) -> Origin:
         """Return from which row a tensor came, and what of that row it is."""
         place = place_of(tensor)[0]
-        if place in self.known:
-            found = {self.known[place]}
+        if place in self.by_memory:
+            found = {self.by_memory[place]}
             how = ""
             is_detached = not tensor.requires_grad and found <= self.with_graph
             cut = ", detached" if is_detached else ""
@@ -262,7 +262,7 @@ class _Run:
         self._note_read(result)
         results = tensors_of(result)
         if "second time" in str(error):  # as torch says it
-            for row, text in self.freed:
+            for row, text in self.marks_if_freed:
                 row.marks.append(text)
         before: dict[Any, Call] = {}
         for call, row in zip(self.calls, self.rows, strict=True):
@@ -278,7 +278,7 @@ class _Run:
         return Trace(self.rows, self.notes)
 
     def _is_used(self, call: Call, *, ran: bool) -> bool | None:
-        """Return whether a state that a call returned was read; None if nobody can tell."""
+        """Return whether a call's returned state was read; None if nobody can tell."""
         returned = {(call.number, member) for member in call.returned}
         if returned & (self.read | self.learned):
             return True
@@ -286,11 +286,11 @@ class _Run:
         return False if has_graph else None
 
     def _is_dropped(self, call: Call, last: Call) -> bool:
-        """Return whether a call starts from zeros while the last one's state is unused."""
+        """Return whether a call starts from zeros while the last call's state is unused."""
         return self.rows[call.number].state == "zeros" and self.rows[last.number].used is False
 
     def _mark_step(self, call: Call, last: Call) -> None:
-        """Mark a step from the state of the step before it, or from zeros."""
+        """Mark a step from the state of the step before it (``last``), or from zeros."""
         row = self.rows[call.number]
         at = last.number
         state = call.state
@@ -299,7 +299,7 @@ class _Run:
             member
             for member, x in state.items()
             if place_of(x) == place_of(last.state.get(member))
-            if self.origin(x).row < 0 and (at, member) not in self.passed
+            if self.origin(x).row < 0 and (at, member) not in self.taken_back
         ]
         if same:
             part = "state" if same == [*state] else same[0]
@@ -310,7 +310,7 @@ class _Run:
             row.marks.append(_from_zeros(at))
 
     def _mark_chunk(self, call: Call, last: Call, results: Sequence[Tensor]) -> None:
-        """Mark a chunk from zeros that goes on where the last one ended, in one sample."""
+        """Mark a chunk from zeros that goes on where the ``last`` one ended, in one sample."""
         base = getattr(last.input, "_base", None)
         if base is None or not self._is_dropped(call, last) or base.dim() != last.input.dim():
             return  # with a further axis they may be samples in their own right, as sentences are

@@ -156,7 +156,7 @@ class Questions:
     """Which probes are asked: the usual ones, and those that a caller asks for.
 
     Attributes:
-        asked: by argument, whether it asks for a probe.
+        asked: by an argument of ``verify``, whether it asks for a probe.
         left_out: names of probes, by ``skip=``.
     """
 
@@ -179,7 +179,7 @@ class Questions:
         return probe.name in self.left_out or probe.goes_with in self.left_out
 
     def unanswered(self, reason: str) -> Report:
-        """Return a report in which no probe was asked."""
+        """Return a report in which no probe was asked, for a reason."""
         skipped = Skipped(reason)
         return Report([_check(one, skipped) for one in self.probes], asked=self.wanted)
 
@@ -187,7 +187,10 @@ class Questions:
 def _judged(
     opened: Session, whole: Batch, rules: Rules, questions: Questions, lines: Sequence[str]
 ) -> Report:
-    """Ask each probe, and write the answers into a report."""
+    """Ask each probe about a model, and write the answers into a report.
+
+    ``opened`` runs copies of the model, ``whole`` is the caller's batch, and ``lines`` are notes.
+    """
     answers: dict[str, Outcome] = {}
     baseline, told = baseline_of(opened, whole, rules, answers)
     axes = layout_of(baseline)
@@ -215,7 +218,7 @@ def _judged(
 
 
 def _check(probe: Probe, answer: Outcome) -> Check:
-    """Return the line of a report for an answer."""
+    """Return the line of a report for a probe's answer."""
     if isinstance(answer, Passed):
         return Check(probe.name, "passed", answer.text, is_judging=probe.is_judging, but=answer.but)
     if isinstance(answer, Skipped):

@@ -33,14 +33,17 @@ RED = "#e0485c"
 
 
 def as_html(text: str, is_wrong: Callable[[str], bool]) -> str:
-    """Return a text as it is, in the colors of the page; lines that are wrong are red."""
+    """Return a text for a notebook, in the colors of the page.
+
+    Lines that ``is_wrong`` says are red.
+    """
     red = f'<span style="color:{RED}">%s</span>'
     lines = ((red if is_wrong(line) else "%s") % escape(line) for line in text.splitlines())
     return '<pre style="white-space:pre;overflow-x:auto">' + "\n".join(lines) + "</pre>"
 
 
 def noted(notes: Iterable[str]) -> list[str]:
-    """Return a line for each note."""
+    """Return the line of a report, or of a table, for each note."""
     return [f"note  {note}" for note in notes]
 
 
@@ -106,7 +109,7 @@ class DependencyMap:
         return f"{found}, of those tried" if is_spaced and found.startswith("each") else found
 
     def _finding(self) -> str:
-        """Return what the indices that were tried look like."""
+        """Return what the map looks like, at the indices that were tried."""
         if not self.matrix.any():
             return "nothing depends on this axis"
         if self.matrix.all():
@@ -210,7 +213,7 @@ class DependencyMap:
 
 
 def verdict(found: DependencyMap, rule: Rule | None) -> str:
-    """Say how many outputs break a rule; if none does, what the map looks like."""
+    """Return how many outputs break a rule or, if none does, what the map looks like."""
     broken = 0 if rule is None else int(found.forbidden(rule).any(1).sum())
     if not broken:
         return found.finding

@@ -259,9 +259,3 @@ row  module               input as read      state given  state returned
         assert [(row.module, row.used) for row in found.rows] == [("first", None), ("second", None)]
         assert found.rows[1].marks == [f"it raised {type(error.value).__name__}"]
         assert found.marked == [found.rows[1]]
-
-
-def test_rows_are_in_rows():
-    """A trace is no list, and says where its rows are."""
-    with pytest.raises(TypeError, match=r"trace\.rows\[0\]"):
-        rnnkit.trace(nn.GRU(3, 4, batch_first=True), torch.randn(5, 7, 3))[0]

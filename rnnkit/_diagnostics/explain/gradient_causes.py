@@ -1,6 +1,7 @@
 """Why weights get zeros for a gradient: a direction that nothing reads, or a state of zeros."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -47,25 +48,27 @@ def why_zero(baseline: Baseline) -> list[Line]:
     """
     recorder = Recorder(functions=True)
     baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
-    makers = {
-        key: event for event in recorder.events if _makes_zeros(event) for key in event.produced
-    }
     for event in recorder.events:
         if is_over_one_number(event):
             what = f"the softmax at {event.place} is over an axis of size 1: it returns ones"
             return [("cause", what), ("fix", _over_the_steps(baseline, event))]
-    reads = Counter(
-        (key, event.call)
-        for event in recorder.events
-        if event.kind == "function" and not _makes_zeros(event)
-        for key in event.consumed & makers.keys()
-    )
+    return _zeros_read_again(recorder.events) or [("fix", USUAL)]
+
+
+def _zeros_read_again(events: Sequence[Event]) -> list[Line]:
+    """Return the cause and the fix if one tensor of zeros is read several times at one place.
+
+    ``events`` are the calls of a run: one function makes the zeros, another one takes them.
+    """
+    makers = {key: event for event in events if _makes_zeros(event) for key in event.produced}
+    readers = [one for one in events if one.kind == "function" and not _makes_zeros(one)]
+    reads = Counter((key, one.call) for one in readers for key in one.consumed & makers.keys())
     for (key, call), times in reads.most_common(1):
         if times > 1:
             what = f"the zeros made at {makers[key].place} are read {times} times at {call[-1]}"
             fix = "if they are a state, advance it in the loop: h = cell(x_t, h)"
             return [("cause", what), ("fix", fix)]
-    return [("fix", USUAL)]
+    return []
 
 
 def _over_the_steps(baseline: Baseline, event: Event) -> str:

@@ -61,7 +61,7 @@ def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:
         is_after, _ = find_lengths(
             whole, model, opened.call if opened.is_wrapped else None, is_after=True
         )
-        baseline, _ = baseline_of(session, whole, Rules(is_after))
+        baseline, _ = baseline_of(session, whole, Rules(is_after), {})
         answer = PROBES["batch"].ask(baseline)
     except ArgumentError:
         return False

@@ -44,7 +44,7 @@ def suspects_in(event: Event) -> Iterator[Cause]:
 def is_along_one_axis(event: Event) -> bool:
     """Return whether an event is a softmax.
 
-    A function or module along one axis that keeps the shape.
+    It may be a function or a module: it works along one axis, and keeps the shape.
     """
     is_module = event.kind == "output" and isinstance(event.module, ONE_AXIS_MODULES)
     return is_module or (event.kind == "function" and event.name in ALONG_ONE_AXIS)
@@ -195,7 +195,7 @@ def _transposed_before(one: int, other: int) -> Run:
 def _transposed_after(one: int, other: int) -> Run:
     """Return what runs in place of a view.
 
-    One with two sizes exchanged, whose axes then change places.
+    It exchanges two sizes of the result, and then two axes.
     """
 
     def run(call: FunctionCall) -> Any:
@@ -211,10 +211,7 @@ def _function_along(event: Event, axis: int) -> Watch:
 
 
 def _module_along(event: Event, axis: int) -> Watch:
-    """Return a watch that lets the module of an event work over another axis.
-
-    The copy runs once.
-    """
+    """Return a watch that lets the module of an event work over another axis."""
 
     def watch(model: nn.Module) -> list[Any]:
         copied: Any = model.get_submodule(event.owner)  # of a copy, which runs once
@@ -300,9 +297,7 @@ def _repeated(call: FunctionCall) -> _Repeated | None:
         if not isinstance(times, int) or not isinstance(axis, int):
             return None
         return _Repeated(times, axis % rank, rank)
-    sizes = [*call.args[1:]]
-    if len(sizes) == 1 and not isinstance(sizes[0], int):
-        sizes = [*sizes[0]]
+    sizes = call.args[1:]
     axes = [axis for axis, times in enumerate(sizes) if times != 1]
     if len(sizes) != rank or len(axes) != 1:
         return None

@@ -63,7 +63,7 @@ def find_lengths(
 
 
 def baseline_of(
-    opened: Session, whole: Batch, rules: Rules, answers: Mapping[str, Outcome] | None = None
+    opened: Session, whole: Batch, rules: Rules, answers: Mapping[str, Outcome]
 ) -> tuple[Baseline, list[str]]:
     """Run a model on at most four samples of a batch; return that as a baseline, and notes.
 
@@ -86,7 +86,7 @@ def baseline_of(
         rules.is_after,
         rules.causal,
         rules.lookahead,
-        {} if answers is None else answers,
+        answers,
         shared=shared,
     )
     find_axes(baseline, rules.out_seq_dim)

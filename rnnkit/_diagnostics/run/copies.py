@@ -140,7 +140,7 @@ class Pristine:
         tensors = (*wide.private.parameters(), *wide.private.buffers())
         if any(in_wider_dtype(x, least) is not x for x in tensors):
             # What copies itself, as a scripted module does, has copied its tensors, too.
-            wide.private = wide.private.double() if least is torch.float64 else wide.private.float()
+            wide.private = wide.private.to(least)
         wide.note_writes()
         self.wide = wide
         return wide

@@ -36,9 +36,7 @@ def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -
 
 
 def locate_step(baseline: Baseline, inputs: Given, cut: int, index: int) -> Location:
-    """Find where a step first depends on a later one.
-
-    In ``inputs`` all from ``cut`` on are changed.
+    """Find where a step first depends on a later one; ``inputs`` are changed from ``cut`` on.
 
     ``index`` is the output that shows it.
     """
@@ -72,9 +70,9 @@ def locate_valid(
 
 
 class _Samples(Search):
-    """Compares samples, in whichever order they are.
+    """Compares samples.
 
-    If ``is_strict``, in the order of the input.
+    They may come in any order; if ``is_strict`` is set, they have to keep that of the input.
     """
 
     probe = "batch"
@@ -163,7 +161,7 @@ class _Valid(Search):
     def _shows_leak(self, one: Tensor, other: Any, fewer: Any, iteration: int | None) -> Verdict:
         """Return whether a tensor has other valid steps than that of the sample alone.
 
-        None: not known.
+        The answer is None if that is not known.
         """
         if self._is_padding(iteration):
             return None
@@ -184,9 +182,9 @@ class _Valid(Search):
         return None if are_joined else True
 
     def _cut(self, tensor: Tensor, like: Tensor, axes: Collection[int]) -> Tensor:
-        """Return a tensor with as many steps as ``like`` along some axes.
+        """Return a tensor with only the first, or last, steps along some axes.
 
-        The first or the last ones.
+        As many as ``like`` has.
         """
         for axis in axes:
             size = like.shape[axis]
@@ -231,7 +229,7 @@ class _Valid(Search):
     def _packed_otherwise(self, event: Any) -> list[Line]:
         """Return a row if lengths were sorted without their samples.
 
-        An event packs them in that order.
+        They are packed in that order.
         """
         counts = [*(self.baseline.batch.counts or ())]
         parts = event.tree if isinstance(event.tree, tuple) else (event.tree,)
@@ -245,9 +243,9 @@ class _Valid(Search):
         return []
 
     def _for_stride(self, number: int) -> str:
-        """Return what the lengths are where a stride makes the steps fewer than in the input.
+        """Return the formula of the lengths where a stride makes the steps fewer than in the input.
 
-        Or "".
+        It is empty if no stride does.
         """
         for before in self._back_from(number):
             found = self._steps_of(before)
@@ -263,9 +261,8 @@ class _Valid(Search):
     def _lengths_after(self, stride: int, number: int, found: "_Steps") -> str:
         """Return a formula for the lengths after a stride, which rounds up or down.
 
-        "" if none fits.
-
-        ``number`` is the event that has so many steps as ``found`` says.
+        ``number`` is the event that has as many steps as ``found`` says. The formula is empty if
+        none fits.
         """
         pairs = {(self.size, found.whole), (self.smaller, found.alone)}
         recorder = Recorder(functions=True)
@@ -305,7 +302,7 @@ class _Valid(Search):
     def _is_batch(self, axis: int, one: Tensor, fewer: Tensor) -> bool:
         """Return whether an axis has the samples.
 
-        Several in the one run, one in the shorter run.
+        It has several in one run, and one in the other.
         """
         return one.shape[axis] == self.changed > 1 == fewer.shape[axis]
 

@@ -172,7 +172,7 @@ class Search:
     def _unit_axes(self, one: Tensor, fewer: Any, iteration: int | None) -> list[int]:
         """Return the axes of the steps.
 
-        Those that are shorter with less or, if unknown, as long.
+        They are shorter in the run with less; if that is unknown, axes count that are as long.
         """
         if isinstance(fewer, Tensor) and fewer.dim() == one.dim():
             return [k for k, n in enumerate(one.shape) if n != fewer.shape[k]]

@@ -53,11 +53,10 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
 
 
 def _axis_choices(batch: Batch) -> Choices:
-    """Return by the index of a leaf which axes may be its batch.
+    """Return for each leaf, by its index, which axes may be its batch.
 
-    All as long as the batch, and None.
-
-    The usual one is the first; leaves that cannot have samples have no entry.
+    Those are all that are as long as the batch, the usual one first, and then None. Leaves that
+    cannot have samples have no entry.
     """
     choices: Choices = {}
     for index, (leaf, at) in enumerate(zip(batch.leaves, batch.axes, strict=True)):

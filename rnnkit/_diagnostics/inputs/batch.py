@@ -147,10 +147,7 @@ class Batch:
         return other
 
     def following(self, own: Mapping[int, frozenset[int]]) -> "Batch":
-        """Return the same with another ``on_their_own``.
-
-        Leaves that stay whole when others are cut.
-        """
+        """Return the same with other leaves that stay whole when the sequence is cut."""
         other = self.with_leaves(self.leaves)
         other.on_their_own = dict(own)
         return other
@@ -233,10 +230,7 @@ class Batch:
         return fewer
 
     def valid_steps(self) -> list[int]:
-        """Return the valid steps of each sample, as given or as zeros at an end tell.
-
-        Else zeros.
-        """
+        """Return the valid steps, as given or as zeros at an end tell; zeros if nothing tells."""
         if self.counts is not None:
             return self.counts
         padding = self.padding(self.sequence)
@@ -311,11 +305,9 @@ class Batch:
             yield self.sequence
 
     def cut_each(self, ends: Mapping[int, int], *, front: bool) -> "Batch":
-        """Return the inputs with some leaves cut to so many steps each.
+        """Return the inputs with some leaves cut to their first, or last, steps.
 
-        The first ones, or the last.
-
-        ``ends`` has those numbers by leaf. Lengths and masks are shortened along.
+        ``ends`` says to how many, by leaf. Lengths and masks are shortened along.
         """
         steps = ends.get(self.sequence, self.steps or 0)
 

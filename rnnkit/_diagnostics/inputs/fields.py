@@ -48,6 +48,6 @@ def _fields_of(value: Any) -> Any:
 def _put_back(whole: Any, fields: Any) -> Any:
     """Return the dataclass ``whole`` with the values of ``fields``.
 
-    Of anything else, ``fields``.
+    If ``whole`` is no dataclass, return ``fields``.
     """
     return dataclasses.replace(whole, **fields) if _is_dataclass(whole) else fields

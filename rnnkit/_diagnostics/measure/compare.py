@@ -196,7 +196,7 @@ def refused(change: Change) -> Skipped:
 def incomparable(changes: Collection[Change], indices: Collection[int]) -> Skipped | None:
     """Return why runs say nothing of some outputs.
 
-    None if an output has its shape in one of them.
+    None if one output keeps its shape in one run.
     """
     if not changes:
         return Skipped(UNCHANGED)
@@ -229,10 +229,7 @@ class Part:
 
     @property
     def is_amplified(self) -> bool:
-        """Whether the model makes as large a difference of a change of the last bit.
-
-        It may be rounding.
-        """
+        """Whether a change of the last bit makes as large a difference: it may be rounding."""
         if not is_number(self.before):
             return False
         off = (difference(self.before, self.after) / self.scale).max().item()

@@ -84,9 +84,8 @@ def _in_axes_of_input(batch: Batch, index: int, rows: Tensor) -> Tensor:
 def _padding(batch: Batch, index: int, rows: Tensor, *, pads_after: bool) -> Tensor:
     """Return which steps of an input are padding ``(batch, seq)``.
 
-    Beyond its lengths if it has any.
-
-    Else the steps that are not finite up to an end, except in samples without any finite number.
+    Those are the steps beyond its lengths or, if it has none, the steps that are not finite up to
+    an end, except in samples without any finite number.
     """
     if batch.has_steps(index) and batch.counts:
         return ~valid_mask(batch, pads_after=pads_after).to(rows.device)

@@ -59,20 +59,14 @@ def note_of_judge(baseline: Baseline) -> list[str]:
 
 
 def rounds_by_all(baseline: Baseline) -> Skipped | None:
-    """Return that a quantized layer may move any output by rounding, as an answer.
-
-    None if there is none.
-    """
+    """Return a probe's answer if a quantized layer may move any output by rounding; else None."""
     modules = baseline.session.model.modules()
     is_quantized = any(".quantized.dynamic." in type(one).__module__ for one in modules)
     return Skipped(QUANTIZED) if is_quantized else None
 
 
 def _judge_of(baseline: Baseline) -> Baseline | Skipped:
-    """Return the judge of a baseline, see :func:`judge_of`.
-
-    Made anew, or from its parent's judge.
-    """
+    """Make the judge of a baseline, see :func:`judge_of`, anew or from its parent's judge."""
     if baseline.derived is not None:
         judge = judge_of(baseline.derived.parent)
         return judge if isinstance(judge, Skipped) else baseline.derived.change(judge)

@@ -159,7 +159,7 @@ def _find_step_axes(baseline: Baseline, index: int) -> None:
 def _told_axis(baseline: Baseline, first: int, out_seq_dim: int | None) -> int | None:
     """Return the seq axis of the first output that the caller names, or that sizes tell.
 
-    Else None.
+    If neither does, return None.
     """
     shape = tuple(baseline.normal[first].shape)
     if out_seq_dim is not None and first not in baseline.session.joined_axes:

@@ -45,7 +45,7 @@ class Repeat:
 def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, Leaves]:
     """Return the outputs of two runs of one copy.
 
-    With ``restarts``, from the same random numbers.
+    With ``restarts``, both draw the same random numbers.
     """
     session = baseline.session
     inputs = baseline.batch.tree()

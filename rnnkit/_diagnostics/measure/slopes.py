@@ -63,9 +63,8 @@ class Gradients(FunctionWatch):
     ) -> None:
         """Run a copy of the model, by default a new one in eval mode.
 
-        ``follows``: the inputs get gradients.
-
-        ``opened`` runs copies of the model.
+        ``opened`` runs copies of the model; with ``follows``, gradients of the inputs are asked
+        for.
         """
         super().__init__()
         self.batch = batch
@@ -179,7 +178,7 @@ class Gradients(FunctionWatch):
 
     @cached_property
     def amounts(self) -> dict[str, str]:
-        """What gradient each parameter gets, by name.
+        """By name, the gradient of each parameter.
 
         ``"none"``, ``"zero"``, ``"nan"`` or ``"some"``.
         """
@@ -196,11 +195,10 @@ class Gradients(FunctionWatch):
         return self.error is None
 
     def places(self, outputs: Sequence[Any] = ()) -> Tensor | None:
-        """Return where in the sequence a gradient arrives, ``(batch, seq)``.
+        """Return where in the sequence a gradient arrives, as a mask ``(batch, seq)``.
 
-        None if that is unknown.
-
-        It is the gradient of ``outputs``, or parts of them; of all, if there are none.
+        It is the gradient of ``outputs``, or parts of them; of all, if there are none. The result
+        is None if it is unknown.
         """
         batch = self.batch
         source = self.sources.get(self.batch.sequence)
@@ -213,10 +211,7 @@ class Gradients(FunctionWatch):
         return gradient_arrives(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
 
     def parts_of(self, call: Call) -> dict[str, Tensor]:
-        """Return what a layer's call returned with a graph, by name.
-
-        ``output``, ``h`` and ``c``.
-        """
+        """Return ``output``, ``h`` and ``c`` of a layer's call by name, if they have a graph."""
         output, state = split_result(call.module, self.returned.get((call.name, call.number)))
         data = output.data if isinstance(output, PackedSequence) else output
         every = {"output": data, **state}.items()
@@ -282,9 +277,9 @@ def _has_graph(x: Any) -> bool:
 
 
 def _amount(slope: Tensor | None) -> str:
-    """Return what a gradient is.
+    """Return in a word how large a gradient is: ``none``, ``zero``, ``nan`` or ``some``.
 
-    ``"none"``, ``"zero"`` everywhere, ``"some"`` number, or ``"nan"``.
+    It is ``nan`` only if nothing else arrives.
     """
     if slope is None:
         return "none"

@@ -197,7 +197,7 @@ class Recorder(FunctionWatch):
 def is_opaque(module: Any) -> bool:
     """Return whether functions inside a module are not written down.
 
-    It is torch's, or recurrent.
+    Those of torch's layers, say.
     """
     is_torchs = type(module).__module__.startswith("torch.") and not [*module.children()]
     return is_torchs or isinstance(module, KINDS) or type(module).__module__ == "rnnkit"
@@ -206,9 +206,7 @@ def is_opaque(module: Any) -> bool:
 def stateful_modules(events: Sequence[Event]) -> set[str]:
     """Return the names of modules that carry a state.
 
-    Recurrent ones, and those whose output returns.
-
-    The latter take, in a later call, a tensor that they returned before.
+    Those are recurrent modules, and modules that take a tensor which they returned before.
     """
     made = defaultdict[str, set[int]](set)
     given = dict[str, frozenset[int]]()

@@ -181,12 +181,10 @@ class Session:
 
     @contextmanager
     def watched(self, hooks: Iterable[Any] = (), *, notices: bool = True) -> Iterator[None]:
-        """A context around a run.
+        """Open a context around a run that removes its hooks, and undoes its writes into weights.
 
-        Afterwards, remove its hooks and undo its writes into shared weights.
-
-        With ``notices``, also find out which sources of random numbers it draws from, and whether
-        it wrote into weights by ``.data``.
+        With ``notices``, it also finds out which sources of random numbers the run draws from, and
+        whether it wrote into weights by ``.data``.
         """
         before = _random_states() if notices else {}
         try:

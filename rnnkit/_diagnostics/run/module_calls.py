@@ -211,7 +211,7 @@ class _OpenCall:
 def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
     """Return the calls of modules that loop over cells.
 
-    Of users' modules, which are no layers of torch.
+    They are users' modules, no layers of torch.
 
     ``cells`` are the names of the modules that are called step by step.
     """
@@ -277,10 +277,7 @@ def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watc
 
 
 def arguments_by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a layer's or cell's call by name.
-
-    ``input``, ``hx`` and the keywords.
-    """
+    """Return the arguments of a layer's or cell's call by name: ``input``, ``hx`` and others."""
     return {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import pathlib
 import re
 import sys
@@ -24,14 +25,14 @@ release = metadata.version("rnnkit")
 version = release
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # myst_parser, and notebooks
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]
 templates_path: list[str] = []
 
 html_theme = "furo"
@@ -49,6 +50,14 @@ copybutton_copy_empty_lines = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+
+# The notebook is stored without outputs, and runs each time the pages are built. Its net is small:
+# more threads would only wait for each other.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -113,6 +122,17 @@ def find_by_words(_: Any, doctree: nodes.document) -> None:
             words = [word.strip() for word in found[1].split(",")]
             entries = [("single", word, name, "main", None) for word in words]
             comment.replace_self(addnodes.index(entries=entries))
+
+
+def offer_notebook(app: Any, doctree: nodes.document) -> None:
+    """Put a link to the notebook's file below its title: the page is not the file."""
+    path = pathlib.Path(app.env.doc2path(app.env.docname))
+    if path.suffix != ".ipynb":
+        return
+    name = nodes.literal("", path.name)
+    link = addnodes.download_reference("", "", name, reftarget=path.name, refdoc=app.env.docname)
+    title = next(doctree.findall(nodes.title))
+    title.parent.insert(1, nodes.paragraph("", "Download the notebook: ", link))
 
 
 def groups_of_codes() -> dict[str, str]:
@@ -182,6 +202,8 @@ def setup(app: Any) -> None:
     app.connect("doctree-resolved", keep_old_addresses)
     app.connect("doctree-read", explain_codes)
     app.connect("doctree-read", find_by_words)
+    # Before Sphinx collects the files that pages offer.
+    app.connect("doctree-read", offer_notebook, priority=400)
     app.connect("viewcode-follow-imported", where_it_is_written)
     # After napoleon, which makes fields of a section of attributes.
     app.connect("autodoc-process-docstring", type_attributes, priority=600)

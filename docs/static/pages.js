@@ -42,7 +42,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   // What scrolls to the side can be reached by Tab, and scrolled by the arrows.
   const focus = () => {
-    for (const box of document.querySelectorAll(".highlight pre, .table-wrapper, .sig")) {
+    for (const box of document.querySelectorAll(".highlight pre, .cell_output pre, .table-wrapper, .sig")) {
       if (box.scrollWidth > box.clientWidth) box.setAttribute("tabindex", "0");
       else box.removeAttribute("tabindex");
     }

@@ -133,13 +133,20 @@ def diagnose_unrolled(
         refuse_without_cause(cell, input, hx)
 
 
+#: The note of an error about a state that no caller gave.
+FROM_INITIAL_STATE = "hx is what initial_state returned"
+
+
 def diagnose_initial_state(spec: CallSpec, initial: Any, like: Tensor) -> NoReturn:
     """Raise what is wrong with the state that a module's own ``initial_state`` returned."""
     try:
-        check_state(spec, initial, like)
+        if spec.is_known:
+            check_state(spec, initial, like)
+        else:
+            check_batch(spec, initial)
     except RnnkitError as error:
         # The caller may have given a state, which is right.
-        error.add_note("hx is what initial_state returned")
+        error.add_note(FROM_INITIAL_STATE)
         raise
     refuse_without_cause(spec.module, like, initial)
 

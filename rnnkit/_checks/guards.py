@@ -65,8 +65,7 @@ def _fitting_packed(
 ) -> State | Misfit:
     """Return the state of a layer's call on packed input, or MISFIT."""
     batch = fitting_fields(input, has_state=hx is not None)
-    # torch takes memory in strides for a row; its own class gets a copy in one piece.
-    if isinstance(batch, str) or not input.batch_sizes.is_contiguous():
+    if isinstance(batch, str):
         return MISFIT
     shape = _dense_shape(input.data)
     if len(shape) != SEQUENCE or shape[0] == 0 or shape[1] != layer.input_size:
@@ -262,6 +261,8 @@ def _rule_of_types(input: PackedSequence) -> str:
         return "data must be a Tensor"
     if not _is_vector(sizes) or sizes.dtype is not torch.int64 or not sizes.is_cpu:
         return "batch_sizes must be a Tensor (steps,) of int64, on the CPU"
+    if not sizes.is_contiguous():  # torch would read other memory
+        return "batch_sizes must lie in one piece, as batch_sizes.contiguous() does"
     for index in (order, back):
         if index is None:
             continue

@@ -9,7 +9,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_lengths
 from rnnkit._diagnostics.probes.table import PROBES
-from rnnkit._diagnostics.run.isolation import Session
+from rnnkit._diagnostics.run.isolation import Session, SpentError
 from rnnkit._diagnostics.run.outputs import Given
 from rnnkit._diagnostics.tell.outcome import LEFT_OUT, ONE_SAMPLE, Finding, Passed
 from rnnkit._diagnostics.tell.report import Check, Report, with_row
@@ -63,7 +63,7 @@ def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:
         )
         baseline, _ = baseline_of(session, whole, Rules(is_after), {})
         answer = PROBES["batch"].ask(baseline)
-    except ArgumentError:
+    except (ArgumentError, SpentError):
         return False
     if not isinstance(answer, Passed):
         return False

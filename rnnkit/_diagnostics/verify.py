@@ -129,7 +129,7 @@ def verify(
         "streaming": streaming,
         "lengths": lengths is not None and bool(whole.lengths),
     }
-    rules = Rules(is_after, causal, lookahead, out_seq_dim)
+    rules = Rules(is_after, causal, lookahead, out_seq_dim, finds_lengths=lengths is None)
     questions = Questions(asked, left_out)
     with session(model, call, given, "verify") as opened:
         try:

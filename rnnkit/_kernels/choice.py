@@ -89,13 +89,10 @@ def for_lengths(facts: Facts, lengths: list[int]) -> str:
     """
     if facts.device in ("cuda", "meta"):
         return PACKED  # cuDNN leaves the padding out, and where there are no numbers none is sought
-    if facts.device != "cpu":
-        # The kernels of other devices leave nothing out. A relu may diverge over padding.
-        return PACKED if facts.mode == "RNN_RELU" else PADDED
-    if facts.is_traced:
-        # No value may be read, and autocast gives a packed LSTM another dtype than a padded one.
-        # A relu may diverge over padding.
-        return PACKED if facts.mode == "RNN_RELU" else PADDED
+    if facts.device != "cpu" or facts.is_traced:
+        # The kernels of other devices leave nothing out. Traced, no value may be read, and autocast
+        # gives a packed LSTM another dtype than a padded one.
+        return PADDED
     computed_per_valid = len(lengths) * max(lengths) / sum(lengths)
     waste = len(lengths) * facts.hidden_size * (computed_per_valid - 0.5)
     if facts.has_onednn_kernel and waste <= WASTE:

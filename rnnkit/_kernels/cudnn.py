@@ -14,7 +14,7 @@ from torch.nn import Parameter
 from rnnkit._kernels.recurrences import Recurrence
 
 
-def lay_in_one_block(weights: Sequence[Tensor], recurrence: Recurrence, *, bias: bool) -> None:
+def lay_in_one_block(weights: Sequence[Tensor], recurrence: Recurrence) -> None:
     """Lay the weights of a cell in one block, once, as a layer lays out its own.
 
     Weights that are computed, tied, or a layer's, which has a block of its own, stay where they
@@ -24,17 +24,15 @@ def lay_in_one_block(weights: Sequence[Tensor], recurrence: Recurrence, *, bias:
         return
     # The parameters stay the tensors that an optimizer knows, and get other memory.
     if len({weight.data_ptr() for weight in weights}) == len(weights):
-        _move_to_one_block(weights, recurrence, bias=bias)
+        _move_to_one_block(weights, recurrence)
 
 
-def in_one_block(
-    weights: Sequence[Tensor], recurrence: Recurrence, *, bias: bool
-) -> Sequence[Tensor]:
-    """Return the weights if they lie in one block, or copies that do."""
+def in_one_block(weights: Sequence[Tensor], recurrence: Recurrence) -> Sequence[Tensor]:
+    """Return the weights of one layer in one direction if they lie in one block, or such copies."""
     if is_compiling() or not _is_taken(weights[0]) or _lie_in_one_block(weights):
         return weights
     copies = [weight.clone() for weight in weights]
-    _move_to_one_block(copies, recurrence, bias=bias)
+    _move_to_one_block(copies, recurrence)
     return copies
 
 
@@ -60,25 +58,21 @@ def _lie_in_one_block(weights: Sequence[Tensor]) -> bool:
     return True
 
 
-def _move_to_one_block(weights: Sequence[Tensor], recurrence: Recurrence, *, bias: bool) -> None:
+def _move_to_one_block(weights: Sequence[Tensor], recurrence: Recurrence) -> None:
     # Detached, so that what a graph has saved of them does not count as written.
     laid = [weight.detach() for weight in weights]
-    per_layer = 4 if bias else 2
-    proj_size = 0
-    if len(weights) > per_layer:
-        per_layer += 1
-        proj_size = weights[-1].shape[0]
+    is_projected = len(weights) % 2 == 1
     flatten: Any = vars(torch)["_cudnn_rnn_flatten_weight"]  # as torch's own layers do
     mode = torch.backends.cudnn.rnn.get_cudnn_mode(recurrence.name)  # type: ignore[no-untyped-call]
     rows, width = weights[0].shape
     with torch.cuda.device_of(weights[0]), torch.no_grad():  # type: ignore[no-untyped-call]
         flatten(
             laid,
-            per_layer,
+            len(weights),
             width,
             mode,
             rows // recurrence.gates,
-            proj_size,
+            weights[-1].shape[0] if is_projected else 0,
             1,
             batch_first=False,
             bidirectional=False,

@@ -166,34 +166,33 @@ def through_gates(
 
 
 def derive_again(run: Callable[..., Sequence[Tensor]], given: Any, gradients: Any) -> Any:
-    """Return gradients of a tree of tensors, whose parts ``run`` takes; None of what is None."""
-    leaves, spec = pytree.tree_flatten(given)
-    copies = [None if each is None else each.detach().requires_grad_() for each in leaves]
-    found = differentiate_again(
-        lambda *copies: run(*pytree.tree_unflatten(list(copies), spec)), copies, gradients
-    )
-    return pytree.tree_unflatten(found, spec)
+    """Return gradients of what ``run`` takes, which holds no graph; None of what is None."""
+    copies = pytree.tree_map_only(Tensor, lambda each: each.detach().requires_grad_(), given)
+    return differentiate_again(run, copies, gradients)
 
 
 def differentiate_again(
     run: Callable[..., Sequence[Tensor]],
-    leaves: Sequence[Tensor | None],
+    given: Sequence[Any],
     gradients: Sequence[Tensor | None],
     *,
     create_graph: bool = False,
-) -> list[Tensor | None]:
+) -> Any:
     """Run once more, recorded, and differentiate; a gradient of None stands for zeros.
 
-    ``run`` takes the leaves one by one, and may return fewer outputs than there are gradients.
+    ``run`` takes what is given one by one, which may be trees of tensors, and may return fewer
+    outputs than there are gradients. The result has a gradient for each tensor that requires one,
+    and None for the others.
     """
+    leaves, spec = pytree.tree_flatten(given)
     with torch.enable_grad():
-        pairs = zip(run(*leaves), gradients, strict=False)
+        pairs = zip(run(*given), gradients, strict=False)
     reached = [(output, gradient) for output, gradient in pairs if gradient is not None]
-    wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
-    found = iter(
-        torch.autograd.grad(
-            [output for output, _ in reached], wanted, [gradient for _, gradient in reached],
-            create_graph=create_graph, allow_unused=True, materialize_grads=True,
-        )
+    places = [k for k, leaf in enumerate(leaves) if leaf is not None and leaf.requires_grad]
+    found = torch.autograd.grad(
+        [output for output, _ in reached], [leaves[k] for k in places],
+        [gradient for _, gradient in reached],
+        create_graph=create_graph, allow_unused=True, materialize_grads=True,
     )  # fmt: skip
-    return [next(found) if leaf is not None and leaf.requires_grad else None for leaf in leaves]
+    by_place = dict(zip(places, found, strict=True))
+    return pytree.tree_unflatten([by_place.get(k) for k in range(len(leaves))], spec)

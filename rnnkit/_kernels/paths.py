@@ -12,12 +12,10 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.torch_tools import moved
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.padded import run_padded
-from rnnkit._kernels.pieces import Pieces, Rows, pieces_of, whole_pieces
-from rnnkit._kernels.resets import run_blank
+from rnnkit._kernels.padded import run_blank, run_padded
+from rnnkit._kernels.pieces import Cuts, Pieces, Rows, pieces_of, whole_pieces
 from rnnkit._kernels.rows import run_rows
 from rnnkit._kernels.stack import Direction, Run, Stack, States
-from rnnkit._kernels.steps import Cuts
 
 
 def run(

@@ -10,7 +10,7 @@ from rnnkit._base.message import brief, refusal
 
 
 class Recurrence(NamedTuple):
-    """A recurrence; without what is None its equations run, step by step."""
+    """A recurrence; without a function that is None its equations run, step by step."""
 
     #: torch's name.
     name: str
@@ -22,12 +22,12 @@ class Recurrence(NamedTuple):
     #: The option of an RNN that chooses it.
     nonlinearity: str = ""
     #: torch's function for one step.
-    step_kernel: Callable[..., Any] | None = None
+    step_kernel: Any = None
     #: torch's function for all steps.
-    kernel: Callable[..., tuple[Any, ...]] | None = None
+    kernel: Any = None
     #: The loop over packed rows, written out, and its derivative: ``gates``, ``derivatives``.
-    forward: Callable[..., Any] | None = None
-    backward: Callable[..., Any] | None = None
+    forward: Any = None
+    backward: Any = None
     #: Which way a feature pushes each gate on padding, and on a blank step: ``padded``.
     signs: tuple[tuple[int, ...], ...] = ()
 

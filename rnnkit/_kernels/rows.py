@@ -14,9 +14,8 @@ from torch import Tensor
 
 from rnnkit._base.torch_tools import is_batched
 from rnnkit._kernels.derivatives import differentiate_again, through_gates
-from rnnkit._kernels.pieces import Rows
+from rnnkit._kernels.pieces import Cuts, Rows
 from rnnkit._kernels.stack import Direction, Run, Stack, States
-from rnnkit._kernels.steps import Cuts
 
 
 def run_rows(direction: Direction, data: Tensor, state: States, rows: Rows | Cuts) -> Run:
@@ -46,8 +45,9 @@ def _computed(
 ) -> tuple[Tensor, States, States]:
     """Return the output, last states, and what the backward function needs."""
     schedule = rows.schedule(direction.reverse)
-    forward: Any = direction.recurrence.forward
-    output, cells, kept = forward(data, start, tuple(weights), schedule, keep=keep)
+    output, cells, kept = direction.recurrence.forward(
+        data, start, tuple(weights), schedule, keep=keep
+    )
     return output, tuple(rows.ends(each, schedule.reverse) for each in (output, *cells)), kept
 
 
@@ -75,7 +75,7 @@ class _Recurrence(torch.autograd.Function):
             return None, None, *_derived(ctx, gradients)
 
 
-def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> Any:
     saved = ctx.saved_tensors  # once: a checkpoint hands them out once
     inputs = saved[:7]
     (output, *kept) = saved[7:]
@@ -107,7 +107,7 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
 
 def _derived_by_torch(
     ctx: Any, inputs: Sequence[Tensor | None], gradients: Sequence[Tensor | None]
-) -> list[Tensor | None]:
+) -> Any:
     """Compute the same gradients by torch's kernel: differentiable, or of a batch of gradients."""
 
     def run(data: Tensor, h: Tensor, c: Tensor | None, *weights: Tensor | None) -> States:

@@ -1,7 +1,6 @@
 """What is run: layers upon layers, in one direction or two."""
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import repeat
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -39,7 +38,7 @@ class Direction(NamedTuple):
     @property
     def is_projected(self) -> bool:
         """Whether an LSTM's h is projected: its weights are then one more."""
-        return len(self.weights) == (5 if self.bias else 3)
+        return len(self.weights) % 2 == 1
 
     def run(self, input: Tensor, state: States, *, reverse: bool = False) -> tuple[Tensor, States]:
         """Run over ``(seq, batch, feature)`` from ``(1, batch, hidden)``; backward if compiled."""
@@ -79,28 +78,29 @@ class Stack(NamedTuple):
         first, *others = self.layers[0]
         weights: Any = [weight for direction in self.directions for weight in direction.weights]
         if input.is_cuda and len(self.directions) == 1:  # a cell's, or one of a layer's several
-            weights = in_one_block(weights, self.recurrence, bias=first.bias)
+            weights = in_one_block(weights, self.recurrence)
         depth = len(self.layers)
         options = (weights, first.bias, depth, self.dropout, first.training, bool(others))
         h, *c = state
         hx: Any = (h, *c) if c else h
-        kernel: Any = first.recurrence.kernel
+        kernel = first.recurrence.kernel
         if sizes is None:
             output, *ends = kernel(input, hx, *options, False)
         else:
             output, *ends = kernel(input, sizes, hx, *options)
         return output, tuple(ends)
 
-    def map_state(self, run: Callable[..., Tensor], *states: States | None) -> States:
-        """Return the state that ``run`` makes of each direction and its part of each state."""
+    def map_state(self, run: Callable[..., Tensor], state: States, others: States | None) -> States:
+        """Return the state that ``run`` makes of each direction and its part of two states.
 
-        def spread(parts: Iterable[Any]) -> Iterator[Any]:
-            return zip(*(repeat(None) if part is None else part for part in parts), strict=False)
-
-        return tuple(
-            torch.stack([run(*each) for each in spread([self.directions, *tensors])])
-            for tensors in spread(states)
-        )
+        The part of the other one is None where that is None.
+        """
+        whole = []
+        for place, tensor in enumerate(state):
+            other = [None] * len(tensor) if others is None else others[place]
+            rows = zip(self.directions, tensor, other, strict=False)
+            whole.append(torch.stack([run(*row) for row in rows]))
+        return tuple(whole)
 
     def run_each(
         self, input: Tensor, run: Callable[..., Run], *states: States | None

@@ -7,21 +7,35 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, ov
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
-from torch.nn import functional
 from torch.nn.modules import module as nn_module
 
 from rnnkit._base.class_facts import ClassFacts, finish, note_subclass
-from rnnkit._base.state import LSTMState, State, StateT, map_state, state_of, tensors_of, zeros
+from rnnkit._base.state import (
+    LSTMState,
+    State,
+    StateT,
+    filled,
+    map_state,
+    state_of,
+    tensors_of,
+    zeros,
+)
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.diagnosis import ModuleCall
 from rnnkit._checks.guards import MISFIT, fitting_cell
-from rnnkit._checks.scope import CELL_AXES, Axes, check_scope, checked_axes
-from rnnkit._kernels.recurrences import Recurrence, recurrence_of
-from rnnkit._modules.initial_states import needs_initial_state, with_initial_state
-from rnnkit._modules.sequence import with_batch, without_batch
-from rnnkit._modules.torchs_class import scripted, state_for_torch
+from rnnkit._checks.scope import CELL_AXES, Axes, check_scope
+from rnnkit._kernels.recurrences import recurrence_of
+from rnnkit._kernels.stack import Direction
+from rnnkit._modules.common import (
+    needs_initial_state,
+    own_initial_state,
+    scripted,
+    set_options,
+    state_for_torch,
+)
+from rnnkit._modules.sequence import PreprojectedCell, with_batch, without_batch
 
 #: What a module takes as its state, beside the StateT that it returns.
 GivenT = TypeVar("GivenT")
@@ -88,16 +102,19 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         weight = weights[0] if weights else self._parameters.get("weight_ih")
         state = fitting_cell(self, input, hx, weight)
         if type(hx) is not Tensor and state is not MISFIT and needs_initial_state(self, hx):
-            hx = with_initial_state(self, input, hx)
-            state = fitting_cell(self, input, hx, weight)
+            returned, _ = own_initial_state(fitting_cell, self, input, weight)
+            state = fitting_cell(self, input, filled(hx, returned), weight)
         if state is MISFIT:
             return _run_odd_call(ModuleCall(self, input, hx, weight))
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        if weights and state is not None and input.dim() > 1:  # as in a loop over steps
-            result = step(input, state, *weights)
+        if weights and state is None:
+            state = zeros(self, input, *input.shape[:-1])
+        if input.dim() > 1 or not weights:  # torch's own forward makes its zeros and batch axis
+            result: Any = step(input, state, *weights)
         else:
-            result = _next_state(self, input, state, step, weights)
+            result = step(input.unsqueeze(0), with_batch(state, 0), *weights)
+            result = without_batch(result, 0)
         if isinstance(result, Tensor):
             return result
         # A step is paid by the microsecond, and a call of a class costs more than its tuple.
@@ -142,20 +159,6 @@ AnyCell: TypeAlias = Cell[Any, Any]
 Weights: TypeAlias = tuple[Any, ...]
 
 
-def set_options(
-    module: Any,
-    known: tuple[str, ...],
-    axes: Axes | None,
-    *,
-    state_batch_first: bool = False,
-) -> None:
-    """Keep the options that torch's class does not have, unless they are the default."""
-    if state_batch_first:
-        module.state_batch_first = True
-    if axes is not None:
-        module.axes = checked_axes(type(module).__name__, axes, known)
-
-
 def _run_odd_call(call: ModuleCall) -> Any:
     """Run what a guard does not take but something else does: a tracer, or torch's class."""
     cell, input, hx, _ = call
@@ -172,35 +175,13 @@ def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], W
     an unknown nonlinearity, which torch's class refuses.
     """
     facts = cell.__rnnkit__
-    step: Callable[..., State]
-    if facts.is_projected:
-        step = partial(_projected_step, cell)
-    else:
-        recurrence = facts.recurrence
-        if recurrence is None or recurrence.nonlinearity:
-            recurrence = recurrence_of(cell)
-        if recurrence is None or (compiling and recurrence.step_kernel):
-            return partial(facts.torch_class.forward, cell), ()
-        step = recurrence.step_kernel or partial(_step_by_equations, recurrence)
+    recurrence = facts.recurrence
+    if recurrence is None or recurrence.nonlinearity:
+        recurrence = recurrence_of(cell)
+    if recurrence is None or (compiling and recurrence.step_kernel):
+        return partial(facts.torch_class.forward, cell), ()
+    step = recurrence.step_kernel or partial(_step_by_equations, cell)
     return step, weights_of(cell, compiling=compiling)
-
-
-def _next_state(
-    cell: AnyCell,
-    input: Tensor,
-    state: State | None,
-    step: Callable[..., Any],
-    weights: Weights,
-) -> Any:
-    """Run a step on a checked call of one sample, or of a batch from zeros, or by torch's class."""
-    if not weights:  # torch's own forward makes its zeros, and its batch axis
-        return step(input, state)
-    if input.dim() > 1:
-        if state is None:
-            state = zeros(cell, input, input.size(0))
-        return step(input, state, *weights)
-    state = zeros(cell, input, 1) if state is None else with_batch(state, 0)
-    return without_batch(step(input.unsqueeze(0), state, *weights), 0)
 
 
 def weights_of(cell: AnyCell, *, compiling: bool) -> Weights:
@@ -223,40 +204,30 @@ def weights_of(cell: AnyCell, *, compiling: bool) -> Weights:
     return tuple([getattr(cell, name) for name in WEIGHTS])
 
 
-def sequence_weights(cell: AnyCell) -> list[Tensor]:
-    """Return the weights in the order of torch's kernels over a sequence."""
-    weights: Any = weights_of(cell, compiling=is_compiling())
+def direction_of(cell: AnyCell, *, reverse: bool = False, by_operator: bool = False) -> Direction:
+    """Return a cell as one direction of a layer; ``by_operator``: a compiler traces one call."""
+    weights = weights_of(cell, compiling=is_compiling())
     if not cell.bias:
         weights = weights[:2]
     # By the class, whatever proj_size was set to later: torch compares the number of weights with
     # the widths of the state, and without this one would read beyond the others.
-    projection: Any = [cell.weight_hr] if cell.__rnnkit__.is_projected else []
-    return [*weights, *projection]
+    if cell.__rnnkit__.is_projected:
+        weights = (*weights, cell.weight_hr)
+    recurrence: Any = recurrence_of(cell)
+    return Direction(
+        recurrence=recurrence,
+        weights=[*weights],
+        bias=bool(cell.bias),
+        training=cell.training,
+        reverse=reverse,
+        by_operator=by_operator,
+    )
 
 
-def _projected_step(
-    cell: AnyCell, input: Tensor, hx: State, *_weights: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Run torch's kernel over a sequence of one step: torch has none for a step with projection."""
-    options = (bool(cell.bias), 1, 0.0, cell.training, False, False)
-    first = [part.unsqueeze(0) for part in hx]
-    _, h, c = torch.lstm(input.unsqueeze(0), first, sequence_weights(cell), *options)
-    return h.squeeze(0), c.squeeze(0)
-
-
-def _step_by_equations(
-    recurrence: Recurrence,
-    input: Tensor,
-    hx: State,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
-) -> Any:
-    """Run one step of a recurrence for which torch has no kernel."""
-    h = hx if isinstance(hx, Tensor) else hx[0]
-    given = functional.linear(input, weight_ih, bias_ih)
-    return recurrence.step(given, functional.linear(h, weight_hh, bias_hh), hx)
+def _step_by_equations(cell: AnyCell, input: Tensor, hx: State, *_weights: Tensor | None) -> State:
+    """Run one step for which torch has no kernel, as of an LSTM with a projection."""
+    known = PreprojectedCell(direction_of(cell))
+    return known(known.project(input), hx)
 
 
 def is_plain(cell: object) -> bool:

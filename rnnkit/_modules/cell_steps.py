@@ -1,5 +1,6 @@
-"""The steps of a user's cell: each is run, and what it returned is checked."""
+"""One step of any cell, with lengths and resets; of a user's cell, what it returned is checked."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from rnnkit._checks.cell_errors import (
     refuse_outputs,
     refuse_padded,
     refuse_result,
+    refuse_shape,
     refuse_written,
 )
 from rnnkit._checks.objects import (
@@ -31,34 +33,56 @@ from rnnkit._checks.objects import (
     tensors_in,
     versions,
 )
-from rnnkit._modules.preprojected import PreprojectedCell
-from rnnkit._modules.sequence import CellFunction, StepInputs
+from rnnkit._modules.sequence import CellFunction, StepInputs, UnrollArgs, state_after, where_state
 
 
-def counted(hx: State | None) -> Any:
-    """Copy a state so that torch counts writes into it, which inference mode does not."""
-    with torch.inference_mode(mode=False), torch.no_grad():
-        return pytree.tree_map_only(Tensor, Tensor.clone, hx)
+def run_step(
+    cell: CellFunction,
+    args: UnrollArgs,
+    x_t: Tensor,
+    hx: State | None,
+    valid_t: Tensor | None,
+    reset_t: Tensor | None,
+    step: int,
+    *,
+    is_first: bool = False,
+) -> tuple[State, State]:
+    """Run one step with lengths and resets, as in the loop that the docstring of ``unroll`` shows.
+
+    Returns the state that the cell returned, whose h is the output, and the one to go on with: a
+    sample without this step keeps the state of its last.
+    """
+    if reset_t is not None:
+        hx = by_samples(where_state, cell, reset_t, (args.initial, hx), step)
+    if args.is_known or is_compiling():
+        new = cell(x_t, hx)
+    else:
+        new = _checked_step(cell, x_t, hx, step)
+        if is_first:
+            check_first(cell, new, hx, len(x_t), step, has_lengths=valid_t is not None)
+    if valid_t is None or hx is None:
+        return new, new
+    return new, by_samples(state_after, cell, valid_t, (new, hx), step)
 
 
-def check_begin(
-    cell: CellFunction, states: tuple[State | None, State | None], input: Tensor, *, reverse: bool
-) -> None:
-    """Check that lengths and resets find the samples of a user's first states."""
-    if is_compiling() or isinstance(cell, PreprojectedCell) or is_jit_traced():
-        return
-    steps, batch = input.shape[:2]
-    first = steps - 1 if reverse else 0
-    for state in states:
-        for tensor in tensors_in(state):
-            if not is_by_samples(tensor, batch):
-                refuse_begin(cell, state, tensor, batch, first)
+def by_samples(
+    choose: Callable[..., State],
+    cell: CellFunction,
+    mask: Tensor,
+    states: tuple[State | None, State | None],
+    step: int,
+) -> State:
+    """Choose between two states by a mask; refuse a user's cell if their shapes do not go."""
+    try:
+        return choose(mask, *states)
+    except RuntimeError as error:
+        if not isinstance(error, RnnkitError):
+            refuse_shape(cell, states, step, error)
+        raise
 
 
-def run_step(cell: CellFunction, x_t: Tensor, hx: State | None, step: int) -> State:
-    """Run one step, and check what a user's cell does in it, which is known of our own."""
-    if is_compiling() or isinstance(cell, PreprojectedCell):
-        return cell(x_t, hx)
+def _checked_step(cell: CellFunction, x_t: Tensor, hx: State | None, step: int) -> State:
+    """Run one step of a user's cell, and check what it does."""
     before = versions(hx)  # how often each tensor was written
     try:
         new = cell(x_t, hx)
@@ -82,7 +106,7 @@ def check_first(
     cell: CellFunction, new: State, hx: State | None, batch: int, step: int, *, has_lengths: bool
 ) -> None:
     """Check that the first step of a user's cell has returned the samples that it was given."""
-    if is_compiling() or isinstance(cell, PreprojectedCell) or is_jit_traced():
+    if is_jit_traced():
         return
     if is_of_layer(new, batch):
         refuse_of_layer(cell, new, batch, step)
@@ -108,10 +132,28 @@ def check_block(
     check_first(cell, new, hx, batch, step, has_lengths=block.valid is not None)
 
 
+def counted(hx: State | None) -> Any:
+    """Copy a state so that torch counts writes into it, which inference mode does not."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        return pytree.tree_map_only(Tensor, Tensor.clone, hx)
+
+
+def check_begin(
+    cell: CellFunction, states: tuple[State | None, State | None], input: Tensor, *, reverse: bool
+) -> None:
+    """Check that lengths and resets find the samples of a user's first states."""
+    if is_compiling() or is_jit_traced():
+        return
+    steps, batch = input.shape[:2]
+    first = steps - 1 if reverse else 0
+    for state in states:
+        for tensor in tensors_in(state):
+            if not is_by_samples(tensor, batch):
+                refuse_begin(cell, state, tensor, batch, first)
+
+
 def stacked(cell: CellFunction, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:
     """Stack the tensors of all steps, and refuse a cell that makes them of several shapes."""
-    if is_compiling() or isinstance(cell, PreprojectedCell):
-        return torch.stack(tensors)
     try:
         return torch.stack(tensors)
     except RuntimeError as error:

@@ -26,7 +26,8 @@ from rnnkit._kernels.derivatives import (
 from rnnkit._kernels.gates import gru_forward, lstm_forward, rnn_forward
 from rnnkit._kernels.padded import LSTM_SIGNS, RELU_SIGNS
 from rnnkit._kernels.recurrences import Recurrence, known
-from rnnkit._modules.cell_base import Cell, set_options
+from rnnkit._modules.cell_base import Cell
+from rnnkit._modules.common import set_options
 
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
 Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tensor | None]
@@ -248,7 +249,9 @@ class ProjectedLSTMCell(LSTMCell):
     (torch.Size([5, 2]), torch.Size([5, 4]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(is_projected=True)
+    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(
+        recurrence=LSTM_RECURRENCE._replace(step_kernel=None), is_projected=True
+    )
     proj_size: int
 
     @checked_arguments

@@ -16,6 +16,7 @@ from rnnkit._base.state import (
     LSTMState,
     State,
     StateT,
+    filled,
     layers_first,
     map_state,
     state_of,
@@ -31,7 +32,7 @@ from rnnkit._checks.arguments import (
     known_options,
     one_state,
 )
-from rnnkit._checks.call_spec import is_not_strided, sizes_of_layer
+from rnnkit._checks.call_spec import sizes_of_layer, spec_of
 from rnnkit._checks.diagnosis import ModuleCall, explain_layer_step, explain_torchs_error
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._checks.mask_checks import as_mask
@@ -39,9 +40,14 @@ from rnnkit._checks.objects import RUNS_BACKWARD
 from rnnkit._checks.scope import check_scope
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.cells import empty_cell
-from rnnkit._modules.initial_states import needs_initial_state, with_initial_state
-from rnnkit._modules.layer_run import boundaries_of_call, first_weight, run_layer, state_rows
-from rnnkit._modules.torchs_class import scripted, state_for_torch
+from rnnkit._modules.common import (
+    needs_initial_state,
+    own_initial_state,
+    scripted,
+    state_for_torch,
+)
+from rnnkit._modules.layer_run import first_weight, run_layer, state_rows
+from rnnkit._modules.sequence import checked_boundaries
 from rnnkit.typing import LengthsLike, ResetLike, StepResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
@@ -94,14 +100,18 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         overrides = all_valid and overrides_torch_checks(self)
         weight = None if overrides else first_weight(self)
         state = fitting_layer(self, input, hx, weight)
-        if state is not MISFIT and needs_initial_state(self, hx):
-            hx = with_initial_state(self, input, hx)
-            state = fitting_layer(self, input, hx, weight)
+        initial = None
+        if state is not MISFIT and needs_initial_state(self, hx, reset):
+            returned, initial = own_initial_state(fitting_layer, self, input, weight)
+            state = fitting_layer(self, input, filled(hx, returned), weight)
         if state is MISFIT:
             return _run_odd_call(ModuleCall(self, input, hx, weight), lengths=lengths, reset=reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input))
-        boundaries = None if all_valid else boundaries_of_call(self, input, weight, lengths, reset)
+        boundaries = None
+        if not all_valid:
+            spec = spec_of(self, input, "layer")
+            boundaries = checked_boundaries(spec, input, lengths, reset, initial)
         try:
             output, end = run_layer(self, input, state, boundaries, overrides_checks=overrides)
         except RuntimeError as error:
@@ -187,10 +197,10 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         >>> y_t.shape, hx.c.shape
         (torch.Size([2, 4]), torch.Size([1, 2, 4]))
         """
-        states = (hx, state)
+        hx = one_state(hx, state)
         if is_left_out_of_graph():
-            return _run_eagerly(run_layer_step, self, x_t, states, reset, explain_layer_step)  # type: ignore[no-any-return]
-        return run_layer_step(self, x_t, states, reset, explain_layer_step)
+            return _run_eagerly(Layer.step, self, x_t, hx, reset=reset)  # type: ignore[no-any-return]
+        return run_layer_step(self, x_t, hx, reset, explain_layer_step)
 
     def last_hidden(self, state: StateT) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, directions * hidden)``.
@@ -280,20 +290,12 @@ def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
     layer, input, hx, _ = call
     if is_fx_call(input, hx):
         return leaf_node(layer, input, hx, **pieces)
-    if isinstance(input, PackedSequence) and _is_scattered(input.batch_sizes):
-        whole = input._replace(batch_sizes=input.batch_sizes.contiguous())
-        return Layer.forward(layer, whole, hx, **pieces)
     has_pieces = any(piece is not None for piece in pieces.values())
     state = state_for_torch(call, has_pieces=has_pieces)
     if layer.state_batch_first and state is not None:
         state = layers_first(state)
     output, end = layer.__rnnkit__.torch_class.forward(layer, input, state)
     return output, _returned(layer, end)
-
-
-def _is_scattered(sizes: object) -> bool:
-    """Return whether a dense tensor's numbers lie in strides, which torch reads as a row."""
-    return isinstance(sizes, Tensor) and not is_not_strided(sizes) and not sizes.is_contiguous()
 
 
 def _returned(layer: AnyLayer, state: State) -> Any:
@@ -305,15 +307,11 @@ def _returned(layer: AnyLayer, state: State) -> Any:
 def run_layer_step(
     layer: torch.nn.Module,
     x_t: Tensor,
-    states: tuple[object, object],
+    hx: object,
     reset: Any,
     explain: Callable[..., object],
 ) -> tuple[Tensor, Any]:
-    """Run one step as a sequence of one; ``explain`` says what is wrong in a step's words.
-
-    ``states`` are the state by both of its names, as the caller gave it by one.
-    """
-    hx = one_state(*states)
+    """Run one step as a sequence of one; ``explain`` says what is wrong in a step's words."""
     check_step(layer, x_t)
     seq_axis = x_t.dim() - 1 if layer.batch_first else 0  # no question, for torch.fx
     # The forward of a user's subclass may have no such argument.

@@ -7,19 +7,16 @@ from torch.compiler import is_compiling
 from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import overrides_initial_state
 from rnnkit._base.state import State, StateT, map_state, tensors_of, zeros
 from rnnkit._base.torch_tools import lacks_kernel, uses_custom_op
-from rnnkit._checks.call_spec import SEQUENCE, spec_of
-from rnnkit._checks.diagnosis import diagnose_initial_state
-from rnnkit._checks.guards import MISFIT, fitting_layer
+from rnnkit._checks.call_spec import SEQUENCE
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.reset_operator import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.recurrences import Recurrence, recurrence_of
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.loop import loop_stack
-from rnnkit._modules.sequence import Boundaries, checked_boundaries, with_batch
+from rnnkit._modules.sequence import Boundaries, with_batch
 from rnnkit._modules.tracing import needs_steps, records_torchs_layer
 
 
@@ -40,29 +37,6 @@ def state_rows(layer: RNNBase) -> int:
     return layer.num_layers * 2 if layer.bidirectional else layer.num_layers
 
 
-def boundaries_of_call(
-    layer: Any,
-    input: Any,
-    weight: Tensor | None,
-    lengths: object,
-    reset: object,
-) -> Boundaries:
-    """Check lengths and resets, and ask a layer that overrides it for the state after a reset."""
-    spec = spec_of(layer, input, "layer")
-    boundaries = checked_boundaries(spec, input, lengths, reset)
-    if reset is None or not overrides_initial_state(layer):
-        return boundaries
-    returned = layer.initial_state(spec.batch)
-    initial = fitting_layer(layer, input, returned, weight)
-    if initial is MISFIT:
-        diagnose_initial_state(spec, returned, input)
-    if initial is None:
-        return boundaries
-    if spec.batch is None:
-        initial = with_batch(initial, 1)
-    return Boundaries(boundaries.lengths, boundaries.reset, tensors_of(initial))
-
-
 def run_layer(
     layer: RNNBase,
     input: Tensor | PackedSequence,
@@ -77,49 +51,32 @@ def run_layer(
     that does more. With them, or where a compiler needs rnnkit's operators, it runs in pieces.
     """
     recurrence = None if overrides_checks else recurrence_of(layer)
+    facts: Any = layer.__rnnkit__
     if recurrence is None:
-        return _run_torchs(layer, input, hx)
+        return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     if not isinstance(input, Tensor):
         return _run_packed(layer, recurrence, input, hx)
     compiling = is_compiling()
     if compiling and boundaries is None and records_torchs_layer(layer, input):
-        return _run_torchs(layer, input, hx)
-    batch_axis = 0 if layer.batch_first else 1
+        return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     is_unbatched = input.dim() == SEQUENCE
+    batch_first = layer.batch_first and not is_unbatched
     if is_unbatched:
-        input = input.unsqueeze(batch_axis)
+        input = input.unsqueeze(1)
         hx = with_batch(hx, 1)
-    rows = state_rows(layer)
-    state = zeros(layer, input, rows, input.shape[batch_axis]) if hx is None else hx
+    batch = input.shape[0 if batch_first else 1]
+    state = zeros(layer, input, state_rows(layer), batch) if hx is None else hx
     state = _as_device_takes(state, input)
     if boundaries is not None or compiling:
-        output, ends = _run_divided(layer, recurrence, input, state, boundaries or Boundaries())
+        padded = input.transpose(0, 1) if batch_first else input
+        stack = stack_of(layer, recurrence, padded)
+        output, ends = run_stack(stack, padded, tensors_of(state), boundaries or Boundaries())
+        output = output.transpose(0, 1) if batch_first else output
     else:
-        kernel: Any = recurrence.kernel
-        output, *ends = kernel(input, state, *_options(layer), layer.batch_first)
+        output, *ends = recurrence.kernel(input, state, *_options(layer), batch_first)
     if is_unbatched:
-        return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
+        return output.squeeze(1), [end.squeeze(1) for end in ends]
     return output, ends
-
-
-def _run_torchs(
-    layer: RNNBase, input: Tensor | PackedSequence, hx: State | None
-) -> tuple[Any, State]:
-    """Run torch's own forward, with whatever a subclass of it or a compiler makes of it."""
-    facts: Any = layer.__rnnkit__
-    return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
-
-
-def _run_divided(
-    layer: RNNBase, recurrence: Recurrence, input: Tensor, hx: State, boundaries: Boundaries
-) -> tuple[Tensor, list[Tensor]]:
-    """Run a layer over a padded batch, each piece as if it were alone."""
-    padded = input.transpose(0, 1) if layer.batch_first else input
-    stack = stack_of(layer, recurrence, padded)
-    output, ends = run_stack(stack, padded, tensors_of(hx), boundaries)
-    if layer.batch_first:
-        output = output.transpose(0, 1)
-    return output, [*ends]
 
 
 def _run_packed(
@@ -131,8 +88,7 @@ def _run_packed(
     elif order is not None:
         hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
     hx = _as_device_takes(hx, data)
-    kernel: Any = recurrence.kernel
-    output, *ends = kernel(data, sizes, hx, *_options(layer))
+    output, *ends = recurrence.kernel(data, sizes, hx, *_options(layer))
     if back is not None:
         ends = [end.index_select(1, back) for end in ends]
     return PackedSequence(output, sizes, order, back), ends
@@ -184,6 +140,6 @@ def run_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries
         return run_padded(stack, input, state, lengths)
     if reset is not None and takes_reset_operator(stack, input):
         return run_reset_operators(stack, input, state, lengths, reset, initial)
-    if needs_steps(stack, input, boundaries):
+    if needs_steps(input, boundaries):
         return loop_stack(stack, input, state, boundaries)
     return paths.run(stack, input, state, lengths, reset, initial)

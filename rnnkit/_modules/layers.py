@@ -9,15 +9,8 @@ from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.scope import LAYER_AXES, Axes
-from rnnkit._modules.cell_base import set_options
-from rnnkit._modules.cells import (
-    GRU_RECURRENCE,
-    TANH_RECURRENCE,
-    GRUCell,
-    LSTMCell,
-    Pair,
-    RNNCell,
-)
+from rnnkit._modules.cells import GRU_RECURRENCE, TANH_RECURRENCE, GRUCell, LSTMCell, Pair, RNNCell
+from rnnkit._modules.common import set_options
 from rnnkit._modules.layer_base import Layer
 
 

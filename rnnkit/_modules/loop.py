@@ -1,20 +1,21 @@
 """Any cell over a sequence, step by step: by a loop or, if the number of steps is open, a scan."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import State, map_state, state_of, tensors_of
 from rnnkit._base.torch_tools import moved
-from rnnkit._checks.cell_errors import refuse_shape
 from rnnkit._kernels.stack import Direction, Run, Stack, States
-from rnnkit._modules.blocks import run_blocks, takes_blocks
-from rnnkit._modules.cell_steps import check_begin, check_first, counted, run_step, stacked
-from rnnkit._modules.masks import (
+from rnnkit._modules.cell_steps import by_samples, check_begin, counted, run_step, stacked
+from rnnkit._modules.sequence import (
+    Boundaries,
+    CellFunction,
+    PreprojectedCell,
+    StepInputs,
+    UnrollArgs,
     before_each,
     fill_padding,
     longest_sample,
@@ -23,33 +24,27 @@ from rnnkit._modules.masks import (
     where_state,
     without_padding,
 )
-from rnnkit._modules.preprojected import PreprojectedCell
-from rnnkit._modules.sequence import Boundaries, CellFunction, StepInputs, UnrollArgs
-from rnnkit._modules.tracing import run_scan, takes_scan
+from rnnkit._modules.tracing import run_blocks, run_scan, takes_blocks, takes_scan
 
 
 def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
-    """Run the loop that the docstring of ``unroll`` shows, with lengths and resets."""
+    """Run step after step, and stack the outputs, or the states, too."""
     input, hx, valid, reset = steps
     # One backward step for all; an index would fill a tensor of all steps at each of them.
     inputs = input.unbind(0)
-    valid_at = () if valid is None else valid.unbind(0)
-    reset_at = () if reset is None else reset.unbind(0)
+    nothing = [None] * len(inputs)
+    valid_at = nothing if valid is None else valid.unbind(0)
+    reset_at = nothing if reset is None else reset.unbind(0)
     outputs: list[Any] = [None] * len(inputs)
     states: list[Any] = [None] * len(inputs)
     order = range(len(inputs))
     if args.reverse:
         order = order[::-1]
     for t in order:
-        if reset is not None:
-            hx = _by_samples(where_state, cell, reset_at[t], (args.initial, hx), t)
-        new = run_step(cell, inputs[t], hx, t)
-        if t == order[0]:
-            check_first(cell, new, hx, input.shape[1], t, has_lengths=valid is not None)
-        if valid is not None and hx is not None:  # the others keep the state of their last step
-            hx = _by_samples(state_after, cell, valid_at[t], (new, hx), t)
-        else:
-            hx = new
+        is_first = t == order[0]
+        new, hx = run_step(
+            cell, args, inputs[t], hx, valid_at[t], reset_at[t], t, is_first=is_first
+        )
         outputs[t] = new if isinstance(new, Tensor) else new[0]
         states[t] = hx
     output = without_padding(stacked(cell, outputs, order), valid)
@@ -65,25 +60,13 @@ def run_loop(cell: CellFunction, args: UnrollArgs) -> tuple[Tensor, Any]:
     need a way of their own. Without a state, the cell's first step makes one for each sample.
     """
     lengths = args.lengths
-    if lengths is not None or args.reset is not None:
+    has_pieces = lengths is not None or args.reset is not None
+    if has_pieces and not args.is_known:
         check_begin(cell, (args.hx, args.initial), args.input, reverse=args.reverse)
     empty = None if lengths is None or args.hx is None else lengths.empty()
     if lengths is None or empty is None:
         return _run_steps(cell, args, args.hx)
-    if not lengths.longest:
-        return _run_no_steps(args)
     return _run_beside_empty(cell, args, longest_sample(lengths), empty)
-
-
-def _run_no_steps(args: UnrollArgs) -> tuple[Tensor, Any]:
-    """Return what no valid step makes of an input: zeros, and the first state."""
-    steps = args.input.shape[0]
-    first = tensors_of(args.hx)[0]
-    output = first.new_zeros(steps, *first.shape)
-    hx = map_state(Tensor.clone, args.hx)  # h and c may be one tensor
-    if args.return_states:
-        return output, map_state(lambda tensor: tensor.expand(steps, *tensor.shape), hx)
-    return output, hx
 
 
 def _run_beside_empty(
@@ -100,7 +83,7 @@ def _run_beside_empty(
     steps = args.input.shape[0]
     some = ~empty.expand(steps, -1) if args.return_states else ~empty
     last = 0 if args.reverse else steps - 1
-    return output, _by_samples(state_after, cell, some, (state, args.hx), last)
+    return output, by_samples(state_after, cell, some, (state, args.hx), last)
 
 
 def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[Tensor, Any]:
@@ -114,33 +97,16 @@ def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[
         input = fill_padding(input, lengths, valid)
     if reset is not None:
         reset = before_each(moved(reset, input.device), valid, reverse=args.reverse)
-    if isinstance(cell, PreprojectedCell):
-        input = cell.project(input)
+    if args.is_known:
+        known: Any = cell
+        input = known.project(input)
     elif not is_compiling() and torch.is_inference_mode_enabled():
         hx = counted(hx)  # so that writes into it are seen
     steps = StepInputs(input, hx, valid, reset)
-    if args.block is not None and takes_blocks(cell, args):
-        return run_blocks(_loop, cell, args, steps, args.block)
-    run = run_scan if takes_scan(cell, args, steps) else _loop
+    if takes_blocks(args):
+        return run_blocks(_loop, cell, args, steps)
+    run = run_scan if takes_scan(input) else _loop
     return run(cell, args, steps)
-
-
-def _by_samples(
-    choose: Callable[..., State],
-    cell: CellFunction,
-    mask: Tensor,
-    states: tuple[State | None, State | None],
-    step: int,
-) -> State:
-    """Choose between two states by a mask; refuse a user's cell if their shapes do not go."""
-    if is_compiling() or isinstance(cell, PreprojectedCell):
-        return choose(mask, *states)
-    try:
-        return choose(mask, *states)
-    except RuntimeError as error:
-        if not isinstance(error, RnnkitError):
-            refuse_shape(cell, states, step, error)
-        raise
 
 
 def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries) -> Run:
@@ -151,7 +117,7 @@ def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundarie
     def run(direction: Direction, input: Tensor, start: States, restart: Any) -> Run:
         hx = state_of(start)
         fresh = map_state(torch.zeros_like, hx) if restart is None else state_of(restart)
-        args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse)
+        args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse, is_known=True)
         output, end = run_loop(PreprojectedCell(direction), args)
         return output, tensors_of(end)
 

@@ -9,28 +9,15 @@ from torch import Tensor
 from rnnkit._base.class_facts import finish, overrides_initial_state
 from rnnkit._base.state import StateT, has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.arguments import (
-    check_batch_size,
-    check_surplus,
-    known_options,
-)
+from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options, one_state
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import checked_arguments
-from rnnkit._checks.objects import (
-    cells_of,
-    check_directions,
-    check_layer_of_cells,
-)
+from rnnkit._checks.objects import cells_of, check_directions, check_layer_of_cells
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_scope, checked_axes
 from rnnkit._modules.cell_base import GivenT
-from rnnkit._modules.initial_states import initial_state
+from rnnkit._modules.common import initial_state
 from rnnkit._modules.layer_base import Layer, run_layer_step
-from rnnkit._modules.recurrent_run import (
-    cells_in_order,
-    checked_states,
-    explain_states,
-    run_layers,
-)
+from rnnkit._modules.recurrent_run import cells_in_order, checked_states, explain_states, run_layers
 from rnnkit._modules.unroll import Steps
 from rnnkit.typing import LengthsLike, ResetLike, StepResetLike
 
@@ -275,8 +262,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         >>> y_t.shape
         torch.Size([5, 4])
         """
-        states = (hx, state)
-        return run_layer_step(self, x_t, states, reset, explain_states)
+        return run_layer_step(self, x_t, one_state(hx, state), reset, explain_states)
 
     def last_hidden(self, state: CellStates) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.

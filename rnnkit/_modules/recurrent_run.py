@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from rnnkit._base.errors import ShapeError
+from rnnkit._base.errors import ShapeError, StateError
+from rnnkit._checks.diagnosis import FROM_INITIAL_STATE
 from rnnkit._checks.guards import MISFIT, fitting_states
 from rnnkit._checks.objects import check_widths, refuse_states
 from rnnkit._kernels.stack import side_by_side
@@ -46,8 +47,12 @@ def run_layers(
     # Each cell reads them, and a GPU is waited for once.
     lengths = _read_once(lengths)
     reset = _read_once(reset)
-    states = checked_states(layer, initial if hx is None else hx)
-    restarts = checked_states(layer, initial)
+    states = checked_states(layer, hx)
+    try:
+        restarts = checked_states(layer, initial)
+    except StateError as error:
+        error.add_note(FROM_INITIAL_STATE)
+        raise
     ends: list[Any] = []
     for place, directions in enumerate(_layers(layer)):
         if place and layer.dropout:

@@ -1,17 +1,19 @@
-"""What layers and cells share over a sequence: lengths and resets of a call, and what runs."""
+"""What runs over a sequence: its cell, its inputs, and what lengths and resets do to them."""
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.state import State, StateT, map_state
+from rnnkit._base.state import LSTMState, State, StateT, map_state, tensors_of
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.length_checks import checked_lengths
 from rnnkit._checks.mask_checks import checked_reset
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.stack import States
+from rnnkit._kernels.stack import Direction, States
 
 #: Any cell, one of ours or a user's: it takes ``(batch, feature)`` and a state, and returns the
 #: next state.
@@ -44,6 +46,8 @@ class UnrollArgs(NamedTuple):
     return_states: bool = False
     #: So many steps of a user's cell are compiled together; None compiles nothing.
     block: int | None = None
+    #: Whether it is a PreprojectedCell, of whose steps nothing is checked.
+    is_known: bool = False
 
 
 class StepInputs(NamedTuple):
@@ -58,17 +62,30 @@ class StepInputs(NamedTuple):
     reset: Tensor | None
 
 
+def parameters_of(cell: Any) -> list[Tensor]:
+    """Return the weights of a cell, which may be no module: then none is known."""
+    return [*cell.parameters()] if hasattr(cell, "parameters") else []
+
+
 def checked_boundaries(
-    spec: CallSpec, input: Tensor | PackedSequence, lengths: object, reset: object
+    spec: CallSpec,
+    input: Tensor | PackedSequence,
+    lengths: object,
+    reset: object,
+    initial: State | None = None,
 ) -> Boundaries:
-    """Check the lengths and resets of a call; one sequence becomes a batch of one."""
+    """Check the lengths and resets of a call; one sequence becomes a batch of one.
+
+    ``initial`` is the state to which a layer is reset, checked; None for zeros.
+    """
     counts = None if lengths is None else checked_lengths(spec, lengths, input)
     if counts is not None and counts.is_full():
         counts = None
     mask = None if reset is None else checked_reset(spec, reset)
     if mask is not None and spec.batch is None:
         mask = mask.unsqueeze(1)
-    return Boundaries(counts, mask)
+        initial = with_batch(initial, 1)
+    return Boundaries(counts, mask, None if initial is None else tensors_of(initial))
 
 
 def with_batch(state: StateT, axis: int) -> StateT:
@@ -79,3 +96,102 @@ def with_batch(state: StateT, axis: int) -> StateT:
 def without_batch(state: StateT, axis: int) -> StateT:
     """Take the batch of one from a state again."""
     return map_state(lambda tensor: tensor.squeeze(axis), state)
+
+
+def longest_sample(lengths: Lengths) -> Tensor:
+    """Return the longest sample, ``(1,)``; of no samples ``(0,)``, where ``argmax`` would fail."""
+    return lengths.each.argsort(descending=True)[:1]
+
+
+def row_of(tensor: Tensor, sample: Tensor) -> Tensor:
+    """Return the row of one sample, ``(1,)``, or what all samples share."""
+    shared = tensor.dim() == 0 or tensor.shape[0] == 1
+    return tensor if shared else tensor.index_select(0, sample)
+
+
+def fill_padding(input: Tensor, lengths: Lengths, valid: Tensor) -> Tensor:
+    """Fill padding with the sample's last valid step, or with the longest sample's first.
+
+    A cell may be undefined at zeros, and a NaN that is masked still has a NaN for its gradient.
+    """
+    each = lengths.each
+    sample = torch.arange(input.shape[1], device=input.device)
+    sample = torch.where(each == 0, longest_sample(lengths), sample)
+    filler = input.detach()[(each - 1).clamp(min=0), sample]
+    if lengths.values is None or not lengths.longest:  # steps run where no sample has any
+        filler = filler.masked_fill((each == 0).all(), 0)
+    return torch.where(valid.unsqueeze(-1), input, filler)
+
+
+def before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tensor:
+    """Return before which steps a sample is reset, in the order in which they run.
+
+    A reset at t cuts between t - 1 and t: run backward, that is before step t - 1.
+    """
+    if valid is not None:
+        reset = reset & valid
+    if not reverse:
+        return reset
+    # Not by a slice from step 1, which would forbid an exporter a sequence of two steps.
+    steps = reset.shape[0]
+    return reset.roll(-1, 0) & (torch.arange(steps, device=reset.device) < steps - 1).unsqueeze(1)
+
+
+def where_state(mask: Tensor, new: State | None, old: State | None) -> Any:
+    """Return the new state where a mask ``(batch,)`` or ``(seq, batch)`` is true, else the old."""
+    views: dict[int, Tensor] = {}  # one for all tensors of a rank
+
+    def pick(one: Tensor, other: Tensor) -> Tensor:
+        rank = one.dim()
+        if rank not in views:
+            # By an index, without sizes: torch saves no exported program that asks for them here.
+            views[rank] = mask[(..., *[None] * (rank - mask.dim()))]
+        return torch.where(views[rank], one, other)
+
+    return map_state(pick, new, old)
+
+
+def state_after(valid: Tensor, new: State, old: State | None) -> State:
+    """Return the state after valid steps, in the dtype of the new one, which autocast may lower."""
+    return map_state(lambda one, both: both.to(one.dtype), new, where_state(valid, new, old))
+
+
+def without_padding(output: Tensor, valid: Tensor | None) -> Tensor:
+    """Return an output that is zero on padding."""
+    if valid is None:
+        return output
+    return output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
+
+
+class PreprojectedCell:
+    """A cell of rnnkit's by its equations, whose step takes the input's part, computed before.
+
+    The products of all steps with the input are one product. And torch's fused kernels for a step
+    have no rules for ``torch.func`` and forward-mode derivatives; the equations' operations do.
+    """
+
+    def __init__(self, direction: Direction) -> None:
+        """Take the weights of a layer's direction."""
+        self.recurrence = direction.recurrence
+        self.weights = direction.weights
+        weight_ih, weight_hh, *others = self.weights
+        self.input_weights = (weight_ih, others[0] if direction.bias else None)
+        self.hidden_weights = (weight_hh, others[1] if direction.bias else None)
+        self.projection = others[-1] if direction.is_projected else None
+
+    def parameters(self) -> Sequence[Tensor]:
+        """Return its weights, as a module does."""
+        return self.weights
+
+    def project(self, input: Tensor) -> Tensor:
+        """Compute the input's part for all steps: ``(seq, batch, gates * hidden)``."""
+        return functional.linear(input, *self.input_weights)
+
+    def __call__(self, given: Tensor, hx: Any) -> State:
+        """Run one step from the input's part ``(batch, gates * hidden)`` and a state."""
+        h = hx if isinstance(hx, Tensor) else hx[0]
+        hidden = functional.linear(h, *self.hidden_weights)
+        new: State = self.recurrence.step(given, hidden, hx)
+        if self.projection is None:
+            return new
+        return LSTMState(functional.linear(new[0], self.projection), new[1])

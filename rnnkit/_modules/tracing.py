@@ -1,9 +1,13 @@
-"""What a call does only where a compiler, an exporter or a transform traces it.
+"""What a call does only where a compiler, an exporter or a transform traces it, or its blocks.
 
 The questions come first: whether torch's own layer is recorded, whether a kernel runs or a loop
-over steps, and whether that loop is torch's scan, whose step is traced once for all.
+over steps, and whether that loop is torch's scan, whose step is traced once for all. Blocks come
+last: steps of a user's cell that torch compiles, a block once, for any number of steps.
 """
 
+import inspect
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,13 +16,12 @@ from torch.compiler import is_compiling
 from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.state import LSTMState, State
+from rnnkit._base.state import map_state, state_of
 from rnnkit._base.torch_tools import (
     hard_codes_steps,
     is_batched,
     is_dynamic_size,
     is_exporting,
-    is_in_transform,
     is_jit_traced,
     is_meta_or_fake,
     is_transformed,
@@ -26,10 +29,17 @@ from rnnkit._base.torch_tools import (
     uses_custom_op,
 )
 from rnnkit._checks.call_spec import SEQUENCE
-from rnnkit._kernels.stack import Direction, Stack
-from rnnkit._modules.masks import state_after, where_state, without_padding
-from rnnkit._modules.preprojected import PreprojectedCell
-from rnnkit._modules.sequence import Boundaries, CellFunction, StepInputs, UnrollArgs
+from rnnkit._checks.objects import versions
+from rnnkit._kernels.stack import Direction
+from rnnkit._modules.cell_steps import check_block, run_step
+from rnnkit._modules.sequence import (
+    Boundaries,
+    CellFunction,
+    StepInputs,
+    UnrollArgs,
+    parameters_of,
+    without_padding,
+)
 
 
 def records_torchs_layer(layer: RNNBase, input: Tensor) -> bool:
@@ -40,7 +50,7 @@ def records_torchs_layer(layer: RNNBase, input: Tensor) -> bool:
     return not uses_custom_op(steps) and not hard_codes_steps(steps)
 
 
-def needs_steps(stack: Stack, input: Tensor, boundaries: Boundaries) -> bool:
+def needs_steps(input: Tensor, boundaries: Boundaries) -> bool:
     """Return whether nothing but a loop over steps works for whoever traces."""
     lengths, reset, _ = boundaries
     if is_compiling():
@@ -48,13 +58,10 @@ def needs_steps(stack: Stack, input: Tensor, boundaries: Boundaries) -> bool:
             return True
     elif is_batched(input) or (lengths is not None and is_batched(lengths.given)):
         return True  # torch's kernels have no rule for the examples of a vmap
-    # Boundaries are found by the values of a mask, and a relu may not run over padding.
-    needs_values = reset is not None or (
-        stack.recurrence.name == "RNN_RELU" and lengths is not None
-    )
-    if not needs_values:
+    if reset is None:
         return False
-    return is_transformed() or is_jit_traced() or (reset is not None and is_meta_or_fake(reset))
+    # Pieces are found by the values of a mask.
+    return is_transformed() or is_jit_traced() or is_meta_or_fake(reset)
 
 
 def has_kernel(direction: Direction, input: Tensor) -> bool:
@@ -70,92 +77,135 @@ def has_kernel(direction: Direction, input: Tensor) -> bool:
     return not lacks_kernel(direction.recurrence.name, int(direction.is_projected), input)
 
 
-def takes_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> bool:
-    """Return whether torch's scan replaces the loop, since the number of steps is open."""
-    if not is_compiling() or not is_dynamic_size(steps.input.shape[0]):
-        return False
-    if is_exporting():  # it has no other way
-        return True
-    if not isinstance(cell, PreprojectedCell):  # a user's cell may do what scan forbids
-        return False
-    # Up to torch 2.13 inductor reuses the memory of what scan's backward pass still reads, and
-    # returns wrong gradients without a word. The loop, traced for each number of steps, is right.
-    return not _wants_gradient(cell, args)
+def takes_scan(input: Tensor) -> bool:
+    """Return whether torch's scan replaces the loop: in a program for any number of steps."""
+    # Not in a graph that may be trained: up to torch 2.13 inductor reuses the memory of what scan's
+    # backward pass still reads, and returns wrong gradients without a word.
+    return is_exporting() and is_dynamic_size(input.shape[0])
 
 
-def _wants_gradient(cell: PreprojectedCell, args: UnrollArgs) -> bool:
-    """Return whether anybody may differentiate what the steps of rnnkit's own cell compute."""
-    if is_in_transform():
-        return True
-    if not torch.is_grad_enabled():
-        return False
-    read = pytree.tree_leaves((args.input, args.hx, args.initial, cell.weights))
-    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in read)
-
-
-# complexipy: ignore - the step that is traced stands inside, since it reads what is around it
 def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
     """Do what the loop over steps does, by torch's scan: one step is traced for all."""
     # Imported here, since it is not a public module of torch, and few programs come here.
     from torch._higher_order_ops.scan import scan  # noqa: PLC0415
 
     input, hx, valid, reset = steps
-    leaves, spec = pytree.tree_flatten(_as_returned(cell, hx, input.dtype))
+    leaves, spec = pytree.tree_flatten(hx)
 
     def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         x_t, *masks = now
+        valid_t = None if valid is None else masks[0]
+        reset_t = None if reset is None else masks[-1]
         old = pytree.tree_unflatten(carry, spec)
-        if reset is not None:
-            starts_again = masks[-1]
-            old = where_state(starts_again, args.initial, old)
-        new = cell(x_t, old)
+        new, kept = run_step(cell, args, x_t, old, valid_t, reset_t, 0)
         output = new if isinstance(new, Tensor) else new[0]
-        if valid is not None:
-            is_valid = masks[0]
-            new = state_after(is_valid, new, old)
-        end = pytree.tree_leaves(new)
+        end = pytree.tree_leaves(kept)
         results = [output, *end] if args.return_states else [output]
         # scan refuses results that share their memory.
         return [t.clone() for t in end], [t.clone() for t in results]
 
     # Nor does it take arguments that do.
     over = [tensor.clone() for tensor in (input, valid, reset) if tensor is not None]
-    first = [tensor.clone() for tensor in leaves]
-    if is_exporting():
-        first = _requiring_gradients(first, cell, input, args.initial)
+    read = [input[0], *pytree.tree_leaves(args.initial), *parameters_of(cell)]
+    first = _requiring_gradients([tensor.clone() for tensor in leaves], read)
     ends, (output, *states) = scan(step, first, over, dim=0, reverse=args.reverse)
     if not args.return_states:
         states = ends
-    return without_padding(output, valid), pytree.tree_unflatten(states, spec)
+    end = state_of(states) if args.is_known else pytree.tree_unflatten(states, spec)
+    return without_padding(output, valid), end
 
 
-def _as_returned(cell: CellFunction, hx: Any, dtype: torch.dtype) -> Any:
-    """Return a first state as the steps return theirs, which scan demands."""
-    if not isinstance(cell, PreprojectedCell):
-        return hx
-    if isinstance(hx, tuple):
-        return LSTMState(*hx)
-    is_lowered = cell.recurrence.name.startswith("RNN")  # by autocast
-    return hx.to(dtype) if is_lowered else hx
+def _requiring_gradients(first: list[Tensor], read: list[Tensor]) -> list[Tensor]:
+    """Return a first state of the same values that requires a gradient if a step's result does.
 
-
-def _requiring_gradients(
-    first: list[Tensor], cell: CellFunction, input: Tensor, initial: State | None
-) -> list[Tensor]:
-    """Return a first state of the same values that requires a gradient if a step's result does."""
+    ``read`` is what a step reads beside the state.
+    """
     # An exported program may be trained. If its first state requires no gradient, scan of a torch
     # below 2.13 loses those of all steps but the last.
-    weights: list[Tensor] = []
-    if isinstance(cell, PreprojectedCell):
-        weights = [*cell.weights]
-    elif isinstance(cell, torch.nn.Module):
-        weights = [*cell.parameters()]
-    read = [input[0], *pytree.tree_leaves(initial), *weights]
-    floats = [leaf for leaf in read if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    floats = [tensor for tensor in read if tensor.is_floating_point()]
     # Any number that depends on all that a step reads; it is never taken, and gets zeros back.
-    number = sum((tensor.sum() for tensor in floats), start=torch.zeros((), device=input.device))
-    never = torch.zeros((), dtype=torch.bool, device=input.device)
+    number = sum((tensor.sum() for tensor in floats), start=first[0].new_zeros(()))
+    never = number.new_zeros((), dtype=torch.bool)
     return [
         torch.where(never, number.to(tensor), tensor) if tensor.is_floating_point() else tensor
         for tensor in first
     ]
+
+
+#: What runs steps one after the other, and is compiled for a block of them.
+Loop = Callable[[CellFunction, UnrollArgs, StepInputs], tuple[Tensor, Any]]
+
+#: The compiled loop of each cell. A cell that is copied or saved knows nothing of it.
+COMPILED: weakref.WeakKeyDictionary[Any, Loop] = weakref.WeakKeyDictionary()
+#: Each cell has its own few graphs, where torch can count them so; else all share a limit of eight.
+APART = "isolate_recompiles" in inspect.signature(torch.compile).parameters
+
+
+def takes_blocks(args: UnrollArgs) -> bool:
+    """Return whether steps may run in blocks: of a user's cell, forward, for its last state."""
+    if args.block is None or args.is_known or args.reverse or args.return_states:
+        return False
+    return not is_transformed() and not is_jit_traced()
+
+
+def run_blocks(
+    loop: Loop, cell: CellFunction, args: UnrollArgs, steps: StepInputs
+) -> tuple[Tensor, Any]:
+    """Run the steps that fill no block as they are, then whole blocks."""
+    size: Any = args.block
+    count = steps.input.shape[0]
+    first = count % size
+    if first == 0 and steps.hx is None:  # the cell makes its state at the first step
+        first = size
+    begin, *blocks = _cut(steps, [first] + [size] * ((count - first) // size))
+    # Not the lengths: a graph would hold for these alone.
+    args = UnrollArgs(steps.input, None, initial=args.initial)
+
+    hx = steps.hx
+    outputs = []
+    if first:
+        output, hx = loop(cell, args, begin._replace(hx=hx))
+        outputs.append(output)
+    compiled = _compiled(loop, cell)
+    for number, block in enumerate(blocks):
+        start = _alike(cell, block.input, hx)
+        before = versions(start)
+        output, hx = compiled(cell, args, block._replace(hx=start))
+        check_block(cell, hx, start, before, first + number * size, block)
+        outputs.append(output)
+    return torch.cat(outputs), hx
+
+
+def _cut(steps: StepInputs, sizes: list[int]) -> list[StepInputs]:
+    """Cut what the steps read into pieces of so many; one backward step is for all of them."""
+    inputs = torch.split(steps.input, sizes)
+    nothing = [None] * len(sizes)
+    valid = nothing if steps.valid is None else torch.split(steps.valid, sizes)
+    reset = nothing if steps.reset is None else torch.split(steps.reset, sizes)
+    return [StepInputs(x, None, *masks) for x, *masks in zip(inputs, valid, reset, strict=True)]
+
+
+def _compiled(loop: Loop, cell: CellFunction) -> Loop:
+    """Return the compiled loop of a cell."""
+    if cell not in COMPILED:
+        options: Any = {"isolate_recompiles": True} if APART else {}
+        COMPILED[cell] = torch.compile(loop, **options)
+    return COMPILED[cell]
+
+
+def _alike(cell: CellFunction, input: Tensor, hx: Any) -> Any:
+    """Return the state before a block as later blocks are given theirs: one that has a gradient.
+
+    Zeros have none, and a compiler would make one more graph for the first block.
+    """
+    if not torch.is_grad_enabled():
+        return hx
+    if not any(tensor.requires_grad for tensor in (input, *parameters_of(cell))):
+        return hx
+
+    def with_gradient(tensor: Tensor) -> Tensor:
+        if tensor.requires_grad or not tensor.is_floating_point():
+            return tensor
+        return tensor.detach().requires_grad_()
+
+    return map_state(with_gradient, hx)

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from rnnkit._base.state import (
-    LSTMState,
-)
+from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import is_exporting
 from rnnkit._checks.arguments import check_block_size, known_options
 from rnnkit._modules.cell_base import GivenT

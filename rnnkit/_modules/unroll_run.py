@@ -2,35 +2,25 @@
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import overrides_initial_state
 from rnnkit._base.dynamo import outside_of_graphs
-from rnnkit._base.state import (
-    State,
-    filled,
-    has_missing_part,
-    map_state,
-    state_of,
-    tensors_of,
-    zeros,
-)
+from rnnkit._base.state import State, filled, has_missing_part, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import uses_custom_op
-from rnnkit._checks.call_spec import SEQUENCE, CallSpec, is_autocast, spec_of
+from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._kernels.cudnn import lay_in_one_block
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.recurrences import recurrence_of
-from rnnkit._kernels.stack import Direction, Stack, States
-from rnnkit._modules.cell_base import AnyCell, Cell, is_plain, sequence_weights
-from rnnkit._modules.initial_states import initial_state
+from rnnkit._kernels.stack import Stack, States
+from rnnkit._modules.cell_base import AnyCell, Cell, direction_of, is_plain
+from rnnkit._modules.common import initial_state
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import run_loop
-from rnnkit._modules.preprojected import PreprojectedCell
 from rnnkit._modules.sequence import (
     Boundaries,
+    PreprojectedCell,
     UnrollArgs,
     checked_boundaries,
     with_batch,
@@ -97,16 +87,23 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
         is_known = False
     lengths = reset = None
     if has_pieces:
-        spec = _spec_of(call, input, is_known=is_known, batch_first=batch_first)
+        spec = spec_of(
+            cell,
+            input,
+            "unrolled",
+            call.caller,
+            batch_first=batch_first,
+            is_known=is_known,
+            state=call.state,
+        )
         lengths, reset, _ = checked_boundaries(spec, input, call.lengths, call.reset)
 
-    batch_axis = 0 if batch_first else 1
     is_unbatched = input.dim() == SEQUENCE
     if is_unbatched:
-        input = input.unsqueeze(batch_axis)
-    if batch_first:
+        input = input.unsqueeze(1)
+    elif batch_first:
         input = input.transpose(0, 1)
-    is_own = is_known and (call.initial is not None or overrides_initial_state(cell))
+    is_own = call.initial is not None or (is_known and overrides_initial_state(cell))
     start = _start(call, input, state, lengths, is_known=is_known, is_own=is_own)
 
     args = UnrollArgs(
@@ -118,17 +115,16 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
         reverse=call.reverse,
         return_states=call.return_states,
         block=call.block,
+        is_known=is_known,
     )
     if is_known:
         output, end = _run_known(cell, args, fused=call.fused, has_own_start=is_own)
     else:
         output, end = run_loop(cell, args)
 
-    if batch_first:
-        output = output.transpose(0, 1)
     if is_unbatched:
-        return output.squeeze(batch_axis), without_batch(end, 1 if call.return_states else 0)
-    return output, end
+        return output.squeeze(1), without_batch(end, 1 if call.return_states else 0)
+    return output.transpose(0, 1) if batch_first else output, end
 
 
 class Start(NamedTuple):
@@ -166,7 +162,7 @@ def _start(
     elif initial is None:
         initial = initial_state(call.cell, input.shape[1], again=call.reset is not None)
     if is_own:
-        initial = _checked_initial(call, input, initial)
+        initial = _checked_initial(call, input, initial, is_known=is_known)
     return Start(filled(given, initial) if is_missing else hx, initial)
 
 
@@ -181,27 +177,16 @@ def _is_missing(call: UnrollCall, given: State | None, lengths: Lengths | None) 
     return lengths is not None and (call.reverse or lengths.empty() is not None)
 
 
-def _checked_initial(call: UnrollCall, input: Tensor, initial: Any) -> State:
+def _checked_initial(call: UnrollCall, input: Tensor, initial: Any, *, is_known: bool) -> State:
     """Return what a user's ``initial_state`` made, or refuse it."""
     cell = call.cell
-    checked: Any = fitting_unrolled(cell, input, initial, cell.weight_ih, batch_first=False)
+    weight = cell.weight_ih if is_known else None
+    checked: Any = fitting_unrolled(cell, input, initial, weight, batch_first=False)
     if checked is MISFIT:
-        spec = _spec_of(call, input, is_known=True, batch_first=False)
+        spec = spec_of(cell, input, "unrolled", call.caller, is_known=is_known, state=call.state)
         diagnose_initial_state(spec, initial, input)
     state: State = checked
     return state
-
-
-def _spec_of(call: UnrollCall, input: Tensor, *, is_known: bool, batch_first: bool) -> CallSpec:
-    return spec_of(
-        call.cell,
-        input,
-        "unrolled",
-        call.caller,
-        batch_first=batch_first,
-        is_known=is_known,
-        state=call.state,
-    )
 
 
 def _run_known(
@@ -211,38 +196,13 @@ def _run_known(
     by_operator = uses_custom_op(args.input.shape[0])
     direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
     if not fused or args.return_states or not has_kernel(direction, args.input):
-        return run_loop(PreprojectedCell(direction), _lowered_as_by_cudnn(args))
+        return run_loop(PreprojectedCell(direction), args)
     if args.input.is_cuda:
-        lay_in_one_block(direction.weights, direction.recurrence, bias=direction.bias)
+        lay_in_one_block(direction.weights, direction.recurrence)
     initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
     boundaries = Boundaries(args.lengths, args.reset, initial)
     output, ends = run_stack(Stack([[direction]]), args.input, as_layer(args.hx), boundaries)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
-
-
-def _lowered_as_by_cudnn(args: UnrollArgs) -> UnrollArgs:
-    """Return the arguments of a loop with states in the dtype in which cuDNN returns them."""
-    if not args.input.is_cuda or not is_autocast(args.input):
-        return args
-    dtype = torch.get_autocast_dtype("cuda")
-
-    def lowered(tensor: Tensor) -> Tensor:
-        return tensor if tensor.dtype is torch.float64 else tensor.to(dtype)
-
-    return args._replace(hx=map_state(lowered, args.hx), initial=map_state(lowered, args.initial))
-
-
-def direction_of(cell: AnyCell, *, reverse: bool, by_operator: bool = False) -> Direction:
-    """Return a cell as one direction of a layer; ``by_operator``: a compiler traces one call."""
-    recurrence: Any = recurrence_of(cell)
-    return Direction(
-        recurrence=recurrence,
-        weights=sequence_weights(cell),
-        bias=bool(cell.bias),
-        training=cell.training,
-        reverse=reverse,
-        by_operator=by_operator,
-    )
 
 
 def as_layer(state: State | None) -> States:

@@ -121,6 +121,8 @@ def test_notes_say_where():
     deep = "in layer 1, backward direction, of Recurrent"
     with pytest.raises(StateError) as first:
         Begins(3, 4)(x, torch.ones(1, 5, 4), reset=torch.ones(7, 5))
+    with pytest.raises(StateError) as without_hx:
+        Begins(3, 4)(x)
     for act, kind, step in ((fails, RuntimeError, "at step 4, in Failing"), (str, CellError, "")):
         cells = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]
         with pytest.raises(kind) as caught:
@@ -128,7 +130,20 @@ def test_notes_say_where():
         assert caught.value.__notes__ == [*([step] if step else []), deep]
         assert step or (caught.value.step, caught.value.argument) == (4, "cell")
 
-    assert first.value.__notes__ == ["hx is what initial_state returned"]
+    for caught in (first, without_hx):
+        assert caught.value.__notes__ == ["hx is what initial_state returned"]
+
+
+@pytest.mark.parametrize("cell", [rnnkit.GRUCell(3, 4), Failing(fails)], ids=["ours", "own"])
+@pytest.mark.parametrize("state", [torch.ones(2, 4), (torch.ones(2, 4),)], ids=["bare", "batch"])
+@pytest.mark.parametrize("options", [{}, {"reset": torch.ones(7, 5)}], ids=["", "reset"])
+def test_a_wrong_initial_state_is_not_the_callers(cell, state, options):
+    """A Recurrent whose own initial_state returns a wrong state says whose it is."""
+    layer = rnnkit.Recurrent(cell)
+    layer.initial_state = lambda _: state
+    with pytest.raises(StateError) as caught:
+        layer(torch.ones(7, 5, 3), **options)
+    assert "hx is what initial_state returned" in caught.value.__notes__
 
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")

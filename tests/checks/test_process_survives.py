@@ -1,14 +1,9 @@
 """Calls that end the process in torch, or that torch takes silently, raise StateError here."""
 
-import itertools
 import subprocess
 import sys
 
 import pytest
-import torch
-from torch.nn.utils.rnn import pack_sequence
-
-import rnnkit
 
 SCRIPT = """
 import torch
@@ -38,23 +33,3 @@ def test_a_call_that_ends_the_process_in_torch_is_refused():
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["StateError"] * 3
-
-
-def test_torch_does_not_cut_or_spread_a_state_of_packed_input():
-    """Where torch would take what it needs of a state, or read beyond it, it is refused."""
-    right = torch.randn(2, 3, 5)
-    states = {
-        "RNN": lambda h: h,
-        "GRU": lambda h: h,
-        "LSTM": lambda h: (h, right),
-        "LSTM's c": lambda h: (right, h),
-    }
-    for name, shape, lengths in itertools.product(
-        states,
-        ((2, 1, 5), (2, 2, 5), (2, 7, 5), (4, 3, 5)),
-        ((6, 4, 1), (4, 6, 1)),
-    ):
-        layer = getattr(rnnkit, name.partition("'")[0])(4, 5, 2)
-        x = pack_sequence([torch.randn(n, 4) for n in lengths], enforce_sorted=False)
-        with pytest.raises(rnnkit.StateError):
-            layer(x, states[name](torch.randn(shape)))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
-from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
 from rnnkit._checks.arrays import positions_of
@@ -71,15 +70,6 @@ def test_nothing_is_said(name):
     """Each is right in torch, or as the page of the function says."""
     for program in RIGHT[name]:
         assert said(program) is None, program
-
-
-def test_the_way_back_alone():
-    """Without a state torch brings the last one back by it, whatever the order was; so do we."""
-    x = PackedSequence(torch.ones(5, 3), torch.tensor([3, 2]), None, torch.tensor([2, 0, 1]))
-    for name in ("RNN", "LSTM", "GRU"):
-        theirs, ours = (getattr(space, name)(3, 4) for space in (torch.nn, rnnkit))
-        ours.load_state_dict(theirs.state_dict())
-        assert_same(theirs(x)[1], ours(x)[1])
 
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")

@@ -6,12 +6,11 @@ from functools import partial
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
-from torch.utils._pytree import tree_map
 
 import rnnkit
 from rnnkit._checks.guards import MISFIT
-from rnnkit._modules import cell_base, layer_base, layer_run, unroll_run
-from tests.strategies import CLASSES, LAYERS, Case, assert_same
+from rnnkit._modules import cell_base, layer_base, unroll_run
+from tests.strategies import CLASSES, LAYERS
 
 X = torch.linspace(-1, 1, 105).view(7, 5, 3)
 PACKED = pack_padded_sequence(X, [7, 6, 5, 1, 1])
@@ -21,7 +20,6 @@ PIECES = [{}, {"lengths": LENGTHS}, {"reset": RESET}]
 #: The guards, each where a call asks it.
 GUARDS = [
     (layer_base, "fitting_layer"),
-    (layer_run, "fitting_layer"),
     (cell_base, "fitting_cell"),
     (unroll_run, "fitting_unrolled"),
 ]
@@ -97,7 +95,7 @@ def begins(kind):
     ("place", "call"),
     [
         (layer_base, lambda: begins(rnnkit.GRU)(X)),
-        (layer_run, lambda: begins(rnnkit.GRU)(X, reset=RESET)),
+        (layer_base, lambda: begins(rnnkit.GRU)(X, reset=RESET)),
         (cell_base, lambda: begins(rnnkit.GRUCell)(X[0])),
         (unroll_run, lambda: rnnkit.unroll(begins(rnnkit.GRUCell), X)),
     ],
@@ -114,26 +112,3 @@ def test_a_guard_of_a_first_state_that_is_wrong_is_reported(place, call, monkeyp
     monkeypatch.setattr(place, name, refuses_states)
     with pytest.raises(rnnkit.RnnkitError, match="found nothing that is wrong"):
         call()
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_a_complex_state_is_torchs(name):
-    """Torch's class refuses a state that is not real, in its own words."""
-    case = Case(name=name, input_size=3, hidden_size=4, batch=5, seq=7)
-    hx = tree_map(torch.Tensor.cfloat, case.state())
-    with pytest.raises(RuntimeError) as error:
-        case.module(rnnkit)(case.input(), hx)
-    assert type(error.value) is RuntimeError
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_sizes_of_packed_input_in_strides(name):
-    """Sizes that lie in strides are read as those that lie in a row, with a state and without."""
-    layer = getattr(rnnkit, name)(3, 4)
-    sizes = PACKED.batch_sizes.repeat_interleave(2)[::2]
-    in_strides = PACKED._replace(batch_sizes=sizes)
-
-    assert not sizes.is_contiguous()
-    for given in (None, layer(PACKED)[1]):
-        assert_same(layer(PACKED, given)[1], layer(in_strides, given)[1])
-        assert_same(layer(PACKED, given)[0].data, layer(in_strides, given)[0].data)

@@ -31,8 +31,14 @@ ALONE = (
     "state_of_all_steps",
     "rows_that_are_features_steps_first",
 )
-#: All cases, a third of them in a quick run.
-QUICK = [case for number, case in enumerate(CASES) if number % 3 == 0 or case.name in ALONE]
+#: Files of which each model stands for a law of its own.
+LAWS = ("beside", "gaps", "notes", "results")
+#: All cases, a third of the others in a quick run.
+QUICK = [
+    case
+    for number, case in enumerate(CASES)
+    if number % 3 == 0 or case.name in ALONE or case.file in LAWS
+]
 REST = [pytest.param(case, marks=pytest.mark.slow) for case in CASES if case not in QUICK]
 
 

@@ -7,7 +7,11 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils import _pytree as pytree
 
 import rnnkit
 from rnnkit._diagnostics.inputs.lengths import Named as Input
@@ -17,6 +21,7 @@ from tests.diagnostics.models_of_users import (
     SEQ,
     layered,
     mask,
+    model,
     numbers,
     padded,
     reported,
@@ -37,24 +42,34 @@ def test_second_input_that_is_sparse(layout):
         between = torch.eye(SEQ).roll(1, 0).to(kind).to_sparse(layout=layout)
         square = torch.eye(BATCH).to(kind).to_sparse(layout=layout)
 
-        for model, edges in ((nodes, between), (samples, square)):
-            found = rnnkit.dependency_map(model, X, edges).finding
+        for net, edges in ((nodes, between), (samples, square)):
+            found = rnnkit.dependency_map(net, X, edges).finding
             assert found == "each depends on its own input alone"
         assert {"batch", "coverage"} <= {*rnnkit.verify(nodes, X, between).checked}
         report = reported(nodes, X, between, causal=True)
         assert [error.probe for error in report.findings] == ["causal"]
 
 
-def test_a_second_input_that_all_samples_may_share():
-    """Rows that broadcast over the samples may mix them: the row and the first line say it is unknown."""
-    shared = layered(lambda m, x, y: m.gru(x)[0] - y.mean(0))
-    own = layered(lambda m, x, y: m.gru(x)[0] - y.unsqueeze(1))
-    report = rnnkit.verify(shared, X, numbers(BATCH, 6))
+@settings(max_examples=4)
+@given(batch=st.integers(5, 8), steps=st.integers(3, 9))
+def test_flags_that_meet_features(batch, steps):
+    """Flags of samples and steps that scale the features are found, where these are as many."""
+    steps += steps == batch
+    done = (numbers(batch, steps) > 0.5).float()
+    for right in (False, True):
 
-    assert "batch" not in report.checked
-    assert "input[1] has as many rows as the batch" in report.headline
-    assert "batch" in rnnkit.verify(shared, X, numbers(BATCH + 1, 6)).checked
-    assert "batch" in rnnkit.verify(own, X, numbers(BATCH, 6)).checked
+        def forward(m, x, done, right=right):
+            h = x.new_zeros(len(x), batch)
+            for t in range(x.shape[1]):
+                keep = 1 - (done[:, t : t + 1] if right else done[:, t])
+                h = m.cell(x[:, t], h * keep)
+            return h
+
+        net = model(forward, cell=nn.GRUCell(FEATURE, batch))
+        report = reported(net, numbers(batch, steps, FEATURE), done)
+
+        assert [one.probe for one in report.findings] == ([] if right else ["batch"])
+        assert ("batch" in report.checked) == right
 
 
 def test_lengths_as_parts_of_the_longest_are_no_content():
@@ -105,6 +120,33 @@ def test_a_batch_with_fields(kind, by_name):
     assert "padding" in report.checked
 
 
+class Rows(dict[str, torch.Tensor]):
+    """Tensors by name that iterate over their samples, as a TensorDict of tensordict does."""
+
+    def __iter__(self):
+        """Iterate over the samples."""
+        return iter(range(BATCH))
+
+
+pytree.register_pytree_node(
+    Rows,
+    pytree._dict_flatten,
+    lambda tensors, names: Rows(zip(names, tensors, strict=True)),
+    flatten_with_keys_fn=pytree._dict_flatten_with_keys,
+)
+
+
+def test_a_mapping_that_iterates_over_samples():
+    """Its tensors are those of its items, in what a model is given and in what it returns."""
+    net = layered(lambda m, data: Rows(x=data["x"], y=m.gru(data["x"])[0]))
+    mixed = layered(lambda m, data: Rows(y=m.gru(data["x"])[0].cumsum(0)))
+    named = [line.partition(" ")[0] for line in reported(net, Rows(x=X), causal=True).axes]
+
+    assert named == ["input", "output['x']", "output['y']"]
+    assert [error.probe for error in reported(mixed, Rows(x=X)).findings] == ["batch"]
+    assert len(rnnkit.trace(net, Rows(x=X)).rows) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "fix"),
     [
@@ -129,39 +171,49 @@ def test_inputs_without_values(look, beside):
         look(net, *inputs)
 
 
-@pytest.mark.parametrize("padding", [0, 3])
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
-def test_tokens_tell_their_lengths_by_the_padding_of_an_embedding(padding, dtype):
-    """A mean over padding is found though nobody passed lengths, and one over words is right."""
+@pytest.mark.parametrize("way", ["packed", "lengths="])
+@pytest.mark.parametrize("kind", [tokens, numbers])
+def test_what_a_model_packs_tells_the_lengths(way, kind):
+    """A model that counts its steps and packs by that knows padding: a mean over it is found."""
     lengths = torch.tensor([3, SEQ, 5, 2])
-    words = (tokens(4, SEQ) + 3).masked_fill(~mask(lengths), padding).to(dtype)
+    x = kind(4, SEQ) if kind is tokens else kind(4, SEQ, FEATURE)
+    x = x * mask(lengths).view(4, SEQ, *[1] * (x.dim() - 2)).to(x.dtype)
+
+    def forward(m, x):
+        valid = x.view(*x.shape[:2], -1).ne(0).any(2, keepdim=True)
+        n = valid.sum((1, 2))
+        words = m.words(x) if kind is tokens else m.fc(x)
+        packed = pack_padded_sequence(words, n, batch_first=True, enforce_sorted=False)
+        h = m.gru(packed)[1][0] if way == "packed" else m.gru(words, lengths=n)[1][0]
+        return h + (words * valid if m.right else words).sum(1)
+
+    for right in (False, True):
+        parts = {"words": nn.Embedding(15, 6), "fc": nn.Linear(FEATURE, 6)}
+        net = layered(forward, **parts, gru=rnnkit.GRU(6, 6, batch_first=True), right=right)
+
+        assert ("alone" in {one.probe for one in reported(net, x).findings}) != right
+        assert not reported(net, x, lengths=False).findings
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+@pytest.mark.parametrize("axes", [(4, 1, SEQ), (4, SEQ, 1), (4, 1, 1, SEQ)])
+def test_masks_with_axes_of_one_tell_lengths(dtype, axes):
+    """A mask laid out for attention, or to scale features, is no content: it tells the lengths."""
+    x, lengths = padded()
+    valid = mask(lengths).view(axes).to(dtype)
     for right in (False, True):
 
-        def forward(m, x, right=right):
-            output = m.gru(m.words(x))[0]
-            valid = (x != padding).unsqueeze(2)
-            return (output * valid).sum(1) / (valid.sum(1) if right else x.shape[1])
+        def forward(m, x, mask, right=right):
+            rows = mask.reshape(len(x), x.shape[1], 1).float()
+            y = m.gru(x)[0]
+            return (y * rows).sum(1) / rows.sum(1) if right else y.mean(1)
 
-        embedding = nn.Embedding(15, FEATURE, padding_idx=padding)
-        report = reported(layered(forward, words=embedding), words)
+        net = layered(forward)
+        report = reported(net, x, valid)
 
-        assert ("alone" in {one.probe for one in report.findings}) != right
-
-
-@pytest.mark.parametrize("width", [None, FEATURE])
-def test_numbers_are_no_tokens_of_an_embedding(width):
-    """Zeros that numbers end in tell no lengths by the padding of an embedding for further tokens."""
-    x = numbers(4, SEQ, width or 1) * mask(torch.tensor([3, SEQ, 5, 2])).unsqueeze(2)
-    x = x if width else x.squeeze(2)
-
-    def forward(m, x, words):
-        return m.head(x.view(*x.shape[:2], -1)).mean(1) + m.words(words)
-
-    net = layered(forward, head=nn.Linear(width or 1, 6), words=nn.Embedding(15, 6, padding_idx=0))
-    report = rnnkit.verify(net, x, tokens(4))
-
-    [padding] = [check for check in report.checks if check.probe == "padding"]
-    assert padding.detail == "no lengths were given"
+        assert [one.probe for one in report.findings] == ([] if right else ["alone"])
+        assert ("alone" in report.checked) == right
+        assert any("reaches no output" in note for note in report.notes) != right
 
 
 def test_a_map_and_a_trace_of_another_call():

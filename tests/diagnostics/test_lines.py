@@ -278,3 +278,23 @@ def test_models_that_train_another_way(extra):
         return m.gru(x)[0] + h
 
     assert reported(layered(searched, cell=nn.GRUCell(3, 6)), X).checks
+
+
+@settings(max_examples=4)
+@given(slots=st.integers(2, 4), width=st.integers(2, 5), steps=st.integers(6, 9))
+def test_weights_of_slots_that_are_never_written(slots, width, steps):
+    """A ring of states that turns too early leaves columns of the weight that reads it idle."""
+
+    def forward(m, x):
+        ring = [x.new_zeros(len(x), width)] * slots
+        for t in range(x.shape[1]):
+            h = m.cell(x[:, t], m.read(torch.cat(ring, 1)).tanh())
+            ring[t % m.turn] = h
+        return h
+
+    for turn in (slots, slots - 1):
+        cell = nn.GRUCell(3, width)
+        net = layered(forward, cell=cell, read=nn.Linear(slots * width, width), turn=turn)
+        line = f"read.weight has {width} columns without a gradient"
+
+        assert told(line, net, numbers(4, steps, 3)) == (turn < slots)

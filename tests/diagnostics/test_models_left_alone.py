@@ -7,40 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.models_of_users import Model, X, gru, mask, numbers, reported
-
-FALLING = torch.tensor([6, 5, 3, 2])
-
-
-def with_nan_column(m: Any, x: Tensor) -> Tensor:
-    """Return a feature that is no number, beside right ones."""
-    y = m.gru(x)[0]
-    return torch.cat([y, torch.full_like(y[..., :1], torch.nan)], -1)
-
-
-def cut_to_the_first_length(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
-    """Cut a batch that is sorted by length to the length of its first sample."""
-    y = m.gru(x[:, : int(lengths[0])])[0]
-    return y * mask(lengths, y.shape[1]).unsqueeze(2)
-
-
-RIGHT = [
-    (with_nan_column, (X,), {"causal": True}),
-    (
-        cut_to_the_first_length,
-        (X * mask(FALLING).unsqueeze(2), FALLING),
-        {"lengths": FALLING},
-    ),
-]
-
-
-@pytest.mark.parametrize(("compute", "inputs", "options"), RIGHT)
-def test_no_right_model_is_accused(compute, inputs, options):
-    """A model that is right has no finding, and its samples are judged."""
-    report = reported(Model(compute, gru=gru()), *inputs, **options)
-
-    assert report.findings == []
-    assert {"batch", "alone"} <= {*report.checked}
+from tests.diagnostics.models_of_users import Model, X, gru, numbers, reported
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
@@ -65,17 +32,6 @@ def test_chunks_of_one_sample_that_start_afresh_are_marked():
     [row] = rnnkit.trace(Model(compute, gru=gru()), numbers(1, 8, 3)).marked
 
     assert "its input goes on where that of row 0 ended" in row.marks[0]
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
-def test_samples_of_one_value_are_judged(value):
-    """Of an input with one value everywhere, batch still finds a layer that mixes the samples."""
-    x = torch.full((4, 7, 3), value)
-    for batch_first in (True, False):
-        report = reported(gru(batch_first=batch_first), x)
-
-        assert ("batch" in report.checked) == batch_first
-        assert report.found("batch") != batch_first
 
 
 def test_the_judge_works_under_autocast():

@@ -1,8 +1,5 @@
 """The causes and fixes of findings: a fix, typed, makes of the wrong model the right one."""
 
-import random
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,34 +11,21 @@ from tests.diagnostics.models_of_users import (
     X,
     findings,
     gru,
-    layered,
     model,
     numbers,
     over,
     reported,
 )
-from tests.diagnostics.typed_fixes import FIXES
-from tests.diagnostics.typed_models import (
-    lengths_of,
-    padded_tokens,
-    samples_as_layers,
-    with_lengths,
-)
+from tests.diagnostics.typed_models import FIXES
 
 
-@pytest.mark.parametrize("name", FIXES)
+@pytest.mark.parametrize("row", FIXES, ids=lambda row: row.compute.__name__)
 @settings(max_examples=3)
 @given(batch=st.integers(3, 5), seq=st.integers(6, 9))
-def test_the_fix_of_a_cause_makes_the_right_model(name, batch, seq):
+def test_the_fix_of_a_cause_makes_the_right_model(row, batch, seq):
     """The finding names the cause; its fix, typed, gives the right model's numbers, and is clean."""
-    row = FIXES[name]
     inputs = row.given(batch, seq)
-    options = dict(row.options)
-    if row.given is with_lengths:
-        options["lengths"] = inputs[1]
-    if row.given is padded_tokens:
-        options["lengths"] = lengths_of(batch, seq)
-
+    options = row.options(inputs)
     report = reported(row.make("wrong"), *inputs, **options)
     found = {finding.probe: str(finding) for finding in report.findings}
 
@@ -85,20 +69,6 @@ def test_the_other_axis_is_advised_where_it_is_clean(name):
     assert "rnnkit.verify(..., batch_dim=1)" in "\n".join(map(str, [told, *told.findings]))
 
 
-def test_the_other_axis_is_not_advised_where_it_mixes_too():
-    """Where samples mix along both axes, no finding says ``batch_dim=1``."""
-
-    def mixed(m, x):
-        y = m.rnn(x)[0]
-        return y - y.mean(0)
-
-    net = model(mixed, rnn=gru())
-    [finding, *_] = reported(net, X).findings
-
-    assert "batch_dim" not in str(finding)
-    assert "skip=['batch']" in str(finding)
-
-
 def test_a_leak_that_is_not_located_names_no_part_the_model_lacks():
     """The fix speaks of convolutions, attention and directions only if the model has them."""
     parts = {"conv": nn.Conv1d(3, 3, 1), "rnn": nn.GRU(3, 6, bidirectional=True)}
@@ -132,66 +102,19 @@ def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
 @pytest.mark.parametrize("size", [3, 5])
 def test_a_state_with_the_samples_for_its_layers(size):
     """Where a batch-first state fits by chance, the finding names the state, not the layer."""
-    parts = {"begin": nn.Linear(3, size * 6), "rnn": gru(num_layers=size)}
+
+    def forward(m, x):
+        state = m.begin(x[:, 0]).view(size, size, 6)
+        return m.rnn(x, state.transpose(0, 1).contiguous() if m.right else state)[0]
+
+    net = model(forward, begin=nn.Linear(3, size * 6), rnn=gru(num_layers=size), right=False)
     x = numbers(size, 7, 3)
-    [finding, *_] = reported(model(samples_as_layers, way="wrong", **parts), x).findings
+    [finding, *_] = reported(net, x).findings
 
     assert "the state given to rnn has the samples on axis 0, for its layers" in str(finding)
     assert "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)" in str(finding)
-    assert findings(model(samples_as_layers, way="typed", **parts), x) == set()
-
-
-def test_a_state_that_is_wiped_is_not_told_to_be_returned():
-    """Streaming names the way in if the model returns the state, and the way out if not."""
-
-    def forward(m, x, state):
-        y, new = m.rnn(x, torch.zeros_like(state) if m.wipes else state)
-        return y, new if m.wipes else state
-
-    for wipes, fix in (
-        (True, "start from the state that is given, and from zeros only if that is None"),
-        (False, "y, state = layer(x, state), and return that state"),
-    ):
-        net = model(forward, rnn=gru(), wipes=wipes)
-        report = reported(net, X, numbers(1, 4, 6), streaming=True)
-        [finding] = [finding for finding in report.findings if finding.probe == "streaming"]
-
-        assert fix in str(finding)
-
-
-def test_no_message_has_a_size_of_the_samples_that_verify_picked():
-    """Of six samples four are judged, and a view of them is not said to be of four."""
-    net = model(
-        lambda m, x: m.head(m.rnn(x)[1].view(len(x), -1)),
-        rnn=nn.GRU(3, 5, 2, batch_first=True),
-        head=nn.Linear(10, 2),
-    )
-    [finding, *_] = reported(net, numbers(6, 7, 3)).findings
-
-    assert "first      view(batch, -1), after rnn" in str(finding)
-
-
-#: What a model may change from call to call, and how; the name that the cause has to say.
-KEPT = {
-    "source": (lambda: np.random.default_rng(1), lambda m: m.source.random()),
-    "chance": (lambda: random.Random(1), lambda m: m.chance.random()),  # noqa: S311
-    "weight": (lambda: nn.Parameter(torch.ones(6)), lambda m: m.weight.data.mul_(0.9).sum()),
-}
-
-
-@pytest.mark.parametrize("name", KEPT)
-def test_what_is_kept_from_call_to_call_is_named(name):
-    """The cause names the attribute that a call changes: a generator, or a weight."""
-    make, change = KEPT[name]
-
-    def forward(m, x):
-        return m.gru(x)[0] + change(m)
-
-    net = layered(forward, **{name: make()})
-    [finding] = reported(net, X).findings
-
-    assert finding.probe == "repeatable"
-    assert f"the model keeps model.{name} from call to call" in str(finding)
+    net.right = True
+    assert findings(net, x) == set()
 
 
 def test_a_report_has_the_rows_of_its_findings():

@@ -8,7 +8,7 @@ from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.runner import subject
-from tests.diagnostics.models_of_users import Model, X, findings, layered, numbers, reported
+from tests.diagnostics.models_of_users import Model, numbers
 
 DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16])
 SIZES = st.integers(1, 6)
@@ -205,60 +205,3 @@ def test_a_script_that_draws():
     report = rnnkit.verify(torch.jit.script(Draws()), torch.randn(5, 7, 3), raises=False)
 
     assert [one.probe for one in report.findings] == ["repeatable"]
-
-
-def divided_in_place(m, x):
-    """Divide the input in place: what is done to it can do without its gradient only."""
-    x = x - x.mean(1, keepdim=True).detach()
-    spread = (x.var(1, keepdim=True) + 1e-5).sqrt()
-    x /= spread
-    return m.head(m.layer(x)[0][..., :6])
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_an_input_that_is_divided_in_place(bidirectional):
-    """A model that trains is judged, also if it would not if its input wanted a gradient."""
-    layer = nn.GRU(3, 6, batch_first=True, bidirectional=bidirectional)
-    model = Model(divided_in_place, layer=layer, head=nn.Linear(6, 2))
-    report = rnnkit.verify(model, torch.randn(5, 7, 3), raises=False)
-
-    assert report.judged
-    assert "does not train" not in str(report)
-    assert bool(report.findings) == bidirectional
-
-
-#: Mistakes of functions that are given their input by name, as torch allows.
-BY_NAME = {
-    "reshape": lambda y: torch.reshape(input=y.reshape(7, 4, 6).cumsum(0), shape=(4, 7, 6)),
-    "flatten": lambda y: torch.flatten(input=y.reshape(7, 4, 6).cumsum(0)).view(4, 7, 6),
-    "repeat_interleave": lambda y: (
-        torch.repeat_interleave(input=y[:, -1], repeats=2, dim=0).view(2, 4, 6).transpose(0, 1)
-    ),
-    "softmax": lambda y: torch.softmax(input=y, dim=0),
-    "index_select": lambda y: torch.index_select(input=y, dim=0, index=torch.tensor([1, 0, 2, 3])),
-    "squeeze": lambda y: torch.squeeze(input=y[:, -1:]),
-}
-
-
-@pytest.mark.parametrize("name", BY_NAME)
-def test_functions_that_are_given_their_input_by_name(name):
-    """A mistake is found, and its cause looked for, as if the input was given by position."""
-    found = findings(layered(lambda m, x: BY_NAME[name](m.gru(x)[0])), X)
-
-    assert found == ({"alone"} if name == "squeeze" else {"batch"})
-
-
-def test_what_alone_says_of_a_sample():
-    """A sample without padding is run alone; of a shorter one the padding is removed."""
-    for lengths, when in (([7, 7, 7, 7], "it is run alone"), ([3, 3, 3, 3], "its padding is")):
-        net = layered(lambda m, x: m.gru(x)[0] * len(x))
-        [finding] = reported(net, X, lengths=lengths, skip=["coverage"]).findings
-
-        assert when in str(finding)
-
-
-def test_a_squeeze_that_removes_nothing_of_the_batch():
-    """The fix keeps the axes of any batch: of one in which the squeeze does nothing, that is x."""
-    [finding] = reported(layered(lambda m, x: m.gru(x)[0].squeeze()), X).findings
-
-    assert "fix        x, which removes the same axes of any batch" in str(finding)

@@ -5,15 +5,23 @@ import random
 import re
 import sys
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
+from rnnkit._diagnostics.measure import baseline
+from rnnkit._diagnostics.probes import remarks
+from rnnkit._diagnostics.tell.outcome import SPENT
 from rnnkit.testing import assert_no_leak
 from tests.diagnostics.models_of_users import (
+    FEATURE,
+    SEQ,
     X,
     gru,
     layered,
@@ -261,24 +269,61 @@ SHOWN = {
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_notebook_shows_the_text(name):
-    """The page has the text, in its own colors but for what is wrong: white and dark ones do."""
+    """The page has the text in its own colors; only the ground of a wrong line is tinted, thinly."""
     make, sign = SHOWN[name]
     shown = make()
     page = shown._repr_html_()
-    red = [html.unescape(line) for line in re.findall("<span[^>]*>(.*?)</span>", page, re.DOTALL)]
+    red = [html.unescape(line) for line in re.findall("<b [^>]*>(.*?)</b>", page, re.DOTALL)]
+    grounds = re.findall(r"background:#\w{6}(\w*)", page)
 
     assert html.unescape(re.sub("<[^>]*>", "", page)) == str(shown)
     assert bool(red) == bool(sign)
     assert all(line.strip().startswith(sign) for line in red)
-    assert "background" not in page
+    assert len(grounds) == len(red)
+    assert all(int(opacity, 16) < 128 for opacity in grounds)
+    assert not re.search("[^-]color:", page)
 
 
-@pytest.mark.parametrize(("steps", "said"), [(1, "end the product"), (2, "are read 2 times")])
-def test_zeros_that_are_read(steps, said):
-    """Zeros that are read more than once are a state that no step advances."""
+@settings(max_examples=6)
+@given(
+    inputs=st.integers(1, 6),
+    outputs=st.integers(1, 5),
+    unread=st.integers(0, 12),
+    is_fixed=st.booleans(),
+)
+def test_runs_do_not_grow_with_inputs_and_outputs(inputs, outputs, unread, is_fixed):
+    """A model of many inputs and outputs runs 48 times at most; a note says what was left out."""
 
-    def gated(m, x):
-        h = torch.zeros(6)
-        return m.gru(x)[0].mean(1) + sum(h * m.gate(x[:, t]) for t in range(steps))
+    def forward(m, *parts):
+        xs = parts[:inputs]
+        places = m.places if is_fixed else m.places[: xs[0].shape[1]]
+        y, h = m.gru(sum(xs) + places, lengths=parts[inputs])
+        return [y * (k + 1) for k in range(outputs)], (h, h + 1)
 
-    assert said in str(reported(layered(gated, gate=nn.Linear(3, 6)), X))
+    layer = rnnkit.GRU(FEATURE, 6, batch_first=True, bidirectional=True)
+    net = layered(forward, gru=layer, places=nn.Parameter(numbers(SEQ, FEATURE)))
+    parts = [PADDED] * inputs + [COUNTS] + [numbers(4, 5)] * unread
+    report = reported(net, *parts, lengths=dict.fromkeys(range(inputs), COUNTS))
+
+    assert report.findings == []
+    assert report.passes <= 48
+    told = sum("reaches no output" in note for note in report.notes)
+    is_left_out = any("after 48 runs, lines were left out" in note for note in report.notes)
+    assert told == unread or is_left_out
+    assert "batch" in report.checked
+
+
+@pytest.mark.parametrize("runs", [1, 8, 12, 16])
+def test_what_is_not_asked_after_too_many_runs(runs):
+    """Where the runs are spent a probe is skipped, never ok: the first line names it, or the reason."""
+    full = reported(gru(), X)
+    with mock.patch.object(baseline, "RUNS", runs), mock.patch.object(remarks, "RUNS", runs):
+        report = reported(gru(), X)
+
+    skipped = [one for one in report.checks if one.detail == SPENT]
+    checks = [one for one in report.checks if one not in skipped]
+    assert all(one in full.checks for one in checks)
+    assert bool(skipped) == (runs < 10)
+    assert any("lines were left out" in note for note in report.notes) == (runs < full.passes)
+    assert all(one.probe in report.headline for one in skipped) or not report.judged
+    assert report.passes <= max(runs, 16)  # a probe that began goes on

@@ -1,9 +1,44 @@
-"""Models with a mistake: each computes the wrong way, with its fix typed, or the right way."""
+"""Models with a mistake, what a finding says of each, and the model after its fix was typed.
+
+Each computes by ``m.way``: the wrong way, with the fix ``typed``, or the right way, written otherwise.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from tests.diagnostics.models_of_users import gru, mask, numbers, tokens
+from tests.diagnostics.corpus.forward import OPTIONS, Part, gru, gru_cell, linear, part
+from tests.diagnostics.models_of_users import mask, model, numbers, tokens
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A wrong model, the words of its finding, and the inputs of some samples and steps."""
+
+    compute: Callable[..., Tensor]
+    probe: str
+    words: tuple[str, ...]
+    given: Callable[[int, int], tuple[Tensor, ...]]
+    told: dict[str, Any]
+
+    def make(self, way: str) -> nn.Module:
+        """Make one of the three models, with the same weights."""
+        torch.manual_seed(5)
+        parts = {
+            name: one.made(nn, False) for name, one in self.told.items() if isinstance(one, Part)
+        }
+        return model(self.compute, way=way, **parts)
+
+    def options(self, inputs: tuple[Tensor, ...]) -> dict[str, Any]:
+        """Return the options of ``verify``, some of which follow from the inputs."""
+        told = {name: value for name, value in self.told.items() if name in OPTIONS}
+        return {name: value(*inputs) if callable(value) else value for name, value in told.items()}
+
+
+FIXES: list[Typed] = []
 
 
 def sequences(batch, seq):
@@ -11,16 +46,30 @@ def sequences(batch, seq):
     return (numbers(batch, seq, 3),)
 
 
-def steps_first(batch, seq):
-    """Return steps of samples."""
-    return (numbers(seq, batch, 3),)
+def typed(probe: str, *words: str, given: Any = sequences, **told: Any) -> Callable[[Any], Any]:
+    """Register a forward, and the probe and the words of its finding; return it."""
+
+    def register(compute: Any) -> Any:
+        FIXES.append(Typed(compute, probe, words, given, told))
+        return compute
+
+    return register
 
 
-def layer_and_head(width=6):
-    """Make a layer, and a head on features of a width."""
-    return {"rnn": gru(), "head": nn.Linear(width, 4)}
+LAYER_AND_HEAD = {"rnn": gru(), "head": linear(6, 4)}
+CELL_AND_HEAD = {"cell": gru_cell(), "head": linear(6, 4)}
 
 
+@typed(
+    "batch",
+    "this softmax is over axis 1, where the samples are",
+    "softmax(dim=0)",
+    given=lambda batch, seq: (numbers(seq, batch, 3),),
+    batch_dim=1,
+    rnn=gru(batch_first=False),
+    score=linear(6, 1),
+    head=linear(6, 4),
+)
 def softmax_over_samples(m, x):
     """Pool the steps by a softmax of scores."""
     y = m.rnn(x)[0]
@@ -28,17 +77,41 @@ def softmax_over_samples(m, x):
     return m.head((nn.functional.softmax(m.score(y), dim=dim) * y).sum(0))
 
 
+@typed(
+    "causal",
+    "this log_softmax is over axis 1, where the steps are",
+    "log_softmax(dim=2)",
+    causal=True,
+    **LAYER_AND_HEAD,
+)
 def log_softmax_over_steps(m, x):
     """Return scores of classes."""
     dim = {"wrong": 1, "typed": 2, "right": -1}[m.way]
     return m.head(m.rnn(x)[0]).log_softmax(dim)
 
 
+@typed(
+    "causal",
+    "this Softmax is over axis 1, where the steps are",
+    "Softmax(dim=2)",
+    causal=True,
+    wrong=part("Softmax", 1),
+    typed=part("Softmax", dim=2),
+    right=part("Softmax", -1),
+    **LAYER_AND_HEAD,
+)
 def softmax_module(m, x):
     """Return scores of classes, by a module."""
     return m.get_submodule(m.way)(m.head(m.rnn(x)[0]))
 
 
+@typed(
+    "batch",
+    "this view moves no axis",
+    "x.transpose(0, 1).reshape(...)",
+    rnn=gru(num_layers=2),
+    head=linear(12, 4),
+)
 def state_viewed(m, x):
     """Read both layers' states of each sample."""
     h_n = m.rnn(x)[1]
@@ -49,6 +122,13 @@ def state_viewed(m, x):
     return m.head(torch.cat([h_n[0], h_n[1]], 1))
 
 
+@typed(
+    "batch",
+    "this view moves no axis",
+    "x.transpose(0, 1).reshape(...)",
+    rnn=gru(batch_first=False),
+    head=linear(6, 4),
+)
 def steps_viewed(m, x):
     """Turn the input to steps first."""
     batch, seq, width = x.shape
@@ -61,6 +141,15 @@ def steps_viewed(m, x):
     return m.head(m.rnn(x)[0]).transpose(0, 1)
 
 
+def samples_and_beams(batch, seq):
+    """Return samples, and what is known of three beams of each."""
+    return numbers(batch, seq, 3), numbers(batch, 3, 2)
+
+
+BEAMS = {"given": samples_and_beams, "rnn": gru(), "head": linear(8, 4)}
+
+
+@typed("batch", "repeat(3, 1, 1) at typed_models.py", "repeat_interleave(3, 0) there", **BEAMS)
 def samples_repeated(m, x, beams):
     """Score some beams of each sample."""
     count = beams.shape[1]
@@ -74,6 +163,7 @@ def samples_repeated(m, x, beams):
     return m.head(both).unflatten(0, (-1, count))
 
 
+@typed("batch", "repeat_interleave(3, -3) at typed_models.py", "repeat(3, 1, 1) there", **BEAMS)
 def samples_interleaved(m, x, beams):
     """Score some beams of all samples, one beam after the other."""
     count = beams.shape[1]
@@ -87,6 +177,20 @@ def samples_interleaved(m, x, beams):
     return m.head(both).unflatten(0, (count, -1)).transpose(0, 1)
 
 
+def with_dones(batch, seq):
+    """Return samples, and a flag that is set once in each of them."""
+    dones = torch.zeros(batch, seq, dtype=torch.long)
+    dones[torch.arange(batch), 1 + torch.arange(batch) % (seq - 1)] = 1
+    return numbers(batch, seq, 3), dones
+
+
+@typed(
+    "batch",
+    "is a mask of integers: it picks rows 0 and 1",
+    "x[flags.bool()]",
+    given=with_dones,
+    rnn=gru(),
+)
 def flags_as_index(m, x, dones):
     """Start afresh where an episode is done."""
     h = x.new_zeros(1, len(x), 6)
@@ -102,13 +206,26 @@ def flags_as_index(m, x, dones):
     return torch.stack(outputs, 1)
 
 
-def with_dones(batch, seq):
-    """Return samples, and a flag that is set once in each of them."""
-    dones = torch.zeros(batch, seq, dtype=torch.long)
-    dones[torch.arange(batch), 1 + torch.arange(batch) % (seq - 1)] = 1
-    return numbers(batch, seq, 3), dones
+def lengths_of(batch, seq):
+    """Return lengths of some samples, one of them the longest."""
+    return torch.arange(batch).mul(2).remainder(seq - 1).add(2).flip(0).clamp(max=seq)
 
 
+def padded_tokens(batch, seq):
+    """Return tokens that end in zeros."""
+    return (tokens(batch, seq) * mask(lengths_of(batch, seq), seq),)
+
+
+@typed(
+    "alone",
+    "is over the queries of the scores, not over the keys",
+    "mask.unsqueeze(1)",
+    given=padded_tokens,
+    lengths=lambda words: (words != 0).sum(1),
+    query=linear(3, 3),
+    rnn=gru(),
+    embedding=part("Embedding", 11, 3),
+)
 def mask_over_queries(m, x):
     """Attend to what is no padding."""
     y = m.embedding(x)
@@ -118,22 +235,14 @@ def mask_over_queries(m, x):
     return m.rnn(scores.softmax(-1) @ y)[0]
 
 
-def attention():
-    """Make an attention over embedded tokens, and a layer."""
-    parts = {"query": nn.Linear(3, 3), "rnn": gru()}
-    return {"embedding": nn.Embedding(11, 3), **parts}
-
-
-def padded_tokens(batch, seq):
-    """Return tokens that end in zeros."""
-    return (tokens(batch, seq) * mask(lengths_of(batch, seq), seq),)
-
-
-def lengths_of(batch, seq):
-    """Return lengths of some samples, one of them the longest."""
-    return torch.arange(batch).mul(2).remainder(seq - 1).add(2).flip(0).clamp(max=seq)
-
-
+@typed(
+    "causal",
+    "members are one tensor",
+    "outputs.append(h.clone())",
+    causal=True,
+    skip=["gradient"],
+    **CELL_AND_HEAD,
+)
 def written_in_place(m, x):
     """Keep the state in one tensor, and return the one of each step."""
     with torch.no_grad():
@@ -145,6 +254,21 @@ def written_in_place(m, x):
     return m.head(torch.stack(outputs, 1))
 
 
+def with_lengths(batch, seq):
+    """Return samples, and their lengths."""
+    return numbers(batch, seq, 3), lengths_of(batch, seq)
+
+
+WITH_LENGTHS = {"given": with_lengths, "lengths": lambda _, lengths: lengths}
+
+
+@typed(
+    "alone",
+    "after a stride the lengths are (lengths + 1) // 2",
+    conv=part("Conv1d", 3, 6, 3, stride=2, padding=1),
+    head=linear(6, 4),
+    **WITH_LENGTHS,
+)
 def strided(m, x, lengths):
     """Average what a strided convolution makes of the valid steps."""
     x = x * mask(lengths, x.shape[1]).unsqueeze(2)
@@ -154,11 +278,13 @@ def strided(m, x, lengths):
     return m.head((y * kept).sum(1) / kept.sum(1))
 
 
-def with_lengths(batch, seq):
-    """Return samples, and their lengths."""
-    return numbers(batch, seq, 3), lengths_of(batch, seq)
-
-
+@typed(
+    "alone",
+    "read the last step, y[:, -1]: the padding is in front",
+    pad="pre",
+    **CELL_AND_HEAD,
+    **WITH_LENGTHS,
+)
 def padding_in_front(m, x, lengths):
     """Read the last step behind padding in front."""
     outputs = []
@@ -173,6 +299,15 @@ def padding_in_front(m, x, lengths):
     return m.head(y[:, -1] if m.way == "typed" else h)
 
 
+@typed(
+    "batch",
+    "move no axis",
+    "x.transpose(0, 1).reshape(...) at typed_models.py",
+    "sizes 0 and 1",
+    encoder=gru(num_layers=2),
+    bridge=linear(12, 12),
+    decoder=gru(6, num_layers=2),
+)
 def bridge_viewed(m, x):
     """Start a decoder from what a head makes of both layers' states."""
     y, h_n = m.encoder(x)
@@ -188,6 +323,14 @@ def bridge_viewed(m, x):
     return m.decoder(y, h.contiguous())[0]
 
 
+@typed(
+    "causal",
+    "is transposed: it hides the earlier keys",
+    "mask.mT",
+    causal=True,
+    query=linear(6, 6),
+    **LAYER_AND_HEAD,
+)
 def mask_transposed(m, x):
     """Attend to earlier steps."""
     y = m.rnn(x)[0]
@@ -197,6 +340,13 @@ def mask_transposed(m, x):
     return m.head(scores.masked_fill(hidden, -1e9).softmax(-1) @ y)
 
 
+@typed(
+    "gradient",
+    "is over an axis of size 1: it returns ones",
+    "softmax over the steps",
+    score=linear(6, 1),
+    **LAYER_AND_HEAD,
+)
 def softmax_of_one(m, x):
     """Pool the steps by a softmax of scores."""
     y = m.rnn(x)[0]
@@ -210,24 +360,25 @@ def softmax_of_one(m, x):
     return m.head((weights * y).sum(1))
 
 
-def samples_as_layers(m, x):
-    """Start from a state of each sample."""
-    state = m.begin(x[:, 0]).view(len(x), len(x), 6)
-    turned = state if m.way == "wrong" else state.transpose(0, 1).contiguous()
-    return m.rnn(x, turned)[0]
-
-
+@typed(
+    "batch",
+    "y[-1] of an output, which is its last sample",
+    "y[:, -1], which is the last step",
+    **LAYER_AND_HEAD,
+)
 def last_of_the_batch(m, x):
     """Read the last step of each sample."""
     y, h_n = m.rnn(x)
     return m.head({"wrong": y[-1], "typed": y[:, -1], "right": h_n[-1]}[m.way])
 
 
-def cell_and_head():
-    """Make a cell and a head."""
-    return {"cell": nn.GRUCell(3, 6), "head": nn.Linear(6, 4)}
-
-
+@typed(
+    "gradient",
+    "nothing reads the forward direction",
+    "y[..., :6] is forward and y[..., 6:] backward",
+    rnn=gru(bidirectional=True),
+    head=linear(12, 4),
+)
 def one_direction(m, x):
     """Read a bidirectional layer."""
     y = m.rnn(x)[0]
@@ -238,12 +389,20 @@ def one_direction(m, x):
     return m.head(y)
 
 
+@typed(
+    "gradient",
+    "the zeros made at typed_models.py",
+    "advance it in the loop",
+    gate=linear(9, 6),
+    new=linear(9, 6),
+    head=linear(6, 4),
+)
 def never_advanced(m, x):
     """Run gates over the steps."""
     h = x.new_zeros(len(x), 6)
     total = x.new_zeros(())
     for t in range(x.shape[1]):
-        reset = torch.sigmoid(m.reset(torch.cat([x[:, t], h], -1)))
+        reset = torch.sigmoid(m.gate(torch.cat([x[:, t], h], -1)))
         new = torch.tanh(m.new(torch.cat([x[:, t], h * reset], -1)))
         if m.way != "wrong":
             h = new

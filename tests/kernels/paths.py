@@ -104,9 +104,18 @@ def drawn(case: Case, rate: float = 0.4) -> Tensor:
 
 
 def by_cells(
-    layer: Any, x: Tensor, hx: list[Tensor], lengths: Tensor, reset: Tensor | None
+    layer: Any,
+    x: Tensor,
+    hx: list[Tensor],
+    lengths: Tensor,
+    reset: Tensor | None,
+    restart: list[Tensor] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run a layer's cells, one step after the other, over ``(seq, batch, ...)``: what is right."""
+    """Run a layer's cells, one step after the other, over ``(seq, batch, ...)``: what is right.
+
+    A sample starts again from ``restart``, or from zeros.
+    """
+    restart = restart or [torch.zeros_like(tensor) for tensor in hx]
     valid = (torch.arange(len(x)).unsqueeze(1) < lengths).unsqueeze(2)
     cut = torch.zeros_like(valid) if reset is None else reset.bool().unsqueeze(2)
     cells = layer.cells()
@@ -122,7 +131,8 @@ def by_cells(
             for t in order:
                 # Backward, the cut is met on the way from the step that it stands before.
                 fresh = cut[t] if not reverse else (cut & valid)[t + 1 : t + 2].any(0)
-                begin = [tensor.masked_fill(fresh, 0) for tensor in state]
+                begins = (tensor[place + reverse] for tensor in restart)
+                begin = [torch.where(fresh, *pair) for pair in zip(begins, state, strict=True)]
                 new = tensors_of(cell(x[t], state_of(begin)))
                 state = [torch.where(valid[t], *pair) for pair in zip(new, state, strict=True)]
                 steps[t] = new[0].masked_fill(~valid[t], 0)

@@ -64,7 +64,6 @@ AUTOCAST = SMALL._replace(allows_own_loop=False, is_traced=True)
 LARGE = SMALL._replace(hidden_size=2000)
 GRU = SMALL._replace(mode="GRU", has_onednn_kernel=False)
 FOREIGN = GRU._replace(allows_own_loop=False)
-RELU = AUTOCAST._replace(mode="RNN_RELU", has_onednn_kernel=False)
 GPU = SMALL._replace(device="cuda")
 MPS = SMALL._replace(device="mps")
 
@@ -74,8 +73,7 @@ MPS = SMALL._replace(device="mps")
     [
         (SMALL, PADDED), (LARGE, ROWS), (LARGE._replace(trains=False), PACKED),
         (GRU, ROWS), (GRU._replace(trains=False), PACKED), (FOREIGN, PACKED),
-        (AUTOCAST, PADDED), (RELU, PACKED), (GPU, PACKED),
-        (MPS, PADDED), (MPS._replace(mode="RNN_RELU"), PACKED),
+        (AUTOCAST, PADDED), (GPU, PACKED), (MPS, PADDED),
     ],
 )  # fmt: skip
 def test_the_path_of_lengths(facts, path):
@@ -88,7 +86,7 @@ def test_the_path_of_lengths(facts, path):
     [
         (SMALL, 1, True, True, BLANK), (SMALL, 1, False, True, BLANK),
         (SMALL, 1, True, False, ROWS), (AUTOCAST, 1, True, True, BLANK),
-        (AUTOCAST, 1, True, False, PACKED), (RELU, 1, True, True, PACKED),
+        (AUTOCAST, 1, True, False, PACKED), (AUTOCAST._replace(mode="RNN_RELU"), 1, True, True, PACKED),
         (GRU, 1, True, True, STEPS), (GRU, 33, True, True, ROWS),
         (GRU, 1, False, True, ROWS), (GRU, 1, True, False, ROWS),
         (FOREIGN, 1, True, True, PACKED), (GPU, 1, True, True, PACKED),

@@ -12,6 +12,7 @@ from torch import Tensor
 import rnnkit
 from rnnkit._base.state import map_state, state_of
 from tests.covering import covers
+from tests.explaining import silent
 from tests.kernels import paths
 from tests.strategies import (
     APART,
@@ -24,6 +25,8 @@ from tests.strategies import (
     tensors_of,
 )
 
+#: What a call begins from: zeros, the state that is given, or that of a user's own initial_state.
+STATES = ("none", "given", "given, batch first", "own", "own, batch first")
 #: Lengths, of which all may be zero, and resets.
 NONE = (0,) * paths.BATCH
 CUTS = [(each, cut) for each in (None, paths.LENGTHS, NONE) for cut in (None, paths.mask())][1:]
@@ -36,9 +39,14 @@ def check(
     reset: Tensor | None = None,
     state: str = "given",
     tolerance: float = 1e-10,
+    device: str = "cpu",
 ):
-    """Output, state and gradients are those of a loop over the layer's cells, whatever padding is."""
-    layer = case.module(rnnkit, state_batch_first=state == "batch first").eval()
+    """Output, state and gradients are those of a loop over the layer's cells, whatever padding is.
+
+    ``device`` is where new tensors are made by default.
+    """
+    is_turned = "batch first" in state
+    layer = case.module(rnnkit, state_batch_first=is_turned).eval()
 
     def turn(tensor: Tensor) -> Tensor:
         return tensor.transpose(0, 1) if case.options.get("batch_first") else tensor
@@ -59,16 +67,22 @@ def check(
     padded = laid_out(numbers, way if way in APART else None).requires_grad_()
     before = padded.detach().clone()
 
+    is_own = state.startswith("own")
     start = [torch.zeros_like(t) for t in tensors] if state == "none" else tensors
+    restart = tensors if is_own else None
     expected, ends = paths.by_cells(
-        layer, turn(x), start, each, None if cuts is None else turn(cuts)
+        layer, turn(x), start, each, None if cuts is None else turn(cuts), restart
     )
-    hx = [t.transpose(0, 1) for t in tensors] if state == "batch first" else tensors
-    hx = None if state == "none" else state_of(hx)
-    with paths.on(path):
+    hx = state_of([t.transpose(0, 1) for t in tensors] if is_turned else tensors)
+    if is_own:
+        firsts = {case.batch: hx}
+        layer.initial_state = lambda batch_size: firsts[batch_size]
+    if is_own or state == "none":
+        hx = None
+    with paths.on(path), torch.device(device), silent():
         actual, carried = layer(padded, hx, lengths=counts, reset=cuts)
     carried = tensors_of(carried)
-    if state == "batch first":
+    if is_turned:
         carried = [tensor.transpose(0, 1) for tensor in carried]
     others = [*tensors, *layer.parameters()]
     way = case.memory.get("gradients")
@@ -86,7 +100,7 @@ def check(
     kind=paths.KINDS,
     path=paths.ALL_PATHS,
     cut=CUTS,
-    state=["none", "given", "batch first"],
+    state=STATES,
     options=[
         {},
         {"num_layers": 2, "bidirectional": True},
@@ -108,8 +122,9 @@ def test_any_sizes(name, data, path):
 
     lengths = data.draw(st.none() | case.counts())
     reset = None if rate is None else paths.drawn(case, rate)
-    state = data.draw(st.sampled_from(["none", "given", "batch first"]))
-    check(case, path, lengths, reset, state, 1e-4 if case.dtype is torch.float32 else 1e-10)
+    state = data.draw(st.sampled_from(STATES))
+    device = data.draw(st.sampled_from(["cpu", "meta"]))
+    check(case, path, lengths, reset, state, 1e-4 if case.dtype is torch.float32 else 1e-10, device)
 
 
 @covers(
@@ -183,8 +198,8 @@ def test_second_derivatives(name, path, lengths, rate):
     paths.close(both(output), both(expected), 1e-10)
 
 
-@covers(1, batch_first=[False, True], kind=paths.KINDS)
-def test_one_sequence_without_batch(kind, batch_first):
+@covers(2, is_own=[False, True], batch_first=[False, True], kind=paths.KINDS)
+def test_one_sequence_without_batch(kind, batch_first, is_own):
     """A sequence without a batch axis, and a mask without, give what they give in a batch of one."""
     case = replace(paths.case_of(kind, bidirectional=True, batch_first=batch_first), batch=1)
     layer = case.module(rnnkit)
@@ -193,6 +208,10 @@ def test_one_sequence_without_batch(kind, batch_first):
     reset = paths.drawn(case)[:, 0]
     axis = 0 if batch_first else 1
     alone = map_state(lambda tensor: tensor[:, 0], hx)
+    if is_own:
+        firsts = {1: hx, None: alone}
+        layer.initial_state = lambda batch_size: firsts[batch_size]
+        hx = alone = None
 
     output, state = layer(x, hx, reset=reset.unsqueeze(axis))
     actual, end = layer(x.squeeze(axis), alone, reset=reset)

@@ -127,11 +127,16 @@ def test_lengths_may_come_as_any_integers(given, path):
 @pytest.mark.parametrize("lengths", [[], torch.empty(0, dtype=torch.int64), torch.tensor([])])
 def test_a_batch_of_no_samples(lengths):
     """An empty batch takes no lengths, and gives an empty output and state."""
+    x = torch.randn(SEQ, 0, 2)
     for name in LAYERS:
-        output, state = getattr(rnnkit, name)(2, 3, 2)(torch.randn(SEQ, 0, 2), lengths=lengths)
+        layer = getattr(rnnkit, name)(2, 3)
+        (cell,) = layer.cells()
+        output, state = layer(x, lengths=lengths)
+        same, end = rnnkit.unroll(cell, x, lengths=lengths)
 
-        assert output.shape == (SEQ, 0, 3)
-        assert all(tensor.shape == (2, 0, 3) for tensor in tensors_of(state))
+        assert output.shape == same.shape == (SEQ, 0, 3)
+        assert all(tensor.shape == (1, 0, 3) for tensor in tensors_of(state))
+        assert all(tensor.shape == (0, 3) for tensor in tensors_of(end))
 
 
 def test_a_caller_may_write_into_one_of_two_zeros():

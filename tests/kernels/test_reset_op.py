@@ -14,7 +14,8 @@ from rnnkit._base.state import state_of
 from rnnkit._kernels.compiled.reset_operator import run_reset_operators
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Stack
-from rnnkit._modules.unroll_run import as_layer, direction_of
+from rnnkit._modules.cell_base import direction_of
+from rnnkit._modules.unroll_run import as_layer
 from tests.compiles import compiles
 from tests.strategies import gradients, laid_out, memories, tensors_of
 

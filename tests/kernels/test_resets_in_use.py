@@ -33,62 +33,6 @@ def test_what_a_caller_writes_into(name, path):
     assert_same(gradient(write=False), gradient(write=True))
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("given", [False, True])
-def test_a_first_state_of_the_cells_own(reverse, given):
-    """A sample starts again from the cell's first state, which gets its gradient."""
-    cell = paths.Begins(6, 3).double()
-    reset = paths.mask()
-    x = torch.randn(paths.SEQ, paths.BATCH, 6).double()
-    hx = torch.randn(paths.BATCH, 3).double()
-    at_first_step = reset & (torch.arange(paths.SEQ) == 0).unsqueeze(1)
-    for cuts in (reset, at_first_step):
-        results = []
-        for path in ("rows", "packed", "steps", "loop"):
-            options = {"reset": cuts, "reverse": reverse, "fused": path != "loop"}
-            with paths.on(path):
-                output, state = rnnkit.unroll(cell, x, hx if given else None, **options)
-            total = output.pow(2).sum() + state.pow(3).sum() + 0 * cell.begin.sum()
-            results.append([output, state, torch.autograd.grad(total, cell.begin)[0]])
-
-        for result in results[:-1]:
-            paths.close(result, results[-1])
-
-
-class LearnedLayer(rnnkit.LSTM):
-    """A layer whose first state is not zeros."""
-
-    def initial_state(self, batch_size: int | None) -> Any:
-        """Begin all samples alike."""
-        zeros = super().initial_state(batch_size)
-        return rnnkit.LSTMState(zeros.h + 0.5, zeros.c - 0.25)
-
-
-@pytest.mark.parametrize("state_batch_first", [False, True])
-@pytest.mark.parametrize("batched", [False, True])
-def test_a_first_state_of_the_layers_own(*, state_batch_first, batched):
-    """A sample starts again from what the layer itself begins from, in both directions."""
-    layer = LearnedLayer(
-        6, 3, bidirectional=True, dtype=torch.float64, state_batch_first=state_batch_first
-    )
-    x = torch.randn(paths.SEQ, paths.BATCH, 6, dtype=torch.float64)
-    reset = torch.zeros(paths.SEQ, paths.BATCH, dtype=torch.bool)
-    reset[0, 0] = reset[4] = True
-    if not batched:
-        x, reset = x[:, 0], reset[:, 0]
-
-    output, state = layer(x, reset=reset)
-
-    (first, before) = layer(x[:4])
-    (last, after) = layer(x[4:])
-    paths.close(output, torch.cat([first, last]))
-    # Forward the last piece ends it, backward the first one.
-    rows = 1 if batched and state_batch_first else 0
-    for end, *parts in zip(tensors_of(state), tensors_of(after), tensors_of(before), strict=True):
-        wanted = [part.select(rows, place) for place, part in enumerate(parts)]
-        paths.close([end.select(rows, place) for place in (0, 1)], wanted)
-
-
 class Nameless(nn.Module):
     """A user's cell without a first state."""
 

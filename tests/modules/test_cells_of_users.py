@@ -1,18 +1,15 @@
 """The cells of the examples: right by their formulas, and layers like any other."""
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 import rnnkit
-from tests.kernels.paths import by_loop
 from tests.modules.cells_of_users import (
     AttentionGRUCell,
     LayerNormLSTMCell,
     PeepholeLSTMCell,
     ZoneoutGRUCell,
 )
-from tests.strategies import assert_same
 
 BATCH = 5
 SEQ = 7
@@ -98,15 +95,3 @@ def test_zoneout_on_average():
     mean = cell(x.expand(20_000, -1), h.expand(20_000, -1)).mean(dim=0)
 
     torch.testing.assert_close(cell.eval()(x, h)[0], mean, rtol=0.05, atol=0.02)
-
-
-@pytest.mark.parametrize("make", [LayerNormLSTMCell, PeepholeLSTMCell, ZoneoutGRUCell])
-def test_unroll_is_the_loop(make):
-    """Unrolled, a cell runs once a step, each time with its state and its random numbers."""
-    cell = make(WIDTH, HIDDEN)
-    x = torch.randn(SEQ, BATCH, WIDTH)
-    torch.manual_seed(1)
-    expected = by_loop(cell, x, cell.initial_state(BATCH))
-    torch.manual_seed(1)
-
-    assert_same(expected, rnnkit.unroll(cell, x))

@@ -1,4 +1,4 @@
-"""Gradients of what torch compiles and exports of a loop: those of eager mode, at each length."""
+"""Gradients of what torch compiles of a loop: those of eager mode, at each length."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,8 +10,8 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.compiles import by_inductor
-from tests.torch.models import HIDDEN, WIDTH, Model, cell_of_user, layer_of
-from tests.torch.tools.tools import marks, trained
+from tests.torch.models import HIDDEN, WIDTH, Model, layer_of
+from tests.torch.tools.tools import marks
 
 pytestmark = marks
 
@@ -142,28 +142,3 @@ def test_compiled_without_gradients():
             expected = model(x, reset=mask, lengths=lengths)
         torch.testing.assert_close(found, expected)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
-
-
-EXPORTED = {
-    "GRU": lambda: Loops("GRUCell", 1),
-    "LSTM, all states": lambda: Loops("LSTMCell", 2, return_states=True),
-    "RNN, reverse": lambda: Loops("RNNCell", 1, reverse=True),
-    "a user's": lambda: rnnkit.Recurrent(cell_of_user("LSTM")),
-}
-
-
-@pytest.mark.parametrize("name", EXPORTED)
-def test_exported(name):
-    """A program that is exported for any number of steps is trained as the model is."""
-    model = Model(EXPORTED[name]()).eval()
-    program = torch.export.export(
-        model, (torch.randn(LENGTHS[0], BATCH, WIDTH),), strict=False,
-        dynamic_shapes={"x": {0: torch.export.Dim.DYNAMIC}},
-    ).module()  # fmt: skip
-    for steps in LENGTHS:
-        x = torch.randn(steps, BATCH, WIDTH)
-        found, expected = (trained(each, each, x) for each in (program, model))
-        torch.testing.assert_close(
-            [pytree.tree_leaves(each) for each in found],
-            [pytree.tree_leaves(each) for each in expected],
-        )

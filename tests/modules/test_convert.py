@@ -1,7 +1,6 @@
 """``convert`` and ``revert`` change the class of recurrent modules and nothing else."""
 
 import pickle
-import warnings
 from typing import Any
 
 import pytest
@@ -236,29 +235,3 @@ def test_wrapped_models():
     assert rnnkit.convert(compiled).changed == ["_orig_mod.0"]
     assert kinds(model) == [rnnkit.GRUCell]
     torch.testing.assert_close(compiled(x), before)
-
-
-def quantized(model: nn.Module) -> Any:
-    """The model with its recurrent modules quantized, as far as torch finds them."""
-    with warnings.catch_warnings():
-        # torch announces the end of eager quantization, and of its tensors, at each call.
-        warnings.simplefilter("ignore")
-        return torch.ao.quantization.quantize_dynamic(model)
-
-
-def test_quantization_finds_what_revert_has_reverted():
-    """Eager dynamic quantization passes rnnkit's class by in silence, and takes the reverted."""
-    for name in CLASSES[1:]:  # torch does not quantize RNN
-        model = nn.Sequential(getattr(rnnkit, name)(WIDTH, HIDDEN))
-        x = input_for(name)
-        assert type(quantized(model)[0]) is getattr(rnnkit, name)
-
-        rnnkit.revert(model)
-        done = quantized(model)
-
-        assert type(done[0]).__module__.startswith("torch.ao.nn.quantized.dynamic")
-        exact = model(x)
-        rounded = done(x)
-        while isinstance(exact, tuple):
-            exact, rounded = exact[0], rounded[0]
-        torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)

@@ -13,8 +13,9 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from rnnkit import LSTMState, states
+from rnnkit import LSTMState
 from tests.kernels.paths import RESET_PATHS, Wrapped, close, each_layer, on, recurrent
+from tests.modules.acts_on_states import ACTS
 from tests.strategies import (
     APART,
     Case,
@@ -111,22 +112,6 @@ def test_a_sequence(name, user, data):
 
 
 @each_layer
-@given(data=st.data())
-def test_one_step(name, data):
-    """So may the input of one step, and a state with the batch first."""
-    case = padded(name, data, bidirectional=False)
-    layer = case.module(rnnkit, state_batch_first=True).eval()
-    hx = pytree.tree_map(lambda t: t.detach().transpose(0, 1).requires_grad_(), case.state())
-    x = case.numbers().detach().select(1 if layer.batch_first else 0, 0)
-
-    def call(x: Tensor, hx: Any) -> Any:
-        output, state = layer.step(x, hx)
-        return output, state, layer.last_hidden(hx), layer.split_state(hx)
-
-    check(call, (x.requires_grad_(), hx), case.memory.get("gradients"))
-
-
-@each_layer
 @given(data=st.data(), fields=st.tuples(*[st.sampled_from(APART)] * 4))
 def test_the_fields_of_packed_input(name, data, fields):
     """So may each field of packed input, of which torch reads the sizes as if in one piece."""
@@ -147,25 +132,6 @@ def test_the_fields_of_packed_input(name, data, fields):
 ROWS = 4
 BATCH = 3
 HIDDEN = 6
-#: What is done to a layer's state: to the tensor, and to the flags and positions beside it.
-ACTS = {
-    **{
-        act.__name__: lambda state, *_, act=act: act(state)
-        for act in (states.detach, states.batch_first, states.from_batch_first, states.to_layers)
-    },
-    "to": lambda state, *_: states.to(state, torch.float32),
-    "select": lambda state, _, index: states.select(state, index),
-    "select by flags": lambda state, mask, _: states.select(state, mask),
-    "slice": lambda state, *_: states.select(state, slice(1, None)),
-    "repeat": lambda state, *_: states.repeat(state, 2),
-    "expand": lambda state, *_: states.expand(states.select(state, [1]), 5),
-    "cat": lambda state, *_: states.cat([state, state]),
-    "reset": lambda state, mask, _: states.reset(state, mask),
-    "reset to": lambda state, mask, _: states.reset(state, mask, state),
-    "from_layers": lambda state, *_: states.from_layers([state, state]),
-    "bridge": lambda state, *_: states.bridge(state),
-    "sum": lambda state, *_: states.bridge(state, "sum"),
-}
 
 
 @given(memory=memories)

@@ -1,5 +1,6 @@
 """``Recurrent``: a layer over cells of any kind, in everything a layer."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 import rnnkit
 from tests.copies import COPIES, by_file
 from tests.covering import covers
+from tests.explaining import silent
 from tests.kernels.paths import close, each_layer
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import assert_same, cases, gradients, tensors_of
@@ -22,7 +24,11 @@ WIDTH = 3
 
 
 class Halving(nn.Module):
-    """A user's cell: no parameters, a tuple of one for its state, integers for its input."""
+    """A user's cell: a tuple of one for its state, integers for its input, a weight named as ours."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight_ih = nn.Parameter(torch.ones(9, 9))
 
     def forward(self, input: Tensor, hx: tuple[Tensor]) -> tuple[Tensor]:
         """Return half of the state, and of the input."""
@@ -85,9 +91,10 @@ def test_layer_of_a_layers_cells(name, data, *, given_state, cut):
     cells = rnnkit.Recurrent.of(layer)
     assert (cells.batch_first, cells.dropout) == (layer.batch_first, layer.dropout)
     assert {*cells.parameters()} == {*layer.parameters()}
-    states = None if hx is None else rnnkit.states.to_layers(hx)
-    output, ends = cells(x, states, lengths=lengths, reset=reset)
-    actual = tensors_of((output, rnnkit.states.from_layers(ends)))
+    with silent():
+        states = None if hx is None else rnnkit.states.to_layers(hx)
+        output, ends = cells(x, states, lengths=lengths, reset=reset)
+        actual = tensors_of((output, rnnkit.states.from_layers(ends)))
     expected = tensors_of(layer(x, hx, lengths=lengths, reset=reset))
 
     close(actual, expected, 1e-10)
@@ -97,13 +104,18 @@ def test_layer_of_a_layers_cells(name, data, *, given_state, cut):
 
 @covers(3, lengths=[None, [3, 0]], batch_first=[False, True], both=[False, True])
 def test_cells_of_any_kind_and_width(both, batch_first, lengths):
-    """Each layer reads the output of the one below; its states are given and returned in order."""
+    """Each layer reads the output of the one below; its states are given and returned in order.
+
+    So it is of one sequence without a batch axis.
+    """
     layer = mixed(both=both, batch_first=batch_first)
     x = torch.randn((BATCH, SEQ, WIDTH) if batch_first else (SEQ, BATCH, WIDTH))
     _, hx = layer(torch.randn_like(x))
 
     assert_same(by_hand(layer, x, lengths=lengths), layer(x, lengths=lengths))
     assert_same(by_hand(layer, x, hx, lengths), layer(x, list(hx), lengths=lengths))
+    alone = x.select(0 if batch_first else 1, 0)
+    assert_same(by_hand(layer, alone), layer(alone))
 
 
 def test_states_layer_by_layer():
@@ -124,8 +136,9 @@ def test_users_cells():
     x = torch.randn(SEQ, 2, WIDTH)
 
     assert_same(layer(x), layer(x, layer.initial_state(2)))
-    output, _ = rnnkit.Recurrent(Halving())(torch.tensor([[[2, 4, 6]], [[1, 3, 5]]]))
-    assert output.tolist() == [[[1.5, 2.5, 3.5]], [[1.25, 2.75, 4.25]]]
+    numbers = torch.tensor([[[2, 4, 6]], [[1, 3, 5]]])
+    for run in (rnnkit.Recurrent(Halving()), partial(rnnkit.unroll, Halving())):
+        assert run(numbers)[0].tolist() == [[[1.5, 2.5, 3.5]], [[1.25, 2.75, 4.25]]]
     cells = nn.ModuleList([rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 5)])
     assert list(rnnkit.Recurrent(cells).cells) == list(cells)
 
@@ -143,16 +156,6 @@ def test_dropout_between_layers():
     layer.eval()
     assert_same(by_hand(layer, x), layer(x))
     assert not torch.equal(layer(x)[0], trained[0])
-
-
-def test_one_sequence_without_batch():
-    """A sequence without a batch axis gives what it gives in a batch of one."""
-    layer = mixed()
-    x = torch.randn(SEQ, WIDTH)
-    output, ends = layer(x.unsqueeze(1))
-    alone, end = layer(x)
-
-    assert_same((output.squeeze(1), [t.squeeze(0) for t in tensors_of(ends)]), (alone, end))
 
 
 def test_copies_compute_the_same():

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rnnkit import LSTMState, states
+from rnnkit import ArgumentError, LSTMState, states
+from tests.explaining import silent
 from tests.strategies import assert_same, tensors_of
 
 ROWS = 4
@@ -87,7 +88,8 @@ def test_each_tensor_is_treated_as_by_hand(act, kind):
         state = state_of(kind, axis)
         before = copy.deepcopy(state)
 
-        actual = run(state)
+        with silent():
+            actual = run(state)
 
         check(state, actual, by_hand, axis)
         assert_same(before, state)
@@ -253,6 +255,21 @@ def test_none_goes_through():
     assert states.from_layers([None, None]) is None
     assert states.to_layers(None) is None
     assert states.bridge(None) is None
+
+
+@kinds
+def test_states_without_numbers(kind):
+    """On the meta device samples are picked and start again by lists and by masks, too."""
+    state = states.to(state_of(kind), "meta")
+    marked = [True, False, True]
+    for index in ([2, 0], torch.tensor([2, 0]), torch.tensor(marked)):
+        picked = states.select(state, index)
+        assert {tensor.shape[:2] for tensor in tensors_of(picked)} == {(ROWS, 2)}
+    for again in (marked, torch.tensor(marked), [1, 0, 0]):
+        reset = states.reset(state, again)
+        assert {tensor.shape[:2] for tensor in tensors_of(reset)} == {(ROWS, BATCH)}
+    with pytest.raises(ArgumentError, match="has 3 samples"):
+        states.select(state, [5])
 
 
 @pytest.mark.parametrize(("name", "instead"), [("zeros", "initial_state"), ("stack", "cat")])

@@ -11,7 +11,7 @@ import rnnkit
 from rnnkit._base.class_facts import ClassFacts
 from rnnkit._kernels.recurrences import Recurrence
 from rnnkit._modules.cell_base import Cell
-from tests.kernels.paths import Counts, Wrapped, by_loop
+from tests.kernels.paths import Wrapped, by_loop
 from tests.strategies import CLASSES, assert_same
 
 X = torch.linspace(-1, 1, 42).view(7, 2, 3)
@@ -38,29 +38,6 @@ def test_cell_that_reads_more_than_it_is_given(namespace):
     hx = torch.ones(2, 4)
 
     assert_same(by_loop(cell, X, hx), rnnkit.unroll(cell, X, hx))
-
-
-def test_batch_first_layer_with_a_first_state_of_its_own():
-    """It is asked for a state of as many samples as the input has, on whichever axis they are."""
-
-    class Begins(rnnkit.GRU):
-        def initial_state(self, batch_size: int | None) -> Tensor:
-            return torch.ones(1, batch_size or 1, 4)
-
-    layer = Begins(3, 4, batch_first=True)
-    input = torch.ones(2, 5, 3)
-
-    assert_same(layer(input, torch.ones(1, 2, 4)), layer(input))
-
-
-def test_cell_with_another_state():
-    """A state that a user's cell returned is what it takes again."""
-    cell = Counts(3, 4)
-
-    head, state = rnnkit.unroll(cell, X[:3])
-    tail, end = rnnkit.unroll(cell, X[3:], state)
-
-    assert_same(by_loop(cell, X, cell.initial_state(2)), (torch.cat([head, tail]), end))
 
 
 def mgu_step(given, hidden, h):

@@ -8,10 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 import rnnkit
-from rnnkit._base.state import map_state, state_of
-from tests.kernels.paths import close, drawn
+from rnnkit._base.state import state_of
+from tests.explaining import silent
+from tests.kernels.paths import ALL_PATHS, close, drawn, on
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 from tests.strategies import APART, LAYERS, Case, cases, few, gradients, laid_out, tensors_of
 
@@ -33,8 +35,35 @@ class LogCell(nn.Module):
         return self.cell(torch.cat([scaled.abs().log(), direction, attention], dim=1), hx)
 
 
-USERS = {"log": LogCell, "layer norm": LayerNormLSTMCell, "zoneout": ZoneoutGRUCell}
-GIVEN = ("none", "half", "all")
+class Learned(rnnkit.LSTMCell):
+    """A cell that begins from a parameter."""
+
+    def __init__(self, *sizes: int):
+        super().__init__(*sizes)
+        self.begin = nn.Parameter(torch.rand(2, 1, sizes[1]))
+
+    def initial_state(self, batch_size: int | None) -> rnnkit.LSTMState:
+        """Begin all samples alike."""
+        return rnnkit.LSTMState(*self.begin.expand(-1, batch_size, -1))
+
+
+class Changed(Learned):
+    """A cell whose calls are its own, as those of one with a hook are."""
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:  # type: ignore[override]
+        """Run one step."""
+        return super().forward(2 * input, hx)
+
+
+USERS = {
+    "log": LogCell,
+    "layer norm": LayerNormLSTMCell,
+    "zoneout": ZoneoutGRUCell,
+    "learned": Learned,
+    "changed": Changed,
+}
+#: Cells of ours that carry a pair, of which either part may be missing; a user's gets it as it is.
+PAIRS = ("LSTM", "learned", "changed")
 #: A user's cell, or the first one of a layer.
 each_cell = pytest.mark.parametrize("name", [*LAYERS, *USERS])
 
@@ -54,12 +83,13 @@ class Use(NamedTuple):
         """Bring a tensor from this layout to ``(seq, batch, ...)``, or back."""
         return tensor.transpose(0, 1) if self.options["batch_first"] else tensor
 
-    def run(self, x: Tensor, fused: bool) -> tuple[Tensor, Any]:
-        """Run unroll."""
+    def run(self, x: Tensor, fused: bool, device: str = "cpu") -> tuple[Tensor, Any]:
+        """Run unroll, with a device for new tensors."""
         given = {"lengths": self.lengths, "reset": self.reset, "fused": fused}
         if self.lengths and self.case.memory.get("lengths") in APART:
             given["lengths"] = self.case.laid_out("lengths", torch.tensor(self.lengths))
-        return rnnkit.unroll(self.cell, x, self.hx, **given, **self.options)
+        with torch.device(device), silent():
+            return rnnkit.unroll(self.cell, x, self.hx, **given, **self.options)
 
     def derived(self, result: Any, x: Tensor) -> list[Tensor]:
         """The gradients of the input, of what is given of a state, and of the weights."""
@@ -80,15 +110,17 @@ def use_of(name: str, data: st.DataObject, **sizes: int) -> Use:
         case.laid_out(part, torch.randn_like(zeros)).requires_grad_()
         for part, zeros in zip("hc", tensors_of(cell.initial_state(case.batch)), strict=False)
     ]
-    whole = state_of(parts)
-    # A cell of ours completes half a pair; a user's gets its state as it is given.
-    half = (parts[0], None) if name == "LSTM" else None
+    hx = data.draw(st.sampled_from([None, state_of(parts)]))
+    if name in PAIRS:
+        there = data.draw(st.sampled_from([(True, False), (False, True), (False, False)]))
+        half = [part if is_there else None for part, is_there in zip(parts, there, strict=True)]
+        hx = data.draw(st.sampled_from([hx, half, tuple(half)]))
     options = {name: data.draw(st.booleans()) for name in ("reverse", "return_states")}
     use = Use(
         case=case,
         cell=cell,
         x=case.numbers(),
-        hx={"none": None, "half": half, "all": whole}[data.draw(st.sampled_from(GIVEN))],
+        hx=hx,
         lengths=data.draw(st.none() | case.counts()),
         reset=None,
         options=options | {"batch_first": case.options.get("batch_first", False)},
@@ -110,7 +142,7 @@ def by_hand(use: Use) -> tuple[Tensor, list[Tensor]]:
     samples = []
     for i, count in enumerate(use.lengths or [len(x)] * use.case.batch):
         zeros = tensors_of(use.cell.initial_state(1))
-        parts = use.hx if isinstance(use.hx, tuple) else [use.hx] * len(zeros)
+        parts = use.hx if isinstance(use.hx, tuple | list) else [use.hx] * len(zeros)
         state = [z if p is None else p[i : i + 1] for z, p in zip(zeros, parts, strict=True)]
         outputs = list(zeros[0].new_zeros(len(x), *zeros[0].shape[1:]))
         states = [state] * len(x)
@@ -135,11 +167,17 @@ def by_hand(use: Use) -> tuple[Tensor, list[Tensor]]:
 
 @each_cell
 @few(15)
-@given(data=st.data(), padding=st.sampled_from([0.0, torch.nan]))
-def test_both_roads_equal_the_loop(name, data, padding):
+@given(
+    data=st.data(),
+    padding=st.sampled_from([0.0, torch.nan]),
+    path=st.sampled_from(ALL_PATHS),
+    device=st.sampled_from(["cpu", "meta"]),
+)
+def test_both_roads_equal_the_loop(name, data, padding, path, device):
     """Fused or not, outputs, states and gradients are those of each sample run alone.
 
-    Whatever the input holds beyond the lengths reaches none of them.
+    Whatever the input holds beyond the lengths reaches none of them. On which device new tensors
+    are made by default is no matter.
     """
     use = use_of(name, data)
     padded = use.x
@@ -153,7 +191,8 @@ def test_both_roads_equal_the_loop(name, data, padding):
     wanted = use.derived(expected, use.x)
 
     for fused in (True, False):
-        actual = use.run(padded, fused)
+        with on(path):
+            actual = use.run(padded, fused, device)
         close(actual, expected, 1e-10)
         close(use.derived(actual, padded), wanted, 1e-10)
 
@@ -166,7 +205,7 @@ def test_one_sequence_without_batch(name, data, fused):
     one = use_of(name, data, batch=1)._replace(lengths=None)
     axis = 0 if one.options["batch_first"] else 1
     alone = one._replace(
-        hx=map_state(lambda part: part.squeeze(0), one.hx),
+        hx=tree_map_only(Tensor, lambda part: part.squeeze(0), one.hx),
         reset=None if one.reset is None else one.reset.squeeze(axis),
     )
 

@@ -1,8 +1,5 @@
 """What ``unroll`` takes, and how often it calls a cell, from which state."""
 
-import itertools
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -11,29 +8,6 @@ from torch.nn.modules.module import register_module_forward_hook
 
 import rnnkit
 from tests.strategies import assert_same
-
-
-class Embedded(nn.Module):
-    """A user's cell that reads whole numbers, and has a weight named as ours."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight_ih = nn.Parameter(torch.ones(10, 4))
-
-    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
-        """Add the rows that are named."""
-        return hx + self.weight_ih[input].sum(-2)
-
-    def initial_state(self, batch_size: int) -> Tensor:
-        """Begin with zeros."""
-        return torch.zeros(batch_size, 4)
-
-
-def test_whole_numbers_for_a_users_cell():
-    """What a user's cell reads is its own affair, whatever its weights are called."""
-    output, state = rnnkit.unroll(Embedded(), torch.ones(7, 5, 3, dtype=torch.int64))
-    assert torch.equal(state, torch.full((5, 4), 21.0))
-    assert torch.equal(output[0], torch.full((5, 4), 3.0))
 
 
 @pytest.mark.unhooked("the annotation asks for an initial_state")
@@ -58,57 +32,6 @@ def test_truth_values_of_other_types(yes):
     expected = rnnkit.unroll(cell, x, batch_first=True, reverse=True, fused=False)
 
     assert_same(expected, rnnkit.unroll(cell, x, batch_first=yes, reverse=yes, fused=no))
-
-
-class Learned(rnnkit.LSTMCell):
-    """A cell that begins from numbers of its own."""
-
-    def initial_state(self, batch_size: int | None) -> rnnkit.LSTMState:
-        """Return threes and fours."""
-        zeros = super().initial_state(batch_size)
-        return rnnkit.LSTMState(zeros.h + 3, zeros.c + 4)
-
-
-class Hooked(rnnkit.LSTMCell):
-    """A cell whose calls are its own, as those of one with a hook are."""
-
-    def forward(self, input: Any, hx: Any = None) -> Any:  # type: ignore[override]
-        """Run one step."""
-        return super().forward(input, hx)
-
-
-#: Options of a call, by the number of samples.
-CALLS = {
-    2: [
-        {},
-        {"lengths": [4, 0]},
-        {"reset": [[0, 1], [0, 0], [1, 0], [0, 1]]},
-        {"return_states": True, "lengths": [4, 2]},
-    ],
-    None: [{}, {"reset": [0, 0, 1, 0]}],
-    0: [{}],
-}
-
-
-@pytest.mark.parametrize("samples", CALLS)
-@pytest.mark.parametrize("kind", ["ours", "projected", "learned", "hooked"])
-def test_the_first_state_of_a_cell_for_what_is_missing(kind, samples):
-    """None in a pair stands for the cell's own first state, with lengths and resets too."""
-    makes = {"ours": rnnkit.LSTMCell, "learned": Learned, "hooked": Hooked}
-    cell = makes[kind](3, 4) if kind in makes else rnnkit.ProjectedLSTMCell(3, 4, 2)
-    first = cell.initial_state(samples)
-    front = (4,) if samples is None else (4, samples)
-    x = torch.randn(*front, 3)
-    for options, missing in itertools.product(CALLS[samples], ([0], [1], [0, 1])):
-        whole = [part if k in missing else part + 0.5 for k, part in enumerate(first)]
-        half = [None if k in missing else part for k, part in enumerate(whole)]
-
-        expected = rnnkit.unroll(cell, x, tuple(whole), **options)
-
-        for given in (tuple(half), half):
-            assert_same(expected, rnnkit.unroll(cell, x, given, **options))
-        if "return_states" not in options:
-            assert_same(expected, rnnkit.Recurrent(cell)(x, (tuple(half),), **options))
 
 
 class Counter(nn.Module):

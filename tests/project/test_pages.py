@@ -57,8 +57,8 @@ def test_pages_of_the_readme_have_no_directives():
 def test_each_page_says_what_it_is_about_and_shows_version_and_icon():
     """A search engine shows a page's one description; the title and the icon come from conf.py."""
     shown = 'html_title = f"rnnkit {release}"\nhtml_favicon = "static/favicon.svg"\n'
-    pattern = re.compile(r'^    description: "?(\w.{29,159}\.)"?$', re.MULTILINE)
-    pages = DOCS.rglob("*.md")
+    pattern = re.compile(r'^ +"?description"?: "?(\w.{29,159}\.)"?,?$', re.MULTILINE)
+    pages = [*DOCS.rglob("*.md"), *DOCS.glob("*.ipynb")]
 
     assert [page for page in pages if len(pattern.findall(page.read_text())) != 1] == []
     assert shown in (DOCS / "conf.py").read_text()

@@ -111,24 +111,3 @@ def test_torchs_cells_are_unrolled():
     with pytest.raises(TypeError) as caught:
         rnnkit.unroll(adds, x)
     assert "no hx was given" in caught.value.__notes__[1]
-
-
-@pytest.mark.unhooked("the annotation refuses it first")
-def test_steps_of_a_recurrent():
-    """A Recurrent runs step by step as over the sequence, and knows its last layer's h."""
-    cells = [rnnkit.GRUCell(INPUT, HIDDEN), rnnkit.LSTMCell(HIDDEN, 6)]
-    layer = rnnkit.Recurrent(cells, batch_first=True)
-    x = torch.randn(5, 2, 3)
-    hx = None
-    outputs = []
-    for x_t in x:
-        y_t, hx = layer.step(x_t, hx)
-        outputs.append(y_t)
-    output, end = layer(x.transpose(0, 1))
-
-    assert_close(torch.stack(outputs, 1), output)
-    assert_close(layer.last_hidden(end), output[:, -1])
-    both = rnnkit.Recurrent(cells[0], reverse_cells=rnnkit.GRUCell(INPUT, HIDDEN))
-    output, end = both(x)
-    expected = torch.cat([output[-1, :, :HIDDEN], output[0, :, HIDDEN:]], -1)
-    assert_close(both.last_hidden(end), expected)

@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
-from tests.strategies import CELLS, assert_same, gradients, tensors_of
 from tests.torch.interop import six
 
 
@@ -47,30 +45,6 @@ def info_of(name: str) -> Any:
     """Return what the database has of a class."""
     (info,) = (info for info in torchs().module_db if info.module_cls is getattr(nn, name))
     return info
-
-
-@six
-def test_same_numbers_as_torch(name):
-    """Outputs, states, gradients, and what torch's reference makes of a module, to the bit."""
-    info = info_of(name)
-    packing = {} if name in CELLS else {"with_packed_sequence": True}
-    for dtype, training in MODES:
-        for sample in info.module_inputs_func(
-            info, "cpu", dtype, requires_grad=True, training=training, **packing
-        ):
-            made = sample.constructor_input
-            args = sample.forward_input.args
-            results = []
-            for space in (nn, rnnkit):
-                torch.manual_seed(1)
-                module = getattr(space, name)(*made.args, **made.kwargs, dtype=dtype)
-                module.train(training)
-                found = tensors_of(module(*args))
-                leaves = [tensor for tensor in tensors_of(args) if tensor.requires_grad]
-                results.append(found + gradients(found, [*leaves, *module.parameters()]))
-                if not isinstance(args[0], PackedSequence):
-                    results[-1] += tensors_of(sample.reference_fn(module, *args))
-            assert_same(*results)
 
 
 # Torch's list passes a cell's nonlinearity where bias stands, and we warn of that.

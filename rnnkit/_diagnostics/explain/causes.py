@@ -200,31 +200,6 @@ def _in_layout(
     return hooks_on(given.name, before, lambda _, result: with_changed_parts(result, output=back))
 
 
-def other_state(given: Event) -> Cause | None:
-    """Suspect that a state has the samples on axis 0, where a layer takes them for its layers.
-
-    ``given`` is the event in which the layer is given its input and state. None if it has no state,
-    or one that would not fit in the other order.
-    """
-    states = [x for x in given.tensors[1:] if isinstance(x, Tensor)]
-    if not isinstance(given.module, RNNBase) or not states:
-        return None
-    if any(x.dim() != 3 or x.shape[0] != x.shape[1] for x in states):
-        return None  # in the other order it would not fit
-
-    def before(_: int, args: Any, kwargs: Any) -> Any:
-        """Return the arguments of the layer's call with the axes of its state exchanged."""
-        state = arguments_by_name(args, kwargs)["hx"]
-        return with_state(args, kwargs, pytree.tree_map_only(Tensor, _exchanged, state))
-
-    what = f"the state given to {given.label} has the samples on axis 0, for its layers"
-    return Cause(
-        what,
-        "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)",
-        hooks_on(given.name, before),
-    )
-
-
 def later_steps(given: Event, probe: str) -> Cause | None:
     """Suspect that a layer reads later steps, or padding: backward, or in the state it is given.
 

@@ -15,7 +15,6 @@ from rnnkit._diagnostics.explain.causes import (
     Location,
     fix_of,
     other_layout,
-    other_state,
 )
 from rnnkit._diagnostics.explain.search import Search, Verdict
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -146,10 +145,9 @@ class _Samples(Search):
         for at, event in enumerate(self.events):
             if event.kind == "input" and 0 in event.produced.values():
                 one, _, fewer, iteration = self._tensor_in_runs(at, 0)
-                axes = [
-                    k for k in self._unit_axes(one, fewer, iteration) if one.shape[k] == self.size
-                ]
-                found[event.name] = other_layout(event, axes, loops) or other_state(event)
+                axes = self._unit_axes(one, fewer, iteration)
+                of_samples = [axis for axis in axes if one.shape[axis] == self.size]
+                found[event.name] = other_layout(event, of_samples, loops)
         return found
 
 

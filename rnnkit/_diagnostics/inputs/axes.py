@@ -1,7 +1,7 @@
 """Which axes are batch and seq, where sizes do not tell: those that follow what is left out."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -49,21 +49,25 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
             return
     # The model takes no other batch: what may be laid out either way is left as it is.
     for index, axes in choices.items():
-        batch.axes[index] = given[index] if len(axes) == 2 else None
+        is_known = len({*axes} - {None}) == 1
+        batch.axes[index] = given[index] if is_known else None
 
 
 def _axis_choices(batch: Batch) -> Choices:
     """Return for each leaf, by its index, which axes may be its batch.
 
     Those are all that are as long as the batch, the usual one first, and then None. Leaves that
-    cannot have samples have no entry.
+    cannot have samples have no entry. None is no choice for flags ``(batch, steps)``: no chance
+    gives a table both sizes.
     """
     choices: Choices = {}
     for index, (leaf, at) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
         if at is None or not isinstance(leaf, Tensor) or index == batch.first:
             continue
         others = [k for k, length in enumerate(leaf.shape) if length == batch.size and k != at]
-        choices[index] = [at, *others, None]
+        is_of_steps = leaf.dim() == 2 and batch.may_have_steps(index)
+        are_flags = is_of_steps and batch.steps != batch.size
+        choices[index] = [at, *others] if are_flags else [at, *others, None]
     return choices
 
 
@@ -145,7 +149,9 @@ def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> Joined
     return best if is_leak or within[best] == moved.sum() else None
 
 
-def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leaves | None:
+def infer_steps(
+    batch: Batch, attempt: Callable[[Batch], Leaves | None], tries: Iterator[int]
+) -> Leaves | None:
     """Find which inputs have to be cut with the sequence; return the output for one step less.
 
     ``attempt(batch)`` runs the model, and returns None if it refuses. Inputs that are as long as
@@ -160,13 +166,13 @@ def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leav
     ]
     # What is as long by chance must not: a second sequence of the same width, or features.
     subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
-    for following in itertools.islice(subsets, TRIES):
+    for _, following in zip(tries, subsets, strict=False):
         batch.on_their_own[batch.sequence] = frozenset(others) - set(following)
         output = attempt(batch.cut(steps - 1, front=True))
         if output is not None:
             return output
     # The model takes no other number of steps: what is as long has the same ones, it may be.
-    del batch.on_their_own[batch.sequence]
+    batch.on_their_own.pop(batch.sequence, None)
     return None
 
 

@@ -15,6 +15,7 @@ from rnnkit._diagnostics.inputs.by_input import (
     by_input,
     leaves_of_second,
     names_of_leaves,
+    seq_axis_of,
 )
 from rnnkit._diagnostics.inputs.dense import check_values, first_with_axis, is_dense
 from rnnkit._diagnostics.inputs.lengths import (
@@ -64,7 +65,7 @@ class Batch:
         self.second_leaves: list[Any] | None = None
         self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
         self.on_their_own: dict[int, frozenset[int]] = {}
-        self.seq_dims = [1 - batch_dim if batch_dim < 2 else 1 for _ in every]
+        self.seq_dims = [seq_axis_of(leaf, batch_dim) for leaf in self.leaves]
         told_axes = [
             self._read_seq_dim(name, axis_of(axis), batch_dim)
             for name, axis in by_input("seq_dim", seq_dim, inputs).items()

@@ -10,8 +10,8 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.inputs.lengths import counts_of
-from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shapes_of
+from rnnkit._diagnostics.inputs.lengths import counts_of, is_binary
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shape_of, shapes_of
 
 
 def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None, Any]:
@@ -36,6 +36,15 @@ def axis_of(given: Any) -> int:
     except TypeError:
         message = f"an axis is an int, got {brief(given)}"
         return refusal(ArgumentError, "inputs", message, code="verify-argument")
+
+
+def seq_axis_of(leaf: Any, batch_dim: int) -> int:
+    """Return the usual seq axis of a leaf; of a mask that is laid out for attention, the last."""
+    usual = 1 - batch_dim if batch_dim < 2 else 1
+    sizes = shape_of(leaf) or ()
+    if len(sizes) < 3 or leaf.numel() != sizes[0] * sizes[-1]:
+        return usual
+    return len(sizes) - 1 if is_binary(leaf) and leaf.any() else usual
 
 
 def batch_axis_of(leaf: Any, batch_dim: int, size: int) -> int | None:

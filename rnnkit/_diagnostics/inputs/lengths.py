@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.run.outputs import in_float64
@@ -178,8 +179,9 @@ def _possible_lengths(one: Named, size: int) -> Iterator[list[int]]:
     """Yield what may be the lengths of ``size`` samples in an input that is named so, or a mask."""
     name = one.name.lower()
     rows = one.rows
-    if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
-        yield from _lengths_of_mask(mended_mask(rows).long())
+    is_mask = rows is not None and rows[0].numel() == rows.shape[1] and is_binary(rows)
+    if rows is not None and is_mask and MASKS.search(name):
+        yield from _lengths_of_mask(rows.flatten(1).long())
     if LENGTHS.search(name):
         counts = counts_of(one.leaf)
         if len(counts) == size:
@@ -231,10 +233,12 @@ def _padding_of(beyond: Tensor) -> Tensor:
 
 
 def counts_of(lengths: Any) -> list[int]:
-    """Return lengths (a tensor, an array or a list) as a list of integers.
+    """Return lengths (a tensor, an array, a list), or those of packed rows, as integers.
 
     If they are no lengths, the list is empty.
     """
+    if isinstance(lengths, PackedSequence):
+        lengths = pad_packed_sequence(lengths)[1]
     if isinstance(lengths, Tensor) and not is_dense(lengths):
         return []
     each = lengths.flatten().tolist() if hasattr(lengths, "flatten") else lengths
@@ -250,7 +254,7 @@ def counts_by_sample(leaf: Any, axis: int, size: int) -> list[int]:
     ``axis`` has the ``size`` samples. The list is empty if it counts nothing.
     """
     if is_dense(leaf) and leaf.numel() > size:
-        if not is_binary(leaf) or not leaf.isfinite().all():
+        if not is_binary(leaf):
             return []
         leaf = leaf.movedim(axis, 0).reshape(size, -1).sum(1).long()
     counts = counts_of(leaf)
@@ -258,18 +262,8 @@ def counts_by_sample(leaf: Any, axis: int, size: int) -> list[int]:
 
 
 def is_binary(leaf: Any) -> bool:
-    """Return whether the finite numbers of a tensor are zeros and ones."""
-    return is_dense(leaf) and bool(((leaf == 0) | (leaf == 1) | ~leaf.isfinite()).all())
-
-
-def mended_mask(mask: Tensor) -> Tensor:
-    """Return a mask ``(batch, seq)`` with zeros, or the value before, for what is not finite."""
-    known = mask.isfinite()
-    wiped = torch.where(known, mask, 0)
-    filled = torch.where(known, mask, wiped.roll(1, 1))
-    if rises_or_falls(wiped, 1):
-        return wiped
-    return filled if rises_or_falls(filled, 1) else wiped
+    """Return whether all numbers of a tensor are zeros and ones."""
+    return is_dense(leaf) and bool(((leaf == 0) | (leaf == 1)).all())
 
 
 def rises_or_falls(x: Tensor, axis: int) -> bool:

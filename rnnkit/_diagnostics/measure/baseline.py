@@ -13,7 +13,7 @@ from rnnkit._diagnostics.inputs.changes import steps_within
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import Leaves, feature_sizes, is_output
-from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed
+from rnnkit._diagnostics.tell.outcome import RUNS, Finding, Outcome, Passed
 
 T = TypeVar("T")
 
@@ -119,6 +119,11 @@ class Baseline:
         return isinstance(self.answers.get(probe), Finding)
 
     @property
+    def is_spent(self) -> bool:
+        """Whether as many runs were made as may be, and nothing was found."""
+        return self.session.tally.passes >= RUNS and not any(map(self.has_found, self.answers))
+
+    @property
     def events(self) -> list[Event]:
         """What modules are given and return in a run on this batch, in order; run once."""
 
@@ -130,7 +135,7 @@ class Baseline:
         return self.once("events", record)
 
     def with_steps_of(self, index: int | None) -> "Baseline":
-        """Return the same with the steps of a different input, by its index."""
+        """Return the same with the steps of another input, by its index, as the ones to judge."""
         if index is None or index == self.batch.sequence:
             return self
         return self.with_batch(lambda batch: batch.with_steps_of(index))

@@ -13,7 +13,6 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import valid_mask
 from rnnkit._diagnostics.inputs.dense import is_dense
-from rnnkit._diagnostics.inputs.lengths import is_binary, mended_mask
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, with_finite_numbers
@@ -53,32 +52,25 @@ def _all_finite(batch: Batch, leaves: Leaves, *, pads_after: bool) -> Leaves:
 def _finite_leaf(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
     """Return a leaf, the input ``index``, with finite numbers.
 
-    A mask is mended, padding gets the first finite number of the padding, and other places get a
-    number of the same feature.
+    Padding gets the first finite number of the padding, and other places get a number of the same
+    feature. Lengths, labels and masks stay as they are.
     """
     axis = batch.axes[index]
-    if axis is None or not is_number(leaf) or not is_dense(leaf) or leaf.isfinite().all():
+    if axis is None or not is_number(leaf) or not is_dense(leaf):
         return leaf
-    if not batch.is_content(index):
-        rows = batch.rows(index)
-        if rows is None or rows.dim() > 2 or not is_binary(rows):
-            return leaf
-        return _in_axes_of_input(batch, index, mended_mask(rows))
+    if leaf.isfinite().all() or not batch.is_content(index):
+        return leaf
     if not batch.may_have_steps(index):
         return with_finite_numbers(leaf.movedim(axis, 0)).movedim(0, axis)
-    rows = leaf.movedim((axis, batch.seq_dims[index]), (0, 1))
+    axes = (axis, batch.seq_dims[index])
+    rows = leaf.movedim(axes, (0, 1))
     padding = _padding(batch, index, rows, pads_after=pads_after)
     places = padding.view(*padding.shape, *[1] * (rows.dim() - 2))
     known = rows.masked_select(places & rows.isfinite())
     value = known[0].item() if known.numel() else 0.0
     rows = torch.where(places & ~rows.isfinite(), value, rows)
     drawn = with_finite_numbers(rows.flatten(0, 1)).view(rows.shape)
-    return _in_axes_of_input(batch, index, drawn)
-
-
-def _in_axes_of_input(batch: Batch, index: int, rows: Tensor) -> Tensor:
-    """Return rows ``(batch, seq, ...)`` with batch and seq where an input has them."""
-    return rows.movedim((0, 1), (batch.axes[index] or 0, batch.seq_dims[index]))
+    return drawn.movedim((0, 1), axes)
 
 
 def _padding(batch: Batch, index: int, rows: Tensor, *, pads_after: bool) -> Tensor:

@@ -12,7 +12,13 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.axes import infer_batch_axes, shortened_axis
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.lengths import Named, guess_lengths, lengths_of_other_names
+from rnnkit._diagnostics.inputs.lengths import (
+    Named,
+    counts_of,
+    guess_lengths,
+    lengths_of_other_names,
+    padded_side,
+)
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.output_axes import find_axes
@@ -33,12 +39,14 @@ class Rules:
         causal: whether a step of the output may read later steps, or its own.
         lookahead: how many later steps a causal model may read.
         out_seq_dim: the seq axis of the first output; None if it is to be found.
+        finds_lengths: whether what a model packs may tell the lengths, if nothing else does.
     """
 
     is_after: bool = True
     causal: bool | str = False
     lookahead: int = 0
     out_seq_dim: int | None = None
+    finds_lengths: bool = True
 
 
 def find_lengths(
@@ -90,6 +98,8 @@ def baseline_of(
         shared=shared,
     )
     find_axes(baseline, rules.out_seq_dim)
+    if rules.finds_lengths and not part.lengths and _is_packed_where_padded(baseline):
+        part.take_lengths({part.sequence: part.valid_steps()})
     if _is_one_step(baseline):
         part.take_for_one_step()  # axis 1 has the features of that step
     return baseline, notes
@@ -123,6 +133,21 @@ def _are_the_rest(full: Leaves | None, part: Leaves | None) -> bool:
             if others.shape != y.shape or not torch.allclose(others, y, 1e-3, 1e-5):
                 return False
     return True
+
+
+def _is_packed_where_padded(baseline: Baseline) -> bool:
+    """Return whether a layer gets lengths, or packed rows, that end where the input's zeros begin.
+
+    Then the model takes these for padding itself.
+    """
+    batch = baseline.batch
+    rows = batch.rows(batch.sequence)
+    counts = batch.valid_steps()
+    if rows is None or padded_side(rows, counts) != "post":
+        return False
+    trees = [event.tree for event in baseline.events if event.kind == "input"]
+    given = pytree.tree_leaves(trees, is_leaf=is_one_leaf)
+    return any(counts_of(part) == counts for part in given)
 
 
 def _is_one_step(baseline: Baseline) -> bool:

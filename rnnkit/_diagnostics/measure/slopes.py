@@ -97,7 +97,7 @@ class Gradients(FunctionWatch):
 
     def _run(self, opened: Session, inputs: Given) -> None:
         """Run the copy, and keep what it returns, or raises."""
-        opened.tally.passes += 1
+        opened.tally.count()
         watched = opened.watched(self._hooks(), notices=self.model.training)
         # Its backward wants train mode.
         cudnn = torch.backends.cudnn.flags(enabled=False, allow_tf32=False)
@@ -169,6 +169,10 @@ class Gradients(FunctionWatch):
         except Exception as error:  # noqa: BLE001 - written in place, or a backward of its own
             self.error = without_frames(error)
         return [None] * len(wanted)
+
+    def reaches(self, told: Sequence[Any], weights: Sequence[Tensor]) -> bool:
+        """Return whether some tensors have a gradient in one of the weights, however small."""
+        return any(slope is not None for slope in self.slopes(weights, told))
 
     @cached_property
     def by_id(self) -> dict[int, Tensor | None]:
@@ -267,8 +271,7 @@ class Gradients(FunctionWatch):
             return False
         last, result = results[-1]
         others = names_inside(name, self.weights) - names_inside(last, self.weights)
-        slopes = self.slopes([self.weights[one] for one in others], tensors_of(result))
-        return any(slope is not None for slope in slopes)
+        return self.reaches(tensors_of(result), [self.weights[one] for one in others])
 
 
 def _has_graph(x: Any) -> bool:

@@ -47,17 +47,25 @@ def probe_batch(baseline: Baseline) -> Outcome:
     drawn = _map_of_samples(baseline, changes, indices)
     if leak is not None:
         return _flat_samples(baseline) or _finding(baseline, leak, drawn)
-    if baseline.shared:
-        inputs = joined_by_and(baseline.shared)
-        unknown = f"{inputs} has as many rows as the batch: whether it mixes samples is not known"
-        return Skipped(f"{unknown}; nothing else does", "partial", drawn=drawn)
-    blind = without_finite_numbers(baseline)
-    if blind:
-        reason = f"{joined_by_and(blind)} has no finite number, and shows nothing; nothing else"
-        return Skipped(f"{reason} mixes samples", "partial", drawn=drawn)
+    unseen = _in_what_nothing_shows(baseline)
+    if unseen:
+        return Skipped(unseen, "partial", drawn=drawn)
     tried = sum(any(map(change.has, indices)) for change in changes.values())
     text = f"no sample's output depends on another sample ({tried} tried)"
     return Passed(text, [*changes.values()], drawn=drawn)
+
+
+def _in_what_nothing_shows(baseline: Baseline) -> str:
+    """Return which inputs were not changed sample by sample, or which outputs show nothing."""
+    if baseline.shared:
+        inputs = joined_by_and(baseline.shared)
+        unknown = f"{inputs} has as many rows as the batch: whether it mixes samples is not known"
+        return f"{unknown}; nothing else does"
+    blind = without_finite_numbers(baseline)
+    if blind:
+        reason = f"{joined_by_and(blind)} has no finite number, and shows nothing"
+        return f"{reason}; nothing else mixes samples"
+    return ""
 
 
 def _finding(baseline: Baseline, leak: "_Leak", drawn: Drawn | None) -> Finding:
@@ -130,9 +138,8 @@ def _map_of_samples(
 def _flat_samples(baseline: Baseline) -> Skipped | None:
     """Skip if the samples are batch * seq rows, since a layer gets these on two axes."""
     batch = baseline.batch
-    for event in baseline.events:
-        if not isinstance(event.module, RNNBase):
-            continue
+    layers = [event for event in baseline.events if isinstance(event.module, RNNBase)]
+    for event in layers:
         shape = shape_of(next(iter(event.tensors), None)) or ()
         one, two, *_ = (*shape, 0, 0)
         if one * two == batch.size and min(one, two) > 1:
@@ -147,7 +154,9 @@ def _rows_of_steps(baseline: Baseline) -> Finding | None:
     axis = baseline.out_seq_dim
     first = baseline.first or 0
     shape = shape_of(next(iter(baseline.normal[first:]), None)) or ()
-    if len(shape) < 2 or axis is None or shape[axis] not in (batch.steps, batch.longest):
+    if len(shape) < 2 or axis is None:
+        return None
+    if shape[axis] not in (batch.steps, batch.longest):
         return None
     one = baseline.attempt(batch.samples([0]))
     if one is None or shape_of(one[first]) != shape:

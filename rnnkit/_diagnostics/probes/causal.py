@@ -1,9 +1,11 @@
 """The probe *causal*: a step of the output depends on no later step of the input."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 
 import torch
+from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.explain.causes import VIEW
@@ -42,35 +44,37 @@ def needs_of_causal(baseline: Baseline) -> Skipped | None:
 
 
 def probe_causal(baseline: Baseline) -> Outcome:
-    """Step t of the first output depends on no later step of the input; other outputs may."""
+    """Step t of the first output depends on no later step of the input; other outputs may.
+
+    Later steps are changed first; then the first steps are run by themselves.
+    """
     first = baseline.first
     seq = baseline.out_seq_dim
     if first is None or seq is None:
         return _follows_features(baseline) or Skipped(OTHER_OUTPUTS)
     judged = baseline.with_steps_of(baseline.step_inputs[first])
-    steps = judged.batch.steps or 0
     if not judged.has_steps(first):
         size = judged.normal[first].shape[seq]
-        has = f"the output has {size} steps, the input {steps}"
+        has = f"the output has {size} steps, the input {judged.batch.steps or 0}"
         return Skipped(f"{has}: of a decoder, give only the target")
-    changes: list[Change] = []
-    for answer in _of_changed_steps(_with_followed(judged, first), first):
-        if isinstance(answer, Finding | Skipped):
-            return answer
-        changes.append(answer)
-    problem = incomparable(changes, [first])
-    if problem is not None:
-        return problem
+    changes = _of_changed_steps(_with_followed(judged, first), first)
+    if isinstance(changes, Finding | Skipped):
+        return changes
     runs: list[Change | Restriction] = [*changes]
     for run in _of_first_steps(judged, first):
         if run.different is not None:
             return _finding_of_first_steps(run, first)
         runs.append(run)
-    text = f"no step of {steps} depends on {_on_what(judged)}"
+    return Passed(_holds(judged, first), runs)
+
+
+def _holds(judged: Baseline, first: int) -> str:
+    """Write that no step of the first output depends on a later one of the input."""
+    text = f"no step of {judged.batch.steps} depends on {_on_what(judged)}"
     late = _late(judged, first)
-    if late:
-        text += f", if step 0 of the output belongs to step {late} of the input"
-    return Passed(text, runs)
+    if not late:
+        return text
+    return f"{text}, if step 0 of the output belongs to step {late} of the input"
 
 
 def _on_what(judged: Baseline) -> str:
@@ -87,22 +91,47 @@ def _late(baseline: Baseline, first: int) -> int:
     return max(baseline.missing(first) or 0, 0)
 
 
-def _of_changed_steps(baseline: Baseline, first: int) -> Iterator[Change | Finding | Skipped]:
-    """Change later steps, or a step itself, as the rule asks; yield the runs, or what they show."""
+def _of_changed_steps(baseline: Baseline, first: int) -> list[Change] | Finding | Skipped:
+    """Change all steps from one on, or a step itself, as the rule of ``causal=`` asks.
+
+    Returns the runs if the first output moved nowhere that it must not; else what is wrong, or why
+    nothing can be said.
+    """
     steps = baseline.batch.steps or 0
     shortest = min(baseline.batch.counts or [steps])
     cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})
+    answers: list[Iterator[Change | Finding | Skipped]] = []
     if baseline.causal != "others":
-        for cut in cuts:
-            change = compare_changed(baseline, steps_from(cut))
-            if change is not None:
-                yield _judge_later(change, first, cut)
+        answers.append(_from_each(baseline, first, cuts))
     if baseline.causal in OWN:
-        for step in sorted({0, *cuts}):
-            own = _input_with_steps(baseline)
-            change = compare_changed(baseline, steps_from(step, step + 1), only=own)
-            if change is not None:
-                yield _judge_own(change, first, step)
+        answers.append(_at_each(baseline, first, sorted({0, *cuts})))
+    changes: list[Change] = []
+    for answer in chain(*answers):
+        if isinstance(answer, Finding | Skipped):
+            return answer
+        changes.append(answer)
+    return incomparable(changes, [first]) or changes
+
+
+def _from_each(
+    baseline: Baseline, first: int, cuts: Sequence[int]
+) -> Iterator[Change | Finding | Skipped]:
+    """Change the steps from each of some steps on; yield the runs, or what they show."""
+    for cut in cuts:
+        change = compare_changed(baseline, steps_from(cut))
+        if change is not None:
+            yield _judge_later(change, first, cut)
+
+
+def _at_each(
+    baseline: Baseline, first: int, steps: Sequence[int]
+) -> Iterator[Change | Finding | Skipped]:
+    """Change each of some steps alone, in one input; yield the runs, or what they show."""
+    own = _input_with_steps(baseline)
+    for step in steps:
+        change = compare_changed(baseline, steps_from(step, step + 1), only=own)
+        if change is not None:
+            yield _judge_own(change, first, step)
 
 
 def _judge_later(change: Change, first: int, cut: int) -> Change | Finding | Skipped:
@@ -161,35 +190,44 @@ def _finding_of_first_steps(run: Restriction, first: int) -> Finding:
 
 
 def _with_followed(judged: Baseline, first: int) -> Baseline:
-    """Return the model with the steps of further inputs, if some output's steps follow those."""
-    # A loop takes actions that are longer than the sequence: they need not be cut with it. Of an
-    # input that is read as a whole, the first and the last step show in the same steps.
+    """Return the model with the steps of further inputs, if the first output's steps follow those.
+
+    A loop takes actions that are longer than the sequence: they need not be cut with it.
+    """
     batch = judged.batch
     followed = judged
     for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.sequence, ()))):
         own = followed.batch.on_their_own[batch.sequence]
-        whole = followed.following({batch.sequence: own - {index}})
-        at = (steps_from(0, 1), steps_from((batch.steps or 0) - 1))
-        changes = [compare_changed(whole, where, only=index) for where in at]
-        moved = [
-            change.moved(first).any(0)
-            for change in changes
-            if change is not None and not change.refusal and change.has(first)
-        ]
-        if len(moved) == 2 and bool(moved[1].any()) and not torch.equal(*moved):
-            followed = whole
+        other = followed.following({batch.sequence: own - {index}})
+        if _reads_steps_of(other, index, first):
+            followed = other
     return followed
+
+
+def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
+    """Return whether the first output follows the steps of an input, and not the whole of it.
+
+    Of an input that is read as a whole, the first and the last step show in the same steps.
+    """
+    steps = baseline.batch.steps or 0
+    moved: list[Tensor] = []
+    for where in (steps_from(0, 1), steps_from(steps - 1)):
+        change = compare_changed(baseline, where, only=index)
+        if change is None or change.refusal or not change.has(first):
+            return False
+        moved.append(change.moved(first).any(0))
+    return bool(moved[1].any()) and not torch.equal(*moved)
 
 
 def _follows_features(baseline: Baseline) -> Finding | None:
     """Return a finding if an output has as many rows as the steps, but follows the features."""
     batch = baseline.batch
-    first = baseline.first or 0
+    first = baseline.first
     leaf = batch.leaves[batch.sequence]
-    along = batch.axes[batch.sequence]
-    features = 3 - (along or 0) - batch.seq_dim
-    if baseline.first is None or along is None or leaf.dim() != 3:
+    axis_of_batch = batch.axes[batch.sequence]
+    if first is None or axis_of_batch is None or leaf.dim() != 3:
         return None
+    features = 3 - axis_of_batch - batch.seq_dim
     if leaf.shape[features] != batch.steps:
         return None
     leaves = list(batch.leaves)

@@ -1,6 +1,6 @@
 """The probe *coverage*: every valid step of the first input reaches some output."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, valid_mask
+from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, steps_within, valid_mask
 from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.calls import filled, other_order
-from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, difference, is_number, shape_of
+from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, difference, is_number, shapes_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
     Finding,
@@ -67,11 +67,13 @@ def probe_coverage(baseline: Baseline) -> Outcome:
         return finding
     if bool(silent.any()):
         between = _between(silent, tried, doubtful)
-        note = f" ({int(silent.any(0).sum())} of them tried)" if not between.equal(silent) else ""
-        words = _in_words(baseline, valid, between)
-        return Skipped(f"{words} no output{note}", "partial")
-    if not tried.equal(doubtful):
-        left = count(int((doubtful & ~tried).any(0).sum()), "step", "steps")
+        words = f"{_in_words(baseline, valid, between)} no output"
+        if not between.equal(silent):
+            words += f" ({int(silent.any(0).sum())} of them tried)"
+        return Skipped(words, "partial")
+    untried = int((doubtful & ~tried).any(0).sum())
+    if untried:
+        left = count(untried, "step", "steps")
         return Skipped(f"{left} of {steps} get no gradient and were not tried", "partial")
     return Passed(f"every step ({int(valid.any(0).sum())} of {steps}) reaches an output", [])
 
@@ -122,23 +124,29 @@ def _one_of_each(baseline: Baseline, places: Tensor) -> Iterator[Tensor]:
 
 
 def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
-    """Return which samples moved, ``(samples,)``: all, if an output without rows did; or None."""
-    if output is None or [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
+    """Return which samples moved, ``(batch,)``: all, if an output without samples did.
+
+    None if the model refused the changed inputs, or returned other shapes for them.
+    """
+    if output is None or shapes_of(output) != shapes_of(baseline.normal):
         return None
-    size = baseline.batch.size
-    shown = torch.zeros(size, dtype=torch.bool, device="cpu")
-    rows = dict(baseline.outputs_by_sample())
+    shown = torch.zeros(baseline.batch.size, dtype=torch.bool, device="cpu")
+    batch_axes = dict(baseline.outputs_by_sample())
     both = (baseline.in_input_order(one) for one in (baseline.normal, output))
     for index, (before, after) in enumerate(zip(*both, strict=True)):
-        if not isinstance(before, Tensor) or not isinstance(after, Tensor):
-            continue
-        # What is not finite any more may be a zero times a large number.
-        moved = (difference(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
-        if index in rows:
-            shown |= moved.movedim(rows[index], 0).reshape(size, -1).any(1).cpu()
-        elif bool(moved.any()):
-            return ~torch.zeros_like(shown)
+        if isinstance(before, Tensor) and isinstance(after, Tensor):
+            shown |= _moved(before, after, batch_axes.get(index))
     return shown
+
+
+def _moved(before: Tensor, after: Tensor, batch_axis: int | None) -> Tensor:
+    """Return which samples of an output moved; of one without a batch axis, whether it moved."""
+    # What is not finite any more may be a zero times a large number.
+    moved = (difference(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
+    if batch_axis is None:
+        return moved.any()
+    rows = moved.movedim(batch_axis, 0)
+    return rows.reshape(len(rows), -1).any(1)
 
 
 def _between(silent: Tensor, tried: Tensor, doubtful: Tensor) -> Tensor:
@@ -165,20 +173,17 @@ def _skipped_step(
 ) -> Finding | None:
     """Return a finding if a step reaches no output, not even as a NaN, and a later one does.
 
-    It is none if the step may be a forecaster's target, a chunk that is left over, a stride, or a
-    word between two sides.
+    The masks are ``(batch, seq)``: which steps are valid, which of them reach no output, and which
+    were not tried.
     """
     steps = valid.any(0).nonzero().flatten().tolist()
     skipped = _unread_steps(valid, silent)
     if not skipped or steps[-1] in skipped:
         return None
-    most = len(skipped) + int(untried.any(0).sum())
-    is_thinned = steps[0] in skipped or (len(skipped) > 1 and 2 * most + 1 >= len(steps))
-    first = baseline.first or 0
-    has_all_steps = baseline.has_steps(first) and not baseline.missing(first)
-    if is_thinned and not has_all_steps:
+    if _may_be_thinned(baseline, steps, skipped, int(untried.any(0).sum())):
         return None
     length = baseline.batch.steps or 0
+    # A word between two sides that are read is what the model predicts.
     middle = ((length - 1) // 2, length // 2) if baseline.out_seq_dim is None else ()
     for step in skipped:
         if step not in middle and _stops_nan(baseline, valid, step):
@@ -186,6 +191,20 @@ def _skipped_step(
             evidence = ("evidence", "a NaN that is put there reaches no output")
             return Finding(what, [evidence])
     return None
+
+
+def _may_be_thinned(
+    baseline: Baseline, steps: Sequence[int], skipped: Sequence[int], untried: int
+) -> bool:
+    """Return whether a model may leave out steps on purpose: for a stride, or a shorter chunk.
+
+    Then the first step is skipped, or about half of them; and the output has other steps.
+    """
+    first = baseline.first or 0
+    if baseline.has_steps(first) and not baseline.missing(first):
+        return False
+    most = len(skipped) + untried
+    return steps[0] in skipped or (len(skipped) > 1 and 2 * most + 1 >= len(steps))
 
 
 def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:
@@ -218,13 +237,10 @@ def _in_words(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
 
 
 def _ranges(steps: list[int]) -> str:
-    """Write steps in words; a run of steps becomes 'first to last'."""
-    ends: list[list[int]] = []
-    for step in steps:
-        if ends and ends[-1][1] == step - 1:
-            ends[-1][1] = step
-        else:
-            ends.append([step, step])
+    """Write steps in words; steps that follow each other become 'first to last'."""
+    firsts = [step for step in steps if step - 1 not in steps]
+    lasts = [step for step in steps if step + 1 not in steps]
+    ends = [*zip(firsts, lasts, strict=True)]
     texts = [str(one) if one == last else f"{one} to {last}" for one, last in ends[:NAMED]]
     if len(ends) > NAMED:
         texts.append("others")
@@ -240,17 +256,17 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
     counts = batch.counts
     if counts is None or not baseline.pads_after:
         return None
-    steps = batch.steps or 0
-    for index, leaf in enumerate(batch.leaves):
-        told = counts_of(leaf)
-        if len(told) != batch.size:
+    told = {index: counts_of(leaf) for index, leaf in enumerate(batch.leaves)}
+    for index, others in told.items():
+        if len(others) != batch.size:
             continue
-        ends = torch.tensor(told, device="cpu").clamp(max=steps)
+        steps = batch.steps or 0
+        ends = torch.tensor(others, device="cpu").clamp(max=steps)
         off = ends - torch.tensor(counts, device="cpu")
-        is_read = torch.arange(steps, device="cpu") < ends.unsqueeze(1)
+        is_read = steps_within(others, steps, pads_after=True)
         if off.min() < 0 < off.max() and is_read.equal(read):
             sample = int(off.argmin())
-            has = f"which has {counts[sample]} steps, {told[sample]} are read"
+            has = f"which has {counts[sample]} steps, {others[sample]} are read"
             cause = f"that is its length in {batch.names[index]}: each sample is read up to it"
             fix = f"the lengths of {batch.names[batch.sequence]}"
             what = f"of sample {batch.caller_indices[sample]}, {has}"

@@ -85,7 +85,7 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
     known = {*ModuleList([run.model, *given]).parameters()}
     for stranger in dict.fromkeys(run.called):
         lost = [w for w in stranger.parameters() if w not in known and w.requires_grad]
-        if any(slope is not None for slope in run.slopes(lost, run.output)):
+        if run.reaches(run.output, lost):
             what = f"a module that runs ({type(stranger).__name__}) is not registered in the model"
             fix = "torch.nn.ModuleList([...]), or ModuleDict({...})"
             return Finding(f"{what}: no optimizer gets its weights", [("fix", fix)])
@@ -167,24 +167,39 @@ def _cut_on_purpose(run: Gradients) -> set[str]:
 def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Finding | str]:
     """Yield modules that no gradient reaches, and a note of those that may do without.
 
-    The weights of the former move an output, or they are layers.
+    ``names`` are the parameters that the call reads, and that get none for any values.
     """
-    silent = _getting(run, "none")
-    left: dict[str, list[Line]] = {}
+    without = _getting(run, "none")
+    missing: dict[str, list[Line]] = {}
     for name in sorted(_tops(names, run.amounts)):
         members = names_inside(name, run.amounts)
-        moved = _moved(baseline, run, members, LARGE if members & run.in_layers else SMALL)
-        is_unused = not moved and _is_unused(baseline, run, name, members)
-        if is_unused or any(moved):
-            left[name] = _cut_of(run, members)
-            if is_unused and not left[name]:
-                left[name] = [("fix", "use what it returns: no output changes with its weights")]
-            silent -= members
-    if silent:
-        yield f"no output of this call has a gradient in {_listed(_tops(silent, run.amounts))}"
-    for first, rows in left.items():
-        what = f"no gradient reaches {_listed(left)}, though the call reads it"
+        rows = _why_silent(baseline, run, name, members)
+        if rows is not None:
+            missing[name] = rows
+            without -= members
+    if without:
+        yield f"no output of this call has a gradient in {_listed(_tops(without, run.amounts))}"
+    for first, rows in missing.items():
+        what = f"no gradient reaches {_listed(missing)}, though the call reads it"
         yield Finding(what, rows, first)
+
+
+def _why_silent(
+    baseline: Baseline, run: Gradients, name: str, members: set[str]
+) -> list[Line] | None:
+    """Return why a module gets no gradient, and what to do; None if it may do without one.
+
+    It misses one if an output with a graph moves with its weights, or if nothing moves with them
+    and it is a layer, or is called. ``members`` are its parameters, by name.
+    """
+    moved = _moved(baseline, run, members, LARGE if members & run.in_layers else SMALL)
+    is_unused = not moved and _is_unused(baseline, run, name, members)
+    if not is_unused and not any(moved):
+        return None
+    rows = _cut_of(run, members)
+    if is_unused and not rows:
+        rows = [("fix", "use what it returns: no output changes with its weights")]
+    return rows
 
 
 def _is_unused(baseline: Baseline, run: Gradients, name: str, members: set[str]) -> bool:
@@ -200,7 +215,7 @@ def _cut_of(run: Gradients, members: set[str]) -> list[Line]:
     """Return where what is made of some parameters is cut off its graph."""
     weights = [run.weights[name] for name in members]
     for cut, tensor in run.noticed.cut_tensors.items():
-        if any(slope is not None for slope in run.slopes(weights, [tensor])):
+        if run.reaches([tensor], weights):
             return [("cause", f"the graph is {cut}")]
     return []
 

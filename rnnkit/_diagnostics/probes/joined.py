@@ -37,18 +37,30 @@ def joined_layers(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding
 
 
 def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:
-    """Return rows of two layers that a tensor joins, if it joins each row of a state with one."""
-    count, batch, _ = rows.shape
-    for pieces in _in_pieces(made, rows, count):
-        places = _places(pieces[:1].flatten(0, 1), rows)
-        if sorted(place // batch for place in places) == [*range(count)]:
-            return None  # all of one sample are side by side, in whatever order
+    """Return rows of two layers that a tensor joins, if it joins each row of a state with one.
+
+    ``made`` are the tensors of a run, and ``rows`` is a state ``(layers * directions, batch,
+    hidden)``.
+    """
+    count = len(rows)
+    if _are_all_joined(made, rows):
+        return None
     for pieces in _in_pieces(made, rows, 2):
         pairs = {*_pairs(pieces, rows)}
         mixed = [pair for pair in pairs if pair[0] // 2 != pair[1] // 2]
         if mixed and sorted(chain.from_iterable(pairs)) == [*range(count)]:
             return min(mixed)
     return None
+
+
+def _are_all_joined(made: Sequence[Tensor], rows: Tensor) -> bool:
+    """Return whether a tensor has all rows of one sample side by side, in whatever order."""
+    count, batch, _ = rows.shape
+    for pieces in _in_pieces(made, rows, count):
+        places = _places(pieces[:1].flatten(0, 1), rows)
+        if sorted(place // batch for place in places) == [*range(count)]:
+            return True
+    return False
 
 
 def _in_pieces(made: Sequence[Tensor], rows: Tensor, number: int) -> Iterator[Tensor]:

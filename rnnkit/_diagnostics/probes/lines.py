@@ -18,7 +18,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
-from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, gradients_of
 from rnnkit._diagnostics.probes.streaming import streams_of
 from rnnkit._diagnostics.probes.streams import ways_to_carry
 from rnnkit._diagnostics.run.events import Event, Recorder
@@ -91,6 +91,30 @@ def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
     rows = gradient_arrives(slope.movedim(batch.axes[index] or 0, 0))
     read = rows.reshape(batch.size, -1).any(1)
     return {*(~read).nonzero().flatten().tolist()}
+
+
+def idle_columns(baseline: Baseline) -> Iterator[str]:
+    """Yield weights with columns that learn nothing, as they multiply slots never written."""
+    idle = _idle_columns(gradients_in_training(baseline))
+    judge = judge_of(baseline) if idle else None
+    if not isinstance(judge, Baseline):
+        return
+    for other in trained_otherwise(judge):
+        idle &= _idle_columns(other)
+    for name, number in sorted(Counter(name for name, _ in idle).items()):
+        columns = count(number, "column", "columns")
+        yield f"{name} has {columns} without a gradient: only zeros are multiplied there"
+
+
+def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
+    """Return the columns that get zeros, each with the name of its weight, if others get more."""
+    found = set[tuple[str, int]]()
+    for name, weight in run.weights.items():
+        slope = run.by_id[id(weight)]
+        if slope is not None and slope.dim() == 2 and not slope.is_sparse and slope.any():
+            columns = (slope == 0).all(0).nonzero().flatten().tolist()
+            found |= {(name, column) for column in columns}
+    return found
 
 
 def order_unseen(baseline: Baseline) -> Iterator[str]:
@@ -281,6 +305,7 @@ LINES = (
     nans,
     convolutions_over_features,
     samples_left_out,
+    idle_columns,
     order_unseen,
     shared_draws,
     norms_over_padding,

@@ -55,14 +55,25 @@ def judge_loss(narrow: Baseline) -> Outcome:
         return Skipped(f"{reason} and their Embedding")
     runs = _with_other_samples(baseline, base)
     place = base[start]
-    starts = {sample: run[start] for sample, run in runs.items()}
-    axis = _batch_axis(place.tensor, starts, batch.size)
+    others = {sample: run[start] for sample, run in runs.items()}
+    axis = _batch_axis(place.tensor, others, batch.size)
     if axis is None:
         return Skipped("a loss, and no module follows the samples: verify what returns the scores")
-    turned = next(_turned_by_others(place.slope, starts, axis), None)
-    if turned is None:
-        broadcast = _broadcast(baseline, base) if start == 0 else None
-        return broadcast or Passed("a loss: no sample turns the gradient of another one", [])
+    turned = next(_turned_by_others(place.slope, others, axis), None)
+    if turned is not None:
+        return _judge_turned(baseline, base, runs, turned)
+    broadcast = _broadcast(baseline, base) if start == 0 else None
+    return broadcast or Passed("a loss: no sample turns the gradient of another one", [])
+
+
+def _judge_turned(
+    baseline: Baseline, base: Made, runs: Mapping[int, Made], turned: tuple[int, int]
+) -> Outcome:
+    """Say that one sample turns the gradient of another one; it is found if a module mixes them.
+
+    ``base`` is the run as it is, and ``runs`` are those with another sample, by its number.
+    """
+    batch = baseline.batch
     one, other = (batch.caller_indices[sample] for sample in turned)
     what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
     note = f"{what}: the loss compares samples"
@@ -144,8 +155,7 @@ def _other_targets(
     slope = base[-1].slope
     own = {*_moved(scores.flatten(0, -2), run[-1].tensor.flatten(0, -2), 0)}
     for index, target in enumerate(batch.leaves):
-        is_target = index != batch.first and batch.has_steps(index) and not is_number(target)
-        if not is_target or target.dim() != 2 or scores[..., 0].numel() != target.numel():
+        if not _may_be_targets(batch, index, scores):
             continue
         axis = batch.axes[index] or 0
         leaves = list(batch.leaves)
@@ -163,6 +173,14 @@ def _other_targets(
             fix = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
             return Finding(what, [cause, ("fix", fix)])
     return None
+
+
+def _may_be_targets(batch: Batch, index: int, scores: Tensor) -> bool:
+    """Return whether an input has a class for each step of each sample, as scores have a row."""
+    target: Tensor = batch.leaves[index]
+    if index == batch.first or not batch.has_steps(index) or is_number(target):
+        return False
+    return target.dim() == 2 and scores[..., 0].numel() == target.numel()
 
 
 def _broadcast(baseline: Baseline, like: Made) -> Finding | None:
@@ -229,16 +247,22 @@ def _spread_targets(batch: Batch) -> list[Any]:
 def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) -> Made:
     """Run with gradients, and return what has one, in the order of time; if alike."""
     run = Gradients(baseline.batch.with_leaves([*leaves]), baseline.session)
-    every = [("the input", source) for source in run.sources.values()]
-    for (name, _), result in run.returned.items():
-        label = f"{name or 'the model'} ({type(run.model.get_submodule(name)).__name__})"
-        every += [(label, x) for x in tensors_of(result)]
-    found = [(label, x) for label, x in every if x.dim() > 1 and x.requires_grad]
+    found = [(label, x) for label, x in _named_parts(run) if x.dim() > 1 and x.requires_grad]
     slopes = run.slopes([x for _, x in found], run.output)
     made: Made = []
     for (label, x), slope in zip(found, slopes, strict=True):
         made.append(Place(label, x, torch.zeros_like(x) if slope is None else slope))
     return made if like is None or _shapes(made) == _shapes(like) else []
+
+
+def _named_parts(run: Gradients) -> Iterator[tuple[str, Tensor]]:
+    """Yield the inputs of a run and what its modules returned, each with a name for a message."""
+    for source in run.sources.values():
+        yield "the input", source
+    for (name, _), result in run.returned.items():
+        label = f"{name or 'the model'} ({type(run.model.get_submodule(name)).__name__})"
+        for x in tensors_of(result):
+            yield label, x
 
 
 def _shapes(made: Made) -> list[tuple[str, torch.Size]]:

@@ -144,18 +144,24 @@ class _Ends:
         return cls(baseline, counts, outputs, [k for k in outputs if baseline.has_steps(k)])
 
     def parts(self, output: Sequence[Any], indices: list[int], step: int) -> list[Tensor]:
-        """Return one step of each sample that has several, or what is pooled."""
-        baseline = self.baseline
-        found = list[Tensor]()
+        """Return one step of each sample that has several, or what is pooled, of some outputs."""
         samples = [sample for sample, count in enumerate(self.counts) if count > 1]
-        for index in indices:
-            axis = baseline.axes[index] or 0
-            seq = baseline.step_axes[index] or 0
-            seq -= axis < seq
-            for sample in samples:
-                row = baseline.valid_row(output[index], index, sample)
-                found.append(row.select(seq, step) if index in self.with_steps else row)
-        return found
+        return [
+            self._part(output[index], index, sample, step)
+            for index in indices
+            for sample in samples
+        ]
+
+    def _part(self, leaf: Tensor, index: int, sample: int, step: int) -> Tensor:
+        """Return one step of a sample of an output; all of it if the output has no steps."""
+        baseline = self.baseline
+        row = baseline.valid_row(leaf, index, sample)
+        if index not in self.with_steps:
+            return row
+        seq = baseline.step_axes[index] or 0
+        if seq > (baseline.axes[index] or 0):
+            seq -= 1  # the row has no batch axis
+        return row.select(seq, step)
 
     def read(self) -> Tensor | None:
         """Return at which steps of the input the ends have a gradient; None if that is unknown."""

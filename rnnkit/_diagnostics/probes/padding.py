@@ -3,9 +3,10 @@
 import torch
 
 from rnnkit._diagnostics.explain.locate import locate_valid
+from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import steps_at, valid_mask
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.compare import Change, compare_each
+from rnnkit._diagnostics.measure.compare import Change, Leak, compare_each
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.run.outputs import is_number
 from rnnkit._diagnostics.tell.outcome import (
@@ -40,38 +41,60 @@ def probe_padding(baseline: Baseline) -> Outcome:
 
 
 def _judge(baseline: Baseline) -> Change | Finding | Skipped:
-    """Change what is beyond the lengths of one input; return that run, or what it shows."""
+    """Change what is beyond the lengths of one input: the one whose steps the batch is about.
+
+    Returns the run on the changed inputs if no output moved in it; else what is wrong, or why the
+    question cannot be answered.
+    """
     batch = baseline.batch
-    counts = batch.counts
-    if counts is None or batch.steps is None:
-        return Skipped(NO_LENGTHS, "inapplicable")
-    if min(counts) == batch.steps:
-        return Skipped("every sample is as long as the batch", "inapplicable")
-    if not any(map(batch.tells_lengths, range(len(batch.leaves)))):
-        told = "the model gets no lengths: it may know padding by its value"
-        return Skipped(told, "inapplicable")
-    content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
-    if not all(is_number(batch.leaves[k]) for k in content):
-        return Skipped("tokens: padding is known by its value", "inapplicable")
+    reason = _why_without_padding(batch)
+    if reason:
+        return Skipped(reason, "inapplicable")
     indices = _outputs_with_known_steps(baseline)
     if isinstance(indices, Skipped):
         return indices
-    where = steps_at(~valid_mask(batch, pads_after=baseline.pads_after))
-    changes = compare_each(baseline, {0: where}, indices, pad=True)
+    beyond = steps_at(~valid_mask(batch, pads_after=baseline.pads_after))
+    changes = compare_each(baseline, {0: beyond}, indices, pad=True)
     if isinstance(changes, Skipped):
         return changes
-    leak = changes[0].leak(indices, torch.tensor([[True]], device="cpu"))
+    [change] = changes.values()
+    leak = change.leak(indices, torch.tensor([[True]], device="cpu"))
     if leak is None:
-        return changes[0]
-    sample, _ = leak.places[0]
-    padding = (batch.leaves[k].where(where(batch, k), 0) for k in content)
-    if baseline.has_passed("alone") and not any(bool(leaf.any()) for leaf in padding):
+        return change
+    padding = [batch.leaves[k].where(beyond(batch, k), 0) for k in _padded_inputs(batch)]
+    if baseline.has_passed("alone") and not any(bool(values.any()) for values in padding):
         # Past the end a convolution reads zeros of its own, too.
         return Skipped("zeros beyond a length are read, and a sample alone gives the same")
+    return _finding(batch, leak)
+
+
+def _why_without_padding(batch: Batch) -> str:
+    """Return why the input whose steps are judged has no padding that may be changed, or ""."""
+    if batch.counts is None or batch.steps is None:
+        return NO_LENGTHS
+    if min(batch.counts) == batch.steps:
+        return "every sample is as long as the batch"
+    if not any(map(batch.tells_lengths, range(len(batch.leaves)))):
+        return "the model gets no lengths: it may know padding by its value"
+    if not all(is_number(batch.leaves[k]) for k in _padded_inputs(batch)):
+        return "tokens: padding is known by its value"
+    return ""
+
+
+def _padded_inputs(batch: Batch) -> list[int]:
+    """Return the indices of the inputs with the steps that are judged; not masks or labels."""
+    return [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
+
+
+def _finding(batch: Batch, leak: Leak) -> Finding:
+    """Say which sample of which output moved when only padding was changed, and why."""
+    baseline = leak.run.baseline
+    sample, _ = leak.places[0]
+    steps = batch.lengths[batch.sequence][sample]
     what = f"{baseline.of_sample(leak.output, sample)} depends on what is beyond its length"
     of = f" in input {batch.sequence}" if len(batch.lengths) > 1 else ""
-    found = locate_valid(leak.run.baseline, sample, leak.output, leak.run.inputs)
-    return Finding(f"{what} of {counts[sample]} steps{of}", *found)
+    found = locate_valid(baseline, sample, leak.output, leak.run.inputs)
+    return Finding(f"{what} of {steps} steps{of}", *found)
 
 
 def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:

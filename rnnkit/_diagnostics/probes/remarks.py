@@ -1,5 +1,6 @@
 """What a report says of a model without any alarm: what its outputs read, and what they do not."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +16,9 @@ from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.lines import LINES, chunks_beside_the_whole
+from rnnkit._diagnostics.run.isolation import SpentError
 from rnnkit._diagnostics.run.outputs import equal, gradient_arrives, is_number, same
-from rnnkit._diagnostics.tell.outcome import Drawn, Skipped
+from rnnkit._diagnostics.tell.outcome import RUNS, Drawn, Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
 
 
@@ -29,21 +31,33 @@ class Remarks(NamedTuple):
 
 def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
     """Write what outputs read, which inputs reach none, and whether a state goes in and out."""
-    batch = baseline.batch
     notes: list[str] = []
     drawn = _map_of_steps(baseline)
     if drawn is not None and not baseline.has_found("causal"):
         name = baseline.name(baseline.first or 0)
         notes.append(f"a step of {name} depends on {_in_words(drawn.map)}")
-    unread: list[str] = []
-    if why_not_finite(baseline) is None:
-        unread = [name for index, name in enumerate(batch.names) if _is_unread(baseline, index)]
-    notes += [f"{name} reaches no output" for name in unread]
+    asked = [unread_inputs, *LINES]
     if not streaming:
-        notes += chunks_beside_the_whole(baseline)
-    for line in LINES:
-        notes += line(baseline)
+        asked.append(chunks_beside_the_whole)
+    if not any(map(baseline.has_found, baseline.answers)):
+        baseline.session.tally.most = RUNS
+    left: list[str] = []
+    for line in asked:
+        try:
+            notes += line(baseline)
+        except SpentError:
+            left.append(line.__name__.replace("_", " "))
+    if left:
+        notes.append(f"after {RUNS} runs, lines were left out: {', '.join(left)}")
     return Remarks(notes, drawn)
+
+
+def unread_inputs(baseline: Baseline) -> Iterator[str]:
+    """Yield inputs that reach no output."""
+    if why_not_finite(baseline) is None:
+        for index, name in enumerate(baseline.batch.names):
+            if _is_unread(baseline, index):
+                yield f"{name} reaches no output"
 
 
 def _is_unread(baseline: Baseline, index: int) -> bool:

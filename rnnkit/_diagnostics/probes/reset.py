@@ -5,7 +5,7 @@ from torch import Tensor
 
 from rnnkit._diagnostics.inputs.changes import steps_at
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.compare import compare_each
+from rnnkit._diagnostics.measure.compare import Change, compare_each
 from rnnkit._diagnostics.tell.outcome import OTHER_OUTPUTS, Finding, Outcome, Passed, Skipped
 
 #: What it means if nothing but the flagged step itself depends on what is before.
@@ -26,13 +26,31 @@ def probe_reset(baseline: Baseline) -> Outcome:
     changes = compare_each(baseline, {0: steps_at(step < last)}, indices)
     if isinstance(changes, Skipped):
         return changes
-    step = torch.arange(len(step) + 1, device="cpu")  # an output may have one more
+    [change] = changes.values()
     for index in indices:
-        early = max(-(baseline.missing(index) or 0), 0)  # steps before the first of the input
-        leak = changes[0].leak([index], (step - early >= last) & (last > 0))
-        if leak is not None:
-            return _finding(baseline, index, [(k, at - early) for k, at in leak.places], last)
-    return Passed("from a flag on, nothing depends on earlier steps", [*changes.values()])
+        finding = _finding_in(change, index, last)
+        if finding is not None:
+            return finding
+    return Passed("from a flag on, nothing depends on earlier steps", [change])
+
+
+def _finding_in(change: Change, index: int, last: Tensor) -> Finding | None:
+    """Find that an output moved at, or after, the ``last`` flag of a sample ``(batch, 1)``.
+
+    The steps before the flags are those that were changed.
+    """
+    baseline = change.baseline
+    early = max(-(baseline.missing(index) or 0), 0)  # steps before the first of the input
+    step = torch.arange((baseline.batch.steps or 0) + 1, device="cpu") - early
+    leak = change.leak([index], (step >= last) & (last > 0))
+    if leak is None:
+        return None
+    places = [(sample, at - early) for sample, at in leak.places]
+    sample, at = places[0]
+    of = f"{baseline.of_sample(index, sample)} at step {at}"
+    what = f"{of} depends on steps before {int(last[sample])}, where a reset is flagged"
+    is_late = all(at == last[sample] for sample, at in places)
+    return Finding(what, LATE if is_late else [])
 
 
 def _last_flags(baseline: Baseline) -> Tensor | None:
@@ -50,14 +68,3 @@ def _last_flags(baseline: Baseline) -> Tensor | None:
     are_set = is_set.reshape(batch.size, batch.steps, -1).any(2).cpu()
     flagged: Tensor = torch.arange(batch.steps, device="cpu") * are_set
     return flagged.amax(1, keepdim=True)
-
-
-def _finding(
-    baseline: Baseline, index: int, places: list[tuple[int, int]], last: Tensor
-) -> Finding:
-    """Say that samples and steps of an output depend on steps before the ``last`` reset."""
-    sample, step = places[0]
-    of = f"{baseline.of_sample(index, sample)} at step {step}"
-    what = f"{of} depends on steps before {int(last[sample])}, where a reset is flagged"
-    is_late = all(at == last[k] for k, at in places)
-    return Finding(what, LATE if is_late else [])

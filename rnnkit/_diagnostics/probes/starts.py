@@ -17,7 +17,14 @@ from rnnkit._diagnostics.run.module_calls import (
     hooks_on,
     with_state,
 )
-from rnnkit._diagnostics.run.outputs import Leaves, Watch, are_bit_equal, same, shape_of, tensors_of
+from rnnkit._diagnostics.run.outputs import (
+    Leaves,
+    Watch,
+    are_bit_equal,
+    same,
+    shapes_of,
+    tensors_of,
+)
 from rnnkit._diagnostics.tell.outcome import Finding
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
@@ -161,17 +168,17 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Suspect | str]
         yield Suspect(call, f"{what} with its own h, but without its own c", fix, _last)
         return
     states = [[*one.state.values()] for one in family]
-    are_zeros = not any(bool(part.any()) for state in states for part in state)
-    if not are_zeros and not all(are_bit_equal(state, states[0]) for state in states):
-        return
-    what = f"{what} from {'zeros' if are_zeros else 'the same state'}"
     are_steps = all(one.is_step for one in family)
-    are_fresh = are_zeros and are_steps
-    is_wrong = are_fresh and _follow_an_input(baseline, times)
-    if is_wrong or _goes_on(baseline, family, are_fresh=are_fresh):
-        yield Suspect(call, what, REMEMBER, _last)
-    elif are_steps and not are_zeros:
-        yield what
+    if not any(bool(part.any()) for state in states for part in state):
+        is_wrong = are_steps and _follow_an_input(baseline, times)
+        if is_wrong or _goes_on(baseline, family, are_fresh=are_steps):
+            yield Suspect(call, f"{what} from zeros", REMEMBER, _last)
+    elif all(are_bit_equal(state, states[0]) for state in states):
+        what = f"{what} from the same state"
+        if _goes_on(baseline, family, are_fresh=False):
+            yield Suspect(call, what, REMEMBER, _last)
+        elif are_steps:
+            yield what
 
 
 def _follow_an_input(baseline: Baseline, times: int) -> bool:
@@ -231,7 +238,12 @@ def _keeps_c(before: Call, after: Call) -> bool:
 
 
 def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> bool:
-    """Return whether steps from zeros feed each other, or parts of a sequence miss middle ones."""
+    """Return whether calls belong to one sequence, though each starts from the same state.
+
+    The run is repeated with what the middle calls return negated: it is one sequence if later
+    calls are given something else then, or if just the middle steps of the output change.
+    ``are_fresh`` says that the calls are single steps, each from zeros.
+    """
     first = baseline.first or 0
     axis = baseline.out_seq_dim
     times = len(calls)
@@ -248,7 +260,8 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
     inputs = [given[0] for given in taken[2:]]
     if are_fresh and not is_long and not are_bit_equal(inputs, [call.input for call in calls[2:]]):
         return True
-    if not is_told or [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
+    if not is_told or shapes_of(output) != shapes_of(baseline.normal):
         return False
-    row = [*map(same, whole.unbind(axis), output[first].unbind(axis))]
-    return row[0] and row[-1] and not all(row)
+    # What the first call returned, and the last, stays: only the steps between them miss.
+    equal = [*map(same, whole.unbind(axis), output[first].unbind(axis))]
+    return equal[0] and equal[-1] and not all(equal)

@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import combinations, product
+from itertools import chain, combinations, product
 from typing import Any
 
 import torch
@@ -196,7 +196,11 @@ Shapes = list[torch.Size]
 
 
 def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str]]]:
-    """Yield which argument may take which part of the last output, and which states are left."""
+    """Yield which argument may take which part of the last output, and which states are left.
+
+    The parts are named by their place in the output, such as ``[1][0]``. The states that are left
+    are arguments that are named like a state, and take nothing.
+    """
     taken = _shapes_taken(baseline)
     places = _parts_without_steps(baseline)
     may_take = [name for name, shapes in taken.items() if shapes in ([], *places.values())]
@@ -206,12 +210,14 @@ def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str
     given = {*states} & {*may_take}
     first = [name for name in may_take if name in (given or named)]
     others = [name for name in may_take if name not in named][:4]  # each of many takes too long
-    # At first without the others; then with one of them at least.
-    for names, needed in ((first, [first]), ([*first, *others], [first, others])):
-        for carried in _assignments(places, names, taken):
-            used = carried.keys()
-            if used >= given and not any(map(used.isdisjoint, needed)):
-                yield carried, [name for name in states if name not in used]
+    joined = (
+        carried
+        for carried in _assignments(places, [*first, *others], taken)
+        if carried.keys() & {*first} and carried.keys() & {*others}
+    )
+    for carried in chain(_assignments(places, first, taken), joined):
+        if carried.keys() >= given:
+            yield carried, [name for name in states if name not in carried]
 
 
 def _shapes_taken(baseline: Baseline) -> dict[str, Shapes]:

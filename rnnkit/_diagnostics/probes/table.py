@@ -26,6 +26,7 @@ from rnnkit._diagnostics.probes.use import needs_of_use, probe_use
 from rnnkit._diagnostics.tell.outcome import (
     HIDDEN,
     NO_LENGTHS,
+    SPENT,
     Finding,
     Outcome,
     Passed,
@@ -104,6 +105,8 @@ class Probe:
             return Skipped(NO_LENGTHS, "inapplicable")
         if any(map(baseline.has_found, self.hidden_by)):
             return Skipped(HIDDEN)
+        if baseline.is_spent:
+            return Skipped(SPENT)
         answer = self.ask(baseline)
         if self.absence is None or not isinstance(answer, Finding):
             return answer

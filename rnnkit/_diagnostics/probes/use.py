@@ -50,20 +50,24 @@ def probe_use(baseline: Baseline) -> Outcome:
             return found.noting(notes)
         notes.append(found)
     unsure = why_not_finite(baseline)
-    if returning:
-        unsure = unsure or rounds_by_all(baseline)
+    if unsure is None and returning:
+        unsure = rounds_by_all(baseline)
     if unsure is not None:
         return unsure.noting(notes)
-    cells = sum(call.is_cell for call in calls)
-    looked: list[str] = []
-    if returning:
-        number = count(len(returning), "layer call", "layer calls")
-        looked.append(f"the outputs and states of {number}")
-    if cells:
-        looked.append(f"what goes into {count(cells, 'call of a cell', 'calls of cells')}")
+    looked = _in_words(len(returning), sum(call.is_cell for call in calls))
     if not looked:
         return Skipped("no call of a layer on a batch, or of a cell, was seen", notes=notes)
-    return Passed(f"{', and '.join(looked)}: used as meant", [], notes=notes)
+    return Passed(f"{looked}: used as meant", [], notes=notes)
+
+
+def _in_words(layers: int, cells: int) -> str:
+    """Write what was looked at, of so many calls of layers, and of cells; empty if of none."""
+    looked: list[str] = []
+    if layers:
+        looked.append(f"the outputs and states of {count(layers, 'layer call', 'layer calls')}")
+    if cells:
+        looked.append(f"what goes into {count(cells, 'call of a cell', 'calls of cells')}")
+    return ", and ".join(looked)
 
 
 def _wrong_ways(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | str]:
@@ -89,7 +93,7 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
     slopes = gradients.of_calls(calls)
     tried = 0
     for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
-        if tried >= CALLS:
+        if tried >= CALLS or baseline.is_spent:
             number = count(len(calls), "layer call", "layer calls")
             left = f"what {len(calls) - place} of {number} return was not looked at"
             yield Skipped(left, "partial")
@@ -206,24 +210,26 @@ def _backward_half(uses: _Uses) -> Iterator[Finding]:
 def _other_layer(uses: _Uses) -> Iterator[Finding]:
     """Yield a layer of whose states only those of lower layers, or other directions, are used."""
     module = uses.call.module
-    label = uses.call.label
     directions = 2 if module.bidirectional else 1
     total = module.num_layers * directions
     if total == 1 or uses.read(output=uses.every):
         return
     used = [row for row in range(total) if uses.read(h=_of_row(uses.call, row))]
+    # The rows of h_n are (layer 0 forward, layer 0 backward, layer 1 forward, ...).
     top = {row % directions for row in used if row >= total - directions}
     below = {row % directions for row in used if row < total - directions}
     if below <= top:
         return
     names = joined_by_and([f"h_n[{row}]" for row in used])
     verb = "are" if len(used) > 1 else "is"
-    right = "h_n[-1], the last layer's" if directions == 1 else "h_n[-2:], the last layer's"
-    what = f"of what {label} returns, only {names} of {total} {verb} used, not {right}"
+    only = f"of what {uses.call.label} returns, only {names} of {total} {verb} used"
+    right = "h_n[-1], the last layer's"
     fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
     if directions == 2:
-        fix = f'for a decoder\'s state, rnnkit.states.bridge(h_n, "sum"); else {fix}'
-    yield Finding(what, [("fix", fix)], uses.call.name)
+        right = "h_n[-2:], the last layer's"
+        decoder = 'for a decoder\'s state, rnnkit.states.bridge(h_n, "sum")'
+        fix = f"{decoder}; else {right}; or the output, or last_hidden(state) of rnnkit's layer"
+    yield Finding(f"{only}, not {right}", [("fix", fix)], uses.call.name)
 
 
 def _of_row(call: Call, row: int) -> Tensor:

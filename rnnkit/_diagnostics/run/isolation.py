@@ -35,18 +35,30 @@ class EscapedError(ArgumentError):
     """The model runs modules of the one that was given, past the copy."""
 
 
+class SpentError(BaseException):
+    """As many runs were made as may be; nothing takes it for an exception of the model."""
+
+
 @dataclass
 class Tally:
     """What a session and its sessions on wider copies have in common.
 
     Attributes:
         passes: how often copies ran.
+        most: how often they may run; None if that is not limited.
         escaped: what a message calls a module of the user's model itself that ran; empty if none
             did.
     """
 
     passes: int = 0
+    most: int | None = None
     escaped: str = ""
+
+    def count(self) -> None:
+        """Count a pass that begins; raise if no more may be made."""
+        if self.most is not None and self.passes >= self.most:
+            raise SpentError
+        self.passes += 1
 
 
 class Session:
@@ -174,7 +186,7 @@ class Session:
             on = self.fresh()
         self.last = on
         args, kwargs = copied_inputs(inputs)
-        self.tally.passes += 1
+        self.tally.count()
         hooks = watch(on) if watch else ()
         with self.watched(hooks, notices=notices), torch.no_grad(), self.mode:
             self.returned = self.call(on, *args, **kwargs)

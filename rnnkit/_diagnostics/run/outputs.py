@@ -100,7 +100,8 @@ def parts(tree: Any) -> list[tuple[str, Any]]:
     The key is written as in code: ``['text']``, ``.hidden`` or ``[0]``. Anything else has none.
     """
     if isinstance(tree, Mapping):
-        return [(f"[{key!r}]", tree[key]) for key in tree]
+        # A TensorDict iterates over its rows, and has its keys in items alone.
+        return [(f"[{key!r}]", member) for key, member in tree.items()]
     names = _attributes(tree)
     if names or not isinstance(tree, list | tuple):
         return [(f".{name}", getattr(tree, name)) for name in names]

@@ -16,6 +16,10 @@ NO_STEPS = "the input has fewer than two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
 
+#: How many runs are made, unless something is found.
+RUNS = 48
+SPENT = f"{RUNS} runs were made before it, and found nothing: skip= leaves others out"
+
 #: A line of a message: its label and its text.
 Line = tuple[str, str]
 

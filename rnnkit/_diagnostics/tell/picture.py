@@ -27,17 +27,16 @@ DEPENDS = "#33658a"
 FORBIDDEN = "#d1495b"
 HATCH = "//"
 PAPER = "#ffffff"
-#: Seen on white paper and on a dark page: lines, and what is wrong.
+#: Lines are seen on white paper and on a dark page.
 LINES = "#8c8c8c"
-RED = "#e0485c"
+#: The ground of a wrong line in a notebook. No red text is read well on white and on black: the
+#: text keeps the page's color, and a thin red lies below it.
+RED_GROUND = "#e0485c40"
 
 
 def as_html(text: str, is_wrong: Callable[[str], bool]) -> str:
-    """Return a text for a notebook, in the colors of the page.
-
-    Lines that ``is_wrong`` says are red.
-    """
-    red = f'<span style="color:{RED}">%s</span>'
+    """Return a text as it is, in the colors of the page; wrong lines stand on red."""
+    red = f'<b style="background:{RED_GROUND}">%s</b>'
     lines = ((red if is_wrong(line) else "%s") % escape(line) for line in text.splitlines())
     return '<pre style="white-space:pre;overflow-x:auto">' + "\n".join(lines) + "</pre>"
 

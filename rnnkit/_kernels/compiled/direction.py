@@ -148,17 +148,18 @@ def dtypes_of(call: OperatorCall) -> list[torch.dtype]:
 def _run_torch(call: OperatorCall) -> list[Tensor]:
     input = call.input.flip(0) if call.reverse else call.input
     recurrence = RECURRENCES[call.mode]
-    kernel: Any = recurrence.kernel
     train = torch.is_grad_enabled()
     hx: Any = call.h if call.c is None else (call.h, call.c)
     weights = call.weights
     if input.is_cuda:
-        weights = in_one_block(weights, recurrence, bias=call.has_bias)
+        weights = in_one_block(weights, recurrence)
     # Without autocast's cache, which would hand a recorded run what was cast unrecorded.
     with torch.autocast(
         input.device.type, call.lowered, enabled=call.lowered is not None, cache_enabled=False
     ):
-        output, *ends = kernel(input, hx, weights, call.has_bias, 1, 0.0, train, False, False)
+        output, *ends = recurrence.kernel(
+            input, hx, weights, call.has_bias, 1, 0.0, train, False, False
+        )
     return [output.flip(0) if call.reverse else output, *ends]
 
 
@@ -255,7 +256,7 @@ def _derive_hand(
     on_output = torch.zeros_like(output) if on_output is None else on_output
     data = call.input.flatten(0, 1)
     kept = (kept_gates,) if call.mode == "GRU" else ()
-    backward: Any = RECURRENCES[call.mode].backward
+    backward = RECURRENCES[call.mode].backward
     on_gates = backward(
         on_output.flatten(0, 1).contiguous(), [now[0]], (output.flatten(0, 1), before, *kept),
         call.weights[1], Schedule([batch] * steps, call.reverse),

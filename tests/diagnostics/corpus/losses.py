@@ -47,11 +47,36 @@ for name, loss in LOSSES.items():
     )
 
 
-@pair("batch", gru=gru(), head=linear(6, 1), inputs=(X, X[:, 0, 0]))
-def targets_without_an_axis(m, x, y):
-    """Predictions lose their last axis; or (batch, 1) meets (batch,), and each meets each."""
-    rows = m.head(m.gru(x)[1][-1])
-    return ((rows.squeeze(1) if m.right else rows) - y).square().mean()
+#: What an error costs; all predictions may be on one side of all targets.
+COSTS = {
+    "targets_without_an_axis": lambda error: error.square(),
+    "targets_on_one_side": lambda error: (error - 9).abs(),
+}
+for name, cost in COSTS.items():
+
+    @pair("batch", name=name, gru=gru(), head=linear(6, 1), inputs=(X, X[:, 0, 0]), seeds=3)
+    def without_an_axis(m, x, y, cost=cost):
+        """Predictions lose their last axis; or (batch, 1) meets (batch,), and each meets each."""
+        rows = m.head(m.gru(x)[1][-1])
+        return cost((rows.squeeze(1) if m.right else rows) - y).mean()
+
+
+#: Losses of torch's that broadcast their targets; the gradient of some has signs only.
+BROADCAST = ("mse", "l1", "smooth_l1", "huber", "hinge_embedding")
+for name in BROADCAST:
+
+    @pair(
+        "batch",
+        name=f"loss that broadcasts: {name}",
+        gru=gru(),
+        head=linear(6, 1),
+        inputs=lambda: (torch.randn(8, 7, 3), torch.randn(8).sign()),
+        seeds=3,
+    )
+    def compared(m, x, y, name=name):
+        """Predictions have the shape of the targets; or each is compared with every target."""
+        rows = m.head(m.gru(x)[0][:, -1])
+        return getattr(functional, f"{name}_loss")(rows.squeeze(1) if m.right else rows, y)
 
 
 UNPAIRED = {

@@ -14,7 +14,8 @@ from tests.diagnostics.corpus.case import CASES, Case, Subject
 
 #: The files of the corpus, which register their cases.
 FILES = """agents causal chance kinds layouts lengths loops losses memory named orders padded parameters
-rounding signals sources streams use values words"""
+rounding signals sources streams use values words notes
+gaps beside results"""
 for name in FILES.split():
     importlib.import_module(f"tests.diagnostics.corpus.{name}")
 

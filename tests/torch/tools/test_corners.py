@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, prune
 import rnnkit
 from rnnkit import LSTMState
 from tests.strategies import laid_out, tensors_of
-from tests.torch.models import CORES, HIDDEN, WIDTH, Call, Model, layer_of
+from tests.torch.models import CORES, HIDDEN, WIDTH, Call, Model, Unrolled, cell_of, layer_of
 from tests.torch.script_models import Packs
 from tests.torch.tools.tools import check, marks
 
@@ -46,6 +46,12 @@ def more_steps(*, batch_first: bool) -> Corner:
     sizes = [(4, 6), (4, 9)] if batch_first else [(6, 4), (9, 4)]
     calls = [((torch.randn(*size, WIDTH), None), {}) for size in sizes]
     return Corner(Model(layer_of("LSTM", batch_first=batch_first)), calls)
+
+
+def all_states() -> Corner:
+    """A loop returns the states of all steps."""
+    calls = [((torch.randn(*size, WIDTH), None), {}) for size in ((6, 4), (9, 5))]
+    return Corner(Model(Unrolled(cell_of("LSTM"), return_states=True)), calls)
 
 
 def anywhere() -> Corner:
@@ -153,6 +159,7 @@ CORNERS = {
     "export": {
         "more steps": lambda: more_steps(batch_first=False),
         "more steps, batch first": lambda: more_steps(batch_first=True),
+        "all states": all_states,
     },
 }
 

@@ -45,12 +45,10 @@ def is_possible(tool: str, core: str, name: str, call: str) -> bool:
     return name != "projected" or "ONNX" not in tool
 
 
-def has_fixed_steps(tool: str, core: str, name: str, call: str) -> bool:
+def has_fixed_steps(tool: str, core: str, call: str) -> bool:
     """Return whether a tool writes down each step."""
     if tool == "ONNX, older":
-        has_resets = "reset" in CALLS[call]
-        packs = name == "relu" and "lengths" in CALLS[call]
-        return has_resets or packs or core == "user's"
+        return "reset" in CALLS[call] or core == "user's"
     if tool == "ONNX":  # it takes torch's kernels, which fix the number of steps
         return core in {"layer", "stack"}
     if tool in {"export, fixed steps", "trace"}:
@@ -78,7 +76,7 @@ def all_rows() -> Iterator[Any]:
 def test_a_tool(tool, core, name, call):
     """What a tool makes of a model keeps the law."""
     model = model_of(core, name, call)
-    steps = (3, 3) if has_fixed_steps(tool, core, name, call) else STEPS
+    steps = (3, 3) if has_fixed_steps(tool, core, call) else STEPS
     calls = [call_of(model, core, call, *sizes) for sizes in zip(steps, BATCH, strict=True)]
     # A state of one layer in one direction has an axis of 1, whose strides are their own case.
     check(tool, model, calls, graphs=1 + (core == "layer" and "hx" in CALLS[call]))

@@ -183,7 +183,7 @@ def _sizes(gradients: Gradients, index: int, dim: int, row: int, columns: Sequen
     """Return how large the gradient of a row of an output is in each column of the first input."""
     part = gradients.output[index].narrow(dim, row, 1)
     batch = gradients.batch
-    source = gradients.sources[gradients.batch.sequence]
+    source = gradients.sources[batch.sequence]
     slope = gradients.slopes([source], [part])[0]
     if slope is None:
         return torch.zeros(len(columns), dtype=torch.float64, device="cpu")

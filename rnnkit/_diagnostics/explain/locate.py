@@ -40,7 +40,7 @@ def locate_step(baseline: Baseline, inputs: Given, cut: int, index: int) -> Loca
     ``index`` is the output that shows it.
     """
     batch = baseline.batch
-    steps = baseline.batch.steps or 1
+    steps = batch.steps or 1
     runs = batch.tree(), inputs, batch.cut(steps - 1, front=True).tree()
     return Search(baseline, runs, index, (steps, steps - 1), cut).location()
 
@@ -54,7 +54,7 @@ def locate_valid(
     First the sample runs by itself with its padding; if nothing shows then, in its batch.
     """
     batch = baseline.batch
-    alone = baseline.batch.alone(sample, front=baseline.pads_after)
+    alone = batch.alone(sample, front=baseline.pads_after)
     other = alone
     sizes = (batch.steps or 1, alone.steps or 1)
     if inputs is not None:

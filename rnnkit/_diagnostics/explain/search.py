@@ -287,7 +287,7 @@ class Search:
                 if not self.events[source].is_in_call
             ]
         event = self.events[number]
-        (_, iteration) = self.events_of_fewer[number]
+        _, iteration = self.events_of_fewer[number]
         kind = "loop" if event.kind == "input" and iteration is not None else event.text
         at = [("at", event.place)] if event.place else []
         rows = joins_one_tensor(event) or self._explanation(number, kind)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.inputs.axes import infer_batch_axes, shortened_axis
+from rnnkit._diagnostics.inputs.axes import equal_rows, infer_batch_axes
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.lengths import (
     Named,
@@ -24,7 +24,7 @@ from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.output_axes import find_axes
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import calls_in
-from rnnkit._diagnostics.run.outputs import Leaves, is_number, is_one_leaf
+from rnnkit._diagnostics.run.outputs import is_number, is_one_leaf
 from rnnkit._diagnostics.run.uncopied import unwrapped
 from rnnkit._diagnostics.tell.outcome import Outcome
 from rnnkit._diagnostics.tell.report import SAMPLES
@@ -113,26 +113,17 @@ def _are_rows_of_samples(batch: Batch, opened: Session) -> bool:
     """
     if not batch.rows_of or batch.size < 2:
         return False
-    rest = batch.samples(range(1, batch.size))
+    samples = range(1, batch.size)
+    rest = batch.samples(samples)
     uncut = list(rest.leaves)
     for index in batch.rows_of:
         uncut[index] = batch.leaves[index]
     normal = opened.attempt(batch.tree())
-    has_same = [_are_the_rest(normal, opened.attempt(rest.tree(x))) for x in (rest.leaves, uncut)]
-    return has_same == [True, False]
-
-
-def _are_the_rest(full: Leaves | None, part: Leaves | None) -> bool:
-    """Return whether ``part``, the output without the first sample, is the rest of ``full``."""
-    if full is None or part is None:
+    with_rows = opened.attempt(rest.tree())
+    with_table = opened.attempt(rest.tree(uncut))
+    if normal is None or with_rows is None or not all(equal_rows(normal, with_rows, samples)):
         return False
-    for x, y in zip(full, part, strict=False):
-        axis, by = shortened_axis(x, y)
-        if axis is not None and by == 1 and is_number(x):
-            others = x.narrow(axis, 1, y.shape[axis])
-            if others.shape != y.shape or not torch.allclose(others, y, 1e-3, 1e-5):
-                return False
-    return True
+    return with_table is None or not all(equal_rows(normal, with_table, samples))
 
 
 def _is_packed_where_padded(baseline: Baseline) -> bool:

@@ -205,7 +205,7 @@ class Gradients(FunctionWatch):
         is None if it is unknown.
         """
         batch = self.batch
-        source = self.sources.get(self.batch.sequence)
+        source = self.sources.get(batch.sequence)
         slope = self.by_id.get(id(source))
         if outputs and source is not None:
             slope = self.slopes([source], outputs)[0]

@@ -42,19 +42,16 @@ def why_unfollowed(baseline: Baseline) -> str:
         return f"{baseline.name(lists[0])} is a list of different lengths: return one padded tensor"
     if baseline.first is None:
         return _why_no_numbers(baseline.normal)
-    if baseline.batch.size == 1 and baseline.output_without_one is None:
+    fewer = baseline.output_without_one
+    if fewer is None and baseline.batch.size == 1:
         return ONE_SAMPLE
-    if baseline.output_without_one is None:
+    if fewer is None:
         axis = "" if baseline.batch.axes[baseline.batch.first] else "give batch_dim, or "
         return f"the model refuses one sample less: {axis}let it take any batch"
-    if len(baseline.output_without_one) != len(baseline.normal):
+    if len(fewer) != len(baseline.normal):
         return "each sample has an output of its own: return one padded tensor"
     name = baseline.name(baseline.first)
-    shapes = [
-        shape_of(output[baseline.first])
-        for output in (baseline.output_without_one, baseline.normal)
-    ]
-    if shapes[0] == shapes[1]:
+    if shape_of(fewer[baseline.first]) == shape_of(baseline.normal[baseline.first]):
         return f"{name} keeps its shape without a sample: batch_dim= is the axis of the samples"
     return f"the rows of {name} are in no order of samples: return (batch, ...)"
 

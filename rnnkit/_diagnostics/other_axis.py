@@ -53,6 +53,7 @@ def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:
     """Return whether samples along axis 1 are independent, as two probes find.
 
     The probe *batch* has to pass, and *alone*, which runs samples by themselves, to find nothing.
+    ``opened`` runs copies of the model, and ``given`` are its inputs.
     """
     session = copy.copy(opened)
     session.joined_axes = {}

@@ -42,7 +42,7 @@ def suspects_in(event: Event) -> Iterator[Cause]:
 
 
 def is_along_one_axis(event: Event) -> bool:
-    """Return whether an event is a softmax.
+    """Return whether an event, a call in a run of the model, is a softmax.
 
     It may be a function or a module: it works along one axis, and keeps the shape.
     """
@@ -51,9 +51,10 @@ def is_along_one_axis(event: Event) -> bool:
 
 
 def joins_one_tensor(event: Event) -> list[Line]:
-    """Return the cause and the fix where one tensor is joined with itself, else no rows.
+    """Return the cause and the fix if a call of ``stack`` or ``cat`` joins one tensor with itself.
 
-    In a loop that writes its state in place, every member of the list is the last state.
+    In a loop that writes its state in place, every member of the list is the last state. Other
+    events give no rows.
     """
     if event.kind != "function" or event.name not in ("stack", "cat"):
         return []
@@ -94,7 +95,7 @@ def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
 
 
 def is_over_one_number(event: Event) -> bool:
-    """Return whether an event is a softmax over an axis of size 1, which returns ones."""
+    """Return whether a call in a run is a softmax over an axis of size 1, which returns ones."""
     if not is_along_one_axis(event) or not isinstance(event.tensors[0], Tensor):
         return False
     result = event.tensors[0]
@@ -113,8 +114,8 @@ def _axis_of(event: Event) -> int:
 def other_axes(event: Event, along: str) -> Iterator[Cause]:
     """Yield, as causes to try, a softmax over each other axis, the last one first.
 
-    The last axis usually has the features. ``along`` says what is along the axis that it is over:
-    samples or steps.
+    ``event`` is the call of the softmax in a run, and ``along`` says what is along the axis that it
+    is over: samples or steps. The last axis usually has the features.
     """
     [result, *_] = event.tensors
     if not isinstance(result, Tensor):
@@ -137,7 +138,8 @@ def other_axes(event: Event, along: str) -> Iterator[Cause]:
 def other_views(event: Event, along: str) -> Iterator[Cause]:
     """Yield, as causes to try, a transpose before a view, or after a view with two sizes exchanged.
 
-    ``along`` says of what the view mixes the rows: samples or steps.
+    ``event`` is the call of the view in a run of the model; ``along`` says of what its rows have
+    numbers of several: samples or steps. Each cause has a watch that runs a copy of the model so.
     """
     if not _is_view(event):
         return
@@ -163,7 +165,8 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
 def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
     """Yield, as causes to try, two views exchanged: one joins axes, and a later one splits them.
 
-    The first two axes have to change places before the one, and after the other.
+    ``event`` is the call of a view, and ``later`` are the calls after it in a run. The first two
+    axes have to change places before the one, and after the other.
     """
     if not _is_view(event):
         return
@@ -206,12 +209,15 @@ def _transposed_after(one: int, other: int) -> Run:
 
 
 def _function_along(event: Event, axis: int) -> Watch:
-    """Return a watch that runs the function of an event over another axis."""
+    """Return a watch that, on a copy of the model, runs an event's function over another axis."""
     return _instead(event, lambda call: call.run_with(1, "dim", axis))
 
 
 def _module_along(event: Event, axis: int) -> Watch:
-    """Return a watch that lets the module of an event work over another axis."""
+    """Return a watch that, on a copy of the model, lets a softmax module work over another axis.
+
+    ``event`` is a call of that module in a run.
+    """
 
     def watch(model: nn.Module) -> list[Any]:
         copied: Any = model.get_submodule(event.owner)  # of a copy, which runs once
@@ -222,7 +228,11 @@ def _module_along(event: Event, axis: int) -> Watch:
 
 
 def _flags_as_index(event: Event) -> Iterator[Cause]:
-    """Yield, as a cause to try, an index by booleans for one by integers that are all 0 or 1."""
+    """Yield, as a cause to try, an index by booleans for one by integers that are all 0 or 1.
+
+    ``event`` is a call ``x[index]`` in a run: such integers were meant for a mask, and pick rows 0
+    and 1. The cause has a watch that runs a copy of the model with booleans there.
+    """
     index = event.function.argument(1, "indices")
     parts = index if isinstance(index, tuple) else (index,)
     if not any(_is_flags(part) for part in parts):
@@ -248,8 +258,8 @@ def _is_flags(part: Any) -> bool:
 def _other_order(event: Event) -> Iterator[Cause]:
     """Yield, as a cause to try, repeated rows in the other order.
 
-    ``repeat_interleave`` has the copies of a row side by side, ``repeat`` all rows one copy after
-    another.
+    ``event`` is a call in a run: ``repeat_interleave`` has the copies of a row side by side,
+    ``repeat`` all rows one copy after another.
     """
     repeated = _repeated(event.function)
     if repeated is None:
@@ -307,7 +317,8 @@ def _repeated(call: FunctionCall) -> _Repeated | None:
 def _mask_of_keys(event: Event) -> Iterator[Cause]:
     """Yield, as a cause to try, the mask of an attention with its last two axes exchanged.
 
-    Scores have the queries on the last axis but one, and the keys, which a mask hides, on the last.
+    ``event`` is a call of ``masked_fill`` in a run. Scores have the queries on the last axis but
+    one, and the keys, which a mask hides, on the last.
     """
     mask = event.function.argument(1, "mask")
     if not isinstance(mask, Tensor) or mask.dim() < 2:

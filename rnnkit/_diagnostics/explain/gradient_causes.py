@@ -23,7 +23,8 @@ USUAL = "end the product with zeros; for y.round(), y + (y.round() - y).detach()
 def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
     """Return how to read both directions of a bidirectional layer, of its outputs or its states.
 
-    ``run`` is a run with gradients, and ``name`` that of a layer of which one direction is unused.
+    ``baseline`` is the model and a batch, ``run`` a run with gradients, and ``name`` that of a
+    layer of which one direction is unused.
     """
     calls = [call for call in calls_in(baseline.events) if call.name == name]
     read = {
@@ -72,7 +73,10 @@ def _zeros_read_again(events: Sequence[Event]) -> list[Line]:
 
 
 def _over_the_steps(baseline: Baseline, event: Event) -> str:
-    """Return what to write in place of a softmax of one number; ``event`` is its call."""
+    """Return what to write in place of a softmax of one number: one over the steps.
+
+    ``event`` is its call; the batch of ``baseline`` says how many steps there are.
+    """
     sizes = event.tensors[0].shape
     steps = baseline.batch.steps
     axes = [axis for axis, size in enumerate(sizes) if size == steps]

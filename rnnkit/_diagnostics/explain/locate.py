@@ -26,7 +26,8 @@ from rnnkit._diagnostics.tell.outcome import Line
 def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -> Location:
     """Find where one sample first depends on another, ``changed``, which differs in ``inputs``.
 
-    ``index`` is the output that shows it.
+    ``baseline`` is the model, a batch, and the output for it; ``index`` is the output that shows
+    the leak. Returns rows of a message, and the name of the module.
     """
     batch = baseline.batch
     rest = [sample for sample in range(batch.size) if sample != baseline.left_out_sample]
@@ -37,7 +38,8 @@ def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -
 def locate_step(baseline: Baseline, inputs: Given, cut: int, index: int) -> Location:
     """Find where a step first depends on a later one; ``inputs`` are changed from ``cut`` on.
 
-    ``index`` is the output that shows it.
+    ``baseline`` is the model, a batch, and the output for it; ``index`` is the output that shows
+    the leak. Returns rows of a message, and the name of the module.
     """
     batch = baseline.batch
     steps = batch.steps or 1
@@ -50,8 +52,10 @@ def locate_valid(
 ) -> Location:
     """Find where a sample differs from itself alone, cut to its length, or with other padding.
 
-    ``index`` is the output that shows it, and ``inputs`` those with other padding, if that is it.
-    First the sample runs by itself with its padding; if nothing shows then, in its batch.
+    ``baseline`` is the model, a batch, and the output for it; ``index`` is the output that shows
+    it, and ``inputs`` those with other padding, if that is it. First the sample runs by itself with
+    its padding; if nothing shows then, in its batch. Returns rows of a message, and a module's
+    name.
     """
     batch = baseline.batch
     alone = batch.alone(sample, front=baseline.pads_after)

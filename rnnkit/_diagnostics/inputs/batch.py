@@ -49,7 +49,12 @@ class Batch:
     def __init__(
         self, inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None
     ) -> None:
-        """Find the axes; the steps of the first leaf with lengths or a seq axis are judged."""
+        """Find the batch axis of each leaf, and the sequence: the leaf whose steps are judged.
+
+        That is the first leaf with a seq axis or lengths that the caller names; else the first with
+        data and steps (as many as the longest of lengths for all, if given). ``seq_dim`` and
+        ``lengths`` are for all inputs, or dictionaries by position or keyword.
+        """
         self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_one_leaf)
         check_values(self.leaves)
         every = range(len(self.leaves))

@@ -260,7 +260,10 @@ class Baseline:
         return self.step_inputs[index] == self.batch.sequence and self.missing(index) is not None
 
     def in_input_order(self, output: Leaves) -> Leaves:
-        """Return the leaves of an output with the samples in the order of the input."""
+        """Return the leaves of an output with the samples in the order of the input.
+
+        ``order`` is the leaf that says of each returned sample where the input has it.
+        """
         if self.order is None:
             return output
         place = output[self.order].argsort()

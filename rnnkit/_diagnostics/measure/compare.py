@@ -286,8 +286,8 @@ def compare_part(
 ) -> Restriction:
     """Run on ``keep(batch)``, some samples or steps, beside the same part of the whole.
 
-    The judge (float64) runs, since kernels for other sizes round in other ways. If nothing can
-    judge, equal bits settle the question.
+    The judge (the baseline in float64) runs, since kernels for other sizes round in other ways. If
+    nothing can judge, equal bits settle the question. Other arguments: see :class:`Restriction`.
     """
     judge = judge_of(baseline)
     settling = baseline if isinstance(judge, Skipped) else judge
@@ -301,7 +301,11 @@ def parts_of(
     only: int | None = None,
     steps: int | None = None,
 ) -> Iterator[Part]:
-    """Yield each sample of a run of ``samples`` beside the same one in the run of the whole."""
+    """Yield each sample of a run of ``samples`` beside the same one in the run of the whole.
+
+    ``output`` is that of the run; ``only`` is the one leaf to look at, ``steps`` the cut inputs'
+    steps.
+    """
     if len(output) != len(baseline.normal):
         return
     if len(samples) == baseline.batch.size:

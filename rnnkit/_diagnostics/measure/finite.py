@@ -22,7 +22,7 @@ def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[B
     """Return the batch with finite numbers in place of NaN and infinity, if those reach an output.
 
     Also a line for the report for each input that was changed so. A model that masks them is judged
-    as it is.
+    as it is. ``opened`` runs copies of the model.
     """
     if batch.second_leaves is not None:  # other values are finite in any case
         batch = batch.with_second(_all_finite(batch, batch.second_leaves, pads_after=pads_after))
@@ -90,7 +90,7 @@ def _padding(batch: Batch, index: int, rows: Tensor, *, pads_after: bool) -> Ten
 def _reach_results(batch: Batch, filled: Batch, opened: Session) -> bool:
     """Return whether numbers that are not finite reach an output or a gradient.
 
-    ``filled`` is the batch without them.
+    ``filled`` is the batch without them; ``opened`` runs copies of the model.
     """
     after = opened.attempt(filled.tree())
     if after is None:

@@ -37,7 +37,11 @@ def is_absent_again(baseline: Baseline, ask: Callable[[Baseline], Outcome], what
 def _answer_on(
     batch: Batch, baseline: Baseline, ask: Callable[[Baseline], Outcome]
 ) -> Outcome | None:
-    """Return what a probe answers on another batch; None if the outputs have other axes."""
+    """Return what ``ask``, a probe, answers about the model on another batch.
+
+    The result is None if the model refuses it, or if the outputs have other axes than the
+    baseline's.
+    """
     again = baseline.if_accepted(batch)
     if again is None or [*map(_rank, again.normal)] != [*map(_rank, baseline.normal)]:
         return None
@@ -52,7 +56,8 @@ def _rank(leaf: Any) -> int:
 def _other_batches(baseline: Baseline) -> list[Batch]:
     """Return batches of other values, and one of fewer steps or samples.
 
-    A unit may be dead for some values, a flag be off, and what saturates reads nothing.
+    ``baseline`` has the batch that they are made of. A unit may be dead for some values, a flag be
+    off, and what saturates reads nothing.
     """
     batch = baseline.batch
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))

@@ -50,9 +50,10 @@ def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
 
 
 def _run_again(baseline: Baseline) -> None:
-    """Run the same copy a second time; if that returns the same, keep what happened in it.
+    """Run the copy of the model that ran last a second time on the same batch.
 
-    Otherwise a run for that alone would be needed later.
+    If that returns the same, keep what happened in it: else a run for that alone would be needed.
+    ``baseline`` is the model, a batch, and its output, into which it is written.
     """
     watcher = Recorder()
     session = baseline.session
@@ -132,9 +133,9 @@ def _take_batch_axis_of_input(baseline: Baseline, first: int) -> None:
 
 
 def _may_pace(baseline: Baseline, index: int, first: int) -> bool:
-    """Return whether outputs may have the steps of the input ``index``.
+    """Return whether outputs may have the steps of the input ``index``, which are tried then.
 
-    ``first`` is the first output.
+    ``baseline`` is the model, a batch, and its output; ``first`` is the index of the first output.
     """
     batch = baseline.batch
     if index == batch.sequence or index in batch.lengths:
@@ -163,7 +164,8 @@ def _find_step_axes(baseline: Baseline, index: int, tries: Iterator[int]) -> Non
 def _told_axis(baseline: Baseline, first: int, out_seq_dim: int | None) -> int | None:
     """Return the seq axis of the first output that the caller names, or that sizes tell.
 
-    If neither does, return None.
+    ``first`` is the index of that output in the baseline's (the model, a batch, and its output),
+    ``out_seq_dim`` what the caller says. If nothing tells, return None.
     """
     shape = tuple(baseline.normal[first].shape)
     if out_seq_dim is not None and first not in baseline.session.joined_axes:

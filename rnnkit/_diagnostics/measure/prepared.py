@@ -142,7 +142,10 @@ def _is_packed_where_padded(baseline: Baseline) -> bool:
 
 
 def _is_one_step(baseline: Baseline) -> bool:
-    """Return whether the input is one step of each sample: ``(batch, feature)`` for a cell."""
+    """Return whether the input is one step of each sample: ``(batch, feature)`` for a cell.
+
+    ``baseline`` is the model and a batch: the calls of its cells in a run tell.
+    """
     sequence = baseline.batch.leaves[baseline.batch.sequence]
     if sequence.dim() != 2 or not is_number(sequence):
         return False

@@ -11,13 +11,14 @@ from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 def steps_read(baseline: Baseline) -> dict[int, Tensor]:
     """Return for some steps of the output which input steps they read, as masks ``(seq,)`` by step.
 
-    A step is read if a gradient of the output step arrives there. Nothing if that is not known.
+    ``baseline`` is the model, a batch, and its output. An input step is read if the gradient of an
+    output step arrives there. Nothing if that is not known.
     """
     return baseline.once("steps", lambda: _steps_read(baseline))
 
 
 def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
-    """Find that for the first output, in its longest samples."""
+    """Find that for the first output, in its longest samples: others have padding at some steps."""
     gradients = gradients_of(baseline)
     batch = baseline.batch
     first = baseline.first or 0

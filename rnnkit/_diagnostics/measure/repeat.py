@@ -43,7 +43,7 @@ class Repeat:
 
 
 def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, Leaves]:
-    """Return the outputs of two runs of one copy.
+    """Return the outputs of two runs of one copy of the model on the baseline's batch.
 
     With ``restarts``, both draw the same random numbers.
     """

@@ -297,7 +297,10 @@ def names_inside(name: str, names: Collection[str]) -> set[str]:
 
 
 def gradients_in_training(baseline: "Baseline") -> Gradients:
-    """Return a run in train mode with gradients; it is made once for a baseline."""
+    """Return a run in train mode with gradients, of a baseline's model and batch.
+
+    It is made once.
+    """
     return baseline.once("training", lambda: _in_training(baseline))
 
 

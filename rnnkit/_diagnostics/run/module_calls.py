@@ -266,10 +266,10 @@ def _loop_axis(begun: _OpenCall, sizes: Sequence[int], cells: Collection[str]) -
 
 
 def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
-    """Return a watch that changes parts of what some calls of a layer return.
+    """Return a watch, which puts hooks on a copy of a model, that changes what a layer returns.
 
-    ``numbers`` are those calls; ``changes`` has a function of a tensor by part: ``output``, ``h``,
-    ``c``.
+    ``name`` is the layer and ``numbers`` are its calls that change; ``changes`` has a function of a
+    tensor by part: ``output``, ``h``, ``c``.
     """
     return hooks_on(
         name, after=lambda at, x: with_changed_parts(x, **changes) if at in numbers else x

@@ -24,14 +24,14 @@ from rnnkit._diagnostics.run.module_calls import (
     Call,
     arguments_by_name,
     is_layer,
-    is_recurrent,
+    is_traced,
     split_result,
     state_by_name,
     watch_forward,
 )
 from rnnkit._diagnostics.run.outputs import Given, tensors_of
 from rnnkit._diagnostics.run.places import goes_on, place_of
-from rnnkit._diagnostics.trace_table import Origin, Row, Trace, state_in_words
+from rnnkit._diagnostics.trace_table import Origin, Row, Trace, from_zeros, state_in_words
 
 
 def trace(
@@ -96,6 +96,7 @@ class _Run:
     """
 
     def __init__(self, model: Any, notes: list[str]) -> None:
+        """Take a copy of the model, which names its modules, or None of a function; and notes."""
         self.notes = notes
         named = model.named_modules() if isinstance(model, torch.nn.Module) else ()
         self.names = {id(module): name for name, module in named}
@@ -120,7 +121,7 @@ class _Run:
             if any(name.startswith(layer) for layer in layers):
                 self.followed.add(id(module))
                 continue
-            if not _is_shown(name, module):
+            if not is_traced(name, module):
                 continue
             if not isinstance(module, KINDS) and is_layer(module):
                 layers.append(f"{name}." if name else "")
@@ -132,6 +133,7 @@ class _Run:
         """Call ``run`` with gradients, and return its rows; if it fails, they are on the error."""
 
         def hook(module: torch.nn.Module, args: Any, *rest: Any) -> None:
+            """Write down a call of a layer or cell of torch's, also if it raised."""
             if isinstance(module, KINDS) and id(module) not in self.followed:
                 # Of a call that raised, torch passes no arguments by name.
                 self.write_down(module, args, *(rest if rest[1:] else ({}, *rest)))
@@ -222,7 +224,11 @@ class _Run:
                 x.register_hook(note)  # type: ignore[no-untyped-call]
 
     def near(self, tensors: Iterable[Tensor]) -> set[Returned]:
-        """Return the nearest results of calls, as (row, name), that tensors were computed from."""
+        """Return the nearest results of calls, as (row, name), that tensors were computed from.
+
+        The search walks back through autograd's graph; ``by_node`` has the results by their node
+        there.
+        """
         waiting: list[Any] = [(x.grad_fn, x.output_nr) for x in tensors]
         seen = set(waiting)
         found = set[Returned]()
@@ -307,10 +313,13 @@ class _Run:
             return
         is_loop = call.is_cell or "batch=1" not in row.spec.split()  # else over the samples
         if is_loop and self._is_dropped(call, last) and self.rows[at].state == "zeros":
-            row.marks.append(_from_zeros(at))
+            row.marks.append(from_zeros(at))
 
     def _mark_chunk(self, call: Call, last: Call, results: Sequence[Tensor]) -> None:
-        """Mark a chunk from zeros that goes on where the ``last`` one ended, in one sample."""
+        """Mark a chunk from zeros that goes on where the ``last`` one ended, in one sample.
+
+        ``results`` are tensors of the run's result: one of them has to read both chunks.
+        """
         base = getattr(last.input, "_base", None)
         if base is None or not self._is_dropped(call, last) or base.dim() != last.input.dim():
             return  # with a further axis they may be samples in their own right, as sentences are
@@ -322,15 +331,4 @@ class _Run:
         joined = self.near(x for x in results if base.shape[axis] in x.shape)
         if {(at, "output"), (call.number, "output")} <= joined:
             onward = f"its input goes on where that of row {at} ended"
-            self.rows[call.number].marks.append(f"{onward}, but it {_from_zeros(at)}")
-
-
-def _from_zeros(at: int) -> str:
-    return f"starts from zeros, and the state of row {at} is unused"
-
-
-def _is_shown(name: str, module: torch.nn.Module) -> bool:
-    """Return whether a module has rows: a model that has a first state is no layer in itself."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return False
-    return isinstance(module, KINDS) or is_layer(module) or (name != "" and is_recurrent(module))
+            self.rows[call.number].marks.append(f"{onward}, but it {from_zeros(at)}")

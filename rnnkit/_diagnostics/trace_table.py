@@ -113,3 +113,8 @@ def state_in_words(state: Mapping[str, Tensor], origins: Mapping[str, Origin]) -
     if not is_given and all(origin.row < 0 for origin in origins.values()):
         return "zeros"
     return ", ".join(dict.fromkeys(origin.text for origin in origins.values()))
+
+
+def from_zeros(at: int) -> str:
+    """Return a mark: a call starts from zeros, while the state of row ``at`` is unused."""
+    return f"starts from zeros, and the state of row {at} is unused"

@@ -202,6 +202,7 @@ def _transposed_after(one: int, other: int) -> Run:
     """
 
     def run(call: FunctionCall) -> Any:
+        """Return a view of the exchanged sizes whose two axes then change places."""
         shape = call.run().transpose(one, other).shape
         return call.args[0].reshape(shape).transpose(one, other).contiguous()
 
@@ -220,6 +221,7 @@ def _module_along(event: Event, axis: int) -> Watch:
     """
 
     def watch(model: nn.Module) -> list[Any]:
+        """Set the axis of the module in a copy, and put on no hooks."""
         copied: Any = model.get_submodule(event.owner)  # of a copy, which runs once
         copied.dim = axis
         return []
@@ -334,6 +336,7 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
         return
 
     def run(call: FunctionCall) -> Any:
+        """Mask with the last two axes of the mask exchanged."""
         return call.run_with(1, "mask", call.argument(1, "mask").mT)
 
     what = f"the mask at {event.place} is over the queries of the scores, not over the keys"

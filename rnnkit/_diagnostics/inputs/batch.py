@@ -223,6 +223,7 @@ class Batch:
         """Return the inputs of some samples only, in this order."""
 
         def pick(index: int, leaf: Any) -> Any:
+            """Return the samples of one leaf."""
             axis = self.axes[index]
             if index in self.rows_of:
                 return self.rows_of[index].of(kept, leaf)
@@ -318,6 +319,7 @@ class Batch:
         steps = ends.get(self.sequence, self.steps or 0)
 
         def cut(index: int, leaf: Any) -> Any:
+            """Return one leaf with fewer steps, or with lengths that fit those of the sequence."""
             if index in ends:
                 seq = self.seq_dims[index]
                 start = 0 if front else leaf.shape[seq] - ends[index]

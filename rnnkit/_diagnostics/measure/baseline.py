@@ -128,6 +128,7 @@ class Baseline:
         """What modules are given and return in a run on this batch, in order; run once."""
 
         def record() -> list[Event]:
+            """Run the model once with a recorder of its modules' calls."""
             recorder = Recorder()
             self.session.run(self.batch.tree(), watch=recorder.watch)
             return recorder.events

@@ -161,6 +161,7 @@ def compare_changed(
     """
 
     def alter(batch: Batch) -> Given | None:
+        """Return the changed inputs of a batch; None if nothing changes."""
         return changed(batch, where, pad=pad, only=only)
 
     judge = judge_of(baseline) if baseline.rounds else baseline

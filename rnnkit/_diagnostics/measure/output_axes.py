@@ -96,6 +96,7 @@ def _find_batch_axes(baseline: Baseline, fewer: Leaves) -> None:
     session = baseline.session
 
     def run_changed(sample: int) -> Leaves | None:
+        """Return the output for other values of one sample; None if that has no other ones."""
         inputs = changed(batch, sample_at(sample))
         return None if inputs is None else session.attempt(inputs)
 

@@ -115,10 +115,12 @@ class Recorder(FunctionWatch):
         return handles
 
     def _before(self, name: str, module: Any, _: int, args: Any, kwargs: Any) -> None:
+        """Write down what a module is given, as an open call of this thread."""
         self._write("input", name, module, (args, kwargs))
         self._calls[threading.get_ident()].append(self.events[-1])
 
     def _after(self, name: str, module: Any, _: int, result: Any) -> None:
+        """Write down what a module returned, and close its call."""
         while (begun := self._calls[threading.get_ident()].pop()).name != name:
             pass  # a call inside has raised, and the model went on
         # What other modules return, their functions made.

@@ -102,6 +102,16 @@ def is_layer(module: torch.nn.Module) -> bool:
     return isinstance(getattr(module, "batch_first", None), bool) and is_recurrent(module)
 
 
+def is_traced(name: str, module: torch.nn.Module) -> bool:
+    """Return whether a trace has rows for a module: a layer or cell, or one with a first state.
+
+    The model itself, whose name is empty, is no layer if it only has a first state.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        return False
+    return isinstance(module, KINDS) or is_layer(module) or (name != "" and is_recurrent(module))
+
+
 def hooks_on(name: str, before: Hook = _change_nothing, after: Hook = _change_nothing) -> Watch:
     """Return a watch, a function that puts hooks on a copy, for the calls of the module ``name``.
 
@@ -120,6 +130,7 @@ def hook_forward(module: Any, before: Hook, after: Hook) -> Any:
     numbers = itertools.count()
 
     def forward(*args: Any, **kwargs: Any) -> Any:
+        """Run the module's own ``forward`` between the two hooks."""
         number = next(numbers)
         args, kwargs = before(number, args, kwargs) or (args, kwargs)
         result = run(*args, **kwargs)
@@ -139,6 +150,7 @@ def watch_forward(module: Any, write_down: Hook) -> Any:
     run = module.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
+        """Run the module's own ``forward``, and write the call down."""
         result = None
         try:
             result = run(*args, **kwargs)
@@ -156,6 +168,7 @@ def _replace_forward(module: Any, forward: Hook) -> Any:
     held["forward"] = functools.wraps(module.forward)(forward)  # some read its signature
 
     def remove() -> None:
+        """Give the module its own ``forward`` back."""
         del held["forward"]
         held.update(own)
 

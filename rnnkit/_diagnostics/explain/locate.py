@@ -81,7 +81,12 @@ class _Samples(Search):
     probe = "batch"
 
     def _shows_leak(self, one: Tensor, other: Any, fewer: Any, iteration: int | None) -> Any:
-        """Return whether a tensor moves at other samples than the changed one."""
+        """Return whether a tensor moves at other samples than the changed one.
+
+        ``one``, ``other`` and ``fewer`` are the tensor in the run as it is, with the changed
+        sample, and with one sample less; ``iteration`` is the sample that a loop over the batch is
+        at, if any. If the order of the samples is free, moving at one of them only is no leak.
+        """
         found = self._rows(one, other, fewer, iteration)
         if not isinstance(found, tuple):
             return found
@@ -106,7 +111,7 @@ class _Samples(Search):
         return (way, *rows)
 
     def _explanation(self, number: int, kind: str) -> list[Line]:
-        """Return that the samples change their order here, or what else is known of an event."""
+        """Return that the samples change their order here, or what else is known of an event, as rows."""
         if self.first_event is None:
             cause = ("cause", "the samples change their order here, and the output has it still")
             return [cause, ("fix", "output[order.argsort()], where order sorts them")]
@@ -118,7 +123,11 @@ class _Samples(Search):
         return self._different_orders(number) or fix_of(self.probe, kind)
 
     def _different_orders(self, number: int) -> list[Line]:
-        """Return the cause and the fix if an event's tensors have the samples in several orders."""
+        """Return the cause and the fix if an event's tensors have the samples in several orders.
+
+        The changed sample shows in which row each of them has it. No rows if that is one and the
+        same.
+        """
         event = self.events[number]
         sources = self.sources[number]
         found = {self._rows(*self._tensor_in_runs(*node)) for node in sources}
@@ -163,7 +172,9 @@ class _Valid(Search):
     def _shows_leak(self, one: Tensor, other: Any, fewer: Any, iteration: int | None) -> Verdict:
         """Return whether a tensor has other valid steps than that of the sample alone.
 
-        The answer is None if that is not known.
+        ``one``, ``other`` and ``fewer`` are the tensor in the run of the batch, with other padding
+        or the sample alone, and of the sample alone. The answer is None if they cannot be laid side
+        by side, or if a loop is at a step of the padding: ``iteration`` is the step that it is at.
         """
         if self._is_padding(iteration):
             return None
@@ -194,7 +205,10 @@ class _Valid(Search):
         return tensor
 
     def _is_padding(self, iteration: int | None) -> bool:
-        """Return whether a loop is at a step beyond the length of the sample."""
+        """Return whether a loop is at a step beyond the length of the sample.
+
+        None: there is no loop.
+        """
         if iteration is None:
             return False
         step = iteration if self.keeps_front else self.size - 1 - iteration
@@ -205,7 +219,12 @@ class _Valid(Search):
         return one.shape == other.shape and not self._moved_numbers(one, other).any()
 
     def _explanation(self, number: int, kind: str) -> list[Line]:
-        """Return rows of a message for an event: the cause, if lengths are wrong, and the fix."""
+        """Return rows of a message for an event: the cause, if lengths are wrong, and the fix.
+
+        ``number`` is that of the event, and ``kind`` its function or module in words. A sample that
+        differs in its batch only, with the same shapes, mixes with others: then the fix is that of
+        *alone*.
+        """
         event = self.events[number]
         after = self.events_of_changed[number][0]
         shapes = [[*map(shape_of, one.tensors)] for one in (event, after or event)]
@@ -229,9 +248,9 @@ class _Valid(Search):
         return [("cause", what), *((label, f"{fix}; with {lengths}") for label, fix in rows)]
 
     def _packed_otherwise(self, event: Any) -> list[Line]:
-        """Return a row if lengths were sorted without their samples.
+        """Return a row if an event packs the lengths of the samples in another order than theirs.
 
-        They are packed in that order.
+        Then they were sorted, and the samples were not.
         """
         counts = [*(self.baseline.batch.counts or ())]
         parts = event.tree if isinstance(event.tree, tuple) else (event.tree,)
@@ -245,7 +264,7 @@ class _Valid(Search):
         return []
 
     def _for_stride(self, number: int) -> str:
-        """Return the formula of the lengths where a stride makes the steps fewer than in the input.
+        """Return a formula of the lengths if a stride before an event makes the steps fewer.
 
         It is empty if no stride does.
         """
@@ -280,7 +299,11 @@ class _Valid(Search):
         return ""
 
     def _steps_of(self, number: int) -> "_Steps | None":
-        """Return how many steps a tensor of an event has, in the batch and for the sample alone."""
+        """Return how many steps a tensor of an event has, in the batch and for the sample alone.
+
+        ``number`` is that of the event; its first tensor with one seq axis counts. None if it has
+        none.
+        """
         event = self.events[number]
         if event.is_packed or "pack" in event.name:
             return None  # it has the steps of all samples on one axis

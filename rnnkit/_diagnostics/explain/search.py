@@ -135,12 +135,12 @@ class Search:
         return found
 
     def _counterpart(self, at: int, total: int, others: Sequence[Any]) -> Any:
-        """Return the same one of others, the nearest if it was left out."""
+        """Return what others have at a place of ``total``, or the nearest if it was left out."""
         at -= 0 if self.keeps_front else total - len(others)
         return others[min(max(at, 0), len(others) - 1)] if others else None
 
     def _tensor_in_runs(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
-        """Return tensor ``place`` of an event in the three runs, and what a loop is at."""
+        """Return a tensor of an event, the same changed and with less, and what a loop is at."""
         event = self.events[number]
         after, _ = self.events_of_changed[number]
         less, iteration = self.events_of_fewer[number]

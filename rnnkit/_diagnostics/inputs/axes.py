@@ -77,9 +77,9 @@ def _find_shared_inputs(
 ) -> None:
     """Find inputs that have as many rows as the batch by chance, such as prototypes.
 
-    ``fewer`` is the output for the samples ``kept``. If its first tensor differs from the same rows
-    of the full output, each input of ``choices`` is given whole: if they agree then, all samples
-    share it, and its batch axis is None.
+    ``attempt(inputs)`` runs the model, and ``fewer`` is its output for the samples ``kept``. If its
+    first tensor differs from the same rows of the full output, each input of ``choices``, by index,
+    is given whole: if they agree then, all samples share it, and its batch axis is None.
     """
     tried = [k for k in choices if batch.is_content(k) and not batch.may_have_steps(k)]
     if not tried or batch.size <= 2:

@@ -237,7 +237,10 @@ class Batch:
         return fewer
 
     def valid_steps(self) -> list[int]:
-        """Return the valid steps, as given or as zeros at an end tell; zeros if nothing tells."""
+        """Return the valid steps of each sample, as lengths or as zeros at an end tell.
+
+        Else zeros.
+        """
         if self.counts is not None:
             return self.counts
         padding = self.padding(self.sequence)

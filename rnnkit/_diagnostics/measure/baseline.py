@@ -309,9 +309,9 @@ class Baseline:
         return row.narrow(seq, 0 if self.pads_after else steps - valid, valid)
 
     def scale_of(self, index: int) -> Tensor:
-        """Return how large the features of an output are, in its shape.
+        """Return how large each feature of an output is, in the output's shape, over batch and seq.
 
-        Differences are relative to it.
+        Differences are judged relative to that.
         """
         known = {self.axes[index], self.step_axes[index]}
         axes = tuple(axis for axis in known if axis is not None)

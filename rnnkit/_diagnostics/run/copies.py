@@ -217,7 +217,10 @@ def _clone_keeping_shared_memory(tensor: Tensor, memo: dict[int, Any]) -> Tensor
 
 
 def attached_like(tensor: Tensor, twin: Tensor | None = None) -> Tensor:
-    """Return ``twin``, or a new copy, with ``requires_grad`` and a graph as the original has."""
+    """Return ``twin``, or a new copy, that is on a graph if the original is.
+
+    It also requires a gradient if the original does.
+    """
     twin = tensor.detach().clone() if twin is None else twin
     twin.requires_grad_(tensor.requires_grad)
     with torch.enable_grad():

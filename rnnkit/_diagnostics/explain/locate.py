@@ -111,7 +111,7 @@ class _Samples(Search):
         return (way, *rows)
 
     def _explanation(self, number: int, kind: str) -> list[Line]:
-        """Return that the samples change their order here, or what else is known of an event, as rows."""
+        """Return rows that say that samples change their order here, or what else is known."""
         if self.first_event is None:
             cause = ("cause", "the samples change their order here, and the output has it still")
             return [cause, ("fix", "output[order.argsort()], where order sorts them")]
@@ -309,19 +309,14 @@ class _Valid(Search):
             return None  # it has the steps of all samples on one axis
         for place in range(len(event.tensors)):
             one, _, fewer, iteration = self._tensor_in_runs(number, place)
-            if (
-                iteration is not None
-                or not isinstance(one, Tensor)
-                or not isinstance(fewer, Tensor)
-            ):
+            are_both = isinstance(one, Tensor) and isinstance(fewer, Tensor)
+            if iteration is not None or not are_both or one.dim() != fewer.dim():
                 continue
-            axes = [
-                k
-                for k in self._unit_axes(one, fewer, iteration)
-                if not self._is_batch(k, one, fewer)
-            ]
-            if one.dim() == fewer.dim() and len(axes) == 1:
-                return _Steps(place, axes[0], one.shape[axes[0]], fewer.shape[axes[0]])
+            axes = self._unit_axes(one, fewer, None)
+            of_steps = [axis for axis in axes if not self._is_batch(axis, one, fewer)]
+            if len(of_steps) == 1:
+                [axis] = of_steps
+                return _Steps(place, axis, one.shape[axis], fewer.shape[axis])
         return None
 
     def _is_batch(self, axis: int, one: Tensor, fewer: Tensor) -> bool:

@@ -176,9 +176,9 @@ class Search:
         """
         if isinstance(fewer, Tensor) and fewer.dim() == one.dim():
             return [k for k, n in enumerate(one.shape) if n != fewer.shape[k]]
-        return (
-            [] if iteration is not None else [k for k, n in enumerate(one.shape) if n == self.size]
-        )
+        if iteration is not None:
+            return []
+        return [k for k, n in enumerate(one.shape) if n == self.size]
 
     def _moved_units(self, one: Tensor, other: Any, axes: list[int], iteration: int | None) -> Any:
         """Return at which samples, or steps, a tensor moves, in each way to see its axes."""

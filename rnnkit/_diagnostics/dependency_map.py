@@ -101,7 +101,10 @@ dependency_map.__module__ = "rnnkit"
 
 
 def _first_output(baseline: Baseline, out_dim: int) -> tuple[int, tuple[int, ...]]:
-    """Return the index and the shape of the first output; refuse one that has no such axis."""
+    """Return the index and the shape of the first output; refuse one that has no axis ``out_dim``.
+
+    ``baseline`` is the model, the inputs, and the output for them.
+    """
     first = baseline.first
     if first is None:
         refusal(ArgumentError, "out_dim", why_unfollowed(baseline), code="verify-axis")
@@ -113,12 +116,16 @@ def _first_output(baseline: Baseline, out_dim: int) -> tuple[int, tuple[int, ...
 
 
 def _spaced(size: int) -> tuple[int, ...]:
-    """Return evenly spaced indices, from 0 on, and the last one."""
+    """Return at most 33 evenly spaced indices of an axis, among them 0 and the last one."""
     return tuple(sorted({*range(0, size, -(-size // WIDEST)), size - 1}))
 
 
 def _moved(judge: Baseline, column: int) -> Tensor:
-    """Return which rows of the output a change at an index of the inputs moves, or a larger one."""
+    """Return which rows of the output a change at one index of the inputs moves, as a mask.
+
+    ``judge`` is the model in float64, its inputs and its output; ``column`` is the index. A second
+    run has a change that is 100 times as large.
+    """
     first = judge.first or 0
     axis = judge.axes[first] or 0
     before = judge.normal[first]
@@ -140,7 +147,10 @@ def _moved(judge: Baseline, column: int) -> Tensor:
 
 
 def _laid_over(before: Tensor, output: Leaves) -> Tensor:
-    """Return an output in the shape that it had; what is gone is something else."""
+    """Return the first leaf of an output in the shape of ``before``.
+
+    What is missing counts as moved.
+    """
     after = before + 1
     made = output[0] if output else None
     if isinstance(made, Tensor) and made.dim() == before.dim():
@@ -157,7 +167,12 @@ def _learned(
     columns: Sequence[int],
     known: Tensor,
 ) -> Tensor:
-    """Return in which columns a row has a gradient, in float64 as in the model's own dtype."""
+    """Return in which columns a row of the output has a gradient, as a mask.
+
+    ``pair`` are runs with gradients in float64 and in the model's own dtype: a gradient that
+    shrinks in float64 cancels out, and is rounding. ``index`` and ``dim`` are the output and its
+    axis, ``known`` are the columns that are found already.
+    """
     if bool(known.all()):
         return known
     fine, coarse = (_sizes(one, index, dim, row, columns) for one in pair)
@@ -168,7 +183,7 @@ def _sizes(gradients: Gradients, index: int, dim: int, row: int, columns: Sequen
     """Return how large the gradient of a row of an output is in each column of the first input."""
     part = gradients.output[index].narrow(dim, row, 1)
     batch = gradients.batch
-    source = gradients.sources[gradients.batch.sequence]
+    source = gradients.sources[batch.sequence]
     slope = gradients.slopes([source], [part])[0]
     if slope is None:
         return torch.zeros(len(columns), dtype=torch.float64, device="cpu")

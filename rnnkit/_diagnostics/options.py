@@ -15,15 +15,8 @@ OTHER_NAMES = {
     "time_major": "batch_dim=1 for (seq, batch, ...), or batch_dim=0",
     "seq_axis": "seq_dim=",
     "time_dim": "seq_dim=",
-    "time_axis": "seq_dim=",
     "only": "skip=, with the probes to leave out",
-    "probes": "skip=, with the probes to leave out",
-    "exclude": "skip=",
-    "ignore": "skip=",
     "mask": "lengths=mask.sum(1)",
-    "inputs": "verify(model, *inputs): they are given by position",
-    "forward": "call=",
-    "fn": "call=",
 }
 
 
@@ -40,7 +33,7 @@ class Expected(NamedTuple):
 
 
 def is_one_of(value: Any, *choices: Any) -> bool:
-    """Return whether a value is one of some; tensors and arrays would compare number by number."""
+    """Return whether a value equals one of some; a tensor or an array does not."""
     return isinstance(value, bool | int | str) and value in choices
 
 

@@ -12,19 +12,19 @@ from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.run.isolation import Session, SpentError
 from rnnkit._diagnostics.run.outputs import Given
 from rnnkit._diagnostics.tell.outcome import LEFT_OUT, ONE_SAMPLE, Finding, Passed
-from rnnkit._diagnostics.tell.report import Report, with_row
+from rnnkit._diagnostics.tell.report import Check, Report, with_row
 
 
 def advise_other_axis(
     report: Report, opened: Session, given: Given, batch_dim: int, model: torch.nn.Module
 ) -> None:
-    """Advise ``batch_dim=1`` where samples mix, or were not judged, and none mix along axis 1."""
-    is_unjudged = any(
-        check.probe == "batch" and check.gap == "unjudged"
-        for check in report.checks
-        if check.detail not in (LEFT_OUT, ONE_SAMPLE)
-    )
-    if batch_dim != 0 or not (report.found("batch") or is_unjudged):
+    """Advise ``batch_dim=1`` where samples mix, or were not judged, and none mix along axis 1.
+
+    The advice is written into the report. ``opened`` runs copies of the model, ``given`` are the
+    inputs, and ``batch_dim`` is the axis that the caller named for the samples, 0 by default.
+    """
+    unjudged = [k for k, check in enumerate(report.checks) if _is_unjudged(check)]
+    if batch_dim != 0 or not (report.found("batch") or unjudged):
         return  # who names an axis knows which one it is
     if not _is_clean(opened, given, model):
         return
@@ -33,14 +33,28 @@ def advise_other_axis(
         if finding.probe == "batch":
             when = f"{option}, if axis 0 of the input is seq"
             report.findings[k] = with_row(finding, "intended?", when)
-    for k, check in enumerate(report.checks):
-        if check.probe == "batch" and is_unjudged:
-            advice = f"{check.detail}; if axis 0 of the input is seq, {option}"
-            report.checks[k] = replace(check, detail=advice)
+    for k in unjudged:
+        check = report.checks[k]
+        advice = f"{check.detail}; if axis 0 of the input is seq, {option}"
+        report.checks[k] = replace(check, detail=advice)
+
+
+def _is_unjudged(check: Check) -> bool:
+    """Return whether a line of the report says that samples could not be compared.
+
+    If the caller left that out, or gave one sample, there is nothing to advise.
+    """
+    if check.probe != "batch" or check.detail in (LEFT_OUT, ONE_SAMPLE):
+        return False
+    return check.gap == "unjudged"
 
 
 def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:
-    """Return whether no sample along axis 1 depends on another, or changes when run alone."""
+    """Return whether samples along axis 1 are independent, as two probes find.
+
+    The probe *batch* has to pass, and *alone*, which runs samples by themselves, to find nothing.
+    ``opened`` runs copies of the model, and ``given`` are its inputs.
+    """
     session = copy.copy(opened)
     session.joined_axes = {}
     try:
@@ -48,7 +62,7 @@ def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:
         is_after, _ = find_lengths(
             whole, model, opened.call if opened.is_wrapped else None, is_after=True
         )
-        baseline, _ = baseline_of(session, whole, Rules(is_after))
+        baseline, _ = baseline_of(session, whole, Rules(is_after), {})
         answer = PROBES["batch"].ask(baseline)
     except (ArgumentError, SpentError):
         return False

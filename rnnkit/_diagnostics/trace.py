@@ -24,14 +24,14 @@ from rnnkit._diagnostics.run.module_calls import (
     Call,
     arguments_by_name,
     is_layer,
-    is_recurrent,
+    is_traced,
     split_result,
     state_by_name,
     watch_forward,
 )
 from rnnkit._diagnostics.run.outputs import Given, tensors_of
 from rnnkit._diagnostics.run.places import goes_on, place_of
-from rnnkit._diagnostics.trace_table import Origin, Row, Trace, state_in_words
+from rnnkit._diagnostics.trace_table import Origin, Row, Trace, from_zeros, state_in_words
 
 
 def trace(
@@ -96,6 +96,7 @@ class _Run:
     """
 
     def __init__(self, model: Any, notes: list[str]) -> None:
+        """Take a copy of the model, which names its modules, or None of a function; and notes."""
         self.notes = notes
         named = model.named_modules() if isinstance(model, torch.nn.Module) else ()
         self.names = {id(module): name for name, module in named}
@@ -104,13 +105,13 @@ class _Run:
         self.followed: set[int] = set()
         self.rows: list[Row] = []
         self.calls: list[Call] = []
-        self.known: dict[int, Returned] = {}  # what calls returned, by its memory
-        self.made: dict[Any, Returned] = {}  # and by its place in the graph
+        self.by_memory: dict[int, Returned] = {}  # what calls returned, by its memory
+        self.by_node: dict[Any, Returned] = {}  # and by its place in the graph
         self.with_graph: set[Returned] = set()  # what of it may be learned from
         self.read: set[Returned] = set()  # what later calls, or the result, are made of
         self.learned: set[Returned] = set()  # what a backward has gone through
-        self.passed: set[Returned] = set()  # what the module that returned it took back
-        self.freed: list[tuple[Row, str]] = []  # marks, if a backward fails
+        self.taken_back: set[Returned] = set()  # what the module that returned it took back
+        self.marks_if_freed: list[tuple[Row, str]] = []  # marks, if a backward fails
 
     def follow(self, copy: torch.nn.Module) -> list[Any]:
         """Watch ``forward`` of a copy's recurrent modules, which some call without the module."""
@@ -120,7 +121,7 @@ class _Run:
             if any(name.startswith(layer) for layer in layers):
                 self.followed.add(id(module))
                 continue
-            if not _is_shown(name, module):
+            if not is_traced(name, module):
                 continue
             if not isinstance(module, KINDS) and is_layer(module):
                 layers.append(f"{name}." if name else "")
@@ -129,9 +130,10 @@ class _Run:
         return handles
 
     def traced(self, run: Callable[..., Any], given: Given) -> Trace:
-        """Run with gradients, and make the rows; of a run that fails they are left on the error."""
+        """Call ``run`` with gradients, and return its rows; if it fails, they are on the error."""
 
         def hook(module: torch.nn.Module, args: Any, *rest: Any) -> None:
+            """Write down a call of a layer or cell of torch's, also if it raised."""
             if isinstance(module, KINDS) and id(module) not in self.followed:
                 # Of a call that raised, torch passes no arguments by name.
                 self.write_down(module, args, *(rest if rest[1:] else ({}, *rest)))
@@ -187,7 +189,7 @@ class _Run:
             self.origin(tensor)
 
     def _mark_origin(self, row: Row, call: Call, member: str, origin: Origin) -> None:
-        """Mark a member of a state that comes of an older graph, or of the end of the input."""
+        """Mark a state's member (h or c) that is of an older graph, or of the end of the input."""
         x: Any = call.state[member]
         node = (x if x._base is None else x._base).grad_fn  # noqa: SLF001
         is_old = node is not None and node._sequence_nr() < self.first  # noqa: SLF001
@@ -195,10 +197,10 @@ class _Run:
         if at < 0 and is_old and torch.is_grad_enabled():
             row.marks.append(f"its {member} belongs to the graph of an earlier run: detach it")
         elif at >= 0 and self.calls[at].module is call.module:
-            self.passed.add((at, origin.part))
+            self.taken_back.add((at, origin.part))
         if not self.learned.isdisjoint((at, one) for one in ("output", "h", "c")):
             graph = f"the graph of row {at}, which backward has freed: detach it"
-            self.freed.append((row, f"its {member} belongs to {graph}"))
+            self.marks_if_freed.append((row, f"its {member} belongs to {graph}"))
         is_end = at >= 0 and member == "h" and not (call.is_step or "computed" in origin.text)
         if is_end and place_of(self.calls[at].output) == place_of(call.input):
             end = "from its end state: step 0 has seen it all"
@@ -211,26 +213,30 @@ class _Run:
         else:
             call.output, call.returned = split_result(call.module, result)
         number = call.number
-        self.known |= {place_of(x)[0]: (number, member) for member, x in call.returned.items()}
+        self.by_memory |= {place_of(x)[0]: (number, member) for member, x in call.returned.items()}
         for member, x in {"output": call.output, **call.returned}.items():
             if isinstance(x, Tensor) and x.requires_grad:
                 made = (number, member)
-                self.made[x.grad_fn, x.output_nr] = made
+                self.by_node[x.grad_fn, x.output_nr] = made
                 self.with_graph.add(made)
                 # The hook outlives the run, and must not hold it, nor return anything.
                 note: Any = lambda _, made=made, learned=self.learned: learned.add(made)  # noqa: E731
                 x.register_hook(note)  # type: ignore[no-untyped-call]
 
     def near(self, tensors: Iterable[Tensor]) -> set[Returned]:
-        """Return what calls returned that some tensors were computed from, the nearest ones."""
+        """Return the nearest results of calls, as (row, name), that tensors were computed from.
+
+        The search walks back through autograd's graph; ``by_node`` has the results by their node
+        there.
+        """
         waiting: list[Any] = [(x.grad_fn, x.output_nr) for x in tensors]
         seen = set(waiting)
         found = set[Returned]()
         while waiting:
             one = waiting.pop()
             node, _ = one
-            if one in self.made:
-                found.add(self.made[one])
+            if one in self.by_node:
+                found.add(self.by_node[one])
             elif node is not None:
                 new = set(node.next_functions) - seen
                 seen |= new
@@ -240,8 +246,8 @@ class _Run:
     def origin(self, tensor: Tensor) -> Origin:
         """Return from which row a tensor came, and what of that row it is."""
         place = place_of(tensor)[0]
-        if place in self.known:
-            found = {self.known[place]}
+        if place in self.by_memory:
+            found = {self.by_memory[place]}
             how = ""
             is_detached = not tensor.requires_grad and found <= self.with_graph
             cut = ", detached" if is_detached else ""
@@ -262,7 +268,7 @@ class _Run:
         self._note_read(result)
         results = tensors_of(result)
         if "second time" in str(error):  # as torch says it
-            for row, text in self.freed:
+            for row, text in self.marks_if_freed:
                 row.marks.append(text)
         before: dict[Any, Call] = {}
         for call, row in zip(self.calls, self.rows, strict=True):
@@ -278,7 +284,7 @@ class _Run:
         return Trace(self.rows, self.notes)
 
     def _is_used(self, call: Call, *, ran: bool) -> bool | None:
-        """Return whether a state that a call returned was read; None if nobody can tell."""
+        """Return whether a call's returned state was read; None if nobody can tell."""
         returned = {(call.number, member) for member in call.returned}
         if returned & (self.read | self.learned):
             return True
@@ -286,11 +292,11 @@ class _Run:
         return False if has_graph else None
 
     def _is_dropped(self, call: Call, last: Call) -> bool:
-        """Return whether a call starts from zeros while the last one's state is unused."""
+        """Return whether a call starts from zeros while the last call's state is unused."""
         return self.rows[call.number].state == "zeros" and self.rows[last.number].used is False
 
     def _mark_step(self, call: Call, last: Call) -> None:
-        """Mark a step from the state of the step before it, or from zeros."""
+        """Mark a step from the state of the step before it (``last``), or from zeros."""
         row = self.rows[call.number]
         at = last.number
         state = call.state
@@ -299,7 +305,7 @@ class _Run:
             member
             for member, x in state.items()
             if place_of(x) == place_of(last.state.get(member))
-            if self.origin(x).row < 0 and (at, member) not in self.passed
+            if self.origin(x).row < 0 and (at, member) not in self.taken_back
         ]
         if same:
             part = "state" if same == [*state] else same[0]
@@ -307,10 +313,13 @@ class _Run:
             return
         is_loop = call.is_cell or "batch=1" not in row.spec.split()  # else over the samples
         if is_loop and self._is_dropped(call, last) and self.rows[at].state == "zeros":
-            row.marks.append(_from_zeros(at))
+            row.marks.append(from_zeros(at))
 
     def _mark_chunk(self, call: Call, last: Call, results: Sequence[Tensor]) -> None:
-        """Mark a chunk from zeros that goes on where the last one ended, in one sample."""
+        """Mark a chunk from zeros that goes on where the ``last`` one ended, in one sample.
+
+        ``results`` are tensors of the run's result: one of them has to read both chunks.
+        """
         base = getattr(last.input, "_base", None)
         if base is None or not self._is_dropped(call, last) or base.dim() != last.input.dim():
             return  # with a further axis they may be samples in their own right, as sentences are
@@ -322,15 +331,4 @@ class _Run:
         joined = self.near(x for x in results if base.shape[axis] in x.shape)
         if {(at, "output"), (call.number, "output")} <= joined:
             onward = f"its input goes on where the input of row {at} ended"
-            self.rows[call.number].marks.append(f"{onward}, but it {_from_zeros(at)}")
-
-
-def _from_zeros(at: int) -> str:
-    return f"starts from zeros, and the state of row {at} is unused"
-
-
-def _is_shown(name: str, module: torch.nn.Module) -> bool:
-    """Return whether a module has rows: a model that has a first state is no layer in itself."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return False
-    return isinstance(module, KINDS) or is_layer(module) or (name != "" and is_recurrent(module))
+            self.rows[call.number].marks.append(f"{onward}, but it {from_zeros(at)}")

@@ -95,7 +95,13 @@ class Trace:
 
 
 class Origin(NamedTuple):
-    """From which row a tensor came, -1 if from none; what of that row it is; and both in words."""
+    """Where a tensor came from.
+
+    Attributes:
+        row: the number of the row whose call returned it; -1 if none did.
+        part: what of that call's result it is: ``h``, ``c`` or ``output``.
+        text: both in words.
+    """
 
     row: int
     part: str
@@ -103,8 +109,17 @@ class Origin(NamedTuple):
 
 
 def state_in_words(state: Mapping[str, Tensor], origins: Mapping[str, Origin]) -> str:
-    """Return where a state comes from; zeros that are learned are a state like any other."""
+    """Return where a hidden state comes from, as the column of a trace has it.
+
+    ``state`` has its tensors by name, ``origins`` where each came from. Zeros that are learned are
+    a state like any other.
+    """
     is_given = any(x.requires_grad or x.is_meta or bool(x.any()) for x in state.values())
     if not is_given and all(origin.row < 0 for origin in origins.values()):
         return "zeros"
     return ", ".join(dict.fromkeys(origin.text for origin in origins.values()))
+
+
+def from_zeros(at: int) -> str:
+    """Return a mark: a call starts from zeros, while the state of row ``at`` is unused."""
+    return f"starts from zeros, and the state of row {at} is unused"

@@ -102,6 +102,7 @@ def verify(
       more       python -m rnnkit explain batch
     """
     check_model("verify", model)
+    left_out = [skip] if isinstance(skip, str) else skip
     check_options(
         [*PROBES],
         kwargs=kwargs,
@@ -113,7 +114,7 @@ def verify(
         reset=reset,
         pad=pad,
         other=other,
-        skip=[skip] if isinstance(skip, str) else skip,
+        skip=left_out,
         raises=raises,
     )
     start = time.perf_counter()
@@ -133,7 +134,6 @@ def verify(
         "lengths": lengths is not None and bool(whole.lengths),
     }
     rules = Rules(is_after, causal, lookahead, out_seq_dim, finds_lengths=lengths is None)
-    left_out = [skip] if isinstance(skip, str) else [*skip]
     questions = Questions(asked, left_out)
     with session(model, call, given, "verify") as opened:
         try:
@@ -144,7 +144,7 @@ def verify(
         except EscapedError as error:
             report = questions.unanswered(str(error).partition("\n")[0])
         report.notes += opened.notes
-        report.passes = opened.passes
+        report.passes = opened.tally.passes
     report.notes[:] = dict.fromkeys(report.notes)
     report.seconds = time.perf_counter() - start
     if report.findings and raises:
@@ -160,12 +160,12 @@ class Questions:
     """Which probes are asked: the usual ones, and those that a caller asks for.
 
     Attributes:
-        asked: by argument, whether it asks for a probe.
+        asked: by an argument of ``verify``, whether it asks for a probe.
         left_out: names of probes, by ``skip=``.
     """
 
     asked: Mapping[str, bool]
-    left_out: Sequence[str]
+    left_out: Collection[str]
 
     @property
     def probes(self) -> list[Probe]:
@@ -183,7 +183,7 @@ class Questions:
         return probe.name in self.left_out or probe.goes_with in self.left_out
 
     def unanswered(self, reason: str) -> Report:
-        """Return a report in which no probe was asked."""
+        """Return a report in which no probe was asked, for a reason."""
         skipped = Skipped(reason)
         return Report([_check(one, skipped) for one in self.probes], asked=self.wanted)
 
@@ -191,7 +191,10 @@ class Questions:
 def _judged(
     opened: Session, whole: Batch, rules: Rules, questions: Questions, lines: Sequence[str]
 ) -> Report:
-    """Ask each probe, and write the answers into a report."""
+    """Ask each probe about a model, and write the answers into a report.
+
+    ``opened`` runs copies of the model, ``whole`` is the caller's batch, and ``lines`` are notes.
+    """
     answers: dict[str, Outcome] = {}
     baseline, told = baseline_of(opened, whole, rules, answers)
     axes = layout_of(baseline)
@@ -219,7 +222,7 @@ def _judged(
 
 
 def _check(probe: Probe, answer: Outcome) -> Check:
-    """Return the line of a report for an answer."""
+    """Return the line of a report for a probe's answer."""
     if isinstance(answer, Passed):
         return Check(probe.name, "passed", answer.text, is_judging=probe.is_judging, but=answer.but)
     if isinstance(answer, Skipped):

@@ -55,6 +55,8 @@ def numbers(*shape):
 X = numbers(BATCH, SEQ, FEATURE)
 #: So the session of a model is given it.
 GIVEN = Given((X,), {})
+#: What looks at a model and its input.
+LOOKS = [rnnkit.verify, rnnkit.trace, rnnkit.dependency_map]
 
 
 def tokens(*shape):

@@ -128,7 +128,7 @@ def test_nothing_is_written():
     model.gru.bias_hh_l0.data[0] = torch.nan
     with session(model) as opened:
         opened.run(GIVEN)
-    assert opened.passes == 1
+    assert opened.tally.passes == 1
 
 
 #: What makes a layer hold a tensor on a graph, which Python refuses to copy.

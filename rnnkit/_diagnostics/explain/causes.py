@@ -23,7 +23,13 @@ from rnnkit._diagnostics.tell.outcome import Line
 
 
 class Cause(NamedTuple):
-    """What is suspected: what a message says of it, and hooks that undo it on a copy."""
+    """What is suspected of a leak: an output that depends on an input that it must not depend on.
+
+    Attributes:
+        what: what a message says of it.
+        fix: what a message says how to end it.
+        undo: a watch: it puts hooks on a copy of the model that undo the mistake in a run.
+    """
 
     what: str
     fix: str
@@ -119,7 +125,10 @@ PARTS_THAT_LOOK_AHEAD: list[tuple[Callable[[Module], bool], str]] = [
 
 
 def fix_of_parts(probe: str, model: Module, rule: bool | str = True) -> list[Line]:
-    """Return how to end a leak that was not found in the model, by the parts that it has."""
+    """Return the fix of a leak that was not found in the model, by the parts that a model has.
+
+    ``probe`` found the leak; ``rule`` is the argument ``causal`` of ``verify``.
+    """
     if probe != "causal":
         return []  # the usual fix of the probe is true of any model
     modules = list(model.modules())
@@ -131,18 +140,23 @@ def fix_of_parts(probe: str, model: Module, rule: bool | str = True) -> list[Lin
 
 
 def fix_of(probe: str, name: str) -> list[Line]:
-    """Return how to end a mistake at a function or module."""
+    """Return the row with the fix of a probe's finding at a function or module of this name."""
     fixes = FIXES_BY_NAME[probe].items()
     return [("fix", next(fix for kind, fix in fixes if re.search(kind, name.lower())))]
 
 
 def _exchanged(x: Tensor) -> Tensor:
-    """Return a tensor with its first two axes exchanged, which a model may view."""
+    """Return a tensor with its first two axes exchanged, in a memory that a model may view."""
     return x.transpose(0, 1).contiguous()
 
 
 def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
-    """Suspect that a layer, or a loop over cells, reads the batch axis of its input as seq."""
+    """Suspect that a layer, or a loop over cells, reads the batch axis of its input as seq.
+
+    ``given`` is the event in which the module is given its input, ``axes`` are the axes of that
+    which have the samples, and ``loops`` says whether the model loops over it. None if it reads
+    another axis. The cause is undone by exchanging the axes before and after the module.
+    """
     first = getattr(given.module, "batch_first", None)
     is_layer = isinstance(given.module, RNNBase)
     seq = 1 if first else 0
@@ -164,48 +178,68 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
     elif first is None:
         fix = "input.transpose(0, 1) before the loop, and the same of outputs stacked after it"
 
+    what = f"{given.label} reads axis {axes[0]} of its input as seq, but the batch is there"
+    return Cause(what, fix, _in_layout(given, turn, back))
+
+
+def _in_layout(
+    given: Event, turn: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]
+) -> Watch:
+    """Return a watch that runs a module on its input turned, and turns its output back.
+
+    A cell, or a loop, gets its state and other tensors of the same layout turned as well.
+    """
+
     def before(_: int, args: Any, kwargs: Any) -> Any:
+        """Return the arguments of the module's call in the other layout."""
         input = arguments_by_name(args, kwargs)["input"]
-        if is_layer:  # its state fits the other layout
+        if isinstance(given.module, RNNBase):  # its state fits the other layout
             return with_state((turn(input),), {}, None)
         alike: Any = lambda x: turn(x) if x.shape[:2] == input.shape[:2] else x  # noqa: E731
         return pytree.tree_map_only(Tensor, alike, (args, kwargs))
 
-    undo = hooks_on(given.name, before, lambda _, result: with_changed_parts(result, output=back))
-    return Cause(
-        f"{given.label} reads axis {axes[0]} of its input as seq, but the batch is there", fix, undo
-    )
+    return hooks_on(given.name, before, lambda _, result: with_changed_parts(result, output=back))
 
 
 def later_steps(given: Event, probe: str) -> Cause | None:
-    """Suspect that a layer reads later steps, or padding: backward, or in the state it is given."""
-    name = given.name
+    """Suspect that a layer reads later steps, or padding: backward, or in the state it is given.
+
+    ``given`` is the event in which the layer is given its input; ``probe`` is ``"causal"``,
+    ``"padding"`` or another probe that found the leak. None if the layer can do neither.
+    """
     label = given.label
-    module = given.module
-    is_both = is_recurrent(module) and getattr(module, "bidirectional", False)
-    if probe == "causal" and not is_both and isinstance(module, RNNBase) and given.tensors[1:]:
-        zeros = hooks_on(name, lambda _, args, kwargs: with_state(args, kwargs, None))
+    is_both = is_recurrent(given.module) and getattr(given.module, "bidirectional", False)
+    has_state = isinstance(given.module, RNNBase) and bool(given.tensors[1:])
+    if probe == "causal" and has_state and not is_both:
+        zeros = hooks_on(given.name, lambda _, args, kwargs: with_state(args, kwargs, None))
         fix = "start from zeros, or from a state that has read earlier steps only"
         return Cause(f"the state given to {label} has read the later steps", fix, zeros)
     if not is_both or (probe == "padding" and given.is_packed):
         return None
-    what = f"the backward direction of {label} starts in the padding"
-    fix = PACK
-    if probe != "padding":
-        what = f"{label} is bidirectional: its backward direction has read the later steps"
-        one_way = f"{given.text}(..., bidirectional=False)"
-        halves = "its output then has half the features, and a state for it half the rows"
-        fix = f'{one_way}: {halves}, as rnnkit.states.bridge(state, "sum") makes of an encoder\'s'
+    forward_only = _without_backward(given.name)
+    if probe == "padding":
+        what = f"the backward direction of {label} starts in the padding"
+        return Cause(what, PACK, forward_only)
+    one_way = f"{given.text}(..., bidirectional=False)"
+    halves = "its output then has half the features, and a state for it half the rows"
+    fix = f'{one_way}: {halves}, as rnnkit.states.bridge(state, "sum") makes of an encoder\'s'
+    what = f"{label} is bidirectional: its backward direction has read the later steps"
+    return Cause(what, fix, forward_only)
+
+
+def _without_backward(name: str) -> Watch:
+    """Return a watch that blanks what the backward direction of a layer, by its name, returns.
+
+    The layers above it get nothing of that direction either, by zeros in their weights.
+    """
     half: Any = lambda x: x.masked_fill(is_backward(x), 0.0)  # noqa: E731
 
-    def undo(model: torch.nn.Module) -> list[Any]:
-        """Blank what the backward direction gave to each step, also for the layers above it."""
+    def watch(model: torch.nn.Module) -> list[Any]:
+        """Blank the backward half of the output and of the weights that read it."""
         layer = model.get_submodule(name)
         for key, weight in [*layer.named_parameters(recurse=False)]:
             if key.startswith("weight_ih_l") and not key.startswith("weight_ih_l0"):
                 setattr(layer, key, torch.nn.Parameter(half(weight.data)))
-        return hooks_on(name, after=lambda _, result: with_changed_parts(result, output=half))(
-            model
-        )
+        return hooks_on(name, after=lambda _, x: with_changed_parts(x, output=half))(model)
 
-    return Cause(what, fix, undo)
+    return watch

@@ -27,7 +27,10 @@ Run = Callable[[FunctionCall], Any]
 
 
 def suspects_in(event: Event) -> Iterator[Cause]:
-    """Yield what may be wrong with a function, and the call in its place."""
+    """Yield what may be wrong with a function, and the right call in its place.
+
+    ``event`` is a call of a function in a run of the model.
+    """
     if event.kind != "function":
         return
     if event.name in ("__getitem__", "__setitem__"):
@@ -39,15 +42,19 @@ def suspects_in(event: Event) -> Iterator[Cause]:
 
 
 def is_along_one_axis(event: Event) -> bool:
-    """Return whether a function, or a module, works along one axis and keeps the shape."""
+    """Return whether an event, a call in a run of the model, is a softmax.
+
+    It may be a function or a module: it works along one axis, and keeps the shape.
+    """
     is_module = event.kind == "output" and isinstance(event.module, ONE_AXIS_MODULES)
     return is_module or (event.kind == "function" and event.name in ALONG_ONE_AXIS)
 
 
 def joins_one_tensor(event: Event) -> list[Line]:
-    """Return the cause and the fix where one tensor is joined with itself: a state for each step.
+    """Return the cause and the fix if a call of ``stack`` or ``cat`` joins one tensor with itself.
 
-    What is written in place afterwards changes every member of the list.
+    In a loop that writes its state in place, every member of the list is the last state. Other
+    events give no rows.
     """
     if event.kind != "function" or event.name not in ("stack", "cat"):
         return []
@@ -61,17 +68,17 @@ def joins_one_tensor(event: Event) -> list[Line]:
 
 
 class _Replacing(FunctionWatch):
-    """Runs something else wherever the model calls a function at the place of an event."""
+    """Runs ``run(call)`` wherever the model calls a function at the place of an event."""
 
     def __init__(self, event: Event, run: Run, *, anyhow: bool) -> None:
-        """Take the event, what runs instead, and whether that is for calls with any sizes."""
+        """Take the event, what runs in its place, and whether calls of other sizes count."""
         super().__init__()
         self._event = event
         self._run = run
         self._anyhow = anyhow
 
     def on_call(self, call: FunctionCall) -> Any:
-        """Run a function, or something in its place."""
+        """Run what replaces a call, if it is that of the event: by its name, place and sizes."""
         event = self._event
         if call.name != event.name or user_place() != event.place:
             return call.run()
@@ -80,7 +87,7 @@ class _Replacing(FunctionWatch):
 
 
 def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
-    """Return a watch that runs something else instead of a call.
+    """Return a watch, which puts hooks on a copy, that runs something else in place of a call.
 
     With ``anyhow``, the same line may call the function with other sizes.
     """
@@ -88,7 +95,7 @@ def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
 
 
 def is_over_one_number(event: Event) -> bool:
-    """Return whether a softmax is over an axis of size 1, and so returns ones."""
+    """Return whether a call in a run is a softmax over an axis of size 1, which returns ones."""
     if not is_along_one_axis(event) or not isinstance(event.tensors[0], Tensor):
         return False
     result = event.tensors[0]
@@ -96,7 +103,7 @@ def is_over_one_number(event: Event) -> bool:
 
 
 def _axis_of(event: Event) -> int:
-    """Return the axis that a softmax is over."""
+    """Return the axis that the softmax of an event is over."""
     dim: Any = event.function.argument(1, "dim") if event.kind == "function" else event.module.dim
     rank: int = event.tensors[0].dim()
     if dim is None:  # then torch takes axis 0 of one or three axes, and axis 1 of two or four
@@ -105,9 +112,10 @@ def _axis_of(event: Event) -> int:
 
 
 def other_axes(event: Event, along: str) -> Iterator[Cause]:
-    """Yield a softmax over each other axis, the last one first: it usually has the features.
+    """Yield, as causes to try, a softmax over each other axis, the last one first.
 
-    ``along`` says what is along the axis that it is over.
+    ``event`` is the call of the softmax in a run, and ``along`` says what is along the axis that it
+    is over: samples or steps. The last axis usually has the features.
     """
     [result, *_] = event.tensors
     if not isinstance(result, Tensor):
@@ -128,9 +136,10 @@ def other_axes(event: Event, along: str) -> Iterator[Cause]:
 
 
 def other_views(event: Event, along: str) -> Iterator[Cause]:
-    """Yield a transpose before a view, or after a view with two sizes exchanged.
+    """Yield, as causes to try, a transpose before a view, or after a view with two sizes exchanged.
 
-    ``along`` says of what the view mixes the rows.
+    ``event`` is the call of the view in a run of the model; ``along`` says of what its rows have
+    numbers of several: samples or steps. Each cause has a watch that runs a copy of the model so.
     """
     if not _is_view(event):
         return
@@ -154,9 +163,10 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
 
 
 def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
-    """Yield both views exchanged, where one joins axes in the wrong order and a later one splits.
+    """Yield, as causes to try, two views exchanged: one joins axes, and a later one splits them.
 
-    The first two axes have to change places before the one, and after the other.
+    ``event`` is the call of a view, and ``later`` are the calls after it in a run. The first two
+    axes have to change places before the one, and after the other.
     """
     if not _is_view(event):
         return
@@ -176,16 +186,23 @@ def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
 
 
 def _is_view(event: Event) -> bool:
-    """Return whether a function splits or joins axes."""
+    """Return whether an event is a function that splits or joins axes."""
     return event.kind == "function" and event.name in ("view", "reshape", "flatten")
 
 
 def _transposed_before(one: int, other: int) -> Run:
+    """Return what runs in place of a view: the same on the tensor with two axes exchanged."""
     return lambda call: call.args[0].transpose(one, other).reshape(call.run().shape)
 
 
 def _transposed_after(one: int, other: int) -> Run:
+    """Return what runs in place of a view.
+
+    It exchanges two sizes of the result, and then two axes.
+    """
+
     def run(call: FunctionCall) -> Any:
+        """Return a view of the exchanged sizes whose two axes then change places."""
         shape = call.run().transpose(one, other).shape
         return call.args[0].reshape(shape).transpose(one, other).contiguous()
 
@@ -193,11 +210,18 @@ def _transposed_after(one: int, other: int) -> Run:
 
 
 def _function_along(event: Event, axis: int) -> Watch:
+    """Return a watch that, on a copy of the model, runs an event's function over another axis."""
     return _instead(event, lambda call: call.run_with(1, "dim", axis))
 
 
 def _module_along(event: Event, axis: int) -> Watch:
+    """Return a watch that, on a copy of the model, lets a softmax module work over another axis.
+
+    ``event`` is a call of that module in a run.
+    """
+
     def watch(model: nn.Module) -> list[Any]:
+        """Set the axis of the module in a copy, and put on no hooks."""
         copied: Any = model.get_submodule(event.owner)  # of a copy, which runs once
         copied.dim = axis
         return []
@@ -206,13 +230,18 @@ def _module_along(event: Event, axis: int) -> Watch:
 
 
 def _flags_as_index(event: Event) -> Iterator[Cause]:
-    """Yield an index by booleans for one by integers that are all 0 or 1."""
+    """Yield, as a cause to try, an index by booleans for one by integers that are all 0 or 1.
+
+    ``event`` is a call ``x[index]`` in a run: such integers were meant for a mask, and pick rows 0
+    and 1. The cause has a watch that runs a copy of the model with booleans there.
+    """
     index = event.function.argument(1, "indices")
     parts = index if isinstance(index, tuple) else (index,)
     if not any(_is_flags(part) for part in parts):
         return
 
     def run(call: FunctionCall) -> Any:
+        """Index with booleans in place of such integers."""
         index = call.args[1]
         parts = index if isinstance(index, tuple) else (index,)
         masked = tuple(part.bool() if _is_flags(part) else part for part in parts)
@@ -223,12 +252,17 @@ def _flags_as_index(event: Event) -> Iterator[Cause]:
 
 
 def _is_flags(part: Any) -> bool:
+    """Return whether a part of an index is a tensor of integers that are all 0 or 1."""
     is_integer = isinstance(part, Tensor) and part.dtype in (torch.int64, torch.int32)
     return is_integer and part.dim() > 0 and is_binary(part)
 
 
 def _other_order(event: Event) -> Iterator[Cause]:
-    """Yield the copies one after another for each row's copies side by side, or the reverse."""
+    """Yield, as a cause to try, repeated rows in the other order.
+
+    ``event`` is a call in a run: ``repeat_interleave`` has the copies of a row side by side,
+    ``repeat`` all rows one copy after another.
+    """
     repeated = _repeated(event.function)
     if repeated is None:
         return
@@ -239,6 +273,7 @@ def _other_order(event: Event) -> Iterator[Cause]:
         fix = f"repeat({', '.join(str(times if k == axis else 1) for k in range(rank))})"
 
     def run(call: FunctionCall) -> Any:
+        """Repeat the rows in the other order."""
         here = _repeated(call)
         if here is None:
             return call.run()
@@ -252,7 +287,13 @@ def _other_order(event: Event) -> Iterator[Cause]:
 
 
 class _Repeated(NamedTuple):
-    """How often the rows of one axis are repeated, which axis, and of how many."""
+    """What a call of ``repeat`` or ``repeat_interleave`` does.
+
+    Attributes:
+        times: how often each row is there afterwards.
+        axis: the axis that has the rows.
+        rank: how many axes the tensor has.
+    """
 
     times: int
     axis: int
@@ -268,9 +309,7 @@ def _repeated(call: FunctionCall) -> _Repeated | None:
         if not isinstance(times, int) or not isinstance(axis, int):
             return None
         return _Repeated(times, axis % rank, rank)
-    sizes = [*call.args[1:]]
-    if len(sizes) == 1 and not isinstance(sizes[0], int):
-        sizes = [*sizes[0]]
+    sizes = call.args[1:]
     axes = [axis for axis, times in enumerate(sizes) if times != 1]
     if len(sizes) != rank or len(axes) != 1:
         return None
@@ -278,7 +317,11 @@ def _repeated(call: FunctionCall) -> _Repeated | None:
 
 
 def _mask_of_keys(event: Event) -> Iterator[Cause]:
-    """Yield the mask with its last two axes exchanged: scores have the keys on the last one."""
+    """Yield, as a cause to try, the mask of an attention with its last two axes exchanged.
+
+    ``event`` is a call of ``masked_fill`` in a run. Scores have the queries on the last axis but
+    one, and the keys, which a mask hides, on the last.
+    """
     mask = event.function.argument(1, "mask")
     if not isinstance(mask, Tensor) or mask.dim() < 2:
         return
@@ -293,6 +336,7 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
         return
 
     def run(call: FunctionCall) -> Any:
+        """Mask with the last two axes of the mask exchanged."""
         return call.run_with(1, "mask", call.argument(1, "mask").mT)
 
     what = f"the mask at {event.place} is over the queries of the scores, not over the keys"

@@ -1,6 +1,7 @@
 """Why weights get zeros for a gradient: a direction that nothing reads, or a state of zeros."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -20,7 +21,11 @@ USUAL = "end the product with zeros; for y.round(), y + (y.round() - y).detach()
 
 
 def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
-    """Return how to read both directions of a layer: of its outputs, or of its states."""
+    """Return how to read both directions of a bidirectional layer, of its outputs or its states.
+
+    ``baseline`` is the model and a batch, ``run`` a run with gradients, and ``name`` that of a
+    layer of which one direction is unused.
+    """
     calls = [call for call in calls_in(baseline.events) if call.name == name]
     read = {
         part
@@ -37,32 +42,41 @@ def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
 
 
 def why_zero(baseline: Baseline) -> list[Line]:
-    """Return why gradients are zeros: a softmax of one number, or zeros that each step reads."""
+    """Return why gradients are zero, as rows of a message: the cause, if it is known, and the fix.
+
+    It may be a softmax of one number, or zeros that each step of a loop reads. ``baseline`` is the
+    model and a batch.
+    """
     recorder = Recorder(functions=True)
     baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
-    makers = {
-        key: event for event in recorder.events if _makes_zeros(event) for key in event.produced
-    }
     for event in recorder.events:
         if is_over_one_number(event):
             what = f"the softmax at {event.place} is over an axis of size 1: it returns ones"
             return [("cause", what), ("fix", _over_the_steps(baseline, event))]
-    reads = Counter(
-        (key, event.call)
-        for event in recorder.events
-        if event.kind == "function" and not _makes_zeros(event)
-        for key in event.consumed & makers.keys()
-    )
+    return _zeros_read_again(recorder.events) or [("fix", USUAL)]
+
+
+def _zeros_read_again(events: Sequence[Event]) -> list[Line]:
+    """Return the cause and the fix if one tensor of zeros is read several times at one place.
+
+    ``events`` are the calls of a run: one function makes the zeros, another one takes them.
+    """
+    makers = {key: event for event in events if _makes_zeros(event) for key in event.produced}
+    readers = [one for one in events if one.kind == "function" and not _makes_zeros(one)]
+    reads = Counter((key, one.call) for one in readers for key in one.consumed & makers.keys())
     for (key, call), times in reads.most_common(1):
         if times > 1:
             what = f"the zeros made at {makers[key].place} are read {times} times at {call[-1]}"
             fix = "if they are a state, advance it in the loop: h = cell(x_t, h)"
             return [("cause", what), ("fix", fix)]
-    return [("fix", USUAL)]
+    return []
 
 
 def _over_the_steps(baseline: Baseline, event: Event) -> str:
-    """Return what to write instead of a softmax of one number."""
+    """Return what to write in place of a softmax of one number: one over the steps.
+
+    ``event`` is its call; the batch of ``baseline`` says how many steps there are.
+    """
     sizes = event.tensors[0].shape
     steps = baseline.batch.steps
     axes = [axis for axis, size in enumerate(sizes) if size == steps]
@@ -74,7 +88,7 @@ def _over_the_steps(baseline: Baseline, event: Event) -> str:
 
 
 def _makes_zeros(event: Event) -> bool:
-    """Return whether a function makes a tensor of zeros."""
+    """Return whether an event is a function that makes a tensor of zeros."""
     if event.kind != "function" or event.name not in MAKERS:
         return False
     return all(isinstance(x, Tensor) and not x.any() for x in event.tensors)

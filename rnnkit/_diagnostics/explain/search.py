@@ -45,39 +45,56 @@ ALONG = {"batch": "samples", "causal": "steps"}
 
 
 class Search:
-    """Three runs, side by side: as it is, changed from a step on, and with less, for the axes."""
+    """Three runs, side by side: as it is, with changed inputs, and with one sample or step less.
+
+    The last one shows the axes of each tensor. A leak is looked for from the output of the first
+    run back through its events, which are calls of modules and functions. This class compares
+    steps.
+
+    Attributes:
+        changed: the first changed step, or the changed sample; of lengths, how many samples there
+            are.
+        size, smaller: how many samples, or steps, the first and the last run have.
+        keeps_front: whether the last run has the first ones of these.
+        events, sources: the events, and for each the nodes that it takes: (event, index of a
+            tensor).
+        events_of_changed, events_of_fewer: for each event that of another run, and which sample or
+            step a loop is at there.
+        first_event: the number of the first event that shows the leak; None if there is none.
+    """
 
     probe = "causal"
 
     def __init__(
-        self, baseline: Baseline, inputs: Sequence[Given], index: int, sizes: Node, about: int
+        self, baseline: Baseline, inputs: Sequence[Given], index: int, sizes: Node, changed: int
     ) -> None:
+        """Run three times, and find the first event that shows the leak in the output ``index``."""
         self.baseline = baseline
         self.inputs = inputs
         self.index = index
-        self.about = about  # that step; elsewhere the changed sample, or how many there are
+        self.changed = changed
         self.size, self.smaller = sizes
         self.is_strict = False
-        self.front = baseline.pads_after or self.probe == "batch"
+        self.keeps_front = baseline.pads_after or self.probe == "batch"
         # The run as it is comes last, so that what the model returned is of that run.
         whole, other, fewer = inputs
-        self.fewer, less = self._recorded(fewer)
-        _, after = self._recorded(other)
-        self.output, self.events = self._recorded(whole)
-        self.less = self._matched(less)
-        self.after = self._matched(after)
+        self.output_of_fewer, less = self._recorded_run(fewer)
+        _, after = self._recorded_run(other)
+        self.output, self.events = self._recorded_run(whole)
+        self.events_of_fewer = self._counterparts(less)
+        self.events_of_changed = self._counterparts(after)
         made = self._find_sources()
-        self.wanted = self._wanted(made)
-        self.number = self._first(self.wanted)
+        self.output_nodes = self._nodes_of_output(made)
+        self.first_event = self._first_leaking(self.output_nodes)
 
-    def _recorded(self, inputs: Given) -> tuple[Any, list[Event]]:
-        """Return the output in question of a run, and what happened in it; nothing if it fails."""
+    def _recorded_run(self, inputs: Given) -> tuple[Any, list[Event]]:
+        """Return the output in question of a run, and its events; nothing if the model refuses."""
         recorder = Recorder(functions=True, call=self.baseline.session.call)
         output = self._run(inputs, recorder.watch)
         return output, [] if output is None else recorder.events
 
     def _find_sources(self) -> dict[int, Node]:
-        """Find for each event where what it takes was made; return where each tensor was made."""
+        """Find where each event's inputs were made; return where each tensor was made, by id."""
         self.sources: list[list[Node]] = []
         made: dict[int, Node] = {}
         for number, event in enumerate(self.events):
@@ -86,7 +103,7 @@ class Search:
                 made |= {key: (number, place) for key, place in event.produced.items()}
         return made
 
-    def _wanted(self, made: dict[int, Node]) -> list[Node]:
+    def _nodes_of_output(self, made: dict[int, Node]) -> list[Node]:
         """Return where the output in question was made, or all outputs, or else everything."""
         returned = self.baseline.session.returned
         named = named_leaves(returned, stack=True)[self.index : self.index + 1]
@@ -95,11 +112,11 @@ class Search:
         return [made[key] for key in wanted or made]
 
     def _run(self, inputs: Given, *watches: Watch) -> Any:
-        """Return the output in question of a run under hooks; None if there is none."""
+        """Return the output in question of a run with hooks by watches; None if there is none."""
         output = self.baseline.session.attempt(inputs, watch=all_of(*watches)) or []
         return output[self.index] if len(output) > self.index else None
 
-    def _matched(self, other: list[Event]) -> list[tuple[Event | None, int | None]]:
+    def _counterparts(self, other: list[Event]) -> list[tuple[Event | None, int | None]]:
         """Return for each event that of another run, and which sample or step a loop is at."""
         found = list[tuple[Event | None, int | None]]([(None, None)] * len(self.events))
         calls = defaultdict[Any, list[int]](list)
@@ -113,76 +130,85 @@ class Search:
             fewer = len(others[call])
             if total == fewer or total * self.smaller == fewer * self.size:
                 for at, number in enumerate(numbers):
-                    unit = None if total == fewer else at * self.size // total
-                    found[number] = self._paired(at, total, others[call]), unit
+                    iteration = None if total == fewer else at * self.size // total
+                    found[number] = self._counterpart(at, total, others[call]), iteration
         return found
 
-    def _paired(self, at: int, total: int, others: Sequence[Any]) -> Any:
-        """Return the same one of others, the nearest if it was left out."""
-        at -= 0 if self.front else total - len(others)
+    def _counterpart(self, at: int, total: int, others: Sequence[Any]) -> Any:
+        """Return what others have at a place of ``total``, or the nearest if it was left out."""
+        at -= 0 if self.keeps_front else total - len(others)
         return others[min(max(at, 0), len(others) - 1)] if others else None
 
-    def _tensors(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
-        """Return a tensor of an event, changed, and with less; and what a loop is at."""
+    def _tensor_in_runs(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
+        """Return a tensor of an event, the same changed and with less, and what a loop is at."""
         event = self.events[number]
-        after, _ = self.after[number]
-        less, unit = self.less[number]
+        after, _ = self.events_of_changed[number]
+        less, iteration = self.events_of_fewer[number]
         total = len(event.tensors)
         pair = [[] if x is None else x.tensors for x in (after, less)]
         is_call = event.kind != "function"  # its arguments keep their places
         if less is not None and total != len(less.tensors) and not is_call:
-            unit = place * self.size // total  # a list of samples, or of steps
-        others = (self._paired(place, len(x) if is_call else total, x) for x in pair)
-        return event.tensors[place], *others, unit
+            iteration = place * self.size // total  # a list of samples, or of steps
+        others = (self._counterpart(place, len(x) if is_call else total, x) for x in pair)
+        return event.tensors[place], *others, iteration
 
-    def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Any:
-        """Return what a tensor shows, changed and with less, of a loop's sample or step."""
-        axes = self._axes(one, fewer, unit)
-        ways = self._shown(one, other, axes, unit)
+    def _shows_leak(self, one: Tensor, other: Any, fewer: Any, iteration: int | None) -> Any:
+        """Return whether a tensor shows the leak: it moves before the changed step.
+
+        ``one``, ``other`` and ``fewer`` are it in the three runs; ``iteration`` is the step that a
+        loop is at. ``"joins"`` if it is made of all steps at once; None if that is not known.
+        """
+        axes = self._unit_axes(one, fewer, iteration)
+        ways = self._moved_units(one, other, axes, iteration)
         if ways == "joins" and not isinstance(fewer, Tensor):
             return None  # its steps may be an axis with samples as well
         if not isinstance(ways, list):
             return ways
         # What is shorter than the input may begin later, or have a stride.
         rows = min([self.size, *(one.shape[axis] for axis in axes)])
-        end = min(self.about - self.size + rows, self.about * rows // self.size)
+        end = min(self.changed - self.size + rows, self.changed * rows // self.size)
         return all(any(step < end for step in way) for way in ways)
 
-    def _axes(self, one: Tensor, fewer: Any, unit: int | None) -> list[int]:
-        """Return the axes that are shorter with less or, if that is not known, as long."""
+    def _unit_axes(self, one: Tensor, fewer: Any, iteration: int | None) -> list[int]:
+        """Return the axes of the steps.
+
+        They are shorter in the run with less; if that is unknown, axes count that are as long.
+        """
         if isinstance(fewer, Tensor) and fewer.dim() == one.dim():
             return [k for k, n in enumerate(one.shape) if n != fewer.shape[k]]
-        return [] if unit is not None else [k for k, n in enumerate(one.shape) if n == self.size]
+        if iteration is not None:
+            return []
+        return [k for k, n in enumerate(one.shape) if n == self.size]
 
-    def _shown(self, one: Tensor, other: Any, axes: list[int], unit: int | None) -> Any:
+    def _moved_units(self, one: Tensor, other: Any, axes: list[int], iteration: int | None) -> Any:
         """Return at which samples, or steps, a tensor moves, in each way to see its axes."""
         if shape_of(one) != shape_of(other):
             return None
-        moved = self._differs(one, other)
+        moved = self._moved_numbers(one, other)
         if not axes:
             if not moved.any():
                 return [[]]
-            return "joins" if unit is None else [[unit]]
+            return "joins" if iteration is None else [[iteration]]
         at = moved.nonzero()[:, axes].amax(1)
         rows = one.shape[axes[0]]
         is_flat = len(axes) == 1 and rows > self.size and rows % self.size == 0
         ways = [at // (rows // self.size), at % self.size] if is_flat else [at]
         return [sorted({*way.tolist()}) for way in ways]
 
-    def _differs(self, one: Tensor, other: Tensor) -> Tensor:
+    def _moved_numbers(self, one: Tensor, other: Tensor) -> Tensor:
         """Return which numbers differ by more than rounding; what masks is not what counts."""
         most = feature_sizes(one.flatten(), (0,)).view(one.shape) if one.numel() else one
         return difference(one, other) > (self.baseline.tolerance or 0) * most
 
-    def _first(self, nodes: Sequence[Node]) -> int | None:
-        """Return the first event that shows the leak, among those that some tensors came from."""
+    def _first_leaking(self, nodes: Sequence[Node]) -> int | None:
+        """Return the first event that shows the leak, of those that some nodes came from."""
         verdicts = dict[Node, Verdict]()
         todo = [*nodes]
         while todo:
             node = todo.pop()
             if node in verdicts:
                 continue
-            verdicts[node] = self._judged(*self._tensors(*node))
+            verdicts[node] = self._shows_leak(*self._tensor_in_runs(*node))
             if verdicts[node] is not False:
                 todo += self.sources[node[0]]
         leaking = [at for (at, _), verdict in verdicts.items() if verdict is True]
@@ -193,18 +219,20 @@ class Search:
     def location(self) -> Location:
         """Return what a message says of the first event that shows the leak, and the module."""
         self.is_strict = True  # what undoes the cause, or an order, is told in the input's order
-        number = self._first(self.wanted) if self.number is None else self.number
+        number = (
+            self._first_leaking(self.output_nodes) if self.first_event is None else self.first_event
+        )
         if number is None:
             nowhere = ("first", "not found by hooks on modules and functions")
             fixes = fix_of_parts(self.probe, self.baseline.session.model, self.baseline.causal)
             return [nowhere, *fixes], ""
-        found = self._module_cause(number) or self._function_cause(number)
-        return found or self._without_cause(number)
+        found = self._cause_in_module(number) or self._cause_in_function(number)
+        return found or self._where_it_begins(number)
 
-    def _module_cause(self, number: int) -> Location | None:
+    def _cause_in_module(self, number: int) -> Location | None:
         """Return the cause in the modules around an event, without which the leak is gone."""
         owner = self.events[number].owner
-        causes = {name: cause for name, cause in self._causes(number).items() if cause}
+        causes = {name: cause for name, cause in self._module_suspects(number).items() if cause}
         around = [name for name in causes if not name or f"{owner}.".startswith(f"{name}.")]
         tried = [[name] for name in reversed(around)]
         if around:
@@ -213,12 +241,12 @@ class Search:
             if self._is_gone(*(causes[name].undo for name in names)):
                 what, fix, _ = causes[names[0]]
                 also = f"; the same holds for {', '.join(names[1:])}" if names[1:] else ""
-                rows = [self._named(number), ("cause", f"{what}{also}"), ("fix", fix)]
+                rows = [self._event_row(number), ("cause", f"{what}{also}"), ("fix", fix)]
                 return rows, owner
         return None
 
-    def _function_cause(self, number: int) -> Location | None:
-        """Return the cause in a function at an event, or before it, without which it is gone."""
+    def _cause_in_function(self, number: int) -> Location | None:
+        """Return the cause in a function at an event or before it, without which it is gone."""
         event = self.events[number]
         before = map(self.events.__getitem__, self._back_from(number))
         suspects = [cause for one in before for cause in suspects_in(one)]
@@ -231,12 +259,12 @@ class Search:
         for cause in suspects[:FUNCTIONS]:
             if self._is_gone(cause.undo):
                 at = [("at", event.place)] if event.place else []
-                rows = [self._named(number), *at, ("cause", cause.what), ("fix", cause.fix)]
+                rows = [self._event_row(number), *at, ("cause", cause.what), ("fix", cause.fix)]
                 return rows, event.owner
         return None
 
     def _back_from(self, number: int) -> Iterator[int]:
-        """Yield an event and those that it came from, the nearest first."""
+        """Yield the number of an event and of those that it came from, the nearest first."""
         todo = [number]
         seen = {number}
         while todo and len(seen) < BACK:
@@ -246,8 +274,8 @@ class Search:
             seen |= sources
             todo += sorted(sources, reverse=True)
 
-    def _without_cause(self, number: int) -> Location:
-        """Return where a leak begins that no cause explains which was tried."""
+    def _where_it_begins(self, number: int) -> Location:
+        """Return where a leak begins that no cause explains: before all steps were joined."""
         joins = [number]
         while joins:
             number = min(joins)
@@ -255,38 +283,41 @@ class Search:
             joins = [
                 source
                 for source, place in sources
-                if self._judged(*self._tensors(source, place)) == "joins"
+                if self._shows_leak(*self._tensor_in_runs(source, place)) == "joins"
                 if not self.events[source].is_in_call
             ]
         event = self.events[number]
-        (_, unit) = self.less[number]
-        kind = "loop" if event.kind == "input" and unit is not None else event.text
+        _, iteration = self.events_of_fewer[number]
+        kind = "loop" if event.kind == "input" and iteration is not None else event.text
         at = [("at", event.place)] if event.place else []
-        rows = joins_one_tensor(event) or self._why(number, kind)
-        return [self._named(number), *at, *rows], event.owner
+        rows = joins_one_tensor(event) or self._explanation(number, kind)
+        return [self._event_row(number), *at, *rows], event.owner
 
-    def _why(self, number: int, kind: str) -> list[Line]:
-        """Return the cause that an event itself shows, or how to end such a mistake."""
-        one, _, fewer, unit = self._tensors(number, 0)
+    def _explanation(self, number: int, kind: str) -> list[Line]:
+        """Return the cause that an event itself shows, or how to end such a mistake, as rows."""
+        one, _, fewer, iteration = self._tensor_in_runs(number, 0)
         # The scores of an attention have the steps twice, those of classes once.
-        is_attention = len(self._axes(one, fewer, unit)) == 2
+        is_attention = len(self._unit_axes(one, fewer, iteration)) == 2
         if is_along_one_axis(self.events[number]) and not is_attention:
             return fix_of(self.probe, "")
         return fix_of(self.probe, kind)
 
-    def _causes(self, number: int) -> dict[str, Cause | None]:  # noqa: ARG002 - a loop tells more
-        """Return what may be wrong with the modules that were called."""
+    def _module_suspects(self, number: int) -> dict[str, Cause | None]:  # noqa: ARG002 - a loop tells more
+        """Return by name what may be wrong with the modules that were called."""
         inputs = (event for event in self.events if event.kind == "input")
         return {event.name: later_steps(event, self.probe) for event in inputs}
 
     def _is_gone(self, *undo: Watch) -> bool:
-        """Return whether the output shows no leak under hooks, and moves where it may."""
+        """Return whether the output shows no leak if a cause is undone, and moves where it may."""
         one, other = (self._run(inputs, *undo) for inputs in self.inputs[:2])
-        if not isinstance(one, Tensor) or self._judged(one, other, self.fewer, None) is not False:
+        if (
+            not isinstance(one, Tensor)
+            or self._shows_leak(one, other, self.output_of_fewer, None) is not False
+        ):
             return False
-        return self.probe == "padding" or bool(self._differs(one, other).any())
+        return self.probe == "padding" or bool(self._moved_numbers(one, other).any())
 
-    def _named(self, number: int) -> Line:
+    def _event_row(self, number: int) -> Line:
         """Name an event: a module and its call, or a function, in or after a module."""
         event = self.events[number]
         before = self.events[:number]

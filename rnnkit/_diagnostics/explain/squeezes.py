@@ -16,14 +16,24 @@ NAMES = ("squeeze", "squeeze_")
 
 
 class Squeeze(NamedTuple):
-    """A call of squeeze: the axes that it removes, and its file and line."""
+    """A call of ``squeeze`` in a run.
+
+    Attributes:
+        axes: the axes that it removes.
+        place: its file and line.
+    """
 
     axes: tuple[int, ...]
     place: str
 
 
 class KeptAxes(NamedTuple):
-    """A run of one sample whose squeezes removed the axes that they remove of the batch."""
+    """A run of one sample whose squeezes remove only the axes that they remove of the whole batch.
+
+    Attributes:
+        output: the leaves that the model returned.
+        lines: the rows of a message: where the squeezes are, the cause and the fix.
+    """
 
     output: Leaves
     lines: list[Line]
@@ -36,13 +46,13 @@ class _Squeezes(FunctionWatch):
     """
 
     def __init__(self, known: list[Squeeze] | None = None) -> None:
-        """Take the squeezes of another run, if these are to be done."""
+        """Take the squeezes of another run, if these are to remove the same axes."""
         super().__init__()
         self.known = known
         self.calls: list[Squeeze] = []
 
     def on_call(self, call: FunctionCall) -> Any:
-        """Run a function; of a squeeze, note or choose the axes."""
+        """Run a function; of a squeeze, note the axes, or remove those that are known."""
         if call.name not in NAMES:
             return call.run()
         number = len(self.calls)
@@ -53,7 +63,7 @@ class _Squeezes(FunctionWatch):
 
 
 def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:
-    """Return the axes that a squeeze removes."""
+    """Return the axes that a squeeze of ``input`` removes: those of size 1, or of ``dim``."""
     axes = [*range(input.dim())]
     if dim is not None:
         given = [dim] if isinstance(dim, int) else [*dim]
@@ -62,9 +72,10 @@ def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:
 
 
 def run_with_kept_axes(baseline: Baseline, single: Batch) -> KeptAxes | None:
-    """Run one sample, and let each squeeze keep the axes that it keeps of the whole batch.
+    """Run one sample, and let each squeeze remove only axes that it removes of the whole batch.
 
-    None if no squeeze removes others, or the model does not run then either.
+    ``single`` is that sample. None if no squeeze removes others, or the model does not run then
+    either.
     """
     whole = _Squeezes()
     baseline.session.attempt(baseline.batch.tree(), watch=whole.watch)

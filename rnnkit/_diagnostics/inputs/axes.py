@@ -1,7 +1,7 @@
 """Which axes are batch and seq, where sizes do not tell: those that follow what is left out."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from rnnkit._diagnostics.run.outputs import (
     JoinedAxes,
     Leaves,
     difference,
+    is_number,
     shape_of,
     shapes_of,
 )
@@ -54,10 +55,11 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
 
 
 def _axis_choices(batch: Batch) -> Choices:
-    """Return by the index of a leaf which axes may be its batch: all as long as it, and None.
+    """Return for each leaf, by its index, which axes may be its batch.
 
-    The usual one is the first; leaves that cannot have samples have no entry. None is no choice for
-    flags ``(batch, steps)``: no chance gives a table both sizes.
+    Those are all that are as long as the batch, the usual one first, and then None. Leaves that
+    cannot have samples have no entry. None is no choice for flags ``(batch, steps)``: no chance
+    gives a table both sizes.
     """
     choices: Choices = {}
     for index, (leaf, at) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
@@ -75,34 +77,37 @@ def _find_shared_inputs(
 ) -> None:
     """Find inputs that have as many rows as the batch by chance, such as prototypes.
 
-    ``fewer`` is the output for the samples ``kept``. If it differs from the same rows of the full
-    output, each input of ``choices`` is given whole: if they agree then, all samples share it, and
-    its batch axis is None.
+    ``attempt(inputs)`` runs the model, and ``fewer`` is its output for the samples ``kept``. If its
+    first tensor differs from the same rows of the full output, each input of ``choices``, by index,
+    is given whole: if they agree then, all samples share it, and its batch axis is None.
     """
     tried = [k for k in choices if batch.is_content(k) and not batch.may_have_steps(k)]
     if not tried or batch.size <= 2:
         return
     full = attempt(batch.tree())
-    if not full or _kept_rows_stay_equal(full, fewer, kept):
+    if not full or True in equal_rows(full, fewer, kept)[:1]:
         return
     for index in tried:
         at = batch.axes[index]
         batch.axes[index] = None
         whole = attempt(batch.samples(kept).tree()) or []
-        if not _kept_rows_stay_equal(full, whole, kept):
+        if True not in equal_rows(full, whole, kept)[:1]:
             batch.axes[index] = at
 
 
-def _kept_rows_stay_equal(full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
-    """Return whether the first output with samples is the same for the samples ``kept`` as for all.
+def equal_rows(full: Leaves, part: Leaves, samples: Sequence[int]) -> list[bool]:
+    """Return for each output with samples whether they are the same in the run of a part.
 
-    ``full`` and ``fewer`` are the leaves of the outputs for all samples, and for those.
+    ``full`` has the outputs for the batch, and ``part`` those for ``samples`` of it, which are
+    neighbors. Outputs of other sizes have no entry.
     """
-    for before, after in zip(full, fewer, strict=False):
+    are_equal: list[bool] = []
+    for before, after in zip(full, part, strict=False):
         axis, by = shortened_axis(before, after)
-        if axis is not None and by == before.shape[axis] - len(kept):
-            return torch.allclose(before.narrow(axis, 0, len(kept)), after, 1e-3, 1e-5)
-    return False
+        if axis is not None and by == before.shape[axis] - len(samples) and is_number(before):
+            rows = before.narrow(axis, samples[0], len(samples))
+            are_equal.append(torch.allclose(rows, after, 1e-3, 1e-5))
+    return are_equal
 
 
 def find_joined_axes(
@@ -114,22 +119,31 @@ def find_joined_axes(
     axis is shorter by several rows. ``run_changed(sample)`` returns the output for other values of
     one sample: the rows that differ are its own. The result is by the index of the output.
     """
-    size = batch.size
+    joined = _axes_of_several_rows(full, fewer, batch.size)
+    outputs = [run_changed(sample) or [] for sample in range(batch.size)] if joined else []
+    if any(shapes_of(output) != shapes_of(full) for output in outputs):
+        return {}
     found = dict[int, JoinedAxes]()
-    outputs = list[Leaves]()
-    for k, (before, after) in enumerate(zip(full, fewer, strict=True)):
-        axis, by = shortened_axis(before, after)
-        if axis is None or by < 2 or before.shape[axis] != size * by:
-            continue
-        outputs = outputs or [run_changed(sample) or [] for sample in range(size)]
-        if any(shapes_of(output) != shapes_of(full) for output in outputs):
-            return {}
-        each = [difference(before, output[k]).movedim(axis, 0) for output in outputs]
+    for k, axis in joined.items():
+        each = [difference(full[k], output[k]).movedim(axis, 0) for output in outputs]
         moved = torch.stack([off.reshape(len(off), -1).amax(1) for off in each])
         flat = _order_of_rows(moved, axis, has_batch_first=batch.axes[batch.first] == 0)
         if flat is not None:
             found[k] = flat
     return found
+
+
+def _axes_of_several_rows(full: Leaves, fewer: Leaves, size: int) -> dict[int, int]:
+    """Return for each output the axis that has several rows for each of ``size`` samples, if any.
+
+    Without one sample it is shorter by so many rows.
+    """
+    axes: dict[int, int] = {}
+    for k, (before, after) in enumerate(zip(full, fewer, strict=True)):
+        axis, by = shortened_axis(before, after)
+        if axis is not None and by > 1 and before.shape[axis] == size * by:
+            axes[k] = axis
+    return axes
 
 
 def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> JoinedAxes | None:

@@ -51,7 +51,12 @@ class Batch:
     def __init__(
         self, inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None
     ) -> None:
-        """Find the axes; the steps of the first leaf with lengths or a seq axis are judged."""
+        """Find the batch axis of each leaf, and the sequence: the leaf whose steps are judged.
+
+        That is the first leaf with a seq axis or lengths that the caller names; else the first with
+        data and steps (as many as the longest of lengths for all, if given). ``seq_dim`` and
+        ``lengths`` are for all inputs, or dictionaries by position or keyword.
+        """
         self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_one_leaf)
         check_values(self.leaves)
         every = range(len(self.leaves))
@@ -151,10 +156,7 @@ class Batch:
         return other
 
     def following(self, own: Mapping[int, frozenset[int]]) -> "Batch":
-        """Return the same with another ``on_their_own``.
-
-        Leaves that stay whole when others are cut.
-        """
+        """Return the same with other leaves that stay whole when the sequence is cut."""
         other = self.with_leaves(self.leaves)
         other.on_their_own = dict(own)
         return other
@@ -224,6 +226,7 @@ class Batch:
         """Return the inputs of some samples only, in this order."""
 
         def pick(index: int, leaf: Any) -> Any:
+            """Return the samples of one leaf."""
             axis = self.axes[index]
             if index in self.rows_of:
                 return self.rows_of[index].of(kept, leaf)
@@ -237,7 +240,7 @@ class Batch:
         return fewer
 
     def valid_steps(self) -> list[int]:
-        """Return the valid steps of each sample, as given or as zeros at an end tell.
+        """Return the valid steps of each sample, as lengths or as zeros at an end tell.
 
         Else zeros.
         """
@@ -315,15 +318,14 @@ class Batch:
             yield self.sequence
 
     def cut_each(self, ends: Mapping[int, int], *, front: bool) -> "Batch":
-        """Return the inputs with some leaves cut to so many steps each.
+        """Return the inputs with some leaves cut to their first, or last, steps.
 
-        The first ones, or the last.
-
-        ``ends`` has those numbers by leaf. Lengths and masks are shortened along.
+        ``ends`` says to how many, by leaf. Lengths and masks are shortened along.
         """
         steps = ends.get(self.sequence, self.steps or 0)
 
         def cut(index: int, leaf: Any) -> Any:
+            """Return one leaf with fewer steps, or with lengths that fit those of the sequence."""
             if index in ends:
                 seq = self.seq_dims[index]
                 start = 0 if front else leaf.shape[seq] - ends[index]

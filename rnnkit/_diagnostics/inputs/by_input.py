@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.inputs.lengths import counts_of, is_binary
-from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shape_of, shapes_of
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shapes_of
 
 
 def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None, Any]:
@@ -56,7 +56,7 @@ def batch_axis_of(leaf: Any, batch_dim: int, size: int) -> int | None:
         return 0 if len(counts_of(leaf)) == size else None
     if leaf.layout not in (torch.strided, torch.sparse_coo):
         return None  # no sample of it can be picked
-    fitting = [k for k, n in enumerate(shape_of(leaf) or ()) if n == size]
+    fitting = [k for k, n in enumerate(leaf.shape) if n == size]
     if batch_dim in fitting:
         return batch_dim
     return fitting[0] if len(fitting) == 1 else None

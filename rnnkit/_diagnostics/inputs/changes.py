@@ -44,7 +44,7 @@ def steps_at(chosen: Tensor | slice) -> Where:
     def where(batch: Batch, index: int) -> Tensor | None:
         """Return a mask that broadcasts to a leaf: true for the chosen steps.
 
-        None if it has no steps.
+        If the leaf has no steps, return None.
         """
         if not batch.has_steps(index):
             return None
@@ -122,9 +122,8 @@ def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
 def _with_noise(other: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
     """Return ``other`` with noise, kept within the range of ``rows``.
 
-    Two equal samples would hide a leak.
-
-    Features that are whole numbers in all rows get no noise, unless each of them is constant.
+    Without noise two equal samples would hide a leak. Features that are whole numbers in all rows
+    get none, unless the rows are all equal and whole.
     """
     noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows)
     spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1

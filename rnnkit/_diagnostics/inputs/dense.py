@@ -67,5 +67,6 @@ def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
 
 
 def _refuse(got: str, fix: str) -> NoReturn:
+    """Refuse inputs that are not dense tensors with values, and say what came instead."""
     message = f"inputs must be dense tensors with values, got {got}"
     refusal(ArgumentError, "inputs", message, "", ("fix", fix), code="verify-inputs")

@@ -22,6 +22,7 @@ def with_fields(given: Given, call: Call | None) -> tuple[Given, Call | None]:
     run = call or _run
 
     def with_dataclasses(model: Any, *other: Any, **named: Any) -> Any:
+        """Call the model with dataclasses in place of the dictionaries of their fields."""
         whole = [_put_back(one, fields) for one, fields in zip(args, other, strict=True)]
         by_name = {name: _put_back(kwargs[name], fields) for name, fields in named.items()}
         return run(model, *whole, **by_name)
@@ -31,10 +32,12 @@ def with_fields(given: Given, call: Call | None) -> tuple[Given, Call | None]:
 
 
 def _run(model: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a model without a user's own ``call``."""
     return model(*args, **kwargs)
 
 
 def _is_dataclass(value: Any) -> bool:
+    """Return whether a value is an instance of a dataclass."""
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
@@ -48,6 +51,6 @@ def _fields_of(value: Any) -> Any:
 def _put_back(whole: Any, fields: Any) -> Any:
     """Return the dataclass ``whole`` with the values of ``fields``.
 
-    Of anything else, ``fields``.
+    If ``whole`` is no dataclass, return ``fields``.
     """
     return dataclasses.replace(whole, **fields) if _is_dataclass(whole) else fields

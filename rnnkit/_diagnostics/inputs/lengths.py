@@ -203,10 +203,9 @@ def _lengths_of_mask(valid: Tensor) -> Iterator[list[int]]:
 def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> str:
     """Return on which side an input ``(batch, seq, ...)`` is padded.
 
-    ``"post"``, ``"pre"`` or neither.
-
-    It is padded if all steps beyond each of ``counts`` have one value, or are not finite, and the
-    last valid step has another one. ``value`` is that value, if it is known.
+    The side is ``"post"`` or ``"pre"`` if all steps beyond each of ``counts`` have one value, or
+    are not finite, and the last valid step has another one; else it is empty. ``value`` is that
+    value, if it is known.
     """
     if not 1 <= min(counts) < max(counts) <= rows.shape[1]:
         return ""
@@ -228,10 +227,7 @@ def _is_padded_after(rows: Tensor, counts: list[int], value: int | None) -> bool
 
 
 def _padding_of(beyond: Tensor) -> Tensor:
-    """Return the first step of some padding ``(steps, ...)`` that is finite.
-
-    NaN if there is none.
-    """
+    """Return the first step of some padding ``(steps, ...)`` that is finite, or else NaN."""
     finite = beyond.isfinite().reshape(len(beyond), -1).all(1)
     return beyond[int(finite.int().argmax())]
 
@@ -239,7 +235,7 @@ def _padding_of(beyond: Tensor) -> Tensor:
 def counts_of(lengths: Any) -> list[int]:
     """Return lengths (a tensor, an array, a list), or those of packed rows, as integers.
 
-    An empty list if they are no lengths.
+    If they are no lengths, the list is empty.
     """
     if isinstance(lengths, PackedSequence):
         lengths = pad_packed_sequence(lengths)[1]
@@ -302,10 +298,7 @@ def _is_added_mask(leaf: Tensor) -> bool:
 
 
 def _are_fractions_of_longest(lengths: Tensor) -> bool:
-    """Return whether numbers may be lengths relative to the longest.
-
-    In (0, 1], the longest being 1.
-    """
+    """Return whether numbers may be lengths relative to the longest: up to 1, which occurs."""
     return bool(((lengths > 0) & (lengths <= 1)).all() and (lengths == 1).any())
 
 

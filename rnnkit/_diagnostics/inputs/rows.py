@@ -66,10 +66,7 @@ def _rows_in(leaf: Tensor, each: Sequence[list[int]], batch_dim: int) -> Rows | 
 
 
 def some_samples(leaf: Any, axis: int, samples: Sequence[int]) -> Any:
-    """Return some samples of a leaf along its batch axis.
-
-    Of a tensor, an array, or a list of numbers.
-    """
+    """Return some samples of a leaf: of a tensor along ``axis``, an array or a list of numbers."""
     if isinstance(leaf, Tensor):
         return leaf.index_select(axis, torch.tensor(samples, device=leaf.device))
     if hasattr(leaf, "shape"):

@@ -95,10 +95,7 @@ class Baseline:
         self.step_inputs: list[int | None] = list(self.axes)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """Return what ``make()`` returns, called at most once for this batch.
-
-        ``name`` is its key.
-        """
+        """Return what ``make()`` returns: it is called once for each ``name`` and batch."""
         if name not in self._made:
             self._made[name] = make()
         made: T = self._made[name]
@@ -124,13 +121,14 @@ class Baseline:
     @property
     def is_spent(self) -> bool:
         """Whether as many runs were made as may be, and nothing was found."""
-        return self.session.passes >= RUNS and not any(map(self.has_found, self.answers))
+        return self.session.tally.passes >= RUNS and not any(map(self.has_found, self.answers))
 
     @property
     def events(self) -> list[Event]:
         """What modules are given and return in a run on this batch, in order; run once."""
 
         def record() -> list[Event]:
+            """Run the model once with a recorder of its modules' calls."""
             recorder = Recorder()
             self.session.run(self.batch.tree(), watch=recorder.watch)
             return recorder.events
@@ -148,9 +146,9 @@ class Baseline:
         return self.with_batch(lambda batch: batch.following(own))
 
     def with_batch(self, change: Callable[[Batch], Batch]) -> "Baseline":
-        """Return the same with ``change(batch)``: the same inputs, seen differently.
+        """Return the same with ``change(batch)``, the same inputs seen differently.
 
-        So does its judge.
+        Its judge sees them differently as well.
         """
         other = self.on(change(self.batch))
         other.derived = Derived(self, lambda judge: judge.with_batch(change))
@@ -159,7 +157,7 @@ class Baseline:
     def attempt(self, batch: Batch) -> Leaves | None:
         """Return the output for other inputs.
 
-        None if the model refuses, or returns more or fewer leaves.
+        If the model refuses them, or returns more leaves, or fewer, return None.
         """
         output = self.session.attempt(batch.tree())
         return output if output is not None and len(output) == len(self.normal) else None
@@ -179,10 +177,7 @@ class Baseline:
         return other
 
     def if_accepted(self, batch: Batch) -> "Baseline | None":
-        """Return the same with a different batch and the output for it.
-
-        None if the model refuses it.
-        """
+        """Return the same with a different batch and its output; None if the model refuses it."""
         output = self.attempt(batch)
         if output is None:
             return None
@@ -221,7 +216,7 @@ class Baseline:
     def take_order(self, order: int | None) -> None:
         """Take an output, by index, for the one that tells the order of the samples.
 
-        None: the input's.
+        None stands for the order of the input.
         """
         self.order = order
         judge = self.if_made("judge")
@@ -236,14 +231,14 @@ class Baseline:
     def name(self, index: int) -> str:
         """Return what a message calls an output leaf.
 
-        ``output``, or ``output[0]`` if there are several.
+        ``output`` or, if there are several, ``output[0]``.
         """
         return f"output{self.names[index]}" if sum(map(is_output, self.normal)) > 1 else "output"
 
     def of_sample(self, index: int, sample: int) -> str:
-        """Return what a message calls a sample of an output.
+        """Return what a message calls a sample of an output: ``output[0] of sample 3``.
 
-        ``output[0] of sample 3`` of the caller's.
+        The number is the caller's.
         """
         return f"{self.name(index)} of sample {self.batch.caller_indices[sample]}"
 
@@ -266,7 +261,10 @@ class Baseline:
         return self.step_inputs[index] == self.batch.sequence and self.missing(index) is not None
 
     def in_input_order(self, output: Leaves) -> Leaves:
-        """Return the leaves of an output with the samples in the order of the input."""
+        """Return the leaves of an output with the samples in the order of the input.
+
+        ``order`` is the leaf that says of each returned sample where the input has it.
+        """
         if self.order is None:
             return output
         place = output[self.order].argsort()
@@ -311,9 +309,9 @@ class Baseline:
         return row.narrow(seq, 0 if self.pads_after else steps - valid, valid)
 
     def scale_of(self, index: int) -> Tensor:
-        """Return how large the features of an output leaf are, in its shape.
+        """Return how large each feature of an output is, in the output's shape, over batch and seq.
 
-        Differences relate to that.
+        Differences are judged relative to that.
         """
         known = {self.axes[index], self.step_axes[index]}
         axes = tuple(axis for axis in known if axis is not None)

@@ -161,6 +161,7 @@ def compare_changed(
     """
 
     def alter(batch: Batch) -> Given | None:
+        """Return the changed inputs of a batch; None if nothing changes."""
         return changed(batch, where, pad=pad, only=only)
 
     judge = judge_of(baseline) if baseline.rounds else baseline
@@ -196,7 +197,7 @@ def refused(change: Change) -> Skipped:
 def incomparable(changes: Collection[Change], indices: Collection[int]) -> Skipped | None:
     """Return why runs say nothing of some outputs.
 
-    None if an output has its shape in one of them.
+    None if one output keeps its shape in one run.
     """
     if not changes:
         return Skipped(UNCHANGED)
@@ -229,10 +230,7 @@ class Part:
 
     @property
     def is_amplified(self) -> bool:
-        """Whether the model makes as large a difference of a change of the last bit.
-
-        It may be rounding.
-        """
+        """Whether a change of the last bit makes as large a difference: it may be rounding."""
         if not is_number(self.before):
             return False
         off = (difference(self.before, self.after) / self.scale).max().item()
@@ -289,8 +287,8 @@ def compare_part(
 ) -> Restriction:
     """Run on ``keep(batch)``, some samples or steps, beside the same part of the whole.
 
-    The judge (float64) runs, since kernels for other sizes round in other ways. If nothing can
-    judge, equal bits settle the question.
+    The judge (the baseline in float64) runs, since kernels for other sizes round in other ways. If
+    nothing can judge, equal bits settle the question. Other arguments: see :class:`Restriction`.
     """
     judge = judge_of(baseline)
     settling = baseline if isinstance(judge, Skipped) else judge
@@ -304,7 +302,11 @@ def parts_of(
     only: int | None = None,
     steps: int | None = None,
 ) -> Iterator[Part]:
-    """Yield each sample of a run of ``samples`` beside the same one in the run of the whole."""
+    """Yield each sample of a run of ``samples`` beside the same one in the run of the whole.
+
+    ``output`` is that of the run; ``only`` is the one leaf to look at, ``steps`` the cut inputs'
+    steps.
+    """
     if len(output) != len(baseline.normal):
         return
     if len(samples) == baseline.batch.size:

@@ -22,7 +22,7 @@ def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[B
     """Return the batch with finite numbers in place of NaN and infinity, if those reach an output.
 
     Also a line for the report for each input that was changed so. A model that masks them is judged
-    as it is.
+    as it is. ``opened`` runs copies of the model.
     """
     if batch.second_leaves is not None:  # other values are finite in any case
         batch = batch.with_second(_all_finite(batch, batch.second_leaves, pads_after=pads_after))
@@ -76,9 +76,8 @@ def _finite_leaf(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> An
 def _padding(batch: Batch, index: int, rows: Tensor, *, pads_after: bool) -> Tensor:
     """Return which steps of an input are padding ``(batch, seq)``.
 
-    Beyond its lengths if it has any.
-
-    Else the steps that are not finite up to an end, except in samples without any finite number.
+    Those are the steps beyond its lengths or, if it has none, the steps that are not finite up to
+    an end, except in samples without any finite number.
     """
     if batch.has_steps(index) and batch.counts:
         return ~valid_mask(batch, pads_after=pads_after).to(rows.device)
@@ -91,7 +90,7 @@ def _padding(batch: Batch, index: int, rows: Tensor, *, pads_after: bool) -> Ten
 def _reach_results(batch: Batch, filled: Batch, opened: Session) -> bool:
     """Return whether numbers that are not finite reach an output or a gradient.
 
-    ``filled`` is the batch without them.
+    ``filled`` is the batch without them; ``opened`` runs copies of the model.
     """
     after = opened.attempt(filled.tree())
     if after is None:

@@ -41,9 +41,11 @@ def beyond_rounding(baseline: Baseline, before: Tensor, after: Tensor, size: Any
 
 
 def judge_of(baseline: Baseline) -> Baseline | Skipped:
-    """Return the judge of a baseline: the same in float64, else in float32, else in its own dtype.
+    """Return the judge of a baseline (a model, a batch, and its output): the same in float64.
 
-    The last one only if it is fine enough. If nothing can judge, return why, as a probe's answer.
+    If the model does not run in that, it is the same in float32, or in its own dtype if that is
+    fine enough. The judge says whether a difference is more than rounding. If nothing can judge,
+    return why, as a probe's answer.
     """
     if baseline.is_judge:
         return baseline
@@ -59,19 +61,17 @@ def note_of_judge(baseline: Baseline) -> list[str]:
 
 
 def rounds_by_all(baseline: Baseline) -> Skipped | None:
-    """Return that a quantized layer may move any output by rounding, as an answer.
-
-    None if there is none.
-    """
+    """Return a probe's answer if a quantized layer may move any output by rounding; else None."""
     modules = baseline.session.model.modules()
     is_quantized = any(".quantized.dynamic." in type(one).__module__ for one in modules)
     return Skipped(QUANTIZED) if is_quantized else None
 
 
 def _judge_of(baseline: Baseline) -> Baseline | Skipped:
-    """Return the judge of a baseline, see :func:`judge_of`.
+    """Make the judge of a baseline, see :func:`judge_of`, anew or from its parent's judge.
 
-    Made anew, or from its parent's judge.
+    A baseline that is the same batch seen differently is derived from its parent. Dtypes are tried
+    in turn, unless a wider copy of the weights takes too much memory.
     """
     if baseline.derived is not None:
         judge = judge_of(baseline.derived.parent)
@@ -135,12 +135,19 @@ class Widened(TorchFunctionMode):
 
 
 def effect_of_last_bit(judge: Baseline) -> float:
-    """Return how far outputs move, for their size, when each number moves by its last bit."""
+    """Return how far outputs move, for their size, when each number moves by its last bit.
+
+    ``judge`` is the model in float64, with a batch and its output. A difference no larger than that
+    may be rounding.
+    """
     return judge.once("amplified", lambda: _effect_of_last_bit(judge))
 
 
 def _effect_of_last_bit(judge: Baseline) -> float:
-    """Return that for a judge, by a run of its own; infinity if nothing can be compared."""
+    """Run the judge's model so, and return the largest move.
+
+    Infinity if nothing can be compared.
+    """
     session = judge.session
     model = session.fresh()
     for tensor in model.parameters():

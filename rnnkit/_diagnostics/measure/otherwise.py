@@ -13,31 +13,51 @@ from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.outputs import in_float64, is_number, largest, shape_of, tensors_of
-from rnnkit._diagnostics.tell.outcome import Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed
 
 
 def is_absent_again(baseline: Baseline, ask: Callable[[Baseline], Outcome], what: str) -> bool:
-    """Return whether a probe finds the same absence with other values and at a different size."""
+    """Return whether a probe finds the same absence with other values and at a different size.
+
+    ``ask(baseline)`` asks the probe about the model, another batch and the output for it; ``what``
+    is the first line of what it has found. An answer that is no answer does not count.
+    """
     batch = baseline.batch
-    ranks = [len(shape_of(leaf) or ()) for leaf in baseline.normal]
     for other in _other_batches(baseline):
-        again = baseline.if_accepted(other)
-        if again is None or [len(shape_of(leaf) or ()) for leaf in again.normal] != ranks:
-            continue
-        answer = ask(again)
-        if isinstance(answer, Skipped):
-            continue
+        answer = _answer_on(other, baseline, ask)
+        if isinstance(answer, Passed):
+            return False
         # Other numbers belong to another size.
         is_smaller = (other.size, other.steps) != (batch.size, batch.steps)
-        if isinstance(answer, Passed) or not (is_smaller or answer.what == what):
+        if isinstance(answer, Finding) and answer.what != what and not is_smaller:
             return False
     return True
+
+
+def _answer_on(
+    batch: Batch, baseline: Baseline, ask: Callable[[Baseline], Outcome]
+) -> Outcome | None:
+    """Return what ``ask``, a probe, answers about the model on another batch.
+
+    The result is None if the model refuses it, or if the outputs have other axes than the
+    baseline's.
+    """
+    again = baseline.if_accepted(batch)
+    if again is None or [*map(_rank, again.normal)] != [*map(_rank, baseline.normal)]:
+        return None
+    return ask(again)
+
+
+def _rank(leaf: Any) -> int:
+    """Return how many axes a leaf of an output has."""
+    return len(shape_of(leaf) or ())
 
 
 def _other_batches(baseline: Baseline) -> list[Batch]:
     """Return batches of other values, and one of fewer steps or samples.
 
-    A unit may be dead for some values, a flag be off, and what saturates reads nothing.
+    ``baseline`` has the batch that they are made of. A unit may be dead for some values, a flag be
+    off, and what saturates reads nothing.
     """
     batch = baseline.batch
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
@@ -57,39 +77,51 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
 
 
 def _with_step_indices(batch: Batch) -> Batch | None:
-    """Return the batch with other numbers for samples that may pick a step; None if none may.
+    """Return the batch with other numbers in inputs that may pick a step of each sample.
+
+    None if there is no such input.
+    """
+    leaves = list(batch.leaves)
+    picking = [k for k, leaf in enumerate(leaves) if _may_pick_steps(batch, k, leaf)]
+    for k in picking:
+        leaf = leaves[k]
+        steps = torch.arange(batch.size, device=leaf.device) % max(batch.steps or 1, 1)
+        leaves[k] = steps.to(leaf.dtype).view(leaf.shape)
+    return batch.with_leaves(leaves) if picking else None
+
+
+def _may_pick_steps(batch: Batch, index: int, leaf: Any) -> bool:
+    """Return whether a leaf, the input ``index``, has one integer for each sample, no length.
 
     Numbers that are all the number of steps may be lengths: then the model reads the last step.
     """
-    leaves = list(batch.leaves)
-    for k, leaf in enumerate(leaves):
-        is_number = is_dense(leaf) and leaf.dtype in (torch.int64, torch.int32)
-        if not is_number or leaf.numel() != batch.size or batch.tells_lengths(k):
-            continue
-        if not bool((leaf == (batch.steps or 0)).all()):
-            steps = torch.arange(batch.size, device=leaf.device) % max(batch.steps or 1, 1)
-            leaves[k] = steps.to(leaf.dtype).view(leaf.shape)
-    changed = any(one is not other for one, other in zip(batch.leaves, leaves, strict=True))
-    return batch.with_leaves(leaves) if changed else None
+    if not is_dense(leaf) or leaf.dtype not in (torch.int64, torch.int32):
+        return False
+    if leaf.numel() != batch.size or batch.tells_lengths(index):
+        return False
+    return not bool((leaf == (batch.steps or 0)).all())
 
 
 def _calm_leaf(batch: Batch, index: int, leaf: Any) -> Any:
-    """Return numbers divided by their largest, labels all the same, and flags as most of them."""
-    if index != batch.sequence and isinstance(leaf, Tensor) and leaf.numel():
-        if is_binary(leaf) and batch.length(index) and not batch.tells_lengths(index):
-            return torch.full_like(
-                leaf, float(0.5 < in_float64(leaf).mean() < 1)
-            )  # no episode ends
-        if batch.is_content(index) and not leaf.is_floating_point():
-            return torch.full_like(leaf, in_float64(leaf).median().item())
+    """Return a leaf with calm values: numbers divided by their largest, and labels all the same.
+
+    Flags, zeros and ones for each step, are all as most of them are.
+    """
+    is_other = index != batch.sequence and isinstance(leaf, Tensor) and leaf.numel() > 0
+    has_flags = is_other and is_binary(leaf) and batch.length(index)
+    if has_flags and not batch.tells_lengths(index):
+        return torch.full_like(leaf, float(0.5 < in_float64(leaf).mean() < 1))  # no episode ends
+    if is_other and batch.is_content(index) and not leaf.is_floating_point():
+        return torch.full_like(leaf, in_float64(leaf).median().item())
     size = largest(leaf) if is_number(leaf) and batch.is_content(index) else 0.0
     return leaf / size if size > 1 else leaf
 
 
 def trained_otherwise(judge: Baseline) -> Iterator[Gradients]:
-    """Run with other values of the parameters and the inputs, as far as the model takes them.
+    """Yield runs with gradients, for other values of the parameters and the inputs.
 
-    In float32, much is zero that is only small: a judge is asked.
+    ``judge`` is the model in float64 on a batch: in float32, much is zero that is only small. A
+    run without any gradient is left out.
     """
     batch = judge.batch
     generator = torch.Generator("cpu").manual_seed(0)
@@ -98,29 +130,40 @@ def trained_otherwise(judge: Baseline) -> Iterator[Gradients]:
     tried += [(1, leaves) for leaves in _with_doubled_axis(batch)]
     for sign, leaves in tried:
         copy = judge.session.fresh().train()
-        for weight in copy.parameters():
-            if weight.requires_grad:
-                noise = torch.randn(weight.shape, generator=generator, device="cpu").to(weight)
-                size = 0.1 + weight.data.abs().mean().nan_to_num()
-                weight.data = sign * weight.data + noise * size
+        _redraw_weights(copy, sign, generator)
         run = Gradients(batch.with_leaves(leaves), judge.session, copy)
         if any(x.requires_grad for x in tensors_of(run.output)):
             yield run
 
 
+def _redraw_weights(copy: torch.nn.Module, sign: int, generator: torch.Generator) -> None:
+    """Multiply the weights of a copy of the model with a sign, and add noise of their size."""
+    for weight in copy.parameters():
+        if weight.requires_grad:
+            noise = torch.randn(weight.shape, generator=generator, device="cpu").to(weight)
+            size = 0.1 + weight.data.abs().mean().nan_to_num()
+            weight.data = sign * weight.data + noise * size
+
+
 def _redrawn(batch: Batch, seed: int, generator: torch.Generator) -> list[Any]:
-    """Return other inputs, with numbers also where one input has the same number everywhere."""
+    """Return the leaves of the inputs with other values.
+
+    A table with the same number everywhere, such as flags that are never set, gets zeros and ones.
+    """
     leaves = other_leaves(batch, steps_from(0), seed, pad=False)
     for index, leaf in enumerate(leaves):
         is_table = is_dense(leaf) and leaf.dim() > 1
-        if is_table and bool((leaf == leaf.flatten()[:1]).all()):  # as flags that are never set
+        if is_table and bool((leaf == leaf.flatten()[:1]).all()):
             drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
             leaves[index] = drawn.round().to(leaf)
     return leaves
 
 
 def _with_doubled_axis(batch: Batch) -> Iterator[list[Any]]:
-    """Yield inputs with an axis of one doubled: one sentence says nothing of joining several."""
+    """Yield the leaves of the inputs with an axis of size 1 doubled, axis 0 and then axis 1.
+
+    A batch of one sentence says nothing of weights that join several, such as a softmax over them.
+    """
     for axis in (0, 1):
         single = {
             k for k, x in enumerate(batch.leaves) if is_dense(x) and x.shape[axis:][:1] == (1,)

@@ -17,7 +17,12 @@ from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, split_joined_
 
 
 def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
-    """Run again, and find which axes of the outputs follow what is left out."""
+    """Find which axes of the outputs are batch and seq: those that follow what is left out.
+
+    ``baseline`` is the model, a batch, and the output for it (its leaves: tensors); what is found
+    is written into it. The model runs a second time, without one sample, and with fewer steps.
+    ``out_seq_dim`` is the seq axis of the first output, if the caller says it.
+    """
     batch = baseline.batch
     first = baseline.first
     _run_again(baseline)
@@ -41,7 +46,11 @@ def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
 
 
 def _run_again(baseline: Baseline) -> None:
-    """Run the same copy a second time; if that returns the same, keep what happened in it."""
+    """Run the copy of the model that ran last a second time on the same batch.
+
+    If that returns the same, keep what happened in it: else a run for that alone would be needed.
+    ``baseline`` is the model, a batch, and its output, into which it is written.
+    """
     watcher = Recorder()
     session = baseline.session
     again = session.run(baseline.batch.tree(), on=session.last, watch=watcher.watch)
@@ -51,9 +60,10 @@ def _run_again(baseline: Baseline) -> None:
 
 
 def _leave_one_out(session: Session, batch: Batch, normal: Leaves) -> tuple[Leaves | None, int]:
-    """Run without one sample, and return that; no output if the model refuses.
+    """Return the output without one sample, and which one; no output if the model refuses.
 
-    Without the longest one the steps shrink as well, so another one is left out then.
+    ``normal`` is the output for all. Without the longest sample the steps shrink as well, so the
+    shortest that leaves them as they are is left out.
     """
     if batch.size == 1:
         return None, 0
@@ -73,11 +83,16 @@ def _leave_one_out(session: Session, batch: Batch, normal: Leaves) -> tuple[Leav
 
 
 def _find_batch_axes(baseline: Baseline, fewer: Leaves) -> None:
-    """Find the axis of each output that is shorter by one without a sample."""
+    """Find the axis of each output that is shorter by one without a sample.
+
+    ``fewer`` is the output without it. An axis that is shorter by several may have samples and
+    steps in one, see :func:`find_joined_axes`: such outputs are split into two axes first.
+    """
     batch = baseline.batch
     session = baseline.session
 
     def run_changed(sample: int) -> Leaves | None:
+        """Return the output for other values of one sample; None if that has no other ones."""
         inputs = changed(batch, sample_at(sample))
         return None if inputs is None else session.attempt(inputs)
 
@@ -102,7 +117,10 @@ def _find_batch_axes(baseline: Baseline, fewer: Leaves) -> None:
 
 
 def _take_batch_axis_of_input(baseline: Baseline, first: int) -> None:
-    """If no sample can be left out, an output has its batch where the input has it."""
+    """If no sample can be left out, take the input's batch axis for that of the first output.
+
+    It has to be the only axis that is as long as the batch. ``first`` is the index of that output.
+    """
     batch = baseline.batch
     shape = tuple(baseline.normal[first].shape)
     sizes = enumerate(shape[:-1] or shape)
@@ -112,7 +130,10 @@ def _take_batch_axis_of_input(baseline: Baseline, first: int) -> None:
 
 
 def _may_pace(baseline: Baseline, index: int, first: int) -> bool:
-    """Return whether outputs may have the steps of an input."""
+    """Return whether outputs may have the steps of the input ``index``, which are tried then.
+
+    ``baseline`` is the model, a batch, and its output; ``first`` is the index of the first output.
+    """
     batch = baseline.batch
     if index == batch.sequence or index in batch.lengths:
         return True
@@ -122,7 +143,7 @@ def _may_pace(baseline: Baseline, index: int, first: int) -> bool:
 
 
 def _find_step_axes(baseline: Baseline, index: int) -> None:
-    """Find the axis of each output that is shorter with fewer steps of an input."""
+    """Find the axis of each output that is shorter with fewer steps of the input ``index``."""
     followed = baseline.with_steps_of(index).batch
     shorter = infer_steps(followed, baseline.attempt)
     if shorter is None:
@@ -138,7 +159,11 @@ def _find_step_axes(baseline: Baseline, index: int) -> None:
 
 
 def _told_axis(baseline: Baseline, first: int, out_seq_dim: int | None) -> int | None:
-    """Return the seq axis of the first output that the caller names, or that sizes tell."""
+    """Return the seq axis of the first output that the caller names, or that sizes tell.
+
+    ``first`` is the index of that output in the baseline's (the model, a batch, and its output),
+    ``out_seq_dim`` what the caller says. If nothing tells, return None.
+    """
     shape = tuple(baseline.normal[first].shape)
     if out_seq_dim is not None and first not in baseline.session.joined_axes:
         _check_out_seq_dim(baseline, first, out_seq_dim)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.inputs.axes import infer_batch_axes, shortened_axis
+from rnnkit._diagnostics.inputs.axes import equal_rows, infer_batch_axes
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.lengths import (
     Named,
@@ -23,7 +23,7 @@ from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.output_axes import find_axes
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import calls_in
-from rnnkit._diagnostics.run.outputs import Leaves, is_number, is_one_leaf
+from rnnkit._diagnostics.run.outputs import is_number, is_one_leaf
 from rnnkit._diagnostics.run.uncopied import unwrapped
 from rnnkit._diagnostics.tell.outcome import Outcome
 from rnnkit._diagnostics.tell.report import SAMPLES
@@ -51,7 +51,13 @@ class Rules:
 def find_lengths(
     whole: Batch, model: torch.nn.Module, call: Callable[..., Any] | None, *, is_after: bool
 ) -> tuple[bool, list[str]]:
-    """Give a batch the lengths that its inputs tell; return where the padding is, and notes."""
+    """Give a batch the lengths that its inputs tell, such as a mask.
+
+    Return where padding is, and notes.
+
+    ``whole`` are the inputs, ``call`` the user's own way to call the model, if any. The first
+    result is whether padding is after a sample: ``is_after`` if no lengths are found.
+    """
     inner = unwrapped(model)
     if call is None:
         named = _named_inputs(whole, getattr(inner, "forward", None))
@@ -64,11 +70,13 @@ def find_lengths(
 
 
 def baseline_of(
-    opened: Session, whole: Batch, rules: Rules, answers: Mapping[str, Outcome] | None = None
+    opened: Session, whole: Batch, rules: Rules, answers: Mapping[str, Outcome]
 ) -> tuple[Baseline, list[str]]:
-    """Run a model on the samples of a batch that tell most; return that, and notes.
+    """Run a model on at most four samples of a batch; return that as a baseline, and notes.
 
-    ``answers`` are those of the probes, which whoever asks them fills in.
+    A baseline is a model, a batch, and the output that other runs are compared with. Numbers that
+    are not finite are replaced before, if they would spread; the batch axes of inputs are found,
+    then the axes of outputs. ``answers`` are those of the probes, which whoever asks them fills in.
     """
     whole, notes = judged_finite(whole, opened, pads_after=rules.is_after)
     before = list(whole.axes)
@@ -85,7 +93,7 @@ def baseline_of(
         rules.is_after,
         rules.causal,
         rules.lookahead,
-        {} if answers is None else answers,
+        answers,
         shared=shared,
     )
     find_axes(baseline, rules.out_seq_dim)
@@ -104,26 +112,17 @@ def _are_rows_of_samples(batch: Batch, opened: Session) -> bool:
     """
     if not batch.rows_of or batch.size < 2:
         return False
-    rest = batch.samples(range(1, batch.size))
+    samples = range(1, batch.size)
+    rest = batch.samples(samples)
     uncut = list(rest.leaves)
     for index in batch.rows_of:
         uncut[index] = batch.leaves[index]
     normal = opened.attempt(batch.tree())
-    has_same = [_are_the_rest(normal, opened.attempt(rest.tree(x))) for x in (rest.leaves, uncut)]
-    return has_same == [True, False]
-
-
-def _are_the_rest(full: Leaves | None, part: Leaves | None) -> bool:
-    """Return whether an output without the first sample is that of all, without the first."""
-    if full is None or part is None:
+    with_rows = opened.attempt(rest.tree())
+    with_table = opened.attempt(rest.tree(uncut))
+    if normal is None or with_rows is None or not all(equal_rows(normal, with_rows, samples)):
         return False
-    for x, y in zip(full, part, strict=False):
-        axis, by = shortened_axis(x, y)
-        if axis is not None and by == 1 and is_number(x):
-            others = x.narrow(axis, 1, y.shape[axis])
-            if others.shape != y.shape or not torch.allclose(others, y, 1e-3, 1e-5):
-                return False
-    return True
+    return with_table is None or not all(equal_rows(normal, with_table, samples))
 
 
 def _is_packed_where_padded(baseline: Baseline) -> bool:
@@ -142,7 +141,10 @@ def _is_packed_where_padded(baseline: Baseline) -> bool:
 
 
 def _is_one_step(baseline: Baseline) -> bool:
-    """Return whether the input is one step of each sample: numbers (batch, feature) for a cell."""
+    """Return whether the input is one step of each sample: ``(batch, feature)`` for a cell.
+
+    ``baseline`` is the model and a batch: the calls of its cells in a run tell.
+    """
     sequence = baseline.batch.leaves[baseline.batch.sequence]
     if sequence.dim() != 2 or not is_number(sequence):
         return False
@@ -151,13 +153,16 @@ def _is_one_step(baseline: Baseline) -> bool:
 
 
 def _taken_for_shared(batch: Batch, before: Sequence[int | None]) -> list[str]:
-    """Return the inputs that may have a row for each sample, and that all samples share if not."""
+    """Return the names of inputs that have an axis like the batch, but that all samples share.
+
+    ``before`` has the batch axis of each input as sizes told it, before runs did.
+    """
     each = zip(batch.names, before, batch.axes, strict=True)
     return [name for name, one, other in each if one is not None and other is None]
 
 
 def _named_inputs(batch: Batch, function: Any, leading: int = 0) -> list[Named]:
-    """Return each input, its name as an argument, and its rows if it has steps.
+    """Return each input with its name as an argument of ``function``, and its rows if it has steps.
 
     ``leading`` arguments of the function come before the inputs, such as the model of a call.
     """

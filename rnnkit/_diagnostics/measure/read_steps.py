@@ -9,11 +9,16 @@ from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 
 
 def steps_read(baseline: Baseline) -> dict[int, Tensor]:
-    """Return for some steps of the output which input steps they read; nothing if unknown."""
+    """Return for some steps of the output which input steps they read, as masks ``(seq,)`` by step.
+
+    ``baseline`` is the model, a batch, and its output. An input step is read if the gradient of an
+    output step arrives there. Nothing if that is not known.
+    """
     return baseline.once("steps", lambda: _steps_read(baseline))
 
 
 def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
+    """Find that for the first output, in its longest samples: others have padding at some steps."""
     gradients = gradients_of(baseline)
     batch = baseline.batch
     first = baseline.first or 0
@@ -35,7 +40,10 @@ def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
 def _read_by_samples(
     gradients: Gradients, output: Tensor, longest: Sequence[int]
 ) -> dict[int, Tensor]:
-    """Return what some steps of an output ``(samples, seq, ...)`` read in the longest samples."""
+    """Return what some steps of an output ``(samples, seq, ...)`` read: masks ``(seq,)`` by step.
+
+    Only the samples ``longest`` are asked: others have padding at some of these steps.
+    """
     read: dict[int, Tensor] = {}
     steps = _some_steps(output.shape[1])
     # One backward asks for a step of each sample, since they do not mix.
@@ -54,7 +62,7 @@ def _read_by_samples(
 
 
 def _read_without_batch_axis(gradients: Gradients, output: Tensor) -> dict[int, Tensor]:
-    """Return what some steps of an output ``(seq, ...)`` read that has all samples in one."""
+    """Return what some steps of an output ``(seq, ...)`` read, which has all samples in one."""
     read: dict[int, Tensor] = {}
     for step in _some_steps(len(output)):
         at = gradients.places([output[step]])

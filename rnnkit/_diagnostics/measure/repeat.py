@@ -19,7 +19,11 @@ class Repeat:
     """
 
     def __init__(self, baseline: Baseline, *, restarts: bool = False) -> None:
-        """Run twice, unless the baseline did; with ``restarts``, from the same random numbers."""
+        """Run twice, unless the baseline did; with ``restarts``, from the same random numbers.
+
+        The baseline is the model, a batch, and the output for it. Bits that differ are compared up
+        to rounding by its judge, the same in float64.
+        """
         self.doubt = ""
         known = None if restarts else baseline.second_output
         pair = (
@@ -39,6 +43,10 @@ class Repeat:
 
 
 def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, Leaves]:
+    """Return the outputs of two runs of one copy of the model on the baseline's batch.
+
+    With ``restarts``, both draw the same random numbers.
+    """
     session = baseline.session
     inputs = baseline.batch.tree()
     copy = session.fresh()
@@ -49,6 +57,6 @@ def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, L
 
 
 def _are_all_near(judge: Baseline, one: Leaves, other: Leaves) -> bool:
-    """Return whether all tensors of two outputs are the same, up to rounding."""
+    """Return whether the tensors of two outputs are the same, up to the judge's tolerance."""
     pairs = [pair for pair in zip(one, other, strict=False) if isinstance(pair[0], Tensor)]
     return all(isinstance(after, Tensor) and are_near(judge, x, after) for x, after in pairs)

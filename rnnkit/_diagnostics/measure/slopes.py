@@ -39,15 +39,18 @@ LIKE = ("__get__", "requires_grad_", "to", "type_as", "expand_as", "view_as", "r
 
 
 class Gradients(FunctionWatch):
-    """One run with gradients: in what the outputs have a gradient.
+    """One run with gradients: in which inputs and weights do the outputs have one?
 
     Attributes:
+        batch: the inputs.
         output, error: the leaves of what the model returned, or what it, or a backward, raised.
         sources: each input with fractions, or its embedding, by the input's index.
         weights: the parameters that want a gradient, by name.
         returned: what modules returned, by name and number of the call, in the order of time.
         called: every module that ran, also if it is not registered.
-        noted, detached: ids of what functions made something with a graph of; what forward cut.
+        used_ids: ids of tensors that a function made something with a graph of.
+        detached: copies of what forward took off its graph.
+        noticed: where forward cuts the graph, and losses that broadcast.
     """
 
     def __init__(
@@ -58,7 +61,11 @@ class Gradients(FunctionWatch):
         *,
         follows: bool = True,
     ) -> None:
-        """Run a copy, in eval mode if none is given; follow the inputs with gradients, or not."""
+        """Run a copy of the model, by default a new one in eval mode.
+
+        ``opened`` runs copies of the model; with ``follows``, gradients of the inputs are asked
+        for.
+        """
         super().__init__()
         self.batch = batch
         self.model = opened.fresh() if copy is None else copy
@@ -81,7 +88,10 @@ class Gradients(FunctionWatch):
         self._run(opened, batch.tree(given))
 
     def _follow(self, index: int, source: Tensor) -> Tensor:
-        """Follow an input from here on; return what a model may write into, and no leaf."""
+        """Let the gradient of an input be asked for.
+
+        Return a tensor that a model may write into.
+        """
         self.sources[index] = source.requires_grad_()
         return source * 1
 
@@ -99,7 +109,7 @@ class Gradients(FunctionWatch):
             self.error = without_frames(error)
 
     def on_call(self, call: FunctionCall) -> Any:
-        """Run a function, and note what it made something with a graph of, or detached."""
+        """Run a function of torch's, and note which tensors it made something with a graph of."""
         self.noticed.note(call)
         if call.name.startswith("detach"):
             self.detached += [x.clone() for x in call.args[:1]]  # detach_ takes it off its graph
@@ -109,7 +119,7 @@ class Gradients(FunctionWatch):
         return result
 
     def _hooks(self) -> list[Any]:
-        """Write down what modules return, and follow tokens from their embedding on."""
+        """Put on hooks that write down what modules return, and follow tokens from embeddings."""
         handles: list[Any] = [register_module_forward_pre_hook(lambda x, _: self.called.append(x))]
         for name, module in self.model.named_modules():
             if isinstance(module, nn.Embedding):
@@ -119,10 +129,11 @@ class Gradients(FunctionWatch):
         return handles
 
     def _after(self, name: str, number: int, result: Any) -> None:
+        """Keep what a module, by name, returned in its call of that number."""
         self.returned[name, number] = result
 
     def _embedded(self, _: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        """Follow the input that an embedding is given, if it is one."""
+        """If an embedding is given one of the inputs, follow its output in place of that input."""
         [given, *_] = args or [None]
         if isinstance(given, Tensor):
             for k, leaf in self._followed.items():
@@ -136,13 +147,15 @@ class Gradients(FunctionWatch):
         return 0 < len(self.sources) == len(self._followed) and self.error is None
 
     def slopes(
-        self, wanted: Sequence[Tensor], told: Sequence[Any], *, enlarged: bool = True
+        self, wanted: Sequence[Tensor], outputs: Sequence[Any], *, enlarged: bool = True
     ) -> list[Tensor | None]:
-        """Return the gradients of a random weighted sum of some parts of the outputs.
+        """Return the gradients of some tensors: by how much a random weighted sum of outputs moves.
 
-        It is enlarged, since what begins large sinks below the smallest number later.
+        ``wanted`` are the tensors, ``outputs`` the outputs or parts of them; None where no gradient
+        arrives. With ``enlarged`` the sum is multiplied by a large number, since a gradient sinks
+        below the smallest number on its way through many steps.
         """
-        parts = [x for x in told if _has_graph(x) and not x.is_meta]
+        parts = [x for x in outputs if _has_graph(x) and not x.is_meta]
         generator = torch.Generator("cpu").manual_seed(0)
         sums = list[Tensor]()
         for x in parts:
@@ -163,13 +176,16 @@ class Gradients(FunctionWatch):
 
     @cached_property
     def by_id(self) -> dict[int, Tensor | None]:
-        """The gradients of all outputs in sources and weights, by id."""
+        """The gradients of all outputs in sources and weights, by the id of the tensor."""
         wanted = [*self.sources.values(), *self.weights.values()]
         return dict(zip(map(id, wanted), self.slopes(wanted, self.output), strict=True))
 
     @cached_property
     def amounts(self) -> dict[str, str]:
-        """What each parameter gets: ``"none"``, ``"zero"``, ``"nan"`` or ``"some"``."""
+        """By name, the gradient of each parameter.
+
+        ``"none"``, ``"zero"``, ``"nan"`` or ``"some"``.
+        """
         found = {name: _amount(self.by_id[id(weight)]) for name, weight in self.weights.items()}
         unknown = [name for name, amount in found.items() if amount == "nan"]
         plain = self.slopes([self.weights[name] for name in unknown], self.output, enlarged=False)
@@ -182,27 +198,31 @@ class Gradients(FunctionWatch):
             self.by_id  # noqa: B018 - a backward pass, which keeps its error
         return self.error is None
 
-    def places(self, told: Sequence[Any] = ()) -> Tensor | None:
-        """Return at which places of the sequence a gradient arrives; None if that is unknown."""
+    def places(self, outputs: Sequence[Any] = ()) -> Tensor | None:
+        """Return where in the sequence a gradient arrives, as a mask ``(batch, seq)``.
+
+        It is the gradient of ``outputs``, or parts of them; of all, if there are none. The result
+        is None if it is unknown.
+        """
         batch = self.batch
-        source = self.sources.get(self.batch.sequence)
+        source = self.sources.get(batch.sequence)
         slope = self.by_id.get(id(source))
-        if told and source is not None:
-            slope = self.slopes([source], told)[0]
+        if outputs and source is not None:
+            slope = self.slopes([source], outputs)[0]
         if slope is None:
             return None
         rows = slope.movedim((batch.axes[batch.sequence] or 0, batch.seq_dim), (0, 1))
         return gradient_arrives(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
 
     def parts_of(self, call: Call) -> dict[str, Tensor]:
-        """Return what a layer's call returned with a graph, by name: output, h and c."""
+        """Return ``output``, ``h`` and ``c`` of a layer's call by name, if they have a graph."""
         output, state = split_result(call.module, self.returned.get((call.name, call.number)))
         data = output.data if isinstance(output, PackedSequence) else output
         every = {"output": data, **state}.items()
         return {part: x for part, x in every if _has_graph(x)}
 
     def of_calls(self, calls: Sequence[Call]) -> list[dict[str, Tensor]]:
-        """Return the gradients that arrive in the parts of what each call returned."""
+        """Return the gradients of the outputs in what each call of a layer returned, by part."""
         parts = [self.parts_of(call) for call in calls]
         wanted = [x for each in parts for x in each.values()]
         slopes = iter(self.slopes(wanted, self.output))
@@ -211,7 +231,7 @@ class Gradients(FunctionWatch):
 
     @cached_property
     def in_layers(self) -> set[str]:
-        """The parameters of layers and cells that returned something with a graph."""
+        """Names of the parameters of layers and cells that returned something with a graph."""
         found = set[str]()
         for (name, _), result in self.returned.items():
             is_layer = isinstance(self.model.get_submodule(name), KINDS)
@@ -220,15 +240,19 @@ class Gradients(FunctionWatch):
         return found
 
     @cached_property
-    def read(self) -> set[str]:
-        """The parameters that a function, or a layer, made something with a graph of."""
+    def used_weights(self) -> set[str]:
+        """Names of the parameters that are used: something with a graph was made of them."""
         noted = {name for name, weight in self.weights.items() if id(weight) in self.used_ids}
         # The kernels of a layer or cell may be no functions of torch's.
         return self.in_layers | noted | {n for n, found in self.amounts.items() if found != "none"}
 
     def idle_stack_items(self, ran: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Return the items that do not run of each list of modules that is a stack."""
-        called = {*ran, *self.read, *(name for name, _ in self.returned)}
+        """Return the items that do not run of each ModuleList that is a stack, by the list's name.
+
+        ``ran`` are names of modules that ran. In a stack, what the last item returns depends on
+        others.
+        """
+        called = {*ran, *self.used_weights, *(name for name, _ in self.returned)}
         found = {}
         for name, module in self.model.named_modules():
             if not isinstance(module, nn.ModuleList):
@@ -251,11 +275,15 @@ class Gradients(FunctionWatch):
 
 
 def _has_graph(x: Any) -> bool:
+    """Return whether a value is a tensor that a gradient can be asked of."""
     return isinstance(x, Tensor) and x.requires_grad
 
 
 def _amount(slope: Tensor | None) -> str:
-    """Return whether a gradient is there, and whether it is exactly zero; a NaN is not."""
+    """Return in a word how large a gradient is: ``none``, ``zero``, ``nan`` or ``some``.
+
+    It is ``nan`` only if nothing else arrives.
+    """
     if slope is None:
         return "none"
     if slope.is_sparse or bool(gradient_arrives(slope).any()):
@@ -264,16 +292,20 @@ def _amount(slope: Tensor | None) -> str:
 
 
 def names_inside(name: str, names: Collection[str]) -> set[str]:
-    """Return the names in a module, and its own."""
+    """Return those of some qualified names that are in a module, or are its own."""
     return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
 
 
 def gradients_in_training(baseline: "Baseline") -> Gradients:
-    """Return the gradients in training."""
+    """Return a run in train mode with gradients, of a baseline's model and batch.
+
+    It is made once.
+    """
     return baseline.once("training", lambda: _in_training(baseline))
 
 
 def _in_training(baseline: "Baseline") -> Gradients:
+    """Run in train mode, without gradients of the inputs if the model fails with them."""
     batch = baseline.batch
     session = baseline.session
     run = Gradients(batch, session, session.fresh().train())
@@ -285,11 +317,15 @@ def _in_training(baseline: "Baseline") -> Gradients:
 
 
 def gradients_of(baseline: "Baseline") -> Gradients:
-    """Return the gradients of a baseline: those in training if the outputs are the same there."""
+    """Return a run with gradients whose outputs are the baseline's: that in training if they are.
+
+    Else, as with dropout, it is one in eval mode. It is made once.
+    """
     return baseline.once("gradients", lambda: _of_outputs(baseline))
 
 
 def _of_outputs(baseline: "Baseline") -> Gradients:
+    """Make that run; it has no output if that has other shapes than the baseline's."""
     normal = baseline.normal
     training = gradients_in_training(baseline)
     if _are_like(training.output, normal):
@@ -301,7 +337,7 @@ def _of_outputs(baseline: "Baseline") -> Gradients:
 
 
 def _are_like(output: Leaves, normal: Leaves) -> bool:
-    """Return whether outputs have the shapes of others, and about the same numbers."""
+    """Return whether outputs have the shapes of others, and nearly the same numbers."""
     if shapes_of(output) != shapes_of(normal):
         return False
     pairs = [*zip(output, normal, strict=True)]

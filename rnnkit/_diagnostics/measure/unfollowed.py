@@ -10,13 +10,16 @@ NOT_FINITE = "no number of an output is finite: look for the first NaN, or infin
 
 
 def why_not_finite(baseline: Baseline) -> Skipped | None:
-    """Return that no number of an output is finite, so that no use of anything shows in one."""
+    """Return, as a probe's answer, that no number of an output is finite; None if some number is.
+
+    ``baseline`` is the model, a batch, and the output for it. In NaN no use of anything shows.
+    """
     is_unknown = baseline.first is None and has_numbers(baseline.normal)
     return Skipped(NOT_FINITE) if is_unknown else None
 
 
 def without_finite_numbers(baseline: Baseline) -> list[str]:
-    """Return the outputs without any finite number: no change shows in them."""
+    """Return the names of outputs without any finite number: no change shows in them."""
     return [
         f"output{baseline.names[index]}"
         for index, leaf in enumerate(baseline.normal)
@@ -30,25 +33,25 @@ def has_numbers(output: Leaves) -> bool:
 
 
 def why_unfollowed(baseline: Baseline) -> str:
-    """Return why no output has a row for each sample, and what to type."""
+    """Return why no output of a model has a row for each sample, and what to type.
+
+    ``baseline`` has the output for a batch, and ``output_without_one`` for one sample less.
+    """
     lists = [k for k, leaf in enumerate(baseline.normal) if isinstance(leaf, list)]
     if lists:
         return f"{baseline.name(lists[0])} is a list of different lengths: return one padded tensor"
     if baseline.first is None:
         return _why_no_numbers(baseline.normal)
-    if baseline.batch.size == 1 and baseline.output_without_one is None:
+    fewer = baseline.output_without_one
+    if fewer is None and baseline.batch.size == 1:
         return ONE_SAMPLE
-    if baseline.output_without_one is None:
+    if fewer is None:
         axis = "" if baseline.batch.axes[baseline.batch.first] else "give batch_dim, or "
         return f"the model refuses one sample less: {axis}let it take any batch"
-    if len(baseline.output_without_one) != len(baseline.normal):
+    if len(fewer) != len(baseline.normal):
         return "each sample has an output of its own: return one padded tensor"
     name = baseline.name(baseline.first)
-    shapes = [
-        shape_of(output[baseline.first])
-        for output in (baseline.output_without_one, baseline.normal)
-    ]
-    if shapes[0] == shapes[1]:
+    if shape_of(fewer[baseline.first]) == shape_of(baseline.normal[baseline.first]):
         return f"{name} keeps its shape without a sample: batch_dim= is the axis of the samples"
     return f"the rows of {name} do not follow the samples: return (batch, ...)"
 

@@ -102,7 +102,7 @@ class _Suspects(NamedTuple):
 
 def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
     """Return the suspects that stay so with other values; skip if no other values run."""
-    silent = _getting(run, "none") & (run.read - _cut_on_purpose(run))
+    silent = _getting(run, "none") & (run.used_weights - _cut_on_purpose(run))
     zeros = {name for name in _getting(run, "zero") if _is_suspicious(baseline, run, name)}
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
     idle = run.idle_stack_items(ran)
@@ -116,8 +116,8 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
         reason = "the model takes no other values, so nothing confirms what gets no gradient"
         return Skipped(reason)
     for other in others:
-        silent &= other.read & _getting(other, "none")
-        zeros &= other.read & _getting(other, "none", "zero")
+        silent &= other.used_weights & _getting(other, "none")
+        zeros &= other.used_weights & _getting(other, "none", "zero")
         idle = dict(idle.items() & other.idle_stack_items(ran).items())
     return _Suspects(silent, zeros, idle)
 

@@ -139,29 +139,29 @@ class Stream:
 
 
 class _Chunks(Search):
-    """The second chunk, beside the same steps of both chunks at once; ``about`` is its first."""
+    """The second chunk, beside the same steps of both chunks at once; ``changed`` is its first."""
 
     probe = "streaming"
     states: Mapping[str, Sequence[Any]]  # what modules returned last for the first chunk
     returned: Sequence[Any]  # what the model returned for it
 
-    def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
+    def _shows_leak(self, one: Tensor, other: Any, fewer: Any, iteration: int | None) -> Verdict:
         """Return whether a tensor of both chunks at once is another one in the second chunk alone.
 
         None if the two cannot be laid side by side. ``fewer`` shows which axis has the steps, and
-        ``unit`` is the step of a loop: what belongs to the first chunk shows nothing.
+        ``iteration`` is the step of a loop: what belongs to the first chunk shows nothing.
         """
-        axes = self._axes(one, fewer, unit)
-        if unit is not None and unit < self.about:
+        axes = self._unit_axes(one, fewer, iteration)
+        if iteration is not None and iteration < self.changed:
             return False
         if len(axes) > 1 or not isinstance(other, Tensor) or one.dim() != other.dim():
             return None
         if axes and other.numel() < one.numel():
             axis = axes[0]
             one = one.narrow(axis, one.shape[axis] - other.shape[axis], other.shape[axis])
-        return None if one.shape != other.shape else bool(self._differs(one, other).any())
+        return None if one.shape != other.shape else bool(self._moved_numbers(one, other).any())
 
-    def _causes(self, number: int) -> dict[str, Cause | None]:
+    def _module_suspects(self, number: int) -> dict[str, Cause | None]:
         event = self.events[number]
         found = dict[str, Cause | None]()
         for name, state in self.states.items():
@@ -188,7 +188,7 @@ class _Chunks(Search):
         """Return whether the chunk has no leak under hooks, as it is or beside both under them."""
         both, chunk = (self._run(inputs, *undo) for inputs in self.inputs[:2])
         pairs = [x for x in (self.output, both) if x is not None]
-        return any(self._judged(one, chunk, chunk, None) is False for one in pairs)
+        return any(self._shows_leak(one, chunk, chunk, None) is False for one in pairs)
 
 
 #: The shapes of the tensors of an argument, or of a part of the output.

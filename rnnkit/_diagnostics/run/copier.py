@@ -218,10 +218,7 @@ class Copier:
         return MethodType(x.__func__, self._copied(x.__self__, place))
 
     def copy_function(self, x: FunctionType, place: Place | None) -> Any:
-        """Return a function over copies of the modules that it closes over.
-
-        ``x`` itself if of none.
-        """
+        """Return a function over copies of the modules that it closes over, or ``x`` itself."""
         cells = x.__closure__ or ()
         held = [_content(cell) for cell in cells]
         if not any(isinstance(one, nn.Module) for one in held):

@@ -140,7 +140,7 @@ class Pristine:
         tensors = (*wide.private.parameters(), *wide.private.buffers())
         if any(in_wider_dtype(x, least) is not x for x in tensors):
             # What copies itself, as a scripted module does, has copied its tensors, too.
-            wide.private = wide.private.double() if least is torch.float64 else wide.private.float()
+            wide.private = wide.private.to(least)
         wide.note_writes()
         self.wide = wide
         return wide
@@ -217,7 +217,10 @@ def _clone_keeping_shared_memory(tensor: Tensor, memo: dict[int, Any]) -> Tensor
 
 
 def attached_like(tensor: Tensor, twin: Tensor | None = None) -> Tensor:
-    """Return ``twin``, or a new copy, with ``requires_grad`` and a graph as the original has."""
+    """Return ``twin``, or a new copy, that is on a graph if the original is.
+
+    It also requires a gradient if the original does.
+    """
     twin = tensor.detach().clone() if twin is None else twin
     twin.requires_grad_(tensor.requires_grad)
     with torch.enable_grad():

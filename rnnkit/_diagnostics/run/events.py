@@ -115,10 +115,12 @@ class Recorder(FunctionWatch):
         return handles
 
     def _before(self, name: str, module: Any, _: int, args: Any, kwargs: Any) -> None:
+        """Write down what a module is given, as an open call of this thread."""
         self._write("input", name, module, (args, kwargs))
         self._calls[threading.get_ident()].append(self.events[-1])
 
     def _after(self, name: str, module: Any, _: int, result: Any) -> None:
+        """Write down what a module returned, and close its call."""
         while (begun := self._calls[threading.get_ident()].pop()).name != name:
             pass  # a call inside has raised, and the model went on
         # What other modules return, their functions made.
@@ -197,7 +199,7 @@ class Recorder(FunctionWatch):
 def is_opaque(module: Any) -> bool:
     """Return whether functions inside a module are not written down.
 
-    It is torch's, or recurrent.
+    Those of torch's layers, say.
     """
     is_torchs = type(module).__module__.startswith("torch.") and not [*module.children()]
     return is_torchs or isinstance(module, KINDS) or type(module).__module__ == "rnnkit"
@@ -206,9 +208,7 @@ def is_opaque(module: Any) -> bool:
 def stateful_modules(events: Sequence[Event]) -> set[str]:
     """Return the names of modules that carry a state.
 
-    Recurrent ones, and those whose output returns.
-
-    The latter take, in a later call, a tensor that they returned before.
+    Those are recurrent modules, and modules that take a tensor which they returned before.
     """
     made = defaultdict[str, set[int]](set)
     given = dict[str, frozenset[int]]()

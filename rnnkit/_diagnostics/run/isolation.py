@@ -113,11 +113,6 @@ class Session:
             refusal(EscapedError, "model", message, "", fix, code="model-escaped")
 
     @property
-    def passes(self) -> int:
-        """How often copies ran."""
-        return self.tally.passes
-
-    @property
     def notes(self) -> list[str]:
         """What a user should know of the copies: what they share with the model."""
         names = ", ".join(self.pristine.shared)
@@ -198,12 +193,10 @@ class Session:
 
     @contextmanager
     def watched(self, hooks: Iterable[Any] = (), *, notices: bool = True) -> Iterator[None]:
-        """A context around a run.
+        """Open a context around a run that removes its hooks, and undoes its writes into weights.
 
-        Afterwards, remove its hooks and undo its writes into shared weights.
-
-        With ``notices``, also find out which sources of random numbers it draws from, and whether
-        it wrote into weights by ``.data``.
+        With ``notices``, it also finds out which sources of random numbers the run draws from, and
+        whether it wrote into weights by ``.data``.
         """
         before = _random_states() if notices else {}
         try:

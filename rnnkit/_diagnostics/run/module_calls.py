@@ -102,6 +102,16 @@ def is_layer(module: torch.nn.Module) -> bool:
     return isinstance(getattr(module, "batch_first", None), bool) and is_recurrent(module)
 
 
+def is_traced(name: str, module: torch.nn.Module) -> bool:
+    """Return whether a trace has rows for a module: a layer or cell, or one with a first state.
+
+    The model itself, whose name is empty, is no layer if it only has a first state.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        return False
+    return isinstance(module, KINDS) or is_layer(module) or (name != "" and is_recurrent(module))
+
+
 def hooks_on(name: str, before: Hook = _change_nothing, after: Hook = _change_nothing) -> Watch:
     """Return a watch, a function that puts hooks on a copy, for the calls of the module ``name``.
 
@@ -120,6 +130,7 @@ def hook_forward(module: Any, before: Hook, after: Hook) -> Any:
     numbers = itertools.count()
 
     def forward(*args: Any, **kwargs: Any) -> Any:
+        """Run the module's own ``forward`` between the two hooks."""
         number = next(numbers)
         args, kwargs = before(number, args, kwargs) or (args, kwargs)
         result = run(*args, **kwargs)
@@ -139,6 +150,7 @@ def watch_forward(module: Any, write_down: Hook) -> Any:
     run = module.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
+        """Run the module's own ``forward``, and write the call down."""
         result = None
         try:
             result = run(*args, **kwargs)
@@ -156,6 +168,7 @@ def _replace_forward(module: Any, forward: Hook) -> Any:
     held["forward"] = functools.wraps(module.forward)(forward)  # some read its signature
 
     def remove() -> None:
+        """Give the module its own ``forward`` back."""
         del held["forward"]
         held.update(own)
 
@@ -211,7 +224,7 @@ class _OpenCall:
 def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
     """Return the calls of modules that loop over cells.
 
-    Of users' modules, which are no layers of torch.
+    They are users' modules, no layers of torch.
 
     ``cells`` are the names of the modules that are called step by step.
     """
@@ -266,10 +279,10 @@ def _loop_axis(begun: _OpenCall, sizes: Sequence[int], cells: Collection[str]) -
 
 
 def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:
-    """Return a watch that changes parts of what some calls of a layer return.
+    """Return a watch, which puts hooks on a copy of a model, that changes what a layer returns.
 
-    ``numbers`` are those calls; ``changes`` has a function of a tensor by part: ``output``, ``h``,
-    ``c``.
+    ``name`` is the layer and ``numbers`` are its calls that change; ``changes`` has a function of a
+    tensor by part: ``output``, ``h``, ``c``.
     """
     return hooks_on(
         name, after=lambda at, x: with_changed_parts(x, **changes) if at in numbers else x
@@ -277,10 +290,7 @@ def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watc
 
 
 def arguments_by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a layer's or cell's call by name.
-
-    ``input``, ``hx`` and the keywords.
-    """
+    """Return the arguments of a layer's or cell's call by name: ``input``, ``hx`` and others."""
     return {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
 
 

@@ -59,7 +59,7 @@ class Noticed:
         """Note a call, before it runs, that cuts a tensor off its graph or is such a loss."""
         cutting = _cutting(call)
         leaves = pytree.tree_leaves((call.args, call.kwargs)) if cutting else []
-        with_graph = [leaf for leaf in leaves if _has_graph(leaf)]
+        with_graph = [x for x in leaves if isinstance(x, Tensor) and x.grad_fn is not None]
         if with_graph:
             cut = f"cut at {user_place()} by {cutting}"
             self._cuts[cut] += 1
@@ -92,9 +92,9 @@ class Noticed:
 
 
 def _cutting(call: FunctionCall) -> str:
-    """Return what cuts a tensor off its graph in a call: ``detach`` or, around it, ``no_grad``.
+    """Return what cuts a tensor off its graph in a call, such as ``detach`` or ``no_grad``.
 
-    Or "".
+    If nothing does, it is empty.
     """
     name = call.name
     if name == "__get__":  # of an attribute, whose name its getter has
@@ -103,8 +103,3 @@ def _cutting(call: FunctionCall) -> str:
     if name in CUTTING:
         return name
     return "" if torch.is_grad_enabled() else "no_grad"
-
-
-def _has_graph(leaf: Any) -> bool:
-    """Return whether a value is a tensor that was made of what wants a gradient."""
-    return isinstance(leaf, Tensor) and leaf.grad_fn is not None

@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 
 def copied_by_its_class(copier: "Copier", x: Any, place: "Place | None") -> Any:
-    """Copy an object in the way of its class (``__deepcopy__`` or ``__reduce_ex__``).
+    """Copy an object in the way of its class: by ``__deepcopy__`` or ``__reduce_ex__``.
 
-    None if unsafe.
-
-    ``copier`` copies what the object holds, and ``place`` says where the model holds it. The result
-    is ``x`` itself if its class says so. A copy never runs ``__del__``, which may close what
-    belongs to the user's object.
+    The result is None if that is not safe, and ``x`` itself if its class says so. ``copier`` copies
+    what the object holds, and ``place`` says where the model holds it. A copy never runs
+    ``__del__``, which may close what belongs to the user's object.
     """
     kind = type(x)
     has_end = hasattr(kind, "__del__")
@@ -82,7 +80,7 @@ def _restore(
 class _Quiet:
     """The first base of the class of a copy, if that class has a ``__del__``.
 
-    A copy's does nothing.
+    This one does nothing.
     """
 
     __slots__ = ()

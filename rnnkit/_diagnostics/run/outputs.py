@@ -40,9 +40,7 @@ def leaves(tree: Any) -> Leaves:
 
 
 def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tuple[str, Any]]:
-    """Return the leaves of a nested structure, each with the path that leads to it.
-
-    ``[0]['text']``.
+    """Return the leaves of a nested structure, each with its path, such as ``[0]['text']``.
 
     Lists, tuples, mappings, dataclasses and distributions are taken apart. Arrays and lists of
     numbers become tensors, and packed or sparse tensors dense ones. With ``stack``, a list of
@@ -68,7 +66,7 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tupl
 def _tensor_of(numbers: Any) -> Any:
     """Return an array, or nested lists of numbers, as a tensor.
 
-    Itself if the lengths are unequal.
+    Lists of unequal lengths are returned as they are.
     """
     with suppress(RuntimeError, TypeError, ValueError):
         if not isinstance(numbers, list):
@@ -136,10 +134,7 @@ def is_one_leaf(node: Any) -> bool:
 
 
 def is_output(leaf: Any) -> bool:
-    """Return whether a leaf can be compared.
-
-    A tensor with an axis and at least one finite number.
-    """
+    """Return whether a leaf is a tensor with an axis, and at least one finite number to compare."""
     is_tensor = isinstance(leaf, Tensor) and leaf.dim() > 0
     return is_tensor and bool(leaf.isfinite().any())
 
@@ -165,8 +160,6 @@ def _as_dense(leaf: Any) -> Tensor:
         leaf = leaf.to_padded_tensor(0.0)
     elif leaf.layout is not torch.strided:
         leaf = leaf.to_dense()
-    elif leaf.is_quantized:
-        leaf = leaf.dequantize()
     return torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf
 
 
@@ -201,9 +194,9 @@ def split_joined_axes(found: Leaves, flats: Mapping[int, JoinedAxes], samples: i
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors are equal bit for bit, NaN being equal to NaN.
+    """Return whether two tensors are equal bit for bit.
 
-    Sparse ones as dense.
+    NaN equals NaN, and sparse ones are dense.
     """
     one = _as_dense(one)
     other = _as_dense(other)
@@ -340,10 +333,7 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def wider_dtype(kind: Any, least: torch.dtype) -> Any:
-    """Return a dtype at least as wide as ``least``, if ``kind`` is one of numbers.
-
-    Else ``kind``.
-    """
+    """Return a dtype of numbers that is at least as wide as ``least``; anything else as it is."""
     is_kind = isinstance(kind, torch.dtype) and (kind.is_floating_point or kind.is_complex)
     return torch.promote_types(kind, least) if is_kind else kind
 

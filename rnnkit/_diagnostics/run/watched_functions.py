@@ -15,10 +15,7 @@ from rnnkit._base.callers import user_frame
 
 
 class FunctionCall(NamedTuple):
-    """A call of a function of torch's.
-
-    The function, and its arguments by position and by keyword.
-    """
+    """A call of a function of torch's, with its arguments by position and by keyword."""
 
     func: Callable[..., Any]
     args: tuple[Any, ...]
@@ -49,10 +46,7 @@ class FunctionCall(NamedTuple):
         return self.func(*args, **{**self.kwargs, name: other})
 
     def in_words(self) -> str:
-        """Write the call for a message with the sizes and axes that it is given.
-
-        ``view(2, -1)``.
-        """
+        """Write the call for a message with the sizes that it is given: ``view(2, -1)``."""
         known = {"getitem": "indexing x[...]", "get": "an attribute", "setitem": "x[...] = ..."}
         name = self.name.strip("_")
         sizes = [str(value) for value in pytree.tree_leaves(self.args) if type(value) is int]

@@ -29,7 +29,13 @@ Gap = Literal["unjudged", "inapplicable", "partial"]
 
 
 class Drawn(NamedTuple):
-    """A map that was measured: what an index of it is, and what a probe forbids in it."""
+    """A map that was measured.
+
+    Attributes:
+        unit: what an index of it is.
+        map: which output depends on which input.
+        rule: what a probe forbids in it; None if nothing.
+    """
 
     unit: Literal["sample", "step"]
     map: DependencyMap
@@ -38,7 +44,11 @@ class Drawn(NamedTuple):
 
 @runtime_checkable  # jaxtyping's hook asks isinstance of every annotation
 class Doubtful(Protocol):
-    """A run: its doubt says why a difference could not be judged, or is empty."""
+    """A run of the model that is compared with another.
+
+    Attributes:
+        doubt: why a difference could not be judged; empty if it could, or if there was none.
+    """
 
     doubt: str
 
@@ -48,10 +58,10 @@ AnswerT = TypeVar("AnswerT", bound="Answer")  # beartype reads Self on classes o
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What any answer may say besides.
+    """What any answer of a probe may say besides.
 
     Attributes:
-        notes: what is worth a line of the report.
+        notes: lines of the report beside those of the probes.
         drawn: a map that was measured.
     """
 
@@ -65,7 +75,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Skipped(Answer):
-    """The law was not judged, and why."""
+    """The answer of a probe that could not judge its law.
+
+    Attributes:
+        reason: why.
+        gap: what kind of a reason: see :data:`Gap`.
+    """
 
     reason: str
     gap: Gap = "unjudged"
@@ -73,7 +88,9 @@ class Skipped(Answer):
 
 @dataclass(frozen=True)
 class Passed(Answer):
-    """The law holds, if none of the runs that it rests on is in doubt.
+    """The answer of a probe that found nothing.
+
+    Its law holds, if no run that it rests on is in doubt.
 
     Attributes:
         text: says that it holds.
@@ -86,7 +103,7 @@ class Passed(Answer):
     but: str = ""
 
     def settled(self) -> "Passed | Skipped":
-        """Return the same or, if a run could not be judged, that: no *ok* rests on a doubt.
+        """Return the same without its runs; if one of them is in doubt, that it is skipped.
 
         The answer keeps no run, and so no copy of a model.
         """
@@ -98,12 +115,12 @@ class Passed(Answer):
 
 @dataclass(frozen=True)
 class Finding(Answer):
-    """The law is broken.
+    """The answer of a probe that found its law broken.
 
     Attributes:
         what: the sentence that says what depends on what.
-        rows: what explains it.
-        module: where it is, by its qualified name.
+        rows: what explains it, as pairs of a label and a text: ``("fix", "...")``.
+        module: the qualified name of the module where it is.
     """
 
     what: str

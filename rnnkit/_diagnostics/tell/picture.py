@@ -42,7 +42,7 @@ def as_html(text: str, is_wrong: Callable[[str], bool]) -> str:
 
 
 def noted(notes: Iterable[str]) -> list[str]:
-    """Return a line for each note."""
+    """Return the line of a report, or of a table, for each note."""
     return [f"note  {note}" for note in notes]
 
 
@@ -108,7 +108,7 @@ class DependencyMap:
         return f"{found}, of those tried" if is_spaced and found.startswith("each") else found
 
     def _finding(self) -> str:
-        """Return what the indices that were tried look like."""
+        """Return what the map looks like, at the indices that were tried."""
         if not self.matrix.any():
             return "nothing depends on this axis"
         if self.matrix.all():
@@ -212,7 +212,7 @@ class DependencyMap:
 
 
 def verdict(found: DependencyMap, rule: Rule | None) -> str:
-    """Say how many outputs break a rule; if none does, what the map looks like."""
+    """Return how many outputs break a rule or, if none does, what the map looks like."""
     broken = 0 if rule is None else int(found.forbidden(rule).any(1).sum())
     if not broken:
         return found.finding

@@ -143,7 +143,7 @@ class Report:
         ]
 
     def _rows_of(self, check: Check) -> list[str]:
-        """Return the rows of a finding: where it is, its cause, and what to type."""
+        """Return the rows of a probe's finding: where it is, its cause, and what to type."""
         if check.outcome != "failed":
             return []
         found = [str(one) for one in self.findings if one.probe == check.probe]
@@ -204,25 +204,28 @@ class Report:
 
 
 def joined_by_and(names: list[str]) -> str:
-    """Write names as a sentence has them."""
+    """Write names as a sentence has them: ``a, b and c``."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def in_short(error: Exception) -> str:
-    """Write an error on one line of a report."""
+    """Write an error in one line of a report: its class and the begin of its message."""
     return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:100].rstrip(": ")
 
 
 def without_frames(error: Exception) -> Exception:
-    """Return an error that keeps no frame alive, and so no copy of a model."""
+    """Return an error without traceback and causes: they would keep a copy of the model alive."""
     error.__context__ = None
     error.__cause__ = None
     return error.with_traceback(None)
 
 
 def leak_error(probe: str, finding: Finding, fix: str) -> LeakError:
-    """Return what a finding is raised as; ``fix`` is the probe's own, where no cause is known."""
+    """Return the error that a probe's finding is raised as.
+
+    ``fix`` is the probe's own, for a finding that has none.
+    """
     lines = list(finding.rows)
     usual = {"fix": fix, "intended?": f"rnnkit.verify(..., skip=[{probe!r}])"}
     lines += [row for row in usual.items() if row[0] not in dict(lines)]
@@ -231,7 +234,7 @@ def leak_error(probe: str, finding: Finding, fix: str) -> LeakError:
 
 
 def with_row(finding: LeakError, label: str, text: str) -> LeakError:
-    """Return a finding with another text in one of its rows."""
+    """Return a finding with another text in the row with a label, such as ``"intended?"``."""
     lines = str(finding).splitlines()
     at = next(k for k, line in enumerate(lines) if line.split()[:1] == [label])
     start = lines[at].index(lines[at].split(maxsplit=1)[1])
@@ -240,7 +243,7 @@ def with_row(finding: LeakError, label: str, text: str) -> LeakError:
 
 
 def joined(findings: list[LeakError]) -> LeakError:
-    """Return the first finding, with a line for the others."""
+    """Return the first finding as the error to raise, with a line for the others."""
     first, *others = findings
     *head, last = str(first).splitlines()
     texts = [f"{error.probe}: {str(error).splitlines()[0]}" for error in others]

@@ -39,27 +39,17 @@ def more_prototypes_than_samples(m, x, prototypes):
     return m.gru(x)[0] - prototypes.mean(0)
 
 
-@fine(gru=gru(), inputs=(X, numbers(4, 6)))
-def rows_of_samples(m, x, rows):
-    """What is added to each sample's steps is judged by sample, though it might have been shared."""
-    return m.gru(x)[0] - rows.unsqueeze(1)
-
-
-#: Embeddings of other paddings than zero, and of other tokens than int64.
-for padding, dtype in ((0, torch.int32), (3, torch.int64)):
-
-    @pair(
-        "alone",
-        name=f"tokens of {dtype} with the padding {padding}",
-        words=embedding(15, 3, padding_idx=padding),
-        gru=gru(),
-        inputs=((tokens(4, 7) + 3).masked_fill(~mask(LENGTHS), padding).to(dtype),),
-    )
-    def pooled_tokens(m, x, padding=padding):
-        """The mean is taken over what is no padding of the embedding; or over all."""
-        valid = (x != padding).unsqueeze(2)
-        y = m.gru(m.words(x))[0] * valid
-        return y.sum(1) / (valid.sum(1) if m.right else x.shape[1])
+@pair(
+    "alone",
+    words=embedding(15, 3, padding_idx=3),
+    gru=gru(),
+    inputs=((tokens(4, 7) + 3).masked_fill(~mask(LENGTHS), 3).int(),),
+)
+def padding_that_is_not_zero(m, x):
+    """The mean is taken over what is no padding of the embedding; or over all."""
+    valid = (x != 3).unsqueeze(2)
+    y = m.gru(m.words(x))[0] * valid
+    return y.sum(1) / (valid.sum(1) if m.right else x.shape[1])
 
 
 #: Numbers that end in zeros, beside tokens of an embedding that has a padding.

@@ -20,12 +20,6 @@ def step_that_one_sample_skips(m, x):
     return over(m.cell, x * keep.unsqueeze(2))
 
 
-@fine(gru=gru(), judged=False, batch_dim=0)
-def rows_that_a_view_makes(m, x):
-    """A sample by itself returns another number of rows, and is not compared."""
-    return m.gru(x)[0][: len(x)].view(4, 7, -1)
-
-
 @fine(gru=gru())
 def model_that_refuses_one_sample(m, x):
     """A refusal of one sample that no lost axis explains accuses nobody."""

@@ -158,14 +158,6 @@ for name, mistaken in BY_NAME.items():
         return y if m.right else mistaken(y)
 
 
-@pair("batch", gru=gru(3, 5, num_layers=2), head=linear(10, 2), inputs=(numbers(6, 7, 3),))
-def state_of_six_samples_viewed(m, x):
-    """Of six samples four are judged, and no message says that a view is of four."""
-    h_n = m.gru(x)[1]
-    states = h_n.transpose(0, 1).contiguous() if m.right else h_n
-    return m.head(states.view(len(x), -1))
-
-
 #: What a model may change from call to call: a generator of numbers, or a weight.
 KEPT = {
     "source": (lambda: np.random.default_rng(1), lambda m: m.source.random()),

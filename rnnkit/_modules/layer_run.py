@@ -7,7 +7,7 @@ from torch.compiler import is_compiling
 from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.state import State, StateT, map_state, tensors_of, zeros
+from rnnkit._base.state import State, map_state, tensors_of, zeros
 from rnnkit._base.torch_tools import lacks_kernel, uses_custom_op
 from rnnkit._checks.call_spec import SEQUENCE
 from rnnkit._kernels import paths
@@ -52,51 +52,60 @@ def run_layer(
     """
     recurrence = None if overrides_checks else recurrence_of(layer)
     facts: Any = layer.__rnnkit__
-    if recurrence is None:
+    is_whole = boundaries is None
+    if recurrence is None or (is_whole and records_torchs_layer(layer, input)):
         return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     if not isinstance(input, Tensor):
         return _run_packed(layer, recurrence, input, hx)
-    compiling = is_compiling()
-    if compiling and boundaries is None and records_torchs_layer(layer, input):
-        return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     is_unbatched = input.dim() == SEQUENCE
     batch_first = layer.batch_first and not is_unbatched
     if is_unbatched:
         input = input.unsqueeze(1)
         hx = with_batch(hx, 1)
-    batch = input.shape[0 if batch_first else 1]
-    state = zeros(layer, input, state_rows(layer), batch) if hx is None else hx
-    state = _as_device_takes(state, input)
-    if boundaries is not None or compiling:
-        padded = input.transpose(0, 1) if batch_first else input
-        stack = stack_of(layer, recurrence, padded)
-        output, ends = run_stack(stack, padded, tensors_of(state), boundaries or Boundaries())
-        output = output.transpose(0, 1) if batch_first else output
-    else:
+    batch = input.size(0 if batch_first else 1)
+    state = _first_state(layer, hx, input, batch)
+    if is_whole and not is_compiling():
         output, *ends = recurrence.kernel(input, state, *_options(layer), batch_first)
+    elif batch_first:
+        output, ends = _run_in_pieces(layer, recurrence, input.transpose(0, 1), state, boundaries)
+        output = output.transpose(0, 1)
+    else:
+        output, ends = _run_in_pieces(layer, recurrence, input, state, boundaries)
     if is_unbatched:
         return output.squeeze(1), [end.squeeze(1) for end in ends]
     return output, ends
+
+
+def _run_in_pieces(
+    layer: RNNBase,
+    recurrence: Recurrence,
+    input: Tensor,
+    state: State,
+    boundaries: Boundaries | None,
+) -> Run:
+    """Run a layer over ``(seq, batch, feature)``, each piece as if it were alone."""
+    stack = stack_of(layer, recurrence, input)
+    return run_stack(stack, input, tensors_of(state), boundaries or Boundaries())
 
 
 def _run_packed(
     layer: RNNBase, recurrence: Recurrence, input: PackedSequence, hx: State | None
 ) -> tuple[PackedSequence, State]:
     data, sizes, order, back = input
-    if hx is None:
-        hx = zeros(layer, data, state_rows(layer), sizes[0])  # a tensor, which a tracer can follow
-    elif order is not None:
+    if hx is not None and order is not None:
         hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
-    hx = _as_device_takes(hx, data)
+    hx = _first_state(layer, hx, data, sizes[0])  # a tensor, which a tracer can follow
     output, *ends = recurrence.kernel(data, sizes, hx, *_options(layer))
     if back is not None:
         ends = [end.index_select(1, back) for end in ends]
     return PackedSequence(output, sizes, order, back), ends
 
 
-def _as_device_takes(state: StateT, input: Tensor) -> StateT:
-    """Return a state without strides where cuDNN refuses them; a CPU takes any."""
-    return state if input.is_cpu else map_state(Tensor.contiguous, state)
+def _first_state(layer: RNNBase, hx: State | None, input: Tensor, batch: int | Tensor) -> State:
+    """Return zeros if no state is given; else it, without strides where cuDNN refuses them."""
+    if hx is None:
+        return zeros(layer, input, state_rows(layer), batch)  # type: ignore[no-any-return]
+    return hx if input.is_cpu else map_state(Tensor.contiguous, hx)
 
 
 def _options(layer: RNNBase) -> tuple[Any, ...]:

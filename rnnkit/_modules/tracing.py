@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn import RNNBase
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.state import map_state, state_of
@@ -42,8 +43,10 @@ from rnnkit._modules.sequence import (
 )
 
 
-def records_torchs_layer(layer: RNNBase, input: Tensor) -> bool:
+def records_torchs_layer(layer: RNNBase, input: Tensor | PackedSequence) -> bool:
     """Return whether a compiler records torch's own layer, as it is, of a call without lengths."""
+    if not is_compiling() or not isinstance(input, Tensor):
+        return False
     has_batch_axis = input.dim() != SEQUENCE
     seq_axis = 1 if layer.batch_first and has_batch_axis else 0
     steps = input.shape[seq_axis]
@@ -84,6 +87,7 @@ def takes_scan(input: Tensor) -> bool:
     return is_exporting() and is_dynamic_size(input.shape[0])
 
 
+# complexipy: ignore - the step that is traced stands inside, since it reads what is around it
 def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
     """Do what the loop over steps does, by torch's scan: one step is traced for all."""
     # Imported here, since it is not a public module of torch, and few programs come here.

@@ -213,7 +213,7 @@ def direction_of(cell: AnyCell, *, reverse: bool = False, by_operator: bool = Fa
 
 
 def _step_by_equations(cell: AnyCell, input: Tensor, hx: State, *_weights: Tensor | None) -> State:
-    """Run one step for which torch has no kernel, as of an LSTM with a projection."""
+    """Run one step for which torch has no kernel, such as an LSTM's with a projection."""
     known = PreprojectedCell(direction_of(cell))
     return known(known.project(input), hx)
 

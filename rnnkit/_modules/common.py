@@ -98,7 +98,7 @@ def state_for_torch(call: ModuleCall, *, has_pieces: bool = False) -> Any:
 
 def scripted(module: Any) -> torch.nn.Module:
     """Return the module of torch's class that TorchScript compiles, and warn if it differs."""
-    # It does not refuse: a program that passes a state to each call is right there, too.
+    # It does not refuse: a program that passes a state to each call is also right there.
     if overrides_initial_state(module):
         name = type(module).__name__
         warn(

@@ -28,7 +28,7 @@ from rnnkit._modules.tracing import run_blocks, run_scan, takes_blocks, takes_sc
 
 
 def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
-    """Run step after step, and stack the outputs, or the states, too."""
+    """Run step after step, and stack the outputs, or also the states."""
     input, hx, valid, reset = steps
     # One backward step for all; an index would fill a tensor of all steps at each of them.
     inputs = input.unbind(0)

@@ -49,7 +49,7 @@ def seq_axis_of(leaf: Any, batch_dim: int) -> int:
 def batch_axis_of(leaf: Any, batch_dim: int, size: int) -> int | None:
     """Return the batch axis of a leaf: the usual one, or the only other axis of the batch's size.
 
-    None if there is no such axis, or if no sample can be picked, as of a sparse tensor. A list has
+    None if there is no such axis, or if no sample can be picked, as in a sparse tensor. A list has
     its samples on axis 0.
     """
     if not isinstance(leaf, Tensor):

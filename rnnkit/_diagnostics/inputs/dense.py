@@ -27,7 +27,7 @@ def check_values(leaves: Sequence[Any]) -> None:
 def first_with_axis(every: Sequence[Any], dim: int, places: Sequence[int]) -> int:
     """Return the index of the first leaf at some places that has the axis ``dim`` and is dense.
 
-    A leaf is one tensor of the inputs, ``every`` of which are given. Refuse them if there is none:
+    A leaf is one tensor of the inputs, and ``every`` holds them all. Refuse them if there is none:
     its samples, or steps, could not be changed. Empty tensors do not count, such as the categories
     in a data set that has none.
     """

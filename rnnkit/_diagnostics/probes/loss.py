@@ -69,7 +69,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
 def _judge_turned(
     baseline: Baseline, base: Made, runs: Mapping[int, Made], turned: tuple[int, int]
 ) -> Outcome:
-    """Say that one sample turns the gradient of another one; it is found if a module mixes them.
+    """Return that a sample changes the gradient of another; a finding if a module mixes them.
 
     ``base`` is the run as it is, and ``runs`` are those with another sample, by its number.
     """

@@ -63,7 +63,7 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
         return change
     padding = [batch.leaves[k].where(beyond(batch, k), 0) for k in _padded_inputs(batch)]
     if baseline.has_passed("alone") and not any(bool(values.any()) for values in padding):
-        # Past the end a convolution reads zeros of its own, too.
+        # Past the end a convolution also reads zeros of its own.
         return Skipped("zeros beyond a length are read, but a sample by itself returns the same")
     return _finding(batch, leak)
 
@@ -87,7 +87,7 @@ def _padded_inputs(batch: Batch) -> list[int]:
 
 
 def _finding(batch: Batch, leak: Leak) -> Finding:
-    """Say which sample of which output moved when only padding was changed, and why."""
+    """Return which sample of an output moved when only padding was changed, and why."""
     baseline = leak.run.baseline
     sample, _ = leak.places[0]
     steps = batch.lengths[batch.sequence][sample]

@@ -139,7 +139,7 @@ class Pristine:
         self._made += copier.made
         tensors = (*wide.private.parameters(), *wide.private.buffers())
         if any(in_wider_dtype(x, least) is not x for x in tensors):
-            # What copies itself, as a scripted module does, has copied its tensors, too.
+            # What copies itself, as a scripted module does, has also copied its tensors.
             wide.private = wide.private.to(least)
         wide.note_writes()
         self.wide = wide

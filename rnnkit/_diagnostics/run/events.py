@@ -142,7 +142,7 @@ class Recorder(FunctionWatch):
         what the tensors were made of, by default themselves; ``function`` is the call of a
         function.
         """
-        with torch._C.DisableTorchFunction():  # noqa: SLF001 - the mode itself, too
+        with torch._C.DisableTorchFunction():  # noqa: SLF001 - also the mode itself
             found = leaves(tree)
             parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
             is_packed = any(isinstance(part, PackedSequence) for part in parts)

@@ -208,7 +208,7 @@ class Session:
             now = _random_states() if notices else {}
             drawn = {name for name in before if not equal(before[name], now[name])}
             if drawn - self.drawn and threading.active_count() > 1:
-                time.sleep(0.05)  # what moves without a run, too, is drawn by other threads
+                time.sleep(0.05)  # what also moves without a run is drawn by other threads
                 drawn = {name for name in drawn if equal(now[name], _random_states()[name])}
             self.drawn |= drawn
             self.refuse()

@@ -30,7 +30,7 @@ class Broadcast(NamedTuple):
     Attributes:
         name: the loss, such as ``mse_loss``.
         place: file and line of the call.
-        prediction, target: their shapes, of which one broadcasts to the other.
+        prediction, target: their shapes; one broadcasts to the other.
     """
 
     name: str

@@ -44,7 +44,7 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tupl
 
     Lists, tuples, mappings, dataclasses and distributions are taken apart. Arrays and lists of
     numbers become tensors, and packed or sparse tensors dense ones. With ``stack``, a list of
-    tensors of one shape, as of the steps of a loop, becomes one tensor. ``name`` is the path so
+    tensors of one shape, such as the steps of a loop, becomes one tensor. ``name`` is the path so
     far.
     """
     if isinstance(tree, Tensor | PackedSequence):

@@ -9,12 +9,10 @@ OURS = ("rnnkit", "jaxtyping", "beartype")
 
 def user_frame() -> FrameType:
     """Return the nearest frame of a user's code; the outermost one if there is none."""
-    return _behind(sys._getframe(1), ("torch", *OURS))  # noqa: SLF001 - there is no public way
-
-
-def calling_frame() -> FrameType:
-    """Return the nearest frame outside of rnnkit, and of what checks annotations for it."""
-    return _behind(sys._getframe(1), OURS)  # noqa: SLF001
+    frame = sys._getframe(1)  # noqa: SLF001 - there is no public way
+    while frame.f_back is not None and _is_of(frame, ("torch", *OURS)):
+        frame = frame.f_back
+    return frame
 
 
 def end_at_refusal(error: BaseException) -> None:
@@ -26,12 +24,6 @@ def end_at_refusal(error: BaseException) -> None:
         here = here.tb_next
     if last is not None and last.tb_next is not None:
         last.tb_next.tb_next = None
-
-
-def _behind(frame: FrameType, packages: tuple[str, ...]) -> FrameType:
-    while frame.f_back is not None and _is_of(frame, packages):
-        frame = frame.f_back
-    return frame
 
 
 def _is_of(frame: FrameType, packages: tuple[str, ...]) -> bool:

@@ -50,19 +50,8 @@ class ShapeError(RnnkitError, ValueError, RuntimeError):
         actual: the sizes that arrived; empty if no tensor arrived.
     """
 
-    def __init__(
-        self,
-        message: str,
-        argument: str = "",
-        expected: tuple[int | None, ...] = (),
-        actual: tuple[int, ...] = (),
-        *,
-        code: str = "",
-    ) -> None:
-        """Keep the sizes beside the text, so that code need not parse it."""
-        super().__init__(message, argument, code=code)
-        self.expected: tuple[int | None, ...] = expected
-        self.actual: tuple[int, ...] = actual
+    expected: tuple[int | None, ...] = ()
+    actual: tuple[int, ...] = ()
 
 
 class LayoutError(ShapeError):
@@ -84,12 +73,7 @@ class CellError(RnnkitError, RuntimeError):
         step: the step, counted from 0 in the order of the input.
     """
 
-    def __init__(
-        self, message: str, argument: str = "cell", step: int = 0, *, code: str = ""
-    ) -> None:
-        """Keep the step beside the text."""
-        super().__init__(message, argument, code=code)
-        self.step: int = step
+    step: int = 0
 
 
 class DtypeError(RnnkitError, ValueError, RuntimeError):

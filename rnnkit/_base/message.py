@@ -1,13 +1,13 @@
 """What a refusal says: torch's sentence, what was called, aligned rows, the fix."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from rnnkit._base.errors import RnnkitWarning
+from rnnkit._base.errors import RnnkitError, RnnkitWarning
 
 #: A row of a message: a label and a text.
 Row = tuple[str, str]
@@ -17,31 +17,36 @@ LABEL_WIDTH = 10
 BRIEF_LENGTH = 40
 CALL_LENGTH = 160
 LINE_LENGTH = 240
-#: From where an int is not printed.
-LARGEST = 10**BRIEF_LENGTH
 
 
 def refusal(
-    error: Callable[..., Exception],
+    error: type[RnnkitError],
     argument: str,
     sentence: str,
     headline: str = "",
     *rows: Row,
     code: str,
-    fix: str = "",
+    evidence: str = "",
+    fix: str | Sequence[str] = (),
     source: Exception | None = None,
     **facts: Any,
 ) -> NoReturn:
     """Raise an error whose message is composed of these parts.
 
     ``sentence`` is torch's, where it has one; ``headline`` is what was called, and what is wrong
-    with it; ``fix`` is the last row. ``facts`` is what the class keeps beside text and argument:
-    a ShapeError the sizes ``expected`` and ``actual``, a CellError the ``step``.
+    with it; ``fix`` is the last row, or a row for each of several. ``facts`` is what the class
+    keeps beside text and argument: a ShapeError the sizes ``expected`` and ``actual``, a CellError
+    the ``step``.
     """
-    if fix:
-        rows = (*rows, ("fix", fix))
-    text = compose(sentence, headline, [*rows, more(code)])
-    raise error(text, argument, code=code, **facts) from source
+    fixes = [fix] if isinstance(fix, str) else fix
+    every = [*rows]
+    if evidence:
+        every.append(("evidence", evidence))
+    every += zip(["fix", *[""] * len(fixes)], fixes, strict=False)
+    text = compose(sentence, headline, [*every, more(code)])
+    refused = error(text, argument, code=code)
+    vars(refused).update(facts)
+    raise refused from source
 
 
 def more(code: str) -> Row:
@@ -97,9 +102,7 @@ def brief(value: object) -> str:
     if isinstance(value, type):
         return f"the type {bounded(value.__name__, BRIEF_LENGTH)}"
     if isinstance(value, str | int | float | None):
-        # Python prints no int of more than 4,300 digits.
-        large = isinstance(value, int) and abs(value) >= LARGEST
-        return "a huge int" if large else bounded(repr(value), BRIEF_LENGTH)
+        return bounded(repr(value), BRIEF_LENGTH)
     if isinstance(value, tuple | list | dict) and not value:
         return f"an empty {type(value).__name__}"
     name = bounded(type(value).__name__, BRIEF_LENGTH)

@@ -1,6 +1,5 @@
 """The guard of ``convert`` and of the diagnostics: whether a model is a module."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,15 +13,10 @@ def check_model(caller: str, model: Any) -> None:
     if isinstance(model, torch.nn.Module):
         return
     rest = "" if caller in ("convert", "revert") else ", ..."
-    headline = ""
     fix = f"rnnkit.{caller}(model{rest})"
     if isinstance(model, type):
-        headline = "a class is not a module yet"
         fix = f"rnnkit.{caller}({model.__name__}(...){rest})"
-    elif isinstance(model, Mapping):
-        headline = "these look like weights, which are the same in torch's and rnnkit's modules"
-        fix = f"model.load_state_dict(...), then rnnkit.{caller}(model{rest})"
     elif callable(model) and caller == "verify":
         fix = "rnnkit.verify(model, ..., call=lambda model, *inputs: ...), if it wraps a model"
     sentence = f"{caller} takes a model, a torch.nn.Module, got {brief(model)}"
-    refusal(ArgumentError, "model", sentence, headline, fix=fix, code="model-type")
+    refusal(ArgumentError, "model", sentence, fix=fix, code="model-type")

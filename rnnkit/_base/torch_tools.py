@@ -34,14 +34,6 @@ def is_batched(gradient: Tensor | None) -> bool:
     return gradient is not None and any(check(gradient) for check in checks)
 
 
-def of_every_example(tensor: Tensor) -> Tensor:
-    """Return the numbers behind vmap's tensor of one example, those of all examples in front."""
-    while functorch.is_batchedtensor(tensor):
-        axis = functorch.maybe_get_bdim(tensor)
-        tensor = functorch.get_unwrapped(tensor).movedim(axis, 0)
-    return tensor
-
-
 def uses_custom_op(steps: Any) -> bool:
     """Return whether a compiler traces, so that rnnkit's operator replaces torch's kernel.
 
@@ -157,15 +149,18 @@ def is_meta_or_fake(tensor: Tensor) -> bool:
 
 def is_fx_call(input: Any, hx: Any) -> bool:
     """Return whether ``torch.fx`` records this call."""
+    return bool(_proxies(input, hx))
+
+
+def _proxies(input: Any, hx: Any) -> list[Any]:
     parts = hx if isinstance(hx, (tuple, list)) else (hx,)
-    return is_proxy(input) or any(map(is_proxy, parts))
+    return [part for part in (input, *parts) if is_proxy(part)]
 
 
 def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> Proxy:
     """Record a call as one ``call_module`` node, so that every tracer sees a leaf."""
     args = (input,) if hx is None else (input, hx)
-    parts: tuple[Any, ...] = (input, *(hx if isinstance(hx, (tuple, list)) else (hx,)))
-    tracer: Any = next(part.tracer for part in parts if is_proxy(part))
+    tracer = _proxies(input, hx)[0].tracer
     kwargs = {name: value for name, value in options.items() if value is not None}
     node: Proxy = tracer.create_proxy("call_module", tracer.path_of_module(module), args, kwargs)
     return node

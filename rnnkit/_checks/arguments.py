@@ -1,6 +1,5 @@
 """Guards of a call's other arguments, and of those that it does not have."""
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar, cast
@@ -8,31 +7,15 @@ from typing import Any, NoReturn, TypeVar, cast
 import torch
 from torch import Tensor
 
-from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
-from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, call, refusal, wanted
-from rnnkit._base.state import BATCHED
+from rnnkit._base.keywords import fix_of_keyword, known_keywords, refuse_keyword
+from rnnkit._base.message import brief, call, refusal, wanted
+from rnnkit._base.state import BATCHED, tensors_of
 from rnnkit._base.torch_tools import is_jit_traced, is_proxy, values_are_abstract
-from rnnkit._checks.arrays import holds_integers, tensor_or_none
-from rnnkit._checks.call_spec import (
-    Axis,
-    described,
-    message_rows,
-    parts_of,
-    sizes,
-    spell,
-    state_axes,
-)
+from rnnkit._checks.call_spec import Axis, described, sizes, spell, state_axes
 from rnnkit._checks.causes.structure import outlined
-from rnnkit._checks.constructors import (
-    FLAG,
-    hints,
-    hints_of_mask,
-    is_batch_size,
-    is_flag,
-    is_index,
-    refuse_value,
-)
+from rnnkit._checks.constructors import FLAG, check_count, is_flag, refuse_value
+from rnnkit._checks.other_names import fixes_of_names
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 GivenT = TypeVar("GivenT")
@@ -41,46 +24,22 @@ GivenT = TypeVar("GivenT")
 def known_options(function: FunctionT) -> FunctionT:
     """Refuse keyword arguments that a function does not have, and flags that are no booleans."""
     parameters = inspect.signature(function).parameters
-    known = [name for name in parameters if name != "self"]
-    flags = {name for name in known if isinstance(parameters[name].default, bool)}
     # Python's own errors go by it: there is no Layer that people could look up.
     name = function.__qualname__ = function.__name__
 
-    @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        for argument, value in kwargs.items():
-            if argument not in known:
-                steps = int(kwargs.get("batch_first") is True)
-                fixes = hints(name, argument, value, known, steps)
-                _refuse_unknown(name, argument, name, known, fixes)
-            if argument in flags and not is_flag(value):
-                refuse_value(name, FLAG, argument, value, call(name, args, kwargs))
-        return function(*args, **kwargs)
+    def check_flag(argument: str, value: Any) -> None:
+        if isinstance(parameters[argument].default, bool) and not is_flag(value):
+            refuse_value(FLAG, argument, value, call(name, (), {argument: value}))
 
+    names = fixes_of_names([*parameters])
+    checked = known_keywords("arguments-of-a-call", names, check_flag)(function)
     return cast("FunctionT", checked)
 
 
-def _refuse_unknown(
-    function: str, argument: str, owner: str, known: list[str], fixes: list[str]
-) -> NoReturn:
-    """Refuse a keyword argument that a function does not have."""
-    shown = bounded(argument, BRIEF_LENGTH)
-    sentence = f"{function}() got an unexpected keyword argument {shown!r}"
-    _refuse_argument(shown, sentence, owner, known, fixes)
-
-
-def _refuse_argument(
-    argument: str, sentence: str, owner: str, known: list[str], fixes: list[str]
-) -> NoReturn:
-    """Refuse an argument, and list those that are known."""
-    refusal(
-        ArgumentError,
-        argument,
-        sentence,
-        f"{owner} takes {', '.join(known)}",
-        *message_rows("", fixes),
-        code="arguments-of-a-call",
-    )
+def _refuse_unknown(function: str, argument: str, value: object, known: list[str]) -> NoReturn:
+    """Refuse a keyword argument that a function of ours does not have."""
+    fix = fix_of_keyword(argument, value, known, fixes_of_names(known))
+    refuse_keyword(function, argument, known, fix, "arguments-of-a-call")
 
 
 def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, Any]) -> None:
@@ -88,70 +47,49 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
 
     torch's older exporter to ONNX passes every parameter of a ``forward`` by its position.
     """
-    kind = type(module).__name__
-    function = f"{kind}.forward"
-    taken = inspect.signature(module.forward).parameters
-    known = ["input", "hx", *(name for name in ("lengths", "reset") if name in taken)]
-    steps = int(getattr(module, "batch_first", False))
+    function = f"{type(module).__name__}.forward"
+    known = [name for name in inspect.signature(module.forward).parameters if name != "unknown"]
     for argument, value in unknown.items():
-        fixes = hints(kind, argument, value, known, steps)
-        _refuse_unknown(function, argument, described(module), known, fixes)
-    for value in surplus:
-        if value is not None:
-            takes = f"{function}() takes from 2 to 3 positional arguments"
-            sentence = f"{takes} but {3 + len(surplus)} were given"
-            fixes = _fixes_of_third(module, value, known, steps)
-            _refuse_argument("hx", sentence, described(module), known, fixes)
-
-
-def _fixes_of_third(module: Any, value: Any, known: list[str], steps: int) -> list[str]:
-    """Write what is meant by a third argument: a mask, lengths, or the c of a pair."""
-    numbers = tensor_or_none(value)
-    is_layer = "lengths" in known
-    if is_layer and numbers is not None:
-        if numbers.dtype is torch.bool and numbers.dim() == 2:
-            return hints_of_mask("mask", value, steps)
-        if numbers.dim() < 2 and holds_integers(numbers):
-            return ["layer(input, hx, lengths=lengths): lengths are given by name"]
-    called = "layer" if is_layer else "cell"
+        _refuse_unknown(function, argument, value, known)
+    if all(value is None for value in surplus):
+        return
+    fix = "(input, hx), and all else by name"
     if isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell):
-        return [f"{called}(input, (h, c)), the pair as one argument"]
-    return [f"{called}(input, hx), and nothing after it"]
+        fix = "(input, (h, c)), the pair as one argument"
+    refusal(
+        ArgumentError,
+        "hx",
+        f"{function}() takes from 2 to 3 positional arguments but {3 + len(surplus)} were given",
+        f"it takes {', '.join(known)}",
+        fix=f"{'layer' if 'lengths' in known else 'cell'}{fix}",
+        code="arguments-of-a-call",
+    )
 
 
 def check_step(layer: Any, x_t: Any) -> None:
     """Check that a step is one time step, of a layer that runs in one direction."""
     width = getattr(layer, "input_size", None)  # of a Recurrent the cells know it
     if layer.bidirectional:
-        one_way = "rnnkit.Recurrent(cells), without reverse_cells"
-        if width:
-            one_way = f"{constructor_of(layer)}(..., bidirectional=False)"
         refusal(
             ArgumentError,
             "x_t",
             "a bidirectional layer has no single step",
             f"{described(layer)}: its backward direction begins at the last step of a sequence",
-            fix=f"{one_way}, or call the layer on the whole sequence",
+            fix="a layer of one direction, or call this layer on the whole sequence",
             code="step-bidirectional",
         )
     if is_proxy(x_t) or (isinstance(x_t, Tensor) and x_t.dim() in (1, 2)):
         return
-    shape: tuple[int, ...] = ()
-    came = brief(x_t)
-    if isinstance(x_t, Tensor):
-        shape = tuple(x_t.shape)
-        came = f"{len(shape)}D"
     wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"
     refusal(
         ShapeError,
         "x_t",
-        f"{type(layer).__name__}.step: Expected x_t to be 1D or 2D, got {came} instead",
+        f"{type(layer).__name__}.step: x_t must be one time step, {wants}, got {brief(x_t)}",
         f"{described(layer)}: one time step has no seq axis",
-        ("x_t", wanted(wants, f"{shape}" if shape else came)),
         fix=f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer",
         code="step-rank",
         expected=(None, width),
-        actual=shape,
+        actual=tuple(x_t.shape) if isinstance(x_t, Tensor) else (),
     )
 
 
@@ -166,30 +104,20 @@ def one_state(hx: GivenT, state: GivenT) -> GivenT:
     return state
 
 
-def check_block_size(block: Any) -> None:
-    """Check that a block of ``unroll`` has a number of steps."""
-    if not is_index(block) or block < 1:
-        sentence = f"unroll: block must be an integer of at least 1, or None, got {brief(block)}"
-        fix = "block=10: torch compiles ten steps at once"
-        refusal(ArgumentError, "block", sentence, fix=fix, code="unroll-block")
-
-
 def check_batch_size(name: str, batch_size: Any) -> None:
     """Check that the argument of ``initial_state`` is a count, or None for no batch axis."""
     # A size is no int there, and a comparison would fix it.
     if values_are_abstract() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
         return
-    if batch_size is not None and not is_batch_size(batch_size):
-        wants = "an integer of at least 0, or None for a state without batch axis"
-        sentence = f"{name}.initial_state: batch_size must be {wants}, got {brief(batch_size)}"
+    if batch_size is not None:
         fix = "initial_state(5) of five samples, initial_state(None) without a batch axis"
-        refusal(ArgumentError, "batch_size", sentence, fix=fix, code="batch-size")
+        check_count(f"{name}.initial_state: batch_size", batch_size, code="batch-size", fix=fix)
 
 
 def check_own_state(layer: Any, state: Any) -> None:
     """Check that a state is what this layer returns, of any batch."""
     names = layer.__rnnkit__.state_names
-    parts = parts_of(state) if len(names) > 1 else (state,)
+    parts = tensors_of(state) if len(names) > 1 else (state,)
     if is_jit_traced() or any(map(is_proxy, (state, *parts))):
         return
     shapes = [tuple(part.shape) if isinstance(part, Tensor) else () for part in parts] or [()]
@@ -200,8 +128,7 @@ def check_own_state(layer: Any, state: Any) -> None:
     if shapes == [sizes(axes) for axes in state_axes(layer, batch)]:
         return
     wants = state_axes(layer, Axis("batch"))
-    each = [f"{name} {spell(axes)}" for name, axes in zip(names, wants, strict=True)]
-    came = wanted(", ".join(each).removeprefix("hx "), outlined(state))
+    came = wanted(" and ".join(map(spell, wants)), outlined(state))
     refusal(
         StateError,
         "state",

@@ -10,32 +10,25 @@ from torch.compiler import is_compiling
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.torch_tools import are_all, moved
-from rnnkit._checks.call_spec import is_not_strided
+from rnnkit._checks.call_spec import is_dense
 
 
 def tensor_or_none(value: Any) -> Tensor | None:
     """Return a dense tensor where it is, a list or an array on the CPU, None of anything else."""
     if isinstance(value, Tensor):
-        return None if is_not_strided(value) else value
+        return value if is_dense(value) else None
     try:
         if hasattr(value, "__array__") and not is_compiling():  # to a compiler an array is a tensor
             array = value.__array__()
-            native = array.dtype.newbyteorder("=")
-            value = array.tolist() if array.dtype.hasobject else array.astype(native)
+            value = array.astype(array.dtype.newbyteorder("="))  # also in one piece
         return torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         return None
 
 
-def holds_integers(numbers: Tensor) -> bool:
-    """Return whether a tensor holds integers, or nothing: ``torch.tensor([])`` is of floats."""
-    real = numbers.dtype is torch.bool or numbers.is_floating_point() or numbers.is_complex()
-    return not real or (numbers.numel() == 0 and numbers.dim() == 1)
-
-
 def outlined_array(value: Any) -> str:
     """Name an array with its dtype, shape and device, a list with its length."""
-    if isinstance(value, Tensor) and not is_not_strided(value):
+    if is_dense(value):
         where = "" if value.is_cpu else f" on {value.device}"
         return f"{value.dtype} {tuple(value.shape)}{where}"
     length = f" of {len(value)}" if isinstance(value, list | tuple) and value else ""
@@ -48,7 +41,11 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     if positions is not None and positions.dtype is torch.bool and positions.shape == (batch,):
         return moved(positions.nonzero().squeeze(1), device)
     # Sentences are written where they are raised: one that names the batch fixes it in an export.
-    if positions is None or positions.dim() != 1 or not holds_integers(positions):
+    no_integers = (
+        positions is None or positions.is_floating_point() or positions.dtype is torch.bool
+    )
+    # torch.tensor([]) is of floats.
+    if positions is None or positions.dim() != 1 or (no_integers and len(positions)):
         came = outlined_array(index if positions is None else positions)
         sentence = f"index must be integers (new_batch,) or booleans (batch={batch},), got {came}"
         refusal(ArgumentError, "index", sentence, code="index-kind")

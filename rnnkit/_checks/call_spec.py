@@ -1,8 +1,7 @@
 """How a module reads the tensors of one call, in words and in numbers."""
 
-import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import torch
@@ -17,9 +16,13 @@ from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, Row, bounded, refusa
 SEQUENCES = 3
 SEQUENCE = 2
 
-#: What a message about a call names, and a step names otherwise.
-STEP = {"input": "x_t", "hx": "state"}
-WORD = re.compile(r"\b(?:the |an )?(input|hx)\b")
+#: What a message about a call names, and a step names x_t.
+INPUT = re.compile(r"\b(?:the |an )?input\b")
+
+
+def in_step(text: str) -> str:
+    """Write a text about a call in the words of a step."""
+    return INPUT.sub("x_t", text)
 
 
 def described(module: Any) -> str:
@@ -34,27 +37,22 @@ def described(module: Any) -> str:
     return bounded(f"{name}({options})", CALL_LENGTH)
 
 
-def is_not_strided(value: Any) -> bool:
-    """Return whether a tensor does not store its numbers in strides."""
-    return isinstance(value, Tensor) and (value.is_nested or value.layout is not torch.strided)
-
-
-def parts_of(hx: Any) -> tuple[Any, ...]:
-    """Return the members of a state, or the state as the only one."""
-    return tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
+def is_dense(value: Any) -> bool:
+    """Return whether this is a tensor that stores its numbers in strides."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_nested
 
 
 def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
-    """Refuse a tensor that does not store its numbers in strides, as torch's class does."""
-    if not is_not_strided(tensor):
+    """Refuse a tensor that does not store its numbers in strides."""
+    if not isinstance(tensor, Tensor) or is_dense(tensor):
         return
-    kind = "a nested one"
-    fix = f"{argument}.to_padded_tensor(0.0)"
-    if not tensor.is_nested:
-        kind = f"{tensor.layout}"
-        fix = f"{argument}.to_dense()"
-    elif isinstance(module, torch.nn.RNNBase) and argument == "input":
-        fix += " and lengths=[len(one) for one in input.unbind()]"
+    kind = f"{tensor.layout}"
+    fix = f"{argument}.to_dense()"
+    if tensor.is_nested:
+        kind = "a nested one"
+        fix = f"{argument}.to_padded_tensor(0.0)"
+        if argument == "input":
+            fix += " and lengths=[len(one) for one in input.unbind()]"
     refusal(
         ArgumentError,
         argument,
@@ -67,19 +65,37 @@ def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
 
 def sizes_of_layer(layer: Any, input: Tensor | PackedSequence) -> dict[str, int]:
     """Return the sizes that a layer reads, by the names of their axes."""
-    sizes = {"feature": layer.input_size, "hidden": layer.hidden_size}
-    if not isinstance(input, Tensor):
-        return {"batch": packed_batch(input), **sizes}
-    return sizes_of_sequence(input, batch_first=layer.batch_first) | sizes
+    if isinstance(input, Tensor):
+        sizes = sizes_of_sequence(input, batch_first=layer.batch_first)
+    else:
+        sizes = {"batch": packed_batch(input)}
+    return {**sizes, "feature": layer.input_size, "hidden": layer.hidden_size}
 
 
-def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, Any]:
+def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, int]:
     """Return how many steps an input has, and how many samples if it is a batch."""
-    shape = tuple(input.shape)
-    if len(shape) != SEQUENCES:
-        return {"seq": shape[0]} if shape else {}
-    first, second, _ = shape
-    return {"seq": second, "batch": first} if batch_first else {"seq": first, "batch": second}
+    return _sizes_before_features(input, axes_before_features(input.dim(), batch_first=batch_first))
+
+
+def axes_before_features(
+    rank: int, *, batch_first: bool = False, is_step: bool = False
+) -> tuple[str, ...]:
+    """Name the axes of a batch before its features, or of one sample if the rank is its."""
+    names: tuple[str, ...] = ("seq", "batch")
+    if is_step:
+        names = ("batch",)
+    elif batch_first:
+        names = ("batch", "seq")
+    if rank == len(names):
+        return tuple([axis for axis in names if axis != "batch"])
+    return names
+
+
+def _sizes_before_features(input: Tensor, names: tuple[str, ...]) -> dict[str, int]:
+    """Return the sizes of the axes before the features; none of an input of the wrong rank."""
+    if input.dim() != len(names) + 1:
+        return {}
+    return dict(zip(names, input.shape[:-1], strict=True))
 
 
 def packed_batch(input: Any) -> int:
@@ -104,12 +120,6 @@ class Axis(NamedTuple):
 def spell(axes: Sequence[object]) -> str:
     """Write a shape with its axes named."""
     return f"({', '.join(map(str, axes))}{',' if len(axes) == 1 else ''})"
-
-
-def message_rows(evidence: str, fixes: Iterable[str]) -> list[Row]:
-    """Lay out evidence, if there is any, the fix and its alternatives."""
-    rows = [("" if k else "fix", fix) for k, fix in enumerate(fixes)]
-    return [("evidence", evidence), *rows] if evidence else rows
 
 
 def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
@@ -178,14 +188,19 @@ class CallSpec(NamedTuple):
         *rows: Row,
         **facts: Any,
     ) -> NoReturn:
-        """Raise why this call is wrong; a step's tensors are x_t and state."""
-        headline = f"{self.described}: {cause.headline}"
-        rows = (*rows, *message_rows(cause.evidence, cause.fixes))
-        if self.kind == "step":
-            words = functools.partial(WORD.sub, lambda found: STEP[found[1]])
-            argument, sentence, headline = map(words, (argument, sentence, headline))
-            rows = tuple([(words(label), words(text)) for label, text in rows])
-        refusal(error, argument, sentence, headline, *rows, code=cause.code, **facts)
+        """Raise why this call is wrong; a step's input is x_t."""
+        write = in_step if self.kind == "step" else str
+        refusal(
+            error,
+            write(argument),
+            write(sentence),
+            write(f"{self.described}: {cause.headline}"),
+            *[(write(label), write(text)) for label, text in rows],
+            code=cause.code,
+            evidence=write(cause.evidence),
+            fix=[*map(write, cause.fixes)],
+            **facts,
+        )
 
     @property
     def input_row(self) -> Row:
@@ -200,12 +215,6 @@ class CallSpec(NamedTuple):
 
     def other_layout(self, came: str) -> RefusalCause:
         """Return that the input looks laid out the other way, on the evidence of what came."""
-        if self.kind == "masked":
-            return RefusalCause(
-                "lengths-count",
-                f"{came}, and so many steps on the axis dim",
-                "dim=0, if x has the steps first" if self.batch_first else "dim=1",
-            )
         code = "layout-batch-first"
         looks = "batch-first"
         if self.batch_first:
@@ -228,7 +237,7 @@ class CallSpec(NamedTuple):
 def spec_of(
     module: Any,
     input: Any,
-    kind: Literal["layer", "cell", "unrolled"],
+    kind: Literal["layer", "step", "cell", "unrolled"],
     name: str = "",
     *,
     batch_first: bool = False,
@@ -236,15 +245,15 @@ def spec_of(
     state: str = "hx",
 ) -> CallSpec:
     """Read a call with an input of any rank; a cell that is not known may have any widths."""
-    is_layer = kind == "layer"
+    is_layer = kind in ("layer", "step")
     if is_layer:
         batch_first = module.batch_first
     if isinstance(input, Tensor):
         # Not input.data, which every tensor has: under vmap nobody may look at it.
         shape = tuple(input.shape)
-        front = _axes_before_features(kind, len(shape), batch_first=batch_first)
-        is_right_rank = len(shape) == len(front) + 1
-        sizes = dict(zip(front, shape[:-1], strict=True)) if is_right_rank else {}
+        is_step = kind in ("step", "cell")
+        front = axes_before_features(len(shape), batch_first=batch_first, is_step=is_step)
+        sizes = _sizes_before_features(input, front)
     else:
         shape = tuple(input.data.shape)
         front = ("sum of lengths",)
@@ -263,18 +272,6 @@ def spec_of(
         state_batch_first=is_layer and module.state_batch_first,
         state=state,
     )
-
-
-def _axes_before_features(kind: str, rank: int, *, batch_first: bool) -> tuple[str, ...]:
-    """Name the axes of a batch before its features, or of one sequence if the rank is its."""
-    names: tuple[str, ...] = ("seq", "batch")
-    if kind == "cell":
-        names = ("batch",)
-    elif batch_first:
-        names = ("batch", "seq")
-    if rank == len(names):
-        return tuple([axis for axis in names if axis != "batch"])
-    return names
 
 
 def state_axes(module: Any, batch: Axis | None) -> tuple[tuple[Axis, ...], ...]:

@@ -6,19 +6,17 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._checks.arrays import tensor_or_none
+from rnnkit._checks.arrays import outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import Axis, CallSpec
-from rnnkit._checks.constructors import is_batch_size, is_index
+from rnnkit._checks.constructors import check_count, is_index
 from rnnkit._checks.length_checks import checked_lengths
 from rnnkit._kernels.lengths import Lengths
 
 
 def lengths_of_mask(lengths: Any, steps: Any) -> Lengths:
     """Return the lengths of a mask of so many steps, checked."""
-    if not is_batch_size(steps):
-        sentence = f"masked.mask: steps must be an integer of at least 0, got {brief(steps)}"
-        fix = "rnnkit.masked.mask(lengths, x.shape[dim]), the number of steps of x"
-        refusal(ArgumentError, "steps", sentence, fix=fix, code="masked-steps")
+    fix = "rnnkit.masked.mask(lengths, x.shape[dim]), the number of steps of x"
+    check_count("masked.mask: steps", steps, code="masked-steps", fix=fix)
     read = tensor_or_none(lengths)
     batch = len(read) if read is not None and read.dim() else 1
     axes = (Axis("batch", batch), Axis("steps", steps))
@@ -44,13 +42,10 @@ def lengths_over_axis(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
     """Check that ``x`` is a batch of floats that has an axis ``dim``; return its lengths."""
     name = f"masked.{name}"
     if not isinstance(x, Tensor) or x.dim() < 2 or not x.is_floating_point():
-        came = brief(x)
-        fix = "x with an axis of samples and one of steps"
-        if isinstance(x, Tensor):
-            came = f"{x.dtype} of shape {tuple(x.shape)}"
-            if x.dim() > 1:
-                fix = "x.float()"
-        sentence = f"{name} takes a padded batch of floats, (batch, seq, ...), got {came}"
+        sentence = (
+            f"{name} takes a padded batch of floats, (batch, seq, ...), got {outlined_array(x)}"
+        )
+        fix = "x as a tensor of floats, with an axis of samples and one of steps"
         refusal(ArgumentError, "x", sentence, fix=fix, code="masked-input")
     rank = x.dim()
     if not is_index(dim) or not -rank <= dim < rank:

@@ -15,12 +15,7 @@ from rnnkit._base.state import BATCHED, PAIR, LSTMState
 def is_callable_cell(cell: Any) -> bool:
     """Return whether this may be a cell: callable, and not a layer, list, tensor or class."""
     wrong = (torch.nn.RNNBase, torch.nn.ModuleList, Tensor, type)
-    return callable(cell) and not isinstance(cell, wrong) and not is_layer_of_cells(cell)
-
-
-def is_layer_of_cells(cell: Any) -> bool:
-    """Return whether this is a ``Recurrent``, which stands in a higher layer of imports."""
-    return any(f"{k.__module__}.{k.__name__}" == "rnnkit.Recurrent" for k in type(cell).__mro__)
+    return callable(cell) and not isinstance(cell, wrong)
 
 
 def has_batch(hx: Any, batch: Any) -> bool:
@@ -58,10 +53,9 @@ def is_with_output(new: Any, hx: Any) -> bool:
     return fits and all(isinstance(part, Tensor) for part in (*new[1], *hx))
 
 
-def is_of_layer(state: Any, batch: Any) -> bool:
-    """Return whether a state has the batch on axis 1, as a layer's state has, and not on axis 0."""
-    t = output_of(state)
-    return isinstance(t, Tensor) and t.dim() > PAIR and t.shape[0] != batch == t.shape[1]
+def is_of_layer(tensor: Tensor, batch: Any) -> bool:
+    """Return whether a tensor has the batch on axis 1, as a layer's state, and not on axis 0."""
+    return tensor.dim() > PAIR and tensor.shape[0] != batch == tensor.shape[1]
 
 
 def output_of(state: Any) -> Any:
@@ -84,10 +78,19 @@ def is_by_samples(tensor: Tensor, batch: Any) -> bool:
     return fits and not is_of_layer(tensor, batch)
 
 
-def loses_batch(old: Any, new: Any, batch: Any) -> bool:
-    """Return whether a tensor of a state had the batch on axis 0, and has it no longer."""
-    pairs = beside(old, new)
-    return any(has_batch(one, batch) and not has_batch(two, batch) for one, two in pairs)
+def tensor_without_samples(old: Any, new: Any, batch: Any, *, has_lengths: bool) -> Tensor | None:
+    """Return a tensor that a step returned without a row for each sample, or None.
+
+    The output needs one where lengths cut it, and whatever had one before the step.
+    """
+    output: Tensor = output_of(new)
+    if is_of_layer(output, batch):
+        return output
+    if has_lengths and not has_batch(output, batch) and (batch != 1 or output.dim() == 0):
+        return output
+    pairs = beside(old, new) if batch != 1 else []  # all samples may share an axis of one
+    lost = [two for one, two in pairs if has_batch(one, batch) and not has_batch(two, batch)]
+    return lost[0] if lost else None
 
 
 def tensors_in(state: Any) -> list[Tensor]:
@@ -110,16 +113,16 @@ CELL_TO_TYPE = "rnnkit.unroll(rnnkit.GRUCell(input_size, hidden_size), input)"
 
 def check_cell_object(cell: Any) -> None:
     """Check that what is to be unrolled is a cell: anything that can be called, but no layer."""
+    if is_callable_cell(cell):
+        return
     headline = CELL
     fix = CELL_TO_TYPE
-    if isinstance(cell, torch.nn.RNNBase) or is_layer_of_cells(cell):
+    if isinstance(cell, torch.nn.RNNBase):
         headline = "a layer runs over a sequence itself"
         fix = "layer(input)"
     elif isinstance(cell, list | tuple | torch.nn.ModuleList):
         headline = "several cells, one above the other, are a layer"
         fix = "rnnkit.Recurrent(cells)(input), where cells is what you passed"
-    elif callable(cell) and not isinstance(cell, type):
-        return
     came = type(cell).__name__ if isinstance(cell, torch.nn.Module) else brief(cell)
     sentence = f"unroll takes one cell, got {came}"
     refusal(ArgumentError, "cell", sentence, headline, fix=fix, code="unroll-cell")
@@ -156,27 +159,20 @@ def listed_states(name: str, states: Any) -> list[Any]:
 def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch.nn.Module]:
     """Return the cells of one direction of a ``Recurrent`` as a list, of as many if given."""
     listed = _listed_cells(cells)
-    wrong = [cell for cell in listed if not isinstance(cell, torch.nn.Module)]
+    wrong = [cell for cell in listed if not _is_cell_module(cell)]
     if wrong or not listed:
         came = wrong[0] if wrong and isinstance(cells, list | tuple) else cells
+        fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
+        if isinstance(came, torch.nn.RNNBase):
+            fix = f"rnnkit.Recurrent.of(layer), or {constructor_of(came)}Cell(...)"
         refusal(
             ArgumentError,
             argument,
             f"Recurrent: {argument} must be a cell or a list of cells, got {brief(came)}",
             "a cell is a torch.nn.Module, called with one step and a state",
-            fix="[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer",
+            fix=fix,
             code="recurrent-cells",
         )
-    for cell in listed:
-        if isinstance(cell, torch.nn.RNNBase):
-            refusal(
-                ArgumentError,
-                argument,
-                f"Recurrent: {argument} must be cells, got the layer {type(cell).__name__}",
-                "a layer runs over a whole sequence, a cell takes one step",
-                fix=f"rnnkit.Recurrent.of(layer), or {constructor_of(cell)}Cell(...)",
-                code="recurrent-layer",
-            )
     if number is not None and len(listed) != number:
         refusal(
             ArgumentError,
@@ -186,6 +182,19 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
             code="recurrent-directions",
         )
     return listed
+
+
+def _listed_cells(cells: Any) -> list[Any]:
+    """Return one cell, or several of any iterable, as a list; empty of anything else."""
+    if isinstance(cells, torch.nn.Module) and not isinstance(cells, torch.nn.ModuleList):
+        return [cells]
+    is_many = isinstance(cells, Iterable) and not isinstance(cells, Tensor)
+    return list(cells) if is_many else []
+
+
+def _is_cell_module(cell: Any) -> bool:
+    """Return whether a module may be a cell: it is no layer."""
+    return isinstance(cell, torch.nn.Module) and not isinstance(cell, torch.nn.RNNBase)
 
 
 #: What a cell of a layer remembers: whether it is one of the backward direction.
@@ -209,64 +218,39 @@ def check_directions(cells: list[Any]) -> None:
 
 def check_layer_of_cells(layer: Any) -> None:
     """Check that ``Recurrent.of`` has a layer of rnnkit's, which its cells know as a whole."""
-    name = type(layer).__name__
     sentence = f"Recurrent.of requires a layer of rnnkit's, got {brief(layer)}"
-    headline = ""
-    if not isinstance(layer, torch.nn.RNNBase):
-        fix = "rnnkit.Recurrent.of(rnnkit.LSTM(input_size, hidden_size)), or Recurrent(cells)"
-    elif not hasattr(layer, "cells"):
-        headline = f"{name} is torch's, which has no cells"
-        fix = f"make it an rnnkit.{name}, or rnnkit.convert the whole model"
-    elif overrides_initial_state(layer):
-        sentence = f"Recurrent.of: {name}.initial_state is overridden"
-        headline = "the cells do not know it, and would start from zeros"
+    fix = "rnnkit.Recurrent.of(rnnkit.LSTM(input_size, hidden_size)), or Recurrent(cells)"
+    if isinstance(layer, torch.nn.RNNBase) and hasattr(layer, "cells"):
+        if not overrides_initial_state(layer):
+            return
+        sentence = f"Recurrent.of: {type(layer).__name__}.initial_state is overridden"
         fix = "class Mine(rnnkit.Recurrent) with that initial_state, over layer.cells()"
-    else:
-        return
-    refusal(ArgumentError, "layer", sentence, headline, fix=fix, code="recurrent-of")
-
-
-def _listed_cells(cells: Any) -> list[Any]:
-    """Return one cell, or several of any iterable, as a list; empty of anything else."""
-    if isinstance(cells, torch.nn.Module) and not isinstance(cells, torch.nn.ModuleList):
-        return [cells]
-    is_many = isinstance(cells, Iterable) and not isinstance(cells, Tensor)
-    return list(cells) if is_many else []
+    elif isinstance(layer, torch.nn.RNNBase):
+        fix = f"make it an rnnkit.{type(layer).__name__}, or rnnkit.convert the whole model"
+    refusal(ArgumentError, "layer", sentence, fix=fix, code="recurrent-of")
 
 
 def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:
     """Check that each layer of a ``Recurrent`` reads as many features as the one below returns."""
     forward = [*cells]
     backward = [*reverse_cells]
-    for place, cell in enumerate(forward[1:]):
-        below = [forward[place], *backward[place : place + 1]]
-        if not all(map(_is_known, [cell, *below])):
+    for place, cell in enumerate(forward[1:], 1):
+        below = [forward[place - 1], *backward[place - 1 : place]]
+        # Of torch's and rnnkit's cells the sizes say what they read and return.
+        if not all(isinstance(each, torch.nn.RNNCellBase) for each in (cell, *below)):
             continue
-        width = sum(map(_output_width, below))
+        width = sum(getattr(each, "proj_size", 0) or each.hidden_size for each in below)
         if width != cell.input_size:
-            above = f"layer {place + 1}"
-            reads = f"{above} expects {cell.input_size}"
             refusal(
                 ShapeError,
                 "cells",
-                f"Recurrent: layer {place} returns {width} features, {reads}",
-                fix=f"{type(cell).__name__}({width}, ...) as the cell of {above}",
+                f"Recurrent: layer {place - 1} returns {width} features, "
+                f"layer {place} expects {cell.input_size}",
+                fix=f"{type(cell).__name__}({width}, ...) as the cell of layer {place}",
                 code="recurrent-widths",
                 expected=(cell.input_size,),
                 actual=(width,),
             )
-
-
-def _is_known(cell: Any) -> bool:
-    """Return whether a cell is one of torch's or rnnkit's, whose sizes say what it reads."""
-    is_cell = isinstance(cell, torch.nn.RNNCellBase)
-    return is_cell and type(cell).__module__.partition(".")[0] in ("torch", "rnnkit")
-
-
-def _output_width(cell: Any) -> int:
-    """Return how many features a cell returns."""
-    width: int = getattr(cell, "proj_size", 0) or cell.hidden_size
-    return width
 
 
 def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
@@ -275,9 +259,8 @@ def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
     headline = "one state for each cell, layer by layer, starting with the forward direction"
     fix = f"output, {name} = layer(input): the second is such a tuple; or {name}=None for zeros"
     if is_state_of_layer(hx, number):
-        headline = f"{headline}; this is a layer's state, all in one"
-        fix = f"rnnkit.states.to_layers({name})"
+        fix = f"rnnkit.states.to_layers({name}), if this is a layer's state"
     elif number == 1 and (isinstance(hx, Tensor) or len(tensors_in(hx)) == PAIR):
-        headline, fix = f"{headline}; this is the state itself", f"({name},)"
+        fix = f"({name},), if this is the state itself"
     sentence = f"{name} must be a tuple of {count(number, 'state', 'states')}, got {came}"
     refusal(StateError, name, sentence, headline, fix=fix, code="recurrent-state")

@@ -4,7 +4,6 @@ An ``isinstance`` against a jaxtyping annotation, made below a ``@jaxtyped`` fun
 up in that function's scope and binds new ones; jaxtyping keeps a scope for each thread.
 """
 
-import difflib
 import weakref
 from collections.abc import Mapping
 from typing import Any, Literal, NoReturn
@@ -58,23 +57,12 @@ def check_scope(module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping
     if module in SEEN or not named or jaxtyping.config.jaxtyping_disable:
         return
     SEEN.add(module)
-    missed = [axes[axis] for axis in axes if axis in named and _is_missed(axes[axis], axes, bound)]
+    # The annotation of the input binds seq and batch; the others are often only the module's.
+    missed = [axes[axis] for axis in ("seq", "batch") if axis in named and axes[axis] not in bound]
     if not _bindings():  # the names, once read, are bound in a scope, and nowhere outside of one
         _warn_of_no_scope(module, axes, sizes)
     elif bound and missed:
         _warn_of_unbound(module, missed, bound)
-
-
-def _is_missed(name: str, axes: Mapping[str, str], bound: Mapping[str, int]) -> bool:
-    """Return whether the caller's annotation should have bound a name, and did not.
-
-    That of the input binds seq and batch; feature and hidden are often only the module's: their
-    names count if they look like one that is bound.
-    """
-    if name in bound:
-        return False
-    is_of_input = name in (axes.get("seq"), axes.get("batch"))
-    return is_of_input or bool(difflib.get_close_matches(name, bound))
 
 
 def _warn_of_no_scope(

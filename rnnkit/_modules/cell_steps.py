@@ -13,23 +13,17 @@ from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import State
 from rnnkit._base.torch_tools import is_jit_traced
 from rnnkit._checks.cell_errors import (
-    explain_failure,
-    refuse_begin,
-    refuse_lost_batch,
-    refuse_of_layer,
-    refuse_outputs,
-    refuse_padded,
     refuse_result,
-    refuse_shape,
+    refuse_samples,
+    refuse_shapes,
+    refuse_signature,
     refuse_written,
 )
 from rnnkit._checks.objects import (
-    has_batch,
+    beside,
     is_by_samples,
-    is_of_layer,
     is_result,
-    loses_batch,
-    output_of,
+    tensor_without_samples,
     tensors_in,
     versions,
 )
@@ -77,7 +71,8 @@ def by_samples(
         return choose(mask, *states)
     except RuntimeError as error:
         if not isinstance(error, RnnkitError):
-            refuse_shape(cell, states, step, error)
+            new, old = states
+            refuse_shapes(cell, [(step, *pair) for pair in beside(old, new)], error)
         raise
 
 
@@ -87,7 +82,7 @@ def _checked_step(cell: CellFunction, x_t: Tensor, hx: State | None, step: int) 
     try:
         new = cell(x_t, hx)
     except Exception as error:
-        explain_failure(cell, hx, error)  # it raises where it knows more than the cell's own error
+        refuse_signature(cell, error)
         if isinstance(error, RnnkitError):
             end_at_refusal(error)  # the traceback
         # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
@@ -108,13 +103,9 @@ def check_first(
     """Check that the first step of a user's cell has returned the samples that it was given."""
     if is_jit_traced():
         return
-    if is_of_layer(new, batch):
-        refuse_of_layer(cell, new, batch, step)
-    if loses_batch(hx, new, batch):
-        refuse_lost_batch(cell, hx, new, batch, step)
-    output = output_of(new)
-    if has_lengths and not has_batch(output, batch) and (batch != 1 or output.dim() == 0):
-        refuse_padded(cell, output, batch, step)
+    wrong = tensor_without_samples(hx, new, batch, has_lengths=has_lengths)
+    if wrong is not None:
+        refuse_samples(cell, wrong, batch, step)
 
 
 def check_block(
@@ -149,7 +140,7 @@ def check_begin(
     for state in states:
         for tensor in tensors_in(state):
             if not is_by_samples(tensor, batch):
-                refuse_begin(cell, state, tensor, batch, first)
+                refuse_samples(cell, tensor, batch, first, "begins from")
 
 
 def stacked(cell: CellFunction, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:
@@ -157,5 +148,5 @@ def stacked(cell: CellFunction, tensors: list[Any] | tuple[Any, ...], order: ran
     try:
         return torch.stack(tensors)
     except RuntimeError as error:
-        refuse_outputs(cell, tensors, order, error)
+        refuse_shapes(cell, [(step, tensors[order[0]], tensors[step]) for step in order], error)
         raise

@@ -81,10 +81,10 @@ def own_initial_state(
     return returned, checked
 
 
-def initial_state(cell: Any, batch: int | Tensor | None, *, again: bool = False) -> Any:
+def initial_state(cell: Any, batch: int | Tensor | None) -> Any:
     """Ask a cell for its initial state; where a tracer records sizes, the batch is a tensor."""
     if not hasattr(cell, "initial_state"):
-        refuse_stateless(cell, again=again)
+        refuse_stateless(cell)
     return cell.initial_state(batch)
 
 

@@ -11,7 +11,8 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import is_exporting
-from rnnkit._checks.arguments import check_block_size, known_options
+from rnnkit._checks.arguments import known_options
+from rnnkit._checks.constructors import check_count
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.cells import Pair
 from rnnkit._modules.unroll_run import UnrollCall, run, run_outside
@@ -151,7 +152,8 @@ def unroll(
     )
     if block is None:
         return run(call)
-    check_block_size(block)
+    fix = "block=10: torch compiles ten steps at once"
+    check_count("unroll: block", block, code="unroll-block", least=1, fix=fix)
     if is_exporting():  # a program is one graph
         return run(call._replace(block=None))
     return run_outside(call) if is_compiling() else run(call)

@@ -80,11 +80,7 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
             call.caller,
             batch_first=batch_first,
             state=call.state,
-            has_pieces=has_pieces,
         )
-        # torch's class takes each step as it is.
-        state = hx
-        is_known = False
     lengths = reset = None
     if has_pieces:
         spec = spec_of(
@@ -160,7 +156,7 @@ def _start(
     if is_known and not is_own:
         initial = zeros(call.cell, call.cell.weight_ih, input.shape[1])
     elif initial is None:
-        initial = initial_state(call.cell, input.shape[1], again=call.reset is not None)
+        initial = initial_state(call.cell, input.shape[1])
     if is_own:
         initial = _checked_initial(call, input, initial, is_known=is_known)
     return Start(filled(given, initial) if is_missing else hx, initial)

@@ -11,7 +11,7 @@ from rnnkit._base.message import Row, brief, refusal, wanted
 from rnnkit._base.state import BATCHED, filled, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.arrays import positions_of
-from rnnkit._checks.constructors import is_batch_size
+from rnnkit._checks.constructors import check_count
 from rnnkit._checks.mask_checks import as_mask
 from rnnkit._checks.objects import listed_states
 
@@ -106,7 +106,7 @@ def repeat(state: State, times: int, *, state_batch_first: bool = False) -> Stat
     >>> rnnkit.states.repeat(h, 2).flatten().tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
-    _check_count("times", times, "repeat-times")
+    check_count("times", times, code="repeat-times")
 
     def interleave(tensor: Tensor) -> Tensor:
         axis = batch_axis(tensor, state_batch_first)
@@ -132,7 +132,7 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
     torch.Size([2, 5, 4])
     """
     if batch_size is not None:
-        _check_count("batch_size", batch_size, "expand-size")
+        check_count("batch_size", batch_size, code="expand-size")
 
     def widen(tensor: Tensor) -> Tensor:
         axis = batch_axis(tensor, state_batch_first)
@@ -256,13 +256,3 @@ def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
         fix = ""
     sentence = f"initial must {wanted}; got {came}"
     refusal(ArgumentError, "initial", sentence, fix=fix, code="initial-shape")
-
-
-def _check_count(name: str, value: Any, code: str) -> None:
-    if not is_batch_size(value):
-        refusal(
-            ArgumentError,
-            name,
-            f"{name} must be an integer of at least 0, got {brief(value)}",
-            code=code,
-        )

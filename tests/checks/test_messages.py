@@ -35,7 +35,6 @@ LONG = [
     lambda: rnnkit.LSTM(3, 4)(X, [torch.ones(1, 5, 4)] * BIG),
     lambda: rnnkit.GRU(3, 4)(X, [1] * BIG),
     lambda: rnnkit.GRU(3, 4)(X, lengths="x" * BIG),
-    lambda: rnnkit.GRU(3, 4)(X, lengths=10**5000),
     lambda: rnnkit.GRU(3, "4" * BIG),
     lambda: rnnkit.GRU(3, 4, **{"x" * BIG: 1}),
     lambda: rnnkit.GRU(3, 4, axes={"seq": "x " * BIG}),
@@ -159,7 +158,7 @@ def test_a_written_state_is_seen_in_each_mode(mode, options):
         return hx
 
     with mode():
-        with pytest.raises(CellError, match=r"fix +hx = hx\.clone\(\)") as caught:
+        with pytest.raises(CellError, match=r"or hx\.clone\(\)") as caught:
             rnnkit.unroll(write, x, h.clone(), **options)
         rnnkit.unroll(lambda x, hx: write(x, hx.clone()), x, h, **options)
         with pytest.raises(CellError, match="writes into its state"):  # a view is one, too

@@ -1,4 +1,4 @@
-"""Tensors that are not dense, not real, or not tensors: torch's class has them, or our own words."""
+"""Tensors that are not dense or hold no numbers: torch's class has them, or our own words."""
 
 import functools
 from collections.abc import Callable
@@ -15,12 +15,10 @@ from tests.torch.interop import BATCH, Given, attempt, check_uses, given
 
 # A mode imports a compiler, so none is made before a test asks.
 fake_mode = functools.cache(torch._subclasses.FakeTensorMode)
-#: What is not dense, holds no real numbers, or none at all.
+#: What is not dense, or holds no numbers.
 ODD = {
     "sparse": Tensor.to_sparse,
     "mkldnn": Tensor.to_mkldnn,
-    "quantized": lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.quint8),
-    "complex": lambda tensor: tensor.to(torch.complex64),
     "masked": lambda tensor: torch.masked.masked_tensor(tensor, tensor > -9),
     "fake": lambda tensor: fake_mode().from_tensor(tensor),
 }

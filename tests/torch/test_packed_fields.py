@@ -27,7 +27,7 @@ FIELDS = {
         PACKED.batch_sizes.to_sparse(),
     ],
     "sorted_indices": [
-        None, [1, 4, 0, 2, 3], torch.arange(5.0), torch.arange(4), torch.arange(1, 6),
+        [1, 4, 0, 2, 3], torch.arange(5.0), torch.arange(4), torch.arange(1, 6),
         torch.arange(5) - 1, torch.zeros(5, dtype=LONG), torch.arange(5), torch.arange(5) + 99,
         torch.arange(5).view(1, 5), torch.arange(5, device="meta"), torch.ones(5).bool(),
     ],
@@ -45,9 +45,7 @@ def test_fields_that_contradict_each_other(name, field):
     g = given(name, 1)
     for value in FIELDS[field]:
         packed = PACKED._replace(**{field: value})
-        # Without a state, torch reads no sorted_indices.
-        states = (g.hx,) if field == "sorted_indices" and value is None else (g.hx, None)
-        for hx in states:
+        for hx in (g.hx, None):
             with pytest.raises(rnnkit.RnnkitError):
                 g.module(packed, hx)
 
@@ -67,8 +65,9 @@ def test_positions_that_there_are_not():
             assert caught.value.code == "packed-fields"
         for nowhere in ([3, 1, 0, 5, 2], [0, 1, 2, 3, -1]):
             packed = PackedSequence(*PACKED[:2], None, torch.tensor(nowhere))
-            with pytest.raises(rnnkit.LengthsError, match="positions among the 5 sequences"):
+            with pytest.raises((RuntimeError, IndexError)) as caught:  # torch reads no such place
                 layer(packed)
+            assert not isinstance(caught.value, rnnkit.RnnkitError)
 
 
 class Counts(Tensor):

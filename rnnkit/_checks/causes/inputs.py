@@ -15,22 +15,13 @@ from rnnkit._checks.arrays import tensor_or_none
 from rnnkit._checks.call_spec import (
     CallSpec,
     RefusalCause,
-    check_dense,
     described,
     dtypes_agree,
-    message_rows,
     sizes,
     spell,
 )
 
 DTYPES = "RNN input dtype ({}) does not match weight dtype ({})."
-
-
-def check_input(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
-    """Refuse an input for its layout or shape, else for its dtype or device."""
-    check_dense(spec.module, input)
-    check_shape(spec, input, weight)
-    check_dtype(spec, input, weight)
 
 
 #: How many axes an input of each kind may have; a batch has one more than an unbatched input.
@@ -43,11 +34,11 @@ RANKS = {
 }
 
 
-def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
+def check_shape(spec: CallSpec, input: Tensor, weight: Tensor | None) -> None:
     """Refuse an input for its axes, or since it holds no floating-point numbers."""
     shape = spec.actual
     width = spec.input_axes[-1].size
-    if not input.is_floating_point() and not dtypes_agree(input, weight.dtype):
+    if weight is not None and not input.is_floating_point() and input.dtype != weight.dtype:
         _refuse_numbers(spec, input, weight)
     if len(shape) not in RANKS[spec.kind]:
         headline = f"the input has {count(len(shape), 'axis', 'axes')}"
@@ -82,16 +73,16 @@ def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
     fixes = [f"input.to({weight.dtype}), if these are numbers"]
     may_be_ids = input.dtype is not torch.bool and spec.kind != "packed"
     if may_be_ids and len(spec.actual) + 1 in RANKS[spec.kind]:
-        ids = "input" if input.dtype in (torch.int32, torch.int64) else "input.long()"
         width = spec.input_axes[-1].size
-        fixes.append(f"torch.nn.Embedding(vocabulary, {width})({ids}), if these are token ids")
+        fixes.append(
+            f"torch.nn.Embedding(vocabulary, {width})(input.long()), if these are token ids"
+        )
     spec.refuse(
         DtypeError,
         "input",
         # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
         DTYPES.format(input.dtype, weight.dtype),
         RefusalCause("input-numbers", "the input holds no real floating-point numbers", *fixes),
-        ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
     )
 
 
@@ -113,7 +104,7 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
         return RefusalCause(
             "layout-features",
             f"the features are on axis {axis}",
-            *_fixes_of_features(spec, axis),
+            _fix_of_features(spec, axis),
             evidence=f"input_size={width} is axis {axis} of the input",
         )
     made = f"{constructor_of(spec.module)}({came}, ...)"
@@ -129,17 +120,14 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
     )
 
 
-def _fixes_of_features(spec: CallSpec, axis: int) -> list[str]:
+def _fix_of_features(spec: CallSpec, axis: int) -> str:
     """Write what brings the features from an axis to the last one."""
-    if spec.actual[1:] == (1,):
-        lost = "squeeze(dim) of the axis that is meant, if a batch of one lost its axis"
-        return ["input.t()", lost]
     if len(spec.actual) == 2:
-        return ["input.t()"]
+        return "input.t()"
     if axis == 0:
-        return ["input.movedim(0, -1), then check the order of seq and batch"]
+        return "input.movedim(0, -1), then check the order of seq and batch"
     order = "transpose(1, 2)" if spec.batch_first else "permute(2, 0, 1)"
-    return [f"input.{order}, if it is (batch, feature, seq)"]
+    return f"input.{order}, if it is (batch, feature, seq)"
 
 
 def _fix_of_rank(spec: CallSpec, width: int) -> str:
@@ -150,36 +138,18 @@ def _fix_of_rank(spec: CallSpec, width: int) -> str:
     if spec.kind == "packed":
         return f"pack a padded tensor (batch, seq, {width}), a feature axis at its end"
     if spec.kind == "cell" and rank:
-        step = "for x_t in input: hx = cell(x_t, hx)" if rank == 3 else "input.flatten(0, -2)"
-        layer = f"{name.removesuffix('Cell')}({width}, ...)"
-        return f"a cell takes one step: {step}, or a layer: {layer}"
-    if rank == 1 and width == 1:
-        return "input.unsqueeze(-1), one unbatched sequence"
-    if rank == 1 and width == shape[0]:
-        return "input.unsqueeze(0), one unbatched sequence"
+        step = "for x_t in input: hx = cell(x_t, hx)"
+        return (
+            f"a cell takes one step: {step}, or a layer: {name.removesuffix('Cell')}({width}, ...)"
+        )
+    if rank == 1 and width in (1, shape[0]):
+        axis = -1 if width == 1 else 0
+        return f"input.unsqueeze({axis}), one unbatched sequence"
     if rank < 3:
         return f"a tensor {spell(spec.input_axes)}"
     flat = math.prod(shape[2:])
-    if flat == width:
-        return "input.flatten(2), if the axes from 2 on are features"
-    if rank == 4:
-        fix = _fix_of_image(spec, width)
-        if fix is not None:
-            return fix
-    return f"{name}({flat}, ...) and input.flatten(2), if the axes from 2 on are features"
-
-
-def _fix_of_image(spec: CallSpec, width: int) -> str | None:
-    """Write what makes steps of four axes: two may be channels and height, or samples."""
-    shape = spec.actual
-    if shape[1] * shape[3] == width:
-        order = "0, 2, 1, 3" if spec.batch_first else "2, 0, 1, 3"
-        return f"input.permute({order}).flatten(2), if it is (batch, channel, seq, height)"
-    if shape[3] != width:
-        return None
-    if spec.batch_first:
-        return "input.flatten(0, 1), if axes 0 and 1 are both samples"
-    return "input.flatten(1, 2), if axes 1 and 2 are both samples"
+    layer = "" if flat == width else f"{name}({flat}, ...) and "
+    return f"{layer}input.flatten(2), if the axes from 2 on are features"
 
 
 def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
@@ -204,24 +174,17 @@ def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoRe
             f"{of_input}, or {of_model}",
             evidence=evidence,
         ),
-        ("input", wanted(f"{wants}", f"{came}")),
     )
 
 
 def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> NoReturn:
     fix = f"input.to({str(wants)!r}), or move the model to the input"
-    if wants.type == "meta":
-        name = "layer" if spec.has_rows else "cell"
-        fix = f"{name}.to_empty(device={str(came)!r}), then load its weights"
-    elif came.type == "meta":
-        fix = f"an input on {str(wants)!r}: a tensor on meta has no numbers"
     spec.refuse(
         DeviceError,
         "input",
         "Input and parameter tensors are not at the same device, "
         f"found input tensor at {came} and parameter tensor at {wants}",
         RefusalCause("input-device", "input and weights have different devices", fix),
-        ("input", wanted(f"{wants}", f"{came}")),
     )
 
 
@@ -235,37 +198,29 @@ def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn
         f"input must be a Tensor, got {came}",
         described(module),
         ("input", wanted(wants, came)),
-        *message_rows("", _fixes_of_type(module, input, first=first, many=many)),
+        fix=_fix_of_type(module, input, first=first, many=many),
         code="input-type",
     )
 
 
 # complexipy: ignore - a flat chain of questions
-def _fixes_of_type(module: Any, input: Any, *, first: bool, many: bool) -> list[str]:
+def _fix_of_type(module: Any, input: Any, *, first: bool, many: bool) -> str:
     """Write what makes a tensor of one step, or of ``many``, of what came."""
     option = ", batch_first=True" if first else ""
     if isinstance(input, PackedSequence):
         if many:
             unpack = f"torch.nn.utils.rnn.pad_packed_sequence(input{option})"
-            return [f"input, lengths = {unpack}, and lengths=lengths"]
-        return ["a cell takes one step: loop over a padded sequence, or use a layer"]
+            return f"input, lengths = {unpack}, and lengths=lengths"
+        return "loop over the steps of a padded sequence, or use a layer"
     parts = list(input) if isinstance(input, tuple | list) else []
     if isinstance(input, tuple) and len(parts) == 2 and isinstance(parts[0], Tensor):
-        return ["input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"]
+        return "input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"
     shapes = {tuple(part.shape) if isinstance(part, Tensor) else () for part in parts}
-    if {*map(len, shapes)} == {2}:
-        if not many:
-            return ["for x_t in input: hx = cell(x_t, hx)"]
+    if many and {*map(len, shapes)} == {2}:
         pad = f"torch.nn.utils.rnn.pad_sequence(input{option})"
-        fixes = [f"{pad} and lengths=[len(x) for x in input], if each is a sequence"]
-        if len(shapes) == 1:
-            stack = "torch.stack(input, 1)" if first else "torch.stack(input)"
-            fixes.append(f"{stack}, if each is a step")
-        return fixes
-    if input is None:
-        return ["look at what the line before it returns"]
+        return f"{pad} and lengths=[len(x) for x in input], if each is a sequence"
     if shapes <= {()} and tensor_or_none(input) is not None:
         weights: Any = getattr(module, "parameters", list)()
         dtype = next((weight.dtype for weight in weights), torch.float32)
-        return [f"torch.as_tensor(input, dtype={dtype})"]
-    return ["a floating-point tensor"]
+        return f"torch.as_tensor(input, dtype={dtype})"
+    return "a floating-point tensor"

@@ -50,8 +50,6 @@ def _is_for_batch(wrong: WrongState) -> bool:
     steps = spec.actual[0]
     if spec.kind != "layer" or spec.batch is not None or steps == 1 or not wrong.is_whole:
         return False
-    if spec.state_batch_first:
-        return all(got == (steps, *want) for got, want in wrong.pairs)
     return all(got == (want[0], steps, *want[1:]) for got, want in wrong.pairs)
 
 
@@ -70,14 +68,10 @@ def _transposed(wrong: WrongState) -> RefusalCause | None:
     is_made = wrong.is_made_by(lambda got, _: Sizes(got.batch, got.rows, got.width))
     if not spec.has_rows or not is_made:
         return None
-    came = "batch"
-    carried = "layers"
     move = "rnnkit.states.from_batch_first({})"
     if spec.state_batch_first:
-        came = "layers"
-        carried = "batch"
         move = "rnnkit.states.batch_first({})"
-    headline = f"{wrong.name} has the {came} on axis 0, a state has the {carried} on axis 0"
+    headline = f"{wrong.name} has its first two axes, of layers and samples, in the other order"
     option = spec.with_option(f"state_batch_first={not spec.state_batch_first}")
     return RefusalCause("state-transposed", headline, move, option)
 
@@ -151,21 +145,12 @@ def _two_directions(wrong: WrongState) -> RefusalCause | None:
             evidence=f"{wrong.width} is twice {came.width}: both directions side by side",
         )
     if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width)):
-        rows = f":, -{wanted.rows}:" if spec.state_batch_first else f"-{wanted.rows}:"
         return RefusalCause(
             "state-bidirectional",
             f"{wrong.name} has two rows for each layer, as the state of a bidirectional layer",
             f'rnnkit.states.bridge({{}}, "sum"{option}) adds the directions',
-            f"{{}}[{rows}], if it is from one direction of twice as many layers",
-            f'{_wider(spec)} and rnnkit.states.bridge(hx, "concat"{option})',
         )
     return None
-
-
-def _wider(spec: CallSpec) -> str:
-    """Write the layer that is as wide as both directions side by side."""
-    widths = [f"{axes[-1].name}={2 * (axes[-1].size or 0)}" for axes in spec.state_axes[::-1]]
-    return spec.with_option(", ".join(dict.fromkeys(widths)))
 
 
 def _an_output(wrong: WrongState) -> RefusalCause | None:
@@ -191,28 +176,19 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
     if spec.has_rows and spec.module.bidirectional and came.rows * 2 == wanted.rows:
         headline = f"{name} has no rows for the backward direction"
         return RefusalCause("state-directions", headline, zeros)
-    if came.rows == wanted.rows and came.width == wanted.width:
+    differs = [axis for axis in Sizes._fields if getattr(came, axis) != getattr(wanted, axis)]
+    if differs == ["batch"]:
         return RefusalCause("state-batch", _of_another_batch(wrong), zeros)
-    if came.rows != wanted.rows and (came.batch == wanted.batch or came.width == wanted.width):
+    if differs == ["rows"]:
         rows = count(came.rows, "row", "rows")
         headline = f"{name} has {rows}, this layer carries {wanted.rows}"
         return RefusalCause("state-layers", headline, zeros)
-    if came.rows != wanted.rows or came.batch != wanted.batch:
-        headline = f"no axis of {name} has the expected size"
-        if spec.has_rows and came.rows == wanted.rows:
-            headline = f"{name} has the wrong batch and the wrong number of features"
-        return RefusalCause("state-sizes", headline, zeros)
-    headline = f"{name} has {came.width} features, {wrong.width} is expected"
-    linear = f"torch.nn.Linear({came.width}, {wanted.width}) between the two"
-    if wrong.width.name == "hidden_size" and came.width == 2 * wanted.width:
-        return RefusalCause(
-            "state-width",
-            headline,
-            linear,
-            _wider(spec),
-            evidence=f"{came.width} is twice {wanted.width}: both directions side by side",
-        )
-    return RefusalCause("state-width", headline, zeros, linear)
+    if differs == ["width"]:
+        headline = f"{name} has {came.width} features, {wrong.width} is expected"
+        linear = f"torch.nn.Linear({came.width}, {wanted.width}) between the two"
+        return RefusalCause("state-width", headline, zeros, linear)
+    headline = f"{name} does not fit in {', '.join(differs)}"
+    return RefusalCause("state-sizes", headline, zeros)
 
 
 #: What brings a tensor to another rank: an expression, and what it makes of a shape.
@@ -221,10 +197,6 @@ RANK_MOVES: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
     ("{}.squeeze(1)", lambda got, _: (*got[:1], *got[2:]) if got[1:2] == (1,) else None),
     ("{}.unsqueeze(0)", lambda got, _: (1, *got)),
     ("{}.unsqueeze(1)", lambda got, _: (*got[:1], 1, *got[1:])),
-    (
-        "{}.flatten(0, 1)",
-        lambda got, _: (got[0] * got[1], *got[2:]) if len(got) == 4 else None,
-    ),
     ("{}[-1], if the last layer is meant", lambda got, _: got[1:]),
     (
         "{}.expand({front}, -1).contiguous(), if all start from it",

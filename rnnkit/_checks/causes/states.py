@@ -6,31 +6,24 @@ from torch import Tensor
 
 from rnnkit._base.errors import DeviceError, DtypeError, LayoutError, StateError
 from rnnkit._base.message import wanted
-from rnnkit._base.state import BATCHED, PAIR, map_state
-from rnnkit._checks.arrays import holds_integers
+from rnnkit._base.state import BATCHED, PAIR, map_state, tensors_of
 from rnnkit._checks.call_spec import (
     CallSpec,
     RefusalCause,
     check_dense,
     dtypes_agree,
-    parts_of,
     sizes,
     spell,
 )
 from rnnkit._checks.causes import moves, structure
 from rnnkit._checks.causes.wrong_state import Shape, WrongState
-from rnnkit._checks.guards import has_own_dtype
-from rnnkit._checks.objects import has_batch
+from rnnkit._checks.guards import is_c_of_cell
+from rnnkit._checks.objects import tensors_in
 
 
-def check_state(spec: CallSpec, hx: Any, input: Tensor, *, only_sizes: bool = False) -> None:
-    """Refuse a state of the wrong sizes, else layout, dtype or device; None for zeros is right."""
-    if hx is None:
-        return
-    _check_sizes(spec, hx)
-    if only_sizes:
-        return
-    for name, tensor in zip(spec.state_names, parts_of(hx), strict=True):
+def check_state_tensors(spec: CallSpec, hx: Any, input: Tensor) -> None:
+    """Refuse a state of the right sizes for the layout, dtype or device of a tensor."""
+    for name, tensor in zip(spec.state_names, tensors_of(hx), strict=True):
         if tensor is not None:
             check_dense(spec.module, tensor, "hx")
             _check_dtype(spec, name, tensor, input)
@@ -38,15 +31,14 @@ def check_state(spec: CallSpec, hx: Any, input: Tensor, *, only_sizes: bool = Fa
 
 def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> None:
     """Refuse a tensor of a state for its dtype or device."""
-    has_own = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=spec.kind == "cell")
-    if not has_own and not dtypes_agree(tensor, input.dtype):
+    is_any = name == "c" and spec.kind == "cell" and is_c_of_cell(tensor)
+    if not is_any and not dtypes_agree(tensor, input.dtype):
         fix = f"rnnkit.states.to(hx, {input.dtype})"
         spec.refuse(
             DtypeError,
             "hx",
-            f"hx dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
+            f"{name} dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
             RefusalCause("state-dtype", "state and input have different dtypes", fix),
-            (name, wanted(f"{input.dtype}", f"{tensor.dtype}")),
         )
     if tensor.device != input.device:
         data = "input.data" if spec.kind == "packed" else "input"
@@ -57,37 +49,24 @@ def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> No
             "Input and hidden tensors are not at the same device, "
             f"found input tensor at {input.device} and hidden tensor at {tensor.device}",
             RefusalCause("state-device", "state and input have different devices", fix),
-            (name, wanted(f"{input.device}", f"{tensor.device}")),
         )
 
 
-def _check_sizes(spec: CallSpec, hx: Any) -> None:
+def check_sizes(spec: CallSpec, hx: Any) -> None:
     """Refuse a state that is not made of the module's tensors, or whose shapes are wrong."""
+    if hx is None:  # zeros
+        return
     wants: list[Any] = [sizes(axes) for axes in spec.state_axes]
     state: tuple[Any, ...] = (hx,)
     if len(wants) == PAIR:
         state = tuple(hx) if isinstance(hx, (tuple, list)) else ()
-    # Asked first: torch has its own error for a parameter that has no shape yet.
-    are_lengths = _are_lengths(hx) and spec.kind not in ("cell", "step")
-    if are_lengths or len(state) != len(wants) or not _are_tensors(state):
-        structure.refuse_structure(spec, hx, lengths=are_lengths)
     # None stands for zeros of the right shape.
+    kinds = (Tensor, type(None)) if len(wants) == PAIR else Tensor
+    if len(state) != len(wants) or not all(isinstance(part, kinds) for part in state):
+        structure.refuse_structure(spec, hx)
     shapes = [tuple(w if t is None else t.shape) for t, w in zip(state, wants, strict=True)]
     if shapes != wants:
         _refuse_sizes(WrongState(spec, shapes, wants))
-
-
-def _are_tensors(state: tuple[Any, ...]) -> bool:
-    """Return whether a state is made of tensors; of a pair, None stands for zeros."""
-    is_pair = len(state) == PAIR
-    return all(isinstance(part, Tensor) or (is_pair and part is None) for part in state)
-
-
-def _are_lengths(hx: Any) -> bool:
-    """Return whether this is no state, but lengths: integers in a list or in a row."""
-    if isinstance(hx, Tensor):
-        return hx.dim() == 1 and len(hx) > 0 and holds_integers(hx)
-    return isinstance(hx, (tuple, list)) and {type(part) for part in hx} == {int}
 
 
 def _refuse_sizes(wrong: WrongState) -> NoReturn:
@@ -97,6 +76,8 @@ def _refuse_sizes(wrong: WrongState) -> NoReturn:
     # What changes the layer makes a tensor that fits wrong.
     fixes = [fix for fix in cause.fixes if wrong.is_whole or "(..., " not in fix]
     typed = [wrong.typed(fix) if "{}" in fix else fix for fix in fixes]
+    if spec.state != "hx":  # of one cell of several
+        typed = [f"None as {spec.state}: zeros"]
     each = zip(spec.state_names, spec.state_axes, wrong.shapes, strict=True)
     spec.refuse(
         LayoutError if cause.is_layout else StateError,
@@ -152,13 +133,11 @@ def _sentence_of_cell(wrong: WrongState) -> str:
 
 def check_batch(spec: CallSpec, hx: Any) -> None:
     """Check that each tensor of a third-party cell's state has the batch of the input."""
-
-    def compare(tensor: Tensor) -> Tensor:
-        if not has_batch(tensor, spec.batch):
-            _refuse_batch(spec, tuple(tensor.shape))
-        return tensor
-
-    map_state(compare, hx)
+    map_state(lambda tensor: tensor, hx)  # it refuses what is no state
+    shapes = [tuple(tensor.shape) for tensor in tensors_in(hx)]
+    for shape in shapes or [()]:
+        if shape[:1] != (spec.batch,):
+            _refuse_batch(spec, shape)
 
 
 def _refuse_batch(spec: CallSpec, shape: Shape) -> NoReturn:
@@ -188,9 +167,4 @@ def _cause_of_batch(spec: CallSpec, shape: Shape) -> RefusalCause:
         )
     if shape[:1] == (spec.seq,):
         return spec.other_layout(f"hx has batch {shape[0]}")
-    new = f"None as {spec.state}"
-    if spec.state == "hx":
-        new = "hx=None"
-        if hasattr(spec.module, "initial_state"):
-            new += f" or cell.initial_state({spec.batch})"
-    return RefusalCause(code, headline, f"{new}, if the sequences are new")
+    return RefusalCause(code, headline, f"None as {spec.state}, if the sequences are new")

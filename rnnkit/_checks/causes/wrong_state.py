@@ -84,14 +84,10 @@ class WrongState(NamedTuple):
     @property
     def zeros(self) -> str:
         """What is typed to start from zeros."""
-        state = self.spec.state
-        batch = self.spec.batch
         if not self.is_whole:
             return self.typed(f"None, which starts {self.name} from zeros")
-        if state != "hx":
-            return f"None as {state}, or hx=layer.initial_state({batch}) of all cells: zeros"
         module = "layer" if self.spec.has_rows else "cell"
-        return f"hx=None or {module}.initial_state({batch}): zeros"
+        return f"hx=None or {module}.initial_state({self.spec.batch}): zeros"
 
     def is_made_by(self, change: Callable[[Sizes, Sizes], tuple[float, ...]]) -> bool:
         """Return whether a change of sizes makes each tensor fit."""
@@ -99,18 +95,13 @@ class WrongState(NamedTuple):
 
     def typed(self, text: str) -> str:
         """Write what changes the tensors that do not fit, ``{}``, and gives the whole state."""
-        state = self.spec.state
         words = WORDS_AFTER_CODE.search(text)
         expression = text[: words.start()] if words else text
         rest = text[len(expression) :]
-        if state != "hx":
-            rest = f" as {state}{rest}"
         if len(self.shapes) == 1 or (self.is_whole and not expression.startswith("{}")):
-            return expression.format(state) + rest
+            return expression.format("hx") + rest
         if self.is_whole:
-            return f"tuple({expression.format('t')} for t in {state}){rest}"
+            return f"tuple({expression.format('t')} for t in hx){rest}"
         parts = list(self.spec.state_names)
-        if state != "hx":
-            parts = [f"{state}[0]", f"{state}[1]"]
         parts[self.place] = expression.format(parts[self.place])
         return f"({', '.join(parts)}){rest}"

@@ -58,21 +58,20 @@ def run_layer(
     if not isinstance(input, Tensor):
         return _run_packed(layer, recurrence, input, hx)
     is_unbatched = input.dim() == SEQUENCE
-    batch_first = layer.batch_first and not is_unbatched
+    batch_axis = 0 if layer.batch_first else 1
     if is_unbatched:
-        input = input.unsqueeze(1)
+        input = input.unsqueeze(batch_axis)
         hx = with_batch(hx, 1)
-    batch = input.size(0 if batch_first else 1)
-    state = _first_state(layer, hx, input, batch)
+    state = _first_state(layer, hx, input, input.shape[batch_axis])
     if is_whole and not is_compiling():
-        output, *ends = recurrence.kernel(input, state, *_options(layer), batch_first)
-    elif batch_first:
+        output, *ends = recurrence.kernel(input, state, *_options(layer), layer.batch_first)
+    elif layer.batch_first:
         output, ends = _run_in_pieces(layer, recurrence, input.transpose(0, 1), state, boundaries)
         output = output.transpose(0, 1)
     else:
         output, ends = _run_in_pieces(layer, recurrence, input, state, boundaries)
     if is_unbatched:
-        return output.squeeze(1), [end.squeeze(1) for end in ends]
+        return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
     return output, ends
 
 

@@ -95,9 +95,10 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
         lengths, reset, _ = checked_boundaries(spec, input, call.lengths, call.reset)
 
     is_unbatched = input.dim() == SEQUENCE
+    batch_axis = 0 if batch_first else 1
     if is_unbatched:
-        input = input.unsqueeze(1)
-    elif batch_first:
+        input = input.unsqueeze(batch_axis)
+    if batch_first:
         input = input.transpose(0, 1)
     is_own = call.initial is not None or (is_known and overrides_initial_state(cell))
     start = _start(call, input, state, lengths, is_known=is_known, is_own=is_own)
@@ -118,9 +119,10 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     else:
         output, end = run_loop(cell, args)
 
+    output = output.transpose(0, 1) if batch_first else output
     if is_unbatched:
-        return output.squeeze(1), without_batch(end, 1 if call.return_states else 0)
-    return output.transpose(0, 1) if batch_first else output, end
+        return output.squeeze(batch_axis), without_batch(end, 1 if call.return_states else 0)
+    return output, end
 
 
 class Start(NamedTuple):

@@ -327,3 +327,23 @@ def test_what_is_not_asked_after_too_many_runs(runs):
     assert any("lines were left out" in note for note in report.notes) == (runs < full.passes)
     assert all(one.probe in report.headline for one in skipped) or not report.judged
     assert report.passes <= max(runs, 16)  # a probe that began goes on
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_second_source_of_random_numbers(times):
+    """What draws beside a draw that may be meant is named as well, each place once."""
+
+    def forward(m, x):
+        y = m.gru(x)[0]
+        for _ in range(times):
+            y = y + torch.randn_like(y)
+        return nn.functional.dropout(y, 0.3) if m.drops else y
+
+    for drops in (False, True):
+        [found] = reported(layered(forward, drops=drops), X).findings
+        rows = [line.split()[:2] for line in str(found).splitlines()[1:]]
+
+        assert ["first", "randn_like"] in rows
+        assert (["then", "dropout"] in rows) == drops
+        assert sum(label == "at" for label, _ in rows) == 1 + drops
+        assert len(rows) < 9

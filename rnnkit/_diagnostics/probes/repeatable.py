@@ -30,7 +30,7 @@ def _why(baseline: Baseline) -> list[Line]:
     if drawn and Repeat(baseline, restarts=True).is_equal:
         cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
         how = "draw only if self.training, as in F.dropout(x, p, self.training); h0 = zeros"
-        return [*_first_drawn(baseline, drawn[0]), cause, ("fix", how)]
+        return [*_rows_of_draws(baseline, drawn[0]), cause, ("fix", how)]
     if kept:
         names = ", ".join(f"model.{name}" for name in kept[:NAMES])
         cause = ("cause", f"the model keeps {names} from call to call")
@@ -39,8 +39,8 @@ def _why(baseline: Baseline) -> list[Line]:
     return [("likely", "a state that is kept outside of the model's attributes")]
 
 
-def _first_drawn(baseline: Baseline, source: str) -> list[Line]:
-    """Return the first function, or module, in which a run draws from a source of numbers."""
+def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:
+    """Return the first function, or module, in which a run draws from a source, and the next."""
     session = baseline.session
     batch = baseline.batch
     read = session.drawn_sources()[source].get_state
@@ -48,14 +48,18 @@ def _first_drawn(baseline: Baseline, source: str) -> list[Line]:
     session.restart()
     before = read()
     session.run(batch.tree(), watch=recorder.watch)
+    rows: list[Line] = []
     for event in recorder.events:
-        if equal(before, event.drawn):
+        has_drawn = not equal(before, event.drawn)
+        before = event.drawn
+        # The first may be meant, and hide the next one; a third is left for the next run.
+        if not has_drawn or ("at", event.place) in rows or len(rows) == 4:
             continue
         # Python's numbers, and NumPy's, are drawn before a function takes them.
         if source in ("random", "numpy.random") and event.kind != "output":
             return [("before", event.place)]
-        first = f"{event.label} ({event.text})"
+        text = f"{event.label} ({event.text})"
         if event.kind == "function":
-            first = without_part(event.text, batch.size, batch.whole_size)
-        return [("first", first), ("at", event.place)]
-    return []
+            text = without_part(event.text, batch.size, batch.whole_size)
+        rows += [("then" if rows else "first", text), ("at", event.place)]
+    return rows

@@ -210,8 +210,7 @@ def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     batch = baseline.batch
     if not batch.counts or min(batch.counts) == batch.steps or baseline.has_found("padding"):
         return
-    events = [x for x in baseline.events if x.kind == "input"]
-    norms = [x.label for x in events if isinstance(x.module, BatchNorm1d)]
+    norms = [x.label for x in baseline.events if isinstance(x.module, BatchNorm1d)]
     if not norms:
         return
     where = steps_at(~valid_mask(batch, pads_after=baseline.pads_after))
@@ -274,16 +273,15 @@ def of_functions(baseline: Baseline) -> Iterator[str]:
     calls = calls_in(recorder.events)
     families = [[call for call in calls if call.name == name] for name in loops]
     for event in recorder.events:
-        if event.kind != "function":
-            continue
-        if event.name in ("view", "reshape"):
+        if event.kind == "function":
             yield from _mixed_pixels(event)
-        elif event.name == "topk":
             yield from _beams_that_stay(event, families)
 
 
 def _mixed_pixels(event: Event) -> Iterator[str]:
     """Yield a view of ``(batch, channels, height, width)`` as pixels, whose channels are others."""
+    if event.name not in ("view", "reshape"):
+        return
     picture = event.function.argument(0, "input")
     rows = event.tensors[0]
     if not isinstance(rows, Tensor) or picture.dim() != 4 or rows.dim() != 3:
@@ -300,6 +298,8 @@ def _beams_that_stay(event: Event, families: Sequence[Sequence[Call]]) -> Iterat
 
     A family are the calls of one cell.
     """
+    if event.name != "topk":
+        return
     scores = event.function.argument(0, "input")
     beams = event.tensors[0].shape[-1]
     if scores.dim() != 2 or beams < 2:

@@ -50,7 +50,7 @@ def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     fix = "return the next state, of the same kind as hx; its first tensor is the output"
     if is_with_output(new, hx):
         fix = "return state, instead of return output, state: its first tensor is the output"
-    came = f"took {brief(hx)} as state at step {step}, returned {brief(new)}"
+    came = f"returned {brief(new)} at step {step}, not a state like the one it took, {brief(hx)}"
     _refuse_cell(cell, came, fix=fix, code="cell-result", step=step)
 
 

@@ -100,7 +100,7 @@ def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int
     if axes[first] not in bound:
         other = next(axis for axis in read if axes[axis] == axes[first])
         found = f"as {other}, but {read[first]} as {first}"
-    what = f"{first}_size" if first == "hidden" else "an input"
+    what = "a layer" if first == "hidden" else "an input"
     error = ShapeError
     code = "scope-size"
     fix = f"{what} with {axes[first]}={wants}, or a different name in axes"

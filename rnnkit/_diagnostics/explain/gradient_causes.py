@@ -24,7 +24,7 @@ def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
     """Return how to read both directions of a bidirectional layer, of its outputs or its states.
 
     ``baseline`` is the model and a batch, ``run`` a run with gradients, and ``name`` that of a
-    layer of which one direction is unused.
+    layer with one unused direction.
     """
     calls = [call for call in calls_in(baseline.events) if call.name == name]
     read = {

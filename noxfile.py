@@ -49,8 +49,15 @@ SCHEMAS = {
     "citation-file-format": ["CITATION.cff"],
 }
 #: Turns of phrase that plain English does without, and what is free of them.
-ODD_WORDS = "of which|in the place of|what is no|as yet|Say whether|in silence|Hold"
+ODD_WORDS = (
+    "of which|in the place of|what is no|as yet|as of|Say whether|in silence|Hold"
+    "|an int (from|of)|(fit|fits) on no|turns? the gradient|[0-9]+ of the (time|loop)"
+    "|(is|are) [0-9]+ wide|(padding|steps?|states?) that (is|are) read|of such[.,;]"
+    "|\\w*\\S, too([.,;:)]|$)"
+)
 PLAIN = ["rnnkit", "benchmarks", "docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+#: A page repeats the noun, and a heading begins with a subject or a verb.
+ODD_IN_PAGES = "(that|those) of|^##+ (With|From|Of|By)"
 #: What the environment of ``package`` checks of the rnnkit that it finds: each module is imported.
 PROOF = """
 import importlib.metadata, pathlib, pkgutil, sys
@@ -223,8 +230,10 @@ def lint(session: nox.Session) -> None:
     run(session, "ruff", "format", "--check")
     run(session, "codespell_lib")
     # It prints what it finds with file and line, and ends with 1 if that is nothing.
-    files = ("--include=*.py", "--include=*.md", "--exclude-dir=_build")
-    session.run("grep", "-rnwE", *files, ODD_WORDS, *PLAIN, success_codes=[1])
+    pages_only = ("--include=*.md", "--include=*.ipynb", "--exclude-dir=_build")
+    python_too = ("--include=*.py", *pages_only)
+    session.run("grep", "-rnwE", *python_too, ODD_WORDS, *PLAIN, success_codes=[1])
+    session.run("grep", "-rnwE", *pages_only, ODD_IN_PAGES, *PLAIN, success_codes=[1])
     session.run(str(ENVIRONMENT / "bin" / "lint-imports"))
     session.run(str(ENVIRONMENT / "bin" / "complexipy"), "--failed")
     session.run(PYTHON, ".ci/tokens.py")

@@ -62,13 +62,13 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Checked calls",
-            "'naive' is jaxtyped.",
+            "'naive' is torch's module in a jaxtyped wrapper.",
             ("size", "rnnkit/torch", "worst", "naive/torch", "budget"),
             short,
         ),
         Table(
             "Checked calls, one by one",
-            "Microseconds a call.",
+            "Times are microseconds per call.",
             (
                 *("module", "size", "state", "grad", "torch", "rnnkit", "rnnkit/torch", "budget"),
                 *("naive/torch", "torch/torch"),
@@ -89,7 +89,7 @@ def _growth(effort: Effort) -> Table:
 
     return growth(
         "Checked calls as sizes grow",
-        "rnnkit/torch with state and gradients.",
+        "The time of rnnkit divided by torch's, with a state and gradients.",
         *(effort, BASE, VARIED, (*LAYERS, *CELLS), timed),
     )
 

@@ -87,7 +87,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Choice of path",
-            f"Chosen / fastest kernel, {NUMBER} random sizes.",
+            f"The chosen kernel's time divided by the fastest one's, for {NUMBER} random sizes.",
             ("passes", "given", "mean", "budget", f"within {NEAR:.2f}", "at least", "worst"),
             rows,
         )

@@ -62,7 +62,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Failing calls",
-            "Milliseconds to the error.",
+            "Times are milliseconds until the error.",
             ("mistake", "module", "torch", "rnnkit", "rnnkit/torch", "budget", "naive"),
             rows,
         )

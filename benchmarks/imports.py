@@ -37,7 +37,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Import",
-            f"{effort.processes} fresh interpreters.",
+            f"Measured in {effort.processes} fresh interpreters.",
             ("what", "milliseconds", "budget"),
             [
                 ("torch", _shown(torch), ""),

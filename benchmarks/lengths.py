@@ -78,7 +78,7 @@ def _mixed(effort: Effort) -> list[Table]:
         ),
         Table(
             "Mixed lengths, one by one",
-            "Milliseconds.",
+            "Times are milliseconds.",
             (
                 *("passes", "spread", "batch, seq, input, hidden", "layer", "directions"),
                 *("pack", "lengths", "lengths/pack", "budget", "padded/pack"),
@@ -99,7 +99,7 @@ def _large(effort: Effort) -> Table:
         rows.append((str(shape), kind, *seconds, str(timings["lengths"])))
     return Table(
         "Mixed lengths, a large layer",
-        f"Seconds a training step, {effort.seconds:g} s a comparison.",
+        f"Times are seconds per training step; each comparison runs for {effort.seconds:g} s.",
         ("batch, seq, input, hidden", "layer", "pack", "lengths", "lengths/pack"),
         rows,
     )
@@ -117,7 +117,7 @@ def _packed(effort: Effort) -> Table:
         rows.append((passes, str(shape), kind, str(ours), limit, again))
     return Table(
         "Packed calls",
-        "Packed input.",
+        "The input is packed.",
         ("passes", "batch, seq, input, hidden", "layer", "rnnkit/torch", "budget", "torch/torch"),
         rows,
     )
@@ -149,7 +149,7 @@ def _growth(effort: Effort) -> Table:
 
     return growth(
         "Mixed lengths as sizes grow",
-        "lengths/pack; 'fill' is mean length / longest.",
+        "The time with lengths= divided by packing's; 'fill' is the mean length by the longest.",
         *(effort, BASE, VARIED, list(columns), timed),
     )
 

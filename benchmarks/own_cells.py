@@ -82,8 +82,8 @@ def tables(effort: Effort) -> list[Table]:
     rows = [_row(*case, effort) for case in cases[: None if effort.seconds else 1]]
     table = Table(
         "Own cells, compiled",
-        "An LSTM cell with a layer norm, by unroll. Seconds are those of the first call with\n"
-        "gradients and of the first without; the others are a call's time by the eager loop's.",
+        "An LSTM cell with a layer norm, by unroll. Seconds are the time of the first call with\n"
+        "gradients and of the first without; others are a call's time divided by the loop's.",
         ("compiled", "batch, input, hidden", "steps", "seconds", "training", "no gradients"),
         rows,
     )

@@ -74,8 +74,8 @@ def method(effort: Effort) -> str:
     """Explain how the numbers were made, and how to read them."""
     brief = effort.brief().seconds
     return f"""Candidates take turns for {effort.seconds:g} s ({brief:g} s where sizes grow) of
-`{CLOCK.__name__}`. Numbers are medians ± half a 95% confidence interval; a/b is a's time by b's; a
-budget is our limit.
+`{CLOCK.__name__}`. Numbers are medians ± half a 95% confidence interval; a/b is the time of
+a divided by the time of b; a budget is our limit.
 """
 
 

@@ -39,7 +39,7 @@ def tables(effort: Effort) -> list[Table]:
         )
     table = Table(
         "Unrolled cells",
-        "Milliseconds. 'loop' calls torch's cells, 'unfused' rnnkit's.",
+        "Times are milliseconds. 'loop' calls torch's cells, 'unfused' rnnkit's.",
         (
             *("passes", "batch, seq, input, hidden", "cell", "layer", "unroll"),
             *("unroll/layer", "budget", "loop/layer", "unfused/layer"),
@@ -59,7 +59,7 @@ def _growth(effort: Effort) -> Table:
 
     return growth(
         "Unrolled cells as sizes grow",
-        "unroll/layer.",
+        "The time of unroll divided by the layer's.",
         *(effort, BASE, VARIED, list(columns), timed),
     )
 

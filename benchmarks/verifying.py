@@ -97,7 +97,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         growth(
             "Time of verify",
-            "In brackets: passes. The last model leaks.",
+            "The number of passes is in brackets. The last model leaks.",
             *(effort, BASE, VARIED, list(CASES), measure),
         )
     ]

@@ -228,8 +228,8 @@ def of_lengths(tables: Mapping[str, Rows]) -> str:
     return f"""\
 **{headline}**: it takes
 {span(*cells(lengths, "backward"))} times as long ({span(*cells(lengths, "forward"))} without
-gradients). `reset=` trains in {span(*cells(resets, "reset/without", **training))} times the time
-without, a loop in {span(*cells(resets, "loop/without", **training))}."""
+gradients). Training with `reset=` takes {span(*cells(resets, "reset/without", **training))} times
+as long as without, and a loop {span(*cells(resets, "loop/without", **training))}."""
 
 
 def verdicts(tables: Mapping[str, Rows]) -> dict[str, str]:

@@ -105,7 +105,7 @@ class _Steps(NamedTuple):
     axis: int
     #: True on valid steps.
     valid: Tensor
-    #: The number of valid steps; its axis of steps has size 1, too.
+    #: The number of valid steps; its axis of steps also has size 1.
     each: Tensor
     #: True of samples without a valid step, likewise.
     empty: Tensor

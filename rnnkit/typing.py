@@ -65,9 +65,10 @@ StateT_co = TypeVar("StateT_co", covariant=True)
 class Cell(Protocol[StateT_co]):
     """What :func:`rnnkit.unroll` and :class:`rnnkit.Recurrent` run over a sequence.
 
-    Any module will do that has these two. A state is a tensor ``(batch, hidden)`` or a tuple of
-    such; its first, or only, tensor is the output of the step. A step never writes into the state
-    that it is given. The protocol is generic in the state: ``Cell[Tensor]``, ``Cell[LSTMState]``.
+    Any module with these two methods is a cell. A state is a tensor ``(batch, hidden)`` or a tuple
+    of such tensors. Its first, or only, tensor is the output of the step. A step never writes into
+    the state that it is given. The protocol is generic in the state: ``Cell[Tensor]``,
+    ``Cell[LSTMState]``.
     """
 
     def __call__(self, input: Any, hx: Any) -> StateT_co:

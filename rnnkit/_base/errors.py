@@ -104,7 +104,7 @@ class LeakError(RnnkitError, AssertionError):
     """An output depends on what it must not depend on, or not on what it should.
 
     Attributes:
-        probe: the probe of :func:`rnnkit.verify` that found it; it is the code, too.
+        probe: the probe of :func:`rnnkit.verify` that found it; it is also the code.
         module: qualified name of the first module where it shows; empty if it shows in none, in
             the model itself, or if the probe looks for none (alone, padding, memory, repeatable).
     """

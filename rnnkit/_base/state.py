@@ -19,7 +19,7 @@ PAIR = 2
 
 StateT = TypeVar("StateT")
 
-#: Any module's state: a tensor, or a tuple of such, which a caller may write as a list. Its parts
+#: Any module's state: a tensor, or a tuple of tensors, which a caller may write as a list. Parts
 #: are not spelled, since beartype would check one at random, and no compiler traces that.
 State: TypeAlias = Tensor | tuple[Any, ...] | list[Any]
 

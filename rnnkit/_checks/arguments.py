@@ -169,7 +169,7 @@ def one_state(hx: GivenT, state: GivenT) -> GivenT:
 def check_block_size(block: Any) -> None:
     """Check that a block of ``unroll`` has a number of steps."""
     if not is_index(block) or block < 1:
-        sentence = f"unroll: block must be an int from 1, or None, got {brief(block)}"
+        sentence = f"unroll: block must be an integer of at least 1, or None, got {brief(block)}"
         fix = "block=10: torch compiles ten steps at once"
         refusal(ArgumentError, "block", sentence, fix=fix, code="unroll-block")
 
@@ -180,7 +180,7 @@ def check_batch_size(name: str, batch_size: Any) -> None:
     if values_are_abstract() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
         return
     if batch_size is not None and not is_batch_size(batch_size):
-        wants = "an int from 0, or None for a state without batch axis"
+        wants = "an integer of at least 0, or None for a state without batch axis"
         sentence = f"{name}.initial_state: batch_size must be {wants}, got {brief(batch_size)}"
         fix = "initial_state(5) of five samples, initial_state(None) without a batch axis"
         refusal(ArgumentError, "batch_size", sentence, fix=fix, code="batch-size")

@@ -45,7 +45,7 @@ def parts_of(hx: Any) -> tuple[Any, ...]:
 
 
 def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
-    """Refuse a tensor that does not store its numbers in strides; torch's class does, too."""
+    """Refuse a tensor that does not store its numbers in strides, as torch's class does."""
     if not is_not_strided(tensor):
         return
     kind = "a nested one"

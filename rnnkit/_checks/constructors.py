@@ -39,7 +39,7 @@ class ValueRule(NamedTuple):
 
 
 def is_batch_size(value: Any) -> bool:
-    """Return whether a value is a number of samples: an int from 0, or one that is left open."""
+    """Return whether a value is a number of samples: an integer from 0 on, or an open size."""
     is_int = isinstance(value, (Integral, torch.SymInt)) and not isinstance(value, bool)
     number: Any = value  # not its index, which would fix it in an exported program
     return is_int and number >= 0
@@ -68,7 +68,7 @@ def _integers_from(least: int, expected: str, sentence: str) -> ValueRule:
 
 
 NONLINEARITIES = ("tanh", "relu")
-COUNT = _integers_from(1, "an int from 1", "{name} must be greater than zero")
+COUNT = _integers_from(1, "an integer of at least 1", "{name} must be greater than zero")
 # torch asks isinstance(..., int) of the two sizes of a layer, and counts with all others.
 SIZE = COUNT._replace(fits=lambda value: isinstance(value, Integral) and COUNT.fits(value))
 FLAG = ValueRule(lambda value: isinstance(value, bool), "True or False", "", "bool")
@@ -78,7 +78,7 @@ RULES = {
     "num_layers": COUNT,
     "proj_size": _integers_from(
         0,
-        "an int from 0 (no projection) to hidden_size - 1",
+        "an integer from 0 (no projection) to hidden_size - 1",
         "proj_size should be a positive integer or zero to disable projections",
     ),
     "bias": FLAG,
@@ -103,12 +103,12 @@ OF_LAYERS = [*RULES.values()]
 # No value fits: it is read where a projection is not narrower than the hidden state.
 NARROWER = ValueRule(
     lambda _: False,
-    "an int below hidden_size, or 0 for no projection",
+    "an integer below hidden_size, or 0 for no projection",
     "proj_size has to be smaller than hidden_size",
 )
 
 # A cell computes without features (only its state) and without a hidden state; layers do not.
-CELL_SIZE = _integers_from(0, "an int from 0", "{name} must not be negative")
+CELL_SIZE = _integers_from(0, "an integer of at least 0", "{name} must not be negative")
 # torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
 CELL_BIAS = FLAG._replace(fits=lambda value: is_flag(value) or value in NONLINEARITIES)
 CELL_RULES = RULES | {
@@ -119,7 +119,7 @@ CELL_RULES = RULES | {
 
 # Without a projection, torch's kernel would read beyond the weights of a cell that has one.
 CELL_NARROWER = NARROWER._replace(
-    expected="an int from 1 to hidden_size - 1",
+    expected="an integer from 1 to hidden_size - 1",
     fix="proj_size from 1 to hidden_size - 1, or rnnkit.LSTMCell, which has no projection",
 )
 CELL_RULES["proj_size"] = CELL_NARROWER._replace(
@@ -149,7 +149,8 @@ ADVICE = {
     "stateful": "leave it out: output, hx = {run}, hx) passes the state along",
     "recurrent_dropout": "leave it out: torch's kernels have none between steps",
     "proj_size": "leave proj_size out, or follow {owner} by torch.nn.Linear",
-    "nonlinearity": "leave {name} out: {owner} has fixed ones, RNN and RNNCell take nonlinearity",
+    "nonlinearity": "leave {name} out: {owner} has fixed activations, "
+    "RNN and RNNCell accept nonlinearity=",
 }
 #: How a function is called that is no method of a layer.
 RUNS = {"unroll": "rnnkit.unroll(cell, input"}
@@ -279,7 +280,7 @@ def refuse_value(name: str, rule: ValueRule, argument: str, value: Any, written:
 def _fix_of_value(name: str, rule: ValueRule, argument: str, value: Any) -> str:
     """Write what is meant by a value that does not fit."""
     if argument == "bias" and isinstance(value, float) and 0 < value < 1:
-        return f"by name: dropout={value}"
+        return f"dropout={value}, given by name"
     if rule.type == "bool" and isinstance(value, str):
         return f"a string counts as true whatever it says: {argument}=True or {argument}=False"
     if rule.type == "bool":

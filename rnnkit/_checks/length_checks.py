@@ -60,7 +60,7 @@ def _why_not(spec: CallSpec, lengths: Any, counts: Tensor | None) -> RefusalCaus
         )
     if counts is None:
         return RefusalCause(
-            "lengths-kind", "lengths are not integers that can be read", "a list of ints"
+            "lengths-kind", "lengths are not integers that can be read", "a list of integers"
         )
     if not holds_integers(counts):
         return _why_not_counts(spec, lengths, counts)
@@ -119,7 +119,7 @@ def _why_of_axes(spec: CallSpec, numbers: Tensor, code: str) -> RefusalCause:
     total = f"mask.sum({int(is_batch_first)})"
     if numbers.is_floating_point():
         total += ".long()"
-    return RefusalCause(code, "lengths are a mask, not counts", f"of a mask: {total}")
+    return RefusalCause(code, "lengths are a mask, not counts", f"{total}, if this is a mask")
 
 
 def _out_of_range(seq: int, lengths: Any, sample: int, value: int) -> RefusalCause:

@@ -16,7 +16,7 @@ from rnnkit._kernels.lengths import Lengths
 def lengths_of_mask(lengths: Any, steps: Any) -> Lengths:
     """Return the lengths of a mask of so many steps, checked."""
     if not is_batch_size(steps):
-        sentence = f"masked.mask: steps must be an int from 0, got {brief(steps)}"
+        sentence = f"masked.mask: steps must be an integer of at least 0, got {brief(steps)}"
         fix = "rnnkit.masked.mask(lengths, x.shape[dim]), the number of steps of x"
         refusal(ArgumentError, "steps", sentence, fix=fix, code="masked-steps")
     read = tensor_or_none(lengths)

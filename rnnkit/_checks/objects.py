@@ -201,7 +201,7 @@ def check_directions(cells: list[Any]) -> None:
         ArgumentError,
         "cells",
         "Recurrent: cells has both directions of a bidirectional layer, one after the other",
-        "as a stack they are another net: each would read what the one before it returns",
+        "one stack would chain them: each cell would read the output of the cell before it",
         fix="rnnkit.Recurrent.of(layer), or Recurrent(cells[::2], reverse_cells=cells[1::2])",
         code="recurrent-both-ways",
     )
@@ -210,7 +210,7 @@ def check_directions(cells: list[Any]) -> None:
 def check_layer_of_cells(layer: Any) -> None:
     """Check that ``Recurrent.of`` has a layer of rnnkit's, which its cells know as a whole."""
     name = type(layer).__name__
-    sentence = f"Recurrent.of takes a layer of rnnkit's, got {brief(layer)}"
+    sentence = f"Recurrent.of requires a layer of rnnkit's, got {brief(layer)}"
     headline = ""
     if not isinstance(layer, torch.nn.RNNBase):
         fix = "rnnkit.Recurrent.of(rnnkit.LSTM(input_size, hidden_size)), or Recurrent(cells)"

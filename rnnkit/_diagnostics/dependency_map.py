@@ -29,7 +29,7 @@ WIDEST = 32
 #: How much larger the second change is: others are then the largest, where a maximum is taken.
 LARGER = 100
 #: What people call the axis, by its names elsewhere.
-OTHER_NAMES = dict.fromkeys(["axis", "batch_dim", "seq_dim", "time_dim"], "dim=") | {
+OTHER_NAMES = dict.fromkeys(["axis", "batch_dim", "seq_dim"], "dim=") | {
     "out_axis": "out_dim=",
     "out_seq_dim": "out_dim=",
 }
@@ -49,16 +49,16 @@ def dependency_map(
     """Find which output depends on which input along one axis.
 
     A copy of the model runs twice for each index of the axis (at most 33, evenly spaced), in
-    float64, on inputs with a change there, then a large one. Where the output stays the same,
-    gradients still show what was forgotten. Inputs that share the axis are changed together.
+    float64, on inputs with another value there, then a large one. Where the output stays the same,
+    a gradient can still show a dependency. Inputs that share the axis are changed together.
 
     Args:
         model: any module.
-        *inputs: what it is called with.
-        dim: the axis of the inputs; it may be negative, counted from the end of the first one.
-        out_dim: the axis of the first output; None for the same.
-        kwargs: what it is called with by keyword.
-        call: calls the model, ``call(model, *inputs, **kwargs)``, if not as ``model(*inputs)``.
+        *inputs: the arguments of the call by position.
+        dim: the axis of the inputs; a negative one counts from the end of the first input.
+        out_dim: the axis of the first output; None means the same as ``dim``.
+        kwargs: the arguments of the call by keyword.
+        call: a function ``call(model, *inputs, **kwargs)``; None means ``model(*inputs, **kwargs)``.
 
     Raises:
         ArgumentError: if ``model`` is not a module, if ``kwargs`` or ``call`` have the wrong type,

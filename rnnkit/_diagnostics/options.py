@@ -8,13 +8,11 @@ from rnnkit._base.message import brief, refusal
 
 #: Names of arguments that other libraries use, and what to type for ``verify``.
 OTHER_NAMES = {
-    "dim": "batch_dim= is the axis of the samples, seq_dim= that of the steps",
-    "axis": "batch_dim= is the axis of the samples, seq_dim= that of the steps",
+    "dim": "batch_dim= is the axis of the samples, seq_dim= is the axis of the steps",
+    "axis": "batch_dim= is the axis of the samples, seq_dim= is the axis of the steps",
     "batch_axis": "batch_dim=",
     "batch_first": "batch_dim=0 for (batch, seq, ...), or batch_dim=1",
-    "time_major": "batch_dim=1 for (seq, batch, ...), or batch_dim=0",
     "seq_axis": "seq_dim=",
-    "time_dim": "seq_dim=",
     "only": "skip=, with the probes to leave out",
     "mask": "lengths=mask.sum(1)",
 }

@@ -41,25 +41,25 @@ def trace(
     kwargs: Mapping[str, Any] | None = None,
     call: Callable[..., Any] | None = None,
 ) -> Trace:
-    """Record which state went where while a model runs once.
+    """Record where each state went while a model runs once.
 
     Args:
-        run: any module, whose copy runs in eval mode; or any function that calls modules,
-            a loop over cells, say. A bound method of a model knows its modules by their names.
-        *inputs: what it is called with.
-        kwargs: what it is called with by keyword.
-        call: calls it, ``call(run, *inputs, **kwargs)``, if not as ``run(*inputs)``: a module then
-            keeps the names of its modules, which a lambda around it loses.
+        run: a module, whose copy runs in eval mode; or any function that calls modules, such as
+            a loop over cells. A bound method of a model knows its modules by their names.
+        *inputs: the arguments of the call by position.
+        kwargs: the arguments of the call by keyword.
+        call: a function ``call(run, *inputs, **kwargs)``; None means ``run(*inputs, **kwargs)``.
+            Unlike a lambda in place of ``run``, it keeps the names of a module's modules.
 
     Raises:
         ArgumentError: if ``run`` cannot be called, or is a class, or if ``kwargs`` or ``call`` have
             the wrong type.
-        Exception: what the run raises; the rows until then are its ``trace``.
+        Exception: any error of the run; its ``trace`` has the rows until then.
 
     Returns:
-        A row for each call of a recurrent module. Its marks are worth a look, and no proof. They
-        mark a state that is never advanced, dropped, or on an earlier graph, swapped members, and
-        windows of one sequence that start afresh.
+        A row for each call of a recurrent module. Its marks are hints and no proof. They name a
+        state that is never advanced, is dropped or belongs to an earlier graph, h and c in each
+        other's place, and windows of one sequence that start from zeros.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):
@@ -252,7 +252,7 @@ class _Run:
             is_detached = not tensor.requires_grad and found <= self.with_graph
             cut = ", detached" if is_detached else ""
         else:
-            # What a call returned ends the search: its c is computed from what its h is, too.
+            # What a call returned ends the search: its c and its h are computed from the same.
             found = self.near([tensor])
             how = "computed from "
             cut = ""
@@ -330,5 +330,5 @@ class _Run:
         # A result as long as the sequence reads both, and not by way of another call.
         joined = self.near(x for x in results if base.shape[axis] in x.shape)
         if {(at, "output"), (call.number, "output")} <= joined:
-            onward = f"its input goes on where that of row {at} ended"
+            onward = f"its input goes on where the input of row {at} ended"
             self.rows[call.number].marks.append(f"{onward}, but it {from_zeros(at)}")

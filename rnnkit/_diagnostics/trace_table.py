@@ -16,11 +16,11 @@ class Row:
     Attributes:
         number: its position in the run, from 0.
         module: the module's qualified name.
-        kind: its class.
+        kind: the name of its class.
         spec: the sizes of its input, as the module reads the axes.
         state: where the given state came from.
         used: whether anything later depends on the state that it returned; None if not known.
-        marks: what looks like a mistake in it.
+        marks: what looks like a mistake in this call.
 
     >>> model = torch.nn.Sequential(torch.nn.GRU(3, 4))
     >>> (row,) = rnnkit.trace(model, torch.ones(7, 5, 3)).rows
@@ -47,7 +47,7 @@ class Trace:
 
     Attributes:
         rows: the calls.
-        notes: what the run did beside, to what the copy of the model shares with it.
+        notes: objects that the copy shares with the model, which the run may have advanced.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):

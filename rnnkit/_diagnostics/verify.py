@@ -44,45 +44,49 @@ def verify(
     skip: Collection[ProbeName] = (),
     raises: bool = True,
 ) -> Report:
-    """Find the mistakes that no shape can show: run the model on changed inputs and compare.
+    """Find mistakes that no shape shows: run a model on changed inputs, and compare its outputs.
 
     Copies of the model run a few dozen times, some in train mode, on at most four samples of the
-    batch: the longest and the three shortest. The model itself is never run.
+    batch: the longest and the three shortest. The model itself never runs.
 
     Args:
         model: any module, with torch's recurrent modules or rnnkit's.
-        *inputs: what it is called with: tensors, or lists, tuples, dictionaries and dataclasses of
-            them. The first tensor, ``(batch, seq, ...)`` by default, shows where the batch is.
-            Others may be ``(batch, seq, ...)``, ``(batch,)``, ``(layers, batch, hidden)``, or have
-            no batch.
-        kwargs: what it is called with by keyword.
-        call: calls the model, ``call(model, *inputs, **kwargs)``, if not as ``model(*inputs)``.
+        *inputs: the arguments of a call by position: tensors, or lists, tuples, dictionaries and
+            dataclasses of tensors. By default the first tensor is ``(batch, seq, ...)``, and shows
+            where the batch is. Other tensors may be ``(batch, seq, ...)``, ``(batch,)``,
+            ``(layers, batch, hidden)``, or have no batch axis.
+        kwargs: the arguments of a call by keyword.
+        call: a function that calls the model, ``call(model, *inputs, **kwargs)``. None means
+            ``model(*inputs, **kwargs)``.
         batch_dim: the batch axis of the inputs.
         seq_dim: the seq axis of the inputs, by default the other one of axes 0 and 1; or a
-            dictionary by input, ``{position or keyword: axis}``.
-        out_seq_dim: the seq axis of the first output, by default the one that follows the input's.
-        causal: whether a step of the output may depend on no later step of the input; or
-            ``"strict"``, if not on its own step of the first input either; or ``"others"``, if on
-            all steps but its own, as of a cloze.
-        lookahead: how many later steps a causal model may read.
-        streaming: whether chunks, passing the state along, must return what the whole returns.
-        lengths: the samples' valid steps, ``(batch,)`` integers, if the inputs are padded; or a
-            dictionary by input, ``{position or keyword: lengths}``.
-        reset: the input that flags where a sample starts afresh, by position or keyword: from a
-            flagged step on, an output must not depend on anything before it.
-        pad: whether the padding is after a sample (``"post"``) or before it (``"pre"``).
-        other: a second batch of the same shapes, for inputs that must change together, as data and
-            a mask: a tuple of the inputs and, if any, the ``kwargs``. By default, changed values
-            are drawn from those that occur, and masks and lengths stay.
-        skip: probes to leave out, by the names that reports have; with batch, alone is left out.
-        raises: whether to raise what is found; if not, it is in the report.
+            dictionary with the axis of each input, ``{position or keyword: axis}``.
+        out_seq_dim: the seq axis of the first output. None: ``verify`` finds it.
+        causal: True if no step of the output may depend on a later step of the input;
+            ``"strict"`` if it may not depend on its own step of the first input either;
+            ``"others"`` if it may depend on all steps but its own, as in a cloze task.
+        lookahead: how many later steps a step of a causal model may read.
+        streaming: True if the sequence in chunks, with the state passed along, must return the
+            same as the whole sequence.
+        lengths: the number of valid steps of each sample, ``(batch,)`` integers, if the inputs are
+            padded; or a dictionary with the lengths of each input, ``{position or keyword:
+            lengths}``. None: ``verify`` looks for an input that has them; False: no lengths.
+        reset: the position or the keyword of the input that flags where a sample starts again:
+            from a flagged step on, no output may depend on earlier steps.
+        pad: ``"post"`` if padding comes after a sample's steps, ``"pre"`` if before them.
+        other: a second batch of the same shapes, for inputs that must change together, such as
+            data and a mask: a tuple of the inputs and, if there are any, the ``kwargs``. By default
+            changed values are drawn from the batch, and masks and lengths stay.
+        skip: the names of probes to leave out, as reports show them; ``"batch"`` also leaves out
+            *alone*.
+        raises: True raises the first finding; False keeps all findings in the report.
 
     Returns:
-        What was checked, what was skipped and why, and the cost. Print it.
+        A report, which prints a line for each probe, its result or why it was skipped.
 
     Raises:
-        LeakError: if a probe finds something; it names both ends and, if known, the cause.
-        ArgumentError: if an argument is none of the above.
+        LeakError: if a probe finds something. It names both ends and, if known, the cause.
+        ArgumentError: if an argument has the wrong type or value.
 
     >>> x = torch.randn(5, 7, 3)  # (batch, seq, feature)
     >>> report = rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x, causal=True)

@@ -85,7 +85,7 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
 def for_lengths(facts: Facts, lengths: list[int]) -> str:
     """Choose a path for a padded batch with at least one valid step.
 
-    PADDED runs over the padding, too; PACKED leaves it out, by torch's kernel; ROWS by hand.
+    PADDED also runs over the padding; PACKED leaves it out, by torch's kernel; ROWS by hand.
     """
     if facts.device in ("cuda", "meta"):
         return PACKED  # cuDNN leaves the padding out, and where there are no numbers none is sought

@@ -30,10 +30,6 @@ CLOSED = 1e30
 #: The same in float16, where 1e30 would be infinite, and NaN times the feature's 0.
 CLOSED_HALF = 6e4
 
-#: The same of complex numbers, whose sigmoid is NaN if the exponential is not finite: the gate is 0
-#: or 1 up to 1e-26.
-CLOSED_COMPLEX = 60.0
-
 #: Which way a feature pushes each gate, in torch's order of them: on padding, and on a blank step.
 LSTM_SIGNS = ((-1, 1, 0, 0), (-1, -1, 0, -1))
 RELU_SIGNS = ((-1,),)
@@ -172,8 +168,6 @@ def _freeze_on_padding(
 
 def _closed(weight: Tensor) -> float:
     """Return how far a gate is pushed, in numbers of the dtype that the kernel computes in."""
-    if weight.is_complex():
-        return CLOSED_COMPLEX
     device = weight.device.type
     lowered = weight.dtype
     if device != "meta" and torch.is_autocast_enabled(device):

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnnkit._base.torch_tools import is_exporting, uses_custom_op
-from rnnkit._kernels.compiled.operators import join, run_operator
+from rnnkit._kernels.compiled.operators import run_operator
 from rnnkit._kernels.cudnn import in_one_block
 from rnnkit._kernels.recurrences import Recurrence
 
@@ -131,8 +130,4 @@ def _row(state: States | None, row: int) -> States | None:
 
 def side_by_side(outputs: list[Tensor]) -> Tensor:
     """Return the output of a layer, given those of its directions."""
-    if len(outputs) == 1:
-        return outputs[0]
-    # An exported program runs without rnnkit where it can.
-    by_operator = uses_custom_op(outputs[0].shape[0]) and not is_exporting()
-    return join(*outputs) if by_operator else torch.cat(outputs, dim=-1)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)

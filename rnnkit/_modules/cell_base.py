@@ -9,19 +9,18 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.modules import module as nn_module
 
-from rnnkit._base.class_facts import ClassFacts, finish, note_subclass
+from rnnkit._base.class_facts import ClassFacts, finish
 from rnnkit._base.state import (
     LSTMState,
     State,
     StateT,
     filled,
-    map_state,
     state_of,
     tensors_of,
     zeros,
 )
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.arguments import check_batch_size, check_surplus
+from rnnkit._checks.arguments import check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.diagnosis import ModuleCall
 from rnnkit._checks.guards import MISFIT, fitting_cell
@@ -29,11 +28,12 @@ from rnnkit._checks.scope import CELL_AXES, Axes, check_scope
 from rnnkit._kernels.recurrences import recurrence_of
 from rnnkit._kernels.stack import Direction
 from rnnkit._modules.common import (
+    Checked,
     needs_initial_state,
     own_initial_state,
-    scripted,
     set_options,
     state_for_torch,
+    zero_state,
 )
 from rnnkit._modules.sequence import PreprojectedCell, with_batch, without_batch
 
@@ -44,7 +44,7 @@ GivenT = TypeVar("GivenT")
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
+class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     """What the three cells share: the checked call, and their first state."""
 
     #: All that is ours and not public: every other name is a user's subclass's own.
@@ -52,7 +52,6 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
         torch.nn.RNNCellBase, ("hx",), is_user_subclass=True
     )
-    axes: dict[str, str] | None = None
 
     @checked_arguments
     def __init__(
@@ -80,11 +79,6 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             options["num_chunks"] = facts.recurrence.gates  # torch has no cell of this kind
         init(input_size, hidden_size, bias, **options)
         set_options(self, CELL_AXES, axes)
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Note what a subclass overrides."""
-        super().__init_subclass__(**options)
-        note_subclass(cls)
 
     @overload
     def forward(self, input: Tensor, hx: None = None) -> StateT: ...
@@ -142,13 +136,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         >>> rnnkit.GRUCell(3, 4).initial_state(5).shape
         torch.Size([5, 4])
         """
-        check_batch_size(type(self).__name__, batch_size)
-        front = () if batch_size is None else (batch_size,)
-        return map_state(lambda t: t.clone(), zeros(self, self.weight_hh, *front))  # type: ignore[no-any-return]
-
-    def __prepare_scriptable__(self) -> torch.nn.Module:
-        """Hand TorchScript a module of torch's class, and warn of what it does not ask for."""
-        return scripted(self)
+        return zero_state(self, self.weight_hh, batch_size)  # type: ignore[no-any-return]
 
 
 finish(Cell)
@@ -206,7 +194,7 @@ def weights_of(cell: AnyCell, *, compiling: bool) -> Weights:
 
 def direction_of(cell: AnyCell, *, reverse: bool = False, by_operator: bool = False) -> Direction:
     """Return a cell as one direction of a layer; ``by_operator``: a compiler traces one call."""
-    weights = weights_of(cell, compiling=is_compiling())
+    weights: Weights = weights_of(cell, compiling=is_compiling())
     if not cell.bias:
         weights = weights[:2]
     # By the class, whatever proj_size was set to later: torch compares the number of weights with

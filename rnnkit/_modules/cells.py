@@ -98,7 +98,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
     Raises:
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
-        StateError: if ``hx`` is not a state of this cell for this batch. It is a ShapeError, too.
+        StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
         ShapeError: if a call's input has other axes or sizes than above.
         DtypeError: if a call's input or state has another dtype than the weights.
         DeviceError: if a call's input or state is on another device than the weights.
@@ -192,7 +192,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
     Raises:
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
-        StateError: if ``hx`` is not a state of this cell for this batch. It is a ShapeError, too.
+        StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
         ShapeError: if a call's input has other axes or sizes than above.
         DtypeError: if a call's input or state has another dtype than the weights.
         DeviceError: if a call's input or state is on another device than the weights.
@@ -237,7 +237,7 @@ class ProjectedLSTMCell(LSTMCell):
     Raises:
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
-        StateError: if ``hx`` is not a state of this cell for this batch. It is a ShapeError, too.
+        StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
         ShapeError: if a call's input has other axes or sizes than above.
         DtypeError: if a call's input or state has another dtype than the weights.
         DeviceError: if a call's input or state is on another device than the weights.
@@ -335,7 +335,7 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
     Raises:
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
-        StateError: if ``hx`` is not a state of this cell for this batch. It is a ShapeError, too.
+        StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
         ShapeError: if a call's input has other axes or sizes than above.
         DtypeError: if a call's input or state has another dtype than the weights.
         DeviceError: if a call's input or state is on another device than the weights.

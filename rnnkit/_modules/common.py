@@ -9,15 +9,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnkit._base.class_facts import overrides_initial_state
+from rnnkit._base.class_facts import note_subclass, overrides_initial_state
 from rnnkit._base.message import warn
-from rnnkit._base.state import has_missing_part
+from rnnkit._base.state import has_missing_part, map_state, zeros
 from rnnkit._base.torch_tools import torch_twin
+from rnnkit._checks.arguments import check_batch_size
 from rnnkit._checks.call_spec import spec_of
 from rnnkit._checks.cell_errors import refuse_stateless
 from rnnkit._checks.diagnosis import ModuleCall, diagnose, diagnose_initial_state
 from rnnkit._checks.guards import MISFIT, completed
 from rnnkit._checks.scope import Axes, checked_axes
+
+
+class Checked:
+    """What a layer and a cell of rnnkit's have beside torch's class."""
+
+    #: The names of axes in the caller's scope. On the class, so that a module with the default
+    #: holds nothing that torch's does not hold.
+    axes: dict[str, str] | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Note what a subclass overrides."""
+        super().__init_subclass__(**options)
+        note_subclass(cls)
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        """Hand TorchScript a module of torch's class, and warn of what it does not ask for."""
+        return scripted(self)
+
+
+def zero_state(module: Any, like: Tensor, batch_size: int | None, *rows: int) -> Any:
+    """Return zeros as a module's state, made like a tensor, each part in memory of its own."""
+    check_batch_size(type(module).__name__, batch_size)
+    front = rows if batch_size is None else (*rows, batch_size)
+    return map_state(lambda tensor: tensor.clone(), zeros(module, like, *front))
 
 
 def set_options(

@@ -23,11 +23,11 @@ OPTIONS = ("state_batch_first", "axes")
 
 @dataclass
 class Converted:
-    """What ``convert`` or ``revert`` did, by qualified names.
+    """The modules that ``convert`` or ``revert`` changed, and those it left, by their names.
 
     Attributes:
         changed: the modules whose class was changed.
-        left: recurrent modules left alone, with the reason.
+        left: the recurrent modules that were left alone, each with the reason.
         model: the model, which is changed in place.
 
     >>> model = torch.nn.ModuleDict({"rnn": torch.nn.GRU(3, 4), "head": torch.nn.Linear(4, 2)})
@@ -85,8 +85,8 @@ def convert(model: torch.nn.Module) -> Converted:
 def revert(model: torch.nn.Module) -> Converted:
     """Change every recurrent module of a model back from rnnkit's class to torch's, in place.
 
-    For tools that compare classes exactly, as ``torch.ao.quantization`` does. A module with an
-    option that torch does not have (``state_batch_first``, ``axes``) is left alone, and named in
+    Use it for tools that compare classes exactly, such as ``torch.ao.quantization``. A module with
+    an option that torch does not have (``state_batch_first``, ``axes``) is left alone, and named in
     the result. No other thread may call the model meanwhile: a call that runs while the class of
     its module changes may end in an AttributeError.
 

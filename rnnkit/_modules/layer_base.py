@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import ClassFacts, finish, note_subclass, overrides_torch_checks
+from rnnkit._base.class_facts import ClassFacts, finish, overrides_torch_checks
 from rnnkit._base.dynamo import is_left_out_of_graph, only_in_graphs, outside_of_graphs
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
@@ -21,11 +21,9 @@ from rnnkit._base.state import (
     map_state,
     state_of,
     tensors_of,
-    zeros,
 )
 from rnnkit._base.torch_tools import is_fx_call, is_proxy, leaf_node
 from rnnkit._checks.arguments import (
-    check_batch_size,
     check_own_state,
     check_step,
     check_surplus,
@@ -41,10 +39,11 @@ from rnnkit._checks.scope import check_scope
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.cells import empty_cell
 from rnnkit._modules.common import (
+    Checked,
     needs_initial_state,
     own_initial_state,
-    scripted,
     state_for_torch,
+    zero_state,
 )
 from rnnkit._modules.layer_run import first_weight, run_layer, state_rows
 from rnnkit._modules.sequence import checked_boundaries
@@ -53,19 +52,12 @@ from rnnkit.typing import LengthsLike, ResetLike, StepResetLike
 CellT = TypeVar("CellT", bound=torch.nn.Module)
 
 
-class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
+class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     """What the three layers share; they differ by their constructors and by ``__rnnkit__``."""
 
     #: All that is ours and not public. This base computes nothing by itself, as torch's does not.
     __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNBase, ("hx",), is_user_subclass=True)
-    # On the class, so that a module with the default holds nothing that torch's does not hold.
     state_batch_first: bool = False
-    axes: dict[str, str] | None = None
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Note what a subclass overrides."""
-        super().__init_subclass__(**options)
-        note_subclass(cls)
 
     @overload
     def forward(
@@ -162,9 +154,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         >>> rnnkit.GRU(3, 4, num_layers=2).initial_state(5).shape
         torch.Size([2, 5, 4])
         """
-        check_batch_size(type(self).__name__, batch_size)
-        front = (state_rows(self),) if batch_size is None else (state_rows(self), batch_size)
-        state = map_state(lambda t: t.clone(), zeros(self, first_weight(self), *front))
+        state = zero_state(self, first_weight(self), batch_size, state_rows(self))
         return layers_first(state) if self.state_batch_first else state  # type: ignore[no-any-return]
 
     @known_options
@@ -276,7 +266,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
             fix = "state_batch_first=False, and state.transpose(0, 1) in the caller"
             refusal(RnnkitError, "state_batch_first", sentence, fix=fix, code="script-state")
-        return scripted(self)
+        return super().__prepare_scriptable__()
 
 
 finish(Layer)

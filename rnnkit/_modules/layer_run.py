@@ -107,30 +107,23 @@ def _options(layer: RNNBase) -> tuple[Any, ...]:
 
 def stack_of(layer: RNNBase, recurrence: Recurrence, input: Tensor) -> Stack:
     """Return a layer's directions, layer by layer, for ``(seq, batch, feature)``."""
-    weights: Any = layer._flat_weights  # noqa: SLF001
-    lacks_kernel_here = False
-    if is_compiling():
-        # By their names: a graph then holds no list that has to be kept up to date.
-        weights = [getattr(layer, name) for name in layer._flat_weights_names]  # noqa: SLF001
-    else:
-        lacks_kernel_here = lacks_kernel(recurrence.name, layer.proj_size, input)
     by_operator = uses_custom_op(input.shape[0])
-    rows = state_rows(layer)
-    directions = 2 if layer.bidirectional else 1
-    size = len(weights) // rows
     each = [
         Direction(
             recurrence,
-            weights[row * size : (row + 1) * size],
+            # By their names: a graph then holds no list that has to be kept up to date.
+            [getattr(layer, name) for name in names],
             layer.bias,
             layer.training,
-            reverse=row % directions > 0,
+            reverse=names[0].endswith("_reverse"),
             by_operator=by_operator,
         )
-        for row in range(rows)
+        for names in layer._all_weights  # noqa: SLF001
     ]
-    layers = [each[row : row + directions] for row in range(0, rows, directions)]
-    return Stack(layers, layer.dropout, lacks_kernel_here)
+    directions = 2 if layer.bidirectional else 1
+    layers = [each[row : row + directions] for row in range(0, len(each), directions)]
+    lacks = not is_compiling() and lacks_kernel(recurrence.name, layer.proj_size, input)
+    return Stack(layers, layer.dropout, lacks)
 
 
 def run_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries) -> Run:

@@ -38,7 +38,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
       is true where a sample starts again from the initial state before that step, as at the end of
       an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
-      first, and the returned state is that of the piece that runs last.
+      first, and the returned state belongs to the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -65,7 +65,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
         StateError: if ``hx`` is not a state of this layer for this batch.
         ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The three
-            errors above this one are ShapeErrors, too.
+            errors above this one are also ShapeErrors.
         DtypeError: if a call's input or state has another dtype than the weights.
         DeviceError: if a call's input or state is on another device than the weights.
 
@@ -141,7 +141,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
       is true where a sample starts again from the initial state before that step, as at the end of
       an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
-      first, and the returned state is that of the piece that runs last.
+      first, and the returned state belongs to the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -169,7 +169,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
         StateError: if ``hx`` is not a state of this layer for this batch.
         ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The three
-            errors above this one are ShapeErrors, too.
+            errors above this one are also ShapeErrors.
         DtypeError: if a call's input or state has another dtype than the weights.
         DeviceError: if a call's input or state is on another device than the weights.
 
@@ -250,7 +250,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
       is true where a sample starts again from the initial state before that step, as at the end of
       an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
-      first, and the returned state is that of the piece that runs last.
+      first, and the returned state belongs to the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -276,7 +276,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
         StateError: if ``hx`` is not a state of this layer for this batch.
         ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The three
-            errors above this one are ShapeErrors, too.
+            errors above this one are also ShapeErrors.
         DtypeError: if a call's input or state has another dtype than the weights.
         DeviceError: if a call's input or state is on another device than the weights.
 

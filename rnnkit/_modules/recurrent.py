@@ -58,7 +58,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
       is true where a sample starts again from the initial states before that step, as at the end
       of an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
-      first, and the returned states are those of the piece that runs last.
+      first, and the returned states belong to the piece that runs last.
 
     Args:
         cells: the cell of each layer, from the input up, or one cell. A cell is any module that
@@ -76,7 +76,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
         StateError: if ``hx`` is not one state for each cell.
         ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The two
-            errors above this one are ShapeErrors, too.
+            errors above this one are also ShapeErrors.
         DtypeError: if a call's input or state has another dtype than a cell's weights.
         DeviceError: if a call's input or state is on another device than a cell's weights.
         CellError: if a cell returns no state in a call. An error that a cell raises itself is

@@ -3,7 +3,7 @@
 rnnkit's own cells run over a sequence by torch's fused kernels.
 """
 
-from typing import Any, Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack, overload, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -32,61 +32,45 @@ class Steps(Protocol[StateT_co, GivenT]):
     def initial_state(self, batch_size: int, /) -> StateT_co: ...
 
 
+class Options(TypedDict, total=False):
+    """The options of ``unroll``, as its docstring describes them."""
+
+    batch_first: bool
+    lengths: LengthsLike | None
+    reverse: bool
+    reset: ResetLike | None
+    return_states: bool
+    fused: bool
+    block: int | None
+
+
 @overload
 def unroll(
     cell: Steps[LSTMState, Pair],
     input: Tensor,
     hx: Pair | None = None,
-    *,
-    batch_first: bool = False,
-    lengths: LengthsLike | None = None,
-    reverse: bool = False,
-    reset: ResetLike | None = None,
-    return_states: bool = False,
-    fused: bool = True,
-    block: int | None = None,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, LSTMState]: ...
 @overload
 def unroll(
     cell: Steps[StateT_co, GivenT],
     input: Tensor,
     hx: GivenT | None = None,
-    *,
-    batch_first: bool = False,
-    lengths: LengthsLike | None = None,
-    reverse: bool = False,
-    reset: ResetLike | None = None,
-    return_states: bool = False,
-    fused: bool = True,
-    block: int | None = None,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, StateT_co]: ...
 @overload
 def unroll(
     cell: torch.nn.RNNCell | torch.nn.GRUCell,
     input: Tensor,
     hx: Tensor | None = None,
-    *,
-    batch_first: bool = False,
-    lengths: LengthsLike | None = None,
-    reverse: bool = False,
-    reset: ResetLike | None = None,
-    return_states: bool = False,
-    fused: bool = True,
-    block: int | None = None,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def unroll(
     cell: torch.nn.LSTMCell,
     input: Tensor,
     hx: tuple[Tensor, Tensor] | None = None,
-    *,
-    batch_first: bool = False,
-    lengths: LengthsLike | None = None,
-    reverse: bool = False,
-    reset: ResetLike | None = None,
-    return_states: bool = False,
-    fused: bool = True,
-    block: int | None = None,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
 @known_options
 def unroll(
@@ -110,38 +94,42 @@ def unroll(
             hx = cell(x_t, hx)
             output.append(hx, or hx[0] of a tuple)
 
-    For rnnkit's own cells torch's fused kernel runs, at the cost of the layer, unless
-    ``return_states`` asks for what the kernel does not return. Compilers, ``torch.func`` and
-    cells with hooks get the loop.
+    With rnnkit's own cells torch's fused kernel runs, and a call takes as long as a layer's, unless
+    ``return_states`` asks for states that the kernel does not return. Compilers, ``torch.func`` and
+    cells with hooks run the loop.
 
-    ``cell`` is an rnnkit cell, or any module as :class:`rnnkit.typing.Cell` describes it. ``input``
-    is ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``, or
-    ``(seq, feature)`` for one sequence without batch; ``hx`` is the cell's state before the first
-    step, None for its ``initial_state``. Returns the output, in the input's layout, and the last
-    state.
+    Args:
+        cell: an rnnkit cell, or any module that :class:`rnnkit.typing.Cell` describes.
+        input: ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``, or
+            ``(seq, feature)`` for one sequence without batch.
+        hx: the cell's state before the first step. None means its ``initial_state``.
+        batch_first: True if input and output are ``(batch, seq, feature)``.
+        lengths: the number of valid steps of each sample, ``(batch,)`` integers from 0 to seq. The
+            output is zero beyond them, and the returned state is each sample's own last.
+        reverse: True runs from the last valid step to the first. The output stays in the input's
+            order.
+        reset: ``(seq, batch)`` booleans, or 0 and 1, in the input's layout, true where a sample
+            starts again from ``initial_state`` before that step. The sequence is cut between two
+            steps, in whichever direction it runs.
+        return_states: True returns the state after every step instead of the last one; each
+            tensor of it has a seq axis in front.
+        fused: False runs the loop, whose gradients can be differentiated again.
+        block: a number of steps, such as 10, that torch compiles at once for a cell of your own,
+            and runs again and again: a few graphs then serve any number of steps, where a compiled
+            loop makes a graph for each number. The first call compiles for about a minute. Steps
+            that fill no block run as they are, the gradients cannot be differentiated again, and
+            the call stays out of a graph around it. With ``reverse`` or ``return_states``, in an
+            exported program and for rnnkit's own cells, ``block`` changes nothing.
 
-    ``lengths`` ``(batch,)`` are the valid steps of each sample, 0 to seq: the output is zero beyond
-    them, and the state is the one after each sample's own last step. ``reset`` ``(seq, batch)``,
-    booleans or 0 and 1 in the input's layout, is true where a sample is reset to ``initial_state``
-    before that step: the sequence is cut between two steps, in whichever direction it runs.
-
-    ``reverse`` runs from the last valid step to the first, with the output in the input's order.
-    ``return_states`` returns the state after every step, each tensor with a seq axis in front.
-    ``fused=False`` keeps to the loop, whose gradients can be differentiated again.
-
-    ``block=10`` lets torch compile ten steps of a user's cell at once, and runs them again and
-    again: a few graphs serve any number of steps, where a compiled loop makes one for each number.
-    The first call compiles, which takes about a minute; the steps that fill no block run as they
-    are. Such gradients cannot be differentiated again. It stays out of a graph around it.
-    With ``reverse`` or ``return_states``, in an exported program and for rnnkit's own cells it
-    changes nothing.
+    Returns:
+        The output, in the input's layout, and the state.
 
     Raises:
-        RnnkitError: the matching subclass, if input, state, lengths or mask are not as above.
-        ArgumentError: if ``block`` is not an int from 1.
-        CellError: if the cell has no initial state, or if it returns no state, one of other
-            samples or one whose shape changes. Its own exceptions are not changed, but get a note
-            that names the step.
+        RnnkitError: a subclass for each case, if input, state, lengths or mask are not as above.
+        ArgumentError: if ``block`` is not an integer of at least 1.
+        CellError: if the cell has no initial state; or if it returns no state, a state of other
+            samples, or a state whose shape changes. An exception of the cell itself is not changed,
+            but gets a note that names the step.
 
     >>> cell = rnnkit.GRUCell(3, 4)
     >>> output, state = rnnkit.unroll(cell, torch.ones(7, 2, 3), lengths=[7, 5])

@@ -13,7 +13,7 @@ from rnnkit._base.message import Row, brief, refusal
 from rnnkit._base.state import BATCHED, layers_first, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.objects import listed_states
-from rnnkit.states._samples import State, batch_axis, check_alike
+from rnnkit.states._samples import State, batch_axis, check_alike, refuse_axes
 
 Parts = TypeVar("Parts", bound=Tensor | tuple[Any, ...])
 
@@ -27,7 +27,7 @@ def batch_first(state: State) -> State:
     """
 
     def exchange(tensor: Tensor) -> Tensor:
-        batch_axis(tensor, state_batch_first=False)
+        batch_axis(tensor, False)
         return layers_first(tensor)  # type: ignore[no-any-return]
 
     return map_state(exchange, state)
@@ -68,7 +68,7 @@ def _joined_rows(*tensors: Tensor) -> Tensor:
     rows = []
     for tensor in tensors:
         if tensor.dim() != 1:
-            batch_axis(tensor, state_batch_first=False)
+            batch_axis(tensor, False)
         rows.append(tensor if tensor.dim() == BATCHED else tensor.unsqueeze(0))
     first, *others = rows
     if any(row.shape[1:] != first.shape[1:] for row in others):  # a set would fix a free size
@@ -117,16 +117,7 @@ def _checked_rows(tensor: Tensor) -> Tensor:
     """Return a tensor of a layer's state; refuse one that has no axis of layers and directions."""
     if tensor.dim() != BATCHED:
         sentence = "to_layers takes the state of a layer, (layers * directions, batch, hidden)"
-        shape = tuple(tensor.shape)
-        refusal(
-            StateError,
-            "state",
-            sentence,
-            f"got {shape}",
-            code="to-layers-axes",
-            expected=(None, None, None),
-            actual=shape,
-        )
+        refuse_axes(tensor, sentence, f"got {tuple(tensor.shape)}", code="to-layers-axes")
     return tensor
 
 
@@ -171,24 +162,15 @@ def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoRetu
     wanted = "(layers * 2, batch, hidden)"
     other = "(batch, layers * 2, hidden)"
     other_rows = 1
+    option = ", state_batch_first=True"
     if state_batch_first:
         wanted, other = other, wanted
         other_rows = 0
+        option = ""
     if len(shape) == BATCHED and shape[other_rows] % 2 == 0:
-        added = "" if how == "concat" else ', "sum"'
-        option = "" if state_batch_first else ", state_batch_first=True"
         rows = [
-            ("fix", f"rnnkit.states.bridge(state{added}{option}), if it is {other}"),
+            ("fix", f"rnnkit.states.bridge(state, {how!r}{option}), if it is {other}"),
             ("", "pass it as it is, if its layer runs in one direction"),
         ]
     sentence = f"bridge takes the state of a bidirectional layer, {wanted}"
-    refusal(
-        StateError,
-        "state",
-        sentence,
-        f"got {shape}",
-        *rows,
-        code="bridge-rows",
-        expected=(None, None, None),
-        actual=shape,
-    )
+    refuse_axes(tensor, sentence, f"got {shape}", *rows, code="bridge-rows")

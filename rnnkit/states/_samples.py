@@ -1,13 +1,13 @@
 """A state's samples: picked, repeated, joined, reset; or all of it moved."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError, StateError
-from rnnkit._base.message import brief, refusal, wanted
+from rnnkit._base.message import Row, brief, refusal, wanted
 from rnnkit._base.state import BATCHED, filled, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.arrays import positions_of
@@ -18,23 +18,21 @@ from rnnkit._checks.objects import listed_states
 State = TypeVar("State", bound=Tensor | tuple[Any, ...] | None)
 
 
-def batch_axis(tensor: Tensor, *, state_batch_first: bool) -> int:
+def refuse_axes(
+    tensor: Tensor, sentence: str, why: str, *rows: Row, axes: int = BATCHED, **options: Any
+) -> NoReturn:
+    """Refuse a tensor of a state, which should have so many ``axes``, for one of them."""
+    sizes: Any = {"expected": (None,) * axes, "actual": tuple(tensor.shape)}
+    refusal(StateError, "state", sentence, why, *rows, **sizes, **options)
+
+
+def batch_axis(tensor: Tensor, state_batch_first: bool) -> int:
     """Return the batch axis of one tensor of a state; refuse a rank that no state has."""
     if tensor.dim() not in (2, BATCHED):
-        shape = tuple(tensor.shape)
         sentence = f"a state has 2 or 3 axes, got {tensor.dim()}"
-        row = ("state", wanted("(layers * directions, batch, hidden)", f"{shape}"))
+        row = ("state", wanted("(layers * directions, batch, hidden)", f"{tuple(tensor.shape)}"))
         why = "rnnkit.states tells the batch axis by the rank"
-        refusal(
-            StateError,
-            "state",
-            sentence,
-            why,
-            row,
-            code="state-axes",
-            expected=(None, None, None),
-            actual=shape,
-        )
+        refuse_axes(tensor, sentence, why, row, code="state-axes")
     return 1 if tensor.dim() == BATCHED and not state_batch_first else 0
 
 
@@ -58,7 +56,7 @@ def detach(state: State) -> State:
 
 
 def to(state: State, *args: Any, **kwargs: Any) -> State:
-    """Move a state to a device or dtype; the arguments are those of ``Tensor.to``.
+    """Move a state to a device or dtype; the arguments are the same as for ``Tensor.to``.
 
     >>> state = rnnkit.states.to(rnnkit.LSTM(3, 4).initial_state(2), torch.float64)
     >>> state.h.dtype
@@ -87,7 +85,7 @@ def select(
     """
 
     def pick(tensor: Tensor) -> Tensor:
-        axis = batch_axis(tensor, state_batch_first=state_batch_first)
+        axis = batch_axis(tensor, state_batch_first)
         batch = tensor.shape[axis]
         if isinstance(index, slice):
             return tensor[(slice(None),) * axis + (index,)]
@@ -111,7 +109,7 @@ def repeat(state: State, times: int, *, state_batch_first: bool = False) -> Stat
     _check_count("times", times, "repeat-times")
 
     def interleave(tensor: Tensor) -> Tensor:
-        axis = batch_axis(tensor, state_batch_first=state_batch_first)
+        axis = batch_axis(tensor, state_batch_first)
         return tensor.repeat_interleave(times, dim=axis)
 
     return map_state(interleave, state)
@@ -137,26 +135,18 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
         _check_count("batch_size", batch_size, "expand-size")
 
     def widen(tensor: Tensor) -> Tensor:
-        axis = batch_axis(tensor, state_batch_first=state_batch_first)
+        axis = batch_axis(tensor, state_batch_first)
         batch = tensor.shape[axis]
         if batch_size is None and batch == 1:
             return tensor.squeeze(axis)
         if batch_size is None or batch not in (1, batch_size):
             sentence = f"expand takes the state of one sample, got {tuple(tensor.shape)}"
             headline = f"axis {axis} is the batch, and has {batch}"
-            fix = "rnnkit.states.select(state, [0]), for that of the first sample"
+            fix = "rnnkit.states.select(state, [0]), for the state of the first sample"
             if tensor.dim() < BATCHED:
                 fix = "state.unsqueeze(1), if it is (layers * directions, hidden)"
-            refusal(
-                StateError,
-                "state",
-                sentence,
-                headline,
-                fix=fix,
-                code="expand-batch",
-                expected=(None,) * tensor.dim(),
-                actual=tuple(tensor.shape),
-            )
+            axes = tensor.dim()
+            refuse_axes(tensor, sentence, headline, fix=fix, axes=axes, code="expand-batch")
         sizes = [-1] * tensor.dim()
         sizes[axis] = batch_size
         # cuDNN takes a state in one piece only.
@@ -167,7 +157,7 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
 
 @known_options
 def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
-    """Join the states of several batches into that of one, as ``torch.cat`` joins tensors.
+    """Join the states of several batches into one state, as ``torch.cat`` joins tensors.
 
     They are of one kind, with the same layers and widths; all may be None.
 
@@ -183,7 +173,7 @@ def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
     listed = listed_states("cat", states)
 
     def join(*tensors: Tensor) -> Tensor:
-        return _joined(tensors, batch_axis(tensors[0], state_batch_first=state_batch_first))
+        return _joined(tensors, batch_axis(tensors[0], state_batch_first))
 
     result: State = map_state(join, *listed)
     return result
@@ -231,7 +221,7 @@ def reset(
     """
 
     def renew(tensor: Tensor, fresh: Any) -> Tensor:
-        axis = batch_axis(tensor, state_batch_first=state_batch_first)
+        axis = batch_axis(tensor, state_batch_first)
         _check_like(tensor, fresh, axis)
         shape = [1] * tensor.dim()
         shape[axis] = tensor.shape[axis]
@@ -244,33 +234,35 @@ def reset(
 
 def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
     """Check that an initial state has the shape, dtype and device of a state."""
-    shape = tuple(tensor.shape)
+    shape = tensor.shape
     dtype = tensor.dtype
-    rows = []
-    if initial.shape == shape and initial.dtype == dtype:
-        _check_device(tensor, initial)
-        return
-    if initial.shape == shape:
-        rows = [("fix", f"rnnkit.states.to(initial, {dtype})")]
-    elif initial.shape == (*shape[:axis], 1, *shape[axis + 1 :]):
-        expanded = f"rnnkit.states.expand(initial, {shape[axis]})"
-        rows = [("fix", f"{expanded}, if all start from it")]
-    came = f"{tuple(initial.shape)} of {initial.dtype}" if rows else brief(initial)
-    sentence = f"initial must have the shape and dtype of state, {shape} of {dtype}; got {came}"
-    refusal(ArgumentError, "initial", sentence, "", *rows, code="initial-shape")
-
-
-def _check_device(tensor: Tensor, initial: Tensor) -> None:
-    """Check that an initial state is on the device of a state."""
     device = tensor.device
-    if initial.device != device:
-        sentence = f"initial must be on the device of state, {device}; got {initial.device}"
-        rows = [("fix", f"rnnkit.states.to(initial, {str(device)!r})")]
+    if (initial.shape, initial.dtype, initial.device) == (shape, dtype, device):
+        return
+    wanted = f"have the shape and dtype of state, {tuple(shape)} of {dtype}"
+    came = f"{tuple(initial.shape)} of {initial.dtype}"
+    if initial.shape == shape and initial.dtype == dtype:
+        wanted = f"be on the device of state, {device}"
+        came = f"{initial.device}"
+        fix = f"rnnkit.states.to(initial, {str(device)!r})"
         if initial.is_meta:  # it has no numbers to move
-            rows = [("fix", f"an initial state that is made on {str(device)!r}")]
-        refusal(ArgumentError, "initial", sentence, "", *rows, code="initial-shape")
+            fix = f"an initial state that is made on {str(device)!r}"
+    elif initial.shape == shape:
+        fix = f"rnnkit.states.to(initial, {dtype})"
+    elif initial.shape == (*shape[:axis], 1, *shape[axis + 1 :]):
+        fix = f"rnnkit.states.expand(initial, {shape[axis]}), if all start from it"
+    else:
+        came = brief(initial)
+        fix = ""
+    sentence = f"initial must {wanted}; got {came}"
+    refusal(ArgumentError, "initial", sentence, fix=fix, code="initial-shape")
 
 
 def _check_count(name: str, value: Any, code: str) -> None:
     if not is_batch_size(value):
-        refusal(ArgumentError, name, f"{name} must be an int from 0, got {brief(value)}", code=code)
+        refusal(
+            ArgumentError,
+            name,
+            f"{name} must be an integer of at least 0, got {brief(value)}",
+            code=code,
+        )

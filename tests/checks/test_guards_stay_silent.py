@@ -8,7 +8,6 @@ from hypothesis import given
 from torch import Tensor
 
 import rnnkit
-from rnnkit._checks.guards import completed
 from tests.explaining import entered, silent
 from tests.strategies import CLASSES, Case, cases
 
@@ -66,19 +65,3 @@ def test_wrong_calls_are_noticed():
     with entered() as found, pytest.raises(rnnkit.ShapeError):
         rnnkit.GRU(3, 4)(torch.zeros(7, 5, 2))
     assert {"diagnose", "refusal"} <= {name.rpartition(":")[2] for name in found}
-
-
-@pytest.mark.parametrize("place", [0, 1])
-def test_half_a_state_that_goes_to_torch_is_completed(place):
-    """What is given of a pair stays, and the rest is zeros of its sizes; nothing is invented."""
-    layer = rnnkit.LSTM(3, 4)
-    given = torch.randn(1, 5, 4)
-    pair = [None, None]
-    pair[place] = given
-
-    whole = completed(layer, tuple(pair))
-
-    assert whole[place] is given
-    assert torch.equal(whole[1 - place], torch.zeros_like(given))
-    assert completed(layer, (None, None)) is None
-    assert completed(rnnkit.GRU(3, 4), given) is given

@@ -4,6 +4,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
 from rnnkit._diagnostics.run.isolation import Session, session
@@ -120,11 +121,20 @@ def findings(net, *inputs, **options):
     return {one.probe for one in reported(net, *inputs, **options).findings}
 
 
-def over(cell, x):
+def over(cell, x, state=None):
     """Return the outputs of a cell over a sequence."""
-    state = None
     outputs = []
     for x_t in x.unbind(1):
         state = cell(x_t, state)
         outputs.append(state)
     return torch.stack(outputs, 1)
+
+
+def pack(x, lengths):
+    """Pack padded samples, in any order of their lengths."""
+    return pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+
+
+def unpack(packed, steps=None):
+    """Return packed samples, padded up to so many steps, or to the longest."""
+    return pad_packed_sequence(packed, batch_first=True, total_length=steps)[0]

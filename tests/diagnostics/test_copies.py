@@ -153,32 +153,6 @@ def test_modules_with_tensors_on_a_graph(kind):
     assert next(part.parameters()).grad is not None
 
 
-def test_optimizer_inside():
-    """An optimizer that a model holds writes copies."""
-    model = Holder()
-    model.optimizer = torch.optim.Adam(model.parameters())
-    model(X).sum().backward()
-    model.optimizer.step()
-
-    def act(m: Any):
-        with torch.enable_grad():
-            m.optimizer.zero_grad()
-            m.gru(X)[0].sum().backward()
-        m.gru.requires_grad_(requires_grad=False)
-        m.optimizer.step()
-
-    model.act = act
-    weight = model.gru.weight_hh_l0
-    before = weight.detach().clone()
-    grad = weight.grad
-    twice(model)
-
-    assert torch.equal(weight, before)
-    assert weight.grad is grad
-    assert weight.requires_grad
-    assert model.optimizer.state[weight]["step"] == 1
-
-
 class Merges(nn.Linear):
     """A module whose eval mode writes its weights."""
 

@@ -46,12 +46,13 @@ REST = [pytest.param(case, marks=pytest.mark.slow) for case in CASES if case not
 def test_case(case):
     """No right model is accused or left unjudged, and all that is said is what the table says.
 
-    A finding says what to change, in at most nine lines.
+    A right model takes 48 runs at most. A finding says what to change, in at most nine lines.
     """
     for seed in range(case.seeds):
         outcome = judge(case, seed=seed)
 
         assert outcome.faults == []
+        assert outcome.right.report.passes <= 48
         if case.probe:
             assert case.probe in outcome.found
         else:
@@ -76,11 +77,10 @@ def test_table():
 
 @pytest.mark.slow
 def test_a_right_model_costs_a_few_dozen_runs():
-    """Half of the right models take 20 runs at most, and none takes more than 48."""
-    passes = [ask(case, right=True).report.passes for case in CASES]
+    """Half of the right models take 20 runs at most, as each third of them shows."""
+    passes = [ask(case, right=True).report.passes for case in CASES[::3]]
 
     assert statistics.median(passes) <= 20
-    assert max(passes) <= 48
 
 
 #: Pairs whose layers may be of either library, and run in each precision.

@@ -8,14 +8,14 @@ from inline_snapshot import snapshot
 from torch import nn
 
 import rnnkit
-from tests.diagnostics.models_of_users import gru, layered, model, numbers, tokens
+from tests.diagnostics.models_of_users import gru, layered, model, numbers, over, tokens
 
 BATCH = 5
 SEQ = 4
 FEATURE = 3
 HIDDEN = 6
 X = numbers(BATCH, SEQ, FEATURE)
-LONG = numbers(2, 100, FEATURE)
+LONG = numbers(2, 60, FEATURE)
 
 
 def forgetful(bias=-1.0, read=1.0):
@@ -32,15 +32,6 @@ def finding(made, *inputs):
     return rnnkit.dependency_map(made, *inputs, dim=1).finding
 
 
-def loop(m, x, h):
-    """Run a cell over a sequence."""
-    outputs = []
-    for x_t in x.unbind(1):
-        h = m.cell(x_t, h)
-        outputs.append(h)
-    return torch.stack(outputs, 1)
-
-
 def second(m, _, other):
     """Read only the second input."""
     return m.one(other if other.dim() == 3 else other.unsqueeze(-1).float())[0]
@@ -53,7 +44,7 @@ def fixed(m, x, other):
 
 SEQ_FIRST = nn.GRU(FEATURE, HIDDEN)
 BOTH = nn.GRU(FEATURE, HIDDEN, bidirectional=True)
-CELL = model(loop, cell=nn.GRUCell(FEATURE, HIDDEN))
+CELL = model(lambda m, x, h: over(m.cell, x, h), cell=nn.GRUCell(FEATURE, HIDDEN))
 WORDS = nn.Embedding(12, FEATURE)
 SECOND, FIXED = (model(one, one=gru(1)) for one in (second, fixed))
 OWN = "each depends on its own input alone"

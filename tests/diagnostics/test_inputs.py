@@ -72,6 +72,30 @@ def test_flags_that_meet_features(batch, steps):
         assert ("batch" in report.checked) == right
 
 
+@settings(max_examples=6)
+@given(envs=st.sampled_from([3, 5]), steps=st.integers(2, 5), by_cell=st.booleans())
+def test_a_flat_rollout_is_no_batch(envs, steps, by_cell):
+    """Rows (steps * envs) that a loop reads piece by piece, as episodes start, accuse nobody."""
+    starts = (numbers(steps, envs) > 0).float().view(-1, 1)
+
+    def forward(m, x, h, starts):
+        x = x.view(-1, envs, FEATURE)
+        keep = 1 - starts.view(len(x), envs, 1)
+        outputs = []
+        for t in range(len(x)):
+            h = h * keep[t]
+            h = m.cell(x[t], h) if by_cell else m.gru(x[t : t + 1], h[None])[0][0]
+            outputs.append(h)
+        return torch.cat(outputs)
+
+    net = model(forward, gru=nn.GRU(FEATURE, 6), cell=nn.GRUCell(FEATURE, 6))
+    report = reported(net, numbers(steps * envs, FEATURE), numbers(envs, 6), starts)
+
+    assert report.findings == []
+    [batch] = [check for check in report.checks if check.probe == "batch"]
+    assert f"is {steps} * {envs}, seq and batch: pass (batch, seq, ...)" in batch.detail
+
+
 def test_lengths_as_parts_of_the_longest_are_no_content():
     """Parts of the longest are above 0; where one is 0 they may be labels, which are judged."""
     assert not is_content(torch.tensor([1.0, 0.5, 0.25]), 1)

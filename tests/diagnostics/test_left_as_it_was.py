@@ -56,7 +56,6 @@ class Everything(nn.Module):
         self.kept = nn.Parameter(numbers(2), requires_grad=False)
         self.buffer = nn.Buffer(numbers(2))
         self.tensor = numbers(2)
-        self.on_a_graph = self.gru(X)[1]
         self.expanded = torch.zeros(2, 1).expand(2, 3)
         self.array = np.zeros(3)
         self.count = 0
@@ -75,7 +74,10 @@ class Everything(nn.Module):
         self.numpys = np.random.default_rng(0)
         self.pythons = random.Random(0)  # noqa: S311
         self.act = nothing
+        self.optimizer = torch.optim.Adam(self.parameters())
         self(X).sum().backward()
+        self.optimizer.step()
+        self.on_a_graph = self.gru(X)[1]
         self.norm.eval()
         self.gru.weight_hh_l0.requires_grad = False
         self.gru.register_forward_hook(nothing)
@@ -101,6 +103,7 @@ def attributes(m: Any):
     m.register_buffer("new", numbers(2))
     m.part = nn.Linear(2, 2)
     m.gru.eval()
+    m.norm.requires_grad_(requires_grad=False)
     m.norm.train()
     m.norm(numbers(2, 3, 4))
 
@@ -136,6 +139,16 @@ def own_generators(m: Any) -> Tensor:
     return drawn + m.numpys.random() + m.pythons.random()
 
 
+def train(m: Any):
+    """Train for a step by an optimizer that the model holds, which moves its weights."""
+    before = m.gru.bias_hh_l0.detach().clone()
+    with torch.enable_grad():
+        m.optimizer.zero_grad()
+        m.gru(X)[0].sum().backward()
+    m.optimizer.step()
+    assert not torch.equal(m.gru.bias_hh_l0, before)
+
+
 def chance(_: Any):
     """Draw from the process."""
     torch.rand(1)
@@ -164,7 +177,7 @@ def held(model: Any) -> list[Any]:
     return [values, [(name, *map(id, vars(part).values())) for name, part in model.named_modules()]]
 
 
-ACTS = [nothing, attributes, tensors, objects, own_generators, chance, leak, fail]
+ACTS = [nothing, attributes, tensors, objects, own_generators, train, chance, leak, fail]
 
 
 @pytest.mark.unhooked("beartype draws from Python's numbers")
@@ -265,7 +278,7 @@ def interrupt_anywhere():
     interrupted(model, -1)  # what is done once in a process
     most = -interrupted(model, -1)
     generator = random.Random(1)  # noqa: S311
-    for _ in range(80):
+    for _ in range(50):
         assert interrupted(model, generator.randint(1, most * 9 // 10)) <= 0
         torch.nn.modules.module._global_forward_pre_hooks.clear()  # of one in the last line
     assert held(model) == before

@@ -153,9 +153,9 @@ class Streamed(nn.Module):
 def test_chunks_that_nobody_asked_for():
     """A state that is taken and not used is told, and one that is used is told to be the same."""
     for starts in (False, True):
-        what = "are the same" if starts else "are others"
+        what = "the same outputs" if starts else "other outputs"
 
-        assert told(f"in chunks that pass it on, the outputs {what}", Streamed(starts=starts), X)
+        assert told(f"chunks that pass it on return {what}", Streamed(starts=starts), X)
 
 
 @pytest.mark.parametrize("channels", [5, 6])

@@ -1,6 +1,6 @@
 """Objects in a copy of a model: what leads back to the model leads to the copy, and none runs its end.
 
-A way to the model itself, past the copy, is refused.
+A way to the model itself, past the copy, is refused. What is nested deep is copied as well.
 """
 
 import copy
@@ -8,17 +8,23 @@ import gc
 import sys
 import types
 import weakref
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from inline_snapshot import snapshot
 from torch import Tensor, nn
+from torch.testing._internal.two_tensor import TwoTensor
 
 import rnnkit
+from rnnkit._diagnostics.probes.table import PROBES
+from rnnkit._diagnostics.run.copies import Pristine
 from rnnkit._diagnostics.run.isolation import EscapedError, Session, session
-from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, X, twice
+from rnnkit._diagnostics.run.outputs import named_leaves
+from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, X, reported, twice
 
 OTHER = nn.Linear(3, 6)
 
@@ -301,3 +307,105 @@ def test_object_with_an_end_is_copied():
     assert type(one) is type(other)
     assert (type(one).__name__, type(one).__module__) == ("Opens", __name__)
     assert opened.pristine.shared == []
+
+
+def deep(wrap):
+    """Nest something deeper than Python nests calls."""
+    held = None
+    for _ in range(1500):
+        held = wrap(held)
+    return held
+
+
+class Linked(SimpleNamespace):
+    """An object that refers to the next one."""
+
+
+@dataclass(slots=True)
+class Slotted:
+    """An object that refers to the next one by a slot."""
+
+    held: Any
+
+
+class Built:
+    """An object that its class builds of the next one."""
+
+    def __init__(self, held):
+        """Keep it."""
+        self.held = held
+
+    def __reduce__(self):
+        """Build it."""
+        return Built, (self.held,)
+
+
+#: What nests something one deeper.
+NESTS = {
+    "dict": lambda x: {"in": x},
+    "list": lambda x: [x],
+    "list of dicts": lambda x: [{"in": x}],
+    "object": lambda x: Linked(held=x),
+    "slot": Slotted,
+}
+#: What has to be made of what it holds.
+BUILDS = {
+    "tuple": lambda x: (x,),
+    "partial": lambda x: partial(print, x),
+    "built": Built,
+}
+
+
+@pytest.mark.parametrize("name", NESTS)
+def test_what_is_nested_deep(name):
+    """What is nested deep in a model is copied, and a finding about another attribute names that."""
+    model = Holder(lambda m: [setattr(m, "calls", m.calls + 1), torch.ones(1) * m.calls][1])
+    model.held = deep(NESTS[name])
+    model.calls = 0
+    others = [probe for probe in PROBES if probe != "repeatable"]
+    found = reported(model, X, skip=others).findings
+    rnnkit.trace(model, X)
+    rnnkit.dependency_map(model, X)
+
+    assert "the model keeps model.calls from call to call" in str(found[0])
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_what_is_built_deep(name):
+    """What Python can only make from the inside out is refused in words if it is too deep."""
+    model = Holder(held=deep(BUILDS[name]))
+    for look in LOOKS:
+        with pytest.raises(rnnkit.ArgumentError, match="so deep that it cannot be copied"):
+            look(model, X)
+
+
+def test_what_tensors_hold():
+    """What a tensor holds, in its class or in attributes, is copied with it."""
+    inner = torch.zeros(3)
+    weight = nn.Parameter(torch.ones(3))
+    weight.mask = torch.zeros(3)
+    model = Holder(inner=TwoTensor(inner, inner.clone()), weight=weight)
+    model.scaled = nn.Parameter(TwoTensor(torch.ones(3), torch.ones(3)))
+    weight.owner = model
+    pristine = Pristine(model)
+    one, other = (pristine.copy() for _ in range(2))
+    for x in (one, other):
+        held = x
+        assert held.weight.owner is held
+        held.weight.mask.add_(1)
+        with torch.no_grad():
+            held.inner.add_(1)
+            held.scaled.a.add_(1)
+        assert held.weight.mask.sum() == held.inner.a.sum() == 3
+
+    assert not inner.any()
+    assert not weight.mask.any()
+    assert model.scaled.a.sum() == 3
+
+
+def test_more_tensors_than_a_state_has_are_one_axis():
+    """Three in a tuple may be the members of a state; four of one shape, or two in a list, are not."""
+    assert len(named_leaves((X,) * 3, stack=True)) == 3
+    assert [leaf.shape[0] for _, leaf in named_leaves((X,) * 4, stack=True)] == [4]
+    assert [leaf.shape[0] for _, leaf in named_leaves([X] * 2, stack=True)] == [2]

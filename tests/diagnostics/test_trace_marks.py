@@ -27,7 +27,7 @@ class Parts:
         name, _, wide = kind.partition("_")
         options = {} if name.endswith("Cell") else {"batch_first": True}
         size = HIDDEN if wide else FEATURE
-        return lambda **more: getattr(self.nn, name)(size, HIDDEN, **options, **more)
+        return lambda **more: getattr(self.nn, name)(size, HIDDEN, **{**options, **more})
 
 
 def windows_with_detach(nn, x):
@@ -97,6 +97,17 @@ def both_turns(nn, x):
     return there + back
 
 
+def samples_one_by_one(nn, x):
+    """Run over one sample after another, each from zeros: of many steps, in either layout, or of one."""
+    one = nn.GRU()
+    two = nn.GRU(batch_first=False)
+    three = nn.GRU()
+    batch_first = [one(sample)[0] for sample in x.split(1)]
+    seq_first = [two(sample)[0] for sample in x.split(1, 1)]
+    steps = [three(sample)[0] for sample in x[:, :1].split(1)]
+    return torch.cat(batch_first), torch.cat(seq_first, 1), torch.cat(steps)
+
+
 RIGHT = [value for value in vars().values() if callable(value) and value.__module__ == __name__][1:]
 
 
@@ -129,15 +140,13 @@ def test_right_models_of_the_corpus():
 
 
 UNUSED = "starts from zeros, and the state of row {} is unused"
+AFRESH = f"its input goes on where the input of row 0 ended, but it {UNUSED.format(0)}"
 #: Wrong models of the corpus, how many of their rows are marked, and the marks of the first.
 WRONG = {
     "never_advanced": (6, ["the same state as in row 0: it is never advanced"]),
     "cell_state_that_is_forgotten": (6, ["the same c as in row 0: it is never advanced"]),
     "decoder_that_forgets": (4, [UNUSED.format(1)]),
-    "chunks_that_start_afresh": (
-        2,
-        [f"its input goes on where that of row 0 ended, but it {UNUSED.format(0)}"],
-    ),
+    "chunks_that_start_afresh": (2, [AFRESH]),
     "members_unpacked_the_wrong_way": (6, ["its h is c of row 0", "its c is h of row 0"]),
     "bridge: each from its own": (
         1,
@@ -175,9 +184,16 @@ def output_from_its_end(nn, x):
     return second(*first(x))[0]
 
 
+def chunks_of_one_sample(nn, x):
+    """Run over one chunk after another of a sample."""
+    layer = nn.GRU()
+    return torch.cat([layer(chunk)[0] for chunk in x[:1].split(4, 1)], 1)
+
+
 MARKED = {
     dropped: UNUSED.format(0),
     zeros_each_time: UNUSED.format(0),
+    chunks_of_one_sample: AFRESH,
     output_from_its_end: "reads the output of row 0 from its end state: step 0 has seen it all",
 }
 

@@ -60,7 +60,7 @@ rnnkit.verify: no leak found (18 forward passes, ... s)
   ok  padding     no output depends on what is beyond a length
   ok  memory      the last output depends on earlier steps
   ok  coverage    every step (7 of 7) reaches an output
-  ok  use         the outputs and states of 1 layer call: used as meant
+  ok  use         the outputs and states of 1 layer call are used as meant
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 6)\
 """)

@@ -109,23 +109,6 @@ def softmax_module(m, x):
     "batch",
     "this view moves no axis",
     "x.transpose(0, 1).reshape(...)",
-    rnn=gru(num_layers=2),
-    head=linear(12, 4),
-)
-def state_viewed(m, x):
-    """Read both layers' states of each sample."""
-    h_n = m.rnn(x)[1]
-    if m.way == "wrong":
-        return m.head(h_n.view(len(x), -1))
-    if m.way == "typed":
-        return m.head(h_n.transpose(0, 1).reshape(len(x), -1))
-    return m.head(torch.cat([h_n[0], h_n[1]], 1))
-
-
-@typed(
-    "batch",
-    "this view moves no axis",
-    "x.transpose(0, 1).reshape(...)",
     rnn=gru(batch_first=False),
     head=linear(6, 4),
 )
@@ -370,23 +353,6 @@ def last_of_the_batch(m, x):
     """Read the last step of each sample."""
     y, h_n = m.rnn(x)
     return m.head({"wrong": y[-1], "typed": y[:, -1], "right": h_n[-1]}[m.way])
-
-
-@typed(
-    "gradient",
-    "nothing reads the forward direction",
-    "y[..., :6] is forward and y[..., 6:] backward",
-    rnn=gru(bidirectional=True),
-    head=linear(12, 4),
-)
-def one_direction(m, x):
-    """Read a bidirectional layer."""
-    y = m.rnn(x)[0]
-    if m.way == "wrong":
-        return m.head(torch.cat([y[..., 6:], y[..., 6:]], -1))
-    if m.way == "typed":
-        return m.head(torch.cat([y[..., :6], y[..., 6:]], -1))
-    return m.head(y)
 
 
 @typed(

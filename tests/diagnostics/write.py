@@ -26,7 +26,7 @@ USUAL = re.compile(
     r"|a sample by itself(?:, cut to its length,)? returns what it returns in the batch"
     r"|no output depends on what is beyond a length|no step of 7 depends on a later one"
     r"|the last output depends on earlier steps|every step \(7 of 7\) reaches an output"
-    r"|(?:the outputs and states of [12] layer calls?|what goes into 7 calls of cells): used as .*"
+    r"|the (?:outputs and states of [12] layer|inputs and states of 7 cell) calls? are used as meant"
     r"|each parameter that the call reads gets a gradient"
     r"|output(?:\[0\])? depends on (?:its own and earlier|all) steps"
 )

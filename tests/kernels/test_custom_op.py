@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from rnnkit._kernels.compiled import direction as single
 from rnnkit._kernels.compiled import operators, reset_operator
-from rnnkit._kernels.compiled.operators import join, run_operator, split
+from rnnkit._kernels.compiled.operators import run_operator
 from tests.compiles import compiles
 from tests.covering import covers
 from tests.strategies import assert_same, gradients, laid_out, memories
@@ -233,16 +233,6 @@ def test_torchs_own_check_of_operators(kind):
     opcheck(torch.ops.rnnkit.layer.default, call(**kind).arguments(train=True))
 
 
-@compiles
-@pytest.mark.slow
-def test_torchs_own_check_of_what_joins_two_directions():
-    """Neither of ``split``, which is the derivative of ``join``."""
-    one = torch.rand(3, 2, 4, requires_grad=True)
-    two = torch.rand(3, 2, 5, requires_grad=True)
-    opcheck(join, (one, two))
-    opcheck(split, (torch.rand(3, 2, 9), 4))
-
-
 def into_a_larger_buffer(tensor: Tensor) -> Tensor:
     """A copy whose storage goes on behind its end."""
     return torch.cat([tensor.detach().flatten(), tensor.new_zeros(64)])[:-64].view(tensor.shape)
@@ -281,4 +271,3 @@ def test_loaded_again():
 
     assert_close(one.by_operator(), one.by_torch())
     assert again.LIBRARY is torch.ops.rnnkit.library
-    assert again.join(one.input, one.input).shape[-1] == 2 * INPUT

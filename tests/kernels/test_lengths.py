@@ -1,5 +1,6 @@
 """``lengths`` in any form, of no sample, and of a sample without a step, whose state comes back."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from torch import Tensor
 import rnnkit
 from rnnkit._base.state import state_of
 from tests.covering import covers
-from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, PATHS, SEQ, case_of, made, mask, on
+from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, PATHS, SEQ, made, mask, on
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import LAYERS, assert_same, gradients, tensors_of
 
 #: The sample that has no step.
 NONE = LENGTHS.index(0)
+OURS = (rnnkit.RNNCell, rnnkit.GRUCell, rnnkit.LSTMCell)
 FILLS = (torch.nan, torch.inf, 1e300)
 
 
@@ -69,15 +71,18 @@ def test_whatever_its_state_is(kind, path, reset, options, fill):
 
 @covers(
     3,
-    make=[rnnkit.RNNCell, rnnkit.GRUCell, rnnkit.LSTMCell, LayerNormLSTMCell],
+    make=[LayerNormLSTMCell, *OURS, *(partial(kind, dtype=torch.complex128) for kind in OURS)],
     return_states=[False, True],
     reverse=[False, True],
     fill=[torch.nan, torch.inf],
 )
 def test_step_by_step(make, fill, *, return_states, reverse):
-    """So it does in a loop over any cell, in each of the states that the loop returns."""
+    """So it does in a loop over any cell, in each of the states that the loop returns.
+
+    Of a complex number that is none, parts are.
+    """
     cell = make(6, 3)
-    x = torch.randn(7, len(LENGTHS), 6)
+    x = torch.randn(7, len(LENGTHS), 6, dtype=next(cell.parameters()).dtype)
 
     check_handed_through(
         lambda hx: rnnkit.unroll(
@@ -86,22 +91,6 @@ def test_step_by_step(make, fill, *, return_states, reverse):
         tensors_of(cell.initial_state(len(LENGTHS))),
         list(cell.parameters()),
         fill,
-    )
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "RNN relu"])
-def test_complex_numbers_step_by_step(kind):
-    """So it does with complex numbers, whose parts may be no numbers."""
-    case = case_of(kind, torch.complex128)
-    cell = case.module(rnnkit).cells()[0]
-    x = case.numbers()
-    hx = [tensor[0] for tensor in case.tensors()]
-
-    check_handed_through(
-        lambda hx: rnnkit.unroll(cell, x, hx, lengths=LENGTHS, fused=False),
-        hx,
-        list(cell.parameters()),
-        torch.nan,
     )
 
 

@@ -150,3 +150,20 @@ def test_lightning_callback(monkeypatch):
 
     assert "causal" in report.checked
     assert once.report is report
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of what Lightning itself does
+def test_lightning_training(tmp_path):
+    """A Trainer runs the typed pipeline as a LightningModule, and the callback verifies it."""
+    lightning = pytest.importorskip("lightning", reason="lightning comes with the group docs")
+    verify_once = importlib.import_module("docs.examples.verify_once")
+    pipeline = importlib.import_module("docs.examples.typed_pipeline")
+    once = verify_once.VerifyOnce(lambda batch: batch[:2])
+    model = type("Module", (pipeline.Classifier, lightning.LightningModule), {})()
+    samples = [pipeline.draw_sample() for _ in range(12)]
+    batches = torch.utils.data.DataLoader(samples, 4, collate_fn=pipeline.collate)
+    lightning.Trainer(max_epochs=1, default_root_dir=tmp_path, callbacks=[once]).fit(model, batches)
+
+    assert {"batch", "padding"} <= {*once.report.checked}
+    assert model.global_step == 3

@@ -188,23 +188,6 @@ def test_private_names():
     assert all(LOSS.values())
 
 
-#: What a file may say, and the name that it comes by.
-COMES_BY = {
-    "import torch\ntorch._C.DisableTorchFunction()": "torch._C.DisableTorchFunction",
-    "from jaxtyping._storage import get_shape_memo": "jaxtyping._storage.get_shape_memo",
-    "import copy\ncopy._reconstruct(x)": "copy._reconstruct",
-    "from torch.fx.experimental.symbolic_shapes import f": "torch.fx.experimental.symbolic_shapes.f",
-    "import torch\ngetattr(torch._C, '_dynamo').eval_frame": "torch._C._dynamo.eval_frame",
-    "def f(layer): return layer._flat_weights": "any._flat_weights",
-}
-
-
-def test_a_private_name_is_found():
-    """The search finds a name however a file comes by it."""
-    for source, name in COMES_BY.items():
-        assert name in {*used_in(ast.parse(source), ATTRIBUTES)}, source
-
-
 @pytest.mark.slow
 @compiles
 def test_a_compiled_lstm_without_onednns_operator(monkeypatch):

@@ -34,6 +34,9 @@ PHRASES = {
     "get_mkldnn_dtype": "which-error",
     "notebook": "notebook",
     "jupyter": "notebook",
+    "jaxtyping": "types",
+    "own cell": "cells",
+    "reproducibility": "versions",
 }
 
 

@@ -14,6 +14,7 @@ from torch.testing import assert_close
 
 import rnnkit
 from tests.compiles import compiles
+from tests.covering import covers
 from tests.torch.models import CLASSES, CORES, WIDTH, Model, Unrolled, cell_of
 
 SEQ = 5
@@ -125,9 +126,7 @@ def test_second_derivatives(name):
     assert torch.autograd.gradgradcheck(run, (x, *weights), fast_mode=True)
 
 
-@pytest.mark.parametrize("in_dim", [0, 1])
-@pytest.mark.parametrize("core", ["layer", "stack", "Recurrent", "unroll"])
-@classes
+@covers(2, in_dim=[0, 1], core=["layer", "stack", "Recurrent", "unroll"], name=CLASSES)
 def test_lengths_of_each_example(core, name, in_dim):
     """Under vmap each example has lengths of its own; one that is too long is refused."""
     model = CORES[core](name)
@@ -142,22 +141,3 @@ def test_lengths_of_each_example(core, name, in_dim):
     assert_close(vmap(run, (0, in_dim))(x, given), expected)
     with pytest.raises(rnnkit.LengthsError, match=r"lengths\[3\] is 9"):
         vmap(run, (0, in_dim))(x, given.where(given != 4, 9))
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit")
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-@pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
-def test_lengths_under_autocast_are_traced(lowered):
-    """torch.jit.trace records a layer with lengths under autocast, whatever kernels the CPU has."""
-    layer = rnnkit.LSTM(WIDTH, 4).requires_grad_(requires_grad=False)
-
-    def model(x: Tensor, lengths: Tensor) -> Tensor:
-        return layer(x, lengths=lengths)[0]
-
-    x = torch.randn(7, 5, WIDTH)
-    lengths = torch.tensor([7, 2, 5, 1, 3])
-    with torch.autocast("cpu", dtype=lowered):
-        traced = torch.jit.trace(model, (x, lengths), check_trace=False)
-    result = traced(x, lengths)  # under autocast it would ask for the kernel again
-
-    assert_close(result.float(), model(x, lengths), rtol=0.05, atol=0.05)

@@ -79,12 +79,12 @@ def _refuse_axes(spec: CallSpec, sentence: str, cause: RefusalCause) -> NoReturn
 
 def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
     """Refuse integers, booleans or complex numbers, which may be token ids."""
-    fixes = [f"numbers: input.to({weight.dtype})"]
+    fixes = [f"input.to({weight.dtype}), if these are numbers"]
     may_be_ids = input.dtype is not torch.bool and spec.kind != "packed"
     if may_be_ids and len(spec.actual) + 1 in RANKS[spec.kind]:
         ids = "input" if input.dtype in (torch.int32, torch.int64) else "input.long()"
         width = spec.input_axes[-1].size
-        fixes.append(f"token ids: torch.nn.Embedding(vocabulary, {width})({ids})")
+        fixes.append(f"torch.nn.Embedding(vocabulary, {width})({ids}), if these are token ids")
     spec.refuse(
         DtypeError,
         "input",
@@ -123,7 +123,7 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
     evidence = f"{came} is twice {width}: a bidirectional layer's output"
     return RefusalCause(
         "input-width",
-        f"the input is {came} wide, the weights for {width}",
+        f"the input has {came} features, the weights expect {width}",
         *fixes,
         evidence=evidence if came == 2 * width else "",
     )
@@ -132,7 +132,7 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
 def _fixes_of_features(spec: CallSpec, axis: int) -> list[str]:
     """Write what brings the features from an axis to the last one."""
     if spec.actual[1:] == (1,):
-        lost = "squeeze(dim) of the axis that is meant, if that of a batch of one is lost"
+        lost = "squeeze(dim) of the axis that is meant, if a batch of one lost its axis"
         return ["input.t()", lost]
     if len(spec.actual) == 2:
         return ["input.t()"]
@@ -263,7 +263,7 @@ def _fixes_of_type(module: Any, input: Any, *, first: bool, many: bool) -> list[
             fixes.append(f"{stack}, if each is a step")
         return fixes
     if input is None:
-        return ["see what the line before returns"]
+        return ["look at what the line before it returns"]
     if shapes <= {()} and tensor_or_none(input) is not None:
         weights: Any = getattr(module, "parameters", list)()
         dtype = next((weight.dtype for weight in weights), torch.float32)

@@ -198,11 +198,11 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
         headline = f"{name} has {rows}, this layer carries {wanted.rows}"
         return RefusalCause("state-layers", headline, zeros)
     if came.rows != wanted.rows or came.batch != wanted.batch:
-        headline = f"{name} fits on no axis"
+        headline = f"no axis of {name} has the expected size"
         if spec.has_rows and came.rows == wanted.rows:
-            headline = f"{name} fits neither in batch nor in width"
+            headline = f"{name} has the wrong batch and the wrong number of features"
         return RefusalCause("state-sizes", headline, zeros)
-    headline = f"{name} is {came.width} wide, {wrong.width} is wanted"
+    headline = f"{name} has {came.width} features, {wrong.width} is expected"
     linear = f"torch.nn.Linear({came.width}, {wanted.width}) between the two"
     if wrong.width.name == "hidden_size" and came.width == 2 * wanted.width:
         return RefusalCause(

@@ -95,9 +95,10 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "": MASK,
     },
     "streaming": {
-        "conv|pool|unfold|pad|cat": "return its last inputs in the state; put them before the next",
+        "conv|pool|unfold|pad|cat": "return its last inputs in the state, "
+        "and put them before the next chunk",
         "rnn|lstm|gru|loop": CARRY,
-        "norm|mean|softmax|std|var": "take it over what one step has, or return it in the state",
+        "norm|mean|softmax|std|var": "compute it over one step only, or return it in the state",
         "": "return what it reads of earlier steps in the state, as it is: h, or a position",
     },
     "alone": {

@@ -244,7 +244,7 @@ class _Valid(Search):
         lengths = self._for_stride(number)
         if not lengths:
             return rows
-        what = f"after a stride the lengths are {lengths}, not those of the input"
+        what = f"after a stride the lengths are {lengths}, not the lengths of the input"
         return [("cause", what), *((label, f"{fix}; with {lengths}") for label, fix in rows)]
 
     def _packed_otherwise(self, event: Any) -> list[Line]:
@@ -259,7 +259,7 @@ class _Valid(Search):
                 continue
             packed = pad_packed_sequence(part)[1].tolist()
             if packed != counts and sorted(packed) == sorted(counts):
-                what = f"the lengths are packed as {packed}, and those of the samples are {counts}"
+                what = f"the lengths are packed as {packed}, and are {counts} by sample"
                 return [("likely", f"{what}: they were sorted, and the samples were not")]
         return []
 

@@ -240,7 +240,7 @@ class Search:
         for names in tried:
             if self._is_gone(*(causes[name].undo for name in names)):
                 what, fix, _ = causes[names[0]]
-                also = f"; and {', '.join(names[1:])}, too" if names[1:] else ""
+                also = f"; the same holds for {', '.join(names[1:])}" if names[1:] else ""
                 rows = [self._event_row(number), ("cause", f"{what}{also}"), ("fix", fix)]
                 return rows, owner
         return None

@@ -1,7 +1,7 @@
 """Which axes are batch and seq, where sizes do not tell: those that follow what is left out."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -162,9 +162,7 @@ def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> Joined
     return best if is_leak or within[best] == moved.sum() else None
 
 
-def infer_steps(
-    batch: Batch, attempt: Callable[[Batch], Leaves | None], tries: Iterator[int]
-) -> Leaves | None:
+def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leaves | None:
     """Find which inputs have to be cut with the sequence; return the output for one step less.
 
     ``attempt(batch)`` runs the model, and returns None if it refuses. Inputs that are as long as
@@ -179,7 +177,7 @@ def infer_steps(
     ]
     # What is as long by chance must not: a second sequence of the same width, or features.
     subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
-    for _, following in zip(tries, subsets, strict=False):
+    for _, following in zip(batch.tries, subsets, strict=False):
         batch.on_their_own[batch.sequence] = frozenset(others) - set(following)
         output = attempt(batch.cut(steps - 1, front=True))
         if output is not None:

@@ -27,6 +27,7 @@ from rnnkit._diagnostics.inputs.lengths import (
 )
 from rnnkit._diagnostics.inputs.rows import rows_of_samples, some_samples
 from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
+from rnnkit._diagnostics.tell.report import TRIES
 
 
 class Batch:
@@ -41,6 +42,7 @@ class Batch:
         sequence, steps: the leaf whose steps are judged, and how many it has; None of no steps.
         lengths: valid steps of each sample, by the index of a leaf; without the padding.
         on_their_own: by the sequence, leaves that are as long by chance, with steps of their own.
+        tries: how often leaves are still tried to be on their own, for all sequences together.
         rows_of: leaves that have several rows for each sample, see :class:`Rows`.
         flags: the leaf that flags where samples start afresh (``reset=``).
         second_leaves: those of a second batch (``other=``), from which changed values come.
@@ -70,6 +72,7 @@ class Batch:
         self.second_leaves: list[Any] | None = None
         self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
         self.on_their_own: dict[int, frozenset[int]] = {}
+        self.tries = iter(range(TRIES))
         self.seq_dims = [seq_axis_of(leaf, batch_dim) for leaf in self.leaves]
         told_axes = [
             self._read_seq_dim(name, axis_of(axis), batch_dim)
@@ -97,7 +100,7 @@ class Batch:
         if len(counts) != self.size or not 0 < min(counts) <= max(counts) <= steps:
             got = counts if len(counts) == self.size else brief(given)
             text = f"lengths are {self.size} integers from 1 to the {steps} steps, got {got}"
-            fix = ("fix", "of a mask, lengths=mask.sum(1)")
+            fix = ("fix", "lengths=mask.sum(1), if this is a mask")
             refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
         self.lengths[index] = counts
 

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.inputs.lengths import counts_of, is_binary
-from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shape_of, shapes_of
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shapes_of
 
 
 def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None, Any]:
@@ -40,11 +40,10 @@ def axis_of(given: Any) -> int:
 
 def seq_axis_of(leaf: Any, batch_dim: int) -> int:
     """Return the usual seq axis of a leaf; of a mask that is laid out for attention, the last."""
-    usual = 1 - batch_dim if batch_dim < 2 else 1
-    sizes = shape_of(leaf) or ()
-    if len(sizes) < 3 or leaf.numel() != sizes[0] * sizes[-1]:
-        return usual
-    return len(sizes) - 1 if is_binary(leaf) and leaf.any() else usual
+    is_row = is_binary(leaf) and leaf.dim() > 2 and leaf.shape[1:].numel() == leaf.shape[-1]
+    if is_row and leaf.any():  # not a state of zeros
+        return len(leaf.shape) - 1
+    return 1 - batch_dim if batch_dim < 2 else 1
 
 
 def batch_axis_of(leaf: Any, batch_dim: int, size: int) -> int | None:

@@ -100,7 +100,7 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
     free = slice(None) if kept is None else ~kept.reshape(-1)
     rows = drawn[free]
     if not rows.numel():
-        return leaf  # as of categories in a data set that has none
+        return leaf  # such as categories in a data set that has none
     generator = torch.Generator("cpu").manual_seed(seed)
     if rows.is_floating_point():
         rows = with_finite_numbers(rows)

@@ -1,7 +1,5 @@
 """Which axes of the outputs are batch and seq: those that follow what is left out of the inputs."""
 
-from collections.abc import Iterator
-
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._diagnostics.inputs.axes import (
@@ -16,7 +14,6 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, split_joined_axes
-from rnnkit._diagnostics.tell.report import TRIES
 
 
 def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
@@ -39,10 +36,9 @@ def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
     _take_batch_axis_of_input(baseline, first)
     # The steps of the input whose steps are judged, then of those with lengths or, if the first
     # output has other steps, of each that may be a target.
-    tries = iter(range(TRIES))
     for index in sorted(range(len(batch.leaves)), key=batch.sequence.__ne__):
         if _may_pace(baseline, index, first):
-            _find_step_axes(baseline, index, tries)
+            _find_step_axes(baseline, index)
     axis = _told_axis(baseline, first, out_seq_dim)
     if axis not in (None, baseline.step_axes[first]):
         baseline.step_axes[first] = axis
@@ -146,10 +142,10 @@ def _may_pace(baseline: Baseline, index: int, first: int) -> bool:
     return batch.is_content(index) and not batch.has_steps(index)
 
 
-def _find_step_axes(baseline: Baseline, index: int, tries: Iterator[int]) -> None:
+def _find_step_axes(baseline: Baseline, index: int) -> None:
     """Find the axis of each output that is shorter with fewer steps of the input ``index``."""
     followed = baseline.with_steps_of(index).batch
-    shorter = infer_steps(followed, baseline.attempt, tries)
+    shorter = infer_steps(followed, baseline.attempt)
     if shorter is None:
         return
     if index == baseline.batch.sequence:

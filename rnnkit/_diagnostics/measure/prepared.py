@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.axes import equal_rows, infer_batch_axes
@@ -158,13 +157,8 @@ def _taken_for_shared(batch: Batch, before: Sequence[int | None]) -> list[str]:
 
     ``before`` has the batch axis of each input as sizes told it, before runs did.
     """
-    return [
-        name
-        for name, leaf, one, other in zip(
-            batch.names, batch.leaves, before, batch.axes, strict=True
-        )
-        if isinstance(leaf, Tensor) and one is not None and other is None
-    ]
+    each = zip(batch.names, before, batch.axes, strict=True)
+    return [name for name, one, other in each if one is not None and other is None]
 
 
 def _named_inputs(batch: Batch, function: Any, leading: int = 0) -> list[Named]:
@@ -173,7 +167,7 @@ def _named_inputs(batch: Batch, function: Any, leading: int = 0) -> list[Named]:
     ``leading`` arguments of the function come before the inputs, such as the model of a call.
     """
     arguments: list[Any] = []
-    with suppress(TypeError, ValueError):  # as of a builtin
+    with suppress(TypeError, ValueError):  # such as a builtin
         told = [*inspect.signature(function).parameters.values()][leading:]
         arguments = [one.name for one in told if one.kind is not one.VAR_POSITIONAL]
     args, kwargs = batch.tree()

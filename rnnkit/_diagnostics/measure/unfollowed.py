@@ -53,7 +53,7 @@ def why_unfollowed(baseline: Baseline) -> str:
     name = baseline.name(baseline.first)
     if shape_of(fewer[baseline.first]) == shape_of(baseline.normal[baseline.first]):
         return f"{name} keeps its shape without a sample: batch_dim= is the axis of the samples"
-    return f"the rows of {name} are in no order of samples: return (batch, ...)"
+    return f"the rows of {name} do not follow the samples: return (batch, ...)"
 
 
 def _why_no_numbers(output: Leaves) -> str:

@@ -1,5 +1,6 @@
 """The probe *batch*: a sample's output does not depend on any other sample's input."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, compare_each
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed, without_finite_numbers
 from rnnkit._diagnostics.probes.loss import judge_loss
+from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import is_number, orders, shape_of
 from rnnkit._diagnostics.tell.outcome import (
     ONE_SAMPLE,
@@ -59,8 +61,7 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
     """Return which inputs were not changed sample by sample, or which outputs show nothing."""
     if baseline.shared:
         inputs = joined_by_and(baseline.shared)
-        unknown = f"{inputs} has as many rows as the batch: whether it mixes samples is not known"
-        return f"{unknown}; nothing else does"
+        return f"{inputs} has as many rows as the batch, and may mix samples; no other input does"
     blind = without_finite_numbers(baseline)
     if blind:
         reason = f"{joined_by_and(blind)} has no finite number, and shows nothing"
@@ -136,15 +137,16 @@ def _map_of_samples(
 
 
 def _flat_samples(baseline: Baseline) -> Skipped | None:
-    """Skip if the samples are batch * seq rows, since a layer gets these on two axes."""
+    """Skip if the samples are seq * batch rows, since the calls of a layer or cell get so many."""
     batch = baseline.batch
-    layers = [event for event in baseline.events if isinstance(event.module, RNNBase)]
-    for event in layers:
-        shape = shape_of(next(iter(event.tensors), None)) or ()
-        one, two, *_ = (*shape, 0, 0)
-        if one * two == batch.size and min(one, two) > 1:
-            both = f"axis {batch.axes[batch.first]} of the input is {one} * {two}, batch and seq"
-            return Skipped(f"{both}: pass (batch, seq, ...), and flatten it in call=")
+    steps = Counter[tuple[str, int]]()  # by the module, and how many samples it gets
+    for call in calls_in(baseline.events):
+        steps[call.name, call.sizes.get("batch", 0)] += call.sizes.get("seq", 1)
+    for (_, size), number in steps.items():
+        if number * size == batch.size and min(number, size) > 1:
+            both = f"axis {batch.axes[batch.first]} of the input is {number} * {size}"
+            what = f"{both}, seq and batch: pass (batch, seq, ...), and flatten it in call="
+            return Skipped(what)
     return None
 
 

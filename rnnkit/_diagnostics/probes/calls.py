@@ -38,7 +38,9 @@ def steps_as_channels(baseline: Baseline) -> Iterator[Finding]:
         is_norm = event.kind == "input" and isinstance(event.module, BatchNorm1d)
         if is_norm and _is_any_of(sequences, x) and not torch.equal(x, x.mT):
             what = f"{event.label} ({event.text}) takes seq, axis 1 of its input, for channels"
-            yield Finding(what, [("fix", "x.transpose(1, 2) before, and after")], event.name)
+            yield Finding(
+                what, [("fix", "x.transpose(1, 2) before it, and again after it")], event.name
+            )
 
 
 def _is_any_of(known: list[Tensor], x: Tensor) -> bool:

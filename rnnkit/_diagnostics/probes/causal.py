@@ -56,7 +56,7 @@ def probe_causal(baseline: Baseline) -> Outcome:
     if not judged.has_steps(first):
         size = judged.normal[first].shape[seq]
         has = f"the output has {size} steps, the input {judged.batch.steps or 0}"
-        return Skipped(f"{has}: of a decoder, give only the target")
+        return Skipped(f"{has}: for a decoder, pass only the target")
     changes = _of_changed_steps(_with_followed(judged, first), first)
     if isinstance(changes, Finding | Skipped):
         return changes

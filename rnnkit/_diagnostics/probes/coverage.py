@@ -89,7 +89,7 @@ def _valid_places(baseline: Baseline) -> Tensor:
 
 
 def _spaced(places: Tensor) -> Tensor:
-    """Return some of the places of each sample, evenly spaced: the first and the last, too."""
+    """Return some places of each sample, evenly spaced, with the first and the last."""
     chosen = torch.zeros_like(places)
     for sample, row in enumerate(places):
         steps = row.nonzero().flatten()
@@ -188,7 +188,7 @@ def _skipped_step(
     for step in skipped:
         if step not in middle and _stops_nan(baseline, valid, step):
             what = f"step {step} reaches no output of the model, and later steps do"
-            evidence = ("evidence", "a NaN that is put there reaches no output")
+            evidence = ("evidence", "a NaN in that place reaches no output")
             return Finding(what, [evidence])
     return None
 

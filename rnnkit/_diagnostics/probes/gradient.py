@@ -37,7 +37,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
 
     None is a mistake if a small change moves such an output, and always in a module that is called,
     if nothing moves with what it returns. Zeros are one in weights with two axes if what belongs to
-    them gets zeros, too: an attention's bias rightly does. Both count if no other values change
+    them also gets zeros: an attention's bias rightly does. Both count if no other values change
     that.
     """
     run = gradients_in_training(baseline)

@@ -30,6 +30,7 @@ from rnnkit._diagnostics.run.outputs import (
     are_bit_equal,
     gradient_arrives,
     is_number,
+    shape_of,
     shapes_of,
 )
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Skipped
@@ -40,17 +41,22 @@ CLOSE = 1e-3
 
 
 def convolutions_over_features(baseline: Baseline) -> Iterator[str]:
-    """Yield convolutions that take the steps for channels, and so slide over the features."""
+    """Yield convolutions that take the steps for channels, and so slide over the features.
+
+    A kernel of one mixes the steps of one feature at a time, which some models intend.
+    """
     steps = baseline.batch.steps
-    for event in baseline.events:
-        if event.kind != "input" or not isinstance(event.module, Conv1d):
+    convolutions = [
+        event
+        for event in baseline.events
+        if event.kind == "input" and isinstance(event.module, Conv1d)
+    ]
+    for event in convolutions:
+        sizes = shape_of(event.tensors[0]) or ()
+        if len(sizes) != 3 or event.module.kernel_size == (1,):
             continue
-        x = event.tensors[0]
-        # One feature at a time, it mixes the steps, which some models intend.
-        if not isinstance(x, Tensor) or x.dim() != 3 or event.module.kernel_size == (1,):
-            continue
-        if 1 < x.shape[1] == steps != x.shape[2]:
-            what = f"{event.label} slides over axis 2 of its input, {x.shape[2]} long, and not over"
+        if 1 < sizes[1] == steps != sizes[2]:
+            what = f"{event.label} slides over axis 2 of its input, {sizes[2]} long, and not over"
             yield f"{what} {steps} steps: x.transpose(1, 2) before it, or verify(..., seq_dim=2)"
 
 
@@ -67,20 +73,29 @@ def samples_left_out(baseline: Baseline) -> Iterator[str]:
     if any(isinstance(x, Tensor) and x.dim() for x in baseline.normal):
         return
     batch = baseline.batch
-    run = gradients_of(baseline)
     for index in filter(batch.is_content, range(len(batch.leaves))):
-        unread = _unread_samples(batch, run, index)
-        if not unread or len(unread) == batch.size:
-            continue
-        judge = judge_of(baseline)
-        if isinstance(judge, Skipped):
-            return
-        for other in trained_otherwise(judge):
-            unread &= _unread_samples(batch, other, index)
+        unread = _never_read_samples(baseline, index)
         if unread:
             listed = ", ".join(map(str, sorted(unread)[:NAMES]))
             number = count(len(unread), "sample", "samples")
             yield f"the loss depends on {number} of {batch.names[index]} in no way: {listed}"
+
+
+def _never_read_samples(baseline: Baseline, index: int) -> set[int]:
+    """Return the samples of an input that get no gradient, also with other weights and inputs.
+
+    None if no sample gets one, which is unknown, or if nothing can judge the model.
+    """
+    batch = baseline.batch
+    unread = _unread_samples(batch, gradients_of(baseline), index)
+    if not unread or len(unread) == batch.size:
+        return set()
+    judge = judge_of(baseline)
+    if isinstance(judge, Skipped):
+        return set()
+    for other in trained_otherwise(judge):
+        unread &= _unread_samples(batch, other, index)
+    return unread
 
 
 def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
@@ -112,21 +127,15 @@ def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
     for name, weight in run.weights.items():
         slope = run.by_id[id(weight)]
         if slope is not None and slope.dim() == 2 and not slope.is_sparse and slope.any():
-            columns = (slope == 0).all(0).nonzero().flatten().tolist()
-            found |= {(name, column) for column in columns}
+            found |= {(name, k) for k, has in enumerate(slope.any(0).tolist()) if not has}
     return found
 
 
 def order_unseen(baseline: Baseline) -> Iterator[str]:
     """Yield a line if the steps may stand in any order: no output would show it."""
-    batch = baseline.batch
-    steps = batch.steps or 0
-    is_full = batch.counts is None or min(batch.counts) == steps
-    if steps < 3 or not is_full or any(map(baseline.has_steps, range(len(baseline.normal)))):
+    if not _may_be_unordered(baseline):
         return
-    if not baseline.has_passed("coverage"):
-        return
-    near = baseline.attempt(_shuffled(batch))
+    near = baseline.attempt(_shuffled(baseline.batch))
     if near is None or not _are_close(baseline.normal, near):
         return
     judge = judge_of(baseline)
@@ -136,6 +145,16 @@ def order_unseen(baseline: Baseline) -> Iterator[str]:
     pairs = [*zip(judge.normal, after, strict=False)]
     if pairs and all(are_near(judge, x, y) for x, y in pairs if is_number(x)):
         yield "the steps in another order give the same output: nothing sees their order"
+
+
+def _may_be_unordered(baseline: Baseline) -> bool:
+    """Return whether full samples of several steps are read, and no output has these steps."""
+    batch = baseline.batch
+    steps = batch.steps or 0
+    if steps < 3 or not baseline.has_passed("coverage"):
+        return False
+    is_full = batch.counts is None or min(batch.counts) == steps
+    return is_full and not any(map(baseline.has_steps, range(len(baseline.normal))))
 
 
 def _shuffled(batch: Batch) -> Batch:
@@ -232,13 +251,14 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
     if next(ways_to_carry(baseline), None) is None:
         return
     streams = streams_of(baseline)
+    state = "the model takes and returns a state"
     if isinstance(streams, Skipped):
         if streams.reason != NO_STEPS:
-            yield "takes and returns a state: streaming=True checks that chunks match the whole"
+            yield f"{state}: streaming=True checks that chunks match the whole"
     elif streams[-1].different is None:
-        yield "takes and returns a state: in chunks that pass it on, the outputs are the same"
+        yield f"{state}: chunks that pass it on return the same outputs"
     else:
-        yield "takes and returns a state: in chunks that pass it on, the outputs are others"
+        yield f"{state}: chunks that pass it on return other outputs"
         yield "streaming=True says from which step on, and why"
 
 
@@ -251,12 +271,15 @@ def of_functions(baseline: Baseline) -> Iterator[str]:
         return
     recorder = Recorder(functions=True)
     baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
+    calls = calls_in(recorder.events)
+    families = [[call for call in calls if call.name == name] for name in loops]
     for event in recorder.events:
-        if event.kind == "function" and event.name in ("view", "reshape"):
+        if event.kind != "function":
+            continue
+        if event.name in ("view", "reshape"):
             yield from _mixed_pixels(event)
-    for event in recorder.events:
-        if event.kind == "function" and event.name == "topk":
-            yield from _beams_that_stay(event, calls_in(recorder.events), loops)
+        elif event.name == "topk":
+            yield from _beams_that_stay(event, families)
 
 
 def _mixed_pixels(event: Event) -> Iterator[str]:
@@ -272,22 +295,30 @@ def _mixed_pixels(event: Event) -> Iterator[str]:
         yield f"{what}: x.flatten(2).transpose(1, 2) gives each pixel its {channels} channels"
 
 
-def _beams_that_stay(event: Event, calls: Sequence[Call], loops: Sequence[str]) -> Iterator[str]:
-    """Yield cells whose states stay in their rows, while ``topk`` picks which beams go on."""
+def _beams_that_stay(event: Event, families: Sequence[Sequence[Call]]) -> Iterator[str]:
+    """Yield cells whose states stay in their rows, while ``topk`` picks which beams go on.
+
+    A family are the calls of one cell.
+    """
     scores = event.function.argument(0, "input")
     beams = event.tensors[0].shape[-1]
-    for name in loops:
-        family = [call for call in calls if call.name == name]
-        rows = {part.shape[-2:-1] for call in family[1:] for part in call.state.values()}
-        is_of_beams = scores.dim() == 2 and beams > 1 and rows == {(len(scores) * beams,)}
-        pairs = pairwise(family)
-        stays = all(are_bit_equal([*y.state.values()], [*x.returned.values()]) for x, y in pairs)
-        if is_of_beams and stays:
-            what = (
-                f"{name} goes on with each state in its row, while topk picks among {beams} beams"
-            )
-            yield f"{what}: rnnkit.states.select(state, rows)"
+    if scores.dim() != 2 or beams < 2:
+        return
+    for family in families:
+        if _stays_in_rows(family, len(scores) * beams):
+            name = family[0].name
+            goes = f"{name} goes on with each state in its row, while topk picks among"
+            yield f"{goes} {beams} beams: rnnkit.states.select(state, rows)"
             return
+
+
+def _stays_in_rows(family: Sequence[Call], rows: int) -> bool:
+    """Return whether each call but the first has a state of so many rows, as it was returned."""
+    given = {part.shape[-2:-1] for call in family[1:] for part in call.state.values()}
+    return given == {(rows,)} and all(
+        are_bit_equal([*call.state.values()], [*before.returned.values()])
+        for before, call in pairwise(family)
+    )
 
 
 def _are_close(one: Leaves, other: Leaves) -> bool:

@@ -63,7 +63,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
     if turned is not None:
         return _judge_turned(baseline, base, runs, turned)
     broadcast = _broadcast(baseline, base) if start == 0 else None
-    return broadcast or Passed("a loss: no sample turns the gradient of another one", [])
+    return broadcast or Passed("a loss: each sample's gradient is independent of the others", [])
 
 
 def _judge_turned(
@@ -148,7 +148,7 @@ def _is_mixed(before: Tensor, after: Tensor, size: int) -> bool:
 def _other_targets(
     baseline: Baseline, base: Made, runs: Mapping[int, Made], what: str
 ) -> Finding | None:
-    """Find targets of a sample that turn the gradient at rows that are not its own."""
+    """Find targets of a sample that change the gradient at rows of other samples."""
     batch = baseline.batch
     (sample, run) = next(iter(runs.items()))
     scores = base[-1].tensor

@@ -87,7 +87,7 @@ def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
     if isinstance(moves, Skipped):
         return moves
     if not moves:
-        return Skipped("the last output depends on no step at all, as dead units do")
+        return Skipped("the last output depends on no step at all: its units may be dead")
     return _nothing_is_remembered(ends.baseline)
 
 

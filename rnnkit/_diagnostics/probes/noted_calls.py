@@ -38,7 +38,7 @@ def _cell_state_of_the_last_step(baseline: Baseline, call: Call) -> Iterator[str
     read = [part for part, slope in slopes.items() if bool(gradient_arrives(slope).any())]
     if read == ["c"]:
         kind = type(call.module).__name__
-        yield f"of what {call.label} ({kind}) returns last, only c is used: it returns (h, c)"
+        yield f"{call.label} ({kind}) returns (h, c), and only c of its last call is used"
 
 
 def _states_of_other_layers(source: Call, call: Call) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _windows_from_zeros(baseline: Baseline, family: Sequence[Call]) -> Iterator[
     if has_state or max(sizes) == 1 or sum(sizes) != steps:
         return
     what = f"{call.label} ({type(call.module).__name__}) reads {len(family)} windows of the"
-    yield f"{what} {steps} steps, each from zeros: no state goes on to the next"
+    yield f"{what} {steps} steps, each from zeros: no window passes its state on"
 
 
 def _calls_from_the_state_of_the_first(family: Sequence[Call]) -> Iterator[str]:
@@ -114,4 +114,4 @@ def _calls_from_the_state_of_the_first(family: Sequence[Call]) -> Iterator[str]:
     if all(_goes_on(first, call) for call in later):
         call = family[0]
         what = f"{call.label} ({type(call.module).__name__}) is called {len(later)} times from the"
-        yield f"{what} state that its first call returned: no state goes on to the next call"
+        yield f"{what} state that its first call returned: no later call passes its state on"

@@ -64,7 +64,7 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
     padding = [batch.leaves[k].where(beyond(batch, k), 0) for k in _padded_inputs(batch)]
     if baseline.has_passed("alone") and not any(bool(values.any()) for values in padding):
         # Past the end a convolution reads zeros of its own, too.
-        return Skipped("zeros beyond a length are read, and a sample alone gives the same")
+        return Skipped("zeros beyond a length are read, but a sample by itself returns the same")
     return _finding(batch, leak)
 
 
@@ -106,7 +106,9 @@ def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:
         return Skipped(INTEGERS if any(baseline.outputs_by_sample()) else why_unfollowed(baseline))
     indices = [index for index in judged if not _may_have_other_steps(baseline, index)]
     if not indices:
-        return Skipped("the output has other steps than the input: which are valid is not known")
+        return Skipped(
+            "the output and the input have different numbers of steps: the valid ones are unknown"
+        )
     return indices
 
 

@@ -29,12 +29,12 @@ def _why(baseline: Baseline) -> list[Line]:
     drawn = [*session.drawn_sources()]
     if drawn and Repeat(baseline, restarts=True).is_equal:
         cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
-        fix = ("fix", "draw if self.training only, as F.dropout(x, p, self.training); h0 = zeros")
-        return [*_first_drawn(baseline, drawn[0]), cause, fix]
+        how = "draw only if self.training, as in F.dropout(x, p, self.training); h0 = zeros"
+        return [*_first_drawn(baseline, drawn[0]), cause, ("fix", how)]
     if kept:
         names = ", ".join(f"model.{name}" for name in kept[:NAMES])
         cause = ("cause", f"the model keeps {names} from call to call")
-        how = "pass a state in and return it, in no attribute; write a statistic if self.training"
+        how = "pass a state in and return it, without an attribute; update statistics if training"
         return [cause, ("fix", how)]
     return [("likely", "a state that is kept outside of the model's attributes")]
 

@@ -153,7 +153,7 @@ def _orders_of_rows(source: Call, call: Call) -> Iterator[Suspect]:
         return
     h, c = (_order(given, made) for given, made in pairs)
     if h is not None and c is not None and h != c:
-        what = f"{call.label} takes the rows of h and those of c in different orders"
+        what = f"{call.label} takes the rows of h and c in different orders"
         fix = "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
         yield Suspect(call, what, fix, _with_rows_of_h)
 

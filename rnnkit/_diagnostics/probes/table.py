@@ -115,7 +115,7 @@ class Probe:
             return answer
         if self.absence == "of some steps":
             return Skipped(f"with these values, {what}", "partial", notes=answer.notes)
-        text = f"not for other values, or another size: {what}"
+        text = f"not seen with other values or another size: {what}"
         return Passed(text, [], notes=answer.notes)
 
     def error(self, finding: Finding) -> LeakError:
@@ -135,7 +135,7 @@ TABLE = (
     Probe(
         name="batch",
         question="no sample's output depends on another sample's input; if the model returns only "
-        "a loss, no sample turns the gradient of another",
+        "a loss, each sample's gradient is independent of the others",
         needs=needs_of_batch,
         is_judging=True,
         run=probe_batch,

@@ -57,7 +57,7 @@ def probe_use(baseline: Baseline) -> Outcome:
     looked = _in_words(len(returning), sum(call.is_cell for call in calls))
     if not looked:
         return Skipped("no call of a layer on a batch, or of a cell, was seen", notes=notes)
-    return Passed(f"{looked}: used as meant", [], notes=notes)
+    return Passed(f"{looked} are used as meant", [], notes=notes)
 
 
 def _in_words(layers: int, cells: int) -> str:
@@ -66,8 +66,8 @@ def _in_words(layers: int, cells: int) -> str:
     if layers:
         looked.append(f"the outputs and states of {count(layers, 'layer call', 'layer calls')}")
     if cells:
-        looked.append(f"what goes into {count(cells, 'call of a cell', 'calls of cells')}")
-    return ", and ".join(looked)
+        looked.append(f"the inputs and states of {count(cells, 'cell call', 'cell calls')}")
+    return " and ".join(looked)
 
 
 def _wrong_ways(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | str]:
@@ -222,7 +222,7 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
         return
     names = joined_by_and([f"h_n[{row}]" for row in used])
     verb = "are" if len(used) > 1 else "is"
-    only = f"of what {uses.call.label} returns, only {names} of {total} {verb} used"
+    only = f"{uses.call.label}: only {names} of {total} {verb} used"
     right = "h_n[-1], the last layer's"
     fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
     if directions == 2:
@@ -247,7 +247,7 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
     states = dict.fromkeys(uses.call.returned, uses.every)
     if not uses.read(output=uses.every) or uses.read(output=uses.later, **states):
         return
-    what = f"of the output of {uses.call.label}, the first step alone is used"
+    what = f"{uses.call.label}: only the first step of its output is used"
     last = "output[:, -1]" if uses.call.seq_axis == 1 else "output[-1]"
     fix = f"{last}, the last step; or last_hidden(state) of Recurrent"
     if isinstance(uses.call.module, RNNBase):
@@ -259,7 +259,7 @@ def _cell_state_alone(uses: _Uses) -> Iterator[str]:
     """Note that only c is used, of what an LSTM returns."""
     is_used = "c" in uses.slopes and bool(gradient_arrives(uses.slopes["c"]).any())
     if is_used and not uses.read(output=uses.every, h=uses.every):
-        text = f"of what {uses.call.label} returns, only the cell state c is used"
+        text = f"{uses.call.label}: only the cell state c that it returns is used"
         yield f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
 
 

@@ -195,7 +195,7 @@ class Copier:
         try:
             # A proxy tells what it stands for only by what is bound to that.
             one = x.__reduce_ex__.__self__ if is_proxy else x()
-        except (AttributeError, ReferenceError):  # as of what is gone
+        except (AttributeError, ReferenceError):  # such as an object that is gone
             return x
         twin = self.memo.get(id(one))
         if twin is None and id(one) in self._names:  # a module that the model has elsewhere

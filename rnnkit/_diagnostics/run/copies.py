@@ -211,7 +211,7 @@ def _clone_keeping_shared_memory(tensor: Tensor, memo: dict[int, Any]) -> Tensor
     """Return a clone; by the memo, tensors that share memory have clones that share it."""
     try:
         twin: Tensor = copy.deepcopy(tensor, memo)
-    except RuntimeError:  # as of a class that has no memory of its own
+    except RuntimeError:  # such as a class that has no memory of its own
         return tensor.clone()
     return twin
 

@@ -281,7 +281,7 @@ def random_sources() -> dict[str, Any]:
     found |= {f"torch.cuda:{k}": one for k, one in enumerate(torch.cuda.default_generators)}
     if (numpy := sys.modules.get("numpy")) is not None:
         found["numpy.random"] = numpy.random
-    # Last: what checks annotations at random may draw from it, too.
+    # Last: what checks annotations at random may also draw from it.
     found["random"] = SimpleNamespace(get_state=random.getstate, set_state=random.setstate)
     return found
 

@@ -18,8 +18,6 @@ LOSSES = (
     "smooth_l1_loss",
     "huber_loss",
     "kl_div",
-    "poisson_nll_loss",
-    "soft_margin_loss",
     "hinge_embedding_loss",
 )
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
 
-INTEGERS = "the outputs are integers, which may stay the same by chance: return the scores, too"
+INTEGERS = "the outputs are integers, which may stay the same by chance: also return the scores"
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
 ONE_SAMPLE = "the batch has one sample; give two or more"
 NO_LENGTHS = "no lengths were given"

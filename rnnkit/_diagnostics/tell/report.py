@@ -30,17 +30,17 @@ CALLS = 16
 
 @dataclass(frozen=True)
 class Check:
-    """One probe and how it went.
+    """One probe and its result.
 
     Attributes:
-        probe: its name.
-        outcome: how it went.
-        detail: what holds, why it was skipped, or the first line of a finding.
-        gap: why a skipped probe is no *ok*: it could not be judged; or it does not apply, such as
-            *padding* without lengths; or a part is missing, such as steps that reach no output.
-        is_judging: whether the probe judges what depends on what, by changed inputs or a part of
-            the batch.
-        but: what the first line of the report says of a probe that passed.
+        probe: the name of the probe.
+        outcome: ``"passed"``, ``"skipped"`` or ``"failed"``.
+        detail: the law that holds, why the probe was skipped, or the first line of a finding.
+        gap: why a skipped probe is not *ok*: ``"unjudged"`` if it could not judge;
+            ``"inapplicable"`` if it does not apply, such as *padding* without lengths;
+            ``"partial"`` if it could not judge a part, such as steps that reach no output.
+        is_judging: True if the probe judges dependencies, by changed inputs or a part of the batch.
+        but: the reservation about a passed probe in the report's first line; empty without one.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.verify(model, torch.randn(5, 7, 3))
@@ -61,16 +61,16 @@ class Check:
 
 @dataclass
 class Report:
-    """What was checked, what was skipped and why, and what it cost.
+    """The result of :func:`rnnkit.verify`: a line for each probe, notes, and the cost.
 
     Attributes:
-        checks: one for each probe, in order.
-        findings: what was found, with ``raises=False``.
-        asked: probes that the caller asked for.
-        notes: what is not a failure, but worth a look.
-        axes: by input and output, its axes: ``"batch"``, ``"seq"``, or the size of any other.
-        passes: how many times the model was run.
-        seconds: how long that took.
+        checks: the result of each probe, in their order.
+        findings: the errors that ``raises=True`` would have raised.
+        asked: the names of the probes that the caller asked for.
+        notes: measurements that are worth a look, and no failures.
+        axes: how each input and output was read: ``"batch"``, ``"seq"``, or the size of an axis.
+        passes: how many times the model ran.
+        seconds: how long the runs took.
 
     >>> report = rnnkit.verify(torch.nn.GRU(3, 4), torch.randn(5, 7, 3), raises=False)
     >>> report.found("batch"), report.checked

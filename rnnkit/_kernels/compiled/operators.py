@@ -76,7 +76,7 @@ def run_operator(
 def register(
     name: str, run: Any, fake: Any, backward: Any, *, derived: int, results: int, others: int
 ) -> None:
-    """Register an operator and its backward, which is an operator, too.
+    """Register an operator and its backward, which is also an operator.
 
     The backward operator takes gradients of the first three results, the first ``derived``
     arguments, so many ``results``, and so many ``others`` of the arguments; it returns gradients
@@ -121,35 +121,3 @@ def register(
 
 if IS_NEW:
     register("layer", run_single, fake_single, derive_single, derived=4, results=4, others=4)
-
-
-def _join(one: Tensor, two: Tensor) -> Tensor:
-    return torch.cat([one, two], dim=-1)
-
-
-def _split(both: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    whole = torch.contiguous_format  # an operator returns no views
-    return both[..., :width].clone(memory_format=whole), both[..., width:].clone(
-        memory_format=whole
-    )
-
-
-def _save_width(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-    ctx.width = inputs[0].shape[-1]
-
-
-#: The outputs of two directions side by side. Of ``torch.cat`` and its derivative a compiler would
-#: write three programs in C++, which take longer to compile than the layers.
-if define("join(Tensor one, Tensor two) -> Tensor"):
-    define("split(Tensor both, SymInt width) -> (Tensor, Tensor)")
-    for name, run in (("join", _join), ("split", _split)):
-        LIBRARY.impl(name, run, ON_ANY_DEVICE)
-        torch.library.register_fake(f"rnnkit::{name}", run, lib=LIBRARY)
-    torch.library.register_autograd(
-        "rnnkit::join",
-        lambda ctx, both: split(both, ctx.width),
-        setup_context=_save_width,
-        lib=LIBRARY,
-    )
-join: Any = OF_PROCESS.join.default
-split: Any = OF_PROCESS.split.default

@@ -2,7 +2,6 @@
 
 import torch
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.forward import (
     WRONG,
@@ -16,18 +15,13 @@ from tests.diagnostics.corpus.forward import (
     pair,
     part,
 )
-from tests.diagnostics.models_of_users import numbers, tokens
+from tests.diagnostics.models_of_users import numbers, over, pack, tokens, unpack
 
 
 @pair("causal", cell=gru_cell(), causal=True)
 def mean_in_a_loop(m, x):
     """A loop over a cell, given the mean of all steps as well: no single call has a step."""
-    state = None
-    outputs = []
-    for x_t in x.unbind(1):
-        state = m.cell(x_t if m.right else x_t + x.mean(1), state)
-        outputs.append(state)
-    return torch.stack(outputs, 1)
+    return over(m.cell, x if m.right else x + x.mean(1, keepdim=True))
 
 
 @pair(
@@ -221,8 +215,7 @@ for name, start, end in (("begin before the first step", 0, 8), ("end with the l
 @pair("causal", gru=gru(), inputs=(X, SHORT), lengths=SHORT, causal="strict")
 def packed_and_shifted(m, x, n):
     """What was packed ends with the longest sample, before the batch does; and is shifted, or not."""
-    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
-    y = pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
+    y = unpack(m.gru(pack(x, n))[0])
     return functional.pad(y, (0, 0, 1, 0))[:, :-1] if m.right else y
 
 

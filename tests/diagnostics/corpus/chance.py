@@ -6,10 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.diagnostics.corpus.forward import embedding, fine, gru, linear, lstm, pair, part
-from tests.diagnostics.models_of_users import mask, numbers, tokens
+from tests.diagnostics.models_of_users import mask, numbers, pack, tokens
 
 #: What a forward draws, by where it is drawn.
 DRAWS = {
@@ -117,7 +116,7 @@ def coin_for_teacher_forcing(m, x):
 
 def packed(m, x, lengths):
     """Classify by the end states of a layer over packed samples."""
-    given = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    given = pack(x, lengths)
     return m.head(torch.cat([*m.layer(given)[1][0]], 1))
 
 

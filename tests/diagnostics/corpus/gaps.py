@@ -4,10 +4,9 @@ import copy
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, gru_cell, linear, pair
-from tests.diagnostics.models_of_users import mask, numbers, over
+from tests.diagnostics.models_of_users import mask, numbers, over, pack, unpack
 
 SINGLED = X.clone()
 SINGLED[2, 0, 0] = 9
@@ -80,8 +79,7 @@ def output_of_nine_steps(m, x):
 def output_of_nine_packed_steps(m, x, n):
     """So it is where packed samples are padded to nine steps."""
     n = n.clamp(max=x.shape[1])
-    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=9)[0]
+    return unpack(m.gru(pack(x, n))[0], 9)
 
 
 #: How the first step reads itself: each rule that forbids it, and a number of steps.

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.distributions import Categorical, Independent, Normal
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
 from tests.diagnostics.corpus.forward import (
@@ -22,7 +21,7 @@ from tests.diagnostics.corpus.forward import (
     linear,
     pair,
 )
-from tests.diagnostics.models_of_users import LENGTHS, numbers, padded
+from tests.diagnostics.models_of_users import LENGTHS, numbers, pack, padded, unpack
 
 PADDED, COUNTS = padded()
 CAUSAL = {"causal": True}
@@ -166,8 +165,7 @@ def logits_of_all_words(m, x):
 @pair("batch", inputs=(PADDED, COUNTS), gru=gru(), head=linear(6, 9))
 def tags_up_to_the_longest(m, x, lengths):
     """A tagger returns a row for each step up to the longest sample."""
-    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    y = pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
+    y = unpack(m.gru(pack(x, lengths))[0])
     return m.head(y - y.mean(2 if m.right else 0, keepdim=True)).flatten(0, 1)
 
 

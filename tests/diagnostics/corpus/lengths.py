@@ -5,7 +5,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.forward import X, embedding, fine, gru, gru_cell, pair, part
-from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, padded, tokens
+from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, pack, padded, tokens, unpack
 
 PADDED, COUNTS = padded()
 VALID = mask(COUNTS)
@@ -18,8 +18,7 @@ def kept(x, n):
 
 def unpacked(m, x, n):
     """Run packed, and return the padded outputs."""
-    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+    return unpack(m.gru(pack(x, n))[0], x.shape[1])
 
 
 @pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
@@ -50,7 +49,7 @@ CONVOLVED = {"conv": part("Conv1d", 3, 3, 3, padding=1), "gru": gru()}
 def convolved(m, x, n):
     """Run a convolution that reads one step beyond each length."""
     y = m.conv(x.mT).mT
-    return m.gru(pack_padded_sequence(y, n, batch_first=True, enforce_sorted=False))[1][-1]
+    return m.gru(pack(y, n))[1][-1]
 
 
 fine(name="zeros_beyond_a_length", inputs=(PADDED, COUNTS), lengths=LENGTHS, **CONVOLVED)(convolved)
@@ -199,7 +198,7 @@ def lengths_before_the_stride(m, x, n):
     """A convolution halves the steps: packing takes halves of the lengths, or what fits of them."""
     y = m.conv(x.mT).mT
     ends = n // 2 if m.right else n.clamp(max=y.shape[1])
-    return m.gru(pack_padded_sequence(y, ends, batch_first=True, enforce_sorted=False))[1][-1]
+    return m.gru(pack(y, ends))[1][-1]
 
 
 SORTED = torch.tensor([7, 6, 6, 6, 3, 2])

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, lstm_cell, pair
-from tests.diagnostics.models_of_users import numbers
+from tests.diagnostics.models_of_users import numbers, over
 
 TARGET = numbers(4, 5, 3)
 WIDE = numbers(4, 7, 6)
@@ -152,17 +152,8 @@ def state_through_two_cells(m, x):
 @pair("use", there=gru_cell(), back=gru_cell())
 def cell_for_both_directions(m, x):
     """Both directions by hand, of two cells; or the first is called for both, and a twin never."""
-
-    def run(cell, x):
-        h = x.new_zeros(len(x), 6)
-        outputs = []
-        for x_t in x.unbind(1):
-            h = cell(x_t, h)
-            outputs.append(h)
-        return torch.stack(outputs, 1)
-
     back = m.back if m.right else m.there
-    return torch.cat([run(m.there, x), run(back, x.flip(1)).flip(1)], 2)
+    return torch.cat([over(m.there, x), over(back, x.flip(1)).flip(1)], 2)
 
 
 def both(layer, x):
@@ -219,9 +210,6 @@ for name, cell in {"torch's cell": gru_cell(), "a cell of its own": Elman}.items
     @pair("batch", name=f"loop over the samples: {name}", cell=cell)
     def loop_over_the_samples(m, x):
         """A loop over the steps; or over the samples, where no call has a sample."""
-        state = None
-        outputs = []
-        for row in x.unbind(1 if m.right else 0):
-            state = m.cell(row, state)
-            outputs.append(state)
-        return torch.stack(outputs, 1 if m.right else 0)
+        if m.right:
+            return over(m.cell, x)
+        return over(m.cell, x.transpose(0, 1)).transpose(0, 1)

@@ -1,10 +1,9 @@
 """Lengths that nobody passed: inputs that are named like them, and padding that an Embedding knows."""
 
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.diagnostics.corpus.forward import WRONG, X, embedding, fine, gru, linear, pair
-from tests.diagnostics.models_of_users import mask, numbers, padded
+from tests.diagnostics.models_of_users import mask, numbers, pack, padded
 
 PADDED, COUNTS = padded()
 WORDS = torch.randint(1, 9, (4, 7), generator=torch.Generator().manual_seed(0)) * mask(COUNTS)
@@ -68,7 +67,7 @@ def lengths_that_are_not_asked_about(m, x, lengths):
 @fine(source=gru(), target=gru(), head=linear(6, 6), inputs=(PADDED, COUNTS, X[:, :5]))
 def source_with_lengths_beside_a_target(m, source, source_len, target):
     """Lengths belong to the input whose name they share."""
-    packed = pack_padded_sequence(source, source_len, batch_first=True, enforce_sorted=False)
+    packed = pack(source, source_len)
     return m.head(m.target(target, m.source(packed)[1])[0])
 
 

@@ -2,10 +2,10 @@
 
 import torch
 from torch.nn.functional import pad
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.diagnostics.corpus.forward import fine, gru, linear, pair, part
-from tests.diagnostics.models_of_users import mask, numbers
+from tests.diagnostics.models_of_users import mask, numbers, pack, unpack
 
 STEPS = numbers(4, 9, 3)
 PARTS = {
@@ -91,7 +91,7 @@ def in_order(m, x, n, *, falling=True):
     counts, order = n.sort(descending=falling)
     packed = pack_padded_sequence(x[order], counts, batch_first=True, enforce_sorted=falling)
     output, h = m.gru(packed)
-    return pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])[0], h[-1], order
+    return unpack(output, x.shape[1]), h[-1], order
 
 
 @pair("batch", gru=gru(), **batch_of(3, 7, 2, 5))
@@ -113,14 +113,14 @@ def state_that_stays_sorted(m, x, n):
 def lengths_that_are_sorted_only(m, x, n):
     """Sort the lengths, and the samples with them, or not."""
     counts = n if m.right else n.sort(descending=True).values
-    return m.gru(pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False))[1][-1]
+    return m.gru(pack(x, counts))[1][-1]
 
 
 @fine(gru=gru(), **batch_of(3, 2, 7, 5))
 def model_that_insists_on_its_order(m, x, n):
     """What a model raises for another order is no finding."""
     assert len(n) < 4 or n.tolist() == [3, 2, 7, 5]
-    return m.gru(pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))[1][-1]
+    return m.gru(pack(x, n))[1][-1]
 
 
 @fine(gru=gru(), **batch_of(3, 7, 5, 2))
@@ -138,9 +138,7 @@ OTHERS = {**LARGE, "inputs": (*LARGE["inputs"], 9 - LARGE["lengths"])}
 NAMED = {
     "batch": (lambda m, x, n, _: m.gru(x if m.right else x + x.roll(1, 0))[0], ["alone"]),
     "coverage": (
-        lambda m, x, n, others: m.gru(
-            pack_padded_sequence(x, n if m.right else others, True, enforce_sorted=False)
-        )[1][-1],
+        lambda m, x, n, others: m.gru(pack(x, n if m.right else others))[1][-1],
         ["alone", "padding"],
     ),
 }

@@ -4,7 +4,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.forward import embedding, fine, gru, linear, lstm, pair
-from tests.diagnostics.models_of_users import mask
+from tests.diagnostics.models_of_users import mask, pack, unpack
 
 
 def padded(batch, steps, given=2):
@@ -65,7 +65,7 @@ def time_to_the_end(m, items, lengths):
 )
 def largest_of_the_padding(m, words, lengths):
     """The largest feature over the steps: over the valid ones, or with the zeros behind them."""
-    packed = pack_padded_sequence(m.words(words), lengths, batch_first=True, enforce_sorted=False)
+    packed = pack(m.words(words), lengths)
     low = -torch.inf if m.right else 0.0
     y, _ = pad_packed_sequence(m.lstm(packed)[0], batch_first=True, padding_value=low)
     return m.label(y.amax(1))
@@ -81,8 +81,7 @@ def largest_of_the_padding(m, words, lengths):
 )
 def sum_over_all_labellings(m, words, lengths):
     """The log-partition of a CRF over a packed tagger's scores, each sample up to its length."""
-    packed = pack_padded_sequence(m.words(words), lengths, batch_first=True, enforce_sorted=False)
-    y, _ = pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=words.shape[1])
+    y = unpack(m.gru(pack(m.words(words), lengths))[0], words.shape[1])
     scores = m.tags(y)
     alpha = scores[:, 0]
     going = mask(lengths, words.shape[1])

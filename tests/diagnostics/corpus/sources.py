@@ -1,10 +1,9 @@
 """Lengths of several inputs: of a source and a target, of two texts, and of masks beside them."""
 
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.diagnostics.corpus.forward import X, embedding, fine, gru, pair
-from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, padded, tokens
+from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, pack, padded, tokens
 
 PADDED, COUNTS = padded()
 
@@ -74,5 +73,5 @@ def mask_of_another_input(m, a, b, valid):
 @fine(gru=gru(), decoder=gru(), inputs=(PADDED, COUNTS, PADDED), lengths=LENGTHS)
 def target_that_ends_where_the_source_does(m, x, n, y):
     """What the output follows is not cut with the first input: its steps would be lost."""
-    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+    packed = pack(x, n)
     return m.decoder(y, m.gru(packed)[1])[0]

@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, gru_cell, linear, lstm, pair
-from tests.diagnostics.models_of_users import numbers
+from tests.diagnostics.models_of_users import numbers, pack, unpack
 
 STATE = numbers(1, 4, 6)
 
@@ -109,9 +108,9 @@ def decay_with_the_time(m, x, elapsed, hidden=None):
 )
 def packed_chunks(m, x, lengths, state=None):
     """Of a padded batch those steps are judged that all samples have."""
-    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    packed = pack(x, lengths)
     output, state = m.lstm(packed, state if m.right else None)
-    return pad_packed_sequence(output, batch_first=True)[0], state
+    return unpack(output), state
 
 
 @pair("streaming", gru=gru(), streaming=True)

@@ -15,7 +15,7 @@ from tests.diagnostics.corpus.forward import (
     lstm_cell,
     pair,
 )
-from tests.diagnostics.models_of_users import numbers, tokens
+from tests.diagnostics.models_of_users import numbers, over, tokens
 
 
 @fine(gru=gru())
@@ -52,12 +52,7 @@ pair(
 @fine(cell=gru_cell(), weight=lambda: nn.Parameter(torch.randn(3, 6)), inputs=(X * 1e5,))
 def units_at_their_ends(m, x):
     """What is saturated by large numbers shows its memory with smaller ones."""
-    h = x.new_zeros(len(x), 6)
-    outputs = []
-    for x_t in x.unbind(1):
-        h = m.cell(x_t, h)
-        outputs.append(torch.tanh(x_t @ m.weight + h))
-    return torch.stack(outputs, 1)
+    return torch.tanh(x @ m.weight + over(m.cell, x))
 
 
 FEW = tokens(4, 7) % 7

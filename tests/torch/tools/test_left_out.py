@@ -10,8 +10,9 @@ from torch.testing import assert_close
 
 import rnnkit
 from rnnkit._base import dynamo
-from tests.strategies import assert_same
-from tests.torch.interop import BATCH, HIDDEN, INPUT, SEQ, carried, layers, sample
+from tests.covering import covers
+from tests.strategies import LAYERS, assert_same
+from tests.torch.interop import BATCH, HIDDEN, INPUT, SEQ, carried, sample
 from tests.torch.models import Unrolled
 from tests.torch.script_models import LENGTHS
 from tests.torch.tools.tools import marks, trained
@@ -65,9 +66,7 @@ def compiled(model: nn.Module, *, dynamic: bool | None = None) -> Any:
     return torch.compile(model, backend="aot_eager", dynamic=dynamic)
 
 
-@pytest.mark.parametrize("dynamic", [None, True])
-@pytest.mark.parametrize("kind", CALLS)
-@layers
+@covers(2, dynamic=[None, True], kind=CALLS, name=LAYERS)
 def test_a_layer_runs_as_it_is(name, kind, dynamic):
     """Bits, of gradients too, are eager mode's, and frames are torch's and two more at most."""
     x = sample(name)
@@ -96,9 +95,7 @@ def test_wrong_lengths_are_refused_as_in_eager_mode():
     assert caught.value.code == "lengths-range"
 
 
-@pytest.mark.parametrize("kind", ["plain", "lengths", "resets"])
-@pytest.mark.parametrize("core", ["Recurrent", "unroll"])
-@layers
+@covers(2, kind=["plain", "lengths", "resets"], core=["Recurrent", "unroll"], name=LAYERS)
 def test_what_needs_no_switch_stays_in_the_graph(name, core, kind):
     """A Recurrent and an unrolled cell compute the same inside of the graph, trained as well."""
     cell = getattr(rnnkit, f"{name}Cell")(INPUT, HIDDEN)

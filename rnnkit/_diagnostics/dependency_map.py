@@ -29,7 +29,7 @@ WIDEST = 32
 #: How much larger the second change is: others are then the largest, where a maximum is taken.
 LARGER = 100
 #: What people call the axis, by its names elsewhere.
-OTHER_NAMES = dict.fromkeys(["axis", "batch_dim", "seq_dim", "time_dim"], "dim=") | {
+OTHER_NAMES = dict.fromkeys(["axis", "batch_dim", "seq_dim"], "dim=") | {
     "out_axis": "out_dim=",
     "out_seq_dim": "out_dim=",
 }

@@ -12,7 +12,7 @@ from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.run.isolation import Session, SpentError
 from rnnkit._diagnostics.run.outputs import Given
 from rnnkit._diagnostics.tell.outcome import LEFT_OUT, ONE_SAMPLE, Finding, Passed
-from rnnkit._diagnostics.tell.report import Check, Report, with_row
+from rnnkit._diagnostics.tell.report import Report, with_row
 
 
 def advise_other_axis(
@@ -23,7 +23,12 @@ def advise_other_axis(
     The advice is written into the report. ``opened`` runs copies of the model, ``given`` are the
     inputs, and ``batch_dim`` is the axis that the caller named for the samples, 0 by default.
     """
-    unjudged = [k for k, check in enumerate(report.checks) if _is_unjudged(check)]
+    unjudged = [
+        k
+        for k, check in enumerate(report.checks)
+        if check.probe == "batch" and check.gap == "unjudged"
+        if check.detail not in (LEFT_OUT, ONE_SAMPLE)  # then there is nothing to advise
+    ]
     if batch_dim != 0 or not (report.found("batch") or unjudged):
         return  # who names an axis knows which one it is
     if not _is_clean(opened, given, model):
@@ -37,16 +42,6 @@ def advise_other_axis(
         check = report.checks[k]
         advice = f"{check.detail}; if axis 0 of the input is seq, {option}"
         report.checks[k] = replace(check, detail=advice)
-
-
-def _is_unjudged(check: Check) -> bool:
-    """Return whether a line of the report says that samples could not be compared.
-
-    If the caller left that out, or gave one sample, there is nothing to advise.
-    """
-    if check.probe != "batch" or check.detail in (LEFT_OUT, ONE_SAMPLE):
-        return False
-    return check.gap == "unjudged"
 
 
 def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:

@@ -12,7 +12,7 @@ from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients
-from rnnkit._diagnostics.run.outputs import in_float64, is_number, largest, shape_of, tensors_of
+from rnnkit._diagnostics.run.outputs import in_float64, is_number, largest, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed
 
 
@@ -43,14 +43,10 @@ def _answer_on(
     baseline's.
     """
     again = baseline.if_accepted(batch)
-    if again is None or [*map(_rank, again.normal)] != [*map(_rank, baseline.normal)]:
+    if again is None:
         return None
-    return ask(again)
-
-
-def _rank(leaf: Any) -> int:
-    """Return how many axes a leaf of an output has."""
-    return len(shape_of(leaf) or ())
+    ranks = [x.dim() for x in tensors_of(again.normal)]
+    return ask(again) if ranks == [x.dim() for x in tensors_of(baseline.normal)] else None
 
 
 def _other_batches(baseline: Baseline) -> list[Batch]:

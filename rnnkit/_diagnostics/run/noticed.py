@@ -19,7 +19,6 @@ LOSSES = (
     "huber_loss",
     "kl_div",
     "poisson_nll_loss",
-    "soft_margin_loss",
     "hinge_embedding_loss",
 )
 

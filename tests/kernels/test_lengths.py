@@ -99,7 +99,7 @@ def test_step_by_step(make, fill, *, return_states, reverse):
     given=[
         *(LENGTHS, torch.tensor(LENGTHS), np.array(LENGTHS), np.array(LENGTHS[::-1])[::-1]),
         *(torch.tensor(LENGTHS, dtype=kind) for kind in (torch.int32, torch.uint8)),
-        *(np.array(LENGTHS, dtype=kind) for kind in (object, ">i4")),
+        *(np.array(LENGTHS, dtype=kind) for kind in ("u1", ">i4")),
         *(np.broadcast_to(np.array(LENGTHS), 5), [torch.tensor(length) for length in LENGTHS]),
         [np.int64(length) for length in LENGTHS],
     ],

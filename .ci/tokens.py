@@ -15,7 +15,7 @@ LIMITS = {
     "rnnkit/_base": 4_410,
     "rnnkit/_kernels": 14_960,
     "rnnkit/_checks": 18_000,
-    "rnnkit/_modules": 15_175,
+    "rnnkit/_modules": 15_150,
     "rnnkit/states": 2_355,
     "rnnkit/_diagnostics": 86_500,
     "tests": 182_600,

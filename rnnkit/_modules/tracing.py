@@ -119,14 +119,14 @@ def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[T
     return without_padding(output, valid), end
 
 
-def _requiring_gradients(first: list[Tensor], read: list[Tensor]) -> list[Tensor]:
+def _requiring_gradients(first: list[Tensor], read: list[Any]) -> list[Tensor]:
     """Return a first state of the same values that requires a gradient if a step's result does.
 
-    ``read`` is what a step reads beside the state.
+    ``read`` is what a step reads beside the state; None, as of a missing bias, has no gradient.
     """
     # An exported program may be trained. If its first state requires no gradient, scan of a torch
     # below 2.13 loses those of all steps but the last.
-    floats = [tensor for tensor in read if tensor.is_floating_point()]
+    floats = [one for one in read if isinstance(one, Tensor) and one.is_floating_point()]
     # Any number that depends on all that a step reads; it is never taken, and gets zeros back.
     number = sum((tensor.sum() for tensor in floats), start=first[0].new_zeros(()))
     never = number.new_zeros((), dtype=torch.bool)

@@ -1,7 +1,9 @@
-"""The memory of copies: none is left when a look is over, and at most one is alive before."""
+"""The end of copies: none is left when a look is over, at most one is alive before, none runs its end."""
 
+import copy
 import functools
 import gc
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +20,7 @@ from rnnkit._diagnostics.run.copier import Copier
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.isolation import session
 from tests.covering import covers
-from tests.diagnostics.models_of_users import GIVEN, Holder, Model, numbers, reported
+from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, Model, numbers, reported, twice
 
 X = numbers(5, 7, 3)
 
@@ -86,7 +88,7 @@ def verifying(**options: Any) -> Callable[[Net], Any]:
 
 
 #: Ways to look at a model, and to find something, or nothing.
-LOOKS = {
+WAYS = {
     "verify": verifying(),
     "causal": verifying(causal=True),
     "streaming": verifying(streaming=True),
@@ -136,13 +138,13 @@ def alive(made: list[Any]) -> list[Any]:
     return [one for one in there if isinstance(one, Tensor) or (one is not None and vars(one))]
 
 
-@covers(2, look=LOOKS, added=ADDED, mixes=(False, True))
+@covers(2, look=WAYS, added=ADDED, mixes=(False, True))
 def test_no_copy_is_left(look, added, mixes, copies):
     """No weight of a copy is left when a look is over, whatever it found and the model holds."""
     net = Net(mixes=mixes)
     ADDED[added](net)
     with suppress(rnnkit.ArgumentError):
-        LOOKS[look](net)
+        WAYS[look](net)
 
     assert copies
     assert alive(copies) == []
@@ -156,7 +158,7 @@ def test_no_object_is_left():
         """A class that nobody else has."""
 
     net = Mine()
-    for look in LOOKS.values():
+    for look in WAYS.values():
         with suppress(rnnkit.ArgumentError):
             look(net)
         assert [one for one in gc.get_objects() if type(one) is Mine] == [net]
@@ -209,12 +211,12 @@ def count_and_write(m: Any) -> Tensor:
     return total
 
 
-@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.parametrize("name", WAYS)
 def test_one_copy_of_the_weights(name):
     """Beside the model's own, there is one copy of the weights, and a wider one for the judge."""
     PEAK.clear()
     with suppress(rnnkit.ArgumentError):
-        LOOKS[name](Net(count, wide=nn.Parameter(torch.ones(COUNTED))))
+        WAYS[name](Net(count, wide=nn.Parameter(torch.ones(COUNTED))))
 
     assert PEAK[torch.float32] == 2
     assert PEAK.get(torch.float64, 1) == 1
@@ -246,3 +248,124 @@ def test_weights_are_not_written_down():
 
     assert names.count("tanh") == X.shape[1]
     assert "t" not in names
+
+
+ENDED = []
+
+
+class Opens:
+    """An object that closes what it has opened, when it ends."""
+
+    count = 0
+
+    def __init__(self, owner: Any = None):
+        """Open it."""
+        self.owner = owner
+
+    def __del__(self):
+        """Close it."""
+        ENDED.append(self)
+
+
+class Copied(Opens):
+    """An object that copies itself, and fails when it has made half of it."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        """Fail, with something half-made."""
+        half = Copied.__new__(Copied)
+        half.count = copy.deepcopy(sys, memo)
+        return half
+
+
+class Restored(Opens):
+    """An object that refuses the state of another one."""
+
+    def __setstate__(self, state: Any):
+        """Refuse."""
+        raise TypeError(state)
+
+
+class Reduced(Opens):
+    """An object that a function builds."""
+
+    def __reduce__(self) -> Any:
+        """Build it."""
+        return Reduced, (self.owner,)
+
+
+class OpenMapping(dict[str, int]):
+    """A mapping with an end, that refuses items."""
+
+    __del__ = Opens.__del__
+
+    def __setitem__(self, key: str, value: int):
+        """Refuse."""
+        raise TypeError(key, value)
+
+
+class OpenModule(nn.Linear):
+    """A module with an end."""
+
+    __del__ = Opens.__del__
+
+
+REGISTERED = []
+
+
+class Registers(Opens):
+    """A class that registers those that are made of it."""
+
+    def __init_subclass__(cls):
+        """Register it."""
+        REGISTERED.append(cls)
+
+
+#: Objects with an end, of a model.
+ENDS = {
+    "object": lambda _: Opens(),
+    "profiler": lambda model: Opens(weakref.proxy(model)),
+    "copies itself": lambda _: Copied(),
+    "refuses a state": lambda _: Restored(),
+    "built": lambda _: Reduced(),
+    "mapping": lambda _: OpenMapping(a=1),
+    "module": lambda _: OpenModule(3, 6),
+    "registers": lambda _: Registers(),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_copies_end_without_a_sound(name):
+    """No copy runs ``__del__``: what is the user's stays open, and nothing half-made complains."""
+    gc.freeze()  # what another test has left
+    ENDED.clear()
+    model = Holder(lambda m: setattr(m.held, "count", 1))
+    model.held = ENDS[name](model)
+    for look in LOOKS:
+        look(model, X)
+    gc.collect()
+
+    assert ENDED == []
+    assert REGISTERED == []
+    assert isinstance(twice(model).last.held, type(model.held))
+    del model
+    gc.collect()
+    assert len(ENDED) == 1
+
+
+def test_object_with_an_end_is_copied():
+    """An object with an end is copied as any other, under the name of its class."""
+
+    def act(m: Any) -> Tensor:
+        m.held[0].count += 1
+        return m.held[1].owner.gru(X)[0]
+
+    model = Holder(act)
+    model.held = [Opens([model]), Opens(weakref.proxy(model))]
+    opened = twice(model)
+    one, other = opened.last.held
+
+    assert (model.held[0].count, one.count, other.count) == (0, 1, 0)
+    assert one.owner[0] is opened.last
+    assert type(one) is type(other)
+    assert (type(one).__name__, type(one).__module__) == ("Opens", __name__)
+    assert opened.pristine.shared == []

@@ -1,11 +1,8 @@
-"""Objects in a copy of a model: what leads back to the model leads to the copy, and none runs its end.
+"""Objects in a copy of a model: what leads back to the model leads to the copy.
 
 A way to the model itself, past the copy, is refused. What is nested deep is copied as well.
 """
 
-import copy
-import gc
-import sys
 import types
 import weakref
 from dataclasses import dataclass
@@ -186,127 +183,6 @@ def test_a_function_that_closes_over_modules():
         copied.private.gru
     }
     assert copied.private.plain is model.plain
-
-
-ENDED = []
-
-
-class Opens:
-    """An object that closes what it has opened, when it ends."""
-
-    count = 0
-
-    def __init__(self, owner: Any = None):
-        """Open it."""
-        self.owner = owner
-
-    def __del__(self):
-        """Close it."""
-        ENDED.append(self)
-
-
-class Copied(Opens):
-    """An object that copies itself, and fails when it has made half of it."""
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        """Fail, with something half-made."""
-        half = Copied.__new__(Copied)
-        half.count = copy.deepcopy(sys, memo)
-        return half
-
-
-class Restored(Opens):
-    """An object that refuses the state of another one."""
-
-    def __setstate__(self, state: Any):
-        """Refuse."""
-        raise TypeError(state)
-
-
-class Reduced(Opens):
-    """An object that a function builds."""
-
-    def __reduce__(self) -> Any:
-        """Build it."""
-        return Reduced, (self.owner,)
-
-
-class OpenMapping(dict[str, int]):
-    """A mapping with an end, that refuses items."""
-
-    __del__ = Opens.__del__
-
-    def __setitem__(self, key: str, value: int):
-        """Refuse."""
-        raise TypeError(key, value)
-
-
-class OpenModule(nn.Linear):
-    """A module with an end."""
-
-    __del__ = Opens.__del__
-
-
-REGISTERED = []
-
-
-class Registers(Opens):
-    """A class that registers those that are made of it."""
-
-    def __init_subclass__(cls):
-        """Register it."""
-        REGISTERED.append(cls)
-
-
-#: Objects with an end, of a model.
-ENDS = {
-    "object": lambda _: Opens(),
-    "profiler": lambda model: Opens(weakref.proxy(model)),
-    "copies itself": lambda _: Copied(),
-    "refuses a state": lambda _: Restored(),
-    "built": lambda _: Reduced(),
-    "mapping": lambda _: OpenMapping(a=1),
-    "module": lambda _: OpenModule(3, 6),
-    "registers": lambda _: Registers(),
-}
-
-
-@pytest.mark.parametrize("name", ENDS)
-def test_copies_end_without_a_sound(name):
-    """No copy runs ``__del__``: what is the user's stays open, and nothing half-made complains."""
-    gc.freeze()  # what another test has left
-    ENDED.clear()
-    model = Holder(lambda m: setattr(m.held, "count", 1))
-    model.held = ENDS[name](model)
-    for look in LOOKS:
-        look(model, X)
-    gc.collect()
-
-    assert ENDED == []
-    assert REGISTERED == []
-    assert isinstance(twice(model).last.held, type(model.held))
-    del model
-    gc.collect()
-    assert len(ENDED) == 1
-
-
-def test_object_with_an_end_is_copied():
-    """An object with an end is copied as any other, under the name of its class."""
-
-    def act(m: Any) -> Tensor:
-        m.held[0].count += 1
-        return m.held[1].owner.gru(X)[0]
-
-    model = Holder(act)
-    model.held = [Opens([model]), Opens(weakref.proxy(model))]
-    opened = twice(model)
-    one, other = opened.last.held
-
-    assert (model.held[0].count, one.count, other.count) == (0, 1, 0)
-    assert one.owner[0] is opened.last
-    assert type(one) is type(other)
-    assert (type(one).__name__, type(one).__module__) == ("Opens", __name__)
-    assert opened.pristine.shared == []
 
 
 def deep(wrap):

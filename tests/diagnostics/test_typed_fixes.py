@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import tests.diagnostics.typed_models  # noqa: F401 - it registers its models
 from rnnkit._diagnostics.explain.causes import fix_of_parts
 from tests.diagnostics.models_of_users import (
     X,
@@ -16,7 +17,7 @@ from tests.diagnostics.models_of_users import (
     over,
     reported,
 )
-from tests.diagnostics.typed_models import FIXES
+from tests.diagnostics.typed import FIXES
 
 
 @pytest.mark.parametrize("row", FIXES, ids=lambda row: row.compute.__name__)

@@ -135,38 +135,6 @@ def test_layers_stream(kind, layers, steps, batch_first):
     rnnkit.testing.assert_streams(layer, x, seq_dim=int(batch_first))
 
 
-OWN = "each depends on its own input alone"
-EARLIER = "each depends on its own and all earlier inputs"
-#: Cases of the corpus whose maps are those of a right model, in spite of rounding: the axis, and what they look like.
-MAPPED = {
-    "cancelled: a shift of scores": (0, OWN),
-    "cancelled: a Fourier transform": (1, EARLIER),
-    "cancelled: a late mask": (1, EARLIER),
-    "lengths_counted_in_tokens": (0, OWN),
-    "lengths_that_the_content_decides": (0, OWN),
-    "experts_chosen_by_value": (0, OWN),
-    "samples_that_stay_sorted": (0, OWN),
-}
-
-
-#: Those of them with a twin whose leak is small beside rounding.
-LEAKING = ("cancelled: a shift of scores", "lengths_that_the_content_decides")
-
-
-@pytest.mark.parametrize("name", MAPPED)
-def test_a_map_shows_no_rounding(name):
-    """A map shows neither what cancels out nor another way to compute, and still a small leak."""
-    dim, expected = MAPPED[name]
-    ways = {True: expected}
-    if name in LEAKING:
-        ways[False] = "each depends on all inputs"
-    for right, finding in ways.items():
-        torch.manual_seed(0)
-        net, inputs, _ = subject(name, right=right)
-
-        assert rnnkit.dependency_map(net, *inputs, dim=dim).finding == finding
-
-
 def with_a_start(m, x, later):
     """Put a first step before all others, as a transducer does; ``later`` adds what comes next."""
     y = m.layer(torch.cat([x.new_zeros(len(x), 1, 3), x], 1))[0]
@@ -375,20 +343,6 @@ def test_one_number_that_is_not_finite_hides_no_finding(name, data, value):
         spoiled.view(-1)[place] = value
 
         assert findings(net, spoiled, *rest, **options) == findings(net, x, *rest, **options)
-
-
-@settings(max_examples=3)  # each draws eight maps
-@given(place=st.integers(0, X.numel() - 1), value=st.sampled_from([torch.nan, torch.inf]))
-def test_a_map_has_no_holes(place, value):
-    """A map of a batch with a number that is not finite is the map without it, and says so."""
-    spoiled = X.clone()
-    spoiled.view(-1)[place] = value
-    layer = gru()
-    for dim in (0, 1):
-        expected, found = (rnnkit.dependency_map(layer, x, dim=dim) for x in (X, spoiled))
-
-        assert torch.equal(expected.matrix, found.matrix)
-        assert "input has 1 number that is not finite" in found.notes[0]
 
 
 def test_the_judge_works_under_autocast():

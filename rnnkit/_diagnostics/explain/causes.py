@@ -201,6 +201,27 @@ def _in_layout(
     return hooks_on(given.name, before, lambda _, result: with_changed_parts(result, output=back))
 
 
+def other_state(given: Event) -> Cause | None:
+    """Suspect that a state has the samples on axis 0, where a layer takes them for its layers.
+
+    ``given`` is what goes into a layer. The state is suspected only if it also fits with its first
+    two axes exchanged.
+    """
+    states = [x for x in given.tensors[1:] if isinstance(x, Tensor)]
+    if not isinstance(given.module, RNNBase) or not states:
+        return None
+    if any(x.dim() != 3 or x.shape[0] != x.shape[1] for x in states):
+        return None
+
+    def before(_: int, args: Any, kwargs: Any) -> Any:
+        state = arguments_by_name(args, kwargs)["hx"]
+        return with_state(args, kwargs, pytree.tree_map_only(Tensor, _exchanged, state))
+
+    what = f"the state given to {given.label} has the samples on axis 0, for its layers"
+    fix = "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)"
+    return Cause(what, fix, hooks_on(given.name, before))
+
+
 def later_steps(given: Event, probe: str) -> Cause | None:
     """Suspect that a layer reads later steps, or padding: backward, or in the state it is given.
 

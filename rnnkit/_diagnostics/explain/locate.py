@@ -15,6 +15,7 @@ from rnnkit._diagnostics.explain.causes import (
     Location,
     fix_of,
     other_layout,
+    other_state,
 )
 from rnnkit._diagnostics.explain.search import Search, Verdict
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -160,7 +161,7 @@ class _Samples(Search):
                 one, _, fewer, iteration = self._tensor_in_runs(at, 0)
                 axes = self._unit_axes(one, fewer, iteration)
                 of_samples = [axis for axis in axes if one.shape[axis] == self.size]
-                found[event.name] = other_layout(event, of_samples, loops)
+                found[event.name] = other_layout(event, of_samples, loops) or other_state(event)
         return found
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, LeakError, hide_frames
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 from rnnkit._diagnostics.probes.table import TABLE
 from rnnkit._diagnostics.tell.report import Report
 from rnnkit._diagnostics.verify import verify
@@ -105,17 +105,17 @@ def _check_stream(step: Any, x: Any) -> None:
     if isinstance(step, type):
         sentence = f"step must be a module or a function, got {brief(step)}"
         fix = f"rnnkit.testing.assert_streams({step.__name__}(...), x)"
-        refusal(ArgumentError, "step", sentence, fix=fix, code="streams-argument")
+        refuse(ArgumentError, "step", sentence, fix=fix, code="streams-argument")
     if not callable(step):
         sentence = f"step must be a module or a function, got {brief(step)}"
         fix = "a module, or a function: output, state = step(x, state)"
-        refusal(ArgumentError, "step", sentence, fix=fix, code="streams-argument")
+        refuse(ArgumentError, "step", sentence, fix=fix, code="streams-argument")
     if not isinstance(x, Tensor):
         sentence = f"x must be a tensor of whole sequences, got {brief(x)}"
         fixes = []
         if hasattr(x, "__array__"):
             fixes = [("fix", "torch.as_tensor(x, dtype=torch.float32)")]
-        refusal(ArgumentError, "x", sentence, "", *fixes, code="streams-argument")
+        refuse(ArgumentError, "x", sentence, "", *fixes, code="streams-argument")
 
 
 # Whoever imports this first has imported the diagnostics with it.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,4 +57,4 @@ def refuse_keyword(function: str, name: str, known: Sequence[str], fix: str, cod
     """Refuse a keyword that a function does not have."""
     sentence = f"{function}() got an unexpected keyword argument {name!r}"
     headline = f"it takes {', '.join(known)}"
-    refusal(ArgumentError, name, sentence, headline, fix=fix, code=code)
+    refuse(ArgumentError, name, sentence, headline, fix=fix, code=code)

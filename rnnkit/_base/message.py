@@ -19,7 +19,7 @@ CALL_LENGTH = 160
 LINE_LENGTH = 240
 
 
-def refusal(
+def refuse(
     error: type[RnnkitError],
     argument: str,
     sentence: str,

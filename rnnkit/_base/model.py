@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 
 
 def check_model(caller: str, model: Any) -> None:
@@ -19,4 +19,4 @@ def check_model(caller: str, model: Any) -> None:
     elif callable(model) and caller == "verify":
         fix = "rnnkit.verify(model, ..., call=lambda model, *inputs: ...), if it wraps a model"
     sentence = f"{caller} takes a model, a torch.nn.Module, got {brief(model)}"
-    refusal(ArgumentError, "model", sentence, fix=fix, code="model-type")
+    refuse(ArgumentError, "model", sentence, fix=fix, code="model-type")

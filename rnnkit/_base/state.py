@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.errors import StateError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 from rnnkit._base.torch_tools import is_proxy
 
 #: How many axes a layer's state has, of a batch; how many tensors an LSTM carries.
@@ -93,7 +93,7 @@ def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> Stat
     for other in others:
         if _kind(other) != _kind(whole):
             sentence = f"states are not of one kind: {_named(whole)} and {_named(other)}"
-            refusal(StateError, "state", sentence, code="states-differ")
+            refuse(StateError, "state", sentence, code="states-differ")
     if isinstance(whole, (tuple, list)):
         parts = [map_state(function, *part) for part in zip(whole, *others, strict=True)]
         return _like(whole, parts)  # type: ignore[no-any-return]
@@ -101,7 +101,7 @@ def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> Stat
         return state
     if not _kind(whole):
         sentence = f"a state is a tensor or a tuple of tensors, got {brief(whole)}"
-        refusal(StateError, "state", sentence, code="state-kind")
+        refuse(StateError, "state", sentence, code="state-kind")
     return function(whole, *others)  # type: ignore[no-any-return]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
 from rnnkit._base.keywords import fix_of_keyword, known_keywords, refuse_keyword
-from rnnkit._base.message import brief, call, refusal, wanted
+from rnnkit._base.message import brief, call, refuse, wanted
 from rnnkit._base.state import BATCHED, tensors_of
 from rnnkit._base.torch_tools import is_jit_traced, is_proxy, values_are_abstract
 from rnnkit._checks.call_spec import Axis, described, sizes, spell, state_axes
@@ -56,7 +56,7 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
     fix = "(input, hx), and all else by name"
     if isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell):
         fix = "(input, (h, c)), the pair as one argument"
-    refusal(
+    refuse(
         ArgumentError,
         "hx",
         f"{function}() takes from 2 to 3 positional arguments but {3 + len(surplus)} were given",
@@ -70,7 +70,7 @@ def check_step(layer: Any, x_t: Any) -> None:
     """Check that a step is one time step, of a layer that runs in one direction."""
     width = getattr(layer, "input_size", None)  # of a Recurrent the cells know it
     if layer.bidirectional:
-        refusal(
+        refuse(
             ArgumentError,
             "x_t",
             "a bidirectional layer has no single step",
@@ -81,7 +81,7 @@ def check_step(layer: Any, x_t: Any) -> None:
     if is_proxy(x_t) or (isinstance(x_t, Tensor) and x_t.dim() in (1, 2)):
         return
     wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"
-    refusal(
+    refuse(
         ShapeError,
         "x_t",
         f"{type(layer).__name__}.step: x_t must be one time step, {wants}, got {brief(x_t)}",
@@ -100,7 +100,7 @@ def one_state(hx: GivenT, state: GivenT) -> GivenT:
     if hx is not None:
         sentence = "step() got a state twice, as hx and as state="
         fix = "step(x_t, hx), and leave state= out"
-        refusal(ArgumentError, "state", sentence, fix=fix, code="arguments-of-a-call")
+        refuse(ArgumentError, "state", sentence, fix=fix, code="arguments-of-a-call")
     return state
 
 
@@ -129,7 +129,7 @@ def check_own_state(layer: Any, state: Any) -> None:
         return
     wants = state_axes(layer, Axis("batch"))
     came = wanted(" and ".join(map(spell, wants)), outlined(state))
-    refusal(
+    refuse(
         StateError,
         "state",
         f"state is not what this {type(layer).__name__} returned",

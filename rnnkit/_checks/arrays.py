@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 from rnnkit._base.torch_tools import are_all, moved
 from rnnkit._checks.call_spec import is_dense
 
@@ -48,12 +48,12 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     if positions is None or positions.dim() != 1 or (no_integers and len(positions)):
         came = outlined_array(index if positions is None else positions)
         sentence = f"index must be integers (new_batch,) or booleans (batch={batch},), got {came}"
-        refusal(ArgumentError, "index", sentence, code="index-kind")
+        refuse(ArgumentError, "index", sentence, code="index-kind")
     positions = positions.long()  # in an unsigned dtype, -batch would be a large number
     inside = (positions >= -batch) & (positions < batch)
     if not are_all(inside, "index must be positions of samples", may_wait=False):
         place = int((~inside).nonzero()[0])
         sentence = f"index[{place}] is {int(positions[place])}, but the state has {batch} samples"
         fix = f"positions from 0 to {batch - 1}"
-        refusal(ArgumentError, "index", sentence, fix=fix, code="index-range")
+        refuse(ArgumentError, "index", sentence, fix=fix, code="index-range")
     return moved(positions % max(batch, 1), device)

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import constructor_of, proj_size_of
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, Row, bounded, refusal
+from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, Row, bounded, refuse
 
 #: Ranks of an input over many steps: of a batch, and of one sequence.
 SEQUENCES = 3
@@ -53,7 +53,7 @@ def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
         fix = f"{argument}.to_padded_tensor(0.0)"
         if argument == "input":
             fix += " and lengths=[len(one) for one in input.unbind()]"
-    refusal(
+    refuse(
         ArgumentError,
         argument,
         f"{argument} must be a dense tensor, got {kind}",
@@ -190,7 +190,7 @@ class CallSpec(NamedTuple):
     ) -> NoReturn:
         """Raise why this call is wrong; a step's input is x_t."""
         write = in_step if self.kind == "step" else str
-        refusal(
+        refuse(
             error,
             write(argument),
             write(sentence),

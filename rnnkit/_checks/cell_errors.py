@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, CellError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 from rnnkit._checks.objects import CELL, CELL_TO_TYPE, beside, is_with_output
 
 
 def _refuse_cell(cell: Any, came: str, why: str = "", **options: Any) -> NoReturn:
     """Refuse a cell for what it is, or for what came of it at a step."""
-    refusal(CellError, "cell", f"{type(cell).__name__} {came}", why, **options)
+    refuse(CellError, "cell", f"{type(cell).__name__} {came}", why, **options)
 
 
 def refuse_stateless(cell: Any) -> NoReturn:
@@ -33,7 +33,7 @@ def refuse_signature(cell: Any, error: Exception) -> None:
     try:
         inspect.signature(cell.forward).bind(None, None)
     except TypeError:
-        refusal(
+        refuse(
             ArgumentError,
             "cell",
             f"{type(cell).__name__} cannot be called with a step and a state",

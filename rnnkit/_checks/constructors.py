@@ -12,7 +12,7 @@ import torch
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.keywords import fix_of_keyword
-from rnnkit._base.message import brief, call, refusal, wanted, warn
+from rnnkit._base.message import brief, call, refuse, wanted, warn
 from rnnkit._checks.other_names import fixes_of_names
 
 InitT = TypeVar("InitT", bound=Callable[..., None])
@@ -45,7 +45,7 @@ def check_count(
     number: Any = value  # not its index, which would fix it in an exported program
     if not is_int or number < least:
         sentence = f"{argument} must be an integer of at least {least}, got {brief(value)}"
-        refusal(ArgumentError, argument.rsplit(maxsplit=1)[-1], sentence, fix=fix, code=code)
+        refuse(ArgumentError, argument.rsplit(maxsplit=1)[-1], sentence, fix=fix, code=code)
 
 
 def is_index(value: Any) -> bool:
@@ -174,7 +174,7 @@ def _bind(
     if unknown == "proj_size":
         sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
     written = call(name, args, kwargs)
-    return refusal(ArgumentError, unknown, sentence, written, fix=fix, code="option-unknown")
+    return refuse(ArgumentError, unknown, sentence, written, fix=fix, code="option-unknown")
 
 
 def refuse_value(rule: ValueRule, argument: str, value: Any, written: str) -> NoReturn:
@@ -183,7 +183,7 @@ def refuse_value(rule: ValueRule, argument: str, value: Any, written: str) -> No
     is_number = is_index(value) and not isinstance(value, torch.Tensor)
     if rule.type == "bool" or (rule.type == "int" and not is_number):
         sentence = f"{argument} should be of type {rule.type}, got: {type(value).__name__}"
-    refusal(
+    refuse(
         ArgumentError,
         argument,
         sentence.format(name=argument, value=brief(value)),

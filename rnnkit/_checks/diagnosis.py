@@ -12,7 +12,7 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import ArgumentError, DtypeError, LengthsError, RnnkitError
-from rnnkit._base.message import refusal
+from rnnkit._base.message import refuse
 from rnnkit._base.state import tensors_of
 from rnnkit._checks.arrays import outlined_array
 from rnnkit._checks.call_spec import (
@@ -82,7 +82,7 @@ def check_tensors(spec: CallSpec, input: Tensor, hx: Any, weight: Tensor | None)
 
 def refuse_without_cause(module: Any, input: Any, hx: Any) -> NoReturn:
     """Refuse a call that its guard refused, and that has nothing wrong: a mistake of our own."""
-    refusal(
+    refuse(
         RnnkitError,
         "input",
         "rnnkit refused this call, and then found nothing that is wrong with it",
@@ -108,7 +108,7 @@ def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
         sentence = f"a length exceeds dimension size: {rule}"  # as torch says it
         headline += ": a length was larger than the number of steps that were packed"
         fix = "check how the lengths were counted; to cut them: lengths.clamp(max=steps)"
-    refusal(LengthsError, "input", sentence, headline, fix=fix, code=code)
+    refuse(LengthsError, "input", sentence, headline, fix=fix, code=code)
 
 
 def diagnose_unrolled(
@@ -190,7 +190,7 @@ def explain_torchs_error(call: ModuleCall, error: Exception) -> None:
 
 def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
     """Explain that torch.jit.trace of a function takes the weights for constants."""
-    refusal(
+    refuse(
         ArgumentError,
         "input",
         CONSTANT,
@@ -208,7 +208,7 @@ def _explain_missing_kernel(call: ModuleCall, error: Exception) -> NoReturn:
     """Explain that this CPU has no kernel for autocast's dtype."""
     lowered = torch.get_autocast_dtype("cpu")
     level = torch.backends.cpu.get_cpu_capability()
-    refusal(
+    refuse(
         DtypeError,
         "input",
         str(error).partition(". ")[0],

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, ShapeError
-from rnnkit._base.message import refusal, wanted
+from rnnkit._base.message import refuse, wanted
 from rnnkit._base.torch_tools import are_all
 from rnnkit._checks.arrays import outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import CallSpec, RefusalCause, axes_before_features, spell
@@ -121,7 +121,7 @@ def _refuse_mask(mask: MaskArgument, cause: RefusalCause) -> NoReturn:
     if spec is None:
         row = (name, wanted("(batch,), booleans", came))
         fix = cause.fixes
-        refusal(ArgumentError, name, sentence, cause.headline, row, fix=fix, code=cause.code)
+        refuse(ArgumentError, name, sentence, cause.headline, row, fix=fix, code=cause.code)
     axes = axes_before_features(len(mask.shape) + 1, batch_first=spec.batch_first)
     row = (name, wanted(f"{spell(axes)}, booleans", came))
     spec.refuse(error, name, sentence, cause, spec.input_row, row, **sizes)

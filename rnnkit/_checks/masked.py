@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 from rnnkit._checks.arrays import outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import Axis, CallSpec
 from rnnkit._checks.constructors import check_count, is_index
@@ -46,12 +46,12 @@ def lengths_over_axis(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
             f"{name} takes a padded batch of floats, (batch, seq, ...), got {outlined_array(x)}"
         )
         fix = "x as a tensor of floats, with an axis of samples and one of steps"
-        refusal(ArgumentError, "x", sentence, fix=fix, code="masked-input")
+        refuse(ArgumentError, "x", sentence, fix=fix, code="masked-input")
     rank = x.dim()
     if not is_index(dim) or not -rank <= dim < rank:
         sentence = f"{name}: dim must be an axis of x, from {-rank} to {rank - 1}, got {brief(dim)}"
         fix = "dim=1 for (batch, seq, ...), dim=0 for (seq, batch, ...)"
-        refusal(ArgumentError, "dim", sentence, fix=fix, code="masked-dim")
+        refuse(ArgumentError, "dim", sentence, fix=fix, code="masked-dim")
     axis = dim % rank
     names = ["..."] * rank
     batch_axis = 0 if axis else 1

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import constructor_of, overrides_initial_state
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
-from rnnkit._base.message import brief, count, refusal
+from rnnkit._base.message import brief, count, refuse
 from rnnkit._base.state import BATCHED, PAIR, LSTMState
 
 
@@ -125,12 +125,12 @@ def check_cell_object(cell: Any) -> None:
         fix = "rnnkit.Recurrent(cells)(input), where cells is what you passed"
     came = type(cell).__name__ if isinstance(cell, torch.nn.Module) else brief(cell)
     sentence = f"unroll takes one cell, got {came}"
-    refusal(ArgumentError, "cell", sentence, headline, fix=fix, code="unroll-cell")
+    refuse(ArgumentError, "cell", sentence, headline, fix=fix, code="unroll-cell")
 
 
 def refuse_call_of_result(name: str) -> NoReturn:
     """Refuse a call of what ``convert`` or ``revert`` returned."""
-    refusal(
+    refuse(
         ArgumentError,
         "model",
         f"{name} returns a report of what it changed, which is not a model",
@@ -146,7 +146,7 @@ def listed_states(name: str, states: Any) -> list[Any]:
     listed = [] if is_one else list(states)
     if len({(isinstance(state, Tensor), state is None) for state in listed}) != 1:
         what = "all of one kind: tensors, pairs, or None" if listed else f"got {brief(states)}"
-        refusal(
+        refuse(
             ArgumentError,
             "states",
             f"{name} takes a list of states, {what}",
@@ -165,7 +165,7 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
         fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
         if isinstance(came, torch.nn.RNNBase):
             fix = f"rnnkit.Recurrent.of(layer), or {constructor_of(came)}Cell(...)"
-        refusal(
+        refuse(
             ArgumentError,
             argument,
             f"Recurrent: {argument} must be a cell or a list of cells, got {brief(came)}",
@@ -174,7 +174,7 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
             code="recurrent-cells",
         )
     if number is not None and len(listed) != number:
-        refusal(
+        refuse(
             ArgumentError,
             argument,
             f"Recurrent: {count(number, 'cell', 'cells')} forward and {len(listed)} backward",
@@ -206,7 +206,7 @@ def check_directions(cells: list[Any]) -> None:
     directions = [vars(cell).get(RUNS_BACKWARD) for cell in cells]
     if not directions or directions != [False, True] * (len(cells) // 2):
         return
-    refusal(
+    refuse(
         ArgumentError,
         "cells",
         "Recurrent: cells has both directions of a bidirectional layer, one after the other",
@@ -227,7 +227,7 @@ def check_layer_of_cells(layer: Any) -> None:
         fix = "class Mine(rnnkit.Recurrent) with that initial_state, over layer.cells()"
     elif isinstance(layer, torch.nn.RNNBase):
         fix = f"make it an rnnkit.{type(layer).__name__}, or rnnkit.convert the whole model"
-    refusal(ArgumentError, "layer", sentence, fix=fix, code="recurrent-of")
+    refuse(ArgumentError, "layer", sentence, fix=fix, code="recurrent-of")
 
 
 def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:
@@ -241,7 +241,7 @@ def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:
             continue
         width = sum(getattr(each, "proj_size", 0) or each.hidden_size for each in below)
         if width != cell.input_size:
-            refusal(
+            refuse(
                 ShapeError,
                 "cells",
                 f"Recurrent: layer {place - 1} returns {width} features, "
@@ -263,4 +263,4 @@ def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
     elif number == 1 and (isinstance(hx, Tensor) or len(tensors_in(hx)) == PAIR):
         fix = f"({name},), if this is the state itself"
     sentence = f"{name} must be a tuple of {count(number, 'state', 'states')}, got {came}"
-    refusal(StateError, name, sentence, headline, fix=fix, code="recurrent-state")
+    refuse(StateError, name, sentence, headline, fix=fix, code="recurrent-state")

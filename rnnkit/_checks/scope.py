@@ -16,7 +16,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.callers import user_frame
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
-from rnnkit._base.message import bounded, brief, refusal, warn
+from rnnkit._base.message import bounded, brief, refuse, warn
 from rnnkit._checks.call_spec import described
 
 #: Names of axes: of ours, keys; of the caller's, values.
@@ -40,7 +40,7 @@ def checked_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]
     if is_map and {*axes.values()} <= {*known}:
         turned = {ours: theirs for theirs, ours in axes.items()}
         fix = f"axes={turned}: the layer's names come first, then the caller's"
-    return refusal(ArgumentError, "axes", sentence, name, fix=fix, code="axes-names")
+    return refuse(ArgumentError, "axes", sentence, name, fix=fix, code="axes-names")
 
 
 def check_scope(module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping[str, int]) -> None:
@@ -109,7 +109,7 @@ def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int
         error = LayoutError
         code = "scope-layout"
         fix = "the other batch_first, or input.transpose(0, 1)"
-    refusal(
+    refuse(
         error,
         "input",
         f"{axes[first]} is {wants} {found}",

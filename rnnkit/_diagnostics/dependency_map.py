@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.keywords import known_keywords
-from rnnkit._base.message import refusal
+from rnnkit._base.message import refuse
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.axes import infer_batch_axes
 from rnnkit._diagnostics.inputs.batch import Batch
@@ -107,11 +107,11 @@ def _first_output(baseline: Baseline, out_dim: int) -> tuple[int, tuple[int, ...
     """
     first = baseline.first
     if first is None:
-        refusal(ArgumentError, "out_dim", why_unfollowed(baseline), code="verify-axis")
+        refuse(ArgumentError, "out_dim", why_unfollowed(baseline), code="verify-axis")
     shape = tuple(baseline.normal[first].shape)
     if out_dim not in range(-len(shape), len(shape)):
         message = f"the first output has no axis {out_dim}: its shape is {shape}"
-        refusal(ArgumentError, "out_dim", message, code="verify-axis")
+        refuse(ArgumentError, "out_dim", message, code="verify-axis")
     return first, shape
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 
 #: Names of arguments that other libraries use, and what to type for ``verify``.
 OTHER_NAMES = {
@@ -91,4 +91,4 @@ def _check(expected: Mapping[str, Expected], given: Mapping[str, Any]) -> None:
     for name, one in expected.items():
         if not one.is_right:
             text = f"{name} is {one.text}, got {brief(given[name])}"
-            refusal(ArgumentError, name, text, code="verify-argument")
+            refuse(ArgumentError, name, text, code="verify-argument")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 
 
 class Recurrence(NamedTuple):
@@ -57,5 +57,5 @@ def recurrence_of(module: Any) -> Recurrence | None:
         # torch's kernel of a different recurrence reads beyond the weights of this one.
         sentence = f"mode must be RNN_TANH or RNN_RELU, got {brief(mode)}"
         fix = "layer.mode = 'RNN_TANH'"
-        refusal(ArgumentError, "mode", sentence, fix=fix, code="option-value")
+        refuse(ArgumentError, "mode", sentence, fix=fix, code="option-value")
     return RECURRENCES[mode]

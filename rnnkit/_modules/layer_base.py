@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import ClassFacts, finish, overrides_torch_checks
 from rnnkit._base.dynamo import is_left_out_of_graph, only_in_graphs, outside_of_graphs
 from rnnkit._base.errors import RnnkitError
-from rnnkit._base.message import refusal
+from rnnkit._base.message import refuse
 from rnnkit._base.state import (
     LSTMState,
     State,
@@ -265,7 +265,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         if self.state_batch_first:
             sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
             fix = "state_batch_first=False, and state.transpose(0, 1) in the caller"
-            refusal(RnnkitError, "state_batch_first", sentence, fix=fix, code="script-state")
+            refuse(RnnkitError, "state_batch_first", sentence, fix=fix, code="script-state")
         return super().__prepare_scriptable__()
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError, StateError
-from rnnkit._base.message import Row, brief, refusal
+from rnnkit._base.message import Row, brief, refuse
 from rnnkit._base.state import BATCHED, layers_first, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.objects import listed_states
@@ -74,7 +74,7 @@ def _joined_rows(*tensors: Tensor) -> Tensor:
     if any(row.shape[1:] != first.shape[1:] for row in others):  # a set would fix a free size
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         sentence = f"from_layers takes states of one batch and width, got {shapes}"
-        refusal(StateError, "states", sentence, code="from-layers-sizes")
+        refuse(StateError, "states", sentence, code="from-layers-sizes")
     check_alike("from_layers", rows)
     return torch.cat(rows)
 
@@ -108,7 +108,7 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
         sentence = "to_layers takes tensors with the same number of layers * directions"
         came = f"got {', '.join(map(str, shapes))}"
         fix = "the pair (h, c) that one layer returned"
-        refusal(StateError, "state", sentence, came, fix=fix, code="to-layers-rows")
+        refuse(StateError, "state", sentence, came, fix=fix, code="to-layers-rows")
     rows = range(shapes[0][axis])
     return tuple([map_state(partial(Tensor.select, dim=axis, index=row), state) for row in rows])
 
@@ -142,7 +142,7 @@ def bridge(
     """
     if not isinstance(how, str) or how not in ("concat", "sum"):
         sentence = f"how must be 'concat' or 'sum', got {brief(how)}"
-        refusal(ArgumentError, "how", sentence, code="bridge-how")
+        refuse(ArgumentError, "how", sentence, code="bridge-how")
 
     def join(tensor: Tensor) -> Tensor:
         rows = 1 if state_batch_first else 0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError, StateError
-from rnnkit._base.message import Row, brief, refusal, wanted
+from rnnkit._base.message import Row, brief, refuse, wanted
 from rnnkit._base.state import BATCHED, filled, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.arrays import positions_of
@@ -23,7 +23,7 @@ def refuse_axes(
 ) -> NoReturn:
     """Refuse a tensor of a state, which should have so many ``axes``, for one of them."""
     sizes: Any = {"expected": (None,) * axes, "actual": tuple(tensor.shape)}
-    refusal(StateError, "state", sentence, why, *rows, **sizes, **options)
+    refuse(StateError, "state", sentence, why, *rows, **sizes, **options)
 
 
 def batch_axis(tensor: Tensor, state_batch_first: bool) -> int:
@@ -42,7 +42,7 @@ def check_alike(name: str, tensors: Sequence[Tensor]) -> None:
     if len({*devices}) > 1:
         sentence = f"{name} takes states on one device, got {', '.join(devices)}"
         fix = f"rnnkit.states.to(state, {devices[0]!r}), for each state"
-        refusal(DeviceError, "states", sentence, fix=fix, code="states-device")
+        refuse(DeviceError, "states", sentence, fix=fix, code="states-device")
 
 
 def detach(state: State) -> State:
@@ -186,13 +186,13 @@ def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
     if any(other != others[0] for other in others):
         sentence = "cat takes states that differ only in their batch"
         came = f"got {', '.join(map(str, shapes))}, whose batch is axis {axis}"
-        refusal(StateError, "states", sentence, came, code="cat-sizes")
+        refuse(StateError, "states", sentence, came, code="cat-sizes")
     check_alike("cat", tensors)
     dtypes = [str(tensor.dtype) for tensor in tensors]
     if len({*dtypes}) > 1:
         sentence = f"cat takes states of one dtype, got {', '.join(dtypes)}"
         fix = f"rnnkit.states.to(state, {dtypes[0]}), for each state"
-        refusal(DtypeError, "states", sentence, fix=fix, code="states-dtype")
+        refuse(DtypeError, "states", sentence, fix=fix, code="states-dtype")
     return torch.cat([*tensors], dim=axis)
 
 
@@ -255,4 +255,4 @@ def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
         came = brief(initial)
         fix = ""
     sentence = f"initial must {wanted}; got {came}"
-    refusal(ArgumentError, "initial", sentence, fix=fix, code="initial-shape")
+    refuse(ArgumentError, "initial", sentence, fix=fix, code="initial-shape")

@@ -61,4 +61,4 @@ def test_wrong_calls_are_noticed():
     """A wrong call enters the code that explains."""
     with entered() as found, pytest.raises(rnnkit.ShapeError):
         rnnkit.GRU(3, 4)(torch.zeros(7, 5, 2))
-    assert {"diagnose", "refusal"} <= {name.rpartition(":")[2] for name in found}
+    assert {"diagnose", "refuse"} <= {name.rpartition(":")[2] for name in found}

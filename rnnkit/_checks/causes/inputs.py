@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError, LayoutError, ShapeError
-from rnnkit._base.message import brief, count, refusal, wanted
+from rnnkit._base.message import brief, count, refuse, wanted
 from rnnkit._checks.arrays import tensor_or_none
 from rnnkit._checks.call_spec import (
     CallSpec,
@@ -192,7 +192,7 @@ def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn
     """Refuse an input that is not a tensor of one step, or of ``many``, and write what makes it."""
     wants = "a Tensor or a PackedSequence" if isinstance(module, RNNBase) else "a Tensor"
     came = brief(input)
-    refusal(
+    refuse(
         ArgumentError,
         "input",
         f"input must be a Tensor, got {came}",

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 from rnnkit._diagnostics.inputs.by_input import (
     axis_of,
     batch_axis_of,
@@ -101,7 +101,7 @@ class Batch:
             got = counts if len(counts) == self.size else brief(given)
             text = f"lengths are {self.size} integers from 1 to the {steps} steps, got {got}"
             fix = ("fix", "lengths=mask.sum(1), if this is a mask")
-            refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
+            refuse(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
         self.lengths[index] = counts
 
     def take_lengths(self, lengths: dict[int, list[int]]) -> None:
@@ -132,7 +132,7 @@ class Batch:
         dim = axis % self.leaves[index].dim()
         if dim == batch_dim and self.first in places:
             message = f"seq_dim and batch_dim are both axis {dim} of the input"
-            refusal(ArgumentError, "seq_dim", message, code="verify-axis")
+            refuse(ArgumentError, "seq_dim", message, code="verify-axis")
         for place in places:
             self.seq_dims[place] = dim
         return None if name is None else index

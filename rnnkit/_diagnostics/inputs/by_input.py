@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 from rnnkit._diagnostics.inputs.lengths import counts_of, is_binary
 from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shapes_of
 
@@ -25,7 +25,7 @@ def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None,
     names = [*range(len(given.args)), *given.kwargs]
     if not passed or not set(passed) <= set(names):
         message = f"{argument} takes inputs from {names}, got {', '.join(map(brief, passed))}"
-        refusal(ArgumentError, argument, message, code="verify-argument")
+        refuse(ArgumentError, argument, message, code="verify-argument")
     return {name: passed[name] for name in names if name in passed}
 
 
@@ -35,7 +35,7 @@ def axis_of(given: Any) -> int:
         return operator.index(given)
     except TypeError:
         message = f"an axis is an int, got {brief(given)}"
-        return refusal(ArgumentError, "inputs", message, code="verify-argument")
+        return refuse(ArgumentError, "inputs", message, code="verify-argument")
 
 
 def seq_axis_of(leaf: Any, batch_dim: int) -> int:
@@ -73,7 +73,7 @@ def leaves_of_second(other: Sequence[Any], inputs: Given, leaves: list[Any]) -> 
     if len(other) != expected:
         beside = ", then the kwargs" if kwargs else ""
         text = f"other has {len(other)} members: expected {expected}, the inputs{beside}"
-        refusal(ArgumentError, "other", text, code="verify-argument")
+        refuse(ArgumentError, "other", text, code="verify-argument")
     named = {key: other[-1].get(key) for key in kwargs}
     both = Given(tuple(other[: len(args)]), named)
     second, spec = pytree.tree_flatten(both, is_leaf=is_one_leaf)
@@ -82,7 +82,7 @@ def leaves_of_second(other: Sequence[Any], inputs: Given, leaves: list[Any]) -> 
     if spec != pytree.tree_structure(inputs, is_leaf=is_one_leaf) or mine != theirs:
         what = "the inputs, and then the kwargs, of a second batch of the same shapes"
         text = f"other has {what}: {mine}, got {theirs}"
-        refusal(ArgumentError, "other", text, code="verify-argument")
+        refuse(ArgumentError, "other", text, code="verify-argument")
     return second
 
 

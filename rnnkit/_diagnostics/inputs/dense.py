@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import brief, refuse
 
 
 def is_dense(leaf: Any) -> TypeGuard[Tensor]:
@@ -34,7 +34,7 @@ def first_with_axis(every: Sequence[Any], dim: int, places: Sequence[int]) -> in
     leaves = [every[k] for k in places]
     if any(isinstance(x, PackedSequence) or getattr(x, "is_nested", False) for x in leaves):
         message = "a packed input has no batch axis to try: pass the padded batch and lengths"
-        refusal(ArgumentError, "inputs", message, code="verify-packed")
+        refuse(ArgumentError, "inputs", message, code="verify-packed")
     for k, x in zip(places, leaves, strict=True):
         if isinstance(x, Tensor) and x.numel() and -x.dim() <= dim < x.dim():
             _check_dense(x)
@@ -42,7 +42,7 @@ def first_with_axis(every: Sequence[Any], dim: int, places: Sequence[int]) -> in
     if not any(isinstance(leaf, Tensor) for leaf in leaves):
         _refuse_no_tensors(leaves)
     message = f"no input has numbers along axis {dim}: got {', '.join(map(brief, leaves))}"
-    return refusal(ArgumentError, "inputs", message, code="verify-axis")
+    return refuse(ArgumentError, "inputs", message, code="verify-axis")
 
 
 def _check_dense(leaf: Tensor) -> None:
@@ -63,10 +63,10 @@ def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
         name = type(others[0]).__name__
         fix = f"call=lambda model, x: model({name}(x)), and its tensors for the inputs"
     message = f"inputs must be tensors, got {got}"
-    refusal(ArgumentError, "inputs", message, "", ("fix", fix), code="verify-inputs")
+    refuse(ArgumentError, "inputs", message, "", ("fix", fix), code="verify-inputs")
 
 
 def _refuse(got: str, fix: str) -> NoReturn:
     """Refuse inputs that are not dense tensors with values, and say what came instead."""
     message = f"inputs must be dense tensors with values, got {got}"
-    refusal(ArgumentError, "inputs", message, "", ("fix", fix), code="verify-inputs")
+    refuse(ArgumentError, "inputs", message, "", ("fix", fix), code="verify-inputs")

@@ -1,7 +1,7 @@
 """Which axes of the outputs are batch and seq: those that follow what is left out of the inputs."""
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import refusal
+from rnnkit._base.message import refuse
 from rnnkit._diagnostics.inputs.axes import (
     find_joined_axes,
     infer_steps,
@@ -187,4 +187,4 @@ def _check_out_seq_dim(baseline: Baseline, first: int, out_seq_dim: int) -> None
         text = f": the first output has {rank} axes"
     message = f"out_seq_dim={out_seq_dim}{text}"
     fix = ("fix", "leave out_seq_dim out, and the axis is found")
-    refusal(ArgumentError, "out_seq_dim", message, "", fix, code="verify-axis")
+    refuse(ArgumentError, "out_seq_dim", message, "", fix, code="verify-axis")

@@ -71,7 +71,7 @@ def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
     if moves:
         if read is None:
             return Passed(HOLDS, [])
-        text = f"{HOLDS}, which get no gradient"
+        text = f"{HOLDS}: changed inputs show it, and gradients do not"
         cut = gradients_of(baseline).noticed.cut
         if not cut:
             return Passed(text, [])

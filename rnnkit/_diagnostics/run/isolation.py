@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import refusal
+from rnnkit._base.message import refuse
 from rnnkit._diagnostics.run.copies import Pristine, attached_like
 from rnnkit._diagnostics.run.outputs import (
     Given,
@@ -110,7 +110,7 @@ class Session:
             way = "by way of a closure, a global or a weak reference: only a copy is run"
             message = f"forward calls {tally.escaped}, and not its copy, {way}"
             fix = ("fix", "self.head(x) in forward, not model.head(x) of a global model")
-            refusal(EscapedError, "model", message, "", fix, code="model-escaped")
+            refuse(EscapedError, "model", message, "", fix, code="model-escaped")
 
     @property
     def notes(self) -> list[str]:
@@ -307,7 +307,7 @@ def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Excep
             part = "batch[0]" if count == 1 else f"*batch[:{count}]"
             typed = f"{part}), if the rest is not for the model" if batch[count:] else "*batch)"
             fix = ("fix", f"rnnkit.{caller}(model, {typed}")
-            refusal(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
+            refuse(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
 
 
 @contextmanager

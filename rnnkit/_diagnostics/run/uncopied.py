@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import refusal
+from rnnkit._base.message import refuse
 from rnnkit._diagnostics.tell.report import in_short
 
 #: Objects that nobody can change, by their exact class; of these, many are met.
@@ -53,7 +53,7 @@ def refuse_to_copy(place: Place | None, what: str, fix: str, error: Exception | 
     sentence = f"{path_in_words(place)} {what}, and the model itself is never run"
     headline = in_short(error) if error is not None else ""
     row = ("fix", fix)
-    refusal(UncopiedError, "model", sentence, headline, row, code="model-uncopied", source=error)
+    refuse(UncopiedError, "model", sentence, headline, row, code="model-uncopied", source=error)
 
 
 def path_in_words(place: Place | None) -> str:

@@ -11,7 +11,7 @@ UNCHANGED = "the inputs have the same values everywhere: give inputs that differ
 ONE_SAMPLE = "the batch has one sample; give two or more"
 NO_LENGTHS = "no lengths were given"
 LEFT_OUT = "left out by the caller"
-HIDDEN = "an earlier finding would also show here"
+HIDDEN = "not asked: an earlier finding comes first"
 NO_STEPS = "the input has fewer than two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, count, refusal
+from rnnkit._base.message import brief, count, refuse
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -90,12 +90,12 @@ class DependencyMap:
         """
         if rule not in get_args(Rule):
             message = f"rule must be one of {', '.join(get_args(Rule))}, got {brief(rule)}"
-            refusal(ArgumentError, "rule", message, code="map-rule")
+            refuse(ArgumentError, "rule", message, code="map-rule")
         if not self.is_square:
             sizes = f"{self.outputs[-1] + 1} outputs and {self.inputs[-1] + 1} inputs"
             message = f"rule compares indices, and there are {sizes}"
             fix = ("fix", "out_dim=, if another axis of the output is intended; or no rule")
-            refusal(ArgumentError, "rule", message, "", fix, code="map-axes")
+            refuse(ArgumentError, "rule", message, "", fix, code="map-axes")
         output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)
         input = torch.tensor(self.inputs, device="cpu")
         return self.matrix & (input != output if rule == "independent" else input > output)

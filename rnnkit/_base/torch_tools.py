@@ -34,6 +34,14 @@ def is_batched(gradient: Tensor | None) -> bool:
     return gradient is not None and any(check(gradient) for check in checks)
 
 
+def of_every_example(tensor: Tensor) -> Tensor:
+    """Return the numbers behind vmap's tensor of one example, those of all examples in front."""
+    while functorch.is_batchedtensor(tensor):
+        axis = functorch.maybe_get_bdim(tensor)
+        tensor = functorch.get_unwrapped(tensor).movedim(axis, 0)
+    return tensor
+
+
 def uses_custom_op(steps: Any) -> bool:
     """Return whether a compiler traces, so that rnnkit's operator replaces torch's kernel.
 

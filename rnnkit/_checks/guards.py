@@ -15,7 +15,14 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.state import PAIR, filled, has_missing_part, layers_first, zeros
 from rnnkit._base.torch_tools import is_fake, is_jit_traced, values_are_abstract
-from rnnkit._checks.call_spec import SEQUENCE, SEQUENCES, dtypes_agree, is_dense, packed_batch
+from rnnkit._checks.call_spec import (
+    SEQUENCE,
+    SEQUENCES,
+    dtypes_agree,
+    is_autocast,
+    is_dense,
+    packed_batch,
+)
 from rnnkit._checks.objects import has_batch, is_callable_cell, is_state_of_layer, tensors_in
 
 
@@ -157,7 +164,7 @@ def fitting_state(
     h_shape = (*front, proj_size) if proj_size else shape
     if h is not None and not _is_state(h, h_shape, dtype, device):
         return MISFIT
-    c_dtype = c.dtype if any_c and is_c_of_cell(c) else dtype
+    c_dtype = c.dtype if has_own_dtype(c, dtype, is_cell=any_c) else dtype
     if c is not None and not _is_state(c, shape, c_dtype, device):
         return MISFIT
     if h is None or c is None:
@@ -177,9 +184,14 @@ def _is_state(
     )
 
 
-def is_c_of_cell(c: Any) -> bool:
-    """Return whether torch's LSTMCell takes this c, whose dtype may differ from the input's."""
-    return isinstance(c, Tensor) and c.is_floating_point() and c.device.type == "cpu"
+def has_own_dtype(c: Any, dtype: torch.dtype, *, is_cell: bool) -> bool:
+    """Return whether torch's kernel takes this c beside an input of a different dtype.
+
+    A cell's does; a layer's does for float64 under autocast, since c is only multiplied.
+    """
+    if not isinstance(c, Tensor) or not c.is_floating_point() or c.device.type != "cpu":
+        return False
+    return is_cell or (dtype is torch.float64 and is_autocast(c))
 
 
 def _is_like(tensor: Tensor, weight: Tensor | None) -> bool:

@@ -8,7 +8,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import LengthsError
 from rnnkit._base.message import wanted
-from rnnkit._base.torch_tools import are_all, is_batched, is_fake, is_jit_traced
+from rnnkit._base.torch_tools import are_all, is_batched, is_fake, is_jit_traced, of_every_example
 from rnnkit._checks.arrays import outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import CallSpec, RefusalCause
 from rnnkit._kernels.lengths import Lengths
@@ -23,14 +23,15 @@ def checked_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     given: Any = read
     seq: Any = spec.seq
     counts = given.to(torch.int64)
-    # A trace must not read values, except those of a list, which is part of the graph; and each
-    # example of a vmap has its own.
-    is_abstract = is_compiling() or is_jit_traced() or is_fake(counts) or is_batched(counts)
-    values = None if is_abstract else counts.tolist()
+    # A trace must not read values, except those of a list, which is part of the graph.
+    is_abstract = is_compiling() or is_jit_traced() or is_fake(counts)
+    values = None if is_abstract else of_every_example(counts).flatten().tolist()
     listed = lengths if isinstance(lengths, (list, tuple)) else ()  # torch 2.8 traces no union
-    for sample, value in enumerate(values or listed):
+    for place, value in enumerate(values or listed):
         if not 0 <= value <= seq:
-            _refuse_lengths(spec, lengths, counts, _out_of_range(seq, sample, value))
+            _refuse_lengths(spec, lengths, counts, _out_of_range(seq, place % len(counts), value))
+    if values is not None and is_batched(counts):
+        values = None  # each example of a vmap has its own
     if is_abstract:
         counts = counts.to(input.device)
         in_range = (counts >= 0) & (counts <= seq)
@@ -53,6 +54,8 @@ def _why_not(spec: CallSpec, counts: Tensor | None) -> RefusalCause | None:
             "the input has no batch axis",
             f"input.unsqueeze({int(not spec.batch_first)}), a batch of one",
         )
+    if counts is not None and counts.shape == (batch,) and _are_counts(counts):
+        return None  # before a size is written: a graph of any batch would be of that one only
     each = f"one integer for each of the {batch} samples"
     if counts is None:
         return RefusalCause("lengths-kind", "lengths are not integers that can be read", each)
@@ -65,15 +68,20 @@ def _why_not(spec: CallSpec, counts: Tensor | None) -> RefusalCause | None:
         )
     if len(shape) != 1:
         return RefusalCause("lengths-axes", f"lengths have {len(shape)} axes, one is wanted", each)
-    if counts.is_floating_point() and len(counts):  # torch.tensor([]) is of floats
+    if counts.is_floating_point() and len(counts):
         fix = "[int(n) for n in lengths]"
         return RefusalCause("lengths-kind", "lengths are floats, not counts", fix)
-    if counts.dtype is torch.bool or counts.is_complex():
+    if not _are_counts(counts):
         return RefusalCause("lengths-kind", "lengths are flags, not counts", each)
-    if len(counts) != batch:
-        headline = f"there are {len(counts)} lengths for {batch} samples"
-        return RefusalCause("lengths-count", headline, each)
-    return None
+    headline = f"there are {len(counts)} lengths for {batch} samples"
+    return RefusalCause("lengths-count", headline, each)
+
+
+def _are_counts(counts: Tensor) -> bool:
+    """Return whether numbers are integers, or there are none: torch.tensor([]) is of floats."""
+    if counts.is_floating_point():
+        return len(counts) == 0
+    return counts.dtype is not torch.bool and not counts.is_complex()
 
 
 def _out_of_range(seq: int, sample: int, value: int) -> RefusalCause:

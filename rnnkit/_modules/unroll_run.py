@@ -2,13 +2,22 @@
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import overrides_initial_state
 from rnnkit._base.dynamo import outside_of_graphs
-from rnnkit._base.state import State, filled, has_missing_part, state_of, tensors_of, zeros
+from rnnkit._base.state import (
+    State,
+    filled,
+    has_missing_part,
+    map_state,
+    state_of,
+    tensors_of,
+    zeros,
+)
 from rnnkit._base.torch_tools import uses_custom_op
-from rnnkit._checks.call_spec import SEQUENCE, spec_of
+from rnnkit._checks.call_spec import SEQUENCE, is_autocast, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._kernels.cudnn import lay_in_one_block
@@ -194,7 +203,7 @@ def _run_known(
     by_operator = uses_custom_op(args.input.shape[0])
     direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
     if not fused or args.return_states or not has_kernel(direction, args.input):
-        return run_loop(PreprojectedCell(direction), args)
+        return run_loop(PreprojectedCell(direction), _lowered_as_by_cudnn(args))
     if args.input.is_cuda:
         lay_in_one_block(direction.weights, direction.recurrence)
     initial = as_layer(args.initial) if has_own_start and args.reset is not None else None
@@ -206,3 +215,15 @@ def _run_known(
 def as_layer(state: State | None) -> States:
     """Return a cell's state as that of one layer, in one piece, as cuDNN needs it."""
     return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors_of(state))
+
+
+def _lowered_as_by_cudnn(args: UnrollArgs) -> UnrollArgs:
+    """Return the arguments of a loop with states in the dtype in which cuDNN returns them."""
+    if not args.input.is_cuda or not is_autocast(args.input):
+        return args
+    dtype = torch.get_autocast_dtype("cuda")
+
+    def lowered(tensor: Tensor) -> Tensor:
+        return tensor if tensor.dtype is torch.float64 else tensor.to(dtype)
+
+    return args._replace(hx=map_state(lowered, args.hx), initial=map_state(lowered, args.initial))

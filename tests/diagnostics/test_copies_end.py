@@ -341,7 +341,7 @@ def test_copies_end_without_a_sound(name):
     model = Holder(lambda m: setattr(m.held, "count", 1))
     model.held = ENDS[name](model)
     for look in LOOKS:
-        look(model, X)
+        look(model, *GIVEN.args)
     gc.collect()
 
     assert ENDED == []
@@ -357,7 +357,7 @@ def test_object_with_an_end_is_copied():
 
     def act(m: Any) -> Tensor:
         m.held[0].count += 1
-        return m.held[1].owner.gru(X)[0]
+        return m.held[1].owner.gru(*GIVEN.args)[0]
 
     model = Holder(act)
     model.held = [Opens([model]), Opens(weakref.proxy(model))]

@@ -204,18 +204,6 @@ class Slotted:
     held: Any
 
 
-class Built:
-    """An object that its class builds of the next one."""
-
-    def __init__(self, held):
-        """Keep it."""
-        self.held = held
-
-    def __reduce__(self):
-        """Build it."""
-        return Built, (self.held,)
-
-
 #: What nests something one deeper.
 NESTS = {
     "dict": lambda x: {"in": x},
@@ -223,12 +211,6 @@ NESTS = {
     "list of dicts": lambda x: [{"in": x}],
     "object": lambda x: Linked(held=x),
     "slot": Slotted,
-}
-#: What has to be made of what it holds.
-BUILDS = {
-    "tuple": lambda x: (x,),
-    "partial": lambda x: partial(print, x),
-    "built": Built,
 }
 
 
@@ -245,15 +227,6 @@ def test_what_is_nested_deep(name):
 
     assert "the model keeps model.calls from call to call" in str(found[0])
     assert model.calls == 0
-
-
-@pytest.mark.parametrize("name", BUILDS)
-def test_what_is_built_deep(name):
-    """What Python can only make from the inside out is refused in words if it is too deep."""
-    model = Holder(held=deep(BUILDS[name]))
-    for look in LOOKS:
-        with pytest.raises(rnnkit.ArgumentError, match="so deep that it cannot be copied"):
-            look(model, X)
 
 
 def test_what_tensors_hold():

@@ -17,7 +17,7 @@ from rnnkit._checks.call_spec import (
 )
 from rnnkit._checks.causes import moves, structure
 from rnnkit._checks.causes.wrong_state import Shape, WrongState
-from rnnkit._checks.guards import is_c_of_cell
+from rnnkit._checks.guards import has_own_dtype
 from rnnkit._checks.objects import tensors_in
 
 
@@ -31,8 +31,9 @@ def check_state_tensors(spec: CallSpec, hx: Any, input: Tensor) -> None:
 
 def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> None:
     """Refuse a tensor of a state for its dtype or device."""
-    is_any = name == "c" and spec.kind == "cell" and is_c_of_cell(tensor)
-    if not is_any and not dtypes_agree(tensor, input.dtype):
+    is_cell = spec.kind == "cell"
+    is_own = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=is_cell)
+    if not is_own and not dtypes_agree(tensor, input.dtype):
         fix = f"rnnkit.states.to(hx, {input.dtype})"
         spec.refuse(
             DtypeError,

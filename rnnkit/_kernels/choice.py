@@ -59,7 +59,11 @@ class Facts(NamedTuple):
 
 
 def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
-    """Return the facts about a call."""
+    """Return the facts about a call that decide its path: which of several ways runs it.
+
+    ``stack`` is a layer's directions, layer by layer, all of one kind; ``input`` is ``(seq, batch,
+    feature)``, and ``state`` h and an LSTM's c, ``(layers * directions, batch, hidden)`` each.
+    """
     first = stack.layers[0][0]
     weights = [weight for each in stack.directions for weight in each.weights]
     tensors = [input, *state, *weights]
@@ -83,9 +87,11 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
 
 
 def for_lengths(facts: Facts, lengths: list[int]) -> str:
-    """Choose a path for a padded batch with at least one valid step.
+    """Choose a path for a padded batch: the name of the way that is expected to be fastest.
 
-    PADDED also runs over the padding; PACKED leaves it out, by torch's kernel; ROWS by hand.
+    ``lengths`` has the valid steps of each sample, and at least one of them is above 0. PADDED also
+    runs over the padding; PACKED leaves it out, by torch's kernel for a PackedSequence; ROWS leaves
+    it out, by rnnkit's own loop.
     """
     if facts.device in ("cuda", "meta"):
         return PACKED  # cuDNN leaves the padding out, and where there are no numbers none is sought
@@ -101,12 +107,13 @@ def for_lengths(facts: Facts, lengths: list[int]) -> str:
 
 
 def for_resets(facts: Facts, batch: int, cuts: int, *, is_full: bool, from_zeros: bool) -> str:
-    """Choose a path for a batch with so many ``cuts``, resets after the first step.
+    """Choose a path for a batch with resets: the name of the way that is expected to be fastest.
 
-    ``is_full``: there is no padding; ``from_zeros``: samples are reset to zeros. BLANK runs a fast
-    LSTM over one more step for each cut, which sets its state to zeros; STEPS resets the state
-    between two steps by hand, and ROWS runs what lies between two cuts as samples of their own, by
-    hand; PACKED does that by torch's kernel.
+    ``batch`` is the number of samples, ``cuts`` the number of resets in all of them after the first
+    step. ``is_full``: there is no padding; ``from_zeros``: samples are reset to zeros. BLANK runs a
+    fast LSTM over one more step for each cut, which sets its state to zeros; STEPS resets the state
+    between two steps of rnnkit's own loop, and ROWS runs what lies between two cuts as samples of
+    their own, by that loop; PACKED does that by torch's kernel for a PackedSequence.
     """
     if facts.device != "cpu":
         return PACKED

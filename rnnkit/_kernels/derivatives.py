@@ -17,8 +17,9 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._kernels.gates import Schedule, each_step, gru_parts, steps_of
 
-#: The gradients on the hidden side of all gates, ``(rows, gates * hidden)``. Those on the input's
-#: side are the same, except for the last gate of a GRU: its gradient there is the second tensor.
+#: The gradients of what the state gives to all gates, ``(rows, gates * hidden)``. Those of what the
+#: input gives are the same, except for a GRU's last gate n, ``tanh(input's part + r * state's
+#: part)``: there the second tensor, ``(rows, hidden)``, is the gradient of the input's part.
 OnGates = tuple[Tensor, Tensor | None]
 
 
@@ -41,7 +42,14 @@ def rnn_backward(
     weight_hh: Tensor,
     schedule: Schedule,
 ) -> OnGates:
-    """Derive an RNN, given its activation's derivative at an output."""
+    """Return the gradients of an RNN's one gate, ``(rows, hidden)``, and None.
+
+    Rows are the steps of all samples, or pieces of them, packed; ``schedule`` says which rows each
+    step has and in which order forward ran. ``derivative`` maps outputs to the activation's
+    derivative there, and ``on_`` is short for the gradient of: ``on_output`` is ``(rows, hidden)``.
+    ``now`` is the gradient of the last state, ``[(pieces, hidden)]``: a buffer that ends as that of
+    the first state. ``kept[0]`` is the output. The None: input and state have the same gradient.
+    """
     factors = derivative(kept[0])
     with torch.inference_mode():
         rows_of = steps_of(schedule.sizes, factors, on_output, *now)
@@ -61,7 +69,15 @@ def gru_backward(
     weight_hh: Tensor,
     schedule: Schedule,
 ) -> OnGates:
-    """Derive a GRU: gradients on the hidden side of its gates, and of n on the input's side."""
+    """Return the gradients of the state's part in r, z, n, and of the input's part in n.
+
+    The first is ``(rows, 3 * hidden)``, the second ``(rows, hidden)``, since
+    ``n = tanh(input's part + r * state's part)``. Rows are the steps of all samples, or pieces of
+    them, packed; ``schedule`` says which rows each step has and in which order forward ran. ``on_``
+    is short for the gradient of: ``on_output`` is ``(rows, hidden)``. ``now`` is the gradient of
+    the last state, ``[(pieces, hidden)]``: a buffer that ends as that of the first state. ``kept``
+    is the output, the state before each row's step, and the gates that forward kept.
+    """
     _, before, buffer = kept
     rows, hidden = on_output.shape
     gates, n = gru_parts(buffer, hidden)
@@ -106,7 +122,15 @@ def lstm_backward(
     weight_hh: Tensor,
     schedule: Schedule,
 ) -> OnGates:
-    """Derive an LSTM: gradients of its gates, in torch's order i, f, g, o."""
+    """Return the gradients of an LSTM's gates i, f, g, o, ``(rows, 4 * hidden)``, and None.
+
+    Rows are the steps of all samples, or pieces of them, packed; ``schedule`` says which rows each
+    step has and in which order forward ran. ``on_`` is short for the gradient of: ``on_output`` is
+    ``(rows, hidden)``. ``now`` is the gradients of the last h and c, ``(pieces, hidden)`` each:
+    buffers that end as those of the first h and c. ``kept`` is the output, h and c before each
+    row's step, the gates as forward ordered them, i, f, o, g, and tanh of c. The None: input and
+    state have the same gradients.
+    """
     _, _, before, gates, bounded = kept
     rows, hidden = on_output.shape
     i, f, o, g = gates.chunk(4, 1)
@@ -145,8 +169,11 @@ def through_gates(
 ) -> list[Tensor | None]:
     """Return the gradients of the input, both weights and both biases; None if not needed.
 
-    ``on_gates``, which a backward function returned, is overwritten; ``before`` ``(rows, hidden)``
-    is each row's state before its step.
+    ``on_gates`` is what a backward function returned, and is overwritten: the gradient of all gates
+    ``(rows, gates * hidden)``, and, for a GRU alone, another one ``(rows, hidden)``, or None. That
+    is the gradient of the input's part in the last gate, n, where r multiplies the state's part
+    only. ``data`` ``(rows, feature)`` is the input, ``before`` ``(rows, hidden)`` each row's state
+    before its step. ``needed`` has a flag for each gradient, in the order of the result.
     """
     flat, on_n = on_gates
     on_input = on_weight_ih = on_weight_hh = on_bias_ih = on_bias_hh = None
@@ -166,7 +193,12 @@ def through_gates(
 
 
 def derive_again(run: Callable[..., Sequence[Tensor]], given: Any, gradients: Any) -> Any:
-    """Return gradients of what ``run`` takes, which holds no graph; None of what is None."""
+    """Run a function once more, recorded, and return the gradients of what it takes.
+
+    ``given`` is its arguments: tensors, None, or lists of them. The result has their structure: a
+    gradient for each tensor, None for None. ``gradients`` has one for each output; None stands for
+    zeros. The graph that made the arguments is not reached.
+    """
     copies = pytree.tree_map_only(Tensor, lambda each: each.detach().requires_grad_(), given)
     return differentiate_again(run, copies, gradients)
 
@@ -178,11 +210,12 @@ def differentiate_again(
     *,
     create_graph: bool = False,
 ) -> Any:
-    """Run once more, recorded, and differentiate; a gradient of None stands for zeros.
+    """Run a function once more, recorded, and return the gradients of what it takes.
 
-    ``run`` takes what is given one by one, which may be trees of tensors, and may return fewer
-    outputs than there are gradients. The result has a gradient for each tensor that requires one,
-    and None for the others.
+    ``given`` is its arguments: tensors, None, or lists of them. ``gradients`` has one for each
+    output; None stands for zeros. An operator has three, also where a GRU's run returns only output
+    and h: what is left over is ignored. The result has the structure of ``given``: a gradient for
+    each tensor that requires one, zeros if no output depends on it, and None for the others.
     """
     leaves, spec = pytree.tree_flatten(given)
     with torch.enable_grad():

@@ -47,7 +47,10 @@ class Schedule(NamedTuple):
 
 
 def steps_of(sizes: list[int], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """Return each step's rows of tensors; of a buffer for one step, as many of its first rows.
+    """Return for each step the tuple of its rows of these tensors, as views.
+
+    ``sizes[t]`` is how many rows step t has. A tensor of all rows is split, step after step; one
+    with fewer rows is a buffer that all steps share: each gets as many of its first rows.
 
     Loop over them in inference mode, where a view takes a third of the time and no operation counts
     versions. Allocate what leaves the loop before it.
@@ -57,7 +60,11 @@ def steps_of(sizes: list[int], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
 
 
 def each_step(tensor: Tensor, sizes: list[int]) -> Sequence[Tensor]:
-    """Return each step's rows of one tensor, as ``steps_of`` does of several."""
+    """Return each step's rows of one tensor, as views; ``sizes[t]`` is how many step t has.
+
+    A tensor of all rows is split, step after step; one with fewer rows is a buffer that all steps
+    share: each gets as many of its first rows.
+    """
     if len(tensor) < sum(sizes):
         first = {size: tensor[:size] for size in set(sizes)}
         return [first[size] for size in sizes]
@@ -73,7 +80,15 @@ def rnn_forward(
     *,
     keep: bool,  # noqa: ARG001 - the output is all that the backward function needs
 ) -> Run:
-    """Run an RNN with an activation that works in place."""
+    """Run an RNN over packed rows; ``activate`` applies its nonlinearity in place.
+
+    Rows are the first steps of all samples, or pieces of them, then the second ones, and so on:
+    ``data`` is ``(rows, feature)``. ``schedule`` says how many rows each step has, in which order
+    steps run, and fits the state to the next step's rows (``carry``, which gives a piece that only
+    now begins its first state). ``start`` is ``(h,)``, ``(pieces, hidden)``; ``weights`` are
+    torch's four, biases or None. Returns the output ``(rows, hidden)`` and twice nothing: no state
+    besides, and nothing more that the backward function needs.
+    """
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
     output = torch.nn.functional.linear(data, weight_ih, bias)
@@ -97,7 +112,16 @@ def gru_forward(
     *,
     keep: bool,
 ) -> Run:
-    """Run a GRU: gates r, z, n; :func:`gru_parts` finds them in what is kept."""
+    """Run a GRU over packed rows: gates r, z, n.
+
+    Rows are the first steps of all samples, or pieces of them, then the second ones, and so on:
+    ``data`` is ``(rows, feature)``. ``schedule`` says how many rows each step has, in which order
+    steps run, and fits the state to the next step's rows (``carry``, which gives a piece that only
+    now begins its first state). ``start`` is ``(h,)``, ``(pieces, hidden)``; ``weights`` are
+    torch's four, biases or None. Returns the output ``(rows, hidden)``, ``()`` for no state
+    besides, and the flat buffer in which :func:`gru_parts` finds the gates. It surely holds them
+    only with ``keep``, which says that a backward function will need them.
+    """
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     hidden = weight_hh.shape[1]
     two = 2 * hidden
@@ -123,6 +147,7 @@ def gru_forward(
         n_work = every_n
         if not keep and STEPS_PER_SIZE * len(set(sizes)) < len(sizes):
             work, n_work = gru_parts(data.new_empty(4 * max(sizes) * hidden), hidden)
+        # The buffer for one step is cut by steps_of as the tensors of all rows are.
         parts = (gates, every_n, output, work, work[:, :two], *work.chunk(3, 1), n_work)
         rows = steps_of(sizes, *parts)
         carry = schedule.carry
@@ -139,7 +164,11 @@ def gru_forward(
 
 
 def gru_parts(kept: Tensor, hidden: int) -> tuple[Tensor, Tensor]:
-    """Return what a GRU keeps: r, z and the hidden side of n, ``(rows, 3 * hidden)``, and n."""
+    """Return views of what a GRU keeps: r, z, ``W_hn h + b_hn``, and n.
+
+    ``kept`` is flat, ``(rows * 4 * hidden,)``: the first three are ``(rows, 3 * hidden)`` together,
+    n is ``(rows, hidden)``.
+    """
     rows = kept.shape[0] // (4 * hidden)
     gates, n = torch.split_with_sizes(kept, [3 * rows * hidden, rows * hidden])
     return gates.view(rows, 3 * hidden), n.view(rows, hidden)
@@ -153,7 +182,15 @@ def lstm_forward(
     *,
     keep: bool,
 ) -> Run:
-    """Run an LSTM: gates i, f, o, g."""
+    """Run an LSTM over packed rows, its gates in the order i, f, o, g: the sigmoids side by side.
+
+    Rows are the first steps of all samples, or pieces of them, then the second ones, and so on:
+    ``data`` is ``(rows, feature)``. ``schedule`` says how many rows each step has, in which order
+    steps run, and fits a state to the next step's rows (``carry``, which gives a piece that only
+    now begins its first state). ``start`` is ``(h, c)``, ``(pieces, hidden)``; ``weights`` are
+    torch's four, biases or None. Returns the output ``(rows, hidden)``, ``(c,)`` after each row's
+    step, and what a backward function needs: c, the gates, and tanh of c, whole only with ``keep``.
+    """
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     bias = None if bias_ih is None or bias_hh is None else _ordered(bias_ih + bias_hh)
     gates = torch.nn.functional.linear(data, _ordered(weight_ih), bias)
@@ -180,5 +217,6 @@ def lstm_forward(
 
 
 def _ordered(weight: Tensor) -> Tensor:
+    """Return an LSTM's weight or bias with its gates i, f, g, o in the order i, f, o, g."""
     gates = weight.chunk(4)
     return torch.cat([gates[place] for place in ORDER])

@@ -22,23 +22,32 @@ class Lengths(NamedTuple):
 
     @property
     def each(self) -> Tensor:
-        """``(batch,)``, int64, on the device of the input; a GPU is not waited for."""
+        """Each sample's valid steps, ``(batch,)``, int64, on the device of the input.
+
+        ``device`` is None if they are there already; the copy to a GPU is not waited for.
+        """
         return self.given if self.device is None else moved(self.given, self.device)
 
     @property
     def longest(self) -> int:
-        """The most steps that any sample has."""
+        """The most valid steps that any sample has; all of the input if a compiler knows none."""
         return self.seq if self.values is None else max(self.values, default=0)
 
     def empty(self) -> Tensor | None:
-        """``(batch,)``, true of samples without a step; None if there are surely none."""
+        """``(batch,)``, true of samples without a valid step; None if there are surely none.
+
+        ``values`` is None while a compiler traces, which knows no numbers: then there is a mask.
+        """
         return None if self.values is not None and 0 not in self.values else self.each == 0
 
     def is_full(self) -> bool:
-        """Whether every sample is as long as the input, so that lengths change nothing."""
+        """Whether every sample is as long as the input, so that lengths change nothing.
+
+        It is false where ``values`` is None: while a compiler traces, which knows no numbers.
+        """
         return self.values is not None and min(self.values, default=self.seq) == self.seq
 
     def valid(self, steps: int) -> Tensor:
-        """Return the mask ``(seq, batch)`` that is true up to each sample's length."""
+        """Return the mask ``(steps, batch)`` that is true up to each sample's length."""
         each = self.each
         return torch.arange(steps, device=each.device).unsqueeze(1) < each

@@ -60,8 +60,10 @@ def run_padded(
 ) -> tuple[Tensor, States]:
     """Run a stack over a padded batch ``(seq, batch, feature)``, each sample as if by itself.
 
-    ``blank`` ``(seq, batch, 1)`` is true on steps that set an LSTM to zero: there and on padding
-    the input is zero then, and the output may be anything.
+    A stack is a layer's directions, layer by layer; ``state`` is h and an LSTM's c, ``(layers *
+    directions, batch, hidden)``. ``lengths`` None: every step is valid. ``blank`` ``(seq, batch,
+    1)`` is true on steps that set an LSTM to zero: there and on padding the input is zero then, and
+    the output may be anything; else the output is zero on padding. Returns output and last states.
     """
     seq = input.shape[0]
     is_cut = lengths is not None and lengths.values is not None and 0 < lengths.longest < seq
@@ -82,6 +84,10 @@ def run_padded(
 
 
 def _places_of(stack: Stack, lengths: Lengths, input: Tensor, blank: Tensor | None) -> Places:
+    """Find where the valid steps and the padding of ``(seq, batch, feature)`` are, once for all.
+
+    Places are numbers of rows on the first two axes flattened; ``blank`` is only passed along.
+    """
     steps, batch = input.shape[:2]
     beyond = ~lengths.valid(steps).unsqueeze(-1)
     padding = None
@@ -113,7 +119,11 @@ def flipped(lengths: Lengths, steps: int) -> Tensor:
 
 
 def _zero_padding(tensor: Tensor, places: Places | None) -> Tensor:
-    """Return a padded batch with zeros on its padding, unless that does not matter."""
+    """Return a padded batch ``(seq, batch, feature)`` with zeros on its padding.
+
+    It stays as it is if there is no padding (``places`` is None), and with blank steps, whose
+    caller leaves the padding out. Where a compiler traces, the padding is known by a mask only.
+    """
     if places is None or places.blank is not None:
         return tensor
     if places.padding is None:
@@ -125,7 +135,12 @@ def _zero_padding(tensor: Tensor, places: Places | None) -> Tensor:
 def _run_direction(
     direction: Direction, input: Tensor, state: States, places: Places
 ) -> tuple[Tensor, States]:
-    """Run one layer in one direction over input that is zero on padding."""
+    """Run one layer in one direction over input that is zero on padding.
+
+    ``input`` is ``(seq, batch, feature)``; the states, given and returned, are ``(1, batch,
+    hidden)``, and those returned follow each sample's own last step. The output is zero on padding.
+    A sample without a valid step (``empty``) keeps its state.
+    """
     if direction.recurrence.signs:
         direction, input = _freeze_on_padding(direction, input, places)
     flip = places.flipped if direction.reverse else None
@@ -151,6 +166,11 @@ def _run_direction(
 def _freeze_on_padding(
     direction: Direction, input: Tensor, places: Places
 ) -> tuple[Direction, Tensor]:
+    """Return the direction and its input with features that hold the state still on padding.
+
+    Such a feature is 1 on padding, and its column of ``weight_ih`` pushes each gate open or closed
+    (``signs``: 1 open, -1 closed); a second one, with blank steps, sets an LSTM to zero there.
+    """
     weight, *others = direction.weights
     gate = direction.hidden_size()
     marks = [places.beyond] if places.blank is None else [places.beyond, places.blank]
@@ -167,7 +187,10 @@ def _freeze_on_padding(
 
 
 def _closed(weight: Tensor) -> float:
-    """Return how far a gate is pushed, in numbers of the dtype that the kernel computes in."""
+    """Return a weight so large that a sigmoid of it is 0 or 1, finite in the kernel's dtype.
+
+    That is the weight's dtype, or the one to which autocast lowers it.
+    """
     device = weight.device.type
     lowered = weight.dtype
     if device != "meta" and torch.is_autocast_enabled(device):
@@ -176,7 +199,10 @@ def _closed(weight: Tensor) -> float:
 
 
 def take(tensor: Tensor, places: Tensor) -> Tensor:
-    """Put the steps of a padded batch in the order of these places."""
+    """Put the steps of a padded batch ``(seq, batch, feature)`` in another order.
+
+    ``places`` ``(seq * batch,)`` says for each row, on the first two axes flattened, which it was.
+    """
     return tensor.flatten(0, 1).index_select(0, places).view(tensor.shape)
 
 
@@ -185,8 +211,10 @@ def run_blank(
 ) -> Run:
     """Run a stack of LSTMs over a padded batch, with a blank step before each reset.
 
-    ``counts`` ``(batch,)`` and ``starts`` ``(seq, batch)`` are on the CPU; step 0 is no reset here.
-    The result is that of ::
+    A blank step is put in between, and sets h and c of its sample to zero. ``counts`` ``(batch,)``
+    are the valid steps of each sample, None if all are; ``starts`` ``(seq, batch)`` is true at
+    resets. Both are on the CPU; step 0 is no reset here. ``state`` is h and c, ``(layers *
+    directions, batch, hidden)``. The result, output and last states, is that of ::
 
         for t, x_t in enumerate(input):
             if starts[t].any() and t > 0:
@@ -197,6 +225,7 @@ def run_blank(
     cut = starts.clone()
     cut[0] = False
     added = cut.cumsum(0)
+    # Where each row goes: down by one step for each blank step before it in its sample.
     moved = torch.arange(seq * batch, device="cpu").add_(added.view(-1), alpha=batch)
     longer = added[-1] + (seq if counts is None else counts)
     values: list[int] = longer.tolist()

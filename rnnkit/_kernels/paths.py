@@ -28,12 +28,17 @@ def run(
 ) -> Run:
     """Run a stack over a padded batch ``(seq, batch, feature)``, each piece as if by itself.
 
-    ``reset`` ``(seq, batch)`` is contiguous; ``initial`` is what a sample is reset to, as
-    ``state``, None for zeros. Returns the output, zero on padding, and the state of the piece of
-    each sample that is run last.
+    A stack is a layer's directions, layer by layer; a piece is a stretch of a sample between two
+    resets. ``state`` is h and an LSTM's c, ``(layers * directions, batch, hidden)``. ``lengths``
+    None: every step is valid. ``reset`` ``(seq, batch)`` is contiguous; ``initial`` is what a
+    sample is reset to, as ``state``, None for zeros. Returns the output, zero on padding, and the
+    state of the piece of each sample that is run last. So does every path; ``choice`` picks the one
+    that is expected to be fastest.
     """
     if stack.lacks_kernel:
-        # Autocast leaves packed input as it is, except lengths that are all equal.
+        # Autocast asks for a fused LSTM in half precision, which this CPU does not have. All runs
+        # in the weights' dtype instead, without autocast. A packed LSTM would run so of itself,
+        # except where lengths are all equal. The stack of the second call has no such mark.
         dtype = stack.directions[0].weights[0].dtype
         given = (input, state, initial)
         input, state, initial = pytree.tree_map_only(Tensor, lambda one: one.to(dtype), given)
@@ -62,6 +67,12 @@ def _run_resets(
     reset: Tensor,
     initial: States | None,
 ) -> Run:
+    """Do what ``run`` does of a call with resets, whose values are read here.
+
+    ``reset`` ``(seq, batch)`` is true where a sample starts again, from ``initial`` or, for None,
+    zeros. Without a reset after the first step it is a call without resets. BLANK puts a step that
+    sets the state to zero before each reset. A NaN would pass it: if one appears, pieces are run.
+    """
     seq, batch = input.shape[:2]
     values = (lengths and lengths.values) or [seq] * batch
     starts = reset.cpu()
@@ -97,6 +108,13 @@ def _run_resets(
 def _run_pieces(
     path: str, stack: Stack, input: Tensor, state: States, initial: States | None, pieces: Pieces
 ) -> Run:
+    """Run the pieces of samples as one batch, packed, and put the rows back where they were.
+
+    ``pieces`` says from which sample each is cut, where it starts and how many steps it has. The
+    path is ROWS, rnnkit's own loop, or else torch's kernel for a PackedSequence. The states are h
+    and an LSTM's c, ``(layers * directions, batch, hidden)``; ``initial`` begins pieces after a
+    reset, None for zeros. Returns output and last states.
+    """
     rows = Rows(pieces, input.shape[1], input.device)
     data = rows.take(input)
     pieces = rows.pieces
@@ -110,7 +128,11 @@ def _run_pieces(
 
 
 def _lowered(stack: Stack, output: Tensor, ends: States) -> Run:
-    """Lower the results of a packed LSTM as autocast lowers those of a padded one."""
+    """Lower the results of a packed LSTM as autocast lowers those of a padded one.
+
+    torch runs a packed LSTM on a CPU in float32 whatever autocast asks for: its output and last
+    states get autocast's dtype here. All other results stay as they are.
+    """
     if stack.recurrence.name != "LSTM" or output.dtype is not torch.float32:
         return output, ends
     if output.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
@@ -122,7 +144,12 @@ def _lowered(stack: Stack, output: Tensor, ends: States) -> Run:
 def _apply_reset_at_start(
     stack: Stack, state: States, initial: States | None, starts: Tensor
 ) -> States:
-    """Apply resets at step 0, where that is the first step to be run."""
+    """Return the state after the resets at step 0, where that is the first step to be run.
+
+    ``starts`` ``(seq, batch)`` is true at resets, and ``initial`` is what a sample is reset to,
+    None for zeros. The state ``(layers * directions, batch, hidden)`` of a backward direction stays
+    as it is: step 0 is the last one that it runs.
+    """
     if not starts[0].any():
         return state
     fresh = moved(starts[0].unsqueeze(1), state[0].device)

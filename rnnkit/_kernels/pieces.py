@@ -38,7 +38,9 @@ class Pieces(NamedTuple):
     def begin(self, stack: Stack, state: States, initial: States | None) -> States:
         """Return each piece's first states, ``(layers * directions, pieces, hidden)``.
 
-        The first pieces begin with ``state``, others with ``initial``; None stands for zeros.
+        A piece is a stretch of a sample between two resets. ``state`` is what samples arrive with:
+        their first pieces begin with it, others with ``initial``, or zeros if that is None. Where
+        ``start`` is None there are no resets, and each piece is all of its sample.
         """
         if self.start is None:
             return tuple(given.index_select(1, self.sample) for given in state)
@@ -55,7 +57,12 @@ class Pieces(NamedTuple):
         return stack.map_state(run, state, initial)
 
     def finish(self, stack: Stack, state: States, ends: States) -> States:
-        """Pick each sample's last states from those of all pieces; without a step, ``state``."""
+        """Return each sample's last states, ``(layers * directions, batch, hidden)``.
+
+        They are picked from ``ends``, ``(layers * directions, pieces, hidden)``; a sample without a
+        valid step, which has no piece, keeps ``state``. Where ``self.start`` is None there are no
+        resets, and each piece is all of its sample.
+        """
         # Autocast may have lowered what came out, and not what went in.
         state = tuple(hx.to(end.dtype) for hx, end in zip(state, ends, strict=True))
         if self.start is None:
@@ -71,7 +78,7 @@ class Pieces(NamedTuple):
 
 
 def whole_pieces(lengths: Sequence[int]) -> Pieces:
-    """Take each sample that has a step as one piece."""
+    """Take each sample that has a valid step as one piece, from the longest to the shortest."""
     samples = [sample for sample, length in enumerate(lengths) if length]
     samples.sort(key=lengths.__getitem__, reverse=True)
     steps = [lengths[sample] for sample in samples]
@@ -79,9 +86,11 @@ def whole_pieces(lengths: Sequence[int]) -> Pieces:
 
 
 def pieces_of(lengths: Tensor, starts: Tensor) -> Pieces:
-    """Cut a batch by lengths ``(batch,)`` and resets ``(seq, batch)``, both on the CPU.
+    """Cut a batch into pieces by lengths ``(batch,)`` and resets ``(seq, batch)``, on the CPU.
 
-    No reset lies beyond a length.
+    A piece is a stretch of one sample between two resets, or up to its length; no reset lies beyond
+    a length. The pieces are sorted from the longest to the shortest. Run backward, a piece that
+    ends its sample is the one that begins with the caller's state.
     """
     seq = len(starts)
     # One sample after the other, so that a piece ends where the next one starts, or its sample.
@@ -95,6 +104,7 @@ def pieces_of(lengths: Tensor, starts: Tensor) -> Pieces:
     steps, order = steps.sort(descending=True, stable=True)
     sample, place, end = (tensor.index_select(0, order) for tensor in (sample, place, end))
     start = torch.sub(place, sample, alpha=seq)
+    # Each sample's first pieces, its last ones, and which of the first begin with a reset.
     first = (start == 0).nonzero().squeeze(1)
     last = (place.add_(steps) == end).nonzero().squeeze(1)
     renewed = fresh.index_select(0, sample.index_select(0, first))
@@ -117,7 +127,12 @@ class Rows:
     """
 
     def __init__(self, pieces: Pieces, batch: int, device: torch.device) -> None:
-        """Lay out the rows of pieces of a padded batch; their tensors are on the CPU."""
+        """Lay out the rows of pieces: the first step of each, then the second ones, and so on.
+
+        ``pieces``, on the CPU, are stretches of the samples, from the longest to the shortest, each
+        with its sample, first step and number of steps. ``pieces.start`` is None if each is all of
+        its sample. ``batch`` is the number of samples; ``device`` is where rows will be taken.
+        """
         # The layout is computed on the CPU, where small tensors cost least.
         self._steps = pieces.steps
         self._device = device
@@ -159,6 +174,7 @@ class Rows:
 
     @cached_property
     def _row(self) -> Tensor:
+        """The rows' numbers, ``(rows,)``."""
         return torch.arange(len(self._step), device="cpu")
 
     @cached_property
@@ -167,7 +183,12 @@ class Rows:
         return self._row - self._first.index_select(0, self._step)
 
     def schedule(self, reverse: bool) -> Schedule:
-        """Return how the rows of a direction are run."""
+        """Return how the rows are run: how many each step has, the order, and ``carry``.
+
+        Pieces are sorted from the longest to the shortest, so that a step has the first ``size`` of
+        them. ``carry`` fits a state to a step's pieces: it drops those that have ended or, run
+        backward, adds those that only now begin, with their first state.
+        """
         sizes = self.sizes
 
         def carry(step: int, state: Tensor, first: Tensor) -> Tensor:
@@ -182,16 +203,27 @@ class Rows:
         return Schedule(sizes, reverse, carry)
 
     def ends(self, tensor: Tensor, reverse: bool) -> Tensor:
-        """Return a copy of each piece's last state, ``(pieces, hidden)``, of those of all rows."""
+        """Return a copy of each piece's last state, ``(pieces, hidden)``.
+
+        ``tensor`` ``(rows, hidden)`` has the states after every step of every piece, in rows.
+        """
         # The pieces' first rows come first.
         return tensor[: self.sizes[0]].clone() if reverse else tensor.index_select(0, self._last)
 
     def earlier(self, start: Tensor, after: Tensor, reverse: bool) -> Tensor:
-        """Return the state before each row's step, given first states and the states after."""
+        """Return the state before each row's step, ``(rows, hidden)``.
+
+        ``start`` is the pieces' first states ``(pieces, hidden)``, ``after`` the states after each
+        row's step ``(rows, hidden)``.
+        """
         return torch.cat([start, after]).index_select(0, self._before[reverse])
 
     @cached_property
     def _before(self) -> tuple[Tensor, Tensor]:
+        """Where the state before each row's step is, ``(rows,)``: run forward, and run backward.
+
+        The numbers count the pieces' first states, then the states after each row.
+        """
         count = len(self.pieces.sample)
         row = self._row
         step = self._step
@@ -219,7 +251,12 @@ class Rows:
         return moved(self._first.index_select(0, step) + self._piece, self._device)
 
     def run_differentiable(self, stack: Stack, data: Tensor, state: States) -> Run:
-        """Run all layers by torch's kernel over packed input, of any dtype and on any device."""
+        """Run all layers by torch's kernel over packed input, of any dtype and on any device.
+
+        ``data`` is ``(rows, feature)`` and ``state`` h and an LSTM's c, ``(layers * directions,
+        pieces, hidden)``. A stack of one backward direction, which torch lacks, runs over each
+        piece's rows in the opposite order. Returns the output in rows, and each piece's last state.
+        """
         if stack.is_backward:
             data = data.index_select(0, self.mirror)
         output, ends = stack.run(data, state, self.batch_sizes)
@@ -252,7 +289,12 @@ class Cuts:
         self._found: dict[bool, tuple[Tensor, list[Tensor | None]]] = {}
 
     def _cuts(self, reverse: bool) -> tuple[Tensor, list[Tensor | None]]:
-        """Return the steps and samples before which a state is zeroed, and the samples by step."""
+        """Return where a state is zeroed, for steps run forward or, with ``reverse``, backward.
+
+        The first is pairs of step and sample, ``(cuts, 2)``; the second a list with the samples of
+        each step, None if it has none.
+        """
+        # Found once for each direction, and kept.
         if reverse not in self._found:
             # Run backward, a reset at a step cuts between it and the step before.
             starts = self._starts[1:] if reverse else self._starts
@@ -266,7 +308,11 @@ class Cuts:
         return self._found[reverse]
 
     def schedule(self, reverse: bool) -> Schedule:
-        """Return how the steps of a direction are run."""
+        """Return how the steps are run: their order, and what zeroes a state between two.
+
+        ``carry`` sets the states of samples that start again before a step to zero; ``carry_back``
+        does so with the gradients of the states before it, in place. All steps have all samples.
+        """
         _, cuts = self._cuts(reverse)
 
         def carry(step: int, state: Tensor, _: Tensor) -> Tensor:
@@ -282,19 +328,30 @@ class Cuts:
         return Schedule(self.sizes, reverse, carry, carry_back)
 
     def ends(self, tensor: Tensor, reverse: bool) -> Tensor:
-        """Return a copy of each sample's last state, ``(batch, hidden)``."""
+        """Return a copy of each sample's last state, ``(batch, hidden)``.
+
+        ``tensor`` ``(seq * batch, hidden)`` has the states after every step.
+        """
         batch = self.sizes[0]
         return (tensor[:batch] if reverse else tensor[-batch:]).clone()
 
     def earlier(self, start: Tensor, after: Tensor, reverse: bool) -> Tensor:
-        """Return the state before each row's step, given first states and the states after."""
+        """Return the state before each row's step, ``(seq * batch, hidden)``: zero after a reset.
+
+        ``start`` ``(batch, hidden)`` is the first state, ``after`` the state after each row's step.
+        """
         batch = self.sizes[0]
         both = (after[batch:], start) if reverse else (start, after[:-batch])
         step, sample = self._cuts(reverse)[0].unbind(1)
         return torch.cat(both).index_fill_(0, step * batch + sample, 0)
 
     def run_differentiable(self, stack: Stack, data: Tensor, state: States) -> Run:
-        """Run pieces by torch's own kernel, which can be differentiated again."""
+        """Run the rows as pieces by torch's own kernel, which can be differentiated again.
+
+        ``data`` is ``(seq * batch, feature)``, and ``state`` ``(layers * directions, batch,
+        hidden)``: the result, output and last states, has the same shapes. After a reset a sample
+        starts from zeros.
+        """
         seq, batch = self._starts.shape
         pieces = pieces_of(torch.full((batch,), seq, device="cpu"), self._starts)
         rows = Rows(pieces, batch, data.device)

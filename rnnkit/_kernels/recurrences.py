@@ -38,7 +38,7 @@ BY_NONLINEARITY: dict[str, Recurrence] = {}
 
 
 def known(recurrence: Recurrence) -> Recurrence:
-    """Note a recurrence, and return it."""
+    """Note a recurrence by its name and nonlinearity, for those who look it up; return it."""
     RECURRENCES[recurrence.name] = recurrence
     if recurrence.nonlinearity:
         BY_NONLINEARITY[recurrence.nonlinearity] = recurrence
@@ -46,7 +46,11 @@ def known(recurrence: Recurrence) -> Recurrence:
 
 
 def recurrence_of(module: Any) -> Recurrence | None:
-    """Return what a module computes; None if that is nothing, or an unknown nonlinearity."""
+    """Return what a layer or cell computes: the record of its equations and kernels.
+
+    It belongs to the class, except of an RNN: there a layer's ``mode`` or a cell's ``nonlinearity``
+    chooses it. None for a class that computes nothing by itself, or an unknown nonlinearity.
+    """
     recurrence: Recurrence | None = module.__rnnkit__.recurrence
     if recurrence is None or not recurrence.nonlinearity:
         return recurrence

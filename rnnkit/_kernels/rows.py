@@ -19,9 +19,12 @@ from rnnkit._kernels.stack import Direction, Run, Stack, States
 
 
 def run_rows(direction: Direction, data: Tensor, state: States, rows: Rows | Cuts) -> Run:
-    """Run one layer in one direction over ``(rows, feature)``, each piece from its own state.
+    """Run one layer in one direction over packed rows, each piece from its own state.
 
-    Weights are float32 or float64, without a projection; states are ``(pieces, hidden)``.
+    A piece is a stretch of a sample between two resets, and ``data`` ``(rows, feature)`` has the
+    steps of all pieces, laid out as ``rows`` says. Weights are float32 or float64, without a
+    projection; ``state`` is h and an LSTM's c, ``(pieces, hidden)``. Returns the output ``(rows,
+    hidden)`` and the last states. A backward pass is recorded as one node, if gradients are on.
     """
     weights = (*direction.weights, None, None)[:4]
     if not torch.is_grad_enabled():
@@ -43,7 +46,11 @@ def _computed(
     *,
     keep: bool,
 ) -> tuple[Tensor, States, States]:
-    """Return the output, last states, and what the backward function needs."""
+    """Return the output ``(rows, hidden)``, last states, and what the backward function needs.
+
+    ``data`` is ``(rows, feature)``, ``start`` each piece's first state ``(pieces, hidden)``;
+    ``weights`` are torch's four, biases or None. Without ``keep`` the last may be incomplete.
+    """
     schedule = rows.schedule(direction.reverse)
     output, cells, kept = direction.recurrence.forward(
         data, start, tuple(weights), schedule, keep=keep
@@ -58,6 +65,7 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any, direction: Direction, rows: Rows | Cuts, *inputs: Any
     ) -> tuple[Tensor, ...]:
+        """Run the rows; ``inputs`` are data, h, c or None, and four weights, biases or None."""
         data, h, c, *weights = inputs
         start = (h,) if c is None else (h, c)
         output, ends, kept = _computed(direction, rows, data, start, weights, keep=True)
@@ -70,12 +78,19 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return gradients of the arguments of ``forward``: None of the first two, no tensors."""
         # What ran in full precision is differentiated in full precision, even under autocast.
         with torch.autocast("cpu", enabled=False):
             return None, None, *_derived(ctx, gradients)
 
 
 def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> Any:
+    """Return seven gradients: of the input, h, c and four weights; None where none is needed.
+
+    ``ctx`` is torch's, with what forward saved; ``gradients`` are those of the output ``(rows,
+    hidden)`` and of the last states, None for zeros. ``on_`` is short for the gradient of. Where a
+    gradient is to be differentiated again, or a vmap runs over many, torch's kernel runs.
+    """
     saved = ctx.saved_tensors  # once: a checkpoint hands them out once
     inputs = saved[:7]
     (output, *kept) = saved[7:]
@@ -108,7 +123,11 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> Any:
 def _derived_by_torch(
     ctx: Any, inputs: Sequence[Tensor | None], gradients: Sequence[Tensor | None]
 ) -> Any:
-    """Compute the same gradients by torch's kernel: differentiable, or of a batch of gradients."""
+    """Compute the same seven gradients by running torch's kernel once more, and recording it.
+
+    ``inputs`` are data, h, c and four weights, None for what there is not; ``gradients`` are those
+    of the output and of the last states. They may be differentiated again, or run under a vmap.
+    """
 
     def run(data: Tensor, h: Tensor, c: Tensor | None, *weights: Tensor | None) -> States:
         given = [weight for weight in weights if weight is not None]

@@ -40,7 +40,13 @@ class Direction(NamedTuple):
         return len(self.weights) % 2 == 1
 
     def run(self, input: Tensor, state: States, *, reverse: bool = False) -> tuple[Tensor, States]:
-        """Run over ``(seq, batch, feature)`` from ``(1, batch, hidden)``; backward if compiled."""
+        """Run over ``(seq, batch, feature)`` from states ``(1, batch, hidden)``.
+
+        Returns the output and the last states, in the same shapes. Where a compiler traces
+        (``by_operator``), rnnkit's operator takes it as one node, and runs from the last step to
+        the first if ``reverse``. Else torch's kernel runs, which has no such direction: a caller
+        that wants it flips the input before.
+        """
         if self.by_operator:
             name = self.recurrence.name
             return run_operator(name, self.weights, input, state, bias=self.bias, reverse=reverse)
@@ -73,7 +79,12 @@ class Stack(NamedTuple):
         return self.layers[0][0].reverse
 
     def run(self, input: Tensor, state: States, sizes: Tensor | None = None) -> Run:
-        """Run all layers by torch's kernel, over a padded batch or, with ``sizes``, packed rows."""
+        """Run all layers by torch's kernel in one call; return the output and the last states.
+
+        ``input`` is a padded batch ``(seq, batch, feature)`` or, with ``sizes``, the data of a
+        PackedSequence ``(rows, feature)``, where ``sizes`` are its ``batch_sizes``. ``state`` is h
+        and an LSTM's c, ``(layers * directions, batch, hidden)``.
+        """
         first, *others = self.layers[0]
         weights: Any = [weight for direction in self.directions for weight in direction.weights]
         if input.is_cuda and len(self.directions) == 1:  # a cell's, or one of a layer's several
@@ -90,9 +101,12 @@ class Stack(NamedTuple):
         return output, tuple(ends)
 
     def map_state(self, run: Callable[..., Tensor], state: States, others: States | None) -> States:
-        """Return the state that ``run`` makes of each direction and its part of two states.
+        """Return the state that ``run`` makes, direction by direction, of two states.
 
-        The part of the other one is None where that is None.
+        A state is a tuple of tensors, h and an LSTM's c, ``(layers * directions, batch, hidden)``.
+        For each of its tensors and each direction, ``run`` takes the direction, its row ``(batch,
+        hidden)`` of ``state`` and that of ``others``, or None if there are no others, and returns
+        its row of the result.
         """
         whole = []
         for place, tensor in enumerate(state):
@@ -106,8 +120,10 @@ class Stack(NamedTuple):
     ) -> tuple[Tensor, States]:
         """Run each direction of each layer on the output of the layer below.
 
-        ``run`` takes a direction, its input, and its part of each of the states
-        ``(layers * directions, ...)``, None if a state is; it returns output and last state.
+        ``run`` takes a direction, its input, and its part of each state; it returns output and last
+        state. A state is a tuple of tensors, h and an LSTM's c, ``(layers * directions, ...)``; its
+        part is the tuple of their rows, or None if the state is None. Returns the last layer's
+        output, its directions side by side, and the last states, stacked in the same order.
         """
         ends: list[States] = []
         for place, layer in enumerate(self.layers):
@@ -124,10 +140,10 @@ class Stack(NamedTuple):
 
 
 def _row(state: States | None, row: int) -> States | None:
-    """Return one direction's part of a state."""
+    """Return a state's part of one direction: that row of each tensor; None if it is None."""
     return None if state is None else tuple([tensor[row] for tensor in state])
 
 
 def side_by_side(outputs: list[Tensor]) -> Tensor:
-    """Return the output of a layer, given those of its directions."""
+    """Return the output of a layer: those of its directions, joined on their last axis."""
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)

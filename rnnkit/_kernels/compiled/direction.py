@@ -62,14 +62,18 @@ class OperatorCall(NamedTuple):
 
     @property
     def is_by_hand(self) -> bool:
-        """Whether the backward pass is written out."""
+        """Whether rnnkit's own backward pass runs: of an RNN or GRU on a CPU, without autocast."""
         is_precise = self.input.dtype in {torch.float32, torch.float64}
         on_cpu = self.input.device.type == "cpu"
         return self.mode != "LSTM" and self.lowered is None and on_cpu and is_precise
 
     @property
     def has_onednn(self) -> bool:
-        """Whether oneDNN runs it: in float32, or in what autocast lowers any input to."""
+        """Whether oneDNN runs this call: an LSTM on a CPU, without a projection.
+
+        Without autocast (``lowered`` is None) it runs float32 only; under autocast torch converts
+        any input to ``lowered``, so that the input's own dtype does not matter.
+        """
         input = self.input
         mkldnn = torch.backends.mkldnn
         takes_dtype = self.lowered is not None or input.dtype is torch.float32
@@ -82,7 +86,11 @@ class OperatorCall(NamedTuple):
 
 
 def call_of(*args: Any) -> OperatorCall:
-    """Return a call, without autocast where that asks for a kernel that this CPU lacks."""
+    """Return an operator's arguments as a record, ``lowered`` None where autocast cannot be obeyed.
+
+    ``lowered`` is the dtype of the caller's autocast. It may ask for a fused LSTM in half precision
+    that this CPU does not have: such a call runs in its own dtype.
+    """
     call = OperatorCall(*args)
     if call.lowered is None:
         return call
@@ -97,7 +105,12 @@ def nothing(like: Tensor) -> Tensor:
 
 
 def run_single(*args: Any) -> tuple[Tensor, ...]:
-    """Return output, h, c and the workspace, as ``rnnkit::layer`` does."""
+    """Run one layer in one direction: what the operator ``rnnkit::layer`` does.
+
+    ``args`` are the fields of ``OperatorCall``, then whether a backward pass will follow. Returns
+    the output ``(seq, batch, hidden)``, the last h and c ``(1, batch, hidden)``, and a workspace
+    for the backward pass: oneDNN's, or a GRU's gates. An empty tensor stands for what there is not.
+    """
     *call_args, train = args
     call = call_of(*call_args)
     if call.lowered is None and call.has_onednn:
@@ -116,7 +129,11 @@ def run_single(*args: Any) -> tuple[Tensor, ...]:
 
 
 def fake_single(*args: Any) -> tuple[Tensor, ...]:
-    """Return results without numbers."""
+    """Return tensors as ``run_single`` does, without computing them: a compiler reads their shapes.
+
+    ``args`` are the fields of ``OperatorCall``, then whether a backward pass will follow. The
+    fourth, the workspace, is empty, except of a GRU whose gates are kept.
+    """
     *call_args, train = args
     call = call_of(*call_args)
     input = call.input
@@ -131,7 +148,10 @@ def fake_single(*args: Any) -> tuple[Tensor, ...]:
 
 
 def dtypes_of(call: OperatorCall) -> list[torch.dtype]:
-    """Return the dtypes of output and state as torch's kernels return them under autocast."""
+    """Return the dtypes of output, h and, for an LSTM, c, as torch's kernels return them.
+
+    They are those of the arguments, unless autocast lowers them (``call.lowered``).
+    """
     lowered = call.lowered
     if lowered is None:
         return [tensor.dtype for tensor in (call.input, *call.state)]
@@ -146,6 +166,10 @@ def dtypes_of(call: OperatorCall) -> list[torch.dtype]:
 
 
 def _run_torch(call: OperatorCall) -> list[Tensor]:
+    """Return output, h and, for an LSTM, c by torch's kernel, under the caller's autocast.
+
+    torch has no layer that runs only backward: the input is flipped, and so is the output.
+    """
     input = call.input.flip(0) if call.reverse else call.input
     recurrence = RECURRENCES[call.mode]
     train = torch.is_grad_enabled()
@@ -164,6 +188,10 @@ def _run_torch(call: OperatorCall) -> list[Tensor]:
 
 
 def _run_onednn(call: OperatorCall, *, train: bool) -> tuple[Tensor, ...]:
+    """Return output, h, c and the workspace of oneDNN's LSTM, which its backward pass reads.
+
+    Without ``train`` there is none, and an empty tensor stands for it.
+    """
     # The kernel leaves a workspace only where gradients are on. A compiler cannot know its size: it
     # is returned as the storage of a tensor without elements. A copy of that tensor has a different
     # storage, and the backward pass then runs torch's kernel once more.
@@ -179,7 +207,10 @@ def _run_onednn(call: OperatorCall, *, train: bool) -> tuple[Tensor, ...]:
 
 
 def _for_onednn(call: OperatorCall) -> list[Tensor]:
-    """Return the input, four weights and the state, as oneDNN's recurrence takes them."""
+    """Return the input, four weights, h and c, contiguous, as oneDNN takes them.
+
+    It knows no LSTM without biases: zeros stand for them.
+    """
     weights = [*call.weights]
     if not call.has_bias:
         weights += [weights[0].new_zeros(weights[0].shape[0])] * 2
@@ -187,6 +218,7 @@ def _for_onednn(call: OperatorCall) -> list[Tensor]:
 
 
 def _run_gru(call: OperatorCall) -> tuple[Tensor, ...]:
+    """Return output, h, an empty tensor for c, and the gates, flat, for the backward pass."""
     steps, batch = call.input.shape[:2]
     schedule = Schedule([batch] * steps, call.reverse)
     weight_ih, weight_hh, *biases = call.weights
@@ -213,7 +245,13 @@ def derive_single(
     workspace: Tensor,
     *options: Any,
 ) -> Derived:
-    """Return gradients, as ``rnnkit::layer_backward`` does."""
+    """Return gradients of the input, h, c and the weights: what ``rnnkit::layer_backward`` does.
+
+    ``on_`` is short for the gradient of: the first three are those of the results, None for zeros.
+    Then come the arguments ``(input, h, c, weights)`` and results ``(output, h_n, c_n, workspace)``
+    of the forward operator, and its options. oneDNN's workspace is known by its memory; a GRU's
+    gates may be missing (empty). Then torch's kernel runs once more, and is differentiated.
+    """
     gradients = (on_output, on_h, on_c)
     call = call_of(input, h, c, weights, *options)
     if call.mode == "LSTM" and workspace.untyped_storage() in WORKSPACES:
@@ -231,6 +269,11 @@ def derive_single(
 def _derive_onednn(
     call: OperatorCall, gradients: Sequence[Tensor | None], *outputs: Tensor, left: Tensor
 ) -> Derived:
+    """Return gradients of the input, h, c and the weights by oneDNN's backward pass.
+
+    ``gradients`` are those of ``outputs``: output, h and c; None for zeros. ``left`` is an empty
+    tensor in whose memory the forward pass has left its workspace.
+    """
     workspace = left.new_empty(0).set_(left.untyped_storage())
     whole = [
         torch.zeros_like(output) if gradient is None else gradient.contiguous()
@@ -248,6 +291,11 @@ def _derive_onednn(
 def _derive_hand(
     call: OperatorCall, gradients: Sequence[Tensor | None], output: Tensor, kept_gates: Tensor
 ) -> Derived:
+    """Return gradients of the input, h, no c, and the weights of an RNN or a GRU.
+
+    ``gradients`` are those of output and last h, None for zeros; ``output`` is ``(seq, batch,
+    hidden)``. ``kept_gates`` is the flat buffer that a GRU's forward pass has kept.
+    """
     (on_output, on_h, _) = gradients
     h = call.h
     (steps, batch) = output.shape[:2]

@@ -28,7 +28,11 @@ if LIBRARY is None:
 
 
 def define(schema: str) -> bool:
-    """Define an operator, and return true, unless an earlier load has."""
+    """Define an operator of torch, and return true; return false if it is defined already.
+
+    ``schema`` is ``name(arguments) -> results``. Whoever loads rnnkit twice in a process finds the
+    operators of the first load in ``OF_PROCESS``, ``torch.ops.rnnkit``.
+    """
     if hasattr(OF_PROCESS, schema.partition("(")[0]):
         return False
     LIBRARY.define(schema)
@@ -56,7 +60,12 @@ def run_operator(
     bias: bool,
     reverse: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run one layer in one direction over ``(seq, batch, feature)``, as one operator."""
+    """Run one layer in one direction over ``(seq, batch, feature)``, as one operator.
+
+    ``mode`` is torch's name of the recurrence, such as ``"LSTM"``; ``state`` is h and an LSTM's c,
+    ``(1, batch, hidden)``; ``bias``: there are biases among the weights. With ``reverse`` it runs
+    from the last step to the first. Returns the output and the last states.
+    """
     device = input.device.type
     lowered = None
     if torch.is_autocast_enabled(device) and input.dtype is not torch.float64:
@@ -78,9 +87,11 @@ def register(
 ) -> None:
     """Register an operator and its backward, which is also an operator.
 
-    The backward operator takes gradients of the first three results, the first ``derived``
-    arguments, so many ``results``, and so many ``others`` of the arguments; it returns gradients
-    of the former.
+    ``run`` computes the operator ``name``, ``fake`` returns its results without numbers, and
+    ``backward`` computes the gradients. The backward operator takes gradients of the first three
+    results (output, h, c), the first ``derived`` arguments, the first ``results`` of the results,
+    and ``others`` of the arguments after the derived ones; it returns a gradient for each derived
+    argument, an empty tensor for None. ``on_`` is short for the gradient of.
     """
 
     def run_backward(on_output: Any, on_h: Any, on_c: Any, input: Tensor, *args: Any) -> Any:

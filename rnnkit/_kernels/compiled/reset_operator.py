@@ -35,8 +35,9 @@ define(
 
 
 def takes_reset_operator(stack: Stack, input: Tensor) -> bool:
-    """Return whether a call with resets is compiled to operators.
+    """Return whether a compiler that traces a call with resets is to see rnnkit's operators.
 
+    ``stack`` is a layer's directions; ``by_operator`` of each says whether a compiler traces it.
     An exported program is a loop or a scan, which runs without rnnkit; and under autocast each path
     mixes dtypes in its own way, which no compiler could know.
     """
@@ -53,7 +54,12 @@ def run_reset_operators(
     reset: Tensor,
     initial: States | None,
 ) -> tuple[Tensor, States]:
-    """Run a stack with resets; arguments are those of ``paths.run``."""
+    """Run a stack, a layer's directions, with resets: one operator for each direction.
+
+    ``input`` is ``(seq, batch, feature)``; ``state``, and ``initial``, to which a sample is reset
+    (None for zeros), are h and an LSTM's c, ``(layers * directions, batch, hidden)``; ``reset``
+    is ``(seq, batch)``; ``lengths`` None: every step is valid. Returns output and last states.
+    """
     each = None if lengths is None else lengths.each
 
     def run_one(direction: Direction, input: Tensor, start: States, first: Any) -> Run:
@@ -68,10 +74,16 @@ def run_reset_operators(
 
 
 def _pair(tensors: States) -> list[Tensor | None]:
+    """Return h and c, or None for each that there is not, with an axis of one layer in front."""
     return [*(tensor.unsqueeze(0) for tensor in tensors), None, None][:2]
 
 
 def _run_one_direction(*args: Any, training: bool) -> list[Tensor]:
+    """Return output and last states of one direction, by the path that an eager call takes.
+
+    ``args`` are the operator's: ``first_h`` and ``first_c`` are what a sample is reset to, None for
+    zeros, and ``each`` is the lengths ``(batch,)``, None if every step is valid.
+    """
     input, h, c, weights, first_h, first_c, reset, each, mode, bias, reverse = args
     stack = Stack([[Direction(RECURRENCES[mode], list(weights), bias, training, reverse)]])
     lengths = None if each is None else Lengths(each, each.tolist(), input.shape[0])
@@ -82,6 +94,7 @@ def _run_one_direction(*args: Any, training: bool) -> list[Tensor]:
 
 
 def _reset_operator(*args: Any) -> tuple[Tensor, ...]:
+    """Return output, h and c, ``rnnkit::resets``; an empty tensor stands for no c."""
     with torch.no_grad():
         output, *ends = _run_one_direction(*args, training=False)
     # An operator's outputs are no views, of each other or of an input.
@@ -90,11 +103,17 @@ def _reset_operator(*args: Any) -> tuple[Tensor, ...]:
 
 
 def _fake_resets(input: Tensor, h: Tensor, c: Tensor | None, *_: Any) -> tuple[Tensor, ...]:
+    """Return tensors as the operator does, not computed: a compiler reads their shapes."""
     output = input.new_empty((*input.shape[:2], h.shape[2]))
     return output, h.new_empty(h.shape), nothing(h) if c is None else c.new_empty(c.shape)
 
 
 def _derive_resets(on_output: Any, on_h: Any, on_c: Any, *args: Any) -> Any:
+    """Return gradients of the operator's first six arguments, which may have some.
+
+    ``on_`` is short for the gradient of: those of the results, None for zeros. ``args`` are the
+    operator's; it runs once more, recorded, and is differentiated.
+    """
     given = args[:DERIVED]
     others = args[DERIVED:]
     return derive_again(

@@ -16,7 +16,10 @@ def user_frame() -> FrameType:
 
 
 def end_at_refusal(error: BaseException) -> None:
-    """Let a traceback end in the module that refuses a user's call, not in how it does so."""
+    """Let a traceback end in the function that refuses a user's call, not in how it does so.
+
+    It is cut, in place, one frame below the last one that is not rnnkit's or a type checker's.
+    """
     last = here = error.__traceback__
     while here is not None:
         if not _is_of(here.tb_frame, OURS):

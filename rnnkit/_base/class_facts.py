@@ -52,7 +52,14 @@ RNNKITS_CLASS: dict[type, type] = {}
 
 
 def note_subclass(kind: Any) -> None:
-    """Note what a new class overrides; a class of ours brings its facts along."""
+    """Note the facts about a class that has just been defined, in its ``__rnnkit__``.
+
+    Facts are a record: torch's class, the names of the state's tensors, what the module computes,
+    and which of that a user's class overrides. A class of rnnkit's brings them along, and is noted
+    as the counterpart of torch's class. A user's subclass gets those of rnnkit's class that it
+    derives from, with what its own classes and mixins override: weights, or torch's checks. A class
+    that derives from none of ours gets nothing.
+    """
     facts = vars(kind).get("__rnnkit__")
     if facts is not None:
         RNNKITS_CLASS.setdefault(facts.torch_class, kind)
@@ -71,9 +78,11 @@ def note_subclass(kind: Any) -> None:
 
 
 def _base_of_ours(kind: Any) -> Any:
-    """Return the class of ours whose facts a user's subclass has: its nearest base that has any.
+    """Return rnnkit's class whose facts a user's subclass gets: the nearest of its bases.
 
-    A tool that makes a class of our bases, one by one, puts torch's class in place of ours.
+    Facts are the record ``__rnnkit__``. A base that is a user's class is passed over, since its
+    record says what that class overrides. A tool that makes a class of our bases, one by one, puts
+    torch's class in place of ours: then it is ours for torch's class. None if there is none.
     """
     for part in kind.__mro__:
         for base in (part, RNNKITS_CLASS.get(part)):
@@ -84,7 +93,7 @@ def _base_of_ours(kind: Any) -> Any:
 
 
 def proj_size_of(module: Any) -> int:
-    """Return the width of h where it is projected; 0: as wide as the module."""
+    """Return the width of an LSTM's h if it is projected; 0 if h has ``hidden_size`` features."""
     return module.proj_size if module.__rnnkit__.is_projected else 0
 
 
@@ -111,7 +120,12 @@ def constructor_of(module: Any) -> str:
 
 
 def finish(kind: Any) -> None:
-    """Note a base class's ``initial_state``, and complete what inspect shows of its methods."""
+    """Finish a base class of rnnkit's, such as that of all layers, after its definition.
+
+    Its ``initial_state`` is noted as the default, so that an override is known by its difference.
+    ``inspect.signature`` of its ``forward`` shows no ``*surplus`` and no ``**unknown``, and the
+    input as required. Its methods lose the name of the base, which is not public.
+    """
     DEFAULT_INITIAL_STATES.append(kind.initial_state)
     forward = kind.forward
     signature = inspect.signature(forward)

@@ -31,7 +31,7 @@ def is_left_out_of_graph() -> bool:
 
 
 def outside_of_graphs(reason: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let torch's compiler run a function, and all that it calls, as it is.
+    """Return a decorator: torch's compiler runs the function, and all that it calls, as it is.
 
     ``torch.compiler.disable`` does that as well, and imports the compiler, which takes seconds.
     Where a full graph is asked for, torch's error gives the reason.
@@ -55,7 +55,10 @@ def only_in_graphs(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _skip_frames(code: CodeType, *, below: bool) -> None:
-    """Let no frame of this code be compiled or, with ``below``, no frame that it calls either."""
+    """Tell torch's compiler to compile no frame of this code; ``below``: nor any that it calls.
+
+    A torch without the private names for it compiles them: nothing happens here.
+    """
     if CAN_SKIP:
         action = _FRAMES._FrameAction  # noqa: SLF001
         inner = action.SKIP if below else action.DEFAULT

@@ -18,9 +18,12 @@ def known_keywords(
     other_names: Mapping[str, str],
     check: Callable[[str, Any], None] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that refuses unknown keywords, with a fix for some ``other_names``.
+    """Return a decorator: the function refuses keywords that it does not have.
 
-    ``check`` gets the name and the value of each keyword that is known.
+    ``other_names`` maps names that people know from elsewhere to the function's own, or to a
+    sentence that says what to do; the error proposes it. ``code`` is the error's name in
+    ``errors.md``. ``check`` gets the name and the value of each keyword, in order to refuse a
+    value. Arguments by position are not looked at.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -44,7 +47,12 @@ def known_keywords(
 def fix_of_keyword(
     name: str, value: Any, known: Sequence[str], other_names: Mapping[str, str]
 ) -> str:
-    """Write what is meant by an unknown keyword: our name of it, the nearest one, or a sentence."""
+    """Write how to repair an unknown keyword, as ``name=value`` or as a sentence.
+
+    ``known`` is the names that the function has. ``other_names`` maps unknown ones to one of them
+    or to a sentence; without an entry it is the known name that is spelled nearest, or advice to
+    leave the keyword out. A value that is not written in a few characters is written as its name.
+    """
     close = difflib.get_close_matches(name, known, 1)
     meant = other_names.get(name) or next(iter(close), f"leave {name} out")
     if meant not in known:
@@ -54,7 +62,7 @@ def fix_of_keyword(
 
 
 def refuse_keyword(function: str, name: str, known: Sequence[str], fix: str, code: str) -> NoReturn:
-    """Refuse a keyword that a function does not have."""
+    """Raise for a keyword that a function does not have; ``code`` names the error."""
     sentence = f"{function}() got an unexpected keyword argument {name!r}"
     headline = f"it takes {', '.join(known)}"
     refuse(ArgumentError, name, sentence, headline, fix=fix, code=code)

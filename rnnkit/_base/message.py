@@ -33,10 +33,12 @@ def refuse(
 ) -> NoReturn:
     """Raise an error whose message is composed of these parts.
 
-    ``sentence`` is torch's, where it has one; ``headline`` is what was called, and what is wrong
-    with it; ``fix`` is the last row, or a row for each of several. ``facts`` is what the class
-    keeps beside text and argument: a ShapeError the sizes ``expected`` and ``actual``, a CellError
-    the ``step``.
+    ``argument`` is the parameter that is wrong, as the caller writes it. ``sentence`` is torch's,
+    where it has one; ``headline`` is what was called, and what is wrong with it. Each of ``rows``
+    is a label and a text; ``fix`` is the last row, or a row for each of several, the second of them
+    without a label. ``code`` is the error's name, whose explanation the row after it offers, and
+    ``source`` the exception that caused it. ``facts`` becomes attributes of the error: a ShapeError
+    has the sizes ``expected`` and ``actual``, a CellError the ``step``.
     """
     fixes = [fix] if isinstance(fix, str) else fix
     every = [*rows]
@@ -55,7 +57,10 @@ def more(code: str) -> Row:
 
 
 def warn(code: str, text: str, stacklevel: int) -> None:
-    """Warn the caller's line, with the command that explains it below the text."""
+    """Issue an RnnkitWarning, with the command that explains it below the text.
+
+    ``stacklevel`` is that of ``warnings.warn`` for the function that calls this one.
+    """
     message = "\n".join([text, *aligned([more(code)])])
     warnings.warn(RnnkitWarning(message, code), stacklevel=stacklevel + 1)
 
@@ -82,7 +87,10 @@ def bounded(text: str, length: int) -> str:
 
 
 def aligned(rows: Iterable[Row], least: int = LABEL_WIDTH) -> list[str]:
-    """Lay out rows of a label and a text, one a line, the texts below each other."""
+    """Lay out rows of a label and a text, one a line, the texts below each other.
+
+    ``least`` is the fewest characters that the column of labels takes.
+    """
     rows = list(rows)
     width = max([least, *(len(label) + 2 for label, _ in rows)])
     return [f"  {label.ljust(width)}{text}" for label, text in rows]
@@ -94,7 +102,10 @@ def wanted(expected: str, actual: str) -> str:
 
 
 def brief(value: object) -> str:
-    """Name a value without printing what a tensor holds, in a few words however large it is."""
+    """Name a value in a few words: a tensor by its shape, a number or a text by its cut ``repr``.
+
+    Most other values are named by their type, with an article: ``a list``.
+    """
     if isinstance(value, Tensor):
         return "a nested Tensor" if value.is_nested else f"a Tensor of shape {tuple(value.shape)}"
     if isinstance(value, torch.dtype | torch.device):
@@ -115,7 +126,7 @@ def count(number: int, one: str, many: str) -> str:
 
 
 def call(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:
-    """Write a call as the caller wrote it."""
+    """Write a call as the caller wrote it, each value in a few words; a long one is cut."""
     parts = [brief(value) for value in args]
     parts += [f"{key}={brief(value)}" for key, value in kwargs.items()]
     return bounded(f"{name}({', '.join(parts)})", CALL_LENGTH)

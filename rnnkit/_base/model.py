@@ -9,7 +9,10 @@ from rnnkit._base.message import brief, refuse
 
 
 def check_model(caller: str, model: Any) -> None:
-    """Check that a model is a module."""
+    """Raise unless a model is a module; ``caller`` is the public function that was called.
+
+    The fix says how to call it: with an object of the class that was given, or with ``call=``.
+    """
     if isinstance(model, torch.nn.Module):
         return
     rest = "" if caller in ("convert", "revert") else ", ..."

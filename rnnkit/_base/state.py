@@ -85,9 +85,12 @@ torch.serialization.add_safe_globals([LSTMState])
 
 
 def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> StateT:
-    """Apply a function to each tensor of a state, together with those of others beside it.
+    """Apply a function to each tensor of a state; return a state of the same kind.
 
-    A None, which stands for zeros, stays None; others have their tensors and None where it has.
+    A state is a tensor, or a tuple or list of states. Each of ``others`` has the same structure,
+    and the function takes its tensor at the same place as a further argument. A None in the state
+    stands for zeros: it stays None, and the function is not called for it. Raises a StateError if
+    the structures differ, or a part is not a tensor.
     """
     whole: Any = state
     for other in others:
@@ -106,26 +109,31 @@ def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> Stat
 
 
 def _named(state: Any) -> str:
-    """Name a state by its kind."""
+    """Name a state for a message: ``a tuple of 2``, or the kind of a single part."""
     return f"a tuple of {len(state)}" if isinstance(state, tuple | list) else brief(state)
 
 
 def _kind(state: Any) -> Any:
-    """Return how many members a tuple has, and of anything else whether it is a tensor."""
+    """Return a value by which two states are compared: they are alike where it is equal.
+
+    It is the number of parts, in a list, for a tuple or a list; else whether it is a tensor.
+    """
     if isinstance(state, (tuple, list)):
         return [len(state)]
     return isinstance(state, Tensor) or is_proxy(state)
 
 
 def _like(state: Any, parts: list[Any]) -> Any:
-    """Return these members as a tuple or list of the same class."""
+    """Return these parts as a tuple or list of the state's class, which may be a named tuple."""
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
 
 
 def zeros(module: Any, like: Tensor, *front: Any) -> Any:
-    """Return a layer's or cell's state of zeros, ``(*front, hidden)``, made like a tensor.
+    """Return a layer's or cell's state of zeros, with the dtype and device of ``like``.
 
-    An LSTM's h and c are one tensor if they have one width: whoever writes into it copies it.
+    ``front`` is the sizes before the last axis: a tensor is ``(*front, hidden)``. It is one tensor,
+    or an LSTM's pair of h and c, which are the same tensor if they have the same width: a caller
+    that writes into it copies it before.
     """
     options: Any = {"dtype": like.dtype, "device": like.device}
     c = torch.zeros(*front, module.hidden_size, **options)
@@ -136,7 +144,10 @@ def zeros(module: Any, like: Tensor, *front: Any) -> Any:
 
 
 def filled(state: Any, first: Any) -> Any:
-    """Return a state with the members of a first state where it has None."""
+    """Return a state whose missing parts, each None, are taken from ``first``.
+
+    A state that is None is ``first`` itself; one of another structure is returned as it is.
+    """
     if state is None:
         return first
     if not isinstance(state, (tuple, list)) or _kind(state) != _kind(first):
@@ -150,7 +161,7 @@ def tensors_of(state: Any) -> tuple[Tensor, ...]:
 
 
 def state_of(tensors: Sequence[Tensor]) -> Any:
-    """Return one tensor as it is, and an LSTM's two as an LSTMState."""
+    """Return a module's state from its tensors: the only one as it is, an LSTM's two as a pair."""
     if len(tensors) == 1:
         return tensors[0]
     # A step is paid by the microsecond, and a call of a class costs more than its tuple.
@@ -163,7 +174,12 @@ def has_missing_part(state: Any) -> bool:
 
 
 def layers_first(state: Any) -> Any:
-    """Exchange axes 0 and 1 of a layer's state, if it has a batch: from batch-first, and back."""
+    """Exchange axes 0 and 1 of a layer's state: layers and batch. Its own inverse.
+
+    A tensor ``(layers * directions, batch, hidden)`` becomes ``(batch, layers * directions,
+    hidden)``, contiguous, or the other way round; without a batch it stays as it is. A pair becomes
+    an LSTMState.
+    """
     if not isinstance(state, Tensor):
         return LSTMState(*map(layers_first, state))
     return state.transpose(0, 1).contiguous() if state.dim() == BATCHED else state

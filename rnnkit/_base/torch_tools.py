@@ -20,7 +20,10 @@ def is_jit_traced() -> bool:
 
 
 def is_transformed() -> bool:
-    """Return whether something traces or transforms for which torch's kernels have no rules."""
+    """Return whether something traces or transforms for which torch's kernels have no rules.
+
+    That is a compiler, a transform of ``torch.func``, or forward-mode derivatives.
+    """
     return (
         is_compiling()
         or functorch.peek_interpreter_stack() is not None
@@ -45,6 +48,7 @@ def of_every_example(tensor: Tensor) -> Tensor:
 def uses_custom_op(steps: Any) -> bool:
     """Return whether a compiler traces, so that rnnkit's operator replaces torch's kernel.
 
+    ``steps`` is the number of steps: an int, or a size that the compiler leaves open.
     The operator has no rules for ``torch.func``. An exported program has it only if the number of
     steps is open, which torch's kernels would fix, since such a program needs rnnkit to load; and
     not for ONNX, which has an LSTM of its own.
@@ -77,6 +81,7 @@ def is_exporting() -> bool:
 def hard_codes_steps(steps: Any) -> bool:
     """Return whether an exporter would hard-code an open number of steps of torch's kernels.
 
+    ``steps`` is an int, or a size that the exporter leaves open.
     The newer exporter to ONNX does so before torch 2.15: the program fails at other lengths.
     """
     is_onnx = is_exporting() and torch.onnx.is_in_onnx_export()
@@ -97,9 +102,11 @@ def values_are_abstract() -> bool:
 
 
 def are_all(flags: Tensor, sentence: str, *, may_wait: bool = True) -> bool:
-    """Return whether all flags are true; a traced graph raises the sentence when it runs.
+    """Return whether all flags are true, or their values cannot be read here.
 
-    So does a GPU that the host may not wait for: it stops, and each later call of it fails.
+    A compiler or a tracer writes the check down instead: the graph raises an error with
+    ``sentence`` when it runs. Without ``may_wait`` the host does not wait for a GPU, which checks
+    them itself: it stops, and each later call of it fails. Fake tensors pass.
     """
     is_later = flags.is_cuda and not may_wait
     if (is_later or is_compiling() or is_jit_traced()) and not _is_in_functorch():
@@ -111,6 +118,7 @@ def are_all(flags: Tensor, sentence: str, *, may_wait: bool = True) -> bool:
 def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
     """Return whether autocast asks for a fused LSTM that oneDNN does not have on this CPU.
 
+    ``mode`` is torch's name of what is computed; ``proj_size`` is 0 without a projection.
     Autocast sends a float32 LSTM to oneDNN in half precision, whatever oneDNN has: a bfloat16 LSTM
     only on CPUs with AVX-512, a float16 one on fewer, and none that trains. Packed input, a step
     and a loop over cells do not go there.
@@ -166,7 +174,12 @@ def _proxies(input: Any, hx: Any) -> list[Any]:
 
 
 def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> Proxy:
-    """Record a call as one ``call_module`` node, so that every tracer sees a leaf."""
+    """Record a call as one node of a ``torch.fx`` graph, and return the node's proxy.
+
+    ``input`` or ``hx`` has a proxy, whose tracer records. A tracer enters modules that it does not
+    take for leaves, and would record the checks of this one: as a ``call_module`` node it is a leaf
+    to every tracer. A None in ``options``, or for ``hx``, is left out.
+    """
     args = (input,) if hx is None else (input, hx)
     tracer = _proxies(input, hx)[0].tracer
     kwargs = {name: value for name, value in options.items() if value is not None}
@@ -177,8 +190,9 @@ def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> P
 def torch_twin(module: torch.nn.Module, torch_class: type[torch.nn.Module]) -> torch.nn.Module:
     """Return a module of torch's class with the same parameters, hooks and options.
 
-    TorchScript can compile torch's classes, but no guard. What a user's subclass adds to ours, it
-    adds to torch's there.
+    TorchScript can compile torch's classes, but not rnnkit's, which check each call.
+    ``torch_class`` is one of the module's bases. If the module is of a user's subclass, what that
+    defines is put into a new class on top of torch's, and the result is of this class.
     """
     of_each_class = {"__dict__", "__weakref__", "__rnnkit__"}
     own = [kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] != "rnnkit"]

@@ -64,7 +64,12 @@ def from_layers(states: Sequence[State]) -> State:
 
 
 def _joined_rows(*tensors: Tensor) -> Tensor:
-    """Put the states of cells, or of layers, one below the other."""
+    """Put the states of cells, or of layers, one below the other: ``(rows, batch, hidden)``.
+
+    A cell's tensor is ``(batch, hidden)``, or ``(hidden,)`` without a batch, and gives one row; a
+    layer's is ``(rows, batch, hidden)``. Raises a StateError if they differ in batch or hidden, and
+    a DeviceError if they are on several devices.
+    """
     rows = []
     for tensor in tensors:
         if tensor.dim() != 1:
@@ -156,7 +161,11 @@ def bridge(
 
 
 def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoReturn:
-    """Refuse a state without two rows for each layer, unless its axes are in the other order."""
+    """Raise a StateError for a state without two rows for each layer, as two directions have.
+
+    ``how`` is the caller's argument, for the fix. Where the other of axes 0 and 1 could be that of
+    the rows, a second fix says how to pass the state if its axes are in the other order.
+    """
     shape = tuple(tensor.shape)
     rows: list[Row] = [("fix", "pass it as it is")]
     wanted = "(layers * 2, batch, hidden)"

@@ -21,13 +21,22 @@ State = TypeVar("State", bound=Tensor | tuple[Any, ...] | None)
 def refuse_axes(
     tensor: Tensor, sentence: str, why: str, *rows: Row, axes: int = BATCHED, **options: Any
 ) -> NoReturn:
-    """Refuse a tensor of a state, which should have so many ``axes``, for one of them."""
+    """Raise a StateError for a tensor of a state with wrong axes or a wrong size of one of them.
+
+    ``sentence`` says what is taken and ``why`` what came; ``rows`` are further lines of the
+    message, a label and a text each. ``axes`` is how many axes the tensor should have; ``options``
+    are those of ``refuse``: the error's ``code``, and a ``fix``.
+    """
     sizes: Any = {"expected": (None,) * axes, "actual": tuple(tensor.shape)}
     refuse(StateError, "state", sentence, why, *rows, **sizes, **options)
 
 
 def batch_axis(tensor: Tensor, state_batch_first: bool) -> int:
-    """Return the batch axis of one tensor of a state; refuse a rank that no state has."""
+    """Return the batch axis of one tensor of a state, 0 or 1; refuse a rank that no state has.
+
+    Three axes are a layer's, ``(layers * directions, batch, hidden)``, or ``(batch, layers *
+    directions, hidden)`` with ``state_batch_first``; two are a cell's, ``(batch, hidden)``.
+    """
     if tensor.dim() not in (2, BATCHED):
         sentence = f"a state has 2 or 3 axes, got {tensor.dim()}"
         row = ("state", wanted("(layers * directions, batch, hidden)", f"{tuple(tensor.shape)}"))
@@ -37,7 +46,10 @@ def batch_axis(tensor: Tensor, state_batch_first: bool) -> int:
 
 
 def check_alike(name: str, tensors: Sequence[Tensor]) -> None:
-    """Check that tensors of several states are on one device."""
+    """Raise a DeviceError unless tensors are on one device; shapes and dtypes are not compared.
+
+    ``name`` is the public function that was called.
+    """
     devices = [str(tensor.device) for tensor in tensors]
     if len({*devices}) > 1:
         sentence = f"{name} takes states on one device, got {', '.join(devices)}"
@@ -180,7 +192,10 @@ def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
 
 
 def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
-    """Join tensors along an axis, or refuse those that differ in more than that."""
+    """Join tensors along their batch axis, or refuse those that differ in more than its size.
+
+    Raises a StateError for other shapes, a DeviceError or DtypeError for other devices or dtypes.
+    """
     shapes = [tuple(tensor.shape) for tensor in tensors]
     others = [(*shape[:axis], *shape[axis + 1 :]) for shape in shapes]
     if any(other != others[0] for other in others):
@@ -233,7 +248,11 @@ def reset(
 
 
 def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
-    """Check that an initial state has the shape, dtype and device of a state."""
+    """Raise an ArgumentError unless ``initial`` has the shape, dtype and device of a tensor.
+
+    The tensor is a state's, and ``axis`` is its batch axis. The error names what differs, and how
+    to repair it: by moving, by casting, or by giving every sample the state of one.
+    """
     shape = tensor.shape
     dtype = tensor.dtype
     device = tensor.device

@@ -148,7 +148,11 @@ Weights: TypeAlias = tuple[Any, ...]
 
 
 def _run_odd_call(call: ModuleCall) -> Any:
-    """Run what a guard does not take but something else does: a tracer, or torch's class."""
+    """Run a call that the quick check, the guard, does not take, or raise what is wrong with it.
+
+    ``call`` is the cell, its input and state as they came, and its first weight. ``torch.fx``
+    records the call as one node; else torch's class runs it, if nothing is found wrong.
+    """
     cell, input, hx, _ = call
     if is_fx_call(input, hx):
         return leaf_node(cell, input, hx)
@@ -157,10 +161,11 @@ def _run_odd_call(call: ModuleCall) -> Any:
 
 
 def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], Weights]:
-    """Return what runs a step over a batch, and the weights that it takes beside input and state.
+    """Return what runs a step over a batch, and the weights that it takes after input and state.
 
-    It is torch's own forward, which reads the weights itself, where a compiler records it, and of
-    an unknown nonlinearity, which torch's class refuses.
+    It is torch's kernel for a step or, where there is none, the equations. It is torch's own
+    forward, which reads the weights itself, so that they are ``()`` here, where a compiler records
+    it, and for an unknown nonlinearity, which torch's class refuses.
     """
     facts = cell.__rnnkit__
     recurrence = facts.recurrence
@@ -175,6 +180,7 @@ def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], W
 def weights_of(cell: AnyCell, *, compiling: bool) -> Weights:
     """Return a cell's weights in the order of torch's kernels for one step, each read once.
 
+    The order is ``weight_ih``, ``weight_hh``, ``bias_ih``, ``bias_hh``; a missing bias is None.
     They are the parameters themselves, unless a parametrization, pruning, ``layer.cells()`` or a
     property of a subclass overrides them.
     """
@@ -193,7 +199,11 @@ def weights_of(cell: AnyCell, *, compiling: bool) -> Weights:
 
 
 def direction_of(cell: AnyCell, *, reverse: bool = False, by_operator: bool = False) -> Direction:
-    """Return a cell as one direction of a layer; ``by_operator``: a compiler traces one call."""
+    """Return a cell as one direction of a layer, which kernels run: its equations and weights.
+
+    ``reverse``: it runs from the last step to the first. ``by_operator``: a compiler traces the
+    call, and rnnkit's operator, one node, replaces torch's kernel.
+    """
     weights: Weights = weights_of(cell, compiling=is_compiling())
     if not cell.bias:
         weights = weights[:2]
@@ -213,13 +223,20 @@ def direction_of(cell: AnyCell, *, reverse: bool = False, by_operator: bool = Fa
 
 
 def _step_by_equations(cell: AnyCell, input: Tensor, hx: State, *_weights: Tensor | None) -> State:
-    """Run one step for which torch has no kernel, such as an LSTM's with a projection."""
+    """Run one step for which torch has no kernel, such as an LSTM's with a projection.
+
+    It is called as torch's kernels are, with the weights, and reads the cell's itself.
+    """
     known = PreprojectedCell(direction_of(cell))
     return known(known.project(input), hx)
 
 
 def is_plain(cell: object) -> bool:
-    """Return whether a call of the cell does what rnnkit's cells do, and nothing else."""
+    """Return whether a call of the cell does what rnnkit's cells do, and nothing else.
+
+    Then a kernel may run in its place. It is a cell of rnnkit's without a forward or hooks of its
+    own, whose weights stay the same from step to step, and whose equations are known.
+    """
     return (
         isinstance(cell, Cell)
         and _has_our_forward(cell)

@@ -41,10 +41,14 @@ def run_step(
     *,
     is_first: bool = False,
 ) -> tuple[State, State]:
-    """Run one step with lengths and resets, as in the loop that the docstring of ``unroll`` shows.
+    """Run one step of a cell with lengths and resets.
 
-    Returns the state that the cell returned, whose h is the output, and the one to go on with: a
-    sample without this step keeps the state of its last.
+    ``x_t`` is ``(batch, feature)``; ``hx`` is the state before the step, None if the cell makes it.
+    ``valid_t`` and ``reset_t``, ``(batch,)``, are true of samples that have this step, and of those
+    that start again from ``args.initial`` before it; None if there are no lengths or resets.
+    ``step`` is its number, for errors. Returns the state that the cell returned, whose h is the
+    output, and the one to go on with: a sample without this step keeps the state of its last. What
+    a user's cell returns is checked, at the first step (``is_first``) also its samples.
     """
     if reset_t is not None:
         hx = by_samples(where_state, cell, reset_t, (args.initial, hx), step)
@@ -66,7 +70,12 @@ def by_samples(
     states: tuple[State | None, State | None],
     step: int,
 ) -> State:
-    """Choose between two states by a mask; refuse a user's cell if their shapes do not go."""
+    """Choose between two states by a mask, ``(batch,)`` or ``(seq, batch)``.
+
+    ``states`` are the one where the mask is true, and the other. ``choose`` is what picks from
+    them, ``where_state`` or ``state_after``. If their shapes do not fit together, the error says at
+    which ``step`` the user's cell changed them.
+    """
     try:
         return choose(mask, *states)
     except RuntimeError as error:
@@ -77,7 +86,11 @@ def by_samples(
 
 
 def _checked_step(cell: CellFunction, x_t: Tensor, hx: State | None, step: int) -> State:
-    """Run one step of a user's cell, and check what it does."""
+    """Run one step of a user's cell, and return its state, or raise what is wrong with it.
+
+    It must not write into the state that it is given, and must return one of the same kind. Its own
+    exception goes on, with a note that names the step.
+    """
     before = versions(hx)  # how often each tensor was written
     try:
         new = cell(x_t, hx)
@@ -100,7 +113,10 @@ def _checked_step(cell: CellFunction, x_t: Tensor, hx: State | None, step: int) 
 def check_first(
     cell: CellFunction, new: State, hx: State | None, batch: int, step: int, *, has_lengths: bool
 ) -> None:
-    """Check that the first step of a user's cell has returned the samples that it was given."""
+    """Raise unless the first step of a user's cell returned the ``batch`` samples that it got.
+
+    ``new`` is the state that it returned, and ``hx`` the one that it got, None if it made that.
+    """
     if is_jit_traced():
         return
     wrong = tensor_without_samples(hx, new, batch, has_lengths=has_lengths)
@@ -111,9 +127,11 @@ def check_first(
 def check_block(
     cell: CellFunction, new: State, hx: State, before: list[int], step: int, block: StepInputs
 ) -> None:
-    """Check what a block of steps, the first at ``step``, has made of a state, or done to it.
+    """Check what a block of steps, compiled together, has made of a state, or done to it.
 
-    ``before`` is how often each tensor of the state was written.
+    ``hx`` is the state before the block and ``new`` the one after; ``before`` is how often each
+    tensor of ``hx`` had been written, as torch counts it, before the block ran. ``step`` is the
+    number of the block's first step.
     """
     if versions(hx) != before:
         refuse_written(cell, hx, new, step)
@@ -132,7 +150,12 @@ def counted(hx: State | None) -> Any:
 def check_begin(
     cell: CellFunction, states: tuple[State | None, State | None], input: Tensor, *, reverse: bool
 ) -> None:
-    """Check that lengths and resets find the samples of a user's first states."""
+    """Check that the states from which a user's cell begins have a row for each sample.
+
+    Lengths and resets choose between such rows; all samples may also share one. ``states`` are the
+    first one and that after a reset, each None if there is none; ``input`` is ``(seq, batch,
+    feature)``.
+    """
     if is_compiling() or is_jit_traced():
         return
     steps, batch = input.shape[:2]
@@ -144,7 +167,10 @@ def check_begin(
 
 
 def stacked(cell: CellFunction, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:
-    """Stack the tensors of all steps, and refuse a cell that makes them of several shapes."""
+    """Stack the tensors of all steps, and refuse a cell that makes them of several shapes.
+
+    ``tensors`` are in the input's order, and ``order`` is the steps' numbers as they were run.
+    """
     try:
         return torch.stack(tensors)
     except RuntimeError as error:

@@ -34,7 +34,11 @@ Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tens
 
 
 def rnn_step(activate: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return the step of an RNN with a nonlinearity."""
+    """Return the step of an RNN with a nonlinearity.
+
+    The step takes what input and h give to the one gate, ``(batch, hidden)`` each, and h, which it
+    needs no more.
+    """
 
     def step(given: Tensor, hidden: Tensor, _: Tensor) -> Tensor:
         return activate(given + hidden)
@@ -140,7 +144,10 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
 
 
 def lstm_step(given: Tensor, hidden: Tensor, state: State) -> LSTMState:
-    """Return the next state of an LSTM, of what input and h give to its gates, and of (h, c)."""
+    """Return an LSTM's next state, from what input and h give to its gates, and from (h, c).
+
+    ``given`` is ``W_ih x + b_ih`` and ``hidden`` ``W_hh h + b_hh``, ``(batch, 4 * hidden)`` each.
+    """
     i, f, g, o = (given + hidden).chunk(4, -1)
     c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
     h = torch.sigmoid(o) * torch.tanh(c)
@@ -282,7 +289,10 @@ class ProjectedLSTMCell(LSTMCell):
 
 
 def gru_step(given: Tensor, hidden: Tensor, h: Tensor) -> Tensor:
-    """Return the next state of a GRU, of what input and h give to its gates."""
+    """Return a GRU's next state, from what input and h give to its gates, and from h.
+
+    ``given`` is ``W_ih x + b_ih`` and ``hidden`` ``W_hh h + b_hh``, ``(batch, 3 * hidden)`` each.
+    """
     given_r, given_z, given_n = given.chunk(3, -1)
     hidden_r, hidden_z, hidden_n = hidden.chunk(3, -1)
     r = torch.sigmoid(given_r + hidden_r)
@@ -350,7 +360,10 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
 
 
 def empty_cell(layer: Any, input_size: int) -> Any:
-    """Return a cell like those that a layer is made of, without numbers."""
+    """Return a cell like those that a layer is made of, without numbers: on the device meta.
+
+    ``input_size`` is that of the cell, whose layer may stand on another one.
+    """
     sizes = (input_size, layer.hidden_size)
     if layer.proj_size:
         return ProjectedLSTMCell(*sizes, layer.proj_size, layer.bias, device="meta")

@@ -39,7 +39,11 @@ class Checked:
 
 
 def zero_state(module: Any, like: Tensor, batch_size: int | None, *rows: int) -> Any:
-    """Return zeros as a module's state, made like a tensor, each part in memory of its own."""
+    """Return zeros as a module's state, each part in memory of its own.
+
+    They have the dtype and device of ``like``, and the shape ``(*rows, batch_size, hidden)``: a
+    layer has one number in ``rows``, a cell none. Without a ``batch_size`` there is no such axis.
+    """
     check_batch_size(type(module).__name__, batch_size)
     front = rows if batch_size is None else (*rows, batch_size)
     return map_state(lambda tensor: tensor.clone(), zeros(module, like, *front))
@@ -52,7 +56,10 @@ def set_options(
     *,
     state_batch_first: bool = False,
 ) -> None:
-    """Keep the options that torch's class does not have, unless they are the default."""
+    """Keep the options that torch's class does not have on the module, unless they are the default.
+
+    ``known`` is the names of axes that ``axes`` may have, which it maps to the caller's own names.
+    """
     if state_batch_first:
         module.state_batch_first = True
     if axes is not None:
@@ -60,16 +67,21 @@ def set_options(
 
 
 def needs_initial_state(module: torch.nn.Module, hx: object, reset: object = None) -> bool:
-    """Return whether a call asks an overridden ``initial_state``; it makes zeros itself."""
+    """Return whether a call needs what a subclass's ``initial_state`` returns.
+
+    It does if that is overridden, and the state ``hx``, or a part of it, is None, or samples are
+    reset. A module that does not override it begins from zeros, which the call makes itself.
+    """
     return overrides_initial_state(module) and (reset is not None or has_missing_part(hx))
 
 
 def own_initial_state(
     guard: Callable[..., Any], module: Any, input: Any, weight: Tensor | None
 ) -> tuple[Any, Any]:
-    """Return what an overridden ``initial_state`` returns for a call, and that as the guard has it.
+    """Return what an overridden ``initial_state`` returns, and the same as kernels take it.
 
-    What the guard of the call would not take as ``hx`` is refused.
+    ``guard`` is the quick check of a call, with the module, input, state and first weight: it
+    returns the state as kernels take it, or MISFIT, and then an error is raised.
     """
     is_layer = issubclass(type(module), torch.nn.RNNBase)
     spec = spec_of(module, input, "layer" if is_layer else "cell")
@@ -89,8 +101,12 @@ def initial_state(cell: Any, batch: int | Tensor | None) -> Any:
 
 
 def state_for_torch(call: ModuleCall, *, has_pieces: bool = False) -> Any:
-    """Return the state with which torch's class takes a call, or raise what is wrong with it."""
-    # Nor does it ask an overridden initial_state.
+    """Return the state with which torch's class takes a call, or raise what is wrong with it.
+
+    ``call`` is the module, input, state and weight of a call that the quick check did not take.
+    ``has_pieces``: the call has lengths or resets, which torch's class does not know.
+    """
+    # torch's class asks no overridden initial_state either: what needs one is not for it to run.
     is_ours = has_pieces or needs_initial_state(call.module, call.hx)
     diagnose(call, has_pieces=is_ours)
     return completed(call.module, call.hx)

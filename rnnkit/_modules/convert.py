@@ -109,7 +109,11 @@ revert.__module__ = "rnnkit"
 
 
 def _change(caller: str, model: torch.nn.Module, table: dict[Any, Any]) -> Converted:
-    """Change the class of each module that is exactly of a class in the table."""
+    """Change the class of each module that is exactly of a class in the table, in place.
+
+    ``table`` maps torch's classes to rnnkit's, or the other way round; ``caller`` is the public
+    function that was called. A parametrized module keeps its wrapper, on top of the new class.
+    """
     check_model(caller, model)
     result = Converted(model=model, _caller=caller)
     for name, module in model.named_modules():
@@ -127,7 +131,14 @@ def _change(caller: str, model: torch.nn.Module, table: dict[Any, Any]) -> Conve
 
 
 def _why_left(module: torch.nn.Module, kind: type, table: dict[Any, Any]) -> str | None:
-    """Return why a recurrent module keeps its class; None if it changes, or is not of the table."""
+    """Return why a recurrent module is left alone, as a phrase; None if there is nothing to say.
+
+    ``table`` maps the classes that are changed, torch's or rnnkit's, to the others; ``kind`` is the
+    module's class without a parametrization. None is for a module that is changed, one that the
+    table does not concern, and one that is rnnkit's already. A phrase is for a subclass of a class
+    in the table, and for an option that torch's class lacks: it is in the module's ``__dict__``
+    only where it is not the default.
+    """
     if kind in table:
         options = [option for option in OPTIONS if option in module.__dict__]
         return f"torch's class has no {options[0]}" if options and table is TO_TORCH else None
@@ -141,7 +152,10 @@ def _why_left(module: torch.nn.Module, kind: type, table: dict[Any, Any]) -> str
 
 
 def _rewrapped(wrapper: type, target: type[torch.nn.Module]) -> type:
-    """Return the class of a parametrized module on top of a different class."""
+    """Return the class of a parametrized module on top of a different class.
+
+    ``wrapper`` is the class that torch put before the module's own; its properties compute weights.
+    """
     own = ("__dict__", "__weakref__", "__doc__")
     attributes = {name: value for name, value in vars(wrapper).items() if name not in own}
     return type(f"Parametrized{target.__name__}", (target,), attributes)

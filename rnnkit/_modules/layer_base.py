@@ -129,6 +129,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         def __call__(self, *_: Any, **__: Any) -> Any: ...
 
     def _update_flat_weights(self) -> None:
+        """Do what torch's method does: collect the weights for the kernel, if any was replaced."""
         # torch seeks each weight twice in three places, a tenth of a small call; most of the time
         # the parameters themselves say that nothing has changed.
         parameters = self._parameters
@@ -276,7 +277,12 @@ AnyLayer: TypeAlias = Layer[Any, Any, Any]
 
 
 def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
-    """Run what a guard does not take but something else does: a tracer, or torch's class."""
+    """Run a call that the quick check, the guard, does not take, or raise what is wrong with it.
+
+    ``call`` is the layer, its input and state as they came, and its first weight; ``pieces`` are
+    the arguments ``lengths`` and ``reset``. ``torch.fx`` records the call as one node; else torch's
+    class, which takes neither, runs it, if nothing is found wrong.
+    """
     layer, input, hx, _ = call
     if is_fx_call(input, hx):
         return leaf_node(layer, input, hx, **pieces)
@@ -289,7 +295,10 @@ def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
 
 
 def _returned(layer: AnyLayer, state: State) -> Any:
-    """Return the state that torch's class or its kernel returned as the layer returns it."""
+    """Return a state as the layer returns it: an LSTM's as an LSTMState, the batch first if asked.
+
+    ``state`` is what torch's class or its kernel returned: a tensor, or h and c.
+    """
     state = state_of(tensors_of(state))
     return layers_first(state) if layer.state_batch_first else state
 
@@ -301,7 +310,11 @@ def run_layer_step(
     reset: Any,
     explain: Callable[..., object],
 ) -> tuple[Tensor, Any]:
-    """Run one step as a sequence of one; ``explain`` says what is wrong in a step's words."""
+    """Run one step as a sequence of one; return the output ``(batch, hidden)`` and the next state.
+
+    ``x_t`` is ``(batch, input_size)``, and ``reset`` ``(batch,)`` or None. If the layer refuses,
+    ``explain`` may raise what is wrong in a step's words and shapes instead.
+    """
     check_step(layer, x_t)
     seq_axis = x_t.dim() - 1 if layer.batch_first else 0  # no question, for torch.fx
     # The forward of a user's subclass may have no such argument.

@@ -21,7 +21,11 @@ from rnnkit._modules.tracing import needs_steps, records_torchs_layer
 
 
 def first_weight(layer: RNNBase) -> Tensor:
-    """Return a layer's first weight as the call will read it."""
+    """Return a layer's ``weight_ih_l0`` as the call will read it.
+
+    Outside of a compiler the list of weights that kernels take is brought up to date before, since
+    a parameter may have been replaced.
+    """
     if not is_compiling():
         layer._update_flat_weights()  # noqa: SLF001
     else:  # what torch's forward does first is not recorded twice
@@ -45,10 +49,12 @@ def run_layer(
     *,
     overrides_checks: bool,
 ) -> tuple[Any, State]:
-    """Run a layer on a checked call, its weights up to date, and return what torch's returns.
+    """Run a layer on a checked call, its weights up to date; return output and state as torch does.
 
-    Without lengths or resets torch's kernel takes the layer as a whole, or torch's own forward if
-    that does more. With them, or where a compiler needs rnnkit's operators, it runs in pieces.
+    ``boundaries`` is the lengths and resets of the call, None if it has neither. Then torch's
+    kernel takes the layer as a whole, or torch's own forward if that does more: it runs a
+    subclass's own checks (``overrides_checks``), or is what a compiler records. With them, or where
+    a compiler needs rnnkit's operators, the layer runs in pieces: stretches of the samples.
     """
     recurrence = None if overrides_checks else recurrence_of(layer)
     facts: Any = layer.__rnnkit__
@@ -82,7 +88,11 @@ def _run_in_pieces(
     state: State,
     boundaries: Boundaries | None,
 ) -> Run:
-    """Run a layer over ``(seq, batch, feature)``, each piece as if it were alone."""
+    """Run a layer over ``(seq, batch, feature)``, each piece as if it were alone.
+
+    A piece is a stretch of a sample between two resets, or all its valid steps; ``boundaries``, the
+    lengths and resets, cut them, and None cuts nothing. Returns output and last states.
+    """
     stack = stack_of(layer, recurrence, input)
     return run_stack(stack, input, tensors_of(state), boundaries or Boundaries())
 
@@ -90,6 +100,11 @@ def _run_in_pieces(
 def _run_packed(
     layer: RNNBase, recurrence: Recurrence, input: PackedSequence, hx: State | None
 ) -> tuple[PackedSequence, State]:
+    """Run a layer over a PackedSequence by torch's kernel, and return output and state.
+
+    The state's samples are in the caller's order; ``order`` sorts them as the packed ones are, and
+    ``back`` undoes that. Both are None if the caller had sorted the samples.
+    """
     data, sizes, order, back = input
     if hx is not None and order is not None:
         hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
@@ -101,20 +116,28 @@ def _run_packed(
 
 
 def _first_state(layer: RNNBase, hx: State | None, input: Tensor, batch: int | Tensor) -> State:
-    """Return zeros if no state is given; else it, without strides where cuDNN refuses them."""
+    """Return the state that a layer starts with, as kernels take it: zeros if none is given.
+
+    Beyond the CPU it is contiguous, since cuDNN refuses other strides. ``batch`` is a tensor only
+    where a tracer is to follow how the size is found.
+    """
     if hx is None:
         return zeros(layer, input, state_rows(layer), batch)  # type: ignore[no-any-return]
     return hx if input.is_cpu else map_state(Tensor.contiguous, hx)
 
 
 def _options(layer: RNNBase) -> tuple[Any, ...]:
-    """Return what torch's kernels take after input and state."""
+    """Return what torch's kernels take after input and state: the weights, then five options."""
     options = (layer.bias, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)
     return layer._flat_weights, *options  # noqa: SLF001
 
 
 def stack_of(layer: RNNBase, recurrence: Recurrence, input: Tensor) -> Stack:
-    """Return a layer's directions, layer by layer, for ``(seq, batch, feature)``."""
+    """Return a layer as a stack: its directions, layer by layer, each with its weights.
+
+    ``input`` ``(seq, batch, feature)`` decides whether rnnkit's operators replace torch's kernel,
+    and whether this CPU lacks the kernel that autocast asks for.
+    """
     by_operator = uses_custom_op(input.shape[0])
     each = [
         Direction(
@@ -135,7 +158,13 @@ def stack_of(layer: RNNBase, recurrence: Recurrence, input: Tensor) -> Stack:
 
 
 def run_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries) -> Run:
-    """Run a stack over ``(seq, batch, feature)`` by a path that works for whoever traces."""
+    """Run a stack over ``(seq, batch, feature)``, in a way that works for whoever traces the call.
+
+    A stack is a layer's directions, layer by layer; ``boundaries`` is lengths, resets and what a
+    sample is reset to, each None if there is none. Without a tracer the fastest path is taken.
+    ``state`` is h and an LSTM's c, ``(layers * directions, batch, hidden)``. Returns the output,
+    zero on padding, and the last states.
+    """
     lengths, reset, initial = boundaries
     if reset is None and stack.layers[0][0].by_operator:  # torch 2.8 traces no property
         return run_padded(stack, input, state, lengths)

@@ -28,7 +28,12 @@ from rnnkit._modules.tracing import run_blocks, run_scan, takes_blocks, takes_sc
 
 
 def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
-    """Run step after step, and stack the outputs, or also the states."""
+    """Run step after step; return the outputs ``(seq, batch, hidden)``, and the last state.
+
+    ``steps`` is what the steps read: input, first state, and masks ``(seq, batch)`` of valid steps
+    and of resets, or None. With ``args.return_states`` the state is that after every step,
+    stacked. The output is a cell's state, or the h of a tuple, and zero on padding.
+    """
     input, hx, valid, reset = steps
     # One backward step for all; an index would fill a tensor of all steps at each of them.
     inputs = input.unbind(0)
@@ -54,10 +59,11 @@ def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tens
 
 
 def run_loop(cell: CellFunction, args: UnrollArgs) -> tuple[Tensor, Any]:
-    """Run a cell step by step; return the output, and the last state or all.
+    """Run a cell step by step; return the output, and the last state, or all if asked.
 
-    A sample without a valid step keeps the state that was given: such ``empty`` samples, a mask,
-    need a way of their own. Without a state, the cell's first step makes one for each sample.
+    ``args`` is the input ``(seq, batch, feature)`` and how ``unroll`` was called. A sample without
+    a valid step keeps the state that was given: such samples (``empty``, a mask ``(batch,)``) need
+    a way of their own. Without a state, the cell's first step makes one for each sample.
     """
     lengths = args.lengths
     has_pieces = lengths is not None or args.reset is not None
@@ -72,8 +78,9 @@ def run_loop(cell: CellFunction, args: UnrollArgs) -> tuple[Tensor, Any]:
 def _run_beside_empty(
     cell: CellFunction, args: UnrollArgs, longest: Tensor, empty: Tensor
 ) -> tuple[Tensor, Any]:
-    """Run samples where the ``empty`` ones have no step, and keep their state.
+    """Run samples where those in ``empty`` ``(batch,)`` have no valid step, and keep their state.
 
+    ``longest`` is the number of the longest sample, ``(1,)``.
     Such a sample goes along as a copy of the longest one, since all run at once, and its own state
     may be NaN, which would reach the gradients of the others.
     """
@@ -87,7 +94,11 @@ def _run_beside_empty(
 
 
 def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[Tensor, Any]:
-    """Lay out what each step reads, and run the loop, or a scan where the number is open."""
+    """Lay out what each step reads, and run all; return the output and the last state, or all.
+
+    ``hx`` is the state before the first step, None if the cell makes it. They run in torch's scan
+    where an exporter leaves their number open, in compiled blocks if asked, and else in a loop.
+    """
     input = args.input
     lengths = args.lengths
     reset = args.reset
@@ -110,7 +121,13 @@ def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[
 
 
 def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries) -> Run:
-    """Do what ``paths.run`` does step by step, for what torch's kernels have no rules for."""
+    """Run a stack step by step by its equations, for what torch's kernels have no rules for.
+
+    A stack is a layer's directions, layer by layer; ``boundaries`` is lengths, resets and what a
+    sample is reset to, each None if there is none. ``input`` is ``(seq, batch, feature)``, and
+    ``state`` h and an LSTM's c, ``(layers * directions, batch, hidden)``. Returns the output, zero
+    on padding, and the last states.
+    """
     lengths, reset, initial = boundaries
 
     # Any, since a compiler cannot trace how a union of an annotation is made.

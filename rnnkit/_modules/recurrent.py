@@ -141,6 +141,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         if reverse_cells is not None:
             backward = cells_of(reverse_cells, "reverse_cells", len(self.cells))
             self.reverse_cells = CellList(backward)
+        # The cells of a bidirectional layer, all in one list, would be stacked one on the other.
         check_directions([*self.cells])
 
     @classmethod

@@ -17,6 +17,7 @@ from rnnkit._modules.unroll_run import UnrollCall, run
 
 # Functions, not methods: the names of a user's subclass are its own.
 def _layers(layer: Any) -> Iterable[tuple[Any, ...]]:
+    """Return the cells of each layer of a ``Recurrent``, in a tuple: forward, and any backward."""
     both = [part for part in (layer.cells, layer.reverse_cells) if part is not None]
     return zip(*both, strict=True)
 
@@ -27,7 +28,10 @@ def cells_in_order(layer: Any) -> list[Any]:
 
 
 def checked_states(layer: Any, hx: object, name: str = "hx") -> Any:
-    """Return one state for each cell; of None, None for each."""
+    """Return one state for each cell, or raise a StateError; for None, a list of as many None.
+
+    ``name`` is the argument, as the caller writes it.
+    """
     cells = cells_in_order(layer)
     states = fitting_states(cells, hx)
     if states is MISFIT:
@@ -43,7 +47,12 @@ def explain_states(layer: Any, _: Tensor, hx: object) -> None:
 def run_layers(
     layer: Any, input: Any, hx: object, initial: object, lengths: object, reset: object
 ) -> tuple[Tensor, tuple[Any, ...]]:
-    """Run each direction of each layer, from the state given and that of ``initial_state``."""
+    """Run each direction of each layer of a ``Recurrent``, whose call is not checked yet.
+
+    ``hx`` is the states that were given, one for each cell, and ``initial`` those that an
+    overridden ``initial_state`` of the layer returned; each is None if there are none. Returns the
+    last layer's output, its directions side by side, and the cells' last states.
+    """
     # Each cell reads them, and a GPU is waited for once.
     lengths = _read_once(lengths)
     reset = _read_once(reset)
@@ -80,13 +89,20 @@ def run_layers(
 
 
 def _read_once(boundary: Any) -> Any:
-    """Return lengths or a mask where the CPU reads them; a compiler reads none."""
+    """Return lengths or a mask, copied from a GPU to the CPU, which will read its values.
+
+    Anything else stays as it is, and so does a tensor that a compiler traces.
+    """
     is_on_gpu = isinstance(boundary, Tensor) and boundary.is_cuda and not is_compiling()
     return boundary.cpu() if is_on_gpu else boundary
 
 
 def _run_cell(layer: Any, call: UnrollCall, place: int) -> tuple[Tensor, Any]:
-    """Run a cell of the layer at a place; an error gets a note that names place and direction."""
+    """Run one cell over its layer's input; return the output and the cell's last state.
+
+    ``place`` is the number of the layer in the stack: an error gets a note that names it and the
+    direction. If widths of two layers do not fit, that is the error.
+    """
     try:
         return run(call)
     except Exception as error:

@@ -74,9 +74,12 @@ def checked_boundaries(
     reset: object,
     initial: State | None = None,
 ) -> Boundaries:
-    """Check the lengths and resets of a call; one sequence becomes a batch of one.
+    """Check the lengths and resets of a call, and return them as kernels take them.
 
-    ``initial`` is the state to which a layer is reset, checked; None for zeros.
+    ``spec`` describes the call, for errors; ``lengths`` and ``reset`` are as the caller gave them,
+    None if not. ``initial`` is the state to which a layer is reset, checked; None for zeros. Where
+    the input is one sequence, mask and initial state get a batch of one. Lengths that are all equal
+    to the number of steps change nothing, and become None.
     """
     counts = None if lengths is None else checked_lengths(spec, lengths, input)
     if counts is not None and counts.is_full():
@@ -99,12 +102,18 @@ def without_batch(state: StateT, axis: int) -> StateT:
 
 
 def longest_sample(lengths: Lengths) -> Tensor:
-    """Return the longest sample, ``(1,)``; of no samples ``(0,)``, where ``argmax`` would fail."""
+    """Return the number of the longest sample, ``(1,)``.
+
+    Where the batch has no samples it is ``(0,)``: ``argmax`` would fail.
+    """
     return lengths.each.argsort(descending=True)[:1]
 
 
 def row_of(tensor: Tensor, sample: Tensor) -> Tensor:
-    """Return the row of one sample, ``(1,)``, or what all samples share."""
+    """Return one sample's row ``(1, ...)`` of a state's tensor, or the row that all samples share.
+
+    ``sample`` is the number of the sample, ``(1,)``.
+    """
     shared = tensor.dim() == 0 or tensor.shape[0] == 1
     return tensor if shared else tensor.index_select(0, sample)
 
@@ -112,6 +121,8 @@ def row_of(tensor: Tensor, sample: Tensor) -> Tensor:
 def fill_padding(input: Tensor, lengths: Lengths, valid: Tensor) -> Tensor:
     """Fill padding with the sample's last valid step, or with the longest sample's first.
 
+    The latter is for samples without a valid step; if none has any, they are filled with zeros.
+    ``input`` is ``(seq, batch, feature)``, and ``valid`` ``(seq, batch)`` is false on padding.
     A cell may be undefined at zeros, and a NaN that is masked still has a NaN for its gradient.
     """
     each = lengths.each
@@ -124,8 +135,10 @@ def fill_padding(input: Tensor, lengths: Lengths, valid: Tensor) -> Tensor:
 
 
 def before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tensor:
-    """Return before which steps a sample is reset, in the order in which they run.
+    """Return before which steps a sample is reset, ``(seq, batch)``, where steps run in an order.
 
+    ``reset`` ``(seq, batch)`` is the caller's, in the order of the input; ``valid``, of the same
+    shape, is false on padding, where nothing is reset, or None if there is none.
     A reset at t cuts between t - 1 and t: run backward, that is before step t - 1.
     """
     if valid is not None:
@@ -138,7 +151,10 @@ def before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tensor
 
 
 def where_state(mask: Tensor, new: State | None, old: State | None) -> Any:
-    """Return the new state where a mask ``(batch,)`` or ``(seq, batch)`` is true, else the old."""
+    """Return the new state where a mask ``(batch,)`` or ``(seq, batch)`` is true, else the old.
+
+    The axes of the mask are the first ones of each tensor of the states.
+    """
     views: dict[int, Tensor] = {}  # one for all tensors of a rank
 
     def pick(one: Tensor, other: Tensor) -> Tensor:
@@ -152,12 +168,18 @@ def where_state(mask: Tensor, new: State | None, old: State | None) -> Any:
 
 
 def state_after(valid: Tensor, new: State, old: State | None) -> State:
-    """Return the state after valid steps, in the dtype of the new one, which autocast may lower."""
+    """Return the new state where ``valid`` is true, else the old, in the dtype of the new one.
+
+    The old one has that before the step, and autocast may lower what a step returns.
+    """
     return map_state(lambda one, both: both.to(one.dtype), new, where_state(valid, new, old))
 
 
 def without_padding(output: Tensor, valid: Tensor | None) -> Tensor:
-    """Return an output that is zero on padding."""
+    """Return an output ``(seq, batch, ...)`` with zeros on its padding.
+
+    There ``valid`` ``(seq, batch)`` is false; without padding it is None.
+    """
     if valid is None:
         return output
     return output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
@@ -171,7 +193,11 @@ class PreprojectedCell:
     """
 
     def __init__(self, direction: Direction) -> None:
-        """Take the weights of a layer's direction."""
+        """Take the equations and weights of one direction of a layer.
+
+        The weights are ``weight_ih``, ``weight_hh``, two biases if the direction has them, and the
+        projection of an LSTM's h if it has one.
+        """
         self.recurrence = direction.recurrence
         self.weights = direction.weights
         weight_ih, weight_hh, *others = self.weights
@@ -188,7 +214,11 @@ class PreprojectedCell:
         return functional.linear(input, *self.input_weights)
 
     def __call__(self, given: Tensor, hx: Any) -> State:
-        """Run one step from the input's part ``(batch, gates * hidden)`` and a state."""
+        """Run one step from the input's part ``(batch, gates * hidden)``; return the next state.
+
+        That part is a step of what ``project`` returns. ``hx`` is the state before the step,
+        ``(batch, hidden)``, or an LSTM's pair, and the result is like it.
+        """
         h = hx if isinstance(hx, Tensor) else hx[0]
         hidden = functional.linear(h, *self.hidden_weights)
         new: State = self.recurrence.step(given, hidden, hx)

@@ -44,7 +44,11 @@ from rnnkit._modules.sequence import (
 
 
 def records_torchs_layer(layer: RNNBase, input: Tensor | PackedSequence) -> bool:
-    """Return whether a compiler records torch's own layer, as it is, of a call without lengths."""
+    """Return whether a compiler records torch's own layer as it is, in a call without lengths.
+
+    It does not where rnnkit's operator replaces the kernel, or where an exporter would write down
+    the number of steps that the example has. Packed input is never recorded so.
+    """
     if not is_compiling() or not isinstance(input, Tensor):
         return False
     has_batch_axis = input.dim() != SEQUENCE
@@ -54,7 +58,11 @@ def records_torchs_layer(layer: RNNBase, input: Tensor | PackedSequence) -> bool
 
 
 def needs_steps(input: Tensor, boundaries: Boundaries) -> bool:
-    """Return whether nothing but a loop over steps works for whoever traces."""
+    """Return whether nothing but a loop over steps works for whoever traces or transforms the call.
+
+    ``input`` is ``(seq, batch, feature)``; ``boundaries`` is lengths, resets and what a sample is
+    reset to, each None if there is none.
+    """
     lengths, reset, _ = boundaries
     if is_compiling():
         if hard_codes_steps(input.shape[0]):
@@ -68,7 +76,11 @@ def needs_steps(input: Tensor, boundaries: Boundaries) -> bool:
 
 
 def has_kernel(direction: Direction, input: Tensor) -> bool:
-    """Return whether a kernel can run a direction here, now; else the loop can."""
+    """Return whether a kernel, torch's or rnnkit's operator, can run a layer's direction here.
+
+    If not, a loop over steps can: for an exporter, a transform such as ``torch.func``, and where
+    autocast asks for a kernel that this CPU lacks.
+    """
     if direction.recurrence.kernel is None:
         return False
     if direction.by_operator:
@@ -89,7 +101,12 @@ def takes_scan(input: Tensor) -> bool:
 
 # complexipy: ignore - the step that is traced stands inside, since it reads what is around it
 def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
-    """Do what the loop over steps does, by torch's scan: one step is traced for all."""
+    """Run a cell over ``(seq, batch, feature)`` by torch's scan: one step is traced for all.
+
+    ``args`` is how ``unroll`` was called; ``steps`` is what the steps read: input, first state, and
+    masks ``(seq, batch)`` of valid steps and of resets, or None. Returns the output, zero on
+    padding, and the last state or, with ``args.return_states``, that after every step.
+    """
     # Imported here, since it is not a public module of torch, and few programs come here.
     from torch._higher_order_ops.scan import scan  # noqa: PLC0415
 
@@ -122,7 +139,8 @@ def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[T
 def _requiring_gradients(first: list[Tensor], read: list[Any]) -> list[Tensor]:
     """Return a first state of the same values that requires a gradient if a step's result does.
 
-    ``read`` is what a step reads beside the state; None, as of a missing bias, has no gradient.
+    ``first`` is the tensors of the state before the first step.
+    ``read`` is what a step reads beside the state; a None, such as a missing bias, has no gradient.
     """
     # An exported program may be trained. If its first state requires no gradient, scan of a torch
     # below 2.13 loses those of all steps but the last.
@@ -155,7 +173,13 @@ def takes_blocks(args: UnrollArgs) -> bool:
 def run_blocks(
     loop: Loop, cell: CellFunction, args: UnrollArgs, steps: StepInputs
 ) -> tuple[Tensor, Any]:
-    """Run the steps that fill no block as they are, then whole blocks."""
+    """Run a user's cell over a sequence in blocks of ``args.block`` steps, compiled together.
+
+    ``loop`` runs steps one after the other; compiled for one block, it serves any number of them.
+    The steps that fill no block come first, and run as they are. ``steps`` is what the steps read:
+    input ``(seq, batch, feature)``, first state, and masks ``(seq, batch)`` of valid steps and of
+    resets, or None. Returns the output and the last state.
+    """
     size: Any = args.block
     count = steps.input.shape[0]
     first = count % size
@@ -181,7 +205,11 @@ def run_blocks(
 
 
 def _cut(steps: StepInputs, sizes: list[int]) -> list[StepInputs]:
-    """Cut what the steps read into pieces of so many; one backward step is for all of them."""
+    """Cut what the steps read, along their axis, into parts of these numbers of steps.
+
+    The state is left out, since each part has that of the part before. One operation cuts all of
+    them, so that its backward pass runs once.
+    """
     inputs = torch.split(steps.input, sizes)
     nothing = [None] * len(sizes)
     valid = nothing if steps.valid is None else torch.split(steps.valid, sizes)
@@ -190,7 +218,7 @@ def _cut(steps: StepInputs, sizes: list[int]) -> list[StepInputs]:
 
 
 def _compiled(loop: Loop, cell: CellFunction) -> Loop:
-    """Return the compiled loop of a cell."""
+    """Return ``loop`` compiled for a cell: the same each time, since the first call takes long."""
     if cell not in COMPILED:
         options: Any = {"isolate_recompiles": True} if APART else {}
         COMPILED[cell] = torch.compile(loop, **options)
@@ -200,7 +228,9 @@ def _compiled(loop: Loop, cell: CellFunction) -> Loop:
 def _alike(cell: CellFunction, input: Tensor, hx: Any) -> Any:
     """Return the state before a block as later blocks are given theirs: one that has a gradient.
 
-    Zeros have none, and a compiler would make one more graph for the first block.
+    ``hx`` is the state, and ``input`` what the block reads, ``(steps, batch, feature)``. The zeros
+    of the first block have no gradient, and a compiler would make one more graph for them. Where
+    nothing has one, the state stays as it is.
     """
     if not torch.is_grad_enabled():
         return hx

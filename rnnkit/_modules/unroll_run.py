@@ -68,10 +68,12 @@ def run_outside(call: UnrollCall) -> tuple[Tensor, Any]:
 
 
 def run(call: UnrollCall) -> tuple[Tensor, Any]:
-    """Run a cell over a sequence, in five stages.
+    """Run a cell over a sequence, in five stages; return the output and the state.
 
-    The call is checked, laid out as ``(seq, batch, feature)``, completed by the state that it
-    starts from, run, and the results are laid out as the input was.
+    ``call`` is the arguments of ``unroll`` as they came. It is checked, laid out as ``(seq, batch,
+    feature)``, completed by the state that it starts from, run, and the results are laid out as the
+    input was. The quick check, a guard, returns MISFIT for what is wrong; ``diagnose_unrolled``
+    then raises. ``is_known``: a cell of rnnkit's that nobody changed, for which a kernel may run.
     """
     cell, input, hx, *_ = call
     batch_first = call.batch_first
@@ -150,10 +152,12 @@ def _start(
     is_known: bool,
     is_own: bool,
 ) -> Start:
-    """Return the states from which ``(seq, batch, feature)`` starts.
+    """Return the state before the first step, and the one after a reset.
 
-    ``hx`` is the state that was given, checked. Where it ``is_own``, a user's ``initial_state``
-    says what the initial state is; else it is zeros.
+    ``call`` has the arguments as they came, ``input`` is laid out as ``(seq, batch, feature)``, and
+    ``hx`` is the state that was given, checked: None if none was. The cell's ``initial_state`` is
+    what a missing state, or a part of it, is taken from. ``is_known``: a cell of rnnkit's that
+    nobody changed, whose initial state is zeros, unless it ``is_own``: a user's, to be checked.
     """
     given = call.hx
     initial = call.initial
@@ -174,7 +178,12 @@ def _start(
 
 
 def _is_missing(call: UnrollCall, given: State | None, lengths: Lengths | None) -> bool:
-    """Return whether the initial state takes the place of a state, or of a part, not given."""
+    """Return whether the initial state must be made, in place of a state that was not given.
+
+    ``given`` is the caller's state, None or a pair with a None if it is missing, in part for cells
+    of rnnkit's. A cell without ``initial_state`` makes its first state itself, in its first step:
+    then it is not missing, unless ``lengths`` leave a sample without that step.
+    """
     cell = call.cell
     # A cell of ours completes its pair itself, which is too late where lengths read it.
     is_missing = has_missing_part(given) if isinstance(cell, Cell) else given is None
@@ -185,7 +194,10 @@ def _is_missing(call: UnrollCall, given: State | None, lengths: Lengths | None) 
 
 
 def _checked_initial(call: UnrollCall, input: Tensor, initial: Any, *, is_known: bool) -> State:
-    """Return what a user's ``initial_state`` made, or refuse it."""
+    """Return the state that a user's ``initial_state`` made, complete, or raise what is wrong.
+
+    ``input`` is ``(seq, batch, feature)``; ``is_known``: a cell of rnnkit's that nobody changed.
+    """
     cell = call.cell
     weight = cell.weight_ih if is_known else None
     checked: Any = fitting_unrolled(cell, input, initial, weight, batch_first=False)
@@ -199,7 +211,12 @@ def _checked_initial(call: UnrollCall, input: Tensor, initial: Any, *, is_known:
 def _run_known(
     cell: AnyCell, args: UnrollArgs, *, fused: bool, has_own_start: bool
 ) -> tuple[Tensor, Any]:
-    """Run a cell that does what rnnkit's do: as a layer of one by a fused kernel, or in a loop."""
+    """Run a cell that does what rnnkit's do: as a layer by a fused kernel, or in a loop.
+
+    ``args`` is the checked call, laid out as ``(seq, batch, feature)``. The loop runs if ``fused``
+    is False, if all states are asked for, and where no kernel can run. ``has_own_start``: a reset
+    goes to the state of a user's ``initial_state``, and not to zeros. Returns output and state.
+    """
     by_operator = uses_custom_op(args.input.shape[0])
     direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
     if not fused or args.return_states or not has_kernel(direction, args.input):
@@ -213,7 +230,7 @@ def _run_known(
 
 
 def as_layer(state: State | None) -> States:
-    """Return a cell's state as that of one layer, in one piece, as cuDNN needs it."""
+    """Return a cell's state as that of a layer, ``(1, batch, hidden)``, contiguous for cuDNN."""
     return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors_of(state))
 
 

@@ -72,6 +72,7 @@ def run_padded(
     places = None if lengths is None else _places_of(stack, lengths, input, blank)
 
     def run(direction: Direction, input: Tensor, start: States) -> Run:
+        """Run one direction from states ``(batch, hidden)``, and return its last ones so."""
         first = tuple(tensor.unsqueeze(0) for tensor in start)
         if places is None:
             output, end = direction.run(input, first, reverse=direction.reverse)

@@ -238,7 +238,7 @@ class Rows:
 
     @cached_property
     def _last(self) -> Tensor:
-        """The row of each piece's last step, ``(pieces,)``; its first one is the piece's number."""
+        """The row of each piece's last step, ``(pieces,)``."""
         row = self._first.index_select(0, self._steps - 1) + torch.arange(
             len(self._steps), device="cpu"
         )

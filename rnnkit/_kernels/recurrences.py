@@ -38,7 +38,10 @@ BY_NONLINEARITY: dict[str, Recurrence] = {}
 
 
 def known(recurrence: Recurrence) -> Recurrence:
-    """Note a recurrence by its name and nonlinearity, for those who look it up; return it."""
+    """Put the record of what a module computes into the tables, and return it.
+
+    One table finds it by its name, and one by an RNN's nonlinearity.
+    """
     RECURRENCES[recurrence.name] = recurrence
     if recurrence.nonlinearity:
         BY_NONLINEARITY[recurrence.nonlinearity] = recurrence

@@ -65,7 +65,11 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any, direction: Direction, rows: Rows | Cuts, *inputs: Any
     ) -> tuple[Tensor, ...]:
-        """Run the rows; ``inputs`` are data, h, c or None, and four weights, biases or None."""
+        """Run the rows of one direction, and save on ``ctx`` what ``backward`` reads.
+
+        ``inputs`` are the data ``(rows, feature)``, h and an LSTM's c ``(pieces, hidden)``, and
+        four weights; a missing c or bias is None. Returns the output and the last states.
+        """
         data, h, c, *weights = inputs
         start = (h,) if c is None else (h, c)
         output, ends, kept = _computed(direction, rows, data, start, weights, keep=True)

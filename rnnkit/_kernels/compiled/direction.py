@@ -168,7 +168,8 @@ def dtypes_of(call: OperatorCall) -> list[torch.dtype]:
 def _run_torch(call: OperatorCall) -> list[Tensor]:
     """Return output, h and, for an LSTM, c by torch's kernel, under the caller's autocast.
 
-    torch has no layer that runs only backward: the input is flipped, and so is the output.
+    torch has no layer that runs only backward: with ``reverse`` the input is flipped, and so is the
+    output.
     """
     input = call.input.flip(0) if call.reverse else call.input
     recurrence = RECURRENCES[call.mode]
@@ -218,7 +219,11 @@ def _for_onednn(call: OperatorCall) -> list[Tensor]:
 
 
 def _run_gru(call: OperatorCall) -> tuple[Tensor, ...]:
-    """Return output, h, an empty tensor for c, and the gates, flat, for the backward pass."""
+    """Run a GRU by rnnkit's own loop, which keeps its gates; torch's kernel does not.
+
+    Returns the output ``(seq, batch, hidden)``, the last h ``(1, batch, hidden)``, an empty tensor
+    for c, and the gates as one flat buffer, which the backward pass reads.
+    """
     steps, batch = call.input.shape[:2]
     schedule = Schedule([batch] * steps, call.reverse)
     weight_ih, weight_hh, *biases = call.weights

@@ -95,18 +95,21 @@ def register(
     """
 
     def run_backward(on_output: Any, on_h: Any, on_c: Any, input: Tensor, *args: Any) -> Any:
+        """Return the gradients: no operator returns None, and an empty tensor stands for it."""
         return pytree.tree_map(
             lambda each: nothing(input) if each is None else each.contiguous(),
             backward(on_output, on_h, on_c, input, *args),
         )
 
     def fake_backward(on_output: Any, on_h: Any, on_c: Any, input: Tensor, *args: Any) -> Any:  # noqa: ARG001
+        """Return tensors in the shapes of the derived arguments, which gradients have."""
         return pytree.tree_map(
             lambda each: nothing(input) if each is None else each.new_empty(each.shape),
             (input, *args)[:derived],
         )
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep on ``ctx`` what the backward operator takes, tensors apart from all else."""
         needed = inputs[:derived], output[:results], inputs[derived : derived + others]
         leaves, ctx.spec = pytree.tree_flatten(needed)
         ctx.options = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
@@ -116,6 +119,7 @@ def register(
         ctx.mark_non_differentiable(*output[3:])
 
     def derive(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        """Return a gradient for each argument of the operator: None of those not derived."""
         pairs = zip(ctx.saved_tensors, ctx.options, strict=True)
         leaves = [option if tensor is None else tensor for tensor, option in pairs]
         given, returned, rest = pytree.tree_unflatten(leaves, ctx.spec)

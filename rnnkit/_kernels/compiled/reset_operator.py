@@ -63,6 +63,7 @@ def run_reset_operators(
     each = None if lengths is None else lengths.each
 
     def run_one(direction: Direction, input: Tensor, start: States, first: Any) -> Run:
+        """Run a direction from its part of the state; ``first`` is that of ``initial``, or None."""
         recurrence, weights, bias, _, reverse, _ = direction
         output, *ends = torch.ops.rnnkit.resets.default(
             input, *_pair(start), list(weights), *_pair(first or ()), reset, each,
@@ -94,7 +95,10 @@ def _run_one_direction(*args: Any, training: bool) -> list[Tensor]:
 
 
 def _reset_operator(*args: Any) -> tuple[Tensor, ...]:
-    """Return output, h and c, ``rnnkit::resets``; an empty tensor stands for no c."""
+    """Return output, last h and last c of one direction: what ``rnnkit::resets`` computes.
+
+    ``args`` are the operator's arguments; an empty tensor stands for the c of a module without one.
+    """
     with torch.no_grad():
         output, *ends = _run_one_direction(*args, training=False)
     # An operator's outputs are no views, of each other or of an input.

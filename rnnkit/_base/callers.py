@@ -30,6 +30,7 @@ def end_at_refusal(error: BaseException) -> None:
 
 
 def _is_of(frame: FrameType, packages: tuple[str, ...]) -> bool:
+    """Return whether a frame runs code of one of these packages, or what beartype has made."""
     # beartype's functions have the user's globals, and this instead of a file's name.
     is_beartype = frame.f_code.co_filename.startswith("<@beartype")
     module = str(frame.f_globals.get("__name__", ""))

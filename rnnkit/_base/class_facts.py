@@ -98,7 +98,10 @@ def proj_size_of(module: Any) -> int:
 
 
 def overrides_torch_checks(layer: Any) -> bool:
-    """Return whether a subclass, or an instance, overrides one of torch's checks."""
+    """Return whether a subclass, or an instance, overrides a method by which torch checks a call.
+
+    The class notes it in its record ``__rnnkit__``; an instance may have a method of its own.
+    """
     overrides: bool = layer.__rnnkit__.overrides_checks
     # A compiler reads no keys of an instance.
     return overrides or not (

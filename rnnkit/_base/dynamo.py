@@ -48,7 +48,10 @@ def outside_of_graphs(reason: str) -> Callable[[Callable[P, R]], Callable[P, R]]
 
 
 def only_in_graphs(function: Callable[P, R]) -> Callable[P, R]:
-    """Let torch's compiler take a function into its caller's graph, and not compile it alone."""
+    """Let torch's compiler take a function into its caller's graph, and not compile it alone.
+
+    It is a decorator, and returns the function itself, marked.
+    """
     wrapped: Any = function
     _skip_frames(wrapped.__code__, below=False)
     return function

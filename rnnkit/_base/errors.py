@@ -119,7 +119,10 @@ for _kind in list(vars().values()):
 
 
 def hide_frames() -> None:
-    """Let pytest leave the frames of this package out of the traceback of its own errors."""
+    """Let pytest leave the frames of this package out of the traceback of its own errors.
+
+    Each module of rnnkit that is loaded gets ``__tracebackhide__``, which pytest reads.
+    """
 
     def hides(caught: Any) -> bool:
         return caught is not None and isinstance(caught.value, RnnkitError)

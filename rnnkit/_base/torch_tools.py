@@ -89,7 +89,10 @@ def hard_codes_steps(steps: Any) -> bool:
 
 
 def is_dynamic_size(steps: Any) -> bool:
-    """Return whether a compiler or an exporter leaves a number of steps open."""
+    """Return whether a compiler or an exporter leaves a number of steps open: for any number.
+
+    ``steps`` is an int, which is never open, or torch's stand-in for one.
+    """
     # Imported here, since few programs come here.
     from torch.fx.experimental.symbolic_shapes import has_static_value  # noqa: PLC0415
 

@@ -119,7 +119,7 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
 
 
 def _checked_rows(tensor: Tensor) -> Tensor:
-    """Return a tensor of a layer's state; refuse one that has no axis of layers and directions."""
+    """Return a tensor of a layer's state as it is, or raise a StateError if it has not 3 axes."""
     if tensor.dim() != BATCHED:
         sentence = "to_layers takes the state of a layer, (layers * directions, batch, hidden)"
         refuse_axes(tensor, sentence, f"got {tuple(tensor.shape)}", code="to-layers-axes")

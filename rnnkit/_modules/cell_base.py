@@ -94,6 +94,8 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         compiling = is_compiling()
         step, weights = _step_of(self, compiling=compiling)
         weight = weights[0] if weights else self._parameters.get("weight_ih")
+        # The guard, a quick check: it returns the state as the step takes it, or MISFIT, and then
+        # _run_odd_call raises what is wrong, or finds who can run it.
         state = fitting_cell(self, input, hx, weight)
         if type(hx) is not Tensor and state is not MISFIT and needs_initial_state(self, hx):
             returned, _ = own_initial_state(fitting_cell, self, input, weight)
@@ -253,7 +255,7 @@ def _has_our_forward(cell: AnyCell) -> bool:
 
 
 def _has_hooks(cell: AnyCell) -> bool:
-    """Return whether anything runs before or after a call."""
+    """Return whether a hook of torch's, the cell's own or a global one, runs around a call."""
     return bool(
         nn_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
         or cell._forward_hooks  # noqa: SLF001

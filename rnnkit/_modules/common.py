@@ -94,7 +94,10 @@ def own_initial_state(
 
 
 def initial_state(cell: Any, batch: int | Tensor | None) -> Any:
-    """Ask a cell for its initial state; where a tracer records sizes, the batch is a tensor."""
+    """Return what a cell's ``initial_state`` returns; raise a CellError if it has no such method.
+
+    ``batch`` is None for no batch axis; where a tracer records sizes, it is a tensor.
+    """
     if not hasattr(cell, "initial_state"):
         refuse_stateless(cell)
     return cell.initial_state(batch)
@@ -113,7 +116,11 @@ def state_for_torch(call: ModuleCall, *, has_pieces: bool = False) -> Any:
 
 
 def scripted(module: Any) -> torch.nn.Module:
-    """Return the module of torch's class that TorchScript compiles, and warn if it differs."""
+    """Return the module of torch's class that TorchScript compiles instead of one of rnnkit's.
+
+    A warning says if it begins from another state: TorchScript asks no overridden
+    ``initial_state``.
+    """
     # It does not refuse: a program that passes a state to each call is also right there.
     if overrides_initial_state(module):
         name = type(module).__name__

@@ -91,6 +91,8 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         all_valid = lengths is None and reset is None
         overrides = all_valid and overrides_torch_checks(self)
         weight = None if overrides else first_weight(self)
+        # The guard, a quick check: it returns the state as kernels take it, or MISFIT, and then
+        # _run_odd_call raises what is wrong, or finds who can run it.
         state = fitting_layer(self, input, hx, weight)
         initial = None
         if state is not MISFIT and needs_initial_state(self, hx, reset):

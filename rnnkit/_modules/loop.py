@@ -80,9 +80,9 @@ def _run_beside_empty(
 ) -> tuple[Tensor, Any]:
     """Run samples where those in ``empty`` ``(batch,)`` have no valid step, and keep their state.
 
-    ``longest`` is the number of the longest sample, ``(1,)``.
-    Such a sample goes along as a copy of the longest one, since all run at once, and its own state
-    may be NaN, which would reach the gradients of the others.
+    Such a sample goes along as a copy of the longest one, whose number is ``longest`` ``(1,)``,
+    since all run at once, and its own state may be NaN, which would reach the gradients of the
+    others.
     """
     copied = map_state(lambda tensor: row_of(tensor.detach(), longest), args.hx)
     first = where_state(empty, copied, args.hx)
@@ -132,6 +132,7 @@ def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundarie
 
     # Any, since a compiler cannot trace how a union of an annotation is made.
     def run(direction: Direction, input: Tensor, start: States, restart: Any) -> Run:
+        """Run a direction from states ``(batch, hidden)``; ``restart``: its part of ``initial``."""
         hx = state_of(start)
         fresh = map_state(torch.zeros_like, hx) if restart is None else state_of(restart)
         args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse, is_known=True)

@@ -123,6 +123,7 @@ def fill_padding(input: Tensor, lengths: Lengths, valid: Tensor) -> Tensor:
 
     The latter is for samples without a valid step; if none has any, they are filled with zeros.
     ``input`` is ``(seq, batch, feature)``, and ``valid`` ``(seq, batch)`` is false on padding.
+
     A cell may be undefined at zeros, and a NaN that is masked still has a NaN for its gradient.
     """
     each = lengths.each
@@ -139,6 +140,7 @@ def before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tensor
 
     ``reset`` ``(seq, batch)`` is the caller's, in the order of the input; ``valid``, of the same
     shape, is false on padding, where nothing is reset, or None if there is none.
+
     A reset at t cuts between t - 1 and t: run backward, that is before step t - 1.
     """
     if valid is not None:

@@ -114,6 +114,7 @@ def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[T
     leaves, spec = pytree.tree_flatten(hx)
 
     def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Run one step: ``now`` is its input and masks, ``carry`` the tensors of the state."""
         x_t, *masks = now
         valid_t = None if valid is None else masks[0]
         reset_t = None if reset is None else masks[-1]
@@ -139,8 +140,8 @@ def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[T
 def _requiring_gradients(first: list[Tensor], read: list[Any]) -> list[Tensor]:
     """Return a first state of the same values that requires a gradient if a step's result does.
 
-    ``first`` is the tensors of the state before the first step.
-    ``read`` is what a step reads beside the state; a None, such as a missing bias, has no gradient.
+    ``first`` is the tensors of the state before the first step, and ``read`` what a step reads
+    besides; a None, such as a missing bias, has no gradient.
     """
     # An exported program may be trained. If its first state requires no gradient, scan of a torch
     # below 2.13 loses those of all steps but the last.
@@ -164,7 +165,11 @@ APART = "isolate_recompiles" in inspect.signature(torch.compile).parameters
 
 
 def takes_blocks(args: UnrollArgs) -> bool:
-    """Return whether steps may run in blocks: of a user's cell, forward, for its last state."""
+    """Return whether steps are run in blocks of ``args.block``, each compiled as a whole.
+
+    They are if that was asked for, of a user's cell (not ``is_known``), run forward, for its last
+    state only, and if nothing traces or transforms the call.
+    """
     if args.block is None or args.is_known or args.reverse or args.return_states:
         return False
     return not is_transformed() and not is_jit_traced()

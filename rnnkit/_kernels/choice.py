@@ -99,6 +99,7 @@ def for_lengths(facts: Facts, lengths: list[int]) -> str:
         # The kernels of other devices leave nothing out. Traced, no value may be read, and autocast
         # gives a packed LSTM another dtype than a padded one.
         return PADDED
+    # Over the padding, how many steps are computed for each valid one: 1 if there is no padding.
     computed_per_valid = len(lengths) * max(lengths) / sum(lengths)
     waste = len(lengths) * facts.hidden_size * (computed_per_valid - 0.5)
     if facts.has_onednn_kernel and waste <= WASTE:

@@ -97,6 +97,7 @@ def pieces_of(lengths: Tensor, starts: Tensor) -> Pieces:
     cut = starts.t().clone(memory_format=torch.contiguous_format)
     fresh = cut[:, 0].clone()
     torch.gt(lengths, 0, out=cut[:, 0])
+    # Where each piece begins: the step of its sample, plus ``seq`` for each sample before.
     place = cut.view(-1).nonzero().squeeze(1)
     sample = place.div(seq, rounding_mode="floor")
     end = torch.add(lengths.index_select(0, sample), sample, alpha=seq)

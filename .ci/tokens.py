@@ -12,13 +12,13 @@ import tokenize
 
 ROOT = pathlib.Path(__file__).parents[1]
 LIMITS = {
-    "rnnkit/_base": 4_410,
+    "rnnkit/_base": 4_450,
     "rnnkit/_kernels": 14_960,
-    "rnnkit/_checks": 18_000,
-    "rnnkit/_modules": 15_150,
-    "rnnkit/states": 2_355,
-    "rnnkit/_diagnostics": 86_500,
-    "tests": 182_600,
+    "rnnkit/_checks": 18_120,
+    "rnnkit/_modules": 15_250,
+    "rnnkit/states": 2_320,
+    "rnnkit/_diagnostics": 86_620,
+    "tests": 176_500,
 }
 FREE = {
     tokenize.COMMENT,

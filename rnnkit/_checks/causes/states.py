@@ -134,7 +134,7 @@ def _sentence_of_cell(wrong: WrongState) -> str:
 
 def check_batch(spec: CallSpec, hx: Any) -> None:
     """Check that each tensor of a third-party cell's state has the batch of the input."""
-    map_state(lambda tensor: tensor, hx)  # it refuses what is no state
+    map_state(lambda tensor: tensor, hx)  # it refuses anything else than a state
     shapes = [tuple(tensor.shape) for tensor in tensors_in(hx)]
     for shape in shapes or [()]:
         if shape[:1] != (spec.batch,):

@@ -22,7 +22,11 @@ GivenT = TypeVar("GivenT")
 
 
 def known_options(function: FunctionT) -> FunctionT:
-    """Refuse keyword arguments that a function does not have, and flags that are no booleans."""
+    """Refuse keyword arguments that a function does not have, and flags that are no booleans.
+
+    A decorator: it returns the function with these checks before each call. A flag is a parameter
+    whose default is True or False.
+    """
     parameters = inspect.signature(function).parameters
     # Python's own errors go by it: there is no Layer that people could look up.
     name = function.__qualname__ = function.__name__
@@ -37,7 +41,10 @@ def known_options(function: FunctionT) -> FunctionT:
 
 
 def _refuse_unknown(function: str, argument: str, value: object, known: list[str]) -> NoReturn:
-    """Refuse a keyword argument that a function of ours does not have."""
+    """Refuse the keyword argument ``argument=value`` of a function of ours that has not got it.
+
+    ``function`` is its name for the message, and ``known`` the arguments that it has.
+    """
     fix = fix_of_keyword(argument, value, known, fixes_of_names(known))
     refuse_keyword(function, argument, known, fix, "arguments-of-a-call")
 
@@ -45,7 +52,9 @@ def _refuse_unknown(function: str, argument: str, value: object, known: list[str
 def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, Any]) -> None:
     """Refuse unknown names, and what follows ``input`` and ``hx`` by position unless all are None.
 
-    torch's older exporter to ONNX passes every parameter of a ``forward`` by its position.
+    ``surplus`` are those positions of a call of ``module``, and ``unknown`` its keyword arguments
+    of other names. torch's older exporter to ONNX passes every parameter of a ``forward`` by its
+    position.
     """
     function = f"{type(module).__name__}.forward"
     known = [name for name in inspect.signature(module.forward).parameters if name != "unknown"]
@@ -67,7 +76,10 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
 
 
 def check_step(layer: Any, x_t: Any) -> None:
-    """Check that a step is one time step, of a layer that runs in one direction."""
+    """Check that ``x_t`` is one time step, of a layer that runs in one direction.
+
+    It is ``(batch, feature)`` or ``(feature,)``; a proxy of torch.fx, which has no shape, passes.
+    """
     width = getattr(layer, "input_size", None)  # of a Recurrent the cells know it
     if layer.bidirectional:
         refuse(
@@ -94,7 +106,10 @@ def check_step(layer: Any, x_t: Any) -> None:
 
 
 def one_state(hx: GivenT, state: GivenT) -> GivenT:
-    """Return the state of a step, which has two names; refuse two states."""
+    """Return the state of a step, given as ``hx`` or by its other name ``state``; refuse both.
+
+    None, if neither is given, stands for zeros.
+    """
     if state is None:
         return hx
     if hx is not None:
@@ -105,7 +120,10 @@ def one_state(hx: GivenT, state: GivenT) -> GivenT:
 
 
 def check_batch_size(name: str, batch_size: Any) -> None:
-    """Check that the argument of ``initial_state`` is a count, or None for no batch axis."""
+    """Check that the argument of ``initial_state`` is a count, or None for no batch axis.
+
+    ``name`` is the class for the message; a size that a compiler or tracer leaves open passes.
+    """
     # A size is no int there, and a comparison would fix it.
     if values_are_abstract() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
         return
@@ -115,7 +133,10 @@ def check_batch_size(name: str, batch_size: Any) -> None:
 
 
 def check_own_state(layer: Any, state: Any) -> None:
-    """Check that a state is what this layer returns, of any batch."""
+    """Check that ``state``, a tensor or an LSTM's pair, is what this layer returns, of any batch.
+
+    It compares numbers of tensors and shapes; under a tracer everything passes.
+    """
     names = layer.__rnnkit__.state_names
     parts = tensors_of(state) if len(names) > 1 else (state,)
     if is_jit_traced() or any(map(is_proxy, (state, *parts))):

@@ -14,7 +14,10 @@ from rnnkit._checks.call_spec import is_dense
 
 
 def tensor_or_none(value: Any) -> Tensor | None:
-    """Return a dense tensor where it is, a list or an array on the CPU, None of anything else."""
+    """Return a dense tensor as it is, and a list or an array as a tensor on the CPU.
+
+    None is returned of anything else, as of a sparse tensor or a list of words.
+    """
     if isinstance(value, Tensor):
         return value if is_dense(value) else None
     try:
@@ -27,7 +30,7 @@ def tensor_or_none(value: Any) -> Tensor | None:
 
 
 def outlined_array(value: Any) -> str:
-    """Name an array with its dtype, shape and device, a list with its length."""
+    """Name a dense tensor with dtype, shape and device, a list with its length, or the value."""
     if is_dense(value):
         where = "" if value.is_cpu else f" on {value.device}"
         return f"{value.dtype} {tuple(value.shape)}{where}"
@@ -36,7 +39,11 @@ def outlined_array(value: Any) -> str:
 
 
 def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
-    """Return positions on a batch axis, of integers or of a boolean mask."""
+    """Return positions on a batch axis of so many samples, as int64 ``(new_batch,)`` on a device.
+
+    ``index`` has integers, of which negative ones count from the end, or is a boolean mask
+    ``(batch,)``. Anything else is refused.
+    """
     positions = tensor_or_none(index)
     if positions is not None and positions.dtype is torch.bool and positions.shape == (batch,):
         return moved(positions.nonzero().squeeze(1), device)

@@ -43,7 +43,10 @@ def is_dense(value: Any) -> bool:
 
 
 def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
-    """Refuse a tensor that does not store its numbers in strides."""
+    """Refuse a tensor that does not store its numbers in strides: a sparse or nested one.
+
+    What is no tensor passes. ``argument`` is what the message calls it, of a call of ``module``.
+    """
     if not isinstance(tensor, Tensor) or is_dense(tensor):
         return
     kind = f"{tensor.layout}"
@@ -64,7 +67,10 @@ def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
 
 
 def sizes_of_layer(layer: Any, input: Tensor | PackedSequence) -> dict[str, int]:
-    """Return the sizes that a layer reads, by the names of their axes."""
+    """Return the sizes that a layer reads, by axis: seq, batch, feature and hidden.
+
+    Packed input has no seq, and an unbatched one no batch.
+    """
     if isinstance(input, Tensor):
         sizes = sizes_of_sequence(input, batch_first=layer.batch_first)
     else:
@@ -80,7 +86,11 @@ def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, int]:
 def axes_before_features(
     rank: int, *, batch_first: bool = False, is_step: bool = False
 ) -> tuple[str, ...]:
-    """Name the axes of a batch before its features, or of one sample if the rank is its."""
+    """Name the axes of an input before its features: seq and batch in their order, or only batch.
+
+    ``rank`` counts all axes of the input, so that as many as there are names are one unbatched
+    sample, whose batch axis is left out. Any other rank gets the names of a batch.
+    """
     names: tuple[str, ...] = ("seq", "batch")
     if is_step:
         names = ("batch",)
@@ -160,7 +170,11 @@ class CallSpec(NamedTuple):
 
     @property
     def described(self) -> str:
-        """The module as torch prints it; written when a message needs it, not at each call."""
+        """The module as torch prints it; written when a message needs it, not at each call.
+
+        A function of ``rnnkit.masked`` has no module, and of an unrolled cell the caller is named
+        too.
+        """
         if self.kind == "masked":
             return self.name
         if self.kind != "unrolled":
@@ -176,7 +190,7 @@ class CallSpec(NamedTuple):
 
     @property
     def state_axes(self) -> tuple[tuple[Axis, ...], ...]:
-        """The axes of each of them, where the module is known."""
+        """The axes of each tensor of the state, with their sizes: of one tensor, or of h and c."""
         return state_axes(self.module, None if self.batch is None else Axis("batch", self.batch))
 
     def refuse(
@@ -188,7 +202,12 @@ class CallSpec(NamedTuple):
         *rows: Row,
         **facts: Any,
     ) -> NoReturn:
-        """Raise why this call is wrong; a step's input is x_t."""
+        """Raise ``error`` about an argument of this call; a step's input is written x_t.
+
+        ``cause`` has the headline, the code, the evidence and what to type; the ``rows`` are
+        labelled lines of the message, and ``facts`` the shapes ``expected`` and ``actual``, which
+        the error keeps.
+        """
         write = in_step if self.kind == "step" else str
         refuse(
             error,
@@ -204,17 +223,24 @@ class CallSpec(NamedTuple):
 
     @property
     def input_row(self) -> Row:
-        """The expected shape beside the one that came."""
+        """The line of a message with the input's expected shape beside the one that came.
+
+        The functions of ``rnnkit.masked``, the kind "masked", call their input x.
+        """
         label = "x" if self.kind == "masked" else "input"
         return label, f"expected {spell(self.input_axes)}    got {self.actual}"
 
     @property
     def has_rows(self) -> bool:
-        """Whether the state stacks layers and directions on an axis, as a layer's does."""
+        """Whether the state is a layer's: it has an axis of layers and directions."""
         return self.kind in ("layer", "packed", "step")
 
     def other_layout(self, came: str) -> RefusalCause:
-        """Return that the input looks laid out the other way, on the evidence of what came."""
+        """Return that the input looks laid out the other way: batch-first, if seq is first, or so.
+
+        ``came`` says which size shows it, as "h has batch 5": it is the size of the axis read as
+        steps.
+        """
         code = "layout-batch-first"
         looks = "batch-first"
         if self.batch_first:
@@ -229,7 +255,7 @@ class CallSpec(NamedTuple):
         )
 
     def with_option(self, option: str) -> str:
-        """Write the call that has one option of the layout changed."""
+        """Write the constructor's or function's call with one option, as ``LSTM(..., option)``."""
         name = constructor_of(self.module) if self.has_rows else self.name
         return f"{name}(..., {option})"
 
@@ -244,7 +270,12 @@ def spec_of(
     is_known: bool = True,
     state: str = "hx",
 ) -> CallSpec:
-    """Read a call with an input of any rank; a cell that is not known may have any widths."""
+    """Read a call with a tensor of any rank, or packed input, as a :class:`CallSpec`.
+
+    ``name`` is the caller for messages, else the class. A cell that is not known is a user's, whose
+    features and state may have any widths. ``state`` is how the caller writes the state, and a
+    layer says itself whether it is ``batch_first``.
+    """
     is_layer = kind in ("layer", "step")
     if is_layer:
         batch_first = module.batch_first
@@ -275,7 +306,11 @@ def spec_of(
 
 
 def state_axes(module: Any, batch: Axis | None) -> tuple[tuple[Axis, ...], ...]:
-    """Return the axes of each tensor of a module's state; None is a state without a batch."""
+    """Return the axes of each tensor of a module's state: one tensor, or h and c of an LSTM.
+
+    None for ``batch`` is a state without a batch axis. A layer also has an axis of layers and
+    directions, and h is narrower than c under a projection.
+    """
     front = () if batch is None else (batch,)
     if issubclass(type(module), torch.nn.RNNBase):
         rows = Axis("num_layers", module.num_layers)
@@ -298,7 +333,10 @@ def is_autocast(tensor: Tensor) -> bool:
 
 
 def dtypes_agree(tensor: Tensor, dtype: torch.dtype) -> bool:
-    """Return whether a kernel takes a tensor beside a dtype; autocast unites all but float64."""
+    """Return whether a kernel takes a tensor beside weights, or an input, of a dtype.
+
+    They are the same dtype, or floats other than float64, which autocast brings to one dtype.
+    """
     if tensor.dtype == dtype:
         return True
     floats = tensor.is_floating_point() and dtype.is_floating_point

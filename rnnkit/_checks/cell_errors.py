@@ -13,12 +13,15 @@ from rnnkit._checks.objects import CELL, CELL_TO_TYPE, beside, is_with_output
 
 
 def _refuse_cell(cell: Any, came: str, why: str = "", **options: Any) -> NoReturn:
-    """Refuse a cell for what it is, or for what came of it at a step."""
+    """Refuse a cell for what ``came`` of it at a step, or what it is; ``why`` is the headline.
+
+    The options are those of ``refuse``: what to type, the code of the message, the step.
+    """
     refuse(CellError, "cell", f"{type(cell).__name__} {came}", why, **options)
 
 
 def refuse_stateless(cell: Any) -> NoReturn:
-    """Refuse a cell without an initial state, where none was given or a sample starts again."""
+    """Refuse a cell that has no ``initial_state``, where none is given or a sample starts again."""
     fix = "a method initial_state(self, batch_size)"
     if isinstance(cell, torch.nn.RNNCellBase):
         fix = f"rnnkit.{type(cell).__name__}, which has one"
@@ -27,7 +30,10 @@ def refuse_stateless(cell: Any) -> NoReturn:
 
 
 def refuse_signature(cell: Any, error: Exception) -> None:
-    """Refuse a module that cannot be called with a step and a state; return if it can."""
+    """Refuse a module that cannot be called with a step and a state; return if it can.
+
+    ``error`` is what the call raised: only a TypeError may be about its arguments.
+    """
     if not isinstance(cell, torch.nn.Module) or not isinstance(error, TypeError):
         return
     try:
@@ -46,7 +52,7 @@ def refuse_signature(cell: Any, error: Exception) -> None:
 
 
 def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
-    """Refuse what a cell returned instead of a state."""
+    """Refuse ``new``, which a cell returned at a step for the state ``hx``, and which is none."""
     fix = "return the next state, of the same kind as hx; its first tensor is the output"
     if is_with_output(new, hx):
         fix = "return state, instead of return output, state: its first tensor is the output"
@@ -57,7 +63,11 @@ def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
 def refuse_samples(
     cell: Any, tensor: Tensor, batch: Any, step: int, verb: str = "returned"
 ) -> NoReturn:
-    """Refuse a cell for a tensor of a state, or an output, whose axis 0 is not the samples."""
+    """Refuse a cell for a tensor of a state, or an output, whose axis 0 is not the samples.
+
+    ``batch`` is how many there are; the ``verb`` says whether the cell returned the tensor or took
+    it.
+    """
     _refuse_cell(
         cell,
         f"{verb} a tensor of {tuple(tensor.shape)} at step {step}, for {batch} samples",
@@ -88,7 +98,10 @@ def refuse_shapes(cell: Any, pairs: Iterable[tuple[int, Tensor, Tensor]], error:
 
 
 def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
-    """Refuse a cell that writes its state in place; return if it may have written beside it."""
+    """Refuse a cell that writes its state ``hx`` in place; return if it may have written beside it.
+
+    ``new`` is the state that it returned: two places of one buffer may be meant.
+    """
     for old, now in beside(hx, new):
         # Two places of one buffer, whose parts torch counts as one.
         if old._base is not None and old._base is now._base and old.data_ptr() != now.data_ptr():  # noqa: SLF001

@@ -40,7 +40,10 @@ class ValueRule(NamedTuple):
 def check_count(
     argument: str, value: Any, *, code: str, least: int = 0, fix: str | Sequence[str] = ()
 ) -> None:
-    """Check that an argument, named behind its function, is an integer, or a size left open."""
+    """Refuse ``value`` unless it is an integer from ``least`` on, or a size that is left open.
+
+    ``argument`` is written in the message with its function before it, as in "unroll: steps".
+    """
     is_int = isinstance(value, (Integral, torch.SymInt)) and not isinstance(value, bool)
     number: Any = value  # not its index, which would fix it in an exported program
     if not is_int or number < least:
@@ -122,7 +125,11 @@ CELL_RULES = RULES | {
 
 
 def checked_arguments(init: InitT) -> InitT:
-    """Check a constructor's arguments before torch sees them; keep its signature for tools."""
+    """Return a constructor that checks its arguments before torch sees them.
+
+    A decorator of ``__init__``: it keeps the signature for tools, and passes values on as torch
+    takes them. The rules are a layer's if it has ``batch_first``, else a cell's.
+    """
     signature = inspect.signature(init)
     parameters = list(signature.parameters)[1:]
     rules = RULES if "batch_first" in parameters else CELL_RULES
@@ -154,7 +161,7 @@ def checked_arguments(init: InitT) -> InitT:
 def _bind(
     signature: inspect.Signature, module: object, args: Any, kwargs: Mapping[str, object]
 ) -> inspect.BoundArguments:
-    """Bind arguments to a constructor, or explain why they do not fit its parameters."""
+    """Bind arguments to a constructor, or refuse them if they do not fit its parameters."""
     try:
         return signature.bind(module, *args, **kwargs)
     except TypeError as error:
@@ -178,7 +185,10 @@ def _bind(
 
 
 def refuse_value(rule: ValueRule, argument: str, value: Any, written: str) -> NoReturn:
-    """Refuse a value, and write what is meant by it."""
+    """Refuse ``argument=value``, which breaks a rule of constructors, and write what may be meant.
+
+    ``written`` is the whole call as the caller wrote it.
+    """
     sentence = rule.sentence
     is_number = is_index(value) and not isinstance(value, torch.Tensor)
     if rule.type == "bool" or (rule.type == "int" and not is_number):
@@ -195,7 +205,7 @@ def refuse_value(rule: ValueRule, argument: str, value: Any, written: str) -> No
 
 
 def _fix_of_value(rule: ValueRule, argument: str, value: Any) -> str:
-    """Write what is meant by a value that does not fit."""
+    """Write what to type for a value that breaks a rule: what it may mean, or what is expected."""
     if argument == "bias" and isinstance(value, float) and 0 < value < 1:
         return f"dropout={value}, given by name"
     if rule.type == "bool" and isinstance(value, int):
@@ -208,7 +218,7 @@ def _fix_of_value(rule: ValueRule, argument: str, value: Any) -> str:
 
 
 def _number_of(value: Any, rule: ValueRule) -> Any:
-    """Return the number that a value is, as in "0.5"; NaN of anything else."""
+    """Return the number that a value is, as in "0.5"; an int if the rule wants one; NaN if none."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
@@ -219,7 +229,12 @@ def _number_of(value: Any, rule: ValueRule) -> Any:
 def _warn_of_misplaced(
     name: str, parameters: list[str], args: tuple[object, ...], named: Mapping[str, object]
 ) -> None:
-    """Warn of a last argument that is taken for bias: True, or a nonlinearity."""
+    """Warn of a value by position that is taken for bias: a last True, or a nonlinearity's name.
+
+    ``name`` is the class, and ``parameters`` are its constructor's; ``named`` are keyword
+    arguments. A last True is probably meant as ``batch_first``, if the class has it and the call
+    does not name it.
+    """
     place = parameters.index("bias") if "bias" in parameters else len(args)
     value = args[place] if len(args) > place else None
     is_last = len(args) == place + 1 and "batch_first" in {*parameters} - {*named}

@@ -38,7 +38,12 @@ class ModuleCall(NamedTuple):
 
 
 def diagnose(call: ModuleCall, *, has_pieces: bool = False) -> None:
-    """Raise what is wrong with a call; return if torch's class takes it, which has no lengths."""
+    """Raise what is wrong with a call of a layer or cell that did not fit its guard.
+
+    Nothing is raised only if a tensor is not dense and ``has_pieces`` is False: torch's class then
+    takes the call. With ``has_pieces`` it has lengths or resets, which torch's class has not. A
+    call with nothing wrong is refused too, as a mistake of rnnkit's.
+    """
     module, input, hx, weight = call
     is_layer = issubclass(type(module), RNNBase)
     data: Any = input
@@ -65,14 +70,17 @@ def tensors_of_call(input: Any, hx: Any) -> list[Tensor]:
 
 
 def refuse_nested(module: Any, input: Any, hx: Any) -> None:
-    """Refuse nested tensors, whose shapes cannot be read."""
+    """Refuse nested tensors, of an input or in a state ``hx``, whose shapes cannot be read."""
     for tensor in tensors_of_call(input, hx):
         if tensor.is_nested:
             check_dense(module, tensor, "input" if tensor is input else "hx")
 
 
 def check_tensors(spec: CallSpec, input: Tensor, hx: Any, weight: Tensor | None) -> None:
-    """Refuse an input or a state of the right sizes for its layout, dtype or device."""
+    """Refuse an input or a state of the right sizes for its layout, dtype or device.
+
+    None as ``hx`` is zeros; None as ``weight``: no weight is known that the input must be like.
+    """
     check_dense(spec.module, input)
     if weight is not None:
         check_dtype(spec, input, weight)
@@ -81,7 +89,10 @@ def check_tensors(spec: CallSpec, input: Tensor, hx: Any, weight: Tensor | None)
 
 
 def refuse_without_cause(module: Any, input: Any, hx: Any) -> NoReturn:
-    """Refuse a call that its guard refused, and that has nothing wrong: a mistake of our own."""
+    """Refuse a call that its guard refused, and in which nothing wrong was found: always raises.
+
+    One of the two checks is then a mistake of our own.
+    """
     refuse(
         RnnkitError,
         "input",
@@ -98,7 +109,10 @@ def refuse_without_cause(module: Any, input: Any, hx: Any) -> NoReturn:
 
 
 def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
-    """Refuse packed input whose fields break a rule: often, lengths beyond the padded steps."""
+    """Refuse packed input whose fields break a ``rule``, in the words of ``broken_rule``.
+
+    If they count more steps than there are, the lengths went beyond the padded steps.
+    """
     code = "packed-fields"
     sentence = f"the fields of packed input do not fit: {rule}"
     headline = described(layer)
@@ -121,7 +135,11 @@ def diagnose_unrolled(
     batch_first: bool,
     state: str,
 ) -> NoReturn:
-    """Raise what is wrong with a cell over a sequence; a user's cell has no known weight."""
+    """Raise what is wrong with a cell over a sequence; it always raises.
+
+    ``weight`` is None of a user's cell, of which only the batch is known; ``caller`` is the
+    function that the message names, and ``state`` how its caller writes the state.
+    """
     is_known = weight is not None
     if not is_known:
         check_cell_object(cell)
@@ -151,7 +169,10 @@ FROM_INITIAL_STATE = "hx is what initial_state returned"
 
 
 def diagnose_initial_state(spec: CallSpec, initial: Any, like: Tensor) -> NoReturn:
-    """Raise what is wrong with the state that a module's own ``initial_state`` returned."""
+    """Raise what is wrong with ``initial``, which a module's own ``initial_state`` returned.
+
+    ``like`` is the input, whose dtype and device it must have.
+    """
     try:
         if spec.is_known:
             check_sizes(spec, initial)
@@ -180,7 +201,7 @@ NO_KERNEL = "could not create a primitive"
 
 
 def explain_torchs_error(call: ModuleCall, error: Exception) -> None:
-    """Explain an error of torch's that does not tell what to do; return for any other error."""
+    """Raise instead of an error of torch's that does not tell what to do; return for any other."""
     text = str(error)
     if text.startswith(CONSTANT):
         _explain_constant(call, error)

@@ -45,7 +45,8 @@ INDEX_DTYPES = (torch.int64, torch.int32)
 def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> State | Misfit:
     """Return the state of a layer's call as torch's layer takes it, its pair complete, or MISFIT.
 
-    ``weight``, the layer's first, is None where torch's forward runs, with overridden checks.
+    That state is None, for zeros, or has its layers first. ``weight``, the layer's first, is None
+    where torch's forward runs, with overridden checks: a padded input is then not checked here.
     """
     if is_jit_traced() or (weight is None and isinstance(input, Tensor)):
         # Under a tracer sizes are tensors: a comparison would be recorded, with a warning.
@@ -67,7 +68,10 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Sta
 def _fitting_packed(
     layer: Any, input: PackedSequence, hx: Any, weight: Tensor | None
 ) -> State | Misfit:
-    """Return the state of a layer's call on packed input, or MISFIT."""
+    """Return the state of a layer's call on packed input, layers first, or MISFIT; None is zeros.
+
+    ``weight`` is the layer's first, or None if dtype and device need not be compared.
+    """
     if broken_rule(input):
         return MISFIT
     shape = _dense_shape(input.data)
@@ -80,7 +84,11 @@ def _fitting_packed(
 
 
 def _state_of_layer(layer: Any, hx: Any, samples: tuple[int, ...], like: Tensor) -> State | Misfit:
-    """Return a layer's state, layers first, or MISFIT; ``samples`` is ``(batch,)``, or empty."""
+    """Return a layer's state, layers first, or MISFIT; None is zeros, and stays so.
+
+    ``samples`` is ``(batch,)``, or empty for an unbatched input, whose state has no batch axis; the
+    state must have the dtype and the device of the tensor ``like``.
+    """
     if hx is None:
         return None
     rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
@@ -91,7 +99,10 @@ def _state_of_layer(layer: Any, hx: Any, samples: tuple[int, ...], like: Tensor)
 
 
 def _axes_of(input: Any, *, batch_first: bool) -> tuple[int, tuple[int, ...], int] | None:
-    """Return seq, ``(batch,)`` or ``()``, and feature of an input; None if it has no such axes."""
+    """Return an input's seq, its ``(batch,)`` or ``()`` if unbatched, and its number of features.
+
+    None is returned if it is no dense tensor of two or three axes.
+    """
     shape = _dense_shape(input)
     if len(shape) == SEQUENCE:
         seq, width = shape
@@ -110,7 +121,11 @@ def _dense_shape(tensor: Any) -> tuple[int, ...]:
 
 
 def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> State | Misfit:
-    """Return the state of a cell's call, its pair complete, or MISFIT; a weight may be unknown."""
+    """Return the state of a cell's call, its pair complete, or MISFIT; None is zeros.
+
+    The input is ``(batch, input_size)`` or ``(input_size,)``. ``weight`` is one of the cell's, or
+    None if dtype and device need not be compared.
+    """
     if is_jit_traced():
         state: State = completed(cell, hx)
         return state
@@ -126,7 +141,11 @@ def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> State
 def fitting_unrolled(
     cell: Any, input: Any, hx: Any, weight: Tensor | None, *, batch_first: bool
 ) -> Any | Misfit:
-    """Return the state of a cell over a sequence, complete, or MISFIT; a user's has no weight."""
+    """Return the state of a cell over a sequence, its pair complete, or MISFIT; None is zeros.
+
+    ``weight`` is None of a user's cell, whose widths are not known: then only the batch is
+    compared.
+    """
     axes = _axes_of(input, batch_first=batch_first)
     if axes is None:
         return MISFIT
@@ -143,7 +162,10 @@ def fitting_unrolled(
 
 
 def _is_state_of_users(cell: Any, hx: Any, batch: int) -> bool:
-    """Return whether each tensor of a state has the batch; torch's cells alone may get none."""
+    """Return whether each tensor of a user's state has the batch on axis 0.
+
+    Only of torch's cells may the state be without any tensor.
+    """
     has_tensors = isinstance(cell, torch.nn.RNNCellBase) or bool(tensors_in(hx))
     return has_tensors and has_batch(hx, batch)
 
@@ -151,7 +173,11 @@ def _is_state_of_users(cell: Any, hx: Any, batch: int) -> bool:
 def fitting_state(
     module: Any, hx: Any, front: tuple[int, ...], like: Tensor, *, any_c: bool = False
 ) -> State | Misfit:
-    """Return a state like the input, its pair complete, or MISFIT; a cell takes ``any_c``."""
+    """Return a state, a tensor or an LSTM's pair without None in it, or MISFIT if it does not fit.
+
+    ``front`` are the sizes of its axes before the features, and ``like`` is the input, whose dtype
+    and device it must have. With ``any_c``, as torch's LSTMCell, c may have a dtype of its own.
+    """
     shape = (*front, module.hidden_size)
     dtype = like.dtype
     device = like.device
@@ -203,7 +229,10 @@ def _is_like(tensor: Tensor, weight: Tensor | None) -> bool:
 
 
 def completed(module: Any, hx: Any) -> Any:
-    """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
+    """Return a state with zeros for a None in an LSTM's pair, as a tracer must see them.
+
+    Their sizes come from the other one of the pair; if both are None, so is the state.
+    """
     is_pair = isinstance(hx, (tuple, list)) and len(hx) == PAIR
     if len(module.__rnnkit__.state_names) == 1 or not is_pair or not has_missing_part(hx):
         return hx
@@ -212,7 +241,10 @@ def completed(module: Any, hx: Any) -> Any:
 
 
 def fitting_states(cells: list[Any], hx: Any) -> Sequence[Any] | Misfit:
-    """Return one state for each cell of a ``Recurrent``, or MISFIT; of None, None for each."""
+    """Return one state for each cell of a ``Recurrent``, or MISFIT; of None, None for each.
+
+    MISFIT is also returned of a layer's state, which has the states of all cells on its first axis.
+    """
     if hx is None:
         return [None] * len(cells)
     if not isinstance(hx, tuple | list) or len(hx) != len(cells):
@@ -223,9 +255,9 @@ def fitting_states(cells: list[Any], hx: Any) -> Sequence[Any] | Misfit:
 
 
 def broken_rule(input: PackedSequence) -> str:
-    """Return the rule that the fields of packed input break, or nothing.
+    """Return the rule that the fields of packed input break, in words; "" if they break none.
 
-    Values are read on the CPU only.
+    Values are read on the CPU only, and not under a tracer.
     """
     data, sizes, order, back = input
     if not isinstance(data, Tensor):
@@ -259,7 +291,11 @@ def _is_vector(value: Any) -> bool:
 
 
 def _rule_of_order(order: Tensor | None, back: Tensor | None, batch: int) -> str:
-    """Return the rule that the indices of the order break, or nothing."""
+    """Return the rule that the orders of packed sequences break, in words; "" if they break none.
+
+    ``order`` sorts the sequences and ``back`` undoes it, both ``(batch,)``; None is the order as it
+    is.
+    """
     if order is None:  # torch takes any positions back, and checks them
         return ""
     rule = f"both indices must be orders of the {batch} sequences, and undo each other"

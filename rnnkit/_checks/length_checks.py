@@ -15,7 +15,12 @@ from rnnkit._kernels.lengths import Lengths
 
 
 def checked_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
-    """Check that lengths are integers from 0 to seq, one for each sample."""
+    """Check that lengths are integers from 0 to seq, one for each sample, and return them.
+
+    ``lengths`` may be a list, an array or a tensor; ``input`` tells the device on which they are
+    needed, and ``spec`` how many samples and steps it has. Values that a tracer hides are checked
+    as it runs.
+    """
     read = tensor_or_none(lengths)
     cause = _why_not(spec, read)
     if cause is not None:
@@ -40,7 +45,10 @@ def checked_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
 
 
 def _why_not(spec: CallSpec, counts: Tensor | None) -> RefusalCause | None:
-    """Return why these are not one integer for each sample, or None; it reads no value."""
+    """Return why these are not one integer for each sample, or None; it reads no value.
+
+    ``counts`` are the lengths as a tensor, or None if they could not be read as one.
+    """
     batch = spec.batch
     if spec.kind == "packed":
         return RefusalCause(
@@ -97,7 +105,12 @@ def _out_of_range(seq: int, sample: int, value: int) -> RefusalCause:
 def _refuse_lengths(
     spec: CallSpec, lengths: Any, counts: Tensor | None, cause: RefusalCause
 ) -> NoReturn:
-    """Refuse lengths, in torch's words where their number is wrong."""
+    """Refuse lengths for a cause, in torch's words where their number is wrong.
+
+    ``lengths`` are as they came, and ``counts`` the same as a tensor, or None if that is not
+    possible. As many lengths as the input has steps are a sign that seq and batch have changed
+    places.
+    """
     sentence = f"lengths must be integers from 0 to {spec.seq}, one for each sample"
     shape: tuple[int, ...] = ()
     if isinstance(lengths, Tensor) and counts is not None:

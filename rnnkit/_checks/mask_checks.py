@@ -30,13 +30,21 @@ class MaskArgument(NamedTuple):
 
 
 def as_mask(name: str, mask: Any, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Return a boolean mask over samples, in memory of its own: a backward pass may read it."""
+    """Return a boolean mask over samples, in memory of its own: a backward pass may read it.
+
+    ``mask`` may be a list, and may hold 0 and 1; ``shape`` is the one that it must have,
+    ``(batch,)``.
+    """
     flags = _checked(MaskArgument(name, mask, tensor_or_none(mask), shape))
     return flags.to(device, copy=flags is mask)
 
 
 def checked_reset(spec: CallSpec, reset: Any) -> Tensor:
-    """Return a mask of resets as booleans ``(seq, batch)``, in memory of their own."""
+    """Return a mask of resets as booleans ``(seq, batch)``, in memory of their own.
+
+    ``reset`` has the axes of the call's input before its features: ``(batch, seq)`` if the layer is
+    batch-first, and ``(seq,)``, which is returned so, of an unbatched sequence.
+    """
     shape: tuple[Any, ...] = (spec.seq, spec.batch)
     if spec.batch is None:
         shape = (spec.seq,)
@@ -49,7 +57,10 @@ def checked_reset(spec: CallSpec, reset: Any) -> Tensor:
 
 
 def _checked(mask: MaskArgument) -> Tensor:
-    """Return a mask of booleans, or of 0 and 1, as booleans; refuse any other."""
+    """Return a mask as booleans, if it has its shape and holds booleans or 0 and 1; else refuse it.
+
+    The resets of packed input, which has no axis of steps, are refused first.
+    """
     flags = mask.flags
     spec = mask.spec
     if spec is not None and spec.kind == "packed":
@@ -84,10 +95,15 @@ def _refuse_packed(spec: CallSpec) -> NoReturn:
 
 
 def _why_shape(mask: MaskArgument, came: tuple[int, ...]) -> RefusalCause:
-    """Return why a mask has the wrong shape, and what to type."""
+    """Return why a mask has the wrong shape, and what to type.
+
+    ``came`` is its shape. Without a spec it is a mask ``(batch,)`` over samples, as functions on
+    states take; with one, a mask of the steps of that call.
+    """
     code = "mask-shape"
     spec = mask.spec
     typed = mask.typed
+    # A last axis of one is taken off first: the rest may be right, or wrong in another way.
     if came[-1:] == (1,) and len(came) > len(mask.shape):
         came = came[:-1]
         typed = f"{typed}.squeeze(-1)"
@@ -106,7 +122,10 @@ def _why_shape(mask: MaskArgument, came: tuple[int, ...]) -> RefusalCause:
 
 
 def _refuse_mask(mask: MaskArgument, cause: RefusalCause) -> NoReturn:
-    """Refuse a mask, with what is wrong and what to type."""
+    """Raise an error about a mask with its cause: about its shape, or about what it holds.
+
+    Without the spec of a call, the mask is one over samples ``(batch,)`` of a state.
+    """
     name = mask.name
     spec = mask.spec
     error: Any = ArgumentError

@@ -14,7 +14,7 @@ from rnnkit._kernels.lengths import Lengths
 
 
 def lengths_of_mask(lengths: Any, steps: Any) -> Lengths:
-    """Return the lengths of a mask of so many steps, checked."""
+    """Return the lengths ``(batch,)`` of a mask of so many steps, each checked to be among them."""
     fix = "rnnkit.masked.mask(lengths, x.shape[dim]), the number of steps of x"
     check_count("masked.mask: steps", steps, code="masked-steps", fix=fix)
     read = tensor_or_none(lengths)
@@ -25,7 +25,10 @@ def lengths_of_mask(lengths: Any, steps: Any) -> Lengths:
 
 
 def _spec_of(name: str, shape: tuple[int, ...], axes: tuple[Axis, ...], *, axis: int) -> CallSpec:
-    """Read a call whose steps are on an axis: the samples are on axis 0 or, behind them, on 1."""
+    """Read a call of a function of ``rnnkit.masked``; ``axis`` of the ``shape`` has the steps.
+
+    The samples are on axis 0 or, if the steps are there, on axis 1.
+    """
     return CallSpec(
         name=name,
         module=None,
@@ -39,7 +42,11 @@ def _spec_of(name: str, shape: tuple[int, ...], axes: tuple[Axis, ...], *, axis:
 
 
 def lengths_over_axis(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
-    """Check that ``x`` is a batch of floats that has an axis ``dim``; return its lengths."""
+    """Check that ``x`` is a padded batch of floats with steps on axis ``dim``; return its lengths.
+
+    ``name`` is the function of ``rnnkit.masked`` that was called. The samples are on axis 0, or on
+    axis 1 if ``dim`` is axis 0.
+    """
     name = f"masked.{name}"
     if not isinstance(x, Tensor) or x.dim() < 2 or not x.is_floating_point():
         sentence = (

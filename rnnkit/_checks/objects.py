@@ -19,14 +19,17 @@ def is_callable_cell(cell: Any) -> bool:
 
 
 def has_batch(hx: Any, batch: Any) -> bool:
-    """Return whether each tensor of a user's state has the batch on axis 0."""
+    """Return whether each tensor of a user's state, in any nesting, has the batch on axis 0."""
     if isinstance(hx, tuple | list):
         return all(part is None or has_batch(part, batch) for part in hx)
     return isinstance(hx, Tensor) and tuple(hx.shape)[:1] == (batch,)
 
 
 def is_state_of_layer(hx: Any, rows: int) -> bool:
-    """Return whether this is a tensor, or a pair, that has the states of all cells on axis 0."""
+    """Return whether this is a tensor, or a pair, that has the states of all cells on axis 0.
+
+    ``rows`` is how many cells there are; each tensor is then ``(rows, batch, hidden)``.
+    """
     if isinstance(hx, Tensor):
         return hx.dim() == BATCHED and len(hx) == rows
     if not isinstance(hx, tuple | list) or len(hx) != PAIR:
@@ -35,7 +38,10 @@ def is_state_of_layer(hx: Any, rows: int) -> bool:
 
 
 def is_result(new: Any, hx: Any) -> bool:
-    """Return whether what a cell returned is a state of the kind that it was given."""
+    """Return whether what a cell returned is a state of the kind of ``hx``, which it was given.
+
+    That is a tensor for a tensor, and for a tuple a tuple whose first member is a tensor.
+    """
     if isinstance(new, Tensor):
         return isinstance(hx, Tensor)
     if not isinstance(new, tuple) or isinstance(hx, Tensor) or is_with_output(new, hx):
@@ -44,7 +50,7 @@ def is_result(new: Any, hx: Any) -> bool:
 
 
 def is_with_output(new: Any, hx: Any) -> bool:
-    """Return whether a cell returned ``(output, state)``, and not the state."""
+    """Return whether a cell returned ``(output, state)``, with a state of the kind of ``hx``."""
     if not isinstance(new, tuple) or len(new) != PAIR or not isinstance(new[0], Tensor):
         return False
     if isinstance(hx, Tensor):
@@ -64,7 +70,7 @@ def output_of(state: Any) -> Any:
 
 
 def beside(old: Any, new: Any) -> list[tuple[Tensor, Tensor]]:
-    """Return the tensors of two states that stand in the same places."""
+    """Return the pairs of tensors that stand in the same places of two states, however nested."""
     if isinstance(old, Tensor) and isinstance(new, Tensor):
         return [(old, new)]
     if not isinstance(old, tuple | list) or not isinstance(new, tuple | list):
@@ -73,7 +79,10 @@ def beside(old: Any, new: Any) -> list[tuple[Tensor, Tensor]]:
 
 
 def is_by_samples(tensor: Tensor, batch: Any) -> bool:
-    """Return whether a mask ``(batch,)`` chooses rows of a tensor of a state, or all share it."""
+    """Return whether a mask ``(batch,)`` chooses rows of a tensor of a state, or all share it.
+
+    False of a tensor with another axis 0, and of a layer's, with the batch on axis 1.
+    """
     fits = batch == 1 or tensor.dim() == 0 or tensor.shape[0] in (1, batch)
     return fits and not is_of_layer(tensor, batch)
 
@@ -81,7 +90,8 @@ def is_by_samples(tensor: Tensor, batch: Any) -> bool:
 def tensor_without_samples(old: Any, new: Any, batch: Any, *, has_lengths: bool) -> Tensor | None:
     """Return a tensor that a step returned without a row for each sample, or None.
 
-    The output needs one where lengths cut it, and whatever had one before the step.
+    ``old`` and ``new`` are a cell's states before and after the step. The output needs such rows
+    where lengths cut it, and so does whatever had them before the step.
     """
     output: Tensor = output_of(new)
     if is_of_layer(output, batch):
@@ -112,7 +122,7 @@ CELL_TO_TYPE = "rnnkit.unroll(rnnkit.GRUCell(input_size, hidden_size), input)"
 
 
 def check_cell_object(cell: Any) -> None:
-    """Check that what is to be unrolled is a cell: anything that can be called, but no layer."""
+    """Refuse what is to be unrolled unless it is a cell: anything callable that is no layer."""
     if is_callable_cell(cell):
         return
     headline = CELL
@@ -141,7 +151,11 @@ def refuse_call_of_result(name: str) -> NoReturn:
 
 
 def listed_states(name: str, states: Any) -> list[Any]:
-    """Return states as a list of one kind, with None in the same places."""
+    """Return the argument ``states`` of ``rnnkit.states.cat`` or its like, ``name``, as a list.
+
+    It is refused if it is empty or no list, or unless its members are all tensors, all None, or all
+    of another kind, such as pairs.
+    """
     is_one = isinstance(states, Tensor | LSTMState | str) or not isinstance(states, Iterable)
     listed = [] if is_one else list(states)
     if len({(isinstance(state, Tensor), state is None) for state in listed}) != 1:
@@ -157,7 +171,11 @@ def listed_states(name: str, states: Any) -> list[Any]:
 
 
 def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch.nn.Module]:
-    """Return the cells of one direction of a ``Recurrent`` as a list, of as many if given."""
+    """Return the cells of one direction of a ``Recurrent``: one cell, or several in any iterable.
+
+    They are refused if one is no module or a layer, or if they are not as many as ``number``, the
+    cells of the other direction. ``argument`` is what the caller gave them as.
+    """
     listed = _listed_cells(cells)
     wrong = [cell for cell in listed if not _is_cell_module(cell)]
     if wrong or not listed:
@@ -202,7 +220,11 @@ RUNS_BACKWARD = "_runs_backward"
 
 
 def check_directions(cells: list[Any]) -> None:
-    """Refuse both directions of a layer, as its ``cells()`` lists them, as one stack of cells."""
+    """Refuse both directions of a layer, as its ``cells()`` lists them, as one stack of cells.
+
+    ``cells`` are the forward cells of a ``Recurrent``; one taken from a layer remembers its
+    direction.
+    """
     directions = [vars(cell).get(RUNS_BACKWARD) for cell in cells]
     if not directions or directions != [False, True] * (len(cells) // 2):
         return
@@ -217,7 +239,11 @@ def check_directions(cells: list[Any]) -> None:
 
 
 def check_layer_of_cells(layer: Any) -> None:
-    """Check that ``Recurrent.of`` has a layer of rnnkit's, which its cells know as a whole."""
+    """Refuse a layer for ``Recurrent.of``, unless it is rnnkit's and begins as its cells do.
+
+    An overridden ``initial_state`` belongs to the layer as a whole, and its cells would not have
+    it.
+    """
     sentence = f"Recurrent.of requires a layer of rnnkit's, got {brief(layer)}"
     fix = "rnnkit.Recurrent.of(rnnkit.LSTM(input_size, hidden_size)), or Recurrent(cells)"
     if isinstance(layer, torch.nn.RNNBase) and hasattr(layer, "cells"):
@@ -231,7 +257,10 @@ def check_layer_of_cells(layer: Any) -> None:
 
 
 def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:
-    """Check that each layer of a ``Recurrent`` reads as many features as the one below returns."""
+    """Check that each layer of a ``Recurrent`` reads as many features as the one below returns.
+
+    One with cells in both directions returns the features of both side by side; users' cells pass.
+    """
     forward = [*cells]
     backward = [*reverse_cells]
     for place, cell in enumerate(forward[1:], 1):
@@ -254,7 +283,10 @@ def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:
 
 
 def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
-    """Refuse a state of a ``Recurrent`` that is not one for each of its cells."""
+    """Refuse ``hx``, a state of a ``Recurrent`` that is not one for each of its cells.
+
+    ``number`` is how many cells it has, and ``name`` how the caller writes the state.
+    """
     came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
     headline = "one state for each cell, layer by layer, starting with the forward direction"
     fix = f"output, {name} = layer(input): the second is such a tuple; or {name}=None for zeros"

@@ -16,7 +16,10 @@ OTHER_NAMES = {
 
 
 def fixes_of_names(known: Sequence[str]) -> dict[str, str]:
-    """Return our name by each other name that a function's argument has, or what to do about it."""
+    """Return our name by each other name that people give an argument, or what to do about it.
+
+    ``known`` are the arguments of one function: only their other names are in it.
+    """
     fixes = {other: ours for ours in known for other in OTHER_NAMES.get(ours, ())}
     fixes["return_sequences"] = "leave return_sequences out: the output has every step"
     if "hx" in known:

@@ -29,7 +29,10 @@ SEEN: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
 
 def checked_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
-    """Check that the ``axes`` of a constructor map our names to the caller's."""
+    """Return the ``axes`` of a constructor, which map our names to the caller's; refuse any other.
+
+    ``name`` is the class for the message, and ``known`` are the axes that it has.
+    """
     is_map = isinstance(axes, Mapping)
     names = axes.values() if is_map else [None]
     if all(isinstance(one, str) and one.isidentifier() for one in names) and {*axes} <= {*known}:
@@ -44,7 +47,11 @@ def checked_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]
 
 
 def check_scope(module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping[str, int]) -> None:
-    """Check that the sizes that a module reads, by our names, fit what the caller has bound."""
+    """Check that the sizes that a module reads, by our names, fit what the caller has bound.
+
+    ``axes`` maps our names to those of the caller's jaxtyping annotations. Once for each module it
+    warns if no ``@jaxtyped`` function is around it, or if that has not bound seq and batch.
+    """
     if is_compiling():
         return
     named = {axis: size for axis, size in sizes.items() if axis in axes}
@@ -83,7 +90,7 @@ def _warn_of_no_scope(
 
 
 def _warn_of_unbound(module: torch.nn.Module, unbound: list[str], bound: Mapping[str, int]) -> None:
-    """Warn of names that the caller's scope does not have."""
+    """Warn of names that the caller's jaxtyping scope does not have; it has ``bound`` others."""
     absent = " and no ".join(unbound)
     text = f"the caller's scope has no {absent}, so that nothing is checked there"
     text = f"{described(module)}: {text}; {_caller()} has bound {', '.join(bound)}"
@@ -91,6 +98,11 @@ def _warn_of_unbound(module: torch.nn.Module, unbound: list[str], bound: Mapping
 
 
 def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int]) -> NoReturn:
+    """Refuse sizes that differ from those that the caller's scope has bound to the same names.
+
+    ``module`` is written in the message; ``axes`` maps our names to the caller's, and ``read`` has
+    the sizes by our names. A LayoutError if seq and batch have each other's sizes.
+    """
     bound = _bindings()
     known = dict(bound)
     # A name that the caller has not bound is bound by the first of the axes that have it.

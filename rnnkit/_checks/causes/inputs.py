@@ -35,7 +35,11 @@ RANKS = {
 
 
 def check_shape(spec: CallSpec, input: Tensor, weight: Tensor | None) -> None:
-    """Refuse an input for its axes, or since it holds no floating-point numbers."""
+    """Refuse an input for its axes, or since it holds no floating-point numbers; else return.
+
+    ``weight``, one of the module's, is None if its dtype is not known. ``input`` of another dtype
+    than its weight, and not of floats, holds token ids or flags.
+    """
     shape = spec.actual
     width = spec.input_axes[-1].size
     if weight is not None and not input.is_floating_point() and input.dtype != weight.dtype:
@@ -56,7 +60,7 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor | None) -> None:
 
 
 def _refuse_axes(spec: CallSpec, sentence: str, cause: RefusalCause) -> NoReturn:
-    """Refuse an input for its axes."""
+    """Raise an error about the axes of an input: a LayoutError if they have changed places."""
     spec.refuse(
         LayoutError if cause.is_layout else ShapeError,
         "input",
@@ -69,7 +73,7 @@ def _refuse_axes(spec: CallSpec, sentence: str, cause: RefusalCause) -> NoReturn
 
 
 def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
-    """Refuse integers, booleans or complex numbers, which may be token ids."""
+    """Refuse integers, booleans or complex numbers; integers without features may be token ids."""
     fixes = [f"input.to({weight.dtype}), if these are numbers"]
     may_be_ids = input.dtype is not torch.bool and spec.kind != "packed"
     if may_be_ids and len(spec.actual) + 1 in RANKS[spec.kind]:
@@ -97,7 +101,7 @@ def _sentence_of_rank(spec: CallSpec) -> str:
 
 
 def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
-    """Return why an input has another number of features than the weights."""
+    """Return why an input has another number of features than the weights expect, ``width``."""
     came = spec.actual[-1]
     axis = max([k for k, size in enumerate(spec.actual[:-1]) if size == width], default=None)
     if axis is not None and width > 1 and spec.kind != "packed":  # an axis of one fits anywhere
@@ -121,7 +125,7 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
 
 
 def _fix_of_features(spec: CallSpec, axis: int) -> str:
-    """Write what brings the features from an axis to the last one."""
+    """Write what brings the features from ``axis`` of the input to the last one."""
     if len(spec.actual) == 2:
         return "input.t()"
     if axis == 0:
@@ -131,7 +135,7 @@ def _fix_of_features(spec: CallSpec, axis: int) -> str:
 
 
 def _fix_of_rank(spec: CallSpec, width: int) -> str:
-    """Write what brings an input to the rank: which axes are features, and which are samples?"""
+    """Write what to type for an input with too many axes, or too few; ``width`` is its features."""
     shape = spec.actual
     rank = len(shape)
     name = constructor_of(spec.module)
@@ -189,7 +193,10 @@ def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> N
 
 
 def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn:
-    """Refuse an input that is not a tensor of one step, or of ``many``, and write what makes it."""
+    """Refuse an input that is no tensor, and write what makes one of it.
+
+    ``many`` says that the module reads many steps, not one, and ``first`` that it is batch-first.
+    """
     wants = "a Tensor or a PackedSequence" if isinstance(module, RNNBase) else "a Tensor"
     came = brief(input)
     refuse(
@@ -205,7 +212,11 @@ def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn
 
 # complexipy: ignore - a flat chain of questions
 def _fix_of_type(module: Any, input: Any, *, first: bool, many: bool) -> str:
-    """Write what makes a tensor of one step, or of ``many``, of what came."""
+    """Write what makes a tensor of one step, or of ``many``, of what came.
+
+    ``first`` says that the module is batch-first. A tuple may be a layer's result, a list may be
+    sequences to pad, or numbers.
+    """
     option = ", batch_first=True" if first else ""
     if isinstance(input, PackedSequence):
         if many:

@@ -11,7 +11,7 @@ OUTPUT_FIX = "output, hx = ...: a layer returns its output first, its state seco
 
 
 def output_shape(spec: CallSpec) -> Shape | None:
-    """Return the shape of a layer's output over a padded batch."""
+    """Return the shape of a layer's output over a padded batch; None for any other kind of call."""
     if spec.kind != "layer" or spec.batch is None:
         return None
     width = spec.state_axes[0][-1].size or 0
@@ -19,7 +19,10 @@ def output_shape(spec: CallSpec) -> Shape | None:
 
 
 def cause_of(wrong: WrongState) -> RefusalCause:
-    """Return why a state does not fit, and what makes it fit; in a fix ``{}`` is the tensor."""
+    """Return why a state of wrong shapes does not fit, and what makes it fit.
+
+    In a fix, ``{}`` stands for the tensor of the state that is wrong.
+    """
     got = wrong.got
     want = wrong.want
     name = wrong.name
@@ -45,7 +48,7 @@ def cause_of(wrong: WrongState) -> RefusalCause:
 
 
 def _is_for_batch(wrong: WrongState) -> bool:
-    """Return whether a state is for a batch of as many samples as an unbatched input has steps."""
+    """Return whether an unbatched input looks like a batch: the state has its axis 0 as samples."""
     spec = wrong.spec
     steps = spec.actual[0]
     if spec.kind != "layer" or spec.batch is not None or steps == 1 or not wrong.is_whole:
@@ -54,7 +57,10 @@ def _is_for_batch(wrong: WrongState) -> bool:
 
 
 def _cause_of_sizes(wrong: WrongState) -> RefusalCause:
-    """Return why a state of the right rank has wrong sizes: the first that explains all tensors."""
+    """Return why a state of the right rank has wrong sizes: the first that explains all tensors.
+
+    If no question does, the cause is that of its first wrong tensor.
+    """
     for question in (_transposed, _another_batch, _two_directions, _an_output):
         cause = question(wrong)
         if cause is not None:
@@ -63,7 +69,7 @@ def _cause_of_sizes(wrong: WrongState) -> RefusalCause:
 
 
 def _transposed(wrong: WrongState) -> RefusalCause | None:
-    """Ask whether layers and samples have changed places."""
+    """Ask whether the axes of layers and samples have changed places; None if not."""
     spec = wrong.spec
     is_made = wrong.is_made_by(lambda got, _: Sizes(got.batch, got.rows, got.width))
     if not spec.has_rows or not is_made:
@@ -77,7 +83,11 @@ def _transposed(wrong: WrongState) -> RefusalCause | None:
 
 
 def _another_batch(wrong: WrongState) -> RefusalCause | None:
-    """Ask whether a state is right for a batch of another size, and which one that was."""
+    """Ask whether a state is right for a batch of another size, and which one that was.
+
+    It may be the steps (another layout), one sample, beams that share a state, or a larger batch
+    that ended; None if only its batch is not wrong, or is wrong in no such way.
+    """
     if not wrong.is_made_by(lambda got, want: Sizes(got.rows, want.batch, got.width)):
         return None
     spec = wrong.spec
@@ -131,7 +141,10 @@ def _option(spec: CallSpec) -> str:
 
 
 def _two_directions(wrong: WrongState) -> RefusalCause | None:
-    """Ask whether the state of a bidirectional layer came to a layer of one direction."""
+    """Ask whether the state of a bidirectional layer came to a layer of one direction; None if not.
+
+    Its rows are twice as many, and as wide as this layer's, or each half as wide.
+    """
     spec = wrong.spec
     came, wanted = wrong.sizes[0]
     if not spec.has_rows or spec.module.bidirectional or not wanted.batch:
@@ -154,7 +167,7 @@ def _two_directions(wrong: WrongState) -> RefusalCause | None:
 
 
 def _an_output(wrong: WrongState) -> RefusalCause | None:
-    """Ask whether the layer's output came as its state."""
+    """Ask whether the layer's output came as its state: every tensor has its shape; None if not."""
     spec = wrong.spec
     output = output_shape(spec)
     if output is None or {got for got, _ in wrong.sizes} != {by_meaning(spec, output)}:
@@ -168,7 +181,10 @@ def _an_output(wrong: WrongState) -> RefusalCause | None:
 
 
 def _cause_of_one(wrong: WrongState) -> RefusalCause:
-    """Return what is wrong with the first tensor, where no one change makes all of them fit."""
+    """Return what is wrong with the first tensor, where no one change makes all of them fit.
+
+    A size by meaning is its rows (layers and directions), its batch or its width (features).
+    """
     spec = wrong.spec
     name = wrong.name
     zeros = wrong.zeros
@@ -210,9 +226,9 @@ RANK_MOVES: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
 
 
 def _of_rank(wrong: WrongState) -> str | None:
-    """Return what brings the shapes to the wanted ones, with ``{}`` for the tensor."""
+    """Return what to type to bring the shapes to the wanted ones, or None; ``{}`` is the tensor."""
     for text, change in RANK_MOVES:
-        # A cell is given a layer's state, and never the other way round.
+        # A cell may be given a layer's state; of a layer, whose state has rows, nobody means that.
         if wrong.spec.has_rows and "layer" in text:
             continue
         if all(change(got, want) == want for got, want in wrong.pairs):

@@ -22,7 +22,7 @@ from rnnkit._checks.objects import tensors_in
 
 
 def check_state_tensors(spec: CallSpec, hx: Any, input: Tensor) -> None:
-    """Refuse a state of the right sizes for the layout, dtype or device of a tensor."""
+    """Refuse a state of the right sizes unless it is dense, of the input's dtype and device."""
     for name, tensor in zip(spec.state_names, tensors_of(hx), strict=True):
         if tensor is not None:
             check_dense(spec.module, tensor, "hx")
@@ -30,7 +30,10 @@ def check_state_tensors(spec: CallSpec, hx: Any, input: Tensor) -> None:
 
 
 def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> None:
-    """Refuse a tensor of a state for its dtype or device."""
+    """Refuse the tensor ``name``, h or c, of a state for its dtype or device.
+
+    c may have a dtype of its own where torch's kernel takes it.
+    """
     is_cell = spec.kind == "cell"
     is_own = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=is_cell)
     if not is_own and not dtypes_agree(tensor, input.dtype):
@@ -54,14 +57,17 @@ def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> No
 
 
 def check_sizes(spec: CallSpec, hx: Any) -> None:
-    """Refuse a state that is not made of the module's tensors, or whose shapes are wrong."""
+    """Refuse a state that is not made of the module's tensors, or whose shapes are wrong.
+
+    It is a tensor or, of an LSTM, the pair (h, c), each of which may be None; None alone is zeros.
+    """
     if hx is None:  # zeros
         return
     wants: list[Any] = [sizes(axes) for axes in spec.state_axes]
     state: tuple[Any, ...] = (hx,)
     if len(wants) == PAIR:
         state = tuple(hx) if isinstance(hx, (tuple, list)) else ()
-    # None stands for zeros of the right shape.
+    # A None in the pair stands for zeros of the right shape.
     kinds = (Tensor, type(None)) if len(wants) == PAIR else Tensor
     if len(state) != len(wants) or not all(isinstance(part, kinds) for part in state):
         structure.refuse_structure(spec, hx)
@@ -71,10 +77,10 @@ def check_sizes(spec: CallSpec, hx: Any) -> None:
 
 
 def _refuse_sizes(wrong: WrongState) -> NoReturn:
-    """Find what makes a state fit, and refuse the state."""
+    """Find what makes a state fit, and raise an error that says it."""
     spec = wrong.spec
     cause = moves.cause_of(wrong)
-    # What changes the layer makes a tensor that fits wrong.
+    # If one tensor of a pair fits, another layer, written Name(..., option), would make it wrong.
     fixes = [fix for fix in cause.fixes if wrong.is_whole or "(..., " not in fix]
     typed = [wrong.typed(fix) if "{}" in fix else fix for fix in fixes]
     if spec.state != "hx":  # of one cell of several
@@ -93,7 +99,7 @@ def _refuse_sizes(wrong: WrongState) -> NoReturn:
 
 
 def _sentence(wrong: WrongState) -> str:
-    """Return what torch says of this rank or size."""
+    """Return what torch says of a state of this wrong rank or size, for a layer, step or cell."""
     spec = wrong.spec
     if spec.has_rows and len(wrong.got) == len(wrong.want):
         number = [wrong.place] if len(wrong.shapes) == PAIR else ""
@@ -133,7 +139,7 @@ def _sentence_of_cell(wrong: WrongState) -> str:
 
 
 def check_batch(spec: CallSpec, hx: Any) -> None:
-    """Check that each tensor of a third-party cell's state has the batch of the input."""
+    """Check that each tensor of a third-party cell's state has the batch of the input on axis 0."""
     map_state(lambda tensor: tensor, hx)  # it refuses anything else than a state
     shapes = [tuple(tensor.shape) for tensor in tensors_in(hx)]
     for shape in shapes or [()]:
@@ -157,7 +163,10 @@ def _refuse_batch(spec: CallSpec, shape: Shape) -> NoReturn:
 
 
 def _cause_of_batch(spec: CallSpec, shape: Shape) -> RefusalCause:
-    """Return why axis 0 of a state is not the batch."""
+    """Return why axis 0 of a tensor ``shape`` of a user's state is not the batch.
+
+    It may be a layer's state, laid out for the other order of seq and batch, or for another batch.
+    """
     code = "state-cell-batch"
     headline = "a cell's state has the batch on axis 0"
     if shape[:2] == (1, spec.batch) and len(shape) == BATCHED:

@@ -18,7 +18,7 @@ NAME_LENGTH = 20
 
 
 def outlined(hx: object) -> str:
-    """Name a state, and the parts that it has."""
+    """Name a state for a message: its type, and the shapes or types of its first members."""
     if not isinstance(hx, tuple | list) or not hx:
         return brief(hx)
     parts = [_outlined_part(part) for part in hx[:NAMED]]
@@ -34,7 +34,7 @@ def _outlined_part(part: object) -> str:
 
 
 def refuse_structure(spec: CallSpec, hx: Any) -> NoReturn:
-    """Explain that a state is not made of the tensors that the module carries."""
+    """Refuse a state that is not made of the module's tensors: one, or (h, c) of an LSTM."""
     h = spell(spec.state_axes[0])
     c = spell(spec.state_axes[-1])
     sentence = "hx must be one tensor"
@@ -58,7 +58,7 @@ def refuse_structure(spec: CallSpec, hx: Any) -> NoReturn:
 
 
 def _what_makes(spec: CallSpec, hx: Any) -> str:
-    """Return the first of the things that people mean which makes a state that fits, or nothing."""
+    """Return the first way to make a state that fits of ``hx``, as what to type; "" if none."""
     wants: list[Any] = [sizes(axes) for axes in spec.state_axes]
     ways = WAYS_TO_ONE if len(wants) == 1 else WAYS_TO_PAIR
     for typed, make in ways:
@@ -88,7 +88,10 @@ WAYS_TO_PAIR: Ways = (
 
 
 def _fits(make: Callable[[Any], Any], hx: Any, wants: list[Any]) -> bool:
-    """Return whether what is typed makes tensors of the wanted shapes."""
+    """Return whether ``make``, a way that people type, makes tensors of the wanted shapes of hx.
+
+    None among them is zeros, which fit; a way that raises does not.
+    """
     try:
         made = make(hx)
         parts = made if isinstance(made, tuple | list) else [made]

@@ -20,7 +20,10 @@ class Sizes(NamedTuple):
 
 
 def by_meaning(spec: CallSpec, shape: Shape) -> Sizes:
-    """Return what the sizes of a state of the right rank mean."""
+    """Return the sizes of a shape of the right rank by meaning: rows, batch and width.
+
+    Rows are layers and directions, one of a cell; an unbatched state has a batch of 0.
+    """
     *front, width = shape if spec.has_rows else (1, *shape)
     if len(front) == 1:
         return Sizes(front[0], 0, width)
@@ -47,22 +50,22 @@ class WrongState(NamedTuple):
 
     @property
     def got(self) -> Shape:
-        """The shape of that tensor."""
+        """The shape of the tensor that a message is about."""
         return self.shapes[self.place]
 
     @property
     def want(self) -> Shape:
-        """The shape that it should have."""
+        """The shape that the tensor of the message should have."""
         return self.wants[self.place]
 
     @property
     def name(self) -> str:
-        """The name of that tensor: hx, h or c."""
+        """The name of the tensor that a message is about: hx, h or c."""
         return self.spec.state_names[self.place]
 
     @property
     def width(self) -> Axis:
-        """Its last axis, as the module wants it."""
+        """The last axis of the tensor of the message, as the module wants it."""
         return self.spec.state_axes[self.place][-1]
 
     @property
@@ -73,7 +76,7 @@ class WrongState(NamedTuple):
 
     @property
     def sizes(self) -> list[tuple[Sizes, Sizes]]:
-        """The same by meaning, where the rank is right."""
+        """The shapes that do not fit and those wanted, each by meaning (rows, batch, width)."""
         return [(by_meaning(self.spec, g), by_meaning(self.spec, w)) for g, w in self.pairs]
 
     @property
@@ -83,18 +86,22 @@ class WrongState(NamedTuple):
 
     @property
     def zeros(self) -> str:
-        """What is typed to start from zeros."""
+        """What is typed to start from zeros: None for a tensor that is wrong, or for the state."""
         if not self.is_whole:
             return self.typed(f"None, which starts {self.name} from zeros")
         module = "layer" if self.spec.has_rows else "cell"
         return f"hx=None or {module}.initial_state({self.spec.batch}): zeros"
 
     def is_made_by(self, change: Callable[[Sizes, Sizes], tuple[float, ...]]) -> bool:
-        """Return whether a change of sizes makes each tensor fit."""
+        """Return whether ``change(got, want)`` makes the wanted sizes of each tensor that fails."""
         return all(change(got, want) == want for got, want in self.sizes)
 
     def typed(self, text: str) -> str:
-        """Write what changes the tensors that do not fit, ``{}``, and gives the whole state."""
+        """Write the whole state with an expression for each tensor that does not fit.
+
+        In ``text``, ``{}`` is such a tensor, and words may follow the expression. Of a pair that is
+        wrong as a whole it is applied to both.
+        """
         words = WORDS_AFTER_CODE.search(text)
         expression = text[: words.start()] if words else text
         rest = text[len(expression) :]

@@ -16,7 +16,10 @@ from rnnkit._diagnostics.tell.report import ALONE
 
 
 def needs_of_alone(baseline: Baseline) -> Skipped | None:
-    """Return why no sample can be compared with itself in the batch; None if one can."""
+    """Return why no sample can be compared with itself in the batch; None if one can.
+
+    ``baseline`` is the model, a batch, and what it returned for that.
+    """
     batch = baseline.batch
     if not any(baseline.outputs_by_sample()):
         return Skipped(why_unfollowed(baseline))
@@ -27,7 +30,11 @@ def needs_of_alone(baseline: Baseline) -> Skipped | None:
 
 
 def probe_alone(baseline: Baseline) -> Outcome:
-    """A sample run alone, cut to its length, returns what it returned in the batch."""
+    """A sample run alone, cut to its length, returns what it returned in the batch.
+
+    Then the samples run in different orders, if their lengths differ. ``baseline`` is the model, a
+    batch, and what it returned for that.
+    """
     runs: list[Restriction] = []
     notes: list[str] = []
     for run in _of_single_samples(baseline):
@@ -49,7 +56,10 @@ def probe_alone(baseline: Baseline) -> Outcome:
 
 
 def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
-    """Run some samples by themselves, until one was compared, and one more for each length."""
+    """Run some samples by themselves, until one was compared, and one more for each length.
+
+    Yields the runs, beside the same samples in the run of the batch of ``baseline``.
+    """
     compared = 0
     for sample in _to_compare(baseline):
         if compared > len(baseline.batch.lengths):
@@ -61,10 +71,9 @@ def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
 
 
 def _to_compare(baseline: Baseline) -> list[int]:
-    """Return which samples to run alone, at most.
+    """Return which samples of the batch to run alone, by index: at most so many as a limit allows.
 
-    The shortest samples have the most padding, and the last of equal ones is often a rest; one more
-    is run for each input with lengths.
+    The shortest samples have the most padding, and the last of equal ones is often a rest.
     """
     valid_steps = baseline.batch.valid_steps()
     samples = range(baseline.batch.size)
@@ -72,7 +81,11 @@ def _to_compare(baseline: Baseline) -> list[int]:
 
 
 def _judge(run: Restriction) -> Finding | Skipped | None:
-    """Return what a run of one sample shows; None if nothing is wrong."""
+    """Return what a run of one sample shows; None if nothing is wrong.
+
+    A finding if the sample differs from itself in the batch, or has lost its batch axis; a skip if
+    that cannot be told.
+    """
     baseline = run.baseline
     if run.refusal:
         return _judge_refusal(run)
@@ -96,7 +109,10 @@ def _judge(run: Restriction) -> Finding | Skipped | None:
 
 
 def _judge_refusal(run: Restriction) -> Finding | Skipped:
-    """Return a finding if the model refuses one sample because its batch axis is lost."""
+    """Return a finding if the model refuses one sample because its batch axis is lost; else a skip.
+
+    It is lost by a squeeze if the model runs when each squeeze keeps that axis.
+    """
     kept = run_with_kept_axes(run.baseline, run.batch)
     if kept is None:
         return Skipped(f"the model does not run on one sample: {run.refusal}")
@@ -105,7 +121,11 @@ def _judge_refusal(run: Restriction) -> Finding | Skipped:
 
 
 def _lost_axis(run: Restriction, part: Part) -> Finding | None:
-    """Return a finding if an output of several axes has no batch axis for one sample."""
+    """Return a finding if an output has no batch axis for one sample; None if it has.
+
+    ``part`` is the output in the ``run`` of one sample. An output ``(batch,)`` that becomes a
+    single number is only noted, elsewhere.
+    """
     baseline = run.baseline
     whole = baseline.normal[part.output]
     if run.output[part.output].dim() >= whole.dim() or whole.dim() == 1:
@@ -126,6 +146,7 @@ def _lost_axes_of_one(run: Restriction) -> list[str]:
 
 
 def _shapes(run: Restriction, part: Part) -> str:
+    """Write the shape of an output for the batch, and for the one sample of a run."""
     baseline = run.baseline
     whole = tuple(baseline.normal[part.output].shape)
     alone = tuple(run.output[part.output].shape)
@@ -134,7 +155,11 @@ def _shapes(run: Restriction, part: Part) -> str:
 
 
 def _why(run: Restriction, wrong: Part) -> Location:
-    """Return why a sample differs alone: by a squeeze, or where the difference begins."""
+    """Return rows that say why a sample differs alone, and the module's name, if it is known.
+
+    It is a squeeze that removes the batch axis, if the output is right without it; else the rows
+    say where the difference begins.
+    """
     baseline = run.baseline
     kept = run_with_kept_axes(baseline, run.batch)
     if kept is not None:
@@ -145,7 +170,7 @@ def _why(run: Restriction, wrong: Part) -> Location:
 
 
 def _in_other_orders(baseline: Baseline) -> Iterator[Restriction]:
-    """Run the samples in two different orders, if the lengths tell samples apart."""
+    """Run the samples in two different orders, if lengths tell samples apart; yield the runs."""
     counts = baseline.batch.valid_steps()
     if len(set(counts)) == 1:
         return
@@ -157,7 +182,7 @@ def _in_other_orders(baseline: Baseline) -> Iterator[Restriction]:
 
 
 def _judge_order(run: Restriction) -> Finding | None:
-    """Find that samples in a different order return something else."""
+    """Return a finding if samples in a different order return something else; else None."""
     baseline = run.baseline
     counts = baseline.batch.valid_steps()
     part = run.different

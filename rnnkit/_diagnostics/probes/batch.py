@@ -34,7 +34,11 @@ def needs_of_batch(baseline: Baseline) -> Skipped | None:
 
 
 def probe_batch(baseline: Baseline) -> Outcome:
-    """Changing one sample changes no other sample's output."""
+    """Changing one sample changes no other sample's output.
+
+    ``baseline`` is the model, a batch, and what it returned for that. A model that returns only
+    numbers (a loss) is judged by the gradients of its samples instead.
+    """
     numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
     if numbers and all(leaf.numel() == 1 for leaf in numbers):
         return judge_loss(baseline)
@@ -58,7 +62,7 @@ def probe_batch(baseline: Baseline) -> Outcome:
 
 
 def _in_what_nothing_shows(baseline: Baseline) -> str:
-    """Return which inputs were not changed sample by sample, or which outputs show nothing."""
+    """Return why some inputs or outputs may mix samples and do not show it; "" if none may."""
     if baseline.shared:
         inputs = joined_by_and(baseline.shared)
         return f"{inputs} has as many rows as the batch, and may mix samples; no other input does"
@@ -70,7 +74,10 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
 
 
 def _finding(baseline: Baseline, leak: "_Leak", drawn: Drawn | None) -> Finding:
-    """Say which sample depends on which, and where that begins."""
+    """Return the finding of a leak: which sample depends on which, and where that begins.
+
+    ``drawn`` is the map of which sample moved with which, for the report, or None.
+    """
     change = leak.change
     rows, module = locate_sample(change.baseline, change.inputs, leak.source, leak.output)
     affected = baseline.of_sample(leak.output, leak.sample)
@@ -79,7 +86,13 @@ def _finding(baseline: Baseline, leak: "_Leak", drawn: Drawn | None) -> Finding:
 
 
 class _Leak(NamedTuple):
-    """A change of one sample that shows at another one, in an output."""
+    """A change of one sample that shows at another one, in an output.
+
+    Attributes:
+        change: the run with the sample changed.
+        source, sample: the sample that was changed, and the one that moved.
+        output: the index of the output that moved.
+    """
 
     change: Change
     source: int
@@ -90,9 +103,10 @@ class _Leak(NamedTuple):
 def _leak_in_each_order(
     baseline: Baseline, changes: Mapping[int, Change], indices: Collection[int]
 ) -> _Leak | None:
-    """Return a leak that is there however an output orders the samples.
+    """Return a leak that is there however an output orders the samples; None if there is none.
 
-    If there is none in one of the orders, the baseline takes that order.
+    ``changes`` are the runs by the sample that was changed in them, and ``indices`` the outputs
+    with a row for each sample. If one of the orders shows no leak, the baseline takes that order.
     """
     first = None
     for order in orders(baseline.normal, baseline.axes):
@@ -106,7 +120,10 @@ def _leak_in_each_order(
 
 
 def _first_leak(changes: Mapping[int, Change], indices: Collection[int], size: int) -> _Leak | None:
-    """Return the first change of a sample that shows at another one."""
+    """Return the first change of one of ``size`` samples that shows at another one; else None.
+
+    ``changes`` are runs by the sample that was changed, and ``indices`` the outputs to look at.
+    """
     samples = torch.arange(size, device="cpu").unsqueeze(1)
     for source, change in changes.items():
         leak = change.leak(indices, samples != source)
@@ -119,7 +136,11 @@ def _first_leak(changes: Mapping[int, Change], indices: Collection[int], size: i
 def _map_of_samples(
     baseline: Baseline, changes: Mapping[int, Change], indices: Sequence[int]
 ) -> Drawn | None:
-    """Return which samples of the output moved with which sample of the input, if all are known."""
+    """Return the map of which samples of the outputs moved with which sample of the input.
+
+    ``changes`` are runs by the sample that was changed, and ``indices`` the outputs with a row for
+    each. None if not every sample was changed, or if no output had its shape then.
+    """
     batch = baseline.batch
     columns = []
     for change in changes.values():
@@ -137,7 +158,11 @@ def _map_of_samples(
 
 
 def _flat_samples(baseline: Baseline) -> Skipped | None:
-    """Skip if the samples are seq * batch rows, since the calls of a layer or cell get so many."""
+    """Skip if the samples are seq * batch rows, since the calls of a layer or cell get so many.
+
+    They are if a module reads as many steps of as many samples as have this product; None if none
+    does.
+    """
     batch = baseline.batch
     steps = Counter[tuple[str, int]]()  # by the module, and how many samples it gets
     for call in calls_in(baseline.events):
@@ -151,7 +176,10 @@ def _flat_samples(baseline: Baseline) -> Skipped | None:
 
 
 def _rows_of_steps(baseline: Baseline) -> Finding | None:
-    """Return a finding if an output has a row for each step instead of a sample."""
+    """Return a finding if an output has a row for each step instead of a sample; else None.
+
+    Its shape then stays the same for one sample alone.
+    """
     batch = baseline.batch
     axis = baseline.out_seq_dim
     first = baseline.first or 0
@@ -168,7 +196,7 @@ def _rows_of_steps(baseline: Baseline) -> Finding | None:
 
 
 def _why_rows_of_steps(baseline: Baseline) -> list[Line]:
-    """Return whether a layer's axes have changed places, or only the index into its output."""
+    """Return rows that say whether a layer's axes have changed places, or an index is wrong."""
     layers = [x for x in baseline.session.model.modules() if isinstance(x, RNNBase)]
     is_batch_first = baseline.batch.axes[baseline.batch.first] == 0
     if layers and all(layer.batch_first == is_batch_first for layer in layers):

@@ -27,7 +27,11 @@ from rnnkit._diagnostics.tell.outcome import Finding
 
 
 def steps_as_channels(baseline: Baseline) -> Iterator[Finding]:
-    """Yield a batch norm that takes the steps of the input, or of a layer, for channels."""
+    """Yield findings of batch norms that take the steps of the input, or of a layer, for channels.
+
+    A batch norm takes axis 1 for channels; a batch-first sequence has its steps there. ``baseline``
+    is the model, a batch, and what it returned for that.
+    """
     batch = baseline.batch
     sequences: list[Tensor] = []
     if batch.seq_dim == 1 and batch.may_have_steps(batch.sequence):
@@ -49,7 +53,11 @@ def _is_any_of(known: list[Tensor], x: Tensor) -> bool:
 
 
 def shared_directions(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding]:
-    """Yield a cell or layer that reads the steps both ways, while its twin is never called."""
+    """Yield findings of a cell or layer that reads both ways, while its twin is never called.
+
+    A twin is a module beside it, of one class and of weights of the same sizes. ``calls`` are the
+    recurrent calls of a run.
+    """
     modules = dict(baseline.session.model.named_modules())
     given = defaultdict[str, list[Any]](list)
     for call in calls:
@@ -64,7 +72,7 @@ def shared_directions(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Fin
 
 
 def _steps_of(call: Call) -> list[Any]:
-    """Return the steps that a call reads, one of a cell."""
+    """Return the steps that a call reads, one tensor each: one of a cell, none if not known."""
     if call.input is None:
         return []
     seq = int(getattr(call.module, "batch_first", False))
@@ -72,7 +80,10 @@ def _steps_of(call: Call) -> list[Any]:
 
 
 def _reads_both_ways(steps: list[Any]) -> bool:
-    """Return whether steps are read forward and then backward, or in turn."""
+    """Return whether steps are read forward, then backward: the same list from both ends.
+
+    Steps that are all equal do not count.
+    """
     is_turned = are_bit_equal(steps, steps[::-1]) and not are_bit_equal(steps[1:], steps[:-1])
     return len(steps) % 2 == 0 and is_turned
 
@@ -80,7 +91,7 @@ def _reads_both_ways(steps: list[Any]) -> bool:
 def _are_twins(modules: dict[str, Module], name: str, other: str) -> bool:
     """Return whether two modules side by side are of one class, with weights of the same sizes."""
     parent = name.rpartition(".")[0]
-    # Of what is chosen by a key, others are for other inputs.
+    # The modules of a ModuleDict are chosen by a key: those not called may be for other inputs.
     if other.rpartition(".")[0] != parent or isinstance(modules[parent], ModuleDict):
         return False
     one = modules[name]
@@ -90,7 +101,11 @@ def _are_twins(modules: dict[str, Module], name: str, other: str) -> bool:
 
 
 def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
-    """Yield outputs of a backward layer that were not flipped back: the first reads both ends."""
+    """Yield a finding if a backward layer's outputs were not flipped back, before they were joined.
+
+    Step 0 of the output then reads the first and the last step of the input, and step 1 two of
+    each.
+    """
     steps = baseline.batch.steps or 0
     read = steps_read(baseline)
     rows = [read[k].nonzero().flatten().tolist() for k in (0, 1) if k in read]
@@ -105,9 +120,12 @@ def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
 def filled(
     baseline: Baseline, places: Tensor, factor: float, watch: Watch = lambda _: []
 ) -> Leaves | None:
-    """Run with a number at some steps; for tokens, in their embedding. None if it goes nowhere.
+    """Run with a number at some steps; return the leaves of the output, or None.
 
-    The number is the largest of the tensor that it goes into, times a factor, which may be a NaN.
+    ``places`` is a mask ``(batch, seq)`` of those steps. The number is the largest of the tensor
+    that it goes into, times a factor, which may be a NaN; of tokens, that tensor is their
+    embedding. None if the number goes nowhere, or if the model refuses it. ``watch`` puts further
+    hooks on the model.
     """
     batch = baseline.batch
     leaf = batch.leaves[batch.sequence]
@@ -133,10 +151,10 @@ def filled(
 
 
 def other_order(baseline: Baseline) -> Finding | None:
-    """Find that steps go into a layer in the order of features, as after a view, not a permute.
+    """Return a finding if steps go into a layer in the order of features, as a view does; or None.
 
-    One step of each sample, another one in each, is made NaN; then a layer whose input has the
-    NaN at other steps for each feature reads the numbers in another order.
+    One step of each sample, another one in each, is made NaN; then a layer whose input has the NaN
+    at other steps for each feature reads the numbers in another order: a permute was meant.
     """
     batch = baseline.batch
     steps = batch.steps or 0
@@ -156,7 +174,10 @@ def other_order(baseline: Baseline) -> Finding | None:
 
 
 def _takes_what_is_known(baseline: Baseline) -> bool:
-    """Return whether layers take the input, or what another layer returned, as it is or turned."""
+    """Return whether each layer takes the input, or what another layer returned, maybe turned.
+
+    Then no view can have put its numbers into another order.
+    """
     known: list[Tensor] = [baseline.batch.leaves[baseline.batch.sequence]]
     for event in baseline.events:
         if event.kind == "output" and isinstance(event.module, RNNBase | Embedding):
@@ -168,15 +189,18 @@ def _takes_what_is_known(baseline: Baseline) -> bool:
 def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
     """Return whether NaN of one step of a sample are at other steps for each feature.
 
-    ``places`` are ``(batch, rows, width)``; of a convolution the width may be the steps.
+    ``places`` ``(batch, rows, width)`` has where a layer's input is NaN; rows are the layer's
+    steps, and of a convolution the width may be the steps. ``steps`` is how many the model's input
+    has.
     """
     rows, width = places.shape[1:]
     hit = places.flatten(1)
-    mask = places[hit.any(1) & ~hit.all(1)]
+    mask = places[hit.any(1) & ~hit.all(1)]  # the samples with some NaN, and not all
     # A convolution takes (batch, feature, seq), or steps for channels.
     axes = (1,) if is_conv and rows != steps else (1, 2)
     if any(mask.equal(mask.any(axis, keepdim=True).expand_as(mask)) for axis in axes):
         return False
+    # In the right view, the NaN of a sample are whole columns, at other columns in each sample.
     for view in _views(rows, width, steps, is_conv=is_conv):
         turned = mask.reshape(len(mask), *view)
         columns = turned.any(3, keepdim=True).any(1, keepdim=True)
@@ -186,7 +210,11 @@ def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
 
 
 def _views(rows: int, width: int, steps: int, *, is_conv: bool) -> list[tuple[int, int, int]]:
-    """Return the sizes in which a sample's memory may have its steps on a different axis."""
+    """Return the sizes ``(n, seq, ...)`` in which a sample's memory may have its steps on axis 1.
+
+    The sample is ``(rows, width)`` in the layer's input; of a convolution, of the model's
+    ``steps``.
+    """
     if not is_conv:
         return [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
     numbers = rows * width
@@ -194,14 +222,14 @@ def _views(rows: int, width: int, steps: int, *, is_conv: bool) -> list[tuple[in
 
 
 def _given(events: Sequence[Event]) -> Iterator[tuple[Event, Tensor]]:
-    """Yield the padded batches that go into layers."""
+    """Yield the padded batches that go into layers and convolutions, with their events (calls)."""
     for event, x in _padded(events):
         if event.kind == "input" and isinstance(event.module, RNNBase | Conv1d):
             yield event, x
 
 
 def _padded(events: Sequence[Event]) -> Iterator[tuple[Event, Tensor]]:
-    """Yield the padded batches that are the first of what modules take or return."""
+    """Yield tensors of three axes, none packed, that modules take or return, with their events."""
     for event in events:
         x = next(iter(event.tensors), None)
         if isinstance(x, Tensor) and x.dim() == 3 and not event.is_packed:

@@ -46,7 +46,9 @@ def needs_of_causal(baseline: Baseline) -> Skipped | None:
 def probe_causal(baseline: Baseline) -> Outcome:
     """Step t of the first output depends on no later step of the input; other outputs may.
 
-    Later steps are changed first; then the first steps are run by themselves.
+    Later steps are changed first; then the first steps are run by themselves. ``baseline`` is the
+    model, a batch, and what it returned for that, with the rule that the caller asked for
+    (``causal=``).
     """
     first = baseline.first
     seq = baseline.out_seq_dim
@@ -69,7 +71,10 @@ def probe_causal(baseline: Baseline) -> Outcome:
 
 
 def _holds(judged: Baseline, first: int) -> str:
-    """Write that no step of the first output depends on a later one of the input."""
+    """Write that no step of the first output depends on a later one of the input.
+
+    ``judged`` has the steps of the input that the output follows; ``first`` is the output's index.
+    """
     text = f"no step of {judged.batch.steps} depends on {_on_what(judged)}"
     late = _late(judged, first)
     if not late:
@@ -78,7 +83,7 @@ def _holds(judged: Baseline, first: int) -> str:
 
 
 def _on_what(judged: Baseline) -> str:
-    """Write on what no step depends."""
+    """Write on what no step depends, by the rule of ``causal=`` and the lookahead it allows."""
     rules = {"strict": "itself or a later one", "others": "itself"}
     what = rules.get(str(judged.causal), "a later one")
     if not judged.lookahead:
@@ -94,11 +99,12 @@ def _late(baseline: Baseline, first: int) -> int:
 def _of_changed_steps(baseline: Baseline, first: int) -> list[Change] | Finding | Skipped:
     """Change all steps from one on, or a step itself, as the rule of ``causal=`` asks.
 
-    Returns the runs if the first output moved nowhere that it must not; else what is wrong, or why
-    nothing can be said.
+    ``first`` is the index of the first output. Returns the runs if it moved nowhere that it must
+    not; else what is wrong, or why nothing can be said.
     """
     steps = baseline.batch.steps or 0
     shortest = min(baseline.batch.counts or [steps])
+    # Near the end, near the end of the shortest sample, and at its middle.
     cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})
     answers: list[Iterator[Change | Finding | Skipped]] = []
     if baseline.causal != "others":
@@ -135,7 +141,10 @@ def _at_each(
 
 
 def _judge_later(change: Change, first: int, cut: int) -> Change | Finding | Skipped:
-    """Return a run whose steps were changed from one on, or that an earlier step moved in it."""
+    """Return a run whose steps changed from ``cut`` on, if no earlier step of the output moved.
+
+    Else a finding, which says where that begins; a skip if the run failed or shows too little.
+    """
     if change.refusal:
         return refused(change)
     baseline = change.baseline
@@ -149,7 +158,10 @@ def _judge_later(change: Change, first: int, cut: int) -> Change | Finding | Ski
 
 
 def _judge_own(change: Change, first: int, step: int) -> Change | Finding | Skipped:
-    """Return a run in which one step was changed, or that the same step of the output moved."""
+    """Return a run in which one ``step`` was changed, if the same step of the output did not move.
+
+    Else a finding; a skip if the run failed or shows too little. ``first`` is the output's index.
+    """
     if change.refusal:
         return refused(change)
     baseline = change.baseline
@@ -163,13 +175,20 @@ def _judge_own(change: Change, first: int, step: int) -> Change | Finding | Skip
 
 
 def _input_with_steps(baseline: Baseline) -> int:
-    """Return the first input or, of an encoder and a decoder, the target, which has the steps."""
+    """Return the index of the first input or, if it has no such steps, of the one with them.
+
+    Of an encoder and a decoder, that is the target.
+    """
     batch = baseline.batch
     return batch.first if batch.has_steps(batch.first) else batch.sequence
 
 
 def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
-    """Run the first steps by themselves: they return the first outputs, unless steps mix."""
+    """Run the first steps by themselves; yield the runs: the first outputs stay, unless steps mix.
+
+    Nothing is run where they could change for another reason: a lookahead, random numbers, samples
+    that mix, or padding before the samples.
+    """
     is_spoiled = judged.lookahead or judged.session.drawn or judged.has_found("batch")
     is_cut_at_padding = not judged.pads_after and judged.batch.counts is not None
     if judged.causal == "others" or is_spoiled or is_cut_at_padding:
@@ -190,9 +209,10 @@ def _finding_of_first_steps(run: Restriction, first: int) -> Finding:
 
 
 def _with_followed(judged: Baseline, first: int) -> Baseline:
-    """Return the model with the steps of further inputs, if the first output's steps follow those.
+    """Return the baseline with steps of further inputs, if the first output's steps follow those.
 
-    A loop takes actions that are longer than the sequence: they need not be cut with it.
+    Those inputs are as long as the sequence and were kept whole, as the model allows: a loop takes
+    actions that are longer than the sequence, and they need not be cut with it.
     """
     batch = judged.batch
     followed = judged
@@ -205,7 +225,7 @@ def _with_followed(judged: Baseline, first: int) -> Baseline:
 
 
 def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
-    """Return whether the first output follows the steps of an input, and not the whole of it.
+    """Return whether the first output follows the steps of input ``index``, not the whole of it.
 
     Of an input that is read as a whole, the first and the last step show in the same steps.
     """
@@ -220,7 +240,10 @@ def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
 
 
 def _follows_features(baseline: Baseline) -> Finding | None:
-    """Return a finding if an output has as many rows as the steps, but follows the features."""
+    """Return a finding if an output has as many rows as steps, but follows the features; or None.
+
+    With one feature less, which the input has as many of as steps, the output is one row shorter.
+    """
     batch = baseline.batch
     first = baseline.first
     leaf = batch.leaves[batch.sequence]

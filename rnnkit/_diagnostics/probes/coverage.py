@@ -47,7 +47,11 @@ def needs_of_coverage(baseline: Baseline) -> Skipped | None:
 
 
 def probe_coverage(baseline: Baseline) -> Outcome:
-    """A gradient arrives at each valid step or, where none does, a change of it shows."""
+    """A gradient arrives at each valid step or, where none does, a change of it shows.
+
+    ``baseline`` is the model, a batch, and what it returned for that. A finding says that a step
+    reaches no output though later ones do; other silent steps are named in a partial skip.
+    """
     steps = baseline.batch.steps or 0
     valid = _valid_places(baseline)
     slopes = gradients_of(baseline).places()
@@ -79,7 +83,7 @@ def probe_coverage(baseline: Baseline) -> Outcome:
 
 
 def _valid_places(baseline: Baseline) -> Tensor:
-    """Return a mask, true where the input is not padding by its lengths or by its zeros."""
+    """Return a mask ``(batch, seq)``, true where the input is no padding by lengths or zeros."""
     valid = valid_mask(baseline.batch, pads_after=baseline.pads_after)
     if baseline.causal == "strict":  # which forbids each sample's last step to all outputs
         valid = valid & valid.roll(-1, 1)
@@ -89,7 +93,10 @@ def _valid_places(baseline: Baseline) -> Tensor:
 
 
 def _spaced(places: Tensor) -> Tensor:
-    """Return some places of each sample, evenly spaced, with the first and the last."""
+    """Return some of the places ``(batch, seq)`` of each sample, evenly spaced, as a mask.
+
+    The first and the last are among them.
+    """
     chosen = torch.zeros_like(places)
     for sample, row in enumerate(places):
         steps = row.nonzero().flatten()
@@ -100,7 +107,11 @@ def _spaced(places: Tensor) -> Tensor:
 
 
 def _tried(baseline: Baseline, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Return at which places no change shows in an output, and which the model let be tried."""
+    """Return at which places no change shows in an output, and which the model let be tried.
+
+    All are masks ``(batch, seq)``. Each of ``places`` is changed in three ways: other values that
+    occur, a large number, and a large negative one.
+    """
     silent = places.clone()
     tried = torch.zeros_like(places)
     raised = partial(filled, factor=LARGE)
@@ -115,7 +126,10 @@ def _tried(baseline: Baseline, places: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _one_of_each(baseline: Baseline, places: Tensor) -> Iterator[Tensor]:
-    """Yield masks that have each place once: a step of each sample, or one of all if they mix."""
+    """Yield masks ``(batch, seq)`` that have each place once: a step of each sample in one mask.
+
+    If samples are not known to be independent, a mask has one and the same step of all.
+    """
     order = places.cumsum(1)
     if not baseline.has_passed("batch"):
         order = torch.arange(1, places.shape[1] + 1, device="cpu").expand_as(places)
@@ -124,9 +138,10 @@ def _one_of_each(baseline: Baseline, places: Tensor) -> Iterator[Tensor]:
 
 
 def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
-    """Return which samples moved, ``(batch,)``: all, if an output without samples did.
+    """Return which samples' outputs moved, ``(batch,)``: all, if an output without samples did.
 
-    None if the model refused the changed inputs, or returned other shapes for them.
+    ``output`` has the leaves of a run on changed inputs. None if it is None (the model refused
+    them), or if they have other shapes than before.
     """
     if output is None or shapes_of(output) != shapes_of(baseline.normal):
         return None
@@ -150,7 +165,11 @@ def _moved(before: Tensor, after: Tensor, batch_axis: int | None) -> Tensor:
 
 
 def _between(silent: Tensor, tried: Tensor, doubtful: Tensor) -> Tensor:
-    """Return the silent places, and those between two of them that get no gradient either."""
+    """Return the silent places, and those between two of them that get no gradient either.
+
+    Masks ``(batch, seq)``: ``tried`` places were changed, of which the ``silent`` ones moved no
+    output; ``doubtful`` places get no gradient.
+    """
     found = silent.clone()
     for sample, row in enumerate(tried):
         steps = row.nonzero().flatten().tolist()
@@ -162,7 +181,11 @@ def _between(silent: Tensor, tried: Tensor, doubtful: Tensor) -> Tensor:
 
 
 def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:
-    """Run with other values of the input whose steps are judged at some places."""
+    """Run with other values of the sequence where a mask ``(batch, seq)`` is true.
+
+    The sequence is the input whose steps are judged. Returns the output's leaves; None if the model
+    refuses.
+    """
     batch = baseline.batch
     leaves = other_leaves(batch, steps_at(mask), pad=False, only=batch.sequence)
     return baseline.session.attempt(batch.tree(leaves))
@@ -174,7 +197,7 @@ def _skipped_step(
     """Return a finding if a step reaches no output, not even as a NaN, and a later one does.
 
     The masks are ``(batch, seq)``: which steps are valid, which of them reach no output, and which
-    were not tried.
+    were not tried. None if there is no such step, or if steps may be left out on purpose.
     """
     steps = valid.any(0).nonzero().flatten().tolist()
     skipped = _unread_steps(valid, silent)
@@ -183,7 +206,7 @@ def _skipped_step(
     if _may_be_thinned(baseline, steps, skipped, int(untried.any(0).sum())):
         return None
     length = baseline.batch.steps or 0
-    # A word between two sides that are read is what the model predicts.
+    # Of one output for all steps, a middle step that is not read may be the word to predict.
     middle = ((length - 1) // 2, length // 2) if baseline.out_seq_dim is None else ()
     for step in skipped:
         if step not in middle and _stops_nan(baseline, valid, step):
@@ -198,7 +221,8 @@ def _may_be_thinned(
 ) -> bool:
     """Return whether a model may leave out steps on purpose: for a stride, or a shorter chunk.
 
-    Then the first step is skipped, or about half of them; and the output has other steps.
+    Then the first of the valid ``steps`` is skipped, or about half of them; and the output has
+    other steps than the input. ``untried`` is how many steps without a gradient were not tried.
     """
     first = baseline.first or 0
     if baseline.has_steps(first) and not baseline.missing(first):
@@ -208,7 +232,10 @@ def _may_be_thinned(
 
 
 def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:
-    """Return whether a NaN at a step of all samples goes into the model, and changes no output."""
+    """Return whether a NaN at a step of all samples goes into the model, and changes no output.
+
+    ``valid`` is any mask ``(batch, seq)``, for its shape.
+    """
     mask = torch.zeros_like(valid)
     mask[:, step] = True
     output = filled(baseline, mask, torch.nan)
@@ -216,13 +243,19 @@ def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:
 
 
 def _unread_steps(valid: Tensor, silent: Tensor) -> list[int]:
-    """Return the steps that reach no output in any sample."""
+    """Return the steps that reach no output in any sample in which they are valid.
+
+    Both masks are ``(batch, seq)``; ``silent`` has the valid steps that reach none.
+    """
     unread = silent.any(0) & (silent == valid).all(0)
     return unread.nonzero().flatten().tolist()
 
 
 def _in_words(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
-    """Name the places that reach no output, with their verb: by step if no sample's is read."""
+    """Name the places that reach no output, with their verb: by step if no sample's is read.
+
+    Both masks are ``(batch, seq)``; ``silent`` has the valid steps that reach no output.
+    """
     steps = _unread_steps(valid, silent)
     places = silent.nonzero().tolist()
     verb = "reaches" if len(steps or places) == 1 else "reach"
@@ -248,9 +281,11 @@ def _ranges(steps: list[int]) -> str:
 
 
 def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
-    """Return a finding if each sample is read up to its length in another input.
+    """Return a finding if each sample is read up to its length in another input, not its own.
 
-    That is too far for some samples, and not far enough for others.
+    ``read`` ``(batch, seq)`` has the steps that get a gradient. The other lengths have to be too
+    long for some samples, and too short for others; else None, as if padding is in front of the
+    samples.
     """
     batch = baseline.batch
     counts = batch.counts

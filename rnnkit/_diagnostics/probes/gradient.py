@@ -35,10 +35,11 @@ Idle = dict[str, tuple[str, ...]]
 def probe_gradient(baseline: Baseline) -> Outcome:
     """Each parameter that this call read gets a gradient from some output, in training.
 
-    None is a mistake if a small change moves such an output, and always in a module that is called,
-    if nothing moves with what it returns. Zeros are one in weights with two axes if what belongs to
-    them also gets zeros: an attention's bias rightly does. Both count if no other values change
-    that.
+    A parameter may get no gradient ("none"), zeros ("zero"), "nan" or "some". None is a mistake if
+    an output with a graph moves with it, or if what its layer, or a module that is called, returns
+    reaches no output. Zeros are one in a weight of two axes if nothing beside it learns: an
+    attention's bias rightly gets zeros. Both count only if runs with other values show the same;
+    the rest is noted. ``baseline`` is the model, a batch, and what it returned for that.
     """
     run = gradients_in_training(baseline)
     got = run.amounts
@@ -73,12 +74,16 @@ def probe_gradient(baseline: Baseline) -> Outcome:
 
 
 def _getting(run: Gradients, *amounts: str) -> set[str]:
-    """Return the parameters that get such a gradient: none, zero, nan or some."""
+    """Return the names of the parameters that get such a gradient: none, zero, nan or some."""
     return {name for name, amount in run.amounts.items() if amount in amounts}
 
 
 def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
-    """Find a module that ran, and would learn, and is registered nowhere."""
+    """Return a finding if a module that ran, and would learn, is registered nowhere; else None.
+
+    ``run`` has the modules that were called in a run with gradients. Modules among the inputs are
+    known.
+    """
     if baseline.session.is_wrapped:
         return None  # a call may run modules beside the model
     given = [leaf for leaf in baseline.batch.leaves if isinstance(leaf, Module)]
@@ -93,7 +98,13 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
 
 
 class _Suspects(NamedTuple):
-    """Parameters that are read and get no gradient, or zeros, and items that do not run."""
+    """Parameters and items that may be mistakes.
+
+    Attributes:
+        silent: names of parameters that the call reads and that get no gradient at all.
+        zeros: names of parameters that get zeros only.
+        idle: items of lists of modules that do not run while others do, by the list's name.
+    """
 
     silent: set[str]
     zeros: set[str]
@@ -101,7 +112,11 @@ class _Suspects(NamedTuple):
 
 
 def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
-    """Return the suspects that stay so with other values; skip if no other values run."""
+    """Return the suspects that stay so in runs with other values; skip if no other values run.
+
+    ``run`` is the run in training with gradients. A parameter without a gradient is no suspect if
+    what forward detached is computed from it, and a zero none if something beside it learns.
+    """
     silent = _getting(run, "none") & (run.used_weights - _cut_on_purpose(run))
     zeros = {name for name in _getting(run, "zero") if _is_suspicious(baseline, run, name)}
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
@@ -123,7 +138,7 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
 
 
 def _idle_items(idle: Idle) -> Iterator[Finding]:
-    """Yield items of a list of modules that never run, while others do."""
+    """Yield a finding for each list of modules of which some items never run, while others do."""
     for name, items in idle.items():
         verb = "runs" if len(items) == 1 else "run"
         what = f"{_listed(items)} never {verb}, and other items of {name} do"
@@ -148,7 +163,10 @@ def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:
 
 
 def _family(name: str) -> tuple[str, str]:
-    """Return the module of a parameter, and its layer and direction in that."""
+    """Return the family of a parameter: its module's name, and its layer and direction in that.
+
+    Of ``lstm.weight_hh_l1_reverse``, it is ``("lstm", "_l1_reverse")``; "" where there are none.
+    """
     return name.rpartition(".")[0], (LAYER_AND_DIRECTION.search(name) or [""])[0]
 
 
@@ -158,7 +176,10 @@ def _without_number(name: str) -> str:
 
 
 def _cut_on_purpose(run: Gradients) -> set[str]:
-    """Return the parameters that reach what forward detached, but for those of layers."""
+    """Return the names of parameters from which what forward detached was computed.
+
+    Those of recurrent layers and cells are left out: a detach does not excuse them.
+    """
     slopes = run.slopes([*run.weights.values()], run.detached)
     pairs = zip(run.weights, slopes, strict=True)
     return {name for name, slope in pairs if slope is not None} - run.in_layers
@@ -167,7 +188,8 @@ def _cut_on_purpose(run: Gradients) -> set[str]:
 def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Finding | str]:
     """Yield modules that no gradient reaches, and a note of those that may do without.
 
-    ``names`` are the parameters that the call reads, and that get none for any values.
+    ``names`` are the parameters that the call reads, and that get none for any values; ``run`` is
+    the run in training. A finding is about the largest modules of which no parameter gets any.
     """
     without = _getting(run, "none")
     missing: dict[str, list[Line]] = {}
@@ -212,7 +234,10 @@ def _is_unused(baseline: Baseline, run: Gradients, name: str, members: set[str])
 
 
 def _cut_of(run: Gradients, members: set[str]) -> list[Line]:
-    """Return where what is made of some parameters is cut off its graph."""
+    """Return a row that says where what is made of some parameters is cut off its graph; or no row.
+
+    ``members`` are their names.
+    """
     weights = [run.weights[name] for name in members]
     for cut, tensor in run.noticed.cut_tensors.items():
         if run.reaches([tensor], weights):
@@ -221,7 +246,10 @@ def _cut_of(run: Gradients, members: set[str]) -> list[Line]:
 
 
 def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float) -> list[bool]:
-    """Change some parameters; return for each output that moved whether it has a graph."""
+    """Change some parameters; return for each output that moved whether it has a graph.
+
+    ``members`` are their names; each gets ``amount`` times its mean size added.
+    """
     copy = baseline.session.fresh().train()
     for weight in map(copy.get_parameter, members):
         size = weight.data.abs().mean().clamp(min=0.1)
@@ -232,7 +260,10 @@ def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float)
 
 
 def _zeros(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Finding]:
-    """Yield weights that get zeros: of a direction that nothing reads, or anywhere else."""
+    """Yield a finding of weights that get zeros: of a direction that nothing reads, or others.
+
+    ``names`` are those weights; if they are of one layer and direction, that is named.
+    """
     if not names:
         return
     module, end = _family(min(names))
@@ -251,12 +282,16 @@ def _zeros(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Find
 
 
 def _tops(names: Collection[str], every: Collection[str]) -> set[str]:
-    """Return the largest modules with these parameters only, and those that are in none."""
+    """Return the names of the largest modules with these parameters only, or of the parameters.
+
+    ``names`` are the parameters, and ``every`` those of the model.
+    """
     paths = [[*accumulate(name.split("."), "{}.{}".format)] for name in names]
     return {next(x for x in path if names_inside(x, every) <= {*names}) for path in paths}
 
 
 def _listed(names: Collection[str]) -> str:
+    """Write some names, in their order and the first ones only, with the number of the others."""
     first = sorted(names)[:NAMES]
     rest = len(names) - NAMES
     return ", ".join(first) + (f" and {count(rest, 'other', 'others')}" if rest > 0 else "")

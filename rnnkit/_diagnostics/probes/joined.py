@@ -21,7 +21,10 @@ Pair = tuple[int, int]
 
 
 def joined_layers(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding]:
-    """Yield a state whose rows are all joined in pairs, if a pair has rows of two layers."""
+    """Yield a finding for a state whose rows are all joined in pairs, if a pair is of two layers.
+
+    ``calls`` are the recurrent calls of a run; rows of a state are its layers and directions.
+    """
     stacks = [call for call in calls if _is_stack(call)]
     if not stacks:
         return
@@ -37,15 +40,16 @@ def joined_layers(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding
 
 
 def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:
-    """Return rows of two layers that a tensor joins, if it joins each row of a state with one.
+    """Return two rows of a state, of two layers, that some tensor has side by side; else None.
 
     ``made`` are the tensors of a run, and ``rows`` is a state ``(layers * directions, batch,
-    hidden)``.
+    hidden)``, of two directions. The tensor has to have each row in one pair. If another tensor has
+    all rows of a sample side by side, nothing is wrong.
     """
     count = len(rows)
     if _are_all_joined(made, rows):
         return None
-    for pieces in _in_pieces(made, rows, 2):
+    for pieces in _in_pieces(made, rows, 2):  # (..., 2, hidden), of tensors as wide as two rows
         pairs = {*_pairs(pieces, rows)}
         mixed = [pair for pair in pairs if pair[0] // 2 != pair[1] // 2]
         if mixed and sorted(chain.from_iterable(pairs)) == [*range(count)]:
@@ -54,7 +58,10 @@ def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:
 
 
 def _are_all_joined(made: Sequence[Tensor], rows: Tensor) -> bool:
-    """Return whether a tensor has all rows of one sample side by side, in whatever order."""
+    """Return whether a tensor of ``made`` has all rows of one sample side by side, in any order.
+
+    ``rows`` is a state ``(layers * directions, batch, hidden)``.
+    """
     count, batch, _ = rows.shape
     for pieces in _in_pieces(made, rows, count):
         places = _places(pieces[:1].flatten(0, 1), rows)
@@ -64,7 +71,10 @@ def _are_all_joined(made: Sequence[Tensor], rows: Tensor) -> bool:
 
 
 def _in_pieces(made: Sequence[Tensor], rows: Tensor, number: int) -> Iterator[Tensor]:
-    """Yield tensors of as many features as some rows of a state, ``(..., number, hidden)``."""
+    """Yield tensors as wide as ``number`` rows of a state, viewed as ``(..., number, hidden)``.
+
+    ``made`` are the tensors of a run, ``rows`` a state ``(layers * directions, batch, hidden)``.
+    """
     count, batch, hidden = rows.shape
     for tensor in made:
         is_as_wide = tensor.shape[-1:] == (number * hidden,)
@@ -75,7 +85,10 @@ def _in_pieces(made: Sequence[Tensor], rows: Tensor, number: int) -> Iterator[Te
 
 
 def _finding(call: Call, part: str, state: Tensor, pair: Pair) -> Finding:
-    """Name the rows that are joined, their layers, and the way to join directions."""
+    """Return a finding that names the joined rows, their layers, and the way to join directions.
+
+    ``state`` is what a call returned, ``part`` is h or c, and ``pair`` has the two rows.
+    """
     name = f"{part}_n"
     one, other = pair
     what = f"{name}[{one}] and {name}[{other}] of {call.label} are joined"
@@ -107,7 +120,10 @@ def _rows(call: Call, state: Tensor) -> Tensor:
 
 
 def _pairs(halves: Tensor, rows: Tensor) -> Iterator[Pair]:
-    """Yield which two rows of a state stand side by side in a tensor ``(..., 2, hidden)``."""
+    """Yield which two rows of a state stand side by side in a tensor ``(..., 2, hidden)``.
+
+    ``rows`` is the state ``(layers * directions, batch, hidden)``.
+    """
     batch = rows.shape[1]
     left, right = halves.unbind(1)
     for one, other in zip(_places(left, rows), _places(right, rows), strict=True):
@@ -117,8 +133,12 @@ def _pairs(halves: Tensor, rows: Tensor) -> Iterator[Pair]:
 
 
 def _places(pieces: Tensor, rows: Tensor) -> list[int]:
-    """Return where in the rows of a state each piece stands, if at one place only; else -1."""
-    table = rows.reshape(-1, rows.shape[-1])
+    """Return where in a state each piece stands, if at one place only; else -1.
+
+    ``pieces`` is ``(..., hidden)`` and ``rows`` ``(layers * directions, batch, hidden)``; a place
+    is ``row * batch + sample``.
+    """
+    table = rows.reshape(-1, rows.shape[-1])  # (row and sample, hidden)
     equal = (pieces.unsqueeze(1) == table).all(2)
     is_known = equal.sum(1) == 1
     return torch.where(is_known, equal.int().argmax(1), -1).tolist()

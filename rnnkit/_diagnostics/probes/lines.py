@@ -69,7 +69,7 @@ def nans(baseline: Baseline) -> Iterator[str]:
 
 
 def samples_left_out(baseline: Baseline) -> Iterator[str]:
-    """Yield inputs with samples that reach no loss, whatever their values are."""
+    """Yield inputs, of a model that returns a loss, with samples that reach it in no way."""
     if any(isinstance(x, Tensor) and x.dim() for x in baseline.normal):
         return
     batch = baseline.batch
@@ -84,7 +84,7 @@ def samples_left_out(baseline: Baseline) -> Iterator[str]:
 def _never_read_samples(baseline: Baseline, index: int) -> set[int]:
     """Return the samples of an input that get no gradient, also with other weights and inputs.
 
-    None if no sample gets one, which is unknown, or if nothing can judge the model.
+    Empty if no sample gets one, which is unknown, or if nothing can judge the model.
     """
     batch = baseline.batch
     unread = _unread_samples(batch, gradients_of(baseline), index)
@@ -99,7 +99,7 @@ def _never_read_samples(baseline: Baseline, index: int) -> set[int]:
 
 
 def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
-    """Return the samples of an input at which no gradient arrives; none if that is unknown."""
+    """Return the samples of the input ``index`` that get no gradient; none if that is unknown."""
     slope = run.by_id.get(id(run.sources.get(index)))
     if slope is None:
         return set()
@@ -109,7 +109,7 @@ def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
 
 
 def idle_columns(baseline: Baseline) -> Iterator[str]:
-    """Yield weights with columns that learn nothing, as they multiply slots never written."""
+    """Yield weights with columns that learn nothing: they multiply slots that are never written."""
     idle = _idle_columns(gradients_in_training(baseline))
     judge = judge_of(baseline) if idle else None
     if not isinstance(judge, Baseline):
@@ -122,7 +122,7 @@ def idle_columns(baseline: Baseline) -> Iterator[str]:
 
 
 def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
-    """Return the columns that get zeros, each with the name of its weight, if others get more."""
+    """Return (name of a weight, column) where the gradient is zero, if other columns get some."""
     found = set[tuple[str, int]]()
     for name, weight in run.weights.items():
         slope = run.by_id[id(weight)]
@@ -148,7 +148,7 @@ def order_unseen(baseline: Baseline) -> Iterator[str]:
 
 
 def _may_be_unordered(baseline: Baseline) -> bool:
-    """Return whether full samples of several steps are read, and no output has these steps."""
+    """Return whether all samples have all steps, coverage passed, and no output has these steps."""
     batch = baseline.batch
     steps = batch.steps or 0
     if steps < 3 or not baseline.has_passed("coverage"):
@@ -169,7 +169,7 @@ def _shuffled(batch: Batch) -> Batch:
 
 
 def shared_draws(baseline: Baseline) -> Iterator[str]:
-    """Yield a line if all samples get the same random numbers in train mode, as one mask."""
+    """Yield a line if equal samples get equal random numbers in train mode, as one dropout mask."""
     batch = baseline.batch
     session = baseline.session
     if batch.size < 2:
@@ -193,7 +193,7 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
 
 
 def _trained(baseline: Baseline, inputs: Given, copy: Module) -> Leaves | None:
-    """Run a copy that trains; None if it refuses, or returns other shapes than in eval mode."""
+    """Run a copy in train mode; None if it refuses, or returns other shapes than in eval mode."""
     output = baseline.session.attempt(inputs, on=copy)
     if output is None or shapes_of(output) != shapes_of(baseline.normal):
         return None
@@ -201,7 +201,7 @@ def _trained(baseline: Baseline, inputs: Given, copy: Module) -> Leaves | None:
 
 
 def _states() -> list[Tensor]:
-    """Return where torch's sources of random numbers stand."""
+    """Return the states of torch's random generators, by which one sees that a run has drawn."""
     return [one.get_state() for name, one in random_sources().items() if name.startswith("torch")]
 
 
@@ -223,7 +223,7 @@ def norms_over_padding(baseline: Baseline) -> Iterator[str]:
 
 
 def _are_close_where_valid(baseline: Baseline, one: Leaves, other: Leaves) -> bool:
-    """Return whether two outputs are close at the valid steps of each sample."""
+    """Return whether two runs' output leaves are close at the valid steps of each sample."""
     samples = range(baseline.batch.size)
     for (index, _), sample in product(baseline.outputs_by_sample(), samples):
         rows = [baseline.valid_row(x[index], index, sample) for x in (one, other)]
@@ -233,7 +233,7 @@ def _are_close_where_valid(baseline: Baseline, one: Leaves, other: Leaves) -> bo
 
 
 def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
-    """Yield inputs that have the axes of one with lengths, and none of their own."""
+    """Yield inputs as long as one with lengths, which have no lengths and hold no mask of them."""
     batch = baseline.batch
     first = batch.sequence
     if first not in batch.lengths:
@@ -262,7 +262,7 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
 
 
 def of_functions(baseline: Baseline) -> Iterator[str]:
-    """Yield what the functions of a run show, of a model that has pictures or loops over cells."""
+    """Yield what functions of a run show, if it has pictures (Conv2d) or loops over cells."""
     has_pictures = any(isinstance(event.module, Conv2d) for event in baseline.events)
     times = Counter(call.name for call in calls_in(baseline.events) if call.is_cell)
     loops = [name for name, number in times.items() if number > 2]
@@ -313,7 +313,7 @@ def _beams_that_stay(event: Event, families: Sequence[Sequence[Call]]) -> Iterat
 
 
 def _stays_in_rows(family: Sequence[Call], rows: int) -> bool:
-    """Return whether each call but the first has a state of so many rows, as it was returned."""
+    """Return whether each later call starts from what the one before returned, of so many rows."""
     given = {part.shape[-2:-1] for call in family[1:] for part in call.state.values()}
     return given == {(rows,)} and all(
         are_bit_equal([*call.state.values()], [*before.returned.values()])

@@ -37,9 +37,12 @@ Made = list[Place]
 
 
 def judge_loss(narrow: Baseline) -> Outcome:
-    """Change each sample: if another one's gradient turns, and a module mixes them, that is found.
+    """Judge a model that returns a loss: a change of a sample turns no other sample's gradient.
 
-    Gradients are compared by their direction, and all runs are the judge's.
+    Gradients are compared by their direction, and all runs are the judge's: the model in float64. A
+    finding needs a module that mixes samples, or targets that are others'; a loss may compare
+    samples, which is noted. ``narrow`` is the model, a batch, and what it returned, in its own
+    dtype.
     """
     baseline = judge_of(narrow)
     if isinstance(baseline, Skipped):
@@ -49,6 +52,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
         return _broadcasting(broadcasts[0], baseline.batch.size)
     batch = baseline.batch
     base = _run(baseline, batch.leaves)
+    # The first tensor, of the inputs and then of what modules returned, that gets a gradient.
     start = next((k for k, place in enumerate(base) if bool(place.slope.any())), None)
     if start is None:
         reason = "a loss without a gradient: pass inputs with fractions, or tokens"
@@ -71,7 +75,8 @@ def _judge_turned(
 ) -> Outcome:
     """Return that a sample changes the gradient of another; a finding if a module mixes them.
 
-    ``base`` is the run as it is, and ``runs`` are those with another sample, by its number.
+    ``base`` is the run as it is, and ``runs`` are those with another sample, by its number;
+    ``turned`` has the changed sample and the other one.
     """
     batch = baseline.batch
     one, other = (batch.caller_indices[sample] for sample in turned)
@@ -85,7 +90,7 @@ def _judge_turned(
 
 
 def _broadcasting(loss: Broadcast, batch: int) -> Finding:
-    """Say that a loss of torch's compares each prediction with every target."""
+    """Return a finding: a loss of torch's, in a batch of so many, compares each pair of rows."""
     pair = f"{_in_words(loss.prediction, batch)} and target {_in_words(loss.target, batch)}"
     what = f"{loss.name} compares each prediction with every target: {pair} broadcast"
     fix = "prediction.squeeze(-1), or target.unsqueeze(-1), so that both have one shape"
@@ -99,7 +104,10 @@ def _in_words(shape: torch.Size, batch: int) -> str:
 
 
 def _with_other_samples(baseline: Baseline, base: Made) -> dict[int, Made]:
-    """Run with other values of each sample; return the runs that are like the one as it is."""
+    """Run with other values of each sample; return the runs like ``base``, the one as it is.
+
+    They are by sample; one is like it if the same modules return tensors of the same shapes.
+    """
     batch = baseline.batch
     runs: dict[int, Made] = {}
     for sample in range(batch.size):
@@ -112,7 +120,11 @@ def _with_other_samples(baseline: Baseline, base: Made) -> dict[int, Made]:
 def _turned_by_others(
     slope: Tensor, others: Mapping[int, Place], axis: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield a sample that was changed, and another one whose gradient has a new direction then."""
+    """Yield a sample that was changed, and another one whose gradient has a new direction then.
+
+    ``slope`` is the gradient of a tensor in the run as it is, ``others`` has it in the run for each
+    changed sample, and ``axis`` has the samples.
+    """
     for sample, place in others.items():
         for turned in _turned(slope, place.slope, axis):
             if turned != sample:
@@ -120,7 +132,10 @@ def _turned_by_others(
 
 
 def _batch_axis(tensor: Tensor, others: Mapping[int, Place], size: int) -> int | None:
-    """Return the axis of a tensor along which each sample's change moves its own row alone."""
+    """Return the axis of a tensor along which each sample's change moves its own row; or None.
+
+    ``others`` has it in the run for each changed sample; ``size`` is the number of samples.
+    """
     own = [[sample] for sample in others]
     for axis, length in enumerate(tensor.shape):
         moved = [_moved(tensor, place.tensor, axis) for place in others.values()]
@@ -130,7 +145,11 @@ def _batch_axis(tensor: Tensor, others: Mapping[int, Place], size: int) -> int |
 
 
 def _mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: str) -> Finding | None:
-    """Find the first module in whose output a change of one sample moves several rows."""
+    """Return a finding of the first module in whose output one sample's change moves several rows.
+
+    ``base`` is the run as it is, ``runs`` those for each changed sample, ``size`` the number of
+    samples; ``what`` is its sentence. None if no module mixes samples.
+    """
     for at, place in enumerate(base):
         if any(_is_mixed(place.tensor, run[at].tensor, size) for run in runs.values()):
             means = "samples are mixed there, unless the loss compares them, as InfoNCE does"
@@ -140,7 +159,7 @@ def _mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: str) -
 
 
 def _is_mixed(before: Tensor, after: Tensor, size: int) -> bool:
-    """Return whether several rows moved, along each axis that may have the samples."""
+    """Return whether several rows moved, along each axis that is as long as there are samples."""
     axes = [axis for axis, length in enumerate(before.shape) if length == size]
     return bool(axes) and all(len(_moved(before, after, axis)) > 1 for axis in axes)
 
@@ -148,7 +167,12 @@ def _is_mixed(before: Tensor, after: Tensor, size: int) -> bool:
 def _other_targets(
     baseline: Baseline, base: Made, runs: Mapping[int, Made], what: str
 ) -> Finding | None:
-    """Find targets of a sample that change the gradient at rows of other samples."""
+    """Return a finding if a sample's targets change the gradient at other samples' rows; or None.
+
+    Scores are the last tensor of the run ``base``; ``runs`` are those for each changed sample, and
+    ``what`` is the finding's sentence. A sample's targets are replaced by those of the one before
+    it.
+    """
     batch = baseline.batch
     (sample, run) = next(iter(runs.items()))
     scores = base[-1].tensor
@@ -176,7 +200,7 @@ def _other_targets(
 
 
 def _may_be_targets(batch: Batch, index: int, scores: Tensor) -> bool:
-    """Return whether an input has a class for each step of each sample, as scores have a row."""
+    """Return whether input ``index`` has a class for each step of a sample, as scores a row."""
     target: Tensor = batch.leaves[index]
     if index == batch.first or not batch.has_steps(index) or is_number(target):
         return False
@@ -184,10 +208,11 @@ def _may_be_targets(batch: Batch, index: int, scores: Tensor) -> bool:
 
 
 def _broadcast(baseline: Baseline, like: Made) -> Finding | None:
-    """Find that each prediction meets all targets: which of them is its own then changes nothing.
+    """Return a finding if each prediction meets all targets: their order then changes nothing.
 
-    A loss that adds a term for each target has the same gradient if all samples get one target,
-    and is right; that of a loss that broadcasts changes.
+    A loss that adds a term for each target has the same gradient if all samples get one target, and
+    is right; that of a loss that broadcasts changes. None if targets matter, or a run fails.
+    ``like`` is the run as it is.
     """
     size = baseline.batch.size
     ignores_which_target: list[bool] = []
@@ -219,7 +244,10 @@ class _Loss(NamedTuple):
 def _with_targets(
     baseline: Baseline, like: Made, batch: Batch, kept: Sequence[int]
 ) -> _Loss | None:
-    """Run with the targets of some samples, twice: the loss is judged as any output is."""
+    """Run with the targets of the samples ``kept``, twice: the loss is judged as any output is.
+
+    None if the model refuses, or makes other tensors than in the run ``like``.
+    """
     moved = batch.samples(kept)
     moved.leaves[batch.first] = batch.leaves[batch.first]
     losses = baseline.attempt(moved)
@@ -245,7 +273,10 @@ def _spread_targets(batch: Batch) -> list[Any]:
 
 
 def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) -> Made:
-    """Run with gradients, and return what has one, in the order of time; if alike."""
+    """Run with gradients; return the tensors that have one, inputs first, in order of time.
+
+    Empty if they are not made by the same modules, in the same shapes, as those of ``like``.
+    """
     run = Gradients(baseline.batch.with_leaves([*leaves]), baseline.session)
     found = [(label, x) for label, x in _named_parts(run) if x.dim() > 1 and x.requires_grad]
     slopes = run.slopes([x for _, x in found], run.output)
@@ -271,14 +302,18 @@ def _shapes(made: Made) -> list[tuple[str, torch.Size]]:
 
 
 def _moved(before: Tensor, after: Tensor, axis: int) -> list[int]:
-    """Return which rows differ."""
+    """Return which rows of a tensor, along ``axis``, differ in two runs."""
     rows = (before - after).detach().abs().movedim(axis, 0).flatten(1).amax(1)
     return (rows > NOTHING).nonzero().flatten().tolist()
 
 
 def _turned(before: Tensor, after: Tensor, axis: int) -> list[int]:
-    """Return which rows of a gradient have another direction."""
+    """Return which rows of a gradient, along ``axis``, have another direction in two runs.
+
+    A row that is about zero in one of them has none.
+    """
     size = max(float(before.abs().max()), float(after.abs().max()))
+    # Relative to the largest number of both, as NOTHING is.
     one, other = (x.movedim(axis, 0).flatten(1) / size for x in (before, after))
     sizes = one.norm(dim=1), other.norm(dim=1)
     turn = 1 - (one * other).sum(1).abs() / (sizes[0] * sizes[1]).clamp(min=NOTHING**2)

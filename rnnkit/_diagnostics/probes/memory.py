@@ -25,7 +25,10 @@ HOLDS = "the last output depends on earlier steps"
 
 
 def needs_of_memory(baseline: Baseline) -> Skipped | None:
-    """Return why there is nothing to remember, or no number to see it in; None if there is."""
+    """Return why there is nothing to remember, or no number to see it in; None if there is.
+
+    ``baseline`` is the model, a batch, and what it returned for that.
+    """
     batch = baseline.batch
     if not stateful_modules(baseline.events) and not gradients_of(baseline).noticed.cut:
         unseen = "no module has a state; a loop over functions is not seen"
@@ -39,7 +42,11 @@ def needs_of_memory(baseline: Baseline) -> Skipped | None:
 
 
 def probe_memory(baseline: Baseline) -> Outcome:
-    """The last step, or the pooled output, depends on earlier steps at all."""
+    """The last step, or the pooled output, depends on earlier steps at all.
+
+    Gradients are asked first and, if they show nothing, changed inputs. ``baseline`` is the model,
+    a batch, and what it returned for that.
+    """
     ends = _Ends.of(baseline)
     if _last_step_reads_first(baseline):
         return Passed(HOLDS, [])
@@ -51,7 +58,10 @@ def probe_memory(baseline: Baseline) -> Outcome:
 
 
 def _notes_of_cuts(ends: "_Ends", read: Tensor) -> list[str]:
-    """Return a note if the last output depends on steps before the first that gets a gradient."""
+    """Return a note if the last output depends on steps before the first that gets a gradient.
+
+    ``read`` ``(batch, seq)`` has the steps that get one; forward cuts the graph before them.
+    """
     baseline = ends.baseline
     cut = gradients_of(baseline).noticed.cut
     before = steps_before(baseline, read)
@@ -62,7 +72,12 @@ def _notes_of_cuts(ends: "_Ends", read: Tensor) -> list[str]:
 
 
 def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
-    """Change steps: earlier ones get no gradient, or ``read`` is None, and none can be measured."""
+    """Change steps, and return what that shows: gradients show no earlier step that is read.
+
+    ``read`` has the steps ``(batch, seq)`` that get a gradient from the ends of the outputs; it is
+    None if no gradient can be measured. A model whose first output reads later steps runs
+    backwards.
+    """
     baseline = ends.baseline
     earlier, later = _all_but_one(baseline)
     moves = ends.move(steps_at(earlier), ends.outputs, LAST)
@@ -92,7 +107,10 @@ def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
 
 
 def _nothing_is_remembered(baseline: Baseline) -> Finding | Skipped:
-    """Say so, if a state was seen to run along the steps."""
+    """Return a finding if a state was seen to run along the steps; else a skip.
+
+    A layer is called on many steps, or a cell is called as often as there are steps.
+    """
     seq_dim = baseline.batch.seq_dim
     are_steps = all(call.is_step for call in calls_in(baseline.events))
     if not are_steps or not _runs_along(baseline, stateful_modules(baseline.events)):
@@ -144,7 +162,11 @@ class _Ends:
         return cls(baseline, counts, outputs, [k for k in outputs if baseline.has_steps(k)])
 
     def parts(self, output: Sequence[Any], indices: list[int], step: int) -> list[Tensor]:
-        """Return one step of each sample that has several, or what is pooled, of some outputs."""
+        """Return one step of each sample that has several, of the output leaves at some indices.
+
+        ``step`` is FIRST or LAST within the sample's length; a pooled output gives its whole
+        sample.
+        """
         samples = [sample for sample, count in enumerate(self.counts) if count > 1]
         return [
             self._part(output[index], index, sample, step)
@@ -153,7 +175,10 @@ class _Ends:
         ]
 
     def _part(self, leaf: Tensor, index: int, sample: int, step: int) -> Tensor:
-        """Return one step of a sample of an output; all of it if the output has no steps."""
+        """Return one step of a sample of an output leaf; all of it if the output has no steps.
+
+        ``index`` is that of the output, and ``step`` FIRST or LAST.
+        """
         baseline = self.baseline
         row = baseline.valid_row(leaf, index, sample)
         if index not in self.with_steps:
@@ -164,7 +189,7 @@ class _Ends:
         return row.select(seq, step)
 
     def read(self) -> Tensor | None:
-        """Return at which steps of the input the ends have a gradient; None if that is unknown."""
+        """Return where the ends have a gradient in the input, ``(batch, seq)``; None if unknown."""
         gradients = gradients_of(self.baseline)
         if not gradients.output:
             return None
@@ -172,7 +197,11 @@ class _Ends:
         return gradients.places(told) if told else None
 
     def move(self, where: Where, indices: list[int], step: int) -> bool | Skipped:
-        """Return whether other inputs show at a step of some outputs, or change their shapes."""
+        """Return whether other inputs at some places show at a step of some outputs.
+
+        ``where`` tells the places, ``indices`` the outputs, and ``step`` is FIRST or LAST. A change
+        of their shapes shows as well; a skip if the model refuses the inputs.
+        """
         change = compare_changed(self.baseline, where)
         if change is None:
             return False
@@ -185,7 +214,7 @@ class _Ends:
 
 
 def _all_but_one(baseline: Baseline) -> tuple[Tensor, Tensor]:
-    """Return the valid steps of each sample without its last one, and without its first."""
+    """Return masks ``(batch, seq)`` of the valid steps without the last one, and the first."""
     valid = valid_mask(baseline.batch, pads_after=baseline.pads_after)
     without_last = valid & valid.roll(-1, 1)
     without_first = valid & valid.roll(1, 1)
@@ -195,7 +224,10 @@ def _all_but_one(baseline: Baseline) -> tuple[Tensor, Tensor]:
 
 
 def _runs_along(baseline: Baseline, names: set[str]) -> bool:
-    """Return whether a layer is called once, or a module for each step, or step of a sample."""
+    """Return whether a layer is called once, or a module for each step, or step of a sample.
+
+    ``names`` are the modules that have a state.
+    """
     batch = baseline.batch
     inputs = [event for event in baseline.events if event.kind == "input"]
     calls = Counter(event.name for event in inputs if event.name in names)

@@ -15,7 +15,11 @@ from rnnkit._diagnostics.run.outputs import are_bit_equal, gradient_arrives
 
 
 def notes_of_calls(baseline: Baseline, calls: Sequence[Call]) -> Iterator[str]:
-    """Yield a note for each module whose calls lose a state, or start from an odd one."""
+    """Yield a note for each module whose calls lose a state, or start from an odd one.
+
+    ``calls`` are the recurrent calls of a run; a family are those of one module, in order.
+    ``baseline`` is the model, a batch, and what it returned for that.
+    """
     families = defaultdict[str, list[Call]](list)
     for call in calls:
         for family in families.values():
@@ -31,7 +35,7 @@ def notes_of_calls(baseline: Baseline, calls: Sequence[Call]) -> Iterator[str]:
 
 
 def _cell_state_of_the_last_step(baseline: Baseline, call: Call) -> Iterator[str]:
-    """Yield that the outputs read c, and not h, of what a cell returns last."""
+    """Yield a note if outputs read c, and not h, of what an LSTM cell's last call returned."""
     if not isinstance(call.module, RNNCellBase) or "c" not in call.returned:
         return
     [slopes] = gradients_of(baseline).of_calls([call])
@@ -42,9 +46,10 @@ def _cell_state_of_the_last_step(baseline: Baseline, call: Call) -> Iterator[str
 
 
 def _states_of_other_layers(source: Call, call: Call) -> Iterator[str]:
-    """Yield that a layer starts from the state of another layer of an encoder's.
+    """Yield a note if a layer starts from the state of another layer of an encoder's.
 
-    The encoder's last layers have the states for as many layers of a decoder.
+    ``source`` is a call of the encoder and ``call`` a later one, of the decoder. The encoder's last
+    layers have the states for as many layers of a decoder.
     """
     encoder = source.module
     decoder = call.module
@@ -73,7 +78,10 @@ def _directions(layer: RNNBase) -> int:
 
 
 def _rows_in(given: Tensor | None, made: Tensor | None) -> list[int]:
-    """Return which row of a returned state each given row is; nothing if one is none of them."""
+    """Return which row of a returned state each given row is; empty if one is none of them.
+
+    Both are ``(layers * directions, batch, hidden)``, or None.
+    """
     if given is None or made is None or given.shape[1:] != made.shape[1:]:
         return []
     equal = (given.unsqueeze(1) == made).flatten(2).all(2)
@@ -81,7 +89,10 @@ def _rows_in(given: Tensor | None, made: Tensor | None) -> list[int]:
 
 
 def _steps_in_both_directions(family: Sequence[Call]) -> Iterator[str]:
-    """Yield that a layer of both directions is called step by step, with its state passed on."""
+    """Yield a note if a layer of both directions is called step by step, with its state passed on.
+
+    ``family`` are all calls of that layer.
+    """
     call = family[0]
     is_both = isinstance(call.module, RNNBase) and call.module.bidirectional
     if not is_both or not all(one.is_step for one in family):
@@ -97,7 +108,7 @@ def _goes_on(before: Call, after: Call) -> bool:
 
 
 def _windows_from_zeros(baseline: Baseline, family: Sequence[Call]) -> Iterator[str]:
-    """Yield that the windows of a sequence each start from zeros."""
+    """Yield a note if a layer's calls, a ``family``, are windows that each start from zeros."""
     call = family[0]
     sizes = [one.sizes.get("seq", 1) for one in family]
     steps = baseline.batch.steps
@@ -109,7 +120,7 @@ def _windows_from_zeros(baseline: Baseline, family: Sequence[Call]) -> Iterator[
 
 
 def _calls_from_the_state_of_the_first(family: Sequence[Call]) -> Iterator[str]:
-    """Yield that each later call starts from the state that the first one returned."""
+    """Yield a note if each later call of a module starts from the state that its first returned."""
     first, *later = family
     if all(_goes_on(first, call) for call in later):
         call = family[0]

@@ -20,7 +20,10 @@ from rnnkit._diagnostics.tell.outcome import (
 
 
 def probe_padding(baseline: Baseline) -> Outcome:
-    """No output depends on what is beyond a sample's length, in any input that has lengths."""
+    """No output depends on what is beyond a sample's length, in any input that has lengths.
+
+    ``baseline`` is the model, a batch, and what it returned for that.
+    """
     sequences = [*baseline.batch.lengths] or [baseline.batch.sequence]
     runs: list[Change] = []
     gaps: list[Skipped] = []
@@ -69,7 +72,7 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
 
 
 def _why_without_padding(batch: Batch) -> str:
-    """Return why the input whose steps are judged has no padding that may be changed, or ""."""
+    """Return why the judged input has no padding that may be changed; "" if it has some."""
     if batch.counts is None or batch.steps is None:
         return NO_LENGTHS
     if min(batch.counts) == batch.steps:
@@ -98,7 +101,10 @@ def _finding(batch: Batch, leak: Leak) -> Finding:
 
 
 def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:
-    """Return the outputs whose valid steps are known, or that have none; or that there is none."""
+    """Return the indices of outputs whose valid steps are known, or that have no steps.
+
+    A skip if there is none.
+    """
     judged = [
         index for index, _ in baseline.outputs_by_sample() if is_number(baseline.normal[index])
     ]
@@ -113,7 +119,7 @@ def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:
 
 
 def _may_have_other_steps(baseline: Baseline, index: int) -> bool:
-    """Return whether an output may have steps that are not the input's, as after a stride."""
+    """Return whether output ``index`` may have other steps than the input, as after a stride."""
     if baseline.missing(index) is not None:
         return False
     sizes = baseline.normal[index].shape

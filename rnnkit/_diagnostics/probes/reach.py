@@ -16,7 +16,11 @@ def steps_before(baseline: Baseline, read: Tensor) -> Tensor:
 
 
 def reach_in_words(baseline: Baseline, read: Tensor, cut: str) -> str:
-    """Write how many steps the gradient reaches back, where most are cut off, and what cuts it."""
+    """Write how many steps the gradient reaches back, where most are cut off, and what cuts it.
+
+    ``read`` ``(batch, seq)`` has the steps that get a gradient; ``cut`` says what cuts it, and
+    where.
+    """
     before = steps_before(baseline, read).sum(1)
     sample = int(before.argmax())
     steps = int(valid_mask(baseline.batch, pads_after=baseline.pads_after)[sample].sum())

@@ -30,7 +30,12 @@ class Remarks(NamedTuple):
 
 
 def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
-    """Write what outputs read, which inputs reach none, and whether a state goes in and out."""
+    """Write what outputs read, which inputs reach none, and whether a state goes in and out.
+
+    ``baseline`` is the model, a batch, its output, and the answers of all probes; ``streaming``
+    says that chunks were asked for. If no probe found a mistake, runs are limited: a note names the
+    lines that are left out then.
+    """
     notes: list[str] = []
     drawn = _map_of_steps(baseline)
     if drawn is not None and not baseline.has_found("causal"):
@@ -39,6 +44,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
     asked = [unread_inputs, *LINES]
     if not streaming:
         asked.append(chunks_beside_the_whole)
+    # Without a finding the runs of all probes are limited, and so are those of these lines.
     if not any(map(baseline.has_found, baseline.answers)):
         baseline.session.tally.most = RUNS
     left: list[str] = []
@@ -53,7 +59,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
 
 
 def unread_inputs(baseline: Baseline) -> Iterator[str]:
-    """Yield inputs that reach no output."""
+    """Yield a line for each input that reaches no output, if all outputs are finite."""
     if why_not_finite(baseline) is None:
         for index, name in enumerate(baseline.batch.names):
             if _is_unread(baseline, index):
@@ -61,7 +67,10 @@ def unread_inputs(baseline: Baseline) -> Iterator[str]:
 
 
 def _is_unread(baseline: Baseline, index: int) -> bool:
-    """Return whether no output moves with an input: a flag, or what is rounded, has no gradient."""
+    """Return whether no output moves with the input ``index``: no gradient arrives, nor a change.
+
+    A flag, or what is rounded, has no gradient. False if the model takes no other values.
+    """
     batch = baseline.batch
     gradients = gradients_of(baseline)
     slope = gradients.by_id.get(id(gradients.sources.get(index)))
@@ -78,7 +87,7 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
 
 
 def _others(batch: Batch, index: int) -> list[Any]:
-    """Return other values of an input that the model may take."""
+    """Return other values of the input ``index`` that the model may take; none if it has none."""
     leaf = batch.leaves[index]
     if isinstance(leaf, list | tuple):  # a number for each sample
         turned = leaf[::-1]
@@ -89,7 +98,11 @@ def _others(batch: Batch, index: int) -> list[Any]:
 
 
 def _other_tensors(batch: Batch, index: int, leaf: Tensor) -> list[Tensor]:
-    """Return what may be other values of a tensor, or the same."""
+    """Return what may be other values of a tensor, or the same: the input ``leaf`` at ``index``.
+
+    Flags are turned around; numbers are redrawn, scaled and negated; labels and lengths are moved
+    to other samples.
+    """
     if leaf.dtype is torch.bool:
         return [~leaf, torch.ones_like(leaf)]
     if is_binary(leaf):
@@ -108,10 +121,15 @@ def _other_tensors(batch: Batch, index: int, leaf: Tensor) -> list[Tensor]:
 
 
 def _map_of_steps(baseline: Baseline) -> Drawn | None:
-    """Return which steps of the input some steps of the first output read; None if unknown."""
+    """Return which steps of the input some steps of the first output read, as a map for the report.
+
+    Its rows are those output steps, its columns all input steps. None if gradients do not tell it:
+    some input or step was not followed. ``baseline`` has the answers of the probes that ran before.
+    """
     batch = baseline.batch
     read = steps_read(baseline)
     coverage = baseline.answers.get("coverage")
+    # Steps without a gradient that were not tried may be read all the same.
     are_without = isinstance(coverage, Skipped) and "get no gradient" in coverage.reason
     if not read or are_without or not gradients_of(baseline).are_whole:
         return None
@@ -127,7 +145,7 @@ def _map_of_steps(baseline: Baseline) -> Drawn | None:
 
 
 def _in_words(measured: DependencyMap) -> str:
-    """Write which steps a step depends on."""
+    """Write on which input steps (a map's columns) a step of the output (a row) depends."""
     matrix: Tensor = measured.matrix
     if matrix.all():
         return "all steps"

@@ -12,7 +12,10 @@ HOLDS = "the same input twice returns the same output"
 
 
 def probe_repeatable(baseline: Baseline) -> Outcome:
-    """The same input twice returns the same output."""
+    """The same input twice returns the same output.
+
+    ``baseline`` is the model, a batch, and what it returned for that.
+    """
     repeat = Repeat(baseline)
     if repeat.is_equal:
         return Passed(HOLDS, [repeat])
@@ -23,7 +26,7 @@ def probe_repeatable(baseline: Baseline) -> Outcome:
 
 
 def _why(baseline: Baseline) -> list[Line]:
-    """Return what is drawn, or kept from call to call."""
+    """Return rows of a message: what is drawn at random, or kept from call to call, and the fix."""
     session = baseline.session
     kept = attributes_that_change(session, baseline.batch.tree())
     drawn = [*session.drawn_sources()]
@@ -40,7 +43,10 @@ def _why(baseline: Baseline) -> list[Line]:
 
 
 def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:
-    """Return the first function, or module, in which a run draws from a source, and the next."""
+    """Return rows of a message with the first functions, or modules, in which a run draws numbers.
+
+    ``source`` is the name of a source of random numbers. At most two are named.
+    """
     session = baseline.session
     batch = baseline.batch
     read = session.drawn_sources()[source].get_state

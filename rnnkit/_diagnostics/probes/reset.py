@@ -13,7 +13,10 @@ LATE = [("means", "the reset comes a step late, after the step that it is for")]
 
 
 def probe_reset(baseline: Baseline) -> Outcome:
-    """From the last flag of each sample on, no output depends on an earlier step."""
+    """From the last flag of each sample on, no output depends on an earlier step.
+
+    ``baseline`` is the model, a batch with an input of flags (``reset=``), and what it returned.
+    """
     last = _last_flags(baseline)
     if last is None:
         return Skipped("the input that reset= names has no flag for each step of each sample")
@@ -35,9 +38,10 @@ def probe_reset(baseline: Baseline) -> Outcome:
 
 
 def _finding_in(change: Change, index: int, last: Tensor) -> Finding | None:
-    """Find that an output moved at, or after, the ``last`` flag of a sample ``(batch, 1)``.
+    """Return a finding if an output moved at, or after, the last flag of a sample; else None.
 
-    The steps before the flags are those that were changed.
+    ``change`` is the run with other values at the steps before the flags; ``index`` is the output,
+    and ``last`` ``(batch, 1)`` each sample's last flagged step, 0 for none.
     """
     baseline = change.baseline
     early = max(-(baseline.missing(index) or 0), 0)  # steps before the first of the input

@@ -42,7 +42,8 @@ class Suspect(NamedTuple):
         call: one of its calls.
         what: what is wrong with them, in words.
         fix: what to type.
-        right: makes the right state.
+        right: makes the right state of the given one and the one that the module returned last;
+            None from it keeps the given one.
     """
 
     call: Call
@@ -51,7 +52,11 @@ class Suspect(NamedTuple):
     right: Right
 
     def confirmed(self, baseline: Baseline) -> Iterator[Finding]:
-        """Yield a finding if the output changes when the calls get the right state."""
+        """Yield a finding if the output changes when the calls get the right state instead.
+
+        ``self.right(given, last)`` makes that of the state that a call is given and the one
+        returned last.
+        """
         call = self.call
         returned: list[Any] = [None]
 
@@ -69,7 +74,10 @@ class Suspect(NamedTuple):
 
 
 def wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | str]:
-    """Yield calls that start from a wrong state, and notes of those that may be meant so."""
+    """Yield findings of calls that start from a wrong state, and notes of those maybe meant so.
+
+    ``calls`` are the recurrent calls of a run of ``baseline``: a model, a batch, and its output.
+    """
     for suspect in _suspected(baseline, calls):
         if isinstance(suspect, str):
             yield suspect
@@ -78,10 +86,10 @@ def wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding 
 
 
 def _suspected(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Suspect | str]:
-    """Yield the calls that may start from a wrong state, and notes.
+    """Yield the calls that may start from a wrong state, to be tried, and notes (as text).
 
     They may take h for c, an input for a state, or rows in different orders; a loop may start each
-    call from one state. A family are the calls of one module.
+    call from one state. A family are the calls of one module, in order.
     """
     families = defaultdict[str, list[Call]](list)
     for call in calls:
@@ -107,13 +115,19 @@ def _exchanged(state: Any, _: Any) -> Any:
 
 
 def _with_rows_of_h(state: Any, before: Any) -> Any:
-    """Return h as it is given, and the last c with its rows in the order of h's."""
+    """Return the given h with the last c, its rows put in the order of h's; None to keep both.
+
+    ``state`` and ``before`` are pairs (h, c): the one given, and the one returned last or None.
+    """
     order = _order(state[0], before[0]) if before else None
     return None if order is None else (state[0], before[1][..., order, :])
 
 
 def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Iterator[Suspect]:
-    """Suspect that a call takes another one's c for its h, and the h for its c."""
+    """Yield a suspect if a call takes another one's c for its h, and the h for its c.
+
+    ``source`` is the earlier call: the last one of a module.
+    """
     state = [*call.state.values()]
     made = [*source.returned.values()]
     if len(made) != 2:
@@ -129,7 +143,10 @@ def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Iterator[S
 
 
 def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Suspect]:
-    """Suspect that a cell takes another cell's output both as its input and as its state."""
+    """Yield a suspect if a cell takes another cell's output both as its input and as its state.
+
+    ``family`` are the calls of the other cell until then, and ``call`` is the cell's.
+    """
     source = family[-1]
     if not call.is_cell or source.name == call.name or not _is_h(source, [call.input]):
         return
@@ -147,7 +164,10 @@ def _is_h(call: Call, given: list[Any]) -> bool:
 
 
 def _orders_of_rows(source: Call, call: Call) -> Iterator[Suspect]:
-    """Suspect that a call takes the rows of the last h, and of the last c, in different orders."""
+    """Yield a suspect if a call takes rows of the last h and of the last c in different orders.
+
+    ``source`` is the call of the same module before.
+    """
     pairs = [*zip(call.state.values(), source.returned.values(), strict=False)]
     if len(pairs) != 2:
         return
@@ -159,7 +179,11 @@ def _orders_of_rows(source: Call, call: Call) -> Iterator[Suspect]:
 
 
 def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Suspect | str]:
-    """Suspect that a module is called again and again from one state."""
+    """Yield a suspect, or a note, if a module is called again and again from one state.
+
+    ``family`` are all its calls: each starts from zeros, from the same state, or with its own h
+    alone.
+    """
     call = family[0]
     times = len(family)
     what = f"{call.label} ({type(call.module).__name__}) is called {times} times, each time"
@@ -182,13 +206,20 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Suspect | str]
 
 
 def _follow_an_input(baseline: Baseline, times: int) -> bool:
-    """Return whether an input has as many steps, or one more: a target may begin the first."""
+    """Return whether an input of the model is as long as a module's calls are many.
+
+    It may have one step more, since a target may begin with one that is given.
+    """
     lengths = set(map(baseline.batch.length, range(len(baseline.batch.leaves))))
     return baseline.runs_on_less and not lengths.isdisjoint((times, times + 1))
 
 
 def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
-    """Return whether a given h was computed from c, and c from h, of a layer's call."""
+    """Return whether a given h was computed from c, and c from h, of a layer's call.
+
+    ``source`` is that call, and ``call`` the one that is given the state. Each part of the source
+    is negated in a run of its own, to see which part of the given state moves.
+    """
     given = [*call.state.values()]
     made = [*source.returned.values()]
     are_new = not any(are_bit_equal([one], [two]) for one in given for two in made)
@@ -204,7 +235,11 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
 
 
 def _run_with(baseline: Baseline, change: Watch, name: str) -> tuple[Leaves, list[Leaves]]:
-    """Run under a change; return the output, and input and state of each call of a module."""
+    """Run with hooks of ``change``; return the output, and the tensors given to a module's calls.
+
+    ``name`` is the module; of each call, its input and then its state. The output is empty if the
+    model fails under the change.
+    """
     taken: list[Leaves] = []
 
     def keep(_: int, args: Any, kwargs: Any) -> None:
@@ -220,7 +255,10 @@ def _run_with(baseline: Baseline, change: Watch, name: str) -> tuple[Leaves, lis
 
 
 def _order(given: Tensor, made: Tensor) -> list[int] | None:
-    """Return which row of a returned state each given row is; None if that is not known."""
+    """Return which row of a returned state each given row is; None if that is not known.
+
+    Rows are on the last axis but one, as samples are, of ``(..., rows, hidden)``.
+    """
     if not 1 < given.dim() == made.dim() or made.shape[-2] > ROWS:
         return None
     ones, others = (x.movedim(-2, 0).flatten(1) for x in (given, made))
@@ -229,7 +267,10 @@ def _order(given: Tensor, made: Tensor) -> list[int] | None:
 
 
 def _keeps_c(before: Call, after: Call) -> bool:
-    """Return whether a call takes h of the one before, and zeros, or the same c again, for c."""
+    """Return whether a call takes the h that the one before returned, but not its c.
+
+    It has zeros for c, or the c that the call before was given.
+    """
     given = [*after.state.values()]
     made = [*before.returned.values()]
     if len(given) < 2 or not are_bit_equal(given[:1], made[:1]) or are_bit_equal(given, made):
@@ -240,15 +281,16 @@ def _keeps_c(before: Call, after: Call) -> bool:
 def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> bool:
     """Return whether calls belong to one sequence, though each starts from the same state.
 
-    The run is repeated with what the middle calls return negated: it is one sequence if later
-    calls are given something else then, or if just the middle steps of the output change.
-    ``are_fresh`` says that the calls are single steps, each from zeros.
+    The run is repeated with what the middle calls return negated: it is one sequence if later calls
+    are given something else then, or if just the middle steps of the output change. ``are_fresh``
+    says that the calls are single steps, each from zeros.
     """
     first = baseline.first or 0
     axis = baseline.out_seq_dim
     times = len(calls)
     whole = baseline.normal[first]
     steps = sum(call.sizes.get("seq", 1) for call in calls)
+    # An output with no axis as long as the calls are many cannot be made of their steps.
     is_long = {times, times + 1}.isdisjoint(whole.shape[1:])
     is_told = baseline.causal is True and axis is not None and whole.shape[axis] - steps in (0, 1)
     if not is_told and (is_long or not are_fresh):

@@ -14,7 +14,10 @@ from rnnkit._diagnostics.tell.report import NAMES, TRIES
 
 
 def probe_streaming(narrow: Baseline) -> Outcome:
-    """The whole sequence returns what its chunks return, passing the state along."""
+    """The whole sequence returns what its chunks return, passing the state along.
+
+    ``narrow`` is the model, a batch, and what it returned for that, in the model's own dtype.
+    """
     streams = streams_of(narrow)
     if isinstance(streams, Skipped):
         return streams
@@ -30,7 +33,11 @@ def probe_streaming(narrow: Baseline) -> Outcome:
 
 
 def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
-    """Run in chunks, and compare them with the whole of a judge."""
+    """Run in chunks, and compare them with the whole; return runs that are right, or a wrong one.
+
+    All run in float64, if the model does. A skip if there are too few steps without padding, or no
+    way to pass a state along.
+    """
     judge = judge_of(narrow)
     if isinstance(judge, Skipped):
         return judge
@@ -48,7 +55,10 @@ def _cut(stream: Stream) -> str:
 
 
 def _finding(stream: Stream, part: Part) -> Finding:
-    """Name the output that differs, from which step on, and why."""
+    """Return a finding that names the output that differs, from which step on, and why.
+
+    ``part`` is that output, of the whole and of the chunks of a ``stream``.
+    """
     step = stream.first_step(part)
     where = "(the state at the end)" if step is None else f"of step {step}"
     name = f"{stream.baseline.name(part.output)} {where}"
@@ -58,7 +68,10 @@ def _finding(stream: Stream, part: Part) -> Finding:
 
 
 def _remembers(baseline: Baseline, stream: Stream) -> Finding | None:
-    """Find that a new sequence depends on the one that the same copy ran before."""
+    """Return a finding if a new sequence depends on the one that its copy ran before; else None.
+
+    The copy runs the second chunk of the stream, and then the first one again, which has no state.
+    """
     session = baseline.session
     (first, second, *_) = stream.given
     session.run(second)
@@ -70,7 +83,7 @@ def _remembers(baseline: Baseline, stream: Stream) -> Finding | None:
 
 
 def _rows_of_kept(names: list[str]) -> list[Line]:
-    """Write what is kept from call to call, if it is known, and what to do."""
+    """Write what is kept from call to call, by names of attributes if known, and what to do."""
     fix = ("fix", "keep no state in the module: take it as an argument, and return it")
     if not names:
         return [fix]
@@ -79,7 +92,11 @@ def _rows_of_kept(names: list[str]) -> list[Line]:
 
 
 def _streams(baseline: Baseline) -> list[Stream] | Skipped:
-    """Try the ways to pass a state along: one that holds is right; else the likeliest is wrong."""
+    """Try the ways to pass a state along: return the runs of one that holds, else of the likeliest.
+
+    A run of chunks that differs from the whole is a mistake only if no way is right. A skip if a
+    state that the model takes is returned nowhere, or no way can be compared.
+    """
     reason = "the model returns no state of one size that it takes"
     most = 0
     wrong: list[Stream] = []
@@ -104,7 +121,8 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
 def _ways(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str], list[Stream]]]:
     """Run in each way: all that is as long is cut with the input; then only what follows it.
 
-    Yields what is carried, which states are left, and the streams.
+    Yields what is carried (the place in the output, by argument), which arguments named like a
+    state take nothing, and the runs.
     """
     batch = baseline.batch
     own = batch.on_their_own.get(batch.sequence)
@@ -117,7 +135,10 @@ def _ways(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str], list[
 
 
 def _in_chunks(baseline: Baseline, carried: dict[str, str]) -> list[Stream]:
-    """Run in two chunks and, if that is right, in three, unless one step is too few for a chunk."""
+    """Run in two chunks and, if that is right, in three, unless one step is too few for a chunk.
+
+    ``carried`` says by argument which place of the output it takes. Returns one or two runs.
+    """
     steps = baseline.batch.steps or 0
     halves = Stream(baseline, carried, [steps // 2, steps - steps // 2])
     if halves.doubt or halves.different is not None or steps < 3:

@@ -43,7 +43,12 @@ class Stream:
     """
 
     def __init__(self, baseline: Baseline, carried: Mapping[str, str], sizes: list[int]) -> None:
-        """Run the chunks one after the other, and compare them with the whole of a judge."""
+        """Run the chunks one after the other, and compare them with the whole of a judge.
+
+        ``baseline`` is the model in float64, a batch, and its output for the whole; ``carried``
+        says by argument which place of the output it takes; ``sizes`` is how many steps each chunk
+        has.
+        """
         self.baseline = baseline
         self.sizes = sizes
         self.given: list[Given] = []
@@ -52,7 +57,10 @@ class Stream:
         self.doubt = self._run_chunks(carried) or self._compare(carried)
 
     def _run_chunks(self, carried: Mapping[str, str]) -> str:
-        """Run each chunk from the state that the one before returned; return what failed."""
+        """Run each chunk from the state that the one before returned; return what failed, or "".
+
+        ``carried`` says by argument which place of the output, such as ``[1]``, it takes.
+        """
         baseline = self.baseline
         session = baseline.session
         start = 0
@@ -71,7 +79,7 @@ class Stream:
         return ""
 
     def _compare(self, carried: Mapping[str, str]) -> str:
-        """Compare outputs with steps, then states; return why that is not possible."""
+        """Compare outputs with steps, then states; return why that is not possible, or ""."""
         baseline = self.baseline
         shown = [index for index, leaf in enumerate(baseline.normal) if is_number(leaf)]
         stepped = [k for k in shown if baseline.has_steps(k) and not baseline.missing(k)]
@@ -82,7 +90,7 @@ class Stream:
         return self._compare_each([*stepped, *states])
 
     def _compare_each(self, indices: list[int]) -> str:
-        """Take the first output that differs; return why one cannot be compared."""
+        """Note the first output that differs; return why one cannot be compared, or ""."""
         for index in indices:
             part = self._part(index)
             if part is None:
@@ -96,7 +104,10 @@ class Stream:
         return ""
 
     def _part(self, index: int) -> Part | None:
-        """Return an output of the whole beside that of the chunks; None if shapes differ."""
+        """Return an output of the whole beside that of the chunks; None if shapes differ.
+
+        The chunks are joined along its seq axis; of an output without one, the last chunk's counts.
+        """
         baseline = self.baseline
         axis = baseline.step_axes[index]
         before = baseline.normal[index]
@@ -118,7 +129,10 @@ class Stream:
         return int(off.movedim(axis, 0).flatten(1).any(1).int().argmax())
 
     def why(self, part: Part) -> Location:
-        """Return where a part first differs in the second chunk, and each cause tried."""
+        """Return rows of a message, and a module: where a part first differs in the second chunk.
+
+        Causes are tried: a module may not start from the state that it returned.
+        """
         baseline = self.baseline
         (first, second, *_) = self.sizes
         has_steps = any(map(baseline.has_steps, range(len(baseline.normal))))
@@ -162,6 +176,10 @@ class _Chunks(Search):
         return None if one.shape != other.shape else bool(self._moved_numbers(one, other).any())
 
     def _module_suspects(self, number: int) -> dict[str, Cause | None]:
+        """Return causes to try by module: it starts from another state, or reads later steps.
+
+        ``number`` is that of the event (a call) in which the difference first shows.
+        """
         event = self.events[number]
         found = dict[str, Cause | None]()
         for name, state in self.states.items():
@@ -170,7 +188,11 @@ class _Chunks(Search):
         return found
 
     def _other_start(self, name: str, state: Sequence[Any]) -> Cause:
-        """Suspect that a module does not start from the state that it returned."""
+        """Return, as a cause to try, that a module does not start from the state that it returned.
+
+        ``name`` is the module, and ``state`` has the tensors that it returned last for the first
+        chunk.
+        """
 
         def start(at: int, args: Any, kwargs: Any) -> Any:
             given = state if len(state) > 1 else state[0]
@@ -221,7 +243,7 @@ def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str
 
 
 def _shapes_taken(baseline: Baseline) -> dict[str, Shapes]:
-    """Return the shapes of the tensors in each argument; none if it is left out."""
+    """Return the shapes of the tensors in each argument; an empty list if it is left out."""
     bound = _bound(baseline, baseline.batch.tree())
     taken: dict[str, Shapes] = {}
     for name, one in bound.signature.parameters.items():
@@ -235,7 +257,7 @@ def _shapes_taken(baseline: Baseline) -> dict[str, Shapes]:
 
 
 def _parts_without_steps(baseline: Baseline) -> dict[str, Shapes]:
-    """Return the parts of the output that may be states, by their places: none has steps."""
+    """Return the shapes of the parts of the output that may be states, by place: none has steps."""
     axes = dict(zip(baseline.names, baseline.step_axes, strict=True))
     places: dict[str, Shapes] = {}
     for place, part in _places(baseline.session.returned):
@@ -254,7 +276,11 @@ def _is_named_like_a_state(name: str) -> bool:
 def _assignments(
     places: dict[str, Shapes], names: list[str], taken: dict[str, Shapes]
 ) -> Iterator[dict[str, str]]:
-    """Yield ways to give parts of the output to arguments, both in order; most parts first."""
+    """Yield ways to give parts of the output to arguments, both in order; most parts first.
+
+    ``places`` has the parts' shapes by place, and ``taken`` those of what each argument was given,
+    empty if it was left out: ``names`` are the arguments to use. A way is a place by argument.
+    """
     for count in range(min(len(names), len(places)), 0, -1):
         for chosen, takers in product(combinations(places, count), combinations(names, count)):
             carried = dict(zip(takers, chosen, strict=True))
@@ -265,7 +291,10 @@ def _assignments(
 
 
 def _from_returned(baseline: Baseline, given: Given, carried: Mapping[str, str]) -> Given:
-    """Return what the model is given, with parts of what it returned last for some arguments."""
+    """Return inputs in which some arguments take parts of what the model returned last.
+
+    ``given`` are the inputs of a chunk; ``carried`` says by argument which place it takes.
+    """
     places = dict(_places(baseline.session.returned))
     bound = _bound(baseline, given)
     bound.arguments.update({name: places[at] for name, at in carried.items()})
@@ -294,5 +323,5 @@ def _places(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _is_in(name: str, place: str) -> bool:
-    """Return whether a leaf is at a place of the output, or in it."""
+    """Return whether a leaf, named as ``[1][0]``, is at a place of the output, or inside it."""
     return name.startswith(place) and name[len(place) :][:1] in ("", "[", ".")

@@ -92,14 +92,18 @@ class Probe:
     absence: Absence | None = None
 
     def ask(self, baseline: Baseline) -> Outcome:
-        """Return the answer; no *ok* rests on a run that could not be judged."""
+        """Return the answer to the question, or why it cannot be asked of a model on a batch.
+
+        No *ok* rests on a run that could not be judged.
+        """
         answer = self.needs(baseline) or self.run(baseline)
         return answer.settled() if isinstance(answer, Passed) else answer
 
     def ask_in_turn(self, baseline: Baseline) -> Outcome:
         """Return the answer, unless the batch or an earlier finding leaves nothing to ask.
 
-        What is missing is looked for again, with other values and at another size.
+        ``baseline`` is the model, a batch, its output, and the answers until now. What is missing
+        is looked for again, with other values and at another size.
         """
         if self.needs_lengths and not baseline.batch.lengths:
             return Skipped(NO_LENGTHS, "inapplicable")

@@ -40,7 +40,11 @@ def needs_of_use(baseline: Baseline) -> Skipped | None:
 
 
 def probe_use(baseline: Baseline) -> Outcome:
-    """What recurrent layers return is used where it means something."""
+    """What recurrent layers return is used where it means something.
+
+    The probe also looks at what their calls are given. ``baseline`` is the model, a batch, and its
+    output.
+    """
     calls = calls_in(baseline.events)
     returning = [call for call in calls if _returns_sequence(call)]
     returning += loops_in(baseline.events, stateful_modules(baseline.events))
@@ -71,7 +75,7 @@ def _in_words(layers: int, cells: int) -> str:
 
 
 def _wrong_ways(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | str]:
-    """Yield what is wrong with the inputs and states of calls, and notes of what may be meant."""
+    """Yield findings about inputs and states of calls, and notes (text) of what may be meant."""
     yield from steps_as_channels(baseline)
     yield from wrong_starts(baseline, calls)
     yield from notes_of_calls(baseline, calls)
@@ -86,7 +90,10 @@ def _returns_sequence(call: Call) -> bool:
 
 
 def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Skipped | str]:
-    """Yield what calls returned that is used for something else; notes; and what is left."""
+    """Yield findings of what calls returned that is used for something else, and notes (text).
+
+    A skip says how many calls were not looked at. ``calls`` are layers' that returned a sequence.
+    """
     if not calls:
         return
     gradients = gradients_of(baseline)
@@ -104,7 +111,10 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
 
 
 def _misuses_of(uses: "_Uses", directions: int | None) -> Iterator[Finding | str]:
-    """Yield what one call returned that is used for something else, and a note of what is odd."""
+    """Yield what one call returned that is used for something else, and a note of what is odd.
+
+    ``directions`` is 1, 2 or None, if that is not known.
+    """
     if directions == 2:
         yield from _backward_half(uses)
     if isinstance(uses.call.module, RNNBase):
@@ -115,7 +125,16 @@ def _misuses_of(uses: "_Uses", directions: int | None) -> Iterator[Finding | str
 
 
 class _Uses:
-    """What the outputs of a model depend on in what one call of a layer returned."""
+    """What the outputs of a model depend on in what one call of a layer returned.
+
+    Attributes:
+        call: that call; what it returned has the parts ``output``, ``h`` and ``c``.
+        slopes: the gradients of the model's outputs in these parts, by part.
+        last, later: masks over the output: each sample's last valid step, and all steps but step 0.
+        back: a mask over its features: those of the backward direction.
+        every: a mask that is true everywhere.
+        runs: how many runs were needed.
+    """
 
     def __init__(self, baseline: Baseline, call: Call, slopes: dict[str, Tensor]) -> None:
         """Take the gradients that arrive in the parts of what the call returned."""
@@ -138,7 +157,8 @@ class _Uses:
     def read(self, **parts: Tensor) -> bool:
         """Return whether the outputs depend on masked places: by gradients or, without one, NaN.
 
-        A model that refuses a NaN looks at it, which is a use.
+        ``parts`` has a mask for some of ``output``, ``h`` and ``c`` of what the call returned. A
+        model that refuses a NaN looks at it, which is a use.
         """
         for part, mask in parts.items():
             if part in self.slopes and bool((gradient_arrives(self.slopes[part]) & mask).any()):
@@ -148,7 +168,10 @@ class _Uses:
         return control is None or output is None or not are_bit_equal(control, output)
 
     def _control(self, parts: tuple[str, ...]) -> Leaves | None:
-        """Run with equal copies of some parts: a copy with other strides moves the last bit."""
+        """Run with equal copies of some parts of what the call returned; None if the model refuses.
+
+        A copy with other strides may move the last bit: a run with NaN is compared with this one.
+        """
         if parts not in self._controls:
             nowhere = dict.fromkeys(parts, torch.zeros_like(self.every))
             self._controls[parts] = self._blanked(nowhere)
@@ -164,10 +187,10 @@ class _Uses:
 
 
 def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | None:
-    """Return 1 or 2, or None if unknown.
+    """Return how many directions a call has, 1 or 2; None if that is unknown.
 
     A loop runs one way if its first output step reads the first input step alone, and two ways if
-    the backward half of its last step reads the last one alone.
+    the backward half of its last step reads the last one alone. ``gradients`` are of the same run.
     """
     known = getattr(call.module, "bidirectional", None)
     if isinstance(known, bool):
@@ -191,7 +214,10 @@ def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | N
 
 
 def _backward_half(uses: _Uses) -> Iterator[Finding]:
-    """Yield a backward direction's output that is used at the last step only, where it begins."""
+    """Yield a finding if a backward direction's output is used at the last step only.
+
+    There it begins, and has read one step.
+    """
     if not uses.is_long:
         return
     last = uses.last
@@ -208,7 +234,10 @@ def _backward_half(uses: _Uses) -> Iterator[Finding]:
 
 
 def _other_layer(uses: _Uses) -> Iterator[Finding]:
-    """Yield a layer of whose states only those of lower layers, or other directions, are used."""
+    """Yield a finding if of a layer's states only lower layers', or other directions', are used.
+
+    Layers and directions are the rows of ``h_n``; the last layer's are the top ones.
+    """
     module = uses.call.module
     directions = 2 if module.bidirectional else 1
     total = module.num_layers * directions
@@ -233,14 +262,14 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
 
 
 def _of_row(call: Call, row: int) -> Tensor:
-    """Return a mask over a layer and direction of a state."""
+    """Return a mask over h, true for one layer and direction: ``row`` of what a call returned."""
     h = call.returned["h"]
     axis = 1 if has_batch_first(call, h) else 0
     return mask_along_axis(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
 
 
 def _first_step(uses: _Uses) -> Iterator[Finding]:
-    """Yield an output whose first step alone is used, which has read one step."""
+    """Yield a finding if the first step of an output alone is used, which has read one step."""
     is_pooled = uses.baseline.out_seq_dim is None
     if not is_pooled or not uses.is_long or uses.call.state:
         return
@@ -256,7 +285,7 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
 
 
 def _cell_state_alone(uses: _Uses) -> Iterator[str]:
-    """Note that only c is used, of what an LSTM returns."""
+    """Yield a note if only c is used, of what an LSTM returns."""
     is_used = "c" in uses.slopes and bool(gradient_arrives(uses.slopes["c"]).any())
     if is_used and not uses.read(output=uses.every, h=uses.every):
         text = f"{uses.call.label}: only the cell state c that it returns is used"
@@ -264,7 +293,11 @@ def _cell_state_alone(uses: _Uses) -> Iterator[str]:
 
 
 def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:
-    """Return an output's numbers, and where in them is the last valid step, and a later than 0."""
+    """Return a call's output as one tensor, and masks of last valid steps and of all but step 0.
+
+    The output is ``(batch, seq, hidden)`` in the layer's order, or the data of a packed one,
+    ``(rows, hidden)``; the masks broadcast to it.
+    """
     output = call.output
     seq = call.seq_axis
     counts = baseline.batch.counts

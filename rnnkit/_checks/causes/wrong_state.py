@@ -42,7 +42,7 @@ class WrongState(NamedTuple):
 
     @property
     def place(self) -> int:
-        """The tensor that a message is about: the first of a wrong rank, else of a wrong size."""
+        """The index of the tensor that a message is about: first a wrong rank, then wrong sizes."""
         both = [*zip(self.shapes, self.wants, strict=True)]
         ranks = [place for place, (got, want) in enumerate(both) if len(got) != len(want)]
         wrong = [place for place, (got, want) in enumerate(both) if got != want]

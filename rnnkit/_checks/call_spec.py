@@ -26,7 +26,7 @@ def in_step(text: str) -> str:
 
 
 def described(module: Any) -> str:
-    """Write a module as torch prints it; of a cell that is no module, the class."""
+    """Write a module as torch prints it, ``GRU(3, 4)``; of a cell that is no module, the class."""
     name = bounded(type(module).__name__, BRIEF_LENGTH)
     if not isinstance(module, torch.nn.Module):
         return name

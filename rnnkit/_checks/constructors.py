@@ -161,7 +161,10 @@ def checked_arguments(init: InitT) -> InitT:
 def _bind(
     signature: inspect.Signature, module: object, args: Any, kwargs: Mapping[str, object]
 ) -> inspect.BoundArguments:
-    """Bind arguments to a constructor, or refuse them if they do not fit its parameters."""
+    """Bind a constructor's arguments to its parameters, or refuse them and say why.
+
+    ``module`` is the object under construction, whose class the message names.
+    """
     try:
         return signature.bind(module, *args, **kwargs)
     except TypeError as error:
@@ -205,7 +208,7 @@ def refuse_value(rule: ValueRule, argument: str, value: Any, written: str) -> No
 
 
 def _fix_of_value(rule: ValueRule, argument: str, value: Any) -> str:
-    """Write what to type for a value that breaks a rule: what it may mean, or what is expected."""
+    """Write what to type for ``argument=value``, which breaks a rule: what it may mean."""
     if argument == "bias" and isinstance(value, float) and 0 < value < 1:
         return f"dropout={value}, given by name"
     if rule.type == "bool" and isinstance(value, int):

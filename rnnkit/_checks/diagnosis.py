@@ -210,7 +210,10 @@ def explain_torchs_error(call: ModuleCall, error: Exception) -> None:
 
 
 def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
-    """Explain that torch.jit.trace of a function takes the weights for constants."""
+    """Raise that torch.jit.trace of a function takes a called module's weights for constants.
+
+    ``error`` is what torch raised.
+    """
     refuse(
         ArgumentError,
         "input",
@@ -226,7 +229,7 @@ def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
 
 
 def _explain_missing_kernel(call: ModuleCall, error: Exception) -> NoReturn:
-    """Explain that this CPU has no kernel for autocast's dtype."""
+    """Raise that this CPU has no kernel for autocast's dtype; ``error`` is what torch raised."""
     lowered = torch.get_autocast_dtype("cpu")
     level = torch.backends.cpu.get_cpu_capability()
     refuse(

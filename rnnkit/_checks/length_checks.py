@@ -93,7 +93,7 @@ def _are_counts(counts: Tensor) -> bool:
 
 
 def _out_of_range(seq: int, sample: int, value: int) -> RefusalCause:
-    """Return that a length is not from 0 to the number of steps."""
+    """Return why the lengths are refused: that of a sample, ``value``, is not from 0 to ``seq``."""
     cut = f"torch.as_tensor(lengths).clamp(0, {seq})"
     return RefusalCause(
         "lengths-range",

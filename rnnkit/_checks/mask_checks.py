@@ -83,7 +83,7 @@ def _checked(mask: MaskArgument) -> Tensor:
 
 
 def _refuse_packed(spec: CallSpec) -> NoReturn:
-    """Refuse a mask over the steps of packed input."""
+    """Refuse a mask over the steps of packed input; ``spec`` is the call as its module reads it."""
     option = ", batch_first=True" if spec.batch_first else ""
     cause = RefusalCause(
         "mask-packed",

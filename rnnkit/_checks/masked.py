@@ -14,7 +14,7 @@ from rnnkit._kernels.lengths import Lengths
 
 
 def lengths_of_mask(lengths: Any, steps: Any) -> Lengths:
-    """Return the lengths ``(batch,)`` of a mask of so many steps, each checked to be among them."""
+    """Return the lengths ``(batch,)`` of a mask ``(batch, steps)``, each from 0 to ``steps``."""
     fix = "rnnkit.masked.mask(lengths, x.shape[dim]), the number of steps of x"
     check_count("masked.mask: steps", steps, code="masked-steps", fix=fix)
     read = tensor_or_none(lengths)

@@ -50,7 +50,10 @@ def is_result(new: Any, hx: Any) -> bool:
 
 
 def is_with_output(new: Any, hx: Any) -> bool:
-    """Return whether a cell returned ``(output, state)``, with a state of the kind of ``hx``."""
+    """Return whether a cell returned ``(output, state)``, and not only the state.
+
+    ``new`` is what it returned, and ``hx`` the state that it was given: the state is of its kind.
+    """
     if not isinstance(new, tuple) or len(new) != PAIR or not isinstance(new[0], Tensor):
         return False
     if isinstance(hx, Tensor):
@@ -139,7 +142,7 @@ def check_cell_object(cell: Any) -> None:
 
 
 def refuse_call_of_result(name: str) -> NoReturn:
-    """Refuse a call of what ``convert`` or ``revert`` returned."""
+    """Refuse a call of the report that ``name``, convert or revert, returned: it is no model."""
     refuse(
         ArgumentError,
         "model",

@@ -75,7 +75,10 @@ def check_scope(module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping
 def _warn_of_no_scope(
     module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping[str, int]
 ) -> None:
-    """Warn that no @jaxtyped function calls the module, and write how it would."""
+    """Warn that no @jaxtyped function calls the module, and write how one would.
+
+    ``axes`` maps our names to the caller's; ``sizes`` are what the module reads, by our names.
+    """
     order = ["seq", "batch"]
     if getattr(module, "batch_first", False):
         order = ["batch", "seq"]

@@ -60,7 +60,11 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor | None) -> None:
 
 
 def _refuse_axes(spec: CallSpec, sentence: str, cause: RefusalCause) -> NoReturn:
-    """Raise an error about the axes of an input: a LayoutError if they have changed places."""
+    """Raise an error about the axes of an input: a LayoutError if they have changed places.
+
+    ``spec`` is the call as its module reads it, and ``cause`` says why it is wrong and what to
+    type.
+    """
     spec.refuse(
         LayoutError if cause.is_layout else ShapeError,
         "input",
@@ -73,7 +77,10 @@ def _refuse_axes(spec: CallSpec, sentence: str, cause: RefusalCause) -> NoReturn
 
 
 def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
-    """Refuse integers, booleans or complex numbers; integers without features may be token ids."""
+    """Refuse integers, booleans or complex numbers; integers without features may be token ids.
+
+    ``spec`` is the call as its module reads it, and ``weight`` one of the module's.
+    """
     fixes = [f"input.to({weight.dtype}), if these are numbers"]
     may_be_ids = input.dtype is not torch.bool and spec.kind != "packed"
     if may_be_ids and len(spec.actual) + 1 in RANKS[spec.kind]:
@@ -91,7 +98,7 @@ def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
 
 
 def _sentence_of_rank(spec: CallSpec) -> str:
-    """Return what torch says of an input with too many axes, or too few."""
+    """Return what torch says of an input with too many axes, or too few, in the call ``spec``."""
     rank = len(spec.actual)
     if spec.kind == "packed":
         return f"input must have 2 dimensions, got {rank}"
@@ -101,7 +108,10 @@ def _sentence_of_rank(spec: CallSpec) -> str:
 
 
 def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
-    """Return why an input has another number of features than the weights expect, ``width``."""
+    """Return why an input has another number of features than the weights expect, ``width``.
+
+    ``spec`` is the call as its module reads it. The features may be on another axis, or missing.
+    """
     came = spec.actual[-1]
     axis = max([k for k, size in enumerate(spec.actual[:-1]) if size == width], default=None)
     if axis is not None and width > 1 and spec.kind != "packed":  # an axis of one fits anywhere
@@ -125,7 +135,7 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
 
 
 def _fix_of_features(spec: CallSpec, axis: int) -> str:
-    """Write what brings the features from ``axis`` of the input to the last one."""
+    """Write what brings the features from an axis to the last one, in the call ``spec``."""
     if len(spec.actual) == 2:
         return "input.t()"
     if axis == 0:
@@ -135,7 +145,10 @@ def _fix_of_features(spec: CallSpec, axis: int) -> str:
 
 
 def _fix_of_rank(spec: CallSpec, width: int) -> str:
-    """Write what to type for an input with too many axes, or too few; ``width`` is its features."""
+    """Write what to type for an input with too many axes, or too few.
+
+    ``spec`` is the call as its module reads it, and ``width`` how many features it expects.
+    """
     shape = spec.actual
     rank = len(shape)
     name = constructor_of(spec.module)
@@ -165,6 +178,7 @@ def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
 
 
 def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoReturn:
+    """Refuse an input whose dtype came otherwise than the weights want it."""
     of_input = f"input.to({wants})"
     of_model = f"model.to({came})"
     evidence = "float64 is what NumPy makes of Python's numbers" if came is torch.float64 else ""
@@ -182,6 +196,7 @@ def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoRe
 
 
 def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> NoReturn:
+    """Refuse an input that came on another device than the weights want it."""
     fix = f"input.to({str(wants)!r}), or move the model to the input"
     spec.refuse(
         DeviceError,

@@ -69,7 +69,10 @@ def _cause_of_sizes(wrong: WrongState) -> RefusalCause:
 
 
 def _transposed(wrong: WrongState) -> RefusalCause | None:
-    """Ask whether the axes of layers and samples have changed places; None if not."""
+    """Ask whether the axes of layers and samples have changed places; None if not.
+
+    ``wrong`` has the shapes of the state's tensors that do not fit, and those that are wanted.
+    """
     spec = wrong.spec
     is_made = wrong.is_made_by(lambda got, _: Sizes(got.batch, got.rows, got.width))
     if not spec.has_rows or not is_made:
@@ -143,7 +146,8 @@ def _option(spec: CallSpec) -> str:
 def _two_directions(wrong: WrongState) -> RefusalCause | None:
     """Ask whether the state of a bidirectional layer came to a layer of one direction; None if not.
 
-    Its rows are twice as many, and as wide as this layer's, or each half as wide.
+    ``wrong`` has the shapes that came and those wanted: the rows are twice as many, and as wide as
+    this layer's, or each half as wide.
     """
     spec = wrong.spec
     came, wanted = wrong.sizes[0]
@@ -167,7 +171,10 @@ def _two_directions(wrong: WrongState) -> RefusalCause | None:
 
 
 def _an_output(wrong: WrongState) -> RefusalCause | None:
-    """Ask whether the layer's output came as its state: every tensor has its shape; None if not."""
+    """Ask whether the layer's output came as its state: every tensor has its shape; None if not.
+
+    ``wrong`` has the shapes of the state's tensors that do not fit, and the call they came in.
+    """
     spec = wrong.spec
     output = output_shape(spec)
     if output is None or {got for got, _ in wrong.sizes} != {by_meaning(spec, output)}:
@@ -226,7 +233,10 @@ RANK_MOVES: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
 
 
 def _of_rank(wrong: WrongState) -> str | None:
-    """Return what to type to bring the shapes to the wanted ones, or None; ``{}`` is the tensor."""
+    """Return what to type to bring the shapes to the wanted ones, or None; ``{}`` is the tensor.
+
+    ``wrong.pairs`` are the shapes that came and those that are wanted; they differ in their ranks.
+    """
     for text, change in RANK_MOVES:
         # A cell may be given a layer's state; of a layer, whose state has rows, nobody means that.
         if wrong.spec.has_rows and "layer" in text:

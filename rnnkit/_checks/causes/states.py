@@ -77,7 +77,10 @@ def check_sizes(spec: CallSpec, hx: Any) -> None:
 
 
 def _refuse_sizes(wrong: WrongState) -> NoReturn:
-    """Find what makes a state fit, and raise an error that says it."""
+    """Find what makes a state fit, and raise an error that says it.
+
+    ``wrong`` has the shapes of the state's tensors, the wanted ones, and the call they came in.
+    """
     spec = wrong.spec
     cause = moves.cause_of(wrong)
     # If one tensor of a pair fits, another layer, written Name(..., option), would make it wrong.
@@ -99,7 +102,10 @@ def _refuse_sizes(wrong: WrongState) -> NoReturn:
 
 
 def _sentence(wrong: WrongState) -> str:
-    """Return what torch says of a state of this wrong rank or size, for a layer, step or cell."""
+    """Return what torch says of a state of this wrong rank or size, for a layer, step or cell.
+
+    ``wrong`` has the shapes that came and those that are wanted.
+    """
     spec = wrong.spec
     if spec.has_rows and len(wrong.got) == len(wrong.want):
         number = [wrong.place] if len(wrong.shapes) == PAIR else ""
@@ -113,7 +119,7 @@ def _sentence(wrong: WrongState) -> str:
 
 
 def _sentence_of_layer(wrong: WrongState) -> str:
-    """Return what torch says of a state of the wrong rank for a layer."""
+    """Return what torch says of a state of the wrong rank for a layer; ``wrong`` has its shapes."""
     batched = "batched 3-D" if wrong.spec.batch is not None else "unbatched 2-D"
     expected = batched[-3:]
     came = ", ".join(f"{len(shape)}-D" for shape in wrong.shapes)
@@ -124,7 +130,7 @@ def _sentence_of_layer(wrong: WrongState) -> str:
 
 
 def _sentence_of_cell(wrong: WrongState) -> str:
-    """Return what torch says of a state of the wrong rank or size for a cell."""
+    """Return what torch says of a cell's state of a wrong rank or size, in ``wrong``."""
     got = wrong.got
     want = wrong.want
     place = wrong.place
@@ -148,7 +154,7 @@ def check_batch(spec: CallSpec, hx: Any) -> None:
 
 
 def _refuse_batch(spec: CallSpec, shape: Shape) -> NoReturn:
-    """Refuse a tensor of a third-party cell's state for its first axis."""
+    """Refuse a tensor of a third-party cell's state, of this shape, for its first axis."""
     cause = _cause_of_batch(spec, shape)
     spec.refuse(
         LayoutError if cause.is_layout else StateError,

@@ -34,7 +34,11 @@ def _outlined_part(part: object) -> str:
 
 
 def refuse_structure(spec: CallSpec, hx: Any) -> NoReturn:
-    """Refuse a state that is not made of the module's tensors: one, or (h, c) of an LSTM."""
+    """Refuse a state that is not made of the module's tensors: one, or (h, c) of an LSTM.
+
+    ``spec`` is the call as its module reads it. The message says what to type to make one of
+    ``hx``.
+    """
     h = spell(spec.state_axes[0])
     c = spell(spec.state_axes[-1])
     sentence = "hx must be one tensor"
@@ -58,7 +62,10 @@ def refuse_structure(spec: CallSpec, hx: Any) -> NoReturn:
 
 
 def _what_makes(spec: CallSpec, hx: Any) -> str:
-    """Return the first way to make a state that fits of ``hx``, as what to type; "" if none."""
+    """Return the first way to make a state that fits of ``hx``, as what to type; "" if none.
+
+    ``spec`` is the call as its module reads it, with the shapes of its state.
+    """
     wants: list[Any] = [sizes(axes) for axes in spec.state_axes]
     ways = WAYS_TO_ONE if len(wants) == 1 else WAYS_TO_PAIR
     for typed, make in ways:

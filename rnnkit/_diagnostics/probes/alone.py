@@ -170,7 +170,10 @@ def _why(run: Restriction, wrong: Part) -> Location:
 
 
 def _in_other_orders(baseline: Baseline) -> Iterator[Restriction]:
-    """Run the samples in two different orders, if lengths tell samples apart; yield the runs."""
+    """Run the samples in two different orders, if lengths tell samples apart; yield the runs.
+
+    Each is beside the run of ``baseline``, whose batch has them in the caller's order.
+    """
     counts = baseline.batch.valid_steps()
     if len(set(counts)) == 1:
         return
@@ -182,7 +185,11 @@ def _in_other_orders(baseline: Baseline) -> Iterator[Restriction]:
 
 
 def _judge_order(run: Restriction) -> Finding | None:
-    """Return a finding if samples in a different order return something else; else None."""
+    """Return a finding if samples in a different order return something else; else None.
+
+    ``run`` is the run in that order. A batch with the longest sample first may be what the model
+    needs.
+    """
     baseline = run.baseline
     counts = baseline.batch.valid_steps()
     part = run.different

@@ -62,7 +62,10 @@ def probe_batch(baseline: Baseline) -> Outcome:
 
 
 def _in_what_nothing_shows(baseline: Baseline) -> str:
-    """Return why some inputs or outputs may mix samples and do not show it; "" if none may."""
+    """Return why some inputs or outputs may mix samples and do not show it; "" if none may.
+
+    ``baseline`` is the model, a batch, and what it returned for that.
+    """
     if baseline.shared:
         inputs = joined_by_and(baseline.shared)
         return f"{inputs} has as many rows as the batch, and may mix samples; no other input does"
@@ -196,7 +199,10 @@ def _rows_of_steps(baseline: Baseline) -> Finding | None:
 
 
 def _why_rows_of_steps(baseline: Baseline) -> list[Line]:
-    """Return rows that say whether a layer's axes have changed places, or an index is wrong."""
+    """Return rows that say whether a layer's axes have changed places, or an index is wrong.
+
+    ``baseline`` is a model whose output has a row for each step, and a batch.
+    """
     layers = [x for x in baseline.session.model.modules() if isinstance(x, RNNBase)]
     is_batch_first = baseline.batch.axes[baseline.batch.first] == 0
     if layers and all(layer.batch_first == is_batch_first for layer in layers):

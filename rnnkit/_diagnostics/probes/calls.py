@@ -89,7 +89,10 @@ def _reads_both_ways(steps: list[Any]) -> bool:
 
 
 def _are_twins(modules: dict[str, Module], name: str, other: str) -> bool:
-    """Return whether two modules side by side are of one class, with weights of the same sizes."""
+    """Return whether two modules side by side are of one class, with weights of the same sizes.
+
+    ``modules`` are all of the model, by name, and the two are given by their names.
+    """
     parent = name.rpartition(".")[0]
     # The modules of a ModuleDict are chosen by a key: those not called may be for other inputs.
     if other.rpartition(".")[0] != parent or isinstance(modules[parent], ModuleDict):

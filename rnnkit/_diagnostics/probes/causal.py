@@ -122,7 +122,10 @@ def _of_changed_steps(baseline: Baseline, first: int) -> list[Change] | Finding 
 def _from_each(
     baseline: Baseline, first: int, cuts: Sequence[int]
 ) -> Iterator[Change | Finding | Skipped]:
-    """Change the steps from each of some steps on; yield the runs, or what they show."""
+    """Change the steps from each of ``cuts`` on, a run each; yield the runs, or what they show.
+
+    ``first`` is the index of the output that is judged.
+    """
     for cut in cuts:
         change = compare_changed(baseline, steps_from(cut))
         if change is not None:
@@ -132,7 +135,10 @@ def _from_each(
 def _at_each(
     baseline: Baseline, first: int, steps: Sequence[int]
 ) -> Iterator[Change | Finding | Skipped]:
-    """Change each of some steps alone, in one input; yield the runs, or what they show."""
+    """Change each of some steps alone, in one input, a run each; yield the runs, or what they show.
+
+    ``first`` is the index of the output that is judged.
+    """
     own = _input_with_steps(baseline)
     for step in steps:
         change = compare_changed(baseline, steps_from(step, step + 1), only=own)

@@ -34,7 +34,10 @@ NAMED = 3
 
 
 def needs_of_coverage(baseline: Baseline) -> Skipped | None:
-    """Return why there are no steps to read, or no number to see it in; None if there are."""
+    """Return why there are no steps to read, or no number to see it in; None if there are.
+
+    ``baseline`` is the model, a batch, and what it returned for that.
+    """
     batch = baseline.batch
     steps = batch.steps or 0
     if steps == 0 or not batch.has_steps(batch.sequence):
@@ -83,7 +86,10 @@ def probe_coverage(baseline: Baseline) -> Outcome:
 
 
 def _valid_places(baseline: Baseline) -> Tensor:
-    """Return a mask ``(batch, seq)``, true where the input is no padding by lengths or zeros."""
+    """Return a mask ``(batch, seq)``, true where the input is no padding by lengths or zeros.
+
+    If ``causal="strict"`` was asked, each sample's last step is left out too.
+    """
     valid = valid_mask(baseline.batch, pads_after=baseline.pads_after)
     if baseline.causal == "strict":  # which forbids each sample's last step to all outputs
         valid = valid & valid.roll(-1, 1)
@@ -155,7 +161,10 @@ def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
 
 
 def _moved(before: Tensor, after: Tensor, batch_axis: int | None) -> Tensor:
-    """Return which samples of an output moved; of one without a batch axis, whether it moved."""
+    """Return which samples of an output moved, ``(batch,)``; without a batch axis, if it moved.
+
+    ``before`` and ``after`` are the output of the run as it is, and on changed inputs.
+    """
     # What is not finite any more may be a zero times a large number.
     moved = (difference(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
     if batch_axis is None:

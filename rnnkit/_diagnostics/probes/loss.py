@@ -287,7 +287,10 @@ def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) ->
 
 
 def _named_parts(run: Gradients) -> Iterator[tuple[str, Tensor]]:
-    """Yield the inputs of a run and what its modules returned, each with a name for a message."""
+    """Yield the inputs of a run and what its modules returned, each with a name for a message.
+
+    ``run`` is one with gradients, in which each tensor has a graph, or none.
+    """
     for source in run.sources.values():
         yield "the input", source
     for (name, _), result in run.returned.items():

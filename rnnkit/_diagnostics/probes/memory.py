@@ -153,7 +153,10 @@ class _Ends:
 
     @classmethod
     def of(cls, baseline: Baseline) -> "_Ends":
-        """Find the outputs of numbers that have a row for each sample."""
+        """Find the outputs of numbers that have a row for each sample.
+
+        ``baseline`` is the model, a batch, and what it returned for that.
+        """
         batch = baseline.batch
         counts = batch.counts or [batch.steps or 0] * batch.size
         outputs = [

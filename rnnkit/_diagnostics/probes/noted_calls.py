@@ -35,7 +35,10 @@ def notes_of_calls(baseline: Baseline, calls: Sequence[Call]) -> Iterator[str]:
 
 
 def _cell_state_of_the_last_step(baseline: Baseline, call: Call) -> Iterator[str]:
-    """Yield a note if outputs read c, and not h, of what an LSTM cell's last call returned."""
+    """Yield a note if outputs read c, and not h, of what an LSTM cell's last call returned.
+
+    The gradients of the outputs of ``baseline`` (a model, a batch, its output) show what they read.
+    """
     if not isinstance(call.module, RNNCellBase) or "c" not in call.returned:
         return
     [slopes] = gradients_of(baseline).of_calls([call])
@@ -108,7 +111,10 @@ def _goes_on(before: Call, after: Call) -> bool:
 
 
 def _windows_from_zeros(baseline: Baseline, family: Sequence[Call]) -> Iterator[str]:
-    """Yield a note if a layer's calls, a ``family``, are windows that each start from zeros."""
+    """Yield a note if a layer's calls, a ``family``, are windows that each start from zeros.
+
+    They are windows if their steps are together as many as the batch of ``baseline`` has.
+    """
     call = family[0]
     sizes = [one.sizes.get("seq", 1) for one in family]
     steps = baseline.batch.steps

@@ -72,7 +72,10 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
 
 
 def _why_without_padding(batch: Batch) -> str:
-    """Return why the judged input has no padding that may be changed; "" if it has some."""
+    """Return why the judged input has no padding that may be changed; "" if it has some.
+
+    ``batch`` has the lengths of that input, and of the model's other inputs.
+    """
     if batch.counts is None or batch.steps is None:
         return NO_LENGTHS
     if min(batch.counts) == batch.steps:
@@ -90,7 +93,10 @@ def _padded_inputs(batch: Batch) -> list[int]:
 
 
 def _finding(batch: Batch, leak: Leak) -> Finding:
-    """Return which sample of an output moved when only padding was changed, and why."""
+    """Return which sample of an output moved when only padding was changed, and why.
+
+    ``leak`` has the run, the output, and where it moved.
+    """
     baseline = leak.run.baseline
     sample, _ = leak.places[0]
     steps = batch.lengths[batch.sequence][sample]

@@ -145,7 +145,10 @@ def _map_of_steps(baseline: Baseline) -> Drawn | None:
 
 
 def _in_words(measured: DependencyMap) -> str:
-    """Write on which input steps (a map's columns) a step of the output (a row) depends."""
+    """Write on which input steps (a map's columns) a step of the output (a row) depends.
+
+    ``measured`` is that map, with the numbers of its rows and columns.
+    """
     matrix: Tensor = measured.matrix
     if matrix.all():
         return "all steps"

@@ -26,7 +26,10 @@ def probe_repeatable(baseline: Baseline) -> Outcome:
 
 
 def _why(baseline: Baseline) -> list[Line]:
-    """Return rows of a message: what is drawn at random, or kept from call to call, and the fix."""
+    """Return rows of a message: what is drawn at random, or kept from call to call, and the fix.
+
+    ``baseline`` is a model that returned something else for the same batch the second time.
+    """
     session = baseline.session
     kept = attributes_that_change(session, baseline.batch.tree())
     drawn = [*session.drawn_sources()]

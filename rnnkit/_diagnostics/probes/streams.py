@@ -79,7 +79,10 @@ class Stream:
         return ""
 
     def _compare(self, carried: Mapping[str, str]) -> str:
-        """Compare outputs with steps, then states; return why that is not possible, or ""."""
+        """Compare outputs with steps, then states; return why that is not possible, or "".
+
+        ``carried`` says by argument which place of the output it takes: those are the states.
+        """
         baseline = self.baseline
         shown = [index for index, leaf in enumerate(baseline.normal) if is_number(leaf)]
         stepped = [k for k in shown if baseline.has_steps(k) and not baseline.missing(k)]
@@ -90,7 +93,10 @@ class Stream:
         return self._compare_each([*stepped, *states])
 
     def _compare_each(self, indices: list[int]) -> str:
-        """Note the first output that differs; return why one cannot be compared, or ""."""
+        """Note the first output that differs; return why one cannot be compared, or "".
+
+        ``indices`` are the outputs to compare, each of the chunks with that of the whole.
+        """
         for index in indices:
             part = self._part(index)
             if part is None:
@@ -243,7 +249,10 @@ def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str
 
 
 def _shapes_taken(baseline: Baseline) -> dict[str, Shapes]:
-    """Return the shapes of the tensors in each argument; an empty list if it is left out."""
+    """Return the shapes of the tensors in each argument; an empty list if it is left out.
+
+    The keys are names of arguments; flags and numbers, which are no states, have no entry.
+    """
     bound = _bound(baseline, baseline.batch.tree())
     taken: dict[str, Shapes] = {}
     for name, one in bound.signature.parameters.items():
@@ -257,7 +266,10 @@ def _shapes_taken(baseline: Baseline) -> dict[str, Shapes]:
 
 
 def _parts_without_steps(baseline: Baseline) -> dict[str, Shapes]:
-    """Return the shapes of the parts of the output that may be states, by place: none has steps."""
+    """Return the shapes of the parts of the output that may be states, by place: none has steps.
+
+    A place is a path in what the model returned, such as ``[1][0]``.
+    """
     axes = dict(zip(baseline.names, baseline.step_axes, strict=True))
     places: dict[str, Shapes] = {}
     for place, part in _places(baseline.session.returned):
@@ -302,7 +314,11 @@ def _from_returned(baseline: Baseline, given: Given, carried: Mapping[str, str])
 
 
 def _bound(baseline: Baseline, given: Given) -> inspect.BoundArguments:
-    """Return what the model is given by the names of its arguments; nothing if they are unknown."""
+    """Return what the model is given by the names of its arguments; nothing if they are unknown.
+
+    ``given`` are the inputs; the function that is called is the user's own ``call=``, if there is
+    one.
+    """
     session = baseline.session
     try:
         called: Any = session.call if session.is_wrapped else session.model

@@ -75,7 +75,10 @@ def _in_words(layers: int, cells: int) -> str:
 
 
 def _wrong_ways(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | str]:
-    """Yield findings about inputs and states of calls, and notes (text) of what may be meant."""
+    """Yield findings about inputs and states of calls, and notes (text) of what may be meant.
+
+    ``calls`` are the recurrent calls of the run of ``baseline``: a model, a batch, and its output.
+    """
     yield from steps_as_channels(baseline)
     yield from wrong_starts(baseline, calls)
     yield from notes_of_calls(baseline, calls)
@@ -137,7 +140,11 @@ class _Uses:
     """
 
     def __init__(self, baseline: Baseline, call: Call, slopes: dict[str, Tensor]) -> None:
-        """Take the gradients that arrive in the parts of what the call returned."""
+        """Take the gradients ``slopes`` of the model's outputs in the parts that a call returned.
+
+        ``baseline`` is the model, a batch, and its output; the parts are ``output``, ``h`` and
+        ``c``.
+        """
         self.baseline = baseline
         self.call = call
         self.slopes = slopes
@@ -216,7 +223,8 @@ def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | N
 def _backward_half(uses: _Uses) -> Iterator[Finding]:
     """Yield a finding if a backward direction's output is used at the last step only.
 
-    There it begins, and has read one step.
+    There it begins, and has read one step. ``uses`` tells what the model's outputs depend on in
+    what one call returned.
     """
     if not uses.is_long:
         return
@@ -236,7 +244,8 @@ def _backward_half(uses: _Uses) -> Iterator[Finding]:
 def _other_layer(uses: _Uses) -> Iterator[Finding]:
     """Yield a finding if of a layer's states only lower layers', or other directions', are used.
 
-    Layers and directions are the rows of ``h_n``; the last layer's are the top ones.
+    Layers and directions are the rows of ``h_n``; the last layer's are the top ones. ``uses`` tells
+    what the model's outputs depend on in what one call returned.
     """
     module = uses.call.module
     directions = 2 if module.bidirectional else 1
@@ -269,7 +278,10 @@ def _of_row(call: Call, row: int) -> Tensor:
 
 
 def _first_step(uses: _Uses) -> Iterator[Finding]:
-    """Yield a finding if the first step of an output alone is used, which has read one step."""
+    """Yield a finding if the first step of an output alone is used, which has read one step.
+
+    ``uses`` tells what the model's outputs depend on in what one call returned.
+    """
     is_pooled = uses.baseline.out_seq_dim is None
     if not is_pooled or not uses.is_long or uses.call.state:
         return

@@ -79,12 +79,15 @@ def _find_shared_inputs(
 
     ``attempt(inputs)`` runs the model, and ``fewer`` is its output for the samples ``kept``. If its
     first tensor differs from the same rows of the full output, each input of ``choices``, by index,
-    is given whole: if they agree then, all samples share it, and its batch axis is None.
+    is passed with all its rows beside these samples: if the two agree then, all samples share it,
+    and its batch axis becomes None.
     """
+    # Of data, and not as long as the sequence too: no chance gives a table both sizes.
     tried = [k for k in choices if batch.is_content(k) and not batch.may_have_steps(k)]
     if not tried or batch.size <= 2:
         return
     full = attempt(batch.tree())
+    # equal_rows has an entry for each output with samples: the first one has to be true.
     if not full or True in equal_rows(full, fewer, kept)[:1]:
         return
     for index in tried:
@@ -190,7 +193,8 @@ def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leav
 def shrinks_twice(full: Leaves, fewer: Leaves) -> bool:
     """Return whether some tensor is shorter on two axes when a sample was left out.
 
-    Without its longest sample a model may also return fewer steps.
+    ``full`` and ``fewer`` are the leaves of the output for all samples, and without one. Without
+    its longest sample a model may also return fewer steps.
     """
     pairs = zip(full, fewer, strict=False)
     return any(len(_other_sizes(one, other)) > 1 for one, other in pairs)

@@ -68,17 +68,18 @@ class Batch:
         self.caller_indices = list(range(self.size))
         self.whole_size = self.size
         self.lengths: dict[int, list[int]] = {}
-        self.flags: int | None = None
+        self.flags: int | None = None  # of reset=
         self.second_leaves: list[Any] | None = None
         self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
-        self.on_their_own: dict[int, frozenset[int]] = {}
-        self.tries = iter(range(TRIES))
+        self.on_their_own: dict[int, frozenset[int]] = {}  # leaves as long by chance
+        self.tries = iter(range(TRIES))  # for runs that find out which those are
         self.seq_dims = [seq_axis_of(leaf, batch_dim) for leaf in self.leaves]
         told_axes = [
             self._read_seq_dim(name, axis_of(axis), batch_dim)
             for name, axis in by_input("seq_dim", seq_dim, inputs).items()
         ]
         self.axes = [batch_axis_of(leaf, batch_dim, self.size) for leaf in self.leaves]
+        # Of leaves without a batch axis: how many rows each sample has, as its nodes in a graph.
         self.rows_of = rows_of_samples(self.leaves, self.axes, self.size, batch_dim)
         self._content = [k for k in every if is_content(self.leaves[k], self.seq_dims[k])]
         told = by_input("lengths", lengths, inputs)
@@ -89,7 +90,7 @@ class Batch:
         self.take_steps_of([*named, *fitting, *usual, self.first][0])
         for name, given in told.items():
             self._read_lengths(name, given)
-        self.take_steps_of(next(iter(self.lengths), self.sequence))
+        self.take_steps_of(next(iter(self.lengths), self.sequence))  # lengths count for more
 
     def _read_lengths(self, name: int | str | None, given: Any) -> None:
         """Check and note the lengths ``given`` of an input; of the sequence if ``name`` is None."""
@@ -126,7 +127,7 @@ class Batch:
         return names_of_leaves(self.tree())
 
     def _read_seq_dim(self, name: int | str | None, axis: int, batch_dim: int) -> int | None:
-        """Note the seq axis of one input or of all; return the leaf that has it, if it is named."""
+        """Note the seq axis of one input or of all (None); return the leaf of one that is named."""
         places = self.places(name)
         index = first_with_axis(self.leaves, axis, places)
         dim = axis % self.leaves[index].dim()
@@ -228,7 +229,7 @@ class Batch:
         def pick(index: int, leaf: Any) -> Any:
             """Return the samples of one leaf."""
             axis = self.axes[index]
-            if index in self.rows_of:
+            if index in self.rows_of:  # each sample has its own number of rows, on one axis
                 return self.rows_of[index].of(kept, leaf)
             return leaf if axis is None else some_samples(leaf, axis, kept)
 
@@ -269,7 +270,7 @@ class Batch:
         return self.axes[index] is not None and index in {self.first, self.sequence, *self._content}
 
     def padding(self, index: int) -> Tensor | None:
-        """Return which steps of a leaf are zeros or NaN ``(batch, seq)``, if at one end only."""
+        """Return which steps of a leaf are zeros or NaN, ``(batch, seq)``; None if at both ends."""
         rows = self.rows(index)
         if rows is None or not self.may_have_steps(index):
             return None
@@ -280,7 +281,7 @@ class Batch:
 
     def tells_lengths(self, index: int) -> bool:
         """Return whether a leaf holds the lengths of the sequence, or a mask of them."""
-        if not self.counts or index == self.sequence:
+        if not self.counts or index == self.sequence:  # the valid steps of each sample
             return False
         return states_lengths(self.leaves[index], self.axes[index], self.counts, self.steps or 0)
 
@@ -290,7 +291,7 @@ class Batch:
         return self.cut_each(dict.fromkeys(followers, steps), front=front)
 
     def alone(self, sample: int, *, front: bool) -> "Batch":
-        """Return one sample, each input cut to its valid steps (``front``: the first ones)."""
+        """Return one sample, each input cut to its valid steps: its first (``front``) or last."""
         ends = dict[int, int]()
         for k in range(len(self.leaves)):
             told = [
@@ -303,7 +304,7 @@ class Batch:
         return self.samples([sample]).cut_each(ends, front=front)
 
     def _leaves_that_may_give_lengths(self, index: int) -> Iterator[int]:
-        """Yield leaves whose lengths may be a leaf's: itself, what it masks, the sequence."""
+        """Yield leaves whose lengths may be those of one: itself, what it masks, the sequence."""
         yield index
         steps = self.length(index)
         if not self.is_content(index):

@@ -21,7 +21,10 @@ Where = Callable[[Batch, int], Tensor | None]
 
 
 def sample_at(sample: int) -> Where:
-    """Return what says that all values of one sample are replaced, at any step."""
+    """Return a :data:`Where`, which says that all values of one sample are replaced, at any step.
+
+    It is a function of the batch and the index of a leaf: it returns a mask that broadcasts to it.
+    """
 
     def where(batch: Batch, index: int) -> Tensor | None:
         """Return a mask that broadcasts to a leaf: true for the sample."""
@@ -35,8 +38,9 @@ def sample_at(sample: int) -> Where:
 
 
 def steps_at(chosen: Tensor | slice) -> Where:
-    """Return what says that steps are replaced, in inputs that have the steps of the sequence.
+    """Return a :data:`Where`: it says that steps are replaced in inputs with those of the sequence.
 
+    It is a function of the batch and the index of a leaf (an input): it returns a mask, or None.
     ``chosen`` has the steps of all samples (a slice, or a mask ``(seq,)``), or of each sample, as a
     mask ``(batch, seq)``.
     """
@@ -62,7 +66,7 @@ def steps_at(chosen: Tensor | slice) -> Where:
 
 
 def steps_from(start: int, end: int | None = None) -> Where:
-    """Return what says that the steps of all samples from ``start`` up to ``end`` are replaced."""
+    """Return a Where: it says that the steps of all samples from ``start`` up to ``end`` change."""
     return steps_at(slice(start, end))
 
 

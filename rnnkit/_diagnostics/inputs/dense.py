@@ -53,7 +53,10 @@ def _check_dense(leaf: Tensor) -> None:
 
 
 def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
-    """Refuse inputs without any tensor; say how arrays, or an object around tensors, are given."""
+    """Refuse inputs without any tensor; say how arrays, or an object around tensors, are given.
+
+    ``leaves`` are the values of the inputs in one list.
+    """
     got = ", ".join(map(brief, leaves)) or "nothing"
     others = [leaf for leaf in leaves if hasattr(leaf, "__dict__")]
     fix = "a batch of tensors, (batch, seq, ...)"

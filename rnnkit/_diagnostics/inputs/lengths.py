@@ -62,9 +62,10 @@ def _matched_by_padding(
 ) -> tuple[Lengths, set[str]]:
     """Find the inputs that are padded beyond lengths which other inputs tell.
 
-    ``told`` are those lengths by the index of the input that tells them. Returns them by the index
-    of the padded input, and on which sides padding is: ``"pre"``, ``"post"``. Of lengths that fit
-    none, a line is added to ``lines``.
+    ``told`` are those lengths by the index of the input that tells them, and ``rows`` the inputs
+    with steps, as ``(batch, seq, ...)``. Returns the lengths by the index of the padded input, and
+    on which sides padding is: ``"pre"``, ``"post"``. Of lengths that fit none, a line is added to
+    ``lines``.
     """
     found: Lengths = {}
     sides: set[str] = set()
@@ -86,7 +87,9 @@ def _matched_by_padding(
 def _lengths_by_names(inputs: Sequence[Named], size: int) -> Lengths:
     """Return the lengths that inputs tell which are named like lengths or a mask, by their index.
 
-    Of the ways to read a mask, the first one counts by which another input is padded.
+    A mask can be read in several ways (true on valid steps or on padding, at either end): the first
+    that fits the padding of another input counts, else the first. ``size`` is the number of
+    samples.
     """
     told: Lengths = {}
     for index, one in enumerate(inputs):
@@ -128,7 +131,8 @@ def _first_padded(rows: Rows, places: Sequence[int], counts: list[int]) -> tuple
 def _lengths_by_padding_index(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
     """Return the lengths of tokens that end in the padding index of the model's Embedding.
 
-    They are those of the first input with steps; the set has the side of the padding.
+    ``rows`` are the inputs with steps, by index: they are those of the first. The set has the side
+    of the padding, ``"post"`` or ``"pre"``. Both are empty if no such index is known, or no tokens.
     """
     embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
     values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
@@ -160,7 +164,11 @@ def lengths_of_other_names(
 def _looks_like_lengths(
     one: Named, inputs: Sequence[Named], found: Mapping[int, list[int]]
 ) -> bool:
-    """Return whether an input holds new lengths, beyond which another input is padded."""
+    """Return whether an input holds lengths that its name does not tell and nobody has given.
+
+    Another of ``inputs`` has to be padded beyond them; ``found`` are the lengths that are known, by
+    index. An input with steps (``rows``), or named like lengths, was judged before.
+    """
     if one.rows is not None or LENGTHS.search(one.name.lower()):
         return False
     counts = counts_of(one.leaf)
@@ -176,7 +184,10 @@ def name_to_type(place: str, name: str) -> str:
 
 
 def _possible_lengths(one: Named, size: int) -> Iterator[list[int]]:
-    """Yield what may be the lengths of ``size`` samples in an input that is named so, or a mask."""
+    """Yield what may be the lengths of ``size`` samples in an input named like lengths or a mask.
+
+    Of any other input nothing; a mask may be read in several ways.
+    """
     name = one.name.lower()
     rows = one.rows
     is_mask = rows is not None and rows[0].numel() == rows.shape[1] and is_binary(rows)
@@ -215,7 +226,11 @@ def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> st
 
 
 def _is_padded_after(rows: Tensor, counts: list[int], value: int | None) -> bool:
-    """Return whether all steps beyond each length, and no step just within, are padding."""
+    """Return whether all steps beyond each length, and no step just within, are padding.
+
+    ``rows`` is an input ``(batch, seq, ...)``, ``counts`` are its lengths, and ``value`` is what it
+    is padded with; None: the first finite value there.
+    """
     pairs = list(zip(rows, counts, strict=True))
     beyond = torch.cat([row[n:] for row, n in pairs])
     padding = _padding_of(beyond) if value is None else value

@@ -23,12 +23,18 @@ class Rows(NamedTuple):
     counts: list[int]
 
     def of(self, samples: Sequence[int], leaf: Tensor) -> Tensor:
-        """Return the rows of some samples of a leaf."""
+        """Return the rows of some samples of a leaf, in this order.
+
+        On the axis ``self.axis``, the first ``self.counts[0]`` rows are sample 0's, and so on.
+        """
         parts = torch.split(leaf, self.counts, self.axis)
         return torch.cat([parts[sample] for sample in samples], self.axis)
 
     def picked(self, samples: Sequence[int]) -> "Rows":
-        """Return the counts of some samples only."""
+        """Return these counts for some samples only, in their order.
+
+        ``self.counts[k]`` is how many rows of a leaf, on ``self.axis``, belong to sample k.
+        """
         return Rows(self.axis, [self.counts[sample] for sample in samples])
 
 

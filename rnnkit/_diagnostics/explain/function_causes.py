@@ -301,7 +301,10 @@ class _Repeated(NamedTuple):
 
 
 def _repeated(call: FunctionCall) -> _Repeated | None:
-    """Return what a call repeats; None if that is not one axis, each row as often."""
+    """Return what a call of ``repeat`` or ``repeat_interleave`` repeats.
+
+    None if that is not one axis, each of whose rows is there as often afterwards.
+    """
     rank = call.args[0].dim()
     if call.name == "repeat_interleave":
         times = call.argument(1, "repeats")
@@ -320,7 +323,8 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
     """Yield, as a cause to try, the mask of an attention with its last two axes exchanged.
 
     ``event`` is a call of ``masked_fill`` in a run. Scores have the queries on the last axis but
-    one, and the keys, which a mask hides, on the last.
+    one, and the keys, which a mask hides, on the last. Nothing is yielded of a mask that hides
+    later keys, as a causal one should.
     """
     mask = event.function.argument(1, "mask")
     if not isinstance(mask, Tensor) or mask.dim() < 2:
@@ -328,11 +332,12 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
     rows, columns = mask.shape[-2:]
     is_square = rows == columns > 1
     if is_square:
+        # The mask is (..., queries, keys): below the diagonal are the keys before a query.
         hides_earlier = bool(mask.tril(-1).any())
         hides_later = bool(mask.triu(1).any())
         if hides_later or not hides_earlier:
             return  # a causal mask as it should be, or one of something else
-    elif columns != 1:
+    elif columns != 1:  # a mask over keys has them on its last axis; of one, it is over queries
         return
 
     def run(call: FunctionCall) -> Any:

@@ -112,7 +112,10 @@ class _Samples(Search):
         return (way, *rows)
 
     def _explanation(self, number: int, kind: str) -> list[Line]:
-        """Return rows that say that samples change their order here, or what else is known."""
+        """Return rows that say that samples change their order here, or what else is known.
+
+        ``number`` is the event (a call in the run), and ``kind`` its function or module in words.
+        """
         if self.first_event is None:
             cause = ("cause", "the samples change their order here, and the output has it still")
             return [cause, ("fix", "output[order.argsort()], where order sorts them")]
@@ -153,7 +156,7 @@ class _Samples(Search):
         ]
 
     def _module_suspects(self, number: int) -> dict[str, Cause | None]:
-        """Return by name what may be wrong with the layout of a module's input or state."""
+        """Return causes to try, by module: batch and seq of its input or state may be exchanged."""
         found = dict[str, Cause | None]()
         loops = self.events_of_fewer[number][1] is not None
         for at, event in enumerate(self.events):
@@ -251,7 +254,7 @@ class _Valid(Search):
     def _packed_otherwise(self, event: Any) -> list[Line]:
         """Return a row if an event packs the lengths of the samples in another order than theirs.
 
-        Then they were sorted, and the samples were not.
+        Then they were sorted, and the samples were not. No row for any other event.
         """
         counts = [*(self.baseline.batch.counts or ())]
         parts = event.tree if isinstance(event.tree, tuple) else (event.tree,)

@@ -68,7 +68,11 @@ class Search:
     def __init__(
         self, baseline: Baseline, inputs: Sequence[Given], index: int, sizes: Node, changed: int
     ) -> None:
-        """Run three times, and find the first event that shows the leak in the output ``index``."""
+        """Run three times, and find the first event that shows the leak in the output ``index``.
+
+        ``inputs`` are of a run as it is, one changed, at ``changed``, and one with a sample or step
+        less; ``sizes`` is how many samples, or steps, the first and the last one have.
+        """
         self.baseline = baseline
         self.inputs = inputs
         self.index = index
@@ -94,7 +98,7 @@ class Search:
         return output, [] if output is None else recorder.events
 
     def _find_sources(self) -> dict[int, Node]:
-        """Find where each event's inputs were made; return where each tensor was made, by id."""
+        """Note what each event takes, as (event, tensor); return where tensors were made, by id."""
         self.sources: list[list[Node]] = []
         made: dict[int, Node] = {}
         for number, event in enumerate(self.events):
@@ -117,7 +121,7 @@ class Search:
         return output[self.index] if len(output) > self.index else None
 
     def _counterparts(self, other: list[Event]) -> list[tuple[Event | None, int | None]]:
-        """Return for each event that of another run, and which sample or step a loop is at."""
+        """Return for each event that of another run, or None, and which step a loop is at there."""
         found = list[tuple[Event | None, int | None]]([(None, None)] * len(self.events))
         calls = defaultdict[Any, list[int]](list)
         others = defaultdict[Any, list[Event]](list)
@@ -140,7 +144,7 @@ class Search:
         return others[min(max(at, 0), len(others) - 1)] if others else None
 
     def _tensor_in_runs(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
-        """Return a tensor of an event, the same changed and with less, and what a loop is at."""
+        """Return a tensor of an event in the three runs, and which step a loop is at, or None."""
         event = self.events[number]
         after, _ = self.events_of_changed[number]
         less, iteration = self.events_of_fewer[number]
@@ -155,11 +159,11 @@ class Search:
     def _shows_leak(self, one: Tensor, other: Any, fewer: Any, iteration: int | None) -> Any:
         """Return whether a tensor shows the leak: it moves before the changed step.
 
-        ``one``, ``other`` and ``fewer`` are it in the three runs; ``iteration`` is the step that a
-        loop is at. ``"joins"`` if it is made of all steps at once; None if that is not known.
+        It is ``one`` in the run as it is, ``other`` with changed inputs and ``fewer`` with a step
+        less; a loop is at ``iteration``. ``"joins"``: all steps at once are in it. None: not known.
         """
         axes = self._unit_axes(one, fewer, iteration)
-        ways = self._moved_units(one, other, axes, iteration)
+        ways = self._moved_units(one, other, axes, iteration)  # steps that move, in each way
         if ways == "joins" and not isinstance(fewer, Tensor):
             return None  # its steps may be an axis with samples as well
         if not isinstance(ways, list):
@@ -167,13 +171,10 @@ class Search:
         # What is shorter than the input may begin later, or have a stride.
         rows = min([self.size, *(one.shape[axis] for axis in axes)])
         end = min(self.changed - self.size + rows, self.changed * rows // self.size)
-        return all(any(step < end for step in way) for way in ways)
+        return all(any(step < end for step in way) for way in ways)  # whatever the order of rows
 
     def _unit_axes(self, one: Tensor, fewer: Any, iteration: int | None) -> list[int]:
-        """Return the axes of the steps.
-
-        They are shorter in the run with less; if that is unknown, axes count that are as long.
-        """
+        """Return the axes of the steps: shorter in ``fewer``, or as long, if that is unknown."""
         if isinstance(fewer, Tensor) and fewer.dim() == one.dim():
             return [k for k, n in enumerate(one.shape) if n != fewer.shape[k]]
         if iteration is not None:
@@ -181,7 +182,10 @@ class Search:
         return [k for k, n in enumerate(one.shape) if n == self.size]
 
     def _moved_units(self, one: Tensor, other: Any, axes: list[int], iteration: int | None) -> Any:
-        """Return at which samples, or steps, a tensor moves, in each way to see its axes."""
+        """Return at which samples, or steps, a tensor moves: a list for each way to see its axes.
+
+        An axis with both has two ways. ``"joins"`` if all are in what moves; None if shapes differ.
+        """
         if shape_of(one) != shape_of(other):
             return None
         moved = self._moved_numbers(one, other)
@@ -201,7 +205,7 @@ class Search:
         return difference(one, other) > (self.baseline.tolerance or 0) * most
 
     def _first_leaking(self, nodes: Sequence[Node]) -> int | None:
-        """Return the first event that shows the leak, of those that some nodes came from."""
+        """Return the number of the first event that shows the leak, of those that led to nodes."""
         verdicts = dict[Node, Verdict]()
         todo = [*nodes]
         while todo:
@@ -217,7 +221,7 @@ class Search:
         return min(in_model or leaking, default=None)
 
     def location(self) -> Location:
-        """Return what a message says of the first event that shows the leak, and the module."""
+        """Return rows of a message on the first event that shows the leak, and its module."""
         self.is_strict = True  # what undoes the cause, or an order, is told in the input's order
         number = (
             self._first_leaking(self.output_nodes) if self.first_event is None else self.first_event
@@ -230,7 +234,7 @@ class Search:
         return found or self._where_it_begins(number)
 
     def _cause_in_module(self, number: int) -> Location | None:
-        """Return the cause in the modules around an event, without which the leak is gone."""
+        """Return rows, and a module, for a cause around an event whose undoing ends the leak."""
         owner = self.events[number].owner
         causes = {name: cause for name, cause in self._module_suspects(number).items() if cause}
         around = [name for name in causes if not name or f"{owner}.".startswith(f"{name}.")]
@@ -246,7 +250,7 @@ class Search:
         return None
 
     def _cause_in_function(self, number: int) -> Location | None:
-        """Return the cause in a function at an event or before it, without which it is gone."""
+        """Return rows, and a module, for a cause in functions whose undoing ends the leak."""
         event = self.events[number]
         before = map(self.events.__getitem__, self._back_from(number))
         suspects = [cause for one in before for cause in suspects_in(one)]
@@ -264,7 +268,7 @@ class Search:
         return None
 
     def _back_from(self, number: int) -> Iterator[int]:
-        """Yield the number of an event and of those that it came from, the nearest first."""
+        """Yield the number of an event, then of those that it was made from, the nearest first."""
         todo = [number]
         seen = {number}
         while todo and len(seen) < BACK:
@@ -275,7 +279,7 @@ class Search:
             todo += sorted(sources, reverse=True)
 
     def _where_it_begins(self, number: int) -> Location:
-        """Return where a leak begins that no cause explains: before all steps were joined."""
+        """Return rows and a module for a leak without a cause: where steps are joined first."""
         joins = [number]
         while joins:
             number = min(joins)
@@ -294,7 +298,7 @@ class Search:
         return [self._event_row(number), *at, *rows], event.owner
 
     def _explanation(self, number: int, kind: str) -> list[Line]:
-        """Return the cause that an event itself shows, or how to end such a mistake, as rows."""
+        """Return rows: the cause that an event itself shows, or how to end a mistake of a kind."""
         one, _, fewer, iteration = self._tensor_in_runs(number, 0)
         # The scores of an attention have the steps twice, those of classes once.
         is_attention = len(self._unit_axes(one, fewer, iteration)) == 2
@@ -308,7 +312,7 @@ class Search:
         return {event.name: later_steps(event, self.probe) for event in inputs}
 
     def _is_gone(self, *undo: Watch) -> bool:
-        """Return whether the output shows no leak if a cause is undone, and moves where it may."""
+        """Return whether a run with causes undone shows no leak, and still moves where it may."""
         one, other = (self._run(inputs, *undo) for inputs in self.inputs[:2])
         if (
             not isinstance(one, Tensor)
@@ -318,7 +322,7 @@ class Search:
         return self.probe == "padding" or bool(self._moved_numbers(one, other).any())
 
     def _event_row(self, number: int) -> Line:
-        """Name an event: a module and its call, or a function, in or after a module."""
+        """Return the row that names an event: a module and its call, or a function in a module."""
         event = self.events[number]
         before = self.events[:number]
         if event.kind != "function":

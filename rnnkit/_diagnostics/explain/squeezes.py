@@ -52,7 +52,11 @@ class _Squeezes(FunctionWatch):
         self.calls: list[Squeeze] = []
 
     def on_call(self, call: FunctionCall) -> Any:
-        """Run a function; of a squeeze, note the axes, or remove those that are known."""
+        """Run a function of the model; of a squeeze, note the axes that it removes, and its place.
+
+        With ``self.known``, the squeezes of another run, it removes the axes of its counterpart
+        there.
+        """
         if call.name not in NAMES:
             return call.run()
         number = len(self.calls)

@@ -121,10 +121,11 @@ def _spaced(size: int) -> tuple[int, ...]:
 
 
 def _moved(judge: Baseline, column: int) -> Tensor:
-    """Return which rows of the output a change at one index of the inputs moves, as a mask.
+    """Return which rows of the first output a change of the inputs moves, as a mask over its axis.
 
-    ``judge`` is the model in float64, its inputs and its output; ``column`` is the index. A second
-    run has a change that is 100 times as large.
+    ``judge`` is the model in float64, its inputs and its output; the inputs change at one index of
+    their axis, ``column``. A second run has a change that is 100 times as large. An output that has
+    become smaller counts as moved where it is missing.
     """
     first = judge.first or 0
     axis = judge.axes[first] or 0
@@ -137,7 +138,7 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     output_of_larger = judge.session.attempt(judge.batch.tree(larger))
     if output_of_larger is not None:
         after = _laid_over(before, output_of_larger[first:])
-        # What is not finite any more makes something of what a mask took out.
+        # So large a number may come to nothing by a mask and still give inf * 0: that is no sign.
         found += [after] if bool(after.isfinite().all()) else []
     moved = torch.zeros(before.shape[axis], dtype=torch.bool, device="cpu")
     for after in found:
@@ -147,9 +148,9 @@ def _moved(judge: Baseline, column: int) -> Tensor:
 
 
 def _laid_over(before: Tensor, output: Leaves) -> Tensor:
-    """Return the first leaf of an output in the shape of ``before``.
+    """Return the first leaf of an output in the shape of ``before``, the same without a change.
 
-    What is missing counts as moved.
+    Where it has no number, as if it is shorter, ``before + 1`` stands: that counts as moved.
     """
     after = before + 1
     made = output[0] if output else None
@@ -180,7 +181,11 @@ def _learned(
 
 
 def _sizes(gradients: Gradients, index: int, dim: int, row: int, columns: Sequence[int]) -> Tensor:
-    """Return how large the gradient of a row of an output is in each column of the first input."""
+    """Return how large the gradient of a row of an output is in each column of the first input.
+
+    ``index`` is the output and ``dim`` its axis with the ``row``; ``columns`` are indices of the
+    input. Slopes are enlarged by the root of the dtype's largest number, which is divided out here.
+    """
     part = gradients.output[index].narrow(dim, row, 1)
     batch = gradients.batch
     source = gradients.sources[batch.sequence]

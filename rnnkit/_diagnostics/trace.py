@@ -96,7 +96,7 @@ class _Run:
     """
 
     def __init__(self, model: Any, notes: list[str]) -> None:
-        """Take a copy of the model, which names its modules, or None of a function; and notes."""
+        """Take a copy of the model, for its modules' names (None of a function), and notes."""
         self.notes = notes
         named = model.named_modules() if isinstance(model, torch.nn.Module) else ()
         self.names = {id(module): name for name, module in named}
@@ -114,7 +114,7 @@ class _Run:
         self.marks_if_freed: list[tuple[Row, str]] = []  # marks, if a backward fails
 
     def follow(self, copy: torch.nn.Module) -> list[Any]:
-        """Watch ``forward`` of a copy's recurrent modules, which some call without the module."""
+        """Watch ``forward`` of a copy's recurrent modules, as some call it; return the hooks."""
         handles: list[Any] = []
         layers: list[str] = []  # whose cells have no rows of their own
         for name, module in copy.named_modules():
@@ -156,7 +156,7 @@ class _Run:
         return self.judged(result, None)
 
     def write_down(self, module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-        """Write down a call, and mark what looks like a mistake by then."""
+        """Write down a call, and mark what looks like a mistake by then; no result: it raised."""
         if threading.get_ident() != self.thread:
             return
         if not isinstance(module, KINDS):
@@ -189,7 +189,7 @@ class _Run:
             self.origin(tensor)
 
     def _mark_origin(self, row: Row, call: Call, member: str, origin: Origin) -> None:
-        """Mark a state's member (h or c) that is of an older graph, or of the end of the input."""
+        """Mark a row whose state's member, h or c, is of an older graph, or has seen its input."""
         x: Any = call.state[member]
         node = (x if x._base is None else x._base).grad_fn  # noqa: SLF001
         is_old = node is not None and node._sequence_nr() < self.first  # noqa: SLF001
@@ -207,7 +207,7 @@ class _Run:
             row.marks.append(f"reads the output of row {at} {end}")
 
     def _keep_returned(self, call: Call, result: Any) -> None:
-        """Keep what a call returned, and note which part of it is learned from."""
+        """Keep what a call returned, by memory and graph, and note what of it is learned from."""
         if call.is_cell:
             call.returned = state_by_name(result)
         else:
@@ -244,7 +244,7 @@ class _Run:
         return found
 
     def origin(self, tensor: Tensor) -> Origin:
-        """Return from which row a tensor came, and what of that row it is."""
+        """Return of which row (-1: of none) a tensor is, or was computed from, and what of it."""
         place = place_of(tensor)[0]
         if place in self.by_memory:
             found = {self.by_memory[place]}
@@ -264,8 +264,8 @@ class _Run:
         return Origin(row, part, f"{how}{part} of row {row}{cut}")
 
     def judged(self, result: Any, error: BaseException | None) -> Trace:
-        """Find out which states were used, and what else looks like a mistake."""
-        self._note_read(result)
+        """Mark states that were not passed on, or are of a freed graph; return the rows."""
+        self._note_read(result)  # what the result is made of is used
         results = tensors_of(result)
         if "second time" in str(error):  # as torch says it
             for row, text in self.marks_if_freed:
@@ -278,9 +278,9 @@ class _Run:
             if last is None:
                 continue
             if call.is_step and last.is_step:
-                self._mark_step(call, last)
+                self._mark_step(call, last)  # from the same state again, or from zeros
             else:
-                self._mark_chunk(call, last, results)
+                self._mark_chunk(call, last, results)  # from zeros, where its input goes on
         return Trace(self.rows, self.notes)
 
     def _is_used(self, call: Call, *, ran: bool) -> bool | None:
@@ -296,7 +296,7 @@ class _Run:
         return self.rows[call.number].state == "zeros" and self.rows[last.number].used is False
 
     def _mark_step(self, call: Call, last: Call) -> None:
-        """Mark a step from the state of the step before it (``last``), or from zeros."""
+        """Mark a step that starts from what the ``last`` one started from, or again from zeros."""
         row = self.rows[call.number]
         at = last.number
         state = call.state

@@ -129,7 +129,7 @@ def _first_leak(changes: Mapping[int, Change], indices: Collection[int], size: i
     """
     samples = torch.arange(size, device="cpu").unsqueeze(1)
     for source, change in changes.items():
-        leak = change.leak(indices, samples != source)
+        leak = change.leak(indices, samples != source)  # where other samples moved
         if leak is not None:
             sample, _ = leak.places[0]
             return _Leak(leak.run, source, leak.output, sample)

@@ -54,7 +54,7 @@ def probe_causal(baseline: Baseline) -> Outcome:
     seq = baseline.out_seq_dim
     if first is None or seq is None:
         return _follows_features(baseline) or Skipped(OTHER_OUTPUTS)
-    judged = baseline.with_steps_of(baseline.step_inputs[first])
+    judged = baseline.with_steps_of(baseline.step_inputs[first])  # of the input that it follows
     if not judged.has_steps(first):
         size = judged.normal[first].shape[seq]
         has = f"the output has {size} steps, the input {judged.batch.steps or 0}"
@@ -155,6 +155,7 @@ def _judge_later(change: Change, first: int, cut: int) -> Change | Finding | Ski
         return refused(change)
     baseline = change.baseline
     step = torch.arange(baseline.batch.steps or 0, device="cpu").unsqueeze(0)
+    # A leak is where the output moved although it must not: at the steps of this mask.
     leak = change.leak([first], step < cut - _late(baseline, first) - baseline.lookahead)
     if leak is None:
         return Skipped(change.doubt) if change.doubt else change
@@ -248,7 +249,7 @@ def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
 def _follows_features(baseline: Baseline) -> Finding | None:
     """Return a finding if an output has as many rows as steps, but follows the features; or None.
 
-    With one feature less, which the input has as many of as steps, the output is one row shorter.
+    The input has as many features as steps: with one feature less, the output is a row shorter.
     """
     batch = baseline.batch
     first = baseline.first

@@ -57,12 +57,13 @@ def probe_coverage(baseline: Baseline) -> Outcome:
     """
     steps = baseline.batch.steps or 0
     valid = _valid_places(baseline)
-    slopes = gradients_of(baseline).places()
+    slopes = gradients_of(baseline).places()  # (batch, seq), where one arrives; None: unknown
     learned = torch.zeros_like(valid) if slopes is None else slopes
     finding = other_order(baseline) or _other_lengths(baseline, learned)
     if finding is not None:
         return finding
     doubtful = valid & ~learned
+    # A quantized layer may move any output by rounding: then changes show nothing.
     unsure = rounds_by_all(baseline) if bool(doubtful.any()) else None
     if unsure is not None:
         return unsure

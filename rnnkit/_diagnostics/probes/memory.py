@@ -45,7 +45,8 @@ def probe_memory(baseline: Baseline) -> Outcome:
     """The last step, or the pooled output, depends on earlier steps at all.
 
     Gradients are asked first and, if they show nothing, changed inputs. ``baseline`` is the model,
-    a batch, and what it returned for that.
+    a batch, and what it returned for that. The ends are each sample's last step or, of an output
+    without steps, all of it.
     """
     ends = _Ends.of(baseline)
     if _last_step_reads_first(baseline):
@@ -54,6 +55,7 @@ def probe_memory(baseline: Baseline) -> Outcome:
     earlier, _ = _all_but_one(baseline)
     if read is not None and bool((read & earlier).any()):
         return Passed(HOLDS, [], notes=_notes_of_cuts(ends, read))
+    # A quantized layer may move any output by rounding: then changes show nothing.
     return rounds_by_all(baseline) or _judge_changes(ends, read)
 
 

@@ -57,10 +57,12 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
     if isinstance(indices, Skipped):
         return indices
     beyond = steps_at(~valid_mask(batch, pads_after=baseline.pads_after))
+    # One change of the inputs, under the key 0.
     changes = compare_each(baseline, {0: beyond}, indices, pad=True)
     if isinstance(changes, Skipped):
         return changes
     [change] = changes.values()
+    # A leak is where an output moved although it must not: here, at any valid step.
     leak = change.leak(indices, torch.tensor([[True]], device="cpu"))
     if leak is None:
         return change

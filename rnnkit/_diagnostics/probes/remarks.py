@@ -131,6 +131,7 @@ def _map_of_steps(baseline: Baseline) -> Drawn | None:
     coverage = baseline.answers.get("coverage")
     # Steps without a gradient that were not tried may be read all the same.
     are_without = isinstance(coverage, Skipped) and "get no gradient" in coverage.reason
+    # Gradients are whole if every input that is read was followed, and no backward failed.
     if not read or are_without or not gradients_of(baseline).are_whole:
         return None
     is_causal = baseline.causal in (True, "strict") and not baseline.lookahead

@@ -206,9 +206,9 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Suspect | str]
 
 
 def _follow_an_input(baseline: Baseline, times: int) -> bool:
-    """Return whether an input of the model is as long as a module's calls are many.
+    """Return whether an input of the model has as many steps as a module's calls, or one more.
 
-    It may have one step more, since a target may begin with one that is given.
+    A target may begin with one that is given. The model has to run on fewer steps too.
     """
     lengths = set(map(baseline.batch.length, range(len(baseline.batch.leaves))))
     return baseline.runs_on_less and not lengths.isdisjoint((times, times + 1))

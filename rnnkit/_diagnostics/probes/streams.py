@@ -137,7 +137,9 @@ class Stream:
     def why(self, part: Part) -> Location:
         """Return rows of a message, and a module: where a part first differs in the second chunk.
 
-        Causes are tried: a module may not start from the state that it returned.
+        That is searched for in the second chunk, beside the same steps in a run of both at once.
+        Causes are tried: a module may not start from the state that it returned for the first
+        chunk.
         """
         baseline = self.baseline
         (first, second, *_) = self.sizes

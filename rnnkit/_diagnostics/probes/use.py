@@ -55,7 +55,7 @@ def probe_use(baseline: Baseline) -> Outcome:
         notes.append(found)
     unsure = why_not_finite(baseline)
     if unsure is None and returning:
-        unsure = rounds_by_all(baseline)
+        unsure = rounds_by_all(baseline)  # by a quantized layer: then changes show nothing
     if unsure is not None:
         return unsure.noting(notes)
     looked = _in_words(len(returning), sum(call.is_cell for call in calls))
@@ -317,6 +317,7 @@ def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:
     if isinstance(output, PackedSequence):
         sizes = output.batch_sizes.tolist()
         ends = zip(sizes, [*sizes[1:], 0], strict=True)
+        # Packed data have the samples of step 0, then those that go on at step 1, and so on.
         last = torch.cat([torch.arange(size, device=on) >= going_on for size, going_on in ends])
         later = torch.arange(len(last), device=on) >= sizes[0]
         return output.data, last.unsqueeze(1), later.unsqueeze(1)

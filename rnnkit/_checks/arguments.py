@@ -135,7 +135,7 @@ def check_batch_size(name: str, batch_size: Any) -> None:
 def check_own_state(layer: Any, state: Any) -> None:
     """Check that ``state``, a tensor or an LSTM's pair, is what this layer returns, of any batch.
 
-    It compares numbers of tensors and shapes; under a tracer everything passes.
+    It compares how many tensors there are, and their shapes; under a tracer everything passes.
     """
     names = layer.__rnnkit__.state_names
     parts = tensors_of(state) if len(names) > 1 else (state,)

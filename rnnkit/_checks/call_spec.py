@@ -236,7 +236,7 @@ class CallSpec(NamedTuple):
         return self.kind in ("layer", "packed", "step")
 
     def other_layout(self, came: str) -> RefusalCause:
-        """Return that the input looks laid out the other way: batch-first, if seq is first, or so.
+        """Return that the input looks laid out the other way than ``batch_first`` says.
 
         ``came`` says which size shows it, as "h has batch 5": it is the size of the axis read as
         steps.

@@ -178,7 +178,7 @@ def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
 
 
 def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoReturn:
-    """Refuse an input whose dtype came otherwise than the weights want it."""
+    """Refuse an input of the dtype ``came``, which is another one than the weights have."""
     of_input = f"input.to({wants})"
     of_model = f"model.to({came})"
     evidence = "float64 is what NumPy makes of Python's numbers" if came is torch.float64 else ""
@@ -196,7 +196,7 @@ def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoRe
 
 
 def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> NoReturn:
-    """Refuse an input that came on another device than the weights want it."""
+    """Refuse an input on the device ``came``, which is another one than the weights are on."""
     fix = f"input.to({str(wants)!r}), or move the model to the input"
     spec.refuse(
         DeviceError,

@@ -89,7 +89,7 @@ def _another_batch(wrong: WrongState) -> RefusalCause | None:
     """Ask whether a state is right for a batch of another size, and which one that was.
 
     It may be the steps (another layout), one sample, beams that share a state, or a larger batch
-    that ended; None if only its batch is not wrong, or is wrong in no such way.
+    that ended. None if more than the batch is wrong, or if it is wrong in no such way.
     """
     if not wrong.is_made_by(lambda got, want: Sizes(got.rows, want.batch, got.width)):
         return None
@@ -100,7 +100,7 @@ def _another_batch(wrong: WrongState) -> RefusalCause | None:
     option = _option(spec)
     # Zeros would hide a mistake: they come last, unless the state is too large.
     new = f"{wrong.zeros}, if the sequences are new"
-    # What changes the input makes a tensor that is right wrong.
+    # If one tensor of a pair fits, an input of another layout would make that one wrong.
     if batches == {spec.seq} and wrong.is_whole and spec.kind != "packed":
         return spec.other_layout(f"{wrong.name} has batch {came.batch}")
     if batches == {1}:

@@ -198,7 +198,7 @@ class _Run:
             row.marks.append(f"its {member} belongs to the graph of an earlier run: detach it")
         elif at >= 0 and self.calls[at].module is call.module:
             self.taken_back.add((at, origin.part))
-        if not self.learned.isdisjoint((at, one) for one in ("output", "h", "c")):
+        if not self.learned.isdisjoint((at, one) for one in ("output", "h", "c")):  # by a backward
             graph = f"the graph of row {at}, which backward has freed: detach it"
             self.marks_if_freed.append((row, f"its {member} belongs to {graph}"))
         is_end = at >= 0 and member == "h" and not (call.is_step or "computed" in origin.text)
@@ -246,17 +246,17 @@ class _Run:
     def origin(self, tensor: Tensor) -> Origin:
         """Return of which row (-1: of none) a tensor is, or was computed from, and what of it."""
         place = place_of(tensor)[0]
-        if place in self.by_memory:
+        if place in self.by_memory:  # (row, part) of what calls returned
             found = {self.by_memory[place]}
             how = ""
             is_detached = not tensor.requires_grad and found <= self.with_graph
             cut = ", detached" if is_detached else ""
         else:
             # What a call returned ends the search: its c and its h are computed from the same.
-            found = self.near([tensor])
+            found = self.near([tensor])  # the nearest results in the graph before it
             how = "computed from "
             cut = ""
-        self.read |= found
+        self.read |= found  # whose origin is asked is used
         if not found:
             return Origin(-1, "", "from elsewhere")
         row = max(at for at, _ in found)
@@ -272,8 +272,8 @@ class _Run:
                 row.marks.append(text)
         before: dict[Any, Call] = {}
         for call, row in zip(self.calls, self.rows, strict=True):
-            row.used = self._is_used(call, ran=error is None)
-            last = before.get(call.module)
+            row.used = self._is_used(call, ran=error is None)  # None: nobody can tell
+            last = before.get(call.module)  # the call before of the same module
             before[call.module] = call
             if last is None:
                 continue
@@ -286,7 +286,7 @@ class _Run:
     def _is_used(self, call: Call, *, ran: bool) -> bool | None:
         """Return whether a call's returned state was read; None if nobody can tell."""
         returned = {(call.number, member) for member in call.returned}
-        if returned & (self.read | self.learned):
+        if returned & (self.read | self.learned):  # by a call or the result; by a backward
             return True
         has_graph = ran and any(x.grad_fn for x in call.returned.values())
         return False if has_graph else None
@@ -305,7 +305,7 @@ class _Run:
             member
             for member, x in state.items()
             if place_of(x) == place_of(last.state.get(member))
-            if self.origin(x).row < 0 and (at, member) not in self.taken_back
+            if self.origin(x).row < 0 and (at, member) not in self.taken_back  # of no call
         ]
         if same:
             part = "state" if same == [*state] else same[0]

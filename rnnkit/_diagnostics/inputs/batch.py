@@ -270,7 +270,7 @@ class Batch:
         return self.axes[index] is not None and index in {self.first, self.sequence, *self._content}
 
     def padding(self, index: int) -> Tensor | None:
-        """Return which steps, at one end of a leaf, are zeros or NaN ``(batch, seq)``; else None."""
+        """Return which steps, at an end of a leaf, are zeros or NaN ``(batch, seq)``; else None."""
         rows = self.rows(index)
         if rows is None or not self.may_have_steps(index):
             return None

@@ -163,8 +163,8 @@ def _map_of_samples(
 def _flat_samples(baseline: Baseline) -> Skipped | None:
     """Skip if the samples are seq * batch rows, since the calls of a layer or cell get so many.
 
-    They are if a module reads as many steps of as many samples as have this product; None if none
-    does.
+    They are if a module's calls read n steps of m samples each, and n * m is the size of the batch.
+    None if no module's do.
     """
     batch = baseline.batch
     steps = Counter[tuple[str, int]]()  # by the module, and how many samples it gets

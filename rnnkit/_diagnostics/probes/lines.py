@@ -43,7 +43,8 @@ CLOSE = 1e-3
 def convolutions_over_features(baseline: Baseline) -> Iterator[str]:
     """Yield convolutions that take the steps for channels, and so slide over the features.
 
-    A kernel of one mixes the steps of one feature at a time, which some models intend.
+    A kernel of one mixes the steps of one feature at a time, which some models intend. ``baseline``
+    is the model, a batch, and what it returned for that.
     """
     steps = baseline.batch.steps
     convolutions = [
@@ -132,7 +133,10 @@ def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
 
 
 def order_unseen(baseline: Baseline) -> Iterator[str]:
-    """Yield a line if the steps may stand in any order: no output would show it."""
+    """Yield a line if the steps may stand in any order: no output would show it.
+
+    ``baseline`` is the model, a batch, and what it returned; ``judge`` is the same in float64.
+    """
     if not _may_be_unordered(baseline):
         return
     near = baseline.attempt(_shuffled(baseline.batch))
@@ -169,18 +173,21 @@ def _shuffled(batch: Batch) -> Batch:
 
 
 def shared_draws(baseline: Baseline) -> Iterator[str]:
-    """Yield a line if equal samples get equal random numbers in train mode, as one dropout mask."""
+    """Yield a line if all samples get the same random numbers in train mode, as one dropout mask.
+
+    A batch of one sample, repeated, then returns equal rows that differ from run to run.
+    """
     batch = baseline.batch
     session = baseline.session
     if batch.size < 2:
         return
-    are_bit_equal = batch.samples([0] * batch.size).tree()
+    equal_samples = batch.samples([0] * batch.size).tree()
     copy = session.fresh().train()
     before = _states()
-    one = _trained(baseline, are_bit_equal, copy)
+    one = _trained(baseline, equal_samples, copy)
     if one is None or all(map(torch.equal, before, _states())):
         return
-    other = _trained(baseline, are_bit_equal, copy)
+    other = _trained(baseline, equal_samples, copy)
     if other is None:
         return
     drawn = [

@@ -213,10 +213,10 @@ def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
 
 
 def _views(rows: int, width: int, steps: int, *, is_conv: bool) -> list[tuple[int, int, int]]:
-    """Return the sizes ``(n, seq, ...)`` in which a sample's memory may have its steps on axis 1.
+    """Return sizes ``(n, steps, features)`` in which a sample may have lain before a wrong view.
 
-    The sample is ``(rows, width)`` in the layer's input; of a convolution, of the model's
-    ``steps``.
+    A layer got it as ``(rows, width)``, where rows are as many as the steps; of a convolution they
+    need not be, and ``steps`` is how many there are.
     """
     if not is_conv:
         return [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]

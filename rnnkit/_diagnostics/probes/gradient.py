@@ -146,9 +146,10 @@ def _idle_items(idle: Idle) -> Iterator[Finding]:
 
 
 def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:
-    """Return whether zeros in the gradient of a parameter may be a mistake.
+    """Return whether zeros in the gradient of the parameter ``name`` may be a mistake.
 
-    They are none in a bias, after a single step, or beside a bias, or an expert, that learns.
+    They are none in a bias, after a single step, or beside a bias, or an expert, that learns: an
+    expert is the same part of another item of a list of modules.
     """
     weight = run.weights[name]
     module = dict(baseline.session.model.named_modules())[name.rpartition(".")[0]]
@@ -225,7 +226,10 @@ def _why_silent(
 
 
 def _is_unused(baseline: Baseline, run: Gradients, name: str, members: set[str]) -> bool:
-    """Return whether what a layer, or a module that is called, returns reaches no output."""
+    """Return whether what a layer, or a module that is called, returns reaches no output.
+
+    ``members`` are the names of the parameters of the module ``name``: no output moves with them.
+    """
     if members & run.in_layers:
         return True
     is_called = name in {called for called, _ in run.returned}

@@ -90,7 +90,10 @@ def _judge_turned(
 
 
 def _broadcasting(loss: Broadcast, batch: int) -> Finding:
-    """Return a finding: a loss of torch's, in a batch of so many, compares each pair of rows."""
+    """Return a finding: a loss of torch's compares each prediction with every target.
+
+    ``loss`` has its name, its place and the two shapes; ``batch`` is the number of samples.
+    """
     pair = f"{_in_words(loss.prediction, batch)} and target {_in_words(loss.target, batch)}"
     what = f"{loss.name} compares each prediction with every target: {pair} broadcast"
     fix = "prediction.squeeze(-1), or target.unsqueeze(-1), so that both have one shape"
@@ -273,9 +276,10 @@ def _spread_targets(batch: Batch) -> list[Any]:
 
 
 def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) -> Made:
-    """Run with gradients; return the tensors that have one, inputs first, in order of time.
+    """Run with gradients; return the inputs, and what modules returned, in order of time.
 
-    Empty if they are not made by the same modules, in the same shapes, as those of ``like``.
+    Those have two axes or more, and each its gradient, zeros if none arrives. Empty if they are not
+    made by the same modules, in the same shapes, as those of the run ``like``.
     """
     run = Gradients(baseline.batch.with_leaves([*leaves]), baseline.session)
     found = [(label, x) for label, x in _named_parts(run) if x.dim() > 1 and x.requires_grad]
@@ -289,7 +293,7 @@ def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) ->
 def _named_parts(run: Gradients) -> Iterator[tuple[str, Tensor]]:
     """Yield the inputs of a run and what its modules returned, each with a name for a message.
 
-    ``run`` is one with gradients, in which each tensor has a graph, or none.
+    ``run`` is one with gradients. A result has the name and the class of its module.
     """
     for source in run.sources.values():
         yield "the input", source

@@ -111,7 +111,8 @@ def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
 def _nothing_is_remembered(baseline: Baseline) -> Finding | Skipped:
     """Return a finding if a state was seen to run along the steps; else a skip.
 
-    A layer is called on many steps, or a cell is called as often as there are steps.
+    Then a layer is called on many steps, or a cell as often as there are steps. ``baseline`` is a
+    model of which no output depends on an earlier step.
     """
     seq_dim = baseline.batch.seq_dim
     are_steps = all(call.is_step for call in calls_in(baseline.events))
@@ -219,7 +220,10 @@ class _Ends:
 
 
 def _all_but_one(baseline: Baseline) -> tuple[Tensor, Tensor]:
-    """Return masks ``(batch, seq)`` of the valid steps without the last one, and the first."""
+    """Return masks ``(batch, seq)`` of the valid steps without the last one, and the first.
+
+    ``baseline`` has the batch with its lengths; the last and the first are those of each sample.
+    """
     valid = valid_mask(baseline.batch, pads_after=baseline.pads_after)
     without_last = valid & valid.roll(-1, 1)
     without_first = valid & valid.roll(1, 1)

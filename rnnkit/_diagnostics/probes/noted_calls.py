@@ -126,7 +126,10 @@ def _windows_from_zeros(baseline: Baseline, family: Sequence[Call]) -> Iterator[
 
 
 def _calls_from_the_state_of_the_first(family: Sequence[Call]) -> Iterator[str]:
-    """Yield a note if each later call of a module starts from the state that its first returned."""
+    """Yield a note if each later call of a module starts from the state that its first returned.
+
+    ``family`` are all calls of that module, in order.
+    """
     first, *later = family
     if all(_goes_on(first, call) for call in later):
         call = family[0]

@@ -134,7 +134,7 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     pairs = zip(judge.batch.leaves, leaves, strict=True)
     larger = [x + LARGER * (y - x) if is_number(x) and y is not x else y for x, y in pairs]
     output = judge.session.run(judge.batch.tree(leaves))
-    found = [_laid_over(before, output[first:])]
+    found = [_laid_over(before, output[first:])]  # the output in the shape of before
     output_of_larger = judge.session.attempt(judge.batch.tree(larger))
     if output_of_larger is not None:
         after = _laid_over(before, output_of_larger[first:])

@@ -87,14 +87,14 @@ def _judge(run: Restriction) -> Finding | Skipped | None:
     that cannot be told.
     """
     baseline = run.baseline
-    if run.refusal:
+    if run.refusal:  # how the model refused the sample, in words
         return _judge_refusal(run)
     for part in run.compared:
         lost = _lost_axis(run, part)
         if lost is not None:
             return lost
     wrong = run.different
-    if run.doubt:
+    if run.doubt:  # why a difference could not be judged
         return Skipped(run.doubt)
     if wrong is None:
         return None

@@ -157,7 +157,7 @@ def _judge_later(change: Change, first: int, cut: int) -> Change | Finding | Ski
     step = torch.arange(baseline.batch.steps or 0, device="cpu").unsqueeze(0)
     # A leak is where the output moved although it must not: at the steps of this mask.
     leak = change.leak([first], step < cut - _late(baseline, first) - baseline.lookahead)
-    if leak is None:
+    if leak is None:  # a doubt is why a difference could not be judged
         return Skipped(change.doubt) if change.doubt else change
     earliest = min(at for _, at in leak.places)
     what = f"{baseline.name(first)} of step {earliest} depends on input of step {cut} or later"
@@ -174,7 +174,7 @@ def _judge_own(change: Change, first: int, step: int) -> Change | Finding | Skip
     baseline = change.baseline
     at = step - _late(baseline, first)
     is_own = torch.arange(baseline.batch.steps or 0, device="cpu").unsqueeze(0) == at
-    if change.leak([first], is_own) is None:
+    if change.leak([first], is_own) is None:  # the output moved at no step of the mask
         return Skipped(change.doubt) if change.doubt else change
     own = _input_with_steps(baseline)
     what = f"{baseline.name(first)} of step {at} depends on step {step} of input {own}"

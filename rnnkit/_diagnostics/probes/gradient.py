@@ -54,6 +54,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
         return Skipped("no weight of the model is trained", "inapplicable")
     if "some" not in got.values():
         return Skipped("no weight gets a gradient that is not zero")
+    # Parameters that are read and get no gradient (silent) or zeros, and modules that never run.
     suspects = _suspected(baseline, run)
     if isinstance(suspects, Skipped):
         return suspects

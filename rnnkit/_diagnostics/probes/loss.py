@@ -139,7 +139,7 @@ def _batch_axis(tensor: Tensor, others: Mapping[int, Place], size: int) -> int |
 
     ``others`` has it in the run for each changed sample; ``size`` is the number of samples.
     """
-    own = [[sample] for sample in others]
+    own = [[sample] for sample in others]  # the rows that may move, for each changed sample
     for axis, length in enumerate(tensor.shape):
         moved = [_moved(tensor, place.tensor, axis) for place in others.values()]
         if length == size and moved and moved == own:

@@ -228,7 +228,7 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
     moved: list[list[bool]] = []
     for part in "ch":
         change = changing(source.name, [source.number], {part: torch.neg})
-        _, taken = _run_with(baseline, change, call.name)
+        _, taken = _run_with(baseline, change, call.name)  # input and state of each call
         state = taken[call.number][1:] if len(taken) > call.number else []
         moved.append([not are_bit_equal([x], [y]) for x, y in zip(given, state, strict=False)])
     return moved == [[True, False], [False, True]]
@@ -271,7 +271,7 @@ def _keeps_c(before: Call, after: Call) -> bool:
 
     It has zeros for c, or the c that the call before was given.
     """
-    given = [*after.state.values()]
+    given = [*after.state.values()]  # h, and c if it has one
     made = [*before.returned.values()]
     if len(given) < 2 or not are_bit_equal(given[:1], made[:1]) or are_bit_equal(given, made):
         return False

@@ -101,6 +101,7 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
     most = 0
     wrong: list[Stream] = []
     left: list[str] = []
+    # What is carried, states that no returned part fits, and the runs in two and three chunks.
     for carried, others, streams in _ways(baseline):
         last = streams[-1]
         if not last.doubt and last.different is None:
@@ -108,7 +109,7 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
         most = max(most, len(carried))
         if len(carried) < most:
             continue  # of several parts, some may not be enough
-        if last.doubt:
+        if last.doubt:  # why chunks and whole cannot be compared
             reason = last.doubt
         elif not wrong:
             wrong = streams

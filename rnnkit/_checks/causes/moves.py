@@ -59,7 +59,8 @@ def _is_for_batch(wrong: WrongState) -> bool:
 def _cause_of_sizes(wrong: WrongState) -> RefusalCause:
     """Return why a state of the right rank has wrong sizes: the first that explains all tensors.
 
-    If no question does, the cause is that of its first wrong tensor.
+    ``wrong`` has the shapes that came and those wanted. If no question explains them, the cause is
+    that of the first wrong tensor alone.
     """
     for question in (_transposed, _another_batch, _two_directions, _an_output):
         cause = question(wrong)

@@ -68,7 +68,7 @@ def check_sizes(spec: CallSpec, hx: Any) -> None:
     if len(wants) == PAIR:
         state = tuple(hx) if isinstance(hx, (tuple, list)) else ()
     # A None in the pair stands for zeros of the right shape.
-    kinds = (Tensor, type(None)) if len(wants) == PAIR else Tensor
+    kinds = (Tensor, type(None)) if len(wants) == PAIR else Tensor  # of an LSTM, and of others
     if len(state) != len(wants) or not all(isinstance(part, kinds) for part in state):
         structure.refuse_structure(spec, hx)
     shapes = [tuple(w if t is None else t.shape) for t, w in zip(state, wants, strict=True)]

@@ -12,7 +12,7 @@ import tokenize
 
 ROOT = pathlib.Path(__file__).parents[1]
 LIMITS = {
-    "rnnkit/_base": 4_450,
+    "rnnkit/_base": 4_470,
     "rnnkit/_kernels": 14_960,
     "rnnkit/_checks": 18_120,
     "rnnkit/_modules": 15_250,

@@ -31,11 +31,12 @@ class RnnkitError(Exception):
         code: the name of the error, such as ``"state-batch"``; empty if it was raised without one.
     """
 
-    def __init__(self, message: str, argument: str = "", *, code: str = "") -> None:
-        """Keep beside the text which argument it was, and the code."""
+    def __init__(self, message: str, argument: str = "", *, code: str = "", **facts: Any) -> None:
+        """Keep beside the text which argument it was, the code, and what a subclass has more."""
         super().__init__(message)
         self.argument: str = argument
         self.code: str = code
+        vars(self).update(facts)
 
 
 class ArgumentError(RnnkitError, ValueError, TypeError, RuntimeError):

@@ -46,9 +46,8 @@ def refuse(
         every.append(("evidence", evidence))
     every += zip(["fix", *[""] * len(fixes)], fixes, strict=False)
     text = compose(sentence, headline, [*every, more(code)])
-    refused = error(text, argument, code=code)
-    vars(refused).update(facts)
-    raise refused from source
+    # In no variable: the error would hold this frame, and by it all that its callers hold.
+    raise error(text, argument, code=code, **facts) from source
 
 
 def more(code: str) -> Row:

@@ -31,6 +31,10 @@ class _Pair(NamedTuple):
     c: Tensor
 
 
+#: Stands for a ``c`` that was not given.
+_NOTHING: Any = object()
+
+
 class LSTMState(_Pair):
     """What an LSTM carries: still the tuple ``(h, c)`` that torch takes and returns.
 
@@ -54,11 +58,11 @@ class LSTMState(_Pair):
     def __new__(cls, h: Tensor, c: Tensor) -> "LSTMState": ...
     @overload
     def __new__(cls, h: Iterable[Tensor]) -> "LSTMState": ...
-    def __new__(cls, *parts: Any, **named: Any) -> "LSTMState":  # noqa: PYI034 - beartype reads Self on classes only
+    def __new__(cls, h: Any, c: Any = _NOTHING) -> "LSTMState":  # noqa: PYI034 - beartype reads Self on classes only
         """Take h and c, or an iterable of the two, as ``tuple`` does."""
-        if len(parts) == 1 and not named and not isinstance(parts[0], Tensor):
-            return cls._make(*parts)
-        return super().__new__(cls, *parts, **named)
+        if c is _NOTHING and not isinstance(h, Tensor):
+            return cls._make(h)
+        return super().__new__(cls, *((h,) if c is _NOTHING else (h, c)))
 
     def detach(self) -> "LSTMState":
         """Return the state cut from the graph that made it, as ``Tensor.detach`` does.

@@ -62,7 +62,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Checked calls",
-            "'naive' is torch's module in a jaxtyped wrapper.",
+            "'naive' is torch's module, annotated with jaxtyping.",
             ("size", "rnnkit/torch", "worst", "naive/torch", "budget"),
             short,
         ),

@@ -72,7 +72,8 @@ def _mixed(effort: Effort) -> list[Table]:
     return [
         Table(
             "Mixed lengths",
-            "Lengths: even (1 to seq) or skewed (mostly short); 'padded' ignores them.",
+            "Lengths are spread evenly from 1 to seq, or are skewed (mostly short).\n"
+            "'padded' also computes the padding.",
             ("passes", "lengths", "lengths/pack", "budget", "worst", "padded/pack"),
             short,
         ),
@@ -149,7 +150,7 @@ def _growth(effort: Effort) -> Table:
 
     return growth(
         "Mixed lengths as sizes grow",
-        "The time with lengths= divided by packing's; 'fill' is the mean length by the longest.",
+        "The time with lengths= divided by packing's; 'fill' is the mean length divided by seq.",
         *(effort, BASE, VARIED, list(columns), timed),
     )
 

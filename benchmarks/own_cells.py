@@ -82,8 +82,9 @@ def tables(effort: Effort) -> list[Table]:
     rows = [_row(*case, effort) for case in cases[: None if effort.seconds else 1]]
     table = Table(
         "Own cells, compiled",
-        "An LSTM cell with a layer norm, by unroll. Seconds are the time of the first call with\n"
-        "gradients and of the first without; others are a call's time divided by the loop's.",
+        "unroll runs an LSTM cell with layer normalisation. 'seconds' is the time of the first\n"
+        "call with gradients plus the time of the first call without. The last two columns have\n"
+        "the time of a call divided by the time of the uncompiled loop.",
         ("compiled", "batch, input, hidden", "steps", "seconds", "training", "no gradients"),
         rows,
     )

@@ -73,9 +73,11 @@ def facts() -> str:
 def method(effort: Effort) -> str:
     """Explain how the numbers were made, and how to read them."""
     brief = effort.brief().seconds
-    return f"""Candidates take turns for {effort.seconds:g} s ({brief:g} s where sizes grow) of
-`{CLOCK.__name__}`. Numbers are medians ± half a 95% confidence interval; a/b is the time of
-a divided by the time of b; a budget is our limit.
+    return f"""The candidates run in turn until each comparison has used {effort.seconds:g} s of
+`{CLOCK.__name__}` ({brief:g} s in the tables "as sizes grow"). Numbers are medians, ± half the
+width of the 95% confidence interval. "a/b" is the time of a divided by the time of b;
+"torch/torch" compares torch with itself and shows the noise. "Worst" is the largest ratio.
+"Budget" is the limit that we set; "unclear" marks a ratio that exceeds it by no more than noise.
 """
 
 

@@ -45,7 +45,7 @@ def _long(effort: Effort) -> Table:
         rows.append((passes, kind, shape, milliseconds, str(ours), limit, *others))
     return Table(
         "Resets",
-        "The times without resets are milliseconds. 'loop' calls torch's cells.",
+        "The column 'without' is in milliseconds. 'loop' calls torch's cells.",
         (
             *("passes", "layer", "seq, batch, rate", "without", "reset/without", "budget"),
             *("loop/without", "torchrl/without"),

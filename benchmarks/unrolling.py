@@ -39,7 +39,7 @@ def tables(effort: Effort) -> list[Table]:
         )
     table = Table(
         "Unrolled cells",
-        "Times are milliseconds. 'loop' calls torch's cells, 'unfused' rnnkit's.",
+        "Times are milliseconds. 'loop' calls torch's cells; 'unfused' calls rnnkit's.",
         (
             *("passes", "batch, seq, input, hidden", "cell", "layer", "unroll"),
             *("unroll/layer", "budget", "loop/layer", "unfused/layer"),

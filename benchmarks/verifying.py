@@ -97,7 +97,8 @@ def tables(effort: Effort) -> list[Table]:
     return [
         growth(
             "Time of verify",
-            "The number of passes is in brackets. The last model leaks.",
+            "The time of verify divided by the time of one forward pass. The number of passes is\n"
+            "in brackets. The last model has a leak.",
             *(effort, BASE, VARIED, list(CASES), measure),
         )
     ]

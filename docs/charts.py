@@ -210,10 +210,10 @@ def of_calls(tables: Mapping[str, Rows]) -> str:
         headline = f"{some} checked calls take no longer than torch's"
     rows = tables["Checked calls, one by one"]
     above = sum("exceeded" in row["budget"] for row in rows)
-    limits = f"the table marks {above} of {len(rows)} rows as above their limit"
     return f"""\
-**{headline}**, as far as the noise tells. All take
-{span(*map(number, calls))} times as long; {limits}."""
+**{headline}**, within measurement noise. Checked
+calls take {span(*map(number, calls))} times as long as torch's. The table "Checked calls, one by
+one" marks {above} of {len(rows)} rows as over budget."""
 
 
 def of_lengths(tables: Mapping[str, Rows]) -> str:
@@ -229,7 +229,8 @@ def of_lengths(tables: Mapping[str, Rows]) -> str:
 **{headline}**: it takes
 {span(*cells(lengths, "backward"))} times as long ({span(*cells(lengths, "forward"))} without
 gradients). Training with `reset=` takes {span(*cells(resets, "reset/without", **training))} times
-as long as without, and a loop {span(*cells(resets, "loop/without", **training))}."""
+as long as training without resets; a loop over the steps takes
+{span(*cells(resets, "loop/without", **training))} times as long."""
 
 
 def verdicts(tables: Mapping[str, Rows]) -> dict[str, str]:
@@ -240,11 +241,13 @@ def verdicts(tables: Mapping[str, Rows]) -> dict[str, str]:
         "calls": of_calls(tables),
         "lengths": of_lengths(tables),
         "unroll": f"""\
-**`unroll` takes {span(*cells(longer))} times as long as the layer**, and one step
-{span(*cells(unroll, varied="seq 1"))}. Compiled training takes
+**`unroll` takes {span(*cells(longer))} times as long as the layer** for ten
+steps or more, and {span(*cells(unroll, varied="seq 1"))} times as long for a single step.
+Compiled training takes
 {span(*cells(tables["Compiled models"], "compiled/eager"))} times as long as eager training.""",
         "verify": f"""\
-**`verify` takes as long as {span(*cells(tables["Time of verify"]))} forward passes**, once.""",
+**`verify` takes as long as {span(*cells(tables["Time of verify"]))} forward passes**.
+You run it once.""",
     }
 
 
@@ -254,7 +257,7 @@ def costs(tables: Mapping[str, Rows]) -> str:
     large = tables["Mixed lengths, a large layer"]
     lengths = tables["Mixed lengths as sizes grow"]
     calls = span(*map(number, checked_calls(tables)))
-    _, worst, size = max(
+    _, slowest, size = max(
         (number(row[column]), column.partition(",")[0], row["varied"])
         for row in lengths
         for column in row
@@ -266,11 +269,15 @@ def costs(tables: Mapping[str, Rows]) -> str:
     run = span(*cells(lengths, "forward"))
     verified = span(*cells(tables["Time of verify"]))
     return f"""\
-- **A checked call** takes {calls} times as long as torch's; annotated with jaxtyping, {annotated}.
-- **Training with `lengths=`** takes {trained} times as long as packing by hand, and
-  {trained_large} at batch 128, 100 steps, hidden size 512. Without gradients it takes
-  {run}; the worst is a {worst} at {size}.
-- **`verify`**, once before training, takes the *time* of {verified} forward passes."""
+- **A checked call** takes {calls} times as long as torch's; \
+annotated with jaxtyping, torch's call takes {annotated} times as long.
+- **Training with `lengths=`** takes {trained} times as long as packing by hand, \
+and {trained_large} times
+  as long at batch 128, 100 steps, hidden size 512. \
+Without gradients it takes {run} times as long; \
+the slowest case is the {slowest} at {size}.
+- **`verify`**, which you run once before training, \
+takes as long as {verified} forward passes."""
 
 
 def main() -> None:

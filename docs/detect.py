@@ -154,7 +154,8 @@ def summary(made: list[Row]) -> str:
     lines = [
         f"{len(rest)} get no clear message from rnnkit's modules. Of these, `lengths=` prevents",
         f"{found['lengths=']}, `verify` finds {found['verify']}, and `trace` marks",
-        f"{found['trace']}; some are counted twice. Nothing finds these {len(left)}:\n",
+        f"{found['trace']}; some mistakes are counted twice.",
+        f"The remaining {len(left)} are not found:\n",
         *(f"- {row.mistake.link} ({row.kind('one import')})" for row in left),
         "",
     ]

@@ -251,7 +251,8 @@ def tables(pairs: Iterable[Pair]) -> str:
     )
     each = Table(
         "Pair by pair",
-        "What fails on the wrong twin and not on the right one; then what fails on the right one.",
+        "Each cell lists the checks that fail on the wrong model only; after 'right twin' it\n"
+        "lists the checks that fail on the correct model.",
         ("mistake", *TOOLS),
         [(link, *(str(row[name]) for name in TOOLS)) for link, row in rows],
     )

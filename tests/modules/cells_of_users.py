@@ -53,8 +53,8 @@ class ZoneoutGRUCell(rnnkit.GRUCell):
         k ~ Bernoulli(zoneout), for each unit of each sample
         h' = k * h + (1 - k) * GRU(x, h)
 
-    So in training; in evaluation ``k`` is what it is on average, ``zoneout``. The shapes are
-    checked as in any :class:`rnnkit.GRUCell`.
+    This applies in training. In evaluation, ``k`` is replaced by its mean, ``zoneout``. The shapes
+    are checked as in any :class:`rnnkit.GRUCell`.
     """
 
     def __init__(self, input_size: int, hidden_size: int, zoneout: float = 0.1) -> None:

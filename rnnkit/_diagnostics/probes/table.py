@@ -200,8 +200,8 @@ TABLE = (
     ),
     Probe(
         name="coverage",
-        question="every valid step of every sample reaches some output; steps that do not are "
-        "named, and are a finding if later steps do",
+        question="every valid step of every sample reaches some output; the report names "
+        "steps that do not, and this is a finding if a later step does",
         needs=needs_of_coverage,
         run=probe_coverage,
         fix="read each step, except a step that the model predicts: look at the range of a loop, "

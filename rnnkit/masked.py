@@ -41,11 +41,12 @@ def mask(lengths: LengthsLike, steps: int) -> Tensor:
 def mean(x: Tensor, lengths: LengthsLike, dim: int) -> Tensor:
     """Return the mean over each sample's valid steps, without the axis of steps.
 
-    A sample without a valid step has zeros.
+    ``dim`` is the axis of the steps; samples are on axis 0, or on axis 1 if ``dim`` is 0. A
+    sample without a valid step has zeros.
 
     Raises:
         LengthsError: if lengths are not integers from 0 to seq, one for each sample.
-        ArgumentError: if ``x`` is no batch of floats, or ``dim`` is none of its axes.
+        ArgumentError: if ``x`` is not a batch of floats, or does not have the axis ``dim``.
 
     >>> x = torch.tensor([[[1.0], [3.0]], [[5.0], [9.0]]])
     >>> rnnkit.masked.mean(x, [2, 1], dim=1)
@@ -63,12 +64,12 @@ def mean(x: Tensor, lengths: LengthsLike, dim: int) -> Tensor:
 def max(x: Tensor, lengths: LengthsLike, dim: int) -> Tensor:  # noqa: A001 - as torch.max
     """Return the maximum over each sample's valid steps, without the axis of steps.
 
-    Steps that are equal share the gradient, as in ``torch.amax``. A sample without a valid step has
-    zeros.
+    ``dim`` is the axis of the steps; samples are on axis 0, or on axis 1 if ``dim`` is 0. Equal
+    steps share the gradient, as in ``torch.amax``. A sample without a valid step has zeros.
 
     Raises:
         LengthsError: if lengths are not integers from 0 to seq, one for each sample.
-        ArgumentError: if ``x`` is no batch of floats, or ``dim`` is none of its axes.
+        ArgumentError: if ``x`` is not a batch of floats, or does not have the axis ``dim``.
 
     >>> x = torch.tensor([[[1.0], [3.0]], [[5.0], [9.0]]])
     >>> rnnkit.masked.max(x, [2, 1], dim=1)
@@ -84,9 +85,11 @@ def max(x: Tensor, lengths: LengthsLike, dim: int) -> Tensor:  # noqa: A001 - as
 def softmax(x: Tensor, lengths: LengthsLike, dim: int) -> Tensor:
     """Return the softmax over each sample's valid steps, in the shape of ``x``; zeros on padding.
 
+    ``dim`` is the axis of the steps; samples are on axis 0, or on axis 1 if ``dim`` is 0.
+
     Raises:
         LengthsError: if lengths are not integers from 0 to seq, one for each sample.
-        ArgumentError: if ``x`` is no batch of floats, or ``dim`` is none of its axes.
+        ArgumentError: if ``x`` is not a batch of floats, or does not have the axis ``dim``.
 
     >>> scores = torch.zeros(2, 4)
     >>> rnnkit.masked.softmax(scores, [4, 2], dim=1)

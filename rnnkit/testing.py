@@ -19,9 +19,10 @@ def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Repo
     """Fail the test if :func:`rnnkit.verify` finds a mistake or can judge nothing.
 
     Raises:
-        LeakError: what was found; an AssertionError, which a test runner shows as a failure.
-        AssertionError: if nothing was judged, unless the probe *batch* was skipped; or if
-            ``causal``, ``reset``, ``streaming`` or ``lengths`` could not be judged.
+        LeakError: if a mistake is found. It is an AssertionError, so test runners report a failure.
+        AssertionError: if no probe that tests dependencies reached a verdict, unless ``skip`` has
+            ``"batch"``; or if ``causal``, ``reset``, ``streaming`` or ``lengths`` could not be
+            judged.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.testing.assert_no_leak(model, torch.randn(5, 7, 3))
@@ -55,9 +56,10 @@ def assert_streams(
     Raises:
         LeakError: at the first step that differs, an AssertionError; or if a new sequence
             remembers the one before, or the same one twice returns different outputs.
-        AssertionError: if ``step`` returns no state, rejects a chunk, or returns outputs of other
-            shapes for it.
-        ArgumentError: if there is no such axis, ``step`` cannot be called, or ``x`` is no tensor.
+        AssertionError: if ``step`` does not return a state, rejects a chunk, or returns outputs of
+            other shapes for it.
+        ArgumentError: if there is no such axis, if ``step`` cannot be called, or if ``x`` is not a
+            tensor.
 
     >>> gru, head = torch.nn.GRU(3, 4, batch_first=True), torch.nn.Linear(4, 2)
     >>> def step(x, state):

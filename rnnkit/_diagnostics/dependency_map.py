@@ -48,9 +48,9 @@ def dependency_map(
 ) -> DependencyMap:
     """Find which output depends on which input along one axis.
 
-    A copy of the model runs twice for each index of the axis (at most 33, evenly spaced), in
-    float64, on inputs with another value there, then a large one. Where the output stays the same,
-    a gradient can still show a dependency. Inputs that share the axis are changed together.
+    A copy of the model runs twice for each index of the axis (at most 33, evenly spaced): once with
+    a different value at that index, once with a large one, in float64. If the output does not
+    change, the gradient is checked too. Inputs that share the axis are changed together.
 
     Args:
         model: any module.
@@ -62,7 +62,7 @@ def dependency_map(
 
     Raises:
         ArgumentError: if ``model`` is not a module, if ``kwargs`` or ``call`` have the wrong type,
-            or if inputs or output have no such axis.
+            or if the inputs or the output do not have that axis.
 
     >>> print(rnnkit.dependency_map(torch.nn.GRU(3, 4), torch.randn(4, 2, 3)))
     output on axis 0 (down), input on axis 0 (across): each depends on its own and all earlier inputs

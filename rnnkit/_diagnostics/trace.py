@@ -1,6 +1,6 @@
 """``trace``: which state went where, call by call, and what looks like a mistake in that.
 
-A mark is a fact about one call, and no proof: it rests on which tensor is which. What correct
+A mark is a fact about one call, not a proof: it rests on which tensor is which. What correct
 programs do as well is not marked: a state that starts two passes, windows that are not joined,
 candidates that are scored from one state.
 """
@@ -44,22 +44,22 @@ def trace(
     """Record where each state went while a model runs once.
 
     Args:
-        run: a module, whose copy runs in eval mode; or any function that calls modules, such as
-            a loop over cells. A bound method of a model knows its modules by their names.
+        run: a module (a copy of it runs, in eval mode), or any function that calls modules, such
+            as a loop over cells. With a bound method of a model, rows use the model's module names.
         *inputs: the arguments of the call by position.
         kwargs: the arguments of the call by keyword.
         call: a function ``call(run, *inputs, **kwargs)``; None means ``run(*inputs, **kwargs)``.
-            Unlike a lambda in place of ``run``, it keeps the names of a module's modules.
+            Prefer it to passing a lambda as ``run``: the names of a model's modules are kept.
 
     Raises:
         ArgumentError: if ``run`` cannot be called, or is a class, or if ``kwargs`` or ``call`` have
             the wrong type.
-        Exception: any error of the run; its ``trace`` has the rows until then.
+        Exception: any error of the run; its ``trace`` attribute holds the rows recorded up to then.
 
     Returns:
-        A row for each call of a recurrent module. Its marks are hints and no proof. They name a
-        state that is never advanced, is dropped or belongs to an earlier graph, h and c in each
-        other's place, and windows of one sequence that start from zeros.
+        A row for each call of a recurrent module. Its marks are hints, not proof. They name a
+        state that is never advanced, is dropped or belongs to an earlier graph, h and c that are
+        swapped, and successive windows of one sequence that each start from zeros.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):

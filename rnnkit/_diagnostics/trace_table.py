@@ -47,7 +47,8 @@ class Trace:
 
     Attributes:
         rows: the calls.
-        notes: objects that the copy shares with the model, which the run may have advanced.
+        notes: objects that the traced copy could not duplicate and shares with your model; the run
+            may have changed their state.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):

@@ -44,7 +44,7 @@ def verify(
     skip: Collection[ProbeName] = (),
     raises: bool = True,
 ) -> Report:
-    """Find mistakes that no shape shows: run a model on changed inputs, and compare its outputs.
+    """Find mistakes that shape checks cannot catch: run a model on changed inputs, compare outputs.
 
     Copies of the model run a few dozen times, some in train mode, on at most four samples of the
     batch: the longest and the three shortest. The model itself never runs.
@@ -52,22 +52,23 @@ def verify(
     Args:
         model: any module, with torch's recurrent modules or rnnkit's.
         *inputs: the arguments of a call by position: tensors, or lists, tuples, dictionaries and
-            dataclasses of tensors. By default the first tensor is ``(batch, seq, ...)``, and shows
-            where the batch is. Other tensors may be ``(batch, seq, ...)``, ``(batch,)``,
-            ``(layers, batch, hidden)``, or have no batch axis.
+            dataclasses of tensors. By default the first tensor is read as ``(batch, seq, ...)``,
+            and its axis 0 gives the batch size. Other tensors may be ``(batch, seq, ...)``,
+            ``(batch,)``, ``(layers, batch, hidden)``, or have no batch axis.
         kwargs: the arguments of a call by keyword.
         call: a function that calls the model, ``call(model, *inputs, **kwargs)``. None means
             ``model(*inputs, **kwargs)``.
         batch_dim: the batch axis of the inputs.
-        seq_dim: the seq axis of the inputs, by default the other one of axes 0 and 1; or a
-            dictionary with the axis of each input, ``{position or keyword: axis}``.
+        seq_dim: the seq axis of the inputs, by default whichever of axes 0 and 1 is not
+            ``batch_dim``; or a dictionary with the axis of each input, ``{position or keyword:
+            axis}``.
         out_seq_dim: the seq axis of the first output. None: ``verify`` finds it.
         causal: True if no step of the output may depend on a later step of the input;
             ``"strict"`` if it may not depend on its own step of the first input either;
             ``"others"`` if it may depend on all steps but its own, as in a cloze task.
         lookahead: how many later steps a step of a causal model may read.
-        streaming: True if the sequence in chunks, with the state passed along, must return the
-            same as the whole sequence.
+        streaming: True if the sequence in chunks, with the state passed along, must give the same
+            output as running the whole sequence at once.
         lengths: the number of valid steps of each sample, ``(batch,)`` integers, if the inputs are
             padded; or a dictionary with the lengths of each input, ``{position or keyword:
             lengths}``. None: ``verify`` looks for an input that has them; False: no lengths.
@@ -76,7 +77,7 @@ def verify(
         pad: ``"post"`` if padding comes after a sample's steps, ``"pre"`` if before them.
         other: a second batch of the same shapes, for inputs that must change together, such as
             data and a mask: a tuple of the inputs and, if there are any, the ``kwargs``. By default
-            changed values are drawn from the batch, and masks and lengths stay.
+            replacement values are drawn from the batch, and masks and lengths are not changed.
         skip: the names of probes to leave out, as reports show them; ``"batch"`` also leaves out
             *alone*.
         raises: True raises the first finding; False keeps all findings in the report.
@@ -85,7 +86,8 @@ def verify(
         A report, which prints a line for each probe, its result or why it was skipped.
 
     Raises:
-        LeakError: if a probe finds something. It names both ends and, if known, the cause.
+        LeakError: if a probe finds something. It names the output and the input involved and, if
+            known, the cause.
         ArgumentError: if an argument has the wrong type or value.
 
     >>> x = torch.randn(5, 7, 3)  # (batch, seq, feature)

@@ -103,9 +103,9 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
         StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
-        ShapeError: if a call's input has other axes or sizes than above.
-        DtypeError: if a call's input or state has another dtype than the weights.
-        DeviceError: if a call's input or state is on another device than the weights.
+        ShapeError: if a call's input has axes or sizes other than those above.
+        DtypeError: if a call's input or state has a different dtype from the weights.
+        DeviceError: if a call's input or state is on a different device from the weights.
 
     torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNNCell.html
 
@@ -200,9 +200,9 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
         StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
-        ShapeError: if a call's input has other axes or sizes than above.
-        DtypeError: if a call's input or state has another dtype than the weights.
-        DeviceError: if a call's input or state is on another device than the weights.
+        ShapeError: if a call's input has axes or sizes other than those above.
+        DtypeError: if a call's input or state has a different dtype from the weights.
+        DeviceError: if a call's input or state is on a different device from the weights.
 
     torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html
 
@@ -245,9 +245,9 @@ class ProjectedLSTMCell(LSTMCell):
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
         StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
-        ShapeError: if a call's input has other axes or sizes than above.
-        DtypeError: if a call's input or state has another dtype than the weights.
-        DeviceError: if a call's input or state is on another device than the weights.
+        ShapeError: if a call's input has axes or sizes other than those above.
+        DtypeError: if a call's input or state has a different dtype from the weights.
+        DeviceError: if a call's input or state is on a different device from the weights.
 
     torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
 
@@ -346,9 +346,9 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
         StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
-        ShapeError: if a call's input has other axes or sizes than above.
-        DtypeError: if a call's input or state has another dtype than the weights.
-        DeviceError: if a call's input or state is on another device than the weights.
+        ShapeError: if a call's input has axes or sizes other than those above.
+        DtypeError: if a call's input or state has a different dtype from the weights.
+        DeviceError: if a call's input or state is on a different device from the weights.
 
     torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.GRUCell.html
 

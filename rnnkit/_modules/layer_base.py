@@ -173,14 +173,15 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """Run one time step, through all layers.
 
         ``x_t`` is ``(batch, input_size)``, or ``(input_size,)`` unbatched; ``hx`` is the state
-        before the step, as a call takes it, and ``state`` another name for it. ``reset``
-        ``(batch,)``, booleans or 0 and 1, is true for samples that start again from
-        ``initial_state`` before the step, as a call resets them. Returns the output
+        before the step, in the form that a call accepts, and ``state`` is an alias for it.
+        ``reset`` ``(batch,)``, booleans or 0 and 1, is true for samples that start again from
+        ``initial_state`` before the step, exactly as ``reset`` does in a call. Returns the output
         ``(batch, hidden)`` and the state after the step.
 
         Raises:
-            ArgumentError: if the layer is bidirectional, since backward it starts at the end; if
-                ``reset`` is no mask of the samples; if both ``hx`` and ``state`` are given.
+            ArgumentError: if the layer is bidirectional, since the backward direction starts at the
+                end of the sequence; if ``reset`` is not one flag per sample; if both ``hx`` and
+                ``state`` are given.
             ShapeError: if ``x_t`` has a seq axis.
 
         >>> lstm, hx = rnnkit.LSTM(3, 4), None

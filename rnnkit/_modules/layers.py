@@ -27,24 +27,26 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     - ``input`` is ``(seq, batch, input_size)``, with ``batch_first`` ``(batch, seq, input_size)``.
       It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
     - ``output`` is the last layer's h at each step, the forward direction beside the backward one:
-      ``(seq, batch, directions * hidden_size)``, in the layout of the input, and packed if that is.
+      ``(seq, batch, directions * hidden_size)``, in the same layout as the input, and packed if the
+      input is packed.
     - ``hx`` is the state before the first step, ``(num_layers * directions, batch, hidden_size)``:
       layer by layer, the forward direction first. Unbatched, it has no batch axis. None means
       zeros, or what the ``initial_state`` of a subclass returns.
     - ``state`` is the state after the last step, in the shape of ``hx``.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
-      padded batch. Each sample then gets the results that it gets by itself: its state is the one
-      after its own last step, in both directions, and its output is zero beyond.
+      padded batch. Each sample gets the same result as if it were run alone: its state is the one
+      after its own last step, in both directions, and its output is zero after that.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
       is true where a sample starts again from the initial state before that step, as at the end of
-      an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
-      first, and the returned state belongs to the piece that runs last.
+      an episode. Resets cut a sequence into pieces, and each piece runs independently, in both
+      directions. ``hx`` is the initial state of the piece that runs first; the returned state comes
+      from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
         hidden_size: the number of features of the state.
         num_layers: how many layers are stacked; each reads the output of the layer below it.
-        nonlinearity: ``"tanh"``, or ``"relu"``, which takes the place of tanh above.
+        nonlinearity: ``"tanh"`` or ``"relu"``: the activation in the formula above.
         bias: False leaves out ``b_ih`` and ``b_hh``.
         batch_first: True if input and output are ``(batch, seq, feature)``. States stay as above.
         dropout: the probability, from 0 to 1, with which training zeroes a feature that one layer
@@ -61,13 +63,13 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     Raises:
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
-        LayoutError: if the axes of a call's input or state are in another order than above.
+        LayoutError: if the axes of a call's input or state are not in the order above.
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
         StateError: if ``hx`` is not a state of this layer for this batch.
-        ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The three
-            errors above this one are also ShapeErrors.
-        DtypeError: if a call's input or state has another dtype than the weights.
-        DeviceError: if a call's input or state is on another device than the weights.
+        ShapeError: if a call's input or ``reset`` has axes or sizes other than those above. The
+            three errors above this one are also ShapeErrors.
+        DtypeError: if a call's input or state has a different dtype from the weights.
+        DeviceError: if a call's input or state is on a different device from the weights.
 
     torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
 
@@ -129,19 +131,21 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     - ``input`` is ``(seq, batch, input_size)``, with ``batch_first`` ``(batch, seq, input_size)``.
       It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
     - ``output`` is the last layer's h at each step, the forward direction beside the backward one:
-      ``(seq, batch, directions * hidden)``, in the layout of the input, and packed if that is.
+      ``(seq, batch, directions * hidden)``, in the same layout as the input, and packed if the
+      input is packed.
     - ``hx`` is the pair ``(h, c)`` before the first step: h is ``(num_layers * directions, batch,
       hidden)`` and c ``(num_layers * directions, batch, hidden_size)``, layer by layer, the forward
       direction first. Unbatched, they have no batch axis. None for one of them, or for both, means
       zeros, or what the ``initial_state`` of a subclass returns.
     - ``state`` is the :class:`LSTMState` ``(h, c)`` after the last step, in the shapes of ``hx``.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
-      padded batch. Each sample then gets the results that it gets by itself: its state is the one
-      after its own last step, in both directions, and its output is zero beyond.
+      padded batch. Each sample gets the same result as if it were run alone: its state is the one
+      after its own last step, in both directions, and its output is zero after that.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
       is true where a sample starts again from the initial state before that step, as at the end of
-      an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
-      first, and the returned state belongs to the piece that runs last.
+      an episode. Resets cut a sequence into pieces, and each piece runs independently, in both
+      directions. ``hx`` is the initial state of the piece that runs first; the returned state comes
+      from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -156,8 +160,8 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
             than ``hidden_size``.
         device: the device of the weights.
         dtype: the dtype of the weights.
-        state_batch_first: True if states are ``(batch, num_layers * directions, hidden)``, c with
-            ``hidden_size``. torch has no such argument.
+        state_batch_first: True if states are ``(batch, num_layers * directions, hidden)``; c has
+            ``hidden_size`` instead of ``hidden``. torch has no such argument.
         axes: the names of ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"`` in the caller's
             jaxtyping scope, such as ``{"seq": "time"}``: each call is checked against the sizes
             bound there. torch has no such argument.
@@ -165,13 +169,13 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     Raises:
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
-        LayoutError: if the axes of a call's input or state are in another order than above.
+        LayoutError: if the axes of a call's input or state are not in the order above.
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
         StateError: if ``hx`` is not a state of this layer for this batch.
-        ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The three
-            errors above this one are also ShapeErrors.
-        DtypeError: if a call's input or state has another dtype than the weights.
-        DeviceError: if a call's input or state is on another device than the weights.
+        ShapeError: if a call's input or ``reset`` has axes or sizes other than those above. The
+            three errors above this one are also ShapeErrors.
+        DtypeError: if a call's input or state has a different dtype from the weights.
+        DeviceError: if a call's input or state is on a different device from the weights.
 
     torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
 
@@ -239,18 +243,20 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     - ``input`` is ``(seq, batch, input_size)``, with ``batch_first`` ``(batch, seq, input_size)``.
       It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
     - ``output`` is the last layer's h at each step, the forward direction beside the backward one:
-      ``(seq, batch, directions * hidden_size)``, in the layout of the input, and packed if that is.
+      ``(seq, batch, directions * hidden_size)``, in the same layout as the input, and packed if the
+      input is packed.
     - ``hx`` is the state before the first step, ``(num_layers * directions, batch, hidden_size)``:
       layer by layer, the forward direction first. Unbatched, it has no batch axis. None means
       zeros, or what the ``initial_state`` of a subclass returns.
     - ``state`` is the state after the last step, in the shape of ``hx``.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
-      padded batch. Each sample then gets the results that it gets by itself: its state is the one
-      after its own last step, in both directions, and its output is zero beyond.
+      padded batch. Each sample gets the same result as if it were run alone: its state is the one
+      after its own last step, in both directions, and its output is zero after that.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
       is true where a sample starts again from the initial state before that step, as at the end of
-      an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
-      first, and the returned state belongs to the piece that runs last.
+      an episode. Resets cut a sequence into pieces, and each piece runs independently, in both
+      directions. ``hx`` is the initial state of the piece that runs first; the returned state comes
+      from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -272,13 +278,13 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     Raises:
         ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
             an argument of the wrong kind.
-        LayoutError: if the axes of a call's input or state are in another order than above.
+        LayoutError: if the axes of a call's input or state are not in the order above.
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
         StateError: if ``hx`` is not a state of this layer for this batch.
-        ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The three
-            errors above this one are also ShapeErrors.
-        DtypeError: if a call's input or state has another dtype than the weights.
-        DeviceError: if a call's input or state is on another device than the weights.
+        ShapeError: if a call's input or ``reset`` has axes or sizes other than those above. The
+            three errors above this one are also ShapeErrors.
+        DtypeError: if a call's input or state has a different dtype from the weights.
+        DeviceError: if a call's input or state is on a different device from the weights.
 
     torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html
 

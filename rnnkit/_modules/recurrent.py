@@ -53,17 +53,19 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
       all or for one cell, means what ``initial_state`` returns: zeros, for rnnkit's cells.
     - ``state`` is the tuple of the cells' states after the last step.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
-      padded batch. Each sample then gets the results that it gets by itself: its states are those
-      after its own last step, in both directions, and its output is zero beyond.
+      padded batch. Each sample gets the same result as if it were run alone: its states are those
+      after its own last step, in both directions, and its output is zero after that.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
       is true where a sample starts again from the initial states before that step, as at the end
-      of an episode. In both directions each piece runs by itself: ``hx`` starts the piece that runs
-      first, and the returned states belong to the piece that runs last.
+      of an episode. Resets cut a sequence into pieces, and each piece runs independently, in both
+      directions. ``hx`` holds the initial states of the piece that runs first; the returned states
+      come from the piece that runs last.
 
     Args:
         cells: the cell of each layer, from the input up, or one cell. A cell is any module that
             :class:`rnnkit.typing.Cell` describes; widths may differ from layer to layer.
-        reverse_cells: as many cells, which run from the last valid step to the first.
+        reverse_cells: the same number of cells, which run from the last valid step back to the
+            first.
         batch_first: True if input and output are ``(batch, seq, feature)``.
         dropout: the probability, from 0 to 1, with which training zeroes a feature that one layer
             hands to the next.
@@ -75,14 +77,14 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             argument of the constructor, or of a call, has the wrong type or value.
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
         StateError: if ``hx`` is not one state for each cell.
-        ShapeError: if a call's input or ``reset`` has other axes or sizes than above. The two
+        ShapeError: if a call's input or ``reset`` has axes or sizes other than those above. The two
             errors above this one are also ShapeErrors.
-        DtypeError: if a call's input or state has another dtype than a cell's weights.
-        DeviceError: if a call's input or state is on another device than a cell's weights.
-        CellError: if a cell returns no state in a call. An error that a cell raises itself is
-            not changed, but gets a note that names step, layer and direction.
+        DtypeError: if a call's input or state has a different dtype from a cell's weights.
+        DeviceError: if a call's input or state is on a different device from a cell's weights.
+        CellError: if a call of a cell does not return a state. An exception raised by the cell is
+            passed through, with a note added that names step, layer and direction.
 
-    torch has no layer over cells; a cell may be one of torch's:
+    torch has no equivalent layer; torch's own cells may be used as cells:
     https://docs.pytorch.org/docs/stable/nn.html#recurrent-layers
 
     >>> layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 5)], batch_first=True)
@@ -123,9 +125,10 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     ) -> None:
         """Make a layer over cells, taken as they are: the cell of each layer, from the input up.
 
-        ``reverse_cells``, as many, run from the last valid step to the first. Input and output are
-        ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``. ``dropout`` acts
-        between layers, and ``axes`` names seq and batch as the caller's jaxtyping scope does.
+        ``reverse_cells``, the same number, run from the last valid step to the first. Input and
+        output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``.
+        ``dropout`` acts between layers, and ``axes`` names seq and batch as the caller's jaxtyping
+        scope does.
 
         A call takes ``input``, ``hx``, ``lengths`` and ``reset``: the class describes them, each
         argument, and what is raised.
@@ -153,7 +156,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         :func:`rnnkit.states.to_layers` makes one of the layer's state.
 
         Raises:
-            ArgumentError: if it is no layer of rnnkit's, or one whose ``initial_state`` is
+            ArgumentError: if it is not a layer of rnnkit's, or one whose ``initial_state`` is
                 overridden, which its cells do not know.
 
         >>> gru = rnnkit.GRU(3, 4, num_layers=2, bidirectional=True)
@@ -248,13 +251,13 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         """Run one time step, through all layers.
 
         ``x_t`` is ``(batch, feature)``, or ``(feature,)`` unbatched; ``hx`` is the state before the
-        step, and ``state`` another name for it. ``reset`` ``(batch,)``, booleans or 0 and 1, is
+        step, and ``state`` is an alias for it. ``reset`` ``(batch,)``, booleans or 0 and 1, is
         true for samples that start again from ``initial_state`` before the step. Returns the last
         layer's output ``(batch, hidden)`` and the state after the step.
 
         Raises:
             ArgumentError: if the layer has reverse cells, which start at the end; if ``reset`` is
-                no mask of the samples; if both ``hx`` and ``state`` are given.
+                not one flag per sample; if both ``hx`` and ``state`` are given.
             ShapeError: if ``x_t`` has a seq axis.
 
         >>> layer, hx = rnnkit.Recurrent(rnnkit.GRUCell(3, 4)), None

@@ -93,7 +93,7 @@ def unroll(
 
         for x_t in input:
             hx = cell(x_t, hx)
-            output.append(hx, or hx[0] of a tuple)
+            output.append(hx[0] if isinstance(hx, tuple) else hx)
 
     With rnnkit's own cells torch's fused kernel runs, and a call takes as long as a layer's, unless
     ``return_states`` asks for states that the kernel does not return. Compilers, ``torch.func`` and
@@ -106,7 +106,8 @@ def unroll(
         hx: the cell's state before the first step. None means its ``initial_state``.
         batch_first: True if input and output are ``(batch, seq, feature)``.
         lengths: the number of valid steps of each sample, ``(batch,)`` integers from 0 to seq. The
-            output is zero beyond them, and the returned state is each sample's own last.
+            output is zero after them, and the returned state is the one after each sample's last
+            valid step.
         reverse: True runs from the last valid step to the first. The output stays in the input's
             order.
         reset: ``(seq, batch)`` booleans, or 0 and 1, in the input's layout, true where a sample
@@ -115,22 +116,24 @@ def unroll(
         return_states: True returns the state after every step instead of the last one; each
             tensor of it has a seq axis in front.
         fused: False runs the loop, whose gradients can be differentiated again.
-        block: a number of steps, such as 10, that torch compiles at once for a cell of your own,
-            and runs again and again: a few graphs then serve any number of steps, where a compiled
-            loop makes a graph for each number. The first call compiles for about a minute. Steps
-            that fill no block run as they are, the gradients cannot be differentiated again, and
-            the call stays out of a graph around it. With ``reverse`` or ``return_states``, in an
-            exported program and for rnnkit's own cells, ``block`` changes nothing.
+        block: for a cell of your own: torch compiles this many steps, such as 10, as one graph, and
+            reuses it for the whole sequence. Any sequence length then needs only a few graphs;
+            compiling the whole loop needs a new graph for each length. The first call compiles for
+            about a minute. Leftover steps that do not fill a block run uncompiled; gradients cannot
+            be differentiated again; an enclosing ``torch.compile`` breaks its graph at this call.
+            With ``reverse`` or ``return_states``, in an exported program and for rnnkit's own
+            cells, ``block`` changes nothing.
 
     Returns:
         The output, in the input's layout, and the state.
 
     Raises:
-        RnnkitError: a subclass for each case, if input, state, lengths or mask are not as above.
+        RnnkitError: the relevant subclass, if the input, state, lengths or reset does not match
+            the description above.
         ArgumentError: if ``block`` is not an integer of at least 1.
-        CellError: if the cell has no initial state; or if it returns no state, a state of other
-            samples, or a state whose shape changes. An exception of the cell itself is not changed,
-            but gets a note that names the step.
+        CellError: if the cell has no initial state; or if it does not return a state, returns one
+            with the wrong batch size, or returns one whose shape changes between steps. An
+            exception raised by the cell is passed through, with a note added that names the step.
 
     >>> cell = rnnkit.GRUCell(3, 4)
     >>> output, state = rnnkit.unroll(cell, torch.ones(7, 2, 3), lengths=[7, 5])

@@ -94,7 +94,7 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
 
     The inverse of :func:`from_layers`: from tensors ``(layers * directions, batch, hidden)`` to the
     cells' states in a tuple, layer by layer, starting with the forward direction, each a tensor
-    ``(batch, hidden)``, or a pair of such for an LSTM.
+    ``(batch, hidden)``, or a pair of such tensors for an LSTM.
 
     Raises:
         StateError: if a tensor of the state does not have 3 axes, or the layers differ in number.
@@ -130,16 +130,16 @@ def _checked_rows(tensor: Tensor) -> Tensor:
 def bridge(
     state: State, how: Literal["concat", "sum"] = "concat", *, state_batch_first: bool = False
 ) -> State:
-    """Bring a bidirectional encoder's state to a decoder that runs in one direction.
+    """Convert a bidirectional encoder's state for a decoder that runs in one direction.
 
     From tensors ``(layers * 2, batch, hidden)``, ``"concat"`` puts the two directions of a layer
     side by side, ``(layers, batch, 2 * hidden)``, and ``"sum"`` adds them, ``(layers, batch,
-    hidden)``. Pass only a bidirectional layer's state: no size tells it from the state of two
-    layers in one direction, which needs no bridge.
+    hidden)``. Pass only a bidirectional layer's state: its shape is the same as that of a
+    two-layer unidirectional state, which needs no bridge, so the mistake cannot be detected.
 
     Raises:
         StateError: if a tensor has an odd number of rows, or no such axis.
-        ArgumentError: if ``how`` is neither.
+        ArgumentError: if ``how`` is neither ``"concat"`` nor ``"sum"``.
 
     >>> _, state = rnnkit.GRU(3, 4, bidirectional=True)(torch.ones(7, 5, 3))
     >>> rnnkit.states.bridge(state).shape

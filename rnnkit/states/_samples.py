@@ -81,14 +81,15 @@ def to(state: State, *args: Any, **kwargs: Any) -> State:
 def select(
     state: State, index: Tensor | Sequence[int] | slice, *, state_batch_first: bool = False
 ) -> State:
-    """Pick samples of a state, or put them in a different order: beams, environments.
+    """Pick samples of a state, or reorder them, for example for beam search.
 
     ``index`` holds positions on the batch axis, in any order: a list, an integer tensor, or a slice
-    that torch takes; or it is a boolean tensor ``(batch,)``.
+    with a positive step; or it is a boolean mask ``(batch,)``.
 
     Raises:
-        ArgumentError: if ``index`` is not positions or flags, or out of range. The host reads no
-            positions that are on a GPU: out of range, they stop the GPU.
+        ArgumentError: if ``index`` is not positions or a boolean mask, or is out of range.
+            Positions on a GPU are not checked; if one is out of range, the GPU raises a device-side
+            assert.
         StateError: if a tensor of the state does not have 2 or 3 axes.
 
     >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 5, 3))

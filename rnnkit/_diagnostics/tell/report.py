@@ -35,12 +35,14 @@ class Check:
     Attributes:
         probe: the name of the probe.
         outcome: ``"passed"``, ``"skipped"`` or ``"failed"``.
-        detail: the law that holds, why the probe was skipped, or the first line of a finding.
-        gap: why a skipped probe is not *ok*: ``"unjudged"`` if it could not judge;
+        detail: what was confirmed, why the probe was skipped, or the first line of the finding.
+        gap: why the probe was skipped: ``"unjudged"`` if it could not reach a verdict;
             ``"inapplicable"`` if it does not apply, such as *padding* without lengths;
-            ``"partial"`` if it could not judge a part, such as steps that reach no output.
-        is_judging: True if the probe judges dependencies, by changed inputs or a part of the batch.
-        but: the reservation about a passed probe in the report's first line; empty without one.
+            ``"partial"`` if it reached a verdict for only a part, such as some of the steps.
+        is_judging: True if the probe tests dependencies, by changing inputs or by running a part of
+            the batch.
+        but: a caveat about a passed probe, shown in the report's first line; empty if there is
+            none.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.verify(model, torch.randn(5, 7, 3))
@@ -64,10 +66,10 @@ class Report:
     """The result of :func:`rnnkit.verify`: a line for each probe, notes, and the cost.
 
     Attributes:
-        checks: the result of each probe, in their order.
+        checks: the result of each probe, in the order in which they ran.
         findings: the errors that ``raises=True`` would have raised.
         asked: the names of the probes that the caller asked for.
-        notes: measurements that are worth a look, and no failures.
+        notes: measurements worth a look, which are not failures.
         axes: how each input and output was read: ``"batch"``, ``"seq"``, or the size of an axis.
         passes: how many times the model ran.
         seconds: how long the runs took.

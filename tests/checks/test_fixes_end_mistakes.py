@@ -34,7 +34,7 @@ class Drawn(NamedTuple):
     shapes: Sequence[tuple[int, ...]]  # of the state
     run: Callable[[Any, Any], object]
 
-    def refuse(self, input, hx):
+    def refusal(self, input, hx):
         """Return the error of a call, if there is one."""
         try:
             self.run(input, hx)

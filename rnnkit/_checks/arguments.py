@@ -22,7 +22,7 @@ GivenT = TypeVar("GivenT")
 
 
 def known_options(function: FunctionT) -> FunctionT:
-    """Refuse keyword arguments that a function does not have, and flags that are no booleans.
+    """Refuse keyword arguments that a function does not have, and flags that are not booleans.
 
     A decorator: it returns the function with these checks before each call. A flag is a parameter
     whose default is True or False.
@@ -62,7 +62,7 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
         _refuse_unknown(function, argument, value, known)
     if all(value is None for value in surplus):
         return
-    fix = "(input, hx), and all else by name"
+    fix = "(input, hx), and pass all other arguments by name"
     if isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell):
         fix = "(input, (h, c)), the pair as one argument"
     refuse(
@@ -85,9 +85,9 @@ def check_step(layer: Any, x_t: Any) -> None:
         refuse(
             ArgumentError,
             "x_t",
-            "a bidirectional layer has no single step",
+            "a bidirectional layer cannot run one step at a time",
             f"{described(layer)}: its backward direction begins at the last step of a sequence",
-            fix="a layer of one direction, or call this layer on the whole sequence",
+            fix="a unidirectional layer, or call this layer on the whole sequence",
             code="step-bidirectional",
         )
     if is_proxy(x_t) or (isinstance(x_t, Tensor) and x_t.dim() in (1, 2)):
@@ -113,9 +113,13 @@ def one_state(hx: GivenT, state: GivenT) -> GivenT:
     if state is None:
         return hx
     if hx is not None:
-        sentence = "step() got a state twice, as hx and as state="
-        fix = "step(x_t, hx), and leave state= out"
-        refuse(ArgumentError, "state", sentence, fix=fix, code="arguments-of-a-call")
+        refuse(
+            ArgumentError,
+            "state",
+            "step() got a state twice, as hx and as state=",
+            fix="step(x_t, hx), and leave state= out",
+            code="arguments-of-a-call",
+        )
     return state
 
 
@@ -128,7 +132,7 @@ def check_batch_size(name: str, batch_size: Any) -> None:
     if values_are_abstract() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
         return
     if batch_size is not None:
-        fix = "initial_state(5) of five samples, initial_state(None) without a batch axis"
+        fix = "initial_state(5) for five samples, initial_state(None) without a batch axis"
         check_count(f"{name}.initial_state: batch_size", batch_size, code="batch-size", fix=fix)
 
 
@@ -156,7 +160,7 @@ def check_own_state(layer: Any, state: Any) -> None:
         f"state is not what this {type(layer).__name__} returned",
         described(layer),
         ("state", came),
-        fix="output, state = layer(...): the state is the second of the two",
+        fix="output, state = layer(...): the state is the second result",
         code="state-not-own",
         expected=sizes(wants[0]),
         actual=shapes[0],

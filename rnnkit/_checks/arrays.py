@@ -60,7 +60,11 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     inside = (positions >= -batch) & (positions < batch)
     if not are_all(inside, "index must be positions of samples", may_wait=False):
         place = int((~inside).nonzero()[0])
-        sentence = f"index[{place}] is {int(positions[place])}, but the state has {batch} samples"
-        fix = f"positions from 0 to {batch - 1}"
-        refuse(ArgumentError, "index", sentence, fix=fix, code="index-range")
+        refuse(
+            ArgumentError,
+            "index",
+            f"index[{place}] is {int(positions[place])}, but the state has {batch} samples",
+            fix=f"positions from 0 to {batch - 1}",
+            code="index-range",
+        )
     return moved(positions % max(batch, 1), device)

@@ -31,7 +31,7 @@ def described(module: Any) -> str:
     if not isinstance(module, torch.nn.Module):
         return name
     try:
-        options = module.extra_repr()
+        options = module.extra_repr() or "..."
     except Exception:  # noqa: BLE001 - whatever a user's method does, our error is the news
         options = "..."
     return bounded(f"{name}({options})", CALL_LENGTH)
@@ -54,13 +54,15 @@ def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
     if tensor.is_nested:
         kind = "a nested one"
         fix = f"{argument}.to_padded_tensor(0.0)"
-        if argument == "input":
-            fix += " and lengths=[len(one) for one in input.unbind()]"
+        if argument == "input" and isinstance(module, torch.nn.RNNBase):
+            fix = f"layer({fix}, lengths=[len(x) for x in input.unbind()])"
+        elif argument == "input":
+            fix += ", with the lengths of input.unbind() if these are sequences"
     refuse(
         ArgumentError,
         argument,
         f"{argument} must be a dense tensor, got {kind}",
-        f"{described(module)}: torch has no recurrent kernels for other tensors",
+        f"{described(module)}: torch's recurrent kernels require dense tensors",
         fix=fix,
         code="input-layout",
     )
@@ -149,7 +151,7 @@ class RefusalCause:
 
     @property
     def is_layout(self) -> bool:
-        """Whether axes have changed places, as a LayoutError says."""
+        """Whether axes are swapped, as a LayoutError says."""
         return self.code.startswith("layout")
 
 

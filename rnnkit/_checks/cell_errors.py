@@ -17,7 +17,7 @@ def _refuse_cell(cell: Any, came: str, why: str = "", **options: Any) -> NoRetur
 
     The options are those of ``refuse``: what to type, the code of the message, the step.
     """
-    refuse(CellError, "cell", f"{type(cell).__name__} {came}", why, **options)
+    refuse(CellError, "cell", f"the cell ({type(cell).__name__}) {came}", why, **options)
 
 
 def refuse_stateless(cell: Any) -> NoReturn:
@@ -56,7 +56,7 @@ def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     fix = "return the next state, of the same kind as hx; its first tensor is the output"
     if is_with_output(new, hx):
         fix = "return state, instead of return output, state: its first tensor is the output"
-    came = f"returned {brief(new)} at step {step}, not a state like the one it took, {brief(hx)}"
+    came = f"returned {brief(new)} at step {step}, which is not a state like hx, {brief(hx)}"
     _refuse_cell(cell, came, fix=fix, code="cell-result", step=step)
 
 
@@ -70,9 +70,10 @@ def refuse_samples(
     """
     _refuse_cell(
         cell,
-        f"{verb} a tensor of {tuple(tensor.shape)} at step {step}, for {batch} samples",
+        f"{verb} a tensor of shape {tuple(tensor.shape)} at step {step}, "
+        f"but the batch has {batch} samples",
         "a cell's state has the batch on axis 0; only a layer's has it on axis 1",
-        fix="return, and let initial_state return, a state with a row for each sample",
+        fix="return a state with one row per sample, from both the cell and its initial_state",
         code="cell-batch",
         step=step,
     )
@@ -88,9 +89,9 @@ def refuse_shapes(cell: Any, pairs: Iterable[tuple[int, Tensor, Tensor]], error:
         if now.shape != before.shape:
             _refuse_cell(
                 cell,
-                f"returned a shape of {tuple(now.shape)} at step {step}, {shape} before",
-                "the outputs of all steps are stacked, and lengths or reset mix states of two",
-                fix=f"return, and let initial_state return, a tensor of shape {shape}",
+                f"returned shape {tuple(now.shape)} at step {step}, the shape before was {shape}",
+                "the outputs of all steps are stacked, so that they must have one shape",
+                fix=f"return a tensor of shape {shape}, from both the cell and its initial_state",
                 code="cell-shape",
                 step=step,
                 source=error,
@@ -109,7 +110,7 @@ def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
     _refuse_cell(
         cell,
         f"writes into its state at step {step}",
-        "the same tensor is an earlier output, or the caller's own: that changes with it",
+        "the tensor is also an earlier output, or the caller's own state, which changes with it",
         fix="hx + x instead of hx.add_(x), or hx.clone() at the start of the step",
         code="cell-writes-state",
         step=step,

@@ -102,7 +102,7 @@ def refuse_without_cause(module: Any, input: Any, hx: Any) -> NoReturn:
         ("hx", ", ".join(map(outlined_array, tensors_of(hx)))),
         fix=[
             "report this message, with the versions that python -m rnnkit prints",
-            "until it is repaired, torch's own modules, without lengths: rnnkit.revert(model)",
+            "until rnnkit is fixed, use torch's own modules, without lengths: rnnkit.revert(model)",
         ],
         code="no-cause",
     )
@@ -116,7 +116,7 @@ def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
     code = "packed-fields"
     sentence = f"the fields of packed input do not fit: {rule}"
     headline = described(layer)
-    fix = "input._replace(data=...) keeps the others; pack_padded_sequence makes them all"
+    fix = "input._replace(data=...) keeps the other fields; pack_padded_sequence makes all fields"
     if rule.startswith("batch_sizes count") and input.batch_sizes.sum() > len(input.data):
         code = "lengths-packed-range"
         sentence = f"a length exceeds dimension size: {rule}"  # as torch says it
@@ -218,10 +218,10 @@ def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
         ArgumentError,
         "input",
         CONSTANT,
-        f"{described(call.module)}: torch.jit.trace of a function makes constants of its weights",
+        f"{described(call.module)}: torch.jit.trace of a function makes the weights constants",
         fix=[
             "torch.jit.trace(model, ...), of a module that holds the layer",
-            "or layer.requires_grad_(False) before it",
+            "or layer.requires_grad_(False) before the trace",
         ],
         code="trace-function",
         source=error,
@@ -241,7 +241,7 @@ def _explain_missing_kernel(call: ModuleCall, error: Exception) -> NoReturn:
         evidence=f"oneDNN has it on few CPUs, in bfloat16 with AVX-512; torch sees {level} here",
         fix=[
             "with torch.autocast('cpu', enabled=False): around the call, in the weights' dtype",
-            "or lengths=[...], each sample's valid steps, which takes a different kernel",
+            "or lengths=[...], each sample's valid steps, which uses a different kernel",
         ],
         code="kernel-missing",
         source=error,

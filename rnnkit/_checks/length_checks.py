@@ -53,7 +53,7 @@ def _why_not(spec: CallSpec, counts: Tensor | None) -> RefusalCause | None:
     if spec.kind == "packed":
         return RefusalCause(
             "lengths-packed",
-            "the input is packed and brings its lengths along",
+            "the input is packed, and already has its lengths",
             "leave lengths out",
         )
     if batch is None:
@@ -66,16 +66,14 @@ def _why_not(spec: CallSpec, counts: Tensor | None) -> RefusalCause | None:
         return None  # before a size is written: a graph of any batch would be of that one only
     each = f"one integer for each of the {batch} samples"
     if counts is None:
-        return RefusalCause("lengths-kind", "lengths are not integers that can be read", each)
+        return RefusalCause("lengths-kind", "lengths cannot be read as integers", each)
     shape = tuple(counts.shape)
     if len(shape) == 2 and sorted(shape) == sorted((batch, spec.seq or 0)):
         is_batch_first = spec.batch_first if spec.seq == batch else shape[0] == batch
-        total = f"mask.bool().sum({int(is_batch_first)})"
-        return RefusalCause(
-            "lengths-axes", "lengths are a mask, not counts", f"{total}, if this is a mask"
-        )
+        fix = f"lengths=torch.as_tensor(lengths).bool().sum({int(is_batch_first)})"
+        return RefusalCause("lengths-axes", "lengths are a mask, not counts", fix)
     if len(shape) != 1:
-        return RefusalCause("lengths-axes", f"lengths have {len(shape)} axes, one is wanted", each)
+        return RefusalCause("lengths-axes", f"lengths have {len(shape)} axes instead of 1", each)
     if counts.is_floating_point() and len(counts):
         fix = "[int(n) for n in lengths]"
         return RefusalCause("lengths-kind", "lengths are floats, not counts", fix)

@@ -66,7 +66,7 @@ def _checked(mask: MaskArgument) -> Tensor:
     if spec is not None and spec.kind == "packed":
         _refuse_packed(spec)
     if flags is None or flags.is_complex():
-        headline = f"{mask.name} holds no values that can be read"
+        headline = f"{mask.name} cannot be read as booleans"
         _refuse_mask(mask, RefusalCause("mask-kind", headline, f"a boolean tensor {mask.shape}"))
     if flags.shape != mask.shape:
         _refuse_mask(mask, _why_shape(mask, tuple(flags.shape)))
@@ -87,8 +87,9 @@ def _refuse_packed(spec: CallSpec) -> NoReturn:
     option = ", batch_first=True" if spec.batch_first else ""
     cause = RefusalCause(
         "mask-packed",
-        "the input is packed, and a mask of its steps is not possible",
-        f"pad_packed_sequence(input{option}), then its two results as input and lengths=",
+        "the input is packed, and has no axis of steps for a mask",
+        f"input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input{option}), "
+        "then pass lengths=lengths",
     )
     sentence = "reset is a mask over the steps of a padded input"
     spec.refuse(ShapeError, "reset", sentence, cause, spec.input_row)
@@ -117,7 +118,7 @@ def _why_shape(mask: MaskArgument, came: tuple[int, ...]) -> RefusalCause:
         headline = f"the mask looks {looks}-first, but batch_first={spec.batch_first}"
         return RefusalCause(code, headline, f"{typed}.t()")
     if came == (spec.batch,):
-        fix = "to start samples again before the call: rnnkit.states.reset(hx, mask)"
+        fix = "to start samples again before the call: hx=rnnkit.states.reset(hx, reset)"
     return RefusalCause(code, "there must be one flag for each step of each sample", fix)
 
 
@@ -138,9 +139,9 @@ def _refuse_mask(mask: MaskArgument, cause: RefusalCause) -> NoReturn:
         sentence = f"{name} must have shape {mask.shape}, got {actual}"
     came = outlined_array(mask.value if mask.flags is None else mask.flags)
     if spec is None:
-        row = (name, wanted("(batch,), booleans", came))
+        row = (name, wanted("(batch,), booleans or 0 and 1", came))
         fix = cause.fixes
         refuse(ArgumentError, name, sentence, cause.headline, row, fix=fix, code=cause.code)
     axes = axes_before_features(len(mask.shape) + 1, batch_first=spec.batch_first)
-    row = (name, wanted(f"{spell(axes)}, booleans", came))
+    row = (name, wanted(f"{spell(axes)}, booleans or 0 and 1", came))
     spec.refuse(error, name, sentence, cause, spec.input_row, row, **sizes)

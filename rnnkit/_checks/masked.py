@@ -49,16 +49,22 @@ def lengths_over_axis(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
     """
     name = f"masked.{name}"
     if not isinstance(x, Tensor) or x.dim() < 2 or not x.is_floating_point():
-        sentence = (
-            f"{name} takes a padded batch of floats, (batch, seq, ...), got {outlined_array(x)}"
+        refuse(
+            ArgumentError,
+            "x",
+            f"{name} takes a padded batch of floats, (batch, seq, ...), got {outlined_array(x)}",
+            fix="x as a tensor of floats, with an axis of samples and one of steps",
+            code="masked-input",
         )
-        fix = "x as a tensor of floats, with an axis of samples and one of steps"
-        refuse(ArgumentError, "x", sentence, fix=fix, code="masked-input")
     rank = x.dim()
     if not is_index(dim) or not -rank <= dim < rank:
-        sentence = f"{name}: dim must be an axis of x, from {-rank} to {rank - 1}, got {brief(dim)}"
-        fix = "dim=1 for (batch, seq, ...), dim=0 for (seq, batch, ...)"
-        refuse(ArgumentError, "dim", sentence, fix=fix, code="masked-dim")
+        refuse(
+            ArgumentError,
+            "dim",
+            f"{name}: dim must be an axis of x, from {-rank} to {rank - 1}, got {brief(dim)}",
+            fix="dim=1 for (batch, seq, ...), dim=0 for (seq, batch, ...)",
+            code="masked-dim",
+        )
     axis = dim % rank
     names = ["..."] * rank
     batch_axis = 0 if axis else 1

@@ -134,7 +134,7 @@ def check_cell_object(cell: Any) -> None:
         headline = "a layer runs over a sequence itself"
         fix = "layer(input)"
     elif isinstance(cell, list | tuple | torch.nn.ModuleList):
-        headline = "several cells, one above the other, are a layer"
+        headline = "a stack of cells is a layer, not one cell"
         fix = "rnnkit.Recurrent(cells)(input), where cells is what you passed"
     came = type(cell).__name__ if isinstance(cell, torch.nn.Module) else brief(cell)
     sentence = f"unroll takes one cell, got {came}"
@@ -198,7 +198,7 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
         refuse(
             ArgumentError,
             argument,
-            f"Recurrent: {count(number, 'cell', 'cells')} forward and {len(listed)} backward",
+            f"Recurrent: cells has {number}, but reverse_cells has {len(listed)}",
             fix="one reverse cell for each layer",
             code="recurrent-directions",
         )
@@ -253,9 +253,9 @@ def check_layer_of_cells(layer: Any) -> None:
         if not overrides_initial_state(layer):
             return
         sentence = f"Recurrent.of: {type(layer).__name__}.initial_state is overridden"
-        fix = "class Mine(rnnkit.Recurrent) with that initial_state, over layer.cells()"
+        fix = "write class Mine(rnnkit.Recurrent) with this initial_state, over layer.cells()"
     elif isinstance(layer, torch.nn.RNNBase):
-        fix = f"make it an rnnkit.{type(layer).__name__}, or rnnkit.convert the whole model"
+        fix = f"make it an rnnkit.{type(layer).__name__}, or call rnnkit.convert on the whole model"
     refuse(ArgumentError, "layer", sentence, fix=fix, code="recurrent-of")
 
 
@@ -292,7 +292,7 @@ def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
     """
     came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
     headline = "one state for each cell, layer by layer, starting with the forward direction"
-    fix = f"output, {name} = layer(input): the second is such a tuple; or {name}=None for zeros"
+    fix = f"output, {name} = layer(input), whose state is such a tuple; or {name}=None for zeros"
     if is_state_of_layer(hx, number):
         fix = f"rnnkit.states.to_layers({name}), if this is a layer's state"
     elif number == 1 and (isinstance(hx, Tensor) or len(tensors_in(hx)) == PAIR):

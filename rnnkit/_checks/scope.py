@@ -123,7 +123,7 @@ def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int
     if None not in turned and turned == [read.get("seq"), read.get("batch")]:
         error = LayoutError
         code = "scope-layout"
-        fix = "the other batch_first, or input.transpose(0, 1)"
+        fix = "change batch_first, or input.transpose(0, 1)"
     refuse(
         error,
         "input",

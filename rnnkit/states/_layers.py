@@ -167,7 +167,7 @@ def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoRetu
     the rows, a second fix says how to pass the state if its axes are in the other order.
     """
     shape = tuple(tensor.shape)
-    rows: list[Row] = [("fix", "pass it as it is")]
+    rows: list[Row] = [("fix", "pass the state as it is")]
     wanted = "(layers * 2, batch, hidden)"
     other = "(batch, layers * 2, hidden)"
     other_rows = 1
@@ -179,7 +179,7 @@ def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoRetu
     if len(shape) == BATCHED and shape[other_rows] % 2 == 0:
         rows = [
             ("fix", f"rnnkit.states.bridge(state, {how!r}{option}), if it is {other}"),
-            ("", "pass it as it is, if its layer runs in one direction"),
+            ("", "pass the state as it is, if its layer is unidirectional"),
         ]
     sentence = f"bridge takes the state of a bidirectional layer, {wanted}"
     refuse_axes(tensor, sentence, f"got {shape}", *rows, code="bridge-rows")

@@ -270,7 +270,7 @@ def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
     elif initial.shape == shape:
         fix = f"rnnkit.states.to(initial, {dtype})"
     elif initial.shape == (*shape[:axis], 1, *shape[axis + 1 :]):
-        fix = f"rnnkit.states.expand(initial, {shape[axis]}), if all start from it"
+        fix = f"rnnkit.states.expand(initial, {shape[axis]}), if all samples start from it"
     else:
         came = brief(initial)
         fix = ""

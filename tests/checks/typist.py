@@ -33,7 +33,7 @@ def typed(program: str, message: str, argument: str) -> Iterator[tuple[str, list
     """Yield each piece that is code with the programs that it may make; one of them is right."""
     for piece in pieces(message):
         programs = [statements(program)]
-        for part in re.split(r",? and (?=[\w.]+[=(])", LABEL.sub("", piece)):
+        for part in re.split(r",? (?:and|then pass) (?=[\w.]+[=(])", LABEL.sub("", piece)):
             programs = [each for one in programs for each in _edits(one, part, argument)]
         if programs:
             yield piece, ["\n".join(one) for one in programs]

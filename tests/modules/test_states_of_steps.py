@@ -162,7 +162,7 @@ def test_samples_on_another_axis_have_no_lengths(name):
     """
     cell = Cell(*RIGHT[name])
     for batch, lengths in ((BATCH, LENGTHS), (2, [7, 3])):
-        match = f"for {batch} samples"
+        match = f"has {batch} samples"
         x = X[:, :batch]
         assert refused(match, cell, x, lengths=lengths, reverse=True).step == SEQ - 1
         if name == "has samples on axis 1":
@@ -205,7 +205,7 @@ def test_a_first_state_of_one_batch_only():
         assert batch == BATCH
         return ones(batch)
 
-    refused("for 5 samples", Cell(lambda _, h: h[:2], begin))
+    refused("has 5 samples", Cell(lambda _, h: h[:2], begin))
 
 
 #: What is no cell, with what Python says of a call.

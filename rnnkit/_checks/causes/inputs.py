@@ -81,7 +81,7 @@ def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
 
     ``spec`` is the call as its module reads it, and ``weight`` one of the module's.
     """
-    fixes = [f"input.to({weight.dtype}), if these are numbers"]
+    fixes = [f"input.to({weight.dtype}), if these are values"]
     may_be_ids = input.dtype is not torch.bool and spec.kind != "packed"
     if may_be_ids and len(spec.actual) + 1 in RANKS[spec.kind]:
         width = spec.input_axes[-1].size
@@ -93,7 +93,11 @@ def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
         "input",
         # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
         DTYPES.format(input.dtype, weight.dtype),
-        RefusalCause("input-numbers", "the input holds no real floating-point numbers", *fixes),
+        RefusalCause(
+            "input-numbers",
+            f"the input holds {input.dtype}, not real floating-point numbers",
+            *fixes,
+        ),
     )
 
 
@@ -108,7 +112,7 @@ def _sentence_of_rank(spec: CallSpec) -> str:
 
 
 def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
-    """Return why an input has another number of features than the weights expect, ``width``.
+    """Return why an input has fewer or more features than the ``width`` that the weights expect.
 
     ``spec`` is the call as its module reads it. The features may be on another axis, or missing.
     """
@@ -153,7 +157,7 @@ def _fix_of_rank(spec: CallSpec, width: int) -> str:
     rank = len(shape)
     name = constructor_of(spec.module)
     if spec.kind == "packed":
-        return f"pack a padded tensor (batch, seq, {width}), a feature axis at its end"
+        return f"torch.nn.utils.rnn.pack_sequence([x.reshape(len(x), {width}) for x in sequences])"
     if spec.kind == "cell" and rank:
         step = "for x_t in input: hx = cell(x_t, hx)"
         return (
@@ -188,7 +192,7 @@ def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoRe
         f"{DTYPES.format(came, wants)} Convert input: {of_input}, or convert model: {of_model}",
         RefusalCause(
             "input-dtype",
-            "input and weights have different dtypes",
+            "the input and the weights have different dtypes",
             f"{of_input}, or {of_model}",
             evidence=evidence,
         ),
@@ -203,7 +207,7 @@ def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> N
         "input",
         "Input and parameter tensors are not at the same device, "
         f"found input tensor at {came} and parameter tensor at {wants}",
-        RefusalCause("input-device", "input and weights have different devices", fix),
+        RefusalCause("input-device", f"the input is on {came}, the weights on {wants}", fix),
     )
 
 
@@ -236,7 +240,7 @@ def _fix_of_type(module: Any, input: Any, *, first: bool, many: bool) -> str:
     if isinstance(input, PackedSequence):
         if many:
             unpack = f"torch.nn.utils.rnn.pad_packed_sequence(input{option})"
-            return f"input, lengths = {unpack}, and lengths=lengths"
+            return f"input, lengths = {unpack}, then pass lengths=lengths"
         return "loop over the steps of a padded sequence, or use a layer"
     parts = list(input) if isinstance(input, tuple | list) else []
     if isinstance(input, tuple) and len(parts) == 2 and isinstance(parts[0], Tensor):

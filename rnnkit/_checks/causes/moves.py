@@ -30,7 +30,7 @@ def cause_of(wrong: WrongState) -> RefusalCause:
         state = wrong.spec.state
         return RefusalCause(
             "state-swapped",
-            "h and c have each other's sizes: they have changed places",
+            "h and c are swapped: each has the size that the other should have",
             f"({state}[1], {state}[0]), since h comes first",
         )
     if len(got) == len(want):
@@ -81,7 +81,7 @@ def _transposed(wrong: WrongState) -> RefusalCause | None:
     move = "rnnkit.states.from_batch_first({})"
     if spec.state_batch_first:
         move = "rnnkit.states.batch_first({})"
-    headline = f"{wrong.name} has its first two axes, of layers and samples, in the other order"
+    headline = f"the layers axis and the batch axis of {wrong.name} are swapped"
     option = spec.with_option(f"state_batch_first={not spec.state_batch_first}")
     return RefusalCause("state-transposed", headline, move, option)
 
@@ -113,23 +113,22 @@ def _another_batch(wrong: WrongState) -> RefusalCause | None:
         )
     beams = wanted.batch // max(came.batch, 1)
     if batches == {came.batch} and beams * came.batch == wanted.batch:
-        samples = f"{beams} beams for each of {came.batch} samples?"
         return RefusalCause(
             "beams-forgotten",
             headline,
-            f"rnnkit.states.repeat({{}}, {beams}{option}), if so",
+            f"rnnkit.states.repeat({{}}, {beams}{option}), if each sample has {beams} beams",
             new,
-            evidence=f"{wanted.batch} = {beams} * {came.batch}: {samples}",
+            evidence=f"{wanted.batch} = {beams} * {came.batch}: {beams} beams for each sample?",
         )
     if min(batches) > wanted.batch:
-        why = "probably left from a larger batch, as when the last of an epoch is smaller"
         select = f"rnnkit.states.select({{}}, slice({wanted.batch}){option})"
         return RefusalCause(
             "state-batch",
             headline,
             new,
-            f"{select}, if the first samples went on",
-            evidence=f"{came.batch} > {wanted.batch}: {why}",
+            f"{select}, if the first {wanted.batch} samples continue",
+            evidence=f"{came.batch} > {wanted.batch}: probably kept from a larger batch; "
+            "the last batch of an epoch is often smaller",
         )
     return None
 
@@ -158,14 +157,14 @@ def _two_directions(wrong: WrongState) -> RefusalCause | None:
     if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width * 2)):
         return RefusalCause(
             "state-bidirectional",
-            f"{wrong.name} is in two rows for each layer, each half as wide",
+            f"{wrong.name} has two rows for each layer, each half as wide",
             f"rnnkit.states.bridge({{}}{option})",
             evidence=f"{wrong.width} is twice {came.width}: both directions side by side",
         )
     if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width)):
         return RefusalCause(
             "state-bidirectional",
-            f"{wrong.name} has two rows for each layer, as the state of a bidirectional layer",
+            f"{wrong.name} has two rows for each layer, like the state of a bidirectional layer",
             f'rnnkit.states.bridge({{}}, "sum"{option}) adds the directions',
         )
     return None
@@ -184,7 +183,7 @@ def _an_output(wrong: WrongState) -> RefusalCause | None:
         "state-is-output",
         f"{wrong.name} looks like an output, not like a state",
         OUTPUT_FIX,
-        evidence=f"{wrong.name} has seq {spec.seq} and batch {spec.batch}, as the input",
+        evidence=f"{wrong.name} has seq {spec.seq} and batch {spec.batch}, like the input",
     )
 
 
@@ -205,13 +204,15 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
         return RefusalCause("state-batch", _of_another_batch(wrong), zeros)
     if differs == ["rows"]:
         rows = count(came.rows, "row", "rows")
-        headline = f"{name} has {rows}, this layer carries {wanted.rows}"
+        headline = f"{name} has {rows}, this layer requires {wanted.rows}"
         return RefusalCause("state-layers", headline, zeros)
     if differs == ["width"]:
         headline = f"{name} has {came.width} features, {wrong.width} is expected"
-        linear = f"torch.nn.Linear({came.width}, {wanted.width}) between the two"
+        linear = (
+            f"a torch.nn.Linear({came.width}, {wanted.width}) that brings the state to this width"
+        )
         return RefusalCause("state-width", headline, zeros, linear)
-    headline = f"{name} does not fit in {', '.join(differs)}"
+    headline = f"the sizes of {name} differ in {', '.join(differs)}"
     return RefusalCause("state-sizes", headline, zeros)
 
 
@@ -223,11 +224,11 @@ RANK_MOVES: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
     ("{}.unsqueeze(1)", lambda got, _: (*got[:1], 1, *got[1:])),
     ("{}[-1], if the last layer is meant", lambda got, _: got[1:]),
     (
-        "{}.expand({front}, -1).contiguous(), if all start from it",
+        "{}.expand({front}, -1).contiguous(), if all samples start from it",
         lambda got, want: want if got and got == want[1:] else None,
     ),
     (
-        "{}.unsqueeze(1).expand({front}, -1).contiguous(), if all start from it",
+        "{}.unsqueeze(1).expand({front}, -1).contiguous(), if all samples start from it",
         lambda got, want: want if len(want) == 3 and got == (want[0], want[2]) else None,
     ),
 )

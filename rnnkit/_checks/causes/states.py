@@ -42,7 +42,7 @@ def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> No
             DtypeError,
             "hx",
             f"{name} dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
-            RefusalCause("state-dtype", "state and input have different dtypes", fix),
+            RefusalCause("state-dtype", "the state and the input have different dtypes", fix),
         )
     if tensor.device != input.device:
         data = "input.data" if spec.kind == "packed" else "input"
@@ -52,7 +52,9 @@ def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> No
             "hx",
             "Input and hidden tensors are not at the same device, "
             f"found input tensor at {input.device} and hidden tensor at {tensor.device}",
-            RefusalCause("state-device", "state and input have different devices", fix),
+            RefusalCause(
+                "state-device", f"the state is on {tensor.device}, the input on {input.device}", fix
+            ),
         )
 
 

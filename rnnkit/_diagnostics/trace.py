@@ -203,7 +203,7 @@ class _Run:
             self.marks_if_freed.append((row, f"its {member} belongs to {graph}"))
         is_end = at >= 0 and member == "h" and not (call.is_step or "computed" in origin.text)
         if is_end and place_of(self.calls[at].output) == place_of(call.input):
-            end = "from its end state: step 0 has seen it all"
+            end = "from its end state: step 0 has then read the whole input"
             row.marks.append(f"reads the output of row {at} {end}")
 
     def _keep_returned(self, call: Call, result: Any) -> None:
@@ -330,5 +330,5 @@ class _Run:
         # A result as long as the sequence reads both, and not by way of another call.
         joined = self.near(x for x in results if base.shape[axis] in x.shape)
         if {(at, "output"), (call.number, "output")} <= joined:
-            onward = f"its input goes on where the input of row {at} ended"
+            onward = f"its input continues where the input of row {at} ended"
             self.rows[call.number].marks.append(f"{onward}, but it {from_zeros(at)}")

@@ -60,7 +60,7 @@ def test_samples_that_reach_no_loss(cut):
     for right in (False, True):
         lost = ", ".join(map(str, range(cut)))
         number = "1 sample" if cut == 1 else f"{cut} samples"
-        line = f"the loss depends on {number} of input[0] in no way: {lost}"
+        line = f"the loss does not depend on {number} of input[0]: {lost}"
 
         assert told(line, layered(forward, right=right), X, numbers(4, 7, 6)) != right
 
@@ -74,7 +74,7 @@ def test_an_order_that_nothing_sees(steps, width):
     seen = layered(lambda m, x: m.gru(x)[0].mean(1), gru=gru(width))
     # Where each step has an output, it is that which shows the order.
     stepwise = model(lambda m, x: m.head(x), head=nn.Linear(width, 2))
-    line = "the steps in another order give the same output"
+    line = "the steps in a different order give the same output"
 
     assert [told(line, net, x) for net in (unseen, seen, stepwise)] == [True, False, False]
 
@@ -91,7 +91,7 @@ def test_draws_that_the_samples_share(lstm):
         "shared": lambda x: (1, *x.shape[1:]),
         "own": lambda x: (len(x), 1, x.shape[2]),
     }
-    line = "all samples share what is drawn"
+    line = "all samples share random numbers"
     layer = nn.LSTM if lstm else nn.GRU
     for name, sizes in kinds.items():
         net = layered(lambda m, x, s=sizes: locked(m, x, s), gru=layer(3, 6, batch_first=True))
@@ -131,7 +131,7 @@ def test_lengths_that_one_input_has_alone():
 
     net = layered(forward, head=nn.Linear(2, 6))
     inputs = (PADDED, numbers(4, 7, 2), LENGTHS)
-    line = "input[1] is as long as input[0], and has no lengths"
+    line = "input[1] has the steps of input[0], but no lengths"
 
     assert told(line, net, *inputs, lengths=LENGTHS)
     assert not told(line, net, *inputs, lengths={0: LENGTHS, 1: LENGTHS})
@@ -153,9 +153,9 @@ class Streamed(nn.Module):
 def test_chunks_that_nobody_asked_for():
     """A state that is taken and not used is told, and one that is used is told to be the same."""
     for starts in (False, True):
-        what = "the same outputs" if starts else "other outputs"
+        what = "the same outputs" if starts else "different outputs"
 
-        assert told(f"chunks that pass it on return {what}", Streamed(starts=starts), X)
+        assert told(f"chunks that pass it along return {what}", Streamed(starts=starts), X)
 
 
 @pytest.mark.parametrize("channels", [5, 6])

@@ -140,7 +140,7 @@ def test_right_models_of_the_corpus():
 
 
 UNUSED = "starts from zeros, and the state of row {} is unused"
-AFRESH = f"its input goes on where the input of row 0 ended, but it {UNUSED.format(0)}"
+AFRESH = f"its input continues where the input of row 0 ended, but it {UNUSED.format(0)}"
 #: Wrong models of the corpus, how many of their rows are marked, and the marks of the first.
 WRONG = {
     "never_advanced": (6, ["the same state as in row 0: it is never advanced"]),
@@ -194,7 +194,7 @@ MARKED = {
     dropped: UNUSED.format(0),
     zeros_each_time: UNUSED.format(0),
     chunks_of_one_sample: AFRESH,
-    output_from_its_end: "reads the output of row 0 from its end state: step 0 has seen it all",
+    output_from_its_end: "reads the output of row 0 from its end state: step 0 has then read the whole input",
 }
 
 

@@ -59,8 +59,8 @@ rnnkit.verify: no leak found (18 forward passes, ... s)
   ok  alone       a sample by itself, cut to its length, returns what it returns in the batch
   ok  padding     no output depends on what is beyond a length
   ok  memory      the last output depends on earlier steps
-  ok  coverage    every step (7 of 7) reaches an output
-  ok  use         the outputs and states of 1 layer call are used as meant
+  ok  coverage    every valid step (7 of 7) reaches an output
+  ok  use         the outputs and states of 1 layer call are used as intended
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 6)\
 """)
@@ -81,7 +81,7 @@ rnnkit.verify: nothing was judged: the batch has one sample; give two or more (5
   --  padding     no lengths were given
   --  causal      no output has the steps of the input; give out_seq_dim
   --  memory      no module has a state; a loop over functions is not seen
-  ok  coverage    every step (3 of 3) reaches an output
+  ok  coverage    every valid step (3 of 3) reaches an output
   --  use         no module with a state was seen
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input (batch, seq), output (batch, 2)\
@@ -307,7 +307,7 @@ def test_runs_do_not_grow_with_inputs_and_outputs(inputs, outputs, unread, is_fi
 
     assert report.findings == []
     assert report.passes <= 48
-    told = sum("reaches no output" in note for note in report.notes)
+    told = sum("no output depends on" in note for note in report.notes)
     is_left_out = any("after 48 runs, lines were left out" in note for note in report.notes)
     assert told == unread or is_left_out
     assert "batch" in report.checked

@@ -25,8 +25,8 @@ USUAL = re.compile(
     r"|no sample's output depends on another sample \(4 tried\)"
     r"|a sample by itself(?:, cut to its length,)? returns what it returns in the batch"
     r"|no output depends on what is beyond a length|no step of 7 depends on a later one"
-    r"|the last output depends on earlier steps|every step \(7 of 7\) reaches an output"
-    r"|the (?:outputs and states of [12] layer|inputs and states of 7 cell) calls? are used as meant"
+    r"|the last output depends on earlier steps|every valid step \(7 of 7\) reaches an output"
+    r"|the (?:outputs and states of [12] layer|inputs and states of 7 cell) calls? are used as intended"
     r"|each parameter that the call reads gets a gradient"
     r"|output(?:\[0\])? depends on (?:its own and earlier|all) steps"
 )

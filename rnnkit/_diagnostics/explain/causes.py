@@ -87,7 +87,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         f"{MASK_IS}",
         "norm|std|var": "compute it over the features of each step, or over the valid steps only",
         "roll|flip": "flip each sample within its length, or a bidirectional layer of packed input",
-        "div": "divide by the lengths, in the order of the samples",
+        "div": "divide each sample by its own length",
         "mean": "rnnkit.masked.mean(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",
         "sum|mm|einsum": f"y * mask[..., None] before it, {MASK_IS}; divide a sum by the lengths",
         "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
@@ -242,8 +242,8 @@ def later_steps(given: Event, probe: str) -> Cause | None:
         what = f"the backward direction of {label} starts in the padding"
         return Cause(what, PACK, forward_only)
     one_way = f"{given.text}(..., bidirectional=False)"
-    halves = "its output then has half the features, and a state for it half the rows"
-    fix = f'{one_way}: {halves}, as rnnkit.states.bridge(state, "sum") makes of an encoder\'s'
+    halves = "its output then has half the features and its state half the rows"
+    fix = f'{one_way}: {halves}; rnnkit.states.bridge(state, "sum") converts a state to fit'
     what = f"{label} is bidirectional: its backward direction has read the later steps"
     return Cause(what, fix, forward_only)
 

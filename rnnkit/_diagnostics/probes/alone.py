@@ -44,7 +44,7 @@ def probe_alone(baseline: Baseline) -> Outcome:
             return answer.noting(notes)
         runs.append(run)
     if not any(run.compared for run in runs):
-        return Skipped("for one sample, the outputs have other shapes, or are integers")
+        return Skipped("for one sample, the outputs have different shapes, or are integers")
     for run in _in_other_orders(baseline):
         finding = _judge_order(run)
         if finding is not None:
@@ -99,7 +99,7 @@ def _judge(run: Restriction) -> Finding | Skipped | None:
     if wrong is None:
         return None
     if baseline.session.drawn and not baseline.has_passed("repeatable"):
-        return Skipped("the model draws random numbers: for one sample it draws others")
+        return Skipped("the model draws random numbers, and different ones for one sample")
     counts = baseline.batch.counts
     steps = baseline.batch.steps or 0
     is_padded = counts is not None and counts[wrong.sample] < steps

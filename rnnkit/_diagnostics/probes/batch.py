@@ -67,8 +67,8 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
     ``baseline`` is the model, a batch, and what it returned for that.
     """
     if baseline.shared:
-        inputs = joined_by_and(baseline.shared)
-        return f"{inputs} has as many rows as the batch, and may mix samples; no other input does"
+        where = f"for {joined_by_and(baseline.shared)}, where every sample uses all rows"
+        return f"batch was not judged {where} (no other input mixes samples)"
     blind = without_finite_numbers(baseline)
     if blind:
         reason = f"{joined_by_and(blind)} has no finite number, and shows nothing"
@@ -199,7 +199,7 @@ def _rows_of_steps(baseline: Baseline) -> Finding | None:
 
 
 def _why_rows_of_steps(baseline: Baseline) -> list[Line]:
-    """Return rows that say whether a layer's axes have changed places, or an index is wrong.
+    """Return rows that say whether a layer's axes are swapped, or an index is wrong.
 
     ``baseline`` is a model whose output has a row for each step, and a batch.
     """
@@ -209,6 +209,6 @@ def _why_rows_of_steps(baseline: Baseline) -> list[Line]:
         last, other = ("y[:, -1]", "y[-1]") if is_batch_first else ("y[-1]", "y[:, -1]")
         cause = ("likely", f"{other} of an output, which is its last sample")
         return [cause, ("fix", f"{last}, which is the last step of each sample")]
-    likely = ("likely", "batch and seq have changed places")
+    likely = ("likely", "batch and seq are swapped")
     ways = "batch_first=True and y[:, -1], or x.transpose(0, 1) into the layer and y[-1]"
     return [likely, ("fix", ways)]

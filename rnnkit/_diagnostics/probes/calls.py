@@ -170,8 +170,9 @@ def other_order(baseline: Baseline) -> Finding | None:
         is_batch_first = getattr(event.module, "batch_first", True)
         places = (x if is_batch_first else x.transpose(0, 1)).isnan()
         if _is_turned(places, steps, is_conv=isinstance(event.module, Conv1d)):
-            what = f"steps go into {event.label} out of order, each feature in an order of its own"
-            likely = ("likely", "a view or reshape where axes must change places first")
+            layer = f"{event.label} ({type(event.module).__name__})"
+            what = f"{layer} reads the steps out of order, in a different order for each feature"
+            likely = ("likely", "a view or reshape where axes must be permuted first")
             return Finding(what, [likely, ("fix", "x.permute(...), then reshape")], event.name)
     return None
 

@@ -211,8 +211,8 @@ def _finding_of_first_steps(run: Restriction, first: int) -> Finding:
     """Say that the first steps by themselves return something else."""
     baseline = run.baseline
     of = f"{baseline.name(first)} of the first {run.batch.steps} of {baseline.batch.steps} steps"
-    fix = f"{VIEW}; compute nothing from the number of steps"
-    return Finding(f"{of} changes when the later ones are removed", [("fix", fix)])
+    fix = ("fix", f"{VIEW}; compute nothing from the number of steps")
+    return Finding(f"{of} changes when the later steps are removed", [fix])
 
 
 def _with_followed(judged: Baseline, first: int) -> Baseline:

@@ -57,7 +57,9 @@ def convolutions_over_features(baseline: Baseline) -> Iterator[str]:
         if len(sizes) != 3 or event.module.kernel_size == (1,):
             continue
         if 1 < sizes[1] == steps != sizes[2]:
-            what = f"{event.label} slides over axis 2 of its input, {sizes[2]} long, and not over"
+            what = (
+                f"{event.label} slides over axis 2 of its input, of size {sizes[2]}, not over the"
+            )
             yield f"{what} {steps} steps: x.transpose(1, 2) before it, or verify(..., seq_dim=2)"
 
 
@@ -79,7 +81,7 @@ def samples_left_out(baseline: Baseline) -> Iterator[str]:
         if unread:
             listed = ", ".join(map(str, sorted(unread)[:NAMES]))
             number = count(len(unread), "sample", "samples")
-            yield f"the loss depends on {number} of {batch.names[index]} in no way: {listed}"
+            yield f"the loss does not depend on {number} of {batch.names[index]}: {listed}"
 
 
 def _never_read_samples(baseline: Baseline, index: int) -> set[int]:
@@ -148,7 +150,7 @@ def order_unseen(baseline: Baseline) -> Iterator[str]:
     after = judge.attempt(_shuffled(judge.batch)) or []
     pairs = [*zip(judge.normal, after, strict=False)]
     if pairs and all(are_near(judge, x, y) for x, y in pairs if is_number(x)):
-        yield "the steps in another order give the same output: nothing sees their order"
+        yield "the steps in a different order give the same output: the model ignores their order"
 
 
 def _may_be_unordered(baseline: Baseline) -> bool:
@@ -196,7 +198,7 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
         if not _are_close([one[index]], [other[index]])
     ]
     if drawn and _are_close(drawn, [rows[:1].expand_as(rows) for rows in drawn]):
-        yield "in train mode all samples share what is drawn, as one dropout mask: is that meant?"
+        yield "in train mode all samples share random numbers, such as a dropout mask: intended?"
 
 
 def _trained(baseline: Baseline, inputs: Given, copy: Module) -> Leaves | None:
@@ -248,8 +250,8 @@ def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
     for index in filter(batch.is_content, range(len(batch.leaves))):
         has_none = index not in batch.lengths and not batch.tells_lengths(index)
         if has_none and batch.may_have_steps(index):
-            what = f"{batch.names[index]} is as long as {batch.names[first]}, and has no lengths"
-            yield f"{what}: lengths={{{first}: n, {index}: n}} has its padding judged"
+            what = f"{batch.names[index]} has the steps of {batch.names[first]}, but no lengths"
+            yield f"{what}: pass lengths={{{first}: n, {index}: n}} to check its padding"
 
 
 def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
@@ -262,9 +264,9 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
         if streams.reason != NO_STEPS:
             yield f"{state}: streaming=True checks that chunks match the whole"
     elif streams[-1].different is None:
-        yield f"{state}: chunks that pass it on return the same outputs"
+        yield f"{state}: chunks that pass it along return the same outputs"
     else:
-        yield f"{state}: chunks that pass it on return other outputs"
+        yield f"{state}: chunks that pass it along return different outputs"
         yield "streaming=True says from which step on, and why"
 
 
@@ -314,7 +316,7 @@ def _beams_that_stay(event: Event, families: Sequence[Sequence[Call]]) -> Iterat
     for family in families:
         if _stays_in_rows(family, len(scores) * beams):
             name = family[0].name
-            goes = f"{name} goes on with each state in its row, while topk picks among"
+            goes = f"{name} keeps each state in its row, while topk picks among"
             yield f"{goes} {beams} beams: rnnkit.states.select(state, rows)"
             return
 

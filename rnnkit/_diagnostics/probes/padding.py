@@ -83,9 +83,9 @@ def _why_without_padding(batch: Batch) -> str:
     if min(batch.counts) == batch.steps:
         return "every sample is as long as the batch"
     if not any(map(batch.tells_lengths, range(len(batch.leaves)))):
-        return "the model gets no lengths: it may know padding by its value"
+        return "the model is given no lengths, and may recognize padding by its value"
     if not all(is_number(batch.leaves[k]) for k in _padded_inputs(batch)):
-        return "tokens: padding is known by its value"
+        return "the inputs are tokens: the model may recognize padding by its value"
     return ""
 
 
@@ -120,9 +120,7 @@ def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:
         return Skipped(INTEGERS if any(baseline.outputs_by_sample()) else why_unfollowed(baseline))
     indices = [index for index in judged if not _may_have_other_steps(baseline, index)]
     if not indices:
-        return Skipped(
-            "the output and the input have different numbers of steps: the valid ones are unknown"
-        )
+        return Skipped("the output has a different number of steps, and its valid ones are unknown")
     return indices
 
 

@@ -63,7 +63,7 @@ def unread_inputs(baseline: Baseline) -> Iterator[str]:
     if why_not_finite(baseline) is None:
         for index, name in enumerate(baseline.batch.names):
             if _is_unread(baseline, index):
-                yield f"{name} reaches no output"
+                yield f"no output depends on {name}"
 
 
 def _is_unread(baseline: Baseline, index: int) -> bool:

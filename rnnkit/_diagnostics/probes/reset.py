@@ -35,7 +35,9 @@ def probe_reset(baseline: Baseline) -> Outcome:
         finding = _finding_in(change, index, last)
         if finding is not None:
             return finding
-    return Passed("from a flag on, nothing depends on earlier steps", [change])
+    return Passed(
+        "from the last reset flag of each sample on, no output depends on earlier steps", [change]
+    )
 
 
 def _finding_in(change: Change, index: int, last: Tensor) -> Finding | None:

@@ -97,7 +97,7 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
     A run of chunks that differs from the whole is a mistake only if no way is right. A skip if a
     state that the model takes is returned nowhere, or no way can be compared.
     """
-    reason = "the model returns no state of one size that it takes"
+    reason = "the model does not return a state that it also accepts: it cannot run in chunks"
     most = 0
     wrong: list[Stream] = []
     left: list[str] = []
@@ -115,7 +115,7 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
             wrong = streams
             left = others
     if left:
-        return Skipped(f"the model takes {' and '.join(left)}, and returns nothing of that shape")
+        return Skipped(f"the model takes {' and '.join(left)}, but returns nothing of that shape")
     return wrong or Skipped(reason)
 
 

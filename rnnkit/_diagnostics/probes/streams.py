@@ -100,7 +100,7 @@ class Stream:
         for index in indices:
             part = self._part(index)
             if part is None:
-                return f"chunks of {self.sizes[0]} steps give outputs of other shapes"
+                return f"chunks of {self.sizes[0]} steps give outputs of different shapes"
             if not part.differs:
                 continue
             if part.is_amplified:

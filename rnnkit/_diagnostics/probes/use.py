@@ -61,7 +61,8 @@ def probe_use(baseline: Baseline) -> Outcome:
     looked = _in_words(len(returning), sum(call.is_cell for call in calls))
     if not looked:
         return Skipped("no call of a layer on a batch, or of a cell, was seen", notes=notes)
-    return Passed(f"{looked} are used as meant", [], notes=notes)
+    but = ", except for the notes" if notes else ""
+    return Passed(f"{looked} are used as intended{but}", [], notes=notes)
 
 
 def _in_words(layers: int, cells: int) -> str:
@@ -105,7 +106,7 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
     for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
         if tried >= CALLS or baseline.is_spent:
             number = count(len(calls), "layer call", "layer calls")
-            left = f"what {len(calls) - place} of {number} return was not looked at"
+            left = f"the results of {len(calls) - place} of {number} were not looked at"
             yield Skipped(left, "partial")
             return
         uses = _Uses(baseline, call, arrives)

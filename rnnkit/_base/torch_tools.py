@@ -31,10 +31,14 @@ def is_transformed() -> bool:
     )
 
 
-def is_batched(gradient: Tensor | None) -> bool:
-    """Return whether vmap runs a backward pass over many gradients at once, never in place."""
+def is_batched(tensor: Tensor | None) -> bool:
+    """Return whether vmap runs many examples at once, of which a tensor is one; False of None.
+
+    A gradient of such a backward pass is one as well: torch's kernels, and what writes in place,
+    have no rule for it.
+    """
     checks = (functorch.is_batchedtensor, functorch.is_legacy_batchedtensor)
-    return gradient is not None and any(check(gradient) for check in checks)
+    return tensor is not None and any(check(tensor) for check in checks)
 
 
 def of_every_example(tensor: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ def test_a_wrong_state_is_mended(drawn, data):
     hx = state_of(tensors)
     right = [tuple(t.shape) == shape for t, shape in zip(tensors, drawn.shapes, strict=True)]
     hypothesis.assume(not all(right))
-    error = drawn.refuse(drawn.names["input"], hx)
+    error = drawn.refusal(drawn.names["input"], hx)
 
     assert error is not None
     fixes = expressions(error)
@@ -146,7 +146,7 @@ STRUCTURES = {
 def test_a_wrong_structure_is_mended(drawn, how):
     """Each fix of a state that is not the module's tensors runs and ends the mistake."""
     hx = STRUCTURES[how](state_of([torch.ones(shape) for shape in drawn.shapes]))
-    error = drawn.refuse(drawn.names["input"], hx)
+    error = drawn.refusal(drawn.names["input"], hx)
 
     for text in expressions(error):
         drawn.run(drawn.names["input"], typed(text, {**drawn.names, "hx": hx}))
@@ -158,7 +158,7 @@ def test_a_wrong_input_is_mended(drawn, data):
     """Each fix of a wrong input runs and ends the mistake."""
     hypothesis.assume(isinstance(drawn.names["input"], Tensor))
     x = torch.ones(data.draw(changed(tuple(drawn.names["input"].shape))))
-    error = drawn.refuse(x, None)
+    error = drawn.refusal(x, None)
     fixes = expressions(error)
 
     assert error is None or fixes or error.code in IN_WORDS

@@ -32,7 +32,7 @@ def is_transformed() -> bool:
 
 
 def is_batched(tensor: Tensor | None) -> bool:
-    """Return whether vmap runs many examples at once, of which a tensor is one; False of None.
+    """Return whether a tensor is one of many examples that vmap runs at once; False of None.
 
     A gradient of such a backward pass is one as well: torch's kernels, and what writes in place,
     have no rule for it.

@@ -16,7 +16,7 @@ from rnnkit._checks.call_spec import is_dense
 def tensor_or_none(value: Any) -> Tensor | None:
     """Return a dense tensor as it is, and a list or an array as a tensor on the CPU.
 
-    None is returned of anything else, as of a sparse tensor or a list of words.
+    None is returned of anything else, such as a sparse tensor or a list of words.
     """
     if isinstance(value, Tensor):
         return value if is_dense(value) else None
@@ -41,7 +41,7 @@ def outlined_array(value: Any) -> str:
 def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
     """Return positions on a batch axis of so many samples, as int64 ``(new_batch,)`` on a device.
 
-    ``index`` has integers, of which negative ones count from the end, or is a boolean mask
+    ``index`` has integers (negative ones count from the end), or is a boolean mask
     ``(batch,)``. Anything else is refused.
     """
     positions = tensor_or_none(index)

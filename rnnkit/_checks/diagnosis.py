@@ -137,7 +137,7 @@ def diagnose_unrolled(
 ) -> NoReturn:
     """Raise what is wrong with a cell over a sequence; it always raises.
 
-    ``weight`` is None of a user's cell, of which only the batch is known; ``caller`` is the
+    ``weight`` is None of a user's cell, whose batch alone is known; ``caller`` is the
     function that the message names, and ``state`` how its caller writes the state.
     """
     is_known = weight is not None

@@ -244,7 +244,7 @@ class _Run:
         return found
 
     def origin(self, tensor: Tensor) -> Origin:
-        """Return of which row (-1: of none) a tensor is, or was computed from, and what of it."""
+        """Return the row (-1: none) that a tensor is of, or is computed from, and its part."""
         place = place_of(tensor)[0]
         if place in self.by_memory:  # (row, part) of what calls returned
             found = {self.by_memory[place]}

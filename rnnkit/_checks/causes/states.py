@@ -61,7 +61,7 @@ def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> No
 def check_sizes(spec: CallSpec, hx: Any) -> None:
     """Refuse a state that is not made of the module's tensors, or whose shapes are wrong.
 
-    It is a tensor or, of an LSTM, the pair (h, c), each of which may be None; None alone is zeros.
+    It is a tensor or, of an LSTM, the pair (h, c), where each may be None; None alone is zeros.
     """
     if hx is None:  # zeros
         return

@@ -79,7 +79,7 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
 def _finding(baseline: Baseline, leak: "_Leak", drawn: Drawn | None) -> Finding:
     """Return the finding of a leak: which sample depends on which, and where that begins.
 
-    ``drawn`` is the map of which sample moved with which, for the report, or None.
+    ``drawn`` is the map that shows which sample moved with which, for the report, or None.
     """
     change = leak.change
     rows, module = locate_sample(change.baseline, change.inputs, leak.source, leak.output)
@@ -139,7 +139,7 @@ def _first_leak(changes: Mapping[int, Change], indices: Collection[int], size: i
 def _map_of_samples(
     baseline: Baseline, changes: Mapping[int, Change], indices: Sequence[int]
 ) -> Drawn | None:
-    """Return the map of which samples of the outputs moved with which sample of the input.
+    """Return a map: which samples of the outputs moved with which sample of the input.
 
     ``changes`` are runs by the sample that was changed, and ``indices`` the outputs with a row for
     each. None if not every sample was changed, or if no output had its shape then.

@@ -176,7 +176,7 @@ def _moved(before: Tensor, after: Tensor, batch_axis: int | None) -> Tensor:
 def _between(silent: Tensor, tried: Tensor, doubtful: Tensor) -> Tensor:
     """Return the silent places, and those between two of them that get no gradient either.
 
-    Masks ``(batch, seq)``: ``tried`` places were changed, of which the ``silent`` ones moved no
+    Masks ``(batch, seq)``: ``tried`` places were changed, and the ``silent`` ones of them moved no
     output; ``doubtful`` places get no gradient.
     """
     found = silent.clone()

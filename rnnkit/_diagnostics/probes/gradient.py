@@ -139,7 +139,7 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
 
 
 def _idle_items(idle: Idle) -> Iterator[Finding]:
-    """Yield a finding for each list of modules of which some items never run, while others do."""
+    """Yield a finding for each list of modules where some items never run, and others do."""
     for name, items in idle.items():
         verb = "runs" if len(items) == 1 else "run"
         what = f"{_listed(items)} never {verb}, and other items of {name} do"
@@ -191,7 +191,7 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
     """Yield modules that no gradient reaches, and a note of those that may do without.
 
     ``names`` are the parameters that the call reads, and that get none for any values; ``run`` is
-    the run in training. A finding is about the largest modules of which no parameter gets any.
+    the run in training. A finding is about the largest modules without a parameter that gets any.
     """
     without = _getting(run, "none")
     missing: dict[str, list[Line]] = {}

@@ -74,7 +74,7 @@ def _notes_of_cuts(ends: "_Ends", read: Tensor) -> list[str]:
 
 
 def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
-    """Change steps, and return what that shows: gradients show no earlier step that is read.
+    """Change steps, and return what that shows: by gradients, no earlier step is read.
 
     ``read`` has the steps ``(batch, seq)`` that get a gradient from the ends of the outputs; it is
     None if no gradient can be measured. A model whose first output reads later steps runs
@@ -112,7 +112,7 @@ def _nothing_is_remembered(baseline: Baseline) -> Finding | Skipped:
     """Return a finding if a state was seen to run along the steps; else a skip.
 
     Then a layer is called on many steps, or a cell as often as there are steps. ``baseline`` is a
-    model of which no output depends on an earlier step.
+    model whose outputs depend on no earlier step.
     """
     seq_dim = baseline.batch.seq_dim
     are_steps = all(call.is_step for call in calls_in(baseline.events))

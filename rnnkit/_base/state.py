@@ -159,7 +159,7 @@ def filled(state: Any, first: Any) -> Any:
     return _like(state, [filled(*parts) for parts in zip(state, first, strict=True)])
 
 
-def tensors_of(state: Any) -> tuple[Tensor, ...]:
+def tensors_of(state: Any) -> tuple[Any, ...]:
     """Return the tensors of a module's state in torch's order, and ``state_of`` them again."""
     return tuple(state) if isinstance(state, (tuple, list)) else (state,)
 

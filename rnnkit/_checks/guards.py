@@ -115,9 +115,9 @@ def _axes_of(input: Any, *, batch_first: bool) -> tuple[int, tuple[int, ...], in
     return first, (second,), width
 
 
-def _dense_shape(tensor: Any) -> tuple[int, ...]:
+def _dense_shape(tensor: Any) -> torch.Size:
     """Return the shape of a tensor that stores its numbers in strides; else (), which fits none."""
-    return tensor.shape if is_dense(tensor) else ()
+    return tensor.shape if is_dense(tensor) else torch.Size()
 
 
 def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> State | Misfit:

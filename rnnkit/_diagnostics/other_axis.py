@@ -23,12 +23,7 @@ def advise_other_axis(
     The advice is written into the report. ``opened`` runs copies of the model, ``given`` are the
     inputs, and ``batch_dim`` is the axis that the caller named for the samples, 0 by default.
     """
-    unjudged = [
-        k
-        for k, check in enumerate(report.checks)
-        if check.probe == "batch" and check.gap == "unjudged"
-        if check.detail not in (LEFT_OUT, ONE_SAMPLE)  # then there is nothing to advise
-    ]
+    unjudged = _places_of_unjudged(report)
     if batch_dim != 0 or not (report.found("batch") or unjudged):
         return  # who names an axis knows which one it is
     if not _is_clean(opened, given, model):
@@ -42,6 +37,16 @@ def advise_other_axis(
         check = report.checks[k]
         advice = f"{check.detail}; if axis 0 of the input is seq, {option}"
         report.checks[k] = replace(check, detail=advice)
+
+
+def _places_of_unjudged(report: Report) -> list[int]:
+    """Return where a report says that *batch* was not judged, though it was asked of samples."""
+    return [
+        k
+        for k, check in enumerate(report.checks)
+        if check.probe == "batch" and check.gap == "unjudged"
+        if check.detail not in (LEFT_OUT, ONE_SAMPLE)  # then there is nothing to advise
+    ]
 
 
 def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:

@@ -1,5 +1,6 @@
 """Float64 is the judge: where bits differ, it says whether that is more than rounding."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -87,6 +88,14 @@ def _judge_of(baseline: Baseline) -> Baseline | Skipped:
         wide = _judge_in(baseline, dtype, tolerance)
         if wide is not None:
             return wide
+    return _judge_in_own_dtype(baseline, weights)
+
+
+def _judge_in_own_dtype(baseline: Baseline, weights: Sequence[Tensor]) -> Baseline | Skipped:
+    """Return the same as a judge in the coarsest dtype of its numbers; skip if that is too coarse.
+
+    ``weights`` are the parameters and buffers of the model.
+    """
     numbers = [x for x in (*weights, *baseline.batch.leaves, *baseline.normal) if is_number(x)]
     coarsest = max({x.dtype for x in numbers}, key=lambda dtype: torch.finfo(dtype).eps)
     tolerance = 1000 * torch.finfo(coarsest).eps

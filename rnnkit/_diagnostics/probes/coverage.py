@@ -55,7 +55,6 @@ def probe_coverage(baseline: Baseline) -> Outcome:
     ``baseline`` is the model, a batch, and what it returned for that. A finding says that a step
     reaches no output though later ones do; other silent steps are named in a partial skip.
     """
-    steps = baseline.batch.steps or 0
     valid = _valid_places(baseline)
     slopes = gradients_of(baseline).places()  # (batch, seq), where one arrives; None: unknown
     learned = torch.zeros_like(valid) if slopes is None else slopes
@@ -73,6 +72,18 @@ def probe_coverage(baseline: Baseline) -> Outcome:
     finding = _skipped_step(baseline, valid, silent, doubtful & ~tried)
     if finding is not None:
         return finding
+    return _of_the_rest(baseline, valid, doubtful, silent, tried)
+
+
+def _of_the_rest(
+    baseline: Baseline, valid: Tensor, doubtful: Tensor, silent: Tensor, tried: Tensor
+) -> Outcome:
+    """Name the steps that reach no output, or were not tried; pass if there are none.
+
+    The masks are ``(batch, seq)``: places within the lengths; those of them that get no gradient;
+    those of these that moved no output when changed; and those that were changed.
+    """
+    steps = baseline.batch.steps or 0
     if bool(silent.any()):
         between = _between(silent, tried, doubtful)
         words = f"{_in_words(baseline, valid, between)} no output"

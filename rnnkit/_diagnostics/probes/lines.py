@@ -273,8 +273,7 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
 def of_functions(baseline: Baseline) -> Iterator[str]:
     """Yield what functions of a run show, if it has pictures (Conv2d) or loops over cells."""
     has_pictures = any(isinstance(event.module, Conv2d) for event in baseline.events)
-    times = Counter(call.name for call in calls_in(baseline.events) if call.is_cell)
-    loops = [name for name, number in times.items() if number > 2]
+    loops = _cells_in_loops(baseline)
     if not has_pictures and not loops:
         return
     recorder = Recorder(functions=True)
@@ -285,6 +284,12 @@ def of_functions(baseline: Baseline) -> Iterator[str]:
         if event.kind == "function":
             yield from _mixed_pixels(event)
             yield from _beams_that_stay(event, families)
+
+
+def _cells_in_loops(baseline: Baseline) -> list[str]:
+    """Return the names of the cells that a run calls more than twice."""
+    times = Counter(call.name for call in calls_in(baseline.events) if call.is_cell)
+    return [name for name, number in times.items() if number > 2]
 
 
 def _mixed_pixels(event: Event) -> Iterator[str]:

@@ -192,17 +192,23 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Suspect | str]
         yield Suspect(call, f"{what} with its own h, but without its own c", fix, _last)
         return
     states = [[*one.state.values()] for one in family]
-    are_steps = all(one.is_step for one in family)
     if not any(bool(part.any()) for state in states for part in state):
-        is_wrong = are_steps and _follow_an_input(baseline, times)
-        if is_wrong or _goes_on(baseline, family, are_fresh=are_steps):
+        if _belong_together(baseline, family):
             yield Suspect(call, f"{what} from zeros", REMEMBER, _last)
     elif all(are_bit_equal(state, states[0]) for state in states):
         what = f"{what} from the same state"
         if _goes_on(baseline, family, are_fresh=False):
             yield Suspect(call, what, REMEMBER, _last)
-        elif are_steps:
+        elif all(one.is_step for one in family):
             yield what
+
+
+def _belong_together(baseline: Baseline, family: Sequence[Call]) -> bool:
+    """Return whether calls that each start from zeros are steps, or parts, of one sequence."""
+    are_steps = all(one.is_step for one in family)
+    if are_steps and _follow_an_input(baseline, len(family)):
+        return True
+    return _goes_on(baseline, family, are_fresh=are_steps)
 
 
 def _follow_an_input(baseline: Baseline, times: int) -> bool:

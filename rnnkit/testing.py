@@ -20,9 +20,9 @@ def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Repo
 
     Raises:
         LeakError: if a mistake is found. It is an AssertionError, so test runners report a failure.
-        AssertionError: if no probe that tests dependencies reached a verdict, unless ``skip`` has
-            ``"batch"``; or if ``causal``, ``reset``, ``streaming`` or ``lengths`` could not be
-            judged.
+        AssertionError: if no probe that tests dependencies reached a verdict, unless ``skip``
+            contains ``"batch"``; or if ``causal``, ``reset``, ``streaming`` or ``lengths`` could
+            not be judged.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.testing.assert_no_leak(model, torch.randn(5, 7, 3))

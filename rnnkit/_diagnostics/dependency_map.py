@@ -49,8 +49,9 @@ def dependency_map(
     """Find which output depends on which input along one axis.
 
     A copy of the model runs twice for each index of the axis (at most 33, evenly spaced): once with
-    a different value at that index, once with a large one, in float64. If the output does not
-    change, the gradient is checked too. Inputs that share the axis are changed together.
+    a different value at that index, and once with 100 times that change; both in float64. If the
+    output does not change, the gradient is checked too. Inputs that share the axis are changed
+    together.
 
     Args:
         model: any module.

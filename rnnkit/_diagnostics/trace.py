@@ -54,12 +54,12 @@ def trace(
     Raises:
         ArgumentError: if ``run`` cannot be called, or is a class, or if ``kwargs`` or ``call`` have
             the wrong type.
-        Exception: any error of the run; its ``trace`` attribute holds the rows recorded up to then.
+        Exception: any error that the run raises; its ``trace`` attribute holds the rows so far.
 
     Returns:
-        A row for each call of a recurrent module. Its marks are hints, not proof. They name a
-        state that is never advanced, is dropped or belongs to an earlier graph, h and c that are
-        swapped, and successive windows of one sequence that each start from zeros.
+        A row for each call of a recurrent module. Its marks are hints, not proof. They point out
+        a state that is never advanced, is dropped, or belongs to an earlier graph; a swapped h and
+        c; and successive windows of one sequence that each start from zeros.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):

@@ -47,8 +47,8 @@ class Trace:
 
     Attributes:
         rows: the calls.
-        notes: objects that the traced copy could not duplicate and shares with your model; the run
-            may have changed their state.
+        notes: objects that could not be copied, so the traced copy shares them with your model; the
+            run may have changed their state.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):

@@ -44,10 +44,11 @@ def verify(
     skip: Collection[ProbeName] = (),
     raises: bool = True,
 ) -> Report:
-    """Find mistakes that shape checks cannot catch: run a model on changed inputs, compare outputs.
+    """Find mistakes that shape checks cannot catch, by running a model on changed inputs.
 
-    Copies of the model run a few dozen times, some in train mode, on at most four samples of the
-    batch: the longest and the three shortest. The model itself never runs.
+    ``verify`` compares the outputs. Copies of the model run a few dozen times, some in train mode,
+    on at most four samples of the batch: the longest and the three shortest. The model itself never
+    runs.
 
     Args:
         model: any module, with torch's recurrent modules or rnnkit's.
@@ -67,8 +68,8 @@ def verify(
             ``"strict"`` if it may not depend on its own step of the first input either;
             ``"others"`` if it may depend on all steps but its own, as in a cloze task.
         lookahead: how many later steps a step of a causal model may read.
-        streaming: True if the sequence in chunks, with the state passed along, must give the same
-            output as running the whole sequence at once.
+        streaming: True if running the sequence in chunks, with the state passed along, must give
+            the same output as running it all at once.
         lengths: the number of valid steps of each sample, ``(batch,)`` integers, if the inputs are
             padded; or a dictionary with the lengths of each input, ``{position or keyword:
             lengths}``. None: ``verify`` looks for an input that has them; False: no lengths.

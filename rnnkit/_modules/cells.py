@@ -84,10 +84,10 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
 
     - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
     - ``hx`` is the state before the step, ``(batch, hidden_size)``, or ``(hidden_size,)`` without a
-      batch. None means zeros, or what the ``initial_state`` of a subclass returns.
+      batch. None means zeros, or whatever a subclass's ``initial_state`` returns.
     - ``h`` is h' above, the state after the step, in the shape of ``hx``.
 
-    One step has neither ``lengths`` nor ``reset``: :func:`rnnkit.unroll` has both, over a sequence.
+    A single step takes neither ``lengths`` nor ``reset``; :func:`rnnkit.unroll` takes both.
 
     Args:
         input_size: the number of features of the input.
@@ -181,11 +181,11 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
 
     - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
     - ``hx`` is the pair ``(h, c)`` before the step: each is ``(batch, hidden_size)``, or
-      ``(hidden_size,)`` without a batch. None for one of them, or for both, means zeros, or what
-      the ``initial_state`` of a subclass returns.
+      ``(hidden_size,)`` without a batch. Either or both may be None: that means zeros,
+      or whatever a subclass's ``initial_state`` returns.
     - The result is the :class:`LSTMState` ``(h', c')`` after the step, in the shapes of ``hx``.
 
-    One step has neither ``lengths`` nor ``reset``: :func:`rnnkit.unroll` has both, over a sequence.
+    A single step takes neither ``lengths`` nor ``reset``; :func:`rnnkit.unroll` takes both.
 
     Args:
         input_size: the number of features of the input.
@@ -227,11 +227,11 @@ class ProjectedLSTMCell(LSTMCell):
 
     - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
     - ``hx`` is the pair ``(h, c)`` before the step: h is ``(batch, proj_size)`` and c
-      ``(batch, hidden_size)``; without a batch they lack that axis. None for one of them, or for
-      both, means zeros, or what the ``initial_state`` of a subclass returns.
+      ``(batch, hidden_size)``; without a batch they lack that axis. Either or both may be
+      None: that means zeros, or whatever a subclass's ``initial_state`` returns.
     - The result is the :class:`LSTMState` ``(h', c')`` after the step, in the shapes of ``hx``.
 
-    One step has neither ``lengths`` nor ``reset``: :func:`rnnkit.unroll` has both, over a sequence.
+    A single step takes neither ``lengths`` nor ``reset``; :func:`rnnkit.unroll` takes both.
 
     Args:
         input_size: the number of features of the input.
@@ -328,10 +328,10 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
 
     - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
     - ``hx`` is the state before the step, ``(batch, hidden_size)``, or ``(hidden_size,)`` without a
-      batch. None means zeros, or what the ``initial_state`` of a subclass returns.
+      batch. None means zeros, or whatever a subclass's ``initial_state`` returns.
     - ``h`` is h' above, the state after the step, in the shape of ``hx``.
 
-    One step has neither ``lengths`` nor ``reset``: :func:`rnnkit.unroll` has both, over a sequence.
+    A single step takes neither ``lengths`` nor ``reset``; :func:`rnnkit.unroll` takes both.
 
     Args:
         input_size: the number of features of the input.

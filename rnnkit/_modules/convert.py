@@ -66,8 +66,8 @@ def convert(model: torch.nn.Module) -> Converted:
     """Change every recurrent module and cell of a model from torch's class to rnnkit's, in place.
 
     Nothing but the class of the modules changes: parameters, hooks, parametrizations, names, modes
-    and sharing stay. Other people's subclasses of them are left alone, and named in the result.
-    No other thread may call the model meanwhile.
+    and sharing stay. Subclasses of torch's modules that are not rnnkit's are left alone, and named
+    in the result. No other thread may call the model in the meantime.
 
     Raises:
         ArgumentError: if ``model`` is not a module.
@@ -87,8 +87,8 @@ def revert(model: torch.nn.Module) -> Converted:
 
     Use it for tools that compare classes exactly, such as ``torch.ao.quantization``. A module with
     an option that torch does not have (``state_batch_first``, ``axes``) is left alone, and named in
-    the result. No other thread may call the model meanwhile: a call that runs while the class of
-    its module changes may end in an AttributeError.
+    the result. No other thread may call the model in the meantime: a call that runs while the
+    class of its module changes may end in an AttributeError.
 
     Raises:
         ArgumentError: if ``model`` is not a module.

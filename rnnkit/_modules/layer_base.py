@@ -174,9 +174,9 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         ``x_t`` is ``(batch, input_size)``, or ``(input_size,)`` unbatched; ``hx`` is the state
         before the step, in the form that a call accepts, and ``state`` is an alias for it.
-        ``reset`` ``(batch,)``, booleans or 0 and 1, is true for samples that start again from
-        ``initial_state`` before the step, exactly as ``reset`` does in a call. Returns the output
-        ``(batch, hidden)`` and the state after the step.
+        ``reset``, booleans or 0 and 1 of shape ``(batch,)``, is true for samples that start again
+        from ``initial_state`` before the step, just as in a call. Returns the output ``(batch,
+        hidden)`` and the state after the step.
 
         Raises:
             ArgumentError: if the layer is bidirectional, since the backward direction starts at the

@@ -24,23 +24,23 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     A call is ``output, state = rnn(input, hx=None, *, lengths=None, reset=None)``. Below,
     ``directions`` is 2 if ``bidirectional`` and 1 otherwise.
 
-    - ``input`` is ``(seq, batch, input_size)``, with ``batch_first`` ``(batch, seq, input_size)``.
-      It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
-    - ``output`` is the last layer's h at each step, the forward direction beside the backward one:
-      ``(seq, batch, directions * hidden_size)``, in the same layout as the input, and packed if the
-      input is packed.
+    - ``input`` is ``(seq, batch, input_size)``, or ``(batch, seq, input_size)`` with
+      ``batch_first``. It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
+    - ``output`` is the last layer's h at each step, the forward direction's features, then the
+      backward direction's: ``(seq, batch, directions * hidden_size)``, in the same layout as
+      the input, and packed if the input is packed.
     - ``hx`` is the state before the first step, ``(num_layers * directions, batch, hidden_size)``:
       layer by layer, the forward direction first. Unbatched, it has no batch axis. None means
-      zeros, or what the ``initial_state`` of a subclass returns.
+      zeros, or whatever a subclass's ``initial_state`` returns.
     - ``state`` is the state after the last step, in the shape of ``hx``.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
       padded batch. Each sample gets the same result as if it were run alone: its state is the one
       after its own last step, in both directions, and its output is zero after that.
-    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
-      is true where a sample starts again from the initial state before that step, as at the end of
-      an episode. Resets cut a sequence into pieces, and each piece runs independently, in both
-      directions. ``hx`` is the initial state of the piece that runs first; the returned state comes
-      from the piece that runs last.
+    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
+      It is true at each step before which a sample starts again from the initial state, as at the
+      end of an episode. Resets cut a sequence into pieces, and each piece runs independently, in
+      both directions. ``hx`` is the initial state of the piece that runs first; the returned state
+      comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -101,11 +101,11 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     ) -> None:
         """Make ``num_layers`` RNNs in a stack, each in two directions if ``bidirectional``.
 
-        Input and output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq,
-        feature)``. States are ``(num_layers * directions, batch, hidden_size)``. ``nonlinearity``
-        is tanh or relu. ``bias=False`` leaves out the biases, and ``dropout`` acts between layers.
-        Two arguments are not torch's: ``state_batch_first`` puts the batch first in states, and
-        ``axes`` names the axes as the caller's jaxtyping scope does.
+        Input and output are ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with
+        ``batch_first``. States are ``(num_layers * directions, batch, hidden_size)``.
+        ``nonlinearity`` is tanh or relu. ``bias=False`` leaves out the biases, and ``dropout`` acts
+        between layers. Two arguments are not torch's: ``state_batch_first`` puts the batch first in
+        states, and ``axes`` names the axes as the caller's jaxtyping scope does.
 
         A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state: the
         class describes them, each argument, and what is raised.
@@ -128,24 +128,24 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     ``directions`` is 2 if ``bidirectional`` and 1 otherwise, and ``hidden`` is ``proj_size`` if
     that is above 0 and ``hidden_size`` otherwise.
 
-    - ``input`` is ``(seq, batch, input_size)``, with ``batch_first`` ``(batch, seq, input_size)``.
-      It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
-    - ``output`` is the last layer's h at each step, the forward direction beside the backward one:
-      ``(seq, batch, directions * hidden)``, in the same layout as the input, and packed if the
-      input is packed.
+    - ``input`` is ``(seq, batch, input_size)``, or ``(batch, seq, input_size)`` with
+      ``batch_first``. It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
+    - ``output`` is the last layer's h at each step, the forward direction's features, then the
+      backward direction's: ``(seq, batch, directions * hidden)``, in the same layout as the
+      input, and packed if the input is packed.
     - ``hx`` is the pair ``(h, c)`` before the first step: h is ``(num_layers * directions, batch,
       hidden)`` and c ``(num_layers * directions, batch, hidden_size)``, layer by layer, the forward
-      direction first. Unbatched, they have no batch axis. None for one of them, or for both, means
-      zeros, or what the ``initial_state`` of a subclass returns.
+      direction first. Unbatched, they have no batch axis. Either or both may be None: that
+      means zeros, or whatever a subclass's ``initial_state`` returns.
     - ``state`` is the :class:`LSTMState` ``(h, c)`` after the last step, in the shapes of ``hx``.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
       padded batch. Each sample gets the same result as if it were run alone: its state is the one
       after its own last step, in both directions, and its output is zero after that.
-    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
-      is true where a sample starts again from the initial state before that step, as at the end of
-      an episode. Resets cut a sequence into pieces, and each piece runs independently, in both
-      directions. ``hx`` is the initial state of the piece that runs first; the returned state comes
-      from the piece that runs last.
+    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
+      It is true at each step before which a sample starts again from the initial state, as at the
+      end of an episode. Resets cut a sequence into pieces, and each piece runs independently, in
+      both directions. ``hx`` is the initial state of the piece that runs first; the returned state
+      comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -212,8 +212,8 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     ) -> None:
         """Make ``num_layers`` LSTMs in a stack, each in two directions if ``bidirectional``.
 
-        Input and output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq,
-        feature)``. h and c are ``(num_layers * directions, batch, hidden_size)``; with
+        Input and output are ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with
+        ``batch_first``. h and c are ``(num_layers * directions, batch, hidden_size)``; with
         ``proj_size``, h and the output have that width instead. ``bias=False`` leaves out the
         biases, and ``dropout`` acts between layers. Two arguments are not torch's:
         ``state_batch_first`` puts the batch first in states, and ``axes`` names the axes as the
@@ -240,23 +240,23 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     A call is ``output, state = gru(input, hx=None, *, lengths=None, reset=None)``. Below,
     ``directions`` is 2 if ``bidirectional`` and 1 otherwise.
 
-    - ``input`` is ``(seq, batch, input_size)``, with ``batch_first`` ``(batch, seq, input_size)``.
-      It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
-    - ``output`` is the last layer's h at each step, the forward direction beside the backward one:
-      ``(seq, batch, directions * hidden_size)``, in the same layout as the input, and packed if the
-      input is packed.
+    - ``input`` is ``(seq, batch, input_size)``, or ``(batch, seq, input_size)`` with
+      ``batch_first``. It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
+    - ``output`` is the last layer's h at each step, the forward direction's features, then the
+      backward direction's: ``(seq, batch, directions * hidden_size)``, in the same layout as
+      the input, and packed if the input is packed.
     - ``hx`` is the state before the first step, ``(num_layers * directions, batch, hidden_size)``:
       layer by layer, the forward direction first. Unbatched, it has no batch axis. None means
-      zeros, or what the ``initial_state`` of a subclass returns.
+      zeros, or whatever a subclass's ``initial_state`` returns.
     - ``state`` is the state after the last step, in the shape of ``hx``.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
       padded batch. Each sample gets the same result as if it were run alone: its state is the one
       after its own last step, in both directions, and its output is zero after that.
-    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
-      is true where a sample starts again from the initial state before that step, as at the end of
-      an episode. Resets cut a sequence into pieces, and each piece runs independently, in both
-      directions. ``hx`` is the initial state of the piece that runs first; the returned state comes
-      from the piece that runs last.
+    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
+      It is true at each step before which a sample starts again from the initial state, as at the
+      end of an episode. Resets cut a sequence into pieces, and each piece runs independently, in
+      both directions. ``hx`` is the initial state of the piece that runs first; the returned state
+      comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -315,11 +315,11 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     ) -> None:
         """Make ``num_layers`` GRUs in a stack, each in two directions if ``bidirectional``.
 
-        Input and output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq,
-        feature)``. States are ``(num_layers * directions, batch, hidden_size)``. ``bias=False``
-        leaves out the biases, and ``dropout`` acts between layers. Two arguments are not torch's:
-        ``state_batch_first`` puts the batch first in states, and ``axes`` names the axes as the
-        caller's jaxtyping scope does.
+        Input and output are ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with
+        ``batch_first``. States are ``(num_layers * directions, batch, hidden_size)``.
+        ``bias=False`` leaves out the biases, and ``dropout`` acts between layers. Two arguments are
+        not torch's: ``state_batch_first`` puts the batch first in states, and ``axes`` names the
+        axes as the caller's jaxtyping scope does.
 
         A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state: the
         class describes them, each argument, and what is raised.

@@ -44,8 +44,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
     A call is ``output, state = layer(input, hx=None, *, lengths=None, reset=None)``.
 
-    - ``input`` is ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``. It may
-      also be one sequence, ``(seq, feature)``. A PackedSequence is refused: pass ``lengths``.
+    - ``input`` is ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with ``batch_first``. It
+      may also be one sequence, ``(seq, feature)``. A PackedSequence is refused: pass ``lengths``.
     - ``output`` is the last layer's h at each step, ``(seq, batch, hidden)`` in the layout of the
       input. With ``reverse_cells`` the two directions stand side by side, and their widths add up.
     - ``hx`` is the tuple of the cells' states before the first step, layer by layer, the forward
@@ -55,11 +55,11 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
       padded batch. Each sample gets the same result as if it were run alone: its states are those
       after its own last step, in both directions, and its output is zero after that.
-    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, with ``batch_first`` ``(batch, seq)``. It
-      is true where a sample starts again from the initial states before that step, as at the end
-      of an episode. Resets cut a sequence into pieces, and each piece runs independently, in both
-      directions. ``hx`` holds the initial states of the piece that runs first; the returned states
-      come from the piece that runs last.
+    - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
+      It is true at each step before which a sample starts again from the initial states, as at the
+      end of an episode. Resets cut a sequence into pieces, and each piece runs independently, in
+      both directions. ``hx`` holds the initial states of the piece that runs first; the returned
+      states come from the piece that runs last.
 
     Args:
         cells: the cell of each layer, from the input up, or one cell. A cell is any module that
@@ -73,8 +73,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             ``{"seq": "time"}``: each call is checked against the sizes bound there.
 
     Raises:
-        ArgumentError: if there is no cell, if the two directions differ in number, or if another
-            argument of the constructor, or of a call, has the wrong type or value.
+        ArgumentError: if there is no cell, if ``cells`` and ``reverse_cells`` differ in number, or
+            if another argument of the constructor, or of a call, has the wrong type or value.
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
         StateError: if ``hx`` is not one state for each cell.
         ShapeError: if a call's input or ``reset`` has axes or sizes other than those above. The two
@@ -82,7 +82,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         DtypeError: if a call's input or state has a different dtype from a cell's weights.
         DeviceError: if a call's input or state is on a different device from a cell's weights.
         CellError: if a call of a cell does not return a state. An exception raised by the cell is
-            passed through, with a note added that names step, layer and direction.
+            passed through, with a note added that names the step, layer and direction.
 
     torch has no equivalent layer; torch's own cells may be used as cells:
     https://docs.pytorch.org/docs/stable/nn.html#recurrent-layers

@@ -95,14 +95,14 @@ def unroll(
             hx = cell(x_t, hx)
             output.append(hx[0] if isinstance(hx, tuple) else hx)
 
-    With rnnkit's own cells torch's fused kernel runs, and a call takes as long as a layer's, unless
-    ``return_states`` asks for states that the kernel does not return. Compilers, ``torch.func`` and
-    cells with hooks run the loop.
+    With rnnkit's own cells, torch's fused kernel runs, and a call takes as long as a layer's call,
+    unless ``return_states`` asks for states that the kernel does not return. Compilers,
+    ``torch.func`` and cells with hooks run the loop.
 
     Args:
         cell: an rnnkit cell, or any module that :class:`rnnkit.typing.Cell` describes.
-        input: ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``, or
-            ``(seq, feature)`` for one sequence without batch.
+        input: ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with ``batch_first``; or
+            ``(seq, feature)`` for one sequence without a batch axis.
         hx: the cell's state before the first step. None means its ``initial_state``.
         batch_first: True if input and output are ``(batch, seq, feature)``.
         lengths: the number of valid steps of each sample, ``(batch,)`` integers from 0 to seq. The
@@ -110,11 +110,11 @@ def unroll(
             valid step.
         reverse: True runs from the last valid step to the first. The output stays in the input's
             order.
-        reset: ``(seq, batch)`` booleans, or 0 and 1, in the input's layout, true where a sample
-            starts again from ``initial_state`` before that step. The sequence is cut between two
-            steps, in whichever direction it runs.
+        reset: ``(seq, batch)`` booleans, or 0 and 1, in the input's layout, true at each
+            step before which a sample starts again from ``initial_state``. With ``reverse`` too,
+            the cut lies between that step and the one before it in time.
         return_states: True returns the state after every step instead of the last one; each
-            tensor of it has a seq axis in front.
+            of its tensors then has a leading seq axis.
         fused: False runs the loop, whose gradients can be differentiated again.
         block: for a cell of your own: torch compiles this many steps, such as 10, as one graph, and
             reuses it for the whole sequence. Any sequence length then needs only a few graphs;

@@ -135,10 +135,11 @@ def bridge(
     From tensors ``(layers * 2, batch, hidden)``, ``"concat"`` puts the two directions of a layer
     side by side, ``(layers, batch, 2 * hidden)``, and ``"sum"`` adds them, ``(layers, batch,
     hidden)``. Pass only a bidirectional layer's state: its shape is the same as that of a
-    two-layer unidirectional state, which needs no bridge, so the mistake cannot be detected.
+    two-layer unidirectional state, which needs no bridge, so passing that one by
+    mistake cannot be detected.
 
     Raises:
-        StateError: if a tensor has an odd number of rows, or no such axis.
+        StateError: if a tensor has an odd number of rows, or no axis for the layers.
         ArgumentError: if ``how`` is neither ``"concat"`` nor ``"sum"``.
 
     >>> _, state = rnnkit.GRU(3, 4, bidirectional=True)(torch.ones(7, 5, 3))

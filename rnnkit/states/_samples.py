@@ -87,7 +87,7 @@ def select(
     with a positive step; or it is a boolean mask ``(batch,)``.
 
     Raises:
-        ArgumentError: if ``index`` is not positions or a boolean mask, or is out of range.
+        ArgumentError: if ``index`` is neither positions nor a boolean mask, or is out of range.
             Positions on a GPU are not checked; if one is out of range, the GPU raises a device-side
             assert.
         StateError: if a tensor of the state does not have 2 or 3 axes.
@@ -134,7 +134,8 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
 
     The state is a layer's ``(layers * directions, 1, hidden)`` or a cell's ``(1, hidden)``; a
     tensor of ``batch_size`` samples stays as it is. With ``batch_size`` None the result has no
-    batch axis. It has memory of its own, and gradients are summed over the samples.
+    batch axis. Gradients are summed over the samples. Where nothing has to be copied, the result
+    shares the memory of the state.
 
     Raises:
         ArgumentError: if ``batch_size`` is not a non-negative integer.

@@ -72,7 +72,7 @@ def refuse_samples(
         cell,
         f"{verb} a tensor of shape {tuple(tensor.shape)} at step {step}, "
         f"but the batch has {batch} samples",
-        "a cell's state has the batch on axis 0; only a layer's has it on axis 1",
+        "a cell's state has the batch on axis 0; only a layer's state has it on axis 1",
         fix="return a state with one row per sample, from both the cell and its initial_state",
         code="cell-batch",
         step=step,

@@ -215,7 +215,7 @@ def _fix_of_value(rule: ValueRule, argument: str, value: Any) -> str:
         return f"{argument}={bool(value)}"
     if rule.type == "int" and isinstance(value, bool):
         option = "batch_first" if argument == "num_layers" else "bias"
-        return f"pass options by name, such as {option}={value}"
+        return f"give {argument} as a number, and options by name, such as {option}={value}"
     number = _number_of(value, rule)
     return f"{argument}={number}" if rule.fits(number) else f"{argument}: {rule.expected}"
 

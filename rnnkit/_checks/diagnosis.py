@@ -114,9 +114,9 @@ def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
     If they count more steps than there are, the lengths went beyond the padded steps.
     """
     code = "packed-fields"
-    sentence = f"the fields of packed input do not fit: {rule}"
+    sentence = f"packed input has an invalid field: {rule}"
     headline = described(layer)
-    fix = "input._replace(data=...) keeps the other fields; pack_padded_sequence makes all fields"
+    fix = "build it with pack_padded_sequence; to change only its data: input._replace(data=...)"
     if rule.startswith("batch_sizes count") and input.batch_sizes.sum() > len(input.data):
         code = "lengths-packed-range"
         sentence = f"a length exceeds dimension size: {rule}"  # as torch says it

@@ -263,7 +263,7 @@ def broken_rule(input: PackedSequence) -> str:
     if not isinstance(data, Tensor):
         return "data must be a Tensor"
     if not _is_vector(sizes) or sizes.dtype is not torch.int64 or not sizes.is_cpu:
-        return "batch_sizes must be a Tensor (steps,) of int64, on the CPU"
+        return "batch_sizes must be an int64 Tensor of shape (steps,), on the CPU"
     if not sizes.is_contiguous():  # torch would read other memory
         return "batch_sizes must lie in one piece, as batch_sizes.contiguous() does"
     if not _is_index(order, data) or not _is_index(back, data):

@@ -85,9 +85,9 @@ def _warn_of_no_scope(
     read = [axis for axis in order if axis in sizes]
     names = " ".join(axes.get(axis, "_") for axis in (*read, "feature"))
     text = (
-        "axes= checks nothing, since no @jaxtyped function calls it. "
-        f"Type above {_caller()}: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: "
-        f'jaxtyping.Float[torch.Tensor, "{names}"]'
+        "axes= checks nothing, because no @jaxtyped function calls this module. Decorate the "
+        "function that calls it with @jaxtyping.jaxtyped(typechecker=beartype.beartype), and "
+        f'annotate its input as x: jaxtyping.Float[torch.Tensor, "{names}"]'
     )
     warn("scope-missing", f"{described(module)}: {text}", stacklevel=4)
 

@@ -38,9 +38,9 @@ def batch_axis(tensor: Tensor, state_batch_first: bool) -> int:
     directions, hidden)`` with ``state_batch_first``; two are a cell's, ``(batch, hidden)``.
     """
     if tensor.dim() not in (2, BATCHED):
-        sentence = f"a state has 2 or 3 axes, got {tensor.dim()}"
+        sentence = f"a state must have 2 or 3 axes, got {tensor.dim()}"
         row = ("state", wanted("(layers * directions, batch, hidden)", f"{tuple(tensor.shape)}"))
-        why = "rnnkit.states tells the batch axis by the rank"
+        why = "rnnkit.states finds the batch axis from the number of axes"
         refuse_axes(tensor, sentence, why, row, code="state-axes")
     return 1 if tensor.dim() == BATCHED and not state_batch_first else 0
 
@@ -154,8 +154,8 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
         if batch_size is None and batch == 1:
             return tensor.squeeze(axis)
         if batch_size is None or batch not in (1, batch_size):
-            sentence = f"expand takes the state of one sample, got {tuple(tensor.shape)}"
-            headline = f"axis {axis} is the batch, and has {batch}"
+            sentence = f"expand takes the state of one sample, got shape {tuple(tensor.shape)}"
+            headline = f"axis {axis} is the batch axis, and its size is {batch}"
             fix = "rnnkit.states.select(state, [0]), for the state of the first sample"
             if tensor.dim() < BATCHED:
                 fix = "state.unsqueeze(1), if it is (layers * directions, hidden)"

@@ -239,7 +239,9 @@ def test_without_a_scope_it_is_told_once_what_to_type():
         one = made()
         with pytest.warns(UserWarning, match="no @jaxtyped function") as caught:
             one(given)
-        typed = re.findall(r": (@.*), and (x: .*)\n", str(caught[0].message))[0]
+        typed = re.findall(
+            r"with (@.*), and annotate its input as (x: .*)\n", str(caught[0].message)
+        )[0]
         known = {"beartype": beartype_module, "jaxtyping": jaxtyping, "torch": torch}
         exec(f"{typed[0]}\ndef caller(module, {typed[1]}): return module(x)", known)  # noqa: S102
         one(given)

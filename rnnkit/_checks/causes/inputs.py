@@ -54,7 +54,7 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor | None) -> None:
             sentence = f"input has inconsistent input_size: got {shape[-1]} expected {width}"
         _refuse_axes(spec, sentence, _cause_of_width(spec, width))
     if spec.seq == 0:
-        fix = "leave empty sequences out, or pad to one step"
+        fix = "leave out empty sequences, or pad them to one step"
         cause = RefusalCause("input-empty", "the input has no steps", fix)
         _refuse_axes(spec, "Expected sequence length to be larger than 0 in RNN", cause)
 
@@ -81,7 +81,7 @@ def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
 
     ``spec`` is the call as its module reads it, and ``weight`` one of the module's.
     """
-    fixes = [f"input.to({weight.dtype}), if these are values"]
+    fixes = [f"input.to({weight.dtype}), if these are measurements, not ids"]
     may_be_ids = input.dtype is not torch.bool and spec.kind != "packed"
     if may_be_ids and len(spec.actual) + 1 in RANKS[spec.kind]:
         width = spec.input_axes[-1].size
@@ -95,7 +95,7 @@ def _refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
         DTYPES.format(input.dtype, weight.dtype),
         RefusalCause(
             "input-numbers",
-            f"the input holds {input.dtype}, not real floating-point numbers",
+            f"the input holds {input.dtype} values, not real floating-point numbers",
             *fixes,
         ),
     )

@@ -107,7 +107,7 @@ def _another_batch(wrong: WrongState) -> RefusalCause | None:
     if batches == {1}:
         return RefusalCause(
             "state-one-sample",
-            f"{wrong.name} is for one sample, the input has {wanted.batch}",
+            f"{wrong.name} is for one sample, but the input has {wanted.batch}",
             f"rnnkit.states.expand({{}}, {wanted.batch}{option}), if all samples start from it",
             new,
         )
@@ -118,7 +118,8 @@ def _another_batch(wrong: WrongState) -> RefusalCause | None:
             headline,
             f"rnnkit.states.repeat({{}}, {beams}{option}), if each sample has {beams} beams",
             new,
-            evidence=f"{wanted.batch} = {beams} * {came.batch}: {beams} beams for each sample?",
+            evidence=f"{wanted.batch} = {beams} * {came.batch}: "
+            f"are there {beams} beams per sample?",
         )
     if min(batches) > wanted.batch:
         select = f"rnnkit.states.select({{}}, slice({wanted.batch}){option})"
@@ -135,7 +136,7 @@ def _another_batch(wrong: WrongState) -> RefusalCause | None:
 
 def _of_another_batch(wrong: WrongState) -> str:
     came, wanted = wrong.sizes[0]
-    return f"{wrong.name} is for a batch of {came.batch}, the input has {wanted.batch}"
+    return f"{wrong.name} is for a batch of {came.batch}, but the input has {wanted.batch}"
 
 
 def _option(spec: CallSpec) -> str:

@@ -157,9 +157,8 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
         exchanged = f"x.reshape({', '.join(sizes)}, ...)"
         moved = f".transpose({one}, {other})"
         fix = f"{exchanged}{moved} instead of this {event.name}"
-        both = f"if a {moved} follows it, {exchanged} instead of both"
         undo = _instead(event, _transposed_after(one, other))
-        yield Cause(what, f"{fix}; {both}", undo)
+        yield Cause(what, f"{fix}; if a {moved} follows it, {exchanged} instead of both", undo)
 
 
 def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
@@ -178,11 +177,12 @@ def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
                 _instead(joins, _transposed_before(0, 1)),
                 _instead(splits, _transposed_after(0, 1)),
             )
-            what = f"{joins.text} at {joins.place} and {splits.text} at {splits.place} move no axis"
-            before = f"x.transpose(0, 1).reshape(...) at {joins.place}"
-            moved = ".transpose(0, 1).contiguous()"
-            after = f"sizes 0 and 1 exchanged, and then {moved}, at {splits.place}"
-            yield Cause(what, f"{before}; {after}", undo)
+            yield Cause(
+                f"{joins.text} at {joins.place} and {splits.text} at {splits.place} move no axis",
+                f"x.transpose(0, 1).reshape(...) at {joins.place}; sizes 0 and 1 exchanged, "
+                f"and then .transpose(0, 1).contiguous(), at {splits.place}",
+                undo,
+            )
 
 
 def _is_view(event: Event) -> bool:

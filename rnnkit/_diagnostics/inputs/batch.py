@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refuse
+from rnnkit._base.message import bounded, brief, refuse
 from rnnkit._diagnostics.inputs.by_input import (
     axis_of,
     batch_axis_of,
@@ -98,11 +98,13 @@ class Batch:
         index = next((k for k in places if self.length(k)), self.sequence)
         counts = counts_of(given)
         steps = self.length(index) or 0
-        if len(counts) != self.size or not 0 < min(counts) <= max(counts) <= steps:
-            got = counts if len(counts) == self.size else brief(given)
-            text = f"lengths are {self.size} integers from 1 to the {steps} steps, got {got}"
-            fix = ("fix", "lengths=mask.sum(1), if this is a mask")
-            refuse(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
+        is_one_each = len(counts) == self.size
+        if not is_one_each or not 0 < min(counts) <= max(counts) <= steps:
+            values = counts if is_one_each else given
+            got = bounded(str(values), 40) if isinstance(values, list) else brief(values)
+            text = f"lengths must be {self.size} integers, each from 1 to {steps} steps, got {got}"
+            fix = "lengths=mask.sum(1), if you passed a mask"
+            refuse(ArgumentError, "lengths", text, fix=fix, code="verify-lengths")
         self.lengths[index] = counts
 
     def take_lengths(self, lengths: dict[int, list[int]]) -> None:

@@ -75,7 +75,7 @@ def test_report_of_what_was_skipped():
 
     assert text(report) == snapshot("""\
 rnnkit.verify: nothing was judged: the batch has one sample; give two or more (5 forward passes, ... s)
-  --  repeatable  left out by the caller
+  --  repeatable  left out by skip=
   --  batch       the batch has one sample; give two or more
   --  alone       the batch has one sample; give two or more
   --  padding     no lengths were given

@@ -238,8 +238,8 @@ def padding_in_front(m, x, lengths):
 
 @typed(
     "batch",
-    "move no axis",
-    "x.transpose(0, 1).reshape(...) at typed_models.py",
+    "they do not swap axes",
+    "x.transpose(0, 1).reshape(...); at typed_models.py",
     "sizes 0 and 1",
     encoder=gru(num_layers=2),
     bridge=linear(12, 12),

@@ -178,9 +178,10 @@ def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
                 _instead(splits, _transposed_after(0, 1)),
             )
             yield Cause(
-                f"{joins.text} at {joins.place} and {splits.text} at {splits.place} move no axis",
-                f"x.transpose(0, 1).reshape(...) at {joins.place}; sizes 0 and 1 exchanged, "
-                f"and then .transpose(0, 1).contiguous(), at {splits.place}",
+                f"{joins.text} at {joins.place} and {splits.text} at {splits.place} "
+                "only regroup the values: they do not swap axes",
+                f"at {joins.place}: x.transpose(0, 1).reshape(...); at {splits.place}: "
+                "swap sizes 0 and 1, then add .transpose(0, 1).contiguous()",
                 undo,
             )
 

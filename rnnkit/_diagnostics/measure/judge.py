@@ -28,7 +28,7 @@ MOST_WEIGHTS = 2**25
 KERNELS = 50
 
 QUANTIZED = "a quantized layer rounds by the largest number: verify the model without it"
-AMPLIFIED = "the model amplifies rounding: nothing can be judged"
+AMPLIFIED = "the model amplifies rounding errors too much"
 
 
 def beyond_rounding(baseline: Baseline, before: Tensor, after: Tensor, size: Any) -> Tensor:

@@ -53,7 +53,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
     if not got:
         return Skipped("no weight of the model is trained", "inapplicable")
     if "some" not in got.values():
-        return Skipped("no weight gets a gradient that is not zero")
+        return Skipped("every gradient of a weight is zero or missing")
     # Parameters that are read and get no gradient (silent) or zeros, and modules that never run.
     suspects = _suspected(baseline, run)
     if isinstance(suspects, Skipped):
@@ -202,7 +202,7 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
             missing[name] = rows
             without -= members
     if without:
-        yield f"no output of this call has a gradient in {_listed(_tops(without, run.amounts))}"
+        yield f"no output of this call passes a gradient to {_listed(_tops(without, run.amounts))}"
     for first, rows in missing.items():
         what = f"no gradient reaches {_listed(missing)}, though the call reads it"
         yield Finding(what, rows, first)
@@ -222,7 +222,7 @@ def _why_silent(
         return None
     rows = _cut_of(run, members)
     if is_unused and not rows:
-        rows = [("fix", "use what it returns: no output changes with its weights")]
+        rows = [("fix", "use what it returns: changing its weights changes no output")]
     return rows
 
 

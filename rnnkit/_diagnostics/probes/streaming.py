@@ -28,8 +28,8 @@ def probe_streaming(narrow: Baseline) -> Outcome:
     if remembered is not None:
         return remembered
     steps = sum(stream.sizes)
-    cuts = ", and of ".join(map(_cut, streams))
-    return Passed(f"{steps} steps at once return what they return in chunks of {cuts}", streams)
+    cuts = ", or of ".join(map(_cut, streams))
+    return Passed(f"{steps} steps at once give the same result as in chunks of {cuts}", streams)
 
 
 def streams_of(narrow: Baseline) -> list[Stream] | Skipped:

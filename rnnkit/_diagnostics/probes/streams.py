@@ -207,7 +207,7 @@ class _Chunks(Search):
             return None if at else with_state(args, kwargs, given)
 
         module = name or "the model"
-        what = f"the model does not return the state of {module} after the first chunk"
+        what = f"the model does not return the state that {module} has after the first chunk"
         fix = CARRY
         if all(any(equal(x, y) for y in self.returned) for x in state):
             what = f"{module} does not start from the state that the model is given"

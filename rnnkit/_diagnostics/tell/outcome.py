@@ -10,7 +10,7 @@ INTEGERS = "the outputs are integers, which may stay the same by chance: also re
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
 ONE_SAMPLE = "the batch has one sample; give two or more"
 NO_LENGTHS = "no lengths were given"
-LEFT_OUT = "left out by the caller"
+LEFT_OUT = "left out by skip="
 HIDDEN = "not asked: an earlier finding comes first"
 NO_STEPS = "the input has fewer than two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"

@@ -212,7 +212,7 @@ TABLE = (
     ),
     Probe(
         name="use",
-        question="whatever a recurrent layer returns is used for what it is",
+        question="each part of what a recurrent layer returns is used as what it is",
         needs=needs_of_use,
         run=probe_use,
         is_judging=False,

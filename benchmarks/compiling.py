@@ -55,7 +55,7 @@ CASES: dict[str, tuple[Callable[[], Any], int, dict[str, Any], float | None, flo
     "LSTM, reset": (lambda: rnnkit.LSTM(INPUT, HIDDEN), 100, {"reset": True}, None, None),
     "GRU, reset": (lambda: rnnkit.GRU(INPUT, HIDDEN), 100, {"reset": True}, None, None),
     "Recurrent, 2 layers, 2 directions": (deep, 500, {}, None, 5.0),
-    "none, a linear layer": (lambda: NoRecurrence(INPUT, HIDDEN), 100, {}, None, None),
+    "none (a linear layer instead)": (lambda: NoRecurrence(INPUT, HIDDEN), 100, {}, None, None),
 }
 
 
@@ -65,7 +65,7 @@ def tables(effort: Effort) -> list[Table]:
     table = Table(
         "Compiled models",
         f"Batch {BATCH}, input {INPUT}, hidden {HIDDEN}; one reset in ten steps.",
-        ("recurrent part", "steps", "seconds", "budget", "compiled/eager", "budget of the ratio"),
+        ("recurrent part", "steps", "seconds", "budget", "compiled/eager", "budget for the ratio"),
         rows,
     )
     return [table]

@@ -150,7 +150,8 @@ def _growth(effort: Effort) -> Table:
 
     return growth(
         "Mixed lengths as sizes grow",
-        "The time with lengths= divided by packing's; 'fill' is the mean length divided by seq.",
+        "The time with lengths= divided by the time with packing; 'fill' is the mean length "
+        "divided by seq.",
         *(effort, BASE, VARIED, list(columns), timed),
     )
 

@@ -77,7 +77,8 @@ def method(effort: Effort) -> str:
 `{CLOCK.__name__}` ({brief:g} s in the tables "as sizes grow"). Numbers are medians, ± half the
 width of the 95% confidence interval. "a/b" is the time of a divided by the time of b;
 "torch/torch" compares torch with itself and shows the noise. "Worst" is the largest ratio.
-"Budget" is the limit that we set; "unclear" marks a ratio that exceeds it by no more than noise.
+"Budget" is the limit that we set; "unclear" marks a ratio that exceeds the budget by no more than
+the noise.
 """
 
 

@@ -27,7 +27,7 @@ SHORT = ((16, 1, 32), (16, 8, 128), (16, 64, 256), (64, 1, 32), (64, 64, 32))
 
 
 def tables(effort: Effort) -> list[Table]:
-    """Long rollouts beside one fused call, and short ones beside the loop."""
+    """Long rollouts compared with one fused call, and short ones with the loop."""
     return [_long(effort), _short(effort.brief())]
 
 
@@ -66,7 +66,7 @@ def _short(effort: Effort) -> Table:
         sizes = ", ".join(map(str, shape))
         rows.append((passes, kind, sizes, str(ours), limit))
     return Table(
-        "Resets beside the loop",
+        "Resets compared with the loop",
         "One reset in twenty steps.",
         ("passes", "layer", "seq, batch, hidden", "reset/loop", "budget"),
         rows,

@@ -205,13 +205,13 @@ def of_calls(tables: Mapping[str, Rows]) -> str:
     """Write how long checked calls take, and how many rows are above the limit that they have."""
     calls = checked_calls(tables)
     some = share(calls)
-    headline = "No checked call takes longer than torch's"
+    headline = "Within measurement noise, no checked call takes longer than torch's"
     if some:
-        headline = f"{some} checked calls take no longer than torch's"
+        headline = f"Within measurement noise, {some} checked calls take no longer than torch's"
     rows = tables["Checked calls, one by one"]
     above = sum("exceeded" in row["budget"] for row in rows)
     return f"""\
-**{headline}**, within measurement noise. Checked
+**{headline}.** Checked
 calls take {span(*map(number, calls))} times as long as torch's. The table "Checked calls, one by
 one" marks {above} of {len(rows)} rows as over budget."""
 

@@ -3,7 +3,7 @@
 ``nox -s peers -- FOLDER...`` prints the tables of the cases in folders instead, see
 ``docs/peer_cases.py``.
 
-Each tool is given a wrong model and its right twin, by the arguments that suit it best and that
+Each tool is given a wrong model and its correct twin, by the arguments that suit it best and that
 need no code written for the model. A mistake is found if the wrong twin fails a check that the
 right one passes.
 """
@@ -207,11 +207,11 @@ class Verdict:
             cell = f"hint: {', '.join(self.hinted)}"
         if self.found:
             cell = f"✓ {', '.join(self.found)}"
-        return f"{cell}; right twin: {', '.join(self.alarms)}" if self.alarms else cell
+        return f"{cell}; correct twin: {', '.join(self.alarms)}" if self.alarms else cell
 
 
 def judge(tool: Callable[[Subject], Said], pair: Pair) -> Verdict:
-    """Let a tool judge a mistake and its right twin."""
+    """Let a tool judge a mistake and its correct twin."""
     wrong = said_by(tool, pair.wrong)
     right = said_by(tool, pair.right)
     return Verdict(
@@ -251,7 +251,7 @@ def tables(pairs: Iterable[Pair]) -> str:
     )
     each = Table(
         "Pair by pair",
-        "Each cell lists the checks that fail on the wrong model only; after 'right twin' it\n"
+        "Each cell lists the checks that fail on the wrong model only; after 'correct twin' it\n"
         "lists the checks that fail on the correct model.",
         ("mistake", *TOOLS),
         [(link, *(str(row[name]) for name in TOOLS)) for link, row in rows],

@@ -12,7 +12,7 @@ class VerifyOnce(lightning.Callback):
     """Run ``rnnkit.verify`` on the first batch, before anything is trained."""
 
     def __init__(self, inputs_of: Callable[[Any], tuple[Any, ...]], **options: Any) -> None:
-        """Take what picks the model's inputs from a batch, and the options of ``verify``."""
+        """Take a function that picks the model's inputs from a batch, and verify's options."""
         self.inputs_of = inputs_of
         self.options = options
         self.report: rnnkit.Report | None = None

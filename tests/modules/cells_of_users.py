@@ -85,7 +85,7 @@ class PeepholeLSTMCell(nn.Module):
         h' = sigmoid(o + p_o * c') * tanh(c')
 
     Each peephole ``p`` has one weight for each unit. The output gate reads the new cell state,
-    the two other gates read the old one. With peepholes of zero it is the usual LSTM.
+    the other two gates read the old one. With peepholes of zero it is the usual LSTM.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:

@@ -104,7 +104,7 @@ def test_a_verdict_counts_the_rows_above_their_limit():
     loud = charts.verdicts(tables)
 
     number = len(charts.checked_calls(tables))
-    assert "No checked call takes longer than torch's" in quiet["calls"]
+    assert "no checked call takes longer than torch's" in quiet["calls"]
     assert "marks 0 of 36 rows" in quiet["calls"]
     assert f"{number - 2} of {number} checked calls take no longer" in loud["calls"]
     assert "0.99 to 1.40" in loud["calls"]

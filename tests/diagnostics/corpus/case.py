@@ -19,7 +19,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Case:
-    """A pair of a mistake and its right twin, or a model that is right.
+    """A pair of a mistake and its correct twin, or a model that is right.
 
     ``make`` takes ``torch.nn`` or ``rnnkit.nn``, and whether the right one is wanted. ``probe``
     finds the mistake; ``missed`` says why nothing does. ``is_judged``: whether any dependency of the right one can be judged. ``seeds``: how many draws

@@ -94,7 +94,7 @@ def ask(
 class Outcome:
     """What came of a case.
 
-    ``found`` are the probes that find the mistake and say nothing of the right twin; ``faults``
+    ``found`` are the probes that find the mistake and say nothing of the correct twin; ``faults``
     what is wrong with ``verify`` here: an alarm on a right model, one that is not judged, an error.
     """
 

@@ -100,6 +100,12 @@ def _judge(run: Restriction) -> Finding | Skipped | None:
         return None
     if baseline.session.drawn and not baseline.has_passed("repeatable"):
         return Skipped("the model draws random numbers, and different ones for one sample")
+    return _finding(run, wrong)
+
+
+def _finding(run: Restriction, wrong: Part) -> Finding:
+    """Say that a sample differs from itself in the batch; ``wrong`` has both."""
+    baseline = run.baseline
     counts = baseline.batch.counts
     steps = baseline.batch.steps or 0
     is_padded = counts is not None and counts[wrong.sample] < steps

@@ -39,8 +39,7 @@ def probe_batch(baseline: Baseline) -> Outcome:
     ``baseline`` is the model, a batch, and what it returned for that. A model that returns only
     numbers (a loss) is judged by the gradients of its samples instead.
     """
-    numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
-    if numbers and all(leaf.numel() == 1 for leaf in numbers):
+    if _is_loss(baseline):
         return judge_loss(baseline)
     indices = [index for index, _ in baseline.outputs_by_sample()]
     if not indices:
@@ -59,6 +58,12 @@ def probe_batch(baseline: Baseline) -> Outcome:
     tried = sum(any(map(change.has, indices)) for change in changes.values())
     text = f"no sample's output depends on another sample ({tried} tried)"
     return Passed(text, [*changes.values()], drawn=drawn)
+
+
+def _is_loss(baseline: Baseline) -> bool:
+    """Return whether a model returned floats, and each of its outputs of floats is one number."""
+    numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
+    return numbers != [] and all(leaf.numel() == 1 for leaf in numbers)
 
 
 def _in_what_nothing_shows(baseline: Baseline) -> str:

@@ -33,10 +33,18 @@ def joined_layers(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding
         return
     made = tensors_of([event.tensors for event in recorder.events])
     for call in stacks:
-        for part, state in call.returned.items():
-            pair = _mixed_pair(made, _rows(call, state))
-            if pair is not None:
-                yield _finding(call, part, state, pair)
+        yield from _joined_in(made, call)
+
+
+def _joined_in(made: Sequence[Tensor], call: Call) -> Iterator[Finding]:
+    """Yield a finding for each part of a call's state whose rows of two layers are joined.
+
+    ``made`` are the tensors of a run.
+    """
+    for part, state in call.returned.items():
+        pair = _mixed_pair(made, _rows(call, state))
+        if pair is not None:
+            yield _finding(call, part, state, pair)
 
 
 def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:

@@ -308,8 +308,17 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
     inputs = [given[0] for given in taken[2:]]
     if are_fresh and not is_long and not are_bit_equal(inputs, [call.input for call in calls[2:]]):
         return True
-    if not is_told or shapes_of(output) != shapes_of(baseline.normal):
+    return is_told and _miss_in_the_middle(baseline, output)
+
+
+def _miss_in_the_middle(baseline: Baseline, output: Leaves) -> bool:
+    """Return whether the first output of a changed run has other steps, and the same ends.
+
+    What the first call of a loop returned, and the last, stays then.
+    """
+    if shapes_of(output) != shapes_of(baseline.normal):
         return False
-    # What the first call returned, and the last, stays: only the steps between them miss.
-    equal = [*map(same, whole.unbind(axis), output[first].unbind(axis))]
+    first = baseline.first or 0
+    axis = baseline.out_seq_dim or 0
+    equal = [*map(same, baseline.normal[first].unbind(axis), output[first].unbind(axis))]
     return equal[0] and equal[-1] and not all(equal)

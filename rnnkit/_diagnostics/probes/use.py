@@ -53,9 +53,7 @@ def probe_use(baseline: Baseline) -> Outcome:
         if not isinstance(found, str):
             return found.noting(notes)
         notes.append(found)
-    unsure = why_not_finite(baseline)
-    if unsure is None and returning:
-        unsure = rounds_by_all(baseline)  # by a quantized layer: then changes show nothing
+    unsure = _why_unsure(baseline, returning)
     if unsure is not None:
         return unsure.noting(notes)
     looked = _in_words(len(returning), sum(call.is_cell for call in calls))
@@ -63,6 +61,17 @@ def probe_use(baseline: Baseline) -> Outcome:
         return Skipped("no call of a layer on a batch, or of a cell, was seen", notes=notes)
     but = ", except for the notes" if notes else ""
     return Passed(f"{looked} are used as intended{but}", [], notes=notes)
+
+
+def _why_unsure(baseline: Baseline, returning: Sequence[Call]) -> Skipped | None:
+    """Return why no use of what calls returned would show in an output; None if one would.
+
+    A quantized layer may move any output by rounding: then changes show nothing.
+    """
+    unsure = why_not_finite(baseline)
+    if unsure is None and returning:
+        unsure = rounds_by_all(baseline)
+    return unsure
 
 
 def _in_words(layers: int, cells: int) -> str:
@@ -254,10 +263,7 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
     if total == 1 or uses.read(output=uses.every):
         return
     used = [row for row in range(total) if uses.read(h=_of_row(uses.call, row))]
-    # The rows of h_n are (layer 0 forward, layer 0 backward, layer 1 forward, ...).
-    top = {row % directions for row in used if row >= total - directions}
-    below = {row % directions for row in used if row < total - directions}
-    if below <= top:
+    if _are_of_top(used, total, directions):
         return
     names = joined_by_and([f"h_n[{row}]" for row in used])
     verb = "are" if len(used) > 1 else "is"
@@ -269,6 +275,16 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
         decoder = 'for a decoder\'s state, rnnkit.states.bridge(h_n, "sum")'
         fix = f"{decoder}; else {right}; or the output, or last_hidden(state) of rnnkit's layer"
     yield Finding(f"{only}, not {right}", [("fix", fix)], uses.call.name)
+
+
+def _are_of_top(used: Sequence[int], total: int, directions: int) -> bool:
+    """Return whether each direction whose state is used of a lower layer is used of the last one.
+
+    The ``used`` rows are those of h_n: (layer 0 forward, layer 0 backward, layer 1 forward, ...).
+    """
+    top = {row % directions for row in used if row >= total - directions}
+    below = {row % directions for row in used if row < total - directions}
+    return below <= top
 
 
 def _of_row(call: Call, row: int) -> Tensor:

@@ -72,8 +72,8 @@ def test_flags_that_meet_features(batch, steps):
         assert ("batch" in report.checked) == right
 
 
-@settings(max_examples=6)
-@given(envs=st.sampled_from([3, 5]), steps=st.integers(2, 5), by_cell=st.booleans())
+@settings(max_examples=8)
+@given(envs=st.sampled_from([2, 3, 4, 5]), steps=st.integers(2, 5), by_cell=st.booleans())
 def test_a_flat_rollout_is_no_batch(envs, steps, by_cell):
     """Rows (steps * envs) that a loop reads piece by piece, as episodes start, accuse nobody."""
     starts = (numbers(steps, envs) > 0).float().view(-1, 1)

@@ -21,8 +21,9 @@ from rnnkit._diagnostics.inputs.lengths import (
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.output_axes import find_axes
+from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.module_calls import calls_in
+from rnnkit._diagnostics.run.module_calls import calls_in, steps_of_modules
 from rnnkit._diagnostics.run.outputs import is_number, is_one_leaf
 from rnnkit._diagnostics.run.uncopied import unwrapped
 from rnnkit._diagnostics.tell.outcome import Outcome
@@ -87,9 +88,32 @@ def baseline_of(
     part = whole.samples(whole.most_telling_samples(SAMPLES))
     if part.size < whole.size and opened.attempt(part.tree()) is None:
         part = whole  # a model for one batch size
+    baseline = _first_run(opened, part, rules, answers, shared)
+    if part.size < whole.size and _is_part_of_rollout(baseline, whole):
+        part = whole
+        baseline = _first_run(opened, part, rules, answers, shared)
+    if rules.finds_lengths and not part.lengths and _is_packed_where_padded(baseline):
+        part.take_lengths({part.sequence: part.valid_steps()})
+    if _is_one_step(baseline):
+        part.take_for_one_step()  # axis 1 has the features of that step
+    return baseline, notes
+
+
+def _first_run(
+    opened: Session,
+    batch: Batch,
+    rules: Rules,
+    answers: Mapping[str, Outcome],
+    shared: list[str],
+) -> Baseline:
+    """Run a model on a batch, and find the axes of its outputs.
+
+    ``shared`` names the inputs whose rows each sample takes all.
+    """
+    opened.joined_axes = {}  # of another batch
     baseline = Baseline(
         opened,
-        part,
+        batch,
         rules.is_after,
         rules.causal,
         rules.lookahead,
@@ -97,11 +121,27 @@ def baseline_of(
         shared=shared,
     )
     find_axes(baseline, rules.out_seq_dim)
-    if rules.finds_lengths and not part.lengths and _is_packed_where_padded(baseline):
-        part.take_lengths({part.sequence: part.valid_steps()})
-    if _is_one_step(baseline):
-        part.take_for_one_step()  # axis 1 has the features of that step
-    return baseline, notes
+    return baseline
+
+
+def _is_part_of_rollout(baseline: Baseline, whole: Batch) -> bool:
+    """Return whether the samples are rows ``(steps * envs, ...)``, and some of these were chosen.
+
+    Rows of one step, or of few, show nothing of the others. The whole batch is run only where a
+    module reads as many steps of as many samples as there are rows among the chosen ones.
+    """
+    if not _reads_rows(baseline.events, baseline.batch.size):
+        return False
+    recorder = Recorder()
+    if baseline.session.attempt(whole.tree(), watch=recorder.watch) is None:
+        return False
+    return _reads_rows(recorder.events, whole.size, least=2)
+
+
+def _reads_rows(events: Sequence[Event], rows: int, least: int = 1) -> bool:
+    """Return whether a module reads some steps, or so many at least, of samples that are rows."""
+    steps = steps_of_modules(events)
+    return any(n >= least and n * samples == rows for (_, samples), n in steps.items())
 
 
 def _are_rows_of_samples(batch: Batch, opened: Session) -> bool:

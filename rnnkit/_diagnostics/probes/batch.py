@@ -1,6 +1,5 @@
 """The probe *batch*: a sample's output does not depend on any other sample's input."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, compare_each
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed, without_finite_numbers
 from rnnkit._diagnostics.probes.loss import judge_loss
-from rnnkit._diagnostics.run.module_calls import calls_in
+from rnnkit._diagnostics.run.module_calls import steps_of_modules
 from rnnkit._diagnostics.run.outputs import is_number, orders, shape_of
 from rnnkit._diagnostics.tell.outcome import (
     ONE_SAMPLE,
@@ -172,10 +171,7 @@ def _flat_samples(baseline: Baseline) -> Skipped | None:
     None if no module's do.
     """
     batch = baseline.batch
-    steps = Counter[tuple[str, int]]()  # by the module, and how many samples it gets
-    for call in calls_in(baseline.events):
-        steps[call.name, call.sizes.get("batch", 0)] += call.sizes.get("seq", 1)
-    for (_, size), number in steps.items():
+    for (_, size), number in steps_of_modules(baseline.events).items():
         if number * size == batch.size and min(number, size) > 1:
             both = f"axis {batch.axes[batch.first]} of the input is {number} * {size}"
             what = f"{both}, seq and batch: pass (batch, seq, ...), and flatten it in call="

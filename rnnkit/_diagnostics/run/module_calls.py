@@ -206,6 +206,14 @@ def _note_result(call: Call, event: Any) -> None:
     call.returned = state_by_name(event.tensors[first:])
 
 
+def steps_of_modules(events: Sequence[Any]) -> Counter[tuple[str, int]]:
+    """Return how many steps each layer or cell reads in a run, by its name and how many samples."""
+    steps = Counter[tuple[str, int]]()
+    for call in calls_in(events):
+        steps[call.name, call.sizes.get("batch", 0)] += call.sizes.get("seq", 1)
+    return steps
+
+
 @dataclass(eq=False)
 class _OpenCall:
     """A call that has not returned yet.

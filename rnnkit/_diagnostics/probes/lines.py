@@ -1,7 +1,4 @@
-"""Lines of a report on what one model does by mistake, and another on purpose.
-
-They raise nothing.
-"""
+"""Lines of a report on what one model does by mistake, another on purpose; none raises."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

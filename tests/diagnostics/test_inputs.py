@@ -73,10 +73,20 @@ def test_flags_that_meet_features(batch, steps):
 
 
 @settings(max_examples=8)
-@given(envs=st.sampled_from([2, 3, 4, 5]), steps=st.integers(2, 5), by_cell=st.booleans())
-def test_a_flat_rollout_is_no_batch(envs, steps, by_cell):
-    """Rows (steps * envs) that a loop reads piece by piece, as episodes start, accuse nobody."""
-    starts = (numbers(steps, envs) > 0).float().view(-1, 1)
+@given(
+    envs=st.sampled_from([2, 3, 4, 5]),
+    steps=st.integers(3, 5),
+    by_cell=st.booleans(),
+    all_start=st.booleans(),
+)
+def test_a_flat_rollout_is_no_batch(envs, steps, by_cell, all_start):
+    """Rows (steps * envs) that a loop reads piece by piece, as episodes start, accuse nobody.
+
+    If all episodes start at step 1, no row of step 0 shows that the rows of later steps mix.
+    """
+    starts = (numbers(steps, envs) > 0).float()
+    starts[1] = float(all_start)
+    starts = starts.view(-1, 1)
 
     def forward(m, x, h, starts):
         x = x.view(-1, envs, FEATURE)

@@ -36,7 +36,7 @@ class Rules:
 
     Attributes:
         is_after: whether the padding is after a sample, not before it.
-        causal: whether a step of the output may read later steps, or its own.
+        causal: what a step of the output may read: see verify, whose argument it is.
         lookahead: how many later steps a causal model may read.
         out_seq_dim: the seq axis of the first output; None if it is to be found.
         finds_lengths: whether what a model packs may tell the lengths, if nothing else does.
@@ -73,7 +73,7 @@ def find_lengths(
 def baseline_of(
     opened: Session, whole: Batch, rules: Rules, answers: Mapping[str, Outcome]
 ) -> tuple[Baseline, list[str]]:
-    """Run a model on at most four samples of a batch; return that as a baseline, and notes.
+    """Run a model on four samples of a batch, or on all; return that as a baseline, and notes.
 
     A baseline is a model, a batch, and the output that other runs are compared with. Numbers that
     are not finite are replaced before, if they would spread; the batch axes of inputs are found,
@@ -139,7 +139,7 @@ def _is_part_of_rollout(baseline: Baseline, whole: Batch) -> bool:
 
 
 def _reads_rows(events: Sequence[Event], rows: int, least: int = 1) -> bool:
-    """Return whether a module reads some steps, or so many at least, of samples that are rows."""
+    """Return whether a module reads ``rows`` in all: n steps, ``least`` or more, of m samples."""
     steps = steps_of_modules(events)
     return any(n >= least and n * samples == rows for (_, samples), n in steps.items())
 

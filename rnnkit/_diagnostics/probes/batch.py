@@ -49,8 +49,11 @@ def probe_batch(baseline: Baseline) -> Outcome:
         return changes
     leak = _leak_in_each_order(baseline, changes, indices)
     drawn = _map_of_samples(baseline, changes, indices)
+    flat = _flat_samples(baseline)
     if leak is not None:
-        return _flat_samples(baseline) or _finding(baseline, leak, drawn)
+        return flat or _finding(baseline, leak, drawn)
+    if flat and baseline.batch.size > SAMPLES:
+        return flat  # the rows that were not changed may mix
     unseen = _in_what_nothing_shows(baseline)
     if unseen:
         return Skipped(unseen, "partial", drawn=drawn)
@@ -168,7 +171,7 @@ def _flat_samples(baseline: Baseline) -> Skipped | None:
     """Skip if the samples are seq * batch rows, since the calls of a layer or cell get so many.
 
     They are if a module's calls read n steps of m samples each, and n * m is the size of the batch.
-    None if no module's do.
+    None if no module's do, or only with n or m of 1: that may be a swapped axis.
     """
     batch = baseline.batch
     for (_, size), number in steps_of_modules(baseline.events).items():

@@ -33,7 +33,7 @@ from rnnkit._diagnostics.run.outputs import (
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Skipped
 from rnnkit._diagnostics.tell.report import NAMES
 
-#: Numbers that a run in train mode must move by, relative to the largest one, to differ.
+#: How far the numbers of two runs may be apart, relative to the largest one, and still be close.
 CLOSE = 1e-3
 
 
@@ -134,7 +134,7 @@ def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
 def order_unseen(baseline: Baseline) -> Iterator[str]:
     """Yield a line if the steps may stand in any order: no output would show it.
 
-    ``baseline`` is the model, a batch, and what it returned; ``judge`` is the same in float64.
+    ``baseline`` is the model, a batch, and what it returned; a run in float64 confirms the line.
     """
     if not _may_be_unordered(baseline):
         return
@@ -342,7 +342,7 @@ def _are_close(one: Leaves, other: Leaves) -> bool:
     return True
 
 
-#: All of them.
+#: Those of every report, without chunks_beside_the_whole.
 LINES = (
     nans,
     convolutions_over_features,

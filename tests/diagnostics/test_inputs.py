@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
 
@@ -72,17 +73,56 @@ def test_flags_that_meet_features(batch, steps):
         assert ("batch" in report.checked) == right
 
 
-@settings(max_examples=8)
+def by_cell(m, x, h, keep):
+    """Read a rollout step by step with a cell."""
+    outputs = []
+    for t in range(len(x)):
+        h = m.cell(x[t], h * keep[t])
+        outputs.append(h)
+    return torch.stack(outputs)
+
+
+def by_layer(m, x, h, keep):
+    """Read a rollout step by step with a layer."""
+    outputs = []
+    for t in range(len(x)):
+        h = m.gru(x[t : t + 1], (h * keep[t])[None])[0][0]
+        outputs.append(h)
+    return torch.stack(outputs)
+
+
+def by_hand(m, x, h, keep):
+    """Read a rollout step by step with weights alone, which no module shows."""
+    outputs = []
+    for t in range(len(x)):
+        h = torch.tanh(m.head(x[t]) + h * keep[t])
+        outputs.append(h)
+    return torch.stack(outputs)
+
+
+def at_once_both_ways(m, x, h, keep):
+    """Read a rollout at once, then from its end: a layer reads each row twice."""
+    h = (h * keep[0])[None]
+    return m.gru(x, h)[0] + m.gru(x.flip(0), h)[0].flip(0)
+
+
+def from_a_start_step(m, x, h, keep):
+    """Read one step more than there are, in front."""
+    return m.gru(torch.cat([x[:1], x]), (h * keep[0])[None])[0][1:]
+
+
+@settings(max_examples=16)
 @given(
     envs=st.sampled_from([2, 3, 4, 5]),
     steps=st.integers(3, 5),
-    by_cell=st.booleans(),
+    read=st.sampled_from([by_cell, by_layer, by_hand, at_once_both_ways, from_a_start_step]),
     all_start=st.booleans(),
 )
-def test_a_flat_rollout_is_no_batch(envs, steps, by_cell, all_start):
-    """Rows (steps * envs) that a loop reads piece by piece, as episodes start, accuse nobody.
+def test_a_flat_rollout_is_no_batch(envs, steps, read, all_start):
+    """Rows (steps * envs) accuse nobody, however they are read, and *batch* is not ok of them.
 
-    If all episodes start at step 1, no row of step 0 shows that the rows of later steps mix.
+    If all episodes start at step 1, no row of step 0 shows that the rows of later steps mix. If
+    there are 4 environments, four samples are one step, and show nothing of the others.
     """
     starts = (numbers(steps, envs) > 0).float()
     starts[1] = float(all_start)
@@ -91,19 +131,50 @@ def test_a_flat_rollout_is_no_batch(envs, steps, by_cell, all_start):
     def forward(m, x, h, starts):
         x = x.view(-1, envs, FEATURE)
         keep = 1 - starts.view(len(x), envs, 1)
-        outputs = []
-        for t in range(len(x)):
-            h = h * keep[t]
-            h = m.cell(x[t], h) if by_cell else m.gru(x[t : t + 1], h[None])[0][0]
-            outputs.append(h)
-        return torch.cat(outputs)
+        return read(m, x, h, keep).flatten(0, 1)
 
-    net = model(forward, gru=nn.GRU(FEATURE, 6), cell=nn.GRUCell(FEATURE, 6))
+    modules = {"gru": nn.GRU(FEATURE, 6), "cell": nn.GRUCell(FEATURE, 6)}
+    net = model(forward, head=nn.Linear(FEATURE, 6), **modules)
     report = reported(net, numbers(steps * envs, FEATURE), numbers(envs, 6), starts)
 
+    rows = steps * envs
     assert report.findings == []
     [batch] = [check for check in report.checks if check.probe == "batch"]
-    assert f"is {steps} * {envs}, seq and batch: pass (batch, seq, ...)" in batch.detail
+    assert f"takes {rows} or {2 * rows} samples, but not {rows - 1}" in batch.detail
+
+
+@settings(max_examples=4)
+@given(batch_size=st.integers(2, 4), fixed=st.integers(2, 4))
+def test_a_fixed_batch_size_is_found_where_rows_have_steps(batch_size, fixed):
+    """A view with a fixed number of samples mixes them, also of a model that refuses other sizes."""
+
+    def forward(m, x):
+        return m.gru(x.view(-1, batch_size, FEATURE))[0].view(batch_size, -1, 6)
+
+    net = model(forward, gru=nn.GRU(FEATURE, 6))
+    report = reported(net, numbers(batch_size, batch_size + fixed, FEATURE))
+
+    assert [one.probe for one in report.findings] == ["batch"]
+
+
+@settings(max_examples=4)
+@given(batch_size=st.integers(2, 4), width=st.integers(2, 10))
+def test_one_step_of_zeros_and_ones_is_no_mask(batch_size, width):
+    """One step of ones, or of a class in each sample, is data; with lengths it has no padding."""
+    lengths = torch.ones(batch_size, dtype=torch.int64)
+    classes = torch.arange(batch_size) % width
+
+    def forward(m, x, lengths):
+        return m.gru(x, lengths=lengths)[1][0]
+
+    net = model(forward, gru=rnnkit.GRU(width, 6, batch_first=True))
+    for x in (torch.ones(batch_size, 1, width), functional.one_hot(classes, width)[:, None]):
+        report = reported(net, x.float(), lengths, lengths=lengths)
+
+        assert report.findings == []
+        assert "batch" in report.checked
+        [padding] = [check for check in report.checks if check.probe == "padding"]
+        assert padding.detail == "every sample is as long as the batch"
 
 
 def test_lengths_as_parts_of_the_longest_are_no_content():

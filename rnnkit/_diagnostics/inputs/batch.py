@@ -62,9 +62,9 @@ class Batch:
         every = range(len(self.leaves))
         batch_dim = axis_of(batch_dim)
         self.first = first_with_axis(self.leaves, batch_dim, every)
-        shape = self.leaves[self.first].shape
-        batch_dim %= len(shape)
-        self.size: int = shape[batch_dim]
+        data = self.leaves[self.first]
+        batch_dim %= data.dim()
+        self.size: int = data.shape[batch_dim]
         self.caller_indices = list(range(self.size))
         self.whole_size = self.size
         self.lengths: dict[int, list[int]] = {}
@@ -73,7 +73,7 @@ class Batch:
         self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
         self.on_their_own: dict[int, frozenset[int]] = {}  # leaves as long by chance
         self.tries = iter(range(TRIES))  # for runs that find out which those are
-        self.seq_dims = [seq_axis_of(leaf, batch_dim) for leaf in self.leaves]
+        self.seq_dims = [seq_axis_of(leaf, batch_dim, data) for leaf in self.leaves]
         told_axes = [
             self._read_seq_dim(name, axis_of(axis), batch_dim)
             for name, axis in by_input("seq_dim", seq_dim, inputs).items()

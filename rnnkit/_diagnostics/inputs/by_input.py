@@ -38,10 +38,13 @@ def axis_of(given: Any) -> int:
         return refuse(ArgumentError, "inputs", message, code="verify-argument")
 
 
-def seq_axis_of(leaf: Any, batch_dim: int) -> int:
-    """Return the usual seq axis of a leaf; of a mask that is laid out for attention, the last."""
+def seq_axis_of(leaf: Any, batch_dim: int, data: Tensor) -> int:
+    """Return the usual seq axis of a leaf; of a mask that is laid out for attention, the last.
+
+    The leaf ``data`` is no such mask: one step of data may be zeros and ones, as well.
+    """
     is_row = is_binary(leaf) and leaf.dim() > 2 and leaf.shape[1:].numel() == leaf.shape[-1]
-    if is_row and leaf.any():  # not a state of zeros
+    if is_row and leaf.any() and leaf is not data:  # not a state of zeros
         return len(leaf.shape) - 1
     return 1 - batch_dim if batch_dim < 2 else 1
 

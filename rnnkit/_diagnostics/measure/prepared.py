@@ -21,9 +21,8 @@ from rnnkit._diagnostics.inputs.lengths import (
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.output_axes import find_axes
-from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.module_calls import calls_in, steps_of_modules
+from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import is_number, is_one_leaf
 from rnnkit._diagnostics.run.uncopied import unwrapped
 from rnnkit._diagnostics.tell.outcome import Outcome
@@ -89,8 +88,8 @@ def baseline_of(
     if part.size < whole.size and opened.attempt(part.tree()) is None:
         part = whole  # a model for one batch size
     baseline = _first_run(opened, part, rules, answers, shared)
-    if part.size < whole.size and _is_part_of_rollout(baseline, whole):
-        part = whole
+    if part.size < whole.size and comes_in_groups(baseline):
+        part = whole  # the rows of one group show nothing of the others
         baseline = _first_run(opened, part, rules, answers, shared)
     if rules.finds_lengths and not part.lengths and _is_packed_where_padded(baseline):
         part.take_lengths({part.sequence: part.valid_steps()})
@@ -124,24 +123,17 @@ def _first_run(
     return baseline
 
 
-def _is_part_of_rollout(baseline: Baseline, whole: Batch) -> bool:
-    """Return whether the samples are rows ``(steps * envs, ...)``, and some of these were chosen.
+def comes_in_groups(baseline: Baseline) -> bool:
+    """Return whether samples belong together in groups, as the rows of a rollout do.
 
-    Rows of one step, or of few, show nothing of the others. The whole batch is run only where a
-    module reads as many steps of as many samples as there are rows among the chosen ones.
+    Then the model refuses the batch without one sample, and takes it twice over. A model for one
+    batch size refuses both.
     """
-    if not _reads_rows(baseline.events, baseline.batch.size):
+    batch = baseline.batch
+    if batch.size == 1 or baseline.output_without_one is not None:
         return False
-    recorder = Recorder()
-    if baseline.session.attempt(whole.tree(), watch=recorder.watch) is None:
-        return False
-    return _reads_rows(recorder.events, whole.size, least=2)
-
-
-def _reads_rows(events: Sequence[Event], rows: int, least: int = 1) -> bool:
-    """Return whether a module reads ``rows`` in all: n steps, ``least`` or more, of m samples."""
-    steps = steps_of_modules(events)
-    return any(n >= least and n * samples == rows for (_, samples), n in steps.items())
+    everyone = range(batch.size)
+    return baseline.session.attempt(batch.samples([*everyone, *everyone]).tree()) is not None
 
 
 def _are_rows_of_samples(batch: Batch, opened: Session) -> bool:

@@ -10,6 +10,7 @@ from rnnkit._diagnostics.explain.locate import locate_sample
 from rnnkit._diagnostics.inputs.changes import sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, compare_each
+from rnnkit._diagnostics.measure.prepared import comes_in_groups
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed, without_finite_numbers
 from rnnkit._diagnostics.probes.loss import judge_loss
 from rnnkit._diagnostics.run.module_calls import steps_of_modules
@@ -49,11 +50,11 @@ def probe_batch(baseline: Baseline) -> Outcome:
         return changes
     leak = _leak_in_each_order(baseline, changes, indices)
     drawn = _map_of_samples(baseline, changes, indices)
-    flat = _flat_samples(baseline)
+    grouped = _in_groups(baseline)
     if leak is not None:
-        return flat or _finding(baseline, leak, drawn)
-    if flat and baseline.batch.size > SAMPLES:
-        return flat  # the rows that were not changed may mix
+        return grouped if grouped and _may_be_steps(baseline) else _finding(baseline, leak, drawn)
+    if grouped and baseline.batch.size > SAMPLES:
+        return grouped  # the samples that were not changed may mix
     unseen = _in_what_nothing_shows(baseline)
     if unseen:
         return Skipped(unseen, "partial", drawn=drawn)
@@ -167,19 +168,26 @@ def _map_of_samples(
     return Drawn("sample", found, "independent")
 
 
-def _flat_samples(baseline: Baseline) -> Skipped | None:
-    """Skip if the samples are seq * batch rows, since the calls of a layer or cell get so many.
+def _in_groups(baseline: Baseline) -> Skipped | None:
+    """Skip if the samples belong together in groups, which may be the steps of one; else None."""
+    if not comes_in_groups(baseline):
+        return None
+    size = baseline.batch.size
+    what = f"the model takes {size} or {2 * size} samples, but not {size - 1}"
+    fix = "if they are rows of seq * batch, pass (batch, seq, ...), and flatten it in call="
+    return Skipped(f"{what}: {fix}")
 
-    They are if a module's calls read n steps of m samples each, and n * m is the size of the batch.
-    None if no module's do, or only with n or m of 1: that may be a swapped axis.
+
+def _may_be_steps(baseline: Baseline) -> bool:
+    """Return whether the samples may be steps of fewer samples: rows ``(seq * batch, ...)``.
+
+    How much a layer or cell reads tells, in steps times samples. As many as there are samples: they
+    are. If each sample is one row of features, they may be, unless a layer takes these for steps.
     """
     batch = baseline.batch
-    for (_, size), number in steps_of_modules(baseline.events).items():
-        if number * size == batch.size and min(number, size) > 1:
-            both = f"axis {batch.axes[batch.first]} of the input is {number} * {size}"
-            what = f"{both}, seq and batch: pass (batch, seq, ...), and flatten it in call="
-            return Skipped(what)
-    return None
+    first = batch.leaves[batch.first]
+    read = [steps * samples for (_, samples), steps in steps_of_modules(baseline.events).items()]
+    return batch.size in read or (first.dim() == 2 and first.numel() not in read)
 
 
 def _rows_of_steps(baseline: Baseline) -> Finding | None:

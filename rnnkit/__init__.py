@@ -1,4 +1,9 @@
-"""PyTorch's recurrent modules with their shapes checked."""
+"""PyTorch's recurrent modules with checked shapes, and checks for mistakes that shapes do not show.
+
+Write ``from rnnkit import nn`` instead of ``from torch import nn``, or ``rnnkit.convert(model)``.
+Then ``rnnkit.verify(model, batch)`` runs the model on changed inputs to find mixed samples, outputs
+that read padding or later steps, and similar mistakes.
+"""
 
 import importlib as _importlib
 import sys as _sys

@@ -1,10 +1,11 @@
-"""Padded batches: the mask of their lengths, and what reads each sample's valid steps alone.
+"""Mean, maximum and softmax over the valid steps of padded sequences, and their mask.
 
-``x`` is a padded batch of floats, of any number of axes. ``dim`` is the axis of its steps, and the
-samples are on axis 0, or on axis 1 if ``dim`` is 0: ``(batch, seq, feature)`` with ``dim=1``,
-``(seq, batch, feature)`` with ``dim=0``, attention scores ``(batch, heads, queries, keys)`` with
-``dim=-1``. ``lengths`` ``(batch,)`` are the valid steps of each sample, 0 to seq, as everywhere in
-rnnkit. Nothing of the padding, a NaN included, reaches a result or a gradient.
+``x`` is a padded batch of floats, and ``dim`` is its axis of steps. The samples are on axis 0, or
+on axis 1 if ``dim`` is 0. Examples: ``(batch, seq, feature)`` with ``dim=1``, ``(seq, batch,
+feature)`` with ``dim=0``, attention scores ``(batch, heads, queries, keys)`` with ``dim=-1``.
+
+``lengths``, integers ``(batch,)`` from 0 to seq, holds the number of valid steps of each sample.
+The padding has no effect on results or gradients, even if it holds NaN.
 """
 
 import math
@@ -22,13 +23,14 @@ __all__ = ["mask", "max", "mean", "softmax"]
 
 @known_options
 def mask(lengths: LengthsLike, steps: int) -> Tensor:
-    """Return the booleans ``(batch, steps)`` that are true on the valid steps of each sample.
+    """Return a boolean mask ``(batch, steps)`` that is True on valid steps and False on padding.
 
-    They are on the device of ``lengths``, on the CPU for a list.
+    ``lengths``, integers ``(batch,)``, holds the number of valid steps of each sample. ``steps`` is
+    the number of steps of the padded batch. The mask is on the device of ``lengths``.
 
     Raises:
-        LengthsError: if lengths are not integers from 0 to ``steps``.
-        ArgumentError: if ``steps`` is not an integer from 0.
+        LengthsError: if ``lengths`` does not consist of integers from 0 to ``steps``.
+        ArgumentError: if ``steps`` is not an integer of at least 0.
 
     >>> rnnkit.masked.mask([3, 1], 3)
     tensor([[ True,  True,  True],
@@ -39,14 +41,15 @@ def mask(lengths: LengthsLike, steps: int) -> Tensor:
 
 @known_options
 def mean(x: Tensor, lengths: LengthsLike, dim: int) -> Tensor:
-    """Return the mean over each sample's valid steps, without the axis of steps.
+    """Return the mean of ``x`` over the valid steps of each sample.
 
-    ``dim`` is the axis of the steps; samples are on axis 0, or on axis 1 if ``dim`` is 0. A
-    sample without a valid step has zeros.
+    ``dim`` is the axis of steps, which the result does not have. Samples are on axis 0, or on axis
+    1 if ``dim`` is 0. ``lengths``, integers ``(batch,)``, holds the number of valid steps of each
+    sample. The mean of a sample of length 0 is zero.
 
     Raises:
-        LengthsError: if lengths are not integers from 0 to seq, one for each sample.
-        ArgumentError: if ``x`` is not a batch of floats, or does not have the axis ``dim``.
+        LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
+        ArgumentError: if ``x`` is not a padded batch of floats, or has no axis ``dim``.
 
     >>> x = torch.tensor([[[1.0], [3.0]], [[5.0], [9.0]]])
     >>> rnnkit.masked.mean(x, [2, 1], dim=1)
@@ -62,14 +65,16 @@ def mean(x: Tensor, lengths: LengthsLike, dim: int) -> Tensor:
 
 @known_options
 def max(x: Tensor, lengths: LengthsLike, dim: int) -> Tensor:  # noqa: A001 - as torch.max
-    """Return the maximum over each sample's valid steps, without the axis of steps.
+    """Return the maximum of ``x`` over the valid steps of each sample.
 
-    ``dim`` is the axis of the steps; samples are on axis 0, or on axis 1 if ``dim`` is 0. Equal
-    steps share the gradient, as in ``torch.amax``. A sample without a valid step has zeros.
+    ``dim`` is the axis of steps, which the result does not have. Samples are on axis 0, or on axis
+    1 if ``dim`` is 0. ``lengths``, integers ``(batch,)``, holds the number of valid steps of each
+    sample. The maximum of a sample of length 0 is zero. If several steps have the maximum, they
+    share its gradient, as in ``torch.amax``.
 
     Raises:
-        LengthsError: if lengths are not integers from 0 to seq, one for each sample.
-        ArgumentError: if ``x`` is not a batch of floats, or does not have the axis ``dim``.
+        LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
+        ArgumentError: if ``x`` is not a padded batch of floats, or has no axis ``dim``.
 
     >>> x = torch.tensor([[[1.0], [3.0]], [[5.0], [9.0]]])
     >>> rnnkit.masked.max(x, [2, 1], dim=1)
@@ -83,13 +88,15 @@ def max(x: Tensor, lengths: LengthsLike, dim: int) -> Tensor:  # noqa: A001 - as
 
 @known_options
 def softmax(x: Tensor, lengths: LengthsLike, dim: int) -> Tensor:
-    """Return the softmax over each sample's valid steps, in the shape of ``x``; zeros on padding.
+    """Return the softmax of ``x`` over the valid steps of each sample, and zeros on padding.
 
-    ``dim`` is the axis of the steps; samples are on axis 0, or on axis 1 if ``dim`` is 0.
+    ``dim`` is the axis of steps. Samples are on axis 0, or on axis 1 if ``dim`` is 0. ``lengths``,
+    integers ``(batch,)``, holds the number of valid steps of each sample. The result has the shape
+    of ``x``.
 
     Raises:
-        LengthsError: if lengths are not integers from 0 to seq, one for each sample.
-        ArgumentError: if ``x`` is not a batch of floats, or does not have the axis ``dim``.
+        LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
+        ArgumentError: if ``x`` is not a padded batch of floats, or has no axis ``dim``.
 
     >>> scores = torch.zeros(2, 4)
     >>> rnnkit.masked.softmax(scores, [4, 2], dim=1)

@@ -1,4 +1,7 @@
-"""``torch.nn`` with the six recurrent classes replaced: a drop-in for ``from torch import nn``."""
+"""``torch.nn``, with rnnkit's RNN, LSTM, GRU, RNNCell, LSTMCell and GRUCell instead of torch's.
+
+Write ``from rnnkit import nn`` instead of ``from torch import nn``.
+"""
 
 import typing as _typing
 

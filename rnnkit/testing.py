@@ -1,4 +1,4 @@
-"""A line in a project's tests: the model has none of the mistakes that no shape can show."""
+"""Assertions for your tests: they fail if ``rnnkit.verify`` finds a mistake in a model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +16,22 @@ __all__ = ["assert_no_leak", "assert_streams"]
 
 
 def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Report:
-    """Fail the test if :func:`rnnkit.verify` finds a mistake or can judge nothing.
+    """Run :func:`rnnkit.verify`, and fail if it finds a mistake or could not check the model.
+
+    Args:
+        model: the module to check.
+        *inputs: the arguments of a call of the model, as for ``verify``.
+        **options: the options of ``verify``, such as ``causal=True``.
+
+    Returns:
+        The report of ``verify``.
 
     Raises:
-        LeakError: if a mistake is found. It is an AssertionError, so test runners report a failure.
-        AssertionError: if no probe that tests dependencies reached a verdict, unless ``skip``
-            contains ``"batch"``; or if ``causal``, ``reset``, ``streaming`` or ``lengths`` could
-            not be judged.
+        LeakError: if ``verify`` finds a mistake. It is an AssertionError, so test runners report a
+            failed test.
+        AssertionError: if ``verify`` could not run a check that you asked for with ``causal``,
+            ``reset``, ``streaming`` or ``lengths``; or if it could not check any dependency of
+            outputs on inputs (allowed if ``skip`` has ``"batch"``).
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.testing.assert_no_leak(model, torch.randn(5, 7, 3))
@@ -44,22 +53,28 @@ def assert_streams(
     seq_dim: int = 1,
     out_seq_dim: int | None = None,
 ) -> None:
-    """Fail the test if a sequence in chunks gives other outputs than in one call.
+    """Fail if running a sequence in chunks gives other outputs than running it at once.
 
-    For models with an interface of their own; one that is called ``model(x, state)`` needs only
-    :func:`rnnkit.verify` with ``streaming=True``. ``step`` takes a chunk ``(batch, seq, ...)`` of
-    ``x`` and a state, None if no first ``state`` is given, and returns output and state. The seq
-    axis of the output is ``out_seq_dim``, or is found by leaving out a step. The sequence is cut in
-    two, then after two single steps. A module, or a method of one, runs as a copy in eval mode; a
-    function runs as it is, so call ``eval()`` before.
+    The sequence runs once as a whole, then in chunks, where each chunk starts from the state that
+    the chunk before returned. For a model that is called ``model(x, state)``, you can also use
+    :func:`rnnkit.verify` with ``streaming=True``.
+
+    Args:
+        step: called ``output, state = step(x, state)`` with a chunk ``(batch, seq, ...)`` of ``x``.
+            A module, or a method of one, runs as a copy in eval mode. A function runs as it is, so
+            call ``eval()`` on its modules first.
+        x: the whole sequences, ``(batch, seq, ...)``.
+        state: the state before the first step.
+        seq_dim: the seq axis of ``x``.
+        out_seq_dim: the seq axis of the output; None lets rnnkit find it.
 
     Raises:
-        LeakError: at the first step that differs, an AssertionError; or if a new sequence
-            remembers the one before, or the same one twice returns different outputs.
-        AssertionError: if ``step`` does not return a state, rejects a chunk, or returns outputs of
-            other shapes for it.
-        ArgumentError: if there is no such axis, if ``step`` cannot be called, or if ``x`` is not a
-            tensor.
+        LeakError: if an output differs; if a run depends on an earlier run; or if the same run
+            twice gives different outputs. It is an AssertionError.
+        AssertionError: if ``step`` does not return a state, fails on a chunk, or returns outputs
+            whose shapes do not match the chunk.
+        ArgumentError: if ``x`` is not a tensor or has no axis ``seq_dim``, or if ``step`` is not a
+            module or a function.
 
     >>> gru, head = torch.nn.GRU(3, 4, batch_first=True), torch.nn.Linear(4, 2)
     >>> def step(x, state):

@@ -1,7 +1,7 @@
-"""The tensors of a recurrent net, each named once with its axes.
+"""Types for annotations: jaxtyping names for the tensors of recurrent modules, with their axes.
 
-A state stacks layers and directions on its first axis: layer by layer, the forward direction first.
-The names document a signature; ``jaxtyping.install_import_hook`` has a package check them.
+Write them in your signatures: ``def encode(x: rnnkit.typing.BatchFirst) -> ...``. They document the
+axes; with ``jaxtyping.install_import_hook``, jaxtyping also checks them when the function runs.
 """
 
 from collections.abc import Sequence
@@ -11,70 +11,82 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 SequenceFirst = Float[Tensor, "seq batch feature"]
-"""Input of a layer with ``batch_first=False``: ``(seq, batch, feature)``."""
+"""The input of a layer with ``batch_first=False``: ``(seq, batch, feature)``."""
 
 BatchFirst = Float[Tensor, "batch seq feature"]
-"""Input of a layer with ``batch_first=True``: ``(batch, seq, feature)``."""
+"""The input of a layer with ``batch_first=True``: ``(batch, seq, feature)``."""
 
 Unbatched = Float[Tensor, "seq feature"]
-"""Input for one sequence without a batch axis: ``(seq, feature)``."""
+"""The input of a layer for one sequence, without a batch axis: ``(seq, feature)``."""
 
 SequenceFirstOutput = Float[Tensor, "seq batch directions_hidden"]
-"""Output of a layer with ``batch_first=False``: ``(seq, batch, directions * hidden)``."""
+"""The output of a layer with ``batch_first=False``: ``(seq, batch, directions * hidden)``."""
 
 BatchFirstOutput = Float[Tensor, "batch seq directions_hidden"]
-"""Output of a layer with ``batch_first=True``: ``(batch, seq, directions * hidden)``."""
+"""The output of a layer with ``batch_first=True``: ``(batch, seq, directions * hidden)``."""
 
 UnbatchedOutput = Float[Tensor, "seq directions_hidden"]
-"""Output for one sequence without a batch axis: ``(seq, directions * hidden)``."""
+"""The output of a layer for one sequence, without a batch axis: ``(seq, directions * hidden)``."""
 
 Step = Float[Tensor, "batch feature"]
-"""One time step, what a cell takes: ``(batch, feature)``."""
+"""The input of a cell, which is one time step: ``(batch, feature)``."""
 
 HiddenStack = Float[Tensor, "layers_directions batch hidden"]
-"""A layer's state: ``(layers * directions, batch, hidden)``, layer by layer, forward first."""
+"""A layer's state: ``(layers * directions, batch, hidden)``.
+
+Its rows go layer by layer, the forward direction first. An LSTM has two such tensors, h and c.
+"""
 
 HiddenStackBatchFirst = Float[Tensor, "batch layers_directions hidden"]
 """A layer's state with ``state_batch_first=True``: ``(batch, layers * directions, hidden)``."""
 
 CellState = Float[Tensor, "batch hidden"]
-"""A cell's state: ``(batch, hidden)``."""
+"""A cell's state: ``(batch, hidden)``. An LSTMCell has two such tensors, h and c."""
 
 Lengths = Int[Tensor, " batch"]
-"""Valid steps of each sample: ``(batch,)``."""
+"""The number of valid steps of each sample in a padded batch: integers ``(batch,)``."""
 
 SequenceFirstMask = Bool[Tensor, "seq batch"]
-"""A mask over the steps, true where something holds: ``(seq, batch)``."""
+"""A boolean mask with one flag for each step of each sample: ``(seq, batch)``."""
 
 BatchFirstMask = Bool[Tensor, "batch seq"]
-"""The same with the batch first: ``(batch, seq)``."""
+"""A boolean mask with one flag for each step of each sample: ``(batch, seq)``."""
 
 LengthsLike: TypeAlias = Sequence[int] | Tensor
-"""Valid steps of each sample, as callers give them."""
+"""What the argument ``lengths`` accepts: one integer for each sample, as a list or a tensor."""
 
 ResetLike: TypeAlias = Tensor | Sequence[Sequence[int]] | Sequence[int]
-"""1 or true at the steps before which a sample starts again; it has the input's batch and seq."""
+"""What the argument ``reset`` of a layer accepts: a flag for each step of each sample.
+
+The flags are booleans, or 0 and 1, in a tensor or in lists: ``(seq, batch)``, or ``(batch, seq)``
+with ``batch_first``. A flag is true at a step where the sample starts afresh.
+"""
 
 StepResetLike: TypeAlias = Tensor | Sequence[int] | bool
-"""1 or true for the samples that start again before one step; ``(batch,)``, or one flag."""
+"""What the argument ``reset`` of ``step`` accepts: a flag for each sample, ``(batch,)``.
+
+The flags are booleans, or 0 and 1, in a tensor or a list. Without a batch it is one flag. A flag is
+true if the sample starts afresh at this step.
+"""
 
 StateT_co = TypeVar("StateT_co", covariant=True)
 
 
 @runtime_checkable
 class Cell(Protocol[StateT_co]):
-    """What :func:`rnnkit.unroll` and :class:`rnnkit.Recurrent` run over a sequence.
+    """A module that runs one time step: the type of cell that you may write yourself.
 
-    Any module with these two methods is a cell. A state is a tensor ``(batch, hidden)`` or a tuple
-    of such tensors. Its first, or only, tensor is the output of the step. A step never writes into
-    the state that it is given. The protocol is generic in the state: ``Cell[Tensor]``,
-    ``Cell[LSTMState]``.
+    :func:`rnnkit.unroll` and :class:`rnnkit.Recurrent` run it over a sequence. It needs the two
+    methods below. A state is a tensor ``(batch, hidden)`` or a tuple of such tensors, whose first
+    one is also the output of the step. A cell must not change a state in place.
+
+    In annotations, write the type of the state in brackets: ``Cell[Tensor]``, ``Cell[LSTMState]``.
     """
 
     def __call__(self, input: Any, hx: Any) -> StateT_co:
-        """Run one step: from ``input`` ``(batch, feature)`` and a state to the next state."""
+        """Return the state after one step, from ``input`` ``(batch, feature)`` and state ``hx``."""
         ...
 
     def initial_state(self, batch_size: int, /) -> StateT_co:
-        """Return the state before the first step, for ``batch_size`` samples."""
+        """Return the state before the first step for ``batch_size`` samples, such as zeros."""
         ...

@@ -24,11 +24,12 @@ from typing import Any
 
 
 class RnnkitError(Exception):
-    """Base of everything that rnnkit raises.
+    """Base class of all errors that rnnkit raises: ``except rnnkit.RnnkitError`` catches each.
 
     Attributes:
-        argument: the parameter that was wrong, as the caller writes it.
-        code: the name of the error, such as ``"state-batch"``; empty if it was raised without one.
+        argument: the name of the argument that was wrong, such as ``"hx"``.
+        code: the name of the error, such as ``"state-batch"``, which the shell command ``python -m
+            rnnkit explain state-batch`` explains; empty if there is none.
     """
 
     def __init__(self, message: str, argument: str = "", *, code: str = "", **facts: Any) -> None:
@@ -40,15 +41,15 @@ class RnnkitError(Exception):
 
 
 class ArgumentError(RnnkitError, ValueError, TypeError, RuntimeError):
-    """An argument has the wrong type or value."""
+    """An argument is unknown, or has the wrong type or value."""
 
 
 class ShapeError(RnnkitError, ValueError, RuntimeError):
-    """A tensor does not have the expected shape.
+    """A tensor does not have the shape that the module expects.
 
     Attributes:
-        expected: the expected sizes; ``None`` where any size is right.
-        actual: the sizes that arrived; empty if no tensor arrived.
+        expected: the expected shape, such as ``(None, 5, 3)``; None stands for any size.
+        actual: the shape that was passed; ``()`` if no tensor was passed.
     """
 
     expected: tuple[int | None, ...] = ()
@@ -56,42 +57,49 @@ class ShapeError(RnnkitError, ValueError, RuntimeError):
 
 
 class LayoutError(ShapeError):
-    """A tensor's axes are in another order than the module reads them."""
+    """The axes of a tensor are in the wrong order, such as batch-first instead of seq-first."""
 
 
 class LengthsError(ShapeError):
-    """``lengths`` are not one count of steps for each sample."""
+    """``lengths`` is not one integer, from 0 to the number of steps, for each sample."""
 
 
 class StateError(ShapeError, TypeError):
-    """A hidden state is not what this module carries."""
+    """A hidden state has the wrong structure or shape for this module or this batch."""
 
 
 class CellError(RnnkitError, RuntimeError):
-    """A cell has no initial state, or did not return the samples' state at a step of a sequence.
+    """A cell did not return a state for the whole batch, or has no ``initial_state``.
+
+    It is raised by :func:`rnnkit.unroll` and :class:`rnnkit.Recurrent`, which call a cell at each
+    step.
 
     Attributes:
-        step: the step, counted from 0 in the order of the input.
+        step: the step at which the cell was called; the first step of the input is 0.
     """
 
     step: int = 0
 
 
 class DtypeError(RnnkitError, ValueError, RuntimeError):
-    """A tensor has another dtype than the module's weights, or than the input."""
+    """The dtype of a tensor differs from the dtype of the module's weights, or of the input."""
 
 
 class DeviceError(RnnkitError, ValueError, RuntimeError):
-    """A tensor is on another device than the module's weights, or than the input."""
+    """A tensor is not on the same device as the module's weights, or as the input."""
 
 
 class LeakError(RnnkitError, AssertionError):
-    """An output depends on what it must not depend on, or not on what it should.
+    """A mistake that ``verify`` found: an output depends on a wrong part of the input.
+
+    For example, it depends on another sample, on a later step or on padding; or it does not depend
+    on an input that it should depend on.
 
     Attributes:
-        probe: the probe of :func:`rnnkit.verify` that found it; it is also the code.
-        module: qualified name of the first module where it shows; empty if it shows in none, in
-            the model itself, or if the probe looks for none (alone, padding, memory, repeatable).
+        probe: the name of the check in ``verify`` that found it, such as ``"batch"``; it is also
+            the ``code``.
+        module: the name of the first module whose output shows the mistake, as in
+            ``named_modules()``; empty if there is none, or if it is the model itself.
     """
 
     def __init__(self, message: str, probe: str = "", module: str = "") -> None:
@@ -102,10 +110,11 @@ class LeakError(RnnkitError, AssertionError):
 
 
 class RnnkitWarning(UserWarning):
-    """A call that torch computes, and that hardly anyone means.
+    """A call that torch accepts, but that is very likely a mistake.
 
     Attributes:
-        code: the name of the warning, such as ``"bias-by-position"``.
+        code: the name of the warning, such as ``"bias-by-position"``, which the shell command
+            ``python -m rnnkit explain bias-by-position`` explains.
     """
 
     def __init__(self, message: str, code: str = "") -> None:

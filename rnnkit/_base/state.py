@@ -36,15 +36,15 @@ _NOTHING: Any = object()
 
 
 class LSTMState(_Pair):
-    """What an LSTM carries: still the tuple ``(h, c)`` that torch takes and returns.
+    """The state of an LSTM: torch's tuple ``(h, c)``, whose members also have names.
 
-    ``LSTMState(h, c)``, or ``LSTMState(pair)`` as ``tuple(pair)``. Of a layer, both are
-    ``(layers * directions, batch, hidden)``, without the batch axis for unbatched input; of a
-    cell, ``(batch, hidden)``. With ``proj_size`` the last axis of ``h`` is ``proj_size`` wide.
+    A layer's h and c are ``(layers * directions, batch, hidden)``, or without the batch axis for
+    one sequence. A cell's are ``(batch, hidden)``. With ``proj_size``, the last axis of h has that
+    size. Make one with ``LSTMState(h, c)`` or ``LSTMState(pair)``.
 
     Attributes:
-        h: the hidden state, which is also the output of the last step.
-        c: the cell state, which the LSTM keeps to itself.
+        h: the hidden state, which the LSTM also outputs at each step.
+        c: the cell state, which the LSTM does not output.
 
     >>> out, state = rnnkit.LSTM(3, 4)(torch.ones(7, 5, 3))
     >>> state.h.shape, state.c.shape
@@ -65,7 +65,7 @@ class LSTMState(_Pair):
         return super().__new__(cls, *((h,) if c is _NOTHING else (h, c)))
 
     def detach(self) -> "LSTMState":
-        """Return the state cut from the graph that made it, as ``Tensor.detach`` does.
+        """Return the state without its autograd graph: ``Tensor.detach`` of h and of c.
 
         >>> _, state = rnnkit.LSTM(3, 4)(torch.ones(7, 5, 3))
         >>> state.detach().h.requires_grad
@@ -74,7 +74,7 @@ class LSTMState(_Pair):
         return map_state(Tensor.detach, self)
 
     def to(self, *args: Any, **kwargs: Any) -> "LSTMState":
-        """Return the state on another device or in another dtype, as ``Tensor.to`` does.
+        """Return the state on another device or in another dtype: ``Tensor.to`` of h and of c.
 
         >>> rnnkit.LSTM(3, 4).initial_state(5).to(torch.float64).c.dtype
         torch.float64

@@ -46,24 +46,28 @@ def dependency_map(
     kwargs: Mapping[str, Any] | None = None,
     call: Callable[..., Any] | None = None,
 ) -> DependencyMap:
-    """Find which output depends on which input along one axis.
+    """Find which outputs depend on which inputs along one axis, such as the batch or the steps.
 
-    A copy of the model runs twice for each index of the axis (at most 33, evenly spaced): once with
-    a different value at that index, and once with 100 times that change; both in float64. If the
-    output does not change, the gradient is checked too. Inputs that share the axis are changed
-    together.
+    For each index of the axis (33 at most, evenly spaced), a copy of the model runs in float64 with
+    a changed value at this index, and once more with 100 times this change. An output that changes
+    depends on this input. If it does not change, its gradient can still show that it depends on it.
+    If several inputs have the axis, they are changed together.
 
     Args:
         model: any module.
-        *inputs: the arguments of the call by position.
-        dim: the axis of the inputs; a negative one counts from the end of the first input.
-        out_dim: the axis of the first output; None means the same as ``dim``.
-        kwargs: the arguments of the call by keyword.
-        call: a function ``call(model, *inputs, **kwargs)``; None means ``model(*inputs, **kwargs)``.
+        *inputs: the positional arguments of the model.
+        dim: the axis of the inputs to check; a negative one counts from the first input's end.
+        out_dim: the axis of the first output to check; None means the same as ``dim``.
+        kwargs: the keyword arguments of the model.
+        call: a function that calls the model, ``call(model, *inputs, **kwargs)``. None means
+            ``model(*inputs, **kwargs)``.
+
+    Returns:
+        A map, which prints as a grid: a row for each output, a column for each input.
 
     Raises:
-        ArgumentError: if ``model`` is not a module, if ``kwargs`` or ``call`` have the wrong type,
-            or if the inputs or the output do not have that axis.
+        ArgumentError: if ``model`` is not a module, if ``kwargs`` or ``call`` has the wrong type,
+            or if the inputs do not have the axis ``dim``, or the output ``out_dim``.
 
     >>> print(rnnkit.dependency_map(torch.nn.GRU(3, 4), torch.randn(4, 2, 3)))
     output on axis 0 (down), input on axis 0 (across): each depends on its own and all earlier inputs

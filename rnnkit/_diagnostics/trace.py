@@ -41,25 +41,25 @@ def trace(
     kwargs: Mapping[str, Any] | None = None,
     call: Callable[..., Any] | None = None,
 ) -> Trace:
-    """Record where each state went while a model runs once.
+    """Run a model once, and record where each hidden state came from and whether it was used.
 
     Args:
-        run: a module (a copy of it runs, in eval mode), or any function that calls modules, such
-            as a loop over cells. With a bound method of a model, rows use the model's module names.
-        *inputs: the arguments of the call by position.
-        kwargs: the arguments of the call by keyword.
-        call: a function ``call(run, *inputs, **kwargs)``; None means ``run(*inputs, **kwargs)``.
-            Prefer it to passing a lambda as ``run``: the names of a model's modules are kept.
-
-    Raises:
-        ArgumentError: if ``run`` cannot be called, or is a class, or if ``kwargs`` or ``call`` have
-            the wrong type.
-        Exception: any error that the run raises; its ``trace`` attribute holds the rows so far.
+        run: a module, which is copied and runs in eval mode; or a function that calls modules, such
+            as a loop over cells, or a method of a model.
+        *inputs: the positional arguments of ``run``.
+        kwargs: the keyword arguments of ``run``.
+        call: a function ``call(run, *inputs, **kwargs)`` that calls ``run``. None means
+            ``run(*inputs, **kwargs)``. With a lambda as ``run``, rows would lack module names.
 
     Returns:
-        A row for each call of a recurrent module. Its marks are hints, not proof. They point out
-        a state that is never advanced, is dropped, or belongs to an earlier graph; a swapped h and
-        c; and successive windows of one sequence that each start from zeros.
+        A table with a row for each call of a recurrent module. Marks below a row are hints at a
+        mistake, not proof. They say that a state is never advanced, never used, or part of an
+        earlier graph, that h and c are swapped, or that windows of a sequence start from zeros.
+
+    Raises:
+        ArgumentError: if ``run`` is a class or cannot be called, or if ``kwargs`` or ``call`` has
+            the wrong type.
+        Exception: any error that the run raises; its ``trace`` attribute has the rows so far.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):

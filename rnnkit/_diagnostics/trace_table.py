@@ -11,16 +11,16 @@ from rnnkit._diagnostics.tell.picture import as_html, noted
 
 @dataclass
 class Row:
-    """One call of a recurrent module.
+    """One call of a recurrent module, as ``rnnkit.trace`` recorded it.
 
     Attributes:
-        number: its position in the run, from 0.
-        module: the module's qualified name.
-        kind: the name of its class.
-        spec: the sizes of its input, as the module reads the axes.
-        state: where the given state came from.
-        used: whether anything later depends on the state that it returned; None if not known.
-        marks: what looks like a mistake in this call.
+        number: the number of the call in this run, from 0.
+        module: the name of the module, as in ``named_modules()``.
+        kind: the name of the module's class, such as ``"GRU"``.
+        spec: the axes and sizes of the input as the module read them.
+        state: the origin of the hidden state that the module started from, such as ``"zeros"``.
+        used: True if the state that the call returned was used later; None if that is not known.
+        marks: what looks like a mistake in this call, one sentence each.
 
     >>> model = torch.nn.Sequential(torch.nn.GRU(3, 4))
     >>> (row,) = rnnkit.trace(model, torch.ones(7, 5, 3)).rows
@@ -43,12 +43,11 @@ class Row:
 
 @dataclass
 class Trace:
-    """The calls of recurrent modules in one run, a row for each, in order; prints as a table.
+    """The result of ``rnnkit.trace``: a table with a row for each call of a recurrent module.
 
     Attributes:
-        rows: the calls.
-        notes: objects that could not be copied, so the traced copy shares them with your model; the
-            run may have changed their state.
+        rows: the calls, in order.
+        notes: objects of your model that could not be copied, so the run may have changed them.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):
@@ -67,7 +66,7 @@ class Trace:
 
     @property
     def marked(self) -> list[Row]:
-        """The rows that look like a mistake."""
+        """The rows that have marks: the calls that look like a mistake."""
         return [row for row in self.rows if row.marks]
 
     def __getitem__(self, row: object) -> NoReturn:

@@ -44,51 +44,51 @@ def verify(
     skip: Collection[ProbeName] = (),
     raises: bool = True,
 ) -> Report:
-    """Find mistakes that shape checks cannot catch, by running a model on changed inputs.
+    """Find mistakes that shapes do not show, such as mixed samples or outputs that read padding.
 
-    ``verify`` compares the outputs. Copies of the model run a few dozen times, some in train mode,
-    on at most four samples of the batch: the longest and the three shortest. The model itself never
-    runs.
+    ``verify`` runs copies of the model on changed inputs and compares the outputs. Its checks are
+    called *probes*; the probe *batch*, for example, changes one sample and expects the outputs of
+    the others to stay. The copies run a few dozen times, some in train mode, on at most four
+    samples: the longest and the three shortest. The model itself never runs.
 
     Args:
         model: any module, with torch's recurrent modules or rnnkit's.
-        *inputs: the arguments of a call by position: tensors, or lists, tuples, dictionaries and
-            dataclasses of tensors. By default the first tensor is read as ``(batch, seq, ...)``,
-            and its axis 0 gives the batch size. Other tensors may be ``(batch, seq, ...)``,
-            ``(batch,)``, ``(layers, batch, hidden)``, or have no batch axis.
-        kwargs: the arguments of a call by keyword.
+        *inputs: the positional arguments of the model: tensors, or lists, tuples, dictionaries and
+            dataclasses of tensors. The first tensor is read as ``(batch, seq, ...)``. Others may
+            also be ``(batch,)``, ``(layers, batch, hidden)``, or have no batch axis.
+        kwargs: the keyword arguments of the model.
         call: a function that calls the model, ``call(model, *inputs, **kwargs)``. None means
             ``model(*inputs, **kwargs)``.
         batch_dim: the batch axis of the inputs.
-        seq_dim: the seq axis of the inputs, by default whichever of axes 0 and 1 is not
-            ``batch_dim``; or a dictionary with the axis of each input, ``{position or keyword:
-            axis}``.
-        out_seq_dim: the seq axis of the first output. None: ``verify`` finds it.
-        causal: True if no step of the output may depend on a later step of the input;
-            ``"strict"`` if it may not depend on its own step of the first input either;
-            ``"others"`` if it may depend on all steps but its own, as in a cloze task.
-        lookahead: how many later steps a step of a causal model may read.
+        seq_dim: the seq axis of the inputs; None means axis 0 or 1, whichever is not ``batch_dim``.
+            If inputs have different seq axes: a dictionary ``{position or keyword: axis}``.
+        out_seq_dim: the seq axis of the first output; None lets ``verify`` find it.
+        causal: True if an output may depend on the same and earlier steps of the input only;
+            ``"strict"`` if it may not depend on the same step of the first input either;
+            ``"others"`` if it may depend on all steps but the same one, as in a cloze task.
+        lookahead: the number of later steps that an output of a causal model may also depend on.
         streaming: True if running the sequence in chunks, with the state passed along, must give
             the same output as running it all at once.
-        lengths: the number of valid steps of each sample, ``(batch,)`` integers, if the inputs are
-            padded; or a dictionary with the lengths of each input, ``{position or keyword:
-            lengths}``. None: ``verify`` looks for an input that has them; False: no lengths.
-        reset: the position or the keyword of the input that flags where a sample starts again:
+        lengths: for padded inputs, the number of valid steps of each sample: integers ``(batch,)``.
+            If several inputs have lengths: a dictionary ``{position or keyword: lengths}``. None
+            lets ``verify`` look for an input that holds lengths; False means that there are none.
+        reset: the position or keyword of the input whose flags show where a sample starts afresh:
             from a flagged step on, no output may depend on earlier steps.
-        pad: ``"post"`` if padding comes after a sample's steps, ``"pre"`` if before them.
-        other: a second batch of the same shapes, for inputs that must change together, such as
-            data and a mask: a tuple of the inputs and, if there are any, the ``kwargs``. By default
-            replacement values are drawn from the batch, and masks and lengths are not changed.
-        skip: the names of probes to leave out, as reports show them; ``"batch"`` also leaves out
+        pad: ``"post"`` if padding comes after the valid steps, ``"pre"`` if it comes before them.
+        other: a second batch to take changed values from, if inputs must change together, such as
+            data and a mask: a tuple of the inputs and, if there are any, the ``kwargs``. By
+            default, values come from ``inputs``, and masks and lengths are not changed.
+        skip: the names of probes to leave out, such as ``["padding"]``; ``"batch"`` also leaves out
             *alone*.
-        raises: True raises the first finding; False keeps all findings in the report.
+        raises: True raises the first mistake as an error; False returns all mistakes in the report.
 
     Returns:
-        A report, which prints a line for each probe, its result or why it was skipped.
+        A report. It prints a line for each probe: what it confirmed, the mistake it found, or why
+        it was skipped.
 
     Raises:
-        LeakError: if a probe finds something. It names the output and the input involved and, if
-            known, the cause.
+        LeakError: if a probe finds a mistake. The message says what is wrong, how to fix it and, if
+            known, where and why it happens.
         ArgumentError: if an argument has the wrong type or value.
 
     >>> x = torch.randn(5, 7, 3)  # (batch, seq, feature)

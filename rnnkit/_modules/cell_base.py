@@ -67,10 +67,10 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """Make a cell, with torch's arguments and ``axes``.
 
         A call takes ``input`` ``(batch, input_size)`` and ``hx`` ``(batch, hidden_size)``, which is
-        a pair of such tensors for an LSTMCell, and returns the state after the step; rnnkit.unroll
-        has ``lengths`` and ``reset``. ``bias=False`` leaves out the biases. ``axes`` names the
-        batch as the caller's jaxtyping scope does; torch has no such argument. The class describes
-        each argument, and what is raised.
+        a pair of such tensors for an LSTMCell, and returns the state after the step. Use
+        rnnkit.unroll for ``lengths`` and ``reset``. ``bias=False`` leaves out the biases. ``axes``,
+        which torch does not have, has the name of the batch axis in the caller's jaxtyping scope.
+        The docstring of the class describes each argument and each error.
         """
         init: Any = super().__init__  # that of torch's class beside
         options: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -88,7 +88,7 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     def forward(
         self, input: Any = None, hx: Any = None, *surplus: object, **unknown: object
     ) -> Any:
-        """Run one step; the class describes arguments and results."""
+        """Run one step; the docstring of the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         compiling = is_compiling()
@@ -128,12 +128,12 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     def initial_state(self, batch_size: int | None) -> StateT:
         """Return zeros as this cell's state, on the device and in the dtype of its weights.
 
-        It is a tensor ``(batch, hidden)``, and an LSTMCell's is a pair of such tensors; they have
-        no batch axis if ``batch_size`` is None. A subclass may override it, for a state that is
-        learned: a call without a state asks for it.
+        The state is a tensor ``(batch, hidden)``, or the pair ``(h, c)`` for an LSTMCell. With
+        ``batch_size`` None, it has no batch axis. Override this method to start from another state,
+        such as a learned one: a call without ``hx`` starts from what it returns.
 
         Raises:
-            ArgumentError: if ``batch_size`` is not a non-negative integer.
+            ArgumentError: if ``batch_size`` is neither None nor an integer of at least 0.
 
         >>> rnnkit.GRUCell(3, 4).initial_state(5).shape
         torch.Size([5, 4])

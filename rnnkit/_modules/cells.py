@@ -74,7 +74,7 @@ RELU_RECURRENCE = known(
 
 
 class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # two overloads for one with a default
-    """torch's cell of an Elman RNN, one step, with every call checked.
+    """One step of an Elman RNN: ``torch.nn.RNNCell`` whose calls are checked for wrong shapes.
 
     ::
 
@@ -84,26 +84,27 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
 
     - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
     - ``hx`` is the state before the step, ``(batch, hidden_size)``, or ``(hidden_size,)`` without a
-      batch. None means zeros, or whatever a subclass's ``initial_state`` returns.
+      batch. None means zeros, or what ``initial_state`` returns in a subclass that overrides it.
     - ``h`` is h' above, the state after the step, in the shape of ``hx``.
 
-    A single step takes neither ``lengths`` nor ``reset``; :func:`rnnkit.unroll` takes both.
+    To run a whole sequence, with ``lengths`` or ``reset``, use :func:`rnnkit.unroll`.
 
     Args:
         input_size: the number of features of the input.
         hidden_size: the number of features of the state.
-        bias: False leaves out ``b_ih`` and ``b_hh``.
-        nonlinearity: ``"tanh"``, or ``"relu"``, which takes the place of tanh above.
+        bias: False leaves out the biases, the terms with ``b``.
+        nonlinearity: ``"tanh"`` or ``"relu"``: the activation in the formula above.
         device: the device of the weights.
         dtype: the dtype of the weights.
-        axes: the name of ``"batch"`` in the caller's jaxtyping scope, such as ``{"batch": "n"}``:
-            each call is checked against the size bound there. torch has no such argument.
+        axes: for callers typed with jaxtyping: the name that the caller's annotations have for
+            ``"batch"``, such as ``{"batch": "n"}``. Each call is checked against its size. torch
+            does not have this argument.
 
     Raises:
-        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
-            an argument of the wrong kind.
-        StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
-        ShapeError: if a call's input has axes or sizes other than those above.
+        ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
+            type or value.
+        ShapeError: if a call's input has wrong axes or sizes.
+        StateError: a ShapeError, if ``hx`` has the wrong structure, batch size or width.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 
@@ -133,10 +134,10 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         """Make a cell of an RNN, whose ``nonlinearity`` is tanh or relu.
 
         A call takes ``input`` ``(batch, input_size)`` and ``hx`` ``(batch, hidden_size)``, and
-        returns the state after the step; rnnkit.unroll has ``lengths`` and ``reset``.
-        ``bias=False`` leaves out the biases. ``axes`` names the batch as the caller's jaxtyping
-        scope does; torch has no such argument. The class describes each argument, and what is
-        raised.
+        returns the state after the step. Use rnnkit.unroll for ``lengths`` and ``reset``.
+        ``bias=False`` leaves out the biases. ``axes``, which torch does not have, has the name of
+        the batch axis in the caller's jaxtyping scope. The docstring of the class describes each
+        argument and each error.
         """
         init: Any = super(Cell, self).__init__  # Cell's own is that of the others
         init(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
@@ -169,7 +170,7 @@ LSTM_RECURRENCE = known(
 
 
 class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc]  # two overloads for one with a default
-    """torch's LSTM cell, one step, with every call checked.
+    """One step of an LSTM: ``torch.nn.LSTMCell`` whose calls are checked for wrong shapes.
 
     ::
 
@@ -181,26 +182,27 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
 
     - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
     - ``hx`` is the pair ``(h, c)`` before the step: each is ``(batch, hidden_size)``, or
-      ``(hidden_size,)`` without a batch. Either or both may be None: that means zeros,
-      or whatever a subclass's ``initial_state`` returns.
+      ``(hidden_size,)`` without a batch. None, for the pair, h or c, means zeros, or what
+      ``initial_state`` returns in a subclass that overrides it.
     - The result is the :class:`LSTMState` ``(h', c')`` after the step, in the shapes of ``hx``.
 
-    A single step takes neither ``lengths`` nor ``reset``; :func:`rnnkit.unroll` takes both.
+    To run a whole sequence, with ``lengths`` or ``reset``, use :func:`rnnkit.unroll`.
 
     Args:
         input_size: the number of features of the input.
         hidden_size: the number of features of h and of c.
-        bias: False leaves out ``b_ih`` and ``b_hh``.
+        bias: False leaves out the biases, the terms with ``b``.
         device: the device of the weights.
         dtype: the dtype of the weights.
-        axes: the name of ``"batch"`` in the caller's jaxtyping scope, such as ``{"batch": "n"}``:
-            each call is checked against the size bound there. torch has no such argument.
+        axes: for callers typed with jaxtyping: the name that the caller's annotations have for
+            ``"batch"``, such as ``{"batch": "n"}``. Each call is checked against its size. torch
+            does not have this argument.
 
     Raises:
-        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
-            an argument of the wrong kind.
-        StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
-        ShapeError: if a call's input has axes or sizes other than those above.
+        ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
+            type or value.
+        ShapeError: if a call's input has wrong axes or sizes.
+        StateError: a ShapeError, if ``hx`` has the wrong structure, batch size or width.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 
@@ -215,7 +217,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
 
 
 class ProjectedLSTMCell(LSTMCell):
-    """One step of an LSTM with ``proj_size``, which torch has in layers only.
+    """One step of an LSTM with ``proj_size``; torch has no such cell, only the layer.
 
     ::
 
@@ -227,25 +229,25 @@ class ProjectedLSTMCell(LSTMCell):
 
     - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
     - ``hx`` is the pair ``(h, c)`` before the step: h is ``(batch, proj_size)`` and c
-      ``(batch, hidden_size)``; without a batch they lack that axis. Either or both may be
-      None: that means zeros, or whatever a subclass's ``initial_state`` returns.
+      ``(batch, hidden_size)``; without a batch they lack that axis. None, for the pair, h or c,
+      means zeros, or what ``initial_state`` returns in a subclass that overrides it.
     - The result is the :class:`LSTMState` ``(h', c')`` after the step, in the shapes of ``hx``.
 
-    A single step takes neither ``lengths`` nor ``reset``; :func:`rnnkit.unroll` takes both.
+    To run a whole sequence, with ``lengths`` or ``reset``, use :func:`rnnkit.unroll`.
 
     Args:
         input_size: the number of features of the input.
         hidden_size: the number of features of c.
         proj_size: the number of features of h, from 1 to ``hidden_size - 1``.
-        bias: False leaves out ``b_ih`` and ``b_hh``.
+        bias: False leaves out the biases, the terms with ``b``.
         device: the device of the weights.
         dtype: the dtype of the weights.
 
     Raises:
-        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
-            an argument of the wrong kind.
-        StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
-        ShapeError: if a call's input has axes or sizes other than those above.
+        ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
+            type or value.
+        ShapeError: if a call's input has wrong axes or sizes.
+        StateError: a ShapeError, if ``hx`` has the wrong structure, batch size or width.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 
@@ -274,8 +276,8 @@ class ProjectedLSTMCell(LSTMCell):
         """Make a cell whose h is ``proj_size`` wide, and whose c is ``hidden_size`` wide.
 
         A call takes ``input`` ``(batch, input_size)`` and ``hx``, the pair of h and c, and returns
-        the pair after the step; rnnkit.unroll has ``lengths`` and ``reset``. ``bias=False`` leaves
-        out the biases. The class describes each argument, and what is raised.
+        the pair after the step. Use rnnkit.unroll for ``lengths`` and ``reset``. ``bias=False``
+        leaves out the biases. The docstring of the class describes each argument and each error.
         """
         super().__init__(input_size, hidden_size, bias=bias, device=device, dtype=dtype)
         self.proj_size = proj_size
@@ -284,7 +286,7 @@ class ProjectedLSTMCell(LSTMCell):
         self.reset_parameters()
 
     def extra_repr(self) -> str:
-        """Return the constructor's arguments."""
+        """Return the constructor's arguments, as ``print(cell)`` shows them."""
         return f"{Cell.extra_repr(self)}, proj_size={self.proj_size}"
 
 
@@ -315,7 +317,7 @@ GRU_RECURRENCE = known(
 
 
 class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # two overloads for one with a default
-    """torch's GRU cell, one step, with every call checked.
+    """One step of a GRU: ``torch.nn.GRUCell`` whose calls are checked for wrong shapes.
 
     ::
 
@@ -328,25 +330,26 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
 
     - ``input`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch.
     - ``hx`` is the state before the step, ``(batch, hidden_size)``, or ``(hidden_size,)`` without a
-      batch. None means zeros, or whatever a subclass's ``initial_state`` returns.
+      batch. None means zeros, or what ``initial_state`` returns in a subclass that overrides it.
     - ``h`` is h' above, the state after the step, in the shape of ``hx``.
 
-    A single step takes neither ``lengths`` nor ``reset``; :func:`rnnkit.unroll` takes both.
+    To run a whole sequence, with ``lengths`` or ``reset``, use :func:`rnnkit.unroll`.
 
     Args:
         input_size: the number of features of the input.
         hidden_size: the number of features of the state.
-        bias: False leaves out ``b_ih`` and ``b_hh``.
+        bias: False leaves out the biases, the terms with ``b``.
         device: the device of the weights.
         dtype: the dtype of the weights.
-        axes: the name of ``"batch"`` in the caller's jaxtyping scope, such as ``{"batch": "n"}``:
-            each call is checked against the size bound there. torch has no such argument.
+        axes: for callers typed with jaxtyping: the name that the caller's annotations have for
+            ``"batch"``, such as ``{"batch": "n"}``. Each call is checked against its size. torch
+            does not have this argument.
 
     Raises:
-        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
-            an argument of the wrong kind.
-        StateError: if ``hx`` is not a state of this cell for this batch. It is also a ShapeError.
-        ShapeError: if a call's input has axes or sizes other than those above.
+        ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
+            type or value.
+        ShapeError: if a call's input has wrong axes or sizes.
+        StateError: a ShapeError, if ``hx`` has the wrong structure, batch size or width.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 

@@ -23,12 +23,12 @@ OPTIONS = ("state_batch_first", "axes")
 
 @dataclass
 class Converted:
-    """The modules that ``convert`` or ``revert`` changed, and those it left, by their names.
+    """The result of ``convert`` or ``revert``: which modules were changed, and which were not.
 
     Attributes:
-        changed: the modules whose class was changed.
-        left: the recurrent modules that were left alone, each with the reason.
-        model: the model, which is changed in place.
+        changed: the names of the modules whose class was changed.
+        left: the recurrent modules that were not changed: a dictionary from name to reason.
+        model: the model that you passed, which was changed in place.
 
     >>> model = torch.nn.ModuleDict({"rnn": torch.nn.GRU(3, 4), "head": torch.nn.Linear(4, 2)})
     >>> done = rnnkit.convert(model)
@@ -63,11 +63,14 @@ class Converted:
 
 
 def convert(model: torch.nn.Module) -> Converted:
-    """Change every recurrent module and cell of a model from torch's class to rnnkit's, in place.
+    """Change a model's recurrent modules and cells, in place, from torch's classes to rnnkit's.
 
-    Nothing but the class of the modules changes: parameters, hooks, parametrizations, names, modes
-    and sharing stay. Subclasses of torch's modules that are not rnnkit's are left alone, and named
-    in the result. No other thread may call the model in the meantime.
+    Only the class of each module changes. Its parameters, hooks, parametrizations, name and mode
+    (train or eval) stay, and shared modules stay shared. Subclasses of torch's recurrent classes,
+    other than rnnkit's, are not changed. No other thread may call the model in the meantime.
+
+    Returns:
+        The names of the changed and the unchanged modules. It is not a model: go on with ``model``.
 
     Raises:
         ArgumentError: if ``model`` is not a module.
@@ -83,12 +86,14 @@ def convert(model: torch.nn.Module) -> Converted:
 
 
 def revert(model: torch.nn.Module) -> Converted:
-    """Change every recurrent module of a model back from rnnkit's class to torch's, in place.
+    """Change a model's recurrent modules and cells, in place, from rnnkit's classes to torch's.
 
-    Use it for tools that compare classes exactly, such as ``torch.ao.quantization``. A module with
-    an option that torch does not have (``state_batch_first``, ``axes``) is left alone, and named in
-    the result. No other thread may call the model in the meantime: a call that runs while the
-    class of its module changes may end in an AttributeError.
+    Use it before tools that compare classes exactly, such as ``torch.ao.quantization``. A module
+    with an option that torch does not have (``state_batch_first``, ``axes``) is not changed. No
+    other thread may call the model in the meantime: its call may fail with an AttributeError.
+
+    Returns:
+        The names of the changed and the unchanged modules. It is not a model: go on with ``model``.
 
     Raises:
         ArgumentError: if ``model`` is not a module.

@@ -81,7 +81,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         reset: object = None,
         **unknown: object,
     ) -> Any:
-        """Run over a sequence; the class describes arguments and results."""
+        """Run over a sequence; the docstring of the class describes arguments and results."""
         if is_left_out_of_graph():
             return _run_eagerly(
                 Layer.forward, self, input, hx, *surplus, lengths=lengths, reset=reset, **unknown
@@ -147,12 +147,12 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def initial_state(self, batch_size: int | None) -> StateT:
         """Return zeros as this layer's state, on the device and in the dtype of its weights.
 
-        It is a tensor ``(num_layers * directions, batch, hidden)``, and an LSTM's is a pair of such
-        tensors; with ``state_batch_first`` the batch comes first, and there is no batch axis if
-        ``batch_size`` is None.
+        The state is a tensor ``(num_layers * directions, batch, hidden)``, or the pair ``(h, c)``
+        for an LSTM. With ``state_batch_first`` the batch axis comes first; with ``batch_size`` None
+        there is none. A subclass may override this method, for example with a learned state.
 
         Raises:
-            ArgumentError: if ``batch_size`` is not a non-negative integer.
+            ArgumentError: if ``batch_size`` is neither None nor an integer of at least 0.
 
         >>> rnnkit.GRU(3, 4, num_layers=2).initial_state(5).shape
         torch.Size([2, 5, 4])
@@ -172,15 +172,14 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     ) -> tuple[Tensor, StateT]:
         """Run one time step, through all layers.
 
-        ``x_t`` is ``(batch, input_size)``, or ``(input_size,)`` unbatched; ``hx`` is the state
-        before the step, in the form that a call accepts, and ``state`` is an alias for it.
-        ``reset``, booleans or 0 and 1 of shape ``(batch,)``, is true for samples that start again
-        from ``initial_state`` before the step, just as in a call. Returns the output ``(batch,
-        hidden)`` and the state after the step.
+        ``x_t`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch. ``hx`` is the
+        state before the step, as in a call; ``state`` is another name for it. ``reset``, booleans
+        or 0 and 1, is ``(batch,)``: true for samples that start afresh, from ``initial_state``.
+        Returns the output ``(batch, hidden)`` and the state after the step.
 
         Raises:
-            ArgumentError: if the layer is bidirectional, since the backward direction starts at the
-                end of the sequence; if ``reset`` is not one flag per sample; if both ``hx`` and
+            ArgumentError: if the layer is bidirectional (its backward direction starts at the end
+                of a sequence); if ``reset`` is not one flag per sample; if both ``hx`` and
                 ``state`` are given.
             ShapeError: if ``x_t`` has a seq axis.
 
@@ -199,11 +198,11 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def last_hidden(self, state: StateT) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, directions * hidden)``.
 
-        Use it instead of ``h_n.view(batch, -1)``, which mixes samples. With ``lengths`` or packed
-        input it is that of each sample's own last step.
+        ``state`` is the second result of a call. With ``lengths`` or packed input, h is the one
+        after each sample's own last step. ``h_n.view(batch, -1)`` would mix the samples.
 
         Raises:
-            StateError: if it is not a state of this layer.
+            StateError: if ``state`` does not have the shape of a state of this layer.
 
         >>> lstm = rnnkit.LSTM(3, 4, bidirectional=True)
         >>> _, state = lstm(torch.ones(7, 5, 3), lengths=[7, 2, 5, 1, 4])
@@ -215,10 +214,10 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return h[-1].movedim(0, -2).flatten(-2)
 
     def split_state(self, state: StateT) -> StateT:
-        """Split a state into a view ``(layers, directions, batch, hidden)``, an LSTM's into two.
+        """Return a state as a view ``(layers, directions, batch, hidden)``; an LSTM's h and c each.
 
         Raises:
-            StateError: if it is not a state of this layer.
+            StateError: if ``state`` does not have the shape of a state of this layer.
 
         >>> gru = rnnkit.GRU(3, 4, num_layers=2, bidirectional=True)
         >>> forward, backward = gru.split_state(gru(torch.ones(7, 5, 3))[1])[-1]
@@ -237,8 +236,9 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def cells(self) -> list[CellT]:
         """Return the layer's cells, layer by layer, starting with the forward direction.
 
-        They share the layer's parameters: training one trains the other. A computed weight
-        (parametrized, pruned) is shared as it is now.
+        A cell runs one layer in one direction, one step per call. The cells share the layer's
+        parameters, so training the cells trains the layer. If a weight is computed (parametrized or
+        pruned), the cells share its present value.
 
         >>> gru = rnnkit.GRU(3, 4, num_layers=2)
         >>> first, second = gru.cells()
@@ -257,7 +257,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return cells
 
     def extra_repr(self) -> str:
-        """Return the constructor's arguments as torch prints them, then ours."""
+        """Return the constructor's arguments as torch prints them, then rnnkit's own."""
         # Without super(), which Dynamo cannot trace where it meets a message.
         text = torch.nn.RNNBase.extra_repr(self)
         if self.state_batch_first:

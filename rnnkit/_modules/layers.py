@@ -15,7 +15,7 @@ from rnnkit._modules.layer_base import Layer
 
 
 class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
-    """torch's multi-layer Elman RNN, with every call checked.
+    """A multi-layer Elman RNN: ``torch.nn.RNN`` whose calls are checked for wrong shapes.
 
     ::
 
@@ -26,48 +26,48 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
 
     - ``input`` is ``(seq, batch, input_size)``, or ``(batch, seq, input_size)`` with
       ``batch_first``. It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
-    - ``output`` is the last layer's h at each step, the forward direction's features, then the
-      backward direction's: ``(seq, batch, directions * hidden_size)``, in the same layout as
-      the input, and packed if the input is packed.
+    - ``output`` is the last layer's h at each step, ``(seq, batch, directions * hidden_size)``, in
+      the same layout as the input, and packed if the input is packed. The forward direction's
+      features come first, then the backward direction's.
     - ``hx`` is the state before the first step, ``(num_layers * directions, batch, hidden_size)``:
-      layer by layer, the forward direction first. Unbatched, it has no batch axis. None means
-      zeros, or whatever a subclass's ``initial_state`` returns.
+      layer by layer, the forward direction first. For one sequence, it has no batch axis. None
+      means zeros, or what ``initial_state`` returns in a subclass that overrides it.
     - ``state`` is the state after the last step, in the shape of ``hx``.
-    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
-      padded batch. Each sample gets the same result as if it were run alone: its state is the one
-      after its own last step, in both directions, and its output is zero after that.
+    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample in a
+      padded batch. Each sample gets the same result as if it were run alone, without its padding,
+      in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
-      It is true at each step before which a sample starts again from the initial state, as at the
-      end of an episode. Resets cut a sequence into pieces, and each piece runs independently, in
-      both directions. ``hx`` is the initial state of the piece that runs first; the returned state
-      comes from the piece that runs last.
+      It is true at each step where a sample starts afresh, such as the first step of an episode.
+      The sequence is cut before this step, and the pieces run independently, in both directions.
+      Only the piece before the first flag starts from ``hx`` (in the backward direction, the piece
+      from the last flag on). ``state`` comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
         hidden_size: the number of features of the state.
         num_layers: how many layers are stacked; each reads the output of the layer below it.
         nonlinearity: ``"tanh"`` or ``"relu"``: the activation in the formula above.
-        bias: False leaves out ``b_ih`` and ``b_hh``.
+        bias: False leaves out the biases, the terms with ``b``.
         batch_first: True if input and output are ``(batch, seq, feature)``. States stay as above.
-        dropout: the probability, from 0 to 1, with which training zeroes a feature that one layer
-            hands to the next.
-        bidirectional: True adds to each layer a direction from the last step to the first.
+        dropout: in training, the probability, from 0 to 1, that a feature passed from one layer to
+            the next is set to zero.
+        bidirectional: True adds a backward direction, from the last step to the first.
         device: the device of the weights.
         dtype: the dtype of the weights.
         state_batch_first: True if states are ``(batch, num_layers * directions, hidden_size)``.
-            torch has no such argument.
-        axes: the names of ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"`` in the caller's
-            jaxtyping scope, such as ``{"seq": "time"}``: each call is checked against the sizes
-            bound there. torch has no such argument.
+            torch does not have this argument.
+        axes: for callers typed with jaxtyping: the names that the caller's annotations have for
+            ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"``, such as ``{"seq": "time"}``.
+            Each call is checked against their sizes. torch does not have this argument.
 
     Raises:
-        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
-            an argument of the wrong kind.
-        LayoutError: if the axes of a call's input or state are not in the order above.
+        ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
+            type or value.
+        ShapeError: if a call's input or ``reset`` has wrong axes or sizes. The next three errors
+            are subclasses of it.
+        LayoutError: if the axes of a call's input or state are in the wrong order.
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
-        StateError: if ``hx`` is not a state of this layer for this batch.
-        ShapeError: if a call's input or ``reset`` has axes or sizes other than those above. The
-            three errors above this one are also ShapeErrors.
+        StateError: if ``hx`` has the wrong structure, number of layers, batch size or width.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 
@@ -104,11 +104,11 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         Input and output are ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with
         ``batch_first``. States are ``(num_layers * directions, batch, hidden_size)``.
         ``nonlinearity`` is tanh or relu. ``bias=False`` leaves out the biases, and ``dropout`` acts
-        between layers. Two arguments are not torch's: ``state_batch_first`` puts the batch first in
-        states, and ``axes`` names the axes as the caller's jaxtyping scope does.
+        between layers. torch does not have the last two arguments: ``state_batch_first`` puts the
+        batch first in states, and ``axes`` has the names of axes in the caller's jaxtyping scope.
 
-        A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state: the
-        class describes them, each argument, and what is raised.
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state. The
+        docstring of the class describes each argument and each error.
         """
         options = (num_layers, nonlinearity, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
@@ -116,7 +116,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
 
 
 class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
-    """torch's multi-layer LSTM, with every call checked.
+    """A multi-layer LSTM: ``torch.nn.LSTM`` whose calls are checked for wrong shapes.
 
     ::
 
@@ -130,50 +130,50 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
 
     - ``input`` is ``(seq, batch, input_size)``, or ``(batch, seq, input_size)`` with
       ``batch_first``. It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
-    - ``output`` is the last layer's h at each step, the forward direction's features, then the
-      backward direction's: ``(seq, batch, directions * hidden)``, in the same layout as the
-      input, and packed if the input is packed.
+    - ``output`` is the last layer's h at each step, ``(seq, batch, directions * hidden)``, in the
+      same layout as the input, and packed if the input is packed. The forward direction's features
+      come first, then the backward direction's.
     - ``hx`` is the pair ``(h, c)`` before the first step: h is ``(num_layers * directions, batch,
       hidden)`` and c ``(num_layers * directions, batch, hidden_size)``, layer by layer, the forward
-      direction first. Unbatched, they have no batch axis. Either or both may be None: that
-      means zeros, or whatever a subclass's ``initial_state`` returns.
+      direction first. For one sequence, they have no batch axis. None, for the pair, h or c, means
+      zeros, or what ``initial_state`` returns in a subclass that overrides it.
     - ``state`` is the :class:`LSTMState` ``(h, c)`` after the last step, in the shapes of ``hx``.
-    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
-      padded batch. Each sample gets the same result as if it were run alone: its state is the one
-      after its own last step, in both directions, and its output is zero after that.
+    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample in a
+      padded batch. Each sample gets the same result as if it were run alone, without its padding,
+      in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
-      It is true at each step before which a sample starts again from the initial state, as at the
-      end of an episode. Resets cut a sequence into pieces, and each piece runs independently, in
-      both directions. ``hx`` is the initial state of the piece that runs first; the returned state
-      comes from the piece that runs last.
+      It is true at each step where a sample starts afresh, such as the first step of an episode.
+      The sequence is cut before this step, and the pieces run independently, in both directions.
+      Only the piece before the first flag starts from ``hx`` (in the backward direction, the piece
+      from the last flag on). ``state`` comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
-        hidden_size: the number of features of c, and of h without ``proj_size``.
+        hidden_size: the number of features of c, and also of h if ``proj_size`` is 0.
         num_layers: how many layers are stacked; each reads the output of the layer below it.
-        bias: False leaves out ``b_ih`` and ``b_hh``.
+        bias: False leaves out the biases, the terms with ``b``.
         batch_first: True if input and output are ``(batch, seq, feature)``. States stay as above.
-        dropout: the probability, from 0 to 1, with which training zeroes a feature that one layer
-            hands to the next.
-        bidirectional: True adds to each layer a direction from the last step to the first.
-        proj_size: above 0, h is ``W_hr (sigmoid(o) * tanh(c_t))`` and has this width, which is less
-            than ``hidden_size``.
+        dropout: in training, the probability, from 0 to 1, that a feature passed from one layer to
+            the next is set to zero.
+        bidirectional: True adds a backward direction, from the last step to the first.
+        proj_size: 0, or the number of features of h, less than ``hidden_size``: h is then
+            ``W_hr (sigmoid(o) * tanh(c_t))``.
         device: the device of the weights.
         dtype: the dtype of the weights.
-        state_batch_first: True if states are ``(batch, num_layers * directions, hidden)``; c has
-            ``hidden_size`` instead of ``hidden``. torch has no such argument.
-        axes: the names of ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"`` in the caller's
-            jaxtyping scope, such as ``{"seq": "time"}``: each call is checked against the sizes
-            bound there. torch has no such argument.
+        state_batch_first: True if states are ``(batch, num_layers * directions, hidden)``; for c,
+            ``hidden_size`` replaces ``hidden``. torch does not have this argument.
+        axes: for callers typed with jaxtyping: the names that the caller's annotations have for
+            ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"``, such as ``{"seq": "time"}``.
+            Each call is checked against their sizes. torch does not have this argument.
 
     Raises:
-        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
-            an argument of the wrong kind.
-        LayoutError: if the axes of a call's input or state are not in the order above.
+        ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
+            type or value.
+        ShapeError: if a call's input or ``reset`` has wrong axes or sizes. The next three errors
+            are subclasses of it.
+        LayoutError: if the axes of a call's input or state are in the wrong order.
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
-        StateError: if ``hx`` is not a state of this layer for this batch.
-        ShapeError: if a call's input or ``reset`` has axes or sizes other than those above. The
-            three errors above this one are also ShapeErrors.
+        StateError: if ``hx`` has the wrong structure, number of layers, batch size or width.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 
@@ -215,12 +215,12 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         Input and output are ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with
         ``batch_first``. h and c are ``(num_layers * directions, batch, hidden_size)``; with
         ``proj_size``, h and the output have that width instead. ``bias=False`` leaves out the
-        biases, and ``dropout`` acts between layers. Two arguments are not torch's:
-        ``state_batch_first`` puts the batch first in states, and ``axes`` names the axes as the
-        caller's jaxtyping scope does.
+        biases, and ``dropout`` acts between layers. torch does not have the last two arguments:
+        ``state_batch_first`` puts the batch first in states, and ``axes`` has the names of axes in
+        the caller's jaxtyping scope.
 
-        A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state: the
-        class describes them, each argument, and what is raised.
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state. The
+        docstring of the class describes each argument and each error.
         """
         options = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
@@ -228,7 +228,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
 
 
 class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
-    """torch's multi-layer GRU, with every call checked.
+    """A multi-layer GRU: ``torch.nn.GRU`` whose calls are checked for wrong shapes.
 
     ::
 
@@ -242,47 +242,47 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
 
     - ``input`` is ``(seq, batch, input_size)``, or ``(batch, seq, input_size)`` with
       ``batch_first``. It may also be one sequence, ``(seq, input_size)``, or a PackedSequence.
-    - ``output`` is the last layer's h at each step, the forward direction's features, then the
-      backward direction's: ``(seq, batch, directions * hidden_size)``, in the same layout as
-      the input, and packed if the input is packed.
+    - ``output`` is the last layer's h at each step, ``(seq, batch, directions * hidden_size)``, in
+      the same layout as the input, and packed if the input is packed. The forward direction's
+      features come first, then the backward direction's.
     - ``hx`` is the state before the first step, ``(num_layers * directions, batch, hidden_size)``:
-      layer by layer, the forward direction first. Unbatched, it has no batch axis. None means
-      zeros, or whatever a subclass's ``initial_state`` returns.
+      layer by layer, the forward direction first. For one sequence, it has no batch axis. None
+      means zeros, or what ``initial_state`` returns in a subclass that overrides it.
     - ``state`` is the state after the last step, in the shape of ``hx``.
-    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
-      padded batch. Each sample gets the same result as if it were run alone: its state is the one
-      after its own last step, in both directions, and its output is zero after that.
+    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample in a
+      padded batch. Each sample gets the same result as if it were run alone, without its padding,
+      in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
-      It is true at each step before which a sample starts again from the initial state, as at the
-      end of an episode. Resets cut a sequence into pieces, and each piece runs independently, in
-      both directions. ``hx`` is the initial state of the piece that runs first; the returned state
-      comes from the piece that runs last.
+      It is true at each step where a sample starts afresh, such as the first step of an episode.
+      The sequence is cut before this step, and the pieces run independently, in both directions.
+      Only the piece before the first flag starts from ``hx`` (in the backward direction, the piece
+      from the last flag on). ``state`` comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
         hidden_size: the number of features of the state.
         num_layers: how many layers are stacked; each reads the output of the layer below it.
-        bias: False leaves out ``b_ih`` and ``b_hh``.
+        bias: False leaves out the biases, the terms with ``b``.
         batch_first: True if input and output are ``(batch, seq, feature)``. States stay as above.
-        dropout: the probability, from 0 to 1, with which training zeroes a feature that one layer
-            hands to the next.
-        bidirectional: True adds to each layer a direction from the last step to the first.
+        dropout: in training, the probability, from 0 to 1, that a feature passed from one layer to
+            the next is set to zero.
+        bidirectional: True adds a backward direction, from the last step to the first.
         device: the device of the weights.
         dtype: the dtype of the weights.
         state_batch_first: True if states are ``(batch, num_layers * directions, hidden_size)``.
-            torch has no such argument.
-        axes: the names of ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"`` in the caller's
-            jaxtyping scope, such as ``{"seq": "time"}``: each call is checked against the sizes
-            bound there. torch has no such argument.
+            torch does not have this argument.
+        axes: for callers typed with jaxtyping: the names that the caller's annotations have for
+            ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"``, such as ``{"seq": "time"}``.
+            Each call is checked against their sizes. torch does not have this argument.
 
     Raises:
-        ArgumentError: if an argument of the constructor has the wrong type or value, or a call has
-            an argument of the wrong kind.
-        LayoutError: if the axes of a call's input or state are not in the order above.
+        ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
+            type or value.
+        ShapeError: if a call's input or ``reset`` has wrong axes or sizes. The next three errors
+            are subclasses of it.
+        LayoutError: if the axes of a call's input or state are in the wrong order.
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
-        StateError: if ``hx`` is not a state of this layer for this batch.
-        ShapeError: if a call's input or ``reset`` has axes or sizes other than those above. The
-            three errors above this one are also ShapeErrors.
+        StateError: if ``hx`` has the wrong structure, number of layers, batch size or width.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 
@@ -317,12 +317,12 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
 
         Input and output are ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with
         ``batch_first``. States are ``(num_layers * directions, batch, hidden_size)``.
-        ``bias=False`` leaves out the biases, and ``dropout`` acts between layers. Two arguments are
-        not torch's: ``state_batch_first`` puts the batch first in states, and ``axes`` names the
-        axes as the caller's jaxtyping scope does.
+        ``bias=False`` leaves out the biases, and ``dropout`` acts between layers. torch does not
+        have the last two arguments: ``state_batch_first`` puts the batch first in states, and
+        ``axes`` has the names of axes in the caller's jaxtyping scope.
 
-        A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state: the
-        class describes them, each argument, and what is raised.
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state. The
+        docstring of the class describes each argument and each error.
         """
         options = (num_layers, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)

@@ -40,51 +40,54 @@ class CellList(torch.nn.ModuleList):
 
 
 class Recurrent(torch.nn.Module, Generic[StateT]):
-    """A layer made of cells: stacked, in one direction or two.
+    """A layer made of your choice of cells: stacked, in one direction or in both.
 
     A call is ``output, state = layer(input, hx=None, *, lengths=None, reset=None)``.
 
     - ``input`` is ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with ``batch_first``. It
-      may also be one sequence, ``(seq, feature)``. A PackedSequence is refused: pass ``lengths``.
-    - ``output`` is the last layer's h at each step, ``(seq, batch, hidden)`` in the layout of the
-      input. With ``reverse_cells`` the two directions stand side by side, and their widths add up.
-    - ``hx`` is the tuple of the cells' states before the first step, layer by layer, the forward
+      may also be one sequence, ``(seq, feature)``. Instead of a PackedSequence, pass ``lengths``.
+    - ``output`` is the last layer's h at each step, ``(seq, batch, hidden)``, in the same layout as
+      the input. With ``reverse_cells``, the forward direction's features come first, then the
+      backward direction's.
+    - ``hx`` is a tuple with each cell's state before the first step, layer by layer, the forward
       direction first. A state is a tensor ``(batch, hidden)`` or a tuple of such tensors. None, for
-      all or for one cell, means what ``initial_state`` returns: zeros, for rnnkit's cells.
-    - ``state`` is the tuple of the cells' states after the last step.
-    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample of a
-      padded batch. Each sample gets the same result as if it were run alone: its states are those
-      after its own last step, in both directions, and its output is zero after that.
+      the tuple or for one state, means what ``initial_state`` returns: zeros for rnnkit's cells.
+    - ``state`` is a tuple with each cell's state after the last step.
+    - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample in a
+      padded batch. Each sample gets the same result as if it were run alone, without its padding,
+      in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
-      It is true at each step before which a sample starts again from the initial states, as at the
-      end of an episode. Resets cut a sequence into pieces, and each piece runs independently, in
-      both directions. ``hx`` holds the initial states of the piece that runs first; the returned
-      states come from the piece that runs last.
+      It is true at each step where a sample starts afresh, such as the first step of an episode.
+      The sequence is cut before this step, and the pieces run independently, in both directions.
+      Only the piece before the first flag starts from ``hx`` (in the backward direction, the piece
+      from the last flag on). ``state`` comes from the piece that runs last.
 
     Args:
-        cells: the cell of each layer, from the input up, or one cell. A cell is any module that
-            :class:`rnnkit.typing.Cell` describes; widths may differ from layer to layer.
-        reverse_cells: the same number of cells, which run from the last valid step back to the
-            first.
+        cells: a list with one cell for each layer, starting with the layer that reads the input; or
+            a single cell. A cell is a module with the methods of :class:`rnnkit.typing.Cell`. The
+            cells may differ in class and hidden size.
+        reverse_cells: one cell for each layer's backward direction, which runs from the last valid
+            step to the first.
         batch_first: True if input and output are ``(batch, seq, feature)``.
-        dropout: the probability, from 0 to 1, with which training zeroes a feature that one layer
-            hands to the next.
-        axes: the names of ``"seq"`` and ``"batch"`` in the caller's jaxtyping scope, such as
-            ``{"seq": "time"}``: each call is checked against the sizes bound there.
+        dropout: in training, the probability, from 0 to 1, that a feature passed from one layer to
+            the next is set to zero.
+        axes: for callers typed with jaxtyping: the names that the caller's annotations have for
+            ``"seq"`` and ``"batch"``, such as ``{"seq": "time"}``. Each call is checked against
+            their sizes.
 
     Raises:
         ArgumentError: if there is no cell, if ``cells`` and ``reverse_cells`` differ in number, or
             if another argument of the constructor, or of a call, has the wrong type or value.
+        ShapeError: if a call's input or ``reset`` has wrong axes or sizes. The next two errors are
+            subclasses of it.
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
-        StateError: if ``hx`` is not one state for each cell.
-        ShapeError: if a call's input or ``reset`` has axes or sizes other than those above. The two
-            errors above this one are also ShapeErrors.
+        StateError: if ``hx`` is not one state for each cell, with the right batch size and width.
         DtypeError: if a call's input or state has a different dtype from a cell's weights.
         DeviceError: if a call's input or state is on a different device from a cell's weights.
-        CellError: if a call of a cell does not return a state. An exception raised by the cell is
-            passed through, with a note added that names the step, layer and direction.
+        CellError: if a cell does not return a state. An exception that a cell raises itself is
+            passed through, with a note that names the step, layer and direction.
 
-    torch has no equivalent layer; torch's own cells may be used as cells:
+    torch has no such layer. Its own cells may be used here:
     https://docs.pytorch.org/docs/stable/nn.html#recurrent-layers
 
     >>> layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 5)], batch_first=True)
@@ -123,15 +126,15 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         dropout: float = 0.0,
         axes: Axes | None = None,
     ) -> None:
-        """Make a layer over cells, taken as they are: the cell of each layer, from the input up.
+        """Make a layer from ``cells``, one for each layer; the first one reads the input.
 
-        ``reverse_cells``, the same number, run from the last valid step to the first. Input and
-        output are ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``.
-        ``dropout`` acts between layers, and ``axes`` names seq and batch as the caller's jaxtyping
-        scope does.
+        ``reverse_cells``, as many, run from the last valid step to the first. Input and output are
+        ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with ``batch_first``. ``dropout``
+        acts between layers. ``axes`` has the names of seq and batch in the caller's jaxtyping
+        scope.
 
-        A call takes ``input``, ``hx``, ``lengths`` and ``reset``: the class describes them, each
-        argument, and what is raised.
+        A call takes ``input``, ``hx``, ``lengths`` and ``reset``, and returns output and state. The
+        docstring of the class describes each argument and each error.
         """
         super().__init__()
         self.batch_first: bool = batch_first
@@ -149,15 +152,15 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
     @classmethod
     def of(cls, layer: Layer[LayerStateT, Any, Any]) -> "Recurrent[LayerStateT]":
-        """Return what a layer computes, over the layer's own cells and parameters.
+        """Make a Recurrent that computes the same as ``layer``, an RNN, LSTM or GRU of rnnkit's.
 
-        It has the layer's directions, ``batch_first``, dropout and axes; training one trains the
-        other. Its state is the tuple of its cells' states:
-        :func:`rnnkit.states.to_layers` makes one of the layer's state.
+        It has the layer's directions, ``batch_first``, dropout and axes. It shares the layer's
+        parameters, so training one trains the other. Its state is a tuple of its cells' states:
+        :func:`rnnkit.states.to_layers` converts a state of the layer to that form.
 
         Raises:
-            ArgumentError: if it is not a layer of rnnkit's, or one whose ``initial_state`` is
-                overridden, which its cells do not know.
+            ArgumentError: if ``layer`` is not a layer of rnnkit's, or overrides ``initial_state``,
+                which its cells would not call.
 
         >>> gru = rnnkit.GRU(3, 4, num_layers=2, bidirectional=True)
         >>> x = torch.ones(7, 5, 3)
@@ -184,7 +187,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
     @property
     def bidirectional(self) -> bool:
-        """Whether the layer runs from both ends."""
+        """Whether the layer also has a backward direction, that is, ``reverse_cells``."""
         return self.reverse_cells is not None
 
     if TYPE_CHECKING:
@@ -207,7 +210,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         reset: object = None,
         **unknown: object,
     ) -> Any:
-        """Run over a sequence; the class describes arguments and results."""
+        """Run over a sequence; the docstring of the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         if is_fx_call(input, hx):
@@ -223,13 +226,14 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         return run_layers(self, input, hx, initial, lengths, reset)
 
     def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:
-        """Return the cells' initial states, layer by layer, starting with the forward direction.
+        """Return a tuple of the cells' initial states, layer by layer, the forward direction first.
 
-        ``batch_size`` is None for an unbatched call. A subclass may override this method: a call
-        without a state calls it, and so does one with ``reset``.
+        With ``batch_size`` None, the states have no batch axis. A subclass may override this
+        method. A call without ``hx``, or with ``reset``, starts from what it returns.
 
         Raises:
-            CellError: if a cell has no initial state.
+            CellError: if a cell has no method ``initial_state``.
+            ArgumentError: if ``batch_size`` is neither None nor an integer of at least 0.
 
         >>> cells = [rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 5)]
         >>> h, (h_2, c_2) = rnnkit.Recurrent(cells).initial_state(2)
@@ -250,14 +254,14 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     ) -> tuple[Tensor, tuple[StateT, ...]]:
         """Run one time step, through all layers.
 
-        ``x_t`` is ``(batch, feature)``, or ``(feature,)`` unbatched; ``hx`` is the state before the
-        step, and ``state`` is an alias for it. ``reset`` ``(batch,)``, booleans or 0 and 1, is
-        true for samples that start again from ``initial_state`` before the step. Returns the last
-        layer's output ``(batch, hidden)`` and the state after the step.
+        ``x_t`` is ``(batch, feature)``, or ``(feature,)`` without a batch. ``hx`` is the state
+        before the step, as in a call; ``state`` is another name for it. ``reset``, booleans or 0
+        and 1, is ``(batch,)``: true for samples that start afresh, from ``initial_state``. Returns
+        the last layer's output ``(batch, hidden)`` and the state after the step.
 
         Raises:
-            ArgumentError: if the layer has reverse cells, which start at the end; if ``reset`` is
-                not one flag per sample; if both ``hx`` and ``state`` are given.
+            ArgumentError: if the layer has reverse cells, which start at the end of a sequence; if
+                ``reset`` is not one flag per sample; if both ``hx`` and ``state`` are given.
             ShapeError: if ``x_t`` has a seq axis.
 
         >>> layer, hx = rnnkit.Recurrent(rnnkit.GRUCell(3, 4)), None
@@ -271,8 +275,11 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     def last_hidden(self, state: CellStates) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
 
+        ``state`` is the second result of a call. With ``lengths``, h is the one after each sample's
+        own last step.
+
         Raises:
-            StateError: if it is not one state for each cell.
+            StateError: if ``state`` is not a tuple of one state for each cell.
 
         >>> layer = rnnkit.Recurrent(rnnkit.GRUCell(3, 4), reverse_cells=rnnkit.LSTMCell(3, 4))
         >>> _, state = layer(torch.ones(7, 5, 3))
@@ -284,7 +291,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         return torch.cat(ends[-2:], dim=-1) if self.bidirectional else ends[-1]
 
     def extra_repr(self) -> str:
-        """Return the options that are not the default."""
+        """Return the options that differ from the default, as ``print(layer)`` shows them."""
         options = {"batch_first": self.batch_first, "dropout": self.dropout, "axes": self.axes}
         return ", ".join(f"{name}={value}" for name, value in options.items() if value)
 

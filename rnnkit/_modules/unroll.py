@@ -95,45 +95,49 @@ def unroll(
             hx = cell(x_t, hx)
             output.append(hx[0] if isinstance(hx, tuple) else hx)
 
-    With rnnkit's own cells, torch's fused kernel runs, and a call takes as long as a layer's call,
-    unless ``return_states`` asks for states that the kernel does not return. Compilers,
-    ``torch.func`` and cells with hooks run the loop.
+    With rnnkit's own cells, torch's fused kernel replaces this loop and is as fast as a layer. The
+    loop itself runs with ``return_states``, for cells with hooks, under ``torch.func`` and in
+    exported programs.
 
     Args:
-        cell: an rnnkit cell, or any module that :class:`rnnkit.typing.Cell` describes.
+        cell: an rnnkit cell, or any module with the methods of :class:`rnnkit.typing.Cell`.
         input: ``(seq, batch, feature)``, or ``(batch, seq, feature)`` with ``batch_first``; or
             ``(seq, feature)`` for one sequence without a batch axis.
-        hx: the cell's state before the first step. None means its ``initial_state``.
+        hx: the cell's state before the first step. None means what the cell's ``initial_state``
+            returns.
         batch_first: True if input and output are ``(batch, seq, feature)``.
-        lengths: the number of valid steps of each sample, ``(batch,)`` integers from 0 to seq. The
-            output is zero after them, and the returned state is the one after each sample's last
-            valid step.
-        reverse: True runs from the last valid step to the first. The output stays in the input's
-            order.
-        reset: ``(seq, batch)`` booleans, or 0 and 1, in the input's layout, true at each
-            step before which a sample starts again from ``initial_state``. With ``reverse`` too,
-            the cut lies between that step and the one before it in time.
-        return_states: True returns the state after every step instead of the last one; each
-            of its tensors then has a leading seq axis.
-        fused: False runs the loop, whose gradients can be differentiated again.
-        block: for a cell of your own: torch compiles this many steps, such as 10, as one graph, and
-            reuses it for the whole sequence. Any sequence length then needs only a few graphs;
-            compiling the whole loop needs a new graph for each length. The first call compiles for
-            about a minute. Leftover steps that do not fill a block run uncompiled; gradients cannot
-            be differentiated again; an enclosing ``torch.compile`` breaks its graph at this call.
-            With ``reverse`` or ``return_states``, in an exported program and for rnnkit's own
-            cells, ``block`` changes nothing.
+        lengths: integers ``(batch,)`` from 0 to seq: the number of valid steps of each sample in a
+            padded batch. The output is zero on the padding, and the returned state is the one after
+            each sample's last valid step.
+        reverse: True runs from the last valid step to the first. The output keeps the input's order
+            of steps.
+        reset: booleans or 0 and 1, ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``. It
+            is true at each step where a sample starts afresh from ``initial_state``. A flag at step
+            t separates step t from step t - 1, also with ``reverse``.
+        return_states: True returns the states after all steps instead of the last state. Each
+            tensor then has seq as its first axis.
+        fused: False runs the loop for rnnkit's cells also. Its gradients can be differentiated
+            again (double backward).
+        block: for your own cells: the number of steps, such as 10, that torch compiles as one
+            graph. It reuses this graph for sequences of any length, where compiling the whole loop
+            needs a new graph for each length. The first call compiles for about a minute.
+
+            Steps that do not fill a block run uncompiled. Gradients cannot be differentiated again.
+            A caller under ``torch.compile`` has a graph break here. ``block`` has no effect for
+            rnnkit's cells, with ``reverse`` or ``return_states``, and in an exported program.
 
     Returns:
-        The output, in the input's layout, and the state.
+        The output ``(seq, batch, hidden)``, in the input's layout, and the state after the last
+        step.
 
     Raises:
-        RnnkitError: the relevant subclass, if the input, state, lengths or reset does not match
-            the description above.
-        ArgumentError: if ``block`` is not an integer of at least 1.
-        CellError: if the cell has no initial state; or if it does not return a state, returns one
-            with the wrong batch size, or returns one whose shape changes between steps. An
-            exception raised by the cell is passed through, with a note added that names the step.
+        ShapeError: if the axes or sizes of the input, ``hx``, ``lengths`` or ``reset`` are wrong;
+            it may be the subclass LayoutError, LengthsError or StateError.
+        DtypeError, DeviceError: if a dtype or a device differs from that of the weights.
+        ArgumentError: if ``cell`` is not a cell, or an option has the wrong type or value.
+        CellError: if the cell has no ``initial_state`` and needs one; or if it returns no state, a
+            state of another batch size, or a state whose shape changes. An exception that the cell
+            raises itself is passed through, with a note that names the step.
 
     >>> cell = rnnkit.GRUCell(3, 4)
     >>> output, state = rnnkit.unroll(cell, torch.ones(7, 2, 3), lengths=[7, 5])

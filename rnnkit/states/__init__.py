@@ -1,12 +1,13 @@
-"""Hidden states: what a recurrent module carries from one step to the next.
+"""Functions on hidden states: select or repeat samples, reset or join them, convert layouts.
 
-Every function here takes a state as modules return it: a tensor (RNN, GRU), an
-:class:`rnnkit.LSTMState` or plain ``(h, c)`` pair, or the tuple of states that
-:class:`rnnkit.Recurrent` carries; and returns a new one of the same kind. None, which stands for
-zeros everywhere, stays None. The batch axis follows from the rank. A layer's state,
-``(layers * directions, batch, hidden)``, has it at axis 1, whatever the layer's ``batch_first`` is,
-or at axis 0 with ``state_batch_first=True``, for layers that have this option; a cell's state,
-``(batch, hidden)``, at axis 0.
+Each function takes a state as a recurrent module returns it, and returns a new state of the same
+kind. A state is a tensor (RNN, GRU), a pair ``(h, c)`` (LSTM), or a tuple of cells' states
+(:class:`rnnkit.Recurrent`). None, which means a state of zeros, stays None.
+
+The number of axes shows where the batch is. A layer's state, ``(layers * directions, batch,
+hidden)``, has it on axis 1, even if the layer has ``batch_first=True``. A cell's state, ``(batch,
+hidden)``, has it on axis 0. Pass ``state_batch_first=True`` for a state of a layer that has this
+option: ``(batch, layers * directions, hidden)``.
 """
 
 import typing as _typing

@@ -19,7 +19,12 @@ Parts = TypeVar("Parts", bound=Tensor | tuple[Any, ...])
 
 
 def batch_first(state: State) -> State:
-    """Bring a layer's state to ``(batch, layers * directions, hidden)``.
+    """Convert a layer's state to ``(batch, layers * directions, hidden)``, with the batch first.
+
+    ``state`` is ``(layers * directions, batch, hidden)``; :func:`from_batch_first` converts back.
+
+    Raises:
+        StateError: if a tensor of the state does not have 2 or 3 axes.
 
     >>> _, state = rnnkit.GRU(3, 4, num_layers=2)(torch.ones(7, 5, 3))
     >>> rnnkit.states.batch_first(state).shape
@@ -34,7 +39,12 @@ def batch_first(state: State) -> State:
 
 
 def from_batch_first(state: State) -> State:
-    """Bring a state ``(batch, layers * directions, hidden)`` to the order that layers take.
+    """Convert a state ``(batch, layers * directions, hidden)`` to the layout that layers expect.
+
+    The result is ``(layers * directions, batch, hidden)``. It undoes :func:`batch_first`.
+
+    Raises:
+        StateError: if a tensor of the state does not have 2 or 3 axes.
 
     >>> rnnkit.states.from_batch_first(torch.ones(5, 2, 4)).shape
     torch.Size([2, 5, 4])
@@ -43,16 +53,16 @@ def from_batch_first(state: State) -> State:
 
 
 def from_layers(states: Sequence[State]) -> State:
-    """Join a list of states, layer by layer, into the state of one layer of all of them.
+    """Stack cells' states into the state of a layer, ``(layers * directions, batch, hidden)``.
 
-    The list has the states of each layer's directions, starting with the forward one: a cell's
-    ``(batch, hidden)``, ``(hidden,)`` without a batch, or a layer's ``(rows, batch, hidden)``. The
-    result is ``(layers * directions, batch, hidden)``.
+    ``states`` is a list: layer by layer, the forward direction first. Each is a cell's state,
+    ``(batch, hidden)``, or ``(hidden,)`` without a batch. A layer's state in the list keeps all its
+    rows. :func:`to_layers` does the opposite.
 
     Raises:
-        ArgumentError: if the list is empty, or has tensors and pairs.
-        StateError: if the states differ in batch or width, or do not have 2 or 3 axes.
-        DeviceError: if they are on different devices.
+        ArgumentError: if ``states`` is empty or not a list, or mixes tensors and pairs.
+        StateError: if the states differ in batch size or hidden size, or one has more than 3 axes.
+        DeviceError: if the states are on different devices.
 
     >>> cells = rnnkit.GRU(3, 4, num_layers=2).cells()
     >>> rnnkit.states.from_layers([cell.initial_state(5) for cell in cells]).shape
@@ -90,14 +100,18 @@ def to_layers(state: None, *, state_batch_first: bool = ...) -> None: ...
 def to_layers(state: Parts, *, state_batch_first: bool = ...) -> tuple[Parts, ...]: ...
 @known_options
 def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
-    """Take a layer's state apart: the states of its cells, what ``Recurrent.of(layer)`` takes.
+    """Split a layer's state into a tuple with the state of each of its cells.
 
-    The inverse of :func:`from_layers`: from tensors ``(layers * directions, batch, hidden)`` to the
-    cells' states in a tuple, layer by layer, starting with the forward direction, each a tensor
-    ``(batch, hidden)``, or a pair of such tensors for an LSTM.
+    From ``(layers * directions, batch, hidden)`` it makes one ``(batch, hidden)`` for each layer
+    and direction: layer by layer, the forward direction first. For an LSTM, each is a pair
+    ``(h, c)``. ``Recurrent.of(layer)`` takes this tuple as its state. :func:`from_layers` does the
+    opposite.
+
+    Pass ``state_batch_first=True`` for a state whose layer has this option: its batch is on axis 0.
 
     Raises:
-        StateError: if a tensor of the state does not have 3 axes, or the layers differ in number.
+        StateError: if a tensor of the state does not have 3 axes, or if h and c have different
+            numbers of layers.
 
     >>> lstm = rnnkit.LSTM(3, 4, num_layers=2)
     >>> (h, c), _ = rnnkit.states.to_layers(lstm.initial_state(5))
@@ -132,14 +146,17 @@ def bridge(
 ) -> State:
     """Convert a bidirectional encoder's state for a decoder that runs in one direction.
 
-    From tensors ``(layers * 2, batch, hidden)``, ``"concat"`` puts the two directions of a layer
-    side by side, ``(layers, batch, 2 * hidden)``, and ``"sum"`` adds them, ``(layers, batch,
-    hidden)``. Pass only a bidirectional layer's state: its shape is the same as that of a
-    two-layer unidirectional state, which needs no bridge, so passing that one by
-    mistake cannot be detected.
+    The state is ``(layers * 2, batch, hidden)``. ``how="concat"`` puts the two directions of each
+    layer side by side, ``(layers, batch, 2 * hidden)``; ``how="sum"`` adds them, ``(layers, batch,
+    hidden)``.
+    Pass ``state_batch_first=True`` for a state whose layer has this option: its batch is on axis 0.
+
+    Do not pass the state of a unidirectional layer. With an even number of layers it has the same
+    shape, so rnnkit cannot detect this mistake.
 
     Raises:
-        StateError: if a tensor has an odd number of rows, or no axis for the layers.
+        StateError: if a tensor does not have 3 axes, or its number of rows (layers times
+            directions) is odd.
         ArgumentError: if ``how`` is neither ``"concat"`` nor ``"sum"``.
 
     >>> _, state = rnnkit.GRU(3, 4, bidirectional=True)(torch.ones(7, 5, 3))

@@ -58,7 +58,9 @@ def check_alike(name: str, tensors: Sequence[Tensor]) -> None:
 
 
 def detach(state: State) -> State:
-    """Cut a state from the graph that made it, as between two windows of a long sequence.
+    """Return a state without its autograd graph, for training on windows of a long sequence.
+
+    Call it between two windows: gradients of the second one then end at its start.
 
     >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 2, 3))
     >>> rnnkit.states.detach(state).requires_grad
@@ -68,7 +70,9 @@ def detach(state: State) -> State:
 
 
 def to(state: State, *args: Any, **kwargs: Any) -> State:
-    """Move a state to a device or dtype; the arguments are the same as for ``Tensor.to``.
+    """Return a state on another device or in another dtype.
+
+    The arguments after ``state`` are those of ``Tensor.to``.
 
     >>> state = rnnkit.states.to(rnnkit.LSTM(3, 4).initial_state(2), torch.float64)
     >>> state.h.dtype
@@ -83,13 +87,16 @@ def select(
 ) -> State:
     """Pick samples of a state, or reorder them, for example for beam search.
 
-    ``index`` holds positions on the batch axis, in any order: a list, an integer tensor, or a slice
-    with a positive step; or it is a boolean mask ``(batch,)``.
+    ``state`` is a tensor or a tuple of tensors: ``(layers * directions, batch, hidden)`` of a
+    layer, or ``(batch, hidden)`` of a cell. ``index`` selects along the batch axis: a list or
+    tensor of positions, which may repeat; a boolean mask ``(batch,)``; or a slice with a positive
+    step.
+
+    Pass ``state_batch_first=True`` for a state whose layer has this option: its batch is on axis 0.
 
     Raises:
-        ArgumentError: if ``index`` is neither positions nor a boolean mask, or is out of range.
-            Positions on a GPU are not checked; if one is out of range, the GPU raises a device-side
-            assert.
+        ArgumentError: if ``index`` is none of these, or has a position out of range. Positions on a
+            GPU are not checked: there, one that is out of range triggers a device-side assert.
         StateError: if a tensor of the state does not have 2 or 3 axes.
 
     >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 5, 3))
@@ -109,10 +116,15 @@ def select(
 
 @known_options
 def repeat(state: State, times: int, *, state_batch_first: bool = False) -> State:
-    """Repeat each sample ``times`` times in a row: s0 s0 s1 s1 ..., the order of beams.
+    """Repeat each sample ``times`` times, for example once for each beam of a beam search.
+
+    Samples s0, s1 become s0, s0, s1, s1, as with ``torch.repeat_interleave``. ``state`` is a tensor
+    or a tuple of tensors: ``(layers * directions, batch, hidden)`` of a layer, or ``(batch,
+    hidden)`` of a cell.
+    Pass ``state_batch_first=True`` for a state whose layer has this option: its batch is on axis 0.
 
     Raises:
-        ArgumentError: if ``times`` is not a non-negative integer.
+        ArgumentError: if ``times`` is not an integer of at least 0.
         StateError: if a tensor of the state does not have 2 or 3 axes.
 
     >>> h = torch.tensor([[1.0], [2.0]])
@@ -130,16 +142,16 @@ def repeat(state: State, times: int, *, state_batch_first: bool = False) -> Stat
 
 @known_options
 def expand(state: State, batch_size: int | None, *, state_batch_first: bool = False) -> State:
-    """Give every sample of a batch the state of one sample, for example a learned one.
+    """Expand the state of one sample to a batch, for example a learned initial state.
 
-    The state is a layer's ``(layers * directions, 1, hidden)`` or a cell's ``(1, hidden)``; a
-    tensor of ``batch_size`` samples stays as it is. With ``batch_size`` None the result has no
-    batch axis. Gradients are summed over the samples. Where nothing has to be copied, the result
-    shares the memory of the state.
+    ``state`` is a layer's ``(layers * directions, 1, hidden)`` or a cell's ``(1, hidden)``. In the
+    result, ``batch_size`` replaces the 1; with ``batch_size`` None, that axis is removed. A state
+    that already has ``batch_size`` samples does not change. The result may share its memory.
+    Pass ``state_batch_first=True`` for a state whose layer has this option: its batch is on axis 0.
 
     Raises:
-        ArgumentError: if ``batch_size`` is not a non-negative integer.
-        StateError: if a tensor of the state is for neither one sample nor ``batch_size``.
+        ArgumentError: if ``batch_size`` is neither None nor an integer of at least 0.
+        StateError: if a tensor of the state has neither 1 nor ``batch_size`` samples.
 
     >>> h0 = torch.nn.Parameter(torch.zeros(2, 1, 4))
     >>> rnnkit.states.expand(h0, 5).shape
@@ -171,14 +183,17 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
 
 @known_options
 def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
-    """Join the states of several batches into one state, as ``torch.cat`` joins tensors.
+    """Join a list of states along the batch axis into the state of one larger batch.
 
-    They are of one kind, with the same layers and widths; all may be None.
+    The states are tensors or pairs: ``(layers * directions, batch, hidden)`` of a layer, or
+    ``(batch, hidden)`` of a cell. Only their batch sizes may differ. If all are None, the result is
+    None.
+    Pass ``state_batch_first=True`` for a state whose layer has this option: its batch is on axis 0.
 
     Raises:
-        ArgumentError: if there is none, or only some are None.
-        StateError: if they are of different kinds, or differ in more than their batch.
-        DtypeError, DeviceError: if they differ in dtype or device.
+        ArgumentError: if ``states`` is empty or not a list, or mixes tensors, pairs and None.
+        StateError: if the states differ in structure, or in the size of another axis.
+        DtypeError, DeviceError: if the states differ in dtype or device.
 
     >>> gru = rnnkit.GRU(3, 4)
     >>> rnnkit.states.cat([gru.initial_state(5), gru.initial_state(2)]).shape
@@ -221,16 +236,17 @@ def reset(
     *,
     state_batch_first: bool = False,
 ) -> State:
-    """Start some samples again, as at the end of an episode.
+    """Reset the state of some samples, for example where an episode has ended.
 
-    ``mask`` ``(batch,)`` is true, or 1, for a sample that starts again, from ``initial``, a state
-    like ``state``, or from zeros. A None in ``state`` is zeros, made like ``initial``.
+    ``mask``, booleans or 0 and 1 of shape ``(batch,)``, is true for the samples to reset. They get
+    their state from ``initial``, which has the same shape as ``state``, or zeros if it is None.
+    The other samples keep their state.
+    Pass ``state_batch_first=True`` for a state whose layer has this option: its batch is on axis 0.
 
     Raises:
-        ArgumentError: if ``mask`` is not as long as the batch, or holds anything but 0 and 1, such
-            as positions, which would reset the wrong samples; or if ``initial`` has a different
-            shape, dtype or device.
-        StateError: if ``initial`` is a tensor, and ``state`` a pair.
+        ArgumentError: if ``mask`` does not have one flag for each sample, or holds other values
+            than 0 and 1; if ``initial`` has another shape, dtype or device than ``state``.
+        StateError: if only one of ``state`` and ``initial`` is a pair.
 
     >>> h = torch.ones(3, 1)
     >>> rnnkit.states.reset(h, torch.tensor([0, 1, 0])).flatten().tolist()

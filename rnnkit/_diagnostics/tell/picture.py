@@ -48,19 +48,24 @@ def noted(notes: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class DependencyMap:
-    """Which output depends on which input along one axis: print it, or plot it.
+    """The result of ``dependency_map``: which outputs depend on which inputs along one axis.
 
-    An output depends on an input if it changes with it, or if its gradient is not zero: a recurrent
-    net forgets, and over hundreds of steps the effect of an early input is smaller than rounding.
-    A gradient that is too small to be a number shows nothing, so there may be more dependencies.
+    Print it, or plot it. Output i depends on input j if the output changes when the input changes,
+    or if the gradient of the output with respect to the input is not zero. The gradient finds
+    dependencies that are lost in rounding, such as on a step hundreds of steps ago. A gradient
+    that underflows to zero can still hide a dependency.
 
     Attributes:
-        matrix: boolean, ``(outputs, inputs)``: output i depends on input j.
-        outputs: indices of the outputs, on the axis of the output.
-        inputs: indices of the inputs, on the axis of the input.
+        matrix: booleans ``(outputs, inputs)``: True where an output depends on an input.
+        outputs: the index of each row of ``matrix`` on the output's axis.
+        inputs: the index of each column of ``matrix`` on the input's axis.
         dim: the axis of the input.
         out_dim: the axis of the output.
-        notes: what the runs did beside, to what the copies of the model share with it.
+        notes: remarks, such as an object of your model that the runs may have changed.
+
+    >>> found = rnnkit.dependency_map(torch.nn.GRU(3, 4), torch.randn(4, 2, 3))
+    >>> found.matrix[1]  # output 1 depends on inputs 0 and 1
+    tensor([ True,  True, False, False])
     """
 
     __module__ = "rnnkit"
@@ -74,19 +79,26 @@ class DependencyMap:
 
     @property
     def is_square(self) -> bool:
-        """Whether input and output have the same indices, so that a rule can compare them."""
+        """Whether input and output are equally long, so that :meth:`forbidden` can compare them."""
         ends = {*self.outputs[-1:], *self.inputs[-1:]}
         return len(ends) == 1 and {*self.outputs} <= {*self.inputs}
 
     def forbidden(self, rule: Rule) -> Tensor:
-        """Return the dependencies that a rule forbids.
+        """Return the dependencies that a rule forbids: booleans of the shape of ``matrix``.
 
         Args:
-            rule: ``"independent"``, each output may depend only on its own input (samples);
-                ``"causal"``, it may also depend on earlier inputs (steps of a language model).
+            rule: ``"independent"``: output i may depend on input i only, as for samples of a batch.
+                ``"causal"``: output i may depend on inputs 0 to i, as for steps of a language
+                model.
 
         Raises:
-            ArgumentError: if there is no such rule, or input and output differ in length.
+            ArgumentError: if ``rule`` is neither of these, or if input and output are not equally
+                long.
+
+        >>> x = torch.randn(4, 2, 3)  # (seq, batch, feature)
+        >>> found = rnnkit.dependency_map(torch.nn.GRU(3, 4, bidirectional=True), x)
+        >>> found.forbidden("causal").any()
+        tensor(True)
         """
         if rule not in get_args(Rule):
             message = f"rule must be one of {', '.join(get_args(Rule))}, got {brief(rule)}"
@@ -102,7 +114,7 @@ class DependencyMap:
 
     @property
     def finding(self) -> str:
-        """What the map looks like, in a few words."""
+        """A short description of the map, such as ``"each depends on all inputs"``."""
         found = self._finding()
         is_spaced = len(self.inputs) <= max(self.inputs, default=0)
         return f"{found}, of those tried" if is_spaced and found.startswith("each") else found
@@ -161,16 +173,17 @@ class DependencyMap:
         """Draw the map with matplotlib: a row for each output, a column for each input.
 
         Args:
-            rule: hatch the dependencies that this rule forbids in red, see :meth:`forbidden`.
-            title: the title, wrapped to fit; None says how many outputs break the rule or, if none
-                does, the finding.
-            ax: the matplotlib axes to draw on; None for new ones.
+            rule: ``"independent"`` or ``"causal"``: dependencies that this rule forbids are red and
+                hatched, see :meth:`forbidden`. None: there is no rule.
+            title: the title of the plot. None: the number of outputs that break the rule or, if
+                there are none, :attr:`finding`.
+            ax: the matplotlib axes to draw on. None: new axes.
 
         Returns:
-            The axes.
+            The matplotlib axes.
 
         Raises:
-            ArgumentError: if there is no such rule, or input and output differ in length.
+            ArgumentError: if ``rule`` is unknown, or if input and output are not equally long.
             ModuleNotFoundError: if matplotlib is not installed (``pip install "rnnkit[plot]"``).
         """
         forbidden = torch.zeros_like(self.matrix) if rule is None else self.forbidden(rule)

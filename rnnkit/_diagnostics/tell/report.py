@@ -30,19 +30,18 @@ CALLS = 16
 
 @dataclass(frozen=True)
 class Check:
-    """One probe and its result.
+    """The result of one of the checks of ``verify``, which are called probes.
 
     Attributes:
-        probe: the name of the probe.
+        probe: the name of the probe, such as ``"batch"``.
         outcome: ``"passed"``, ``"skipped"`` or ``"failed"``.
-        detail: what was confirmed, why the probe was skipped, or the first line of the finding.
-        gap: why the probe was skipped: ``"unjudged"`` if it could not reach a verdict;
-            ``"inapplicable"`` if it does not apply, such as *padding* without lengths;
-            ``"partial"`` if it reached a verdict for only a part, such as some of the steps.
-        is_judging: True if the probe tests dependencies, by changing inputs or by running a part of
-            the batch.
-        but: a caveat about a passed probe, shown in the report's first line; empty if there is
-            none.
+        detail: what the probe confirmed, why it was skipped, or the mistake that it found.
+        gap: for a skipped probe: ``"unjudged"`` if it could not decide; ``"inapplicable"`` if there
+            was nothing to check, such as *padding* without lengths; ``"partial"`` if it could check
+            only a part, such as some of the steps.
+        is_judging: True if the probe tests which outputs depend on which inputs.
+        but: for a passed probe: what limits its result, as the first line of the report also says;
+            empty if nothing does.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.verify(model, torch.randn(5, 7, 3))
@@ -63,16 +62,17 @@ class Check:
 
 @dataclass
 class Report:
-    """The result of :func:`rnnkit.verify`: a line for each probe, notes, and the cost.
+    """The result of :func:`rnnkit.verify`; it prints a line for each check, or *probe*.
 
     Attributes:
         checks: the result of each probe, in the order in which they ran.
-        findings: the errors that ``raises=True`` would have raised.
-        asked: the names of the probes that the caller asked for.
-        notes: measurements worth a look, which are not failures.
-        axes: how each input and output was read: ``"batch"``, ``"seq"``, or the size of an axis.
-        passes: how many times the model ran.
-        seconds: how long the runs took.
+        findings: the mistakes that were found, as the errors that ``raises=True`` raises.
+        asked: the probes that an argument of the call asked for, such as ``causal=True``.
+        notes: remarks that are worth a look, but are not mistakes.
+        axes: how ``verify`` read each input and output: for each axis ``"batch"``, ``"seq"`` or its
+            size.
+        passes: the number of forward passes.
+        seconds: the time that they took.
 
     >>> report = rnnkit.verify(torch.nn.GRU(3, 4), torch.randn(5, 7, 3), raises=False)
     >>> report.found("batch"), report.checked
@@ -100,27 +100,30 @@ class Report:
     _maps: list[Drawn] = field(default_factory=list)
 
     def found(self, probe: str) -> bool:
-        """Return whether a probe found something."""
+        """Return whether the probe of this name, such as ``"batch"``, found a mistake."""
         return any(error.probe == probe for error in self.findings)
 
     @property
     def checked(self) -> list[str]:
-        """The probes that were tried and found nothing."""
+        """The names of the probes that ran and found no mistake."""
         return [check.probe for check in self.checks if check.outcome == "passed"]
 
     @property
     def unjudged(self) -> list[Check]:
-        """The probes that the caller asked for, and that could not be tried."""
+        """The checks that you asked for, for example with ``causal=True``, but were skipped."""
         return [c for c in self.checks if c.probe in self.asked and c.outcome == "skipped"]
 
     @property
     def judged(self) -> bool:
-        """Whether a probe passed other than repeatable, coverage, use and gradient."""
+        """Whether any probe passed that tests which outputs depend on which inputs.
+
+        *repeatable*, *coverage*, *use* and *gradient* do not count.
+        """
         return any(check.is_judging for check in self.checks if check.outcome == "passed")
 
     @property
     def headline(self) -> str:
-        """What was found, in a few words; and which probes could not say *ok*."""
+        """The first line of the report: what was found, and which probes could not decide."""
         if self.findings:
             return count(len(self.findings), "finding", "findings")
         if not self.judged:
@@ -175,13 +178,13 @@ class Report:
         return as_html(str(self), lambda line: line.startswith("  !!"))
 
     def plot(self) -> "matplotlib.figure.Figure":
-        """Draw which samples, and which steps, of the output depend on which of the input.
+        """Draw with matplotlib which outputs depend on which inputs, for samples and for steps.
 
-        The title is the first line of the report, and of each finding. What a probe forbids is red
-        and hatched: other samples and, with ``causal=True``, later steps.
+        Each map has a row for each output and a column for each input. Dependencies on other
+        samples and, with ``causal=True``, on later steps are red and hatched: they are mistakes.
 
         Returns:
-            The matplotlib figure, with a map of ``(outputs, inputs)`` for each that was measured.
+            The matplotlib figure, with the maps that this call of ``verify`` measured.
 
         Raises:
             ModuleNotFoundError: if matplotlib is not installed (``pip install "rnnkit[plot]"``).

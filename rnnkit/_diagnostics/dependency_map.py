@@ -63,7 +63,7 @@ def dependency_map(
             ``model(*inputs, **kwargs)``.
 
     Returns:
-        A map, which prints as a grid: a row for each output, a column for each input.
+        A map, which prints as a grid with a row for each output and a column for each input.
 
     Raises:
         ArgumentError: if ``model`` is not a module, if ``kwargs`` or ``call`` has the wrong type,

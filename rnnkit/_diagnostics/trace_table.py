@@ -66,7 +66,7 @@ class Trace:
 
     @property
     def marked(self) -> list[Row]:
-        """The rows that have marks: the calls that look like a mistake."""
+        """The rows that have marks, which are the calls that look like a mistake."""
         return [row for row in self.rows if row.marks]
 
     def __getitem__(self, row: object) -> NoReturn:

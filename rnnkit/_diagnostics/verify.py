@@ -83,8 +83,8 @@ def verify(
         raises: True raises the first mistake as an error; False returns all mistakes in the report.
 
     Returns:
-        A report. It prints a line for each probe: what it confirmed, the mistake it found, or why
-        it was skipped.
+        A report, which prints a line for each probe with what it confirmed, the mistake that it
+        found, or why it was skipped.
 
     Raises:
         LeakError: if a probe finds a mistake. The message says what is wrong, how to fix it and, if

@@ -123,7 +123,7 @@ class Report:
 
     @property
     def headline(self) -> str:
-        """The first line of the report: what was found, and which probes could not decide."""
+        """The first line of the report, with what was found and which probes could not decide."""
         if self.findings:
             return count(len(self.findings), "finding", "findings")
         if not self.judged:

@@ -10,7 +10,7 @@ import torch
 from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.by_input import by_input
+from rnnkit._diagnostics.inputs.by_input import by_input, leaves_of_second
 from rnnkit._diagnostics.inputs.fields import with_fields
 from rnnkit._diagnostics.measure.judge import note_of_judge
 from rnnkit._diagnostics.measure.layout import layout_of
@@ -129,7 +129,7 @@ def verify(
     if lengths is None:
         is_after, lines = find_lengths(whole, model, call, is_after=is_after)
     if other is not None:
-        whole.take_second(other)
+        whole.second_leaves = leaves_of_second(other, given, whole.leaves)
     asked = {
         "causal": bool(causal),
         "reset": reset is not None,
@@ -140,7 +140,7 @@ def verify(
     questions = Questions(asked, left_out)
     with session(model, call, given, "verify") as opened:
         try:
-            whole.take_flags(flags)
+            whole.flags = next((whole.places(name)[0] for name in flags), None)
             report = _judged(opened, whole, rules, questions, lines)
             if seq_dim is None and lengths is None:
                 advise_other_axis(report, opened, given, batch_dim, model)

@@ -1,7 +1,7 @@
 """The batch and seq axes of a model's inputs, and the inputs with some samples or steps only."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +13,6 @@ from rnnkit._diagnostics.inputs.by_input import (
     axis_of,
     batch_axis_of,
     by_input,
-    leaves_of_second,
     names_of_leaves,
     seq_axis_of,
 )
@@ -107,21 +106,9 @@ class Batch:
             refuse(ArgumentError, "lengths", text, fix=fix, code="verify-lengths")
         self.lengths[index] = counts
 
-    def take_lengths(self, lengths: dict[int, list[int]]) -> None:
-        """Take the valid steps of each sample, by the index of the leaf that has the steps."""
-        self.lengths = lengths
-
-    def take_flags(self, names: Iterable[int | str | None]) -> None:
-        """Take the input that flags where samples start afresh, if one is named."""
-        self.flags = next((self.places(name)[0] for name in names), None)
-
     def take_for_one_step(self) -> None:
         """Note that the inputs are one step of each sample, without a seq axis."""
         self.steps: int | None = None
-
-    def take_second(self, other: Sequence[Any]) -> None:
-        """Take a second batch: the inputs by position and then, if there are any, by keyword."""
-        self.second_leaves = leaves_of_second(other, self.tree(), self.leaves)
 
     @property
     def names(self) -> list[str]:

@@ -64,7 +64,7 @@ def find_lengths(
     else:
         named = _named_inputs(whole, call, leading=1)
     lengths, is_after_each, lines = guess_lengths(inner, named, whole.size)
-    whole.take_lengths(lengths)
+    whole.lengths = lengths
     lines += lengths_of_other_names(named, whole.names, whole.lengths)
     return (is_after_each if whole.lengths else is_after), lines
 
@@ -92,7 +92,7 @@ def baseline_of(
         part = whole  # the rows of one group show nothing of the others
         baseline = _first_run(opened, part, rules, answers, shared)
     if rules.finds_lengths and not part.lengths and _is_packed_where_padded(baseline):
-        part.take_lengths({part.sequence: part.valid_steps()})
+        part.lengths = {part.sequence: part.valid_steps()}
     if _is_one_step(baseline):
         part.take_for_one_step()  # axis 1 has the features of that step
     return baseline, notes

@@ -11,10 +11,12 @@ from rnnkit._diagnostics.inputs.changes import sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, compare_each
 from rnnkit._diagnostics.measure.prepared import comes_in_groups
+from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed, without_finite_numbers
 from rnnkit._diagnostics.probes.loss import judge_loss
 from rnnkit._diagnostics.run.module_calls import steps_of_modules
 from rnnkit._diagnostics.run.outputs import is_number, orders, shape_of
+from rnnkit._diagnostics.run.watched_functions import without_part
 from rnnkit._diagnostics.tell.outcome import (
     ONE_SAMPLE,
     Drawn,
@@ -37,14 +39,21 @@ def probe_batch(baseline: Baseline) -> Outcome:
     """Changing one sample changes no other sample's output.
 
     ``baseline`` is the model, a batch, and what it returned for that. A model that returns only
-    numbers (a loss) is judged by the gradients of its samples instead.
+    numbers (a loss) is judged by the gradients of its samples instead. No loss of torch's that it
+    calls reads a wrong axis.
     """
+    batch = baseline.batch
+    losses = gradients_of(baseline).noticed.wrong_losses
+    if losses:
+        wrong = losses[0]
+        what = without_part(wrong.what, batch.size, batch.whole_size)
+        return Finding(what, [("at", wrong.place), ("fix", wrong.fix)])
     if _is_loss(baseline):
         return judge_loss(baseline)
     indices = [index for index, _ in baseline.outputs_by_sample()]
     if not indices:
         return _rows_of_steps(baseline) or Skipped(why_unfollowed(baseline))
-    wheres = {sample: sample_at(sample) for sample in range(baseline.batch.size)[:SAMPLES]}
+    wheres = {sample: sample_at(sample) for sample in range(batch.size)[:SAMPLES]}
     changes = compare_each(baseline, wheres, indices)
     if isinstance(changes, Skipped):
         return changes
@@ -53,7 +62,7 @@ def probe_batch(baseline: Baseline) -> Outcome:
     grouped = _in_groups(baseline)
     if leak is not None:
         return grouped if grouped and _may_be_steps(baseline) else _finding(baseline, leak, drawn)
-    if grouped and baseline.batch.size > SAMPLES:
+    if grouped and batch.size > SAMPLES:
         return grouped  # the samples that were not changed may mix
     unseen = _in_what_nothing_shows(baseline)
     if unseen:

@@ -11,8 +11,7 @@ from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
-from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
-from rnnkit._diagnostics.run.noticed import Broadcast
+from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, largest, mask_along_axis, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 
@@ -47,9 +46,6 @@ def judge_loss(narrow: Baseline) -> Outcome:
     baseline = judge_of(narrow)
     if isinstance(baseline, Skipped):
         return baseline
-    broadcasts = gradients_of(narrow).noticed.broadcasts
-    if broadcasts:
-        return _broadcasting(broadcasts[0], baseline.batch.size)
     batch = baseline.batch
     base = _run(baseline, batch.leaves)
     # The first tensor, of the inputs and then of what modules returned, that gets a gradient.
@@ -87,23 +83,6 @@ def _judge_turned(
         or _other_targets(baseline, base, runs, what)
         or Passed("a loss that compares samples; no module mixes them", [], notes=[note])
     )
-
-
-def _broadcasting(loss: Broadcast, batch: int) -> Finding:
-    """Return a finding: a loss of torch's compares each prediction with every target.
-
-    ``loss`` has its name, its place and the two shapes; ``batch`` is the number of samples.
-    """
-    pair = f"{_in_words(loss.prediction, batch)} and target {_in_words(loss.target, batch)}"
-    what = f"{loss.name} compares each prediction with every target: {pair} broadcast"
-    fix = "prediction.squeeze(-1), or target.unsqueeze(-1), so that both have one shape"
-    return Finding(what, [("at", loss.place), ("fix", fix)])
-
-
-def _in_words(shape: torch.Size, batch: int) -> str:
-    """Write a shape, with a word for the samples, since verify takes only some of them."""
-    sizes = ["batch" if size == batch else str(size) for size in shape]
-    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
 def _with_other_samples(baseline: Baseline, base: Made) -> dict[int, Made]:

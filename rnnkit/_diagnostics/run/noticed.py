@@ -1,4 +1,4 @@
-"""What functions do in a run that is worth a line: they cut graphs, or broadcast a target."""
+"""What functions do in a run that is worth a line: they cut graphs, or losses read a wrong axis."""
 
 from collections import Counter
 from typing import Any, NamedTuple
@@ -23,28 +23,21 @@ LOSSES = (
 )
 
 
-class Broadcast(NamedTuple):
-    """A call of a loss that compares each prediction with every target.
+class WrongLoss(NamedTuple):
+    """A call of a loss of torch's that reads a wrong axis: what is wrong there, and a fix."""
 
-    Attributes:
-        name: the loss, such as ``mse_loss``.
-        place: file and line of the call.
-        prediction, target: their shapes; one broadcasts to the other.
-    """
-
-    name: str
+    what: str
     place: str
-    prediction: torch.Size
-    target: torch.Size
+    fix: str
 
 
 class Noticed:
-    """Notes the calls of functions that cut a graph, and of losses that broadcast their target.
+    """Notes the calls of functions that cut a graph, and of losses that read a wrong axis.
 
     Attributes:
         cut_tensors: by cut, as a message says it, the first tensor with a graph that was given to
             it.
-        broadcasts: the losses.
+        wrong_losses: the losses.
     """
 
     def __init__(self) -> None:
@@ -52,7 +45,7 @@ class Noticed:
         self._cuts = Counter[str]()
         #: By cut, the first tensor with a graph that was given to it.
         self.cut_tensors: dict[str, Tensor] = {}
-        self.broadcasts: list[Broadcast] = []
+        self.wrong_losses: list[WrongLoss] = []
 
     def note(self, call: FunctionCall) -> None:
         """Note a call, before it runs, that cuts a tensor off its graph or is such a loss."""
@@ -66,7 +59,11 @@ class Noticed:
             # It is taken off its graph in place.
             self.cut_tensors.setdefault(cut, first.clone() if cutting == "detach_" else first)
         if call.name in LOSSES:
-            self._note_loss(call)
+            self._note_broadcast(call)
+        if call.name == "nll_loss" and _is_over_another_axis(call.argument(0, "input")):
+            what = "nll_loss reads classes on axis 1, along which log_softmax did not run"
+            fix = "scores.log_softmax(-1) where classes are last; then transpose or flatten"
+            self.wrong_losses.append(WrongLoss(what, user_place(), fix))
 
     @property
     def cut(self) -> str:
@@ -76,18 +73,34 @@ class Noticed:
         """
         return max(self._cuts, key=self._cuts.__getitem__, default="")
 
-    def _note_loss(self, call: FunctionCall) -> None:
+    def _note_broadcast(self, call: FunctionCall) -> None:
         """Note a loss of a prediction and a target that together have more numbers than either."""
-        named: dict[str, Any] = dict(zip(("input", "target"), call.args, strict=False))
-        named |= call.kwargs
-        prediction = named.get("input")
-        target = named.get("target")
-        if not isinstance(prediction, Tensor) or not isinstance(target, Tensor):
-            return
-        pair = (prediction.shape, target.shape)
-        both: torch.Size = torch.broadcast_shapes(*pair)  # type: ignore[no-untyped-call]
+        prediction = call.argument(0, "input")
+        target = call.argument(1, "target")
+        shapes = (tuple(prediction.shape), tuple(target.shape))
+        both: torch.Size = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
         if both.numel() > max(prediction.numel(), target.numel()):
-            self.broadcasts.append(Broadcast(call.name, user_place(), *pair))
+            what = f"{call.name} compares each prediction with every target"
+            what += f": {shapes[0]} and target {shapes[1]} broadcast"
+            fix = "prediction.squeeze(-1), or target.unsqueeze(-1), so that both have one shape"
+            self.wrong_losses.append(WrongLoss(what, user_place(), fix))
+
+
+def _is_over_another_axis(scores: Tensor) -> bool:
+    """Return whether scores ``(rows, classes, ...)`` are a ``log_softmax`` over another axis.
+
+    They do not add up to 1 over the classes, and all are numbers of one result of it, moved or
+    flattened. What is computed of that, such as the weights of a focal loss times it, may add up to
+    anything.
+    """
+    total = scores.exp().sum(min(1, scores.dim() - 1))
+    if torch.allclose(total, torch.ones_like(total), atol=0.1):
+        return False
+    node: Any = scores.grad_fn
+    while node is not None and node.name() != "LogSoftmaxBackward0":
+        node = next((edge for edge, _ in node.next_functions), None)
+    result = getattr(node, "_saved_result", None)
+    return result is not None and bool(torch.isin(scores, result).all())
 
 
 def _cutting(call: FunctionCall) -> str:

@@ -79,6 +79,29 @@ for name in BROADCAST:
         return getattr(functional, f"{name}_loss")(rows.squeeze(1) if m.right else rows, y)
 
 
+@pair("batch", name="softmax over the steps of a loss", **PARTS, inputs=two())
+def over_steps(m, x, y):
+    """The scores add up to 1 over the classes, which the loss reads; or over the steps."""
+    scores = logits(m, x).log_softmax(2 if m.right else 1)
+    return functional.nll_loss(scores.flatten(0, 1), y.flatten())
+
+
+@pair("batch", name="softmax over flat rows, beside the scores", **PARTS, inputs=two())
+def over_rows(m, x, y):
+    """A loss beside the scores is looked at, too; its classes are the last axis."""
+    rows = logits(m, x).flatten(0, 1)
+    loss = functional.nll_loss(rows.log_softmax(1 if m.right else 0), y.flatten())
+    return loss, logits(m, x)
+
+
+@fine(name="loss: focal", **PARTS, inputs=two())
+def focal(m, x, y):
+    """What a focal loss makes of a log_softmax adds up to anything."""
+    scores = logits(m, x).log_softmax(2)
+    weighted = (1 - scores.exp()) ** 2 * scores
+    return functional.nll_loss(weighted.flatten(0, 1), y.flatten())
+
+
 UNPAIRED = {
     "a critic of two batches": lambda m, x, y: m.gru(y)[0].mean() - m.gru(x)[0].mean(),
     "over all lengths": lambda m, x, n: m.gru(x)[0].square().sum() / n.abs().sum(),

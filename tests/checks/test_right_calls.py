@@ -109,16 +109,6 @@ def test_a_mask_may_come_as_anything(mask):
     assert_same(layer(x, reset=FLAGS.tolist()), layer(x, reset=mask))
 
 
-@pytest.mark.unhooked("the annotation refuses it first")
-@pytest.mark.parametrize("dtype", ["i8", ">i4", "u1"])
-def test_positions_may_come_as_any_array(dtype):
-    """Positions in an array are those in a list; the last of one sample is its first."""
-    state = torch.randn(3, 4)
-
-    assert_same(state[[2, 0]], rnnkit.states.select(state, np.array([0, 2], dtype)[::-1]))
-    assert positions_of([-1], 1, torch.device("cpu")).tolist() == [0]
-
-
 def test_they_come_to_where_they_are_used():
     """Positions, masks and lengths are brought to the state or the input; no value is looked into."""
     spec = spec_of(rnnkit.GRU(3, 4, batch_first=True), torch.ones(5, 7, 3, device=META), "layer")
@@ -126,28 +116,9 @@ def test_they_come_to_where_they_are_used():
 
     assert (mask.device, mask.shape, mask.is_contiguous()) == (META, (7, 5), True)
     assert checked_lengths(spec, [7] * 5, torch.ones(5, 7, 3, device=META)).each.device == META
-    assert (
-        positions_of([True, False], 2, META).device
-        == as_mask("mask", [1, 0], (2,), META).device
-        == META
-    )
     with FakeTensorMode():
         places = torch.tensor([7, 8])
     for index in (places, places.to("meta")):
         assert (
             as_mask("mask", index, (2,), META).shape == positions_of(index, 2, META).shape == (2,)
         )
-
-
-@pytest.mark.unhooked("the annotation asks for an initial_state")
-def test_lists_beside_a_default_device():
-    """A list is read on the CPU, whatever device new tensors go to."""
-    x = torch.arange(60.0).view(5, 3, 4)
-    for run in (
-        lambda: rnnkit.states.select(x[0], [0]),
-        lambda: rnnkit.states.reset(x[0], [0, 0, 1], x[0]),
-        lambda: rnnkit.unroll(lambda x, h: h + x, x, x[0], lengths=[5, 5, 4]),
-    ):
-        expected = run()
-        with META:
-            assert_same(expected, run())

@@ -1,7 +1,7 @@
 """Padded batches, the choice of the path on which a layer runs them, and the loops that it equals."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit import states
 from rnnkit._base.state import state_of
 from rnnkit._kernels import choice
 from tests.strategies import LAYERS, Case, tensors_of
@@ -103,6 +102,38 @@ def drawn(case: Case, rate: float = 0.4) -> Tensor:
     return torch.rand(case.seq, case.batch, generator=generator) < rate
 
 
+def by_steps(
+    cell: Any,
+    x: Tensor,
+    hx: list[Tensor],
+    lengths: Tensor,
+    reset: Tensor | None,
+    restart: list[Tensor],
+    *,
+    reverse: bool,
+) -> tuple[Tensor, list[Tensor]]:
+    """Run a cell over ``(seq, batch, ...)``: the output, and the state after each step.
+
+    A sample starts again from ``restart``.
+    """
+    valid = (torch.arange(len(x)).unsqueeze(1) < lengths).unsqueeze(2)
+    cut = torch.zeros_like(valid) if reset is None else reset.bool().unsqueeze(2)
+    state = hx
+    states = [hx] * len(x)
+    order = range(len(x))
+    if reverse:
+        order = order[::-1]
+    for t in order:
+        # Backward, the cut is met on the way from the step that it stands before.
+        fresh = cut[t] if not reverse else (cut & valid)[t + 1 : t + 2].any(0)
+        begin = [torch.where(fresh, *pair) for pair in zip(restart, state, strict=True)]
+        new = tensors_of(cell(x[t], state_of(begin)))
+        state = [torch.where(valid[t], *pair) for pair in zip(new, state, strict=True)]
+        states[t] = state
+    after_each = [torch.stack(each) for each in zip(*states, strict=True)]
+    return after_each[0].masked_fill(~valid, 0), after_each
+
+
 def by_cells(
     layer: Any,
     x: Tensor,
@@ -116,29 +147,21 @@ def by_cells(
     A sample starts again from ``restart``, or from zeros.
     """
     restart = restart or [torch.zeros_like(tensor) for tensor in hx]
-    valid = (torch.arange(len(x)).unsqueeze(1) < lengths).unsqueeze(2)
-    cut = torch.zeros_like(valid) if reset is None else reset.bool().unsqueeze(2)
-    cells = layer.cells()
+    directions = 1 + layer.bidirectional
+    padding = torch.arange(len(x)).unsqueeze(1) >= lengths
+    x = x.masked_fill(padding.unsqueeze(2), 0)
+    outputs = []
     ends = []
-    for place in range(0, len(cells), 1 + layer.bidirectional):
-        x, outputs = x.masked_fill(~valid, 0), []
-        for reverse, cell in enumerate(cells[place : place + 1 + layer.bidirectional]):
-            state = [tensor[place + reverse] for tensor in hx]
-            steps = [x] * len(x)
-            order = range(len(x))
-            if reverse:
-                order = order[::-1]
-            for t in order:
-                # Backward, the cut is met on the way from the step that it stands before.
-                fresh = cut[t] if not reverse else (cut & valid)[t + 1 : t + 2].any(0)
-                begins = (tensor[place + reverse] for tensor in restart)
-                begin = [torch.where(fresh, *pair) for pair in zip(begins, state, strict=True)]
-                new = tensors_of(cell(x[t], state_of(begin)))
-                state = [torch.where(valid[t], *pair) for pair in zip(new, state, strict=True)]
-                steps[t] = new[0].masked_fill(~valid[t], 0)
-            outputs.append(torch.stack(steps))
-            ends.append(state)
-        x = torch.cat(outputs, dim=2)
+    for place, cell in enumerate(layer.cells()):
+        reverse = place % directions == 1
+        last = 0 if reverse else -1
+        begin, fresh = ([tensor[place] for tensor in state] for state in (hx, restart))
+        output, states = by_steps(cell, x, begin, lengths, reset, fresh, reverse=reverse)
+        outputs.append(output)
+        ends.append([state[last] for state in states])
+        if len(outputs) == directions:
+            x = torch.cat(outputs, dim=2)
+            outputs = []
     return x, [torch.stack(each) for each in zip(*ends, strict=True)]
 
 
@@ -188,22 +211,6 @@ class Counts(Begins):
     def initial_state(self, batch_size: int | None) -> Any:
         """Begin with no step."""
         return super().initial_state(batch_size), torch.zeros(batch_size or 1, 1)
-
-
-def recurrent(layer: Any, wrap: Callable[[Any], Any] = lambda cell: cell) -> Any:
-    """Make a Recurrent of a layer's cells, which takes the layer's state and returns it."""
-    cells = [wrap(cell) for cell in layer.cells()]
-    directions = 1 + layer.bidirectional
-    made = rnnkit.Recurrent(
-        cells[::directions],
-        reverse_cells=cells[1::2] if layer.bidirectional else None,
-        batch_first=layer.batch_first,
-    )
-
-    def call(x: Tensor, hx: Any, **options: Any) -> Any:
-        return made(x, states.to_layers(hx), **options)
-
-    return call
 
 
 def close(actual: Any, expected: Any, tolerance: float = 1e-12):

@@ -65,7 +65,8 @@ def check(
     # Steps and samples that are one in memory would all be padding.
     way = case.memory.get("input")
     padded = laid_out(numbers, way if way in APART else None).requires_grad_()
-    before = padded.detach().clone()
+    given = [padded, tensors, counts, cuts]
+    before = [one.detach().clone() for one in tensors_of(given)]
 
     is_own = state.startswith("own")
     start = [torch.zeros_like(t) for t in tensors] if state == "none" else tensors
@@ -89,7 +90,7 @@ def check(
     on_all = gradients([turn(expected), *ends], [x, *others], way)
     found = gradients([actual, *carried], [padded, *others], way)
 
-    assert_same(padded, before)
+    assert_same(given, before)
     assert not turn(actual)[padding].any()
     assert not turn(found[0])[padding].any()
     paths.close([actual, *carried, *found], [turn(expected), *ends, *on_all], tolerance)

@@ -1,6 +1,7 @@
 """``lengths`` and ``reset`` in training, in inference, and under what watches a call or its weights."""
 
 import copy
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -175,26 +176,27 @@ def test_each_weight_frozen(kind, way):
 
 @covers(1, kind=paths.KINDS, way=WAYS)
 def test_gradients_again_and_many_at_once(kind, way):
-    """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same."""
+    """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same.
+
+    A checkpoint stops the second run by an exception, which a loop over a cell hands on.
+    """
     given, path = way
     _, layer, x = paths.made(kind)
+    (cell,) = layer.cells()
     leaves = [x, *layer.parameters()]
-
-    def run(x: Tensor) -> Tensor:
-        return layer(x, **given)[0]
-
     with paths.on(path):
-        output = run(x)
-        again = checkpoint(run, x, use_reentrant=False)
-        many = torch.randn(3, *output.shape, dtype=output.dtype)
+        for run in (layer, partial(rnnkit.unroll, cell, fused=False)):
+            output = run(x, **given)[0]
+            again = checkpoint(run, x, use_reentrant=False, **given)[0]
+            many = torch.randn(3, *output.shape, dtype=output.dtype)
 
-        def derived(gradient: Tensor, **options: Any) -> tuple[Tensor, ...]:
-            return torch.autograd.grad(output, leaves, gradient, retain_graph=True, **options)
+            def derived(of: Tensor, output: Tensor = output, **options: Any) -> tuple[Tensor, ...]:
+                return torch.autograd.grad(output, leaves, of, retain_graph=True, **options)
 
-        expected = [torch.stack(each) for each in zip(*map(derived, many), strict=True)]
-        paths.close(derived(many, is_grads_batched=True), expected)
-        paths.close(vmap(derived)(many), expected)
-        paths.close(torch.autograd.grad(again, leaves, many[0]), derived(many[0]))
+            expected = [torch.stack(each) for each in zip(*map(derived, many), strict=True)]
+            paths.close(derived(many, is_grads_batched=True), expected)
+            paths.close(vmap(derived)(many), expected)
+            paths.close(torch.autograd.grad(again, leaves, many[0]), derived(many[0]))
 
 
 @paths.each_layer

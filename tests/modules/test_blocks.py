@@ -8,19 +8,14 @@ import pytest
 import torch
 import torch._dynamo.utils
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 import rnnkit
 from benchmarks.own_cells import NormedCell
-from tests.compiles import by_inductor, compiles
+from tests.compiles import by_inductor
+from tests.torch.models import Loops
+from tests.torch.tools.tools import marks, trained
 
-pytestmark = [
-    pytest.mark.slow,
-    compiles,
-    pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds"),
-    # inductor imports what is deprecated.
-    pytest.mark.filterwarnings("ignore:.torch.jit"),
-]
+pytestmark = marks
 
 WIDTH = 3
 HIDDEN = 4
@@ -58,25 +53,13 @@ def graphs() -> int:
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
-def trained(cells: list[nn.Module], x: Tensor, **options: Any) -> list[Tensor]:
-    """Run one cell over the output of another; return results and gradients."""
-    x = x.detach().requires_grad_()
-    output = x
-    ends = []
-    for cell in cells:
-        cell.zero_grad()
-        output, end = rnnkit.unroll(cell, output, **options)
-        ends.append(end)
-    results = pytree.tree_leaves((output, ends))
-    sum(result.sin().sum() for result in results).backward()
-    weights = [weight.grad for cell in cells for weight in cell.parameters()]
-    return [*results, *weights, x.grad]
-
-
 def same(cells: list[nn.Module], x: Tensor, **options: Any):
     """Compare a call in blocks with the loop."""
-    blocks = trained(cells, x, block=BLOCK, **options)
-    torch.testing.assert_close(blocks, trained(cells, x, **options))
+    found, expected = (
+        trained(model, model, x)
+        for model in (Loops(*cells, block=BLOCK, **options), Loops(*cells, **options))
+    )
+    torch.testing.assert_close(found, expected)
 
 
 def boundaries(steps: int, *, batch_first: bool) -> list[dict[str, Any]]:
@@ -132,28 +115,16 @@ def test_what_runs_in_blocks(make, monkeypatch):
             for options in boundaries(steps, batch_first=batch_first):
                 if make is Normed:  # the other has no state to return to
                     same([cell], given, batch_first=batch_first, **options)
-    exported = torch.export.export(Unrolls(cell), (x,)).module()
-    torch.testing.assert_close(exported(x), rnnkit.unroll(cell, x)[0])
-
-
-class Unrolls(nn.Module):
-    """A model that runs a cell in blocks."""
-
-    def __init__(self, cell: nn.Module):
-        super().__init__()
-        self.cell = cell
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output."""
-        return rnnkit.unroll(self.cell, x, block=BLOCK)[0]
+    exported = torch.export.export(Loops(cell, block=BLOCK), (x,)).module()
+    torch.testing.assert_close(exported(x), Loops(cell)(x))
 
 
 def test_in_a_model_that_is_compiled(monkeypatch):
     """The blocks stay out of a graph around them, and a full graph says what to leave out."""
     by_eager(monkeypatch)
-    model = Unrolls(Normed())
+    model = Loops(Normed(), block=BLOCK)
     x = torch.randn(2 * BLOCK, BATCH, WIDTH, dtype=torch.float64)
-    expected = rnnkit.unroll(model.cell, x)[0]
+    expected = Loops(*model.cells)(x)
 
     torch.testing.assert_close(COMPILE(model, backend="aot_eager")(x), expected)
     torch._dynamo.reset()
@@ -212,8 +183,8 @@ def test_the_cell_compiled_by_itself():
     torch._dynamo.utils.counters.clear()
     for steps in LENGTHS:
         x = torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
-        found = trained([cell], x)
-        torch.testing.assert_close(found, trained([plain], x))
+        found, expected = (trained(model, model, x) for model in (Loops(cell), Loops(plain)))
+        torch.testing.assert_close(found, expected)
         with torch.no_grad():
             rnnkit.unroll(cell, x)
 

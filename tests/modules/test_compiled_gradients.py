@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.compiles import by_inductor
-from tests.torch.models import HIDDEN, WIDTH, Model, layer_of
+from tests.torch.models import HIDDEN, WIDTH, Loops, Model, layer_of
 from tests.torch.tools.tools import marks
 
 pytestmark = marks
@@ -19,24 +19,6 @@ no_slices = pytest.mark.needs_torch("2.12", "Dynamo of torch 2.8 takes no slice 
 #: The first is compiled as it is; at the second Dynamo leaves the number of steps open.
 LENGTHS = (2, 3)
 BATCH = 5
-
-
-class Loops(nn.Module):
-    """Cells, each over the output of the one before, with the options of ``unroll``."""
-
-    def __init__(self, name: str, count: int, **options: Any):
-        super().__init__()
-        kind = getattr(rnnkit, name)
-        self.cells = nn.ModuleList(kind(HIDDEN if k else WIDTH, HIDDEN) for k in range(count))
-        self.options = options
-
-    def forward(self, x: Tensor, _: Any = None, **given: Any) -> Any:
-        """Run one after the other."""
-        states = []
-        for cell in self.cells:
-            x, state = rnnkit.unroll(cell, x, **self.options, **given)  # type: ignore[type-var]
-            states.append(state)
-        return x, states
 
 
 class Headed(nn.Module):
@@ -68,22 +50,28 @@ class Case(NamedTuple):
     dynamic: bool | None = None
 
 
+def loops(name: str, count: int, **options: Any) -> Loops:
+    """Make so many cells of a class, one above the other."""
+    kind = getattr(rnnkit, name)
+    return Loops(*(kind(HIDDEN if k else WIDTH, HIDDEN) for k in range(count)), **options)
+
+
 CASES = {
     "cell, resets, autocast": Case(
-        lambda: Loops("GRUCell", 1), resets=True, lowered=True
+        lambda: loops("GRUCell", 1), resets=True, lowered=True
     ),
     "layers, resets, autocast": Case(
         lambda: layer_of("GRU", num_layers=2), resets=True, lowered=True
     ),
-    "cells, all states": Case(lambda: Loops("LSTMCell", 2, return_states=True)),
+    "cells, all states": Case(lambda: loops("LSTMCell", 2, return_states=True)),
     "cells, not fused, any length": Case(
-        lambda: Loops("LSTMCell", 2, fused=False), dynamic=True
+        lambda: loops("LSTMCell", 2, fused=False), dynamic=True
     ),
     "cells, all states, autocast, any length": Case(
-        lambda: Loops("RNNCell", 2, return_states=True), lowered=True, dynamic=True
+        lambda: loops("RNNCell", 2, return_states=True), lowered=True, dynamic=True
     ),
     "cell, not fused, resets, autocast, any length": Case(
-        lambda: Loops("GRUCell", 1, fused=False), resets=True, lowered=True, dynamic=True
+        lambda: loops("GRUCell", 1, fused=False), resets=True, lowered=True, dynamic=True
     ),
 }  # fmt: skip
 
@@ -130,7 +118,7 @@ def test_compiled(name):
 @no_slices
 def test_compiled_without_gradients():
     """Where nobody asks for gradients, a compiled loop is as right, in a graph for each length."""
-    model = Model(Loops("LSTMCell", 1, return_states=True))
+    model = Model(loops("LSTMCell", 1, return_states=True))
     compiled = torch.compile(model, fullgraph=True, dynamic=True)
     torch._dynamo.utils.counters.clear()
     for steps in LENGTHS:

@@ -14,7 +14,7 @@ import rnnkit
 from tests.copies import COPIES, by_file
 from tests.covering import covers
 from tests.explaining import silent
-from tests.kernels.paths import close, each_layer
+from tests.kernels.paths import RESET_PATHS, close, each_layer, on
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import assert_same, cases, gradients, tensors_of
 
@@ -78,20 +78,26 @@ def by_hand(
 
 
 @each_layer
-@given(data=st.data(), given_state=st.booleans(), cut=st.booleans())
-def test_layer_of_a_layers_cells(name, data, *, given_state, cut):
-    """Made of a layer's cells it is that layer: output, states, gradients."""
+@given(
+    data=st.data(), given_state=st.booleans(), cut=st.booleans(), path=st.sampled_from(RESET_PATHS)
+)
+def test_layer_of_a_layers_cells(name, data, path, *, given_state, cut):
+    """Made of a layer's cells it is that layer: output, states, gradients.
+
+    So it is on each path, and however what it is given lies in memory.
+    """
     case = data.draw(cases([name], ["padded"], [torch.float64]))
     layer = case.module(rnnkit).eval()
     x = case.numbers()
     hx = case.state() if given_state else None
-    lengths = data.draw(st.none() | case.counts())
-    reset = torch.rand(x.shape[:2]) < 0.4 if cut else None
+    counts = data.draw(st.none() | case.counts())
+    lengths = None if counts is None else case.laid_out("lengths", torch.tensor(counts))
+    reset = case.laid_out("mask", torch.rand(x.shape[:2]) < 0.4) if cut else None
 
     cells = rnnkit.Recurrent.of(layer)
     assert (cells.batch_first, cells.dropout) == (layer.batch_first, layer.dropout)
     assert {*cells.parameters()} == {*layer.parameters()}
-    with silent():
+    with on(path), silent():
         states = None if hx is None else rnnkit.states.to_layers(hx)
         output, ends = cells(x, states, lengths=lengths, reset=reset)
         actual = tensors_of((output, rnnkit.states.from_layers(ends)))
@@ -99,7 +105,8 @@ def test_layer_of_a_layers_cells(name, data, *, given_state, cut):
 
     close(actual, expected, 1e-10)
     leaves = [x, *layer.parameters(), *(() if hx is None else tensors_of(hx))]
-    close(gradients(actual, leaves), gradients(expected, leaves), 1e-10)
+    way = case.memory.get("gradients")
+    close(gradients(actual, leaves, way), gradients(expected, leaves, way), 1e-10)
 
 
 @covers(3, lengths=[None, [3, 0]], batch_first=[False, True], both=[False, True])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -80,15 +81,19 @@ OTHERS = {
 
 
 @kinds
+@pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize("act", {**ACTS, **OTHERS})
-def test_each_tensor_is_treated_as_by_hand(act, kind):
-    """The kind of the state stays, and so does what is given; batch-first states are the same."""
+def test_each_tensor_is_treated_as_by_hand(act, device, kind):
+    """The kind of the state stays, and so does what is given; batch-first states are the same.
+
+    On which device new tensors are made by default is no matter.
+    """
     run, by_hand = {**ACTS, **OTHERS}[act]
     for axis in (0, 1):
         state = state_of(kind, axis)
         before = copy.deepcopy(state)
 
-        with silent():
+        with silent(), torch.device(device):
             actual = run(state)
 
         check(state, actual, by_hand, axis)
@@ -108,6 +113,7 @@ INDICES = [
     *((torch.tensor([2, 0, 2], dtype=getattr(torch, kind)), [2, 0, 2])
       for kind in ("int64", "int32", "int16", "uint8", "uint16", "uint64")),
     ([-1, -3, 1], [2, 0, 1]),
+    *((np.array([0, 2], kind)[::-1], [2, 0]) for kind in ("i8", ">i4", "u1")),
     (torch.tensor([True, False, True]), [0, 2]),
     ([False, True, True], [1, 2]),
     ([0, 1, 1], [0, 1, 1]),
@@ -119,9 +125,13 @@ INDICES = [
 ]  # fmt: skip
 
 
+@pytest.mark.unhooked("the annotation refuses an array first")
 @pytest.mark.parametrize("axis", [0, 1])
 def test_select_takes_positions_booleans_and_slices(axis):
-    """0 and 1 are positions; what a permutation has put in order, its inverse puts back."""
+    """0 and 1 are positions; what a permutation has put in order, its inverse puts back.
+
+    The last of one sample is the first.
+    """
     state = state_of("LSTMState", axis)
     for index, positions in INDICES:
         picked = torch.tensor(positions, dtype=torch.int64)
@@ -131,6 +141,7 @@ def test_select_takes_positions_booleans_and_slices(axis):
     order = [2, 0, 1]
     back = torch.tensor(order).argsort()
     assert_same(state, states.select(states.select(state, order), back))
+    assert_same(states.select(state, [0]), states.select(states.select(state, [0]), [-1]))
 
 
 MASKS = [

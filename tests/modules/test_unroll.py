@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 import rnnkit
 from rnnkit._base.state import state_of
 from tests.explaining import silent
-from tests.kernels.paths import ALL_PATHS, close, drawn, on
+from tests.kernels.paths import ALL_PATHS, by_steps, close, drawn, on
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 from tests.strategies import APART, LAYERS, Case, cases, few, gradients, laid_out, tensors_of
 
@@ -133,36 +133,19 @@ def use_of(name: str, data: st.DataObject, **sizes: int) -> Use:
 
 
 def by_hand(use: Use) -> tuple[Tensor, list[Tensor]]:
-    """Run each sample alone, step by step, as the documentation says."""
+    """Run step by step, as the documentation says."""
     x = use.by_steps(use.x)
     reset = None if use.reset is None else use.by_steps(use.reset)
-    order = list(range(len(x)))
-    if use.options["reverse"]:
-        order.reverse()
-    samples = []
-    for i, count in enumerate(use.lengths or [len(x)] * use.case.batch):
-        zeros = tensors_of(use.cell.initial_state(1))
-        parts = use.hx if isinstance(use.hx, tuple | list) else [use.hx] * len(zeros)
-        state = [z if p is None else p[i : i + 1] for z, p in zip(zeros, parts, strict=True)]
-        outputs = list(zeros[0].new_zeros(len(x), *zeros[0].shape[1:]))
-        states = [state] * len(x)
-        for t in order:
-            if t < count:
-                # A reset at t cuts between t - 1 and t, from whichever side the cut is met.
-                cut = t + use.options["reverse"]
-                if reset is not None and cut < count and reset[cut, i]:
-                    state = zeros
-                state = tensors_of(use.cell(x[t, i : i + 1], state_of(state)))
-                outputs[t] = state[0][0]
-            states[t] = state
-        all_states = [torch.stack(each) for each in zip(*states, strict=True)]
-        samples.append(
-            (torch.stack(outputs), all_states if use.options["return_states"] else state)
-        )
-    outputs, ends = zip(*samples, strict=True)
-    axis = 1 if use.options["return_states"] else 0
-    state = [torch.cat(part, axis) for part in zip(*ends, strict=True)]
-    return use.by_steps(torch.stack(outputs, 1)), state
+    initial = tensors_of(use.cell.initial_state(use.case.batch))
+    given = use.hx if isinstance(use.hx, tuple | list) else [use.hx] * len(initial)
+    hx = [z if p is None else p for z, p in zip(initial, given, strict=True)]
+    lengths = torch.tensor(use.lengths or [len(x)] * use.case.batch)
+    reverse = use.options["reverse"]
+    output, states = by_steps(use.cell, x, hx, lengths, reset, initial, reverse=reverse)
+    if use.options["return_states"]:
+        return use.by_steps(output), states
+    last = 0 if reverse else -1
+    return use.by_steps(output), [state[last] for state in states]
 
 
 @each_cell
@@ -174,7 +157,7 @@ def by_hand(use: Use) -> tuple[Tensor, list[Tensor]]:
     device=st.sampled_from(["cpu", "meta"]),
 )
 def test_both_roads_equal_the_loop(name, data, padding, path, device):
-    """Fused or not, outputs, states and gradients are those of each sample run alone.
+    """Fused or not, outputs, states and gradients are those of a loop over steps.
 
     Whatever the input holds beyond the lengths reaches none of them. On which device new tensors
     are made by default is no matter.

@@ -49,6 +49,23 @@ class Unrolled(Wrapped):
         return rnnkit.unroll(cell, x, hx, **self.options, **options)
 
 
+class Loops(nn.Module):
+    """Cells, each over the output of the one before, with the options of ``unroll``."""
+
+    def __init__(self, *cells: Any, **options: Any):
+        super().__init__()
+        self.cells = nn.ModuleList(cells)
+        self.options = options
+
+    def forward(self, x: Tensor, _: Any = None, **given: Any) -> Any:
+        """Run one after the other."""
+        states = []
+        for cell in self.cells:
+            x, state = rnnkit.unroll(cell, x, **self.options, **given)  # type: ignore[type-var]
+            states.append(state)
+        return x, states
+
+
 def layer_of(name: str, width: int = WIDTH, **options: Any) -> Any:
     """Make a layer of a class."""
     kind, own = CLASSES[name]

@@ -112,7 +112,7 @@ def assert_streams(
         lines = [line for line in str(error).splitlines() if "intended?" not in line]
         raise LeakError("\n".join(lines), error.probe, error.module)
     if report.unjudged:
-        message = f"streaming was not judged: {report.unjudged[0].detail}"
+        message = f"streaming was not checked: {report.unjudged[0].detail}"
         raise AssertionError(message)
 
 

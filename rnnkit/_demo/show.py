@@ -102,9 +102,7 @@ def find(*, save: bool) -> None:
         "\n\nNo shape shows mistake 1; rnnkit warned of how it is written. verify measures which",
         "bold",
     )
-    say(
-        "recordings an answer depends on (ok: it holds, !!: it does not, --: not judged):\n", "bold"
-    )
+    say("recordings an answer depends on (ok: right, !!: a mistake, --: not checked):\n", "bold")
     say("  >>> print(rnnkit.verify(model, recordings, lengths, raises=False))")
     say(textwrap.indent(str(report), "  "), "green")
     if save:

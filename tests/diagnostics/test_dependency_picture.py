@@ -115,8 +115,8 @@ steps: 3 outputs depend on later
 inputs\
 """)
     assert looking.get_suptitle() == snapshot("""\
-1 finding
-output[0] of step 0 depends on input of step 3 or later\
+1 mistake found
+output[0] of step 0 depends on the input of step 3 or later\
 """)
     for axis in (mixing.axes[0].xaxis, mixing.axes[0].yaxis):
         labels = [label.get_text() for label in axis.get_ticklabels()]

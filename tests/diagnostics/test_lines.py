@@ -131,7 +131,7 @@ def test_lengths_that_one_input_has_alone():
 
     net = layered(forward, head=nn.Linear(2, 6))
     inputs = (PADDED, numbers(4, 7, 2), LENGTHS)
-    line = "input[1] has the steps of input[0], but no lengths"
+    line = "input[1] has as many steps as input[0], but no lengths"
 
     assert told(line, net, *inputs, lengths=LENGTHS)
     assert not told(line, net, *inputs, lengths={0: LENGTHS, 1: LENGTHS})
@@ -155,7 +155,7 @@ def test_chunks_that_nobody_asked_for():
     for starts in (False, True):
         what = "the same outputs" if starts else "different outputs"
 
-        assert told(f"chunks that pass it along return {what}", Streamed(starts=starts), X)
+        assert told(f"in chunks that pass it along, it returns {what}", Streamed(starts=starts), X)
 
 
 @pytest.mark.parametrize("channels", [5, 6])

@@ -86,7 +86,7 @@ FAILING = {
     ),
     "takes no chunk": (
         lambda _, x, state: picky(x, state),
-        "streaming was not judged: the model does not take a chunk of 3 of 7 steps",
+        "streaming was not checked: the model does not run on a chunk of 3 of 7 steps",
     ),
 }
 

@@ -97,7 +97,7 @@ def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
 
     assert {finding.probe for finding in report.findings} >= {"batch", "causal"}
     for finding in report.findings:
-        assert "first      reshape(6, -1, 3)" in str(finding)
+        assert "where      reshape(6, -1, 3)" in str(finding)
 
 
 @pytest.mark.parametrize("size", [3, 5])
@@ -124,4 +124,4 @@ def test_a_report_has_the_rows_of_its_findings():
 
     assert "fix        GRU(..., batch_first=True), or input.transpose(0, 1)" in str(report)
     assert "cause      the model reads axis 0 of its input as seq" in str(report)
-    assert "--  padding     no lengths were given" in str(report)
+    assert "--  padding     does not apply: no lengths were given" in str(report)

@@ -74,20 +74,20 @@ def test_report_of_what_was_skipped():
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip="repeatable")
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing was judged: the batch has one sample; give two or more (5 forward passes, ... s)
-  --  repeatable  left out by skip=
-  --  batch       the batch has one sample; give two or more
-  --  alone       the batch has one sample; give two or more
-  --  padding     no lengths were given
-  --  causal      no output has the steps of the input; give out_seq_dim
-  --  memory      no module has a state; a loop over functions is not seen
+rnnkit.verify: nothing could be checked: the batch has one sample: pass two or more (5 forward passes, ... s)
   ok  coverage    every valid step (3 of 3) reaches an output
-  --  use         no module with a state was seen
   ok  gradient    each parameter that the call reads gets a gradient
+  --  repeatable  not checked: left out by skip=
+  --  batch       not checked: the batch has one sample: pass two or more
+  --  alone       not checked: the batch has one sample: pass two or more
+  --  padding     does not apply: no lengths were given
+  --  causal      not checked: no output has the steps of the input; if one has, pass out_seq_dim=
+  --  memory      does not apply: no recurrent module was seen; a loop of plain functions is not recognized
+  --  use         does not apply: no recurrent module was seen
   axes  input (batch, seq), output (batch, 2)\
 """)
     assert str(rnnkit.Report()) == snapshot(
-        "rnnkit.verify: nothing was judged (0 forward passes, 0.00 s)"
+        "rnnkit.verify: nothing could be checked (0 forward passes, 0.00 s)"
     )
 
 
@@ -136,17 +136,17 @@ def test_all_that_is_found():
     wrong = model(forward, one=gru(), two=gru())
     report = reported(wrong, X, causal=True)
     assert [error.probe for error in report.findings] == ["batch", "causal"]
-    assert str(report).partition(" (")[0] == "rnnkit.verify: 2 findings"
+    assert str(report).partition(" (")[0] == "rnnkit.verify: 2 mistakes found"
     with pytest.raises(rnnkit.LeakError) as error:
         rnnkit.verify(wrong, X, causal=True)
 
     assert re.sub(r"\.py:\d+", ".py:...", str(error.value)) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first      mean(0), after one
-  at         test_verify_report.py:...
+  where      mean(0), which runs after one
+  line       test_verify_report.py:...
   fix        do not reduce, normalize or join over the batch axis
   intended?  rnnkit.verify(..., skip=['batch'])
-  also       causal: output of step 0 depends on input of step 3 or later
+  also       causal found: output of step 0 depends on the input of step 3 or later
   more       python -m rnnkit explain batch\
 """)
     assert rnnkit.verify(wrong, X, skip=["batch"]).judged  # as the message says
@@ -157,7 +157,7 @@ output of sample 1 depends on input of sample 0
 def test_a_test_fails_where_something_was_not_judged():
     """What was asked for and could not be judged fails a test; who leaves it out knows that."""
     last = layered(lambda m, x: m.gru(x)[1][0])
-    with pytest.raises(AssertionError, match="causal was not judged: no output has the steps"):
+    with pytest.raises(AssertionError, match="not checked: no output has the steps"):
         assert_no_leak(last, X, causal=True)
     assert_no_leak(last, X)
 
@@ -170,7 +170,7 @@ def test_a_test_fails_where_something_was_not_judged():
         (lambda y: y.flatten(0, 1), X[:1], "the batch has one sample"),
     ):
         wrong = layered(lambda m, x, make=make: make(m.gru(x)[0]))
-        with pytest.raises(AssertionError, match=f"nothing was judged: {reason}") as error:
+        with pytest.raises(AssertionError, match=f"nothing could be checked: {reason}") as error:
             assert_no_leak(wrong, x)
         assert "refuses" not in str(error.value)
 
@@ -308,7 +308,7 @@ def test_runs_do_not_grow_with_inputs_and_outputs(inputs, outputs, unread, is_fi
     assert report.findings == []
     assert report.passes <= 48
     told = sum("no output depends on" in note for note in report.notes)
-    is_left_out = any("after 48 runs, lines were left out" in note for note in report.notes)
+    is_left_out = any("after 48 runs, verify left out" in note for note in report.notes)
     assert told == unread or is_left_out
     assert "batch" in report.checked
 
@@ -324,7 +324,9 @@ def test_what_is_not_asked_after_too_many_runs(runs):
     checks = [one for one in report.checks if one not in skipped]
     assert all(one in full.checks for one in checks)
     assert bool(skipped) == (runs < 10)
-    assert any("lines were left out" in note for note in report.notes) == (runs < full.passes)
+    assert any("verify left out these notes" in note for note in report.notes) == (
+        runs < full.passes
+    )
     assert all(one.probe in report.headline for one in skipped) or not report.judged
     assert report.passes <= max(runs, 16)  # a probe that began goes on
 
@@ -343,7 +345,7 @@ def test_a_second_source_of_random_numbers(times):
         [found] = reported(layered(forward, drops=drops), X).findings
         rows = [line.split()[:2] for line in str(found).splitlines()[1:]]
 
-        assert ["first", "randn_like"] in rows
+        assert ["where", "randn_like"] in rows
         assert (["then", "dropout"] in rows) == drops
-        assert sum(label == "at" for label, _ in rows) == 1 + drops
+        assert sum(label == "line" for label, _ in rows) == 1 + drops
         assert len(rows) < 9

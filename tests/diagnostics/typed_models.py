@@ -61,7 +61,7 @@ def softmax_module(m, x):
 
 @typed(
     "batch",
-    "this view moves no axis",
+    "this view swaps no axes",
     "x.transpose(0, 1).reshape(...)",
     rnn=gru(batch_first=False),
     head=linear(6, 4),
@@ -279,7 +279,7 @@ def mask_transposed(m, x):
 
 @typed(
     "gradient",
-    "is over an axis of size 1: it returns ones",
+    "is over an axis of size 1: it always returns 1",
     "softmax over the steps",
     score=linear(6, 1),
     **LAYER_AND_HEAD,

@@ -21,14 +21,14 @@ VARYING = {
 
 #: What most reports say of a probe, which is then left out.
 USUAL = re.compile(
-    r"the same input twice returns the same output|no lengths were given"
+    r"the same input twice returns the same output|does not apply: no lengths were given"
     r"|no sample's output depends on another sample \(4 tried\)"
     r"|a sample by itself(?:, cut to its length,)? returns what it returns in the batch"
-    r"|no output depends on what is beyond a length|no step of 7 depends on a later one"
+    r"|no output depends on what is beyond a length|none of the 7 steps depends on a later one"
     r"|the last output depends on earlier steps|every valid step \(7 of 7\) reaches an output"
     r"|the (?:outputs and states of [12] layer|inputs and states of 7 cell) calls? are used as intended"
     r"|each parameter that the call reads gets a gradient"
-    r"|output(?:\[0\])? depends on (?:its own and earlier|all) steps"
+    r"|steps of output(?:\[0\])? depend on (?:the same and earlier|all) steps of the input"
 )
 
 

@@ -10,7 +10,7 @@ PROGRAMS = {
     "recurrent_ppo": "",
     "translation": "",
     "forecasting": "",
-    "bug_hunt": "first      view(batch, -1), after gru",
+    "bug_hunt": "where      view(batch, -1), which runs after gru",
 }
 
 

@@ -32,7 +32,7 @@ def test_the_report_has_the_rows_that_the_text_explains(names):
     rows = [line.split()[0] for line in str(names["report"]).splitlines()]
 
     assert names["report"].found("batch")
-    assert {"first", "cause", "fix", "axes"} <= {*rows}
+    assert {"where", "cause", "fix", "axes"} <= {*rows}
     assert len(names["figure"].axes) == 1
 
 

@@ -59,7 +59,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "cell|where": "give each sample its own row: torch.where(flag[:, None], 0.0, state)",
         "max|min|any|all": "keep a value for each sample, flag[:, None]; reduce over steps only",
         "packed": "batch_first=True of pack_padded_sequence, or x.transpose(0, 1) before it",
-        "rnn|lstm|gru|multi_?head": "batch_first= as the axes of its input are, and a state of "
+        "rnn|lstm|gru|multi_?head": "set batch_first= to match its input, and pass a state "
         "(layers, batch, hidden)",
         "loop": "loop over the steps: x.transpose(0, 1) before it, or torch.stack(outputs, 1) of "
         "the loop before",
@@ -76,11 +76,11 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "": "compute it over the steps so far, as cumsum and cummax do, or over the features",
     },
     "padding": {
-        "packed": "pack with the lengths of the packed steps, in the order of the batch, and "
-        "enforce_sorted=False",
+        "packed": "pack with the lengths of the packed tensor, in the order of the batch, "
+        "and with enforce_sorted=False",
         "softmax": "rnnkit.masked.softmax(scores, lengths, dim=...), over the axis of the keys",
         "attention": f"key_padding_mask=~mask, {MASK_IS}; or that as attn_mask, over the keys",
-        "index|gather|select|narrow|clamp": "read step lengths - 1 of each, or h_n of packed input",
+        "index|gather|select|narrow|clamp": "read step lengths - 1 per sample; or h_n, if packed",
         "max": "rnnkit.masked.max(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",
         "min|sort|topk": f"y.masked_fill(~mask[..., None], ...) before it, {MASK_IS}",
         "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there, "
@@ -99,11 +99,11 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "and put them before the next chunk",
         "rnn|lstm|gru|loop": CARRY,
         "norm|mean|softmax|std|var": "compute it over one step only, or return it in the state",
-        "": "return what it reads of earlier steps in the state, as it is: h, or a position",
+        "": "return all that it needs of earlier steps in the state, such as h or a position",
     },
     "alone": {
         "index|gather|select": "index each sample's own rows: i + sample * steps, if flat",
-        "": "compute nothing from the batch as a whole: its size, its largest, its order",
+        "": "compute nothing from the whole batch, such as its size, largest value or order",
     },
 }
 
@@ -243,7 +243,7 @@ def later_steps(given: Event, probe: str) -> Cause | None:
         return Cause(what, PACK, forward_only)
     one_way = f"{given.text}(..., bidirectional=False)"
     halves = "its output then has half the features and its state half the rows"
-    fix = f'{one_way}: {halves}; rnnkit.states.bridge(state, "sum") converts a state to fit'
+    fix = f'{one_way}: {halves}; rnnkit.states.bridge(state, "sum") converts a bidirectional state'
     what = f"{label} is bidirectional: its backward direction has read the later steps"
     return Cause(what, fix, forward_only)
 

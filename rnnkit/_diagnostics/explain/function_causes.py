@@ -145,7 +145,7 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
         return
     [given, *_] = event.function.args
     [result, *_] = event.tensors
-    what = f"this {event.name} moves no axis: its rows have numbers of several {along}"
+    what = f"this {event.name} swaps no axes: its rows mix numbers of several {along}"
     for one, other in combinations(range(given.dim()), 2):
         moved = f"x.transpose({one}, {other})"
         undo = _instead(event, _transposed_before(one, other))

@@ -17,7 +17,7 @@ from rnnkit._diagnostics.tell.outcome import Line
 MAKERS = ("zeros", "new_zeros", "zeros_like")
 
 #: Where no cause is known.
-USUAL = "end the product with zeros; for y.round(), y + (y.round() - y).detach()"
+USUAL = "stop multiplying by zeros; for y.round(), y + (y.round() - y).detach()"
 
 
 def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
@@ -37,8 +37,8 @@ def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
         hidden = calls[0].module.proj_size or calls[0].module.hidden_size
         both = f"y[..., :{hidden}] is forward and y[..., {hidden}:] backward"
         return ("fix", f"pass on both directions of the output: {both}")
-    both = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden of rnnkit's, has both"
-    return ("fix", f"{both}: twice the features for what reads it")
+    both = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(state) of rnnkit's layer, has both"
+    return ("fix", f"{both}: the module that reads it then gets twice the features")
 
 
 def why_zero(baseline: Baseline) -> list[Line]:
@@ -51,7 +51,7 @@ def why_zero(baseline: Baseline) -> list[Line]:
     baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
     for event in recorder.events:
         if is_over_one_number(event):
-            what = f"the softmax at {event.place} is over an axis of size 1: it returns ones"
+            what = f"the softmax at {event.place} is over an axis of size 1: it always returns 1"
             return [("cause", what), ("fix", _over_the_steps(baseline, event))]
     return _zeros_read_again(recorder.events) or [("fix", USUAL)]
 

@@ -117,7 +117,7 @@ class _Samples(Search):
         ``number`` is the event (a call in the run), and ``kind`` its function or module in words.
         """
         if self.first_event is None:
-            cause = ("cause", "the samples change their order here, and the output has it still")
+            cause = ("cause", "the samples are reordered here, and the output still has that order")
             return [cause, ("fix", "output[order.argsort()], where order sorts them")]
         if kind == "loop":
             other = "rnnkit.verify(..., batch_dim=) of the samples, if the loop is over seq"
@@ -264,7 +264,7 @@ class _Valid(Search):
             packed = pad_packed_sequence(part)[1].tolist()
             if packed != counts and sorted(packed) == sorted(counts):
                 what = f"the lengths are packed as {packed}, and are {counts} by sample"
-                return [("likely", f"{what}: they were sorted, and the samples were not")]
+                return [("likely", f"{what}: the lengths were sorted, but the samples were not")]
         return []
 
     def _for_stride(self, number: int) -> str:

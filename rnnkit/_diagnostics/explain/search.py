@@ -227,7 +227,7 @@ class Search:
             self._first_leaking(self.output_nodes) if self.first_event is None else self.first_event
         )
         if number is None:
-            nowhere = ("first", "not found by hooks on modules and functions")
+            nowhere = ("where", "unknown: no module or function that verify watches shows it")
             fixes = fix_of_parts(self.probe, self.baseline.session.model, self.baseline.causal)
             return [nowhere, *fixes], ""
         found = self._cause_in_module(number) or self._cause_in_function(number)
@@ -262,7 +262,7 @@ class Search:
             suspects = [*own, *views, *suspects]
         for cause in suspects[:FUNCTIONS]:
             if self._is_gone(cause.undo):
-                at = [("at", event.place)] if event.place else []
+                at = [("line", event.place)] if event.place else []
                 rows = [self._event_row(number), *at, ("cause", cause.what), ("fix", cause.fix)]
                 return rows, event.owner
         return None
@@ -293,7 +293,7 @@ class Search:
         event = self.events[number]
         _, iteration = self.events_of_fewer[number]
         kind = "loop" if event.kind == "input" and iteration is not None else event.text
-        at = [("at", event.place)] if event.place else []
+        at = [("line", event.place)] if event.place else []
         rows = joins_one_tensor(event) or self._explanation(number, kind)
         return [self._event_row(number), *at, *rows], event.owner
 
@@ -327,10 +327,10 @@ class Search:
         before = self.events[:number]
         if event.kind != "function":
             call = sum((one.kind, one.name) == (event.kind, event.name) for one in before)
-            return "first", f"{event.label} ({event.text}), {event.kind} of call {call}"
+            return "where", f"{event.kind} of {event.label} ({event.text}), call {call}"
         batch = self.baseline.batch
         text = without_part(event.text, batch.size, batch.whole_size)
         if event.owner:
-            return "first", f"{text}, in {event.owner} ({type(event.module).__name__})"
+            return "where", f"{text}, in module {event.owner} ({type(event.module).__name__})"
         ended = [one.label for one in before if one.kind == "output"]
-        return "first", f"{text}, after {ended[-1]}" if ended else text
+        return "where", f"{text}, which runs after {ended[-1]}" if ended else text

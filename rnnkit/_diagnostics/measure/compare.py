@@ -202,7 +202,7 @@ def incomparable(changes: Collection[Change], indices: Collection[int]) -> Skipp
     if not changes:
         return Skipped(UNCHANGED)
     if not any(change.has(index) for change in changes for index in indices):
-        return Skipped(f"changed inputs give outputs of different shapes; {TOGETHER}")
+        return Skipped(f"for changed inputs, the outputs have other shapes; {TOGETHER}")
     return None
 
 

@@ -37,7 +37,7 @@ def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[B
     for k in changed:
         number = int((~batch.leaves[k].isfinite()).sum())
         what = count(number, "number that is not finite", "numbers that are not finite")
-        lines.append(f"{batch.names[k]} has {what}: it was judged with finite numbers instead")
+        lines.append(f"{batch.names[k]} has {what}: verify ran with finite numbers instead")
     return filled, lines
 
 

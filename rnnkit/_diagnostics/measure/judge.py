@@ -27,7 +27,7 @@ MOST_WEIGHTS = 2**25
 #: How many times as far apart as by a change of the last bit two kernels may be.
 KERNELS = 50
 
-QUANTIZED = "a quantized layer rounds by the largest number: verify the model without it"
+QUANTIZED = "a quantized layer rounds by the largest number of the batch: verify the float model"
 AMPLIFIED = "the model amplifies rounding errors too much"
 
 
@@ -58,7 +58,7 @@ def note_of_judge(baseline: Baseline) -> list[str]:
     judge = baseline.if_made("judge")
     if not isinstance(judge, Baseline) or judge.dtype is torch.float64:
         return []
-    return [f"judged in {str(judge.dtype)[6:]}: the model does not run in float64"]
+    return [f"compared in {str(judge.dtype)[6:]}: the model does not run in float64"]
 
 
 def rounds_by_all(baseline: Baseline) -> Skipped | None:
@@ -101,7 +101,7 @@ def _judge_in_own_dtype(baseline: Baseline, weights: Sequence[Tensor]) -> Baseli
     tolerance = 1000 * torch.finfo(coarsest).eps
     if tolerance > COARSE:
         name = str(coarsest)[6:]
-        return Skipped(f"{name} rounds too much, and the model runs in nothing wider")
+        return Skipped(f"{name} rounds too much, and the model does not run in a wider dtype")
     return baseline.judging(baseline.batch, coarsest, tolerance)
 
 

@@ -6,7 +6,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, shape_of
 from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Skipped
 
-NOT_FINITE = "no number of an output is finite: look for the first NaN, or infinity"
+NOT_FINITE = "no number of an output is finite: find the first NaN or infinity"
 
 
 def why_not_finite(baseline: Baseline) -> Skipped | None:
@@ -46,14 +46,14 @@ def why_unfollowed(baseline: Baseline) -> str:
     if fewer is None and baseline.batch.size == 1:
         return ONE_SAMPLE
     if fewer is None:
-        axis = "" if baseline.batch.axes[baseline.batch.first] else "give batch_dim, or "
-        return f"the model refuses one sample less: {axis}let it take any batch"
+        axis = "" if baseline.batch.axes[baseline.batch.first] else "pass batch_dim=, or "
+        return f"the model does not run on one sample less: {axis}let it accept any batch"
     if len(fewer) != len(baseline.normal):
-        return "each sample has an output of its own: return one padded tensor"
+        return "each sample has its own output tensor: return one padded tensor"
     name = baseline.name(baseline.first)
     if shape_of(fewer[baseline.first]) == shape_of(baseline.normal[baseline.first]):
-        return f"{name} keeps its shape without a sample: batch_dim= is the axis of the samples"
-    return f"the rows of {name} do not follow the samples: return (batch, ...)"
+        return f"{name} does not follow the samples: pass batch_dim=, the axis of the samples"
+    return f"no axis of {name} follows the samples: return (batch, ...)"
 
 
 def _why_no_numbers(output: Leaves) -> str:

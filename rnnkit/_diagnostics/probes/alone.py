@@ -44,7 +44,7 @@ def probe_alone(baseline: Baseline) -> Outcome:
             return answer.noting(notes)
         runs.append(run)
     if not any(run.compared for run in runs):
-        return Skipped("for one sample, the outputs have different shapes, or are integers")
+        return Skipped("run on one sample, the outputs have other shapes, or are integers")
     for run in _in_other_orders(baseline):
         finding = _judge_order(run)
         if finding is not None:
@@ -99,7 +99,7 @@ def _judge(run: Restriction) -> Finding | Skipped | None:
     if wrong is None:
         return None
     if baseline.session.drawn and not baseline.has_passed("repeatable"):
-        return Skipped("the model draws random numbers, and different ones for one sample")
+        return Skipped("the model draws random numbers, and other ones for a single sample")
     return _finding(run, wrong)
 
 
@@ -157,7 +157,7 @@ def _shapes(run: Restriction, part: Part) -> str:
     whole = tuple(baseline.normal[part.output].shape)
     alone = tuple(run.output[part.output].shape)
     name = baseline.name(part.output)
-    return f"{name} {whole} is {alone} for one sample: its batch axis is lost"
+    return f"{name} is {whole} for the batch, and {alone} for one sample: its batch axis is lost"
 
 
 def _why(run: Restriction, wrong: Part) -> Location:
@@ -205,5 +205,5 @@ def _judge_order(run: Restriction) -> Finding | None:
     numbers = ", ".join(map(str, run.batch.caller_indices))
     of = baseline.of_sample(part.output, part.sample)
     fix = "output[order.argsort()] instead of output[order], where order sorts the samples"
-    what = f"with the samples in the order {numbers}, {of} is not what it was"
+    what = f"if the samples are put in the order {numbers}, {of} changes"
     return Finding(what, [("fix", fix)])

@@ -47,7 +47,7 @@ def probe_batch(baseline: Baseline) -> Outcome:
     if losses:
         wrong = losses[0]
         what = without_part(wrong.what, batch.size, batch.whole_size)
-        return Finding(what, [("at", wrong.place), ("fix", wrong.fix)])
+        return Finding(what, [("line", wrong.place), ("fix", wrong.fix)])
     if _is_loss(baseline):
         return judge_loss(baseline)
     indices = [index for index, _ in baseline.outputs_by_sample()]
@@ -84,11 +84,11 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
     ``baseline`` is the model, a batch, and what it returned for that.
     """
     if baseline.shared:
-        where = f"for {joined_by_and(baseline.shared)}, where every sample uses all rows"
-        return f"batch was not judged {where} (no other input mixes samples)"
+        where = f"{joined_by_and(baseline.shared)}, since every sample uses all of it"
+        return f"batch was not checked for {where} (no other input mixes samples)"
     blind = without_finite_numbers(baseline)
     if blind:
-        reason = f"{joined_by_and(blind)} has no finite number, and shows nothing"
+        reason = f"{joined_by_and(blind)} has no finite number, so it shows nothing"
         return f"{reason}; nothing else mixes samples"
     return ""
 
@@ -228,8 +228,8 @@ def _why_rows_of_steps(baseline: Baseline) -> list[Line]:
     is_batch_first = baseline.batch.axes[baseline.batch.first] == 0
     if layers and all(layer.batch_first == is_batch_first for layer in layers):
         last, other = ("y[:, -1]", "y[-1]") if is_batch_first else ("y[-1]", "y[:, -1]")
-        cause = ("likely", f"{other} of an output, which is its last sample")
+        cause = ("likely", f"the cause is {other} of an output, which is its last sample")
         return [cause, ("fix", f"{last}, which is the last step of each sample")]
-    likely = ("likely", "batch and seq are swapped")
+    likely = ("likely", "the cause is that batch and seq are swapped")
     ways = "batch_first=True and y[:, -1], or x.transpose(0, 1) into the layer and y[-1]"
     return [likely, ("fix", ways)]

@@ -41,7 +41,7 @@ def steps_as_channels(baseline: Baseline) -> Iterator[Finding]:
             sequences.append(x)
         is_norm = event.kind == "input" and isinstance(event.module, BatchNorm1d)
         if is_norm and _is_any_of(sequences, x) and not torch.equal(x, x.mT):
-            what = f"{event.label} ({event.text}) takes seq, axis 1 of its input, for channels"
+            what = f"{event.label} ({event.text}) reads axis 1 as channels, but the steps are there"
             yield Finding(
                 what, [("fix", "x.transpose(1, 2) before it, and again after it")], event.name
             )
@@ -66,7 +66,9 @@ def shared_directions(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Fin
     idle = [name for name in modules if name not in given]
     for name, other in product(turned, idle):
         if _are_twins(modules, name, other):
-            what = f"{name} reads the steps in both directions, and {other} is never called"
+            what = (
+                f"{name} is called in both directions over the steps, and {other} is never called"
+            )
             fix = f"call {other} for one of them: its weights have the same sizes"
             yield Finding(what, [("fix", fix)], other)
 
@@ -114,8 +116,8 @@ def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
     rows = [read[k].nonzero().flatten().tolist() for k in (0, 1) if k in read]
     if steps > 4 and rows == [[0, steps - 1], [0, 1, steps - 2, steps - 1]]:
         name = baseline.name(baseline.first or 0)
-        what = f"{name} of step 0 depends on the first and the last step only"
-        cause = ("cause", "outputs of a layer that ran backwards were not flipped back")
+        what = f"{name} of step 0 depends only on the first and the last step"
+        cause = ("cause", "a layer ran backwards, and its outputs were not flipped back")
         fix = ("fix", "output.flip(seq_dim), before the two are joined")
         yield Finding(what, [cause, fix])
 
@@ -172,7 +174,7 @@ def other_order(baseline: Baseline) -> Finding | None:
         if _is_turned(places, steps, is_conv=isinstance(event.module, Conv1d)):
             layer = f"{event.label} ({type(event.module).__name__})"
             what = f"{layer} reads the steps out of order, in a different order for each feature"
-            likely = ("likely", "a view or reshape where axes must be permuted first")
+            likely = ("likely", "the cause is a view or reshape before it: permute the axes first")
             return Finding(what, [likely, ("fix", "x.permute(...), then reshape")], event.name)
     return None
 

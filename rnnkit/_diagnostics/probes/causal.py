@@ -57,8 +57,8 @@ def probe_causal(baseline: Baseline) -> Outcome:
     judged = baseline.with_steps_of(baseline.step_inputs[first])  # of the input that it follows
     if not judged.has_steps(first):
         size = judged.normal[first].shape[seq]
-        has = f"the output has {size} steps, the input {judged.batch.steps or 0}"
-        return Skipped(f"{has}: for a decoder, pass only the target")
+        has = f"the output has {size} steps and the input {judged.batch.steps or 0}"
+        return Skipped(f"{has}: if this is a decoder, pass only its target")
     changes = _of_changed_steps(_with_followed(judged, first), first)
     if isinstance(changes, Finding | Skipped):
         return changes
@@ -75,11 +75,11 @@ def _holds(judged: Baseline, first: int) -> str:
 
     ``judged`` has the steps of the input that the output follows; ``first`` is the output's index.
     """
-    text = f"no step of {judged.batch.steps} depends on {_on_what(judged)}"
+    text = f"none of the {judged.batch.steps} steps depends on {_on_what(judged)}"
     late = _late(judged, first)
     if not late:
         return text
-    return f"{text}, if step 0 of the output belongs to step {late} of the input"
+    return f"{text} (step 0 of the output is taken as step {late} of the input)"
 
 
 def _on_what(judged: Baseline) -> str:
@@ -88,7 +88,7 @@ def _on_what(judged: Baseline) -> str:
     what = rules.get(str(judged.causal), "a later one")
     if not judged.lookahead:
         return what
-    return f"{what} by more than {count(judged.lookahead, 'step', 'steps')}"
+    return f"{what}, more than {count(judged.lookahead, 'step', 'steps')} ahead"
 
 
 def _late(baseline: Baseline, first: int) -> int:
@@ -160,7 +160,7 @@ def _judge_later(change: Change, first: int, cut: int) -> Change | Finding | Ski
     if leak is None:  # a doubt is why a difference could not be judged
         return Skipped(change.doubt) if change.doubt else change
     earliest = min(at for _, at in leak.places)
-    what = f"{baseline.name(first)} of step {earliest} depends on input of step {cut} or later"
+    what = f"{baseline.name(first)} of step {earliest} depends on the input of step {cut} or later"
     return Finding(what, *locate_step(leak.run.baseline, leak.run.inputs, cut, first))
 
 
@@ -267,6 +267,8 @@ def _follows_features(baseline: Baseline) -> Finding | None:
     if by != 1 or axis == features:  # features that are where they were are no steps
         return None
     what = f"axis {axis} of {baseline.name(first)} gets shorter with axis {features} of input"
-    ways = f"argmax({features}) for argmax({batch.seq_dim}); x.transpose(1, 2) before a Conv1d"
-    fix = ("fix", f"{ways}; or another seq_dim=")
-    return Finding(f"{what}, and none with its steps, axis {batch.seq_dim}", [fix])
+    ways = (
+        f"argmax({features}) instead of argmax({batch.seq_dim}), x.transpose(1, 2) before a Conv1d"
+    )
+    fix = ("fix", f"{ways}, or another seq_dim=")
+    return Finding(f"{what}, not with its steps on axis {batch.seq_dim}", [fix])

@@ -92,7 +92,9 @@ def _of_the_rest(
         return Skipped(words, "partial")
     untried = int((doubtful & ~tried).any(0).sum())
     if untried:
-        return Skipped(f"{untried} of {steps} steps get no gradient, and were not tried", "partial")
+        return Skipped(
+            f"{untried} of {steps} steps get no gradient, and verify did not try them", "partial"
+        )
     return Passed(f"every valid step ({int(valid.any(0).sum())} of {steps}) reaches an output", [])
 
 
@@ -230,8 +232,8 @@ def _skipped_step(
     middle = ((length - 1) // 2, length // 2) if baseline.out_seq_dim is None else ()
     for step in skipped:
         if step not in middle and _stops_nan(baseline, valid, step):
-            what = f"step {step} reaches no output of the model, and later steps do"
-            evidence = ("evidence", "a NaN in that place reaches no output")
+            what = f"step {step} reaches no output of the model, although later steps do"
+            evidence = ("evidence", "even a NaN at that step reaches no output")
             return Finding(what, [evidence])
     return None
 
@@ -321,9 +323,9 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
         is_read = steps_within(others, steps, pads_after=True)
         if off.min() < 0 < off.max() and is_read.equal(read):
             sample = int(off.argmin())
-            has = f"which has {counts[sample]} steps, {others[sample]} are read"
-            cause = f"that is its length in {batch.names[index]}: each sample is read up to it"
-            fix = f"the lengths of {batch.names[batch.sequence]}"
-            what = f"of sample {batch.caller_indices[sample]}, {has}"
+            has = f"has {counts[sample]} steps, but only {others[sample]} are read"
+            cause = f"each sample is read up to its length in {batch.names[index]}"
+            fix = f"read up to the lengths of {batch.names[batch.sequence]}"
+            what = f"sample {batch.caller_indices[sample]} {has}"
             return Finding(what, [("cause", cause), ("fix", fix)])
     return None

@@ -44,16 +44,16 @@ def probe_gradient(baseline: Baseline) -> Outcome:
     run = gradients_in_training(baseline)
     got = run.amounts
     if run.error is not None:
-        return Skipped(f"the model does not train on this batch: {in_short(run.error)}")
+        return Skipped(f"the model fails in train mode: {in_short(run.error)}")
     finding = _unregistered(baseline, run)
     if finding is not None:
         return finding
     if {*got.values()} == {"some"}:
         return Passed(HOLDS, [])
     if not got:
-        return Skipped("no weight of the model is trained", "inapplicable")
+        return Skipped("no weight of the model requires a gradient", "inapplicable")
     if "some" not in got.values():
-        return Skipped("every gradient of a weight is zero or missing")
+        return Skipped("the gradient of every weight is zero or missing")
     # Parameters that are read and get no gradient (silent) or zeros, and modules that never run.
     suspects = _suspected(baseline, run)
     if isinstance(suspects, Skipped):
@@ -92,9 +92,9 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
     for stranger in dict.fromkeys(run.called):
         lost = [w for w in stranger.parameters() if w not in known and w.requires_grad]
         if run.reaches(run.output, lost):
-            what = f"a module that runs ({type(stranger).__name__}) is not registered in the model"
-            fix = "torch.nn.ModuleList([...]), or ModuleDict({...})"
-            return Finding(f"{what}: no optimizer gets its weights", [("fix", fix)])
+            what = f"forward runs a {type(stranger).__name__} that is not registered in the model"
+            fix = "torch.nn.ModuleList([...]) or ModuleDict({...}) instead of a list or dict"
+            return Finding(f"{what}: its weights are not in model.parameters()", [("fix", fix)])
     return None
 
 
@@ -129,7 +129,7 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
         return judge
     others = [*trained_otherwise(judge)]
     if not others:
-        reason = "the model takes no other values, so nothing confirms what gets no gradient"
+        reason = "the model accepts no other values, so a missing gradient cannot be confirmed"
         return Skipped(reason)
     for other in others:
         silent &= other.used_weights & _getting(other, "none")
@@ -142,7 +142,7 @@ def _idle_items(idle: Idle) -> Iterator[Finding]:
     """Yield a finding for each list of modules where some items never run, and others do."""
     for name, items in idle.items():
         verb = "runs" if len(items) == 1 else "run"
-        what = f"{_listed(items)} never {verb}, and other items of {name} do"
+        what = f"{_listed(items)} never {verb}, although other items of {name} do"
         yield Finding(what, [("fix", f"for layer in self.{name}: x = layer(x)")])
 
 
@@ -204,7 +204,7 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
     if without:
         yield f"no output of this call passes a gradient to {_listed(_tops(without, run.amounts))}"
     for first, rows in missing.items():
-        what = f"no gradient reaches {_listed(missing)}, though the call reads it"
+        what = f"no gradient reaches {_listed(missing)}, although this call uses it"
         yield Finding(what, rows, first)
 
 
@@ -222,7 +222,7 @@ def _why_silent(
         return None
     rows = _cut_of(run, members)
     if is_unused and not rows:
-        rows = [("fix", "use what it returns: changing its weights changes no output")]
+        rows = [("fix", "use what it returns: so far, changing its weights changes no output")]
     return rows
 
 

@@ -100,7 +100,7 @@ def _finding(call: Call, part: str, state: Tensor, pair: Pair) -> Finding:
     name = f"{part}_n"
     one, other = pair
     what = f"{name}[{one}] and {name}[{other}] of {call.label} are joined"
-    means = f"layers {one // 2} and {other // 2}, not two directions of one layer"
+    means = f"they are layers {one // 2} and {other // 2}, not two directions of one layer"
     ways = f"torch.cat([{name}[0::2], {name}[1::2]], 2)"
     if has_batch_first(call, state):
         ways = f"torch.cat([{name}[:, 0::2], {name}[:, 1::2]], 2)"

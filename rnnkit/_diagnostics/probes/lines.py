@@ -118,7 +118,7 @@ def idle_columns(baseline: Baseline) -> Iterator[str]:
         idle &= _idle_columns(other)
     for name, number in sorted(Counter(name for name, _ in idle).items()):
         columns = count(number, "column", "columns")
-        yield f"{name} has {columns} without a gradient: only zeros are multiplied there"
+        yield f"{name} has {columns} without a gradient: they are multiplied only by zeros"
 
 
 def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
@@ -247,7 +247,7 @@ def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
     for index in filter(batch.is_content, range(len(batch.leaves))):
         has_none = index not in batch.lengths and not batch.tells_lengths(index)
         if has_none and batch.may_have_steps(index):
-            what = f"{batch.names[index]} has the steps of {batch.names[first]}, but no lengths"
+            what = f"{batch.names[index]} has as many steps as {batch.names[first]}, but no lengths"
             yield f"{what}: pass lengths={{{first}: n, {index}: n}} to check its padding"
 
 
@@ -259,12 +259,12 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
     state = "the model takes and returns a state"
     if isinstance(streams, Skipped):
         if streams.reason != NO_STEPS:
-            yield f"{state}: streaming=True checks that chunks match the whole"
+            yield f"{state}: pass streaming=True to check that it also runs in chunks"
     elif streams[-1].different is None:
-        yield f"{state}: chunks that pass it along return the same outputs"
+        yield f"{state}: run in chunks that pass it along, it returns the same outputs"
     else:
-        yield f"{state}: chunks that pass it along return different outputs"
-        yield "streaming=True says from which step on, and why"
+        yield f"{state}: run in chunks that pass it along, it returns different outputs"
+        yield "pass streaming=True to see from which step on, and why"
 
 
 def of_functions(baseline: Baseline) -> Iterator[str]:
@@ -318,7 +318,7 @@ def _beams_that_stay(event: Event, families: Sequence[Sequence[Call]]) -> Iterat
     for family in families:
         if _stays_in_rows(family, len(scores) * beams):
             name = family[0].name
-            goes = f"{name} keeps each state in its row, while topk picks among"
+            goes = f"{name} does not reorder its states, although topk picks among"
             yield f"{goes} {beams} beams: rnnkit.states.select(state, rows)"
             return
 

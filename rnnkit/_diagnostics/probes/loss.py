@@ -135,7 +135,7 @@ def _mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: str) -
     for at, place in enumerate(base):
         if any(_is_mixed(place.tensor, run[at].tensor, size) for run in runs.values()):
             means = "samples are mixed there, unless the loss compares them, as InfoNCE does"
-            rows = [("first", f"{place.name}, output"), ("means", means)]
+            rows = [("where", f"output of {place.name}"), ("means", means)]
             return Finding(what, rows, place.name.partition(" (")[0])
     return None
 

@@ -31,7 +31,7 @@ def needs_of_memory(baseline: Baseline) -> Skipped | None:
     """
     batch = baseline.batch
     if not stateful_modules(baseline.events) and not gradients_of(baseline).noticed.cut:
-        unseen = "no module has a state; a loop over functions is not seen"
+        unseen = "no recurrent module was seen; a loop of plain functions is not recognized"
         return Skipped(unseen, "inapplicable")
     ends = _Ends.of(baseline)
     if max(ends.counts) < 2 or not any(map(batch.has_steps, range(len(batch.leaves)))):
@@ -88,7 +88,7 @@ def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
     if moves:
         if read is None:
             return Passed(HOLDS, [])
-        text = f"{HOLDS}: changed inputs show it, and gradients do not"
+        text = f"{HOLDS}: changed inputs show it, although gradients do not"
         cut = gradients_of(baseline).noticed.cut
         if not cut:
             return Passed(text, [])
@@ -104,7 +104,7 @@ def _judge_changes(ends: "_Ends", read: Tensor | None) -> Outcome:
     if isinstance(moves, Skipped):
         return moves
     if not moves:
-        return Skipped("the last output depends on no step at all: its units may be dead")
+        return Skipped("the last output depends on no step at all: its units may always be zero")
     return _nothing_is_remembered(ends.baseline)
 
 
@@ -117,11 +117,13 @@ def _nothing_is_remembered(baseline: Baseline) -> Finding | Skipped:
     seq_dim = baseline.batch.seq_dim
     are_steps = all(call.is_step for call in calls_in(baseline.events))
     if not are_steps or not _runs_along(baseline, stateful_modules(baseline.events)):
-        along = f"no state runs along axis {seq_dim} (give seq_dim)"
+        along = (
+            f"no state runs along axis {seq_dim} (pass seq_dim= if the steps are on another axis)"
+        )
         return Skipped(f"{along}, or none reaches an output")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
-        ("likely", "a loop that starts each step from the first state, or a mask that wipes it"),
+        ("likely", "the loop starts each step from the first state, or a mask wipes the state"),
         ("or", f"axis {seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
     return Finding(what, rows)

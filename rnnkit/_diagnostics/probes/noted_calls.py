@@ -45,7 +45,7 @@ def _cell_state_of_the_last_step(baseline: Baseline, call: Call) -> Iterator[str
     read = [part for part, slope in slopes.items() if bool(gradient_arrives(slope).any())]
     if read == ["c"]:
         kind = type(call.module).__name__
-        yield f"{call.label} ({kind}) returns (h, c), and only c of its last call is used"
+        yield f"{call.label} ({kind}) returns (h, c), but only c of its last call is used"
 
 
 def _states_of_other_layers(source: Call, call: Call) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _states_of_other_layers(source: Call, call: Call) -> Iterator[str]:
         if row // _directions(encoder) != layer + surplus:
             start = f"{call.label} starts its layer {layer} from h_n[{row}] of {source.label}"
             of = f"a state of layer {row // _directions(encoder)}"
-            yield f"{start}, {of}: rnnkit.states.bridge makes one of each layer"
+            yield f"{start}, {of}: rnnkit.states.bridge makes one state for each layer"
             return
 
 
@@ -102,7 +102,7 @@ def _steps_in_both_directions(family: Sequence[Call]) -> Iterator[str]:
         return
     if all(map(_goes_on, family, family[1:])):
         what = f"{call.label} ({type(call.module).__name__}) has two directions"
-        yield f"{what}, and is called step by step: backward, it reads one step at a time"
+        yield f"{what}, but is called step by step: its backward direction reads one step at a time"
 
 
 def _goes_on(before: Call, after: Call) -> bool:
@@ -122,7 +122,7 @@ def _windows_from_zeros(baseline: Baseline, family: Sequence[Call]) -> Iterator[
     if has_state or max(sizes) == 1 or sum(sizes) != steps:
         return
     what = f"{call.label} ({type(call.module).__name__}) reads {len(family)} windows of the"
-    yield f"{what} {steps} steps, each from zeros: no window passes its state on"
+    yield f"{what} {steps} steps, each from zeros: no window passes its state to the next"
 
 
 def _calls_from_the_state_of_the_first(family: Sequence[Call]) -> Iterator[str]:

@@ -25,4 +25,4 @@ def reach_in_words(baseline: Baseline, read: Tensor, cut: str) -> str:
     sample = int(before.argmax())
     steps = int(valid_mask(baseline.batch, pads_after=baseline.pads_after)[sample].sum())
     reach = steps - int(before[sample])
-    return f"the gradient reaches back {reach} of {count(steps, 'step', 'steps')}, {cut}"
+    return f"the gradient reaches back only {reach} of {count(steps, 'step', 'steps')}, {cut}"

@@ -40,7 +40,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
     drawn = _map_of_steps(baseline)
     if drawn is not None and not baseline.has_found("causal"):
         name = baseline.name(baseline.first or 0)
-        notes.append(f"a step of {name} depends on {_in_words(drawn.map)}")
+        notes.append(f"steps of {name} depend {_in_words(drawn.map)} of the input")
     asked = [unread_inputs, *LINES]
     if not streaming:
         asked.append(chunks_beside_the_whole)
@@ -54,7 +54,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
         except SpentError:
             left.append(line.__name__.replace("_", " "))
     if left:
-        notes.append(f"after {RUNS} runs, lines were left out: {', '.join(left)}")
+        notes.append(f"after {RUNS} runs, verify left out these notes: {', '.join(left)}")
     return Remarks(notes, drawn)
 
 
@@ -152,15 +152,15 @@ def _in_words(measured: DependencyMap) -> str:
     """
     matrix: Tensor = measured.matrix
     if matrix.all():
-        return "all steps"
+        return "on all steps"
     rows, places = matrix.nonzero().unbind(1)
     off = places - torch.tensor(measured.outputs, device="cpu")[rows]
     has_earlier = int(off.min()) < 0
     latest = int(off.max())
     if latest <= 0:
-        return "its own and earlier steps" if has_earlier else "its own step only"
+        return "on the same and earlier steps" if has_earlier else "only on the same step"
     last = len(measured.inputs) - 1
     is_inside = places < last
     if bool((is_inside & (off == latest)).any()):
-        return f"up to {count(latest, 'later step', 'later steps')}"
-    return "earlier and later steps" if has_earlier else "its own and later steps"
+        return f"on up to {count(latest, 'later step', 'later steps')}"
+    return "on earlier and later steps" if has_earlier else "on the same and later steps"

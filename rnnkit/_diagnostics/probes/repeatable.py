@@ -35,14 +35,16 @@ def _why(baseline: Baseline) -> list[Line]:
     drawn = [*session.drawn_sources()]
     if drawn and Repeat(baseline, restarts=True).is_equal:
         cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
-        how = "draw only if self.training, as in F.dropout(x, p, self.training); h0 = zeros"
+        how = (
+            "draw only if self.training, as in F.dropout(x, p, self.training); start h0 from zeros"
+        )
         return [*_rows_of_draws(baseline, drawn[0]), cause, ("fix", how)]
     if kept:
         names = ", ".join(f"model.{name}" for name in kept[:NAMES])
         cause = ("cause", f"the model keeps {names} from call to call")
-        how = "pass a state in and return it, without an attribute; update statistics if training"
+        how = "take the state as an argument and return it; update statistics only if self.training"
         return [cause, ("fix", how)]
-    return [("likely", "a state that is kept outside of the model's attributes")]
+    return [("likely", "the cause is a state that is kept outside of the model's attributes")]
 
 
 def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:
@@ -62,7 +64,7 @@ def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:
         has_drawn = not equal(before, event.drawn)
         before = event.drawn
         # The first may be meant, and hide the next one; a third is left for the next run.
-        if not has_drawn or ("at", event.place) in rows or len(rows) == 4:
+        if not has_drawn or ("line", event.place) in rows or len(rows) == 4:
             continue
         # Python's numbers, and NumPy's, are drawn before a function takes them.
         if source in ("random", "numpy.random") and event.kind != "output":
@@ -70,5 +72,5 @@ def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:
         text = f"{event.label} ({event.text})"
         if event.kind == "function":
             text = without_part(event.text, batch.size, batch.whole_size)
-        rows += [("then" if rows else "first", text), ("at", event.place)]
+        rows += [("then" if rows else "where", text), ("line", event.place)]
     return rows

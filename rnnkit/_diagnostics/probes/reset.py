@@ -19,7 +19,7 @@ def probe_reset(baseline: Baseline) -> Outcome:
     """
     last = _last_flags(baseline)
     if last is None:
-        return Skipped("the input that reset= names has no flag for each step of each sample")
+        return Skipped("the input that reset= names must have a flag for each step of each sample")
     if not bool(last.any()):
         return Skipped("no flag is set after the first step: pass a batch in which one is")
     indices = [k for k, _ in baseline.outputs_by_sample() if baseline.has_steps(k)]
@@ -56,7 +56,7 @@ def _finding_in(change: Change, index: int, last: Tensor) -> Finding | None:
     places = [(sample, at - early) for sample, at in leak.places]
     sample, at = places[0]
     of = f"{baseline.of_sample(index, sample)} at step {at}"
-    what = f"{of} depends on steps before {int(last[sample])}, where a reset is flagged"
+    what = f"{of} depends on steps before {int(last[sample])}, although a reset is flagged there"
     is_late = all(at == last[sample] for sample, at in places)
     return Finding(what, LATE if is_late else [])
 

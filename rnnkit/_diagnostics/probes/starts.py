@@ -137,7 +137,7 @@ def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Iterator[S
     number = 1 if source.name == call.name else 0
     is_first = call.number == number
     if is_swapped or (is_first and _crosses(baseline, source, call)):
-        what = f"{call.label} takes its h from the c of {source.label}, and its c from the h"
+        what = f"{call.label} gets the c of {source.label} as its h, and the h as its c"
         names = "h, c = cell(x_t, (h, c))" if call.is_cell else "y, (h, c) = layer(x)"
         yield Suspect(call, what, f"{names}: h comes first", _exchanged)
 
@@ -153,7 +153,7 @@ def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Suspect]:
     state = [*call.state.values()][:1]
     # Of this step, or of the one before.
     if any(_is_h(one, state) for one in family[-2:]):
-        taken = f"takes the output of {source.label} both as its input and as its state"
+        taken = f"gets the output of {source.label} both as its input and as its state"
         fix = "a state for each cell, h[0] and h[1], and return both"
         yield Suspect(call, f"{call.label} {taken}", fix, _last)
 
@@ -173,7 +173,7 @@ def _orders_of_rows(source: Call, call: Call) -> Iterator[Suspect]:
         return
     h, c = (_order(given, made) for given, made in pairs)
     if h is not None and c is not None and h != c:
-        what = f"{call.label} takes the rows of h and c in different orders"
+        what = f"{call.label} gets h and c with their rows in different orders"
         fix = "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
         yield Suspect(call, what, fix, _with_rows_of_h)
 

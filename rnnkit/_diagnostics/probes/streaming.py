@@ -29,7 +29,7 @@ def probe_streaming(narrow: Baseline) -> Outcome:
         return remembered
     steps = sum(stream.sizes)
     cuts = ", or of ".join(map(_cut, streams))
-    return Passed(f"{steps} steps at once give the same result as in chunks of {cuts}", streams)
+    return Passed(f"running {steps} steps at once returns the same as chunks of {cuts}", streams)
 
 
 def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
@@ -79,7 +79,7 @@ def _remembers(baseline: Baseline, stream: Stream) -> Finding | None:
     if all(are_near(baseline, one, two) for one, two in again if is_number(one)):
         return None
     names = [f"model.{name}" for name in attributes_that_change(session, second)[:NAMES]]
-    return Finding("a new sequence depends on the one before", _rows_of_kept(names))
+    return Finding("a new sequence depends on the previous sequence", _rows_of_kept(names))
 
 
 def _rows_of_kept(names: list[str]) -> list[Line]:
@@ -97,7 +97,7 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
     A run of chunks that differs from the whole is a mistake only if no way is right. A skip if a
     state that the model takes is returned nowhere, or no way can be compared.
     """
-    reason = "the model does not return a state that it also accepts: it cannot run in chunks"
+    reason = "the model returns no state that it also accepts, so it cannot run in chunks"
     most = 0
     wrong: list[Stream] = []
     left: list[str] = []

@@ -72,7 +72,7 @@ class Stream:
             if output is None or session.names != baseline.names:
                 chunk = f"a chunk of {size} of {sum(self.sizes)} steps"
                 state = ", from the state that it returned" if start else ""
-                return f"the model does not take {chunk}{state}"
+                return f"the model does not run on {chunk}{state}"
             self.given.append(given)
             self.outputs.append(output)
             start += size
@@ -100,7 +100,7 @@ class Stream:
         for index in indices:
             part = self._part(index)
             if part is None:
-                return f"chunks of {self.sizes[0]} steps give outputs of different shapes"
+                return f"for chunks of {self.sizes[0]} steps, the outputs have other shapes"
             if not part.differs:
                 continue
             if part.is_amplified:
@@ -145,7 +145,7 @@ class Stream:
         (first, second, *_) = self.sizes
         has_steps = any(map(baseline.has_steps, range(len(baseline.normal))))
         if has_steps and self.first_step(part) is None:
-            cause = ("cause", "the outputs are right, and the state that is returned is not")
+            cause = ("cause", "the outputs are right, but the returned state is wrong")
             return [cause, ("fix", "return the state that the last call returned")], ""
         ends = baseline.on(baseline.batch.cut(first + second, front=True))
         ends.pads_after = False  # the second chunk is at the end

@@ -119,7 +119,7 @@ class Probe:
             return answer
         if self.absence == "of some steps":
             return Skipped(f"with these values, {what}", "partial", notes=answer.notes)
-        text = f"not seen with other values or another size: {what}"
+        text = f"holds with other values or another size; only with these, {what}"
         return Passed(text, [], notes=answer.notes)
 
     def error(self, finding: Finding) -> LeakError:
@@ -143,8 +143,8 @@ TABLE = (
         needs=needs_of_batch,
         is_judging=True,
         run=probe_batch,
-        fix="let no view, norm, softmax or mean cross the batch axis, and no int() or if of the "
-        "whole batch decide what runs",
+        fix="keep views, norms, softmax and means within each sample, and let no int() or if of "
+        "the whole batch decide what runs",
     ),
     Probe(
         name="alone",

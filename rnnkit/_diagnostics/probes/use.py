@@ -36,7 +36,7 @@ def needs_of_use(baseline: Baseline) -> Skipped | None:
     """Return that no module has a state; None if one has."""
     if stateful_modules(baseline.events):
         return None
-    return Skipped("no module with a state was seen", "inapplicable")
+    return Skipped("no recurrent module was seen", "inapplicable")
 
 
 def probe_use(baseline: Baseline) -> Outcome:
@@ -58,8 +58,8 @@ def probe_use(baseline: Baseline) -> Outcome:
         return unsure.noting(notes)
     looked = _in_words(len(returning), sum(call.is_cell for call in calls))
     if not looked:
-        return Skipped("no call of a layer on a batch, or of a cell, was seen", notes=notes)
-    but = ", except for the notes" if notes else ""
+        return Skipped("verify saw no call of a cell, or of a layer on a batch", notes=notes)
+    but = ", but see the notes" if notes else ""
     return Passed(f"{looked} are used as intended{but}", [], notes=notes)
 
 
@@ -115,7 +115,7 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
     for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
         if tried >= CALLS or baseline.is_spent:
             number = count(len(calls), "layer call", "layer calls")
-            left = f"the results of {len(calls) - place} of {number} were not looked at"
+            left = f"the results of {len(calls) - place} of {number} were not checked"
             yield Skipped(left, "partial")
             return
         uses = _Uses(baseline, call, arrives)
@@ -243,12 +243,12 @@ def _backward_half(uses: _Uses) -> Iterator[Finding]:
     if not uses.read(output=last & back) or uses.read(output=~last & back):
         return
     label = uses.call.label
-    what = f"of the output of {label}, the backward half is used at the last step only"
+    what = f"{label}: only the last step of its backward output is used"
     fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
     if not isinstance(uses.call.module, RNNBase):
         first = "output[:, 0]" if uses.call.seq_axis == 1 else "output[0]"
         fix = f"read the backward features of {first}; or last_hidden(state) of Recurrent"
-    yield Finding(f"{what}, where it has read one step", [("fix", fix)], uses.call.name)
+    yield Finding(f"{what}, after it has read one step", [("fix", fix)], uses.call.name)
 
 
 def _other_layer(uses: _Uses) -> Iterator[Finding]:
@@ -267,11 +267,11 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
         return
     names = joined_by_and([f"h_n[{row}]" for row in used])
     verb = "are" if len(used) > 1 else "is"
-    only = f"{uses.call.label}: only {names} of {total} {verb} used"
-    right = "h_n[-1], the last layer's"
+    only = f"{uses.call.label}: of the {total} states in h_n only {names} {verb} used"
+    right = "h_n[-1], the last layer"
     fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
     if directions == 2:
-        right = "h_n[-2:], the last layer's"
+        right = "h_n[-2:], the last layer"
         decoder = 'for a decoder\'s state, rnnkit.states.bridge(h_n, "sum")'
         fix = f"{decoder}; else {right}; or the output, or last_hidden(state) of rnnkit's layer"
     yield Finding(f"{only}, not {right}", [("fix", fix)], uses.call.name)
@@ -310,7 +310,7 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
     fix = f"{last}, the last step; or last_hidden(state) of Recurrent"
     if isinstance(uses.call.module, RNNBase):
         fix = f"h_n[-1], or {last}, the last step"
-    yield Finding(f"{what}, which has read one step", [("fix", fix)], uses.call.name)
+    yield Finding(f"{what}, after it has read one step", [("fix", fix)], uses.call.name)
 
 
 def _cell_state_alone(uses: _Uses) -> Iterator[str]:

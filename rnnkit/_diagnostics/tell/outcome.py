@@ -7,18 +7,18 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
 
 INTEGERS = "the outputs are integers, which may stay the same by chance: also return the scores"
-UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
-ONE_SAMPLE = "the batch has one sample; give two or more"
+UNCHANGED = "the inputs have the same value everywhere: pass a batch whose values differ"
+ONE_SAMPLE = "the batch has one sample: pass two or more"
 NO_LENGTHS = "no lengths were given"
 LEFT_OUT = "left out by skip="
-HIDDEN = "not asked: an earlier finding comes first"
+HIDDEN = "fix the mistake above first"
 NO_STEPS = "the input has fewer than two steps"
-OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
-TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
+OTHER_OUTPUTS = "no output has the steps of the input; if one has, pass out_seq_dim="
+TOGETHER = "if inputs must change together, verify(model, *batch, other=batch2)"
 
 #: How many runs are made, unless something is found.
 RUNS = 48
-SPENT = f"{RUNS} runs were made before it, and found nothing: skip= leaves others out"
+SPENT = f"verify stops after {RUNS} runs: leave other probes out with skip="
 
 #: A line of a message: its label and its text.
 Line = tuple[str, str]

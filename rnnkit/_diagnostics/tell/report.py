@@ -1,8 +1,6 @@
 """What ``verify`` found: a report, or what it raises."""
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from rnnkit._base.errors import LeakError
@@ -16,8 +14,13 @@ if TYPE_CHECKING:
 #: So many inputs and outputs are shown with their axes, and names of what a model keeps.
 SHOWN = 8
 NAMES = 3
-#: How many different reasons stand in the first line of a report.
-REASONS = 2
+#: The mark of a probe's line by its outcome, in the order of the report: mistakes come first.
+MARKS = {"failed": "!!", "passed": "ok", "skipped": "--"}
+#: What the line of a skipped probe begins with.
+BEGINNINGS: dict[Gap | None, str] = {
+    "unjudged": "not checked: ",
+    "inapplicable": "does not apply: ",
+}
 
 #: How many samples are changed, layouts (or states) tried, and samples run alone.
 SAMPLES = 4
@@ -78,10 +81,9 @@ class Report:
     >>> report.found("batch"), report.checked
     (True, ['repeatable', 'use', 'gradient'])
     >>> report
-    rnnkit.verify: 1 finding (... forward passes, ... s)
-      ok  repeatable  the same input twice returns the same output
+    rnnkit.verify: 1 mistake found (... forward passes, ... s)
       !!  batch       output[0] of sample 1 depends on input of sample 0
-            first      the model (GRU), output of call 0
+            where      output of the model (GRU), call 0
             cause      the model reads axis 0 of its input as seq, but the batch is there
             fix        GRU(..., batch_first=True), or input.transpose(0, 1)
     ...
@@ -125,27 +127,17 @@ class Report:
     def headline(self) -> str:
         """The first line of the report, with what was found and which probes could not decide."""
         if self.findings:
-            return count(len(self.findings), "finding", "findings")
+            return count(len(self.findings), "mistake found", "mistakes found")
         if not self.judged:
             reasons = [check.detail for check in self.checks if check.is_judging]
-            return ": ".join(["nothing was judged", *reasons[:1]])
+            return ": ".join(["nothing could be checked", *reasons[:1]])
         gaps = [check.but for check in self.checks if check.but]
         gaps += [check.detail for check in self.checks if check.gap == "partial"]
-        gaps += self._unjudged_in_words()
+        unchecked = [check.probe for check in self.checks if check.gap == "unjudged"]
+        if unchecked:
+            was = "was" if len(unchecked) == 1 else "were"
+            gaps.append(f"{joined_by_and(unchecked)} {was} not checked")
         return f"no leak found, but {'; '.join(gaps)}" if gaps else "no leak found"
-
-    def _unjudged_in_words(self) -> list[str]:
-        """Return the probes that were not judged, with their reasons if there are few of these."""
-        probes = defaultdict[str, list[str]](list)
-        for check in self.checks:
-            if check.gap == "unjudged":
-                probes[check.detail].append(check.probe)
-        if len(probes) > REASONS:
-            return [f"{joined_by_and([*chain(*probes.values())])} were not judged"]
-        return [
-            f"{joined_by_and(names)} {'was' if len(names) == 1 else 'were'} not judged: {reason}"
-            for reason, names in probes.items()
-        ]
 
     def _rows_of(self, check: Check) -> list[str]:
         """Return the rows of a probe's finding: where it is, its cause, and what to type."""
@@ -156,16 +148,18 @@ class Report:
         return [f"      {row}" for row in rows if row.split()[:1] not in (["intended?"], ["more"])]
 
     def __str__(self) -> str:
-        """Write what was found and the cost, then a line for each probe, notes and axes."""
+        """Write what was found and the cost, a line for each probe, mistakes first, notes, axes."""
         cost = f"{count(self.passes, 'forward pass', 'forward passes')}, {self.seconds:.2f} s"
-        marks = {"passed": "ok", "skipped": "--", "failed": "!!"}
         axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
         if len(axes) > SHOWN:
             axes[SHOWN:] = [f"and {len(axes) - SHOWN} more"]
         lines = [f"rnnkit.verify: {self.headline} ({cost})"]
-        for check in self.checks:
-            lines.append(f"  {marks[check.outcome]}  {check.probe:<10}  {check.detail}")
-            lines += self._rows_of(check)
+        for outcome, mark in MARKS.items():
+            for check in self.checks:
+                if check.outcome == outcome:
+                    detail = f"{BEGINNINGS.get(check.gap, '')}{check.detail}"
+                    lines.append(f"  {mark}  {check.probe:<10}  {detail}")
+                    lines += self._rows_of(check)
         lines += [f"  note  {note}" for note in self.notes]
         if axes:
             lines.append(f"  axes  {', '.join(axes)}")
@@ -251,6 +245,6 @@ def joined(findings: list[LeakError]) -> LeakError:
     """Return the first finding as the error to raise, with a line for the others."""
     first, *others = findings
     *head, last = str(first).splitlines()
-    texts = [f"{error.probe}: {str(error).splitlines()[0]}" for error in others]
+    texts = [f"{error.probe} found: {str(error).splitlines()[0]}" for error in others]
     also = aligned([("also", "; ".join(texts))] if texts else [], len("intended?") + 2)
     return LeakError("\n".join([*head, *also, last]), first.probe, first.module)

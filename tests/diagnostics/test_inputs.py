@@ -174,7 +174,7 @@ def test_one_step_of_zeros_and_ones_is_no_mask(batch_size, width):
         assert report.findings == []
         assert "batch" in report.checked
         [padding] = [check for check in report.checks if check.probe == "padding"]
-        assert padding.detail == "every sample is as long as the batch"
+        assert padding.detail == "no sample has padding"
 
 
 def test_lengths_as_parts_of_the_longest_are_no_content():

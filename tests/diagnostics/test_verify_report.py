@@ -57,7 +57,7 @@ rnnkit.verify: no leak found (18 forward passes, ... s)
   ok  repeatable  the same input twice returns the same output
   ok  batch       no sample's output depends on another sample (4 tried)
   ok  alone       a sample by itself, cut to its length, returns what it returns in the batch
-  ok  padding     no output depends on what is beyond a length
+  ok  padding     no output depends on the padding
   ok  memory      the last output depends on earlier steps
   ok  coverage    every valid step (7 of 7) reaches an output
   ok  use         the outputs and states of 1 layer call are used as intended
@@ -143,7 +143,7 @@ def test_all_that_is_found():
     assert re.sub(r"\.py:\d+", ".py:...", str(error.value)) == snapshot("""\
 output of sample 1 depends on input of sample 0
   where      mean(0), which runs after one
-  line       test_verify_report.py:...
+  at         test_verify_report.py:...
   fix        do not reduce, normalize or join over the batch axis
   intended?  rnnkit.verify(..., skip=['batch'])
   also       causal found: output of step 0 depends on the input of step 3 or later
@@ -347,5 +347,5 @@ def test_a_second_source_of_random_numbers(times):
 
         assert ["where", "randn_like"] in rows
         assert (["then", "dropout"] in rows) == drops
-        assert sum(label == "line" for label, _ in rows) == 1 + drops
+        assert sum(label == "at" for label, _ in rows) == 1 + drops
         assert len(rows) < 9

@@ -24,7 +24,7 @@ USUAL = re.compile(
     r"the same input twice returns the same output|does not apply: no lengths were given"
     r"|no sample's output depends on another sample \(4 tried\)"
     r"|a sample by itself(?:, cut to its length,)? returns what it returns in the batch"
-    r"|no output depends on what is beyond a length|none of the 7 steps depends on a later one"
+    r"|no output depends on the padding|none of the 7 steps depends on a later one"
     r"|the last output depends on earlier steps|every valid step \(7 of 7\) reaches an output"
     r"|the (?:outputs and states of [12] layer|inputs and states of 7 cell) calls? are used as intended"
     r"|each parameter that the call reads gets a gradient"

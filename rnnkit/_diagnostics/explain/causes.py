@@ -77,7 +77,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
     },
     "padding": {
         "packed": "pack with the lengths of the packed tensor, in the order of the batch, "
-        "and with enforce_sorted=False",
+        "and enforce_sorted=False",
         "softmax": "rnnkit.masked.softmax(scores, lengths, dim=...), over the axis of the keys",
         "attention": f"key_padding_mask=~mask, {MASK_IS}; or that as attn_mask, over the keys",
         "index|gather|select|narrow|clamp": "read step lengths - 1 per sample; or h_n, if packed",
@@ -86,7 +86,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there, "
         f"{MASK_IS}",
         "norm|std|var": "compute it over the features of each step, or over the valid steps only",
-        "roll|flip": "flip each sample within its length, or a bidirectional layer of packed input",
+        "roll|flip": "flip each sample within its length, or pack it for a bidirectional layer",
         "div": "divide each sample by its own length",
         "mean": "rnnkit.masked.mean(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",
         "sum|mm|einsum": f"y * mask[..., None] before it, {MASK_IS}; divide a sum by the lengths",

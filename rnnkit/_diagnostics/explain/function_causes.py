@@ -149,7 +149,9 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
     for one, other in combinations(range(given.dim()), 2):
         moved = f"x.transpose({one}, {other})"
         undo = _instead(event, _transposed_before(one, other))
-        yield Cause(what, f"{moved}.reshape(...), with the sizes of this {event.name}", undo)
+        yield Cause(
+            what, f"{moved}.reshape(...) instead of this {event.name}, with its sizes", undo
+        )
     for one in range(result.dim() - 1):
         other = one + 1
         sizes = [str(size) for size in result.shape[: other + 1]]

@@ -249,7 +249,10 @@ class _Valid(Search):
         if not lengths:
             return rows
         what = f"after a stride the lengths are {lengths}, not the lengths of the input"
-        return [("cause", what), *((label, f"{fix}; with {lengths}") for label, fix in rows)]
+        return [
+            ("cause", what),
+            *((label, f"{fix}, with {lengths} as lengths") for label, fix in rows),
+        ]
 
     def _packed_otherwise(self, event: Any) -> list[Line]:
         """Return a row if an event packs the lengths of the samples in another order than theirs.

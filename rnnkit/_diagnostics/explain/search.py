@@ -262,7 +262,7 @@ class Search:
             suspects = [*own, *views, *suspects]
         for cause in suspects[:FUNCTIONS]:
             if self._is_gone(cause.undo):
-                at = [("line", event.place)] if event.place else []
+                at = [("at", event.place)] if event.place else []
                 rows = [self._event_row(number), *at, ("cause", cause.what), ("fix", cause.fix)]
                 return rows, event.owner
         return None
@@ -293,7 +293,7 @@ class Search:
         event = self.events[number]
         _, iteration = self.events_of_fewer[number]
         kind = "loop" if event.kind == "input" and iteration is not None else event.text
-        at = [("line", event.place)] if event.place else []
+        at = [("at", event.place)] if event.place else []
         rows = joins_one_tensor(event) or self._explanation(number, kind)
         return [self._event_row(number), *at, *rows], event.owner
 

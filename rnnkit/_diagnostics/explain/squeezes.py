@@ -95,7 +95,7 @@ def run_with_kept_axes(baseline: Baseline, single: Batch) -> KeptAxes | None:
     calls = joined_by_and([*dict.fromkeys(_typed(one) for one in wrong)])
     cause = "for a single sample, this squeeze removes an axis that it otherwise keeps"
     fix = f"{calls}, which removes the same axes of any batch"
-    return KeptAxes(output, [("line", places), ("cause", cause), ("fix", fix)])
+    return KeptAxes(output, [("at", places), ("cause", cause), ("fix", fix)])
 
 
 def _typed(squeeze: Squeeze) -> str:

@@ -47,7 +47,7 @@ def probe_batch(baseline: Baseline) -> Outcome:
     if losses:
         wrong = losses[0]
         what = without_part(wrong.what, batch.size, batch.whole_size)
-        return Finding(what, [("line", wrong.place), ("fix", wrong.fix)])
+        return Finding(what, [("at", wrong.place), ("fix", wrong.fix)])
     if _is_loss(baseline):
         return judge_loss(baseline)
     indices = [index for index, _ in baseline.outputs_by_sample()]

@@ -40,7 +40,7 @@ def probe_padding(baseline: Baseline) -> Outcome:
     unjudged = [gap.reason for gap in gaps if gap.gap == "unjudged"]
     if unjudged:
         return Skipped(f"for one of {len(sequences)} inputs with lengths: {unjudged[0]}")
-    return Passed("no output depends on what is beyond a length", runs)
+    return Passed("no output depends on the padding", runs)
 
 
 def _judge(baseline: Baseline) -> Change | Finding | Skipped:
@@ -69,7 +69,9 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
     padding = [batch.leaves[k].where(beyond(batch, k), 0) for k in _padded_inputs(batch)]
     if baseline.has_passed("alone") and not any(bool(values.any()) for values in padding):
         # Past the end a convolution also reads zeros of its own.
-        return Skipped("zeros beyond a length are read, but a sample by itself returns the same")
+        return Skipped(
+            "the padding is read, but holds zeros, and a sample by itself returns the same"
+        )
     return _finding(batch, leak)
 
 
@@ -81,11 +83,11 @@ def _why_without_padding(batch: Batch) -> str:
     if batch.counts is None or batch.steps is None:
         return NO_LENGTHS
     if min(batch.counts) == batch.steps:
-        return "every sample is as long as the batch"
+        return "no sample has padding"
     if not any(map(batch.tells_lengths, range(len(batch.leaves)))):
-        return "the model is given no lengths, and may recognize padding by its value"
+        return "the model gets no lengths, so it may recognize padding by its value"
     if not all(is_number(batch.leaves[k]) for k in _padded_inputs(batch)):
-        return "the inputs are tokens: the model may recognize padding by its value"
+        return "the inputs are tokens, so the model may recognize padding by its value"
     return ""
 
 
@@ -102,7 +104,7 @@ def _finding(batch: Batch, leak: Leak) -> Finding:
     baseline = leak.run.baseline
     sample, _ = leak.places[0]
     steps = batch.lengths[batch.sequence][sample]
-    what = f"{baseline.of_sample(leak.output, sample)} depends on what is beyond its length"
+    what = f"{baseline.of_sample(leak.output, sample)} depends on the padding beyond its length"
     of = f" in input {batch.sequence}" if len(batch.lengths) > 1 else ""
     found = locate_valid(baseline, sample, leak.output, leak.run.inputs)
     return Finding(f"{what} of {steps} steps{of}", *found)

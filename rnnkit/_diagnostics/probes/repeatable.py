@@ -64,7 +64,7 @@ def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:
         has_drawn = not equal(before, event.drawn)
         before = event.drawn
         # The first may be meant, and hide the next one; a third is left for the next run.
-        if not has_drawn or ("line", event.place) in rows or len(rows) == 4:
+        if not has_drawn or ("at", event.place) in rows or len(rows) == 4:
             continue
         # Python's numbers, and NumPy's, are drawn before a function takes them.
         if source in ("random", "numpy.random") and event.kind != "output":
@@ -72,5 +72,5 @@ def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:
         text = f"{event.label} ({event.text})"
         if event.kind == "function":
             text = without_part(event.text, batch.size, batch.whole_size)
-        rows += [("then" if rows else "where", text), ("line", event.place)]
+        rows += [("then" if rows else "where", text), ("at", event.place)]
     return rows

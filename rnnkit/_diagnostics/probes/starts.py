@@ -174,7 +174,7 @@ def _orders_of_rows(source: Call, call: Call) -> Iterator[Suspect]:
     h, c = (_order(given, made) for given, made in pairs)
     if h is not None and c is not None and h != c:
         what = f"{call.label} gets h and c with their rows in different orders"
-        fix = "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
+        fix = "reorder both: h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
         yield Suspect(call, what, fix, _with_rows_of_h)
 
 

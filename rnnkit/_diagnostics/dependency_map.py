@@ -88,7 +88,7 @@ def dependency_map(
         narrow = Baseline(opened, batch)
         first, shape = _first_output(narrow, out_dim)
         out_dim %= len(shape)
-        narrow.take_batch_axis(first, out_dim)
+        narrow.axes[first] = out_dim
         columns = _spaced(batch.size)
         rows = _spaced(shape[out_dim])
         judge = judge_of(narrow)

@@ -106,10 +106,6 @@ class Batch:
             refuse(ArgumentError, "lengths", text, fix=fix, code="verify-lengths")
         self.lengths[index] = counts
 
-    def take_for_one_step(self) -> None:
-        """Note that the inputs are one step of each sample, without a seq axis."""
-        self.steps: int | None = None
-
     @property
     def names(self) -> list[str]:
         """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
@@ -137,7 +133,7 @@ class Batch:
     def take_steps_of(self, index: int) -> None:
         """Take the steps of a leaf for the steps that are judged."""
         self.sequence = index
-        self.steps = self.length(index)
+        self.steps: int | None = self.length(index)
 
     def with_steps_of(self, index: int) -> "Batch":
         """Return the same with the steps of a different leaf as those that are judged."""

@@ -11,7 +11,7 @@ from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.run.outputs import (
     Given,
     in_float64,
-    mask_along_axis,
+    mask_of_row,
     same,
     with_finite_numbers,
 )
@@ -29,10 +29,7 @@ def sample_at(sample: int) -> Where:
     def where(batch: Batch, index: int) -> Tensor | None:
         """Return a mask that broadcasts to a leaf: true for the sample."""
         leaf = batch.leaves[index]
-        axis = batch.axes[index] or 0
-        return mask_along_axis(
-            leaf, axis, torch.arange(leaf.shape[axis], device=leaf.device) == sample
-        )
+        return mask_of_row(leaf, batch.axes[index] or 0, sample)
 
     return where
 

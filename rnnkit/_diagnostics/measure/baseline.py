@@ -202,17 +202,6 @@ class Baseline:
             judge.normal = session.run(batch.tree())
         return judge
 
-    def take_batch_axis(self, index: int, axis: int) -> None:
-        """Take ``axis`` of the output leaf ``index`` for the one that has the samples."""
-        self.axes[index] = axis
-
-    def expect_rounding(self) -> None:
-        """Note that runs of the same size differ by rounding.
-
-        From now on the judge is asked at once.
-        """
-        self.rounds = True
-
     def take_order(self, order: int | None) -> None:
         """Take an output, by index, for the one that tells the order of the samples.
 

@@ -94,7 +94,7 @@ def baseline_of(
     if rules.finds_lengths and not part.lengths and _is_packed_where_padded(baseline):
         part.lengths = {part.sequence: part.valid_steps()}
     if _is_one_step(baseline):
-        part.take_for_one_step()  # axis 1 has the features of that step
+        part.steps = None  # axis 1 has the features of that step
     return baseline, notes
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
 
 import torch
 from torch import Tensor
@@ -106,41 +105,31 @@ def _of_changed_steps(baseline: Baseline, first: int) -> list[Change] | Finding 
     shortest = min(baseline.batch.counts or [steps])
     # Near the end, near the end of the shortest sample, and at its middle.
     cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})
-    answers: list[Iterator[Change | Finding | Skipped]] = []
-    if baseline.causal != "others":
-        answers.append(_from_each(baseline, first, cuts))
-    if baseline.causal in OWN:
-        answers.append(_at_each(baseline, first, sorted({0, *cuts})))
     changes: list[Change] = []
-    for answer in chain(*answers):
+    for answer in _at_each(baseline, first, cuts):
         if isinstance(answer, Finding | Skipped):
             return answer
         changes.append(answer)
     return incomparable(changes, [first]) or changes
 
 
-def _from_each(
+def _at_each(
     baseline: Baseline, first: int, cuts: Sequence[int]
 ) -> Iterator[Change | Finding | Skipped]:
-    """Change the steps from each of ``cuts`` on, a run each; yield the runs, or what they show.
+    """Change all steps from each of ``cuts`` on, and each step alone, if the rule asks for that.
 
-    ``first`` is the index of the output that is judged.
+    Yields the runs, or what they show. ``first`` is the index of the output that is judged; of a
+    step alone, one input is changed.
     """
-    for cut in cuts:
-        change = compare_changed(baseline, steps_from(cut))
-        if change is not None:
-            yield _judge_later(change, first, cut)
-
-
-def _at_each(
-    baseline: Baseline, first: int, steps: Sequence[int]
-) -> Iterator[Change | Finding | Skipped]:
-    """Change each of some steps alone, in one input, a run each; yield the runs, or what they show.
-
-    ``first`` is the index of the output that is judged.
-    """
+    if baseline.causal != "others":
+        for cut in cuts:
+            change = compare_changed(baseline, steps_from(cut))
+            if change is not None:
+                yield _judge_later(change, first, cut)
+    if baseline.causal not in OWN:
+        return
     own = _input_with_steps(baseline)
-    for step in steps:
+    for step in sorted({0, *cuts}):
         change = compare_changed(baseline, steps_from(step, step + 1), only=own)
         if change is not None:
             yield _judge_own(change, first, step)

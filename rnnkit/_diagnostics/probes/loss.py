@@ -12,7 +12,15 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients
-from rnnkit._diagnostics.run.outputs import Leaves, is_number, largest, mask_along_axis, tensors_of
+from rnnkit._diagnostics.run.events import Event, Recorder
+from rnnkit._diagnostics.run.outputs import (
+    Leaves,
+    difference,
+    is_number,
+    largest,
+    shape_of,
+    tensors_of,
+)
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 
 #: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
@@ -59,9 +67,10 @@ def judge_loss(narrow: Baseline) -> Outcome:
     axis = _batch_axis(place.tensor, others, batch.size)
     if axis is None:
         return Skipped("a loss, and no module follows the samples: verify what returns the scores")
-    turned = next(_turned_by_others(place.slope, others, axis), None)
-    if turned is not None:
-        return _judge_turned(baseline, base, runs, turned)
+    for sample, other in others.items():
+        turned = [row for row in _turned(place.slope, other.slope, axis) if row != sample]
+        if turned:
+            return _judge_turned(baseline, base, runs, (sample, turned[0]))
     broadcast = _broadcast(baseline, base) if start == 0 else None
     return broadcast or Passed("a loss: each sample's gradient is independent of the others", [])
 
@@ -77,12 +86,39 @@ def _judge_turned(
     batch = baseline.batch
     one, other = (batch.caller_indices[sample] for sample in turned)
     what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
-    note = f"{what}: the loss compares samples"
-    return (
-        _mixing_module(base, runs, batch.size, what)
-        or _other_targets(baseline, base, runs, what)
-        or Passed("a loss that compares samples; no module mixes them", [], notes=[note])
-    )
+    found = _mixing_module(base, runs, batch.size, what)
+    found = found or _other_targets(baseline, base, runs, what)
+    if found is not None:
+        return found
+    first = _mixing_function(baseline, turned)
+    note = f"{what}: the loss compares samples{first}"
+    return Passed("a loss that compares samples; no module mixes them", [], notes=[note])
+
+
+def _mixing_function(baseline: Baseline, turned: Sequence[int]) -> str:
+    """Return the first function of which the whole result moves with each of two samples.
+
+    It is in words, empty if there is none. Scores of all pairs move in one row and column only.
+    """
+    batch = baseline.batch
+    changed = [other_leaves(batch, sample_at(sample), pad=False) for sample in turned]
+    runs: list[list[Event]] = []
+    for leaves in (batch.leaves, *changed):
+        recorder = Recorder(functions=True)
+        baseline.session.attempt(batch.tree(leaves), watch=recorder.watch)
+        runs.append(recorder.events)
+    for event, *others in zip(*runs, strict=False):
+        if event.kind == "function" and all(_moves_wholly(event, other) for other in others):
+            return f", first by {event.text} at {event.place}"
+    return ""
+
+
+def _moves_wholly(event: Event, other: Event) -> bool:
+    """Return whether a function's result has several numbers, and each differs in another run."""
+    for one, two in zip(event.tensors, other.tensors, strict=False):
+        if is_number(one) and one.numel() > 1 and shape_of(one) == shape_of(two):
+            return bool((difference(one, two) > NOTHING).all())
+    return False
 
 
 def _with_other_samples(baseline: Baseline, base: Made) -> dict[int, Made]:
@@ -97,20 +133,6 @@ def _with_other_samples(baseline: Baseline, base: Made) -> dict[int, Made]:
         if made:
             runs[sample] = made
     return runs
-
-
-def _turned_by_others(
-    slope: Tensor, others: Mapping[int, Place], axis: int
-) -> Iterator[tuple[int, int]]:
-    """Yield a sample that was changed, and another one whose gradient has a new direction then.
-
-    ``slope`` is the gradient of a tensor in the run as it is, ``others`` has it in the run for each
-    changed sample, and ``axis`` has the samples.
-    """
-    for sample, place in others.items():
-        for turned in _turned(slope, place.slope, axis):
-            if turned != sample:
-                yield sample, turned
 
 
 def _batch_axis(tensor: Tensor, others: Mapping[int, Place], size: int) -> int | None:
@@ -161,14 +183,15 @@ def _other_targets(
     slope = base[-1].slope
     own = {*_moved(scores.flatten(0, -2), run[-1].tensor.flatten(0, -2), 0)}
     for index, target in enumerate(batch.leaves):
-        if not _may_be_targets(batch, index, scores):
+        if index == batch.first or not batch.has_steps(index) or is_number(target):
+            continue
+        # Targets have a class for each step of a sample, as scores have a row.
+        if target.dim() != 2 or scores[..., 0].numel() != target.numel():
             continue
         axis = batch.axes[index] or 0
         leaves = list(batch.leaves)
-        mask = mask_along_axis(
-            target, axis, torch.arange(batch.size, device=target.device) == sample
-        )
-        leaves[index] = torch.where(mask, target.roll(1, axis), target)
+        is_own: Any = sample_at(sample)(batch, index)
+        leaves[index] = torch.where(is_own, target.roll(1, axis), target)
         other = _run(baseline, leaves, base)
         if not other:
             continue
@@ -179,14 +202,6 @@ def _other_targets(
             fix = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
             return Finding(what, [cause, ("fix", fix)])
     return None
-
-
-def _may_be_targets(batch: Batch, index: int, scores: Tensor) -> bool:
-    """Return whether input ``index`` has a class for each step of a sample, as scores a row."""
-    target: Tensor = batch.leaves[index]
-    if index == batch.first or not batch.has_steps(index) or is_number(target):
-        return False
-    return target.dim() == 2 and scores[..., 0].numel() == target.numel()
 
 
 def _broadcast(baseline: Baseline, like: Made) -> Finding | None:

@@ -25,7 +25,7 @@ from rnnkit._diagnostics.run.outputs import (
     are_bit_equal,
     gradient_arrives,
     is_backward,
-    mask_along_axis,
+    mask_of_row,
     shape_of,
 )
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
@@ -53,7 +53,9 @@ def probe_use(baseline: Baseline) -> Outcome:
         if not isinstance(found, str):
             return found.noting(notes)
         notes.append(found)
-    unsure = _why_unsure(baseline, returning)
+    unsure = why_not_finite(baseline)
+    if unsure is None and returning:
+        unsure = rounds_by_all(baseline)  # a quantized layer may move any output by rounding
     if unsure is not None:
         return unsure.noting(notes)
     looked = _in_words(len(returning), sum(call.is_cell for call in calls))
@@ -61,17 +63,6 @@ def probe_use(baseline: Baseline) -> Outcome:
         return Skipped("verify saw no call of a cell, or of a layer on a batch", notes=notes)
     but = ", but see the notes" if notes else ""
     return Passed(f"{looked} are used as intended{but}", [], notes=notes)
-
-
-def _why_unsure(baseline: Baseline, returning: Sequence[Call]) -> Skipped | None:
-    """Return why no use of what calls returned would show in an output; None if one would.
-
-    A quantized layer may move any output by rounding: then changes show nothing.
-    """
-    unsure = why_not_finite(baseline)
-    if unsure is None and returning:
-        unsure = rounds_by_all(baseline)
-    return unsure
 
 
 def _in_words(layers: int, cells: int) -> str:
@@ -291,7 +282,7 @@ def _of_row(call: Call, row: int) -> Tensor:
     """Return a mask over h, true for one layer and direction: ``row`` of what a call returned."""
     h = call.returned["h"]
     axis = 1 if has_batch_first(call, h) else 0
-    return mask_along_axis(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
+    return mask_of_row(h, axis, row)
 
 
 def _first_step(uses: _Uses) -> Iterator[Finding]:

@@ -220,8 +220,9 @@ def with_finite_numbers(rows: Tensor) -> Tensor:
     return torch.where(flat.isfinite(), flat, 0.0).view(rows.shape)
 
 
-def mask_along_axis(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
-    """Return a boolean mask ``(size of the axis,)`` in a shape that broadcasts along that axis."""
+def mask_of_row(tensor: Tensor, axis: int, row: int) -> Tensor:
+    """Return a boolean mask that broadcasts to a tensor: true for one row along an axis."""
+    mask = torch.arange(tensor.shape[axis], device=tensor.device) == row
     return mask.view([-1 if k == axis else 1 for k in range(tensor.dim())])
 
 

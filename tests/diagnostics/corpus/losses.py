@@ -110,6 +110,12 @@ for name, loss in UNPAIRED.items():
     fine(name=f"loss: {name}", gru=gru(), inputs=(X, X + 1))(loss)
 
 
+@fine(name="loss: samples are averaged", **PARTS, inputs=two())
+def averaged(m, x, y):
+    """What averages the samples is named: a mistake, or on purpose."""
+    return functional.cross_entropy(logits(m, x).mean(0), y[0])
+
+
 @fine(name="loss: samples are compared", **PARTS, inputs=two())
 def contrast(m, x, y):
     """Only the loss compares samples: that is noted."""

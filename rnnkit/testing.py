@@ -125,7 +125,7 @@ def _check_stream(step: Any, x: Any) -> None:
         refuse(ArgumentError, "step", sentence, fix=fix, code="streams-argument")
     if not callable(step):
         sentence = f"step must be a module or a function, got {brief(step)}"
-        fix = "a module, or a function: output, state = step(x, state)"
+        fix = "pass a module, or a function: output, state = step(x, state)"
         refuse(ArgumentError, "step", sentence, fix=fix, code="streams-argument")
     if not isinstance(x, Tensor):
         sentence = f"x must be a tensor of whole sequences, got {brief(x)}"

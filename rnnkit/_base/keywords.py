@@ -64,5 +64,5 @@ def fix_of_keyword(
 def refuse_keyword(function: str, name: str, known: Sequence[str], fix: str, code: str) -> NoReturn:
     """Raise for a keyword that a function does not have; ``code`` names the error."""
     sentence = f"{function}() got an unexpected keyword argument {name!r}"
-    headline = f"it takes {', '.join(known)}"
+    headline = f"its arguments are {', '.join(known)}"
     refuse(ArgumentError, name, sentence, headline, fix=fix, code=code)

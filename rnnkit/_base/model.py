@@ -21,5 +21,5 @@ def check_model(caller: str, model: Any) -> None:
         fix = f"rnnkit.{caller}({model.__name__}(...){rest})"
     elif callable(model) and caller == "verify":
         fix = "rnnkit.verify(model, ..., call=lambda model, *inputs: ...), if it wraps a model"
-    sentence = f"{caller} takes a model, a torch.nn.Module, got {brief(model)}"
+    sentence = f"{caller} requires a model (a torch.nn.Module), got {brief(model)}"
     refuse(ArgumentError, "model", sentence, fix=fix, code="model-type")

@@ -99,7 +99,7 @@ def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> Stat
     whole: Any = state
     for other in others:
         if _kind(other) != _kind(whole):
-            sentence = f"states are not of one kind: {_named(whole)} and {_named(other)}"
+            sentence = f"the states differ in structure: {_named(whole)} and {_named(other)}"
             refuse(StateError, "state", sentence, code="states-differ")
     if isinstance(whole, (tuple, list)):
         parts = [map_state(function, *part) for part in zip(whole, *others, strict=True)]
@@ -107,7 +107,7 @@ def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> Stat
     if whole is None:
         return state
     if not _kind(whole):
-        sentence = f"a state is a tensor or a tuple of tensors, got {brief(whole)}"
+        sentence = f"a state must be a tensor or a tuple of tensors, got {brief(whole)}"
         refuse(StateError, "state", sentence, code="state-kind")
     return function(whole, *others)  # type: ignore[no-any-return]
 

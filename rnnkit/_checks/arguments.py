@@ -69,7 +69,7 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
         ArgumentError,
         "hx",
         f"{function}() takes from 2 to 3 positional arguments but {3 + len(surplus)} were given",
-        f"it takes {', '.join(known)}",
+        f"its arguments are {', '.join(known)}",
         fix=f"{'layer' if 'lengths' in known else 'cell'}{fix}",
         code="arguments-of-a-call",
     )
@@ -87,7 +87,7 @@ def check_step(layer: Any, x_t: Any) -> None:
             "x_t",
             "a bidirectional layer cannot run one step at a time",
             f"{described(layer)}: its backward direction begins at the last step of a sequence",
-            fix="a unidirectional layer, or call this layer on the whole sequence",
+            fix="use a unidirectional layer, or call this layer on the whole sequence",
             code="step-bidirectional",
         )
     if is_proxy(x_t) or (isinstance(x_t, Tensor) and x_t.dim() in (1, 2)):
@@ -98,7 +98,7 @@ def check_step(layer: Any, x_t: Any) -> None:
         "x_t",
         f"{type(layer).__name__}.step: x_t must be one time step, {wants}, got {brief(x_t)}",
         f"{described(layer)}: one time step has no seq axis",
-        fix=f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer",
+        fix=f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer instead",
         code="step-rank",
         expected=(None, width),
         actual=tuple(x_t.shape) if isinstance(x_t, Tensor) else (),
@@ -160,7 +160,7 @@ def check_own_state(layer: Any, state: Any) -> None:
         f"state is not what this {type(layer).__name__} returned",
         described(layer),
         ("state", came),
-        fix="output, state = layer(...): the state is the second result",
+        fix="pass the layer's second result: output, state = layer(...)",
         code="state-not-own",
         expected=sizes(wants[0]),
         actual=shapes[0],

@@ -33,7 +33,7 @@ def outlined_array(value: Any) -> str:
     """Name a dense tensor with dtype, shape and device, a list with its length, or the value."""
     if is_dense(value):
         where = "" if value.is_cpu else f" on {value.device}"
-        return f"{value.dtype} {tuple(value.shape)}{where}"
+        return f"{value.dtype} of shape {tuple(value.shape)}{where}"
     length = f" of {len(value)}" if isinstance(value, list | tuple) and value else ""
     return brief(value) + length
 
@@ -54,7 +54,7 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     # torch.tensor([]) is of floats.
     if positions is None or positions.dim() != 1 or (no_integers and len(positions)):
         came = outlined_array(index if positions is None else positions)
-        sentence = f"index must be integers (new_batch,) or booleans (batch={batch},), got {came}"
+        sentence = f"index must be a list of positions, or {batch} booleans, got {came}"
         refuse(ArgumentError, "index", sentence, code="index-kind")
     positions = positions.long()  # in an unsigned dtype, -batch would be a large number
     inside = (positions >= -batch) & (positions < batch)
@@ -64,7 +64,7 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
             ArgumentError,
             "index",
             f"index[{place}] is {int(positions[place])}, but the state has {batch} samples",
-            fix=f"positions from 0 to {batch - 1}",
+            fix=f"use positions from 0 to {batch - 1}",
             code="index-range",
         )
     return moved(positions % max(batch, 1), device)

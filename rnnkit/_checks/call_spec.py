@@ -57,7 +57,7 @@ def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
         if argument == "input" and isinstance(module, torch.nn.RNNBase):
             fix = f"layer({fix}, lengths=[len(x) for x in input.unbind()])"
         elif argument == "input":
-            fix += ", with the lengths of input.unbind() if these are sequences"
+            fix += ", with lengths=[len(x) for x in input.unbind()] if these are sequences"
     refuse(
         ArgumentError,
         argument,

@@ -22,10 +22,10 @@ def _refuse_cell(cell: Any, came: str, why: str = "", **options: Any) -> NoRetur
 
 def refuse_stateless(cell: Any) -> NoReturn:
     """Refuse a cell that has no ``initial_state``, where none is given or a sample starts again."""
-    fix = "a method initial_state(self, batch_size)"
+    fix = "write a method initial_state(self, batch_size) that returns the first state"
     if isinstance(cell, torch.nn.RNNCellBase):
         fix = f"rnnkit.{type(cell).__name__}, which has one"
-    came = "has no initial_state(batch_size), for a call without hx or with a reset"
+    came = "has no initial_state(batch_size), which a call without hx, or with reset, needs"
     _refuse_cell(cell, came, fix=fix, code="cell-initial-state")
 
 
@@ -53,10 +53,10 @@ def refuse_signature(cell: Any, error: Exception) -> None:
 
 def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     """Refuse ``new``, which a cell returned at a step for the state ``hx``, and which is none."""
-    fix = "return the next state, of the same kind as hx; its first tensor is the output"
+    fix = "return the next state, with the structure of hx; its first tensor is the output"
     if is_with_output(new, hx):
-        fix = "return state, instead of return output, state: its first tensor is the output"
-    came = f"returned {brief(new)} at step {step}, which is not a state like hx, {brief(hx)}"
+        fix = "return only the state, not (output, state): its first tensor is the output"
+    came = f"returned {brief(new)} at step {step}, without the structure of hx, {brief(hx)}"
     _refuse_cell(cell, came, fix=fix, code="cell-result", step=step)
 
 
@@ -89,8 +89,8 @@ def refuse_shapes(cell: Any, pairs: Iterable[tuple[int, Tensor, Tensor]], error:
         if now.shape != before.shape:
             _refuse_cell(
                 cell,
-                f"returned shape {tuple(now.shape)} at step {step}, the shape before was {shape}",
-                "the outputs of all steps are stacked, so that they must have one shape",
+                f"returned shape {tuple(now.shape)} at step {step}, but shape {shape} before",
+                "the outputs of all steps are stacked, so they must have the same shape",
                 fix=f"return a tensor of shape {shape}, from both the cell and its initial_state",
                 code="cell-shape",
                 step=step,
@@ -109,8 +109,8 @@ def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
             return
     _refuse_cell(
         cell,
-        f"writes into its state at step {step}",
-        "the tensor is also an earlier output, or the caller's own state, which changes with it",
+        f"changes its state in place at step {step}",
+        "this would also change an earlier output, or the state that the caller passed",
         fix="hx + x instead of hx.add_(x), or hx.clone() at the start of the step",
         code="cell-writes-state",
         step=step,

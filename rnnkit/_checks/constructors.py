@@ -151,7 +151,7 @@ def checked_arguments(init: InitT) -> InitT:
             refuse_value(NARROWER, "proj_size", width, call(name, args, kwargs))
         _warn_of_misplaced(name, parameters, args, kwargs)
         if arguments.get("hidden_size", 1) == 0:  # of a cell: layers refuse it
-            message = "a cell without hidden features computes nothing. Write hidden_size from 1."
+            message = "with hidden_size=0 a cell computes nothing. Use a hidden_size of at least 1."
             warn("hidden-size-zero", f"{call(name, args, kwargs)}: {message}", stacklevel=2)
         init(*bound.args, **bound.kwargs)
 
@@ -210,14 +210,14 @@ def refuse_value(rule: ValueRule, argument: str, value: Any, written: str) -> No
 def _fix_of_value(rule: ValueRule, argument: str, value: Any) -> str:
     """Write what to type for ``argument=value``, which breaks a rule: what it may mean."""
     if argument == "bias" and isinstance(value, float) and 0 < value < 1:
-        return f"dropout={value}, given by name"
+        return f"dropout={value}, which is passed by name"
     if rule.type == "bool" and isinstance(value, int):
         return f"{argument}={bool(value)}"
     if rule.type == "int" and isinstance(value, bool):
         option = "batch_first" if argument == "num_layers" else "bias"
-        return f"give {argument} as a number, and options by name, such as {option}={value}"
+        return f"pass {argument} as a number, and options by name, such as {option}={value}"
     number = _number_of(value, rule)
-    return f"{argument}={number}" if rule.fits(number) else f"{argument}: {rule.expected}"
+    return f"{argument}={number}" if rule.fits(number) else f"set {argument} to {rule.expected}"
 
 
 def _number_of(value: Any, rule: ValueRule) -> Any:
@@ -245,7 +245,7 @@ def _warn_of_misplaced(
         text = "the last argument is bias, not batch_first. Write batch_first=True, or drop it."
     elif value in NONLINEARITIES:
         advice = f"Write nonlinearity={value!r}" if "nonlinearity" in parameters else "Drop it"
-        text = f"the argument {value!r} is bias, and counts as True. {advice}."
+        text = f"{value!r} is passed as bias, and counts as True. {advice}."
     else:
         return
     warn("bias-by-position", f"{call(name, args, {})}: {text}", stacklevel=3)

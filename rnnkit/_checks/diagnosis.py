@@ -96,8 +96,8 @@ def refuse_without_cause(module: Any, input: Any, hx: Any) -> NoReturn:
     refuse(
         RnnkitError,
         "input",
-        "rnnkit refused this call, and then found nothing that is wrong with it",
-        f"{described(module)}: one of the two checks is wrong, so that nothing was computed",
+        "rnnkit refused this call, but then found nothing wrong with it",
+        f"{described(module)}: two checks of rnnkit disagree, so nothing was computed",
         ("input", outlined_array(input)),
         ("hx", ", ".join(map(outlined_array, tensors_of(hx)))),
         fix=[
@@ -120,7 +120,7 @@ def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
     if rule.startswith("batch_sizes count") and input.batch_sizes.sum() > len(input.data):
         code = "lengths-packed-range"
         sentence = f"a length exceeds dimension size: {rule}"  # as torch says it
-        headline += ": a length was larger than the number of steps that were packed"
+        headline += ": a length given to pack_padded_sequence exceeds the steps of its input"
         fix = "check how the lengths were counted; to cut them: lengths.clamp(max=steps)"
     refuse(LengthsError, "input", sentence, headline, fix=fix, code=code)
 
@@ -220,8 +220,8 @@ def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
         CONSTANT,
         f"{described(call.module)}: torch.jit.trace of a function makes the weights constants",
         fix=[
-            "torch.jit.trace(model, ...), of a module that holds the layer",
-            "or layer.requires_grad_(False) before the trace",
+            "torch.jit.trace(model, ...), where model is a module that holds the layer",
+            "or layer.requires_grad_(False) before the trace, to keep the weights as constants",
         ],
         code="trace-function",
         source=error,
@@ -238,7 +238,7 @@ def _explain_missing_kernel(call: ModuleCall, error: Exception) -> NoReturn:
         str(error).partition(". ")[0],
         f"{described(call.module)}: autocast asks for an LSTM in {lowered}, "
         "which this CPU does not have",
-        evidence=f"oneDNN has it on few CPUs, in bfloat16 with AVX-512; torch sees {level} here",
+        evidence=f"few CPUs have it (for bfloat16, those with AVX-512); torch reports {level} here",
         fix=[
             "with torch.autocast('cpu', enabled=False): around the call, in the weights' dtype",
             "or lengths=[...], each sample's valid steps, which uses a different kernel",

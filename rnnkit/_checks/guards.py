@@ -265,16 +265,16 @@ def broken_rule(input: PackedSequence) -> str:
     if not _is_vector(sizes) or sizes.dtype is not torch.int64 or not sizes.is_cpu:
         return "batch_sizes must be an int64 Tensor of shape (steps,), on the CPU"
     if not sizes.is_contiguous():  # torch would read other memory
-        return "batch_sizes must lie in one piece, as batch_sizes.contiguous() does"
+        return "batch_sizes must be contiguous in memory, as batch_sizes.contiguous() is"
     if not _is_index(order, data) or not _is_index(back, data):
-        return "sorted_indices, unsorted_indices must be int64 Tensors (batch,) beside the data"
+        return "sorted_indices and unsorted_indices must be int64 Tensors (batch,) on data's device"
     if values_are_abstract() or is_fake(sizes):
         return ""
     counts = sizes.tolist()
     if not counts or counts[-1] < 1 or sorted(counts, reverse=True) != counts:
-        return "batch_sizes must fall from the number of sequences, and be 1 or more"
+        return "batch_sizes must not be empty, must never increase, and must stay above 0"
     if data.dim() and sum(counts) != data.shape[0]:
-        return f"batch_sizes count {sum(counts)} steps, the data have {data.shape[0]}"
+        return f"batch_sizes count {sum(counts)} steps, but data has {data.shape[0]}"
     return _rule_of_order(order, back, counts[0])
 
 
@@ -298,7 +298,7 @@ def _rule_of_order(order: Tensor | None, back: Tensor | None, batch: int) -> str
     """
     if order is None:  # torch takes any positions back, and checks them
         return ""
-    rule = f"both indices must be orders of the {batch} sequences, and undo each other"
+    rule = f"sorted_indices must order all {batch} sequences, and unsorted_indices must undo it"
     if back is None or len(order) != batch or len(back) != batch:
         return rule
     if not order.is_cpu:

@@ -60,25 +60,25 @@ def _why_not(spec: CallSpec, counts: Tensor | None) -> RefusalCause | None:
         return RefusalCause(
             "lengths-unbatched",
             "the input has no batch axis",
-            f"input.unsqueeze({int(not spec.batch_first)}), a batch of one",
+            f"input.unsqueeze({int(not spec.batch_first)}), which makes a batch of one",
         )
     if counts is not None and counts.shape == (batch,) and _are_counts(counts):
         return None  # before a size is written: a graph of any batch would be of that one only
-    each = f"one integer for each of the {batch} samples"
+    each = f"pass one integer for each of the {batch} samples"
     if counts is None:
         return RefusalCause("lengths-kind", "lengths cannot be read as integers", each)
     shape = tuple(counts.shape)
     if len(shape) == 2 and sorted(shape) == sorted((batch, spec.seq or 0)):
         is_batch_first = spec.batch_first if spec.seq == batch else shape[0] == batch
         fix = f"lengths=torch.as_tensor(lengths).bool().sum({int(is_batch_first)})"
-        return RefusalCause("lengths-axes", "lengths are a mask, not counts", fix)
+        return RefusalCause("lengths-axes", "lengths are a mask, not one count per sample", fix)
     if len(shape) != 1:
         return RefusalCause("lengths-axes", f"lengths have {len(shape)} axes instead of 1", each)
     if counts.is_floating_point() and len(counts):
         fix = "[int(n) for n in lengths]"
-        return RefusalCause("lengths-kind", "lengths are floats, not counts", fix)
+        return RefusalCause("lengths-kind", "lengths are floats, not integers", fix)
     if not _are_counts(counts):
-        return RefusalCause("lengths-kind", "lengths are flags, not counts", each)
+        return RefusalCause("lengths-kind", "lengths are booleans, not integers", each)
     headline = f"there are {len(counts)} lengths for {batch} samples"
     return RefusalCause("lengths-count", headline, each)
 
@@ -95,7 +95,7 @@ def _out_of_range(seq: int, sample: int, value: int) -> RefusalCause:
     cut = f"torch.as_tensor(lengths).clamp(0, {seq})"
     return RefusalCause(
         "lengths-range",
-        f"lengths[{sample}] is {value} and the input has {seq} steps",
+        f"lengths[{sample}] is {value}, but the input has {seq} steps",
         f"check how the lengths were counted; to cut them: {cut}",
     )
 

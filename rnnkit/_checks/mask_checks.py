@@ -76,7 +76,7 @@ def _checked(mask: MaskArgument) -> Tensor:
     if not are_all(flags == is_marked, f"{mask.name} must be booleans, or 0 and 1"):
         fix = f"a boolean tensor {mask.shape}"
         if flags.is_floating_point():
-            fix = f"{mask.typed} > 0.5"
+            fix = f"{mask.typed} > 0.5, if these are probabilities"
         headline = f"{mask.name} holds numbers other than 0 and 1"
         _refuse_mask(mask, RefusalCause("mask-values", headline, fix))
     return is_marked
@@ -87,11 +87,11 @@ def _refuse_packed(spec: CallSpec) -> NoReturn:
     option = ", batch_first=True" if spec.batch_first else ""
     cause = RefusalCause(
         "mask-packed",
-        "the input is packed, and has no axis of steps for a mask",
+        "the input is packed, so it has no seq axis for a mask",
         f"input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input{option}), "
         "then pass lengths=lengths",
     )
-    sentence = "reset is a mask over the steps of a padded input"
+    sentence = "reset is a mask over steps, which needs a padded input"
     spec.refuse(ShapeError, "reset", sentence, cause, spec.input_row)
 
 
@@ -118,7 +118,7 @@ def _why_shape(mask: MaskArgument, came: tuple[int, ...]) -> RefusalCause:
         headline = f"the mask looks {looks}-first, but batch_first={spec.batch_first}"
         return RefusalCause(code, headline, f"{typed}.t()")
     if came == (spec.batch,):
-        fix = "to start samples again before the call: hx=rnnkit.states.reset(hx, reset)"
+        fix = "hx=rnnkit.states.reset(hx, reset), to reset samples before the call"
     return RefusalCause(code, "there must be one flag for each step of each sample", fix)
 
 

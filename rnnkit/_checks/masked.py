@@ -52,8 +52,8 @@ def lengths_over_axis(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
         refuse(
             ArgumentError,
             "x",
-            f"{name} takes a padded batch of floats, (batch, seq, ...), got {outlined_array(x)}",
-            fix="x as a tensor of floats, with an axis of samples and one of steps",
+            f"{name}: x must be a float tensor (batch, seq, ...), got {outlined_array(x)}",
+            fix="pass x as a floating-point tensor with a batch axis and a seq axis",
             code="masked-input",
         )
     rank = x.dim()

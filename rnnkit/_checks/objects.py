@@ -137,7 +137,7 @@ def check_cell_object(cell: Any) -> None:
         headline = "a stack of cells is a layer, not one cell"
         fix = "rnnkit.Recurrent(cells)(input), where cells is what you passed"
     came = type(cell).__name__ if isinstance(cell, torch.nn.Module) else brief(cell)
-    sentence = f"unroll takes one cell, got {came}"
+    sentence = f"unroll requires one cell, got {came}"
     refuse(ArgumentError, "cell", sentence, headline, fix=fix, code="unroll-cell")
 
 
@@ -147,7 +147,7 @@ def refuse_call_of_result(name: str) -> NoReturn:
         ArgumentError,
         "model",
         f"{name} returns a report of what it changed, which is not a model",
-        "the given model is changed in place",
+        "the model that you passed is changed in place",
         fix=f"rnnkit.{name}(model), then model(input)",
         code="convert-result",
     )
@@ -166,8 +166,8 @@ def listed_states(name: str, states: Any) -> list[Any]:
         refuse(
             ArgumentError,
             "states",
-            f"{name} takes a list of states, {what}",
-            fix=f"rnnkit.states.{name}([...]), the states in a list",
+            f"{name} requires a list of states, {what}",
+            fix=f"rnnkit.states.{name}([...]), with the states in a list",
             code="states-of-one-kind",
         )
     return listed
@@ -199,7 +199,7 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
             ArgumentError,
             argument,
             f"Recurrent: cells has {number}, but reverse_cells has {len(listed)}",
-            fix="one reverse cell for each layer",
+            fix="pass one cell in reverse_cells for each cell in cells",
             code="recurrent-directions",
         )
     return listed
@@ -235,7 +235,7 @@ def check_directions(cells: list[Any]) -> None:
         ArgumentError,
         "cells",
         "Recurrent: cells has both directions of a bidirectional layer, one after the other",
-        "one stack would chain them: each cell would read the output of the cell before it",
+        "as one stack, each cell would read the output of the cell before it",
         fix="rnnkit.Recurrent.of(layer), or Recurrent(cells[::2], reverse_cells=cells[1::2])",
         code="recurrent-both-ways",
     )
@@ -247,13 +247,13 @@ def check_layer_of_cells(layer: Any) -> None:
     An overridden ``initial_state`` belongs to the layer as a whole, and its cells would not have
     it.
     """
-    sentence = f"Recurrent.of requires a layer of rnnkit's, got {brief(layer)}"
+    sentence = f"Recurrent.of requires one of rnnkit's layers, got {brief(layer)}"
     fix = "rnnkit.Recurrent.of(rnnkit.LSTM(input_size, hidden_size)), or Recurrent(cells)"
     if isinstance(layer, torch.nn.RNNBase) and hasattr(layer, "cells"):
         if not overrides_initial_state(layer):
             return
-        sentence = f"Recurrent.of: {type(layer).__name__}.initial_state is overridden"
-        fix = "write class Mine(rnnkit.Recurrent) with this initial_state, over layer.cells()"
+        sentence = f"Recurrent.of: the cells would not use {type(layer).__name__}.initial_state"
+        fix = "pass layer.cells() to a subclass of rnnkit.Recurrent that has this initial_state"
     elif isinstance(layer, torch.nn.RNNBase):
         fix = f"make it an rnnkit.{type(layer).__name__}, or call rnnkit.convert on the whole model"
     refuse(ArgumentError, "layer", sentence, fix=fix, code="recurrent-of")
@@ -277,7 +277,7 @@ def check_widths(cells: Iterable[Any], reverse_cells: Iterable[Any]) -> None:
                 ShapeError,
                 "cells",
                 f"Recurrent: layer {place - 1} returns {width} features, "
-                f"layer {place} expects {cell.input_size}",
+                f"but layer {place} expects {cell.input_size}",
                 fix=f"{type(cell).__name__}({width}, ...) as the cell of layer {place}",
                 code="recurrent-widths",
                 expected=(cell.input_size,),
@@ -290,12 +290,12 @@ def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
 
     ``number`` is how many cells it has, and ``name`` how the caller writes the state.
     """
-    came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
-    headline = "one state for each cell, layer by layer, starting with the forward direction"
-    fix = f"output, {name} = layer(input), whose state is such a tuple; or {name}=None for zeros"
+    came = f"a {type(hx).__name__} of {len(hx)}" if isinstance(hx, tuple | list) else brief(hx)
+    headline = "each cell needs one state, layer by layer, the forward direction first"
+    fix = f"output, {name} = layer(input), which returns this tuple; or {name}=None for zeros"
     if is_state_of_layer(hx, number):
         fix = f"rnnkit.states.to_layers({name}), if this is a layer's state"
     elif number == 1 and (isinstance(hx, Tensor) or len(tensors_in(hx)) == PAIR):
-        fix = f"({name},), if this is the state itself"
+        fix = f"({name},), if this is the state of the one cell"
     sentence = f"{name} must be a tuple of {count(number, 'state', 'states')}, got {came}"
     refuse(StateError, name, sentence, headline, fix=fix, code="recurrent-state")

@@ -27,7 +27,7 @@ def fixes_of_names(known: Sequence[str]) -> dict[str, str]:
             fixes[name] = f"hx=(h, {name}), the pair as one argument"
     if "reset" in known:
         fixes["mask"] = (
-            "lengths=mask.sum(dim), over the steps, if true on valid steps; or reset=mask"
+            "lengths=mask.sum(dim) over the seq axis, if true on valid steps; or reset=mask"
         )
     if "reverse_cells" in known:
         fixes["bidirectional"] = "reverse_cells=[...], the cell of each layer's backward direction"

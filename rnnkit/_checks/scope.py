@@ -38,11 +38,11 @@ def checked_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]
     if all(isinstance(one, str) and one.isidentifier() for one in names) and {*axes} <= {*known}:
         return dict(axes)
     came = bounded(str(dict(axes)), 80) if is_map else brief(axes)
-    sentence = f"axes maps {', '.join(known)} to the caller's names, got {came}"
-    fix = f"axes={{{known[0]!r}: {known[0]!r}}}, the value as in the caller's annotation"
+    sentence = f"axes must map {', '.join(known)} to names of the caller's axes, got {came}"
+    fix = f"axes={{{known[0]!r}: {known[0]!r}}}, where the value is from the caller's annotation"
     if is_map and {*axes.values()} <= {*known}:
         turned = {ours: theirs for theirs, ours in axes.items()}
-        fix = f"axes={turned}: the layer's names come first, then the caller's"
+        fix = f"axes={turned}, with the layer's name first and the caller's name second"
     return refuse(ArgumentError, "axes", sentence, name, fix=fix, code="axes-names")
 
 
@@ -95,8 +95,8 @@ def _warn_of_no_scope(
 def _warn_of_unbound(module: torch.nn.Module, unbound: list[str], bound: Mapping[str, int]) -> None:
     """Warn of names that the caller's jaxtyping scope does not have; it has ``bound`` others."""
     absent = " and no ".join(unbound)
-    text = f"the caller's scope has no {absent}, so that nothing is checked there"
-    text = f"{described(module)}: {text}; {_caller()} has bound {', '.join(bound)}"
+    text = f"the caller's annotations have no {absent}, which axes= names, so it is not checked"
+    text = f"{described(module)}: {text}; {_caller()} has {', '.join(bound)}"
     warn("scope-unbound", text, stacklevel=4)
 
 
@@ -111,14 +111,14 @@ def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int
     # A name that the caller has not bound is bound by the first of the axes that have it.
     first = next(axis for axis, size in read.items() if known.setdefault(axes[axis], size) != size)
     wants = known[axes[first]]
-    found = f"in the caller's scope, but {read[first]} in input"
+    found = f"in the caller's annotations, but {read[first]} in input"
     if axes[first] not in bound:
         other = next(axis for axis in read if axes[axis] == axes[first])
         found = f"as {other}, but {read[first]} as {first}"
     what = "a layer" if first == "hidden" else "an input"
     error = ShapeError
     code = "scope-size"
-    fix = f"{what} with {axes[first]}={wants}, or a different name in axes"
+    fix = f"use {what} with {axes[first]}={wants}, or a different name in axes="
     turned = [bound.get(axes.get(axis, "")) for axis in ("batch", "seq")]
     if None not in turned and turned == [read.get("seq"), read.get("batch")]:
         error = LayoutError
@@ -129,8 +129,8 @@ def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int
         "input",
         f"{axes[first]} is {wants} {found}",
         module,
-        ("read", ", ".join(f"{axes[axis]}={size} as {axis}" for axis, size in read.items())),
-        ("bound", f"{', '.join(f'{k}={v}' for k, v in bound.items())} in {_caller()}"),
+        ("module", ", ".join(f"{axes[axis]}={size} ({axis})" for axis, size in read.items())),
+        ("caller", f"{', '.join(f'{k}={v}' for k, v in bound.items())}, in {_caller()}"),
         fix=fix,
         code=code,
         expected=(wants,),

@@ -15,7 +15,7 @@ OTHER_NAMES = {
     "time_major": "batch_dim=1 for (seq, batch, ...), or batch_dim=0",
     "seq_axis": "seq_dim",
     "time_dim": "seq_dim",
-    "only": "skip=, with the probes to leave out",
+    "only": "skip=, with the names of the probes to leave out",
     "mask": "lengths=mask.sum(1)",
 }
 
@@ -41,7 +41,7 @@ def _expected_of_call(kwargs: Any, call: Any) -> dict[str, Expected]:
     """Return by name what the two arguments may be that say how a model is called."""
     has_names = isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)
     return {
-        "kwargs": Expected(kwargs is None or has_names, "a dict of inputs by name, or None"),
+        "kwargs": Expected(kwargs is None or has_names, "a dict of inputs with str keys, or None"),
         "call": Expected(call is None or callable(call), "a function of the model and the inputs"),
     }
 
@@ -59,22 +59,24 @@ def check_options(probes: Sequence[str], **given: Any) -> None:
     lookahead = given["lookahead"]
     unknown = _unknown_probes(given["skip"], probes)
     expected = _expected_of_call(given["kwargs"], given["call"]) | {
-        "out_seq_dim": Expected(isinstance(given["out_seq_dim"], int | None), "an axis, or None"),
+        "out_seq_dim": Expected(isinstance(given["out_seq_dim"], int | None), "an int or None"),
         "causal": Expected(
             is_one_of(given["causal"], False, True, "strict", "others"),
-            "a bool, 'strict' or 'others'",
+            "True, False, 'strict' or 'others'",
         ),
-        "lookahead": Expected(isinstance(lookahead, int) and lookahead >= 0, "0 or more steps"),
-        "streaming": Expected(is_one_of(given["streaming"], False, True), "a bool"),
+        "lookahead": Expected(
+            isinstance(lookahead, int) and lookahead >= 0, "an integer of at least 0"
+        ),
+        "streaming": Expected(is_one_of(given["streaming"], False, True), "True or False"),
         "reset": Expected(
-            isinstance(given["reset"], int | str | None), "an input's position or keyword"
+            isinstance(given["reset"], int | str | None), "the position or keyword of an input"
         ),
         "pad": Expected(is_one_of(given["pad"], "post", "pre"), "'post' or 'pre'"),
         "other": Expected(
             isinstance(given["other"], list | tuple | None), "a list of inputs, or None"
         ),
-        "skip": Expected(unknown == [], f"a list of {', '.join(probes)}"),
-        "raises": Expected(is_one_of(given["raises"], False, True), "a bool"),
+        "skip": Expected(unknown == [], f"a list of names from {', '.join(probes)}"),
+        "raises": Expected(is_one_of(given["raises"], False, True), "True or False"),
     }
     _check(expected, given | {"skip": unknown[0] if unknown else None})
 
@@ -90,5 +92,5 @@ def _check(expected: Mapping[str, Expected], given: Mapping[str, Any]) -> None:
     """Refuse the first argument of ``given``, by name, that is not what is expected of it."""
     for name, one in expected.items():
         if not one.is_right:
-            text = f"{name} is {one.text}, got {brief(given[name])}"
+            text = f"{name} must be {one.text}, got {brief(given[name])}"
             refuse(ArgumentError, name, text, code="verify-argument")

@@ -126,8 +126,8 @@ def scripted(module: Any) -> torch.nn.Module:
         name = type(module).__name__
         warn(
             "script-initial-state",
-            f"TorchScript does not ask {name}.initial_state: without a state it begins from zeros. "
-            f"In what you script, give each call of this {name} its state.",
+            f"TorchScript does not call {name}.initial_state: without a state it starts from "
+            f"zeros. In scripted code, pass a state to each call of this {name}.",
             stacklevel=3,
         )
     return torch_twin(module, module.__rnnkit__.torch_class)

@@ -267,7 +267,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class, and warn of what it does not ask for."""
         if self.state_batch_first:
-            sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
+            sentence = f"TorchScript cannot run {type(self).__name__}(..., state_batch_first=True)"
             fix = "state_batch_first=False, and state.transpose(0, 1) in the caller"
             refuse(RnnkitError, "state_batch_first", sentence, fix=fix, code="script-state")
         return super().__prepare_scriptable__()

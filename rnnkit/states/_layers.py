@@ -88,7 +88,7 @@ def _joined_rows(*tensors: Tensor) -> Tensor:
     first, *others = rows
     if any(row.shape[1:] != first.shape[1:] for row in others):  # a set would fix a free size
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
-        sentence = f"from_layers takes states of one batch and width, got {shapes}"
+        sentence = f"from_layers requires states with equal batch and hidden sizes, got {shapes}"
         refuse(StateError, "states", sentence, code="from-layers-sizes")
     check_alike("from_layers", rows)
     return torch.cat(rows)
@@ -124,7 +124,7 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
     axis = 1 if state_batch_first else 0
     shapes = [tuple(tensor.shape) for tensor in tensors]
     if len({shape[axis] for shape in shapes}) > 1:
-        sentence = "to_layers takes tensors with the same number of layers * directions"
+        sentence = "to_layers requires h and c with the same number of layers * directions"
         came = f"got {', '.join(map(str, shapes))}"
         fix = "the pair (h, c) that one layer returned"
         refuse(StateError, "state", sentence, came, fix=fix, code="to-layers-rows")
@@ -135,7 +135,7 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
 def _checked_rows(tensor: Tensor) -> Tensor:
     """Return a tensor of a layer's state as it is, or raise a StateError if it has not 3 axes."""
     if tensor.dim() != BATCHED:
-        sentence = "to_layers takes the state of a layer, (layers * directions, batch, hidden)"
+        sentence = "to_layers requires a layer's state, (layers * directions, batch, hidden)"
         refuse_axes(tensor, sentence, f"got {tuple(tensor.shape)}", code="to-layers-axes")
     return tensor
 
@@ -185,7 +185,7 @@ def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoRetu
     the rows, a second fix says how to pass the state if its axes are in the other order.
     """
     shape = tuple(tensor.shape)
-    rows: list[Row] = [("fix", "pass the state as it is")]
+    rows: list[Row] = [("fix", "pass the state as it is, if its layer is unidirectional")]
     wanted = "(layers * 2, batch, hidden)"
     other = "(batch, layers * 2, hidden)"
     other_rows = 1
@@ -199,5 +199,5 @@ def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoRetu
             ("fix", f"rnnkit.states.bridge(state, {how!r}{option}), if it is {other}"),
             ("", "pass the state as it is, if its layer is unidirectional"),
         ]
-    sentence = f"bridge takes the state of a bidirectional layer, {wanted}"
+    sentence = f"bridge requires the state of a bidirectional layer, {wanted}"
     refuse_axes(tensor, sentence, f"got {shape}", *rows, code="bridge-rows")

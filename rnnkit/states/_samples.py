@@ -52,7 +52,7 @@ def check_alike(name: str, tensors: Sequence[Tensor]) -> None:
     """
     devices = [str(tensor.device) for tensor in tensors]
     if len({*devices}) > 1:
-        sentence = f"{name} takes states on one device, got {', '.join(devices)}"
+        sentence = f"{name} requires states on one device, got {', '.join(devices)}"
         fix = f"rnnkit.states.to(state, {devices[0]!r}), for each state"
         refuse(DeviceError, "states", sentence, fix=fix, code="states-device")
 
@@ -166,7 +166,7 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
         if batch_size is None and batch == 1:
             return tensor.squeeze(axis)
         if batch_size is None or batch not in (1, batch_size):
-            sentence = f"expand takes the state of one sample, got shape {tuple(tensor.shape)}"
+            sentence = f"expand requires the state of one sample, got shape {tuple(tensor.shape)}"
             headline = f"axis {axis} is the batch axis, and its size is {batch}"
             fix = "rnnkit.states.select(state, [0]), for the state of the first sample"
             if tensor.dim() < BATCHED:
@@ -216,13 +216,13 @@ def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
     shapes = [tuple(tensor.shape) for tensor in tensors]
     others = [(*shape[:axis], *shape[axis + 1 :]) for shape in shapes]
     if any(other != others[0] for other in others):
-        sentence = "cat takes states that differ only in their batch"
-        came = f"got {', '.join(map(str, shapes))}, whose batch is axis {axis}"
+        sentence = "cat requires states that differ only in their batch size"
+        came = f"their shapes are {', '.join(map(str, shapes))}, and the batch axis is {axis}"
         refuse(StateError, "states", sentence, came, code="cat-sizes")
     check_alike("cat", tensors)
     dtypes = [str(tensor.dtype) for tensor in tensors]
     if len({*dtypes}) > 1:
-        sentence = f"cat takes states of one dtype, got {', '.join(dtypes)}"
+        sentence = f"cat requires states of one dtype, got {', '.join(dtypes)}"
         fix = f"rnnkit.states.to(state, {dtypes[0]}), for each state"
         refuse(DtypeError, "states", sentence, fix=fix, code="states-dtype")
     return torch.cat([*tensors], dim=axis)
@@ -276,20 +276,20 @@ def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
     device = tensor.device
     if (initial.shape, initial.dtype, initial.device) == (shape, dtype, device):
         return
-    wanted = f"have the shape and dtype of state, {tuple(shape)} of {dtype}"
-    came = f"{tuple(initial.shape)} of {initial.dtype}"
+    wanted = f"have the shape and dtype of state, {tuple(shape)} and {dtype}"
+    came = f"{tuple(initial.shape)} and {initial.dtype}"
     if initial.shape == shape and initial.dtype == dtype:
         wanted = f"be on the device of state, {device}"
         came = f"{initial.device}"
         fix = f"rnnkit.states.to(initial, {str(device)!r})"
         if initial.is_meta:  # it has no numbers to move
-            fix = f"an initial state that is made on {str(device)!r}"
+            fix = f"pass an initial state that is made on {str(device)!r}"
     elif initial.shape == shape:
         fix = f"rnnkit.states.to(initial, {dtype})"
     elif initial.shape == (*shape[:axis], 1, *shape[axis + 1 :]):
         fix = f"rnnkit.states.expand(initial, {shape[axis]}), if all samples start from it"
     else:
         came = brief(initial)
-        fix = ""
+        fix = f"pass an initial state of shape {tuple(shape)}"
     sentence = f"initial must {wanted}; got {came}"
     refuse(ArgumentError, "initial", sentence, fix=fix, code="initial-shape")

@@ -88,7 +88,7 @@ def changed(draw, shape):
 def expressions(error):
     """Return what an error's fixes say to type: expressions, without the words beside them."""
     parts = [piece.removeprefix("hx=") for piece in pieces(str(error))]
-    texts = [part[:end] for part in parts for end in ends(part, ", |: | adds |$")]
+    texts = [part[:end] for part in parts for end in ends(part, ", |: |$")]
     kinds = ast.Call | ast.Subscript | ast.Tuple | ast.Constant
     return [text for text in texts if "..." not in text and isinstance(parsed(text), kinds)]
 

@@ -75,7 +75,9 @@ def test_a_cell_is_held_to_the_batch(name):
     cell = module(name, {"batch": "b"})
     call(lambda x: cell(x[:, 0]), x())
 
-    with pytest.raises(rnnkit.ShapeError, match="b is 2 in the caller's scope, but 5 in input"):
+    with pytest.raises(
+        rnnkit.ShapeError, match="b is 2 in the caller's annotations, but 5 in input"
+    ):
         call(lambda x: cell(x[0]), x())
 
 
@@ -83,7 +85,7 @@ def test_a_cell_is_held_to_the_batch(name):
 def test_sizes_that_disagree():
     """Features are held to the caller's names; a free name of two axes has the size of the first."""
     for axes, text in (
-        ({"feature": "time"}, "time is 5 in the caller's scope, but 3"),
+        ({"feature": "time"}, "time is 5 in the caller's annotations, but 3"),
         ({"seq": "d", "batch": "d"}, "d is 2 as batch, but 5 as seq"),
         ({"feature": "d", "hidden": "d"}, "d is 3 as feature, but 4 as hidden"),
     ):
@@ -123,7 +125,7 @@ WRONG = [("seq", "batch"), "time", {"seq": 3}, {"seq": "two words"}, {"seq": ""}
 def test_axes_that_are_no_names(name):
     """What is not a dictionary from an axis to an identifier is refused by each class."""
     for axes in WRONG:
-        with pytest.raises(rnnkit.ArgumentError, match="axes maps") as caught:
+        with pytest.raises(rnnkit.ArgumentError, match="axes must map") as caught:
             module(name, axes)
         assert caught.value.argument == "axes"
 
@@ -156,7 +158,7 @@ def test_scopes_are_apart():
         decoder(y)
         return encoder(y)
 
-    with pytest.raises(rnnkit.ShapeError, match="time is 5 in the caller's scope, but 7"):
+    with pytest.raises(rnnkit.ShapeError, match="time is 5 in the caller's annotations, but 7"):
         outer(x(), x(seq=7))
 
 
@@ -214,8 +216,8 @@ def test_input_without_an_axis():
 def test_unbound_names_are_told_once():
     """A name that is bound nowhere is told at the first call: of seq or batch."""
     for axes, told in (
-        ({"seq": "tmie", "batch": "n"}, "no tmie and no n, so"),
-        ({"batch": "zzz"}, "no zzz, so"),
+        ({"seq": "tmie", "batch": "n"}, "no tmie and no n, which"),
+        ({"batch": "zzz"}, "no zzz, which"),
     ):
         model = gru_with(axes)
         with pytest.warns(UserWarning, match=told):

@@ -42,7 +42,7 @@ def test_a_watched_package(tmp_path, monkeypatch):
     given = x()
 
     assert watched.run(module("GRU", AXES, batch_first=True), given).shape == (BATCH, SEQ, 4)
-    with pytest.raises(rnnkit.LayoutError, match=r"bound +b=2, time=5 in run"):
+    with pytest.raises(rnnkit.LayoutError, match=r"caller +b=2, time=5, in run"):
         watched.run(module("GRU", AXES), given)
     assert watched.same_batch(given, given) is given
     with pytest.raises(jaxtyping.TypeCheckError):

@@ -156,8 +156,8 @@ output on axis 2 (down), input on axis 2 (across): some depend on some inputs
     with pytest.raises(rnnkit.ArgumentError) as error:
         conv.forbidden("causal")
     assert str(error.value) == snapshot("""\
-rule compares indices, and there are 2 outputs and 4 inputs
-  fix       out_dim=, if another axis of the output is intended; or no rule
+a rule needs as many outputs as inputs, but there are 2 outputs and 4 inputs
+  fix       pass out_dim=, if you mean another axis of the output; or pass no rule
   more      python -m rnnkit explain map-axes\
 """)
 

@@ -174,7 +174,7 @@ def test_what_holds_tensors_is_not_shared(name):
             look(model, X)
         first = str(error.value).partition("\n")[0]
         assert first.startswith(called)
-        assert first.endswith("cannot be copied, and the model itself is never run")
+        assert first.endswith("cannot be copied, but rnnkit runs only copies of a model")
         assert error.value.code == "model-uncopied"
 
     assert model.held is held
@@ -190,7 +190,7 @@ def test_module_that_cannot_be_copied():
             pass
 
         assert str(error.value).splitlines()[:3] == [
-            f"{name} (Sharded) cannot be copied, and the model itself is never run",
+            f"{name} (Sharded) cannot be copied, but rnnkit runs only copies of a model",
             "  TypeError: no deepcopy",
             "  fix       give the model as it was before it was wrapped or sharded",
         ]
@@ -218,7 +218,7 @@ def test_memory_that_runs_out(monkeypatch):
 
     assert not model.cache.any()
     assert str(error.value) == snapshot("""\
-model.cache (Tensor) cannot be copied, and the model itself is never run
+model.cache (Tensor) cannot be copied, but rnnkit runs only copies of a model
   RuntimeError: DefaultCPUAllocator: can't allocate memory
   fix       a plain tensor in its place, or a smaller model if memory has run out
   more      python -m rnnkit explain model-uncopied\

@@ -65,7 +65,7 @@ def test_the_fields_of_packed_input(name, data, fields):
         for field, way in zip(fitting, fields, strict=True)
     ]
     if not packed[1].is_contiguous():
-        with pytest.raises(rnnkit.LengthsError, match="batch_sizes must lie in one piece"):
+        with pytest.raises(rnnkit.LengthsError, match="batch_sizes must be contiguous"):
             layer(PackedSequence(*packed))
         packed[1] = fitting.batch_sizes
 

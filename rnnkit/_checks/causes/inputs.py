@@ -129,10 +129,10 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
     fixes = [f"{made}, or an input with {count(width, 'feature', 'features')}"]
     if width == 1 and len(spec.actual) + 1 in RANKS[spec.kind]:
         fixes.insert(0, "input.unsqueeze(-1), if each step is one number")
-    evidence = f"{came} is twice {width}: a bidirectional layer's output"
+    evidence = f"{came} is twice {width}, as wide as a bidirectional layer's output"
     return RefusalCause(
         "input-width",
-        f"the input has {came} features, the weights expect {width}",
+        f"the input has {came} features, but the weights expect {width}",
         *fixes,
         evidence=evidence if came == 2 * width else "",
     )
@@ -161,13 +161,13 @@ def _fix_of_rank(spec: CallSpec, width: int) -> str:
     if spec.kind == "cell" and rank:
         step = "for x_t in input: hx = cell(x_t, hx)"
         return (
-            f"a cell takes one step: {step}, or a layer: {name.removesuffix('Cell')}({width}, ...)"
+            f"{step}, since a cell runs one step, or use {name.removesuffix('Cell')}({width}, ...)"
         )
     if rank == 1 and width in (1, shape[0]):
         axis = -1 if width == 1 else 0
-        return f"input.unsqueeze({axis}), one unbatched sequence"
+        return f"input.unsqueeze({axis}), if this is one sequence without a batch axis"
     if rank < 3:
-        return f"a tensor {spell(spec.input_axes)}"
+        return f"pass a tensor of shape {spell(spec.input_axes)}"
     flat = math.prod(shape[2:])
     layer = "" if flat == width else f"{name}({flat}, ...) and "
     return f"{layer}input.flatten(2), if the axes from 2 on are features"
@@ -185,7 +185,7 @@ def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoRe
     """Refuse an input of the dtype ``came``, which is another one than the weights have."""
     of_input = f"input.to({wants})"
     of_model = f"model.to({came})"
-    evidence = "float64 is what NumPy makes of Python's numbers" if came is torch.float64 else ""
+    evidence = "float64 is NumPy's default dtype" if came is torch.float64 else ""
     spec.refuse(
         DtypeError,
         "input",
@@ -201,13 +201,15 @@ def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoRe
 
 def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> NoReturn:
     """Refuse an input on the device ``came``, which is another one than the weights are on."""
-    fix = f"input.to({str(wants)!r}), or move the model to the input"
+    fix = f"input.to({str(wants)!r}), or move the model to the input's device"
     spec.refuse(
         DeviceError,
         "input",
         "Input and parameter tensors are not at the same device, "
         f"found input tensor at {came} and parameter tensor at {wants}",
-        RefusalCause("input-device", f"the input is on {came}, the weights on {wants}", fix),
+        RefusalCause(
+            "input-device", f"the input is on {came}, but the weights are on {wants}", fix
+        ),
     )
 
 
@@ -241,16 +243,16 @@ def _fix_of_type(module: Any, input: Any, *, first: bool, many: bool) -> str:
         if many:
             unpack = f"torch.nn.utils.rnn.pad_packed_sequence(input{option})"
             return f"input, lengths = {unpack}, then pass lengths=lengths"
-        return "loop over the steps of a padded sequence, or use a layer"
+        return "loop over the steps of the padded sequences, or use a layer"
     parts = list(input) if isinstance(input, tuple | list) else []
     if isinstance(input, tuple) and len(parts) == 2 and isinstance(parts[0], Tensor):
-        return "input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"
+        return "input[0], since a layer returns (output, state), which nn.Sequential passes on"
     shapes = {tuple(part.shape) if isinstance(part, Tensor) else () for part in parts}
     if many and {*map(len, shapes)} == {2}:
         pad = f"torch.nn.utils.rnn.pad_sequence(input{option})"
-        return f"{pad} and lengths=[len(x) for x in input], if each is a sequence"
+        return f"{pad} and lengths=[len(x) for x in input], if each tensor is a sequence"
     if shapes <= {()} and tensor_or_none(input) is not None:
         weights: Any = getattr(module, "parameters", list)()
         dtype = next((weight.dtype for weight in weights), torch.float32)
         return f"torch.as_tensor(input, dtype={dtype})"
-    return "a floating-point tensor"
+    return "pass a floating-point tensor"

@@ -7,7 +7,7 @@ from rnnkit._base.state import PAIR
 from rnnkit._checks.call_spec import CallSpec, RefusalCause
 from rnnkit._checks.causes.wrong_state import Shape, Sizes, WrongState, by_meaning
 
-OUTPUT_FIX = "output, hx = ...: a layer returns its output first, its state second"
+OUTPUT_FIX = "output, hx = ..., since a layer returns its output first and its state second"
 
 
 def output_shape(spec: CallSpec) -> Shape | None:
@@ -118,8 +118,8 @@ def _another_batch(wrong: WrongState) -> RefusalCause | None:
             headline,
             f"rnnkit.states.repeat({{}}, {beams}{option}), if each sample has {beams} beams",
             new,
-            evidence=f"{wanted.batch} = {beams} * {came.batch}: "
-            f"are there {beams} beams per sample?",
+            evidence=f"{wanted.batch} = {beams} * {came.batch}, "
+            f"so there may be {beams} beams for each sample",
         )
     if min(batches) > wanted.batch:
         select = f"rnnkit.states.select({{}}, slice({wanted.batch}){option})"
@@ -158,15 +158,15 @@ def _two_directions(wrong: WrongState) -> RefusalCause | None:
     if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width * 2)):
         return RefusalCause(
             "state-bidirectional",
-            f"{wrong.name} has two rows for each layer, each half as wide",
+            f"{wrong.name} has two rows for each layer, each half as wide as it should be",
             f"rnnkit.states.bridge({{}}{option})",
-            evidence=f"{wrong.width} is twice {came.width}: both directions side by side",
+            evidence=f"{wrong.width} is twice {came.width}, as wide as two directions side by side",
         )
     if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width)):
         return RefusalCause(
             "state-bidirectional",
             f"{wrong.name} has two rows for each layer, like the state of a bidirectional layer",
-            f'rnnkit.states.bridge({{}}, "sum"{option}) adds the directions',
+            f'rnnkit.states.bridge({{}}, "sum"{option}), to add the two directions',
         )
     return None
 
@@ -205,15 +205,15 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
         return RefusalCause("state-batch", _of_another_batch(wrong), zeros)
     if differs == ["rows"]:
         rows = count(came.rows, "row", "rows")
-        headline = f"{name} has {rows}, this layer requires {wanted.rows}"
+        headline = f"{name} has {rows} on its layers axis, but this layer needs {wanted.rows}"
         return RefusalCause("state-layers", headline, zeros)
     if differs == ["width"]:
-        headline = f"{name} has {came.width} features, {wrong.width} is expected"
+        headline = f"{name} has {came.width} features, but this module has {wrong.width}"
         linear = (
-            f"a torch.nn.Linear({came.width}, {wanted.width}) that brings the state to this width"
+            f"a torch.nn.Linear({came.width}, {wanted.width}) that maps the state to this width"
         )
         return RefusalCause("state-width", headline, zeros, linear)
-    headline = f"the sizes of {name} differ in {', '.join(differs)}"
+    headline = f"{name} has several wrong sizes: {', '.join(differs)}"
     return RefusalCause("state-sizes", headline, zeros)
 
 
@@ -223,7 +223,7 @@ RANK_MOVES: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
     ("{}.squeeze(1)", lambda got, _: (*got[:1], *got[2:]) if got[1:2] == (1,) else None),
     ("{}.unsqueeze(0)", lambda got, _: (1, *got)),
     ("{}.unsqueeze(1)", lambda got, _: (*got[:1], 1, *got[1:])),
-    ("{}[-1], if the last layer is meant", lambda got, _: got[1:]),
+    ("{}[-1], if you mean the state of the last layer", lambda got, _: got[1:]),
     (
         "{}.expand({front}, -1).contiguous(), if all samples start from it",
         lambda got, want: want if got and got == want[1:] else None,

@@ -53,7 +53,9 @@ def _check_dtype(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> No
             "Input and hidden tensors are not at the same device, "
             f"found input tensor at {input.device} and hidden tensor at {tensor.device}",
             RefusalCause(
-                "state-device", f"the state is on {tensor.device}, the input on {input.device}", fix
+                "state-device",
+                f"the state is on {tensor.device}, but the input is on {input.device}",
+                fix,
             ),
         )
 
@@ -89,7 +91,7 @@ def _refuse_sizes(wrong: WrongState) -> NoReturn:
     fixes = [fix for fix in cause.fixes if wrong.is_whole or "(..., " not in fix]
     typed = [wrong.typed(fix) if "{}" in fix else fix for fix in fixes]
     if spec.state != "hx":  # of one cell of several
-        typed = [f"None as {spec.state}: zeros"]
+        typed = [f"None as {spec.state}, to start from zeros"]
     each = zip(spec.state_names, spec.state_axes, wrong.shapes, strict=True)
     spec.refuse(
         LayoutError if cause.is_layout else StateError,
@@ -180,7 +182,7 @@ def _cause_of_batch(spec: CallSpec, shape: Shape) -> RefusalCause:
     if shape[:2] == (1, spec.batch) and len(shape) == BATCHED:
         return RefusalCause(
             code,
-            f"{headline}, a layer's on axis 1",
+            f"{headline}; only a layer's state has it on axis 1",
             "rnnkit.states.to_layers(hx)[0], if it is the state of a layer",
         )
     if shape[:1] == (spec.seq,):

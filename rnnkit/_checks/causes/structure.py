@@ -49,7 +49,7 @@ def refuse_structure(spec: CallSpec, hx: Any) -> NoReturn:
         headline = "the state is the pair (h, c)"
         wants = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
     fix = _what_makes(spec, hx) if spec.state == "hx" else ""
-    fix = fix or f"None as {spec.state} for zeros"
+    fix = fix or f"None as {spec.state}, to start from zeros"
     spec.refuse(
         StateError,
         "hx",
@@ -74,7 +74,7 @@ def _what_makes(spec: CallSpec, hx: Any) -> str:
     if isinstance(hx, Tensor) and tuple(hx.shape) == output_shape(spec):
         return OUTPUT_FIX
     if isinstance(hx, tuple | list) and {type(part) for part in hx} == {int}:
-        return "lengths=hx, by name"
+        return "lengths=hx, if these are lengths, which are passed by name"
     return ""
 
 

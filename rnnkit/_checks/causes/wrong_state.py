@@ -8,7 +8,7 @@ from rnnkit._checks.call_spec import Axis, CallSpec
 
 Shape = tuple[int, ...]
 #: Where the words after an expression begin.
-WORDS_AFTER_CODE = re.compile(r"(?:, if|, which| adds) ")
+WORDS_AFTER_CODE = re.compile(r"(?:, if|, which|, to) ")
 
 
 class Sizes(NamedTuple):

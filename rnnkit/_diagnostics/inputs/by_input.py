@@ -24,7 +24,7 @@ def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None,
         return {} if passed is None or passed is False else {None: passed}
     names = [*range(len(given.args)), *given.kwargs]
     if not passed or not set(passed) <= set(names):
-        message = f"{argument} takes inputs from {names}, got {', '.join(map(brief, passed))}"
+        message = f"{argument} must have keys from {names}, got [{', '.join(map(brief, passed))}]"
         refuse(ArgumentError, argument, message, code="verify-argument")
     return {name: passed[name] for name in names if name in passed}
 
@@ -34,7 +34,7 @@ def axis_of(given: Any) -> int:
     try:
         return operator.index(given)
     except TypeError:
-        message = f"an axis is an int, got {brief(given)}"
+        message = f"an axis must be an integer, got {brief(given)}"
         return refuse(ArgumentError, "inputs", message, code="verify-argument")
 
 
@@ -75,7 +75,7 @@ def leaves_of_second(other: Sequence[Any], inputs: Given, leaves: list[Any]) -> 
     expected = len(args) + bool(kwargs)
     if len(other) != expected:
         beside = ", then the kwargs" if kwargs else ""
-        text = f"other has {len(other)} members: expected {expected}, the inputs{beside}"
+        text = f"other has {len(other)} members, but it must have {expected}: the inputs{beside}"
         refuse(ArgumentError, "other", text, code="verify-argument")
     named = {key: other[-1].get(key) for key in kwargs}
     both = Given(tuple(other[: len(args)]), named)
@@ -83,8 +83,8 @@ def leaves_of_second(other: Sequence[Any], inputs: Given, leaves: list[Any]) -> 
     mine = shapes_of(leaves)
     theirs = shapes_of(second)
     if spec != pytree.tree_structure(inputs, is_leaf=is_one_leaf) or mine != theirs:
-        what = "the inputs, and then the kwargs, of a second batch of the same shapes"
-        text = f"other has {what}: {mine}, got {theirs}"
+        what = "a second batch of the same shapes, the inputs, then the kwargs"
+        text = f"other must hold {what}: expected {mine}, got {theirs}"
         refuse(ArgumentError, "other", text, code="verify-argument")
     return second
 

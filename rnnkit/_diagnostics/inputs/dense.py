@@ -33,7 +33,7 @@ def first_with_axis(every: Sequence[Any], dim: int, places: Sequence[int]) -> in
     """
     leaves = [every[k] for k in places]
     if any(isinstance(x, PackedSequence) or getattr(x, "is_nested", False) for x in leaves):
-        message = "a packed input has no batch axis to try: pass the padded batch and lengths"
+        message = "a packed input has no batch axis to change: pass the padded batch and lengths"
         refuse(ArgumentError, "inputs", message, code="verify-packed")
     for k, x in zip(places, leaves, strict=True):
         if isinstance(x, Tensor) and x.numel() and -x.dim() <= dim < x.dim():
@@ -41,14 +41,14 @@ def first_with_axis(every: Sequence[Any], dim: int, places: Sequence[int]) -> in
             return k
     if not any(isinstance(leaf, Tensor) for leaf in leaves):
         _refuse_no_tensors(leaves)
-    message = f"no input has numbers along axis {dim}: got {', '.join(map(brief, leaves))}"
+    message = f"no input has an axis {dim} with numbers, got {', '.join(map(brief, leaves))}"
     return refuse(ArgumentError, "inputs", message, code="verify-axis")
 
 
 def _check_dense(leaf: Tensor) -> None:
     """Refuse an input whose samples are to be changed if it is not dense."""
     if not is_dense(leaf):
-        fix = "x.to_dense(); another input may be sparse, such as an adjacency matrix"
+        fix = "x.to_dense(), since only other inputs may be sparse, such as an adjacency matrix"
         _refuse(f"{brief(leaf)} in layout {leaf.layout}", fix)
 
 
@@ -59,7 +59,7 @@ def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
     """
     got = ", ".join(map(brief, leaves)) or "nothing"
     others = [leaf for leaf in leaves if hasattr(leaf, "__dict__")]
-    fix = "a batch of tensors, (batch, seq, ...)"
+    fix = "pass a batch of tensors, (batch, seq, ...)"
     if any(hasattr(leaf, "__array_interface__") for leaf in leaves):
         fix = "x = torch.as_tensor(x)"
     elif others:

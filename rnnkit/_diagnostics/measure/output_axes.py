@@ -186,5 +186,5 @@ def _check_out_seq_dim(baseline: Baseline, first: int, out_seq_dim: int) -> None
     else:
         text = f": the first output has {rank} axes"
     message = f"out_seq_dim={out_seq_dim}{text}"
-    fix = ("fix", "leave out_seq_dim out, and the axis is found")
+    fix = ("fix", "leave out_seq_dim out, and verify finds the axis")
     refuse(ArgumentError, "out_seq_dim", message, "", fix, code="verify-axis")

@@ -301,7 +301,7 @@ def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Excep
     if not isinstance(batch, list | tuple) or opened.attempt(given) is not None:
         return
     kind = f"a {type(batch).__name__} of {len(batch)}"
-    message = f"the model does not take {kind} as one input: it takes the parts of a batch"
+    message = f"the model does not accept {kind} as one input, but it accepts its parts"
     for count in range(len(batch), 0, -1):
         if opened.attempt(Given((*batch[:count],), given.kwargs)) is not None:
             part = "batch[0]" if count == 1 else f"*batch[:{count}]"

@@ -50,7 +50,7 @@ def refuse_to_copy(place: Place | None, what: str, fix: str, error: Exception | 
     ``place`` is where the part is held, ``what`` goes on "model.part ...", ``fix`` is what to do
     instead, and ``error`` what the class raised.
     """
-    sentence = f"{path_in_words(place)} {what}, and the model itself is never run"
+    sentence = f"{path_in_words(place)} {what}, but rnnkit runs only copies of a model"
     headline = in_short(error) if error is not None else ""
     row = ("fix", fix)
     refuse(UncopiedError, "model", sentence, headline, row, code="model-uncopied", source=error)

@@ -105,8 +105,8 @@ class DependencyMap:
             refuse(ArgumentError, "rule", message, code="map-rule")
         if not self.is_square:
             sizes = f"{self.outputs[-1] + 1} outputs and {self.inputs[-1] + 1} inputs"
-            message = f"rule compares indices, and there are {sizes}"
-            fix = ("fix", "out_dim=, if another axis of the output is intended; or no rule")
+            message = f"a rule needs as many outputs as inputs, but there are {sizes}"
+            fix = ("fix", "pass out_dim=, if you mean another axis of the output; or pass no rule")
             refuse(ArgumentError, "rule", message, "", fix, code="map-axes")
         output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)
         input = torch.tensor(self.inputs, device="cpu")

@@ -89,7 +89,7 @@ def test_wrong_lengths_are_refused_as_in_eager_mode():
     """A compiled model raises the error of the layer, with its evidence and its code."""
     model = Parent(rnnkit.GRU(INPUT, HIDDEN), INPUT)
     with pytest.raises(
-        rnnkit.LengthsError, match=r"lengths\[1\] is 9 and the input has 6"
+        rnnkit.LengthsError, match=r"lengths\[1\] is 9, but the input has 6"
     ) as caught:
         compiled(model)(sample("GRU"), lengths=[6, 9, 5, 1, 3])
     assert caught.value.code == "lengths-range"

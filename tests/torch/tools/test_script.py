@@ -138,7 +138,7 @@ def test_methods_of_a_user(name):
     model = UsesOwn(Own(INPUT, HIDDEN))
     expected = model(x)
 
-    with pytest.warns(UserWarning, match="TorchScript does not ask Own.initial_state"):
+    with pytest.warns(UserWarning, match="TorchScript does not call Own.initial_state"):
         scripted = jit.script(model)
 
     same(scripted(x), expected)

@@ -26,10 +26,10 @@ def in_step(text: str) -> str:
 
 
 def described(module: Any) -> str:
-    """Write a module as torch prints it, ``GRU(3, 4)``; of a cell that is no module, the class."""
+    """Write a module as torch prints it, ``GRU(3, 4)``; else ``the cell (function)``."""
     name = bounded(type(module).__name__, BRIEF_LENGTH)
     if not isinstance(module, torch.nn.Module):
-        return name
+        return f"the cell ({name})"
     try:
         options = module.extra_repr() or "..."
     except Exception:  # noqa: BLE001 - whatever a user's method does, our error is the news
@@ -57,7 +57,7 @@ def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
         if argument == "input" and isinstance(module, torch.nn.RNNBase):
             fix = f"layer({fix}, lengths=[len(x) for x in input.unbind()])"
         elif argument == "input":
-            fix += ", with lengths=[len(x) for x in input.unbind()] if these are sequences"
+            fix += ", and rnnkit.unroll with lengths=[...], if these are sequences"
     refuse(
         ArgumentError,
         argument,
@@ -181,8 +181,7 @@ class CallSpec(NamedTuple):
             return self.name
         if self.kind != "unrolled":
             return described(self.module)
-        cell = described(self.module) if self.is_known else type(self.module).__name__
-        return f"{self.name} of {cell}"
+        return f"{self.name} of {described(self.module)}"
 
     @property
     def state_names(self) -> tuple[str, ...]:

@@ -126,7 +126,7 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
     if len({shape[axis] for shape in shapes}) > 1:
         sentence = "to_layers requires h and c with the same number of layers * directions"
         came = f"got {', '.join(map(str, shapes))}"
-        fix = "the pair (h, c) that one layer returned"
+        fix = "pass the pair (h, c) that one layer returned"
         refuse(StateError, "state", sentence, came, fix=fix, code="to-layers-rows")
     rows = range(shapes[0][axis])
     return tuple([map_state(partial(Tensor.select, dim=axis, index=row), state) for row in rows])

@@ -123,7 +123,7 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
             "layout-features",
             f"the features are on axis {axis}",
             _fix_of_features(spec, axis),
-            evidence=f"input_size={width} is axis {axis} of the input",
+            evidence=f"input_size={width} is the size of axis {axis} of the input",
         )
     made = f"{constructor_of(spec.module)}({came}, ...)"
     fixes = [f"{made}, or an input with {count(width, 'feature', 'features')}"]

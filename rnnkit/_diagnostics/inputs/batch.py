@@ -102,7 +102,7 @@ class Batch:
             values = counts if is_one_each else given
             got = bounded(str(values), 40) if isinstance(values, list) else brief(values)
             text = f"lengths must be {self.size} integers, each from 1 to {steps} steps, got {got}"
-            fix = "lengths=mask.sum(1), if you passed a mask"
+            fix = "pass the number of valid steps of each sample, such as lengths=mask.sum(1)"
             refuse(ArgumentError, "lengths", text, fix=fix, code="verify-lengths")
         self.lengths[index] = counts
 

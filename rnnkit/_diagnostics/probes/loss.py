@@ -96,7 +96,7 @@ def _judge_turned(
 
 
 def _mixing_function(baseline: Baseline, turned: Sequence[int]) -> str:
-    """Return the first function of which the whole result moves with each of two samples.
+    """Return the first function whose whole result moves with each of two samples.
 
     It is in words, empty if there is none. Scores of all pairs move in one row and column only.
     """

@@ -1,4 +1,4 @@
-"""Mean, maximum and softmax over the valid steps of padded sequences, and their mask.
+"""Mean, maximum and softmax over the valid steps of padded sequences, and a mask of these steps.
 
 ``x`` is a padded batch of floats, and ``dim`` is its axis of steps. The samples are on axis 0, or
 on axis 1 if ``dim`` is 0. Examples: ``(batch, seq, feature)`` with ``dim=1``, ``(seq, batch,

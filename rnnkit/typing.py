@@ -59,14 +59,14 @@ ResetLike: TypeAlias = Tensor | Sequence[Sequence[int]] | Sequence[int]
 """What the argument ``reset`` of a layer accepts: a flag for each step of each sample.
 
 The flags are booleans, or 0 and 1, in a tensor or in lists: ``(seq, batch)``, or ``(batch, seq)``
-with ``batch_first``. A flag is true at a step where the sample starts afresh.
+with ``batch_first``. A flag is true at a step where the sample restarts.
 """
 
 StepResetLike: TypeAlias = Tensor | Sequence[int] | bool
 """What the argument ``reset`` of ``step`` accepts: a flag for each sample, ``(batch,)``.
 
 The flags are booleans, or 0 and 1, in a tensor or a list. Without a batch it is one flag. A flag is
-true if the sample starts afresh at this step.
+true if the sample restarts at this step.
 """
 
 StateT_co = TypeVar("StateT_co", covariant=True)

@@ -65,7 +65,7 @@ class LengthsError(ShapeError):
 
 
 class StateError(ShapeError, TypeError):
-    """A hidden state has the wrong structure or shape for this module or this batch."""
+    """A hidden state, ``hx``, has the wrong structure or shape for this module or this batch."""
 
 
 class CellError(RnnkitError, RuntimeError):

@@ -49,9 +49,9 @@ def dependency_map(
     """Find which outputs depend on which inputs along one axis, such as the batch or the steps.
 
     For each index of the axis (33 at most, evenly spaced), a copy of the model runs in float64 with
-    a changed value at this index, and once more with 100 times this change. An output that changes
-    depends on this input. If it does not change, its gradient can still show that it depends on it.
-    If several inputs have the axis, they are changed together.
+    a changed value at this index, and once more with 100 times this change. An output depends on
+    this input if it changes, or if its gradient with respect to the input is not zero. If several
+    inputs have the axis, they are changed together.
 
     Args:
         model: any module.

@@ -72,7 +72,7 @@ def verify(
         lengths: for padded inputs, the number of valid steps of each sample: integers ``(batch,)``.
             If several inputs have lengths: a dictionary ``{position or keyword: lengths}``. None
             lets ``verify`` look for an input that holds lengths; False means that there are none.
-        reset: the position or keyword of the input whose flags show where a sample starts afresh:
+        reset: the position or keyword of the input whose flags show where a sample restarts:
             from a flagged step on, no output may depend on earlier steps.
         pad: ``"post"`` if padding comes after the valid steps, ``"pre"`` if it comes before them.
         other: a second batch to take changed values from, if inputs must change together, such as

@@ -97,8 +97,8 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         device: the device of the weights.
         dtype: the dtype of the weights.
         axes: for callers typed with jaxtyping: the name that the caller's annotations have for
-            ``"batch"``, such as ``{"batch": "n"}``. Each call is checked against its size. torch
-            does not have this argument.
+            ``"batch"``, such as ``{"batch": "n"}``. The size of each call must match it. torch does
+            not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
@@ -195,8 +195,8 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
         device: the device of the weights.
         dtype: the dtype of the weights.
         axes: for callers typed with jaxtyping: the name that the caller's annotations have for
-            ``"batch"``, such as ``{"batch": "n"}``. Each call is checked against its size. torch
-            does not have this argument.
+            ``"batch"``, such as ``{"batch": "n"}``. The size of each call must match it. torch does
+            not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
@@ -342,8 +342,8 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
         device: the device of the weights.
         dtype: the dtype of the weights.
         axes: for callers typed with jaxtyping: the name that the caller's annotations have for
-            ``"batch"``, such as ``{"batch": "n"}``. Each call is checked against its size. torch
-            does not have this argument.
+            ``"batch"``, such as ``{"batch": "n"}``. The size of each call must match it. torch does
+            not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong

@@ -70,7 +70,7 @@ def convert(model: torch.nn.Module) -> Converted:
     other than rnnkit's, are not changed. No other thread may call the model in the meantime.
 
     Returns:
-        The names of the changed and the unchanged modules. Go on with ``model``, which is changed.
+        The names of the changed and the unchanged modules. Continue with ``model`` itself.
 
     Raises:
         ArgumentError: if ``model`` is not a module.
@@ -93,7 +93,7 @@ def revert(model: torch.nn.Module) -> Converted:
     other thread may call the model in the meantime: its call may fail with an AttributeError.
 
     Returns:
-        The names of the changed and the unchanged modules. Go on with ``model``, which is changed.
+        The names of the changed and the unchanged modules. Continue with ``model`` itself.
 
     Raises:
         ArgumentError: if ``model`` is not a module.

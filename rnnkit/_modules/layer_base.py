@@ -174,7 +174,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         ``x_t`` is ``(batch, input_size)``, or ``(input_size,)`` without a batch. ``hx`` is the
         state before the step, as in a call; ``state`` is another name for it. ``reset``, booleans
-        or 0 and 1, is ``(batch,)``: true for samples that start afresh, from ``initial_state``.
+        or 0 and 1, is ``(batch,)``: true for samples that restart from ``initial_state``.
         Returns the output ``(batch, hidden)`` and the state after the step.
 
         Raises:

@@ -37,10 +37,10 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
       padded batch. Each sample gets the same result as if it were run alone, without its padding,
       in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
-      It is true at each step where a sample starts afresh, such as the first step of an episode.
-      The sequence is cut before this step, and the pieces run independently, in both directions.
-      Only the piece before the first flag starts from ``hx`` (in the backward direction, the piece
-      from the last flag on). ``state`` comes from the piece that runs last.
+      It is true at each step where a sample restarts, such as the first step of an episode. The
+      sequence is cut before this step, and the pieces run independently, in both directions. The
+      piece before the first flag starts from ``hx`` (backward: the piece from the last flag on);
+      the others start as if ``hx`` were None. ``state`` comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -58,7 +58,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
             torch does not have this argument.
         axes: for callers typed with jaxtyping: the names that the caller's annotations have for
             ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"``, such as ``{"seq": "time"}``.
-            Each call is checked against their sizes. torch does not have this argument.
+            The sizes of each call must match theirs. torch does not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
@@ -142,10 +142,10 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
       padded batch. Each sample gets the same result as if it were run alone, without its padding,
       in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
-      It is true at each step where a sample starts afresh, such as the first step of an episode.
-      The sequence is cut before this step, and the pieces run independently, in both directions.
-      Only the piece before the first flag starts from ``hx`` (in the backward direction, the piece
-      from the last flag on). ``state`` comes from the piece that runs last.
+      It is true at each step where a sample restarts, such as the first step of an episode. The
+      sequence is cut before this step, and the pieces run independently, in both directions. The
+      piece before the first flag starts from ``hx`` (backward: the piece from the last flag on);
+      the others start as if ``hx`` were None. ``state`` comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -164,7 +164,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
             ``hidden_size`` replaces ``hidden``. torch does not have this argument.
         axes: for callers typed with jaxtyping: the names that the caller's annotations have for
             ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"``, such as ``{"seq": "time"}``.
-            Each call is checked against their sizes. torch does not have this argument.
+            The sizes of each call must match theirs. torch does not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
@@ -253,10 +253,10 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
       padded batch. Each sample gets the same result as if it were run alone, without its padding,
       in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
-      It is true at each step where a sample starts afresh, such as the first step of an episode.
-      The sequence is cut before this step, and the pieces run independently, in both directions.
-      Only the piece before the first flag starts from ``hx`` (in the backward direction, the piece
-      from the last flag on). ``state`` comes from the piece that runs last.
+      It is true at each step where a sample restarts, such as the first step of an episode. The
+      sequence is cut before this step, and the pieces run independently, in both directions. The
+      piece before the first flag starts from ``hx`` (backward: the piece from the last flag on);
+      the others start as if ``hx`` were None. ``state`` comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -273,7 +273,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
             torch does not have this argument.
         axes: for callers typed with jaxtyping: the names that the caller's annotations have for
             ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"``, such as ``{"seq": "time"}``.
-            Each call is checked against their sizes. torch does not have this argument.
+            The sizes of each call must match theirs. torch does not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong

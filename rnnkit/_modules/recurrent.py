@@ -57,10 +57,10 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
       padded batch. Each sample gets the same result as if it were run alone, without its padding,
       in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
-      It is true at each step where a sample starts afresh, such as the first step of an episode.
-      The sequence is cut before this step, and the pieces run independently, in both directions.
-      Only the piece before the first flag starts from ``hx`` (in the backward direction, the piece
-      from the last flag on). ``state`` comes from the piece that runs last.
+      It is true at each step where a sample restarts, such as the first step of an episode. The
+      sequence is cut before this step, and the pieces run independently, in both directions. The
+      piece before the first flag starts from ``hx`` (backward: the piece from the last flag on);
+      the others start as if ``hx`` were None. ``state`` comes from the piece that runs last.
 
     Args:
         cells: a list with one cell for each layer, starting with the layer that reads the input; or
@@ -72,8 +72,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         dropout: in training, the probability, from 0 to 1, that a feature passed from one layer to
             the next is set to zero.
         axes: for callers typed with jaxtyping: the names that the caller's annotations have for
-            ``"seq"`` and ``"batch"``, such as ``{"seq": "time"}``. Each call is checked against
-            their sizes.
+            ``"seq"`` and ``"batch"``, such as ``{"seq": "time"}``. The sizes of each call must
+            match theirs.
 
     Raises:
         ArgumentError: if there is no cell, if ``cells`` and ``reverse_cells`` differ in number, or
@@ -256,8 +256,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
         ``x_t`` is ``(batch, feature)``, or ``(feature,)`` without a batch. ``hx`` is the state
         before the step, as in a call; ``state`` is another name for it. ``reset``, booleans or 0
-        and 1, is ``(batch,)``: true for samples that start afresh, from ``initial_state``. Returns
-        the last layer's output ``(batch, hidden)`` and the state after the step.
+        and 1, is ``(batch,)``: true for samples that restart from ``initial_state``. Returns the
+        last layer's output ``(batch, hidden)`` and the state after the step.
 
         Raises:
             ArgumentError: if the layer has reverse cells, which start at the end of a sequence; if

@@ -112,8 +112,8 @@ def unroll(
         reverse: True runs from the last valid step to the first. The output keeps the input's order
             of steps.
         reset: booleans or 0 and 1, ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``. It
-            is true at each step where a sample starts afresh from ``initial_state``. A flag at step
-            t separates step t from step t - 1, also with ``reverse``.
+            is true at each step where a sample restarts from ``initial_state``. A flag at step t
+            separates step t from step t - 1, also with ``reverse``.
         return_states: True returns the states after all steps instead of the last state. Each
             tensor then has seq as its first axis.
         fused: False runs the loop for rnnkit's cells also. Its gradients can be differentiated

@@ -145,8 +145,10 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
     """Expand the state of one sample to a batch, for example a learned initial state.
 
     ``state`` is a layer's ``(layers * directions, 1, hidden)`` or a cell's ``(1, hidden)``. In the
-    result, ``batch_size`` replaces the 1; with ``batch_size`` None, that axis is removed. A state
-    that already has ``batch_size`` samples does not change. The result may share its memory.
+    result, ``batch_size`` replaces the 1; with ``batch_size`` None, the axis is removed. A state
+    that already has ``batch_size`` samples does not change. The result may share memory with
+    ``state``.
+
     Pass ``state_batch_first=True`` for a state whose layer has this option: its batch is on axis 0.
 
     Raises:

@@ -83,7 +83,9 @@ def _transposed(wrong: WrongState) -> RefusalCause | None:
         move = "rnnkit.states.batch_first({})"
     headline = f"the layers axis and the batch axis of {wrong.name} are swapped"
     option = spec.with_option(f"state_batch_first={not spec.state_batch_first}")
-    return RefusalCause("state-transposed", headline, move, f"{option}, to pass states in this layout")
+    return RefusalCause(
+        "state-transposed", headline, move, f"{option}, to pass states in this layout"
+    )
 
 
 def _another_batch(wrong: WrongState) -> RefusalCause | None:

@@ -65,7 +65,7 @@ class Check:
 
 @dataclass
 class Report:
-    """The result of :func:`rnnkit.verify`; it prints a line for each check, or *probe*.
+    """The result of :func:`rnnkit.verify`; prints a line for each of its checks, called probes.
 
     Attributes:
         checks: the result of each probe, in the order in which they ran.

@@ -81,7 +81,7 @@ rnnkit.verify: nothing could be checked: the batch has one sample: pass two or m
   --  batch       not checked: the batch has one sample: pass two or more
   --  alone       not checked: the batch has one sample: pass two or more
   --  padding     does not apply: no lengths were given
-  --  causal      not checked: no output has the steps of the input; if one has, pass out_seq_dim=
+  --  causal      not checked: verify found no output with the steps of the input; if there is one, pass out_seq_dim=
   --  memory      does not apply: no recurrent module was seen; a loop of plain functions is not recognized
   --  use         does not apply: no recurrent module was seen
   axes  input (batch, seq), output (batch, 2)\
@@ -157,7 +157,7 @@ output of sample 1 depends on input of sample 0
 def test_a_test_fails_where_something_was_not_judged():
     """What was asked for and could not be judged fails a test; who leaves it out knows that."""
     last = layered(lambda m, x: m.gru(x)[1][0])
-    with pytest.raises(AssertionError, match="not checked: no output has the steps"):
+    with pytest.raises(AssertionError, match="not checked: verify found no output with the steps"):
         assert_no_leak(last, X, causal=True)
     assert_no_leak(last, X)
 

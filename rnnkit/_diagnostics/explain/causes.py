@@ -42,8 +42,8 @@ Location = tuple[list[Line], str]
 MASK = "mask what is beyond each length before it is pooled (rnnkit.masked), or pack it"
 MASK_IS = "with mask = rnnkit.masked.mask(lengths, steps)"
 CARRY = "y, state = layer(x, state), and return that state"
-REMEMBER = "y, state = layer(x, state), or state = cell(x, state), in the loop"
-VIEW = "transpose or permute to move axes; view and reshape only split or join neighbouring axes"
+REMEMBER = "pass the state on in the loop: y, state = layer(x, state), or state = cell(x, state)"
+VIEW = "transpose or permute to swap axes; view and reshape only split or join neighbouring axes"
 PACK = (
     "pack_padded_sequence(x, lengths, enforce_sorted=False), with batch_first=True if x is "
     "(batch, seq, ...), or rnnkit's lengths="

@@ -17,7 +17,7 @@ from rnnkit._diagnostics.tell.outcome import Line
 MAKERS = ("zeros", "new_zeros", "zeros_like")
 
 #: Where no cause is known.
-USUAL = "stop multiplying by zeros; for y.round(), y + (y.round() - y).detach()"
+USUAL = "do not multiply by zeros; instead of y.round(), use y + (y.round() - y).detach()"
 
 
 def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:

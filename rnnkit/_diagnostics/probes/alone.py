@@ -99,7 +99,7 @@ def _judge(run: Restriction) -> Finding | Skipped | None:
     if wrong is None:
         return None
     if baseline.session.drawn and not baseline.has_passed("repeatable"):
-        return Skipped("the model draws random numbers, and other ones for a single sample")
+        return Skipped("the model draws random numbers, and different ones for a single sample")
     return _finding(run, wrong)
 
 

@@ -84,8 +84,8 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
     ``baseline`` is the model, a batch, and what it returned for that.
     """
     if baseline.shared:
-        where = f"{joined_by_and(baseline.shared)}, since every sample uses all of it"
-        return f"batch was not checked for {where} (no other input mixes samples)"
+        where = f"every sample uses all of {joined_by_and(baseline.shared)}"
+        return f"{where}, so batch cannot check it; no other input mixes samples"
     blind = without_finite_numbers(baseline)
     if blind:
         reason = f"{joined_by_and(blind)} has no finite number, so it shows nothing"

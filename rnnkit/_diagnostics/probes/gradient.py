@@ -202,7 +202,7 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
             missing[name] = rows
             without -= members
     if without:
-        yield f"no output of this call passes a gradient to {_listed(_tops(without, run.amounts))}"
+        yield f"no gradient reaches {_listed(_tops(without, run.amounts))} in this call"
     for first, rows in missing.items():
         what = f"no gradient reaches {_listed(missing)}, although this call uses it"
         yield Finding(what, rows, first)

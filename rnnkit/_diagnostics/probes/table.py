@@ -119,7 +119,7 @@ class Probe:
             return answer
         if self.absence == "of some steps":
             return Skipped(f"with these values, {what}", "partial", notes=answer.notes)
-        text = f"holds with other values or another size; only with these, {what}"
+        text = f"holds with other values or another size, but not for this batch: {what}"
         return Passed(text, [], notes=answer.notes)
 
     def error(self, finding: Finding) -> LeakError:

@@ -259,12 +259,12 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
     names = joined_by_and([f"h_n[{row}]" for row in used])
     verb = "are" if len(used) > 1 else "is"
     only = f"{uses.call.label}: of the {total} states in h_n only {names} {verb} used"
-    right = "h_n[-1], the last layer"
-    fix = f"{right}; or the output, or last_hidden(state) of rnnkit's layer"
+    right = "the last layer, h_n[-1]"
+    fix = f"use {right}; or the output, or last_hidden(state) of rnnkit's layer"
     if directions == 2:
-        right = "h_n[-2:], the last layer"
+        right = "the last layer, h_n[-2:]"
         decoder = 'for a decoder\'s state, rnnkit.states.bridge(h_n, "sum")'
-        fix = f"{decoder}; else {right}; or the output, or last_hidden(state) of rnnkit's layer"
+        fix = f"use {right}; or the output, or last_hidden(state) of rnnkit's layer; {decoder}"
     yield Finding(f"{only}, not {right}", [("fix", fix)], uses.call.name)
 
 
@@ -298,9 +298,9 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
         return
     what = f"{uses.call.label}: only the first step of its output is used"
     last = "output[:, -1]" if uses.call.seq_axis == 1 else "output[-1]"
-    fix = f"{last}, the last step; or last_hidden(state) of Recurrent"
+    fix = f"use {last}, the last step; or last_hidden(state) of Recurrent"
     if isinstance(uses.call.module, RNNBase):
-        fix = f"h_n[-1], or {last}, the last step"
+        fix = f"use h_n[-1], or {last}, the last step"
     yield Finding(f"{what}, after it has read one step", [("fix", fix)], uses.call.name)
 
 

@@ -13,7 +13,9 @@ NO_LENGTHS = "no lengths were given"
 LEFT_OUT = "left out by skip="
 HIDDEN = "fix the mistake above first"
 NO_STEPS = "the input has fewer than two steps"
-OTHER_OUTPUTS = "no output has the steps of the input; if one has, pass out_seq_dim="
+OTHER_OUTPUTS = (
+    "verify found no output with the steps of the input; if there is one, pass out_seq_dim="
+)
 TOGETHER = "if inputs must change together, verify(model, *batch, other=batch2)"
 
 #: How many runs are made, unless something is found.

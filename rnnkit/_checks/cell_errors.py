@@ -24,7 +24,7 @@ def refuse_stateless(cell: Any) -> NoReturn:
     """Refuse a cell that has no ``initial_state``, where none is given or a sample starts again."""
     fix = "write a method initial_state(self, batch_size) that returns the first state"
     if isinstance(cell, torch.nn.RNNCellBase):
-        fix = f"rnnkit.{type(cell).__name__}, which has one"
+        fix = f"use rnnkit.{type(cell).__name__}, which has one"
     came = "has no initial_state(batch_size), which a call without hx, or with reset, needs"
     _refuse_cell(cell, came, fix=fix, code="cell-initial-state")
 

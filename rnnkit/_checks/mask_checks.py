@@ -67,14 +67,17 @@ def _checked(mask: MaskArgument) -> Tensor:
         _refuse_packed(spec)
     if flags is None or flags.is_complex():
         headline = f"{mask.name} cannot be read as booleans"
-        _refuse_mask(mask, RefusalCause("mask-kind", headline, f"a boolean tensor {mask.shape}"))
+        _refuse_mask(
+            mask,
+            RefusalCause("mask-kind", headline, f"pass a boolean tensor of shape {mask.shape}"),
+        )
     if flags.shape != mask.shape:
         _refuse_mask(mask, _why_shape(mask, tuple(flags.shape)))
     if flags.dtype is torch.bool:
         return flags
     is_marked = flags != 0
     if not are_all(flags == is_marked, f"{mask.name} must be booleans, or 0 and 1"):
-        fix = f"a boolean tensor {mask.shape}"
+        fix = f"pass a boolean tensor of shape {mask.shape}"
         if flags.is_floating_point():
             fix = f"{mask.typed} > 0.5, if these are probabilities"
         headline = f"{mask.name} holds numbers other than 0 and 1"
@@ -110,7 +113,7 @@ def _why_shape(mask: MaskArgument, came: tuple[int, ...]) -> RefusalCause:
         typed = f"{typed}.squeeze(-1)"
     if came == mask.shape:
         return RefusalCause(code, "the mask has one axis too many", typed)
-    fix = f"a boolean tensor {mask.shape}"
+    fix = f"pass a boolean tensor of shape {mask.shape}"
     if spec is None:
         return RefusalCause(code, "there must be one flag for each sample", fix)
     if came == mask.shape[::-1]:

@@ -183,7 +183,7 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
     wrong = [cell for cell in listed if not _is_cell_module(cell)]
     if wrong or not listed:
         came = wrong[0] if wrong and isinstance(cells, list | tuple) else cells
-        fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
+        fix = "pass [rnnkit.GRUCell(input_size, hidden_size)], with one cell for each layer"
         if isinstance(came, torch.nn.RNNBase):
             fix = f"rnnkit.Recurrent.of(layer), or {constructor_of(came)}Cell(...)"
         refuse(

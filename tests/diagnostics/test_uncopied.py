@@ -192,7 +192,7 @@ def test_module_that_cannot_be_copied():
         assert str(error.value).splitlines()[:3] == [
             f"{name} (Sharded) cannot be copied, but rnnkit runs only copies of a model",
             "  TypeError: no deepcopy",
-            "  fix       give the model as it was before it was wrapped or sharded",
+            "  fix       pass the model as it was before it was wrapped or sharded",
         ]
 
 
@@ -220,7 +220,7 @@ def test_memory_that_runs_out(monkeypatch):
     assert str(error.value) == snapshot("""\
 model.cache (Tensor) cannot be copied, but rnnkit runs only copies of a model
   RuntimeError: DefaultCPUAllocator: can't allocate memory
-  fix       a plain tensor in its place, or a smaller model if memory has run out
+  fix       use a plain tensor instead, or a smaller model if memory has run out
   more      python -m rnnkit explain model-uncopied\
 """)
 

@@ -212,7 +212,7 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
     if differs == ["width"]:
         headline = f"{name} has {came.width} features, but this module has {wrong.width}"
         linear = (
-            f"a torch.nn.Linear({came.width}, {wanted.width}) that maps the state to this width"
+            f"or a torch.nn.Linear({came.width}, {wanted.width}) that maps the state to this width"
         )
         return RefusalCause("state-width", headline, zeros, linear)
     headline = f"{name} has several wrong sizes: {', '.join(differs)}"

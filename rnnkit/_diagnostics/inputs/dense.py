@@ -20,7 +20,7 @@ def check_values(leaves: Sequence[Any]) -> None:
     """Refuse inputs if one of them has no values at all."""
     for leaf in leaves:
         if isinstance(leaf, Tensor) and leaf.is_meta:
-            fix = "a batch of real data, as a DataLoader yields it"
+            fix = "pass a batch of real data, as a DataLoader yields it"
             _refuse(f"{brief(leaf)} on the meta device, which has no values", fix)
 
 

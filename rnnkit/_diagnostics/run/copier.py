@@ -98,7 +98,7 @@ class Copier:
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001 - a subclass refuses, or memory has run out
-            fix = "a plain tensor in its place, or a smaller model if memory has run out"
+            fix = "use a plain tensor instead, or a smaller model if memory has run out"
             refuse_to_copy(place, f"({type(x).__name__}) cannot be copied", fix, error)
         if twin is None:
             self._share(x, place)
@@ -264,7 +264,7 @@ class Copier:
         except (UncopiedError, RecursionError):
             raise
         except Exception as error:  # noqa: BLE001 - it may refuse as it likes
-            fix = "give the model as it was before it was wrapped or sharded"
+            fix = "pass the model as it was before it was wrapped or sharded"
             refuse_to_copy(place, f"({kind.__name__}) cannot be copied", fix, error)
         self.made.append(ReferenceType(twin))
         parts = [(name, part) for name, part in vars(x).items() if name != "_compiled_call_impl"]
@@ -305,7 +305,7 @@ class Copier:
             own = tensors_in(x)
             if own and (twin is None or not own.keys().isdisjoint(tensors_in(twin))):
                 what = f"({kind.__name__}) holds tensors and cannot be copied"
-                refuse_to_copy(place, what, "let the model hold the tensors", error)
+                refuse_to_copy(place, what, "register the tensors in the model itself", error)
         if twin is x:  # which its class says
             self.shared.append(("", x))
         return self._share(x, place) if twin is None else twin

@@ -71,6 +71,25 @@ def test_flags_that_meet_features(batch, steps):
 
         assert [one.probe for one in report.findings] == ([] if right else ["batch"])
         assert ("batch" in report.checked) == right
+        for one in report.findings:
+            assert "where      mul" in str(one)
+            assert "flag[:, None]" in str(one)
+
+
+@settings(max_examples=4)
+@given(batch=st.integers(5, 9))
+def test_a_fix_has_no_size_of_a_part_of_the_batch(batch):
+    """A view of the whole batch is told with the word, since four samples run."""
+
+    def forward(m, x):
+        return m.head(x).view(2, len(x), 6)[1]
+
+    [found] = reported(
+        model(forward, head=nn.Linear(FEATURE, 12)), numbers(batch, FEATURE)
+    ).findings
+
+    assert "view(2, batch, 6)" in str(found)
+    assert "x.reshape(batch, 2, ...)" in str(found)
 
 
 def by_cell(m, x, h, keep):

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
@@ -278,6 +279,17 @@ def test_models_that_train_another_way(extra):
         return m.gru(x)[0] + h
 
     assert reported(layered(searched, cell=nn.GRUCell(3, 6)), X).checks
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_columns_that_dropout_hides_are_not_idle(seed):
+    """A mask that hides a feature of all samples says nothing of the weight that reads it."""
+    torch.manual_seed(seed)
+
+    def forward(m, x):
+        return m.head(functional.dropout(m.gru(x)[0][:, -1], 0.9, m.training))
+
+    assert not told("without a gradient", layered(forward, head=nn.Linear(6, 2)), X)
 
 
 @settings(max_examples=4)

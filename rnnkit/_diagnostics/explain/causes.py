@@ -57,7 +57,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i], or "
         "i + sample * steps, if y is flat; y[order.argsort()] undoes a sort",
         "cell|where": "give each sample its own row: torch.where(flag[:, None], 0.0, state)",
-        "max|min|any|all": "keep a value for each sample, flag[:, None]; reduce over steps only",
+        "^mul$|max|min|any|all": "keep a value for each sample, flag[:, None]; "
+        "reduce over steps only",
         "packed": "batch_first=True of pack_padded_sequence, or x.transpose(0, 1) before it",
         "rnn|lstm|gru|multi_?head": "set batch_first= to match its input, and pass a state "
         "(layers, batch, hidden)",
@@ -83,8 +84,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "index|gather|select|narrow|clamp": "read step lengths - 1 per sample; or h_n, if packed",
         "max": "rnnkit.masked.max(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",
         "min|sort|topk": f"y.masked_fill(~mask[..., None], ...) before it, {MASK_IS}",
-        "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there, "
-        f"{MASK_IS}",
+        "conv|pool|unfold|fft|interpolate": "x * mask[:, None] before it, so that it reads zeros "
+        f"there, {MASK_IS}",
         "norm|std|var": "compute it over the features of each step, or over the valid steps only",
         "roll|flip": "flip each sample within its length, or pack it for a bidirectional layer",
         "div": "divide each sample by its own length",

@@ -103,6 +103,8 @@ class _Samples(Search):
         ``"joins"`` if its samples are not known.
         """
         axes = self._unit_axes(one, fewer, iteration)
+        if len(axes) > 1 and not isinstance(fewer, Tensor):  # features, say, that are as many
+            axes = [self.baseline.batch.axes[self.baseline.batch.first] or 0]
         if len(axes) > 1 or any(one.shape[axis] % self.size for axis in axes):
             return None
         ways = self._moved_units(one, other, axes, iteration)
@@ -192,8 +194,9 @@ class _Valid(Search):
             return None
         one, other = (self._cut(x, fewer, set(axes) - set(batch)) for x in (one, other))
         rows = torch.split(one, 1, batch[0]) if batch else [one]
-        if any(self._are_equal(row, other) for row in rows):
-            return False
+        for row in rows:  # the same sample, but for rounding
+            if row.shape == other.shape and not self._moved_numbers(row, other).any():
+                return False
         # Rows of several samples on one axis cannot be told apart.
         are_joined = self.changed > 1 and axes and not batch
         return None if are_joined else True
@@ -217,10 +220,6 @@ class _Valid(Search):
             return False
         step = iteration if self.keeps_front else self.size - 1 - iteration
         return step >= self.smaller
-
-    def _are_equal(self, one: Tensor, other: Tensor) -> bool:
-        """Return whether two tensors have one shape, and the same numbers but for rounding."""
-        return one.shape == other.shape and not self._moved_numbers(one, other).any()
 
     def _explanation(self, number: int, kind: str) -> list[Line]:
         """Return rows of a message for an event: the cause, if lengths are wrong, and the fix.

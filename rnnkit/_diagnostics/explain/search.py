@@ -27,7 +27,6 @@ from rnnkit._diagnostics.run.outputs import (
     named_leaves,
     shape_of,
 )
-from rnnkit._diagnostics.run.watched_functions import without_part
 from rnnkit._diagnostics.tell.outcome import Line
 
 #: Whether a tensor shows the leak; or is made of all samples, or steps, at once; None: not known.
@@ -263,8 +262,10 @@ class Search:
         for cause in suspects[:FUNCTIONS]:
             if self._is_gone(cause.undo):
                 at = [("at", event.place)] if event.place else []
-                rows = [self._event_row(number), *at, ("cause", cause.what), ("fix", cause.fix)]
-                return rows, event.owner
+                batch = self.baseline.batch
+                what = ("cause", batch.without_size(cause.what))
+                fix = ("fix", batch.without_size(cause.fix))
+                return [self._event_row(number), *at, what, fix], event.owner
         return None
 
     def _back_from(self, number: int) -> Iterator[int]:
@@ -328,8 +329,7 @@ class Search:
         if event.kind != "function":
             call = sum((one.kind, one.name) == (event.kind, event.name) for one in before)
             return "where", f"{event.kind} of {event.label} ({event.text}), call {call}"
-        batch = self.baseline.batch
-        text = without_part(event.text, batch.size, batch.whole_size)
+        text = self.baseline.batch.without_size(event.text)
         if event.owner:
             return "where", f"{text}, in module {event.owner} ({type(event.module).__name__})"
         ended = [one.label for one in before if one.kind == "output"]

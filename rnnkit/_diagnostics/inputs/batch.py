@@ -1,6 +1,7 @@
 """The batch and seq axes of a model's inputs, and the inputs with some samples or steps only."""
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -186,6 +187,12 @@ class Batch:
         first = pytree.tree_leaves(inputs, is_leaf=is_one_leaf)[self.first]
         axis = self.axes[self.first] or 0
         return int(first.shape[axis])
+
+    def without_size(self, text: str) -> str:
+        """Return a text on calls without the number of samples in brackets, if these are a part."""
+        if self.size == self.whole_size:
+            return text
+        return re.sub(rf"(?<=[( ]){self.size}(?=[,)])", "batch", text)
 
     def with_leaves(self, leaves: list[Any]) -> "Batch":
         """Return the same with other leaves."""

@@ -16,7 +16,6 @@ from rnnkit._diagnostics.measure.unfollowed import why_unfollowed, without_finit
 from rnnkit._diagnostics.probes.loss import judge_loss
 from rnnkit._diagnostics.run.module_calls import steps_of_modules
 from rnnkit._diagnostics.run.outputs import is_number, orders, shape_of
-from rnnkit._diagnostics.run.watched_functions import without_part
 from rnnkit._diagnostics.tell.outcome import (
     ONE_SAMPLE,
     Drawn,
@@ -46,8 +45,7 @@ def probe_batch(baseline: Baseline) -> Outcome:
     losses = gradients_of(baseline).noticed.wrong_losses
     if losses:
         wrong = losses[0]
-        what = without_part(wrong.what, batch.size, batch.whole_size)
-        return Finding(what, [("at", wrong.place), ("fix", wrong.fix)])
+        return Finding(batch.without_size(wrong.what), [("at", wrong.place), ("fix", wrong.fix)])
     if _is_loss(baseline):
         return judge_loss(baseline)
     indices = [index for index, _ in baseline.outputs_by_sample()]

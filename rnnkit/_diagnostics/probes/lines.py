@@ -110,7 +110,8 @@ def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
 
 def idle_columns(baseline: Baseline) -> Iterator[str]:
     """Yield weights with columns that learn nothing: they multiply slots that are never written."""
-    idle = _idle_columns(gradients_in_training(baseline))
+    # Without dropout, too: that may hide a column from all samples.
+    idle = _idle_columns(gradients_in_training(baseline)) & _idle_columns(gradients_of(baseline))
     judge = judge_of(baseline) if idle else None
     if not isinstance(judge, Baseline):
         return
@@ -270,7 +271,8 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
 def of_functions(baseline: Baseline) -> Iterator[str]:
     """Yield what functions of a run show, if it has pictures (Conv2d) or loops over cells."""
     has_pictures = any(isinstance(event.module, Conv2d) for event in baseline.events)
-    loops = _cells_in_loops(baseline)
+    times = Counter(call.name for call in calls_in(baseline.events) if call.is_cell)
+    loops = [name for name, number in times.items() if number > 2]
     if not has_pictures and not loops:
         return
     recorder = Recorder(functions=True)
@@ -281,12 +283,6 @@ def of_functions(baseline: Baseline) -> Iterator[str]:
         if event.kind == "function":
             yield from _mixed_pixels(event)
             yield from _beams_that_stay(event, families)
-
-
-def _cells_in_loops(baseline: Baseline) -> list[str]:
-    """Return the names of the cells that a run calls more than twice."""
-    times = Counter(call.name for call in calls_in(baseline.events) if call.is_cell)
-    return [name for name, number in times.items() if number > 2]
 
 
 def _mixed_pixels(event: Event) -> Iterator[str]:

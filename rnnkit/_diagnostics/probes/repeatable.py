@@ -4,7 +4,6 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.repeat import Repeat
 from rnnkit._diagnostics.run.events import Recorder, attributes_that_change
 from rnnkit._diagnostics.run.outputs import equal
-from rnnkit._diagnostics.run.watched_functions import without_part
 from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed
 from rnnkit._diagnostics.tell.report import NAMES
 
@@ -71,6 +70,6 @@ def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:
             return [("before", event.place)]
         text = f"{event.label} ({event.text})"
         if event.kind == "function":
-            text = without_part(event.text, batch.size, batch.whole_size)
+            text = batch.without_size(event.text)
         rows += [("then" if rows else "where", text), ("at", event.place)]
     return rows

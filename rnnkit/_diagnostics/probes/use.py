@@ -46,7 +46,12 @@ def probe_use(baseline: Baseline) -> Outcome:
     output.
     """
     calls = calls_in(baseline.events)
-    returning = [call for call in calls if _returns_sequence(call)]
+    # Layers return a packed or a padded batch.
+    returning = [
+        call
+        for call in calls
+        if isinstance(call.output, PackedSequence) or len(shape_of(call.output) or ()) == 3
+    ]
     returning += loops_in(baseline.events, stateful_modules(baseline.events))
     notes: list[str] = []
     for found in chain(_wrong_ways(baseline, calls), _misuses(baseline, returning)):
@@ -86,11 +91,6 @@ def _wrong_ways(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding |
     yield from shared_directions(baseline, calls)
     yield from reversed_outputs(baseline)
     yield from joined_layers(baseline, calls)
-
-
-def _returns_sequence(call: Call) -> bool:
-    """Return whether a call is one of a layer that returned a packed or padded batch."""
-    return isinstance(call.output, PackedSequence) or len(shape_of(call.output) or ()) == 3
 
 
 def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Skipped | str]:

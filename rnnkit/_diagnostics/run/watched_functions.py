@@ -1,6 +1,5 @@
 """Watch the functions that a model calls: a mode that starts and ends as a hook does."""
 
-import re
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -91,11 +90,3 @@ def user_place() -> str:
 def place_of(frame: FrameType) -> str:
     """Return the file name and line that a frame of the interpreter is at."""
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-
-
-def without_part(call: str, size: int, whole: int) -> str:
-    """Write a call of a function without the size of a part of the batch, which no caller gave.
-
-    ``size`` is how many samples ran, ``whole`` how many the caller's batch has.
-    """
-    return call if size == whole else re.sub(rf"\b{size}\b", "batch", call)

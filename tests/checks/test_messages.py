@@ -20,41 +20,6 @@ from rnnkit._checks.causes.inputs import check_dtype
 from tests.kernels.paths import Wrapped
 
 
-class Odd(rnnkit.GRU):
-    """A layer that cannot print itself."""
-
-    def extra_repr(self):
-        """Fail."""
-        message = "no options"
-        raise ValueError(message)
-
-
-X = torch.ones(7, 5, 3)
-BIG = 10**5
-LONG = [
-    lambda: rnnkit.LSTM(3, 4)(X, [torch.ones(1, 5, 4)] * BIG),
-    lambda: rnnkit.GRU(3, 4)(X, [1] * BIG),
-    lambda: rnnkit.GRU(3, 4)(X, lengths="x" * BIG),
-    lambda: rnnkit.GRU(3, "4" * BIG),
-    lambda: rnnkit.GRU(3, 4, **{"x" * BIG: 1}),
-    lambda: rnnkit.GRU(3, 4, axes={"seq": "x " * BIG}),
-    lambda: rnnkit.states.bridge(torch.ones(2, 3, 4), "x" * BIG),
-    lambda: rnnkit.GRU(3, 4)(torch.ones(*[1] * 60, 2, 2)),
-    lambda: rnnkit.GRU(3, 4).last_hidden([[torch.ones(1)] * 1000] * 1000),
-    lambda: type("X" * BIG, (rnnkit.GRU,), {})(3, 4)(torch.ones(7, 5, 2)),
-    lambda: Odd(3, 4)(torch.ones(7, 5, 2)),
-]
-
-
-@pytest.mark.unhooked("the annotation refuses it first")
-def test_no_message_is_long():
-    """Whatever is quoted goes through one brief form, or is left out where it fails."""
-    for act in LONG:
-        with pytest.raises(rnnkit.RnnkitError) as caught:
-            act()
-        assert len(str(caught.value)) < 2000
-
-
 def test_errors_survive_pickling_with_their_code():
     """A worker process sends errors back whole; a DataLoader makes them of their text only."""
     with pytest.raises(StateError) as caught:

@@ -1,7 +1,5 @@
 """What autocast asks for and oneDNN does not have on this CPU is said in our words."""
 
-import itertools
-
 import pytest
 import torch
 
@@ -54,13 +52,3 @@ def test_only_these_layers_lack_a_kernel():
         assert not lacks_kernel("LSTM", 0, input.double())
         with torch.backends.mkldnn.flags(enabled=False):
             assert not lacks_kernel("LSTM", 0, input)
-
-
-def test_packed_input_is_refused_first():
-    """Under autocast too, packed input beside lengths or resets gets the error that it has without."""
-    packed = torch.nn.utils.rnn.pack_sequence([torch.randn(4, 3), torch.randn(2, 3)])
-    given = {"lengths": [4, 2], "reset": torch.zeros(4, 2, dtype=torch.bool)}
-    for name, dtype in itertools.product(given, (torch.bfloat16, torch.float16)):
-        with torch.autocast("cpu", dtype), pytest.raises(rnnkit.ShapeError) as caught:
-            rnnkit.LSTM(3, 5)(packed, **{name: given[name]})
-        assert caught.value.argument == name

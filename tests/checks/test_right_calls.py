@@ -1,5 +1,7 @@
 """Right calls that look like wrong ones run, and rnnkit says nothing."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -90,23 +92,41 @@ def test_states_side_by_side_in_one_buffer(mode):
     assert torch.equal(output, x.cumsum(0))
 
 
-FLAGS = np.arange(35).reshape(7, 5) % 4 == 1
-ARRAYS = {
-    "by columns": np.asfortranarray(FLAGS),
-    "backward": np.flip(np.flip(FLAGS).copy()),
-    "strided": np.repeat(FLAGS, 2, axis=1)[:, ::2],
-    "big-endian": FLAGS.astype(">i4"),
-    "a tensor of floats": torch.as_tensor(FLAGS).float(),
+#: Ways to give integers, beside a list of them.
+WAYS = {
+    "a tuple": tuple,
+    "a tensor": torch.tensor,
+    "int32": partial(torch.tensor, dtype=torch.int32),
+    "uint8": partial(torch.tensor, dtype=torch.uint8),
+    "an array": np.array,
+    "an array of bytes": partial(np.array, dtype="u1"),
+    "big-endian": partial(np.array, dtype=">i4"),
+    "backward": lambda values: np.array(values[::-1])[::-1],
+    "strided": lambda values: np.repeat(values, 2)[::2],
+    "read only": lambda values: np.broadcast_to(values, len(values)),
+    "tensors": lambda values: [torch.tensor(value) for value in values],
+    "NumPy's integers": lambda values: [np.int64(value) for value in values],
 }
 
 
-@pytest.mark.parametrize("mask", ARRAYS.values(), ids=ARRAYS)
-def test_a_mask_may_come_as_anything(mask):
-    """A mask, however it lies in memory, is the one in a list."""
+@pytest.mark.unhooked("the annotation refuses it first")
+@pytest.mark.parametrize("way", WAYS)
+def test_integers_may_come_as_anything(way):
+    """Lengths, masks, positions and flags, in whatever holds them, are those in a list."""
+    give = WAYS[way]
     layer = rnnkit.GRU(3, 4)
     x = torch.randn(7, 5, 3)
+    state = torch.randn(3, 4)
+    for call, values in (
+        (lambda lengths: layer(x, lengths=lengths), [4, 0, 7, 1, 6]),
+        (lambda mask: layer(x[:, 0], reset=mask), [0, 0, 1, 0, 1, 1, 0]),
+        (partial(rnnkit.states.select, state), [2, 0, 0]),
+        (partial(rnnkit.states.reset, state), [1, 0, 1]),
+    ):
+        assert_same(call(values), call(give(values)))
 
-    assert_same(layer(x, reset=FLAGS.tolist()), layer(x, reset=mask))
+    flags = np.arange(35).reshape(7, 5) % 4 == 1
+    assert_same(layer(x, reset=flags.tolist()), layer(x, reset=np.asfortranarray(flags)))
 
 
 def test_they_come_to_where_they_are_used():

@@ -1,10 +1,8 @@
 """``axes=``: a module is held to the axis names that its caller's jaxtyping scope has bound."""
 
 import contextlib
-import copy
 import functools
 import io
-import pickle
 import re
 import sys
 import threading
@@ -20,6 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 import rnnkit
+from tests.copies import COPIES
 from tests.strategies import CELLS, LAYERS
 
 BATCH = 2
@@ -105,29 +104,19 @@ def test_without_axes_nothing_is_bound(name):
 
 
 @pytest.mark.parametrize("name", [*MODULES, *CELLS])
-def test_a_module_keeps_its_axes(name):
-    """They are copied when it is made; a copy and a pickle have them, and print them."""
+def test_a_copy_keeps_our_options(name):
+    """They are copied when a module is made; each copy of it has them, and prints them."""
     axes = {"batch": "b"} if name in CELLS else dict(AXES)
-    made = module(name, axes)
-    expected = dict(axes)
+    options = {"state_batch_first": True} if name in LAYERS else {}
+    made = module(name, axes, **options)
+    expected = {"axes": dict(axes), **options}
     axes["batch"] = "other"
 
-    for again in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
-        assert again.axes == expected
-        assert f"axes={expected}" in again.extra_repr()
-
-
-WRONG = [("seq", "batch"), "time", {"seq": 3}, {"seq": "two words"}, {"seq": ""}, {3: "seq"}, True]
-
-
-@pytest.mark.unhooked("the annotation refuses it first")
-@pytest.mark.parametrize("name", [*MODULES, *CELLS])
-def test_axes_that_are_no_names(name):
-    """What is not a dictionary from an axis to an identifier is refused by each class."""
-    for axes in WRONG:
-        with pytest.raises(rnnkit.ArgumentError, match="axes must map") as caught:
-            module(name, axes)
-        assert caught.value.argument == "axes"
+    for make in COPIES:
+        again = make(made)
+        for option, value in expected.items():
+            assert getattr(again, option) == value
+            assert f"{option}={value}" in again.extra_repr()
 
 
 @unhooked

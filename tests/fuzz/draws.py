@@ -16,6 +16,13 @@ from torch.utils import _pytree as pytree
 import rnnkit
 from tests.strategies import CLASSES, DTYPES, Case, cases, tensors_of
 
+
+def moved(module: Any, _: str) -> Any:
+    """Move a module to another dtype, and back."""
+    dtype = next(module.parameters()).dtype
+    return module.double().to(dtype)
+
+
 #: What people do to a module and its weight of a name between its making and its call.
 TREATMENTS = {
     "none": lambda module, _: module,
@@ -29,7 +36,7 @@ TREATMENTS = {
     "dict": lambda m, name: vars(m).update({name: getattr(m, name).detach() * 2}) or m,
     "replaced": lambda m, name: setattr(m, name, nn.Parameter(getattr(m, name) * 2)) or m,
     "in place": lambda module, name: getattr(module, name).data.mul_(2) is None or module,
-    "moved": lambda module, _: module.to("cpu"),
+    "moved": moved,
     "hook": lambda module, _: module.register_forward_hook(lambda *_: None) and module,
 }
 

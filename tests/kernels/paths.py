@@ -188,17 +188,16 @@ class Wrapped(nn.Module):
         return self.cell(input, hx)
 
 
-class Begins(rnnkit.GRUCell):
+class Begins(rnnkit.LSTMCell):
     """A cell that begins from a parameter."""
 
     def __init__(self, *sizes: int):
         super().__init__(*sizes)
-        self.begin = nn.Parameter(torch.ones(sizes[1]))
+        self.begin = nn.Parameter(torch.rand(2, 1, sizes[1]))
 
-    def initial_state(self, batch_size: int | None) -> Tensor:
+    def initial_state(self, batch_size: int | None) -> rnnkit.LSTMState:
         """Begin all samples alike."""
-        assert batch_size is not None
-        return self.begin.expand(batch_size, -1)
+        return rnnkit.LSTMState(*self.begin.expand(-1, batch_size, -1))
 
 
 class Counts(Begins):
@@ -206,11 +205,11 @@ class Counts(Begins):
 
     def forward(self, input: Tensor, hx: Any) -> Any:
         """Count a step."""
-        return super().forward(input, hx[0]), hx[1] + 1
+        return *super().forward(input, hx[:2]), hx[2] + 1
 
     def initial_state(self, batch_size: int | None) -> Any:
         """Begin with no step."""
-        return super().initial_state(batch_size), torch.zeros(batch_size or 1, 1)
+        return *super().initial_state(batch_size), torch.zeros(batch_size or 1, 1)
 
 
 def close(actual: Any, expected: Any, tolerance: float = 1e-12):

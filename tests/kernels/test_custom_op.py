@@ -115,8 +115,10 @@ def test_without_onednn(kind, monkeypatch):
     one = Call(kind)
     with torch.backends.mkldnn.flags(enabled=False):
         check(one)
-    monkeypatch.setattr(single, "ONEDNN_BACKWARD", None)
-    check(one, exact=False)
+    for name in ("ONEDNN", "ONEDNN_BACKWARD"):
+        with monkeypatch.context() as patch:
+            patch.setattr(single, name, None)
+            check(one, exact=False)
 
 
 @each_kind

@@ -1,6 +1,5 @@
 """Each piece of each sample, cut by ``lengths`` and by resets, gives what it gives by itself."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -102,6 +101,7 @@ def check(
     path=paths.ALL_PATHS,
     cut=CUTS,
     state=STATES,
+    data=["drawn", "spoiled"],
     options=[
         {},
         {"num_layers": 2, "bidirectional": True},
@@ -109,9 +109,12 @@ def check(
         {"num_layers": 2, "batch_first": True},
     ],
 )
-def test_every_option(kind, path, cut, state, options):
-    """With every option, on every path, by lengths and resets; a batch may have no step at all."""
-    check(paths.case_of(kind, **options), path, *cut, state)
+def test_every_option(kind, path, cut, state, data, options):
+    """With every option, on every path, by lengths and resets; a batch may have no step at all.
+
+    A NaN or an infinity of the input reaches nothing beyond a cut.
+    """
+    check(replace(paths.case_of(kind, **options), data=data), path, *cut, state)
 
 
 @paths.each_layer
@@ -219,24 +222,3 @@ def test_one_sequence_without_batch(kind, batch_first, is_own):
 
     assert_same(output.squeeze(axis), actual)
     assert_same([tensor.squeeze(1) for tensor in tensors_of(state)], end)
-
-
-@covers(3, number=[math.nan, math.inf], kind=paths.KINDS, path=paths.RESET_PATHS)
-def test_nan_does_not_pass_a_reset(kind, path, number):
-    """A NaN or an infinity before a cut, and on padding, reaches nothing beyond it."""
-    _, layer, x = paths.made(kind, bidirectional=True, num_layers=2)
-    clean = x.detach()
-    reset = torch.zeros(paths.SEQ, paths.BATCH, dtype=torch.bool)
-    reset[3] = True
-    dirty = clean.clone()
-    dirty[1, 2] = dirty[5, 4] = number
-    dirty[6, 4:] = dirty[4:, 0] = math.nan
-
-    with paths.on(path):
-        expected, _ = layer(clean, lengths=paths.LENGTHS, reset=reset)
-        actual, _ = layer(dirty, lengths=paths.LENGTHS, reset=reset)
-
-    assert not actual[:3, 2].isfinite().all()
-    touched = torch.zeros(paths.SEQ, paths.BATCH, dtype=torch.bool)
-    touched[:3, 2] = touched[3:6, 4] = True
-    paths.close(actual[~touched], expected[~touched])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.func import jvp, vmap
+from torch.func import vmap
 from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
@@ -197,26 +197,3 @@ def test_gradients_again_and_many_at_once(kind, way):
             paths.close(derived(many, is_grads_batched=True), expected)
             paths.close(vmap(derived)(many), expected)
             paths.close(torch.autograd.grad(again, leaves, many[0]), derived(many[0]))
-
-
-@paths.each_layer
-@pytest.mark.needs_torch("2.13", "torch.func.jvp reads no value of a tensor made inside of it")
-def test_transforms(name):
-    """Each of many batches has resets of its own; forward derivatives are those of backward mode."""
-    case = paths.case_of(name, num_layers=2, bidirectional=True)
-    layer = case.module(rnnkit)
-    resets = torch.stack([paths.mask(), paths.mask(0.1)])
-    x, tangent = torch.randn(2, paths.SEQ, paths.BATCH, 6, dtype=torch.float64)
-
-    def run(x: Tensor, reset: Tensor = resets[0], lengths: Any = None) -> Tensor:
-        return layer(x, lengths=lengths, reset=reset)[0]
-
-    actual = vmap(run)(torch.stack([x, tangent]), resets)
-    paths.close(actual, torch.stack([run(x, resets[0]), run(tangent, resets[1])]))
-
-    def with_lengths(x: Tensor) -> Tensor:
-        return run(x, lengths=paths.LENGTHS)
-
-    _, forward = jvp(with_lengths, (x,), (tangent,))
-    _, expected = torch.autograd.functional.jvp(with_lengths, x, tangent)
-    paths.close(forward, expected)

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 import rnnkit
 from rnnkit._base.state import state_of
 from tests.covering import covers
-from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, PATHS, SEQ, made, mask, on
+from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, SEQ, made, mask, on
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import LAYERS, assert_same, gradients, tensors_of
 
@@ -92,25 +91,6 @@ def test_step_by_step(make, fill, *, return_states, reverse):
         list(cell.parameters()),
         fill,
     )
-
-
-@covers(
-    1,
-    given=[
-        *(LENGTHS, torch.tensor(LENGTHS), np.array(LENGTHS), np.array(LENGTHS[::-1])[::-1]),
-        *(torch.tensor(LENGTHS, dtype=kind) for kind in (torch.int32, torch.uint8)),
-        *(np.array(LENGTHS, dtype=kind) for kind in ("u1", ">i4")),
-        *(np.broadcast_to(np.array(LENGTHS), 5), [torch.tensor(length) for length in LENGTHS]),
-        [np.int64(length) for length in LENGTHS],
-    ],
-    path=PATHS,
-)
-def test_lengths_may_come_as_any_integers(given, path):
-    """Lengths in a tensor, an array or a tuple are those in a list."""
-    _, layer, x = made("LSTM")
-
-    with on(path):
-        assert_same(layer(x, lengths=list(LENGTHS)), layer(x, lengths=given))
 
 
 @pytest.mark.parametrize("lengths", [[], torch.empty(0, dtype=torch.int64), torch.tensor([])])

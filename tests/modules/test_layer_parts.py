@@ -69,6 +69,9 @@ def test_last_hidden_and_split_state(name, data, *, state_batch_first):
 
     expected = torch.cat([h[-2], h[-1]], dim=-1) if layer.bidirectional else h[-1]
     assert_same(expected, last)
+    if case.is_batched:
+        cells = rnnkit.Recurrent.of(layer)
+        assert_same(expected, cells.last_hidden(states.to_layers(rows)))
     assert type(split) is type(state)
     if not state_batch_first:
         assert all(part._base is not None for part in tensors_of(split))
@@ -79,20 +82,6 @@ def test_last_hidden_and_split_state(name, data, *, state_batch_first):
         for pair in (tuple(state), list(state), LSTMState(*state)):
             assert_same(expected, layer.last_hidden(pair))
             assert_same(split, layer.split_state(pair))
-
-
-@each_layer
-def test_last_hidden_of_samples_of_any_length(name):
-    """With lengths it is the forward end at each sample's last step, the backward at its first."""
-    lengths = torch.tensor([4, 7, 1])
-    for bidirectional in (True, False):
-        layer = getattr(rnnkit, name)(2, 5, 2, bidirectional=bidirectional)
-        for module in (layer, rnnkit.Recurrent.of(layer)):
-            output, state = module(torch.randn(7, 3, 2), lengths=lengths)
-
-            forward = output[lengths - 1, range(3), :5]
-            expected = torch.cat([forward, output[0, :, 5:]], dim=1)
-            close(module.last_hidden(state), expected, 1e-6)
 
 
 @each_layer

@@ -106,8 +106,7 @@ READ = ("input", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "begin")
 @pytest.mark.parametrize("kind", [Begins, Counts])
 def test_a_compiled_loop_stays_a_loop(kind, traced):
     """Torch's compiled gradients of scan may be wrong: only an exporter, which has no other way, scans."""
-    with torch.no_grad():
-        traced(kind(3, 4), torch.randn(SEQ, BATCH, 3), fused=False, exports=False)
+    traced(kind(3, 4), torch.randn(SEQ, BATCH, 3), fused=False, exports=False)
     traced.scan.assert_not_called()
 
 

@@ -57,8 +57,13 @@ def state_of(case: Case, result: Any) -> Any:
 @few(12)
 @given(data=st.data())
 def test_each_form_of_a_state(name, data):
-    """None is zeros, for one of a pair too, and a pair is in whatever holds two: as torch's."""
+    """None is zeros, for one of a pair too, and a pair is in whatever holds two: as torch's.
+
+    So it is of a batch of no samples.
+    """
     case = data.draw(cases([name]))
+    if case.layout == "padded" and data.draw(st.booleans()):
+        case = replace(case, batch=0, data="drawn", memory={})
     module = case.module(rnnkit)
     torchs = case.module(torch.nn)
     for full, each in forms(case):

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 import rnnkit
 from rnnkit._base.state import state_of
 from tests.explaining import silent
-from tests.kernels.paths import ALL_PATHS, by_steps, close, drawn, on
+from tests.kernels.paths import ALL_PATHS, Begins, by_steps, close, drawn, on
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 from tests.strategies import APART, LAYERS, Case, cases, few, gradients, laid_out, tensors_of
 
@@ -35,19 +35,7 @@ class LogCell(nn.Module):
         return self.cell(torch.cat([scaled.abs().log(), direction, attention], dim=1), hx)
 
 
-class Learned(rnnkit.LSTMCell):
-    """A cell that begins from a parameter."""
-
-    def __init__(self, *sizes: int):
-        super().__init__(*sizes)
-        self.begin = nn.Parameter(torch.rand(2, 1, sizes[1]))
-
-    def initial_state(self, batch_size: int | None) -> rnnkit.LSTMState:
-        """Begin all samples alike."""
-        return rnnkit.LSTMState(*self.begin.expand(-1, batch_size, -1))
-
-
-class Changed(Learned):
+class Changed(Begins):
     """A cell whose calls are its own, as those of one with a hook are."""
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:  # type: ignore[override]
@@ -59,7 +47,7 @@ USERS = {
     "log": LogCell,
     "layer norm": LayerNormLSTMCell,
     "zoneout": ZoneoutGRUCell,
-    "learned": Learned,
+    "learned": Begins,
     "changed": Changed,
 }
 #: Cells of ours that carry a pair, of which either part may be missing; a user's gets it as it is.

@@ -1,9 +1,8 @@
-"""What ``unroll`` takes, and how often it calls a cell, from which state."""
+"""What ``unroll`` takes, and that it calls a cell to which somebody listens at each step."""
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 import rnnkit
@@ -32,40 +31,6 @@ def test_truth_values_of_other_types(yes):
     expected = rnnkit.unroll(cell, x, batch_first=True, reverse=True, fused=False)
 
     assert_same(expected, rnnkit.unroll(cell, x, batch_first=yes, reverse=yes, fused=no))
-
-
-class Counter(nn.Module):
-    """A cell without a network: it counts its steps."""
-
-    def forward(self, input: Tensor, hx: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's
-        """Count one step more."""
-        return hx + 1
-
-    def initial_state(self, batch_size: int) -> Tensor:
-        """Start to count at zero."""
-        return torch.zeros(batch_size, 1)
-
-
-RESET = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 0]])
-#: How two samples of four steps are run; what is counted of each at each step, and at the end.
-COUNTS = [
-    ({}, [[1, 2, 3, 4], [1, 2, 3, 4]], [4, 4]),
-    ({"hx": torch.tensor([[10.0], [20.0]])}, [[11, 12, 13, 14], [21, 22, 23, 24]], [14, 24]),
-    # Beyond a length the output is zero and the state stays; backward, each begins at its last.
-    ({"lengths": [3, 0]}, [[1, 2, 3, 0], [0, 0, 0, 0]], [3, 0]),
-    ({"lengths": [3, 4], "reverse": True}, [[3, 2, 1, 0], [4, 3, 2, 1]], [3, 4]),
-    # A reset cuts between its step and the one before, and beyond a length there is none.
-    ({"reset": RESET, "lengths": [3, 4]}, [[1, 1, 2, 0], [1, 2, 1, 2]], [2, 2]),
-    ({"reset": RESET, "reverse": True}, [[1, 2, 1, 1], [2, 1, 2, 1]], [1, 2]),
-]
-
-
-def test_counts():
-    """A cell is called once a valid step, with the state of the step before, or an initial one."""
-    for options, counts, last in COUNTS:
-        x = torch.randn(2, 4, 3)
-        output, state = rnnkit.unroll(Counter(), x, batch_first=True, **options)
-        assert (output.squeeze(2).tolist(), state.squeeze(1).tolist()) == (counts, last)
 
 
 def test_hooks_are_called_at_each_step():

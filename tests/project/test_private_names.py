@@ -6,13 +6,9 @@ import sys
 import types
 from collections.abc import Iterator
 
-import pytest
 import torch
 
-import rnnkit
 from rnnkit._checks import scope
-from rnnkit._kernels.compiled import direction
-from tests.compiles import compiles
 from tests.places import FILES, PACKAGE
 
 #: Packages whose names are looked at.
@@ -186,19 +182,6 @@ def test_private_names():
     assert {name: names[name] for name, found in rows.items() if not found} == {}
     assert {*LOSS} - {row for found in rows.values() for row in found} == set()
     assert all(LOSS.values())
-
-
-@pytest.mark.slow
-@compiles
-def test_a_compiled_lstm_without_onednns_operator(monkeypatch):
-    """Without torch's operator for oneDNN, the path is one that needs no private name."""
-    monkeypatch.setattr(direction, "ONEDNN", None)
-    layer = rnnkit.LSTM(3, 4)
-    x = torch.randn(7, 5, 3)
-    with torch._dynamo.config.patch(allow_rnn=True):
-        run = torch.compile(layer, backend="eager", fullgraph=True)
-
-        torch.testing.assert_close(run(x), layer(x))
 
 
 def test_a_scope_without_jaxtypings_storage(monkeypatch):

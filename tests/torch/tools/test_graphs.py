@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.torch.interop import CELLS, LAYERS, carried, pair, sample
-from tests.torch.models import CORES, HIDDEN, WIDTH, Model, Unrolled, cell_of, layer_of
+from tests.torch.models import CORES, HIDDEN, WIDTH, Model, layer_of
 from tests.torch.script_models import Parent
 from tests.torch.tools.tools import marks, trained
 
@@ -90,20 +90,6 @@ def test_one_graph_for_all_sizes(core, name, option):
                 assert_close(counted.call(x, **given), model(x, **given))
 
         assert len(counted.graphs) == expected
-
-
-@pytest.mark.needs_torch("2.12", "Dynamo of torch 2.8 takes no slice of a named tuple")
-@pytest.mark.parametrize("enabled", [False, True])
-def test_a_loop_that_is_compiled_is_no_scan(enabled):
-    """A loop that must stay one makes a graph for each length: scan is for exported programs."""
-    model = Model(Unrolled(cell_of("LSTM"), fused=False))
-    counted = Counted(model, fullgraph=True, dynamic=True)
-    with torch.set_grad_enabled(enabled):
-        for steps in (4, 5):
-            x = torch.randn(steps, 3, WIDTH)
-            assert_close(counted.call(x), model(x))
-
-    assert [graph.count("scan") for graph in counted.graphs] == [0, 0]
 
 
 def deep() -> nn.Module:

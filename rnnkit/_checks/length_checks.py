@@ -75,7 +75,7 @@ def _why_not(spec: CallSpec, counts: Tensor | None) -> RefusalCause | None:
     if len(shape) != 1:
         return RefusalCause("lengths-axes", f"lengths have {len(shape)} axes instead of 1", each)
     if counts.is_floating_point() and len(counts):
-        fix = "[int(n) for n in lengths]"
+        fix = "lengths=[int(n) for n in lengths]"
         return RefusalCause("lengths-kind", "lengths are floats, not integers", fix)
     if not _are_counts(counts):
         return RefusalCause("lengths-kind", "lengths are booleans, not integers", each)

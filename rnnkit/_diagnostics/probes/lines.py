@@ -110,7 +110,7 @@ def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
 
 def idle_columns(baseline: Baseline) -> Iterator[str]:
     """Yield weights with columns that learn nothing: they multiply slots that are never written."""
-    # Without dropout, too: that may hide a column from all samples.
+    # Also try it without dropout, which may hide a column from all samples.
     idle = _idle_columns(gradients_in_training(baseline)) & _idle_columns(gradients_of(baseline))
     judge = judge_of(baseline) if idle else None
     if not isinstance(judge, Baseline):

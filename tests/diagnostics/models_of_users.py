@@ -18,21 +18,6 @@ VOCABULARY = 11
 LENGTHS = (3, 7, 5, 2)
 
 
-class Model(nn.Module):
-    """Modules by name, and what they compute."""
-
-    def __init__(self, compute, **modules):
-        """Register the modules."""
-        super().__init__()
-        self.compute = compute
-        for name, module in modules.items():
-            self.add_module(name, module)
-
-    def forward(self, *inputs):
-        """Compute."""
-        return self.compute(self, *inputs)
-
-
 def model(forward, **attributes):
     """Make a model of a forward and its attributes."""
     made = type(forward.__name__, (nn.Module,), {"forward": forward})()
@@ -64,15 +49,14 @@ def tokens(*shape):
     return torch.randint(1, VOCABULARY, shape, generator=torch.Generator().manual_seed(4))
 
 
-def padded():
-    """Return a batch that ends in zeros, and its lengths."""
-    lengths = torch.tensor(LENGTHS)
-    return numbers(BATCH, SEQ, FEATURE) * mask(lengths).unsqueeze(-1), lengths
-
-
 def mask(lengths, steps=SEQ):
     """Return what is no padding."""
     return torch.arange(steps) < lengths.unsqueeze(1)
+
+
+#: The lengths of a padded batch as a tensor, and the batch, which ends in zeros.
+COUNTS = torch.tensor(LENGTHS)
+PADDED = X * mask(COUNTS).unsqueeze(2)
 
 
 def gru(width=FEATURE, **options):

@@ -1,7 +1,6 @@
 """Copies of a model: what each has by itself, and what they share; tensors and modules of all kinds."""
 
 from contextlib import suppress
-from typing import Any
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from rnnkit._diagnostics.run.isolation import session
 from tests.diagnostics.models_of_users import GIVEN, Holder, X, gru, twice
 
 
-def freed() -> Tensor:
+def freed():
     """Make a tensor whose memory was given back."""
     tensor = torch.ones(1000)
     tensor.untyped_storage().resize_(0)
@@ -99,7 +98,7 @@ WRITES = {
 def test_what_is_written(name):
     """What a run writes into what runs share, by whatever way, the next one finds as it was."""
 
-    def act(m: Any) -> Tensor:
+    def act(m):
         WRITES[name](m)
         return m.large.sum()
 
@@ -156,7 +155,7 @@ def test_modules_with_tensors_on_a_graph(kind):
 class Merges(nn.Linear):
     """A module whose eval mode writes its weights."""
 
-    def train(self, mode: bool = True) -> Any:
+    def train(self, mode=True):
         """Write."""
         self.weight.data.mul_(2)
         return super().train(mode)
@@ -193,7 +192,7 @@ class Inner(nn.Module):
         return self.rnn(x)[0] * self.scale
 
 
-def scripted_method() -> Any:
+def scripted_method():
     """Make a module with a method that is scripted."""
 
     class Scripted(torch.jit.ScriptModule):

@@ -5,10 +5,8 @@ import functools
 import gc
 import sys
 import weakref
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +18,15 @@ from rnnkit._diagnostics.run.copier import Copier
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.isolation import session
 from tests.covering import covers
-from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, Model, numbers, reported, twice
+from tests.diagnostics.models_of_users import (
+    GIVEN,
+    LOOKS,
+    Holder,
+    layered,
+    numbers,
+    reported,
+    twice,
+)
 
 X = numbers(5, 7, 3)
 
@@ -30,31 +36,31 @@ class Net(Holder):
 
     mixes = False
 
-    def __init__(self, act: Callable[[Any], Any] = lambda _: None, **held: Any):
+    def __init__(self, act=lambda _: None, **held):
         """Make it."""
         super().__init__(act, **held)
         self.head = nn.Linear(6, 6)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Compute."""
         y = self.head(super().forward(x))
         return y + y.mean(0) if self.mixes else y
 
-    def step(self, x: Tensor, _: Any) -> tuple[Tensor, None]:
+    def step(self, x, _):
         """Compute, without a state."""
         return self(x), None
 
-    def keep(self, *args: Any):
+    def keep(self, *args):
         """Keep what a hook is given."""
         self.seen = args[-1]
 
     @functools.lru_cache  # noqa: B019 - as people do it
-    def mask(self) -> Tensor:
+    def mask(self):
         """Make a mask once."""
         return torch.ones(6)
 
 
-def trained(net: Net):
+def trained(net):
     """Give it a trainer that refers to it, as Lightning does, with an optimizer."""
     optimizer = torch.optim.Adam(net.parameters())
     net(X).sum().backward()
@@ -76,13 +82,13 @@ ADDED = {
 }
 
 
-def not_streaming(net: Net):
+def not_streaming(net):
     """Stream the net, which returns no state."""
     with pytest.raises(AssertionError, match="streaming"):
         rnnkit.testing.assert_streams(net.step, X)
 
 
-def verifying(**options: Any) -> Callable[[Net], Any]:
+def verifying(**options):
     """Return what verifies a net with options."""
     return lambda net: reported(net, X, **options)
 
@@ -110,7 +116,7 @@ def _alone():
 
 
 @pytest.fixture
-def _without_collector() -> Iterator[None]:
+def _without_collector():
     """Let nothing collect what is in a cycle."""
     gc.disable()
     yield
@@ -118,12 +124,12 @@ def _without_collector() -> Iterator[None]:
 
 
 @pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch, _without_collector: None) -> list[Any]:
+def copies(monkeypatch, _without_collector):
     """Collect weak references to the modules and the weights of copies."""
     made = []
     make = Copier.model
 
-    def model(self: Copier, given: nn.Module) -> Any:
+    def model(self, given):
         copied = make(self, given)
         made.extend(map(weakref.ref, (*copied.modules(), *copied.parameters())))
         return copied
@@ -132,7 +138,7 @@ def copies(monkeypatch: pytest.MonkeyPatch, _without_collector: None) -> list[An
     return made
 
 
-def alive(made: list[Any]) -> list[Any]:
+def alive(made):
     """Return the weights, and the modules that are not empty, which are still there."""
     there = [one() for one in made]
     return [one for one in there if isinstance(one, Tensor) or (one is not None and vars(one))]
@@ -195,7 +201,7 @@ COUNTED = 1237
 PEAK = {}
 
 
-def count(m: Any) -> Tensor:
+def count(m):
     """Count the copies of a weight that are alive, by dtype; compute with it."""
     weights = [x for x in gc.get_objects() if type(x) is nn.Parameter and x.numel() == COUNTED]
     for dtype in {x.dtype for x in weights}:
@@ -204,7 +210,7 @@ def count(m: Any) -> Tensor:
     return m.wide.sum()
 
 
-def count_and_write(m: Any) -> Tensor:
+def count_and_write(m):
     """Count the copies of a weight, and write it."""
     total = count(m)
     m.wide.data.mul_(1.5)
@@ -235,14 +241,14 @@ def test_weights_that_are_written():
 def test_weights_are_not_written_down():
     """A search for a leak copies what functions return, but no weight that a loop transposes."""
 
-    def loop(m: Any, x: Tensor) -> Tensor:
+    def loop(m, x):
         h = x[:, 0]
         for x_t in x.unbind(1):
             h = torch.tanh(x_t + h @ m.part.weight.t())
         return h
 
     recorder = Recorder(functions=True)
-    with session(Model(loop, part=nn.Linear(3, 3))) as opened:
+    with session(layered(loop, part=nn.Linear(3, 3))) as opened:
         opened.run(GIVEN, watch=recorder.watch)
     names = [event.name for event in recorder.events]
 
@@ -258,7 +264,7 @@ class Opens:
 
     count = 0
 
-    def __init__(self, owner: Any = None):
+    def __init__(self, owner=None):
         """Open it."""
         self.owner = owner
 
@@ -270,7 +276,7 @@ class Opens:
 class Copied(Opens):
     """An object that copies itself, and fails when it has made half of it."""
 
-    def __deepcopy__(self, memo: Any) -> Any:
+    def __deepcopy__(self, memo):
         """Fail, with something half-made."""
         half = Copied.__new__(Copied)
         half.count = copy.deepcopy(sys, memo)
@@ -280,7 +286,7 @@ class Copied(Opens):
 class Restored(Opens):
     """An object that refuses the state of another one."""
 
-    def __setstate__(self, state: Any):
+    def __setstate__(self, state):
         """Refuse."""
         raise TypeError(state)
 
@@ -288,7 +294,7 @@ class Restored(Opens):
 class Reduced(Opens):
     """An object that a function builds."""
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self):
         """Build it."""
         return Reduced, (self.owner,)
 
@@ -298,7 +304,7 @@ class OpenMapping(dict[str, int]):
 
     __del__ = Opens.__del__
 
-    def __setitem__(self, key: str, value: int):
+    def __setitem__(self, key, value):
         """Refuse."""
         raise TypeError(key, value)
 
@@ -355,7 +361,7 @@ def test_copies_end_without_a_sound(name):
 def test_object_with_an_end_is_copied():
     """An object with an end is copied as any other, under the name of its class."""
 
-    def act(m: Any) -> Tensor:
+    def act(m):
         m.held[0].count += 1
         return m.held[1].owner.gru(*GIVEN.args)[0]
 

@@ -185,5 +185,5 @@ def test_command(monkeypatch, capsys):
     text = capsys.readouterr().out
     assert ended.value.code == 0
     assert text.splitlines()[-1] == "1 of 2 mistakes found, 0 faults"
-    assert "wrong: causal (expected: causal)" in text
+    assert "highest_since: right ok, found causal, expected causal" in text
     assert "output of step" in text

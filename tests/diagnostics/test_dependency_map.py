@@ -1,7 +1,5 @@
 """``dependency_map``: which output depends on which input, and what is refused."""
 
-import pickle
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -172,19 +170,6 @@ def test_finding():
             assert found.finding == expected
 
 
-def test_what_is_shared():
-    """A map says below its grid what its runs advance, since it was not copied."""
-    made = layered(lambda m, x: [next(m.numbers), m.gru(x)[0]][1])
-    made.numbers = (k for k in range(10**6))
-    found = rnnkit.dependency_map(made, X, dim=1)
-
-    assert next(made.numbers) > 0
-    assert found.notes == ["not copied, but shared with the model: numbers"]
-    assert str(found).splitlines()[-1] == f"note  {found.notes[0]}"
-    assert rnnkit.dependency_map(gru(), X).notes == []
-    assert pickle.loads(pickle.dumps(found)).notes == found.notes
-
-
 def test_forgotten_steps():
     """What sank below rounding is a dependency, as causal as the rest; what vanished is not seen."""
     forgotten = rnnkit.dependency_map(forgetful(), LONG, dim=1)
@@ -256,8 +241,6 @@ def test_an_output_that_cannot_be_compared():
             rnnkit.dependency_map(model(compute), numbers(4, 3))
 
 
-OWN = "each depends on its own input alone"
-EARLIER = "each depends on its own and all earlier inputs"
 #: Cases of the corpus whose maps are those of a right model, in spite of rounding: the axis, and what they look like.
 MAPPED = {
     "cancelled: a shift of scores": (0, OWN),
@@ -280,7 +263,7 @@ def test_a_map_shows_no_rounding(name):
     dim, expected = MAPPED[name]
     ways = {True: expected}
     if name in LEAKING:
-        ways[False] = "each depends on all inputs"
+        ways[False] = ALL
     for right, finding in ways.items():
         torch.manual_seed(0)
         net, inputs, _ = subject(name, right=right)

@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 
 import rnnkit
 from rnnkit._diagnostics.tell.picture import FORBIDDEN
+from tests.diagnostics.models_of_users import X, gru, numbers, reported
 
 PAPER = "#00000000"
 
@@ -97,11 +98,8 @@ rule must be one of independent, causal, got 'independant'
 
 def test_what_verify_measured():
     """A report draws samples by samples and steps by steps; what its probes forbid is red."""
-    torch.manual_seed(0)
-    x = torch.randn(4, 7, 3)
-    mixing = rnnkit.verify(torch.nn.GRU(3, 4), x, raises=False).plot()
-    reading = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
-    looking = rnnkit.verify(reading, x, causal=True, raises=False).plot()
+    mixing = reported(gru(batch_first=False), X).plot()
+    looking = reported(gru(bidirectional=True), X, causal=True).plot()
     measured = (0, 1, 3, 6)
     for figure, rows, columns, is_forbidden in (
         (mixing.axes[0], 4, 4, lambda i, j: j < i),
@@ -122,16 +120,14 @@ output[0] of step 0 depends on the input of step 3 or later\
         labels = [label.get_text() for label in axis.get_ticklabels()]
         assert labels == ["sample 0", "sample 1", "sample 2", "sample 3"]
 
-    alone = rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x[:1]).plot()
-    (only,) = alone.axes
+    (only,) = rnnkit.verify(gru(), X[:1]).plot().axes
     assert only.get_title().startswith("steps: ")
 
 
 @pytest.mark.parametrize("steps", [5, 50, 200])
 def test_many_steps_can_be_read(steps):
     """No label covers another, and all of a report lies on its figure."""
-    reading = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
-    figure = rnnkit.verify(reading, torch.randn(8, steps, 3), causal=True, raises=False).plot()
+    figure = reported(gru(bidirectional=True), numbers(8, steps, 3), causal=True).plot()
 
     figure.canvas.draw()
 

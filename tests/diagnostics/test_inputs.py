@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -11,20 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
 from rnnkit._diagnostics.inputs.lengths import Named as Input
 from rnnkit._diagnostics.inputs.lengths import guess_lengths, is_content
 from tests.diagnostics.models_of_users import (
+    COUNTS,
     FEATURE,
+    LOOKS,
+    PADDED,
     SEQ,
     layered,
     mask,
     model,
     numbers,
-    padded,
+    pack,
     reported,
     tokens,
 )
@@ -57,16 +60,16 @@ def test_flags_that_meet_features(batch, steps):
     """Flags of samples and steps that scale the features are found, where these are as many."""
     steps += steps == batch
     done = (numbers(batch, steps) > 0.5).float()
+
+    def forward(m, x, done):
+        h = x.new_zeros(len(x), batch)
+        for t in range(x.shape[1]):
+            keep = 1 - (done[:, t : t + 1] if m.right else done[:, t])
+            h = m.cell(x[:, t], h * keep)
+        return h
+
     for right in (False, True):
-
-        def forward(m, x, done, right=right):
-            h = x.new_zeros(len(x), batch)
-            for t in range(x.shape[1]):
-                keep = 1 - (done[:, t : t + 1] if right else done[:, t])
-                h = m.cell(x[:, t], h * keep)
-            return h
-
-        net = model(forward, cell=nn.GRUCell(FEATURE, batch))
+        net = model(forward, cell=nn.GRUCell(FEATURE, batch), right=right)
         report = reported(net, numbers(batch, steps, FEATURE), done)
 
         assert [one.probe for one in report.findings] == ([] if right else ["batch"])
@@ -205,15 +208,14 @@ def test_lengths_as_parts_of_the_longest_are_no_content():
 
 def test_whose_lengths_they_are():
     """Lengths belong to the input that shares their name; those that differ, to none by its values."""
-    x, lengths = padded()
     for name, other, expected in (
-        ("x_len", lengths, [1, 0]),
-        ("lengths", lengths, [0, 1]),
-        ("lengths", lengths - 1, []),
+        ("x_len", COUNTS, [1, 0]),
+        ("lengths", COUNTS, [0, 1]),
+        ("lengths", COUNTS - 1, []),
     ):
-        inputs = [Input(x, "y", x), Input(x, "x", x)]
-        inputs += [Input(lengths, name, None), Input(other, "num_steps", None)]
-        assert [*guess_lengths(nn.Module(), inputs, len(x))[0]] == expected
+        inputs = [Input(PADDED, "y", PADDED), Input(PADDED, "x", PADDED)]
+        inputs += [Input(COUNTS, name, None), Input(other, "num_steps", None)]
+        assert [*guess_lengths(nn.Module(), inputs, len(PADDED))[0]] == expected
 
 
 class Named(NamedTuple):
@@ -232,12 +234,13 @@ Data = dataclasses.make_dataclass(
 @pytest.mark.parametrize("by_name", [True, False])
 def test_a_batch_with_fields(kind, by_name):
     """Its tensors are inputs, lengths are known by their names, and a call gets the batch whole."""
-    x, lengths = padded()
     net = layered(lambda m, data: m.gru(data.x)[0])
-    batch = kind(x, lengths)
-    given = {"kwargs": {"data": batch}} if by_name else {}
-    report = reported(net, *([] if by_name else [batch]), **given, causal=True)
-    called = reported(net, *([] if by_name else [batch]), **given, call=lambda m, data: m(data))
+    batch = kind(PADDED, COUNTS)
+    look = (
+        partial(reported, net, kwargs={"data": batch}) if by_name else partial(reported, net, batch)
+    )
+    report = look(causal=True)
+    called = look(call=lambda m, data: m(data))
 
     assert "causal" in report.checked
     assert len(report.axes) == len(called.axes) == 3
@@ -299,17 +302,14 @@ def test_inputs_without_values(look, beside):
 @pytest.mark.parametrize("kind", [tokens, numbers])
 def test_what_a_model_packs_tells_the_lengths(way, kind):
     """A model that counts its steps and packs by that knows padding: a mean over it is found."""
-    lengths = torch.tensor([3, SEQ, 5, 2])
-    x = kind(4, SEQ) if kind is tokens else kind(4, SEQ, FEATURE)
-    x = x * mask(lengths).view(4, SEQ, *[1] * (x.dim() - 2)).to(x.dtype)
+    x = tokens(4, SEQ) * mask(COUNTS) if kind is tokens else PADDED
 
     def forward(m, x):
         valid = x.view(*x.shape[:2], -1).ne(0).any(2, keepdim=True)
         n = valid.sum((1, 2))
         words = m.words(x) if kind is tokens else m.fc(x)
-        packed = pack_padded_sequence(words, n, batch_first=True, enforce_sorted=False)
-        h = m.gru(packed)[1][0] if way == "packed" else m.gru(words, lengths=n)[1][0]
-        return h + (words * valid if m.right else words).sum(1)
+        _, h = m.gru(pack(words, n)) if way == "packed" else m.gru(words, lengths=n)
+        return h[0] + (words * valid if m.right else words).sum(1)
 
     for right in (False, True):
         parts = {"words": nn.Embedding(15, 6), "fc": nn.Linear(FEATURE, 6)}
@@ -323,17 +323,15 @@ def test_what_a_model_packs_tells_the_lengths(way, kind):
 @pytest.mark.parametrize("axes", [(4, 1, SEQ), (4, SEQ, 1), (4, 1, 1, SEQ)])
 def test_masks_with_axes_of_one_tell_lengths(dtype, axes):
     """A mask laid out for attention, or to scale features, is no content: it tells the lengths."""
-    x, lengths = padded()
-    valid = mask(lengths).view(axes).to(dtype)
+    valid = mask(COUNTS).view(axes).to(dtype)
+
+    def forward(m, x, mask):
+        rows = mask.reshape(len(x), x.shape[1], 1).float()
+        y = m.gru(x)[0]
+        return (y * rows).sum(1) / rows.sum(1) if m.right else y.mean(1)
+
     for right in (False, True):
-
-        def forward(m, x, mask, right=right):
-            rows = mask.reshape(len(x), x.shape[1], 1).float()
-            y = m.gru(x)[0]
-            return (y * rows).sum(1) / rows.sum(1) if right else y.mean(1)
-
-        net = layered(forward)
-        report = reported(net, x, valid)
+        report = reported(layered(forward, right=right), PADDED, valid)
 
         assert [one.probe for one in report.findings] == ([] if right else ["alone"])
         assert ("alone" in report.checked) == right
@@ -350,7 +348,7 @@ def test_a_map_and_a_trace_of_another_call():
     assert rnnkit.dependency_map(net, X, **options).finding.endswith("its own input alone")
     assert [row.module for row in rows] == ["gru"]
     assert [row.kind for row in loop] == ["GRU"]
-    for look in (rnnkit.verify, rnnkit.dependency_map, rnnkit.trace):
+    for look in LOOKS:
         for wrong in ({"call": 3}, {"kwargs": [1]}, {"kwargs": {1: 2}}):
             with pytest.raises(rnnkit.ArgumentError, match=next(iter(wrong))):
                 look(net, X, **wrong)

@@ -6,11 +6,9 @@ import random
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,20 +18,29 @@ from torch import Tensor, nn
 import rnnkit
 from rnnkit._diagnostics.run.isolation import random_sources
 from rnnkit._diagnostics.run.outputs import equal
-from tests.diagnostics.models_of_users import LOOKS, Holder, Model, X, gru, numbers, reported, twice
+from tests.diagnostics.models_of_users import (
+    LOOKS,
+    Holder,
+    X,
+    gru,
+    layered,
+    numbers,
+    reported,
+    twice,
+)
 
 
 @dataclass(slots=True)
 class Slots:
     """A state in slots."""
 
-    h: Any = 0
+    h: object = 0
 
 
 class Counts(SimpleNamespace):
     """An object that copies itself."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __deepcopy__(self, memo):
         """Copy it."""
         return Counts(**vars(self))
 
@@ -47,7 +54,7 @@ class Table(dict[str, int]):
 class Everything(nn.Module):
     """A model with everything that can change while it runs, that was trained for a step."""
 
-    def __init__(self, act: Callable[[Any], Any]):
+    def __init__(self, act):
         """Make a state of each kind, train, add a hook, and turn modes."""
         super().__init__()
         self.norm = nn.BatchNorm1d(3)
@@ -83,18 +90,18 @@ class Everything(nn.Module):
         self.gru.register_forward_hook(nothing)
         self.act = act
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Change what there is to change; run; add what acting returns, if it is a number."""
         acted = self.act(self)
         y = self.gru(self.drop(self.norm(x.mT).mT))[0]
         return y + acted if isinstance(acted, Tensor) else y
 
 
-def nothing(*_: Any):
+def nothing(*_):
     """Change nothing."""
 
 
-def attributes(m: Any):
+def attributes(m):
     """Change attributes, parts and modes."""
     vars(m).pop("array", None)
     m.count += 1
@@ -108,7 +115,7 @@ def attributes(m: Any):
     m.norm(numbers(2, 3, 4))
 
 
-def tensors(m: Any) -> Tensor:
+def tensors(m):
     """Write tensors; return what they hold by then."""
     written = [m.buffer, m.kept, m.tensor, m.nested.a[0][0], m.on_a_graph, m.expanded[:, 0]]
     for x in written:
@@ -119,7 +126,7 @@ def tensors(m: Any) -> Tensor:
     return total
 
 
-def objects(m: Any):
+def objects(m):
     """Change what objects hold."""
     m.array.fill(1)
     m.mapping.update(b=2)
@@ -133,13 +140,13 @@ def objects(m: Any):
     m.nested.a[1].h = 1
 
 
-def own_generators(m: Any) -> Tensor:
+def own_generators(m):
     """Draw from generators of the model."""
     drawn = torch.randn(1, generator=m.own)
     return drawn + m.numpys.random() + m.pythons.random()
 
 
-def train(m: Any):
+def train(m):
     """Train for a step by an optimizer that the model holds, which moves its weights."""
     before = m.gru.bias_hh_l0.detach().clone()
     with torch.enable_grad():
@@ -149,27 +156,27 @@ def train(m: Any):
     assert not torch.equal(m.gru.bias_hh_l0, before)
 
 
-def chance(_: Any):
+def chance(_):
     """Draw from the process."""
     torch.rand(1)
     random.random()  # noqa: S311
     np.random.rand()  # noqa: NPY002
 
 
-def leak(m: Any):
+def leak(m):
     """Change something, and mix the samples."""
     m.count += 1
     m.gru.batch_first = False
 
 
-def fail(m: Any):
+def fail(m):
     """Change something, and fail."""
     m.tensor.add_(1)
     m.lines.append(1)
     raise KeyError
 
 
-def held(model: Any) -> list[Any]:
+def held(model):
     """Write down what a model holds: by value, with the memory of tensors, and by identity."""
     generator = model.own.get_state().tolist()
     grads = [weight.grad for weight in model.parameters()]
@@ -206,16 +213,13 @@ def test_a_sparse_tensor_is_left():
     """A sparse tensor is copied, and compared with what a model holds after a run."""
     sparse = torch.eye(3).to_sparse()
     twice(Holder(lambda m: m.sparse.mul_(2).to_dense().sum(), sparse=sparse))
-    model = Model(keeps, gru=gru())
-    model.graph = sparse
-    model.h = None
-    found = reported(model, X)
+    found = reported(layered(keeps, graph=sparse, h=None), X)
 
     assert torch.equal(sparse.to_dense(), torch.eye(3))
     assert "the model keeps model.h from call to call" in str(found)
 
 
-def keeps(m: Any, x: Tensor) -> Tensor:
+def keeps(m, x):
     """Mix the features by a sparse matrix, and keep the last state for the next call."""
     mixed = torch.stack([(m.graph @ sample.T).T for sample in x])
     output, h = m.gru(mixed, m.h)
@@ -226,7 +230,7 @@ def keeps(m: Any, x: Tensor) -> Tensor:
 def test_the_input_is_left():
     """A model that writes into what it is given does not write into what the caller gave."""
     x = X.clone().requires_grad_()
-    model = Model(lambda m, x: m.gru(x.mul_(2)), gru=gru())
+    model = layered(lambda m, x: m.gru(x.mul_(2)))
     rnnkit.trace(model, x.detach())
     for look in (rnnkit.verify, rnnkit.dependency_map):
         look(model, x)
@@ -249,10 +253,10 @@ def test_modes_of_gradients(mode):
         assert state == (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
 
 
-def interrupted(model: nn.Module, left: int) -> int:
+def interrupted(model, left):
     """Interrupt verify after so many lines of Python; return how many are left."""
 
-    def count(*_: Any) -> Any:
+    def count(*_):
         nonlocal left
         left -= 1
         if left == 0:

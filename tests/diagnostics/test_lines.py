@@ -6,23 +6,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
 from tests.diagnostics.models_of_users import (
+    COUNTS,
+    PADDED,
     X,
     findings,
     gru,
     layered,
+    lstm,
     mask,
     model,
     numbers,
-    padded,
+    pack,
     reported,
     tokens,
+    unpack,
 )
-
-PADDED, LENGTHS = padded()
 
 
 def told(line, net, *inputs, **options):
@@ -30,6 +31,14 @@ def told(line, net, *inputs, **options):
     report = reported(net, *inputs, **options)
     assert report.findings == []
     return any(line in note for note in report.notes)
+
+
+def assert_told(line, forward, *inputs, given=None, **parts):
+    """Check that the wrong twin has a line with these words, and that the right one has none."""
+    for right in (False, True):
+        net = layered(forward, **parts, right=right)
+
+        assert told(line, net, *inputs, **(given or {})) != right
 
 
 @settings(max_examples=6)
@@ -50,20 +59,17 @@ def test_a_convolution_over_features(steps, width, kernel):
         assert is_told == (not right and kernel > 1 and steps != width)
 
 
-@pytest.mark.parametrize("cut", [1, 2])
-def test_samples_that_reach_no_loss(cut):
+@pytest.mark.parametrize(
+    ("cut", "lost"), [(1, "1 sample of input[0]: 0"), (2, "2 samples of input[0]: 0, 1")]
+)
+def test_samples_that_reach_no_loss(cut, lost):
     """A cut of the batch in the place of the steps is told, with the samples that are lost."""
 
     def forward(m, x, y):
-        part = (lambda x: x[:, cut:]) if m.right else (lambda x: x[cut:])
-        return (part(m.gru(x)[0]) - part(y)).square().mean()
+        error = m.gru(x)[0] - y
+        return (error[:, cut:] if m.right else error[cut:]).square().mean()
 
-    for right in (False, True):
-        lost = ", ".join(map(str, range(cut)))
-        number = "1 sample" if cut == 1 else f"{cut} samples"
-        line = f"the loss does not depend on {number} of input[0]: {lost}"
-
-        assert told(line, layered(forward, right=right), X, numbers(4, 7, 6)) != right
+    assert_told(f"the loss does not depend on {lost}", forward, X, numbers(4, 7, 6))
 
 
 @settings(max_examples=4)
@@ -80,27 +86,20 @@ def test_an_order_that_nothing_sees(steps, width):
     assert [told(line, net, x) for net in (unseen, seen, stepwise)] == [True, False, False]
 
 
-@pytest.mark.parametrize("lstm", [False, True])
-def test_draws_that_the_samples_share(lstm):
+@pytest.mark.parametrize("make", [gru, lstm])
+def test_draws_that_the_samples_share(make):
     """One mask for all samples is told; one for each, and a model without any, are not."""
 
-    def locked(m, x, sizes):
-        x = m.gru(x)[0]
-        return x * x.new_empty(sizes(x)).bernoulli_(0.6) / 0.6 if m.training else x
+    def locked(m, x):
+        y = m.gru(x)[0]
+        sizes = (len(y), 1, 6) if m.right else (1, *y.shape[1:])
+        return y * y.new_empty(sizes).bernoulli_(0.6) if m.training else y
 
-    kinds = {
-        "shared": lambda x: (1, *x.shape[1:]),
-        "own": lambda x: (len(x), 1, x.shape[2]),
-    }
     line = "all samples share random numbers"
-    layer = nn.LSTM if lstm else nn.GRU
-    for name, sizes in kinds.items():
-        net = layered(lambda m, x, s=sizes: locked(m, x, s), gru=layer(3, 6, batch_first=True))
-
-        assert told(line, net, X) == (name == "shared")
+    assert_told(line, locked, X, gru=make())
     dropping = layered(lambda m, x: m.drop(m.gru(x)[0]), drop=nn.Dropout(0.5))
     a_loss = layered(lambda m, x: m.drop(m.gru(x)[0]).square().mean(), drop=nn.Dropout(0.5))
-    for net in (gru(), dropping, a_loss):
+    for net in (make(), dropping, a_loss):
         assert not told(line, net, X)
 
 
@@ -114,13 +113,11 @@ def test_a_batch_norm_that_reads_padding():
             x = torch.zeros_like(x).masked_scatter(valid.unsqueeze(2), m.bn(x[valid]))
         else:
             x = m.bn(x.flatten(0, 1)).view(x.shape)
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
+        return unpack(m.gru(pack(x, lengths))[0])
 
-    for right in (False, True):
-        net = layered(forward, gru=gru(6), fc=nn.Linear(3, 6), bn=nn.BatchNorm1d(6), right=right)
-
-        assert told("bn averages over both", net, PADDED, LENGTHS, lengths=LENGTHS) != right
+    parts = {"gru": gru(6), "fc": nn.Linear(3, 6), "bn": nn.BatchNorm1d(6)}
+    given = {"lengths": COUNTS}
+    assert_told("bn averages over both", forward, PADDED, COUNTS, given=given, **parts)
 
 
 def test_lengths_that_one_input_has_alone():
@@ -131,32 +128,23 @@ def test_lengths_that_one_input_has_alone():
         return ((m.gru(x)[0] + m.head(y)) * valid).sum(1) / valid.sum(1)
 
     net = layered(forward, head=nn.Linear(2, 6))
-    inputs = (PADDED, numbers(4, 7, 2), LENGTHS)
+    inputs = (PADDED, numbers(4, 7, 2), COUNTS)
     line = "input[1] has as many steps as input[0], but no lengths"
 
-    assert told(line, net, *inputs, lengths=LENGTHS)
-    assert not told(line, net, *inputs, lengths={0: LENGTHS, 1: LENGTHS})
-
-
-class Streamed(nn.Module):
-    """Takes a state, and starts from it, or from zeros."""
-
-    def __init__(self, *, starts):
-        super().__init__()
-        self.gru = gru()
-        self.starts = starts
-
-    def forward(self, x, state=None):
-        """Run, and return the state at the end."""
-        return self.gru(x, state if self.starts else None)
+    assert told(line, net, *inputs, lengths=COUNTS)
+    assert not told(line, net, *inputs, lengths={0: COUNTS, 1: COUNTS})
 
 
 def test_chunks_that_nobody_asked_for():
     """A state that is taken and not used is told, and one that is used is told to be the same."""
-    for starts in (False, True):
-        what = "the same outputs" if starts else "different outputs"
 
-        assert told(f"in chunks that pass it along, it returns {what}", Streamed(starts=starts), X)
+    def forward(m, x, state=None):
+        return m.gru(x, state if m.right else None)
+
+    assert_told("in chunks that pass it along, it returns different outputs", forward, X)
+    assert told(
+        "in chunks that pass it along, it returns the same outputs", layered(forward, right=True), X
+    )
 
 
 @pytest.mark.parametrize("channels", [5, 6])
@@ -168,11 +156,8 @@ def test_channels_that_become_pixels(channels):
         rows = x.flatten(2).mT if m.right else x.reshape(len(x), -1, channels)
         return m.gru(rows)[0]
 
-    for right in (False, True):
-        conv = nn.Conv2d(3, channels, 3, stride=2)
-        net = layered(forward, gru=gru(channels), conv=conv, right=right)
-
-        assert told("mixes channels and pixels", net, numbers(4, 3, 9, 9)) != right
+    parts = {"gru": gru(channels), "conv": nn.Conv2d(3, channels, 3, stride=2)}
+    assert_told("mixes channels and pixels", forward, numbers(4, 3, 9, 9), **parts)
 
 
 @pytest.mark.parametrize("beams", [2, 3])
@@ -197,11 +182,8 @@ def test_beams_whose_states_stay(beams):
             kept.append(scores)
         return torch.stack(kept, 2)
 
-    for right in (False, True):
-        parts = {"words": nn.Embedding(12, 5), "cell": nn.GRUCell(5, 6), "head": nn.Linear(6, 12)}
-        net = layered(forward, **parts, right=right)
-
-        assert told(f"topk picks among {beams} beams", net, X) != right
+    parts = {"words": nn.Embedding(12, 5), "cell": nn.GRUCell(5, 6), "head": nn.Linear(6, 12)}
+    assert_told(f"topk picks among {beams} beams", forward, X, **parts)
 
 
 def test_a_module_whose_result_is_not_used():
@@ -221,11 +203,12 @@ def test_a_module_whose_result_is_not_used():
     assert found == {"used": set(), "by a threshold": set(), "not at all": {"gradient"}}
 
 
-@pytest.mark.parametrize("first", ["a mask", "counts"])
-def test_rows_of_all_samples(first):
+NEIGHBORS = torch.tensor([2, 1, 1, 2])
+
+
+@pytest.mark.parametrize("told_by", [NEIGHBORS, mask(NEIGHBORS, 3)])
+def test_rows_of_all_samples(told_by):
     """Neighbors of all samples, one below the other, are cut with the samples: nobody is accused."""
-    counts = torch.tensor([2, 1, 1, 2])
-    told_by = mask(counts, 3) if first == "a mask" else counts
 
     def forward(m, x, near, told):
         counts = told.sum(1) if told.dim() == 2 else told
@@ -241,21 +224,18 @@ def test_rows_of_all_samples(first):
 
 def test_a_table_with_as_many_rows_by_chance():
     """A table whose rows happen to be as many as labels add up to stays whole for one sample."""
-    ways = {
-        "looked up": lambda y, labels, table: y[:, 0] + table.mean(0) + table[labels],
-        "compared": lambda y, labels, table: (
-            (y[:, -1] @ table.T).amax(1, keepdim=True) + labels.unsqueeze(1)
-        ),
-    }
-    for name, way in ways.items():
 
-        def forward(m, x, labels, table, way=way):
-            y = m.gru(x)[0]
-            return y + way(y, labels, table).unsqueeze(1)
+    def looked_up(m, x, labels, table):
+        return m.gru(x)[0] + (table.mean(0) + table[labels]).unsqueeze(1)
 
+    def compared(m, x, labels, table):
+        h = m.gru(x)[1][0]
+        return h + (h @ table.T).amax(1, keepdim=True) + labels.unsqueeze(1)
+
+    for forward in (looked_up, compared):
         report = rnnkit.verify(layered(forward), X, torch.tensor([2, 3, 1, 0]), numbers(6, 6))
 
-        assert {"batch", "alone"} <= {*report.checked}, name
+        assert {"batch", "alone"} <= {*report.checked}
 
 
 @pytest.mark.parametrize("extra", [0, 2])
@@ -269,7 +249,7 @@ def test_models_that_train_another_way(extra):
         return y, y[:, -1]
 
     parts = {"bn": nn.BatchNorm1d(6), "drop": nn.Dropout(0.5)}
-    assert reported(layered(forward, **parts), PADDED, LENGTHS, lengths=LENGTHS).checked
+    assert reported(layered(forward, **parts), PADDED, COUNTS, lengths=COUNTS).checked
 
     def searched(m, x):
         h = None
@@ -301,12 +281,9 @@ def test_weights_of_slots_that_are_never_written(slots, width, steps):
         ring = [x.new_zeros(len(x), width)] * slots
         for t in range(x.shape[1]):
             h = m.cell(x[:, t], m.read(torch.cat(ring, 1)).tanh())
-            ring[t % m.turn] = h
+            ring[t % (slots if m.right else slots - 1)] = h
         return h
 
-    for turn in (slots, slots - 1):
-        cell = nn.GRUCell(3, width)
-        net = layered(forward, cell=cell, read=nn.Linear(slots * width, width), turn=turn)
-        line = f"read.weight has {width} columns without a gradient"
-
-        assert told(line, net, numbers(4, steps, 3)) == (turn < slots)
+    parts = {"cell": nn.GRUCell(3, width), "read": nn.Linear(slots * width, width)}
+    line = f"read.weight has {width} columns without a gradient"
+    assert_told(line, forward, numbers(4, steps, 3), **parts)

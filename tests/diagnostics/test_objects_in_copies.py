@@ -8,18 +8,17 @@ import weakref
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from inline_snapshot import snapshot
-from torch import Tensor, nn
+from torch import nn
 from torch.testing._internal.two_tensor import TwoTensor
 
 import rnnkit
 from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.run.copies import Pristine
-from rnnkit._diagnostics.run.isolation import EscapedError, Session, session
+from rnnkit._diagnostics.run.isolation import EscapedError, session
 from rnnkit._diagnostics.run.outputs import named_leaves
 from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, X, reported, twice
 
@@ -30,17 +29,17 @@ class Late(SimpleNamespace):
     """An object that weak references lead to before the model does."""
 
 
-def replaced(self: Any, x: Tensor) -> Any:
+def replaced(self, x):
     """Stand for a model's forward."""
     return self.gru(x)[0] * 2
 
 
-def check(holds: bool):
+def check(holds):
     """Check what holds in a copy."""
     assert holds
 
 
-def check_late(m: Any):
+def check_late(m):
     """Check that weak references lead to the copy of what the model has later."""
     reference, proxy = m.held["first"]
     assert reference() is m.late is m.held["then"]
@@ -98,7 +97,7 @@ def test_ways_back(name):
 GLOBAL = {}
 
 
-def swallowing(_: Any):
+def swallowing(_):
     """Run the model, and go on if that is refused."""
     try:
         GLOBAL["model"](X)
@@ -115,17 +114,17 @@ PAST = {
 }
 
 
-def run_again(opened: Session):
+def run_again(opened):
     """Run a model, and one copy again."""
     opened.run(GIVEN)
     opened.last.runs = [1]
     opened.run(GIVEN, on=opened.last)
 
 
-def attempt_again(opened: Session):
+def attempt_again(opened):
     """Run a model if it does not refuse, and watch it."""
 
-    def watch(model: Any) -> list[Any]:
+    def watch(model):
         model.runs = [1]
         return []
 
@@ -201,7 +200,7 @@ class Linked(SimpleNamespace):
 class Slotted:
     """An object that refers to the next one by a slot."""
 
-    held: Any
+    held: object
 
 
 #: What nests something one deeper.

@@ -5,24 +5,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import rnnkit
 from rnnkit._diagnostics.run.isolation import random_sources, session
 from rnnkit._diagnostics.run.outputs import equal
-from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, Model, X, gru, reported
+from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, X, layered, model, reported
 
 
 @contextmanager
-def beside(act: Callable[[], Any]) -> Iterator[None]:
+def beside(act):
     """Let another thread do something again and again meanwhile."""
     ended = threading.Event()
 
@@ -39,13 +37,13 @@ def beside(act: Callable[[], Any]) -> Iterator[None]:
         thread.join()
 
 
-def keep(m: Any) -> Any:
+def keep(m):
     """Keep a count from call to call, which is found, and the random numbers are looked at."""
     m.count += 1
     return torch.tensor(m.count)
 
 
-def fail(_: Any) -> Any:
+def fail(_):
     """Run no further."""
     raise KeyError
 
@@ -71,7 +69,7 @@ def test_no_number_comes_twice(name):
         drawn.extend([random.getrandbits(128), *np.random.randint(2**62, size=2)])  # noqa: NPY002
         more.set()
 
-    def act(m: Any) -> Any:
+    def act(m):
         for _ in range(2):  # what ends the second time began in this run
             more.clear()
             assert more.wait(60)
@@ -122,12 +120,11 @@ def test_each_run_draws_the_same(name):
 def test_training_in_another_thread():
     """A model that trains in another thread learns as alone, and is accused of nothing."""
 
-    def compute(m: Any, x: Tensor) -> Any:
+    def compute(m, x):
         m.count += 1
         return m.gru(m.drop(m.norm(x.mT).mT))[0]
 
-    model = Model(compute, gru=gru(), norm=nn.BatchNorm1d(3), drop=nn.Dropout(0.5))
-    model.count = 0
+    model = layered(compute, norm=nn.BatchNorm1d(3), drop=nn.Dropout(0.5), count=0)
     steps = 0
 
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
@@ -151,11 +148,11 @@ def test_training_in_another_thread():
 def test_modules_in_threads():
     """Calls of modules that overlap in time, in threads of the model, are written down by thread."""
 
-    def after(m: Any, x: Any, wait: Callable[[], Any]) -> Any:
+    def after(m, x, wait):
         wait()
         return m.linear(x)
 
-    def forward(m: Any, x: Any) -> Any:
+    def forward(m, x):
         begun = threading.Event()
         ended = threading.Event()
         made = []
@@ -174,13 +171,12 @@ def test_modules_in_threads():
         thread.join()
         return m.gru(y + made[0])[0]
 
-    outer = Model(after, linear=nn.Linear(3, 3))
-    inner = Model(after, linear=nn.Linear(3, 3))
+    outer, inner = (model(after, linear=nn.Linear(3, 3)) for _ in range(2))
 
-    assert "use" in rnnkit.verify(Model(forward, gru=gru(), outer=outer, inner=inner), X).checked
+    assert "use" in rnnkit.verify(layered(forward, outer=outer, inner=inner), X).checked
 
 
-def printed(script: str) -> str:
+def printed(script):
     """Run a script in a process of its own, and return what it prints."""
     command = [sys.executable, "-c", script]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
@@ -234,8 +230,8 @@ def test_all_digits_are_computed(look, precision):
     """Runs take no TF32, whose rounding would look like a leak; the process has its choice again."""
     seen = []
 
-    def note(_: Any):
-        backends: Any = torch.backends
+    def note(_):
+        backends = torch.backends
         seen.append((backends.mkldnn.matmul.fp32_precision, backends.cudnn.allow_tf32))
 
     try:

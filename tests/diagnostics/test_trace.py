@@ -1,7 +1,6 @@
 """``trace``: which state went where, call by call, also of runs that fail."""
 
 import threading
-from typing import Any
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from tests.diagnostics.models_of_users import (
     FEATURE,
     HIDDEN,
     SEQ,
-    Model,
     X,
     gru,
     layered,
@@ -36,7 +34,7 @@ def test_table():
         return h
 
     cell = nn.LSTMCell(FEATURE, HIDDEN)
-    found = rnnkit.trace(Model(run, encoder=lstm(), decoder=lstm(), cell=cell), X)
+    found = rnnkit.trace(model(run, encoder=lstm(), decoder=lstm(), cell=cell), X)
 
     assert (
         str(found)
@@ -65,19 +63,18 @@ def rows(run, *inputs):
 
 def test_inputs_and_names():
     """Inputs are as the layer reads them; modules have their names, and in a function a class's."""
-    model = Model(lambda m, x: m.lstm(x), lstm=lstm())
+    net = model(lambda m, x: m.lstm(x), lstm=lstm())
     layer = gru()
     lengths = [7, 5, 3, 2]
-    packed = Model(lambda m, x: m.lstm(pack_padded_sequence(x, lengths, True))[1], lstm=lstm())
-    listed = Model(lambda m, x: m.parts[0](x)[0])
-    listed.parts = [gru()]
-    pair = Model(lambda m, x: m.decoder(x, hx=m.encoder(x)[1])[0], encoder=lstm(), decoder=lstm())
+    packed = model(lambda m, x: m.lstm(pack_padded_sequence(x, lengths, True))[1], lstm=lstm())
+    listed = model(lambda m, x: m.parts[0](x)[0], parts=[gru()])
+    pair = model(lambda m, x: m.decoder(x, hx=m.encoder(x)[1])[0], encoder=lstm(), decoder=lstm())
     compiled = torch.compile(pair, backend="eager")
-    inner = Model(lambda m, x: m.layer(x)[0], layer=torch.compile(gru(), backend="eager"))
+    inner = model(lambda m, x: m.layer(x)[0], layer=torch.compile(gru(), backend="eager"))
 
-    runs: list[Any] = [model, packed, listed, lambda x: layer(hx=None, input=x)[0], compiled, inner]
-    unseen = Model(torch.no_grad()(lambda m, x: m.lstm(x)[0]), lstm=lstm())
-    assert sum(map(rows, [*runs, unseen]), rows(model, X[0])) == snapshot(
+    runs = [net, packed, listed, lambda x: layer(hx=None, input=x)[0], compiled, inner]
+    unseen = model(torch.no_grad()(lambda m, x: m.lstm(x)[0]), lstm=lstm())
+    assert sum(map(rows, [*runs, unseen]), rows(net, X[0])) == snapshot(
         [
             "lstm: seq=7 feature=3, zeros, True",
             "lstm: batch=4 seq=7 feature=3, zeros, True",
@@ -90,7 +87,7 @@ def test_inputs_and_names():
             "lstm: batch=4 seq=7 feature=3, zeros, None",
         ]
     )
-    assert rows(model.forward) == rows(model)
+    assert rows(net.forward) == rows(net)
     assert rows(nn.Linear(FEATURE, 2)) == []
 
 
@@ -160,24 +157,24 @@ def test_packed_single_step():
 
 def test_state_of_an_earlier_graph():
     """A state that is kept with its graph is marked, in a model and as an input, and as a view."""
-    model = Model(lambda m, x: m.lstm(x, m.state)[0], lstm=lstm())
-    model.state = model.lstm(X)[1]
-    layer = model.lstm
+    net = model(lambda m, x: m.lstm(x, m.state)[0], lstm=lstm())
+    net.state = net.lstm(X)[1]
+    layer = net.lstm
     kept = gru()(X)[1].unsqueeze(0)
 
     marks = [f"its {m} belongs to the graph of an earlier run: detach it" for m in "hc"]
-    assert rnnkit.trace(model, X).marked[0].marks == marks
+    assert rnnkit.trace(net, X).marked[0].marks == marks
     assert len(rnnkit.trace(lambda x, state: layer(x, state)[0], X, layer(X)[1]).marked) == 1
     assert rnnkit.trace(lambda x: gru()(x, kept[0]), X).marked[0].marks == marks[:1]
     assert rnnkit.trace(torch.no_grad()(lambda x: gru()(x, kept[0])), X).marked == []
-    model.state = rnnkit.states.detach(model.state)
-    assert rnnkit.trace(model, X).marked == []
+    net.state = rnnkit.states.detach(net.state)
+    assert rnnkit.trace(net, X).marked == []
 
 
 def test_other_threads_and_traces():
     """A trace has the calls of its own thread, also those that a trace within it writes down."""
     layer = gru()
-    inner = list[rnnkit.Trace]()
+    inner = []
 
     def run(x):
         other = threading.Thread(target=lambda: layer(x[:, :3]))
@@ -201,25 +198,24 @@ def test_nothing_stays_behind():
 
     assert not layer._forward_hooks
     assert not layer._forward_pre_hooks
-    assert not nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+    assert not nn.modules.module._has_any_global_hook()
     assert all(weight.grad is None for weight in layer.parameters())
 
 
 def test_what_is_shared():
     """A trace says below its table what its run advances, since it was not copied."""
-    model = layered(lambda m, _: m.gru(next(m.inputs))[0])
-    model.inputs = (x for x in (X, X[:0, 0], None))
-    found = rnnkit.trace(model, X)
+    inputs = (x for x in (X, X[:0, 0], None))
+    net = layered(lambda m, _: m.gru(next(m.inputs))[0], inputs=inputs)
+    found = rnnkit.trace(net, X)
 
     assert str(found) == snapshot("""\
 row  module     input as read            state given  state returned
 0    gru (GRU)  batch=4 seq=7 feature=3  zeros        not used
 note  not copied, but shared with the model: inputs\
 """)
-    assert found.notes == ["not copied, but shared with the model: inputs"]
     with pytest.raises(RuntimeError) as error:
-        rnnkit.trace(model, X)
-    assert error.value.trace.notes == found.notes  # type: ignore[attr-defined]
+        rnnkit.trace(net, X)
+    assert error.value.trace.notes == found.notes
     assert rnnkit.trace(gru(), X).notes == []
 
 
@@ -245,18 +241,18 @@ def test_rows_of_a_run_that_fails():
 row  module               input as read      state given  state returned
 0    GRUCell-0 (GRUCell)  batch=4 feature=3  zeros        used
 1    GRUCell-0 (GRUCell)  batch=4 feature=3  h of row 0   ?\
-""")  # type: ignore[attr-defined]
+""")
     assert [(row.used, row.marks) for row in rnnkit.trace(catches, X).rows] == snapshot(
         [(None, ["it raised RuntimeError"]), (False, [])]
     )
     for library in (nn, rnnkit.nn):
-        two = (library.GRU(FEATURE, HIDDEN, batch_first=True) for _ in range(2))
-        first, second = two
-        model = Model(lambda m, x: m.second(m.first(x)[0]), first=first, second=second)
+        first = library.GRU(FEATURE, HIDDEN, batch_first=True)
+        second = library.GRU(FEATURE, HIDDEN, batch_first=True)
+        net = model(lambda m, x: m.second(m.first(x)[0]), first=first, second=second)
         with pytest.raises((RuntimeError, ValueError)) as error:
-            rnnkit.trace(model, X)
+            rnnkit.trace(net, X)
 
-        found = error.value.trace  # type: ignore[union-attr]
+        found = error.value.trace
         assert [(row.module, row.used) for row in found.rows] == [("first", None), ("second", None)]
         assert found.rows[1].marks == [f"it raised {type(error.value).__name__}"]
         assert found.marked == [found.rows[1]]
@@ -265,7 +261,7 @@ row  module               input as read      state given  state returned
 def test_rows_are_in_rows():
     """A trace is no list, and says where its rows are."""
     with pytest.raises(TypeError, match=r"trace\.rows\[0\]"):
-        rnnkit.trace(nn.GRU(3, 4, batch_first=True), torch.randn(5, 7, 3))[0]
+        rnnkit.trace(gru(), X)[0]
 
 
 def called(make):
@@ -299,7 +295,7 @@ class OwnCell(nn.Module):
 def test_layers_that_are_called_by_forward(kind):
     """Each has a row, which knows where its state came from."""
     net = called(lambda: kind(3, 3, batch_first=True))
-    rows = rnnkit.trace(net, torch.randn(5, 7, 3)).rows
+    rows = rnnkit.trace(net, X).rows
 
     assert [row.module for row in rows] == ["one", "two"]
     assert rows[0].state == "zeros"
@@ -311,10 +307,10 @@ def test_layers_that_are_called_by_forward(kind):
 def test_a_recurrent_has_one_row(make):
     """A layer of cells has one row for each call, whatever cells it has, and they have none."""
     net = called(lambda: rnnkit.Recurrent([make(), make()]))
-    rows = rnnkit.trace(net, torch.randn(7, 5, 3)).rows
+    rows = rnnkit.trace(net, X).rows
 
     assert [(row.module, row.kind) for row in rows] == [("one", "Recurrent"), ("two", "Recurrent")]
-    assert rows[0].spec == "seq=7 batch=5 feature=3"
+    assert rows[0].spec == "seq=4 batch=7 feature=3"
     assert rows[1].state.startswith("h of row 0")
 
 
@@ -327,7 +323,7 @@ def test_a_loop_over_an_own_cell_has_a_row_for_each_step():
             h = m.cell(x_t, h)
         return h
 
-    rows = rnnkit.trace(model(loop, cell=OwnCell()), torch.randn(5, 3, 3)).rows
+    rows = rnnkit.trace(model(loop, cell=OwnCell()), X[:, :3]).rows
 
     assert [row.state for row in rows] == ["zeros", "h of row 0", "h of row 1"]
     assert all(row.used for row in rows)

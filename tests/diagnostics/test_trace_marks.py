@@ -2,7 +2,6 @@
 
 import contextlib
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ class Parts:
         """Take the library."""
         self.nn = nn
 
-    def __getattr__(self, kind: str) -> Any:
+    def __getattr__(self, kind):
         """Make layers of FEATURE features, and with ``_wide`` of HIDDEN."""
         name, _, wide = kind.partition("_")
         options = {} if name.endswith("Cell") else {"batch_first": True}
@@ -222,7 +221,7 @@ def test_training_without_detach():
     with pytest.raises(RuntimeError, match="second time") as caught:
         rnnkit.trace(train, X)
 
-    found = caught.value.trace  # type: ignore[attr-defined]
+    found = caught.value.trace
     assert [row.marks for row in found.rows] == snapshot(
         [
             [],

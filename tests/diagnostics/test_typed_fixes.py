@@ -8,6 +8,7 @@ from torch import nn
 
 import tests.diagnostics.typed_models  # noqa: F401 - it registers its models
 from rnnkit._diagnostics.explain.causes import fix_of_parts
+from tests.diagnostics.corpus.forward import options_of
 from tests.diagnostics.models_of_users import (
     X,
     findings,
@@ -26,7 +27,7 @@ from tests.diagnostics.typed import FIXES
 def test_the_fix_of_a_cause_makes_the_right_model(row, batch, seq):
     """The finding names the cause; its fix, typed, gives the right model's numbers, and is clean."""
     inputs = row.given(batch, seq)
-    options = row.options(inputs)
+    options = options_of(row.told, inputs)
     report = reported(row.make("wrong"), *inputs, **options)
     found = {finding.probe: str(finding) for finding in report.findings}
 

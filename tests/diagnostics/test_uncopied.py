@@ -2,11 +2,11 @@
 
 import copy
 import gc
+import pickle
 import random
 import sys
 import threading
 from types import SimpleNamespace
-from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -27,7 +27,7 @@ class NoCopy(Tensor):
     """A tensor that refuses to be copied."""
 
     @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
         """Refuse to copy it."""
         if func in (Tensor.clone, Tensor.__deepcopy__):
             message = "no copies"
@@ -38,11 +38,11 @@ class NoCopy(Tensor):
 class Refuses:
     """An object that refuses to be copied, and holds something."""
 
-    def __init__(self, held: Any = None):
+    def __init__(self, held=None):
         """Keep it."""
         self.held = held
 
-    def __deepcopy__(self, memo: Any) -> Any:
+    def __deepcopy__(self, memo):
         """Refuse."""
         message = "no deepcopy"
         raise TypeError(message)
@@ -53,11 +53,11 @@ class Slot:
 
     __slots__ = ("held",)
 
-    def __init__(self, held: Any):
+    def __init__(self, held):
         """Keep it."""
         self.held = held
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol):
         """Refuse."""
         raise TypeError(protocol)
 
@@ -65,7 +65,7 @@ class Slot:
 class Itself(Refuses):
     """An object that returns itself for a copy."""
 
-    def __deepcopy__(self, memo: Any) -> Any:
+    def __deepcopy__(self, memo):
         """Return itself."""
         return self
 
@@ -73,7 +73,7 @@ class Itself(Refuses):
 class Shallow(Refuses):
     """An object whose copies hold the same tensor."""
 
-    def __deepcopy__(self, memo: Any) -> Any:
+    def __deepcopy__(self, memo):
         """Copy none of what it holds."""
         return Shallow(self.held)
 
@@ -83,7 +83,7 @@ class Single(SimpleNamespace):
 
     only = None
 
-    def __new__(cls, **_: Any) -> Any:
+    def __new__(cls, **_):
         """Return the object."""
         if cls.only is None:
             cls.only = super().__new__(cls)
@@ -93,7 +93,7 @@ class Single(SimpleNamespace):
 class Closes(Refuses):
     """An object that has an end, and copies itself."""
 
-    def __deepcopy__(self, memo: Any) -> Any:
+    def __deepcopy__(self, memo):
         """Copy what it holds."""
         return Closes(copy.deepcopy(self.held, memo))
 
@@ -101,10 +101,10 @@ class Closes(Refuses):
         """Close what it has opened."""
 
 
-class Frozen(dict[str, Any]):
+class Frozen(dict):
     """A mapping that refuses to be written, and so to be copied."""
 
-    def __setitem__(self, key: str, value: Any):
+    def __setitem__(self, key, value):
         """Refuse."""
         raise TypeError(key, value)
 
@@ -121,13 +121,13 @@ class Sharded(nn.Linear):
     __deepcopy__ = Refuses.__deepcopy__
 
 
-def having(held: Any, name: str, value: Any) -> Any:
+def having(held, name, value):
     """Give something an attribute, and return it."""
     setattr(held, name, value)
     return held
 
 
-def teacher(tensor: Tensor) -> Any:
+def teacher(tensor):
     """Make a module with a parameter."""
     return having(Teacher(3, 3), "weight", nn.Parameter(tensor))
 
@@ -202,7 +202,7 @@ def test_memory_that_runs_out(monkeypatch):
     model.register_buffer("cache", torch.zeros(500))
     left = 0
 
-    def clone(tensor: Tensor, *args: Any, **options: Any) -> Tensor:
+    def clone(tensor, *args, **options):
         nonlocal left
         left -= tensor.numel() == 500
         if left < 0:
@@ -262,15 +262,18 @@ SHARED = {
 
 @pytest.mark.parametrize("name", SHARED)
 def test_what_is_shared(name, monkeypatch):
-    """What cannot be copied or is data is shared, and the report names it; what holds it is not."""
+    """What cannot be copied or is data is shared, and each look names it; what holds it is not."""
     monkeypatch.setattr(copies, "DATA", 500)
     held = SHARED[name]()
     outer = SimpleNamespace(held=held, count=0, small=np.zeros(3))
     model = Holder(lambda m: setattr(m.outer, "count", 1 / (m.outer.held is held)), outer=outer)
-    report = rnnkit.verify(model, X)
-    gc.collect()
+    for look in LOOKS:
+        found = look(model, X)
+        gc.collect()
 
-    assert "not copied, but shared with the model: held" in report.notes
+        assert "not copied, but shared with the model: held" in found.notes
+        assert pickle.loads(pickle.dumps(found)).notes == found.notes
+        assert all(f"note  {note}" in str(found) for note in found.notes)
     assert outer.count == 0
 
 

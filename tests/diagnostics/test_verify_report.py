@@ -4,7 +4,6 @@ import html
 import random
 import re
 import sys
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -12,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
-from torch import Tensor, nn
+from torch import nn
 
 import rnnkit
 from rnnkit._diagnostics.measure import baseline
@@ -20,7 +19,9 @@ from rnnkit._diagnostics.probes import remarks
 from rnnkit._diagnostics.tell.outcome import SPENT
 from rnnkit.testing import assert_no_leak
 from tests.diagnostics.models_of_users import (
+    COUNTS,
     FEATURE,
+    PADDED,
     SEQ,
     X,
     gru,
@@ -28,12 +29,9 @@ from tests.diagnostics.models_of_users import (
     mask,
     model,
     numbers,
-    padded,
     reported,
     tokens,
 )
-
-PADDED, COUNTS = padded()
 
 
 def masked(m, x, n):
@@ -94,7 +92,7 @@ rnnkit.verify: nothing could be checked: the batch has one sample: pass two or m
 def test_axes_that_were_found():
     """The report names each input and output with its axes, by name or size; of many, the first."""
 
-    def forward(m: Any, x: Tensor, pairs: list[Tensor], *, bias: Tensor) -> dict[str, Any]:
+    def forward(m, x, pairs, *, bias):
         output, h_n = m.gru(x, pairs[0][None])
         return {"steps": output + bias, **{f"h{k}": h_n * k for k in range(1, 8)}}
 
@@ -111,7 +109,7 @@ def test_axes_that_were_found():
 def test_ways_to_call_a_model():
     """What a model takes by keyword is changed, too, and it may be called by another function."""
 
-    def forward(m: Any, *, x: Tensor, scale: float = 1.0) -> Tensor:
+    def forward(m, *, x, scale=1.0):
         return scale * m.gru(x)[0]
 
     right, wrong = (model(forward, gru=gru(batch_first=first)) for first in (True, False))
@@ -205,8 +203,7 @@ def cause(draw):
     """Verify a model that is not repeatable; return the line that says why."""
     with pytest.raises(rnnkit.LeakError) as error:
         rnnkit.verify(layered(lambda m, x: m.gru(x)[0] + draw()), X)
-    lines = [line.split(maxsplit=1) for line in str(error.value).splitlines()]
-    return next(text for label, text in lines if label == "cause")
+    return re.search(r"cause +(.*)", str(error.value))[1]
 
 
 def test_sources_of_chance(monkeypatch):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.diagnostics.corpus.forward import OPTIONS, Part
+from tests.diagnostics.corpus.forward import modules_of
 from tests.diagnostics.models_of_users import model, numbers
 
 
@@ -21,18 +21,10 @@ class Typed:
     given: Callable[[int, int], tuple[Tensor, ...]]
     told: dict[str, Any]
 
-    def make(self, way: str) -> nn.Module:
+    def make(self, way):
         """Make one of the three models, with the same weights."""
         torch.manual_seed(5)
-        parts = {
-            name: one.made(nn, False) for name, one in self.told.items() if isinstance(one, Part)
-        }
-        return model(self.compute, way=way, **parts)
-
-    def options(self, inputs: tuple[Tensor, ...]) -> dict[str, Any]:
-        """Return the options of ``verify``, some of which follow from the inputs."""
-        told = {name: value for name, value in self.told.items() if name in OPTIONS}
-        return {name: value(*inputs) if callable(value) else value for name, value in told.items()}
+        return model(self.compute, way=way, **modules_of(self.told, nn, is_right=False))
 
 
 FIXES: list[Typed] = []
@@ -43,10 +35,10 @@ def sequences(batch, seq):
     return (numbers(batch, seq, 3),)
 
 
-def typed(probe: str, *words: str, given: Any = sequences, **told: Any) -> Callable[[Any], Any]:
+def typed(probe, *words, given=sequences, **told):
     """Register a forward, and the probe and the words of its finding; return it."""
 
-    def register(compute: Any) -> Any:
+    def register(compute):
         FIXES.append(Typed(compute, probe, words, given, told))
         return compute
 

@@ -6,8 +6,8 @@ import warnings
 
 import torch
 
-from tests.diagnostics.corpus.case import CASES, Case
-from tests.diagnostics.corpus.runner import Outcome, judge
+from tests.diagnostics.corpus.case import CASES
+from tests.diagnostics.corpus.runner import judge
 
 OUTCOMES = pathlib.Path(__file__).parent / "outcomes.txt"
 
@@ -32,7 +32,7 @@ USUAL = re.compile(
 )
 
 
-def plain(text: str) -> str:
+def plain(text):
     """Return a text without what varies, and the usual lines of a report."""
     for pattern, put in VARYING.items():
         text = re.sub(pattern, put, text, flags=re.MULTILINE)
@@ -40,7 +40,7 @@ def plain(text: str) -> str:
     return "\n".join(line for line in lines if not USUAL.fullmatch(line[18:]))
 
 
-def entry(outcome: Outcome) -> str:
+def entry(outcome):
     """Return what is said of a case, as ``outcomes.txt`` has it."""
     right = outcome.right.report.checked
     parts = [f"## {outcome.case.name}", f"right: {' '.join(right)}\n{plain(outcome.right.text)}"]
@@ -51,7 +51,7 @@ def entry(outcome: Outcome) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def written(case: Case) -> str:
+def written(case):
     """Return what ``outcomes.txt`` has of a case."""
     text = OUTCOMES.read_text("utf-8") if OUTCOMES.exists() else ""
     found = re.search(

@@ -7,12 +7,15 @@ import warnings
 import torch
 
 from tests.diagnostics.corpus.runner import DTYPES, cases, judge
+from tests.diagnostics.write import entry
 
 
-def main() -> int:
+def main():
     """Run the corpus; return 1 if a right model is accused, not judged, or fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.diagnostics.corpus", description=__doc__)
-    parser.add_argument("names", nargs="*", help="parts of names; all cases if there are none")
+    parser.add_argument(
+        "names", nargs="*", help="parts of names; the unseen models if there are none"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("-v", action="store_true", help="print reports and messages")
@@ -23,12 +26,12 @@ def main() -> int:
         judge(x, seed=n, dtype=args.dtype) for n in range(args.seeds) for x in cases(args.names)
     ]
     for one in outcomes:
-        wanted = f"expected: {one.case.probe}" if one.case.probe else one.case.missed
-        wrong = f"wrong: {', '.join(sorted(one.found)) or 'MISSED'} ({wanted})" * one.case.is_pair
-        texts = [said.text for said in (one.right, one.wrong) if said and args.v]
-        right = f"FAULT {', '.join(one.faults)}" if one.faults else "ok"
-        line = f"{one.case.name:34} right: {right:10}  {wrong}"
-        sys.stdout.write("\n".join([line, *texts, ""]))
+        right = ", ".join(one.faults) or "ok"
+        found = ", ".join(sorted(one.found)) or "nothing"
+        expected = one.case.probe or one.case.missed or "nothing"
+        sys.stdout.write(f"{one.case.name}: right {right}, found {found}, expected {expected}\n")
+        if args.v:
+            sys.stdout.write(entry(one))
     found = [bool(one.found) for one in outcomes if one.case.is_pair]
     faults = [one for one in outcomes if one.faults]
     sys.stdout.write(f"{sum(found)} of {len(found)} mistakes found, {len(faults)} faults\n")

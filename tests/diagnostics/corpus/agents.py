@@ -1,6 +1,5 @@
 """Policies, worlds and loops over cells."""
 
-import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -9,7 +8,6 @@ from tests.diagnostics.corpus.forward import (
     fine,
     gru_cell,
     linear,
-    lstm,
     lstm_cell,
     pair,
     part,
@@ -40,34 +38,6 @@ def state_cut_at_each_step(m, x):
     for x_t in x.unbind(1):
         h = m.cell(x_t, h if m.right else h.detach())
     return m.goal(h)
-
-
-def rollout():
-    """Draw what is seen, and where episodes begin."""
-    first = torch.zeros(7, 4, dtype=torch.bool)
-    first[3, 1] = True
-    return ({"view": torch.randn(7, 4, 5), "first": first},)
-
-
-@fine(
-    eyes=linear(5, 4),
-    lstm=lstm(4, 6, batch_first=False),
-    act=linear(6, 3),
-    worth=linear(6, 1),
-    inputs=rollout,
-    batch_dim=1,
-    causal=True,
-)
-def actor_and_critic(m, seen):
-    """A rollout, steps first, with states that are wiped between episodes; two heads, a dictionary."""
-    keep = 1 - seen["first"].to(seen["view"].dtype)
-    h = c = seen["view"].new_zeros(1, seen["view"].shape[1], 6)
-    outputs = []
-    for x, k in zip(m.eyes(seen["view"]).relu(), keep, strict=True):
-        y, (h, c) = m.lstm(x.unsqueeze(0), (h * k.unsqueeze(1), c * k.unsqueeze(1)))
-        outputs.append(y[0])
-    y = torch.stack(outputs)
-    return {"policy": m.act(y).log_softmax(2), "value": m.worth(y).squeeze(2)}
 
 
 @fine(

@@ -3,17 +3,13 @@
 import torch
 
 from tests.diagnostics.corpus.forward import X, embedding, fine, gru, gru_cell, linear, pair
-from tests.diagnostics.models_of_users import mask, numbers, over, padded, tokens
-
-PADDED, LENGTHS = padded()
+from tests.diagnostics.models_of_users import COUNTS, PADDED, mask, numbers, over, tokens
 
 #: Inputs of each kind: what they are, how they are read, and by which part.
 KINDS = {
     "flags": (X[..., 0] > 1, lambda m, y, f: y * (1 - f.float()).unsqueeze(2), {}),
-    "zeros": (torch.zeros(4, 7), lambda m, y, f: y * (1 - f).unsqueeze(2), {}),
-    "lengths": (LENGTHS, lambda m, y, n: y[torch.arange(4), n - 1], {}),
+    "lengths": (COUNTS, lambda m, y, n: y[torch.arange(4), n - 1], {}),
     "lengths in a list": ([3, 7, 5, 2], lambda m, y, n: y * torch.tensor(n)[:, None, None], {}),
-    "numbers": (X + 1, lambda m, y, z: y + m.head(z), {"head": linear(3, 6)}),
     "tokens": (tokens(4, 7), lambda m, y, z: y + m.words(z), {"words": embedding(11, 6)}),
     "a sum of squares": (X[:, 0, 0], lambda m, y, z: y + (z**2).sum(), {}),
     "a dead ReLU": (-X[:, 0, 0].abs(), lambda m, y, z: y + z.relu()[:, None, None], {}),
@@ -33,17 +29,11 @@ for name, (beside, read, parts) in KINDS.items():
         return read(m, y, beside) if m.right else y
 
 
-@fine(gru=gru(), inputs=(X, numbers(5, 6)))
-def more_prototypes_than_samples(m, x, prototypes):
-    """What has other rows than the batch is all samples'."""
-    return m.gru(x)[0] - prototypes.mean(0)
-
-
 @pair(
     "alone",
     words=embedding(15, 3, padding_idx=3),
     gru=gru(),
-    inputs=((tokens(4, 7) + 3).masked_fill(~mask(LENGTHS), 3).int(),),
+    inputs=((tokens(4, 7) + 3).masked_fill(~mask(COUNTS), 3).int(),),
 )
 def padding_that_is_not_zero(m, x):
     """The mean is taken over what is no padding of the embedding; or over all."""
@@ -68,7 +58,9 @@ for name, x in {"features": PADDED, "one feature": PADDED[..., 0]}.items():
 
 def spoiled(x, value, *place):
     """Return numbers with another value at a place."""
-    return x.index_put([torch.tensor(k) for k in place], torch.tensor(value))
+    made = x.clone()
+    made[place] = value
+    return made
 
 
 SPOILED = spoiled(X, torch.nan, 1, 2, 0)
@@ -109,8 +101,8 @@ for name in ("takes", "refuses"):
         return m.head(x if m.right else x - x.mean(0)).cumsum(1)
 
 
-TOLD = mask(LENGTHS).float()
-SPOILED = PADDED.masked_fill(~mask(LENGTHS).unsqueeze(2), torch.nan)
+TOLD = mask(COUNTS).float()
+SPOILED = PADDED.masked_fill(~mask(COUNTS).unsqueeze(2), torch.nan)
 
 
 @pair("alone", name="padding of NaN", gru=gru(), inputs=(SPOILED, TOLD))
@@ -120,7 +112,7 @@ def pooled_with_mask(m, x, pad_mask):
     return y.sum(1) / (pad_mask.sum(1, keepdim=True) if m.right else x.shape[1])
 
 
-for name, told in {"guessed": None, "told": LENGTHS}.items():
+for name, told in {"guessed": None, "told": COUNTS}.items():
 
     @fine(
         name=f"one NaN within padding, lengths {name}",

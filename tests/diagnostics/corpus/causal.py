@@ -15,13 +15,7 @@ from tests.diagnostics.corpus.forward import (
     pair,
     part,
 )
-from tests.diagnostics.models_of_users import numbers, over, pack, tokens, unpack
-
-
-@pair("causal", cell=gru_cell(), causal=True)
-def mean_in_a_loop(m, x):
-    """A loop over a cell, given the mean of all steps as well: no single call has a step."""
-    return over(m.cell, x if m.right else x + x.mean(1, keepdim=True))
+from tests.diagnostics.models_of_users import numbers, pack, tokens, unpack
 
 
 @pair(
@@ -108,12 +102,6 @@ def later_output_that_reads_all(m, x):
 KINDS = functional.one_hot(tokens(4, 7) % 7, 7).float()
 
 
-@pair("causal", gru=gru(), embed=embedding(7, 3), inputs=(KINDS,), causal=True)
-def rows_that_are_features(m, x):
-    """Tokens are read off one-hot features by the last axis; or by the steps: as many rows."""
-    return m.gru(m.embed(x.argmax(2 if m.right else 1)))[0]
-
-
 @pair(
     "causal",
     gru=gru(batch_first=False),
@@ -123,7 +111,7 @@ def rows_that_are_features(m, x):
     causal=True,
 )
 def rows_that_are_features_steps_first(m, x):
-    """The same of a batch ``(seq, batch, feature)``."""
+    """Tokens are read off one-hot features by the last axis; or by the steps: as many rows."""
     return m.gru(m.embed(x.argmax(2) if m.right else x.argmax(0).mT))[0]
 
 
@@ -174,8 +162,7 @@ def heads_split_by_a_view(m, x):
     return (mixed.transpose(1, 2) if m.right else mixed).reshape(size, steps, 6)
 
 
-FLAGS = torch.zeros(4, 7)
-FLAGS[0, 4] = FLAGS[1, 2] = FLAGS[2, 5] = FLAGS[3, 3] = 1
+FLAGS = functional.one_hot(torch.tensor([4, 2, 5, 3]), 7).float()
 
 
 @pair("reset", cell=gru_cell(), inputs=(X, FLAGS), reset=1)

@@ -98,12 +98,6 @@ def rounding_the_second_time(m, x):
     return (y if m.right else y + x.sum()), len(x), y.argmax(2)
 
 
-@pair("alone", gru=gru(), skip=["repeatable"])
-def size_of_the_batch(m, x):
-    """What a sample has in the batch only is a finding of its own."""
-    return m.gru(x)[0] * (1 if m.right else len(x))
-
-
 @pair("alone", gru=gru())
 def coin_for_teacher_forcing(m, x):
     """A coin is tossed at a ratio of 0: no number that is drawn reaches an output."""
@@ -124,7 +118,6 @@ LENGTHS = torch.tensor([10, 3, 7, 1, 9, 4, 2, 6])
 WORDS = tokens(8, 10) * mask(LENGTHS, 10)
 FEW = WORDS.sign() * (WORDS % 3 + 1)
 SERIES = numbers(5, 7, 3)
-PADDED = SERIES * mask(torch.tensor([7, 3, 5, 1, 6])).unsqueeze(2)
 BOTH = {"layer": lstm(8, 8, bidirectional=True), "head": linear(16, 4)}
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, gru_cell, linear, pair
-from tests.diagnostics.models_of_users import mask, numbers, over, pack, unpack
+from tests.diagnostics.models_of_users import mask, numbers, over
 
 SINGLED = X.clone()
 SINGLED[2, 0, 0] = 9
@@ -67,13 +67,6 @@ def output_of_nine_steps(m, x):
     """Padding at the end of an output is nothing that a cut of the steps changes."""
     y = m.gru(x)[0]
     return nn.functional.pad(y, (0, 0, 0, 9 - y.shape[1]))
-
-
-@pair("causal", inputs=(numbers(4, 9, 3), torch.tensor([5, 9, 3, 7])), **NINE)
-def output_of_nine_packed_steps(m, x, n):
-    """So it is where packed samples are padded to nine steps."""
-    n = n.clamp(max=x.shape[1])
-    return unpack(m.gru(pack(x, n))[0], 9)
 
 
 #: How the first step reads itself: each rule that forbids it, and a number of steps.

@@ -21,10 +21,7 @@ from tests.diagnostics.corpus.forward import (
     linear,
     pair,
 )
-from tests.diagnostics.models_of_users import LENGTHS, numbers, pack, padded, unpack
-
-PADDED, COUNTS = padded()
-CAUSAL = {"causal": True}
+from tests.diagnostics.models_of_users import COUNTS, LENGTHS, PADDED, numbers, pack, unpack
 
 
 @dataclass
@@ -49,7 +46,6 @@ OUTPUTS = {
     "a distribution of distributions": lambda y: Independent(Normal(y, y.exp()), 1),
     "a dataclass": lambda y: Parts(y, y.argmax(2).tolist()),
     "a mapping": lambda y: UserDict(scores=Parts(y), loss=None),
-    "nothing beside": lambda y: {"scores": y, "loss": None, "size": []},
 }
 for name, wrap in OUTPUTS.items():
 
@@ -85,7 +81,6 @@ LAYER = {"gru": gru()}
 ZERO_ONE = torch.tensor([[0, 1, 0, 0, 1, 0, 0]] * 4)
 TOKENS = torch.zeros(5, 7, dtype=torch.long)
 strange("nothing", lambda m, x: None, judged=False, causal=True)
-strange("a loss", lambda m, x: m.gru(x)[0].mean(), judged=False, **LAYER)
 strange("one axis of rows", lambda m, x: m.gru(x)[0].flatten(0, 1), **LAYER)
 strange(
     "one axis of rows in an order of their own",
@@ -94,12 +89,6 @@ strange(
     **LAYER,
 )
 strange("one step, causal", lambda m, x: m.gru(x)[0], numbers(4, 1, 3), causal=True, **LAYER)
-strange(
-    "an output for each sample",
-    lambda m, x: {f"{k}": y[: 1 + k] for k, y in enumerate(m.gru(x)[0].mean(2))},
-    judged=False,
-    **LAYER,
-)
 strange(
     "static numbers beside",
     lambda m, x, one, more: m.gru(x)[1][0] + one + more.sum(1, keepdim=True),

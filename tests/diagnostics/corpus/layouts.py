@@ -11,12 +11,6 @@ from tests.diagnostics.corpus.forward import RIGHT, X, fine, gru, linear, lstm, 
 from tests.diagnostics.models_of_users import numbers
 
 
-@pair("batch", lstm=lstm(batch_first=RIGHT), head=linear(6, 2), inputs=(numbers(5, 5, 3),))
-def batch_first_forgotten(m, x):
-    """A layer reads (batch, seq, feature) as it lies; or as (seq, batch, feature), in a square."""
-    return m.head(m.lstm(x)[0])
-
-
 @pair("batch", lstm=lstm(batch_first=RIGHT))
 def layer_called_by_its_forward(m, x):
     """A layer whose ``forward`` is called, as weight dropout does, counts as any other."""
@@ -29,9 +23,11 @@ def recurrent(library, right):
 
 
 for name, library in {"torch": nn, "rnnkit": rnnkit}.items():
-    pair("batch", name=f"Recurrent over a cell of {name}", layer=part(recurrent, library, RIGHT))(
-        lambda m, x: m.layer(x)[0]
-    )
+    pair(
+        "batch",
+        name=f"Recurrent over a cell of {name}",
+        layer=part(recurrent, library, right=RIGHT),
+    )(lambda m, x: m.layer(x)[0])
 
 
 def bare(_, right):

@@ -5,9 +5,17 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.forward import X, embedding, fine, gru, gru_cell, pair, part
-from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, pack, padded, tokens, unpack
+from tests.diagnostics.models_of_users import (
+    COUNTS,
+    LENGTHS,
+    PADDED,
+    mask,
+    numbers,
+    pack,
+    tokens,
+    unpack,
+)
 
-PADDED, COUNTS = padded()
 VALID = mask(COUNTS)
 
 
@@ -122,13 +130,6 @@ for name, (given, told) in LENGTHS_OF_KINDS.items():
         return m.gru(x)[0] * kept(x, torch.as_tensor(n).view(-1))
 
 
-@pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
-def batch_of_one_that_is_squeezed(m, x, n):
-    """``squeeze()`` takes the axis of the batch, too, where that has one sample."""
-    pooled = (m.gru(x)[0] * kept(x, n)).sum(1)
-    return pooled if m.right else pooled.unsqueeze(1).squeeze()
-
-
 def plain(name, forward, x=PADDED, n=COUNTS, **parts):
     """Register a right model of padded samples, of which not all is tried."""
     fine(name=f"padded: {name}", gru=gru(), inputs=(x, n), lengths=n, **parts)(forward)
@@ -154,17 +155,6 @@ def pyramid(m, x, n):
     y = m.lower(x)[0]
     y = y[:, : y.shape[1] // 2 * 2]
     return m.upper(y.reshape(len(y), -1, 12))[0], n // 2
-
-
-# A batch in which the first four samples tell nothing of the padding.
-FEW = torch.tensor((7, 7, 7, 7, 3, 7, 2, 7))
-pair(
-    "alone",
-    name="pooled in a large batch",
-    gru=gru(),
-    inputs=(numbers(8, 7, 3) * mask(FEW).unsqueeze(2), FEW),
-    lengths=FEW,
-)(pooled_padding)
 
 
 def flipped(m, y, n):

@@ -52,18 +52,7 @@ def cell_state_that_is_forgotten(m, x):
     return torch.stack(outputs, 1)
 
 
-@pair("use", cell=lstm_cell())
-def beams_that_take_only_h_along(m, x):
-    """Two beams of each sample change places at each step, with h and c; or only with h."""
-    rows = torch.arange(2 * len(x)).view(-1, 2).flip(1).flatten()
-    h = c = x.new_zeros(2 * len(x), 6)
-    for x_t in x.repeat_interleave(2, 0).unbind(1):
-        h, c = m.cell(x_t + torch.arange(len(rows)).unsqueeze(1) % 2, (h, c))
-        h, c = h[rows], c[rows] if m.right else c
-    return h.unflatten(0, (-1, 2)).sum(1)
-
-
-WHO = torch.stack([torch.randperm(7, generator=torch.Generator().manual_seed(k)) for k in range(4)])
+WHO = numbers(4, 7).argsort(1)
 
 
 @pair("use", cell=gru_cell(), inputs=(X, WHO))
@@ -171,26 +160,6 @@ def teacher_that_is_not_called(m, x):
 def one_of_many_by_a_key(m, x):
     """What is chosen by a key has no twin that should be called."""
     return both(m.held["en"], x)
-
-
-@pair("use", one=gru(), two=gru())
-def outputs_that_are_not_flipped_back(m, x):
-    """Outputs of a layer that ran backwards are flipped back; or joined as they are."""
-    back = m.two(x.flip(1))[0]
-    return torch.cat([m.one(x)[0], back.flip(1) if m.right else back], 2)
-
-
-@fine(words=lstm(), sentences=gru(6), inputs=(numbers(4, 7, 3, 3),))
-def sentences_one_by_one(m, x):
-    """A layer that is called for each sentence starts afresh, as it should."""
-    sentences = [m.words(sentence)[0][:, -1] for sentence in x.unbind(1)]
-    return m.sentences(torch.stack(sentences, 1))[0]
-
-
-@fine(cell=gru_cell(), last=gru(6))
-def cell_on_three_of_the_steps(m, x):
-    """Calls without a state that do not follow the steps are no loop."""
-    return m.last(torch.stack([m.cell(x[:, k]) for k in range(3)], 1))[0]
 
 
 class Elman(nn.Module):

@@ -14,9 +14,7 @@ from tests.diagnostics.corpus.forward import (
     pair,
     part,
 )
-from tests.diagnostics.models_of_users import numbers, padded, tokens
-
-PADDED, LENGTHS = padded()
+from tests.diagnostics.models_of_users import numbers, tokens
 
 
 @pair("memory", cell=gru_cell(), head=linear(6, 2))
@@ -127,23 +125,14 @@ def loop_from_the_second_step(m, x):
     return y
 
 
-def reading(name, forward, *inputs, width=3, **told):
+def reading(name, forward, *inputs, **told):
     """Register a right model of which some steps reach no output, or none that is known."""
     told = {"name": f"steps that are read: {name}", "inputs": inputs or (X,), **told}
-    fine(gru=gru(width), **told)(forward)
+    fine(gru=gru(), **told)(forward)
 
 
 CODES = {"codes": embedding(12, 6)}
-reading("fifty steps", lambda m, x: m.gru(x)[1][0], numbers(4, 50, 3))
 reading("all but two at the end", lambda m, x: m.gru(x[:, :5])[1][0])
-reading(
-    "padded in front",
-    lambda m, x: m.gru(x.flip(1))[1][0],
-    PADDED.flip(1),
-    lengths=LENGTHS,
-    pad="pre",
-    skip=["alone"],
-)
 reading(
     "a code for each step",
     lambda m, x: m.codes((m.gru(x)[0] @ m.codes.weight.t()).argmax(2)),
@@ -156,20 +145,6 @@ reading(
     tokens(4, 7),
     **CODES,
 )
-reading(
-    "characters of words",
-    lambda m, x: m.gru(m.codes(x.flatten(0, 1)))[1][0].unflatten(0, x.shape[:2]),
-    tokens(4, 6, 5),
-    width=6,
-    **CODES,
-)
-
-
-@pair("coverage", words=embedding(11, 3), gru=gru(), back=gru(), inputs=(tokens(4, 8), 4))
-def word_between_two_sides(m, x, at):
-    """A word is told from those before it and after it: the one in the middle; or another."""
-    at, words = at if m.right else at + 1, m.words(x)
-    return torch.cat([m.gru(words[:, :at])[1][0], m.back(words[:, at + 1 :].flip(1))[1][0]], 1)
 
 
 @pair("use", lstm=lstm(), inputs=(numbers(4, 12, 3),), causal=True)

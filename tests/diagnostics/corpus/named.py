@@ -3,9 +3,8 @@
 import torch
 
 from tests.diagnostics.corpus.forward import WRONG, X, embedding, fine, gru, linear, pair
-from tests.diagnostics.models_of_users import mask, numbers, pack, padded
+from tests.diagnostics.models_of_users import COUNTS, PADDED, mask, numbers
 
-PADDED, COUNTS = padded()
 WORDS = torch.randint(1, 9, (4, 7), generator=torch.Generator().manual_seed(0)) * mask(COUNTS)
 
 
@@ -38,13 +37,6 @@ def lengths_of_padding_in_front(m, x, x_len):
     return output.sum(1) / (x_len.unsqueeze(1) if m.right else x.shape[1])
 
 
-@fine(inputs=(PADDED.flip(1), mask(COUNTS).flip(1)), causal=True)
-def attention_padded_in_front(m, x, mask):
-    """Where all that a step may read is padding, it reads everything alike."""
-    read = mask.unsqueeze(1).expand(-1, x.shape[1], -1).tril()
-    return (x @ x.mT).masked_fill(~read, -1e9).softmax(2) @ x
-
-
 @fine(words=embedding(9, 3), inputs=(WORDS, WORDS.roll(1, 0), mask(COUNTS), mask(COUNTS.roll(1))))
 def two_masks_of_one_width(m, p, q, p_mask, q_mask):
     """A mask belongs to the input whose lengths it tells."""
@@ -56,25 +48,6 @@ def two_masks_of_one_width(m, p, q, p_mask, q_mask):
 def title_len_that_is_a_feature(m, x, title_len):
     """What is named like lengths, and where no input ends, is a number."""
     return m.gru(x)[0].mean(1) * title_len.unsqueeze(1)
-
-
-@fine(gru=gru(), inputs=(numbers(4, 7, 3) * mask(COUNTS).unsqueeze(2), COUNTS), lengths=False)
-def lengths_that_are_not_asked_about(m, x, lengths):
-    """``lengths=False`` leaves padding alone, as for a mean over a window of fixed size."""
-    return m.gru(x)[0].mean(1) + lengths.unsqueeze(1)
-
-
-@fine(source=gru(), target=gru(), head=linear(6, 6), inputs=(PADDED, COUNTS, X[:, :5]))
-def source_with_lengths_beside_a_target(m, source, source_len, target):
-    """Lengths belong to the input whose name they share."""
-    packed = pack(source, source_len)
-    return m.head(m.target(target, m.source(packed)[1])[0])
-
-
-@fine(gru=gru(), inputs=(X[:, :6], COUNTS.clamp(max=6)), lengths=COUNTS.clamp(max=6))
-def every_second_step(m, x, lengths):
-    """Which steps of a shorter output are valid is not known: as many without one, if even."""
-    return m.gru(x)[0][:, ::2], (lengths + 1) // 2
 
 
 @pair("alone", gru=gru(6, bidirectional=WRONG), inputs=(PADDED, COUNTS))

@@ -17,18 +17,6 @@ def data_of_a_state(m, x):
     return h
 
 
-@pair(missed=INTENDED, gru=gru())
-def windows_that_are_cut(m, x):
-    """Windows pass their state on; or each cuts it from the graph."""
-    h = None
-    outputs = []
-    for window in x.split(2, 1):
-        y, h = m.gru(window, h)
-        h = h if m.right else h.detach()
-        outputs.append(y)
-    return torch.cat(outputs, 1)
-
-
 @pair(
     missed=INTENDED, words=embedding(11, 3), gru=gru(), head=linear(6, 11), inputs=(tokens(4, 7),)
 )

@@ -3,16 +3,16 @@
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tests.diagnostics.corpus.forward import embedding, fine, gru, linear, lstm, pair
-from tests.diagnostics.models_of_users import mask, pack, unpack
+from tests.diagnostics.corpus.forward import embedding, gru, linear, lstm, pair
+from tests.diagnostics.models_of_users import mask, pack
 
 
-def padded(batch, steps, given=2):
-    """Return what draws tokens that end in zeros, and how many each sample has, or the first only."""
+def padded(batch, steps):
+    """Return what draws tokens that end in zeros, and how many each sample has."""
 
     def draw():
         lengths = torch.tensor([steps, *torch.randint(2, steps, (batch - 1,)).tolist()])
-        return (torch.randint(1, 20, (batch, steps)) * mask(lengths, steps), lengths)[:given]
+        return torch.randint(1, 20, (batch, steps)) * mask(lengths, steps), lengths
 
     return draw
 
@@ -69,23 +69,3 @@ def largest_of_the_padding(m, words, lengths):
     low = -torch.inf if m.right else 0.0
     y, _ = pad_packed_sequence(m.lstm(packed)[0], batch_first=True, padding_value=low)
     return m.label(y.amax(1))
-
-
-@fine(
-    words=embedding(20, 4),
-    gru=gru(4, 5, bidirectional=True),
-    tags=linear(10, 3),
-    moves=lambda: torch.nn.Parameter(torch.randn(3, 3)),
-    inputs=padded(4, 6),
-    lengths=counted,
-)
-def sum_over_all_labellings(m, words, lengths):
-    """The log-partition of a CRF over a packed tagger's scores, each sample up to its length."""
-    y = unpack(m.gru(pack(m.words(words), lengths))[0], words.shape[1])
-    scores = m.tags(y)
-    alpha = scores[:, 0]
-    going = mask(lengths, words.shape[1])
-    for t in range(1, words.shape[1]):
-        step = (alpha.unsqueeze(2) + m.moves).logsumexp(1) + scores[:, t]
-        alpha = torch.where(going[:, t : t + 1], step, alpha)
-    return {"partition": alpha.logsumexp(1), "lengths": lengths.tolist()}

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tests.diagnostics.corpus.forward import embedding, fine, gru, linear, pair
+from tests.diagnostics.corpus.forward import fine, gru, linear, pair
 from tests.diagnostics.models_of_users import numbers
 
 
@@ -78,14 +78,6 @@ def layers_that_training_drops(m, x):
     for k, layer in enumerate(m.layers):
         y = y if m.training and k == 1 else y + layer(y)
     return y
-
-
-@fine(gru=gru(), codes=embedding(5, 6))
-def codes_that_are_picked(m, x):
-    """The nearest code is picked; its gradient comes from what is made of it."""
-    output = m.gru(x)[0]
-    nearest = torch.cdist(output, m.codes.weight.expand(len(x), -1, -1)).argmin(2)
-    return output + m.codes(nearest)
 
 
 @fine(

@@ -13,11 +13,12 @@ from tests.diagnostics.corpus.forward import (
     fine,
     gru,
     linear,
+    lstm,
     lstm_cell,
     pair,
     part,
 )
-from tests.diagnostics.models_of_users import mask, numbers
+from tests.diagnostics.models_of_users import numbers
 
 #: Wrong ways to join the two directions of the states of two layers.
 JOINS = {
@@ -25,23 +26,21 @@ JOINS = {
     "slices": lambda h: torch.cat([h[:2], h[2:]], 2),
     "a view": lambda h: h.view(2, 2, *h.shape[1:]).permute(1, 2, 0, 3).flatten(2),
 }
-for kind in ("GRU", "LSTM"):
-    for name, join in JOINS.items():
+for name, join in JOINS.items():
 
-        @pair(
-            "use",
-            name=f"states of two layers joined by {name}, {kind}",
-            encoder=part(kind, 3, 4, 2, bidirectional=True, batch_first=True),
-            bridge=linear(8, 6),
-            decoder=gru(5, num_layers=2),
-            inputs=(X, numbers(4, 6, 5)),
-        )
-        def bridged(m, x, y, join=join):
-            """Both directions of each layer are joined; or the same one of both."""
-            state = m.encoder(x)[1]
-            h = state[0] if isinstance(state, tuple) else state
-            joined = rnnkit.states.bridge(h) if m.right else join(h)
-            return m.decoder(y, m.bridge(joined))[0]
+    @pair(
+        "use",
+        name=f"states of two layers joined by {name}, LSTM",
+        encoder=lstm(3, 4, num_layers=2, bidirectional=True),
+        bridge=linear(8, 6),
+        decoder=gru(5, num_layers=2),
+        inputs=(X, numbers(4, 6, 5)),
+    )
+    def bridged(m, x, y, join=join):
+        """Both directions of each layer are joined; or the same one of both."""
+        h = m.encoder(x)[1][0]
+        joined = rnnkit.states.bridge(h) if m.right else join(h)
+        return m.decoder(y, m.bridge(joined))[0]
 
 
 TWO = {"gru": gru(3, 4, num_layers=2, bidirectional=True), "head": linear(16, 2)}
@@ -180,16 +179,6 @@ def gate_of_zeros(m, x):
     """A gate is for a start of ones; or of zeros."""
     start = torch.ones(6) if m.right else torch.zeros(6)
     return m.gru(x)[0].mean(1) + start * m.gate(x[:, 0])
-
-
-FALLING = torch.tensor([6, 5, 3, 2])
-
-
-@fine(gru=gru(), inputs=(X * mask(FALLING).unsqueeze(2), FALLING), lengths=FALLING)
-def batch_cut_to_its_first_length(m, x, n):
-    """A batch that is sorted by length is cut to the length of its first sample."""
-    y = m.gru(x[:, : int(n[0])])[0]
-    return y * mask(n, y.shape[1]).unsqueeze(2)
 
 
 for value in (0.0, 1.0, 0.5):

@@ -3,10 +3,9 @@
 import torch
 from torch import nn
 
-from tests.diagnostics.corpus.forward import RIGHT, X, embedding, fine, gru, linear, pair
-from tests.diagnostics.models_of_users import mask, numbers, padded, tokens
+from tests.diagnostics.corpus.forward import X, fine, gru, linear, pair
+from tests.diagnostics.models_of_users import COUNTS, PADDED, mask, numbers
 
-PADDED, COUNTS = padded()
 N = torch.tensor([7, 2, 5, 3])
 
 
@@ -133,17 +132,6 @@ for kind in (nn.RNN, nn.LSTM, nn.GRU):
     def chaos(m, x):
         """A layer of many steps that blows rounding up, as large weights do, is not accused."""
         return m.layer(x.bfloat16())[0].float()
-
-
-IDS = torch.cat([X, tokens(4, 7, 2).float() % 10], 2)
-
-
-@pair("batch", embed=embedding(10, 4), gru=gru(7, batch_first=RIGHT), inputs=(IDS,), seeds=4)
-def ids_among_numbers(m, x):
-    """An id that is a float is not made a smaller one in order to see what rounding does."""
-    ids = x[..., 3:].long()
-    y = torch.cat([x[..., :3], m.embed(ids[..., 0]) + m.embed(ids[..., 1])], 2)
-    return m.gru(y)[0]
 
 
 @fine(

@@ -1,9 +1,7 @@
 """Run ``verify`` over the corpus."""
 
 import importlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,27 +26,25 @@ UNSEEN = ("agents", "padded", "signals", "words")
 class Autocast(nn.Module):
     """A model that is called under autocast."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model):
         """Wrap it."""
         super().__init__()
         self.model = model
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs):
         """Call it."""
         with torch.autocast("cpu", torch.bfloat16):
             return self.model(*inputs)
 
 
-def subject(
-    name: str, *, right: bool = True, library: Any = nn
-) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
+def subject(name, *, right=True, library=nn):
     """Make the model of a case; return it, its inputs, and its options."""
     (case,) = [case for case in CASES if case.name == name]
     made = case.make(library, right)
     return made.model, made.inputs, made.options
 
 
-def in_dtype(subject: Subject, dtype: str) -> Subject:
+def in_dtype(subject, dtype):
     """Return a subject that computes in another dtype."""
     if dtype == "float32":
         return subject
@@ -70,14 +66,12 @@ class Said:
     error: str = ""
 
     @property
-    def probes(self) -> set[str]:
+    def probes(self):
         """The probes that found something."""
         return {finding.probe for finding in self.report.findings}
 
 
-def ask(
-    case: Case, *, right: bool, seed: int = 0, dtype: str = "float32", library: Any = nn
-) -> Said:
+def ask(case, *, right, seed=0, dtype="float32", library=nn):
     """Make a model and verify it."""
     torch.manual_seed(seed)
     subject = in_dtype(case.make(library, right), dtype)
@@ -105,7 +99,7 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
 
 
-def judge(case: Case, *, seed: int = 0, dtype: str = "float32") -> Outcome:
+def judge(case, *, seed=0, dtype="float32"):
     """Run both models of a case."""
     right = ask(case, right=True, seed=seed, dtype=dtype)
     faults = [f"alarm: {probe}" for probe in sorted(right.probes)]
@@ -118,7 +112,7 @@ def judge(case: Case, *, seed: int = 0, dtype: str = "float32") -> Outcome:
     return outcome
 
 
-def cases(names: Sequence[str] = ()) -> list[Case]:
+def cases(names=()):
     """Return the cases with a text in their names, or of a file; of no names, the unseen ones."""
     if not names:
         return [case for case in CASES if case.file in UNSEEN]

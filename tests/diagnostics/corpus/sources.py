@@ -2,11 +2,8 @@
 
 import torch
 
-from tests.diagnostics.corpus.forward import X, embedding, fine, gru, pair
-from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, pack, padded, tokens
-
-PADDED, COUNTS = padded()
-
+from tests.diagnostics.corpus.forward import embedding, fine, gru, pair
+from tests.diagnostics.models_of_users import COUNTS, LENGTHS, PADDED, mask, numbers, pack, tokens
 
 # The sample whose target is longest has the longest source as well.
 SOURCE = torch.tensor([7, 5, 3, 2])
@@ -56,18 +53,6 @@ def two_texts_of_one_width(m, a, b):
 
     extra = 0 if m.right else m.gru(m.embed(b))[0].mean(1)
     return torch.cat([vector(a), vector(b) + extra], 1)
-
-
-OWN = torch.tensor([7, 2, 4, 5]), torch.tensor([3, 6, 5, 2])
-
-
-@fine(
-    gru=gru(), inputs=(X, numbers(4, 6, 3), mask(OWN[1], 6).float()), lengths=dict(enumerate(OWN))
-)
-def mask_of_another_input(m, a, b, valid):
-    """A mask that goes with an input is cut with that."""
-    d = m.gru(b)[0] * valid.unsqueeze(2)
-    return m.gru(a)[0] + (d.sum(1) / valid.sum(1, keepdim=True)).unsqueeze(1)
 
 
 @fine(gru=gru(), decoder=gru(), inputs=(PADDED, COUNTS, PADDED), lengths=LENGTHS)

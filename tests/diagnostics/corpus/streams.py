@@ -18,21 +18,11 @@ class Carry(NamedTuple):
     step: Tensor
 
 
-GIVEN = (X, (numbers(2, 4, 6), numbers(2, 4, 6)))
-for name, inputs in {"": (X,), ", given": GIVEN}.items():
-
-    @pair(
-        "streaming",
-        name=f"tagger{name}",
-        lstm=lstm(num_layers=2),
-        head=linear(6, 5),
-        inputs=inputs,
-        streaming=True,
-    )
-    def tagger(m, x, state=None):
-        """The state that is passed on is taken; or it is forgotten."""
-        output, state = m.lstm(x, state if m.right else None)
-        return m.head(output), state
+@pair("streaming", lstm=lstm(num_layers=2), head=linear(6, 5), streaming=True)
+def tagger(m, x, state=None):
+    """The state that is passed on is taken; or it is forgotten."""
+    output, state = m.lstm(x, state if m.right else None)
+    return m.head(output), state
 
 
 for name, inputs in {"": (X,), ", given": (X, STATE, STATE)}.items():

@@ -5,9 +5,7 @@ from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, pair
-from tests.diagnostics.models_of_users import numbers, padded
-
-PADDED, LENGTHS = padded()
+from tests.diagnostics.models_of_users import numbers
 
 
 @pair("use", lstm=lstm(bidirectional=True), head=linear(12, 2))
@@ -28,13 +26,6 @@ def directions_of_two_layers(m, x):
 def state_of_the_first_layer(m, x):
     """The state of the last layer; or of the first."""
     return m.one(x)[1][-1 if m.right else 0]
-
-
-@pair("use", one=gru(num_layers=2, bidirectional=True))
-def directions_of_the_first_layer(m, x):
-    """Both directions of the last layer; or of the first."""
-    state = m.one(x)[1]
-    return torch.cat([*(state[-2:] if m.right else state[:2])], 1)
 
 
 @pair("use", layer=gru(), head=linear(6, 2))
@@ -85,12 +76,6 @@ for name, (forward, layers) in STATES.items():
 def read_by_a_head(m, x):
     """A c that a head reads is noted."""
     return m.head(m.layer(x)[1][1][-1])
-
-
-@fine(layer=lstm())
-def many_calls_of_a_layer(m, x):
-    """Of many calls some are looked at, and the report says how many of how many."""
-    return torch.stack([m.layer(x + k)[1][0][-1] for k in range(6)])
 
 
 @pair(

@@ -10,7 +10,6 @@ from tests.diagnostics.corpus.forward import (
     gru,
     linear,
     lstm,
-    lstm_cell,
     pair,
     part,
 )
@@ -47,25 +46,6 @@ def words_of_sentences_of_a_page(m, pages):
     lines = (m.score(y).softmax(1) * y).sum(1).view(b, s, -1)
     y, _ = m.high(lines)
     return m.topic((m.weight(y).softmax(1) * y).sum(1))
-
-
-@fine(
-    encoder=lstm(2, 6),
-    decoder=lstm_cell(2, 6),
-    query=linear(6, 6, bias=False),
-    start=lambda: torch.nn.Parameter(torch.randn(2)),
-    inputs=drawn(3, 5, 2),
-)
-def order_by_pointing(m, cities):
-    """A pointer network: at each step of the tour, a score for each city."""
-    seen, (h, c) = m.encoder(cities)
-    h, c, step, tour = h[-1], c[-1], m.start.expand(len(cities), -1), []
-    for _ in range(cities.shape[1]):
-        h, c = m.decoder(step, (h, c))
-        scores = (seen @ m.query(h).unsqueeze(2)).squeeze(2)
-        step = (scores.softmax(1).unsqueeze(1) @ cities).squeeze(1)
-        tour.append(scores)
-    return torch.stack(tour, 1)
 
 
 @fine(

@@ -170,12 +170,12 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
     back: Callable[[Tensor], Tensor] = _exchanged
     fix = f"{given.text}(..., batch_first={not first}), or input.transpose(0, 1)"
     if is_layer and given.tensors[1:]:
-        fix += f"; and a state for the batch of axis {axes[0]}"
+        fix += f"; make the state for the batch on axis {axes[0]}"
     if is_2d:
         turn = methodcaller("unsqueeze", seq)
         back = methodcaller("squeeze", seq)
-        series = f"{given.text}(1, ..., batch_first=True) of input.unsqueeze(-1), and y[:, -1]"
-        fix = f"for a series {series}; for single steps input.unsqueeze({seq})"
+        series = f"{given.text}(1, ..., batch_first=True) on input.unsqueeze(-1), and y[:, -1]"
+        fix = f"if it is a series, {series}; if it is single steps, input.unsqueeze({seq})"
     elif first is None:
         fix = "input.transpose(0, 1) before the loop, and the same of outputs stacked after it"
 

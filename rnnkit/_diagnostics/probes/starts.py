@@ -154,7 +154,7 @@ def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Suspect]:
     # Of this step, or of the one before.
     if any(_is_h(one, state) for one in family[-2:]):
         taken = f"gets the output of {source.label} both as its input and as its state"
-        fix = "a state for each cell, h[0] and h[1], and return both"
+        fix = "keep a state for each cell, h[0] and h[1], and return both"
         yield Suspect(call, f"{call.label} {taken}", fix, _last)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 import rnnkit
-from rnnkit import ArgumentError, CellError, RnnkitWarning, ShapeError, StateError
+from rnnkit import CellError, RnnkitWarning, ShapeError, StateError
 from rnnkit._base.callers import user_frame
 from rnnkit._checks.call_spec import spec_of
 from rnnkit._checks.causes.inputs import check_dtype
@@ -130,25 +130,6 @@ def test_a_written_state_is_seen_in_each_mode(mode, options):
             rnnkit.unroll(lambda x, hx: hx.add_(x), x, torch.ones(2, 6).chunk(2, 1)[0])
 
     assert caught.value.step == (1 if options else 0)
-
-
-@pytest.mark.parametrize("mode", ["GRU", "LSTM", "relu", None])
-def test_an_rnn_of_another_recurrence_is_refused(mode):
-    """An RNN whose mode was set to that of a GRU, whose weights it lacks, runs in no kind of call."""
-    layer = rnnkit.RNN(3, 4)
-    x = torch.randn(7, 2, 3)
-    layer.mode = mode
-    packed = nn.utils.rnn.pack_padded_sequence(x, [7, 5])
-
-    for call in (
-        partial(layer, x),
-        partial(layer, packed),
-        partial(layer, x, torch.ones(1, 2, 4)),
-        partial(layer, x, lengths=[7, 5]),
-        partial(layer, x, reset=torch.ones(7, 2)),
-    ):
-        with pytest.raises(ArgumentError, match="mode must be RNN_TANH or RNN_RELU"):
-            call()
 
 
 @pytest.mark.unhooked("the hook complains first")

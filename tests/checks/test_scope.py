@@ -15,7 +15,6 @@ import torch
 from beartype import beartype
 from jaxtyping import Float, jaxtyped
 from torch import Tensor
-from torch.nn.utils.rnn import pack_sequence
 
 import rnnkit
 from tests.copies import COPIES
@@ -65,32 +64,6 @@ def test_a_layer_is_held_to_its_callers_layout(name):
         call(module(name, AXES, batch_first=False), given)
     error = caught.value
     assert (error.argument, error.expected, error.actual) == ("input", (SEQ,), (BATCH,))
-
-
-@unhooked
-@pytest.mark.parametrize("name", CELLS)
-def test_a_cell_is_held_to_the_batch(name):
-    """A cell that is given a step of another batch than the caller's raises."""
-    cell = module(name, {"batch": "b"})
-    call(lambda x: cell(x[:, 0]), x())
-
-    with pytest.raises(
-        rnnkit.ShapeError, match="b is 2 in the caller's annotations, but 5 in input"
-    ):
-        call(lambda x: cell(x[0]), x())
-
-
-@unhooked
-def test_sizes_that_disagree():
-    """Features are held to the caller's names; a free name of two axes has the size of the first."""
-    for axes, text in (
-        ({"feature": "time"}, "time is 5 in the caller's annotations, but 3"),
-        ({"seq": "d", "batch": "d"}, "d is 2 as batch, but 5 as seq"),
-        ({"feature": "d", "hidden": "d"}, "d is 3 as feature, but 4 as hidden"),
-    ):
-        with pytest.raises(rnnkit.ShapeError, match=text):
-            call(gru_with(axes), x())
-    call(gru_with({"feature": "feat"}), x())
 
 
 @unhooked
@@ -183,21 +156,6 @@ def test_threads_have_scopes_of_their_own():
 
     assert seen == [mine] * 10
     assert out.getvalue() == ""
-
-
-@unhooked
-def test_input_without_an_axis():
-    """Of packed input the batch is held to the caller's, of unbatched input seq; nothing else is."""
-    packed = pack_sequence([torch.randn(4, 3), torch.randn(2, 3)])
-    for given, right, wrong in ((packed, (9, 2), (9, 3)), (torch.randn(5, 3), (5, 9), (6, 9))):
-        for sizes in (right, wrong):
-            with jaxtyped("context"):
-                assert isinstance(torch.empty(sizes), Float[Tensor, "time b"])
-                if sizes == right:
-                    module("GRU", AXES)(given)
-                else:
-                    with pytest.raises(rnnkit.ShapeError, match=r"b is 3|time is 6"):
-                        module("GRU", AXES)(given)
 
 
 @unhooked

@@ -164,23 +164,24 @@ def test_reset_starts_samples_again(kind):
             check(initial, begun, kept(1, 0, 1), axis)
 
 
+@pytest.mark.parametrize("make", [tuple, LSTMState._make])
 @pytest.mark.parametrize("place", [0, 1])
-def test_reset_of_half_a_pair(place):
+def test_reset_of_half_a_pair(place, make):
     """None for one of a pair is zeros, in the state, in a part of it and in the initial one."""
-    full = [torch.zeros(2, 3, 4), torch.zeros(2, 3, 4)]
-    full[1 - place] = torch.rand(2, 3, 4)
-    half = [None if k == place else one for k, one in enumerate(full)]
+    parts = [torch.rand(2, 3, 4), torch.rand(2, 3, 4)]
     whole = (torch.rand(2, 3, 4), torch.rand(2, 3, 4))
-    for make in (tuple, LSTMState._make):
-        expected = states.reset(make(full), [1, 0, 1], whole)
-        actual = states.reset(make(half), [1, 0, 1], whole)
+    parts[place] = torch.zeros(2, 3, 4)
+    full = make(parts)
+    parts[place] = None
+    half = make(parts)
+    again = partial(states.reset, mask=[1, 0, 1])
 
-        assert type(actual) is type(make(full))
-        assert_same(expected, actual)
-        of_several = states.reset((None, make(half)), [1, 0, 1], (whole, whole))
-        assert_same((states.reset(None, [1, 0, 1], whole), expected), of_several)
-        expected = states.reset(whole, [1, 0, 1], make(full))
-        assert_same(expected, states.reset(whole, [1, 0, 1], make(half)))
+    expected = again(full, initial=whole)
+    assert type(again(half, initial=whole)) is type(full)
+    assert_same(expected, again(half, initial=whole))
+    of_several = again((None, half), initial=(whole, whole))
+    assert_same((again(None, initial=whole), expected), of_several)
+    assert_same(again(whole, initial=full), again(whole, initial=half))
 
 
 @pytest.mark.parametrize("made_in", [torch.no_grad, torch.inference_mode])

@@ -20,6 +20,7 @@ FIELDS = {
     "batch_sizes": [
         None, [5, 4, 8], torch.ones(STEPS), torch.tensor(STEPS), torch.ones(9, dtype=LONG),
         torch.tensor([1, 2, 14]), torch.tensor([5, 13, -1]), torch.tensor([STEPS, 0]),
+        torch.tensor([5, 3, 4, 3, 1, 1]),
         torch.tensor([], dtype=LONG), PACKED.batch_sizes.int(), torch.tensor([9, 8]),
         PACKED.batch_sizes.to("meta"), PACKED.batch_sizes.to_sparse(),
     ],

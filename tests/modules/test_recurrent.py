@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from inline_snapshot import snapshot
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._pytree import tree_structure
 
 import rnnkit
 from tests.copies import COPIES, by_file
@@ -113,28 +114,19 @@ def test_layer_of_a_layers_cells(name, data, path, *, given_state, cut):
 def test_cells_of_any_kind_and_width(both, batch_first, lengths):
     """Each layer reads the output of the one below; its states are given and returned in order.
 
-    So it is of one sequence without a batch axis.
+    Each is of its cell's kind, also the first ones; so it is of one sequence without a batch axis.
     """
     layer = mixed(both=both, batch_first=batch_first)
     x = torch.randn((BATCH, SEQ, WIDTH) if batch_first else (SEQ, BATCH, WIDTH))
     _, hx = layer(torch.randn_like(x))
+    first = layer.initial_state(BATCH)
 
+    assert tree_structure(first) == tree_structure(hx) == tree_structure(by_hand(layer, x)[1])
+    assert_same(layer(x), layer(x, first))
     assert_same(by_hand(layer, x, lengths=lengths), layer(x, lengths=lengths))
     assert_same(by_hand(layer, x, hx, lengths), layer(x, list(hx), lengths=lengths))
     alone = x.select(0 if batch_first else 1, 0)
     assert_same(by_hand(layer, alone), layer(alone))
-
-
-def test_states_layer_by_layer():
-    """States come layer by layer, the forward direction first, each of its cell's kind."""
-    layer = mixed()
-    _, ends = layer(torch.randn(SEQ, BATCH, WIDTH))
-    for states in (ends, layer.initial_state(BATCH)):
-        gru, lstm, projected, rnn, last, last_gru = states
-        assert [tuple(t.shape) for t in (gru, rnn, last_gru)] == [(BATCH, n) for n in (4, 2, 5)]
-        for state, widths in ((lstm, (6, 6)), (projected, (6, 9)), (last, (7, 7))):
-            assert isinstance(state, rnnkit.LSTMState)
-            assert tuple(t.shape[1] for t in state) == widths
 
 
 def test_users_cells():

@@ -97,7 +97,7 @@ def verify(
     ['repeatable', 'batch', 'alone', 'causal', 'memory', 'coverage', 'use', 'gradient']
     >>> rnnkit.verify(torch.nn.GRU(3, 4), x)
     Traceback (most recent call last):
-    rnnkit.LeakError: output[0] of sample 1 depends on input of sample 0
+    rnnkit.LeakError: output[0] of sample 1 depends on the input of sample 0
       where      output of the model (GRU), call 0
       cause      the model reads axis 0 of its input as seq, but the batch is there
       fix        GRU(..., batch_first=True), or input.transpose(0, 1)

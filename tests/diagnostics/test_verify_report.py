@@ -120,7 +120,7 @@ def test_ways_to_call_a_model():
     with pytest.raises(rnnkit.LeakError, match="batch_first=True"):
         rnnkit.verify(wrong, kwargs=named)
     assert "batch" in rnnkit.verify(right, X, call=lambda m, x: m.gru(x)[1][0]).checked
-    with pytest.raises(rnnkit.LeakError, match="depends on input of sample"):
+    with pytest.raises(rnnkit.LeakError, match="depends on the input of sample"):
         rnnkit.verify(right, X, call=lambda m, x: m(x=x.transpose(0, 1)))
 
 
@@ -139,7 +139,7 @@ def test_all_that_is_found():
         rnnkit.verify(wrong, X, causal=True)
 
     assert re.sub(r"\.py:\d+", ".py:...", str(error.value)) == snapshot("""\
-output of sample 1 depends on input of sample 0
+output of sample 1 depends on the input of sample 0
   where      mean(0), which runs after one
   at         test_verify_report.py:...
   fix        do not reduce, normalize or join over the batch axis

@@ -99,7 +99,7 @@ def _finding(baseline: Baseline, leak: "_Leak", drawn: Drawn | None) -> Finding:
     change = leak.change
     rows, module = locate_sample(change.baseline, change.inputs, leak.source, leak.output)
     affected = baseline.of_sample(leak.output, leak.sample)
-    what = f"{affected} depends on input of sample {baseline.batch.caller_indices[leak.source]}"
+    what = f"{affected} depends on the input of sample {baseline.batch.caller_indices[leak.source]}"
     return Finding(what, rows, module, drawn=drawn)
 
 

@@ -82,7 +82,7 @@ class Report:
     (True, ['repeatable', 'use', 'gradient'])
     >>> report
     rnnkit.verify: 1 mistake found (... forward passes, ... s)
-      !!  batch       output[0] of sample 1 depends on input of sample 0
+      !!  batch       output[0] of sample 1 depends on the input of sample 0
             where      output of the model (GRU), call 0
             cause      the model reads axis 0 of its input as seq, but the batch is there
             fix        GRU(..., batch_first=True), or input.transpose(0, 1)

@@ -7,8 +7,6 @@ import inspect
 import re
 from typing import Any, NamedTuple
 
-from torch.compiler import is_compiling
-
 #: torch's names of a cell's or a layer's weights, and the methods that decide what they are.
 WEIGHT_NAMES = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?|__getattr(ibute)?__")
 
@@ -31,10 +29,10 @@ class ClassFacts(NamedTuple):
 
     #: torch's class, bound at import: a program may set ``torch.nn.LSTM`` to ours.
     torch_class: Any
-    #: The tensors of the state, in torch's order.
-    state_names: tuple[str, ...]
     #: What it computes, as a record; an RNN's option may choose another. None: nothing by itself.
     recurrence: Any = None
+    #: The tensors of the state, in torch's order.
+    state_names: tuple[str, ...] = ("hx",)
     #: A layer's class of one step in one direction.
     cell_class: Any = None
     #: Whether the module has a ``proj_size``, which may be 0.
@@ -85,8 +83,8 @@ def _base_of_ours(kind: Any) -> Any:
     torch's class in place of ours: then it is ours for torch's class. None if there is none.
     """
     for part in kind.__mro__:
-        for base in (part, RNNKITS_CLASS.get(part)):
-            facts = None if base is None else vars(base).get("__rnnkit__")
+        for base in (part, RNNKITS_CLASS.get(part, part)):
+            facts = vars(base).get("__rnnkit__")
             if facts is not None and not facts.is_user_subclass:
                 return base
     return None
@@ -95,18 +93,6 @@ def _base_of_ours(kind: Any) -> Any:
 def proj_size_of(module: Any) -> int:
     """Return the width of an LSTM's h if it is projected; 0 if h has ``hidden_size`` features."""
     return module.proj_size if module.__rnnkit__.is_projected else 0
-
-
-def overrides_torch_checks(layer: Any) -> bool:
-    """Return whether a subclass, or an instance, overrides a method by which torch checks a call.
-
-    The class notes it in its record ``__rnnkit__``; an instance may have a method of its own.
-    """
-    overrides: bool = layer.__rnnkit__.overrides_checks
-    # A compiler reads no keys of an instance.
-    return overrides or not (
-        is_compiling() or layer.__dict__.keys().isdisjoint(ORIGINAL_CHECK_METHODS)
-    )
 
 
 def overrides_initial_state(module: Any) -> bool:

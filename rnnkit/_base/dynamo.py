@@ -1,21 +1,19 @@
 """Where torch's compiler must not look: a layer that stays out of its graphs."""
 
 from collections.abc import Callable
-from types import CodeType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch.compiler import is_compiling
 
 from rnnkit._base.torch_tools import is_exporting
 
-P = ParamSpec("P")
-R = TypeVar("R")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
-#: torch's private names for how frames of a code run; a torch without them compiles more frames.
-_FRAMES: Any = getattr(getattr(torch._C, "_dynamo", None), "eval_frame", None)  # noqa: SLF001
-_NAMES = ("_FrameAction", "_FrameExecStrategy", "set_code_exec_strategy")
-CAN_SKIP = all(hasattr(_FRAMES, name) for name in _NAMES)
+#: torch's private module for how frames of a code run.
+_FRAMES: Any = torch._C._dynamo.eval_frame  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]
+#: Whether it has what is used below; with a torch without it more frames are compiled.
+CAN_SKIP = hasattr(_FRAMES, "set_code_exec_strategy")
 
 
 def is_left_out_of_graph() -> bool:
@@ -26,39 +24,37 @@ def is_left_out_of_graph() -> bool:
     """
     if not is_compiling() or is_exporting() or not CAN_SKIP:
         return False
-    config: Any = torch._dynamo.config  # noqa: SLF001
-    return not getattr(config, "allow_rnn", False)
+    return not getattr(torch._dynamo.config, "allow_rnn", False)  # noqa: SLF001
 
 
-def outside_of_graphs(reason: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def outside_of_graphs(reason: str) -> Callable[[FunctionT], FunctionT]:
     """Return a decorator: torch's compiler runs the function, and all that it calls, as it is.
 
     ``torch.compiler.disable`` does that as well, and imports the compiler, which takes seconds.
     Where a full graph is asked for, torch's error gives the reason.
     """
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: FunctionT) -> FunctionT:
         marked: Any = function
         marked._torchdynamo_disable = True  # noqa: SLF001 - the graph ends before a call
         marked._torchdynamo_disable_msg = reason  # noqa: SLF001
-        _skip_frames(marked.__code__, below=True)
+        _skip_frames(function, below=True)
         return function
 
     return decorate
 
 
-def only_in_graphs(function: Callable[P, R]) -> Callable[P, R]:
+def only_in_graphs(function: FunctionT) -> FunctionT:
     """Let torch's compiler take a function into its caller's graph, and not compile it alone.
 
     It is a decorator, and returns the function itself, marked.
     """
-    wrapped: Any = function
-    _skip_frames(wrapped.__code__, below=False)
+    _skip_frames(function, below=False)
     return function
 
 
-def _skip_frames(code: CodeType, *, below: bool) -> None:
-    """Tell torch's compiler to compile no frame of this code; ``below``: nor any that it calls.
+def _skip_frames(function: Any, *, below: bool) -> None:
+    """Tell torch's compiler to compile no frame of a function; ``below``: nor any that it calls.
 
     A torch without the private names for it compiles them: nothing happens here.
     """
@@ -66,4 +62,4 @@ def _skip_frames(code: CodeType, *, below: bool) -> None:
         action = _FRAMES._FrameAction  # noqa: SLF001
         inner = action.SKIP if below else action.DEFAULT
         strategy = _FRAMES._FrameExecStrategy(action.SKIP, inner)  # noqa: SLF001
-        _FRAMES.set_code_exec_strategy(code, strategy)
+        _FRAMES.set_code_exec_strategy(function.__code__, strategy)

@@ -4,20 +4,19 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refuse
 
-P = ParamSpec("P")
-R = TypeVar("R")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def known_keywords(
     code: str,
     other_names: Mapping[str, str],
     check: Callable[[str, Any], None] | None = None,
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+) -> Callable[[FunctionT], FunctionT]:
     """Return a decorator: the function refuses keywords that it does not have.
 
     ``other_names`` maps names that people know from elsewhere to the function's own, or to a
@@ -26,20 +25,19 @@ def known_keywords(
     value. Arguments by position are not looked at.
     """
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: FunctionT) -> FunctionT:
         known = [name for name in inspect.signature(function).parameters if name != "self"]
 
         @functools.wraps(function)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        def checked(*args: Any, **kwargs: Any) -> Any:
             for name, value in kwargs.items():
                 if name not in known:
-                    fix = fix_of_keyword(name, value, known, other_names)
-                    refuse_keyword(function.__name__, name, known, fix, code)
+                    refuse_keyword(function.__name__, name, value, known, other_names, code)
                 if check is not None:
                     check(name, value)
             return function(*args, **kwargs)
 
-        return checked
+        return cast("FunctionT", checked)
 
     return decorate
 
@@ -61,8 +59,20 @@ def fix_of_keyword(
     return f"{meant}={written}"
 
 
-def refuse_keyword(function: str, name: str, known: Sequence[str], fix: str, code: str) -> NoReturn:
-    """Raise for a keyword that a function does not have; ``code`` names the error."""
+def refuse_keyword(
+    function: str,
+    name: str,
+    value: Any,
+    known: Sequence[str],
+    other_names: Mapping[str, str],
+    code: str,
+) -> NoReturn:
+    """Raise for the keyword ``name=value`` of a function that has only the ``known`` ones.
+
+    ``function`` is its name, and ``code`` that of the error. ``other_names`` maps unknown names to
+    a known one, or to a sentence: see ``fix_of_keyword``.
+    """
     sentence = f"{function}() got an unexpected keyword argument {name!r}"
     headline = f"its arguments are {', '.join(known)}"
+    fix = fix_of_keyword(name, value, known, other_names)
     refuse(ArgumentError, name, sentence, headline, fix=fix, code=code)

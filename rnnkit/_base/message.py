@@ -41,11 +41,15 @@ def refuse(
     has the sizes ``expected`` and ``actual``, a CellError the ``step``.
     """
     fixes = [fix] if isinstance(fix, str) else fix
-    every = [*rows]
+    lines = [sentence]
+    if headline:
+        lines.append(f"  {headline}")
+    below = [*rows]
     if evidence:
-        every.append(("evidence", evidence))
-    every += zip(["fix", *[""] * len(fixes)], fixes, strict=False)
-    text = compose(sentence, headline, [*every, more(code)])
+        below.append(("evidence", evidence))
+    below += zip(["fix", *[""] * len(fixes)], fixes, strict=False)
+    lines += aligned([*below, more(code)])
+    text = "\n".join(bounded(line, LINE_LENGTH) for line in lines)
     # In no variable: the error would hold this frame, and by it all that its callers hold.
     raise error(text, argument, code=code, **facts) from source
 
@@ -62,18 +66,6 @@ def warn(code: str, text: str, stacklevel: int) -> None:
     """
     message = "\n".join([text, *aligned([more(code)])])
     warnings.warn(RnnkitWarning(message, code), stacklevel=stacklevel + 1)
-
-
-def compose(sentence: str, headline: str, rows: Iterable[Row]) -> str:
-    """Join the parts of a message, one row a line; a part that is empty is left out.
-
-    >>> print(compose("torch's sentence", "LSTM(3, 4): what is wrong", [("fix", "what to type")]))
-    torch's sentence
-      LSTM(3, 4): what is wrong
-      fix       what to type
-    """
-    head = [sentence, f"  {headline}"] if headline else [sentence]
-    return "\n".join(bounded(line, LINE_LENGTH) for line in [*head, *aligned(rows)])
 
 
 def bounded(text: str, length: int) -> str:

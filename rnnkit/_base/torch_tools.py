@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
-from torch.fx import Proxy
 
 functorch: Any = torch._C._functorch  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -24,11 +23,7 @@ def is_transformed() -> bool:
 
     That is a compiler, a transform of ``torch.func``, or forward-mode derivatives.
     """
-    return (
-        is_compiling()
-        or functorch.peek_interpreter_stack() is not None
-        or forward_ad._current_level >= 0  # noqa: SLF001
-    )
+    return is_compiling() or is_in_transform()
 
 
 def is_batched(tensor: Tensor | None) -> bool:
@@ -105,7 +100,7 @@ def is_dynamic_size(steps: Any) -> bool:
 
 def values_are_abstract() -> bool:
     """Return whether reading the values of a tensor would fail, or be recorded."""
-    return is_compiling() or is_jit_traced() or functorch.peek_interpreter_stack() is not None
+    return is_compiling() or is_jit_traced() or _is_in_functorch()
 
 
 def are_all(flags: Tensor, sentence: str, *, may_wait: bool = True) -> bool:
@@ -119,7 +114,7 @@ def are_all(flags: Tensor, sentence: str, *, may_wait: bool = True) -> bool:
     if (is_later or is_compiling() or is_jit_traced()) and not _is_in_functorch():
         # The one check that waits for no GPU.
         torch._assert_async(flags.all(), sentence)  # noqa: SLF001  # pyright: ignore[reportPrivateImportUsage]
-    return is_later or is_meta_or_fake(flags) or values_are_abstract() or bool(flags.all())
+    return is_later or lacks_values(flags) or values_are_abstract() or bool(flags.all())
 
 
 def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
@@ -157,30 +152,24 @@ def is_proxy(value: Any) -> bool:
     """Return whether a value is a proxy of ``torch.fx``, or of a tool's own copy of it."""
     if value is None or isinstance(value, Tensor):
         return False
-    return isinstance(value, Proxy) or (hasattr(value, "node") and hasattr(value, "tracer"))
+    return hasattr(value, "node") and hasattr(value, "tracer")
 
 
-def is_fake(value: Any) -> bool:
-    """Return whether this is a fake tensor, as under torch's FakeTensorMode."""
-    return type(value).__module__ == "torch._subclasses.fake_tensor"
+def lacks_values(tensor: Tensor) -> bool:
+    """Return whether a tensor has no values: on the device meta, or under FakeTensorMode."""
+    return tensor.is_meta or type(tensor).__module__ == "torch._subclasses.fake_tensor"
 
 
-def is_meta_or_fake(tensor: Tensor) -> bool:
-    """Return whether a tensor has no values: a fake one, or one on the device meta."""
-    return tensor.is_meta or is_fake(tensor)
+def proxies_in(input: Any, hx: Any) -> list[Any]:
+    """Return the proxies among an input and the parts of a state: ``torch.fx`` records the call.
 
-
-def is_fx_call(input: Any, hx: Any) -> bool:
-    """Return whether ``torch.fx`` records this call."""
-    return bool(_proxies(input, hx))
-
-
-def _proxies(input: Any, hx: Any) -> list[Any]:
+    It is empty if that does not record it.
+    """
     parts = hx if isinstance(hx, (tuple, list)) else (hx,)
     return [part for part in (input, *parts) if is_proxy(part)]
 
 
-def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> Proxy:
+def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> Any:
     """Record a call as one node of a ``torch.fx`` graph, and return the node's proxy.
 
     ``input`` or ``hx`` has a proxy, whose tracer records. A tracer enters modules that it does not
@@ -188,10 +177,9 @@ def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> P
     to every tracer. A None in ``options``, or for ``hx``, is left out.
     """
     args = (input,) if hx is None else (input, hx)
-    tracer = _proxies(input, hx)[0].tracer
+    tracer = proxies_in(input, hx)[0].tracer
     kwargs = {name: value for name, value in options.items() if value is not None}
-    node: Proxy = tracer.create_proxy("call_module", tracer.path_of_module(module), args, kwargs)
-    return node
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), args, kwargs)
 
 
 def torch_twin(module: torch.nn.Module, torch_class: type[torch.nn.Module]) -> torch.nn.Module:

@@ -1,14 +1,14 @@
 """Guards of a call's other arguments, and of those that it does not have."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
-from rnnkit._base.keywords import fix_of_keyword, known_keywords, refuse_keyword
+from rnnkit._base.keywords import FunctionT, known_keywords, refuse_keyword
 from rnnkit._base.message import brief, call, refuse, wanted
 from rnnkit._base.state import BATCHED, tensors_of
 from rnnkit._base.torch_tools import is_jit_traced, is_proxy, values_are_abstract
@@ -17,7 +17,6 @@ from rnnkit._checks.causes.structure import outlined
 from rnnkit._checks.constructors import FLAG, check_count, is_flag, refuse_value
 from rnnkit._checks.other_names import fixes_of_names
 
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 GivenT = TypeVar("GivenT")
 
 
@@ -36,17 +35,7 @@ def known_options(function: FunctionT) -> FunctionT:
             refuse_value(FLAG, argument, value, call(name, (), {argument: value}))
 
     names = fixes_of_names([*parameters])
-    checked = known_keywords("arguments-of-a-call", names, check_flag)(function)
-    return cast("FunctionT", checked)
-
-
-def _refuse_unknown(function: str, argument: str, value: object, known: list[str]) -> NoReturn:
-    """Refuse the keyword argument ``argument=value`` of a function of ours that has not got it.
-
-    ``function`` is its name for the message, and ``known`` the arguments that it has.
-    """
-    fix = fix_of_keyword(argument, value, known, fixes_of_names(known))
-    refuse_keyword(function, argument, known, fix, "arguments-of-a-call")
+    return known_keywords("arguments-of-a-call", names, check_flag)(function)
 
 
 def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, Any]) -> None:
@@ -59,7 +48,8 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
     function = f"{type(module).__name__}.forward"
     known = [name for name in inspect.signature(module.forward).parameters if name != "unknown"]
     for argument, value in unknown.items():
-        _refuse_unknown(function, argument, value, known)
+        names = fixes_of_names(known)
+        refuse_keyword(function, argument, value, known, names, "arguments-of-a-call")
     if all(value is None for value in surplus):
         return
     fix = "(input, hx), and pass all other arguments by name"

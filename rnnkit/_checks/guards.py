@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.state import PAIR, filled, has_missing_part, layers_first, zeros
-from rnnkit._base.torch_tools import is_fake, is_jit_traced, values_are_abstract
+from rnnkit._base.torch_tools import is_jit_traced, lacks_values, values_are_abstract
 from rnnkit._checks.call_spec import (
     SEQUENCE,
     SEQUENCES,
@@ -268,7 +268,7 @@ def broken_rule(input: PackedSequence) -> str:
         return "batch_sizes must be contiguous in memory, as batch_sizes.contiguous() is"
     if not _is_index(order, data) or not _is_index(back, data):
         return "sorted_indices and unsorted_indices must be int64 Tensors (batch,) on data's device"
-    if values_are_abstract() or is_fake(sizes):
+    if values_are_abstract() or lacks_values(sizes):
         return ""
     counts = sizes.tolist()
     if not counts or counts[-1] < 1 or sorted(counts, reverse=True) != counts:

@@ -8,7 +8,13 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import LengthsError
 from rnnkit._base.message import wanted
-from rnnkit._base.torch_tools import are_all, is_batched, is_fake, is_jit_traced, of_every_example
+from rnnkit._base.torch_tools import (
+    are_all,
+    is_batched,
+    is_jit_traced,
+    lacks_values,
+    of_every_example,
+)
 from rnnkit._checks.arrays import outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import CallSpec, RefusalCause
 from rnnkit._kernels.lengths import Lengths
@@ -29,7 +35,7 @@ def checked_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     seq: Any = spec.seq
     counts = given.to(torch.int64)
     # A trace must not read values, except those of a list, which is part of the graph.
-    is_abstract = is_compiling() or is_jit_traced() or is_fake(counts)
+    is_abstract = is_compiling() or is_jit_traced() or lacks_values(counts)
     values = None if is_abstract else of_every_example(counts).flatten().tolist()
     listed = lengths if isinstance(lengths, (list, tuple)) else ()  # torch 2.8 traces no union
     for place, value in enumerate(values or listed):

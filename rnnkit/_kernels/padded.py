@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnnkit._base.torch_tools import is_fake
+from rnnkit._base.torch_tools import lacks_values
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 
@@ -92,7 +92,7 @@ def _places_of(stack: Stack, lengths: Lengths, input: Tensor, blank: Tensor | No
     steps, batch = input.shape[:2]
     beyond = ~lengths.valid(steps).unsqueeze(-1)
     padding = None
-    if lengths.values is not None and not is_fake(beyond):
+    if lengths.values is not None and not lacks_values(beyond):
         padding = beyond.reshape(-1).nonzero().squeeze(1)
     sample = torch.arange(batch, device=beyond.device)
     last = (lengths.each - 1).clamp(min=0) * batch + sample

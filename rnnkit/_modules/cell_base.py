@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from rnnkit._base.state import (
     tensors_of,
     zeros,
 )
-from rnnkit._base.torch_tools import is_fx_call, leaf_node
+from rnnkit._base.torch_tools import leaf_node, proxies_in
 from rnnkit._checks.arguments import check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.diagnosis import ModuleCall
@@ -47,11 +47,8 @@ WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     """What the three cells share: the checked call, and their first state."""
 
-    #: All that is ours and not public: every other name is a user's subclass's own.
     #: This base computes nothing by itself, as torch's does not.
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
-        torch.nn.RNNCellBase, ("hx",), is_user_subclass=True
-    )
+    __rnnkit__ = ClassFacts(torch.nn.RNNCellBase, is_user_subclass=True)
 
     @checked_arguments
     def __init__(
@@ -116,14 +113,9 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         # A step is paid by the microsecond, and a call of a class costs more than its tuple.
         return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # torch's own is Any
 
         def __call__(self, input: Tensor, hx: GivenT | None = None) -> StateT: ...
-
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments as torch prints them, then ours."""
-        text = torch.nn.RNNCellBase.extra_repr(self)
-        return text if self.axes is None else f"{text}, axes={self.axes}"
 
     def initial_state(self, batch_size: int | None) -> StateT:
         """Return zeros as this cell's state, on the device and in the dtype of its weights.
@@ -156,7 +148,7 @@ def _run_odd_call(call: ModuleCall) -> Any:
     records the call as one node; else torch's class runs it, if nothing is found wrong.
     """
     cell, input, hx, _ = call
-    if is_fx_call(input, hx):
+    if proxies_in(input, hx):
         return leaf_node(cell, input, hx)
     result = cell.__rnnkit__.torch_class.forward(cell, input, state_for_torch(call))
     return state_of(tensors_of(result))
@@ -239,19 +231,14 @@ def is_plain(cell: object) -> bool:
     Then a kernel may run in its place. It is a cell of rnnkit's without a forward or hooks of its
     own, whose weights stay the same from step to step, and whose equations are known.
     """
-    return (
-        isinstance(cell, Cell)
-        and _has_our_forward(cell)
-        and not _has_hooks(cell)
-        and not _computes_weights(cell)
-        and cell.hidden_size > 0
-        and recurrence_of(cell) is not None
-    )
-
-
-def _has_our_forward(cell: AnyCell) -> bool:
-    """Return whether neither a subclass nor the instance has a forward of its own."""
-    return type(cell).forward is Cell.forward and "forward" not in cell.__dict__
+    if not isinstance(cell, Cell) or _has_hooks(cell):
+        return False
+    if type(cell).forward is not Cell.forward or "forward" in cell.__dict__:
+        return False
+    # Such weights may differ from step to step, as with spectral norm in training.
+    if cell.__rnnkit__.overrides_weights or any(hasattr(type(cell), name) for name in WEIGHTS):
+        return False
+    return cell.hidden_size > 0 and recurrence_of(cell) is not None
 
 
 def _has_hooks(cell: AnyCell) -> bool:
@@ -263,8 +250,3 @@ def _has_hooks(cell: AnyCell) -> bool:
         or cell._backward_hooks  # noqa: SLF001
         or cell._backward_pre_hooks  # noqa: SLF001
     )
-
-
-def _computes_weights(cell: AnyCell) -> bool:
-    """Return whether weights may differ from step to step, as with spectral norm in training."""
-    return cell.__rnnkit__.overrides_weights or any(hasattr(type(cell), name) for name in WEIGHTS)

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.callers import end_at_refusal
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import State
 from rnnkit._base.torch_tools import is_jit_traced
@@ -96,8 +95,6 @@ def _checked_step(cell: CellFunction, x_t: Tensor, hx: State | None, step: int) 
         new = cell(x_t, hx)
     except Exception as error:
         refuse_signature(cell, error)
-        if isinstance(error, RnnkitError):
-            end_at_refusal(error)  # the traceback
         # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
         error.add_note(f"at step {step}, in {type(cell).__name__}")
         if hx is None:

@@ -6,7 +6,7 @@ A step gets what the input gives to all gates, ``W_ih x + b_ih``, and what h giv
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -33,24 +33,22 @@ from rnnkit._modules.common import set_options
 Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tensor | None]
 
 
-def rnn_step(activate: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return the step of an RNN with a nonlinearity.
+def rnn_step(
+    activate: Callable[[Tensor], Tensor], given: Tensor, hidden: Tensor, _: Tensor
+) -> Tensor:
+    """Return an RNN's next state, from what input and h give to its one gate.
 
-    The step takes what input and h give to the one gate, ``(batch, hidden)`` each, and h, which it
-    needs no more.
+    ``given`` is ``W_ih x + b_ih`` and ``hidden`` ``W_hh h + b_hh``, ``(batch, hidden)`` each, and
+    ``activate`` the nonlinearity. The last argument is h itself, which is not needed any more.
     """
-
-    def step(given: Tensor, hidden: Tensor, _: Tensor) -> Tensor:
-        return activate(given + hidden)
-
-    return step
+    return activate(given + hidden)
 
 
 TANH_RECURRENCE = known(
     Recurrence(
         "RNN_TANH",
         gates=1,
-        step=rnn_step(torch.tanh),
+        step=partial(rnn_step, torch.tanh),
         nonlinearity="tanh",
         step_kernel=torch.rnn_tanh_cell,
         kernel=torch.rnn_tanh,
@@ -62,7 +60,7 @@ RELU_RECURRENCE = known(
     Recurrence(
         "RNN_RELU",
         gates=1,
-        step=rnn_step(torch.relu),
+        step=partial(rnn_step, torch.relu),
         nonlinearity="relu",
         step_kernel=torch.rnn_relu_cell,
         kernel=torch.rnn_relu,
@@ -117,7 +115,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
     torch.Size([2, 4])
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNCell, ("hx",), TANH_RECURRENCE)
+    __rnnkit__ = ClassFacts(torch.nn.RNNCell, TANH_RECURRENCE)
 
     @checked_arguments
     def __init__(
@@ -213,7 +211,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
     (torch.Size([2, 4]), torch.Size([2, 4]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.LSTMCell, ("h", "c"), LSTM_RECURRENCE)
+    __rnnkit__ = ClassFacts(torch.nn.LSTMCell, LSTM_RECURRENCE, ("h", "c"))
 
 
 class ProjectedLSTMCell(LSTMCell):
@@ -258,7 +256,7 @@ class ProjectedLSTMCell(LSTMCell):
     (torch.Size([5, 2]), torch.Size([5, 4]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(
+    __rnnkit__ = LSTMCell.__rnnkit__._replace(
         recurrence=LSTM_RECURRENCE._replace(step_kernel=None), is_projected=True
     )
     proj_size: int
@@ -359,7 +357,7 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
     torch.Size([2, 4])
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.GRUCell, ("hx",), GRU_RECURRENCE)
+    __rnnkit__ = ClassFacts(torch.nn.GRUCell, GRU_RECURRENCE)
 
 
 def empty_cell(layer: Any, input_size: int) -> Any:

@@ -4,12 +4,12 @@ torch's own class runs calls with odd tensors, and TorchScript.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from rnnkit._base.class_facts import note_subclass, overrides_initial_state
+from rnnkit._base.class_facts import ClassFacts, note_subclass, overrides_initial_state
 from rnnkit._base.message import warn
 from rnnkit._base.state import has_missing_part, map_state, zeros
 from rnnkit._base.torch_tools import torch_twin
@@ -27,15 +27,37 @@ class Checked:
     #: The names of axes in the caller's scope. On the class, so that a module with the default
     #: holds nothing that torch's does not hold.
     axes: dict[str, str] | None = None
+    #: All that is ours and not public: every other name is a user's subclass's own.
+    __rnnkit__: ClassVar[ClassFacts]
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Note what a subclass overrides."""
         super().__init_subclass__(**options)
         note_subclass(cls)
 
-    def __prepare_scriptable__(self) -> torch.nn.Module:
-        """Hand TorchScript a module of torch's class, and warn of what it does not ask for."""
-        return scripted(self)
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments as torch prints them, then rnnkit's own."""
+        # Without super(), which Dynamo cannot trace where it meets a message.
+        text: str = self.__rnnkit__.torch_class.extra_repr(self)
+        if getattr(self, "state_batch_first", False):  # of layers only
+            text += ", state_batch_first=True"
+        return text if self.axes is None else f"{text}, axes={self.axes}"
+
+    def __prepare_scriptable__(self: Any) -> torch.nn.Module:
+        """Hand TorchScript a module of torch's class, and warn of what it does not ask for.
+
+        That is an overridden ``initial_state``: the module begins from zeros there.
+        """
+        # It does not refuse: a program that passes a state to each call is also right there.
+        if overrides_initial_state(self):
+            name = type(self).__name__
+            warn(
+                "script-initial-state",
+                f"TorchScript does not call {name}.initial_state: without a state it starts from "
+                f"zeros. In scripted code, pass a state to each call of this {name}.",
+                stacklevel=2,
+            )
+        return torch_twin(self, self.__rnnkit__.torch_class)
 
 
 def zero_state(module: Any, like: Tensor, batch_size: int | None, *rows: int) -> Any:
@@ -113,21 +135,3 @@ def state_for_torch(call: ModuleCall, *, has_pieces: bool = False) -> Any:
     is_ours = has_pieces or needs_initial_state(call.module, call.hx)
     diagnose(call, has_pieces=is_ours)
     return completed(call.module, call.hx)
-
-
-def scripted(module: Any) -> torch.nn.Module:
-    """Return the module of torch's class that TorchScript compiles instead of one of rnnkit's.
-
-    A warning says if it begins from another state: TorchScript asks no overridden
-    ``initial_state``.
-    """
-    # It does not refuse: a program that passes a state to each call is also right there.
-    if overrides_initial_state(module):
-        name = type(module).__name__
-        warn(
-            "script-initial-state",
-            f"TorchScript does not call {name}.initial_state: without a state it starts from "
-            f"zeros. In scripted code, pass a state to each call of this {name}.",
-            stacklevel=3,
-        )
-    return torch_twin(module, module.__rnnkit__.torch_class)

@@ -1,14 +1,14 @@
 """What RNN, LSTM and GRU share: the checked call, steps, and their states."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import ClassFacts, finish, overrides_torch_checks
+from rnnkit._base.class_facts import ClassFacts, finish
 from rnnkit._base.dynamo import is_left_out_of_graph, only_in_graphs, outside_of_graphs
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refuse
@@ -22,7 +22,7 @@ from rnnkit._base.state import (
     state_of,
     tensors_of,
 )
-from rnnkit._base.torch_tools import is_fx_call, is_proxy, leaf_node
+from rnnkit._base.torch_tools import is_proxy, leaf_node, proxies_in
 from rnnkit._checks.arguments import (
     check_own_state,
     check_step,
@@ -55,8 +55,8 @@ CellT = TypeVar("CellT", bound=torch.nn.Module)
 class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     """What the three layers share; they differ by their constructors and by ``__rnnkit__``."""
 
-    #: All that is ours and not public. This base computes nothing by itself, as torch's does not.
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNBase, ("hx",), is_user_subclass=True)
+    #: This base computes nothing by itself, as torch's does not.
+    __rnnkit__ = ClassFacts(torch.nn.RNNBase, is_user_subclass=True)
     state_batch_first: bool = False
 
     @overload
@@ -89,7 +89,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         all_valid = lengths is None and reset is None
-        overrides = all_valid and overrides_torch_checks(self)
+        overrides = all_valid and self.__rnnkit__.overrides_checks
         weight = None if overrides else first_weight(self)
         # The guard, a quick check: it returns the state as kernels take it, or MISFIT, and then
         # _run_odd_call raises what is wrong, or finds who can run it.
@@ -114,21 +114,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return output, _returned(self, end)
 
     if TYPE_CHECKING:  # torch's own is Any
-
-        @overload
-        def __call__(
-            self,
-            input: Tensor,
-            hx: GivenT | None = None,
-            *,
-            lengths: LengthsLike | None = None,
-            reset: ResetLike | None = None,
-        ) -> tuple[Tensor, StateT]: ...
-        @overload
-        def __call__(
-            self, input: PackedSequence, hx: GivenT | None = None
-        ) -> tuple[PackedSequence, StateT]: ...
-        def __call__(self, *_: Any, **__: Any) -> Any: ...
+        __call__ = forward
 
     def _update_flat_weights(self) -> None:
         """Do what torch's method does: collect the weights for the kernel, if any was replaced."""
@@ -256,14 +242,6 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             cells.append(cell.train(self.training))
         return cells
 
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments as torch prints them, then rnnkit's own."""
-        # Without super(), which Dynamo cannot trace where it meets a message.
-        text = torch.nn.RNNBase.extra_repr(self)
-        if self.state_batch_first:
-            text += ", state_batch_first=True"
-        return text if self.axes is None else f"{text}, axes={self.axes}"
-
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class, and warn of what it does not ask for."""
         if self.state_batch_first:
@@ -287,7 +265,7 @@ def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
     class, which takes neither, runs it, if nothing is found wrong.
     """
     layer, input, hx, _ = call
-    if is_fx_call(input, hx):
+    if proxies_in(input, hx):
         return leaf_node(layer, input, hx, **pieces)
     has_pieces = any(piece is not None for piece in pieces.values())
     state = state_for_torch(call, has_pieces=has_pieces)

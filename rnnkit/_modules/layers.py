@@ -1,15 +1,12 @@
 """RNN, LSTM and GRU: torch's layers, their calls checked."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.scope import LAYER_AXES, Axes
-from rnnkit._modules.cells import GRU_RECURRENCE, TANH_RECURRENCE, GRUCell, LSTMCell, Pair, RNNCell
+from rnnkit._modules.cells import GRUCell, LSTMCell, Pair, RNNCell
 from rnnkit._modules.common import set_options
 from rnnkit._modules.layer_base import Layer
 
@@ -78,9 +75,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     (torch.Size([2, 5, 4]), torch.Size([1, 2, 4]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
-        torch.nn.RNN, ("hx",), TANH_RECURRENCE, cell_class=RNNCell
-    )
+    __rnnkit__ = RNNCell.__rnnkit__._replace(torch_class=torch.nn.RNN, cell_class=RNNCell)
 
     @checked_arguments
     def __init__(
@@ -185,12 +180,8 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     (torch.Size([7, 5, 8]), torch.Size([2, 5, 4]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
-        torch.nn.LSTM,
-        ("h", "c"),
-        LSTMCell.__rnnkit__.recurrence,
-        cell_class=LSTMCell,
-        is_projected=True,
+    __rnnkit__ = LSTMCell.__rnnkit__._replace(
+        torch_class=torch.nn.LSTM, cell_class=LSTMCell, is_projected=True
     )
 
     @checked_arguments
@@ -293,9 +284,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     (torch.Size([3, 32, 20]), torch.Size([1, 32, 20]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
-        torch.nn.GRU, ("hx",), GRU_RECURRENCE, cell_class=GRUCell
-    )
+    __rnnkit__ = GRUCell.__rnnkit__._replace(torch_class=torch.nn.GRU, cell_class=GRUCell)
 
     @checked_arguments
     def __init__(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import finish, overrides_initial_state
 from rnnkit._base.state import StateT, has_missing_part, tensors_of
-from rnnkit._base.torch_tools import is_fx_call, leaf_node
+from rnnkit._base.torch_tools import leaf_node, proxies_in
 from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options, one_state
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import checked_arguments
@@ -213,7 +213,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         """Run over a sequence; the docstring of the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        if is_fx_call(input, hx):
+        if proxies_in(input, hx):
             return leaf_node(self, input, hx, lengths=lengths, reset=reset)
         initial = None
         if isinstance(input, Tensor):  # a cell's guard refuses all else

@@ -24,9 +24,9 @@ from rnnkit._base.torch_tools import (
     is_dynamic_size,
     is_exporting,
     is_jit_traced,
-    is_meta_or_fake,
     is_transformed,
     lacks_kernel,
+    lacks_values,
     uses_custom_op,
 )
 from rnnkit._checks.call_spec import SEQUENCE
@@ -72,7 +72,7 @@ def needs_steps(input: Tensor, boundaries: Boundaries) -> bool:
     if reset is None:
         return False
     # Pieces are found by the values of a mask.
-    return is_transformed() or is_jit_traced() or is_meta_or_fake(reset)
+    return is_transformed() or is_jit_traced() or lacks_values(reset)
 
 
 def has_kernel(direction: Direction, input: Tensor) -> bool:

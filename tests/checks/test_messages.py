@@ -3,7 +3,6 @@
 import pickle
 import re
 import sys
-import traceback
 from functools import partial
 
 import pytest
@@ -17,7 +16,6 @@ from rnnkit import CellError, RnnkitWarning, ShapeError, StateError
 from rnnkit._base.callers import user_frame
 from rnnkit._checks.call_spec import spec_of
 from rnnkit._checks.causes.inputs import check_dtype
-from tests.kernels.paths import Wrapped
 
 
 def test_errors_survive_pickling_with_their_code():
@@ -174,20 +172,6 @@ def test_warnings_are_of_the_callers_line():
 def test_what_beartype_writes_is_no_users_code():
     """Behind a function that beartype has wrapped stands the one who called it."""
     assert beartype(user_frame)() is sys._getframe()
-
-
-@pytest.mark.unhooked("it adds frames")
-def test_a_refusal_inside_of_a_cell_ends_in_the_module_that_refuses():
-    """Below the user's line stands one frame: the module that was called wrongly."""
-    around = Wrapped(rnnkit.GRUCell(4, 8))
-    for run in (partial(rnnkit.unroll, around), rnnkit.Recurrent(around)):
-        with pytest.raises(ShapeError) as caught:
-            run(torch.ones(7, 5, 6))
-        names = [one.name for one in traceback.extract_tb(caught.tb)]
-
-        assert names.count("forward") >= 2
-        assert names[-1] == "forward"
-        assert "diagnose" not in names
 
 
 @pytest.mark.parametrize(

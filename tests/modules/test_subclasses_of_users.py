@@ -51,7 +51,7 @@ def mgu_step(given, hidden, h):
 class MGUCell(Cell):
     """A kind of cell that torch does not have: a record of its equations."""
 
-    __rnnkit__ = ClassFacts(nn.RNNCellBase, ("hx",), Recurrence("MGU", gates=2, step=mgu_step))
+    __rnnkit__ = ClassFacts(nn.RNNCellBase, Recurrence("MGU", gates=2, step=mgu_step))
 
 
 def test_a_new_kind_of_cell_is_one_record():

@@ -195,8 +195,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         >>> lstm.last_hidden(state).shape
         torch.Size([5, 8])
         """
-        split: Any = self.split_state(state)
-        h: Tensor = split if len(self.__rnnkit__.state_names) == 1 else split[0]
+        h: Tensor = tensors_of(self.split_state(state))[0]
         return h[-1].movedim(0, -2).flatten(-2)
 
     def split_state(self, state: StateT) -> StateT:

@@ -54,7 +54,8 @@ def run_layer(
     ``boundaries`` is the lengths and resets of the call, None if it has neither. Then torch's
     kernel takes the layer as a whole, or torch's own forward if that does more: it runs a
     subclass's own checks (``overrides_checks``), or is what a compiler records. With them, or where
-    a compiler needs rnnkit's operators, the layer runs in pieces: stretches of the samples.
+    a compiler needs rnnkit's operators, the layer runs in pieces, each as if it were alone: all
+    valid steps of a sample, or a stretch of them between two resets.
     """
     recurrence = None if overrides_checks else recurrence_of(layer)
     facts: Any = layer.__rnnkit__
@@ -71,30 +72,14 @@ def run_layer(
     state = _first_state(layer, hx, input, input.shape[batch_axis])
     if is_whole and not is_compiling():
         output, *ends = recurrence.kernel(input, state, *_options(layer), layer.batch_first)
-    elif layer.batch_first:
-        output, ends = _run_in_pieces(layer, recurrence, input.transpose(0, 1), state, boundaries)
-        output = output.transpose(0, 1)
     else:
-        output, ends = _run_in_pieces(layer, recurrence, input, state, boundaries)
+        steps = input.transpose(0, 1) if layer.batch_first else input
+        stack = stack_of(layer, recurrence, steps)
+        output, ends = run_stack(stack, steps, tensors_of(state), boundaries or Boundaries())
+        output = output.transpose(0, 1) if layer.batch_first else output
     if is_unbatched:
         return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
     return output, ends
-
-
-def _run_in_pieces(
-    layer: RNNBase,
-    recurrence: Recurrence,
-    input: Tensor,
-    state: State,
-    boundaries: Boundaries | None,
-) -> Run:
-    """Run a layer over ``(seq, batch, feature)``, each piece as if it were alone.
-
-    A piece is a stretch of a sample between two resets, or all its valid steps; ``boundaries``, the
-    lengths and resets, cut them, and None cuts nothing. Returns output and last states.
-    """
-    stack = stack_of(layer, recurrence, input)
-    return run_stack(stack, input, tensors_of(state), boundaries or Boundaries())
 
 
 def _run_packed(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 import torch
 from torch import Tensor
 
-from rnnkit._base.class_facts import finish, overrides_initial_state
-from rnnkit._base.state import StateT, has_missing_part, tensors_of
+from rnnkit._base.class_facts import finish
+from rnnkit._base.state import StateT, tensors_of
 from rnnkit._base.torch_tools import leaf_node, proxies_in
 from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options, one_state
 from rnnkit._checks.call_spec import sizes_of_sequence
@@ -15,7 +15,7 @@ from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.objects import cells_of, check_directions, check_layer_of_cells
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_scope, checked_axes
 from rnnkit._modules.cell_base import GivenT
-from rnnkit._modules.common import initial_state
+from rnnkit._modules.common import initial_state, needs_initial_state
 from rnnkit._modules.layer_base import Layer, run_layer_step
 from rnnkit._modules.recurrent_run import cells_in_order, checked_states, explain_states, run_layers
 from rnnkit._modules.unroll import Steps
@@ -220,8 +220,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)
             if self.axes is not None and sizes:
                 check_scope(self, self.axes, sizes)
-            needs_initial = has_missing_part(hx) or reset is not None
-            if sizes and needs_initial and overrides_initial_state(self):
+            if sizes and needs_initial_state(self, hx, reset):
                 initial = self.initial_state(sizes.get("batch"))
         return run_layers(self, input, hx, initial, lengths, reset)
 

@@ -7,7 +7,6 @@ from typing import Any, Protocol, TypedDict, TypeVar, Unpack, overload, runtime_
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import is_exporting
@@ -163,7 +162,7 @@ def unroll(
     check_count("unroll: block", block, code="unroll-block", least=1, fix=fix)
     if is_exporting():  # a program is one graph
         return run(call._replace(block=None))
-    return run_outside(call) if is_compiling() else run(call)
+    return run_outside(call)
 
 
 unroll.__module__ = "rnnkit"

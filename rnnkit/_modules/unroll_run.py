@@ -63,7 +63,7 @@ class UnrollCall(NamedTuple):
     " leave out block= or fullgraph=True"
 )
 def run_outside(call: UnrollCall) -> tuple[Tensor, Any]:
-    """Run a call in blocks where a compiler traces its caller."""
+    """Run a call in blocks, outside of any graph that a compiler makes of its caller."""
     return run(call)
 
 
@@ -77,7 +77,6 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     """
     cell, input, hx, *_ = call
     batch_first = call.batch_first
-    has_pieces = call.lengths is not None or call.reset is not None
     # One of ours that nobody changed: its equations are known.
     is_known = is_plain(cell)
     weight = cell.weight_ih if is_known else None
@@ -93,7 +92,7 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
             state=call.state,
         )
     lengths = reset = None
-    if has_pieces:
+    if call.lengths is not None or call.reset is not None:
         spec = spec_of(
             cell,
             input,
@@ -112,14 +111,14 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     if batch_first:
         input = input.transpose(0, 1)
     is_own = call.initial is not None or (is_known and overrides_initial_state(cell))
-    start = _start(call, input, state, lengths, is_known=is_known, is_own=is_own)
+    first, restart = _start(call, input, state, lengths, weight, is_own=is_own)
 
     args = UnrollArgs(
         input=input,
-        hx=start.first,
+        hx=first,
         lengths=lengths,
         reset=reset,
-        initial=start.restart,
+        initial=restart,
         reverse=call.reverse,
         return_states=call.return_states,
         block=call.block,
@@ -136,28 +135,22 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     return output, end
 
 
-class Start(NamedTuple):
-    """The state before the first step, None if the cell makes it there, and that after a reset."""
-
-    first: State | None
-    restart: State | None
-
-
 def _start(
     call: UnrollCall,
     input: Tensor,
     hx: State | None,
     lengths: Lengths | None,
+    weight: Tensor | None,
     *,
-    is_known: bool,
     is_own: bool,
-) -> Start:
-    """Return the state before the first step, and the one after a reset.
+) -> tuple[State | None, State | None]:
+    """Return the state before the first step, None if the cell makes it, and that after a reset.
 
     ``call`` has the arguments as they came, ``input`` is laid out as ``(seq, batch, feature)``, and
     ``hx`` is the state that was given, checked: None if none was. The cell's ``initial_state`` is
-    what a missing state, or a part of it, is taken from. ``is_known``: a cell of rnnkit's that
-    nobody changed, whose initial state is zeros, unless it ``is_own``: a user's, to be checked.
+    what a missing state, or a part of it, is taken from. With a ``weight`` it is a cell of rnnkit's
+    that nobody changed, whose initial state is zeros, unless it ``is_own``: a user's, which is
+    checked and completed here.
     """
     given = call.hx
     initial = call.initial
@@ -167,14 +160,21 @@ def _start(
         initial = with_batch(initial, 0)
     is_missing = _is_missing(call, given, lengths)
     if not is_missing and call.reset is None:
-        return Start(hx, initial)
-    if is_known and not is_own:
-        initial = zeros(call.cell, call.cell.weight_ih, input.shape[1])
+        return hx, initial
+    cell = call.cell
+    if weight is not None and not is_own:
+        initial = zeros(cell, weight, input.shape[1])
     elif initial is None:
-        initial = initial_state(call.cell, input.shape[1])
+        initial = initial_state(cell, input.shape[1])
     if is_own:
-        initial = _checked_initial(call, input, initial, is_known=is_known)
-    return Start(filled(given, initial) if is_missing else hx, initial)
+        checked: Any = fitting_unrolled(cell, input, initial, weight, batch_first=False)
+        if checked is MISFIT:
+            is_known = weight is not None
+            caller = call.caller
+            spec = spec_of(cell, input, "unrolled", caller, is_known=is_known, state=call.state)
+            diagnose_initial_state(spec, initial, input)
+        initial = checked
+    return filled(given, initial) if is_missing else hx, initial
 
 
 def _is_missing(call: UnrollCall, given: State | None, lengths: Lengths | None) -> bool:
@@ -191,21 +191,6 @@ def _is_missing(call: UnrollCall, given: State | None, lengths: Lengths | None) 
         return is_missing
     # It makes its state itself, at the first step that runs: of each sample, or it is refused.
     return lengths is not None and (call.reverse or lengths.empty() is not None)
-
-
-def _checked_initial(call: UnrollCall, input: Tensor, initial: Any, *, is_known: bool) -> State:
-    """Return the state that a user's ``initial_state`` made, complete, or raise what is wrong.
-
-    ``input`` is ``(seq, batch, feature)``; ``is_known``: a cell of rnnkit's that nobody changed.
-    """
-    cell = call.cell
-    weight = cell.weight_ih if is_known else None
-    checked: Any = fitting_unrolled(cell, input, initial, weight, batch_first=False)
-    if checked is MISFIT:
-        spec = spec_of(cell, input, "unrolled", call.caller, is_known=is_known, state=call.state)
-        diagnose_initial_state(spec, initial, input)
-    state: State = checked
-    return state
 
 
 def _run_known(

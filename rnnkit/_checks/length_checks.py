@@ -13,6 +13,7 @@ from rnnkit._base.torch_tools import (
     is_batched,
     is_jit_traced,
     lacks_values,
+    moved,
     of_every_example,
 )
 from rnnkit._checks.arrays import outlined_array, tensor_or_none
@@ -43,11 +44,11 @@ def checked_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
             _refuse_lengths(spec, lengths, counts, _out_of_range(seq, place % len(counts), value))
     if values is not None and is_batched(counts):
         values = None  # each example of a vmap has its own
+    counts = moved(counts, input.device)
     if is_abstract:
-        counts = counts.to(input.device)
         in_range = (counts >= 0) & (counts <= seq)
         are_all(in_range, "lengths must be integers from 0 to seq, one for each sample")
-    return Lengths(counts, values, seq, None if counts.device == input.device else input.device)
+    return Lengths(counts, values, seq)
 
 
 def _why_not(spec: CallSpec, counts: Tensor | None) -> RefusalCause | None:

@@ -180,11 +180,13 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
     cells of the other direction. ``argument`` is what the caller gave them as.
     """
     listed = _listed_cells(cells)
-    wrong = [cell for cell in listed if not _is_cell_module(cell)]
+    module = torch.nn.Module
+    layer = torch.nn.RNNBase
+    wrong = [cell for cell in listed if not isinstance(cell, module) or isinstance(cell, layer)]
     if wrong or not listed:
         came = wrong[0] if wrong and isinstance(cells, list | tuple) else cells
         fix = "pass [rnnkit.GRUCell(input_size, hidden_size)], with one cell for each layer"
-        if isinstance(came, torch.nn.RNNBase):
+        if isinstance(came, layer):
             fix = f"rnnkit.Recurrent.of(layer), or {constructor_of(came)}Cell(...)"
         refuse(
             ArgumentError,
@@ -211,11 +213,6 @@ def _listed_cells(cells: Any) -> list[Any]:
         return [cells]
     is_many = isinstance(cells, Iterable) and not isinstance(cells, Tensor)
     return list(cells) if is_many else []
-
-
-def _is_cell_module(cell: Any) -> bool:
-    """Return whether a module may be a cell: it is no layer."""
-    return isinstance(cell, torch.nn.Module) and not isinstance(cell, torch.nn.RNNBase)
 
 
 #: What a cell of a layer remembers: whether it is one of the backward direction.

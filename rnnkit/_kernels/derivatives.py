@@ -176,19 +176,13 @@ def through_gates(
     before its step. ``needed`` has a flag for each gradient, in the order of the result.
     """
     flat, on_n = on_gates
-    on_input = on_weight_ih = on_weight_hh = on_bias_ih = on_bias_hh = None
-    if needed[2]:
-        on_weight_hh = flat.t() @ before
-    if needed[4]:
-        on_bias_hh = flat.sum(0)
+    on_weight_hh = flat.t() @ before if needed[2] else None
+    on_bias_hh = flat.sum(0) if needed[4] else None
     if on_n is not None:
         flat[:, -on_n.shape[1] :] = on_n
-    if needed[0]:
-        on_input = flat @ weight_ih
-    if needed[1]:
-        on_weight_ih = flat.t() @ data
-    if needed[3]:
-        on_bias_ih = flat.sum(0)
+    on_input = flat @ weight_ih if needed[0] else None
+    on_weight_ih = flat.t() @ data if needed[1] else None
+    on_bias_ih = flat.sum(0) if needed[3] else None
     return [on_input, on_weight_ih, on_weight_hh, on_bias_ih, on_bias_hh]
 
 
@@ -221,11 +215,11 @@ def differentiate_again(
     with torch.enable_grad():
         pairs = zip(run(*given), gradients, strict=False)
     reached = [(output, gradient) for output, gradient in pairs if gradient is not None]
-    places = [k for k, leaf in enumerate(leaves) if leaf is not None and leaf.requires_grad]
+    needs = [leaf is not None and leaf.requires_grad for leaf in leaves]
     found = torch.autograd.grad(
-        [output for output, _ in reached], [leaves[k] for k in places],
+        [output for output, _ in reached], [*itertools.compress(leaves, needs)],
         [gradient for _, gradient in reached],
         create_graph=create_graph, allow_unused=True, materialize_grads=True,
     )  # fmt: skip
-    by_place = dict(zip(places, found, strict=True))
-    return pytree.tree_unflatten([by_place.get(k) for k in range(len(leaves))], spec)
+    each = iter(found)
+    return pytree.tree_unflatten([next(each) if need else None for need in needs], spec)

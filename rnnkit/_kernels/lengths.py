@@ -5,28 +5,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rnnkit._base.torch_tools import moved
-
 
 class Lengths(NamedTuple):
     """Valid steps of each sample, checked."""
 
-    #: ``(batch,)``, int64, where the caller has it.
-    given: Tensor
+    #: ``(batch,)``, int64, on the device of the input.
+    each: Tensor
     #: The same as numbers; None while a compiler traces, which knows no values.
     values: list[int] | None
     #: Steps of the input.
     seq: int
-    #: The device of the input; None if they are there.
-    device: torch.device | None = None
-
-    @property
-    def each(self) -> Tensor:
-        """Each sample's valid steps, ``(batch,)``, int64, on the device of the input.
-
-        ``device`` is None if they are there already; the copy to a GPU is not waited for.
-        """
-        return self.given if self.device is None else moved(self.given, self.device)
 
     @property
     def longest(self) -> int:

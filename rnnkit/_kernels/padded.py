@@ -55,7 +55,7 @@ def run_padded(
     stack: Stack,
     input: Tensor,
     state: States,
-    lengths: Lengths | None = None,
+    lengths: Lengths | None,
     blank: Tensor | None = None,
 ) -> tuple[Tensor, States]:
     """Run a stack over a padded batch ``(seq, batch, feature)``, each sample as if by itself.
@@ -214,7 +214,7 @@ def run_blank(
 
     A blank step is put in between, and sets h and c of its sample to zero. ``counts`` ``(batch,)``
     are the valid steps of each sample, None if all are; ``starts`` ``(seq, batch)`` is true at
-    resets. Both are on the CPU; step 0 is no reset here. ``state`` is h and c, ``(layers *
+    resets. All is on the CPU; step 0 is no reset here. ``state`` is h and c, ``(layers *
     directions, batch, hidden)``. The result, output and last states, is that of ::
 
         for t, x_t in enumerate(input):
@@ -231,20 +231,18 @@ def run_blank(
     longer = added[-1] + (seq if counts is None else counts)
     values: list[int] = longer.tolist()
     steps = max(values)
-    device = input.device
     blank = torch.zeros(steps * batch, 1, dtype=torch.bool, device="cpu")
     blank.index_fill_(0, moved[cut.view(-1)] - batch, value=True)
-    blank = blank.view(steps, batch, 1).to(device)
     rows = input.flatten(0, 1)
     places = None
     if counts is not None:
         valid = torch.arange(seq, device="cpu").unsqueeze(1) < counts
         places = valid.view(-1).nonzero().squeeze(1)
-        moved, places = moved.index_select(0, places), places.to(device)
+        moved = moved.index_select(0, places)
         rows = rows.index_select(0, places)
-    moved = moved.to(device)
-    lengths = Lengths(longer.to(device), values, steps)
+    lengths = Lengths(longer, values, steps)
     spread = input.new_zeros(steps * batch, input.shape[2]).index_copy_(0, moved, rows)
+    blank = blank.view(steps, batch, 1)
     output, ends = run_padded(stack, spread.view(steps, batch, -1), state, lengths, blank)
     rows = output.flatten(0, 1).index_select(0, moved)
     if places is not None:

@@ -85,7 +85,8 @@ def _run_resets(
         return run(stack, input, _apply_reset_at_start(stack, state, initial, starts), lengths)
     path = choice.for_resets(
         choice.facts_of(stack, input, state),
-        *(batch, cuts),
+        batch,
+        cuts,
         is_full=lengths is None,
         from_zeros=initial is None,
     )
@@ -135,7 +136,7 @@ def _lowered(stack: Stack, output: Tensor, ends: States) -> Run:
     """
     if stack.recurrence.name != "LSTM" or output.dtype is not torch.float32:
         return output, ends
-    if output.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+    if not output.is_cpu or not torch.is_autocast_enabled("cpu"):
         return output, ends
     dtype = torch.get_autocast_dtype("cpu")
     return output.to(dtype), tuple(end.to(dtype) for end in ends)

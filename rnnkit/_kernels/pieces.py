@@ -204,7 +204,7 @@ class Rows:
         return Schedule(sizes, reverse, carry)
 
     def ends(self, tensor: Tensor, reverse: bool) -> Tensor:
-        """Return a copy of each piece's last state, ``(pieces, hidden)``.
+        """Return a copy of each piece's last state, ``(pieces, hidden)``, on the CPU.
 
         ``tensor`` ``(rows, hidden)`` has the states after every step of every piece, in rows.
         """
@@ -212,7 +212,7 @@ class Rows:
         return tensor[: self.sizes[0]].clone() if reverse else tensor.index_select(0, self._last)
 
     def earlier(self, start: Tensor, after: Tensor, reverse: bool) -> Tensor:
-        """Return the state before each row's step, ``(rows, hidden)``.
+        """Return the state before each row's step, ``(rows, hidden)``, on the CPU.
 
         ``start`` is the pieces' first states ``(pieces, hidden)``, ``after`` the states after each
         row's step ``(rows, hidden)``.
@@ -235,15 +235,13 @@ class Rows:
         following = torch.cat([sizes[1:], sizes.new_zeros(1)]).index_select(0, step)
         onward = count + row + sizes.index_select(0, step)
         backward = torch.where(self._piece < following, onward, self._piece)
-        return forward.to(self._device), backward.to(self._device)
+        return forward, backward
 
     @cached_property
     def _last(self) -> Tensor:
-        """The row of each piece's last step, ``(pieces,)``."""
-        row = self._first.index_select(0, self._steps - 1) + torch.arange(
-            len(self._steps), device="cpu"
-        )
-        return moved(row, self._device)
+        """The row of each piece's last step, ``(pieces,)``, on the CPU."""
+        piece = torch.arange(len(self._steps), device="cpu")
+        return self._first.index_select(0, self._steps - 1) + piece
 
     @cached_property
     def mirror(self) -> Tensor:

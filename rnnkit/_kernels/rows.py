@@ -89,7 +89,7 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> Any:
-    """Return seven gradients: of the input, h, c and four weights; None where none is needed.
+    """Return seven gradients: of the input, h, c and four weights; None for what there is not.
 
     ``ctx`` is torch's, with what forward saved; ``gradients`` are those of the output ``(rows,
     hidden)`` and of the last states, None for zeros. ``on_`` is short for the gradient of. Where a
@@ -120,8 +120,7 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> Any:
     on_data, *on_weights = through_gates(
         on_gates, data, hidden, weight_ih, (needed[0], *needed[3:])
     )
-    starts = [gradient if need else None for gradient, need in zip(now, needed[1:3], strict=False)]
-    return [on_data, *starts, *[None] * (2 - len(starts)), *on_weights]
+    return [on_data, *(*now, None)[:2], *on_weights]
 
 
 def _derived_by_torch(

@@ -67,7 +67,7 @@ def needs_steps(input: Tensor, boundaries: Boundaries) -> bool:
     if is_compiling():
         if hard_codes_steps(input.shape[0]):
             return True
-    elif is_batched(input) or (lengths is not None and is_batched(lengths.given)):
+    elif is_batched(input) or (lengths is not None and is_batched(lengths.each)):
         return True  # torch's kernels have no rule for the examples of a vmap
     if reset is None:
         return False

@@ -175,42 +175,34 @@ def _fix_of_rank(spec: CallSpec, width: int) -> str:
 
 def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its dtype or device."""
+    dtype = input.dtype
     if not dtypes_agree(input, weight.dtype):
-        _refuse_dtype(spec, input.dtype, weight.dtype)
-    if input.device != weight.device:
-        _refuse_device(spec, input.device, weight.device)
-
-
-def _refuse_dtype(spec: CallSpec, came: torch.dtype, wants: torch.dtype) -> NoReturn:
-    """Refuse an input of the dtype ``came``, which is another one than the weights have."""
-    of_input = f"input.to({wants})"
-    of_model = f"model.to({came})"
-    evidence = "float64 is NumPy's default dtype" if came is torch.float64 else ""
-    spec.refuse(
-        DtypeError,
-        "input",
-        f"{DTYPES.format(came, wants)} Convert input: {of_input}, or convert model: {of_model}",
-        RefusalCause(
-            "input-dtype",
-            "the input and the weights have different dtypes",
-            f"{of_input}, or {of_model}",
-            evidence=evidence,
-        ),
-    )
-
-
-def _refuse_device(spec: CallSpec, came: torch.device, wants: torch.device) -> NoReturn:
-    """Refuse an input on the device ``came``, which is another one than the weights are on."""
-    fix = f"input.to({str(wants)!r}), or move the model to the input's device"
-    spec.refuse(
-        DeviceError,
-        "input",
-        "Input and parameter tensors are not at the same device, "
-        f"found input tensor at {came} and parameter tensor at {wants}",
-        RefusalCause(
-            "input-device", f"the input is on {came}, but the weights are on {wants}", fix
-        ),
-    )
+        of_input = f"input.to({weight.dtype})"
+        of_model = f"model.to({dtype})"
+        wrong = DTYPES.format(dtype, weight.dtype)
+        is_double = dtype is torch.float64
+        spec.refuse(
+            DtypeError,
+            "input",
+            f"{wrong} Convert input: {of_input}, or convert model: {of_model}",
+            RefusalCause(
+                "input-dtype",
+                "the input and the weights have different dtypes",
+                f"{of_input}, or {of_model}",
+                evidence="float64 is NumPy's default dtype" if is_double else "",
+            ),
+        )
+    came = input.device
+    wants = weight.device
+    if came != wants:
+        fix = f"input.to({str(wants)!r}), or move the model to the input's device"
+        spec.refuse(
+            DeviceError,
+            "input",
+            "Input and parameter tensors are not at the same device, "
+            f"found input tensor at {came} and parameter tensor at {wants}",
+            RefusalCause("input-device", f"the input is on {came}, but the weights are on {wants}", fix),
+        )
 
 
 def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn:

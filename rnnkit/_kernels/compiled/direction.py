@@ -64,8 +64,8 @@ class OperatorCall(NamedTuple):
     def is_by_hand(self) -> bool:
         """Whether rnnkit's own backward pass runs: of an RNN or GRU on a CPU, without autocast."""
         is_precise = self.input.dtype in {torch.float32, torch.float64}
-        on_cpu = self.input.device.type == "cpu"
-        return self.mode != "LSTM" and self.lowered is None and on_cpu and is_precise
+        is_plain = self.mode != "LSTM" and self.lowered is None
+        return is_plain and self.input.is_cpu and is_precise
 
     @property
     def has_onednn(self) -> bool:
@@ -77,7 +77,7 @@ class OperatorCall(NamedTuple):
         input = self.input
         mkldnn = torch.backends.mkldnn
         takes_dtype = self.lowered is not None or input.dtype is torch.float32
-        if self.mode != "LSTM" or input.device.type != "cpu" or not takes_dtype:
+        if self.mode != "LSTM" or not input.is_cpu or not takes_dtype:
             return False
         if None in (ONEDNN, ONEDNN_BACKWARD) or not mkldnn.enabled:
             return False
@@ -155,7 +155,7 @@ def dtypes_of(call: OperatorCall) -> list[torch.dtype]:
     lowered = call.lowered
     if lowered is None:
         return [tensor.dtype for tensor in (call.input, *call.state)]
-    is_fused = call.input.device.type != "cpu" or call.has_onednn
+    is_fused = not call.input.is_cpu or call.has_onednn
     if is_fused or call.mode.startswith("RNN"):
         return [lowered] * (1 + len(call.state))
     # On a CPU each step of a GRU or an LSTM mixes what autocast lowers with the state.
@@ -226,9 +226,7 @@ def _run_gru(call: OperatorCall) -> tuple[Tensor, ...]:
     """
     steps, batch = call.input.shape[:2]
     schedule = Schedule([batch] * steps, call.reverse)
-    weight_ih, weight_hh, *biases = call.weights
-    bias_ih, bias_hh = biases or (None, None)
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    weights: Any = (*call.weights, None, None)[:4]  # None for each bias that there is not
     output, _, (kept,) = gru_forward(
         call.input.flatten(0, 1), (call.h[0],), weights, schedule, keep=True
     )
@@ -301,9 +299,9 @@ def _derive_hand(
     ``gradients`` are those of output and last h, None for zeros; ``output`` is ``(seq, batch,
     hidden)``. ``kept_gates`` is the flat buffer that a GRU's forward pass has kept.
     """
-    (on_output, on_h, _) = gradients
+    on_output, on_h, _ = gradients
     h = call.h
-    (steps, batch) = output.shape[:2]
+    steps, batch = output.shape[:2]
     before = torch.cat([output[1:], h] if call.reverse else [h, output[:-1]]).flatten(0, 1)
     now = torch.zeros_like(h) if on_h is None else on_h.clone()
     on_output = torch.zeros_like(output) if on_output is None else on_output

@@ -21,10 +21,8 @@ ON_ANY_DEVICE = "CompositeExplicitAutograd"
 #: Whoever loads rnnkit again in a process, as a reload or torch.package does, finds the operators
 #: of the first load, which the namespace of the process keeps.
 OF_PROCESS: Any = torch.ops.rnnkit
-LIBRARY: Any = getattr(OF_PROCESS, "library", None)
-if LIBRARY is None:
-    LIBRARY = torch.library.Library("rnnkit", "DEF")  # type: ignore[no-untyped-call]
-    OF_PROCESS.library = LIBRARY
+LIBRARY: Any = getattr(OF_PROCESS, "library", None) or torch.library.Library("rnnkit", "DEF")  # type: ignore[no-untyped-call]
+OF_PROCESS.library = LIBRARY
 
 
 def define(schema: str) -> bool:

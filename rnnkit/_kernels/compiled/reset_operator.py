@@ -25,8 +25,6 @@ GIVEN = (
     " Tensor reset, Tensor? lengths, str mode, bool has_bias, bool reverse"
 )
 DERIVED = 6
-OTHERS = 5
-
 IS_NEW = define(f"resets({GIVEN}) -> (Tensor, Tensor, Tensor)")
 define(
     f"resets_backward(Tensor? on_output, Tensor? on_h, Tensor? on_c, {GIVEN})"
@@ -135,5 +133,5 @@ if IS_NEW:
         _derive_resets,
         derived=DERIVED,
         results=0,
-        others=OTHERS,
+        others=5,
     )

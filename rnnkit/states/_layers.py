@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError, StateError
-from rnnkit._base.message import Row, brief, refuse
+from rnnkit._base.message import brief, refuse
 from rnnkit._base.state import BATCHED, layers_first, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.objects import listed_states
@@ -69,8 +69,7 @@ def from_layers(states: Sequence[State]) -> State:
     torch.Size([2, 5, 4])
     """
     listed = listed_states("from_layers", states)
-    result: State = map_state(_joined_rows, *listed)
-    return result
+    return map_state(_joined_rows, *listed)  # type: ignore[no-any-return]
 
 
 def _joined_rows(*tensors: Tensor) -> Tensor:
@@ -163,14 +162,14 @@ def bridge(
     >>> rnnkit.states.bridge(state).shape
     torch.Size([1, 5, 8])
     """
-    if not isinstance(how, str) or how not in ("concat", "sum"):
+    if how not in ("concat", "sum"):
         sentence = f"how must be 'concat' or 'sum', got {brief(how)}"
         refuse(ArgumentError, "how", sentence, code="bridge-how")
 
     def join(tensor: Tensor) -> Tensor:
         rows = 1 if state_batch_first else 0
         if tensor.dim() != BATCHED or tensor.shape[rows] % 2:
-            _refuse_rows(tensor, how, state_batch_first=state_batch_first)
+            _refuse_rows(tensor, how, rows)
         pairs: Tensor = tensor.unflatten(rows, (-1, 2))  # type: ignore[no-untyped-call]
         forward, backward = pairs.unbind(rows + 1)
         return forward + backward if how == "sum" else torch.cat([forward, backward], dim=-1)
@@ -178,26 +177,19 @@ def bridge(
     return map_state(join, state)
 
 
-def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoReturn:
+def _refuse_rows(tensor: Tensor, how: str, axis: int) -> NoReturn:
     """Raise a StateError for a state without two rows for each layer, as two directions have.
 
-    ``how`` is the caller's argument, for the fix. Where the other of axes 0 and 1 could be that of
-    the rows, a second fix says how to pass the state if its axes are in the other order.
+    ``axis``, 0 or 1, is the one that should have the rows, and ``how`` is the caller's argument,
+    for the fix. Where the other of the two axes could have them, a second fix says how to pass the
+    state if its axes are in the other order.
     """
     shape = tuple(tensor.shape)
-    rows: list[Row] = [("fix", "pass the state as it is, if its layer is unidirectional")]
-    wanted = "(layers * 2, batch, hidden)"
-    other = "(batch, layers * 2, hidden)"
-    other_rows = 1
-    option = ", state_batch_first=True"
-    if state_batch_first:
-        wanted, other = other, wanted
-        other_rows = 0
-        option = ""
-    if len(shape) == BATCHED and shape[other_rows] % 2 == 0:
-        rows = [
-            ("fix", f"rnnkit.states.bridge(state, {how!r}{option}), if it is {other}"),
-            ("", "pass the state as it is, if its layer is unidirectional"),
-        ]
-    sentence = f"bridge requires the state of a bidirectional layer, {wanted}"
-    refuse_axes(tensor, sentence, f"got {shape}", *rows, code="bridge-rows")
+    orders = ("(layers * 2, batch, hidden)", "(batch, layers * 2, hidden)")
+    fixes = ["pass the state as it is, if its layer is unidirectional"]
+    if len(shape) == BATCHED and shape[1 - axis] % 2 == 0:
+        option = "" if axis else ", state_batch_first=True"
+        bridged = f"rnnkit.states.bridge(state, {how!r}{option})"
+        fixes.insert(0, f"{bridged}, if it is {orders[1 - axis]}")
+    sentence = f"bridge requires the state of a bidirectional layer, {orders[axis]}"
+    refuse_axes(tensor, sentence, f"got {shape}", fix=fixes, code="bridge-rows")

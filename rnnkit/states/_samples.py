@@ -206,8 +206,7 @@ def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
     def join(*tensors: Tensor) -> Tensor:
         return _joined(tensors, batch_axis(tensors[0], state_batch_first))
 
-    result: State = map_state(join, *listed)
-    return result
+    return map_state(join, *listed)  # type: ignore[no-any-return]
 
 
 def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:

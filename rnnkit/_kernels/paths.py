@@ -40,8 +40,9 @@ def run(
         # in the weights' dtype instead, without autocast. A packed LSTM would run so of itself,
         # except where lengths are all equal. The stack of the second call has no such mark.
         dtype = stack.directions[0].weights[0].dtype
-        given = (input, state, initial)
-        input, state, initial = pytree.tree_map_only(Tensor, lambda one: one.to(dtype), given)
+        input, state, initial = pytree.tree_map_only(
+            Tensor, lambda one: one.to(dtype), (input, state, initial)
+        )
         with torch.autocast("cpu", enabled=False):
             return run(Stack(*stack[:2]), input, state, lengths, reset, initial)
     if reset is not None:
@@ -158,6 +159,6 @@ def _apply_reset_at_start(
     def run(direction: Direction, given: Tensor, new: Tensor | None) -> Tensor:
         if direction.reverse:
             return given
-        return given.masked_fill(fresh, 0) if new is None else torch.where(fresh, new, given)
+        return torch.where(fresh, 0 if new is None else new, given)
 
     return stack.map_state(run, state, initial)

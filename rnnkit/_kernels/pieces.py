@@ -112,12 +112,6 @@ def pieces_of(lengths: Tensor, starts: Tensor) -> Pieces:
     return Pieces(sample, steps, start, (first.masked_select(~renewed), last), (last, first))
 
 
-def _copied(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
-    """Copy small tensors of the CPU to a device, all at once, and do not wait for it."""
-    joined = moved(torch.cat([*tensors]), device)
-    return torch.split(joined, [len(tensor) for tensor in tensors])
-
-
 class Rows:
     """Where the rows of pieces are, among themselves and in the padded batch.
 
@@ -151,9 +145,10 @@ class Rows:
         self.places = places
         self.pieces = pieces
         if device.type != "cpu":
-            pieces_at_ends = (*pieces.first_pieces, *pieces.last_pieces)
-            tensors = _copied([places, pieces.sample, *pieces_at_ends], device)
-            self.places, sample, *ends = tensors
+            # Small tensors are copied all at once, and no one waits for it.
+            each = [places, pieces.sample, *pieces.first_pieces, *pieces.last_pieces]
+            joined = moved(torch.cat(each), device)
+            self.places, sample, *ends = torch.split(joined, [*map(len, each)])
             self.pieces = pieces._replace(
                 sample=sample, first_pieces=tuple(ends[:2]), last_pieces=tuple(ends[2:])
             )

@@ -48,8 +48,14 @@ class Direction(NamedTuple):
         that wants it flips the input before.
         """
         if self.by_operator:
-            name = self.recurrence.name
-            return run_operator(name, self.weights, input, state, bias=self.bias, reverse=reverse)
+            return run_operator(
+                self.recurrence.name,
+                self.weights,
+                input,
+                state,
+                bias=self.bias,
+                reverse=reverse,
+            )
         return Stack([[self]]).run(input, state)
 
 

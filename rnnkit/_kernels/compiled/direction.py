@@ -49,6 +49,8 @@ class OperatorCall(NamedTuple):
     reverse: bool
     #: The dtype of the caller's autocast; None without.
     lowered: torch.dtype | None
+    #: Whether a backward pass will follow; the backward operator has no such argument.
+    train: bool = False
 
     @property
     def state(self) -> list[Tensor]:
@@ -107,16 +109,15 @@ def nothing(like: Tensor) -> Tensor:
 def run_single(*args: Any) -> tuple[Tensor, ...]:
     """Run one layer in one direction: what the operator ``rnnkit::layer`` does.
 
-    ``args`` are the fields of ``OperatorCall``, then whether a backward pass will follow. Returns
-    the output ``(seq, batch, hidden)``, the last h and c ``(1, batch, hidden)``, and a workspace
-    for the backward pass: oneDNN's, or a GRU's gates. An empty tensor stands for what there is not.
+    ``args`` are the fields of ``OperatorCall``. Returns the output ``(seq, batch, hidden)``, the
+    last h and c ``(1, batch, hidden)``, and a workspace for the backward pass: oneDNN's, or a GRU's
+    gates. An empty tensor stands for what there is not.
     """
-    *call_args, train = args
-    call = call_of(*call_args)
+    call = call_of(*args)
     if call.lowered is None and call.has_onednn:
-        return _run_onednn(call, train=train)
+        return _run_onednn(call)
     has_steps = len(call.input) > 0  # without any, torch has the error to raise
-    if train and has_steps and call.mode == "GRU" and call.is_by_hand:
+    if call.train and has_steps and call.mode == "GRU" and call.is_by_hand:
         return _run_gru(call)
     with torch.no_grad():
         results = _run_torch(call)
@@ -131,18 +132,17 @@ def run_single(*args: Any) -> tuple[Tensor, ...]:
 def fake_single(*args: Any) -> tuple[Tensor, ...]:
     """Return tensors as ``run_single`` does, without computing them: a compiler reads their shapes.
 
-    ``args`` are the fields of ``OperatorCall``, then whether a backward pass will follow. The
-    fourth, the workspace, is empty, except of a GRU whose gates are kept.
+    ``args`` are the fields of ``OperatorCall``. The fourth, the workspace, is empty, except of a
+    GRU whose gates are kept.
     """
-    *call_args, train = args
-    call = call_of(*call_args)
+    call = call_of(*args)
     input = call.input
     h = call.h
     shapes = [(*input.shape[:2], h.shape[2]), *(tensor.shape for tensor in call.state)]
     pairs = zip(shapes, dtypes_of(call), strict=True)
     found = [input.new_empty(shape, dtype=dtype) for shape, dtype in pairs]
     found += [nothing(h) for _ in range(4 - len(found))]
-    if train and call.mode == "GRU" and call.is_by_hand:
+    if call.train and call.mode == "GRU" and call.is_by_hand:
         found[3] = input.new_empty(4 * input.shape[0] * h.numel())
     return tuple(found)
 
@@ -188,18 +188,18 @@ def _run_torch(call: OperatorCall) -> list[Tensor]:
     return [output.flip(0) if call.reverse else output, *ends]
 
 
-def _run_onednn(call: OperatorCall, *, train: bool) -> tuple[Tensor, ...]:
+def _run_onednn(call: OperatorCall) -> tuple[Tensor, ...]:
     """Return output, h, c and the workspace of oneDNN's LSTM, which its backward pass reads.
 
-    Without ``train`` there is none, and an empty tensor stands for it.
+    Without ``call.train`` there is none, and an empty tensor stands for it.
     """
     # The kernel leaves a workspace only where gradients are on. A compiler cannot know its size: it
     # is returned as the storage of a tensor without elements. A copy of that tensor has a different
     # storage, and the backward pass then runs torch's kernel once more.
-    with torch.set_grad_enabled(train):
+    with torch.set_grad_enabled(call.train):
         output, h_n, c_n, workspace = ONEDNN.default(
             *_for_onednn(call), call.reverse, [], ONEDNN_LSTM, call.h.shape[-1], 1, call.has_bias,
-            False, False, train,
+            False, False, call.train,
         )  # fmt: skip
     if workspace is None:
         return output, h_n, c_n, nothing(call.input)

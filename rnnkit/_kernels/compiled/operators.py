@@ -56,7 +56,7 @@ def run_operator(
     state: tuple[Tensor, ...],
     *,
     bias: bool,
-    reverse: bool = False,
+    reverse: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run one layer in one direction over ``(seq, batch, feature)``, as one operator.
 

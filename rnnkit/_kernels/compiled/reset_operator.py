@@ -101,7 +101,7 @@ def _reset_operator(*args: Any) -> tuple[Tensor, ...]:
         output, *ends = _run_one_direction(*args, training=False)
     # An operator's outputs are no views, of each other or of an input.
     ends = [end.clone() for end in ends]
-    return output.contiguous(), *ends, *(nothing(output) for _ in range(2 - len(ends)))
+    return output.contiguous(), *[*ends, nothing(output)][:2]
 
 
 def _fake_resets(input: Tensor, h: Tensor, c: Tensor | None, *_: Any) -> tuple[Tensor, ...]:

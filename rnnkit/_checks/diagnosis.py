@@ -200,17 +200,20 @@ CONSTANT = "Cannot insert a Tensor that requires grad as a constant"
 NO_KERNEL = "could not create a primitive"
 
 
-def explain_torchs_error(call: ModuleCall, error: Exception) -> None:
-    """Raise instead of an error of torch's that does not tell what to do; return for any other."""
+def explain_torchs_error(layer: Any, error: Exception) -> None:
+    """Raise instead of an error of torch's that does not tell what to do; return for any other.
+
+    ``layer`` is the one whose call raised ``error``.
+    """
     text = str(error)
     if text.startswith(CONSTANT):
-        _explain_constant(call, error)
+        _explain_constant(layer, error)
     elif text.startswith(NO_KERNEL):
-        _explain_missing_kernel(call, error)
+        _explain_missing_kernel(layer, error)
 
 
-def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
-    """Raise that torch.jit.trace of a function takes a called module's weights for constants.
+def _explain_constant(layer: Any, error: Exception) -> NoReturn:
+    """Raise that torch.jit.trace of a function takes a called layer's weights for constants.
 
     ``error`` is what torch raised.
     """
@@ -218,7 +221,7 @@ def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
         ArgumentError,
         "input",
         CONSTANT,
-        f"{described(call.module)}: torch.jit.trace of a function makes the weights constants",
+        f"{described(layer)}: torch.jit.trace of a function makes the weights constants",
         fix=[
             "torch.jit.trace(model, ...), where model is a module that holds the layer",
             "or layer.requires_grad_(False) before the trace, to keep the weights as constants",
@@ -228,7 +231,7 @@ def _explain_constant(call: ModuleCall, error: Exception) -> NoReturn:
     )
 
 
-def _explain_missing_kernel(call: ModuleCall, error: Exception) -> NoReturn:
+def _explain_missing_kernel(layer: Any, error: Exception) -> NoReturn:
     """Raise that this CPU has no kernel for autocast's dtype; ``error`` is what torch raised."""
     lowered = torch.get_autocast_dtype("cpu")
     level = torch.backends.cpu.get_cpu_capability()
@@ -236,8 +239,7 @@ def _explain_missing_kernel(call: ModuleCall, error: Exception) -> NoReturn:
         DtypeError,
         "input",
         str(error).partition(". ")[0],
-        f"{described(call.module)}: autocast asks for an LSTM in {lowered}, "
-        "which this CPU does not have",
+        f"{described(layer)}: autocast asks for an LSTM in {lowered}, which this CPU does not have",
         evidence=f"few CPUs have it (for bfloat16, those with AVX-512); torch reports {level} here",
         fix=[
             "with torch.autocast('cpu', enabled=False): around the call, in the weights' dtype",

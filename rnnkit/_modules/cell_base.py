@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -77,28 +77,26 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         init(input_size, hidden_size, bias, **options)
         set_options(self, CELL_AXES, axes)
 
-    @overload
-    def forward(self, input: Tensor, hx: None = None) -> StateT: ...
-    @overload
-    def forward(self, input: Tensor, hx: GivenT | None) -> StateT: ...
     # Any: a caller may give anything, and the guard says what is right.
     def forward(
-        self, input: Any = None, hx: Any = None, *surplus: object, **unknown: object
-    ) -> Any:
+        self, input: Any = None, hx: GivenT | None = None, *surplus: object, **unknown: object
+    ) -> StateT:
         """Run one step; the docstring of the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         compiling = is_compiling()
         step, weights = _step_of(self, compiling=compiling)
         weight = weights[0] if weights else self._parameters.get("weight_ih")
-        # The guard, a quick check: it returns the state as the step takes it, or MISFIT, and then
-        # _run_odd_call raises what is wrong, or finds who can run it.
+        # The guard, a quick check: it returns the state as the step takes it, or MISFIT.
         state = fitting_cell(self, input, hx, weight)
         if type(hx) is not Tensor and state is not MISFIT and needs_initial_state(self, hx):
             returned, _ = own_initial_state(fitting_cell, self, input, weight)
             state = fitting_cell(self, input, filled(hx, returned), weight)
-        if state is MISFIT:
-            return _run_odd_call(ModuleCall(self, input, hx, weight))
+        if state is MISFIT:  # torch.fx records the call, or torch's class runs it, or it is refused
+            if proxies_in(input, hx):
+                return leaf_node(self, input, hx)  # type: ignore[no-any-return]
+            state = state_for_torch(ModuleCall(self, input, hx, weight))
+            return state_of(tensors_of(self.__rnnkit__.torch_class.forward(self, input, state)))  # type: ignore[no-any-return]
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
         if weights and state is None:
@@ -109,9 +107,9 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             result = step(input.unsqueeze(0), with_batch(state, 0), *weights)
             result = without_batch(result, 0)
         if isinstance(result, Tensor):
-            return result
+            return result  # type: ignore[return-value]
         # A step is paid by the microsecond, and a call of a class costs more than its tuple.
-        return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)
+        return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)  # type: ignore[return-value]
 
     if TYPE_CHECKING:  # torch's own is Any
 
@@ -141,19 +139,6 @@ AnyCell: TypeAlias = Cell[Any, Any]
 Weights: TypeAlias = tuple[Any, ...]
 
 
-def _run_odd_call(call: ModuleCall) -> Any:
-    """Run a call that the quick check, the guard, does not take, or raise what is wrong with it.
-
-    ``call`` is the cell, its input and state as they came, and its first weight. ``torch.fx``
-    records the call as one node; else torch's class runs it, if nothing is found wrong.
-    """
-    cell, input, hx, _ = call
-    if proxies_in(input, hx):
-        return leaf_node(cell, input, hx)
-    result = cell.__rnnkit__.torch_class.forward(cell, input, state_for_torch(call))
-    return state_of(tensors_of(result))
-
-
 def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], Weights]:
     """Return what runs a step over a batch, and the weights that it takes after input and state.
 
@@ -161,12 +146,9 @@ def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], W
     forward, which reads the weights itself, so that they are ``()`` here, where a compiler records
     it, and for an unknown nonlinearity, which torch's class refuses.
     """
-    facts = cell.__rnnkit__
-    recurrence = facts.recurrence
-    if recurrence is None or recurrence.nonlinearity:
-        recurrence = recurrence_of(cell)
+    recurrence = recurrence_of(cell)
     if recurrence is None or (compiling and recurrence.step_kernel):
-        return partial(facts.torch_class.forward, cell), ()
+        return partial(cell.__rnnkit__.torch_class.forward, cell), ()
     step = recurrence.step_kernel or partial(_step_by_equations, cell)
     return step, weights_of(cell, compiling=compiling)
 
@@ -206,14 +188,8 @@ def direction_of(cell: AnyCell, *, reverse: bool = False, by_operator: bool = Fa
     if cell.__rnnkit__.is_projected:
         weights = (*weights, cell.weight_hr)
     recurrence: Any = recurrence_of(cell)
-    return Direction(
-        recurrence=recurrence,
-        weights=[*weights],
-        bias=bool(cell.bias),
-        training=cell.training,
-        reverse=reverse,
-        by_operator=by_operator,
-    )
+    bias = bool(cell.bias)
+    return Direction(recurrence, [*weights], bias, cell.training, reverse, by_operator)
 
 
 def _step_by_equations(cell: AnyCell, input: Tensor, hx: State, *_weights: Tensor | None) -> State:

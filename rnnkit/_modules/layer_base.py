@@ -1,7 +1,7 @@
 """What RNN, LSTM and GRU share: the checked call, steps, and their states."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -109,7 +109,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         try:
             output, end = run_layer(self, input, state, boundaries, overrides_checks=overrides)
         except RuntimeError as error:
-            explain_torchs_error(ModuleCall(self, input, hx, weight), error)
+            explain_torchs_error(self, error)
             raise
         return output, _returned(self, end)
 
@@ -252,9 +252,6 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
 finish(Layer)
 
-#: A layer of ours, whatever its state is.
-AnyLayer: TypeAlias = Layer[Any, Any, Any]
-
 
 def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
     """Run a call that the quick check, the guard, does not take, or raise what is wrong with it.
@@ -274,7 +271,7 @@ def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
     return output, _returned(layer, end)
 
 
-def _returned(layer: AnyLayer, state: State) -> Any:
+def _returned(layer: Any, state: State) -> Any:
     """Return a state as the layer returns it: an LSTM's as an LSTMState, the batch first if asked.
 
     ``state`` is what torch's class or its kernel returned: a tensor, or h and c.

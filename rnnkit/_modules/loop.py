@@ -61,9 +61,11 @@ def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tens
 def run_loop(cell: CellFunction, args: UnrollArgs) -> tuple[Tensor, Any]:
     """Run a cell step by step; return the output, and the last state, or all if asked.
 
-    ``args`` is the input ``(seq, batch, feature)`` and how ``unroll`` was called. A sample without
-    a valid step keeps the state that was given: such samples (``empty``, a mask ``(batch,)``) need
-    a way of their own. Without a state, the cell's first step makes one for each sample.
+    ``args`` is the input ``(seq, batch, feature)`` and how ``unroll`` was called. Without a state,
+    the cell's first step makes one for each sample. A sample without a valid step (``empty`` is
+    their mask, ``(batch,)``) keeps the state that was given. It goes along as a copy of the longest
+    one, since all run at once, and its own state may be NaN, which would reach the gradients of the
+    others.
     """
     lengths = args.lengths
     has_pieces = lengths is not None or args.reset is not None
@@ -72,18 +74,7 @@ def run_loop(cell: CellFunction, args: UnrollArgs) -> tuple[Tensor, Any]:
     empty = None if lengths is None or args.hx is None else lengths.empty()
     if lengths is None or empty is None:
         return _run_steps(cell, args, args.hx)
-    return _run_beside_empty(cell, args, longest_sample(lengths), empty)
-
-
-def _run_beside_empty(
-    cell: CellFunction, args: UnrollArgs, longest: Tensor, empty: Tensor
-) -> tuple[Tensor, Any]:
-    """Run samples where those in ``empty`` ``(batch,)`` have no valid step, and keep their state.
-
-    Such a sample goes along as a copy of the longest one, whose number is ``longest`` ``(1,)``,
-    since all run at once, and its own state may be NaN, which would reach the gradients of the
-    others.
-    """
+    longest = longest_sample(lengths)
     copied = map_state(lambda tensor: row_of(tensor.detach(), longest), args.hx)
     first = where_state(empty, copied, args.hx)
     output, state = _run_steps(cell, args, first)

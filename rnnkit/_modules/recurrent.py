@@ -139,9 +139,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         super().__init__()
         self.batch_first: bool = batch_first
         self.dropout: float = float(dropout)
-        self.axes: dict[str, str] | None = None
-        if axes is not None:
-            self.axes = checked_axes("Recurrent", axes, LAYER_AXES[:2])
+        self.axes: dict[str, str] | None = (
+            None if axes is None else checked_axes("Recurrent", axes, LAYER_AXES[:2])
+        )
         self.cells: CellList = CellList(cells_of(cells, "cells"))
         self.reverse_cells: CellList | None = None
         if reverse_cells is not None:

@@ -70,10 +70,10 @@ def run_layers(
         for number, cell in enumerate(directions):
             at = len(ends)
             call = UnrollCall(
-                cell=cell,
-                input=input,
-                hx=states[at],
-                caller="Recurrent",
+                cell,
+                input,
+                states[at],
+                "Recurrent",
                 batch_first=layer.batch_first,
                 lengths=lengths,
                 reset=reset,

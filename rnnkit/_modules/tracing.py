@@ -29,7 +29,7 @@ from rnnkit._base.torch_tools import (
     lacks_values,
     uses_custom_op,
 )
-from rnnkit._checks.call_spec import SEQUENCE
+from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.objects import versions
 from rnnkit._kernels.stack import Direction
 from rnnkit._modules.cell_steps import check_block, run_step
@@ -51,9 +51,7 @@ def records_torchs_layer(layer: RNNBase, input: Tensor | PackedSequence) -> bool
     """
     if not is_compiling() or not isinstance(input, Tensor):
         return False
-    has_batch_axis = input.dim() != SEQUENCE
-    seq_axis = 1 if layer.batch_first and has_batch_axis else 0
-    steps = input.shape[seq_axis]
+    steps = sizes_of_sequence(input, batch_first=layer.batch_first)["seq"]
     return not uses_custom_op(steps) and not hard_codes_steps(steps)
 
 
@@ -158,7 +156,8 @@ def _requiring_gradients(first: list[Tensor], read: list[Any]) -> list[Tensor]:
 #: What runs steps one after the other, and is compiled for a block of them.
 Loop = Callable[[CellFunction, UnrollArgs, StepInputs], tuple[Tensor, Any]]
 
-#: The compiled loop of each cell. A cell that is copied or saved knows nothing of it.
+#: The compiled loop of each cell, kept since its first call takes long. A cell that is copied or
+#: saved knows nothing of it.
 COMPILED: weakref.WeakKeyDictionary[Any, Loop] = weakref.WeakKeyDictionary()
 #: Each cell has its own few graphs, where torch can count them so; else all share a limit of eight.
 APART = "isolate_recompiles" in inspect.signature(torch.compile).parameters
@@ -199,7 +198,10 @@ def run_blocks(
     if first:
         output, hx = loop(cell, args, begin._replace(hx=hx))
         outputs.append(output)
-    compiled = _compiled(loop, cell)
+    if cell not in COMPILED:
+        options: Any = {"isolate_recompiles": True} if APART else {}
+        COMPILED[cell] = torch.compile(loop, **options)
+    compiled = COMPILED[cell]
     for number, block in enumerate(blocks):
         start = _alike(cell, block.input, hx)
         before = versions(start)
@@ -220,14 +222,6 @@ def _cut(steps: StepInputs, sizes: list[int]) -> list[StepInputs]:
     valid = nothing if steps.valid is None else torch.split(steps.valid, sizes)
     reset = nothing if steps.reset is None else torch.split(steps.reset, sizes)
     return [StepInputs(x, None, *masks) for x, *masks in zip(inputs, valid, reset, strict=True)]
-
-
-def _compiled(loop: Loop, cell: CellFunction) -> Loop:
-    """Return ``loop`` compiled for a cell: the same each time, since the first call takes long."""
-    if cell not in COMPILED:
-        options: Any = {"isolate_recompiles": True} if APART else {}
-        COMPILED[cell] = torch.compile(loop, **options)
-    return COMPILED[cell]
 
 
 def _alike(cell: CellFunction, input: Tensor, hx: Any) -> Any:

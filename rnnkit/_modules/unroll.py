@@ -144,10 +144,10 @@ def unroll(
     (torch.Size([7, 2, 4]), torch.Size([2, 4]))
     """
     call = UnrollCall(
-        cell=cell,
-        input=input,
-        hx=hx,
-        caller="unroll",
+        cell,
+        input,
+        hx,
+        "unroll",
         batch_first=batch_first,
         lengths=lengths,
         reset=reset,

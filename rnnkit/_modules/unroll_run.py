@@ -114,12 +114,12 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     first, restart = _start(call, input, state, lengths, weight, is_own=is_own)
 
     args = UnrollArgs(
-        input=input,
-        hx=first,
-        lengths=lengths,
-        reset=reset,
-        initial=restart,
-        reverse=call.reverse,
+        input,
+        first,
+        lengths,
+        reset,
+        restart,
+        call.reverse,
         return_states=call.return_states,
         block=call.block,
         is_known=is_known,

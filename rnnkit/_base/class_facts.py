@@ -113,7 +113,7 @@ def finish(kind: Any) -> None:
 
     Its ``initial_state`` is noted as the default, so that an override is known by its difference.
     ``inspect.signature`` of its ``forward`` shows no ``*surplus`` and no ``**unknown``, and the
-    input as required. Its methods lose the name of the base, which is not public.
+    input as required.
     """
     DEFAULT_INITIAL_STATES.append(kind.initial_state)
     forward = kind.forward
@@ -122,6 +122,3 @@ def finish(kind: Any) -> None:
     kept = [part for part in signature.parameters.values() if "VAR" not in part.kind.name]
     kept[1] = kept[1].replace(default=inspect.Parameter.empty)
     forward.__signature__ = signature.replace(parameters=kept)
-    # Python's own errors go by it: there is no Layer that people could look up.
-    for name in {"initial_state", "last_hidden", "split_state", "cells"} & set(vars(kind)):
-        getattr(kind, name).__qualname__ = name

@@ -19,6 +19,7 @@ catches these too. Each refusal has a code, which says what was refused: the las
 message has the command that explains it, and ``errors.md`` has a section of that name.
 """
 
+import operator
 import sys
 from typing import Any
 
@@ -133,11 +134,8 @@ def hide_frames() -> None:
 
     Each module of rnnkit that is loaded gets ``__tracebackhide__``, which pytest reads.
     """
-
-    def hides(caught: Any) -> bool:
-        return caught is not None and isinstance(caught.value, RnnkitError)
-
+    # pytest calls it with what was raised.
+    hides = operator.methodcaller("errisinstance", RnnkitError)
     for name, module in list(sys.modules.items()):
         if name.startswith("rnnkit."):
-            # pytest calls it with what was raised.
             vars(module)["__tracebackhide__"] = hides

@@ -189,11 +189,12 @@ def torch_twin(module: torch.nn.Module, torch_class: type[torch.nn.Module]) -> t
     ``torch_class`` is one of the module's bases. If the module is of a user's subclass, what that
     defines is put into a new class on top of torch's, and the result is of this class.
     """
-    of_each_class = {"__dict__", "__weakref__", "__rnnkit__"}
     own = [kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] != "rnnkit"]
     added: dict[str, Any] = {}
     for kind in reversed(own[: own.index(torch_class)]):
-        added |= {name: value for name, value in vars(kind).items() if name not in of_each_class}
+        added |= vars(kind)
+    for name in ("__dict__", "__weakref__", "__rnnkit__"):  # each class has its own
+        added.pop(name, None)
     twin_class: Any = type(type(module).__name__, (torch_class,), added) if added else torch_class
     twin: torch.nn.Module = twin_class.__new__(twin_class)
     twin.__dict__ = module.__dict__.copy()

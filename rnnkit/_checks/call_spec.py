@@ -186,8 +186,7 @@ class CallSpec(NamedTuple):
     @property
     def state_names(self) -> tuple[str, ...]:
         """The names of the tensors of the state that the module carries."""
-        names: tuple[str, ...] = self.module.__rnnkit__.state_names
-        return names
+        return self.module.__rnnkit__.state_names  # type: ignore[no-any-return]
 
     @property
     def state_axes(self) -> tuple[tuple[Axis, ...], ...]:

@@ -6,16 +6,14 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
 
 import torch
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.keywords import fix_of_keyword
+from rnnkit._base.keywords import FunctionT, fix_of_keyword
 from rnnkit._base.message import brief, call, refuse, wanted, warn
 from rnnkit._checks.other_names import fixes_of_names
-
-InitT = TypeVar("InitT", bound=Callable[..., None])
 
 Device: TypeAlias = torch.device | str | int | None
 
@@ -124,7 +122,7 @@ CELL_RULES = RULES | {
 }
 
 
-def checked_arguments(init: InitT) -> InitT:
+def checked_arguments(init: FunctionT) -> FunctionT:
     """Return a constructor that checks its arguments before torch sees them.
 
     A decorator of ``__init__``: it keeps the signature for tools, and passes values on as torch
@@ -155,7 +153,7 @@ def checked_arguments(init: InitT) -> InitT:
             warn("hidden-size-zero", f"{call(name, args, kwargs)}: {message}", stacklevel=2)
         init(*bound.args, **bound.kwargs)
 
-    return cast("InitT", checked_init)
+    return cast("FunctionT", checked_init)
 
 
 def _bind(

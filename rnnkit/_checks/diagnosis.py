@@ -37,6 +37,42 @@ class ModuleCall(NamedTuple):
     weight: Tensor | None
 
 
+class UnrollCall(NamedTuple):
+    """A call of ``unroll``, or of one cell of a ``Recurrent``, with the arguments as they came."""
+
+    cell: Any
+    input: Any
+    hx: Any
+    #: The function that a message names: unroll, or Recurrent.
+    caller: str
+    batch_first: bool
+    lengths: object = None
+    reset: object = None
+    reverse: bool = False
+    return_states: bool = False
+    fused: bool = True
+    block: int | None = None
+    #: The cell's part of what the ``initial_state`` of a subclass of ``Recurrent`` returned.
+    initial: Any = None
+    #: How the caller writes the state.
+    state: str = "hx"
+
+    def spec(self, *, is_known: bool) -> CallSpec:
+        """Read the call, whose input is a tensor, as the cell reads it.
+
+        A cell that is not known is a user's, whose features and state may have any widths.
+        """
+        return spec_of(
+            self.cell,
+            self.input,
+            "unrolled",
+            self.caller,
+            batch_first=self.batch_first,
+            is_known=is_known,
+            state=self.state,
+        )
+
+
 def diagnose(call: ModuleCall, *, has_pieces: bool = False) -> None:
     """Raise what is wrong with a call of a layer or cell that did not fit its guard.
 
@@ -125,36 +161,19 @@ def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
     refuse(LengthsError, "input", sentence, headline, fix=fix, code=code)
 
 
-def diagnose_unrolled(
-    cell: Any,
-    input: Any,
-    hx: Any,
-    weight: Tensor | None,
-    caller: str,
-    *,
-    batch_first: bool,
-    state: str,
-) -> NoReturn:
+def diagnose_unrolled(call: UnrollCall, weight: Tensor | None) -> NoReturn:
     """Raise what is wrong with a cell over a sequence; it always raises.
 
-    ``weight`` is None of a user's cell, whose batch alone is known; ``caller`` is the
-    function that the message names, and ``state`` how its caller writes the state.
+    ``weight`` is one of the cell's; None of a user's cell, whose batch alone is known.
     """
+    cell, input, hx, *_ = call
     is_known = weight is not None
     if not is_known:
         check_cell_object(cell)
     if not isinstance(input, Tensor):
-        refuse_type(cell, input, first=batch_first, many=True)
+        refuse_type(cell, input, first=call.batch_first, many=True)
     refuse_nested(cell, input, hx)
-    spec = spec_of(
-        cell,
-        input,
-        "unrolled",
-        caller,
-        batch_first=batch_first,
-        is_known=is_known,
-        state=state,
-    )
+    spec = call.spec(is_known=is_known)
     check_shape(spec, input, weight)
     if is_known:
         check_sizes(spec, hx)

@@ -127,8 +127,7 @@ def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> State
     None if dtype and device need not be compared.
     """
     if is_jit_traced():
-        state: State = completed(cell, hx)
-        return state
+        return completed(cell, hx)  # type: ignore[no-any-return]
     shape = _dense_shape(input)
     if len(shape) not in (1, 2) or shape[-1] != cell.input_size or not _is_like(input, weight):
         return MISFIT

@@ -41,7 +41,14 @@ def checked_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     listed = lengths if isinstance(lengths, (list, tuple)) else ()  # torch 2.8 traces no union
     for place, value in enumerate(values or listed):
         if not 0 <= value <= seq:
-            _refuse_lengths(spec, lengths, counts, _out_of_range(seq, place % len(counts), value))
+            sample = place % len(counts)
+            cut = f"torch.as_tensor(lengths).clamp(0, {seq})"
+            cause = RefusalCause(
+                "lengths-range",
+                f"lengths[{sample}] is {value}, but the input has {seq} steps",
+                f"check how the lengths were counted; to cut them: {cut}",
+            )
+            _refuse_lengths(spec, lengths, counts, cause)
     if values is not None and is_batched(counts):
         values = None  # each example of a vmap has its own
     counts = moved(counts, input.device)
@@ -95,16 +102,6 @@ def _are_counts(counts: Tensor) -> bool:
     if counts.is_floating_point():
         return len(counts) == 0
     return counts.dtype is not torch.bool and not counts.is_complex()
-
-
-def _out_of_range(seq: int, sample: int, value: int) -> RefusalCause:
-    """Return why the lengths are refused: that of a sample, ``value``, is not from 0 to ``seq``."""
-    cut = f"torch.as_tensor(lengths).clamp(0, {seq})"
-    return RefusalCause(
-        "lengths-range",
-        f"lengths[{sample}] is {value}, but the input has {seq} steps",
-        f"check how the lengths were counted; to cut them: {cut}",
-    )
 
 
 def _refuse_lengths(

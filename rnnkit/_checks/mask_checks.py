@@ -64,7 +64,15 @@ def _checked(mask: MaskArgument) -> Tensor:
     flags = mask.flags
     spec = mask.spec
     if spec is not None and spec.kind == "packed":
-        _refuse_packed(spec)
+        option = ", batch_first=True" if spec.batch_first else ""
+        cause = RefusalCause(
+            "mask-packed",
+            "the input is packed, so it has no seq axis for a mask",
+            f"input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input{option}), "
+            "then pass lengths=lengths",
+        )
+        sentence = "reset is a mask over steps, which needs a padded input"
+        spec.refuse(ShapeError, "reset", sentence, cause, spec.input_row)
     if flags is None or flags.is_complex():
         headline = f"{mask.name} cannot be read as booleans"
         _refuse_mask(
@@ -83,19 +91,6 @@ def _checked(mask: MaskArgument) -> Tensor:
         headline = f"{mask.name} holds numbers other than 0 and 1"
         _refuse_mask(mask, RefusalCause("mask-values", headline, fix))
     return is_marked
-
-
-def _refuse_packed(spec: CallSpec) -> NoReturn:
-    """Refuse a mask over the steps of packed input; ``spec`` is the call as its module reads it."""
-    option = ", batch_first=True" if spec.batch_first else ""
-    cause = RefusalCause(
-        "mask-packed",
-        "the input is packed, so it has no seq axis for a mask",
-        f"input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input{option}), "
-        "then pass lengths=lengths",
-    )
-    sentence = "reset is a mask over steps, which needs a padded input"
-    spec.refuse(ShapeError, "reset", sentence, cause, spec.input_row)
 
 
 def _why_shape(mask: MaskArgument, came: tuple[int, ...]) -> RefusalCause:

@@ -12,9 +12,10 @@ from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import is_exporting
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.constructors import check_count
+from rnnkit._checks.diagnosis import UnrollCall
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.cells import Pair
-from rnnkit._modules.unroll_run import UnrollCall, run, run_outside
+from rnnkit._modules.unroll_run import run, run_outside
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)

@@ -1,6 +1,6 @@
 """One call of ``unroll``, or of a cell of a ``Recurrent``: checked, laid out, run, given back."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +17,8 @@ from rnnkit._base.state import (
     zeros,
 )
 from rnnkit._base.torch_tools import uses_custom_op
-from rnnkit._checks.call_spec import SEQUENCE, is_autocast, spec_of
-from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
+from rnnkit._checks.call_spec import SEQUENCE, is_autocast
+from rnnkit._checks.diagnosis import UnrollCall, diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._kernels.cudnn import lay_in_one_block
 from rnnkit._kernels.lengths import Lengths
@@ -36,26 +36,6 @@ from rnnkit._modules.sequence import (
     without_batch,
 )
 from rnnkit._modules.tracing import has_kernel
-
-
-class UnrollCall(NamedTuple):
-    """A call of ``unroll``, or of one cell of a ``Recurrent``, with the arguments as they came."""
-
-    cell: Any
-    input: Any
-    hx: Any
-    caller: str
-    batch_first: bool
-    lengths: object = None
-    reset: object = None
-    reverse: bool = False
-    return_states: bool = False
-    fused: bool = True
-    block: int | None = None
-    #: The cell's part of what the ``initial_state`` of a subclass of ``Recurrent`` returned.
-    initial: State | None = None
-    #: How the caller writes the state.
-    state: str = "hx"
 
 
 @outside_of_graphs(
@@ -82,26 +62,10 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     weight = cell.weight_ih if is_known else None
     state = fitting_unrolled(cell, input, hx, weight, batch_first=batch_first)
     if state is MISFIT:
-        diagnose_unrolled(
-            cell,
-            input,
-            hx,
-            weight,
-            call.caller,
-            batch_first=batch_first,
-            state=call.state,
-        )
+        diagnose_unrolled(call, weight)
     lengths = reset = None
     if call.lengths is not None or call.reset is not None:
-        spec = spec_of(
-            cell,
-            input,
-            "unrolled",
-            call.caller,
-            batch_first=batch_first,
-            is_known=is_known,
-            state=call.state,
-        )
+        spec = call.spec(is_known=is_known)
         lengths, reset, _ = checked_boundaries(spec, input, call.lengths, call.reset)
 
     is_unbatched = input.dim() == SEQUENCE
@@ -169,10 +133,8 @@ def _start(
     if is_own:
         checked: Any = fitting_unrolled(cell, input, initial, weight, batch_first=False)
         if checked is MISFIT:
-            is_known = weight is not None
-            caller = call.caller
-            spec = spec_of(cell, input, "unrolled", caller, is_known=is_known, state=call.state)
-            diagnose_initial_state(spec, initial, input)
+            laid_out = call._replace(input=input, batch_first=False)
+            diagnose_initial_state(laid_out.spec(is_known=weight is not None), initial, input)
         initial = checked
     return filled(given, initial) if is_missing else hx, initial
 

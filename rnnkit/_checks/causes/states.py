@@ -154,22 +154,17 @@ def check_batch(spec: CallSpec, hx: Any) -> None:
     shapes = [tuple(tensor.shape) for tensor in tensors_in(hx)]
     for shape in shapes or [()]:
         if shape[:1] != (spec.batch,):
-            _refuse_batch(spec, shape)
-
-
-def _refuse_batch(spec: CallSpec, shape: Shape) -> NoReturn:
-    """Refuse a tensor of a third-party cell's state, of this shape, for its first axis."""
-    cause = _cause_of_batch(spec, shape)
-    spec.refuse(
-        LayoutError if cause.is_layout else StateError,
-        "hx",
-        f"Expected hidden batch size {spec.batch}, got {list(shape[:1])}",
-        cause,
-        spec.input_row,
-        ("hx", wanted(f"(batch={spec.batch}, ...)", f"{shape}")),
-        expected=(spec.batch,),
-        actual=shape,
-    )
+            cause = _cause_of_batch(spec, shape)
+            spec.refuse(
+                LayoutError if cause.is_layout else StateError,
+                "hx",
+                f"Expected hidden batch size {spec.batch}, got {list(shape[:1])}",
+                cause,
+                spec.input_row,
+                ("hx", wanted(f"(batch={spec.batch}, ...)", f"{shape}")),
+                expected=(spec.batch,),
+                actual=shape,
+            )
 
 
 def _cause_of_batch(spec: CallSpec, shape: Shape) -> RefusalCause:

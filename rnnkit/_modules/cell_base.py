@@ -87,16 +87,14 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         compiling = is_compiling()
         step, weights = _step_of(self, compiling=compiling)
         weight = weights[0] if weights else self._parameters.get("weight_ih")
-        # The guard, a quick check: it returns the state as the step takes it, or MISFIT.
+        # The guard, a quick check: it returns the state as the step takes it, or MISFIT, and then
+        # _run_odd_call raises what is wrong, or finds who can run it.
         state = fitting_cell(self, input, hx, weight)
         if type(hx) is not Tensor and state is not MISFIT and needs_initial_state(self, hx):
             returned, _ = own_initial_state(fitting_cell, self, input, weight)
             state = fitting_cell(self, input, filled(hx, returned), weight)
-        if state is MISFIT:  # torch.fx records the call, or torch's class runs it, or it is refused
-            if proxies_in(input, hx):
-                return leaf_node(self, input, hx)  # type: ignore[no-any-return]
-            state = state_for_torch(ModuleCall(self, input, hx, weight))
-            return state_of(tensors_of(self.__rnnkit__.torch_class.forward(self, input, state)))  # type: ignore[no-any-return]
+        if state is MISFIT:
+            return _run_odd_call(ModuleCall(self, input, hx, weight))  # type: ignore[no-any-return]
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
         if weights and state is None:
@@ -137,6 +135,19 @@ finish(Cell)
 AnyCell: TypeAlias = Cell[Any, Any]
 #: In the order of ``WEIGHTS``; a missing bias is None. Not spelled, as the parts of a ``State``.
 Weights: TypeAlias = tuple[Any, ...]
+
+
+def _run_odd_call(call: ModuleCall) -> Any:
+    """Run a call that the quick check, the guard, does not take, or raise what is wrong with it.
+
+    ``call`` is the cell, its input and state as they came, and its first weight. ``torch.fx``
+    records the call as one node; else torch's class runs it, if nothing is found wrong.
+    """
+    cell, input, hx, _ = call
+    if proxies_in(input, hx):
+        return leaf_node(cell, input, hx)
+    result = cell.__rnnkit__.torch_class.forward(cell, input, state_for_torch(call))
+    return state_of(tensors_of(result))
 
 
 def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], Weights]:

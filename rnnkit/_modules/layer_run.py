@@ -65,7 +65,8 @@ def run_layer(
     if not isinstance(input, Tensor):
         return _run_packed(layer, recurrence, input, hx)
     is_unbatched = input.dim() == SEQUENCE
-    batch_axis = 0 if layer.batch_first else 1
+    seq_axis = 1 if layer.batch_first else 0
+    batch_axis = 1 - seq_axis
     if is_unbatched:
         input = input.unsqueeze(batch_axis)
         hx = with_batch(hx, 1)
@@ -73,10 +74,10 @@ def run_layer(
     if is_whole and not is_compiling():
         output, *ends = recurrence.kernel(input, state, *_options(layer), layer.batch_first)
     else:
-        steps = input.transpose(0, 1) if layer.batch_first else input
+        steps = input.transpose(0, seq_axis)
         stack = stack_of(layer, recurrence, steps)
         output, ends = run_stack(stack, steps, tensors_of(state), boundaries or Boundaries())
-        output = output.transpose(0, 1) if layer.batch_first else output
+        output = output.transpose(0, seq_axis)
     if is_unbatched:
         return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
     return output, ends

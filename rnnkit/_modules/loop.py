@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.state import State, map_state, state_of, tensors_of
-from rnnkit._base.torch_tools import moved
+from rnnkit._base.torch_tools import is_dynamic_size, is_exporting, moved
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.cell_steps import by_samples, check_begin, counted, run_step, stacked
 from rnnkit._modules.sequence import (
@@ -24,7 +24,7 @@ from rnnkit._modules.sequence import (
     where_state,
     without_padding,
 )
-from rnnkit._modules.tracing import run_blocks, run_scan, takes_blocks, takes_scan
+from rnnkit._modules.tracing import run_blocks, run_scan, takes_blocks
 
 
 def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
@@ -107,8 +107,11 @@ def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[
     steps = StepInputs(input, hx, valid, reset)
     if takes_blocks(args):
         return run_blocks(_loop, cell, args, steps)
-    run = run_scan if takes_scan(input) else _loop
-    return run(cell, args, steps)
+    # Not in a graph that may be trained: up to torch 2.13 inductor reuses the memory of what scan's
+    # backward pass still reads, and returns wrong gradients without a word.
+    if is_exporting() and is_dynamic_size(input.shape[0]):
+        return run_scan(cell, args, steps)
+    return _loop(cell, args, steps)
 
 
 def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries) -> Run:

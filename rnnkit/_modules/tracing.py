@@ -1,8 +1,8 @@
 """What a call does only where a compiler, an exporter or a transform traces it, or its blocks.
 
-The questions come first: whether torch's own layer is recorded, whether a kernel runs or a loop
-over steps, and whether that loop is torch's scan, whose step is traced once for all. Blocks come
-last: steps of a user's cell that torch compiles, a block once, for any number of steps.
+The questions come first: whether torch's own layer is recorded, and whether a kernel runs or a loop
+over steps. That loop may be torch's scan, whose step is traced once for all. Blocks come last:
+steps of a user's cell that torch compiles, a block once, for any number of steps.
 """
 
 import inspect
@@ -21,7 +21,6 @@ from rnnkit._base.state import map_state, state_of
 from rnnkit._base.torch_tools import (
     hard_codes_steps,
     is_batched,
-    is_dynamic_size,
     is_exporting,
     is_jit_traced,
     is_transformed,
@@ -30,7 +29,7 @@ from rnnkit._base.torch_tools import (
     uses_custom_op,
 )
 from rnnkit._checks.call_spec import sizes_of_sequence
-from rnnkit._checks.objects import versions
+from rnnkit._checks.objects import output_of, versions
 from rnnkit._kernels.stack import Direction
 from rnnkit._modules.cell_steps import check_block, run_step
 from rnnkit._modules.sequence import (
@@ -90,14 +89,6 @@ def has_kernel(direction: Direction, input: Tensor) -> bool:
     return not lacks_kernel(direction.recurrence.name, int(direction.is_projected), input)
 
 
-def takes_scan(input: Tensor) -> bool:
-    """Return whether torch's scan replaces the loop: in a program for any number of steps."""
-    # Not in a graph that may be trained: up to torch 2.13 inductor reuses the memory of what scan's
-    # backward pass still reads, and returns wrong gradients without a word.
-    return is_exporting() and is_dynamic_size(input.shape[0])
-
-
-# complexipy: ignore - the step that is traced stands inside, since it reads what is around it
 def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
     """Run a cell over ``(seq, batch, feature)`` by torch's scan: one step is traced for all.
 
@@ -118,7 +109,7 @@ def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[T
         reset_t = None if reset is None else masks[-1]
         old = pytree.tree_unflatten(carry, spec)
         new, kept = run_step(cell, args, x_t, old, valid_t, reset_t, 0)
-        output = new if isinstance(new, Tensor) else new[0]
+        output = output_of(new)
         end = pytree.tree_leaves(kept)
         results = [output, *end] if args.return_states else [output]
         # scan refuses results that share their memory.

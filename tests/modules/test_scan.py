@@ -51,8 +51,8 @@ class Traced:
             patch.setattr(torchs, "scan", self.scan)
             for place in (loop, tracing):
                 patch.setattr(place, "is_compiling", lambda: True)
-            patch.setattr(tracing, "is_exporting", lambda: exports)
-            patch.setattr(tracing, "is_dynamic_size", lambda _: True)
+                patch.setattr(place, "is_exporting", lambda: exports)
+            patch.setattr(loop, "is_dynamic_size", lambda _: True)
             return rnnkit.unroll(*args, **options)
 
 

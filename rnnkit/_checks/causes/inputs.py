@@ -201,7 +201,9 @@ def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
             "input",
             "Input and parameter tensors are not at the same device, "
             f"found input tensor at {came} and parameter tensor at {wants}",
-            RefusalCause("input-device", f"the input is on {came}, but the weights are on {wants}", fix),
+            RefusalCause(
+                "input-device", f"the input is on {came}, but the weights are on {wants}", fix
+            ),
         )
 
 

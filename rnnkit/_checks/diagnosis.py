@@ -25,7 +25,7 @@ from rnnkit._checks.call_spec import (
 from rnnkit._checks.causes.inputs import check_dtype, check_shape, refuse_type
 from rnnkit._checks.causes.states import check_batch, check_sizes, check_state_tensors
 from rnnkit._checks.guards import broken_rule
-from rnnkit._checks.objects import check_cell_object
+from rnnkit._checks.objects import UnrollCall, check_cell_object
 
 
 class ModuleCall(NamedTuple):
@@ -35,42 +35,6 @@ class ModuleCall(NamedTuple):
     input: Any
     hx: Any
     weight: Tensor | None
-
-
-class UnrollCall(NamedTuple):
-    """A call of ``unroll``, or of one cell of a ``Recurrent``, with the arguments as they came."""
-
-    cell: Any
-    input: Any
-    hx: Any
-    #: The function that a message names: unroll, or Recurrent.
-    caller: str
-    batch_first: bool
-    lengths: object = None
-    reset: object = None
-    reverse: bool = False
-    return_states: bool = False
-    fused: bool = True
-    block: int | None = None
-    #: The cell's part of what the ``initial_state`` of a subclass of ``Recurrent`` returned.
-    initial: Any = None
-    #: How the caller writes the state.
-    state: str = "hx"
-
-    def spec(self, *, is_known: bool) -> CallSpec:
-        """Read the call, whose input is a tensor, as the cell reads it.
-
-        A cell that is not known is a user's, whose features and state may have any widths.
-        """
-        return spec_of(
-            self.cell,
-            self.input,
-            "unrolled",
-            self.caller,
-            batch_first=self.batch_first,
-            is_known=is_known,
-            state=self.state,
-        )
 
 
 def diagnose(call: ModuleCall, *, has_pieces: bool = False) -> None:

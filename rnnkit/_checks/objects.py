@@ -1,7 +1,7 @@
-"""Cells and what they return: what may be one, and objects in the wrong place."""
+"""Cells, their calls and what they return: what may be one, and objects in the wrong place."""
 
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -10,6 +10,43 @@ from rnnkit._base.class_facts import constructor_of, overrides_initial_state
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
 from rnnkit._base.message import brief, count, refuse
 from rnnkit._base.state import BATCHED, PAIR, LSTMState
+from rnnkit._checks.call_spec import CallSpec, spec_of
+
+
+class UnrollCall(NamedTuple):
+    """A call of ``unroll``, or of one cell of a ``Recurrent``, with the arguments as they came."""
+
+    cell: Any
+    input: Any
+    hx: Any
+    #: The function that a message names: unroll, or Recurrent.
+    caller: str
+    batch_first: bool
+    lengths: object = None
+    reset: object = None
+    reverse: bool = False
+    return_states: bool = False
+    fused: bool = True
+    block: int | None = None
+    #: The cell's part of what the ``initial_state`` of a subclass of ``Recurrent`` returned.
+    initial: Any = None
+    #: How the caller writes the state.
+    state: str = "hx"
+
+    def spec(self, *, is_known: bool) -> CallSpec:
+        """Read the call, whose input is a tensor, as the cell reads it.
+
+        A cell that is not known is a user's, whose features and state may have any widths.
+        """
+        return spec_of(
+            self.cell,
+            self.input,
+            "unrolled",
+            self.caller,
+            batch_first=self.batch_first,
+            is_known=is_known,
+            state=self.state,
+        )
 
 
 def is_callable_cell(cell: Any) -> bool:

@@ -191,7 +191,7 @@ def direction_of(cell: AnyCell, *, reverse: bool = False, by_operator: bool = Fa
     ``reverse``: it runs from the last step to the first. ``by_operator``: a compiler traces the
     call, and rnnkit's operator, one node, replaces torch's kernel.
     """
-    weights: Weights = weights_of(cell, compiling=is_compiling())
+    weights = weights_of(cell, compiling=is_compiling())
     if not cell.bias:
         weights = weights[:2]
     # By the class, whatever proj_size was set to later: torch compares the number of weights with

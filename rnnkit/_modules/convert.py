@@ -21,7 +21,7 @@ TO_TORCH = {ours: theirs for theirs, ours in TO_RNNKIT.items()}
 OPTIONS = ("state_batch_first", "axes")
 
 
-@dataclass(eq=False)
+@dataclass
 class Converted:
     """The result of ``convert`` or ``revert``: which modules were changed, and which were not.
 
@@ -40,8 +40,8 @@ class Converted:
 
     changed: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
-    model: Any = None
-    _caller: str = "convert"
+    model: Any = field(default=None, compare=False)
+    _caller: str = field(default="convert", compare=False)
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """Raise an ArgumentError: the model that was given is the one to call."""

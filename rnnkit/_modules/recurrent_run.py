@@ -8,9 +8,9 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 
 from rnnkit._base.errors import ShapeError, StateError
-from rnnkit._checks.diagnosis import FROM_INITIAL_STATE, UnrollCall
+from rnnkit._checks.diagnosis import FROM_INITIAL_STATE
 from rnnkit._checks.guards import MISFIT, fitting_states
-from rnnkit._checks.objects import check_widths, refuse_states
+from rnnkit._checks.objects import UnrollCall, check_widths, refuse_states
 from rnnkit._kernels.stack import side_by_side
 from rnnkit._modules.unroll_run import run
 

@@ -12,7 +12,7 @@ from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import is_exporting
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.constructors import check_count
-from rnnkit._checks.diagnosis import UnrollCall
+from rnnkit._checks.objects import UnrollCall
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.cells import Pair
 from rnnkit._modules.unroll_run import run, run_outside

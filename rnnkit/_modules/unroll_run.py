@@ -18,8 +18,9 @@ from rnnkit._base.state import (
 )
 from rnnkit._base.torch_tools import uses_custom_op
 from rnnkit._checks.call_spec import SEQUENCE, is_autocast
-from rnnkit._checks.diagnosis import UnrollCall, diagnose_initial_state, diagnose_unrolled
+from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
+from rnnkit._checks.objects import UnrollCall
 from rnnkit._kernels.cudnn import lay_in_one_block
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Stack, States

@@ -3,7 +3,6 @@
 import pickle
 import re
 import sys
-from functools import partial
 
 import pytest
 import torch

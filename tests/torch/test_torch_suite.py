@@ -48,7 +48,7 @@ def info_of(name: str) -> Any:
 
 
 # Torch's list passes a cell's nonlinearity where bias stands, and we warn of that.
-@pytest.mark.filterwarnings(r"ignore:.*the argument '\w+' is bias:UserWarning")
+@pytest.mark.filterwarnings(r"ignore:.*is passed as bias:UserWarning")
 @six
 def test_mistakes_are_named_as_torch_names_them(name):
     """Each mistake in torch's list raises torch's type of exception with torch's sentence in it."""

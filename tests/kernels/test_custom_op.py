@@ -157,7 +157,7 @@ def test_half_precision(kind, lowered, by_autocast):
 def test_shapes_without_numbers(kind, lowered, of_state):
     """Where no number is computed results have torch's shapes and dtypes, and gradients those of leaves."""
     one = Call(kind)
-    one.state = [tensor.detach().to(of_state).requires_grad_() for tensor in one.state]
+    one.state = tuple(tensor.detach().to(of_state).requires_grad_() for tensor in one.state)
     with (
         torch.backends.mkldnn.flags(enabled=False),
         torch.autocast("cpu", dtype=lowered, enabled=lowered is not None),

@@ -154,6 +154,12 @@ class Batch:
         return self.seq_dims[self.sequence]
 
     @property
+    def of_sequence(self) -> str:
+        """Which input has the steps that are judged, in words; empty if no other data has some."""
+        others = [k for k in range(len(self.leaves)) if self.is_content(k) and self.length(k)]
+        return f" of {self.names[self.sequence]}" if len(others) > 1 else ""
+
+    @property
     def counts(self) -> list[int] | None:
         """Valid steps of each sample of the sequence; None if they are not known."""
         return self.lengths.get(self.sequence)

@@ -88,12 +88,14 @@ def baseline_of(
     if part.size < whole.size and opened.attempt(part.tree()) is None:
         part = whole  # a model for one batch size
     baseline = _first_run(opened, part, rules, answers, shared)
-    if part.size < whole.size and comes_in_groups(baseline):
+    are_grouped = comes_in_groups(baseline)
+    if part.size < whole.size and are_grouped:
         part = whole  # the rows of one group show nothing of the others
         baseline = _first_run(opened, part, rules, answers, shared)
     if rules.finds_lengths and not part.lengths and _is_packed_where_padded(baseline):
         part.lengths = {part.sequence: part.valid_steps()}
-    if _is_one_step(baseline):
+    are_rows = are_grouped and part.leaves[part.first].dim() == 2
+    if are_rows or _is_one_step(baseline):
         part.steps = None  # axis 1 has the features of that step
     return baseline, notes
 

@@ -130,11 +130,12 @@ def _lost_axis(run: Restriction, part: Part) -> Finding | None:
     """Return a finding if an output has no batch axis for one sample; None if it has.
 
     ``part`` is the output in the ``run`` of one sample. An output ``(batch,)`` that becomes a
-    single number is only noted, elsewhere.
+    single number is only noted, elsewhere; a list with a tensor for each sample has one tensor.
     """
     baseline = run.baseline
     whole = baseline.normal[part.output]
-    if run.output[part.output].dim() >= whole.dim() or whole.dim() == 1:
+    is_list = baseline.names[part.output].endswith("[:]")
+    if run.output[part.output].dim() >= whole.dim() or whole.dim() == 1 or is_list:
         return None
     kept = run_with_kept_axes(baseline, run.batch)
     axis = baseline.axes[part.output]

@@ -17,6 +17,7 @@ from rnnkit._diagnostics.probes.loss import judge_loss
 from rnnkit._diagnostics.run.module_calls import steps_of_modules
 from rnnkit._diagnostics.run.outputs import is_number, orders, shape_of
 from rnnkit._diagnostics.tell.outcome import (
+    INTEGERS,
     ONE_SAMPLE,
     Drawn,
     Finding,
@@ -62,6 +63,8 @@ def probe_batch(baseline: Baseline) -> Outcome:
         return grouped if grouped and _may_be_steps(baseline) else _finding(baseline, leak, drawn)
     if grouped and batch.size > SAMPLES:
         return grouped  # the samples that were not changed may mix
+    if not any(is_number(baseline.normal[index]) for index in indices):
+        return Skipped(INTEGERS)
     unseen = _in_what_nothing_shows(baseline)
     if unseen:
         return Skipped(unseen, "partial", drawn=drawn)
@@ -84,6 +87,14 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
     if baseline.shared:
         where = f"every sample uses all of {joined_by_and(baseline.shared)}"
         return f"{where}, so batch cannot check it; no other input mixes samples"
+    losses = [
+        f"output{name}"
+        for name, leaf in zip(baseline.names, baseline.normal, strict=True)
+        if is_number(leaf) and leaf.numel() == 1
+    ]
+    if losses and baseline.batch.size > 1:
+        what = f"batch was not checked for {joined_by_and(losses)}, a single number"
+        return f"{what}: verify a model that returns it alone (nothing else mixes samples)"
     blind = without_finite_numbers(baseline)
     if blind:
         reason = f"{joined_by_and(blind)} has no finite number, so it shows nothing"

@@ -21,7 +21,9 @@ from rnnkit._diagnostics.measure.compare import (
     incomparable,
     refused,
 )
+from rnnkit._diagnostics.run.outputs import is_number
 from rnnkit._diagnostics.tell.outcome import (
+    INTEGERS,
     NO_STEPS,
     OTHER_OUTPUTS,
     Finding,
@@ -61,6 +63,8 @@ def probe_causal(baseline: Baseline) -> Outcome:
     changes = _of_changed_steps(_with_followed(judged, first), first)
     if isinstance(changes, Finding | Skipped):
         return changes
+    if not is_number(judged.normal[first]):
+        return Skipped(INTEGERS)
     runs: list[Change | Restriction] = [*changes]
     for run in _of_first_steps(judged, first):
         if run.different is not None:
@@ -74,7 +78,8 @@ def _holds(judged: Baseline, first: int) -> str:
 
     ``judged`` has the steps of the input that the output follows; ``first`` is the output's index.
     """
-    text = f"none of the {judged.batch.steps} steps depends on {_on_what(judged)}"
+    batch = judged.batch
+    text = f"none of the {batch.steps} steps depends on {_on_what(judged)}{batch.of_sequence}"
     late = _late(judged, first)
     if not late:
         return text

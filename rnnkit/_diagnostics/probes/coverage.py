@@ -95,7 +95,9 @@ def _of_the_rest(
         return Skipped(
             f"{untried} of {steps} steps get no gradient, and verify did not try them", "partial"
         )
-    return Passed(f"every valid step ({int(valid.any(0).sum())} of {steps}) reaches an output", [])
+    number = int(valid.any(0).sum())
+    read = f"every valid step ({number} of {steps}){baseline.batch.of_sequence}"
+    return Passed(f"{read} reaches an output", [])
 
 
 def _valid_places(baseline: Baseline) -> Tensor:

@@ -1,6 +1,7 @@
 """A model that returns only a loss: a sample may scale another one's gradient, and not turn it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
-from rnnkit._diagnostics.measure.slopes import Gradients
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
@@ -61,7 +62,13 @@ def judge_loss(narrow: Baseline) -> Outcome:
     if start is None:
         reason = "a loss without a gradient: pass inputs with fractions, or tokens"
         return Skipped(f"{reason} and their Embedding")
-    runs = _with_other_samples(baseline, base)
+    labels = [
+        index
+        for index, leaf in enumerate(batch.leaves)
+        if batch.axes[index] is not None and isinstance(leaf, Tensor)
+        if index not in gradients_of(narrow).sources  # which are data, or embedded
+    ]
+    runs = _with_other_samples(baseline, base, labels)
     place = base[start]
     others = {sample: run[start] for sample, run in runs.items()}
     axis = _batch_axis(place.tensor, others, batch.size)
@@ -71,8 +78,10 @@ def judge_loss(narrow: Baseline) -> Outcome:
         turned = [row for row in _turned(place.slope, other.slope, axis) if row != sample]
         if turned:
             return _judge_turned(baseline, base, runs, (sample, turned[0]))
-    broadcast = _broadcast(baseline, base) if start == 0 else None
-    return broadcast or Passed("a loss: each sample's gradient is independent of the others", [])
+    found = _labels_of_others(baseline, base, labels, start, axis)
+    if found is None and start == 0:
+        found = _broadcast(baseline, base)
+    return found or Passed("a loss: each sample's gradient is independent of the others", [])
 
 
 def _judge_turned(
@@ -87,7 +96,6 @@ def _judge_turned(
     one, other = (batch.caller_indices[sample] for sample in turned)
     what = f"the loss's gradient for sample {other} changes direction when sample {one} changes"
     found = _mixing_module(base, runs, batch.size, what)
-    found = found or _other_targets(baseline, base, runs, what)
     if found is not None:
         return found
     first = _mixing_function(baseline, turned)
@@ -121,15 +129,19 @@ def _moves_wholly(event: Event, other: Event) -> bool:
     return False
 
 
-def _with_other_samples(baseline: Baseline, base: Made) -> dict[int, Made]:
+def _with_other_samples(baseline: Baseline, base: Made, labels: Collection[int]) -> dict[int, Made]:
     """Run with other values of each sample; return the runs like ``base``, the one as it is.
 
     They are by sample; one is like it if the same modules return tensors of the same shapes.
+    ``labels`` are inputs that stay, by index.
     """
     batch = baseline.batch
     runs: dict[int, Made] = {}
     for sample in range(batch.size):
-        made = _run(baseline, other_leaves(batch, sample_at(sample), pad=False), base)
+        leaves = other_leaves(batch, sample_at(sample), pad=False)
+        for index in labels:
+            leaves[index] = batch.leaves[index]
+        made = _run(baseline, leaves, base)
         if made:
             runs[sample] = made
     return runs
@@ -168,39 +180,27 @@ def _is_mixed(before: Tensor, after: Tensor, size: int) -> bool:
     return bool(axes) and all(len(_moved(before, after, axis)) > 1 for axis in axes)
 
 
-def _other_targets(
-    baseline: Baseline, base: Made, runs: Mapping[int, Made], what: str
+def _labels_of_others(
+    baseline: Baseline, base: Made, labels: Collection[int], start: int, axis: int
 ) -> Finding | None:
-    """Return a finding if a sample's targets change the gradient at other samples' rows; or None.
+    """Return a finding if a sample's label, mask or flag turns the gradient of another sample.
 
-    Scores are the last tensor of the run ``base``; ``runs`` are those for each changed sample, and
-    ``what`` is the finding's sentence. A sample's targets are replaced by those of the one before
-    it.
+    ``base`` is the run as it is; its tensor ``start`` has the samples along ``axis``. ``labels``
+    are inputs, by index: one sample at a time gets that of the one before it. None if each label is
+    its own sample's.
     """
     batch = baseline.batch
-    (sample, run) = next(iter(runs.items()))
-    scores = base[-1].tensor
-    slope = base[-1].slope
-    own = {*_moved(scores.flatten(0, -2), run[-1].tensor.flatten(0, -2), 0)}
-    for index, target in enumerate(batch.leaves):
-        if index == batch.first or not batch.has_steps(index) or is_number(target):
-            continue
-        # Targets have a class for each step of a sample, as scores have a row.
-        if target.dim() != 2 or scores[..., 0].numel() != target.numel():
-            continue
-        axis = batch.axes[index] or 0
-        leaves = list(batch.leaves)
+    for index, sample in product(labels, range(batch.size)):
+        label = batch.leaves[index]
         is_own: Any = sample_at(sample)(batch, index)
-        leaves[index] = torch.where(is_own, target.roll(1, axis), target)
-        other = _run(baseline, leaves, base)
-        if not other:
-            continue
-        paired = _turned(slope.flatten(0, -2), other[-1].slope.flatten(0, -2), 0)
-        # Fewer, where some targets are ignored.
-        if len(paired) <= int((leaves[index] != target).sum()) and not {*paired} <= own:
-            cause = ("cause", "steps of a sample meet the targets of other samples")
-            fix = "y.t().reshape(-1) for logits (seq, batch, ...): flatten both in one order"
-            return Finding(what, [cause, ("fix", fix)])
+        leaves = list(batch.leaves)
+        leaves[index] = torch.where(is_own, label.roll(1, batch.axes[index] or 0), label)
+        made = _run(baseline, leaves, base)
+        turned = _turned(base[start].slope, made[start].slope, axis) if made else []
+        if turned and turned != [sample]:
+            what = f"{batch.names[index]} of one sample is used for another sample's loss"
+            fix = "sort, flip or flatten inputs and targets alike: y.t().reshape(-1), if logits are"
+            return Finding(what, [("fix", f"{fix} (seq, batch, ...)")])
     return None
 
 

@@ -120,7 +120,7 @@ def _misuses_of(uses: "_Uses", directions: int | None) -> Iterator[Finding | str
     ``directions`` is 1, 2 or None, if that is not known.
     """
     if directions == 2:
-        yield from _backward_half(uses)
+        yield from _half_of_one_step(uses)
     if isinstance(uses.call.module, RNNBase):
         yield from _other_layer(uses)
         yield from _cell_state_alone(uses)
@@ -221,25 +221,27 @@ def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | N
     return 2 if has_both else None
 
 
-def _backward_half(uses: _Uses) -> Iterator[Finding]:
-    """Yield a finding if a backward direction's output is used at the last step only.
+def _half_of_one_step(uses: _Uses) -> Iterator[Finding]:
+    """Yield a finding if one direction's output is used only at the step where it begins.
 
-    There it begins, and has read one step. ``uses`` tells what the model's outputs depend on in
-    what one call returned.
+    There it has read one step. ``uses`` tells what the model's outputs depend on in what one call
+    returned.
     """
     if not uses.is_long:
         return
-    last = uses.last
-    back = uses.back
-    if not uses.read(output=last & back) or uses.read(output=~last & back):
-        return
     label = uses.call.label
-    what = f"{label}: only the last step of its backward output is used"
-    fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
-    if not isinstance(uses.call.module, RNNBase):
-        first = "output[:, 0]" if uses.call.seq_axis == 1 else "output[0]"
-        fix = f"read the backward features of {first}; or last_hidden(state) of Recurrent"
-    yield Finding(f"{what}, after it has read one step", [("fix", fix)], uses.call.name)
+    begins = {
+        "backward": (uses.back, uses.last, "last"),
+        "forward": (~uses.back, ~uses.later, "first"),
+    }
+    for direction, (half, at, step) in begins.items():
+        if not uses.read(output=at & half) or uses.read(output=~at & half):
+            continue
+        what = f"{label}: only the {step} step of its {direction} output is used"
+        fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
+        if not isinstance(uses.call.module, RNNBase):
+            fix = "last_hidden(state) of Recurrent"
+        yield Finding(f"{what}, after it has read one step", [("fix", fix)], uses.call.name)
 
 
 def _other_layer(uses: _Uses) -> Iterator[Finding]:

@@ -311,6 +311,18 @@ def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Excep
 
 
 @contextmanager
+def without_fast_attention() -> Iterator[None]:
+    """Run attention as in training: torch's fast path of eval mode takes any mask for booleans."""
+    backend = torch.backends.mha
+    before = backend.get_fastpath_enabled()
+    backend.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        backend.set_fastpath_enabled(before)
+
+
+@contextmanager
 def session(
     model: torch.nn.Module, call: Any = None, given: Given | None = None, caller: str = ""
 ) -> Iterator[Session]:
@@ -321,7 +333,7 @@ def session(
     ``call`` calls a copy in a user's way; ``given``, the inputs, and ``caller``, the public
     function, are for messages.
     """
-    with torch.inference_mode(mode=False), eagerly(), without_tf32():
+    with torch.inference_mode(mode=False), eagerly(), without_tf32(), without_fast_attention():
         opened = Session(model, call)
         hook = register_module_forward_pre_hook(opened.refuse)
         try:

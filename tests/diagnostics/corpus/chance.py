@@ -151,15 +151,32 @@ def experts_chosen_by_value(m, x):
     return z
 
 
+def encoder():
+    """Make two layers of attention."""
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
+
+
+@pair(
+    "causal",
+    embed=embedding(20, 8, padding_idx=0),
+    encoder=encoder,
+    inputs=(WORDS,),
+    causal=True,
+)
+def mask_that_is_added(m, x):
+    """A mask of ones hides later keys as booleans, which torch takes it for in eval mode alone."""
+    later = torch.ones(x.shape[1], x.shape[1]).triu(1)
+    later = later.bool() if m.right else later
+    return m.encoder(m.embed(x), mask=later, src_key_padding_mask=x == 0)
+
+
 @fine(
     embed=embedding(20, 8, padding_idx=0),
-    encoder=lambda: nn.TransformerEncoder(
-        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2
-    ),
+    encoder=encoder,
     head=linear(8, 4),
     inputs=(WORDS,),
     seeds=6,
 )
 def padding_that_is_not_attended_to(m, x):
-    """Attention to what is no padding: torch has a fast way, that it does not take under watch."""
+    """Attention reads what is no padding."""
     return m.head(m.encoder(m.embed(x), src_key_padding_mask=x == 0)[:, 0])

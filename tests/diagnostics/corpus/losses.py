@@ -14,6 +14,11 @@ def two():
     return drawn(4, 7, tokens=9)() + drawn(4, 7, tokens=9)()
 
 
+def drawn_with_classes():
+    """Draw tokens, and a class of each sample."""
+    return *drawn(4, 7, tokens=9)(), torch.arange(4)
+
+
 def logits(m, x):
     """Return what is said of each step."""
     return m.head(m.gru(m.words(x))[0])
@@ -108,6 +113,13 @@ UNPAIRED = {
 }
 for name, loss in UNPAIRED.items():
     fine(name=f"loss: {name}", gru=gru(), inputs=(X, X + 1))(loss)
+
+
+@pair("batch", name="loss: labels of other samples", **PARTS, inputs=drawn_with_classes)
+def labels_of_others(m, x, y):
+    """Each sample meets its own label; or the samples are turned around, and the labels are not."""
+    scores = logits(m, x)[:, -1]
+    return functional.cross_entropy(scores if m.right else scores.flip(0), y)
 
 
 @fine(name="loss: samples are averaged", **PARTS, inputs=two)

@@ -20,6 +20,13 @@ from tests.diagnostics.corpus.forward import (
 )
 from tests.diagnostics.models_of_users import numbers
 
+
+@fine(gru=gru())
+def list_of_a_tensor_for_each_sample(m, x):
+    """The list of one sample has one tensor, and no axis is lost."""
+    return list(m.gru(x)[0])
+
+
 #: Wrong ways to join the two directions of the states of two layers.
 JOINS = {
     "chunks": lambda h: torch.cat(h.chunk(2, 0), 2),

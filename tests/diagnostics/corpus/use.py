@@ -9,6 +9,13 @@ from tests.diagnostics.models_of_users import numbers
 
 
 @pair("use", lstm=lstm(bidirectional=True), head=linear(12, 2))
+def first_step_of_both_directions(m, x):
+    """Both directions are read where they end; or at the first step, where one has just begun."""
+    output, (h_n, _) = m.lstm(x)
+    return m.head(torch.cat([h_n[0], h_n[1]], 1) if m.right else output[:, 0])
+
+
+@pair("use", lstm=lstm(bidirectional=True), head=linear(12, 2))
 def last_step_of_both_directions(m, x):
     """Both directions are read where they end; or at the last step, where one has just begun."""
     output, (h_n, _) = m.lstm(x)

@@ -194,9 +194,8 @@ class _Valid(Search):
             return None
         one, other = (self._cut(x, fewer, set(axes) - set(batch)) for x in (one, other))
         rows = torch.split(one, 1, batch[0]) if batch else [one]
-        for row in rows:  # the same sample, but for rounding
-            if row.shape == other.shape and not self._moved_numbers(row, other).any():
-                return False
+        if any(self._are_equal(row, other) for row in rows):
+            return False
         # Rows of several samples on one axis cannot be told apart.
         are_joined = self.changed > 1 and axes and not batch
         return None if are_joined else True
@@ -220,6 +219,10 @@ class _Valid(Search):
             return False
         step = iteration if self.keeps_front else self.size - 1 - iteration
         return step >= self.smaller
+
+    def _are_equal(self, one: Tensor, other: Tensor) -> bool:
+        """Return whether two tensors have one shape, and the same numbers but for rounding."""
+        return one.shape == other.shape and not self._moved_numbers(one, other).any()
 
     def _explanation(self, number: int, kind: str) -> list[Line]:
         """Return rows of a message for an event: the cause, if lengths are wrong, and the fix.

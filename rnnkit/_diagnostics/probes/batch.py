@@ -42,16 +42,22 @@ def probe_batch(baseline: Baseline) -> Outcome:
     numbers (a loss) is judged by the gradients of its samples instead. No loss of torch's that it
     calls reads a wrong axis.
     """
-    batch = baseline.batch
     losses = gradients_of(baseline).noticed.wrong_losses
     if losses:
         wrong = losses[0]
-        return Finding(batch.without_size(wrong.what), [("at", wrong.place), ("fix", wrong.fix)])
+        what = baseline.batch.without_size(wrong.what)
+        return Finding(what, [("at", wrong.place), ("fix", wrong.fix)])
     if _is_loss(baseline):
         return judge_loss(baseline)
     indices = [index for index, _ in baseline.outputs_by_sample()]
     if not indices:
         return _rows_of_steps(baseline) or Skipped(why_unfollowed(baseline))
+    return _judge_samples(baseline, indices)
+
+
+def _judge_samples(baseline: Baseline, indices: Sequence[int]) -> Outcome:
+    """Change one sample at a time: no other sample of the outputs ``indices`` may move."""
+    batch = baseline.batch
     wheres = {sample: sample_at(sample) for sample in range(batch.size)[:SAMPLES]}
     changes = compare_each(baseline, wheres, indices)
     if isinstance(changes, Skipped):

@@ -62,12 +62,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
     if start is None:
         reason = "a loss without a gradient: pass inputs with fractions, or tokens"
         return Skipped(f"{reason} and their Embedding")
-    labels = [
-        index
-        for index, leaf in enumerate(batch.leaves)
-        if batch.axes[index] is not None and isinstance(leaf, Tensor)
-        if index not in gradients_of(narrow).sources  # which are data, or embedded
-    ]
+    labels = _labels(batch, gradients_of(narrow))
     runs = _with_other_samples(baseline, base, labels)
     place = base[start]
     others = {sample: run[start] for sample, run in runs.items()}
@@ -82,6 +77,20 @@ def judge_loss(narrow: Baseline) -> Outcome:
     if found is None and start == 0:
         found = _broadcast(baseline, base)
     return found or Passed("a loss: each sample's gradient is independent of the others", [])
+
+
+def _labels(batch: Batch, gradients: Gradients) -> list[int]:
+    """Return the inputs, by index, that are no data: labels, masks or flags of the samples.
+
+    ``gradients`` are of a run, which follows numbers, and tokens that an Embedding is given as they
+    are. The first input is data.
+    """
+    return [
+        index
+        for index, leaf in enumerate(batch.leaves)
+        if index != batch.first and index not in gradients.sources
+        if batch.axes[index] is not None and isinstance(leaf, Tensor)
+    ]
 
 
 def _judge_turned(

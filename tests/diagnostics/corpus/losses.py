@@ -115,6 +115,13 @@ for name, loss in UNPAIRED.items():
     fine(name=f"loss: {name}", gru=gru(), inputs=(X, X + 1))(loss)
 
 
+@pair("batch", name="loss: targets of other samples, tokens turned", **PARTS, inputs=two())
+def turned_tokens(m, x, y):
+    """An Embedding that is given the tokens turned does not make these labels."""
+    rows = m.head(m.gru(m.words(x.t()).transpose(0, 1))[0]).transpose(0, 1)
+    return functional.cross_entropy(rows.flatten(0, 1), (y.t() if m.right else y).reshape(-1))
+
+
 @pair("batch", name="loss: labels of other samples", **PARTS, inputs=drawn_with_classes)
 def labels_of_others(m, x, y):
     """Each sample meets its own label; or the samples are turned around, and the labels are not."""

@@ -27,11 +27,11 @@ def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Repo
         The report of ``verify``.
 
     Raises:
-        LeakError: if ``verify`` finds a mistake. It is an AssertionError, so test runners report a
-            failed test.
+        LeakError: if ``verify`` finds a mistake, such as an output that depends on another sample.
+            It is an AssertionError, so test runners report a failed test.
         AssertionError: if ``verify`` could not run a check that you asked for with ``causal``,
-            ``reset``, ``streaming`` or ``lengths``; or if it could not check any dependency of
-            outputs on inputs (allowed if ``skip`` has ``"batch"``).
+            ``reset``, ``streaming`` or ``lengths``; or if it could run none of its checks of which
+            outputs depend on which inputs. With ``skip=["batch"]``, the latter does not fail.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.testing.assert_no_leak(model, torch.randn(5, 7, 3))
@@ -53,11 +53,11 @@ def assert_streams(
     seq_dim: int = 1,
     out_seq_dim: int | None = None,
 ) -> None:
-    """Fail if running a sequence in chunks gives other outputs than running it at once.
+    """Fail if a sequence that runs in chunks has different outputs than the sequence as a whole.
 
-    The sequence runs once as a whole, then in chunks, where each chunk starts from the state that
-    the chunk before returned. For a model that is called ``model(x, state)``, you can also use
-    :func:`rnnkit.verify` with ``streaming=True``.
+    The sequence runs once as a whole, then in two halves, then in two chunks of one step and one
+    with the rest. Each chunk starts from the state that the chunk before returned. For a model that
+    is called ``model(x, state)``, you can also use :func:`rnnkit.verify` with ``streaming=True``.
 
     Args:
         step: called ``output, state = step(x, state)`` with a chunk ``(batch, seq, ...)`` of ``x``.
@@ -69,8 +69,9 @@ def assert_streams(
         out_seq_dim: the seq axis of the output; None lets rnnkit find it.
 
     Raises:
-        LeakError: if an output differs; if a run depends on an earlier run; or if the same run
-            twice gives different outputs. It is an AssertionError.
+        LeakError: if an output differs; if ``step`` keeps data from one run to the next, such as a
+            state in an attribute of the module; or if the same run returns different outputs the
+            second time. It is an AssertionError.
         AssertionError: if ``step`` does not return a state, fails on a chunk, or returns outputs
             whose shapes do not match the chunk.
         ArgumentError: if ``x`` is not a tensor or has no axis ``seq_dim``, or if ``step`` is not a

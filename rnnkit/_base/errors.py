@@ -25,12 +25,12 @@ from typing import Any
 
 
 class RnnkitError(Exception):
-    """Base class of all errors that rnnkit raises: ``except rnnkit.RnnkitError`` catches each.
+    """Base class of all errors that rnnkit raises: ``except rnnkit.RnnkitError`` catches them all.
 
     Attributes:
         argument: the name of the argument that was wrong, such as ``"hx"``.
-        code: the name of the error, such as ``"state-batch"``, which the shell command ``python -m
-            rnnkit explain state-batch`` explains; empty if there is none.
+        code: the name of the error, such as ``"state-batch"``. The shell command ``python -m rnnkit
+            explain state-batch`` explains it. Empty if there is none.
     """
 
     def __init__(self, message: str, argument: str = "", *, code: str = "", **facts: Any) -> None:
@@ -50,7 +50,8 @@ class ShapeError(RnnkitError, ValueError, RuntimeError):
 
     Attributes:
         expected: the expected shape, such as ``(None, 5, 3)``; None stands for any size.
-        actual: the shape that was passed; ``()`` if no tensor was passed.
+        actual: the shape that was passed. It is ``()`` for a tensor without axes, and also if no
+            tensor was passed.
     """
 
     expected: tuple[int | None, ...] = ()
@@ -58,15 +59,15 @@ class ShapeError(RnnkitError, ValueError, RuntimeError):
 
 
 class LayoutError(ShapeError):
-    """The axes of a tensor are in the wrong order, such as batch-first instead of seq-first."""
+    """A ShapeError: the axes of a tensor are in the wrong order, such as batch before seq."""
 
 
 class LengthsError(ShapeError):
-    """``lengths`` is not one integer, from 0 to the number of steps, for each sample."""
+    """A ShapeError: ``lengths`` is not one integer from 0 to seq for each sample."""
 
 
 class StateError(ShapeError, TypeError):
-    """A hidden state, ``hx``, has the wrong structure or shape for this module or this batch."""
+    """A ShapeError: a hidden state has the wrong structure or shape for the module or the batch."""
 
 
 class CellError(RnnkitError, RuntimeError):
@@ -91,14 +92,14 @@ class DeviceError(RnnkitError, ValueError, RuntimeError):
 
 
 class LeakError(RnnkitError, AssertionError):
-    """A mistake that ``verify`` found: an output depends on a wrong part of the input.
+    """A mistake that ``verify`` found, such as an output that depends on a wrong part of the input.
 
-    For example, it depends on another sample, on a later step or on padding; or it does not depend
-    on an input that it should depend on.
+    For example, the output depends on another sample, on a later step or on padding. In other
+    mistakes it does not depend on an input that it should depend on, or differs from run to run.
 
     Attributes:
-        probe: the name of the check in ``verify`` that found it, such as ``"batch"``; it is also
-            the ``code``.
+        probe: the name of the probe, the check of ``verify`` that found it, such as ``"batch"``.
+            The attribute ``code`` has the same value.
         module: the name of the first module whose output shows the mistake, as in
             ``named_modules()``; empty if there is none, or if it is the model itself.
     """
@@ -114,8 +115,8 @@ class RnnkitWarning(UserWarning):
     """A call that torch accepts, but that is very likely a mistake.
 
     Attributes:
-        code: the name of the warning, such as ``"bias-by-position"``, which the shell command
-            ``python -m rnnkit explain bias-by-position`` explains.
+        code: the name of the warning, such as ``"bias-by-position"``. The shell command ``python -m
+            rnnkit explain bias-by-position`` explains it.
     """
 
     def __init__(self, message: str, code: str = "") -> None:

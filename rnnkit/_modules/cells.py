@@ -95,14 +95,14 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
         device: the device of the weights.
         dtype: the dtype of the weights.
         axes: for callers typed with jaxtyping: the name that the caller's annotations have for
-            ``"batch"``, such as ``{"batch": "n"}``. The size of each call must match it. torch does
-            not have this argument.
+            ``"batch"``, such as ``{"batch": "n"}``. Each call checks that the batch has the size
+            that this name has in the caller. torch does not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
             type or value.
         ShapeError: if a call's input has wrong axes or sizes.
-        StateError: a ShapeError, if ``hx`` has the wrong structure, batch size or width.
+        StateError: if ``hx`` has the wrong structure, batch size or width. It is a ShapeError.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 
@@ -193,14 +193,14 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
         device: the device of the weights.
         dtype: the dtype of the weights.
         axes: for callers typed with jaxtyping: the name that the caller's annotations have for
-            ``"batch"``, such as ``{"batch": "n"}``. The size of each call must match it. torch does
-            not have this argument.
+            ``"batch"``, such as ``{"batch": "n"}``. Each call checks that the batch has the size
+            that this name has in the caller. torch does not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
             type or value.
         ShapeError: if a call's input has wrong axes or sizes.
-        StateError: a ShapeError, if ``hx`` has the wrong structure, batch size or width.
+        StateError: if ``hx`` has the wrong structure, batch size or width. It is a ShapeError.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 
@@ -245,7 +245,7 @@ class ProjectedLSTMCell(LSTMCell):
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
             type or value.
         ShapeError: if a call's input has wrong axes or sizes.
-        StateError: a ShapeError, if ``hx`` has the wrong structure, batch size or width.
+        StateError: if ``hx`` has the wrong structure, batch size or width. It is a ShapeError.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 
@@ -340,14 +340,14 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
         device: the device of the weights.
         dtype: the dtype of the weights.
         axes: for callers typed with jaxtyping: the name that the caller's annotations have for
-            ``"batch"``, such as ``{"batch": "n"}``. The size of each call must match it. torch does
-            not have this argument.
+            ``"batch"``, such as ``{"batch": "n"}``. Each call checks that the batch has the size
+            that this name has in the caller. torch does not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
             type or value.
         ShapeError: if a call's input has wrong axes or sizes.
-        StateError: a ShapeError, if ``hx`` has the wrong structure, batch size or width.
+        StateError: if ``hx`` has the wrong structure, batch size or width. It is a ShapeError.
         DtypeError: if a call's input or state has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 

@@ -49,14 +49,16 @@ class Converted:
 
     def __str__(self) -> str:
         """Write a line for each module."""
-        lines = [f"{count(len(self.changed), 'module', 'modules')} changed, {len(self.left)} left"]
+        lines = [
+            f"{count(len(self.changed), 'module', 'modules')} changed, {len(self.left)} unchanged"
+        ]
         for done, name, why in [
             *(("changed", name, "") for name in self.changed),
-            *(("left", name, f": {why}") for name, why in self.left.items()),
+            *(("unchanged", name, f": {why}") for name, why in self.left.items()),
         ]:
             # A name that reads as a number, as those of the modules of a Sequential do, is quoted.
             shown = repr(name) if name[:1].isdigit() else name or "(the model itself)"
-            lines.append(f"  {done:<9}{shown}{why}")
+            lines.append(f"  {done:<11}{shown}{why}")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -67,7 +69,8 @@ def convert(model: torch.nn.Module) -> Converted:
 
     Only the class of each module changes. Its parameters, hooks, parametrizations, name and mode
     (train or eval) stay, and shared modules stay shared. Subclasses of torch's recurrent classes,
-    other than rnnkit's, are not changed. No other thread may call the model in the meantime.
+    other than rnnkit's, are not changed. While ``convert`` runs, no other thread may call the
+    model.
 
     Returns:
         The names of the changed and the unchanged modules. Continue with ``model`` itself.
@@ -77,8 +80,8 @@ def convert(model: torch.nn.Module) -> Converted:
 
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LSTM(4, 5))
     >>> rnnkit.convert(model)
-    1 module changed, 0 left
-      changed  '1'
+    1 module changed, 0 unchanged
+      changed    '1'
     >>> isinstance(model[1], rnnkit.LSTM)
     True
     """
@@ -88,9 +91,10 @@ def convert(model: torch.nn.Module) -> Converted:
 def revert(model: torch.nn.Module) -> Converted:
     """Change a model's recurrent modules and cells, in place, from rnnkit's classes to torch's.
 
-    Use it before tools that compare classes exactly, such as ``torch.ao.quantization``. A module
-    with an option that torch does not have (``state_batch_first``, ``axes``) is not changed. No
-    other thread may call the model in the meantime: its call may fail with an AttributeError.
+    Call it before you use a tool that compares classes exactly, such as ``torch.ao.quantization``.
+    A module with an option that torch does not have (``state_batch_first``, ``axes``) is not
+    changed. While ``revert`` runs, no other thread may call the model: its call may fail with an
+    AttributeError.
 
     Returns:
         The names of the changed and the unchanged modules. Continue with ``model`` itself.
@@ -100,9 +104,9 @@ def revert(model: torch.nn.Module) -> Converted:
 
     >>> model = torch.nn.Sequential(rnnkit.GRU(3, 4), rnnkit.LSTM(4, 5, state_batch_first=True))
     >>> rnnkit.revert(model)
-    1 module changed, 1 left
-      changed  '0'
-      left     '1': torch's class has no state_batch_first
+    1 module changed, 1 unchanged
+      changed    '0'
+      unchanged  '1': torch's class has no state_batch_first
     >>> type(model[0]) is torch.nn.GRU
     True
     """

@@ -184,8 +184,9 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def last_hidden(self, state: StateT) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, directions * hidden)``.
 
-        ``state`` is the second result of a call. With ``lengths`` or packed input, h is the one
-        after each sample's own last step. ``h_n.view(batch, -1)`` would mix the samples.
+        ``state`` is the second result of a call. The forward h comes after each sample's last valid
+        step, also with ``lengths`` or packed input, and the backward h after its first step.
+        ``h_n.view(batch, -1)`` would mix the samples.
 
         Raises:
             StateError: if ``state`` does not have the shape of a state of this layer.

@@ -29,15 +29,17 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     - ``hx`` is the state before the first step, ``(num_layers * directions, batch, hidden_size)``:
       layer by layer, the forward direction first. For one sequence, it has no batch axis. None
       means zeros, or what ``initial_state`` returns in a subclass that overrides it.
-    - ``state`` is the state after the last step, in the shape of ``hx``.
+    - ``state`` is the state after the last step that each direction runs, in the shape of ``hx``.
+      For the backward direction, this is the first step of the sequence.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample in a
       padded batch. Each sample gets the same result as if it were run alone, without its padding,
       in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
       It is true at each step where a sample restarts, such as the first step of an episode. The
-      sequence is cut before this step, and the pieces run independently, in both directions. The
-      piece before the first flag starts from ``hx`` (backward: the piece from the last flag on);
-      the others start as if ``hx`` were None. ``state`` comes from the piece that runs last.
+      sequence is cut before this step, and the pieces run independently, in both directions. In
+      the forward direction, the piece before the first flag starts from ``hx``; in the backward
+      direction, the piece from the last flag on does. Every other piece starts as if ``hx`` were
+      None. In each direction, ``state`` comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -55,7 +57,8 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
             torch does not have this argument.
         axes: for callers typed with jaxtyping: the names that the caller's annotations have for
             ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"``, such as ``{"seq": "time"}``.
-            The sizes of each call must match theirs. torch does not have this argument.
+            Each call checks that an axis has the size that its name has in the caller. torch does
+            not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
@@ -132,15 +135,17 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
       hidden)`` and c ``(num_layers * directions, batch, hidden_size)``, layer by layer, the forward
       direction first. For one sequence, they have no batch axis. None, for the pair, h or c, means
       zeros, or what ``initial_state`` returns in a subclass that overrides it.
-    - ``state`` is the :class:`LSTMState` ``(h, c)`` after the last step, in the shapes of ``hx``.
+    - ``state`` is the :class:`LSTMState` ``(h, c)`` after the last step that each direction runs,
+      in the shapes of ``hx``. For the backward direction, this is the first step of the sequence.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample in a
       padded batch. Each sample gets the same result as if it were run alone, without its padding,
       in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
       It is true at each step where a sample restarts, such as the first step of an episode. The
-      sequence is cut before this step, and the pieces run independently, in both directions. The
-      piece before the first flag starts from ``hx`` (backward: the piece from the last flag on);
-      the others start as if ``hx`` were None. ``state`` comes from the piece that runs last.
+      sequence is cut before this step, and the pieces run independently, in both directions. In
+      the forward direction, the piece before the first flag starts from ``hx``; in the backward
+      direction, the piece from the last flag on does. Every other piece starts as if ``hx`` were
+      None. In each direction, ``state`` comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -159,7 +164,8 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
             ``hidden_size`` replaces ``hidden``. torch does not have this argument.
         axes: for callers typed with jaxtyping: the names that the caller's annotations have for
             ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"``, such as ``{"seq": "time"}``.
-            The sizes of each call must match theirs. torch does not have this argument.
+            Each call checks that an axis has the size that its name has in the caller. torch does
+            not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong
@@ -239,15 +245,17 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     - ``hx`` is the state before the first step, ``(num_layers * directions, batch, hidden_size)``:
       layer by layer, the forward direction first. For one sequence, it has no batch axis. None
       means zeros, or what ``initial_state`` returns in a subclass that overrides it.
-    - ``state`` is the state after the last step, in the shape of ``hx``.
+    - ``state`` is the state after the last step that each direction runs, in the shape of ``hx``.
+      For the backward direction, this is the first step of the sequence.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample in a
       padded batch. Each sample gets the same result as if it were run alone, without its padding,
       in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
       It is true at each step where a sample restarts, such as the first step of an episode. The
-      sequence is cut before this step, and the pieces run independently, in both directions. The
-      piece before the first flag starts from ``hx`` (backward: the piece from the last flag on);
-      the others start as if ``hx`` were None. ``state`` comes from the piece that runs last.
+      sequence is cut before this step, and the pieces run independently, in both directions. In
+      the forward direction, the piece before the first flag starts from ``hx``; in the backward
+      direction, the piece from the last flag on does. Every other piece starts as if ``hx`` were
+      None. In each direction, ``state`` comes from the piece that runs last.
 
     Args:
         input_size: the number of features of the input.
@@ -264,7 +272,8 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
             torch does not have this argument.
         axes: for callers typed with jaxtyping: the names that the caller's annotations have for
             ``"seq"``, ``"batch"``, ``"feature"`` and ``"hidden"``, such as ``{"seq": "time"}``.
-            The sizes of each call must match theirs. torch does not have this argument.
+            Each call checks that an axis has the size that its name has in the caller. torch does
+            not have this argument.
 
     Raises:
         ArgumentError: if an argument of the constructor, or of a call, is unknown or has the wrong

@@ -52,28 +52,32 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     - ``hx`` is a tuple with each cell's state before the first step, layer by layer, the forward
       direction first. A state is a tensor ``(batch, hidden)`` or a tuple of such tensors. None, for
       the tuple or for one state, means what ``initial_state`` returns: zeros for rnnkit's cells.
-    - ``state`` is a tuple with each cell's state after the last step.
+    - ``state`` is a tuple with each cell's state after the last step that it runs: the first step
+      of the sequence, for a cell of ``reverse_cells``.
     - ``lengths``, integers ``(batch,)`` from 0 to seq, counts the valid steps of each sample in a
       padded batch. Each sample gets the same result as if it were run alone, without its padding,
       in both directions. Its output is zero on the padding.
     - ``reset``, booleans or 0 and 1, is ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``.
       It is true at each step where a sample restarts, such as the first step of an episode. The
-      sequence is cut before this step, and the pieces run independently, in both directions. The
-      piece before the first flag starts from ``hx`` (backward: the piece from the last flag on);
-      the others start as if ``hx`` were None. ``state`` comes from the piece that runs last.
+      sequence is cut before this step, and the pieces run independently, in both directions. In
+      the forward direction, the piece before the first flag starts from ``hx``; in the backward
+      direction, the piece from the last flag on does. Every other piece starts as if ``hx`` were
+      None. In each direction, ``state`` comes from the piece that runs last.
 
     Args:
         cells: a list with one cell for each layer, starting with the layer that reads the input; or
-            a single cell. A cell is a module with the methods of :class:`rnnkit.typing.Cell`. The
-            cells may differ in class and hidden size.
+            a single cell. A cell is a module with the methods of :class:`rnnkit.typing.Cell`:
+            ``forward(input, hx)`` and ``initial_state(batch_size)``. The cells may differ in class
+            and hidden size.
         reverse_cells: one cell for each layer's backward direction, which runs from the last valid
-            step to the first.
+            step to the first. The cells of the next layer, in both directions, then read the
+            features of both: their input size is the sum of the two hidden sizes.
         batch_first: True if input and output are ``(batch, seq, feature)``.
         dropout: in training, the probability, from 0 to 1, that a feature passed from one layer to
             the next is set to zero.
         axes: for callers typed with jaxtyping: the names that the caller's annotations have for
-            ``"seq"`` and ``"batch"``, such as ``{"seq": "time"}``. The sizes of each call must
-            match theirs.
+            ``"seq"`` and ``"batch"``, such as ``{"seq": "time"}``. Each call checks that an axis
+            has the size that its name has in the caller.
 
     Raises:
         ArgumentError: if there is no cell, if ``cells`` and ``reverse_cells`` differ in number, or
@@ -274,8 +278,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     def last_hidden(self, state: CellStates) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
 
-        ``state`` is the second result of a call. With ``lengths``, h is the one after each sample's
-        own last step.
+        ``state`` is the second result of a call. The forward h comes after each sample's last valid
+        step, and the backward h after its first step.
 
         Raises:
             StateError: if ``state`` is not a tuple of one state for each cell.

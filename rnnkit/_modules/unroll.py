@@ -107,8 +107,8 @@ def unroll(
             returns.
         batch_first: True if input and output are ``(batch, seq, feature)``.
         lengths: integers ``(batch,)`` from 0 to seq: the number of valid steps of each sample in a
-            padded batch. The output is zero on the padding, and the returned state is the one after
-            each sample's last valid step.
+            padded batch. The output is zero on the padding. The returned state is the one after
+            each sample's last valid step or, with ``reverse``, after its first step.
         reverse: True runs from the last valid step to the first. The output keeps the input's order
             of steps.
         reset: booleans or 0 and 1, ``(seq, batch)``, or ``(batch, seq)`` with ``batch_first``. It

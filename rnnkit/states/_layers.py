@@ -21,7 +21,8 @@ Parts = TypeVar("Parts", bound=Tensor | tuple[Any, ...])
 def batch_first(state: State) -> State:
     """Convert a layer's state to ``(batch, layers * directions, hidden)``, with the batch first.
 
-    ``state`` is ``(layers * directions, batch, hidden)``; :func:`from_batch_first` converts back.
+    ``state`` is ``(layers * directions, batch, hidden)``. A state without a batch axis is returned
+    as it is. :func:`from_batch_first` converts back.
 
     Raises:
         StateError: if a tensor of the state does not have 2 or 3 axes.
@@ -41,7 +42,8 @@ def batch_first(state: State) -> State:
 def from_batch_first(state: State) -> State:
     """Convert a state ``(batch, layers * directions, hidden)`` to the layout that layers expect.
 
-    The result is ``(layers * directions, batch, hidden)``. It undoes :func:`batch_first`.
+    The result is ``(layers * directions, batch, hidden)``. A state without a batch axis is returned
+    as it is. The function undoes :func:`batch_first`.
 
     Raises:
         StateError: if a tensor of the state does not have 2 or 3 axes.
@@ -55,9 +57,10 @@ def from_batch_first(state: State) -> State:
 def from_layers(states: Sequence[State]) -> State:
     """Stack cells' states into the state of a layer, ``(layers * directions, batch, hidden)``.
 
-    ``states`` is a list: layer by layer, the forward direction first. Each is a cell's state,
-    ``(batch, hidden)``, or ``(hidden,)`` without a batch. A layer's state in the list keeps all its
-    rows. :func:`to_layers` does the opposite.
+    ``states`` is a list: layer by layer, the forward direction first. Each state is a tensor, or an
+    LSTM's pair ``(h, c)``. A tensor is ``(batch, hidden)``, or ``(hidden,)`` without a batch. It
+    may also come from a layer, ``(rows, batch, hidden)``: then the result has each of its rows, in
+    this order. :func:`to_layers` does the opposite.
 
     Raises:
         ArgumentError: if ``states`` is empty or not a list, or mixes tensors and pairs.

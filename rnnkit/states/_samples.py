@@ -187,9 +187,9 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
 def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
     """Join a list of states along the batch axis into the state of one larger batch.
 
-    The states are tensors or pairs: ``(layers * directions, batch, hidden)`` of a layer, or
-    ``(batch, hidden)`` of a cell. Only their batch sizes may differ. If all are None, the result is
-    None.
+    Each state is a tensor, or an LSTM's pair ``(h, c)``. A tensor is ``(layers * directions, batch,
+    hidden)`` of a layer, or ``(batch, hidden)`` of a cell. Only the batch sizes may differ. If all
+    states are None, the result is None.
     Pass ``state_batch_first=True`` for a state whose layer has this option: its batch is on axis 0.
 
     Raises:

@@ -132,24 +132,24 @@ def test_what_was_done_is_printed():
     model.listed.append(OverTorch(WIDTH, HIDDEN))
 
     assert str(rnnkit.convert(model)) == snapshot("""\
-7 modules changed, 1 left
-  changed  listed.0
-  changed  listed.1
-  changed  listed.2
-  changed  named.RNNCell
-  changed  named.LSTMCell
-  changed  named.GRUCell
-  changed  deep.0.0
-  left     listed.3: OverTorch is a subclass of torch.nn.LSTM, whose forward may differ\
+7 modules changed, 1 unchanged
+  changed    listed.0
+  changed    listed.1
+  changed    listed.2
+  changed    named.RNNCell
+  changed    named.LSTMCell
+  changed    named.GRUCell
+  changed    deep.0.0
+  unchanged  listed.3: OverTorch is a subclass of torch.nn.LSTM, whose forward may differ\
 """)
     assert str(rnnkit.convert(nn.Sequential(torchs("GRU")))) == snapshot("""\
-1 module changed, 0 left
-  changed  '0'\
+1 module changed, 0 unchanged
+  changed    '0'\
 """)
     layer = torchs("LSTM")
     assert str(rnnkit.convert(layer)) == snapshot("""\
-1 module changed, 0 left
-  changed  (the model itself)\
+1 module changed, 0 unchanged
+  changed    (the model itself)\
 """)
     assert type(layer) is rnnkit.LSTM
 

@@ -50,10 +50,10 @@ def noted(notes: Iterable[str]) -> list[str]:
 class DependencyMap:
     """The result of ``dependency_map``: which outputs depend on which inputs along one axis.
 
-    Print it, or plot it. Output i depends on input j if the output changes when the input changes,
-    or if the gradient of the output with respect to the input is not zero. The gradient finds
-    dependencies that are lost in rounding, such as on a step hundreds of steps ago. A gradient
-    that underflows to zero can still hide a dependency.
+    Print it, or draw it with :meth:`plot`. Output i depends on input j if the output changes when
+    the input changes, or if the gradient of the output with respect to the input is not zero. The
+    gradient finds dependencies that are lost in rounding, such as on a step hundreds of steps ago.
+    A gradient that underflows to zero can still hide a dependency.
 
     Attributes:
         matrix: booleans ``(outputs, inputs)``: True where an output depends on an input.
@@ -61,7 +61,8 @@ class DependencyMap:
         inputs: the index of each column of ``matrix`` on the input's axis.
         dim: the axis of the input.
         out_dim: the axis of the output.
-        notes: remarks, such as an object of your model that the runs may have changed.
+        notes: remarks, such as the name of an attribute of your model that the runs may have
+            changed.
 
     >>> found = rnnkit.dependency_map(torch.nn.GRU(3, 4), torch.randn(4, 2, 3))
     >>> found.matrix[1]  # output 1 depends on inputs 0 and 1

@@ -60,8 +60,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "^mul$|max|min|any|all": "keep a value for each sample, flag[:, None]; "
         "reduce over steps only",
         "packed": "batch_first=True of pack_padded_sequence, or x.transpose(0, 1) before it",
-        "rnn|lstm|gru|multi_?head": "set batch_first= to match its input, and pass a state "
-        "(layers, batch, hidden)",
+        "rnn|lstm|gru|multi_?head": "batch_first=True if its input is (batch, seq, feature), "
+        "else False; a state is (layers, batch, hidden) in both",
         "loop": "loop over the steps: x.transpose(0, 1) before it, or torch.stack(outputs, 1) of "
         "the loop before",
         "": "do not reduce, normalize or join over the batch axis",
@@ -73,7 +73,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "later, -torch.inf) (attn_mask=later), where later = torch.ones(n, n).triu(1).bool(), "
         "instead of any mask that is there",
         "view|reshape|flatten": VIEW,
-        "index|roll|flip|diff|gather|select|cat|fft|loop": "at step t read steps 0 to t only",
+        "index|roll|flip|diff|gather|select|cat|fft|loop": "at step t read steps 0 to t only, such "
+        "as x[:, : t + 1]; to shift, put zeros in front",
         "": "compute it over the steps so far, as cumsum and cummax do, or over the features",
     },
     "padding": {

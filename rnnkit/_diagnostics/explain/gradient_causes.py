@@ -37,8 +37,8 @@ def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
         hidden = calls[0].module.proj_size or calls[0].module.hidden_size
         both = f"y[..., :{hidden}] is forward and y[..., {hidden}:] backward"
         return ("fix", f"pass on both directions of the output: {both}")
-    both = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(state) of rnnkit's layer, has both"
-    return ("fix", f"{both}: the module that reads it then gets twice the features")
+    both = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(state) of rnnkit's layer"
+    return ("fix", f"read both directions, (batch, 2 * hidden): {both}")
 
 
 def why_zero(baseline: Baseline) -> list[Line]:

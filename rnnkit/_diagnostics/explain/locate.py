@@ -74,10 +74,7 @@ def locate_valid(
 
 
 class _Samples(Search):
-    """Compares samples.
-
-    They may come in any order; if ``is_strict`` is set, they have to keep that of the input.
-    """
+    """Compares samples, in any order or, if ``is_strict`` is set, in that of the input."""
 
     probe = "batch"
 

@@ -90,22 +90,19 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
 
     ``baseline`` is the model, a batch, and what it returned for that.
     """
+    rest = "batch was checked only for the rest, not for"
     if baseline.shared:
-        where = f"every sample uses all of {joined_by_and(baseline.shared)}"
-        return f"{where}, so batch cannot check it; no other input mixes samples"
+        return f"{rest} {joined_by_and(baseline.shared)}, which every sample uses as a whole"
     losses = [
         f"output{name}"
         for name, leaf in zip(baseline.names, baseline.normal, strict=True)
         if is_number(leaf) and leaf.numel() == 1
     ]
     if losses and baseline.batch.size > 1:
-        what = f"batch was not checked for {joined_by_and(losses)}, a single number"
-        return f"{what}: verify a model that returns it alone (nothing else mixes samples)"
+        fix = "verify a model that returns it alone"
+        return f"{rest} {joined_by_and(losses)}, a single number: {fix}"
     blind = without_finite_numbers(baseline)
-    if blind:
-        reason = f"{joined_by_and(blind)} has no finite number, so it shows nothing"
-        return f"{reason}; nothing else mixes samples"
-    return ""
+    return f"{rest} {joined_by_and(blind)}, which has no finite number" if blind else ""
 
 
 def _finding(baseline: Baseline, leak: "_Leak", drawn: Drawn | None) -> Finding:

@@ -327,7 +327,7 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
             sample = int(off.argmin())
             has = f"has {counts[sample]} steps, but only {others[sample]} are read"
             cause = f"each sample is read up to its length in {batch.names[index]}"
-            fix = f"read up to the lengths of {batch.names[batch.sequence]}"
+            fix = f"pack, mask or index {batch.names[batch.sequence]} by its own lengths instead"
             what = f"sample {batch.caller_indices[sample]} {has}"
             return Finding(what, [("cause", cause), ("fix", fix)])
     return None

@@ -222,7 +222,8 @@ TABLE = (
         name="gradient",
         question="in training, every parameter that the call reads gets a gradient",
         run=probe_gradient,
-        fix="remove what cuts the graph: detach(), .data, tolist(), argmax, x > 0 or no_grad()",
+        fix="find what cuts the graph, and use the value itself: detach(), .data, tolist(), "
+        "argmax, x > 0, no_grad()",
         is_judging=False,
         hidden_by=("use",),
     ),

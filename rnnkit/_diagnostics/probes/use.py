@@ -292,8 +292,7 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
 
     ``uses`` tells what the model's outputs depend on in what one call returned.
     """
-    is_pooled = uses.baseline.out_seq_dim is None
-    if not is_pooled or not uses.is_long or uses.call.state:
+    if not uses.is_long or uses.call.state:
         return
     states = dict.fromkeys(uses.call.returned, uses.every)
     if not uses.read(output=uses.every) or uses.read(output=uses.later, **states):

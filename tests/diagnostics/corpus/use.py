@@ -8,6 +8,14 @@ from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lst
 from tests.diagnostics.models_of_users import numbers
 
 
+@pair("use", encoder=gru(), decoder=gru(6, 6))
+def first_step_of_an_encoder(m, x):
+    """A decoder repeats what the encoder returned last; or first, where it has read one step."""
+    step = -1 if m.right else 0
+    code = m.encoder(x)[0][:, step]
+    return m.decoder(code.unsqueeze(1).expand(-1, x.shape[1], -1))[0]
+
+
 @pair("use", lstm=lstm(bidirectional=True), head=linear(12, 2))
 def first_step_of_both_directions(m, x):
     """Both directions are read where they end; or at the first step, where one has just begun."""

@@ -41,7 +41,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
     if drawn is not None and not baseline.has_found("causal"):
         name = baseline.name(baseline.first or 0)
         notes.append(f"steps of {name} depend {_in_words(drawn.map)} of the input")
-    asked = [unread_inputs, *LINES]
+    asked = [unread_inputs, inputs_of_one_value, *LINES]
     if not streaming:
         asked.append(chunks_beside_the_whole)
     # Without a finding the runs of all probes are limited, and so are those of these lines.
@@ -64,6 +64,17 @@ def unread_inputs(baseline: Baseline) -> Iterator[str]:
         for index, name in enumerate(baseline.batch.names):
             if _is_unread(baseline, index):
                 yield f"no output depends on {name}"
+
+
+def inputs_of_one_value(baseline: Baseline) -> Iterator[str]:
+    """Yield flags, masks or tokens of one value: no other one occurs that they could change to."""
+    for name, leaf in zip(baseline.batch.names, baseline.batch.leaves, strict=True):
+        if not is_dense(leaf) or leaf.dim() < 2 or is_number(leaf) or leaf.is_complex():
+            continue
+        values: Any = leaf.unique()
+        if len(values) == 1:
+            what = f"{name} is {values.item()} everywhere, and was not changed"
+            yield f"{what}: pass a batch where it varies"
 
 
 def _is_unread(baseline: Baseline, index: int) -> bool:

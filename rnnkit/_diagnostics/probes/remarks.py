@@ -71,7 +71,7 @@ def inputs_of_one_value(baseline: Baseline) -> Iterator[str]:
     for name, leaf in zip(baseline.batch.names, baseline.batch.leaves, strict=True):
         if not is_dense(leaf) or leaf.dim() < 2 or is_number(leaf) or leaf.is_complex():
             continue
-        values: Any = leaf.unique()
+        values: Any = leaf.unique()  # type: ignore[no-untyped-call]
         if len(values) == 1:
             what = f"{name} is {values.item()} everywhere, and was not changed"
             yield f"{what}: pass a batch where it varies"

@@ -88,7 +88,8 @@ def check_step(layer: Any, x_t: Any) -> None:
         "x_t",
         f"{type(layer).__name__}.step: x_t must be one time step, {wants}, got {brief(x_t)}",
         f"{described(layer)}: one time step has no seq axis",
-        fix=f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer instead",
+        fix=f"for x_t in input.unbind({int(layer.batch_first)}): y_t, hx = layer.step(x_t, hx), "
+        "or call the layer on the whole sequence",
         code="step-rank",
         expected=(None, width),
         actual=tuple(x_t.shape) if isinstance(x_t, Tensor) else (),
@@ -148,7 +149,7 @@ def check_own_state(layer: Any, state: Any) -> None:
         StateError,
         "state",
         f"state is not what this {type(layer).__name__} returned",
-        described(layer),
+        f"{described(layer)}: each state that it returns has this shape",
         ("state", came),
         fix="pass the layer's second result: output, state = layer(...)",
         code="state-not-own",

@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refuse
+from rnnkit._base.message import refuse
 from rnnkit._base.torch_tools import are_all, moved
 from rnnkit._checks.call_spec import is_dense
+from rnnkit._checks.causes.structure import outlined
 
 
 def tensor_or_none(value: Any) -> Tensor | None:
@@ -34,8 +35,7 @@ def outlined_array(value: Any) -> str:
     if is_dense(value):
         where = "" if value.is_cpu else f" on {value.device}"
         return f"{value.dtype} of shape {tuple(value.shape)}{where}"
-    length = f" of {len(value)}" if isinstance(value, list | tuple) and value else ""
-    return brief(value) + length
+    return outlined(value)
 
 
 def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:

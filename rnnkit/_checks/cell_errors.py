@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, CellError
-from rnnkit._base.message import brief, refuse
+from rnnkit._base.message import refuse
+from rnnkit._checks.causes.structure import outlined
 from rnnkit._checks.objects import CELL, CELL_TO_TYPE, beside, is_with_output
 
 
@@ -22,7 +23,7 @@ def _refuse_cell(cell: Any, came: str, why: str = "", **options: Any) -> NoRetur
 
 def refuse_stateless(cell: Any) -> NoReturn:
     """Refuse a cell that has no ``initial_state``, where none is given or a sample starts again."""
-    fix = "write a method initial_state(self, batch_size) that returns the first state"
+    fix = "make the cell a torch.nn.Module with forward(input, hx) and initial_state(batch_size)"
     if isinstance(cell, torch.nn.RNNCellBase):
         fix = f"use rnnkit.{type(cell).__name__}, which has one"
     came = "has no initial_state(batch_size), which a call without hx, or with reset, needs"
@@ -56,7 +57,7 @@ def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     fix = "return the next state, with the structure of hx; its first tensor is the output"
     if is_with_output(new, hx):
         fix = "return only the state, not (output, state): its first tensor is the output"
-    came = f"returned {brief(new)} at step {step}, without the structure of hx, {brief(hx)}"
+    came = f"returned at step {step} {outlined(new)}, but hx is {outlined(hx)}"
     _refuse_cell(cell, came, fix=fix, code="cell-result", step=step)
 
 
@@ -73,7 +74,7 @@ def refuse_samples(
         f"{verb} a tensor of shape {tuple(tensor.shape)} at step {step}, "
         f"but the batch has {batch} samples",
         "a cell's state has the batch on axis 0; only a layer's state has it on axis 1",
-        fix="return a state with one row per sample, from both the cell and its initial_state",
+        fix="return a state with one row per sample, also from initial_state, if the cell has one",
         code="cell-batch",
         step=step,
     )
@@ -85,13 +86,14 @@ def refuse_shapes(cell: Any, pairs: Iterable[tuple[int, Tensor, Tensor]], error:
     It returns if all are of one shape: then the error is about something else.
     """
     for step, before, now in pairs:
-        shape = tuple(before.shape)
         if now.shape != before.shape:
             _refuse_cell(
                 cell,
-                f"returned shape {tuple(now.shape)} at step {step}, but shape {shape} before",
-                "the outputs of all steps are stacked, so they must have the same shape",
-                fix=f"return a tensor of shape {shape}, from both the cell and its initial_state",
+                f"returned a tensor of shape {tuple(now.shape)} at step {step}, "
+                f"but its shape was {tuple(before.shape)} before",
+                "the output must have the same shape at each step; "
+                "with lengths, reset or return_states, also the whole state",
+                fix="return each tensor of the state in the shape that it has in hx",
                 code="cell-shape",
                 step=step,
                 source=error,
@@ -111,7 +113,7 @@ def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
         cell,
         f"changes its state in place at step {step}",
         "this would also change an earlier output, or the state that the caller passed",
-        fix="hx + x instead of hx.add_(x), or hx.clone() at the start of the step",
+        fix="make new tensors, such as hx + y for hx.add_(y), or hx.clone() at first",
         code="cell-writes-state",
         step=step,
     )

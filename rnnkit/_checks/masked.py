@@ -15,7 +15,7 @@ from rnnkit._kernels.lengths import Lengths
 
 def lengths_of_mask(lengths: Any, steps: Any) -> Lengths:
     """Return the lengths ``(batch,)`` of a mask ``(batch, steps)``, each from 0 to ``steps``."""
-    fix = "rnnkit.masked.mask(lengths, x.shape[dim]), the number of steps of x"
+    fix = "pass the number of steps, such as x.shape[1] of a padded batch x (batch, seq, ...)"
     check_count("masked.mask: steps", steps, code="masked-steps", fix=fix)
     read = tensor_or_none(lengths)
     batch = len(read) if read is not None and read.dim() else 1
@@ -53,7 +53,7 @@ def lengths_over_axis(name: str, x: Any, lengths: object, dim: Any) -> Lengths:
             ArgumentError,
             "x",
             f"{name}: x must be a float tensor (batch, seq, ...), got {outlined_array(x)}",
-            fix="pass x as a floating-point tensor with a batch axis and a seq axis",
+            fix="torch.as_tensor(x, dtype=torch.float32), of shape (batch, seq, ...)",
             code="masked-input",
         )
     rank = x.dim()

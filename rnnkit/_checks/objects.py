@@ -204,7 +204,7 @@ def listed_states(name: str, states: Any) -> list[Any]:
             ArgumentError,
             "states",
             f"{name} requires a list of states, {what}",
-            fix=f"rnnkit.states.{name}([...]), with the states in a list",
+            fix=f"rnnkit.states.{name}([...]), with states of one kind in a list",
             code="states-of-one-kind",
         )
     return listed
@@ -229,7 +229,7 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
             ArgumentError,
             argument,
             f"Recurrent: {argument} must be a cell or a list of cells, got {brief(came)}",
-            "a cell is a torch.nn.Module, called with one step and a state",
+            "a cell is a torch.nn.Module that is called with one step and a state",
             fix=fix,
             code="recurrent-cells",
         )

@@ -159,7 +159,7 @@ def unroll(
     )
     if block is None:
         return run(call)
-    fix = "block=10, to compile ten steps as one graph"
+    fix = "block=10, to compile ten steps as one graph, or leave block out"
     check_count("unroll: block", block, code="unroll-block", least=1, fix=fix)
     if is_exporting():  # a program is one graph
         return run(call._replace(block=None))

@@ -91,7 +91,8 @@ def _joined_rows(*tensors: Tensor) -> Tensor:
     if any(row.shape[1:] != first.shape[1:] for row in others):  # a set would fix a free size
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         sentence = f"from_layers requires states with equal batch and hidden sizes, got {shapes}"
-        refuse(StateError, "states", sentence, code="from-layers-sizes")
+        fix = "keep states of several sizes in a tuple, as rnnkit.Recurrent does"
+        refuse(StateError, "states", sentence, fix=fix, code="from-layers-sizes")
     check_alike("from_layers", rows)
     return torch.cat(rows)
 
@@ -138,7 +139,8 @@ def _checked_rows(tensor: Tensor) -> Tensor:
     """Return a tensor of a layer's state as it is, or raise a StateError if it has not 3 axes."""
     if tensor.dim() != BATCHED:
         sentence = "to_layers requires a layer's state, (layers * directions, batch, hidden)"
-        refuse_axes(tensor, sentence, f"got {tuple(tensor.shape)}", code="to-layers-axes")
+        fix = "pass the state that a layer returned for a batch"
+        refuse_axes(tensor, sentence, f"got {tuple(tensor.shape)}", fix=fix, code="to-layers-axes")
     return tensor
 
 

@@ -39,7 +39,12 @@ def batch_axis(tensor: Tensor, state_batch_first: bool) -> int:
     """
     if tensor.dim() not in (2, BATCHED):
         sentence = f"a state must have 2 or 3 axes, got {tensor.dim()}"
-        row = ("state", wanted("(layers * directions, batch, hidden)", f"{tuple(tensor.shape)}"))
+        row = (
+            "state",
+            wanted(
+                "(layers * directions, batch, hidden) or (batch, hidden)", f"{tuple(tensor.shape)}"
+            ),
+        )
         why = "rnnkit.states finds the batch axis from the number of axes"
         refuse_axes(tensor, sentence, why, row, code="state-axes")
     return 1 if tensor.dim() == BATCHED and not state_batch_first else 0
@@ -131,7 +136,7 @@ def repeat(state: State, times: int, *, state_batch_first: bool = False) -> Stat
     >>> rnnkit.states.repeat(h, 2).flatten().tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
-    check_count("times", times, code="repeat-times")
+    check_count("times", times, code="repeat-times", fix="times=3, for three copies of each sample")
 
     def interleave(tensor: Tensor) -> Tensor:
         axis = batch_axis(tensor, state_batch_first)
@@ -160,7 +165,9 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
     torch.Size([2, 5, 4])
     """
     if batch_size is not None:
-        check_count("batch_size", batch_size, code="expand-size")
+        check_count(
+            "batch_size", batch_size, code="expand-size", fix="batch_size=5, for five samples"
+        )
 
     def widen(tensor: Tensor) -> Tensor:
         axis = batch_axis(tensor, state_batch_first)
@@ -219,7 +226,8 @@ def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
     if any(other != others[0] for other in others):
         sentence = "cat requires states that differ only in their batch size"
         came = f"their shapes are {', '.join(map(str, shapes))}, and the batch axis is {axis}"
-        refuse(StateError, "states", sentence, came, code="cat-sizes")
+        fix = "pass states that one layer, or one cell, returned"
+        refuse(StateError, "states", sentence, came, fix=fix, code="cat-sizes")
     check_alike("cat", tensors)
     dtypes = [str(tensor.dtype) for tensor in tensors]
     if len({*dtypes}) > 1:

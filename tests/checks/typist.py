@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from tests.checks.outcome import statements
 
 FIX = re.compile(r"^  fix +(.+(?:\n {12}.+)*)", re.MULTILINE)
-ZEROS = re.compile(r"(\w+)=None or ((?:layer|cell)\.initial_state\(.*?\)(?:\[\d\])?)")
 LABEL = re.compile(r"^(?:[a-z ]+: |.* such as )(?=for |[\w.]+[=(])")
 STATEMENT = re.compile(r"for .+?: .+?\)|\w+, \w+ = [^.].+?\)(?=$|,)|layer\.\w+ = \S+")
 #: What stands for a whole call, and not for a value.
@@ -25,8 +24,7 @@ KNOWN = {*dir(builtins), "rnnkit", "torch", "nn", *LEFT}
 def pieces(message: str) -> list[str]:
     """Return the alternatives of a message's fix, each with the words behind it."""
     lines = [line.strip() for text in FIX.findall(message) for line in text.split("\n")]
-    apart = [ZEROS.sub(r"\1=None, or \1=\2", line.removeprefix("or ")) for line in lines]
-    return [piece for line in apart for piece in line.split(", or ") if piece]
+    return [piece for line in lines for piece in line.removeprefix("or ").split(", or ") if piece]
 
 
 def typed(program: str, message: str, argument: str) -> Iterator[tuple[str, list[str]]]:

@@ -82,7 +82,7 @@ FAILING = {
     "forgets": (lambda layer, x, _: layer(x), "in chunks of 3 and 4"),
     "draws": (
         lambda layer, x, state: layer(nn.functional.dropout(x, 0.5), state),
-        r"forward draws random numbers \(torch\)",
+        "the call draws random numbers from torch",
     ),
     "takes no chunk": (
         lambda _, x, state: picky(x, state),

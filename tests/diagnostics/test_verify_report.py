@@ -210,13 +210,13 @@ def test_sources_of_chance(monkeypatch):
     """Random numbers are looked for without NumPy, and on a GPU that is in use."""
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "numpy", None)
-        assert cause(random.random) == "forward draws random numbers (random)"
+        assert cause(random.random) == "the call draws random numbers from random"
 
     generator = torch.Generator()
     monkeypatch.setattr(torch.cuda, "default_generators", (generator,))
     drawn = cause(lambda: torch.rand(1, generator=generator))
 
-    assert drawn == "forward draws random numbers (torch.cuda:0)"
+    assert drawn == "the call draws random numbers from torch.cuda:0"
 
 
 LABELS = torch.arange(4)

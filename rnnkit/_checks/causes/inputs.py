@@ -117,15 +117,16 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
     ``spec`` is the call as its module reads it. The features may be on another axis, or missing.
     """
     came = spec.actual[-1]
+    made = f"{constructor_of(spec.module)}({came}, ...)"
     axis = max([k for k, size in enumerate(spec.actual[:-1]) if size == width], default=None)
     if axis is not None and width > 1 and spec.kind != "packed":  # an axis of one fits anywhere
         return RefusalCause(
             "layout-features",
-            f"the features are on axis {axis}",
+            f"the features seem to be on axis {axis}",
             _fix_of_features(spec, axis),
+            f"{made}, if the input has {came} features",
             evidence=f"input_size={width} is the size of axis {axis} of the input",
         )
-    made = f"{constructor_of(spec.module)}({came}, ...)"
     fixes = [f"{made}, or an input with {count(width, 'feature', 'features')}"]
     if width == 1 and len(spec.actual) + 1 in RANKS[spec.kind]:
         fixes.insert(0, "input.unsqueeze(-1), if each step is one number")

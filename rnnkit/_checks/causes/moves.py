@@ -30,7 +30,7 @@ def cause_of(wrong: WrongState) -> RefusalCause:
         state = wrong.spec.state
         return RefusalCause(
             "state-swapped",
-            "h and c are swapped: each has the size that the other should have",
+            "h and c are swapped: each has the shape that the other should have",
             f"({state}[1], {state}[0]), since h comes first",
         )
     if len(got) == len(want):
@@ -208,13 +208,19 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
     if differs == ["rows"]:
         rows = count(came.rows, "row", "rows")
         headline = f"{name} has {rows} on its layers axis, but this layer needs {wanted.rows}"
-        return RefusalCause("state-layers", headline, zeros)
+        fixes = [zeros]
+        directions = wanted.rows // spec.module.num_layers
+        if came.rows % directions == 0:
+            option = spec.with_option(f"num_layers={came.rows // directions}")
+            fixes.append(f"{option}, if {name} comes from such a layer")
+        return RefusalCause("state-layers", headline, *fixes)
     if differs == ["width"]:
-        headline = f"{name} has {came.width} features, but this module has {wrong.width}"
-        linear = (
-            f"or a torch.nn.Linear({came.width}, {wanted.width}) that maps the state to this width"
+        return RefusalCause(
+            "state-width",
+            f"{name} has {came.width} features, but this module has {wrong.width}",
+            zeros,
+            f"apply a torch.nn.Linear({came.width}, {wanted.width}) to {name}, to keep its content",
         )
-        return RefusalCause("state-width", headline, zeros, linear)
     headline = f"{name} has several wrong sizes: {', '.join(differs)}"
     return RefusalCause("state-sizes", headline, zeros)
 

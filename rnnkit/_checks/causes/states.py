@@ -144,8 +144,9 @@ def _sentence_of_cell(wrong: WrongState) -> str:
         return f"{wrong.spec.name}: Expected {member} to be {expected}, got {len(got)}D instead"
     if len(got) > 1 and got[0] != want[0]:
         return f"Input batch size {want[0]} doesn't match hidden{place} batch size {got[0]}"
+    axis, size = wrong.width
     came = wrong.sizes[0][0].width
-    return f"hidden{place} has inconsistent hidden_size: got {came}, expected {wrong.width.size}"
+    return f"hidden{place} has inconsistent {axis}: got {came}, expected {size}"
 
 
 def check_batch(spec: CallSpec, hx: Any) -> None:

@@ -21,10 +21,13 @@ def outlined(hx: object) -> str:
     """Name a state for a message: its type, and the shapes or types of its first members."""
     if not isinstance(hx, tuple | list) or not hx:
         return brief(hx)
-    parts = [_outlined_part(part) for part in hx[:NAMED]]
-    if len(hx) > NAMED:
-        parts.append("...")
-    return f"a {type(hx).__name__} of {len(hx)}: {', '.join(parts)}"
+    parts = [_outlined_part(part) for part in hx]
+    start = f"a {type(hx).__name__} of {len(parts)}"
+    if len({*parts}) == 1 and len(parts) > 1:
+        return f"{start}, each {parts[0]}"
+    if len(parts) > NAMED:
+        parts[NAMED:] = ["..."]
+    return f"{start}: {', '.join(parts)}"
 
 
 def _outlined_part(part: object) -> str:
@@ -42,11 +45,9 @@ def refuse_structure(spec: CallSpec, hx: Any) -> NoReturn:
     h = spell(spec.state_axes[0])
     c = spell(spec.state_axes[-1])
     sentence = "hx must be one tensor"
-    headline = "the state is one tensor"
     wants = h
     if len(spec.state_axes) == PAIR:
         sentence = "lstm expects two hidden states: hx is (h, c)"
-        headline = "the state is the pair (h, c)"
         wants = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
     fix = _what_makes(spec, hx) if spec.state == "hx" else ""
     fix = fix or f"None as {spec.state}, to start from zeros"
@@ -54,7 +55,7 @@ def refuse_structure(spec: CallSpec, hx: Any) -> NoReturn:
         StateError,
         "hx",
         f"{sentence}, got {outlined(hx)}",
-        RefusalCause("state-structure", headline, fix),
+        RefusalCause("state-structure", "hx is a state, as a call returns it", fix),
         ("hx", f"expected {wants}"),
         expected=sizes(spec.state_axes[0]),
         actual=tuple(hx.shape) if isinstance(hx, Tensor) else (),
@@ -88,7 +89,7 @@ WAYS_TO_ONE: Ways = (
     ("torch.as_tensor(hx).to(input)", torch.as_tensor),
 )
 WAYS_TO_PAIR: Ways = (
-    ("(hx, None), which starts c from zeros", lambda hx: (hx, None)),
+    ("hx=(hx, None), which starts c from zeros", lambda hx: (hx, None)),
     ("hx[1], if this is a layer's result (output, state)", lambda hx: hx[1]),
     ("tuple(hx), if h and c are stacked on axis 0", tuple),
 )

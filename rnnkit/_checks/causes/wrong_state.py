@@ -88,9 +88,8 @@ class WrongState(NamedTuple):
     def zeros(self) -> str:
         """What is typed to start from zeros: None for a tensor that is wrong, or for the state."""
         if not self.is_whole:
-            return self.typed(f"None, which starts {self.name} from zeros")
-        module = "layer" if self.spec.has_rows else "cell"
-        return f"hx=None or {module}.initial_state({self.spec.batch}): zeros"
+            return f"hx={self.typed(f'None, which starts {self.name} from zeros')}"
+        return "hx=None, which starts from zeros"
 
     def is_made_by(self, change: Callable[[Sizes, Sizes], tuple[float, ...]]) -> bool:
         """Return whether ``change(got, want)`` makes the wanted sizes of each tensor that fails."""

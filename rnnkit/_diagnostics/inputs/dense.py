@@ -21,7 +21,7 @@ def check_values(leaves: Sequence[Any]) -> None:
     for leaf in leaves:
         if isinstance(leaf, Tensor) and leaf.is_meta:
             fix = "pass a batch of real data, as a DataLoader yields it"
-            _refuse(f"{brief(leaf)} on the meta device, which has no values", fix)
+            _refuse(f"{brief(leaf)} on the meta device, which stores none", fix)
 
 
 def first_with_axis(every: Sequence[Any], dim: int, places: Sequence[int]) -> int:

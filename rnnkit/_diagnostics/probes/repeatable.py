@@ -33,15 +33,13 @@ def _why(baseline: Baseline) -> list[Line]:
     kept = attributes_that_change(session, baseline.batch.tree())
     drawn = [*session.drawn_sources()]
     if drawn and Repeat(baseline, restarts=True).is_equal:
-        cause = ("cause", f"forward draws random numbers ({', '.join(drawn)})")
-        how = (
-            "draw only if self.training, as in F.dropout(x, p, self.training); start h0 from zeros"
-        )
+        cause = ("cause", f"the call draws random numbers from {', '.join(drawn)}")
+        how = "draw before the call, or only in train mode, as nn.Dropout does; start h0 from zeros"
         return [*_rows_of_draws(baseline, drawn[0]), cause, ("fix", how)]
     if kept:
         names = ", ".join(f"model.{name}" for name in kept[:NAMES])
         cause = ("cause", f"the model keeps {names} from call to call")
-        how = "take the state as an argument and return it; update statistics only if self.training"
+        how = "take the state as an argument and return it; update statistics only in train mode"
         return [cause, ("fix", how)]
     return [("likely", "the cause is a state that is kept outside of the model's attributes")]
 

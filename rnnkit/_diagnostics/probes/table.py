@@ -133,7 +133,7 @@ TABLE = (
         name="repeatable",
         question="the same input returns the same output twice",
         run=probe_repeatable,
-        fix="start each call from the same state; draw random numbers if self.training",
+        fix="start each call from the same state; draw random numbers only in train mode",
         is_judging=False,
     ),
     Probe(

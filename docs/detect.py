@@ -21,10 +21,12 @@ from docs.mistakes import INDEX, Mistake, mistakes
 from rnnkit._demo.listening import Outcome, listen
 
 MARK = "<!-- What follows is written by `python -m docs.detect`. -->\n"
+#: rnnkit's modules, as the tables call them.
+OURS = "rnnkit, one import changed"
 MAKES = {
     "torch.nn": torch.nn,
     "naive wrapper": types.SimpleNamespace(**{**vars(torch.nn), **NAIVE}),
-    "one import": rnnkit.nn,
+    OURS: rnnkit.nn,
 }
 OTHERS = ("lengths=", "verify", "trace")
 #: A cell for what was tried, and found nothing.
@@ -66,6 +68,11 @@ def by_verify(mistake: Mistake) -> str:
     return NOTHING
 
 
+def notes_of(mistake: Mistake) -> list[str]:
+    """Return the notes of a report of ``verify``."""
+    return list(mistake.ready(mistake.verified, torch.nn)().notes)
+
+
 def by_trace(mistake: Mistake) -> str:
     """Quote the first mark in a trace, if there is one."""
     marked = mistake.ready(mistake.traced, torch.nn)().marked
@@ -91,12 +98,12 @@ class Row:
     @property
     def found(self) -> str:
         """Who of rnnkit's finds it."""
-        said = self.cells["one import"].partition(": ")[2]
-        marks = [said] if self.kind("one import") == "clear" else []
+        said = self.cells[OURS].partition(": ")[2]
+        marks = [said] if self.kind(OURS) == "clear" else []
         marks += ["`lengths=`"] if self.cells["lengths="] == "right" else []
         marks += [f"verify: {self.cells['verify']}"] if "verify" in self.others else []
         marks += ["trace"] if "trace" in self.others else []
-        return f"✓ {', '.join(marks)}" if marks else self.mark("one import")
+        return f"✓ {', '.join(marks)}" if marks else self.mark(OURS)
 
     def mark(self, make: str) -> str:
         """Mark whether a make names what has to be changed."""
@@ -105,7 +112,7 @@ class Row:
     @property
     def is_left(self) -> bool:
         """Whether nothing of rnnkit's finds it."""
-        return self.kind("one import") != "clear" and not self.others
+        return self.kind(OURS) != "clear" and not self.others
 
 
 def examine(mistake: Mistake) -> Row:
@@ -142,13 +149,20 @@ def rows() -> dict[str, list[Row]]:
     return {title: [examine(each) for each in there] for title, there in mistakes().items()}
 
 
+def hint(row: Row) -> str:
+    """Say if a mistake that is not found makes ``verify`` print a note, and its fix ends that."""
+    if row.cells["verify"] != NOTHING or notes_of(row.mistake.fixed()):
+        return ""
+    return ", but `verify` prints a note" if notes_of(row.mistake) else ""
+
+
 def summary(made: list[Row]) -> str:
     """Count who notices, and name what nobody finds."""
     counts = []
     for make in MAKES:
         kinds = Counter(row.kind(make) for row in made)
         counts.append((make, *(str(kinds[kind]) for kind in ("silent", "obscure", "clear"))))
-    rest = [row for row in made if row.kind("one import") != "clear"]
+    rest = [row for row in made if row.kind(OURS) != "clear"]
     found = Counter(name for row in rest for name in row.others)
     left = [row for row in rest if row.is_left]
     lines = [
@@ -156,7 +170,7 @@ def summary(made: list[Row]) -> str:
         f"{found['lengths=']}, `verify` finds {found['verify']}, and `trace` marks",
         f"{found['trace']}; some mistakes are counted twice.",
         f"The remaining {len(left)} are not found:\n",
-        *(f"- {row.mistake.link} ({row.kind('one import')})" for row in left),
+        *(f"- {row.mistake.link} ({row.kind(OURS)}{hint(row)})" for row in left),
         "",
     ]
     note = "How many mistakes get no message, an obscure one, or a clear one."

@@ -239,7 +239,10 @@ def tables(pairs: Iterable[Pair]) -> str:
         )
         for name in TOOLS
     ]
-    ours = [link for link, row in rows if not any(row[n].found for n in TOOLS)]
+    ours = []
+    for link, row in rows:
+        if not any(row[name].found for name in TOOLS):
+            ours.append(f"{link} (`verify` prints a note)" if row["verify"].hinted else link)
     theirs = [
         f"- {link}: {name}, {', '.join(row[name].found)}"
         for link, row in rows

@@ -223,7 +223,8 @@ def _explain_missing_kernel(layer: Any, error: Exception) -> NoReturn:
         "input",
         str(error).partition(". ")[0],
         f"{described(layer)}: autocast asks for an LSTM in {lowered}, which this CPU does not have",
-        evidence=f"few CPUs have it (for bfloat16, those with AVX-512); torch reports {level} here",
+        evidence="in training, no CPU has it in float16, and only CPUs with AVX-512 have it in "
+        f"bfloat16; torch reports {level} here",
         fix=[
             "with torch.autocast('cpu', enabled=False): around the call, in the weights' dtype",
             "or lengths=[...], each sample's valid steps, which uses a different kernel",

@@ -49,7 +49,10 @@ class Compared(NamedTuple):
 
 def show_silent(nn: ModuleType) -> Iterator[Compared]:
     """Print a row for each mistake that torch.nn trains on: its losses, and what it costs."""
-    say(f"   {'mistake':<31}{'training loss':<15}{'accuracy':<10}{'if right':<10}rnnkit", "bold")
+    say(
+        f"   {'mistake':<31}{'training loss':<15}{'accuracy':<10}{'without mistake':<17}rnnkit",
+        "bold",
+    )
     for number, mistake in enumerate(MISTAKES, 1):
         if not mistake.silent:
             continue
@@ -59,7 +62,7 @@ def show_silent(nn: ModuleType) -> Iterator[Compared]:
         first_loss, last_loss, accuracy = theirs.value
         losses = f"{first_loss:.2f} to {last_loss:.2f}"
         say(
-            f"{number}  {mistake.title:<31}{losses:<15}{accuracy:<10.1%}{right:<10.1%}"
+            f"{number}  {mistake.title:<31}{losses:<15}{accuracy:<10.1%}{right:<17.1%}"
             f"{ours.kind or 'silence'}"
         )
         cost = f"accuracy {accuracy:.1%} instead of {right:.1%}"

@@ -141,10 +141,8 @@ def test_chunks_that_nobody_asked_for():
     def forward(m, x, state=None):
         return m.gru(x, state if m.right else None)
 
-    assert_told("in chunks that pass it along, it returns different outputs", forward, X)
-    assert told(
-        "in chunks that pass it along, it returns the same outputs", layered(forward, right=True), X
-    )
+    assert_told("pass the state along, the outputs differ", forward, X)
+    assert told("pass the state along, the outputs are the same", layered(forward, right=True), X)
 
 
 @pytest.mark.parametrize("channels", [5, 6])

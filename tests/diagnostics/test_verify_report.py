@@ -72,7 +72,7 @@ def test_report_of_what_was_skipped():
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip="repeatable")
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing could be checked: the batch has one sample: pass two or more (5 forward passes, ... s)
+rnnkit.verify: no dependency could be checked: the batch has one sample: pass two or more (5 forward passes, ... s)
   ok  coverage    every valid step (3 of 3) reaches an output
   ok  gradient    each parameter that the call reads gets a gradient
   --  repeatable  not checked: left out by skip=
@@ -85,7 +85,7 @@ rnnkit.verify: nothing could be checked: the batch has one sample: pass two or m
   axes  input (batch, seq), output (batch, 2)\
 """)
     assert str(rnnkit.Report()) == snapshot(
-        "rnnkit.verify: nothing could be checked (0 forward passes, 0.00 s)"
+        "rnnkit.verify: no dependency could be checked (0 forward passes, 0.00 s)"
     )
 
 
@@ -168,7 +168,9 @@ def test_a_test_fails_where_something_was_not_judged():
         (lambda y: y.flatten(0, 1), X[:1], "the batch has one sample"),
     ):
         wrong = layered(lambda m, x, make=make: make(m.gru(x)[0]))
-        with pytest.raises(AssertionError, match=f"nothing could be checked: {reason}") as error:
+        with pytest.raises(
+            AssertionError, match=f"no dependency could be checked: {reason}"
+        ) as error:
             assert_no_leak(wrong, x)
         assert "refuses" not in str(error.value)
 

@@ -105,10 +105,10 @@ def test_a_verdict_counts_the_rows_above_their_limit():
 
     number = len(charts.checked_calls(tables))
     assert "no checked call takes longer than torch's" in quiet["calls"]
-    assert "marks 0 of 36 rows" in quiet["calls"]
+    assert "exceeded in 0 of 36 rows" in quiet["calls"]
     assert f"{number - 2} of {number} checked calls take no longer" in loud["calls"]
     assert "0.99 to 1.40" in loud["calls"]
-    assert "marks 1 of 36 rows" in loud["calls"]
+    assert "exceeded in 1 of 36 rows" in loud["calls"]
     assert "no slower than packing**" in quiet["lengths"]
     assert "no slower than packing in 31 of 32 sizes" in loud["lengths"]
 

@@ -262,9 +262,9 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
         if streams.reason != NO_STEPS:
             yield f"{state}: pass streaming=True to check that it also runs in chunks"
     elif streams[-1].different is None:
-        yield f"{state}: run in chunks that pass it along, it returns the same outputs"
+        yield f"{state}: if you run it in chunks and pass the state along, the outputs are the same"
     else:
-        yield f"{state}: run in chunks that pass it along, it returns different outputs"
+        yield f"{state}: if you run it in chunks and pass the state along, the outputs differ"
         yield "pass streaming=True to see from which step on, and why"
 
 

@@ -192,7 +192,7 @@ def _is_mixed(before: Tensor, after: Tensor, size: int) -> bool:
 def _labels_of_others(
     baseline: Baseline, base: Made, labels: Collection[int], start: int, axis: int
 ) -> Finding | None:
-    """Return a finding if a sample's label, mask or flag turns the gradient of another sample.
+    """Return a finding if a label, mask or flag redirects the gradient of another sample.
 
     ``base`` is the run as it is; its tensor ``start`` has the samples along ``axis``. ``labels``
     are inputs, by index: one sample at a time gets that of the one before it. None if each label is

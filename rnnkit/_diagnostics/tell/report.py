@@ -130,7 +130,7 @@ class Report:
             return count(len(self.findings), "mistake found", "mistakes found")
         if not self.judged:
             reasons = [check.detail for check in self.checks if check.is_judging]
-            return ": ".join(["nothing could be checked", *reasons[:1]])
+            return ": ".join(["no dependency could be checked", *reasons[:1]])
         gaps = [check.but for check in self.checks if check.but]
         gaps += [check.detail for check in self.checks if check.gap == "partial"]
         unchecked = [check.probe for check in self.checks if check.gap == "unjudged"]

@@ -272,11 +272,9 @@ def _other_order(event: Event) -> Iterator[Cause]:
     times, axis, rank = repeated
     is_whole = event.name == "repeat"  # all rows, one copy after another
     fix = f"repeat_interleave({times}, {axis})"
-    made = "0 1 2 0 1 2"
-    wanted = "0 0 1 1 2 2"
+    orders = "0 1 2 0 1 2, the other input as 0 0 1 1 2 2"
     if not is_whole:
-        made = "0 0 1 1 2 2"
-        wanted = "0 1 2 0 1 2"
+        orders = "0 0 1 1 2 2, the other input as 0 1 2 0 1 2"
         fix = f"repeat({', '.join(str(times if k == axis else 1) for k in range(rank))})"
 
     def run(call: FunctionCall) -> Any:
@@ -289,7 +287,7 @@ def _other_order(event: Event) -> Iterator[Cause]:
             return rows.repeat_interleave(here.times, here.axis)
         return torch.cat([rows] * here.times, here.axis)
 
-    what = f"{event.text} at {event.place} orders the rows as {made}, the other input as {wanted}"
+    what = f"{event.text} at {event.place} orders the rows as {orders}"
     yield Cause(what, f"{fix} there", _instead(event, run, anyhow=True))
 
 

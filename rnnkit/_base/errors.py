@@ -42,11 +42,16 @@ class RnnkitError(Exception):
 
 
 class ArgumentError(RnnkitError, ValueError, TypeError, RuntimeError):
-    """An argument is unknown, or has the wrong type or value."""
+    """An argument is unknown, or has the wrong type or value.
+
+    It is also a ValueError, a TypeError and a RuntimeError, as torch raises for such an argument.
+    """
 
 
 class ShapeError(RnnkitError, ValueError, RuntimeError):
     """A tensor does not have the shape that the module expects.
+
+    It is also a ValueError and a RuntimeError, as torch raises for such a tensor.
 
     Attributes:
         expected: the expected shape, such as ``(None, 5, 3)``; None stands for any size.
@@ -71,10 +76,11 @@ class StateError(ShapeError, TypeError):
 
 
 class CellError(RnnkitError, RuntimeError):
-    """A cell did not return a state for the whole batch, or has no ``initial_state``.
+    """A cell returned something that is no state of the whole batch, or a state of another shape.
 
-    It is raised by :func:`rnnkit.unroll` and :class:`rnnkit.Recurrent`, which call a cell at each
-    step.
+    Also, a cell changed its state in place, or has no ``initial_state`` where a call needs one. The
+    error is raised by :func:`rnnkit.unroll` and :class:`rnnkit.Recurrent`, which call a cell at
+    each step.
 
     Attributes:
         step: the step at which the cell was called; the first step of the input is 0.

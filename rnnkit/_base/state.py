@@ -99,16 +99,26 @@ def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> Stat
     whole: Any = state
     for other in others:
         if _kind(other) != _kind(whole):
-            sentence = f"the states differ in structure: {_named(whole)} and {_named(other)}"
-            refuse(StateError, "state", sentence, code="states-differ")
+            refuse(
+                StateError,
+                "state",
+                f"the states differ in structure: {_named(whole)} and {_named(other)}",
+                fix="pass states that one layer, or one cell, returned",
+                code="states-differ",
+            )
     if isinstance(whole, (tuple, list)):
         parts = [map_state(function, *part) for part in zip(whole, *others, strict=True)]
         return _like(whole, parts)  # type: ignore[no-any-return]
     if whole is None:
         return state
     if not _kind(whole):
-        sentence = f"a state must be a tensor or a tuple of tensors, got {brief(whole)}"
-        refuse(StateError, "state", sentence, code="state-kind")
+        refuse(
+            StateError,
+            "state",
+            f"a state must be a tensor or a tuple of tensors, got {brief(whole)}",
+            fix="pass the state that a layer or a cell returned",
+            code="state-kind",
+        )
     return function(whole, *others)  # type: ignore[no-any-return]
 
 

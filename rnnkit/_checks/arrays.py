@@ -54,8 +54,13 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     # torch.tensor([]) is of floats.
     if positions is None or positions.dim() != 1 or (no_integers and len(positions)):
         came = outlined_array(index if positions is None else positions)
-        sentence = f"index must be a list of positions, or {batch} booleans, got {came}"
-        refuse(ArgumentError, "index", sentence, code="index-kind")
+        refuse(
+            ArgumentError,
+            "index",
+            f"index must be a list of positions, or {batch} booleans, got {came}",
+            fix="pass a list such as [0] for the first sample, or a slice such as slice(2)",
+            code="index-kind",
+        )
     positions = positions.long()  # in an unsigned dtype, -batch would be a large number
     inside = (positions >= -batch) & (positions < batch)
     if not are_all(inside, "index must be positions of samples", may_wait=False):

@@ -26,9 +26,7 @@ def fixes_of_names(known: Sequence[str]) -> dict[str, str]:
         for name in ("c", "c0", "c_0"):
             fixes[name] = f"hx=(h, {name}), the pair as one argument"
     if "reset" in known:
-        fixes["mask"] = (
-            "lengths=mask.sum(dim) over the seq axis, if true on valid steps; or reset=mask"
-        )
+        fixes["mask"] = "lengths=mask.sum(seq_dim), if true on valid steps; or reset=mask"
     if "reverse_cells" in known:
         fixes["bidirectional"] = "reverse_cells=[...], the cell of each layer's backward direction"
     return fixes

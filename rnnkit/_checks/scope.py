@@ -38,12 +38,12 @@ def checked_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]
     if all(isinstance(one, str) and one.isidentifier() for one in names) and {*axes} <= {*known}:
         return dict(axes)
     came = bounded(str(dict(axes)), 80) if is_map else brief(axes)
-    sentence = f"axes must map {', '.join(known)} to names of the caller's axes, got {came}"
+    sentence = f"{name}: axes must map {', '.join(known)} to names of the caller's axes, got {came}"
     fix = f"axes={{{known[0]!r}: {known[0]!r}}}, where the value is from the caller's annotation"
     if is_map and {*axes.values()} <= {*known}:
         turned = {ours: theirs for theirs, ours in axes.items()}
         fix = f"axes={turned}, with the layer's name first and the caller's name second"
-    return refuse(ArgumentError, "axes", sentence, name, fix=fix, code="axes-names")
+    return refuse(ArgumentError, "axes", sentence, fix=fix, code="axes-names")
 
 
 def check_scope(module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping[str, int]) -> None:

@@ -88,7 +88,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         StateError: if ``hx`` is not one state for each cell, with the right batch size and width.
         DtypeError: if a call's input or state has a different dtype from a cell's weights.
         DeviceError: if a call's input or state is on a different device from a cell's weights.
-        CellError: if a cell does not return a state. An exception that a cell raises itself is
+        CellError: if a cell does not return a state of the whole batch, changes its state in place,
+            or has no ``initial_state`` and needs one. An exception that a cell raises itself is
             passed through, with a note that names the step, layer and direction.
 
     torch has no such layer. Its own cells may be used here:

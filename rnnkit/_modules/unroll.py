@@ -135,9 +135,10 @@ def unroll(
             it may be the subclass LayoutError, LengthsError or StateError.
         DtypeError, DeviceError: if a dtype or a device differs from that of the weights.
         ArgumentError: if ``cell`` is not a cell, or an option has the wrong type or value.
-        CellError: if the cell has no ``initial_state`` and needs one; or if it returns no state, a
-            state of another batch size, or a state whose shape changes. An exception that the cell
-            raises itself is passed through, with a note that names the step.
+        CellError: if the cell has no ``initial_state`` and needs one; if it returns no state, a
+            state of another batch size, or a state whose shape changes; or if it changes a state in
+            place. An exception that the cell raises itself is passed through, with a note that
+            names the step.
 
     >>> cell = rnnkit.GRUCell(3, 4)
     >>> output, state = rnnkit.unroll(cell, torch.ones(7, 2, 3), lengths=[7, 5])

@@ -168,8 +168,13 @@ def bridge(
     torch.Size([1, 5, 8])
     """
     if how not in ("concat", "sum"):
-        sentence = f"how must be 'concat' or 'sum', got {brief(how)}"
-        refuse(ArgumentError, "how", sentence, code="bridge-how")
+        refuse(
+            ArgumentError,
+            "how",
+            f"how must be 'concat' or 'sum', got {brief(how)}",
+            fix="how='concat' to put the directions side by side, or how='sum' to add them",
+            code="bridge-how",
+        )
 
     def join(tensor: Tensor) -> Tensor:
         rows = 1 if state_batch_first else 0

@@ -226,8 +226,14 @@ def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
     if any(other != others[0] for other in others):
         sentence = "cat requires states that differ only in their batch size"
         came = f"their shapes are {', '.join(map(str, shapes))}, and the batch axis is {axis}"
-        fix = "pass states that one layer, or one cell, returned"
-        refuse(StateError, "states", sentence, came, fix=fix, code="cat-sizes")
+        refuse(
+            StateError,
+            "states",
+            sentence,
+            came,
+            fix="pass states that one layer, or one cell, returned",
+            code="cat-sizes",
+        )
     check_alike("cat", tensors)
     dtypes = [str(tensor.dtype) for tensor in tensors]
     if len({*dtypes}) > 1:

@@ -112,7 +112,7 @@ class Report:
 
     @property
     def unjudged(self) -> list[Check]:
-        """The checks that you asked for, for example with ``causal=True``, but were skipped."""
+        """The checks that you asked for, such as with ``causal=True``, but that were skipped."""
         return [c for c in self.checks if c.probe in self.asked and c.outcome == "skipped"]
 
     @property

@@ -30,8 +30,8 @@ def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Repo
         LeakError: if ``verify`` finds a mistake, such as an output that depends on another sample.
             It is an AssertionError, so test runners report a failed test.
         AssertionError: if ``verify`` could not run a check that you asked for with ``causal``,
-            ``reset``, ``streaming`` or ``lengths``; or if it could run none of its checks of which
-            outputs depend on which inputs. With ``skip=["batch"]``, the latter does not fail.
+            ``reset``, ``streaming`` or ``lengths``; or if it could check no dependency of an output
+            on an input. With ``skip=["batch"]``, the latter does not fail.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.testing.assert_no_leak(model, torch.randn(5, 7, 3))

@@ -85,7 +85,9 @@ def _why_not(spec: CallSpec, counts: Tensor | None) -> RefusalCause | None:
     if len(shape) == 2 and sorted(shape) == sorted((batch, spec.seq or 0)):
         is_batch_first = spec.batch_first if spec.seq == batch else shape[0] == batch
         fix = f"lengths=torch.as_tensor(lengths).bool().sum({int(is_batch_first)})"
-        return RefusalCause("lengths-axes", "lengths are a mask, not one count per sample", fix)
+        return RefusalCause(
+            "lengths-axes", "lengths look like a mask, not one count per sample", fix
+        )
     if len(shape) != 1:
         return RefusalCause("lengths-axes", f"lengths have {len(shape)} axes instead of 1", each)
     if counts.is_floating_point() and len(counts):

@@ -59,7 +59,7 @@ def check_options(probes: Sequence[str], **given: Any) -> None:
     lookahead = given["lookahead"]
     unknown = _unknown_probes(given["skip"], probes)
     expected = _expected_of_call(given["kwargs"], given["call"]) | {
-        "out_seq_dim": Expected(isinstance(given["out_seq_dim"], int | None), "an int or None"),
+        "out_seq_dim": Expected(isinstance(given["out_seq_dim"], int | None), "an integer or None"),
         "causal": Expected(
             is_one_of(given["causal"], False, True, "strict", "others"),
             "True, False, 'strict' or 'others'",

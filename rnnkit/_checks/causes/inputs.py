@@ -129,7 +129,9 @@ def _cause_of_width(spec: CallSpec, width: int) -> RefusalCause:
         )
     fixes = [f"{made}, or an input with {count(width, 'feature', 'features')}"]
     if width == 1 and len(spec.actual) + 1 in RANKS[spec.kind]:
-        fixes.insert(0, "input.unsqueeze(-1), if each step is one number")
+        fixes.insert(
+            0, "input.unsqueeze(-1), which adds a feature axis, if each step is one number"
+        )
     evidence = f"{came} is twice {width}, as wide as a bidirectional layer's output"
     return RefusalCause(
         "input-width",

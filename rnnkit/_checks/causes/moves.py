@@ -81,7 +81,7 @@ def _transposed(wrong: WrongState) -> RefusalCause | None:
     move = "rnnkit.states.from_batch_first({})"
     if spec.state_batch_first:
         move = "rnnkit.states.batch_first({})"
-    headline = f"the layers axis and the batch axis of {wrong.name} are swapped"
+    headline = f"the layers axis and the batch axis of {wrong.name} seem to be swapped"
     option = spec.with_option(f"state_batch_first={not spec.state_batch_first}")
     return RefusalCause(
         "state-transposed", headline, move, f"{option}, to pass states in this layout"

@@ -34,7 +34,7 @@ def _why(baseline: Baseline) -> list[Line]:
     drawn = [*session.drawn_sources()]
     if drawn and Repeat(baseline, restarts=True).is_equal:
         cause = ("cause", f"the call draws random numbers from {', '.join(drawn)}")
-        how = "draw before the call, or only in train mode, as nn.Dropout does; start h0 from zeros"
+        how = "draw before the call or only in train mode, as Dropout does; start states from zeros"
         return [*_rows_of_draws(baseline, drawn[0]), cause, ("fix", how)]
     if kept:
         names = ", ".join(f"model.{name}" for name in kept[:NAMES])

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import rnnkit
 from rnnkit._diagnostics.run import copies
 from rnnkit._diagnostics.run.isolation import session
-from rnnkit._diagnostics.run.uncopied import UncopiedError
+from rnnkit._diagnostics.run.uncopied import UncopiedError, tensors_in
 from tests.diagnostics.models_of_users import GIVEN, LOOKS, Holder, X, twice
 
 
@@ -282,3 +282,11 @@ def test_what_is_not_worth_a_word():
     held = [len, X.dtype, 1j, np, torch.Size([1]), range(3), torch.tanh, nn.Linear]
 
     assert twice(Holder(held=held, key={torch.float32: nn.GRU})).pristine.shared == []
+
+
+def test_what_holds_itself_is_looked_into_once():
+    """An object that cannot be copied may lead back to itself."""
+    held = [X]
+    held.append(held)
+
+    assert [*tensors_in(held).values()] == [X]

@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
@@ -255,6 +255,8 @@ def _snapshot(x: Any) -> Any:
     """Return what may change in a value, as it is now: numbers, or where a random source stands."""
     if isinstance(x, Tensor):
         return x.detach().clone()
+    if isinstance(x, Generator):
+        return None  # what is drawn from it tells
     if isinstance(x, Random):
         return x.getstate()
     if type(x).__module__.startswith("numpy.random") and hasattr(x, "bit_generator"):

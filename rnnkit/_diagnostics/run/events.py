@@ -256,7 +256,7 @@ def _snapshot(x: Any) -> Any:
     if isinstance(x, Tensor):
         return x.detach().clone()
     if isinstance(x, Generator):
-        return None  # what is drawn from it tells
+        return x.get_state()
     if isinstance(x, Random):
         return x.getstate()
     if type(x).__module__.startswith("numpy.random") and hasattr(x, "bit_generator"):

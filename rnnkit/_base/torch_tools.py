@@ -44,19 +44,6 @@ def of_every_example(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def uses_custom_op(steps: Any) -> bool:
-    """Return whether a compiler traces, so that rnnkit's operator replaces torch's kernel.
-
-    ``steps`` is the number of steps: an int, or a size that the compiler leaves open.
-    The operator has no rules for ``torch.func``. An exported program has it only if the number of
-    steps is open, which torch's kernels would fix, since such a program needs rnnkit to load; and
-    not for ONNX, which has an LSTM of its own.
-    """
-    if not is_compiling() or is_in_transform():
-        return False
-    return not is_exporting() or (is_dynamic_size(steps) and not torch.onnx.is_in_onnx_export())
-
-
 def is_in_transform() -> bool:
     """Return whether ``torch.func`` or forward mode transforms the call, compiled or not."""
     return _is_in_functorch() or forward_ad._current_level >= 0  # noqa: SLF001
@@ -75,16 +62,6 @@ def is_exporting() -> bool:
     """Return whether the compiler that traces is an exporter, strict or not."""
     # A compiler of torch 2.8 takes torch.compiler.is_exporting() for true, whatever traces.
     return torch.compiler._is_exporting_flag  # noqa: SLF001
-
-
-def hard_codes_steps(steps: Any) -> bool:
-    """Return whether an exporter would hard-code an open number of steps of torch's kernels.
-
-    ``steps`` is an int, or a size that the exporter leaves open.
-    The newer exporter to ONNX does so before torch 2.15: the program fails at other lengths.
-    """
-    is_onnx = is_exporting() and torch.onnx.is_in_onnx_export()
-    return is_onnx and torch.__version__ < "2.15" and is_dynamic_size(steps)
 
 
 def is_dynamic_size(steps: Any) -> bool:
@@ -160,24 +137,20 @@ def lacks_values(tensor: Tensor) -> bool:
     return tensor.is_meta or type(tensor).__module__ == "torch._subclasses.fake_tensor"
 
 
-def proxies_in(input: Any, hx: Any) -> list[Any]:
-    """Return the proxies among an input and the parts of a state: ``torch.fx`` records the call.
-
-    It is empty if that does not record it.
-    """
-    parts = hx if isinstance(hx, (tuple, list)) else (hx,)
-    return [part for part in (input, *parts) if is_proxy(part)]
-
-
 def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> Any:
     """Record a call as one node of a ``torch.fx`` graph, and return the node's proxy.
 
-    ``input`` or ``hx`` has a proxy, whose tracer records. A tracer enters modules that it does not
-    take for leaves, and would record the checks of this one: as a ``call_module`` node it is a leaf
-    to every tracer. A None in ``options``, or for ``hx``, is left out.
+    If ``torch.fx`` records the call, ``input`` or a part of ``hx`` is a proxy; else this is None.
+    A tracer enters modules that it does not take for leaves, and would record the checks of this
+    one: as a ``call_module`` node it is a leaf to every tracer. A None in ``options``, or for
+    ``hx``, is left out.
     """
+    parts = hx if isinstance(hx, (tuple, list)) else (hx,)
+    proxies = [part for part in (input, *parts) if is_proxy(part)]
+    if not proxies:
+        return None
     args = (input,) if hx is None else (input, hx)
-    tracer = proxies_in(input, hx)[0].tracer
+    tracer = proxies[0].tracer
     kwargs = {name: value for name, value in options.items() if value is not None}
     return tracer.create_proxy("call_module", tracer.path_of_module(module), args, kwargs)
 

@@ -19,7 +19,7 @@ from rnnkit._base.state import (
     tensors_of,
     zeros,
 )
-from rnnkit._base.torch_tools import leaf_node, proxies_in
+from rnnkit._base.torch_tools import leaf_node
 from rnnkit._checks.arguments import check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.diagnosis import ModuleCall
@@ -84,8 +84,7 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """Run one step; the docstring of the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        compiling = is_compiling()
-        step, weights = _step_of(self, compiling=compiling)
+        step, weights = _step_of(self)
         weight = weights[0] if weights else self._parameters.get("weight_ih")
         # The guard, a quick check: it returns the state as the step takes it, or MISFIT, and then
         # _run_odd_call raises what is wrong, or finds who can run it.
@@ -97,17 +96,17 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             return _run_odd_call(ModuleCall(self, input, hx, weight))  # type: ignore[no-any-return]
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        if weights and state is None:
+        if not weights:  # torch's own forward, which makes its zeros and batch axis
+            return state_of(tensors_of(step(input, state)))  # type: ignore[no-any-return]
+        if state is None:
             state = zeros(self, input, *input.shape[:-1])
-        if input.dim() > 1 or not weights:  # torch's own forward makes its zeros and batch axis
+        if input.dim() > 1:
             result: Any = step(input, state, *weights)
         else:
-            result = step(input.unsqueeze(0), with_batch(state, 0), *weights)
-            result = without_batch(result, 0)
-        if isinstance(result, Tensor):
-            return result  # type: ignore[return-value]
-        # A step is paid by the microsecond, and a call of a class costs more than its tuple.
-        return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)  # type: ignore[return-value]
+            result = without_batch(step(input.unsqueeze(0), with_batch(state, 0), *weights), 0)
+        # torch's kernel returns a bare pair. A step is paid by the microsecond, and a call of a
+        # class costs more than its tuple.
+        return tuple.__new__(LSTMState, result) if type(result) is tuple else result  # type: ignore[return-value]
 
     if TYPE_CHECKING:  # torch's own is Any
 
@@ -144,13 +143,14 @@ def _run_odd_call(call: ModuleCall) -> Any:
     records the call as one node; else torch's class runs it, if nothing is found wrong.
     """
     cell, input, hx, _ = call
-    if proxies_in(input, hx):
-        return leaf_node(cell, input, hx)
+    node = leaf_node(cell, input, hx)
+    if node is not None:
+        return node
     result = cell.__rnnkit__.torch_class.forward(cell, input, state_for_torch(call))
     return state_of(tensors_of(result))
 
 
-def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], Weights]:
+def _step_of(cell: AnyCell) -> tuple[Callable[..., State], Weights]:
     """Return what runs a step over a batch, and the weights that it takes after input and state.
 
     It is torch's kernel for a step or, where there is none, the equations. It is torch's own
@@ -158,13 +158,13 @@ def _step_of(cell: AnyCell, *, compiling: bool) -> tuple[Callable[..., State], W
     it, and for an unknown nonlinearity, which torch's class refuses.
     """
     recurrence = recurrence_of(cell)
-    if recurrence is None or (compiling and recurrence.step_kernel):
+    if recurrence is None or (is_compiling() and recurrence.step_kernel):
         return partial(cell.__rnnkit__.torch_class.forward, cell), ()
     step = recurrence.step_kernel or partial(_step_by_equations, cell)
-    return step, weights_of(cell, compiling=compiling)
+    return step, weights_of(cell)
 
 
-def weights_of(cell: AnyCell, *, compiling: bool) -> Weights:
+def weights_of(cell: AnyCell) -> Weights:
     """Return a cell's weights in the order of torch's kernels for one step, each read once.
 
     The order is ``weight_ih``, ``weight_hh``, ``bias_ih``, ``bias_hh``; a missing bias is None.
@@ -174,7 +174,7 @@ def weights_of(cell: AnyCell, *, compiling: bool) -> Weights:
     # nn.Module seeks each weight in three places, which takes long in a loop over steps.
     held: Any = cell._parameters  # noqa: SLF001
     if not (
-        compiling
+        is_compiling()
         or cell.__rnnkit__.is_user_subclass
         or not cell.__dict__.keys().isdisjoint(WEIGHTS)
     ):
@@ -191,7 +191,7 @@ def direction_of(cell: AnyCell, *, reverse: bool = False, by_operator: bool = Fa
     ``reverse``: it runs from the last step to the first. ``by_operator``: a compiler traces the
     call, and rnnkit's operator, one node, replaces torch's kernel.
     """
-    weights = weights_of(cell, compiling=is_compiling())
+    weights = weights_of(cell)
     if not cell.bias:
         weights = weights[:2]
     # By the class, whatever proj_size was set to later: torch compares the number of weights with

@@ -1,4 +1,4 @@
-"""One step of any cell, with lengths and resets; of a user's cell, what it returned is checked."""
+"""The steps of any cell, with lengths and resets; of a user's cell, what it returned is checked."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import RnnkitError
-from rnnkit._base.state import State
+from rnnkit._base.state import State, map_state
 from rnnkit._base.torch_tools import is_jit_traced
 from rnnkit._checks.cell_errors import (
     refuse_result,
@@ -26,7 +26,15 @@ from rnnkit._checks.objects import (
     tensors_in,
     versions,
 )
-from rnnkit._modules.sequence import CellFunction, StepInputs, UnrollArgs, state_after, where_state
+from rnnkit._modules.sequence import (
+    CellFunction,
+    PreprojectedCell,
+    StepInputs,
+    UnrollArgs,
+    state_after,
+    where_state,
+    without_padding,
+)
 
 
 def run_step(
@@ -51,7 +59,7 @@ def run_step(
     """
     if reset_t is not None:
         hx = by_samples(where_state, cell, reset_t, (args.initial, hx), step)
-    if args.is_known or is_compiling():
+    if isinstance(cell, PreprojectedCell) or is_compiling():
         new = cell(x_t, hx)
     else:
         new = _checked_step(cell, x_t, hx, step)
@@ -100,11 +108,22 @@ def _checked_step(cell: CellFunction, x_t: Tensor, hx: State | None, step: int) 
         if hx is None:
             error.add_note("it has no initial_state(batch_size), and no hx was given")
         raise
+    check_result(cell, new, hx, before, step)
+    return new
+
+
+def check_result(
+    cell: CellFunction, new: State, hx: State | None, before: list[int], step: int
+) -> None:
+    """Raise unless a user's cell left the state ``hx`` as it was, and returned one of its kind.
+
+    ``new`` is what it returned; ``before`` is how often each tensor of ``hx`` had been written, as
+    torch counts it. Where the cell made its first state, ``hx`` is None.
+    """
     if versions(hx) != before:
         refuse_written(cell, hx, new, step)
     if not is_result(new, new if hx is None else hx):
         refuse_result(cell, new, hx, step)
-    return new
 
 
 def check_first(
@@ -121,43 +140,22 @@ def check_first(
         refuse_samples(cell, wrong, batch, step)
 
 
-def check_block(
-    cell: CellFunction, new: State, hx: State, before: list[int], step: int, block: StepInputs
-) -> None:
-    """Check what a block of steps, compiled together, has made of a state, or done to it.
-
-    ``hx`` is the state before the block and ``new`` the one after; ``before`` is how often each
-    tensor of ``hx`` had been written, as torch counts it, before the block ran. ``step`` is the
-    number of the block's first step.
-    """
-    if versions(hx) != before:
-        refuse_written(cell, hx, new, step)
-    if not is_result(new, hx):
-        refuse_result(cell, new, hx, step)
-    batch = block.input.shape[1]
-    check_first(cell, new, hx, batch, step, has_lengths=block.valid is not None)
-
-
 def counted(hx: State | None) -> Any:
     """Copy a state so that torch counts writes into it, which inference mode does not."""
     with torch.inference_mode(mode=False), torch.no_grad():
         return pytree.tree_map_only(Tensor, Tensor.clone, hx)
 
 
-def check_begin(
-    cell: CellFunction, states: tuple[State | None, State | None], input: Tensor, *, reverse: bool
-) -> None:
+def check_begin(cell: CellFunction, args: UnrollArgs) -> None:
     """Check that the states from which a user's cell begins have a row for each sample.
 
-    Lengths and resets choose between such rows; all samples may also share one. ``states`` are the
-    first one and that after a reset, each None if there is none; ``input`` is ``(seq, batch,
-    feature)``.
+    Lengths and resets choose between such rows; all samples may also share one.
     """
     if is_compiling() or is_jit_traced():
         return
-    steps, batch = input.shape[:2]
-    first = steps - 1 if reverse else 0
-    for state in states:
+    steps, batch = args.input.shape[:2]
+    first = steps - 1 if args.reverse else 0
+    for state in (args.hx, args.initial):
         for tensor in tensors_in(state):
             if not is_by_samples(tensor, batch):
                 refuse_samples(cell, tensor, batch, first, "begins from")
@@ -173,3 +171,33 @@ def stacked(cell: CellFunction, tensors: list[Any] | tuple[Any, ...], order: ran
     except RuntimeError as error:
         refuse_shapes(cell, [(step, tensors[order[0]], tensors[step]) for step in order], error)
         raise
+
+
+def run_step_by_step(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
+    """Run step after step; return the outputs ``(seq, batch, hidden)``, and the last state.
+
+    ``steps`` is what the steps read: input, first state, and masks ``(seq, batch)`` of valid steps
+    and of resets, or None. With ``args.return_states`` the state is that after every step,
+    stacked. The output is a cell's state, or the h of a tuple, and zero on padding.
+    """
+    input, hx, valid, reset = steps
+    # One backward step for all; an index would fill a tensor of all steps at each of them.
+    inputs = input.unbind(0)
+    nothing = [None] * len(inputs)
+    valid_at = nothing if valid is None else valid.unbind(0)
+    reset_at = nothing if reset is None else reset.unbind(0)
+    outputs: list[Any] = [None] * len(inputs)
+    states: list[Any] = [None] * len(inputs)
+    order = range(len(inputs))
+    if args.reverse:
+        order = order[::-1]
+    for t in order:
+        new, hx = run_step(
+            cell, args, inputs[t], hx, valid_at[t], reset_at[t], t, is_first=t == order[0]
+        )
+        outputs[t] = new if isinstance(new, Tensor) else new[0]
+        states[t] = hx
+    output = without_padding(stacked(cell, outputs, order), valid)
+    if args.return_states:
+        return output, map_state(lambda *tensors: stacked(cell, tensors, order), *states)
+    return output, hx

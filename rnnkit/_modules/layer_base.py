@@ -9,7 +9,6 @@ from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import ClassFacts, finish
-from rnnkit._base.dynamo import is_left_out_of_graph, only_in_graphs, outside_of_graphs
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refuse
 from rnnkit._base.state import (
@@ -22,7 +21,7 @@ from rnnkit._base.state import (
     state_of,
     tensors_of,
 )
-from rnnkit._base.torch_tools import is_proxy, leaf_node, proxies_in
+from rnnkit._base.torch_tools import is_proxy, leaf_node
 from rnnkit._checks.arguments import (
     check_own_state,
     check_step,
@@ -45,6 +44,7 @@ from rnnkit._modules.common import (
     state_for_torch,
     zero_state,
 )
+from rnnkit._modules.dynamo import is_left_out_of_graph, only_in_graphs, outside_of_graphs
 from rnnkit._modules.layer_run import first_weight, run_layer, state_rows
 from rnnkit._modules.sequence import checked_boundaries
 from rnnkit.typing import LengthsLike, ResetLike, StepResetLike
@@ -262,8 +262,9 @@ def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
     class, which takes neither, runs it, if nothing is found wrong.
     """
     layer, input, hx, _ = call
-    if proxies_in(input, hx):
-        return leaf_node(layer, input, hx, **pieces)
+    node = leaf_node(layer, input, hx, **pieces)
+    if node is not None:
+        return node
     has_pieces = any(piece is not None for piece in pieces.values())
     state = state_for_torch(call, has_pieces=has_pieces)
     if layer.state_batch_first and state is not None:

@@ -8,7 +8,7 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.state import State, map_state, tensors_of, zeros
-from rnnkit._base.torch_tools import lacks_kernel, uses_custom_op
+from rnnkit._base.torch_tools import lacks_kernel
 from rnnkit._checks.call_spec import SEQUENCE
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.reset_operator import run_reset_operators, takes_reset_operator
@@ -17,7 +17,7 @@ from rnnkit._kernels.recurrences import Recurrence, recurrence_of
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.loop import loop_stack
 from rnnkit._modules.sequence import Boundaries, with_batch
-from rnnkit._modules.tracing import needs_steps, records_torchs_layer
+from rnnkit._modules.tracing import needs_steps, records_torchs_layer, uses_custom_op
 
 
 def first_weight(layer: RNNBase) -> Tensor:

@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 from rnnkit._base.state import State, map_state, state_of, tensors_of
 from rnnkit._base.torch_tools import is_dynamic_size, is_exporting, moved
 from rnnkit._kernels.stack import Direction, Run, Stack, States
-from rnnkit._modules.cell_steps import by_samples, check_begin, counted, run_step, stacked
+from rnnkit._modules.cell_steps import by_samples, check_begin, counted, run_step_by_step
 from rnnkit._modules.sequence import (
     Boundaries,
     CellFunction,
@@ -22,66 +22,43 @@ from rnnkit._modules.sequence import (
     row_of,
     state_after,
     where_state,
-    without_padding,
 )
 from rnnkit._modules.tracing import run_blocks, run_scan, takes_blocks
-
-
-def _loop(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
-    """Run step after step; return the outputs ``(seq, batch, hidden)``, and the last state.
-
-    ``steps`` is what the steps read: input, first state, and masks ``(seq, batch)`` of valid steps
-    and of resets, or None. With ``args.return_states`` the state is that after every step,
-    stacked. The output is a cell's state, or the h of a tuple, and zero on padding.
-    """
-    input, hx, valid, reset = steps
-    # One backward step for all; an index would fill a tensor of all steps at each of them.
-    inputs = input.unbind(0)
-    nothing = [None] * len(inputs)
-    valid_at = nothing if valid is None else valid.unbind(0)
-    reset_at = nothing if reset is None else reset.unbind(0)
-    outputs: list[Any] = [None] * len(inputs)
-    states: list[Any] = [None] * len(inputs)
-    order = range(len(inputs))
-    if args.reverse:
-        order = order[::-1]
-    for t in order:
-        is_first = t == order[0]
-        new, hx = run_step(
-            cell, args, inputs[t], hx, valid_at[t], reset_at[t], t, is_first=is_first
-        )
-        outputs[t] = new if isinstance(new, Tensor) else new[0]
-        states[t] = hx
-    output = without_padding(stacked(cell, outputs, order), valid)
-    if args.return_states:
-        return output, map_state(lambda *tensors: stacked(cell, tensors, order), *states)
-    return output, hx
 
 
 def run_loop(cell: CellFunction, args: UnrollArgs) -> tuple[Tensor, Any]:
     """Run a cell step by step; return the output, and the last state, or all if asked.
 
     ``args`` is the input ``(seq, batch, feature)`` and how ``unroll`` was called. Without a state,
-    the cell's first step makes one for each sample. A sample without a valid step (``empty`` is
-    their mask, ``(batch,)``) keeps the state that was given. It goes along as a copy of the longest
-    one, since all run at once, and its own state may be NaN, which would reach the gradients of the
-    others.
+    the cell's first step makes one for each sample.
     """
     lengths = args.lengths
     has_pieces = lengths is not None or args.reset is not None
-    if has_pieces and not args.is_known:
-        check_begin(cell, (args.hx, args.initial), args.input, reverse=args.reverse)
-    empty = None if lengths is None or args.hx is None else lengths.empty()
-    if lengths is None or empty is None:
-        return _run_steps(cell, args, args.hx)
-    longest = longest_sample(lengths)
+    if has_pieces and not isinstance(cell, PreprojectedCell):
+        check_begin(cell, args)
+    if lengths is not None and args.hx is not None:
+        empty = lengths.empty()
+        if empty is not None:
+            return _run_beside_empty(cell, args, longest_sample(lengths), empty)
+    return _run_steps(cell, args, args.hx)
+
+
+def _run_beside_empty(
+    cell: CellFunction, args: UnrollArgs, longest: Tensor, empty: Tensor
+) -> tuple[Tensor, Any]:
+    """Run a batch in which samples without a valid step keep the state that was given.
+
+    ``empty`` is their mask, ``(batch,)``, and ``longest`` the number of the longest sample,
+    ``(1,)``. They go along as copies of that one, since all run at once: their own state may be
+    NaN, which would reach the gradients of the others.
+    """
     copied = map_state(lambda tensor: row_of(tensor.detach(), longest), args.hx)
     first = where_state(empty, copied, args.hx)
     output, state = _run_steps(cell, args, first)
     steps = args.input.shape[0]
-    some = ~empty.expand(steps, -1) if args.return_states else ~empty
+    has_steps = ~empty.expand(steps, -1) if args.return_states else ~empty
     last = 0 if args.reverse else steps - 1
-    return output, by_samples(state_after, cell, some, (state, args.hx), last)
+    return output, by_samples(state_after, cell, has_steps, (state, args.hx), last)
 
 
 def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[Tensor, Any]:
@@ -99,19 +76,18 @@ def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[
         input = fill_padding(input, lengths, valid)
     if reset is not None:
         reset = before_each(moved(reset, input.device), valid, reverse=args.reverse)
-    if args.is_known:
-        known: Any = cell
-        input = known.project(input)
+    if isinstance(cell, PreprojectedCell):
+        input = cell.project(input)
     elif not is_compiling() and torch.is_inference_mode_enabled():
         hx = counted(hx)  # so that writes into it are seen
     steps = StepInputs(input, hx, valid, reset)
-    if takes_blocks(args):
-        return run_blocks(_loop, cell, args, steps)
+    if takes_blocks(cell, args):
+        return run_blocks(cell, args, steps)
     # Not in a graph that may be trained: up to torch 2.13 inductor reuses the memory of what scan's
     # backward pass still reads, and returns wrong gradients without a word.
     if is_exporting() and is_dynamic_size(input.shape[0]):
         return run_scan(cell, args, steps)
-    return _loop(cell, args, steps)
+    return run_step_by_step(cell, args, steps)
 
 
 def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries) -> Run:
@@ -129,7 +105,7 @@ def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundarie
         """Run a direction from states ``(batch, hidden)``; ``restart``: its part of ``initial``."""
         hx = state_of(start)
         fresh = map_state(torch.zeros_like, hx) if restart is None else state_of(restart)
-        args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse, is_known=True)
+        args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse)
         output, end = run_loop(PreprojectedCell(direction), args)
         return output, tensors_of(end)
 

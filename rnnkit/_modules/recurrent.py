@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import finish
 from rnnkit._base.state import StateT, tensors_of
-from rnnkit._base.torch_tools import leaf_node, proxies_in
+from rnnkit._base.torch_tools import leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options, one_state
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import checked_arguments
@@ -218,8 +218,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         """Run over a sequence; the docstring of the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        if proxies_in(input, hx):
-            return leaf_node(self, input, hx, lengths=lengths, reset=reset)
+        node = leaf_node(self, input, hx, lengths=lengths, reset=reset)
+        if node is not None:
+            return node
         initial = None
         if isinstance(input, Tensor):  # a cell's guard refuses all else
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)

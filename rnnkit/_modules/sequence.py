@@ -46,8 +46,6 @@ class UnrollArgs(NamedTuple):
     return_states: bool = False
     #: So many steps of a user's cell are compiled together; None compiles nothing.
     block: int | None = None
-    #: Whether it is a PreprojectedCell, of whose steps nothing is checked.
-    is_known: bool = False
 
 
 class StepInputs(NamedTuple):

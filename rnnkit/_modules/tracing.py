@@ -19,27 +19,51 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.state import map_state, state_of
 from rnnkit._base.torch_tools import (
-    hard_codes_steps,
     is_batched,
+    is_dynamic_size,
     is_exporting,
+    is_in_transform,
     is_jit_traced,
     is_transformed,
     lacks_kernel,
     lacks_values,
-    uses_custom_op,
 )
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.objects import output_of, versions
 from rnnkit._kernels.stack import Direction
-from rnnkit._modules.cell_steps import check_block, run_step
+from rnnkit._modules.cell_steps import check_first, check_result, run_step, run_step_by_step
 from rnnkit._modules.sequence import (
     Boundaries,
     CellFunction,
+    PreprojectedCell,
     StepInputs,
     UnrollArgs,
     parameters_of,
     without_padding,
 )
+
+
+def uses_custom_op(steps: Any) -> bool:
+    """Return whether a compiler traces, so that rnnkit's operator replaces torch's kernel.
+
+    ``steps`` is the number of steps: an int, or a size that the compiler leaves open.
+    The operator has no rules for ``torch.func``. An exported program has it only if the number of
+    steps is open, which torch's kernels would fix, since such a program needs rnnkit to load; and
+    not for ONNX, which has an LSTM of its own.
+    """
+    if not is_compiling() or is_in_transform():
+        return False
+    return not is_exporting() or (is_dynamic_size(steps) and not torch.onnx.is_in_onnx_export())
+
+
+def hard_codes_steps(steps: Any) -> bool:
+    """Return whether an exporter would hard-code an open number of steps of torch's kernels.
+
+    ``steps`` is an int, or a size that the exporter leaves open.
+    The newer exporter to ONNX does so before torch 2.15: the program fails at other lengths.
+    """
+    is_onnx = is_exporting() and torch.onnx.is_in_onnx_export()
+    return is_onnx and torch.__version__ < "2.15" and is_dynamic_size(steps)
 
 
 def records_torchs_layer(layer: RNNBase, input: Tensor | PackedSequence) -> bool:
@@ -122,7 +146,9 @@ def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[T
     ends, (output, *states) = scan(step, first, over, dim=0, reverse=args.reverse)
     if not args.return_states:
         states = ends
-    end = state_of(states) if args.is_known else pytree.tree_unflatten(states, spec)
+    end = pytree.tree_unflatten(states, spec)
+    if isinstance(cell, PreprojectedCell):
+        end = state_of(states)
     return without_padding(output, valid), end
 
 
@@ -144,36 +170,33 @@ def _requiring_gradients(first: list[Tensor], read: list[Any]) -> list[Tensor]:
     ]
 
 
-#: What runs steps one after the other, and is compiled for a block of them.
-Loop = Callable[[CellFunction, UnrollArgs, StepInputs], tuple[Tensor, Any]]
-
-#: The compiled loop of each cell, kept since its first call takes long. A cell that is copied or
-#: saved knows nothing of it.
-COMPILED: weakref.WeakKeyDictionary[Any, Loop] = weakref.WeakKeyDictionary()
+#: The compiled ``run_step_by_step`` of each cell, kept since its first call takes long. A cell that
+#: is copied or saved knows nothing of it.
+COMPILED: weakref.WeakKeyDictionary[Any, Callable[..., Any]] = weakref.WeakKeyDictionary()
 #: Each cell has its own few graphs, where torch can count them so; else all share a limit of eight.
 APART = "isolate_recompiles" in inspect.signature(torch.compile).parameters
 
 
-def takes_blocks(args: UnrollArgs) -> bool:
+def takes_blocks(cell: CellFunction, args: UnrollArgs) -> bool:
     """Return whether steps are run in blocks of ``args.block``, each compiled as a whole.
 
-    They are if that was asked for, of a user's cell (not ``is_known``), run forward, for its last
-    state only, and if nothing traces or transforms the call.
+    They are if that was asked for, of a user's cell, run forward, for its last state only, and if
+    nothing traces or transforms the call.
     """
-    if args.block is None or args.is_known or args.reverse or args.return_states:
+    if args.block is None or args.reverse or args.return_states:
+        return False
+    if isinstance(cell, PreprojectedCell):
         return False
     return not is_transformed() and not is_jit_traced()
 
 
-def run_blocks(
-    loop: Loop, cell: CellFunction, args: UnrollArgs, steps: StepInputs
-) -> tuple[Tensor, Any]:
+def run_blocks(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
     """Run a user's cell over a sequence in blocks of ``args.block`` steps, compiled together.
 
-    ``loop`` runs steps one after the other; compiled for one block, it serves any number of them.
-    The steps that fill no block come first, and run as they are. ``steps`` is what the steps read:
-    input ``(seq, batch, feature)``, first state, and masks ``(seq, batch)`` of valid steps and of
-    resets, or None. Returns the output and the last state.
+    ``run_step_by_step``, compiled for one block, serves any number of them. The steps that fill no
+    block come first, and run as they are. ``steps`` is what the steps read: input ``(seq, batch,
+    feature)``, first state, and masks ``(seq, batch)`` of valid steps and of resets, or None.
+    Returns the output and the last state.
     """
     size: Any = args.block
     count = steps.input.shape[0]
@@ -187,17 +210,20 @@ def run_blocks(
     hx = steps.hx
     outputs = []
     if first:
-        output, hx = loop(cell, args, begin._replace(hx=hx))
+        output, hx = run_step_by_step(cell, args, begin._replace(hx=hx))
         outputs.append(output)
     if cell not in COMPILED:
         options: Any = {"isolate_recompiles": True} if APART else {}
-        COMPILED[cell] = torch.compile(loop, **options)
+        COMPILED[cell] = torch.compile(run_step_by_step, **options)
     compiled = COMPILED[cell]
     for number, block in enumerate(blocks):
         start = _alike(cell, block.input, hx)
         before = versions(start)
         output, hx = compiled(cell, args, block._replace(hx=start))
-        check_block(cell, hx, start, before, first + number * size, block)
+        step = first + number * size
+        check_result(cell, hx, start, before, step)
+        batch = block.input.shape[1]
+        check_first(cell, hx, start, batch, step, has_lengths=block.valid is not None)
         outputs.append(output)
     return torch.cat(outputs), hx
 
@@ -222,9 +248,8 @@ def _alike(cell: CellFunction, input: Tensor, hx: Any) -> Any:
     of the first block have no gradient, and a compiler would make one more graph for them. Where
     nothing has one, the state stays as it is.
     """
-    if not torch.is_grad_enabled():
-        return hx
-    if not any(tensor.requires_grad for tensor in (input, *parameters_of(cell))):
+    reads = (input, *parameters_of(cell))
+    if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in reads):
         return hx
 
     def with_gradient(tensor: Tensor) -> Tensor:

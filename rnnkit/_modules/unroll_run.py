@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import overrides_initial_state
-from rnnkit._base.dynamo import outside_of_graphs
 from rnnkit._base.state import (
     State,
     filled,
@@ -16,7 +15,6 @@ from rnnkit._base.state import (
     tensors_of,
     zeros,
 )
-from rnnkit._base.torch_tools import uses_custom_op
 from rnnkit._checks.call_spec import SEQUENCE, is_autocast
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import MISFIT, fitting_unrolled
@@ -26,6 +24,7 @@ from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Stack, States
 from rnnkit._modules.cell_base import AnyCell, Cell, direction_of, is_plain
 from rnnkit._modules.common import initial_state
+from rnnkit._modules.dynamo import outside_of_graphs
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import run_loop
 from rnnkit._modules.sequence import (
@@ -36,7 +35,7 @@ from rnnkit._modules.sequence import (
     with_batch,
     without_batch,
 )
-from rnnkit._modules.tracing import has_kernel
+from rnnkit._modules.tracing import has_kernel, uses_custom_op
 
 
 @outside_of_graphs(
@@ -75,22 +74,21 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
         input = input.unsqueeze(batch_axis)
     if batch_first:
         input = input.transpose(0, 1)
-    is_own = call.initial is not None or (is_known and overrides_initial_state(cell))
-    first, restart = _start(call, input, state, lengths, weight, is_own=is_own)
+    has_own_start = call.initial is not None or (is_known and overrides_initial_state(cell))
+    first, initial = _start(call, input, state, lengths, weight, has_own_start=has_own_start)
 
     args = UnrollArgs(
         input,
         first,
         lengths,
         reset,
-        restart,
+        initial,
         call.reverse,
-        return_states=call.return_states,
-        block=call.block,
-        is_known=is_known,
+        call.return_states,
+        call.block,
     )
     if is_known:
-        output, end = _run_known(cell, args, fused=call.fused, has_own_start=is_own)
+        output, end = _run_known(cell, args, fused=call.fused, has_own_start=has_own_start)
     else:
         output, end = run_loop(cell, args)
 
@@ -107,15 +105,15 @@ def _start(
     lengths: Lengths | None,
     weight: Tensor | None,
     *,
-    is_own: bool,
+    has_own_start: bool,
 ) -> tuple[State | None, State | None]:
     """Return the state before the first step, None if the cell makes it, and that after a reset.
 
     ``call`` has the arguments as they came, ``input`` is laid out as ``(seq, batch, feature)``, and
     ``hx`` is the state that was given, checked: None if none was. The cell's ``initial_state`` is
-    what a missing state, or a part of it, is taken from. With a ``weight`` it is a cell of rnnkit's
-    that nobody changed, whose initial state is zeros, unless it ``is_own``: a user's, which is
-    checked and completed here.
+    what a missing state, or a part of it, is taken from. ``has_own_start``: a user's code made the
+    initial state, so it is checked here. Else that of a cell of rnnkit's that nobody changed, the
+    only one with a ``weight``, is zeros.
     """
     given = call.hx
     initial = call.initial
@@ -123,29 +121,29 @@ def _start(
         given = with_batch(given, 0)
         hx = with_batch(hx, 0)
         initial = with_batch(initial, 0)
-    is_missing = _is_missing(call, given, lengths)
-    if not is_missing and call.reset is None:
+    needs_initial = _needs_initial(call, given, lengths)
+    if not needs_initial and call.reset is None:
         return hx, initial
     cell = call.cell
-    if weight is not None and not is_own:
+    if weight is not None and not has_own_start:
         initial = zeros(cell, weight, input.shape[1])
     elif initial is None:
         initial = initial_state(cell, input.shape[1])
-    if is_own:
+    if has_own_start:
         checked: Any = fitting_unrolled(cell, input, initial, weight, batch_first=False)
         if checked is MISFIT:
             laid_out = call._replace(input=input, batch_first=False)
             diagnose_initial_state(laid_out.spec(is_known=weight is not None), initial, input)
         initial = checked
-    return filled(given, initial) if is_missing else hx, initial
+    return filled(given, initial) if needs_initial else hx, initial
 
 
-def _is_missing(call: UnrollCall, given: State | None, lengths: Lengths | None) -> bool:
-    """Return whether the initial state must be made, in place of a state that was not given.
+def _needs_initial(call: UnrollCall, given: State | None, lengths: Lengths | None) -> bool:
+    """Return whether a call needs the initial state, for a state or a part that was not given.
 
-    ``given`` is the caller's state, None or a pair with a None if it is missing, in part for cells
-    of rnnkit's. A cell without ``initial_state`` makes its first state itself, in its first step:
-    then it is not missing, unless ``lengths`` leave a sample without that step.
+    ``given`` is the caller's state: None, or of a cell of rnnkit's a pair with a None, if it was
+    not given. A cell without ``initial_state`` makes its first state itself, in its first step, and
+    needs none, unless ``lengths`` leave a sample without that step.
     """
     cell = call.cell
     # A cell of ours completes its pair itself, which is too late where lengths read it.

@@ -9,7 +9,6 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.testing import assert_close
 
 import rnnkit
-from rnnkit._base import dynamo
 from tests.covering import covers
 from tests.strategies import LAYERS, assert_same
 from tests.torch.interop import BATCH, HIDDEN, INPUT, SEQ, carried, sample
@@ -106,16 +105,3 @@ def test_what_needs_no_switch_stays_in_the_graph(name, core, kind):
 
     assert_close(run(x, **options), model(x, **options))
     assert frames() <= 3
-
-
-def test_without_torchs_private_names_more_is_compiled_and_nothing_is_wrong(
-    monkeypatch,
-):
-    """If torch drops the way to skip frames, a compiled layer computes what it does in pieces."""
-    monkeypatch.setattr(dynamo, "CAN_SKIP", False)
-    model = Parent(rnnkit.GRU(INPUT, HIDDEN), INPUT)
-    x = sample("GRU")
-
-    call = compiled(model)
-
-    assert_close(call(x), model(x))

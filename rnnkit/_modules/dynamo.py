@@ -1,19 +1,16 @@
 """Where torch's compiler must not look: a layer that stays out of its graphs."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch.compiler import is_compiling
 
+from rnnkit._base.keywords import FunctionT
 from rnnkit._base.torch_tools import is_exporting
-
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 #: torch's private module for how frames of a code run.
 _FRAMES: Any = torch._C._dynamo.eval_frame  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]
-#: Whether it has what is used below; with a torch without it more frames are compiled.
-CAN_SKIP = hasattr(_FRAMES, "set_code_exec_strategy")
 
 
 def is_left_out_of_graph() -> bool:
@@ -22,9 +19,9 @@ def is_left_out_of_graph() -> bool:
     It does so with default settings. torch 2.15 still traces the ``forward`` of a subclass, with a
     stand-in for the layer, and takes some attributes for None that are not.
     """
-    if not is_compiling() or is_exporting() or not CAN_SKIP:
+    if not is_compiling() or is_exporting():
         return False
-    return not getattr(torch._dynamo.config, "allow_rnn", False)  # noqa: SLF001
+    return not torch._dynamo.config.allow_rnn  # noqa: SLF001
 
 
 def outside_of_graphs(reason: str) -> Callable[[FunctionT], FunctionT]:
@@ -54,12 +51,8 @@ def only_in_graphs(function: FunctionT) -> FunctionT:
 
 
 def _skip_frames(function: Any, *, below: bool) -> None:
-    """Tell torch's compiler to compile no frame of a function; ``below``: nor any that it calls.
-
-    A torch without the private names for it compiles them: nothing happens here.
-    """
-    if CAN_SKIP:
-        action = _FRAMES._FrameAction  # noqa: SLF001
-        inner = action.SKIP if below else action.DEFAULT
-        strategy = _FRAMES._FrameExecStrategy(action.SKIP, inner)  # noqa: SLF001
-        _FRAMES.set_code_exec_strategy(function.__code__, strategy)
+    """Tell torch's compiler to compile no frame of a function; ``below``: nor any that it calls."""
+    action = _FRAMES._FrameAction  # noqa: SLF001
+    inner = action.SKIP if below else action.DEFAULT
+    strategy = _FRAMES._FrameExecStrategy(action.SKIP, inner)  # noqa: SLF001
+    _FRAMES.set_code_exec_strategy(function.__code__, strategy)

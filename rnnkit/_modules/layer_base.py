@@ -90,7 +90,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             check_surplus(self, surplus, unknown)
         all_valid = lengths is None and reset is None
         overrides = all_valid and self.__rnnkit__.overrides_checks
-        weight = None if overrides else first_weight(self)
+        weight = None if overrides else first_weight(self, input)
         # The guard, a quick check: it returns the state as kernels take it, or MISFIT, and then
         # _run_odd_call raises what is wrong, or finds who can run it.
         state = fitting_layer(self, input, hx, weight)

@@ -20,18 +20,19 @@ from rnnkit._modules.sequence import Boundaries, with_batch
 from rnnkit._modules.tracing import needs_steps, records_torchs_layer, uses_custom_op
 
 
-def first_weight(layer: RNNBase) -> Tensor:
+def first_weight(layer: RNNBase, input: object = None) -> Tensor:
     """Return a layer's ``weight_ih_l0`` as the call will read it.
 
-    Outside of a compiler the list of weights that kernels take is brought up to date before, since
-    a parameter may have been replaced.
+    The list of weights that kernels take is brought up to date before, since a parameter may have
+    been replaced; but not if torch's own forward runs the call, and does so first.
     """
-    if not is_compiling():
-        layer._update_flat_weights()  # noqa: SLF001
-    else:  # what torch's forward does first is not recorded twice
+    if is_compiling() or isinstance(input, PackedSequence):
+        # A weight that is computed, maybe by random numbers, is not computed twice.
         weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
         if weight is not None:
             return weight
+    else:
+        layer._update_flat_weights()  # noqa: SLF001
     first: Any = layer._flat_weights[0]  # noqa: SLF001
     return first  # type: ignore[no-any-return]
 
@@ -52,70 +53,50 @@ def run_layer(
     """Run a layer on a checked call, its weights up to date; return output and state as torch does.
 
     ``boundaries`` is the lengths and resets of the call, None if it has neither. Then torch's
-    kernel takes the layer as a whole, or torch's own forward if that does more: it runs a
-    subclass's own checks (``overrides_checks``), or is what a compiler records. With them, or where
-    a compiler needs rnnkit's operators, the layer runs in pieces, each as if it were alone: all
-    valid steps of a sample, or a stretch of them between two resets.
+    kernel takes the layer as a whole, or torch's own forward if that does more: it sorts the states
+    of packed input, runs a subclass's own checks (``overrides_checks``), or is what a compiler
+    records. With them, or where a compiler needs rnnkit's operators, the layer runs in pieces, each
+    as if it were alone: all valid steps of a sample, or a stretch of them between two resets.
     """
     recurrence = None if overrides_checks else recurrence_of(layer)
     facts: Any = layer.__rnnkit__
     is_whole = boundaries is None
-    if recurrence is None or (is_whole and records_torchs_layer(layer, input)):
+    if (
+        recurrence is None
+        or not isinstance(input, Tensor)
+        or (is_whole and records_torchs_layer(layer, input))
+    ):
         return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
-    if not isinstance(input, Tensor):
-        return _run_packed(layer, recurrence, input, hx)
     is_unbatched = input.dim() == SEQUENCE
     seq_axis = 1 if layer.batch_first else 0
     batch_axis = 1 - seq_axis
     if is_unbatched:
         input = input.unsqueeze(batch_axis)
         hx = with_batch(hx, 1)
-    state = _first_state(layer, hx, input, input.shape[batch_axis])
+    if hx is None:
+        hx = zeros(layer, input, state_rows(layer), input.shape[batch_axis])
+    elif not input.is_cpu:  # cuDNN refuses other strides
+        hx = map_state(Tensor.contiguous, hx)
     if is_whole and not is_compiling():
-        output, *ends = recurrence.kernel(input, state, *_options(layer), layer.batch_first)
+        output, *ends = recurrence.kernel(
+            input,
+            hx,
+            layer._flat_weights,  # noqa: SLF001
+            layer.bias,
+            layer.num_layers,
+            layer.dropout,
+            layer.training,
+            layer.bidirectional,
+            layer.batch_first,
+        )
     else:
         steps = input.transpose(0, seq_axis)
         stack = stack_of(layer, recurrence, steps)
-        output, ends = run_stack(stack, steps, tensors_of(state), boundaries or Boundaries())
+        output, ends = run_stack(stack, steps, tensors_of(hx), boundaries or Boundaries())
         output = output.transpose(0, seq_axis)
     if is_unbatched:
         return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
     return output, ends
-
-
-def _run_packed(
-    layer: RNNBase, recurrence: Recurrence, input: PackedSequence, hx: State | None
-) -> tuple[PackedSequence, State]:
-    """Run a layer over a PackedSequence by torch's kernel, and return output and state.
-
-    The state's samples are in the caller's order; ``order`` sorts them as the packed ones are, and
-    ``back`` undoes that. Both are None if the caller had sorted the samples.
-    """
-    data, sizes, order, back = input
-    if hx is not None and order is not None:
-        hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
-    hx = _first_state(layer, hx, data, sizes[0])  # a tensor, which a tracer can follow
-    output, *ends = recurrence.kernel(data, sizes, hx, *_options(layer))
-    if back is not None:
-        ends = [end.index_select(1, back) for end in ends]
-    return PackedSequence(output, sizes, order, back), ends
-
-
-def _first_state(layer: RNNBase, hx: State | None, input: Tensor, batch: int | Tensor) -> State:
-    """Return the state that a layer starts with, as kernels take it: zeros if none is given.
-
-    Beyond the CPU it is contiguous, since cuDNN refuses other strides. ``batch`` is a tensor only
-    where a tracer is to follow how the size is found.
-    """
-    if hx is None:
-        return zeros(layer, input, state_rows(layer), batch)  # type: ignore[no-any-return]
-    return hx if input.is_cpu else map_state(Tensor.contiguous, hx)
-
-
-def _options(layer: RNNBase) -> tuple[Any, ...]:
-    """Return what torch's kernels take after input and state: the weights, then five options."""
-    options = (layer.bias, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)
-    return layer._flat_weights, *options  # noqa: SLF001
 
 
 def stack_of(layer: RNNBase, recurrence: Recurrence, input: Tensor) -> Stack:

@@ -55,8 +55,8 @@ def assert_streams(
 ) -> None:
     """Fail if a sequence that runs in chunks has different outputs than the sequence as a whole.
 
-    The sequence runs once as a whole, then in two halves, then in two chunks of one step and one
-    with the rest. Each chunk starts from the state that the chunk before returned. For a model that
+    The sequence runs once as a whole, then in two halves, then in three chunks: step 0, step 1 and
+    the rest. Each chunk starts from the state that the chunk before returned. For a model that
     is called ``model(x, state)``, you can also use :func:`rnnkit.verify` with ``streaming=True``.
 
     Args:

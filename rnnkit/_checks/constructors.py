@@ -240,7 +240,9 @@ def _warn_of_misplaced(
     value = args[place] if len(args) > place else None
     is_last = len(args) == place + 1 and "batch_first" in {*parameters} - {*named}
     if value is True and is_last:
-        text = "the last argument is bias, not batch_first. Write batch_first=True, or drop it."
+        text = (
+            "the last argument is bias, not batch_first. Write batch_first=True, or leave it out."
+        )
     elif value in NONLINEARITIES:
         advice = f"Write nonlinearity={value!r}" if "nonlinearity" in parameters else "Drop it"
         text = f"{value!r} is passed as bias, and counts as True. {advice}."

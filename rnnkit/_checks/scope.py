@@ -118,12 +118,12 @@ def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int
     what = "a layer" if first == "hidden" else "an input"
     error = ShapeError
     code = "scope-size"
-    fix = f"use {what} with {axes[first]}={wants}, or a different name in axes="
+    fix = f"use {what} with {axes[first]}={wants}, or a name in axes= that the caller does not use"
     turned = [bound.get(axes.get(axis, "")) for axis in ("batch", "seq")]
     if None not in turned and turned == [read.get("seq"), read.get("batch")]:
         error = LayoutError
         code = "scope-layout"
-        fix = "change batch_first, or input.transpose(0, 1)"
+        fix = "give the layer the other batch_first, or input.transpose(0, 1)"
     refuse(
         error,
         "input",

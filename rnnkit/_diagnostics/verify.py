@@ -79,7 +79,7 @@ def verify(
             data and a mask: a tuple of the inputs and, if there are any, the ``kwargs``. By
             default, values come from ``inputs``, and masks and lengths are not changed.
         skip: the names of probes to leave out, such as ``["padding"]``; ``"batch"`` also leaves out
-            *alone*.
+            *alone*. ``python -m rnnkit explain padding`` says what a probe checks.
         raises: True raises the first mistake as an error; False returns all mistakes in the report.
 
     Returns:

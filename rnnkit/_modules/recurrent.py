@@ -234,7 +234,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         """Return a tuple of the cells' initial states, layer by layer, the forward direction first.
 
         With ``batch_size`` None, the states have no batch axis. A subclass may override this
-        method. A call without ``hx``, or with ``reset``, starts from what it returns.
+        method. A call without ``hx`` starts from what it returns, and each flag of
+        ``reset`` starts a sample from it again.
 
         Raises:
             CellError: if a cell has no method ``initial_state``.

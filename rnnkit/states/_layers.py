@@ -58,9 +58,9 @@ def from_layers(states: Sequence[State]) -> State:
     """Stack cells' states into the state of a layer, ``(layers * directions, batch, hidden)``.
 
     ``states`` is a list: layer by layer, the forward direction first. Each state is a tensor, or an
-    LSTM's pair ``(h, c)``. A tensor is ``(batch, hidden)``, or ``(hidden,)`` without a batch. It
-    may also come from a layer, ``(rows, batch, hidden)``: then the result has each of its rows, in
-    this order. :func:`to_layers` does the opposite.
+    LSTM's pair ``(h, c)``. A tensor is ``(batch, hidden)``, or ``(hidden,)`` without a batch. The
+    list may also have the state of a whole layer, ``(layers * directions, batch, hidden)``: its
+    rows go into the result one after another. :func:`to_layers` does the opposite.
 
     Raises:
         ArgumentError: if ``states`` is empty or not a list, or mixes tensors and pairs.
@@ -201,5 +201,5 @@ def _refuse_rows(tensor: Tensor, how: str, axis: int) -> NoReturn:
         option = "" if axis else ", state_batch_first=True"
         bridged = f"rnnkit.states.bridge(state, {how!r}{option})"
         fixes.insert(0, f"{bridged}, if it is {orders[1 - axis]}")
-    sentence = f"bridge requires the state of a bidirectional layer, {orders[axis]}"
+    sentence = f"bridge requires a bidirectional layer's state, with rows for both: {orders[axis]}"
     refuse_axes(tensor, sentence, f"got {shape}", fix=fixes, code="bridge-rows")

@@ -204,7 +204,9 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
     if without:
         yield f"no gradient reaches {_listed(_tops(without, run.amounts))} in this call"
     for first, rows in missing.items():
-        what = f"no gradient reaches {_listed(missing)}, although this call uses it"
+        what = (
+            f"no gradient reaches the weights of {_listed(missing)}, although this call uses them"
+        )
         yield Finding(what, rows, first)
 
 
@@ -246,7 +248,7 @@ def _cut_of(run: Gradients, members: set[str]) -> list[Line]:
     weights = [run.weights[name] for name in members]
     for cut, tensor in run.noticed.cut_tensors.items():
         if run.reaches([tensor], weights):
-            return [("cause", f"the graph is {cut}")]
+            return [("cause", f"the graph is {cut}: use a value there that keeps its graph")]
     return []
 
 

@@ -212,7 +212,8 @@ TABLE = (
     ),
     Probe(
         name="use",
-        question="each part of what a recurrent layer returns is used as what it is",
+        question="no part of a recurrent layer's result is taken for another part, and no "
+        "direction is left out",
         needs=needs_of_use,
         run=probe_use,
         is_judging=False,

@@ -52,13 +52,13 @@ class DependencyMap:
 
     Print it, or draw it with :meth:`plot`. Output i depends on input j if the output changes when
     the input changes, or if the gradient of the output with respect to the input is not zero. The
-    gradient finds dependencies that are lost in rounding, such as on a step hundreds of steps ago.
+    gradient finds dependencies too weak to change the output, as on a step hundreds of steps ago.
     A gradient that underflows to zero can still hide a dependency.
 
     Attributes:
         matrix: booleans ``(outputs, inputs)``: True where an output depends on an input.
-        outputs: the index of each row of ``matrix`` on the output's axis.
-        inputs: the index of each column of ``matrix`` on the input's axis.
+        outputs: for each row of ``matrix``, the index of the output that it stands for.
+        inputs: for each column of ``matrix``, the index of the input that it stands for.
         dim: the axis of the input.
         out_dim: the axis of the output.
         notes: remarks, such as the name of an attribute of your model that the runs may have
@@ -85,7 +85,7 @@ class DependencyMap:
         return len(ends) == 1 and {*self.outputs} <= {*self.inputs}
 
     def forbidden(self, rule: Rule) -> Tensor:
-        """Return the dependencies that a rule forbids: booleans of the shape of ``matrix``.
+        """Return which dependencies break a rule: True in ``matrix``, and forbidden by the rule.
 
         Args:
             rule: ``"independent"``: output i may depend on input i only, as for samples of a batch.
@@ -102,7 +102,7 @@ class DependencyMap:
         tensor(True)
         """
         if rule not in get_args(Rule):
-            message = f"rule must be one of {', '.join(get_args(Rule))}, got {brief(rule)}"
+            message = f"rule must be {' or '.join(map(repr, get_args(Rule)))}, got {brief(rule)}"
             refuse(ArgumentError, "rule", message, code="map-rule")
         if not self.is_square:
             sizes = f"{self.outputs[-1] + 1} outputs and {self.inputs[-1] + 1} inputs"

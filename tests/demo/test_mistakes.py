@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import rnnkit
-from rnnkit._demo import mistakes, recordings
+from rnnkit._demo import recordings
 from rnnkit._demo.listening import listen
 from rnnkit._demo.mistakes import FEATURES, HIDDEN, MISTAKES, Mistake
 
@@ -37,22 +37,6 @@ def test_each_mistake(monkeypatch):
             mistake.run(nn, right=True)
     with pytest.raises(NameError, match="missing"):
         listen(partial(Mistake("", "{}", wrong="missing", right="", because="").run, torch.nn))
-
-
-def test_namespaces_train_alike(monkeypatch):
-    """Both namespaces train the classifier to the same parameters, bit for bit."""
-    trained = []
-
-    def train(model: torch.nn.Module) -> None:
-        recordings.train_and_test(model)
-        trained.append(torch.cat([each.detach().flatten() for each in model.parameters()]))
-
-    monkeypatch.setattr(recordings, "EPOCHS", 1)
-    monkeypatch.setattr(mistakes, "train_and_test", train)
-    for nn in (torch.nn, rnnkit.nn):
-        MISTAKES[0].run(nn, right=True)
-
-    assert trained[0].equal(trained[1])
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the benchmarks time: candidates do the same work, and the calls that are to fail do fail."""
+"""What the benchmarks time: candidates do the same work, and verify finds what is there."""
 
 from itertools import product
 
@@ -7,13 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-import rnnkit
-
 pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
 
-from benchmarks import failures, gpu, lengths, unrolling, verifying
+from benchmarks import gpu, lengths, unrolling, verifying
 from benchmarks.passes import cases
-from benchmarks.subjects import trio
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:`torch.jit.script_method`")]
 SHAPE = (4, 6, 3, 5)
@@ -58,13 +55,6 @@ def test_verify_finds_what_is_there():
         found = [finding.probe for finding in case(verifying.BASE).verify().findings]
 
         assert found == (["causal"] if name == "bidirectional LSTM, causal" else []), name
-
-
-def test_rnnkit_tells_each_mistake():
-    """The calls that are timed as failing do fail."""
-    for mistake in failures.mistakes():
-        with pytest.raises(rnnkit.RnnkitError):
-            trio(mistake.kind, *mistake.sizes).rnnkit(*mistake.arguments)
 
 
 @pytest.mark.parametrize("kind", gpu.KINDS)

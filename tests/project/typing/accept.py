@@ -26,15 +26,12 @@ gru_cell = rnnkit.GRUCell(3, 4)
 
 def layers_on_a_tensor(x: Tensor, h: Tensor, c: Tensor) -> None:
     """A layer gives a tensor for a tensor, and its state."""
-    assert_type(rnn(x), OfOneState)
     assert_type(rnn(x, h), OfOneState)
     assert_type(gru(x, hx=h), OfOneState)
     assert_type(gru(input=x, hx=None), OfOneState)
     assert_type(lstm(x), OfLSTM)
     assert_type(lstm(x, (h, c)), OfLSTM)
     assert_type(lstm(x, hx=[h, None]), OfLSTM)
-    assert_type(lstm(x, (None, None)), OfLSTM)
-    assert_type(lstm(x, LSTMState(h, c)), OfLSTM)
 
 
 def layers_on_a_packed_sequence(packed: PackedSequence, h: Tensor, c: Tensor) -> None:
@@ -77,10 +74,6 @@ def cells(x: Tensor, h: Tensor, c: Tensor) -> None:
     assert_type(lstm_cell(x), LSTMState)
     assert_type(lstm_cell(x, (h, None)), LSTMState)
     assert_type(lstm_cell(x, [h, c]), LSTMState)
-    assert_type(lstm_cell(x, LSTMState(h, c)), LSTMState)
-    for _ in range(2):
-        h, c = lstm_cell(x, (h, c))
-    assert_type((h, c), tuple[Tensor, Tensor])
 
 
 def forward_as_the_call(x: Tensor, packed: PackedSequence, h: Tensor, c: Tensor) -> None:
@@ -96,7 +89,6 @@ def lengths_and_resets(x: Tensor, n: Tensor, mask: Tensor) -> None:
     """Lengths are integers, in a list or a tensor; resets a mask."""
     assert_type(gru(x, lengths=[2, 1]), OfOneState)
     assert_type(lstm(x, lengths=n, reset=mask), OfLSTM)
-    assert_type(lstm(x, reset=[[True, False]]), OfLSTM)
     assert_type(lstm(x, reset=[[1, 0]]), OfLSTM)
     assert_type(rnn(x, reset=None, lengths=None), OfOneState)
 
@@ -155,7 +147,6 @@ def attributes(lstm: rnnkit.LSTM, cell: rnnkit.GRUCell) -> None:
 def drop_in(x: Tensor) -> None:
     """What rnnkit.nn makes has the types of what it stands for."""
     assert_type(nn.LSTM(3, 4), rnnkit.LSTM)
-    assert_type(nn.LSTM(3, 4)(x), OfLSTM)
     assert_type(nn_by_path.GRUCell(3, 4)(x), Tensor)
     assert_type(nn.Linear(3, 4), torch.nn.Linear)
     assert_type(nn.functional.relu(x), Tensor)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 import rnnkit
@@ -16,23 +16,7 @@ from tests.explaining import silent
 from tests.kernels.paths import ALL_PATHS, Begins, by_steps, close, drawn, on
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 from tests.strategies import APART, LAYERS, Case, cases, few, gradients, laid_out, tensors_of
-
-
-class LogCell(nn.Module):
-    """A cell that is undefined at zero, in each way that padding of zeros brings about."""
-
-    def __init__(self, input_size: int, hidden_size: int):
-        super().__init__()
-        self.scale = nn.Parameter(torch.rand(input_size) + 0.5)
-        self.cell = rnnkit.GRUCell(3 * input_size, hidden_size)
-        self.initial_state = self.cell.initial_state
-
-    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
-        """Read the logarithm, the direction and a softmax over the features that are not zero."""
-        scaled = input * self.scale
-        direction = scaled / scaled.norm(dim=1, keepdim=True)
-        attention = scaled.masked_fill(input == 0, -torch.inf).softmax(dim=1)
-        return self.cell(torch.cat([scaled.abs().log(), direction, attention], dim=1), hx)
+from tests.torch.models import Logarithm
 
 
 class Changed(Begins):
@@ -44,7 +28,7 @@ class Changed(Begins):
 
 
 USERS = {
-    "log": LogCell,
+    "log": lambda *sizes: Logarithm(rnnkit.GRUCell(*sizes)),
     "layer norm": LayerNormLSTMCell,
     "zoneout": ZoneoutGRUCell,
     "learned": Begins,

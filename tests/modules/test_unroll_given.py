@@ -9,17 +9,6 @@ import rnnkit
 from tests.strategies import assert_same
 
 
-@pytest.mark.unhooked("the annotation asks for an initial_state")
-def test_a_vector_is_the_state_of_one_sequence():
-    """Without a batch, a user's state is handed to the cell with a batch of one."""
-    output, end = rnnkit.unroll(
-        lambda x, hx: hx + x, torch.ones(7, 3), torch.tensor([1.0, 2.0, 3.0])
-    )
-
-    assert output.shape == (7, 3)
-    assert end.tolist() == [8.0, 9.0, 10.0]
-
-
 @pytest.mark.unhooked("the annotation asks for a bool")
 @pytest.mark.parametrize("yes", [1, np.True_], ids=["int", "NumPy"])
 def test_truth_values_of_other_types(yes):

@@ -37,8 +37,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
     pytest.mark.filterwarnings("ignore:Fail to import hypothesis:ImportWarning"),
 ]
-#: The samples have no dropout, so one dtype says enough about evaluation.
-MODES = [(torch.float32, True), (torch.float64, True), (torch.float32, False)]
 
 
 def info_of(name: str) -> Any:

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, prune
 import rnnkit
 from rnnkit import LSTMState
 from tests.strategies import laid_out, tensors_of
-from tests.torch.models import CORES, HIDDEN, WIDTH, Call, Model, Unrolled, cell_of, layer_of
+from tests.torch.models import CORES, HIDDEN, WIDTH, Call, Model, layer_of
 from tests.torch.script_models import Packs
 from tests.torch.tools.tools import check, marks
 
@@ -35,23 +35,10 @@ def plain(core: nn.Module, x: Tensor | None = None, hx: Any = None, **options: A
     return Corner(Model(core).to(x.dtype), [((x, hx), options)])
 
 
-def sizes(core: str, name: str, *each: tuple[int, int]) -> Corner:
-    """One step, one sample, one of each, and a batch of none."""
+def sizes(core: str, name: str, *each: tuple[int, int], **options: bool) -> Corner:
+    """Calls that differ in their first two axes; a compiler makes a graph for each of them."""
     calls = [((torch.randn(*size, WIDTH), None), {}) for size in each]
-    return Corner(Model(CORES[core](name)), calls, len(each))
-
-
-def more_steps(*, batch_first: bool) -> Corner:
-    """The number of steps changes alone."""
-    sizes = [(4, 6), (4, 9)] if batch_first else [(6, 4), (9, 4)]
-    calls = [((torch.randn(*size, WIDTH), None), {}) for size in sizes]
-    return Corner(Model(layer_of("LSTM", batch_first=batch_first)), calls)
-
-
-def all_states() -> Corner:
-    """A loop returns the states of all steps."""
-    calls = [((torch.randn(*size, WIDTH), None), {}) for size in ((6, 4), (9, 5))]
-    return Corner(Model(Unrolled(cell_of("LSTM"), return_states=True)), calls)
+    return Corner(Model(CORES[core](name, **options)), calls, len(each))
 
 
 def anywhere() -> Corner:
@@ -141,6 +128,7 @@ def computed_cell(how: Any) -> Corner:
 #: By the tool.
 CORNERS = {
     "compile": {
+        # One step, one sample, one of each, and a batch of none.
         "sizes, layer": lambda: sizes("layer", "LSTM", (1, 1), (1, 3), (4, 1), (1, 0)),
         "sizes, Recurrent": lambda: sizes("Recurrent", "GRU", (1, 1), (1, 3), (4, 0)),
         "memory": anywhere,
@@ -157,9 +145,10 @@ CORNERS = {
     },
     "compile, as it is": {"packs": lambda: packing("LSTM"), "states": kinds_of_state},
     "export": {
-        "more steps": lambda: more_steps(batch_first=False),
-        "more steps, batch first": lambda: more_steps(batch_first=True),
-        "all states": all_states,
+        # The number of steps changes alone.
+        "more steps": lambda: sizes("layer", "LSTM", (6, 4), (9, 4)),
+        "more steps, batch first": lambda: sizes("layer", "LSTM", (4, 6), (4, 9), batch_first=True),
+        "all states": lambda: sizes("unroll", "LSTM", (6, 4), (9, 5), return_states=True),
     },
 }
 

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import rnnkit
 from rnnkit import states
 from tests.device.waiting import IS_SIMULATED, at_most
+from tests.diagnostics.corpus.runner import subject
 from tests.strategies import CELLS, LAYERS, cases, tensors_of
 
 # torch's compiler warns of torch's own parts.
@@ -222,31 +223,15 @@ def test_compiled(kind, dtype, has_resets):
     torch.testing.assert_close(results[1], results[0], rtol=tolerance, atol=tolerance)
 
 
-class Tagger(torch.nn.Module):
-    """A model that reads from the left, or lets each step see the mean of all."""
-
-    def __init__(self, sees_mean):
-        super().__init__()
-        self.rnn = rnnkit.LSTM(3, 4, batch_first=True)
-        self.head = torch.nn.Linear(4, 2)
-        self.sees_mean = sees_mean
-
-    def forward(self, x):
-        """Return two numbers for each step."""
-        output = self.rnn(x)[0]
-        return self.head(output + output.mean(1, keepdim=True) * self.sees_mean)
-
-
-@pytest.mark.parametrize("sees_mean", [False, True])
-def test_diagnoses_as_on_the_cpu(sees_mean):
+@pytest.mark.parametrize("right", [True, False])
+def test_diagnoses_as_on_the_cpu(right):
     """Model and input on a device are told what they are told on the CPU."""
-    model = Tagger(sees_mean)
-    x = torch.randn(5, 7, 3)
+    model, (x,), options = subject("state_of_all_steps", right=right, library=rnnkit.nn)
     told = []
     for device in ("cpu", "cuda"):
         given = (model.to(device), x.to(device))
-        report = rnnkit.verify(*given, causal=True, raises=False)
-        assert bool(report.findings) is sees_mean
+        report = rnnkit.verify(*given, **options, raises=False)
+        assert bool(report.findings) is not right
         others = (rnnkit.dependency_map(*given), rnnkit.trace(*given))
         told.append([*map(str, (*report.checks, *others))])
     assert told[0] == told[1]

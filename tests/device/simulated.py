@@ -15,7 +15,6 @@ LIBRARY.waits_of_kind.restype = ctypes.c_long
 
 import torch  # noqa: E402 - as the docstring says
 
-HAS_FLOAT64 = "RNNKIT_DEVICE_WITHOUT_FLOAT64" not in os.environ
 #: For what a program waits, in the order of ``device.cpp``: copies to the host; copies to the device
 #: that the caller waits for; numbers read; operators whose result has a size that depends on numbers.
 KINDS = ("to host", "to device", "value", "unknown size")

@@ -54,9 +54,19 @@ def mask(lengths, steps=SEQ):
     return torch.arange(steps) < lengths.unsqueeze(1)
 
 
+def within(x, lengths):
+    """Return samples of steps with zeros beyond their lengths."""
+    return x * mask(lengths, x.shape[1]).unsqueeze(2)
+
+
+def later_steps(x):
+    """Return a mask of (seq, seq): for each step, the steps after it."""
+    return torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
+
+
 #: The lengths of a padded batch as a tensor, and the batch, which ends in zeros.
 COUNTS = torch.tensor(LENGTHS)
-PADDED = X * mask(COUNTS).unsqueeze(2)
+PADDED = within(X, COUNTS)
 
 
 def gru(width=FEATURE, **options):

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 import rnnkit
@@ -23,6 +22,7 @@ from tests.diagnostics.models_of_users import (
     LOOKS,
     PADDED,
     SEQ,
+    findings,
     layered,
     mask,
     model,
@@ -50,8 +50,7 @@ def test_second_input_that_is_sparse(layout):
             found = rnnkit.dependency_map(net, X, edges).finding
             assert found == "each depends on its own input alone"
         assert {"batch", "coverage"} <= {*rnnkit.verify(nodes, X, between).checked}
-        report = reported(nodes, X, between, causal=True)
-        assert [error.probe for error in report.findings] == ["causal"]
+        assert findings(nodes, X, between, causal=True) == {"causal"}
 
 
 @settings(max_examples=4)
@@ -95,31 +94,17 @@ def test_a_fix_has_no_size_of_a_part_of_the_batch(batch):
     assert "x.reshape(batch, 2, ...)" in str(found)
 
 
-def by_cell(m, x, h, keep):
-    """Read a rollout step by step with a cell."""
-    outputs = []
-    for t in range(len(x)):
-        h = m.cell(x[t], h * keep[t])
-        outputs.append(h)
-    return torch.stack(outputs)
+def by_steps(advance):
+    """Return what reads a rollout step by step, and advances its state so."""
 
+    def read(m, x, h, keep):
+        outputs = []
+        for x_t, keep_t in zip(x, keep, strict=True):
+            h = advance(m, x_t, h * keep_t)
+            outputs.append(h)
+        return torch.stack(outputs)
 
-def by_layer(m, x, h, keep):
-    """Read a rollout step by step with a layer."""
-    outputs = []
-    for t in range(len(x)):
-        h = m.gru(x[t : t + 1], (h * keep[t])[None])[0][0]
-        outputs.append(h)
-    return torch.stack(outputs)
-
-
-def by_hand(m, x, h, keep):
-    """Read a rollout step by step with weights alone, which no module shows."""
-    outputs = []
-    for t in range(len(x)):
-        h = torch.tanh(m.head(x[t]) + h * keep[t])
-        outputs.append(h)
-    return torch.stack(outputs)
+    return read
 
 
 def at_once_both_ways(m, x, h, keep):
@@ -133,11 +118,21 @@ def from_a_start_step(m, x, h, keep):
     return m.gru(torch.cat([x[:1], x]), (h * keep[0])[None])[0][1:]
 
 
+#: Ways to read a rollout: with a cell, with a layer, and with weights alone, which no module shows.
+READS = [
+    by_steps(lambda m, x_t, h: m.cell(x_t, h)),
+    by_steps(lambda m, x_t, h: m.gru(x_t[None], h[None])[0][0]),
+    by_steps(lambda m, x_t, h: torch.tanh(m.head(x_t) + h)),
+    at_once_both_ways,
+    from_a_start_step,
+]
+
+
 @settings(max_examples=16)
 @given(
     envs=st.sampled_from([2, 3, 4, 5]),
     steps=st.integers(3, 5),
-    read=st.sampled_from([by_cell, by_layer, by_hand, at_once_both_ways, from_a_start_step]),
+    read=st.sampled_from(READS),
     all_start=st.booleans(),
 )
 def test_a_flat_rollout_is_no_batch(envs, steps, read, all_start):
@@ -174,9 +169,8 @@ def test_a_fixed_batch_size_is_found_where_rows_have_steps(batch_size, fixed):
         return m.gru(x.view(-1, batch_size, FEATURE))[0].view(batch_size, -1, 6)
 
     net = model(forward, gru=nn.GRU(FEATURE, 6))
-    report = reported(net, numbers(batch_size, batch_size + fixed, FEATURE))
 
-    assert [one.probe for one in report.findings] == ["batch"]
+    assert findings(net, numbers(batch_size, batch_size + fixed, FEATURE)) == {"batch"}
 
 
 @settings(max_examples=4)
@@ -190,7 +184,7 @@ def test_one_step_of_zeros_and_ones_is_no_mask(batch_size, width):
         return m.gru(x, lengths=lengths)[1][0]
 
     net = model(forward, gru=rnnkit.GRU(width, 6, batch_first=True))
-    for x in (torch.ones(batch_size, 1, width), functional.one_hot(classes, width)[:, None]):
+    for x in (torch.ones(batch_size, 1, width), nn.functional.one_hot(classes, width)[:, None]):
         report = reported(net, x.float(), lengths, lengths=lengths)
 
         assert report.findings == []
@@ -270,7 +264,7 @@ def test_a_mapping_that_iterates_over_samples():
     named = [line.partition(" ")[0] for line in reported(net, Rows(x=X), causal=True).axes]
 
     assert named == ["input", "output['x']", "output['y']"]
-    assert [error.probe for error in reported(mixed, Rows(x=X)).findings] == ["batch"]
+    assert findings(mixed, Rows(x=X)) == {"batch"}
     assert len(rnnkit.trace(net, Rows(x=X)).rows) == 1
 
 
@@ -294,7 +288,7 @@ def test_inputs_without_values(look, beside):
     """A tensor on the meta device has nothing to judge, as the first input or a further one."""
     net = layered(lambda m, x, y=None: m.gru(x)[0])  # noqa: ARG005
     inputs = [X, X.to("meta")] if beside else [X.to("meta")]
-    with pytest.raises(rnnkit.ArgumentError, match="which has no values"):
+    with pytest.raises(rnnkit.ArgumentError, match="which stores none"):
         look(net, *inputs)
 
 
@@ -315,8 +309,8 @@ def test_what_a_model_packs_tells_the_lengths(way, kind):
         parts = {"words": nn.Embedding(15, 6), "fc": nn.Linear(FEATURE, 6)}
         net = layered(forward, **parts, gru=rnnkit.GRU(6, 6, batch_first=True), right=right)
 
-        assert ("alone" in {one.probe for one in reported(net, x).findings}) != right
-        assert not reported(net, x, lengths=False).findings
+        assert ("alone" in findings(net, x)) != right
+        assert not findings(net, x, lengths=False)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])

@@ -5,7 +5,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional
 
 import rnnkit
 from tests.diagnostics.models_of_users import (
@@ -23,6 +22,7 @@ from tests.diagnostics.models_of_users import (
     reported,
     tokens,
     unpack,
+    within,
 )
 
 
@@ -33,12 +33,12 @@ def told(line, net, *inputs, **options):
     return any(line in note for note in report.notes)
 
 
-def assert_told(line, forward, *inputs, given=None, **parts):
+def assert_told(line, forward, *inputs, **parts):
     """Check that the wrong twin has a line with these words, and that the right one has none."""
     for right in (False, True):
         net = layered(forward, **parts, right=right)
 
-        assert told(line, net, *inputs, **(given or {})) != right
+        assert told(line, net, *inputs) != right
 
 
 @settings(max_examples=6)
@@ -116,8 +116,7 @@ def test_a_batch_norm_that_reads_padding():
         return unpack(m.gru(pack(x, lengths))[0])
 
     parts = {"gru": gru(6), "fc": nn.Linear(3, 6), "bn": nn.BatchNorm1d(6)}
-    given = {"lengths": COUNTS}
-    assert_told("bn averages over both", forward, PADDED, COUNTS, given=given, **parts)
+    assert_told("bn averages over both", forward, PADDED, COUNTS, **parts)
 
 
 def test_lengths_that_one_input_has_alone():
@@ -241,7 +240,7 @@ def test_models_that_train_another_way(extra):
     """In train mode a model may return less, or other shapes, and a search may run on one sample."""
 
     def forward(m, x, lengths):
-        y = m.drop(m.bn(m.gru(x)[0].mT).mT) * mask(lengths, x.shape[1]).unsqueeze(2)
+        y = within(m.drop(m.bn(m.gru(x)[0].mT).mT), lengths)
         if m.training:
             return y[:, :, extra:].sum(2) if extra else y.mean()
         return y, y[:, -1]
@@ -265,7 +264,7 @@ def test_columns_that_dropout_hides_are_not_idle(seed):
     torch.manual_seed(seed)
 
     def forward(m, x):
-        return m.head(functional.dropout(m.gru(x)[0][:, -1], 0.9, m.training))
+        return m.head(nn.functional.dropout(m.gru(x)[0][:, -1], 0.9, m.training))
 
     assert not told("without a gradient", layered(forward, head=nn.Linear(6, 2)), X)
 

@@ -156,7 +156,7 @@ def test_way_past_the_copy_is_said():
 
     assert not report.judged
     assert str(report).splitlines()[0].rpartition(" (")[0] == snapshot(
-        "rnnkit.verify: no dependency could be checked: forward calls model.gru, and not its copy, through a closure, a global or a weak reference: verify runs copies only"
+        "rnnkit.verify: no dependency could be checked: forward calls model.gru, and not its copy, through a closure, a global or a weak reference: only a copy may run"
     )
     for look in LOOKS[1:]:
         with pytest.raises(rnnkit.ArgumentError, match="a closure, a global or a weak") as caught:
@@ -173,7 +173,7 @@ def test_a_function_that_closes_over_modules():
     model.act = lambda _, scale=1.0, *, more=0.0: layer(X)[0] * scale * gain[0] + more
     model.plain = lambda x: x
     copied = twice(model).pristine
-    report = rnnkit.verify(Holder(model.act, gru=layer), X, raises=False)
+    report = reported(Holder(model.act, gru=layer), X)
 
     assert report.judged
     act = copied.private.act

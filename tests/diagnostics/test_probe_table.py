@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-import rnnkit
 from rnnkit._diagnostics.probes.table import PROBES, TABLE, ProbeName
 from rnnkit._diagnostics.tell.outcome import Passed, Skipped
+from tests.diagnostics.models_of_users import COUNTS, X, model, reported
 
 LEAKS = pathlib.Path(__file__).parents[2] / "docs" / "leaks.md"
 
@@ -62,31 +62,21 @@ class Rounding(nn.Module):
         return x + 1e-6 * x.sum()
 
 
-class Each(nn.Module):
-    """Reads nothing at a step but the step itself, and rounds by all."""
-
-    def __init__(self, *, has_cell):
-        super().__init__()
-        self.cell = nn.GRUCell(3, 4) if has_cell else None
-        self.head = Rounding()
-
-    def forward(self, x, *_):
-        """Read each step by itself."""
-        x = x.detach()
-        if self.cell is not None:
-            x = torch.stack([self.cell(x_t) for x_t in x.unbind(1)], 1)
-        return self.head(x)
+def each(m, x, *_):
+    """Read nothing at a step but the step itself, and round by all."""
+    x = x.detach()
+    if m.cell is not None:
+        x = torch.stack([m.cell(x_t) for x_t in x.unbind(1)], 1)
+    return m.head(x)
 
 
 @pytest.mark.parametrize("name", [one for one in PROBES if one not in ("repeatable", "gradient")])
 def test_no_ok_of_what_rounds_by_all(name):
     """A layer that takes its scale from the whole batch shows any change everywhere: no ok."""
-    model = Each(has_cell=name in ("memory", "use", "coverage"))
-    x = torch.randn(4, 7, 3)
-    lengths = torch.tensor([7, 5, 3, 2])
+    cell = nn.GRUCell(3, 4) if name in ("memory", "use", "coverage") else None
     flags = torch.zeros(4, 7)
     flags[:, 3] = 1
-    options = {"causal": True, "reset": 2, "streaming": True, "lengths": {0: lengths}}
-    report = rnnkit.verify(model, x, lengths, flags, raises=False, **options)
+    options = {"causal": True, "reset": 2, "streaming": True, "lengths": {0: COUNTS}}
+    report = reported(model(each, cell=cell, head=Rounding()), X, COUNTS, flags, **options)
 
     assert name not in report.checked

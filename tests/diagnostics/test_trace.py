@@ -21,6 +21,7 @@ from tests.diagnostics.models_of_users import (
     model,
     numbers,
 )
+from tests.modules.cells_of_users import PeepholeLSTMCell
 
 
 def test_table():
@@ -226,8 +227,7 @@ def test_rows_of_a_run_that_fails():
 
     def fails(x):
         cell(x[:, 1], cell(x[:, 0]))
-        message = "no"
-        raise KeyError(message)
+        raise KeyError
 
     def catches(x):
         try:
@@ -246,8 +246,7 @@ row  module               input as read      state given  state returned
         [(None, ["it raised RuntimeError"]), (False, [])]
     )
     for library in (nn, rnnkit.nn):
-        first = library.GRU(FEATURE, HIDDEN, batch_first=True)
-        second = library.GRU(FEATURE, HIDDEN, batch_first=True)
+        first, second = (library.GRU(FEATURE, HIDDEN, batch_first=True) for _ in range(2))
         net = model(lambda m, x: m.second(m.first(x)[0]), first=first, second=second)
         with pytest.raises((RuntimeError, ValueError)) as error:
             rnnkit.trace(net, X)
@@ -274,23 +273,6 @@ def called(make):
     return model(forward, one=make(), two=make())
 
 
-class OwnCell(nn.Module):
-    """A user's own cell."""
-
-    def __init__(self):
-        """Make the weights."""
-        super().__init__()
-        self.linear = nn.Linear(3, 3)
-
-    def forward(self, x, h):
-        """Take a step."""
-        return torch.tanh(self.linear(x) + h)
-
-    def initial_state(self, batch_size):
-        """Begin with zeros."""
-        return torch.zeros(batch_size, 3)
-
-
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
 def test_layers_that_are_called_by_forward(kind):
     """Each has a row, which knows where its state came from."""
@@ -303,10 +285,10 @@ def test_layers_that_are_called_by_forward(kind):
     assert [row.used for row in rows] == [True, False]
 
 
-@pytest.mark.parametrize("make", [lambda: rnnkit.GRUCell(3, 3), OwnCell])
-def test_a_recurrent_has_one_row(make):
+@pytest.mark.parametrize("kind", [rnnkit.GRUCell, PeepholeLSTMCell])
+def test_a_recurrent_has_one_row(kind):
     """A layer of cells has one row for each call, whatever cells it has, and they have none."""
-    net = called(lambda: rnnkit.Recurrent([make(), make()]))
+    net = called(lambda: rnnkit.Recurrent([kind(3, 3), kind(3, 3)]))
     rows = rnnkit.trace(net, X).rows
 
     assert [(row.module, row.kind) for row in rows] == [("one", "Recurrent"), ("two", "Recurrent")]
@@ -318,12 +300,13 @@ def test_a_loop_over_an_own_cell_has_a_row_for_each_step():
     """A user's cell with an initial state has rows, as torch's have."""
 
     def loop(m, x):
-        h = m.cell.initial_state(len(x))
+        state = m.cell.initial_state(len(x))
         for x_t in x.unbind(1):
-            h = m.cell(x_t, h)
-        return h
+            state = m.cell(x_t, state)
+        return state
 
-    rows = rnnkit.trace(model(loop, cell=OwnCell()), X[:, :3]).rows
+    rows = rnnkit.trace(model(loop, cell=PeepholeLSTMCell(3, 3)), X[:, :3]).rows
+    origins = [f"h of row {number}, c of row {number}" for number in range(2)]
 
-    assert [row.state for row in rows] == ["zeros", "h of row 0", "h of row 1"]
+    assert [row.state for row in rows] == ["zeros", *origins]
     assert all(row.used for row in rows)

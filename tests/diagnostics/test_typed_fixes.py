@@ -125,4 +125,3 @@ def test_a_report_has_the_rows_of_its_findings():
 
     assert "fix        GRU(..., batch_first=True), or input.transpose(0, 1)" in str(report)
     assert "cause      the model reads axis 0 of its input as seq" in str(report)
-    assert "--  padding     does not apply: no lengths were given" in str(report)

@@ -16,6 +16,7 @@ from tests.diagnostics.models_of_users import (
     X,
     findings,
     gru,
+    later_steps,
     layered,
     mask,
     model,
@@ -29,10 +30,14 @@ DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16])
 SIZES = st.integers(1, 6)
 
 
+def first_of(result):
+    """Return the first of some tensors, as the output of a layer, or h of (h, c); or the only one."""
+    return result[0] if isinstance(result, tuple) else result
+
+
 def end_state(m, x):
     """Classify by the state that the last layer ends with, in each direction."""
-    _, state = m.layer(x)
-    h_n = state[0] if isinstance(state, tuple) else state
+    h_n = first_of(m.layer(x)[1])
     directions = 1 + m.layer.bidirectional
     return m.head(torch.cat(h_n[-directions:].unbind(0), 1))
 
@@ -142,7 +147,7 @@ def with_a_start(m, x, later):
 @given(causal=st.sampled_from([True, "strict"]), steps=st.integers(3, 9), later=st.booleans())
 def test_an_output_with_one_step_more(causal, steps, *, later):
     """The step that only the output has is forbidden nothing, and the others are judged."""
-    net = model(lambda m, x: with_a_start(m, x, later), layer=nn.GRU(3, 6, batch_first=True))
+    net = model(lambda m, x: with_a_start(m, x, later), layer=gru())
     found = findings(net, torch.randn(4, steps, 3), causal=causal, out_seq_dim=1)
 
     assert ("causal" in found) == later
@@ -150,9 +155,8 @@ def test_an_output_with_one_step_more(causal, steps, *, later):
 
 def masked_attention(m, x):
     """Attend to earlier steps only, and to the padding in front, too."""
-    later = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
     scores = m.layer(x) @ x.mT
-    return scores.masked_fill(later, -torch.inf).softmax(-1) @ x
+    return scores.masked_fill(later_steps(x), -torch.inf).softmax(-1) @ x
 
 
 @given(steps=st.integers(4, 9))
@@ -287,11 +291,6 @@ def recurrent(width, hidden, *, bidirectional):
 KINDS = [partial(kind, batch_first=True) for kind in (nn.GRU, nn.LSTM, nn.RNN)]
 
 
-def output_of(result):
-    """Return the output of a layer that may return a state beside it."""
-    return result[0] if isinstance(result, tuple) else result
-
-
 @settings(max_examples=20)  # each verifies twice
 @given(
     make=st.sampled_from([*KINDS, recurrent, cells]),
@@ -307,7 +306,7 @@ def test_a_step_that_has_read_one_step_is_found(make, hidden, both, dtype, seed)
     head = nn.Linear(hidden * (1 + both), 2)
     wrong = -1 if both else 0
     nets = [
-        model(lambda m, x, at=at: m.head(output_of(m.rnn(x))[:, at]), rnn=rnn, head=head).to(dtype)
+        model(lambda m, x, at=at: m.head(first_of(m.rnn(x))[:, at]), rnn=rnn, head=head).to(dtype)
         for at in (wrong, slice(None))
     ]
 

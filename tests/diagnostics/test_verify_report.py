@@ -26,17 +26,17 @@ from tests.diagnostics.models_of_users import (
     X,
     gru,
     layered,
-    mask,
     model,
     numbers,
     reported,
     tokens,
+    within,
 )
 
 
 def masked(m, x, n):
     """Run, and leave out what is beyond a length."""
-    return m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
+    return within(m.gru(x)[0], n)
 
 
 def text(report):
@@ -250,18 +250,13 @@ def test_batch_of_a_loader(tool):
     assert run(layered(lambda m, xs: m.gru(xs[0] + xs[1])[0]), [X, X])
 
 
-def looping(x):
-    """Run a cell that starts each step from the first state."""
-    cell = torch.nn.GRUCell(3, 6)
-    h = torch.ones(4, 6)
-    return [cell(x_t, h) for x_t in x.unbind(1)]
-
-
+#: A layer whose chunks start afresh.
+AFRESH = layered(lambda m, x: torch.cat([m.gru(chunk)[0] for chunk in x.split(4, 1)], 1))
 #: What is shown, and how its lines that are wrong begin.
 SHOWN = {
     "a finding": (lambda: reported(gru(batch_first=False), X), "!!"),
     "a report": (lambda: rnnkit.verify(gru(), X), ""),
-    "a trace": (lambda: rnnkit.trace(looping, X), "^"),
+    "a trace": (lambda: rnnkit.trace(AFRESH, X), "^"),
     "a map": (lambda: rnnkit.dependency_map(gru(), X, dim=1, out_dim=1), ""),
 }
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.diagnostics.corpus.forward import gru, gru_cell, linear, part
-from tests.diagnostics.models_of_users import mask, numbers, tokens
+from tests.diagnostics.models_of_users import later_steps, mask, numbers, tokens, within
 from tests.diagnostics.typed import typed
 
 LAYER_AND_HEAD = {"rnn": gru(), "head": linear(6, 4)}
@@ -208,7 +208,7 @@ WITH_LENGTHS = {"given": with_lengths, "lengths": lambda _, lengths: lengths}
 )
 def strided(m, x, lengths):
     """Average what a strided convolution makes of the valid steps."""
-    x = x * mask(lengths, x.shape[1]).unsqueeze(2)
+    x = within(x, lengths)
     y = m.conv(x.transpose(1, 2)).transpose(1, 2)
     valid = {"wrong": lengths, "typed": (lengths + 1) // 2, "right": lengths.add(1).div(2).long()}
     kept = mask(valid[m.way], y.shape[1]).unsqueeze(2)
@@ -271,8 +271,8 @@ def bridge_viewed(m, x):
 def mask_transposed(m, x):
     """Attend to earlier steps."""
     y = m.rnn(x)[0]
-    later = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
     scores = m.query(y) @ y.mT
+    later = later_steps(x)
     hidden = later.mT if m.way == "wrong" else later
     return m.head(scores.masked_fill(hidden, -1e9).softmax(-1) @ y)
 

@@ -15,7 +15,7 @@ from tests.diagnostics.corpus.forward import (
     pair,
     part,
 )
-from tests.diagnostics.models_of_users import numbers, pack, tokens, unpack
+from tests.diagnostics.models_of_users import later_steps, numbers, pack, tokens, unpack
 
 
 @pair(
@@ -155,10 +155,9 @@ def heads_split_by_a_view(m, x):
     output = m.value(m.gru(x)[0])
     size = len(x)
     steps = x.shape[1]
-    mask = torch.ones(x.shape[1], x.shape[1]).tril() == 0
     split = output.view(size, steps, 2, 3).transpose(1, 2)
     value = split if m.right else output.view(size, 2, steps, 3)
-    mixed = (value @ value.mT).masked_fill(mask, -1e9).softmax(3) @ value
+    mixed = (value @ value.mT).masked_fill(later_steps(x), -1e9).softmax(3) @ value
     return (mixed.transpose(1, 2) if m.right else mixed).reshape(size, steps, 6)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from tests.diagnostics.corpus.forward import embedding, fine, gru, linear, lstm, pair, part
-from tests.diagnostics.models_of_users import mask, numbers, pack, tokens
+from tests.diagnostics.models_of_users import later_steps, mask, numbers, pack, tokens
 
 #: What a forward draws, by where it is drawn.
 DRAWS = {
@@ -118,10 +118,11 @@ LENGTHS = torch.tensor([10, 3, 7, 1, 9, 4, 2, 6])
 WORDS = tokens(8, 10) * mask(LENGTHS, 10)
 FEW = WORDS.sign() * (WORDS % 3 + 1)
 SERIES = numbers(5, 7, 3)
+EMBED = {"embed": embedding(20, 8, padding_idx=0)}
 BOTH = {"layer": lstm(8, 8, bidirectional=True), "head": linear(16, 4)}
 
 
-@fine(embed=embedding(20, 8, padding_idx=0), inputs=(FEW,), seeds=6, **BOTH)
+@fine(inputs=(FEW,), seeds=6, **EMBED, **BOTH)
 def lengths_counted_in_tokens(m, x):
     """Lengths are counted in tokens of few kinds."""
     return packed(m, m.embed(x), (x != 0).sum(1))
@@ -156,27 +157,17 @@ def encoder():
     return nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
 
 
-@pair(
-    "causal",
-    embed=embedding(20, 8, padding_idx=0),
-    encoder=encoder,
-    inputs=(WORDS,),
-    causal=True,
-)
+ATTENDED = {**EMBED, "encoder": encoder, "inputs": (WORDS,)}
+
+
+@pair("causal", causal=True, **ATTENDED)
 def mask_that_is_added(m, x):
     """A mask of ones hides later keys as booleans, which torch takes it for in eval mode alone."""
-    later = torch.ones(x.shape[1], x.shape[1]).triu(1)
-    later = later.bool() if m.right else later
+    later = later_steps(x) if m.right else later_steps(x).float()
     return m.encoder(m.embed(x), mask=later, src_key_padding_mask=x == 0)
 
 
-@fine(
-    embed=embedding(20, 8, padding_idx=0),
-    encoder=encoder,
-    head=linear(8, 4),
-    inputs=(WORDS,),
-    seeds=6,
-)
+@fine(head=linear(8, 4), seeds=6, **ATTENDED)
 def padding_that_is_not_attended_to(m, x):
     """Attention reads what is no padding."""
     return m.head(m.encoder(m.embed(x), src_key_padding_mask=x == 0)[:, 0])

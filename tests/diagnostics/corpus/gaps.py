@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, gru_cell, linear, pair
-from tests.diagnostics.models_of_users import mask, numbers, over
+from tests.diagnostics.models_of_users import numbers, over, within
 
 SINGLED = X.clone()
 SINGLED[2, 0, 0] = 9
@@ -95,9 +95,9 @@ for batch in (2, 4):
             one=gru(),
             second=gru(4),
             inputs=(
-                numbers(batch, 9, 3) * mask(N[:batch], 9).unsqueeze(2),
+                within(numbers(batch, 9, 3), N[:batch]),
                 N[:batch],
-                numbers(batch, 6, 4) * mask(M[:batch], 6).unsqueeze(2),
+                within(numbers(batch, 6, 4), M[:batch]),
                 M[:batch],
             ),
             **({"lengths": {0: N[:batch], 2: M[:batch]}} if told else {}),

@@ -165,18 +165,13 @@ def batch_and_seq_on_one_axis(m, x, h):
     return y.flatten(0, 1), h
 
 
-def policy(steps, envs):
-    """Return the inputs of a policy: what it sees, its states, and masks."""
-    return numbers(steps, envs, 2), numbers(envs, 6), numbers(steps, envs)
-
-
 for steps, envs in ((8, 4), (6, 6)):
 
     @pair(
         "batch",
         name=f"policy of {steps} steps and {envs} states",
         gru=gru(batch_first=False),
-        inputs=policy(steps, envs),
+        inputs=(numbers(steps, envs, 2), numbers(envs, 6), numbers(steps, envs)),
         batch_dim=1,
     )
     def act(m, x, hxs, masks, flat=steps == envs):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.diagnostics.corpus.forward import X, embedding, fine, gru, gru_cell, pair, part
 from tests.diagnostics.models_of_users import (
@@ -14,14 +14,10 @@ from tests.diagnostics.models_of_users import (
     pack,
     tokens,
     unpack,
+    within,
 )
 
 VALID = mask(COUNTS)
-
-
-def kept(x, n):
-    """Return what is no padding, as a mask that broadcasts over the features."""
-    return mask(n, x.shape[1]).unsqueeze(2)
 
 
 def unpacked(m, x, n):
@@ -33,7 +29,7 @@ def unpacked(m, x, n):
 def pooled_padding(m, x, n):
     """The mean is taken over the valid steps; or over all."""
     y = m.gru(x)[0]
-    return (y * kept(x, n)).sum(1) / n.unsqueeze(1) if m.right else y.mean(1)
+    return within(y, n).sum(1) / n.unsqueeze(1) if m.right else y.mean(1)
 
 
 @pair("alone", gru=gru(bidirectional=True), inputs=(PADDED, COUNTS), lengths=LENGTHS)
@@ -66,7 +62,7 @@ fine(name="zeros_beyond_a_length", inputs=(PADDED, COUNTS), lengths=LENGTHS, **C
 @pair("alone", inputs=(X, COUNTS), lengths=LENGTHS, **CONVOLVED)
 def numbers_beyond_a_length(m, x, n):
     """Of other padding than zeros a convolution gives something else than for each sample alone."""
-    return convolved(m, x * kept(x, n) if m.right else x, n)
+    return convolved(m, within(x, n) if m.right else x, n)
 
 
 @pair("alone", gru=gru(), inputs=(PADDED, COUNTS / 7), lengths=LENGTHS)
@@ -127,7 +123,7 @@ for name, (given, told) in LENGTHS_OF_KINDS.items():
     @fine(name=f"lengths: {name}", gru=gru(), inputs=(PADDED, given), lengths=told)
     def masked(m, x, n):
         """Lengths in an array, or with an axis for nothing, are taken."""
-        return m.gru(x)[0] * kept(x, torch.as_tensor(n).view(-1))
+        return within(m.gru(x)[0], torch.as_tensor(n).view(-1))
 
 
 def plain(name, forward, x=PADDED, n=COUNTS, **parts):
@@ -137,16 +133,16 @@ def plain(name, forward, x=PADDED, n=COUNTS, **parts):
 
 plain("no padding", lambda m, x, n: m.gru(x)[0], X, torch.full((4,), 7))
 plain("integers", lambda m, x, n: m.gru(x)[0].argmax(2), X, judged=False)
-plain("tokens", lambda m, x, n: m.gru(m.emb(x))[0] * kept(x, n), tokens(4, 7), emb=embedding(11, 3))
+plain("tokens", lambda m, x, n: within(m.gru(m.emb(x))[0], n), tokens(4, 7), emb=embedding(11, 3))
 plain(
     "one batch size, pooled",
-    lambda m, x, n: (m.gru(x, torch.zeros(1, 4, 6))[0] * mask(n).unsqueeze(2)).sum((1, 2)),
+    lambda m, x, n: within(m.gru(x, torch.zeros(1, 4, 6))[0], n).sum((1, 2)),
 )
 
 
 EIGHT = numbers(4, 8, 3)
 EVEN = torch.tensor([8, 6, 4, 7])
-FEWER = {"inputs": (EIGHT * mask(EVEN, 8).unsqueeze(2), EVEN), "lengths": EVEN}
+FEWER = {"inputs": (within(EIGHT, EVEN), EVEN), "lengths": EVEN}
 
 
 @fine(lower=gru(), upper=gru(12), seeds=3, **FEWER)
@@ -198,4 +194,4 @@ SORTED = torch.tensor([7, 6, 6, 6, 3, 2])
 def samples_that_stay_sorted(m, x, n):
     """A model that packs a sorted batch runs on the samples that are picked, at its full length."""
     y = m.gru(pack_padded_sequence(x, n, batch_first=True))[0]
-    return pad_packed_sequence(y, batch_first=True)[0]
+    return unpack(y)

@@ -4,19 +4,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.diagnostics.corpus.forward import X, drawn, embedding, fine, gru, linear, pair
+from tests.diagnostics.corpus.forward import X, embedding, fine, gru, linear, pair
 
 PARTS = {"words": embedding(9, 3), "gru": gru(), "head": linear(6, 9)}
 
 
 def two():
     """Draw tokens and targets."""
-    return drawn(4, 7, tokens=9)() + drawn(4, 7, tokens=9)()
+    return tuple(torch.randint(9, (2, 4, 7)))
 
 
 def drawn_with_classes():
     """Draw tokens, and a class of each sample."""
-    return *drawn(4, 7, tokens=9)(), torch.arange(4)
+    return torch.randint(9, (4, 7)), torch.arange(4)
 
 
 def logits(m, x):

@@ -5,7 +5,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.diagnostics.corpus.forward import fine, gru, linear, pair, part
-from tests.diagnostics.models_of_users import mask, numbers, pack, unpack
+from tests.diagnostics.models_of_users import numbers, pack, unpack, within
 
 STEPS = numbers(4, 9, 3)
 PARTS = {
@@ -81,8 +81,7 @@ for name, (width, between) in ROWS.items():
 def batch_of(*lengths):
     """Return inputs and options of a padded batch with these lengths."""
     n = torch.tensor(lengths)
-    x = numbers(len(lengths), 7, 3) * mask(n).unsqueeze(2)
-    return {"inputs": (x, n), "lengths": n}
+    return {"inputs": (within(numbers(len(lengths), 7, 3), n), n), "lengths": n}
 
 
 def in_order(m, x, n):
@@ -104,7 +103,7 @@ def state_that_stays_sorted(m, x, n):
     """Outputs and the state are put back before they meet; or the outputs only."""
     y, h, order = in_order(m, x, n)
     back = order.argsort()
-    return y[back] * (h[back] if m.right else h).unsqueeze(1) * mask(n, x.shape[1]).unsqueeze(2)
+    return within(y[back] * (h[back] if m.right else h).unsqueeze(1), n)
 
 
 @pair("alone", gru=gru(), **batch_of(3, 7, 2, 5))
@@ -118,7 +117,7 @@ def lengths_that_are_sorted_only(m, x, n):
 def sorted_output(m, x, n):
     """Outputs in another order, returned with it, are judged in the first one."""
     order = n.argsort(descending=True)
-    return m.gru(x[order])[0] * mask(n[order], x.shape[1]).unsqueeze(2), order
+    return within(m.gru(x[order])[0], n[order]), order
 
 
 LARGE = batch_of(6, 7, 6, 6, 2, 3, 5)

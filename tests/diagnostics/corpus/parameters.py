@@ -15,7 +15,12 @@ def softmax_over_one_score(m, x):
     return (weights * output).sum(1)
 
 
-@pair("gradient", gru=gru(), layers=lambda: nn.ModuleList(nn.Linear(6, 6) for _ in range(4)))
+def stack():
+    """Make a stack of layers."""
+    return nn.ModuleList(nn.Linear(6, 6) for _ in range(4))
+
+
+@pair("gradient", gru=gru(), layers=stack)
 def layer_of_a_stack_that_is_left_out(m, x):
     """A loop over a stack of layers ends too early."""
     output = m.gru(x)[0]
@@ -71,7 +76,7 @@ def heads_for_other_tasks(m, x):
     return m.heads[0](output), m.heads[1](output)
 
 
-@fine(gru=gru(), layers=lambda: nn.ModuleList(nn.Linear(6, 6) for _ in range(4)))
+@fine(gru=gru(), layers=stack)
 def layers_that_training_drops(m, x):
     """A layer of a stack is left out in training, as some are by chance, and runs otherwise."""
     y = m.gru(x)[0]

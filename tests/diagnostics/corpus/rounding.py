@@ -4,9 +4,7 @@ import torch
 from torch import nn
 
 from tests.diagnostics.corpus.forward import X, fine, gru, linear, pair
-from tests.diagnostics.models_of_users import COUNTS, PADDED, mask, numbers
-
-N = torch.tensor([7, 2, 5, 3])
+from tests.diagnostics.models_of_users import COUNTS, PADDED, mask, numbers, within
 
 
 def shifted_weights(m, x):
@@ -68,7 +66,7 @@ def half_pooled(m, x, n):
     """Take the mean in half precision: without the padding, or with a little of it."""
     with torch.autocast("cpu", torch.bfloat16):
         y = m.head(m.gru(x)[0])
-        mean = (y * mask(n, x.shape[1]).unsqueeze(2).to(y.dtype)).sum(1) / n.unsqueeze(1)
+        mean = within(y, n).sum(1) / n.unsqueeze(1)
         return mean if m.right else mean + y.mean(1) / 10
 
 
@@ -96,7 +94,7 @@ def half_precision_only(m, x, n):
     return half_pooled(m, x, n)
 
 
-@pair("alone", gru=gru(), head=linear(6, 5), inputs=(X, N), lengths=N)
+@pair("alone", gru=gru(), head=linear(6, 5), inputs=(X, COUNTS), lengths=COUNTS)
 def masked_numbers(m, x, n):
     """A class, and the padding, that are masked by large numbers hide no leak in the others."""
     y = m.head(m.gru(x)[0])

@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.diagnostics.corpus.case import CASES, Case, Subject
+from tests.diagnostics.models_of_users import model
 
 #: The files of the corpus, which register their cases.
 FILES = """agents causal chance kinds layouts lengths loops losses memory named orders padded parameters
@@ -23,18 +24,10 @@ DTYPES = ("float32", "float64", "bfloat16", "autocast")
 UNSEEN = ("agents", "padded", "signals", "words")
 
 
-class Autocast(nn.Module):
-    """A model that is called under autocast."""
-
-    def __init__(self, model):
-        """Wrap it."""
-        super().__init__()
-        self.model = model
-
-    def forward(self, *inputs):
-        """Call it."""
-        with torch.autocast("cpu", torch.bfloat16):
-            return self.model(*inputs)
+def under_autocast(m, *inputs):
+    """Call a model under autocast."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return m.model(*inputs)
 
 
 def subject(name, *, right=True, library=nn):
@@ -49,7 +42,7 @@ def in_dtype(subject, dtype):
     if dtype == "float32":
         return subject
     if dtype == "autocast":
-        return Subject(Autocast(subject.model), subject.inputs, subject.options)
+        return Subject(model(under_autocast, model=subject.model), subject.inputs, subject.options)
     kind = getattr(torch, dtype)
     inputs = pytree.tree_map_only(
         Tensor, lambda x: x.to(kind) if x.is_floating_point() else x, subject.inputs

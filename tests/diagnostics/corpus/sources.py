@@ -3,15 +3,25 @@
 import torch
 
 from tests.diagnostics.corpus.forward import embedding, fine, gru, pair
-from tests.diagnostics.models_of_users import COUNTS, LENGTHS, PADDED, mask, numbers, pack, tokens
+from tests.diagnostics.models_of_users import (
+    COUNTS,
+    LENGTHS,
+    PADDED,
+    X,
+    mask,
+    numbers,
+    pack,
+    tokens,
+    within,
+)
 
 # The sample whose target is longest has the longest source as well.
 SOURCE = torch.tensor([7, 5, 3, 2])
 TARGET = torch.tensor([6, 4, 5, 2])
 BOTH = (
-    numbers(4, 7, 3) * mask(SOURCE).unsqueeze(2),
+    within(X, SOURCE),
     SOURCE,
-    numbers(4, 6, 3) * mask(TARGET, 6).unsqueeze(2),
+    within(numbers(4, 6, 3), TARGET),
     TARGET,
 )
 
@@ -58,5 +68,4 @@ def two_texts_of_one_width(m, a, b):
 @fine(gru=gru(), decoder=gru(), inputs=(PADDED, COUNTS, PADDED), lengths=LENGTHS)
 def target_that_ends_where_the_source_does(m, x, n, y):
     """What the output follows is not cut with the first input: its steps would be lost."""
-    packed = pack(x, n)
-    return m.decoder(y, m.gru(packed)[1])[0]
+    return m.decoder(y, m.gru(pack(x, n))[1])[0]

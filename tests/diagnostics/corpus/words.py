@@ -13,6 +13,7 @@ from tests.diagnostics.corpus.forward import (
     pair,
     part,
 )
+from tests.diagnostics.models_of_users import later_steps
 
 
 @pair(
@@ -60,7 +61,6 @@ def words_of_sentences_of_a_page(m, pages):
 def attention_before_the_cell(m, words):
     """A language model of causal attention and a recurrent layer, with residual connections."""
     x = m.words(words)
-    future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
-    x = x + m.attend(x, x, x, attn_mask=future, need_weights=False)[0]
+    x = x + m.attend(x, x, x, attn_mask=later_steps(x), need_weights=False)[0]
     x = m.norm(x + m.lstm(x)[0])
     return functional.linear(x, m.words.weight).transpose(1, 2)

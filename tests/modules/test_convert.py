@@ -12,21 +12,12 @@ from torch.nn.utils import parametrizations, parametrize, prune
 import rnnkit
 from tests.copies import by_file
 from tests.strategies import CELLS, CLASSES, LAYERS, assert_same
-
-SEQ = 5
-BATCH = 2
-WIDTH = 3
-HIDDEN = 4
+from tests.torch.interop import HIDDEN, INPUT, sample
 
 
 def torchs(name: str) -> Any:
     """One of torch's modules, of its own class whatever the test does."""
-    return getattr(nn, name)(WIDTH, HIDDEN)
-
-
-def input_for(name: str) -> Tensor:
-    """An input that the class takes."""
-    return torch.randn(*((BATCH,) if name in CELLS else (SEQ, BATCH)), WIDTH)
+    return getattr(nn, name)(INPUT, HIDDEN)
 
 
 class Double(nn.Module):
@@ -50,7 +41,7 @@ class Nested(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.linear = nn.Linear(WIDTH, WIDTH)
+        self.linear = nn.Linear(INPUT, INPUT)
         self.listed = nn.ModuleList(torchs(name) for name in LAYERS)
         self.named = nn.ModuleDict({name: torchs(name) for name in CELLS})
         self.deep = nn.Sequential(nn.Sequential(torchs("GRU")))
@@ -84,7 +75,7 @@ def test_nothing_but_the_class_changes(done):
     """Parameters, names, modes and numbers stay; only rnnkit's class checks the call."""
     for name in CLASSES:
         module = torchs(name)
-        x = input_for(name)
+        x = sample(name)
         weight = "weight_hh" if name in CELLS else "weight_hh_l0"
         DONE[done](module, weight)
         expected = module(x)
@@ -129,7 +120,7 @@ def test_every_recurrent_module_changes_and_comes_back():
 def test_what_was_done_is_printed():
     """The result has a line for each module; a name that reads as a number is quoted."""
     model = Nested()
-    model.listed.append(OverTorch(WIDTH, HIDDEN))
+    model.listed.append(OverTorch(INPUT, HIDDEN))
 
     assert str(rnnkit.convert(model)) == snapshot("""\
 7 modules changed, 1 unchanged
@@ -184,7 +175,7 @@ def test_parametrizations_and_pruning_can_be_removed_afterwards():
 
 def test_pickles():
     """A model that was saved with torch's classes is converted, and saved with rnnkit's."""
-    x = torch.randn(SEQ, BATCH, WIDTH)
+    x = sample("LSTM")
     model = nn.Sequential(torchs("LSTM"))
 
     loaded = by_file(model, weights_only=False)
@@ -198,7 +189,7 @@ def test_pickles():
 
 def test_subclasses_are_left():
     """What somebody built on a class may rely on it; convert has nothing to say of rnnkit's."""
-    model = nn.ModuleList([OverTorch(WIDTH, HIDDEN), nn.GRU(WIDTH, HIDDEN), OverOurs(3, 4)])
+    model = nn.ModuleList([OverTorch(INPUT, HIDDEN), nn.GRU(INPUT, HIDDEN), OverOurs(3, 4)])
 
     done = rnnkit.convert(model)
     undone = rnnkit.revert(model)
@@ -217,7 +208,7 @@ def test_options_that_torch_lacks_are_left_by_revert():
         if name in LAYERS:
             options["state_batch_first"] = True
         for option, value in options.items():
-            model = nn.Sequential(kind(WIDTH, HIDDEN, **{option: value}))
+            model = nn.Sequential(kind(INPUT, HIDDEN, **{option: value}))
 
             assert rnnkit.revert(model).left == {"0": f"torch's class has no {option}"}
             assert type(model[0]) is kind
@@ -225,9 +216,9 @@ def test_options_that_torch_lacks_are_left_by_revert():
 
 def test_wrapped_models():
     """Names are those of the wrapper; a model that was compiled and has run gives what it gave."""
-    parallel = nn.DataParallel(nn.Sequential(nn.LSTM(WIDTH, HIDDEN)))
-    model = nn.Sequential(nn.GRUCell(WIDTH, HIDDEN))
-    x = torch.randn(2, WIDTH)
+    parallel = nn.DataParallel(nn.Sequential(nn.LSTM(INPUT, HIDDEN)))
+    model = nn.Sequential(nn.GRUCell(INPUT, HIDDEN))
+    x = sample("GRUCell")
     compiled = torch.compile(model, backend="eager")
     before = compiled(x)
 

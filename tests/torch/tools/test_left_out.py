@@ -13,19 +13,14 @@ from tests.covering import covers
 from tests.strategies import LAYERS, assert_same
 from tests.torch.interop import BATCH, HIDDEN, INPUT, SEQ, carried, sample
 from tests.torch.models import Unrolled
-from tests.torch.script_models import LENGTHS
+from tests.torch.script_models import LENGTHS, Parent
 from tests.torch.tools.tools import marks, trained
 
 pytestmark = marks
 
 
-class Parent(nn.Module):
+class Model(Parent):
     """A model around a core: a layer of torch's, or ours, or a loop over a cell."""
-
-    def __init__(self, core: Any, width: int):
-        super().__init__()
-        self.before = nn.Linear(INPUT, width)
-        self.core = core
 
     def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
         """Run the core on what the module before it returns."""
@@ -70,23 +65,23 @@ def test_a_layer_runs_as_it_is(name, kind, dynamic):
     """Bits, of gradients too, are eager mode's; frames are torch's and two more, three of a step."""
     x = sample(name)
     options = CALLS[kind](name)
-    theirs = Parent(getattr(nn, name)(INPUT, HIDDEN), INPUT)
+    theirs = Model(getattr(nn, name)(INPUT, HIDDEN))
     known = kind in ("plain", "a state", "packed")  # to torch's layers
     compiled(theirs, dynamic=dynamic)(x, **(options if known else {}))
     at_most = frames() + (3 if kind == "a step" else 2)
-    model = Parent(getattr(rnnkit, name)(INPUT, HIDDEN), INPUT)
+    model = Model(getattr(rnnkit, name)(INPUT, HIDDEN))
     run = compiled(model, dynamic=dynamic)
     found = trained(model, run, x, **options)
     assert frames() <= at_most
     assert_same(trained(model, model, x, **options), found)
     # Torch 2.15 takes a second model for the first.
-    model = Parent(getattr(rnnkit, name)(6, HIDDEN), 6)
+    model = Model(getattr(rnnkit, name)(6, HIDDEN), nn.Linear(INPUT, 6))
     assert_same(torch.compile(model, backend="eager")(x, **options), model(x, **options))
 
 
 def test_wrong_lengths_are_refused_as_in_eager_mode():
     """A compiled model raises the error of the layer, with its evidence and its code."""
-    model = Parent(rnnkit.GRU(INPUT, HIDDEN), INPUT)
+    model = Model(rnnkit.GRU(INPUT, HIDDEN))
     with pytest.raises(
         rnnkit.LengthsError, match=r"lengths\[1\] is 9, but the input has 6"
     ) as caught:
@@ -98,7 +93,7 @@ def test_wrong_lengths_are_refused_as_in_eager_mode():
 def test_what_needs_no_switch_stays_in_the_graph(name, core, kind):
     """A Recurrent and an unrolled cell compute the same inside of the graph, trained as well."""
     cell = getattr(rnnkit, f"{name}Cell")(INPUT, HIDDEN)
-    model = Parent(rnnkit.Recurrent(cell) if core == "Recurrent" else Unrolled(cell), INPUT)
+    model = Model(rnnkit.Recurrent(cell) if core == "Recurrent" else Unrolled(cell))
     x = sample(name)
     options = CALLS[kind](name)
     run = compiled(model)

@@ -1,6 +1,7 @@
 """``trace``: which state went where, call by call, also of runs that fail."""
 
 import threading
+from functools import partial
 
 import pytest
 import torch
@@ -263,37 +264,36 @@ def test_rows_are_in_rows():
         rnnkit.trace(gru(), X)[0]
 
 
-def called(make):
-    """Make a model of two layers, each called by its ``forward``, the second with the first's state."""
+def recurrent(kind):
+    """Make a layer of two cells."""
+    return rnnkit.Recurrent([kind(3, 3), kind(3, 3)])
+
+
+LAYERS = [
+    partial(nn.GRU, 3, 3),
+    partial(nn.LSTM, 3, 3),
+    partial(recurrent, rnnkit.GRUCell),
+    partial(recurrent, PeepholeLSTMCell),
+]
+
+
+@pytest.mark.parametrize("make", LAYERS)
+def test_layers_that_are_called_by_forward(make):
+    """Each has a row, which knows where its state came from; the cells of a layer have none."""
 
     def forward(m, x):
         y, state = m.one.forward(x)
         return m.two.forward(y, state)[0]
 
-    return model(forward, one=make(), two=make())
-
-
-@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
-def test_layers_that_are_called_by_forward(kind):
-    """Each has a row, which knows where its state came from."""
-    net = called(lambda: kind(3, 3, batch_first=True))
+    net = model(forward, one=make(), two=make())
     rows = rnnkit.trace(net, X).rows
 
     assert [row.module for row in rows] == ["one", "two"]
+    assert {row.kind for row in rows} == {type(net.one).__name__}
+    assert rows[0].spec == "seq=4 batch=7 feature=3"
     assert rows[0].state == "zeros"
     assert rows[1].state.startswith("h of row 0")
     assert [row.used for row in rows] == [True, False]
-
-
-@pytest.mark.parametrize("kind", [rnnkit.GRUCell, PeepholeLSTMCell])
-def test_a_recurrent_has_one_row(kind):
-    """A layer of cells has one row for each call, whatever cells it has, and they have none."""
-    net = called(lambda: rnnkit.Recurrent([kind(3, 3), kind(3, 3)]))
-    rows = rnnkit.trace(net, X).rows
-
-    assert [(row.module, row.kind) for row in rows] == [("one", "Recurrent"), ("two", "Recurrent")]
-    assert rows[0].spec == "seq=4 batch=7 feature=3"
-    assert rows[1].state.startswith("h of row 0")
 
 
 def test_a_loop_over_an_own_cell_has_a_row_for_each_step():

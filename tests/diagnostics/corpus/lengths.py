@@ -18,6 +18,7 @@ from tests.diagnostics.models_of_users import (
 )
 
 VALID = mask(COUNTS)
+TOLD = {"inputs": (PADDED, COUNTS), "lengths": LENGTHS}
 
 
 def unpacked(m, x, n):
@@ -25,14 +26,14 @@ def unpacked(m, x, n):
     return unpack(m.gru(pack(x, n))[0], x.shape[1])
 
 
-@pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
+@pair("alone", gru=gru(), **TOLD)
 def pooled_padding(m, x, n):
     """The mean is taken over the valid steps; or over all."""
     y = m.gru(x)[0]
     return within(y, n).sum(1) / n.unsqueeze(1) if m.right else y.mean(1)
 
 
-@pair("alone", gru=gru(bidirectional=True), inputs=(PADDED, COUNTS), lengths=LENGTHS)
+@pair("alone", gru=gru(bidirectional=True), **TOLD)
 def unpacked_padding(m, x, n):
     """A bidirectional layer reads a packed batch; or a padded one, whose end it reads first."""
     return unpacked(m, x, n) if m.right else m.gru(x)[0]
@@ -56,7 +57,7 @@ def convolved(m, x, n):
     return m.gru(pack(y, n))[1][-1]
 
 
-fine(name="zeros_beyond_a_length", inputs=(PADDED, COUNTS), lengths=LENGTHS, **CONVOLVED)(convolved)
+fine(name="zeros_beyond_a_length", **TOLD, **CONVOLVED)(convolved)
 
 
 @pair("alone", inputs=(X, COUNTS), lengths=LENGTHS, **CONVOLVED)
@@ -173,7 +174,7 @@ READING = {
 }
 for name, read in READING.items():
 
-    @pair("alone", name=f"padding: {name}", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
+    @pair("alone", name=f"padding: {name}", gru=gru(), **TOLD)
     def reads_padding(m, x, n, read=read):
         """The outputs of a packed layer are read within the lengths, or beyond them."""
         return read(m, unpacked(m, x, n), n)

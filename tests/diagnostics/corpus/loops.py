@@ -7,7 +7,6 @@ from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lst
 from tests.diagnostics.models_of_users import numbers, over
 
 TARGET = numbers(4, 5, 3)
-WIDE = numbers(4, 7, 6)
 
 
 @pair("use", encoder=gru(), decoder=gru(9), inputs=(X, TARGET))
@@ -115,7 +114,10 @@ for name, bridge in BRIDGES.items():
         return m.two(target, (h.tanh(), c.tanh()))[0]
 
 
-@pair("use", one=lstm_cell(6), two=lstm_cell(6), inputs=(WIDE,))
+TWO = {"one": lstm_cell(6), "two": lstm_cell(6), "inputs": (numbers(4, 7, 6),)}
+
+
+@pair("use", **TWO)
 def one_pair_for_two_cells(m, x):
     """A cell that starts from the pair whose h it reads is found."""
     below = above = (x.new_zeros(len(x), 6),) * 2
@@ -127,7 +129,7 @@ def one_pair_for_two_cells(m, x):
     return torch.stack(outputs, 1)
 
 
-@fine(one=lstm_cell(6), two=lstm_cell(6), inputs=(WIDE,))
+@fine(**TWO)
 def state_through_two_cells(m, x):
     """One state goes through two cells at each step, the second one reading the input, too."""
     state = (x.new_zeros(len(x), 6),) * 2

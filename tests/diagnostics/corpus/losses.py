@@ -14,6 +14,10 @@ def two():
     return tuple(torch.randint(9, (2, 4, 7)))
 
 
+#: Parts and inputs of most of them.
+LOSS = {**PARTS, "inputs": two}
+
+
 def drawn_with_classes():
     """Draw tokens, and a class of each sample."""
     return torch.randint(9, (4, 7)), torch.arange(4)
@@ -24,14 +28,14 @@ def logits(m, x):
     return m.head(m.gru(m.words(x))[0])
 
 
-@pair("batch", **PARTS, inputs=two)
+@pair("batch", **LOSS)
 def targets_of_other_samples(m, x, y):
     """Logits are flattened with the steps in front, targets with the samples."""
     rows = logits(m, x).transpose(0, 1).flatten(0, 1)
     return functional.cross_entropy(rows, (y.t() if m.right else y).reshape(-1), ignore_index=3)
 
 
-@pair("batch", **PARTS, inputs=two)
+@pair("batch", **LOSS)
 def loss_of_a_layer_over_the_samples(m, x, y):
     """A layer reads the samples for steps; only the loss is returned."""
     read = m.words(x)
@@ -47,7 +51,7 @@ LOSSES = {
     "a masked mean": lambda rows, y: (rows.logsumexp(1) * (y > 2)).sum() / (y > 2).sum(),
 }
 for name, loss in LOSSES.items():
-    fine(name=f"loss: {name}", **PARTS, inputs=two)(
+    fine(name=f"loss: {name}", **LOSS)(
         lambda m, x, y, loss=loss: loss(logits(m, x).flatten(0, 1), y.flatten())
     )
 
@@ -84,14 +88,14 @@ for name in BROADCAST:
         return getattr(functional, f"{name}_loss")(rows.squeeze(1) if m.right else rows, y)
 
 
-@pair("batch", name="softmax over the steps of a loss", **PARTS, inputs=two)
+@pair("batch", name="softmax over the steps of a loss", **LOSS)
 def over_steps(m, x, y):
     """The scores add up to 1 over the classes, which the loss reads; or over the steps."""
     scores = logits(m, x).log_softmax(2 if m.right else 1)
     return functional.nll_loss(scores.flatten(0, 1), y.flatten())
 
 
-@pair("batch", name="softmax over flat rows, beside the scores", **PARTS, inputs=two)
+@pair("batch", name="softmax over flat rows, beside the scores", **LOSS)
 def over_rows(m, x, y):
     """A loss beside the scores is looked at, too; its classes are the last axis."""
     rows = logits(m, x).flatten(0, 1)
@@ -99,7 +103,7 @@ def over_rows(m, x, y):
     return loss, logits(m, x)
 
 
-@fine(name="loss: focal", **PARTS, inputs=two)
+@fine(name="loss: focal", **LOSS)
 def focal(m, x, y):
     """What a focal loss makes of a log_softmax adds up to anything."""
     scores = logits(m, x).log_softmax(2)
@@ -129,13 +133,13 @@ def labels_of_others(m, x, y):
     return functional.cross_entropy(scores if m.right else scores.flip(0), y)
 
 
-@fine(name="loss: samples are averaged", **PARTS, inputs=two)
+@fine(name="loss: samples are averaged", **LOSS)
 def averaged(m, x, y):
     """What averages the samples is named: a mistake, or on purpose."""
     return functional.cross_entropy(logits(m, x).mean(0), y[0])
 
 
-@fine(name="loss: samples are compared", **PARTS, inputs=two)
+@fine(name="loss: samples are compared", **LOSS)
 def contrast(m, x, y):
     """Only the loss compares samples: that is noted."""
     one, other = (functional.normalize(m.gru(m.words(z))[1][-1]) for z in (x, y))

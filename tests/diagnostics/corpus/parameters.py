@@ -44,29 +44,29 @@ def levels_that_are_rounded(m, x):
     return m.head(output + (levels - output).detach() if m.right else levels)
 
 
-class Policy(nn.Module):
+def zeros(*shape):
+    """Return what makes a parameter of zeros."""
+    return lambda: nn.Parameter(torch.zeros(shape))
+
+
+@fine(
+    name="parameters: a policy",
+    gru=gru(),
+    first=zeros(1, 1, 6),
+    gate=zeros(),
+    log_std=zeros(2),
+    down=lambda: nn.Parameter(torch.randn(6, 2)),
+    up=zeros(2, 6),
+    mean=linear(6, 2),
+    value=linear(6, 1),
+    spare=linear(6, 4),
+    frozen=lambda: nn.Parameter(torch.randn(6, 6), requires_grad=False),
+)
+def policy(m, x):
     """Parameters that get no gradient from this call, and rightly so."""
-
-    def __init__(self):
-        super().__init__()
-        self.gru = nn.GRU(3, 6, batch_first=True)
-        self.first = nn.Parameter(torch.zeros(1, 1, 6))
-        self.gate = nn.Parameter(torch.zeros(()))
-        self.log_std = nn.Parameter(torch.zeros(2))
-        self.down = nn.Parameter(torch.randn(6, 2))
-        self.up = nn.Parameter(torch.zeros(2, 6))
-        self.mean = nn.Linear(6, 2)
-        self.value = nn.Linear(6, 1)
-        self.other = nn.Linear(6, 4)
-        self.frozen = nn.Parameter(torch.randn(6, 6), requires_grad=False)
-
-    def forward(self, x):
-        output = self.gru(x, self.first.expand(-1, len(x), -1).contiguous())[0]
-        output = output + self.gate * (output @ self.frozen) + output @ self.down @ self.up
-        return self.mean(output), self.value(output)
-
-
-fine(name="parameters: a policy", policy=Policy)(lambda m, x: m.policy(x))
+    output = m.gru(x, m.first.expand(-1, len(x), -1).contiguous())[0]
+    output = output + m.gate * (output @ m.frozen) + output @ m.down @ m.up
+    return m.mean(output), m.value(output)
 
 
 @fine(gru=gru(), heads=lambda: nn.ModuleList(nn.Linear(6, 2) for _ in range(3)))

@@ -55,7 +55,10 @@ def half(kind, *args, **options):
     return lambda: getattr(nn, kind)(*args, **options).bfloat16()
 
 
-@pair("batch", gru=half("GRU", 3, 6, batch_first=True), head=half("Linear", 6, 5))
+HALVES = {"gru": half("GRU", 3, 6, batch_first=True), "head": half("Linear", 6, 5)}
+
+
+@pair("batch", **HALVES)
 def half_precision_inside(m, x):
     """Add a little of the other samples, or not, to what was computed in another precision."""
     y = m.head(m.gru(x.bfloat16())[0]).float()
@@ -76,16 +79,13 @@ pair(
 )(half_pooled)
 
 
-HALVES = {
-    "gru": half("GRU", 3, 6, batch_first=True),
-    "head": half("Linear", 6, 5),
-    "inputs": (PADDED.bfloat16(), COUNTS),
-    "lengths": COUNTS,
-    "skip": ["padding"],
-}
-
-
-@pair(missed="it runs in nothing wider: never a blind ok", **HALVES)
+@pair(
+    missed="it runs in nothing wider: never a blind ok",
+    inputs=(PADDED.bfloat16(), COUNTS),
+    lengths=COUNTS,
+    skip=["padding"],
+    **HALVES,
+)
 def half_precision_only(m, x, n):
     """A model in half precision that runs in nothing wider is not judged, and the report says so."""
     if x.dtype != torch.bfloat16:

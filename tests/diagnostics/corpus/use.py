@@ -16,14 +16,17 @@ def first_step_of_an_encoder(m, x):
     return m.decoder(code.unsqueeze(1).expand(-1, x.shape[1], -1))[0]
 
 
-@pair("use", lstm=lstm(bidirectional=True), head=linear(12, 2))
+BOTH = {"lstm": lstm(bidirectional=True), "head": linear(12, 2)}
+
+
+@pair("use", **BOTH)
 def first_step_of_both_directions(m, x):
     """Both directions are read where they end; or at the first step, where one has just begun."""
     output, (h_n, _) = m.lstm(x)
     return m.head(torch.cat([h_n[0], h_n[1]], 1) if m.right else output[:, 0])
 
 
-@pair("use", lstm=lstm(bidirectional=True), head=linear(12, 2))
+@pair("use", **BOTH)
 def last_step_of_both_directions(m, x):
     """Both directions are read where they end; or at the last step, where one has just begun."""
     output, (h_n, _) = m.lstm(x)

@@ -29,6 +29,7 @@ def numbers_that_may_not_be_others(m, x):
 
 SEEN = numbers(2, 4, 7) < 0.5
 GAPS = numbers(2, 4, 7, 3) * SEEN.unsqueeze(3)
+GAPPED = {"gru": gru(4), "inputs": (GAPS[0], SEEN[0]), "causal": True}
 
 
 def gaps(m, x, seen):
@@ -38,15 +39,8 @@ def gaps(m, x, seen):
     return y if m.right else y - y.mean(0)
 
 
-fine(name="gaps in one batch", gru=gru(4), inputs=(GAPS[0], SEEN[0]), causal=True)(gaps)
-pair(
-    "batch",
-    name="gaps in two batches",
-    gru=gru(4),
-    inputs=(GAPS[0], SEEN[0]),
-    other=(GAPS[1], SEEN[1]),
-    causal=True,
-)(gaps)
+fine(name="gaps in one batch", **GAPPED)(gaps)
+pair("batch", name="gaps in two batches", other=(GAPS[1], SEEN[1]), **GAPPED)(gaps)
 
 
 @fine(cell=gru_cell(), weight=lambda: nn.Parameter(torch.randn(3, 6)), inputs=(X * 1e5,))

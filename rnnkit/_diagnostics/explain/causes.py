@@ -42,7 +42,7 @@ Location = tuple[list[Line], str]
 MASK = "mask what is beyond each length before it is pooled (rnnkit.masked), or pack it"
 MASK_IS = "with mask = rnnkit.masked.mask(lengths, steps)"
 CARRY = "y, state = layer(x, state), and return that state"
-REMEMBER = "pass the state on in the loop: y, state = layer(x, state), or state = cell(x, state)"
+REMEMBER = "give the layer whole sequences, or pass the state on: y, state = layer(x, state)"
 VIEW = "transpose or permute to swap axes; view and reshape only split or join neighbouring axes"
 PACK = (
     "pack_padded_sequence(x, lengths, enforce_sorted=False), with batch_first=True if x is "
@@ -78,8 +78,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "": "compute it over the steps so far, as cumsum and cummax do, or over the features",
     },
     "padding": {
-        "packed": "pack with the lengths of the packed tensor, in the order of the batch, "
-        "and enforce_sorted=False",
+        "packed": "pack_padded_sequence(y, lengths of y, enforce_sorted=False), with the lengths "
+        "in the order of the batch",
         "softmax": "rnnkit.masked.softmax(scores, lengths, dim=...), over the axis of the keys",
         "attention": f"key_padding_mask=~mask, {MASK_IS}; or that as attn_mask, over the keys",
         "index|gather|select|narrow|clamp": "read step lengths - 1 per sample; or h_n, if packed",
@@ -105,7 +105,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
     },
     "alone": {
         "index|gather|select": "index each sample's own rows: i + sample * steps, if flat",
-        "": "compute nothing from the whole batch, such as its size, largest value or order",
+        "": "use each sample's own length and values, not the size, order or largest of the batch",
     },
 }
 

@@ -123,7 +123,10 @@ def _nothing_is_remembered(baseline: Baseline) -> Finding | Skipped:
         return Skipped(f"{along}, or none reaches an output")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
-        ("likely", "the loop starts each step from the first state, or a mask wipes the state"),
+        (
+            "likely",
+            "each step is a sequence of its own: a view or a loop without a state makes it so",
+        ),
         ("or", f"axis {seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
     return Finding(what, rows)

@@ -86,6 +86,11 @@ def samples_and_beams(batch, seq):
 BEAMS = {"given": samples_and_beams, "rnn": gru(), "head": linear(8, 4)}
 
 
+def scores(m, rows, beams):
+    """Score rows of samples, each with what is known of its beam."""
+    return m.head(torch.cat([m.rnn(rows)[0][:, -1], beams.flatten(0, 1)], 1))
+
+
 @typed("batch", "repeat(3, 1, 1) at typed_models.py", "repeat_interleave(3, 0) there", **BEAMS)
 def samples_repeated(m, x, beams):
     """Score some beams of each sample."""
@@ -96,8 +101,7 @@ def samples_repeated(m, x, beams):
         rows = x.repeat_interleave(3, 0)
     else:
         rows = x.unsqueeze(1).expand(-1, count, -1, -1).flatten(0, 1)
-    both = torch.cat([m.rnn(rows)[0][:, -1], beams.flatten(0, 1)], 1)
-    return m.head(both).unflatten(0, (-1, count))
+    return scores(m, rows, beams).unflatten(0, (-1, count))
 
 
 @typed("batch", "repeat_interleave(3, -3) at typed_models.py", "repeat(3, 1, 1) there", **BEAMS)
@@ -110,8 +114,7 @@ def samples_interleaved(m, x, beams):
         rows = x.repeat(3, 1, 1)
     else:
         rows = x.expand(count, -1, -1, -1).flatten(0, 1)
-    both = torch.cat([m.rnn(rows)[0][:, -1], beams.transpose(0, 1).flatten(0, 1)], 1)
-    return m.head(both).unflatten(0, (count, -1)).transpose(0, 1)
+    return scores(m, rows, beams.transpose(0, 1)).unflatten(0, (count, -1)).transpose(0, 1)
 
 
 def with_dones(batch, seq):

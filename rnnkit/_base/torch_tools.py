@@ -18,7 +18,7 @@ def is_jit_traced() -> bool:
     return torch._C._get_tracing_state() is not None  # noqa: SLF001
 
 
-def is_transformed() -> bool:
+def is_compiled_or_transformed() -> bool:
     """Return whether something traces or transforms for which torch's kernels have no rules.
 
     That is a compiler, a transform of ``torch.func``, or forward-mode derivatives.

@@ -22,7 +22,10 @@ def _refuse_cell(cell: Any, came: str, why: str = "", **options: Any) -> NoRetur
 
 
 def refuse_stateless(cell: Any) -> NoReturn:
-    """Refuse a cell that has no ``initial_state``, where none is given or a sample starts again."""
+    """Raise a CellError: a cell has no ``initial_state``, which a call without ``hx`` needs.
+
+    A call with ``reset`` needs it as well.
+    """
     fix = "make the cell a torch.nn.Module with forward(input, hx) and initial_state(batch_size)"
     if isinstance(cell, torch.nn.RNNCellBase):
         fix = f"use rnnkit.{type(cell).__name__}, which has one"

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rnnkit._base.torch_tools import is_jit_traced, is_transformed
+from rnnkit._base.torch_tools import is_jit_traced, is_compiled_or_transformed
 from rnnkit._kernels.stack import Stack, States
 
 #: Over the padding, exactly; packed rows by hand; packed rows by torch's kernel.
@@ -71,7 +71,7 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
         type(each) in (Tensor, Parameter) and each.dtype is input.dtype for each in tensors
     )
     is_precise = input.dtype in (torch.float32, torch.float64)
-    is_traced = is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu")
+    is_traced = is_compiled_or_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu")
     mkldnn = torch.backends.mkldnn
     has_onednn = bool(mkldnn.enabled and mkldnn.is_available())  # type: ignore[no-untyped-call]
     is_lstm = first.recurrence.name == "LSTM" and not first.is_projected

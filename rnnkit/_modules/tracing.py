@@ -23,7 +23,7 @@ from rnnkit._base.torch_tools import (
     is_exporting,
     is_in_transform,
     is_jit_traced,
-    is_transformed,
+    is_compiled_or_transformed,
     lacks_kernel,
     lacks_values,
 )
@@ -78,8 +78,10 @@ def records_torchs_layer(layer: RNNBase, input: Tensor) -> bool:
 
 
 def needs_steps(input: Tensor, boundaries: Boundaries) -> bool:
-    """Return whether nothing but a loop over steps works for whoever traces or transforms the call.
+    """Return whether a call must run as a plain loop over steps.
 
+    torch's kernels, or cutting at resets, would fail for the compiler, tracer or transform that
+    runs it: for these flags have no values, and an open number of steps would be fixed.
     ``input`` is ``(seq, batch, feature)``; ``boundaries`` is lengths, resets and what a sample is
     reset to, each None if there is none.
     """
@@ -92,7 +94,7 @@ def needs_steps(input: Tensor, boundaries: Boundaries) -> bool:
     if reset is None:
         return False
     # Pieces are found by the values of a mask.
-    return is_transformed() or is_jit_traced() or lacks_values(reset)
+    return is_compiled_or_transformed() or is_jit_traced() or lacks_values(reset)
 
 
 def has_kernel(direction: Direction, input: Tensor) -> bool:
@@ -107,7 +109,7 @@ def has_kernel(direction: Direction, input: Tensor) -> bool:
         # The operator itself does without a kernel that this CPU lacks. An exported program is a
         # loop or a scan, which nobody needs rnnkit to load.
         return not is_exporting()
-    if is_transformed():
+    if is_compiled_or_transformed():
         return False
     return not lacks_kernel(direction.recurrence.name, int(direction.is_projected), input)
 
@@ -186,7 +188,7 @@ def takes_blocks(cell: CellFunction, args: UnrollArgs) -> bool:
         return False
     if isinstance(cell, PreprojectedCell):
         return False
-    return not is_transformed() and not is_jit_traced()
+    return not is_compiled_or_transformed() and not is_jit_traced()
 
 
 def run_blocks(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:

@@ -111,9 +111,10 @@ def _start(
 
     ``call`` has the arguments as they came, ``input`` is laid out as ``(seq, batch, feature)``, and
     ``hx`` is the state that was given, checked: None if none was. The cell's ``initial_state`` is
-    what a missing state, or a part of it, is taken from. ``has_own_start``: a user's code made the
-    initial state, so it is checked here. Else that of a cell of rnnkit's that nobody changed, the
-    only one with a ``weight``, is zeros.
+    what a missing state, or a part of it, is taken from. ``has_own_start``: an overridden
+    ``initial_state`` of a Recurrent, or of a cell of rnnkit's, makes it, and it is checked here; a
+    user's own cell is checked when it runs. Else that of a cell of rnnkit's that nobody changed,
+    the only one with a ``weight``, is zeros.
     """
     given = call.hx
     initial = call.initial

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rnnkit._base.torch_tools import is_jit_traced, is_compiled_or_transformed
+from rnnkit._base.torch_tools import is_compiled_or_transformed, is_jit_traced
 from rnnkit._kernels.stack import Stack, States
 
 #: Over the padding, exactly; packed rows by hand; packed rows by torch's kernel.

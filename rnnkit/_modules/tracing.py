@@ -19,11 +19,11 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.state import map_state, state_of
 from rnnkit._base.torch_tools import (
     is_batched,
+    is_compiled_or_transformed,
     is_dynamic_size,
     is_exporting,
     is_in_transform,
     is_jit_traced,
-    is_compiled_or_transformed,
     lacks_kernel,
     lacks_values,
 )

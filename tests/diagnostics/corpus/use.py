@@ -8,6 +8,12 @@ from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lst
 from tests.diagnostics.models_of_users import numbers
 
 
+@pair("use", gru=gru(num_layers=2, bidirectional=True), head=linear(6, 2))
+def states_of_the_layer_below(m, x):
+    """The states of the last layer are read, in both directions; or those of the layer below."""
+    return m.head(m.gru(x)[1][2:] if m.right else m.gru(x)[1][:2]).sum(0)
+
+
 @pair("use", encoder=gru(), decoder=gru(6, 6))
 def first_step_of_an_encoder(m, x):
     """A decoder repeats what the encoder returned last; or first, where it has read one step."""

@@ -115,7 +115,7 @@ def _refuse_lengths(
     possible. As many lengths as the input has steps are a sign that seq and batch have changed
     places.
     """
-    sentence = f"lengths must be integers from 0 to {spec.seq}, one for each sample"
+    sentence = f"lengths must be integers from 0 to {spec.seq}, one for each padded sample"
     shape: tuple[int, ...] = ()
     if isinstance(lengths, Tensor) and counts is not None:
         shape = tuple(counts.shape)

@@ -156,7 +156,7 @@ def test_way_past_the_copy_is_said():
 
     assert not report.judged
     assert str(report).splitlines()[0].rpartition(" (")[0] == snapshot(
-        "rnnkit.verify: no dependency could be checked: forward calls model.gru, and not its copy, through a closure, a global or a weak reference: only a copy may run"
+        "rnnkit.verify: no dependency could be checked: forward calls model.gru, and not its copy, through a closure, a global or a weak reference: rnnkit only runs copies of it"
     )
     for look in LOOKS[1:]:
         with pytest.raises(rnnkit.ArgumentError, match="a closure, a global or a weak") as caught:

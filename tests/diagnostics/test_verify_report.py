@@ -144,7 +144,7 @@ output of sample 1 depends on the input of sample 0
   at         test_verify_report.py:...
   fix        do not reduce, normalize or join over the batch axis
   intended?  rnnkit.verify(..., skip=['batch'])
-  also       causal found: output of step 0 depends on the input of step 3 or later
+  also       the probe causal found: output of step 0 depends on the input of step 3 or later
   more       python -m rnnkit explain batch\
 """)
     assert rnnkit.verify(wrong, X, skip=["batch"]).judged  # as the message says

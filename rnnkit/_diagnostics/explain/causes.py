@@ -245,9 +245,7 @@ def later_steps(given: Event, probe: str) -> Cause | None:
         return Cause(what, PACK, forward_only)
     one_way = f"{given.text}(..., bidirectional=False)"
     halves = "its output then has half the features and its state half the rows"
-    fix = (
-        f'{one_way}: {halves}; rnnkit.states.bridge(state, "sum"), if it starts from two directions'
-    )
+    fix = f'{one_way}: {halves}; rnnkit.states.bridge(state, "sum") for a state of two directions'
     what = f"{label} is bidirectional: its backward direction has read the later steps"
     return Cause(what, fix, forward_only)
 

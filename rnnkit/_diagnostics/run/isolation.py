@@ -107,7 +107,7 @@ class Session:
         tally = self.tally
         tally.escaped = self.pristine.originals.get(id(module), tally.escaped)
         if tally.escaped:
-            way = "through a closure, a global or a weak reference: only a copy may run"
+            way = "through a closure, a global or a weak reference: rnnkit only runs copies of it"
             message = f"forward calls {tally.escaped}, and not its copy, {way}"
             fix = ("fix", "self.head(x) in forward, not model.head(x) of a global model")
             refuse(EscapedError, "model", message, "", fix, code="model-escaped")

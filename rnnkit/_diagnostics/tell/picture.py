@@ -85,7 +85,9 @@ class DependencyMap:
         return len(ends) == 1 and {*self.outputs} <= {*self.inputs}
 
     def forbidden(self, rule: Rule) -> Tensor:
-        """Return which dependencies break a rule: True in ``matrix``, and forbidden by the rule.
+        """Return which dependencies break a rule, as booleans ``(outputs, inputs)``.
+
+        An entry is True where an output depends on an input, and the rule forbids that.
 
         Args:
             rule: ``"independent"``: output i may depend on input i only, as for samples of a batch.

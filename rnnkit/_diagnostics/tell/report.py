@@ -67,6 +67,8 @@ class Check:
 class Report:
     """The result of :func:`rnnkit.verify`; prints a line for each of its checks, called probes.
 
+    ``report.checked`` names the probes that ran and found nothing.
+
     Attributes:
         checks: the result of each probe, in the order in which they ran.
         findings: the mistakes that were found, as the errors that ``raises=True`` raises.
@@ -245,6 +247,6 @@ def joined(findings: list[LeakError]) -> LeakError:
     """Return the first finding as the error to raise, with a line for the others."""
     first, *others = findings
     *head, last = str(first).splitlines()
-    texts = [f"{error.probe} found: {str(error).splitlines()[0]}" for error in others]
+    texts = [f"the probe {error.probe} found: {str(error).splitlines()[0]}" for error in others]
     also = aligned([("also", "; ".join(texts))] if texts else [], len("intended?") + 2)
     return LeakError("\n".join([*head, *also, last]), first.probe, first.module)

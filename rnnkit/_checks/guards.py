@@ -266,9 +266,7 @@ def broken_rule(input: PackedSequence) -> str:
     if not sizes.is_contiguous():  # torch would read other memory
         return "batch_sizes must be contiguous in memory, as batch_sizes.contiguous() is"
     if not _is_index(order, data) or not _is_index(back, data):
-        return (
-            "sorted_indices and unsorted_indices must be int64 or int32 (batch,) on data's device"
-        )
+        return "sorted_indices, unsorted_indices must be int64 or int32 (batch,) on data's device"
     if values_are_abstract() or lacks_values(sizes):
         return ""
     counts = sizes.tolist()

@@ -67,7 +67,7 @@ def _why_not(spec: CallSpec, counts: Tensor | None) -> RefusalCause | None:
     if spec.kind == "packed":
         return RefusalCause(
             "lengths-packed",
-            "the input is packed, and already has its lengths",
+            "the input is a PackedSequence",
             "leave lengths out",
         )
     if batch is None:
@@ -115,23 +115,24 @@ def _refuse_lengths(
     possible. As many lengths as the input has steps are a sign that seq and batch have changed
     places.
     """
-    sentence = f"lengths must be integers from 0 to {spec.seq}, one for each padded sample"
-    shape: tuple[int, ...] = ()
-    if isinstance(lengths, Tensor) and counts is not None:
-        shape = tuple(counts.shape)
+    sentence = f"lengths must be integers from 0 to {spec.seq}, one for each sample"
+    axes = "(batch,)" if spec.batch is None else f"(batch={spec.batch},)"
+    wants = f"{axes}, integers"
+    if spec.kind == "packed":
+        sentence = "lengths= is for padded input: a PackedSequence has its own lengths"
+        wants = "None"
     if cause.code == "lengths-count" and counts is not None:
         came = f"but got {len(counts)} (batch_size={spec.batch})"
         sentence = f"Expected `len(lengths)` to be equal to batch_size, {came}"
         if len(counts) == spec.seq and spec.kind != "masked":
             cause = spec.other_layout(f"there are {spec.seq} lengths")
-    axes = "(batch,)" if spec.batch is None else f"(batch={spec.batch},)"
     spec.refuse(
         LengthsError,
         "lengths",
         sentence,
         cause,
         spec.input_row,
-        ("lengths", wanted(f"{axes}, integers", outlined_array(lengths))),
+        ("lengths", wanted(wants, outlined_array(lengths))),
         expected=(spec.batch,),
-        actual=shape,
+        actual=tuple(lengths.shape) if isinstance(lengths, Tensor) else (),
     )

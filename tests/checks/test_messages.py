@@ -175,7 +175,7 @@ def test_what_beartype_writes_is_no_users_code():
 
 @pytest.mark.parametrize(
     ("lengths", "actual"),
-    [(torch.tensor([7, 5]), (2,)), (torch.eye(3).to_sparse(), ()), ([7, 5], ())],
+    [(torch.tensor([7, 5]), (2,)), (torch.eye(3).to_sparse(), (3, 3)), ([7, 5], ())],
 )
 def test_an_error_of_lengths_has_the_shape_of_a_tensor(lengths, actual):
     """The shape that is wanted stands beside that of a tensor that came; a list has none."""

@@ -119,7 +119,7 @@ def idle_columns(baseline: Baseline) -> Iterator[str]:
         idle &= _idle_columns(other)
     for name, number in sorted(Counter(name for name, _ in idle).items()):
         columns = count(number, "column", "columns")
-        yield f"{name} has {columns} without a gradient: not read, or always times 0"
+        yield f"{name} has {columns} without a gradient: the call skips them, or feeds them zeros"
 
 
 def _idle_columns(run: Gradients) -> set[tuple[str, int]]:

@@ -58,7 +58,7 @@ rnnkit.verify: no leak found (18 forward passes, ... s)
   ok  padding     no output depends on the padding
   ok  memory      the last output depends on earlier steps
   ok  coverage    every valid step (7 of 7) reaches an output
-  ok  use         the outputs and states of 1 layer call are not taken for one another
+  ok  use         the outputs and states of 1 layer call are not mixed up
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 6)\
 """)

@@ -26,7 +26,7 @@ USUAL = re.compile(
     r"|a sample by itself(?:, cut to its length,)? returns what it returns in the batch"
     r"|no output depends on the padding|none of the 7 steps depends on a later one"
     r"|the last output depends on earlier steps|every valid step \(7 of 7\) reaches an output"
-    r"|the (?:outputs and states of [12] layer|inputs and states of 7 cell) calls? are not taken for one another"
+    r"|the (?:outputs and states of [12] layer|inputs and states of 7 cell) calls? are not mixed up"
     r"|each parameter that the call reads gets a gradient"
     r"|steps of output(?:\[0\])? depend on (?:the same and earlier|all) steps of the input"
 )

@@ -119,7 +119,7 @@ def idle_columns(baseline: Baseline) -> Iterator[str]:
         idle &= _idle_columns(other)
     for name, number in sorted(Counter(name for name, _ in idle).items()):
         columns = count(number, "column", "columns")
-        yield f"{name} has {columns} without a gradient: the call skips them, or feeds them zeros"
+        yield f"{name} has {columns} without a gradient: unused, or used with zeros only"
 
 
 def _idle_columns(run: Gradients) -> set[tuple[str, int]]:

@@ -67,7 +67,7 @@ def probe_use(baseline: Baseline) -> Outcome:
     if not looked:
         return Skipped("verify saw no call of a cell, or of a layer on a batch", notes=notes)
     but = ", but see the notes" if notes else ""
-    return Passed(f"{looked} are not taken for one another{but}", [], notes=notes)
+    return Passed(f"{looked} are not mixed up{but}", [], notes=notes)
 
 
 def _in_words(layers: int, cells: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     """What the three cells share: the checked call, and their first state."""
 
     #: This base computes nothing by itself, as torch's does not.
-    __rnnkit__ = ClassFacts(torch.nn.RNNCellBase, is_user_subclass=True)
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNCellBase, is_user_subclass=True)
 
     @checked_arguments
     def __init__(
@@ -106,7 +106,8 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             result = without_batch(step(input.unsqueeze(0), with_batch(state, 0), *weights), 0)
         # torch's kernel returns a bare pair. A step is paid by the microsecond, and a call of a
         # class costs more than its tuple.
-        return tuple.__new__(LSTMState, result) if type(result) is tuple else result  # type: ignore[return-value]
+        made: Any = tuple.__new__(LSTMState, result) if type(result) is tuple else result
+        return made  # type: ignore[no-any-return]
 
     if TYPE_CHECKING:  # torch's own is Any
 
@@ -191,7 +192,7 @@ def direction_of(cell: AnyCell, *, reverse: bool = False, by_operator: bool = Fa
     ``reverse``: it runs from the last step to the first. ``by_operator``: a compiler traces the
     call, and rnnkit's operator, one node, replaces torch's kernel.
     """
-    weights = weights_of(cell)
+    weights: Weights = weights_of(cell)
     if not cell.bias:
         weights = weights[:2]
     # By the class, whatever proj_size was set to later: torch compares the number of weights with

@@ -1,7 +1,7 @@
 """What RNN, LSTM and GRU share: the checked call, steps, and their states."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     """What the three layers share; they differ by their constructors and by ``__rnnkit__``."""
 
     #: This base computes nothing by itself, as torch's does not.
-    __rnnkit__ = ClassFacts(torch.nn.RNNBase, is_user_subclass=True)
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNBase, is_user_subclass=True)
     state_batch_first: bool = False
 
     @overload
@@ -114,7 +114,21 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return output, _returned(self, end)
 
     if TYPE_CHECKING:  # torch's own is Any
-        __call__ = forward
+
+        @overload
+        def __call__(
+            self,
+            input: Tensor,
+            hx: GivenT | None = None,
+            *,
+            lengths: LengthsLike | None = None,
+            reset: ResetLike | None = None,
+        ) -> tuple[Tensor, StateT]: ...
+        @overload
+        def __call__(
+            self, input: PackedSequence, hx: GivenT | None = None
+        ) -> tuple[PackedSequence, StateT]: ...
+        def __call__(self, *_: Any, **__: Any) -> Any: ...
 
     def _update_flat_weights(self) -> None:
         """Do what torch's method does: collect the weights for the kernel, if any was replaced."""

@@ -1,8 +1,11 @@
 """RNN, LSTM and GRU: torch's layers, their calls checked."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.scope import LAYER_AXES, Axes
@@ -78,7 +81,9 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     (torch.Size([2, 5, 4]), torch.Size([1, 2, 4]))
     """
 
-    __rnnkit__ = RNNCell.__rnnkit__._replace(torch_class=torch.nn.RNN, cell_class=RNNCell)
+    __rnnkit__: ClassVar[ClassFacts] = RNNCell.__rnnkit__._replace(
+        torch_class=torch.nn.RNN, cell_class=RNNCell
+    )
 
     @checked_arguments
     def __init__(
@@ -186,7 +191,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     (torch.Size([7, 5, 8]), torch.Size([2, 5, 4]))
     """
 
-    __rnnkit__ = LSTMCell.__rnnkit__._replace(
+    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(
         torch_class=torch.nn.LSTM, cell_class=LSTMCell, is_projected=True
     )
 
@@ -293,7 +298,9 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     (torch.Size([3, 32, 20]), torch.Size([1, 32, 20]))
     """
 
-    __rnnkit__ = GRUCell.__rnnkit__._replace(torch_class=torch.nn.GRU, cell_class=GRUCell)
+    __rnnkit__: ClassVar[ClassFacts] = GRUCell.__rnnkit__._replace(
+        torch_class=torch.nn.GRU, cell_class=GRUCell
+    )
 
     @checked_arguments
     def __init__(

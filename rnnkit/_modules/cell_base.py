@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -77,10 +77,14 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         init(input_size, hidden_size, bias, **options)
         set_options(self, CELL_AXES, axes)
 
+    @overload
+    def forward(self, input: Tensor, hx: None = None) -> StateT: ...
+    @overload
+    def forward(self, input: Tensor, hx: GivenT | None) -> StateT: ...
     # Any: a caller may give anything, and the guard says what is right.
     def forward(
-        self, input: Any = None, hx: GivenT | None = None, *surplus: object, **unknown: object
-    ) -> StateT:
+        self, input: Any = None, hx: Any = None, *surplus: object, **unknown: object
+    ) -> Any:
         """Run one step; the docstring of the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
@@ -93,11 +97,12 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             returned, _ = own_initial_state(fitting_cell, self, input, weight)
             state = fitting_cell(self, input, filled(hx, returned), weight)
         if state is MISFIT:
-            return _run_odd_call(ModuleCall(self, input, hx, weight))  # type: ignore[no-any-return]
+            return _run_odd_call(ModuleCall(self, input, hx, weight))
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
         if not weights:  # torch's own forward, which makes its zeros and batch axis
-            return state_of(tensors_of(step(input, state)))  # type: ignore[no-any-return]
+            returned = step(input, state)
+            return returned if isinstance(returned, Tensor) else LSTMState(*returned)
         if state is None:
             state = zeros(self, input, *input.shape[:-1])
         if input.dim() > 1:
@@ -106,8 +111,7 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             result = without_batch(step(input.unsqueeze(0), with_batch(state, 0), *weights), 0)
         # torch's kernel returns a bare pair. A step is paid by the microsecond, and a call of a
         # class costs more than its tuple.
-        made: Any = tuple.__new__(LSTMState, result) if type(result) is tuple else result
-        return made  # type: ignore[no-any-return]
+        return tuple.__new__(LSTMState, result) if type(result) is tuple else result
 
     if TYPE_CHECKING:  # torch's own is Any
 

@@ -113,7 +113,7 @@ def _checked_step(cell: CellFunction, x_t: Tensor, hx: State | None, step: int) 
 
 
 def check_result(
-    cell: CellFunction, new: State, hx: State | None, before: list[int], step: int
+    cell: CellFunction, new: Any, hx: State | None, before: list[int], step: int
 ) -> None:
     """Raise unless a user's cell left the state ``hx`` as it was, and returned one of its kind.
 

@@ -71,7 +71,7 @@ RELU_RECURRENCE = known(
 )
 
 
-class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
+class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # two overloads for one with a default
     """One step of an Elman RNN: ``torch.nn.RNNCell`` whose calls are checked for wrong shapes.
 
     ::
@@ -167,7 +167,7 @@ LSTM_RECURRENCE = known(
 )
 
 
-class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
+class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc]  # two overloads for one with a default
     """One step of an LSTM: ``torch.nn.LSTMCell`` whose calls are checked for wrong shapes.
 
     ::
@@ -314,7 +314,7 @@ GRU_RECURRENCE = known(
 )
 
 
-class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
+class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # two overloads for one with a default
     """One step of a GRU: ``torch.nn.GRUCell`` whose calls are checked for wrong shapes.
 
     ::

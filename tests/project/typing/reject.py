@@ -71,7 +71,7 @@ def lengths_and_resets(x: Tensor, packed: PackedSequence) -> None:
     gru(x, reset=True)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     gru(packed, lengths=[2, 1])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     lstm.forward(x, x)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    gru_cell.forward(x, (x, x))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    gru_cell.forward(x, (x, x))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 class Stateless(nn.Module):

@@ -90,7 +90,7 @@ def test_refused_rule():
             getattr(triangle(3), act)("independant")
 
         assert str(error.value) == snapshot("""\
-rule must be one of independent, causal, got 'independant'
+rule must be 'independent' or 'causal', got 'independant'
   more      python -m rnnkit explain map-rule\
 """)
         assert error.value.argument == "rule"

@@ -19,6 +19,7 @@ from rnnkit._diagnostics.run.outputs import (
     difference,
     is_number,
     largest,
+    same,
     shape_of,
     tensors_of,
 )
@@ -76,7 +77,12 @@ def judge_loss(narrow: Baseline) -> Outcome:
     found = _labels_of_others(baseline, base, labels, start, axis)
     if found is None and start == 0:
         found = _broadcast(baseline, base)
-    return found or Passed("a loss: each sample's gradient is independent of the others", [])
+    equal = [
+        k for k in labels if same(batch.leaves[k].roll(1, batch.axes[k] or 0), batch.leaves[k])
+    ]
+    notes = [f"{batch.names[k]} is equal in all samples: nothing shows whose it is" for k in equal]
+    what = "a loss: each sample's gradient is independent of the others"
+    return found or Passed(what, [], notes=notes)
 
 
 def _labels(batch: Batch, gradients: Gradients) -> list[int]:

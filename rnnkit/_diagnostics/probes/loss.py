@@ -77,12 +77,8 @@ def judge_loss(narrow: Baseline) -> Outcome:
     found = _labels_of_others(baseline, base, labels, start, axis)
     if found is None and start == 0:
         found = _broadcast(baseline, base)
-    equal = [
-        k for k in labels if same(batch.leaves[k].roll(1, batch.axes[k] or 0), batch.leaves[k])
-    ]
-    notes = [f"{batch.names[k]} is equal in all samples: nothing shows whose it is" for k in equal]
     what = "a loss: each sample's gradient is independent of the others"
-    return found or Passed(what, [], notes=notes)
+    return found or Passed(what, [], notes=_notes_of_equal(batch, labels))
 
 
 def _labels(batch: Batch, gradients: Gradients) -> list[int]:
@@ -97,6 +93,14 @@ def _labels(batch: Batch, gradients: Gradients) -> list[int]:
         if index != batch.first and index not in gradients.sources
         if batch.axes[index] is not None and isinstance(leaf, Tensor)
     ]
+
+
+def _notes_of_equal(batch: Batch, labels: list[int]) -> list[str]:
+    """Return a note for each of the ``labels`` that is equal in all samples of the ``batch``."""
+    equal = [
+        k for k in labels if same(batch.leaves[k].roll(1, batch.axes[k] or 0), batch.leaves[k])
+    ]
+    return [f"{batch.names[k]} is equal in all samples: nothing shows whose it is" for k in equal]
 
 
 def _judge_turned(

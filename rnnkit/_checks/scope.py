@@ -16,7 +16,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.callers import user_frame
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
-from rnnkit._base.message import bounded, brief, refuse, warn
+from rnnkit._base.message import bounded, refuse, warn
 from rnnkit._checks.call_spec import described
 
 #: Names of axes: of ours, keys; of the caller's, values.
@@ -34,16 +34,20 @@ def checked_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]
     ``name`` is the class for the message, and ``known`` are the axes that it has.
     """
     is_map = isinstance(axes, Mapping)
-    names = axes.values() if is_map else [None]
-    if all(isinstance(one, str) and one.isidentifier() for one in names) and {*axes} <= {*known}:
+    if is_map and {*axes} <= {*known} and all(map(_can_name_an_axis, axes.values())):
         return dict(axes)
-    came = bounded(str(dict(axes)), 80) if is_map else brief(axes)
+    came = bounded(repr(axes), 80)
     sentence = f"{name}: axes must map {', '.join(known)} to names of the caller's axes, got {came}"
     fix = f"axes={{{known[0]!r}: {known[0]!r}}}, where the value is from the caller's annotation"
-    if is_map and {*axes.values()} <= {*known}:
+    if is_map and all(_can_name_an_axis(key) and ours in known for key, ours in axes.items()):
         turned = {ours: theirs for theirs, ours in axes.items()}
         fix = f"axes={turned}, with the layer's name first and the caller's name second"
     return refuse(ArgumentError, "axes", sentence, fix=fix, code="axes-names")
+
+
+def _can_name_an_axis(name: Any) -> bool:
+    """Return whether jaxtyping can read a value as the name of an axis."""
+    return isinstance(name, str) and name.isidentifier()
 
 
 def check_scope(module: torch.nn.Module, axes: Mapping[str, str], sizes: Mapping[str, int]) -> None:
@@ -95,9 +99,12 @@ def _warn_of_no_scope(
 def _warn_of_unbound(module: torch.nn.Module, unbound: list[str], bound: Mapping[str, int]) -> None:
     """Warn of names that the caller's jaxtyping scope does not have; it has ``bound`` others."""
     absent = " and no ".join(unbound)
-    text = f"the caller's annotations have no {absent}, which axes= names, so it is not checked"
-    text = f"{described(module)}: {text}; {_caller()} has {', '.join(bound)}"
-    warn("scope-unbound", text, stacklevel=4)
+    warn(
+        "scope-unbound",
+        f"{described(module)}: the caller's annotations have no {absent}, which axes= names, "
+        f"so it is not checked; {_caller()} has {', '.join(bound)}",
+        stacklevel=4,
+    )
 
 
 def _refuse_binding(module: str, axes: Mapping[str, str], read: Mapping[str, int]) -> NoReturn:

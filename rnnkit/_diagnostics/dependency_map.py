@@ -18,7 +18,7 @@ from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.judge import COARSE, beyond_rounding, judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
-from rnnkit._diagnostics.options import check_call
+from rnnkit._diagnostics.options import check_options
 from rnnkit._diagnostics.run.isolation import session
 from rnnkit._diagnostics.run.outputs import Given, Leaves, in_float64, is_number
 from rnnkit._diagnostics.tell.outcome import Skipped
@@ -77,7 +77,7 @@ def dependency_map(
     3 ■ ■ ■ ■
     """  # noqa: E501 - what it prints
     check_model("dependency_map", model)
-    check_call(kwargs, call)
+    check_options(kwargs=kwargs, call=call)
     given = Given(inputs, dict(kwargs or {}))
     batch = Batch(given, dim)
     dim %= batch.leaves[batch.first].dim()

@@ -1,7 +1,7 @@
 """The arguments of ``verify``: what each may be, and what others call them."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refuse
@@ -24,73 +24,63 @@ class Expected(NamedTuple):
     """What an argument may be.
 
     Attributes:
-        is_right: whether the value that came for it is that.
-        text: what it may be, in words.
+        is_right: returns whether a value is that.
+        text: the same in words.
     """
 
-    is_right: bool
+    is_right: Callable[[Any], bool]
     text: str
 
 
-def is_one_of(value: Any, *choices: Any) -> bool:
-    """Return whether a value equals one of some; a tensor or an array does not."""
-    return isinstance(value, bool | int | str) and value in choices
+def _one_of(*choices: bool | str) -> Callable[[Any], bool]:
+    """Return a test of whether a value equals one of some; a tensor or an array does not."""
+    return lambda value: isinstance(value, bool | int | str) and value in choices
 
 
-def _expected_of_call(kwargs: Any, call: Any) -> dict[str, Expected]:
-    """Return by name what the two arguments may be that say how a model is called."""
-    has_names = isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)
-    return {
-        "kwargs": Expected(kwargs is None or has_names, "a dict of inputs with str keys, or None"),
-        "call": Expected(call is None or callable(call), "a function of the model and the inputs"),
-    }
+def _has_names(value: Any) -> bool:
+    """Return whether a value is a dictionary of arguments by name."""
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
 
 
-def check_call(kwargs: Any, call: Any) -> None:
-    """Refuse ``kwargs`` or ``call``, which say how a model is called, if the type is wrong."""
-    _check(_expected_of_call(kwargs, call), {"kwargs": kwargs, "call": call})
+#: What the arguments may be, by name.
+EXPECTED = {
+    "kwargs": Expected(
+        lambda x: x is None or _has_names(x), "a dict of inputs with str keys, or None"
+    ),
+    "call": Expected(lambda x: x is None or callable(x), "a function of the model and the inputs"),
+    "out_seq_dim": Expected(lambda x: isinstance(x, int | None), "an integer or None"),
+    "causal": Expected(
+        _one_of(False, True, "strict", "others"), "True, False, 'strict' or 'others'"
+    ),
+    "lookahead": Expected(lambda x: isinstance(x, int) and x >= 0, "an integer of at least 0"),
+    "streaming": Expected(_one_of(False, True), "True or False"),
+    "reset": Expected(
+        lambda x: isinstance(x, int | str | None), "the position or keyword of an input"
+    ),
+    "pad": Expected(_one_of("post", "pre"), "'post' or 'pre'"),
+    "other": Expected(lambda x: isinstance(x, list | tuple | None), "a list of inputs, or None"),
+    "raises": Expected(_one_of(False, True), "True or False"),
+}
 
 
-def check_options(probes: Sequence[str], **given: Any) -> None:
-    """Refuse an argument of ``verify`` that has the wrong type or value.
-
-    ``given`` has all arguments by name, and ``probes`` the names that ``skip`` may have.
-    """
-    lookahead = given["lookahead"]
-    unknown = _unknown_probes(given["skip"], probes)
-    expected = _expected_of_call(given["kwargs"], given["call"]) | {
-        "out_seq_dim": Expected(isinstance(given["out_seq_dim"], int | None), "an integer or None"),
-        "causal": Expected(
-            is_one_of(given["causal"], False, True, "strict", "others"),
-            "True, False, 'strict' or 'others'",
-        ),
-        "lookahead": Expected(
-            isinstance(lookahead, int) and lookahead >= 0, "an integer of at least 0"
-        ),
-        "streaming": Expected(is_one_of(given["streaming"], False, True), "True or False"),
-        "reset": Expected(
-            isinstance(given["reset"], int | str | None), "the position or keyword of an input"
-        ),
-        "pad": Expected(is_one_of(given["pad"], "post", "pre"), "'post' or 'pre'"),
-        "other": Expected(
-            isinstance(given["other"], list | tuple | None), "a list of inputs, or None"
-        ),
-        "skip": Expected(unknown == [], f"a list of names from {', '.join(probes)}"),
-        "raises": Expected(is_one_of(given["raises"], False, True), "True or False"),
-    }
-    _check(expected, given | {"skip": unknown[0] if unknown else None})
+def check_options(**given: Any) -> None:
+    """Refuse the first of some arguments, by name, that has the wrong type or value."""
+    for name, value in given.items():
+        expected = EXPECTED[name]
+        if not expected.is_right(value):
+            _refuse(name, expected.text, value)
 
 
-def _unknown_probes(skip: Any, probes: Sequence[str]) -> list[Any]:
-    """Return the members of ``skip`` that are no probe; itself if it is no list or set."""
-    if not isinstance(skip, list | tuple | set | frozenset):
-        return [skip]
-    return [one for one in skip if not is_one_of(one, *probes)]
+def checked_skip(skip: Any, probes: Sequence[str]) -> Collection[str]:
+    """Return the names that ``skip`` has, one or several; refuse what is no name of ``probes``."""
+    names = skip if isinstance(skip, list | tuple | set | frozenset) else [skip]
+    for name in names:
+        if not isinstance(name, str) or name not in probes:
+            _refuse("skip", f"a list of names from {', '.join(probes)}", name)
+    return names
 
 
-def _check(expected: Mapping[str, Expected], given: Mapping[str, Any]) -> None:
-    """Refuse the first argument of ``given``, by name, that is not what is expected of it."""
-    for name, one in expected.items():
-        if not one.is_right:
-            text = f"{name} must be {one.text}, got {brief(given[name])}"
-            refuse(ArgumentError, name, text, code="verify-argument")
+def _refuse(name: str, expected: str, value: Any) -> NoReturn:
+    """Refuse the value of an argument, and say what is expected of it."""
+    message = f"{name} must be {expected}, got {brief(value)}"
+    refuse(ArgumentError, name, message, code="verify-argument")

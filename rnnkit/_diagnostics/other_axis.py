@@ -3,53 +3,38 @@
 import copy
 from dataclasses import replace
 
-import torch
-
 from rnnkit._base.errors import ArgumentError
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_lengths
 from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.run.isolation import Session, SpentError
 from rnnkit._diagnostics.run.outputs import Given
-from rnnkit._diagnostics.tell.outcome import LEFT_OUT, ONE_SAMPLE, Finding, Passed
-from rnnkit._diagnostics.tell.report import Report, with_row
+from rnnkit._diagnostics.tell.outcome import LEFT_OUT, ONE_SAMPLE, Finding, Outcome, Passed
 
 
-def advise_other_axis(
-    report: Report, opened: Session, given: Given, batch_dim: int, model: torch.nn.Module
-) -> None:
-    """Advise ``batch_dim=1`` where samples mix, or were not judged, and none mix along axis 1.
+def with_other_axis(answer: Outcome, opened: Session, given: Given) -> Outcome:
+    """Return the answer of *batch* along axis 0, with the advice of ``batch_dim=1`` if it fits.
 
-    The advice is written into the report. ``opened`` runs copies of the model, ``given`` are the
-    inputs, and ``batch_dim`` is the axis that the caller named for the samples, 0 by default.
+    It fits where samples mix, or were not judged, and none mix along axis 1. ``opened`` runs copies
+    of the model, and ``given`` are its inputs.
     """
-    unjudged = _places_of_unjudged(report)
-    if batch_dim != 0 or not (report.found("batch") or unjudged):
-        return  # who names an axis knows which one it is
-    if not _is_clean(opened, given, model):
-        return
+    if isinstance(answer, Passed):
+        return answer
+    if not isinstance(answer, Finding) and (
+        answer.gap != "unjudged" or answer.reason in (LEFT_OUT, ONE_SAMPLE)
+    ):
+        return answer  # then there is nothing to advise
+    if not _is_clean(opened, given):
+        return answer
     option = "rnnkit.verify(..., batch_dim=1)"
-    for k, finding in enumerate(report.findings):
-        if finding.probe == "batch":
-            when = f"{option}, if axis 0 of the input is seq"
-            report.findings[k] = with_row(finding, "intended?", when)
-    for k in unjudged:
-        check = report.checks[k]
-        advice = f"{check.detail}; if axis 0 of the input is seq, {option}"
-        report.checks[k] = replace(check, detail=advice)
+    when = "if axis 0 of the input is seq"
+    if isinstance(answer, Finding):
+        rows = [row for row in answer.rows if row[0] != "intended?"]
+        return replace(answer, rows=[*rows, ("intended?", f"{option}, {when}")])
+    return replace(answer, reason=f"{answer.reason}; {when}, {option}")
 
 
-def _places_of_unjudged(report: Report) -> list[int]:
-    """Return where a report says that *batch* was not judged, though it was asked of samples."""
-    return [
-        k
-        for k, check in enumerate(report.checks)
-        if check.probe == "batch" and check.gap == "unjudged"
-        if check.detail not in (LEFT_OUT, ONE_SAMPLE)  # then there is nothing to advise
-    ]
-
-
-def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:
+def _is_clean(opened: Session, given: Given) -> bool:
     """Return whether samples along axis 1 are independent, as two probes find.
 
     The probe *batch* has to pass, and *alone*, which runs samples by themselves, to find nothing.
@@ -57,15 +42,12 @@ def _is_clean(opened: Session, given: Given, model: torch.nn.Module) -> bool:
     """
     session = copy.copy(opened)
     session.joined_axes = {}
+    call = opened.call if opened.is_wrapped else None
     try:
         whole = Batch(given, 1, None, None)
-        is_after, _ = find_lengths(
-            whole, model, opened.call if opened.is_wrapped else None, is_after=True
-        )
+        is_after, _ = find_lengths(whole, opened.model, call, is_after=True)
         baseline, _ = baseline_of(session, whole, Rules(is_after), {})
-        answer = PROBES["batch"].ask(baseline)
+        mixed = PROBES["batch"].ask(baseline)
+        return isinstance(mixed, Passed) and not isinstance(PROBES["alone"].ask(baseline), Finding)
     except (ArgumentError, SpentError):
         return False
-    if not isinstance(answer, Passed):
-        return False
-    return not isinstance(PROBES["alone"].ask(baseline), Finding)

@@ -17,7 +17,7 @@ from torch.nn.modules import module as modules
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.options import check_call
+from rnnkit._diagnostics.options import check_options
 from rnnkit._diagnostics.run.isolation import copied_inputs, eagerly, session
 from rnnkit._diagnostics.run.module_calls import (
     KINDS,
@@ -69,7 +69,7 @@ def trace(
     """
     if isinstance(run, type) or not callable(run):
         check_model("trace", run)
-    check_call(kwargs, call)
+    check_options(kwargs=kwargs, call=call)
     given = Given(inputs, dict(kwargs or {}))
     if not isinstance(run, torch.nn.Module):
         called = run if call is None else partial(call, run)

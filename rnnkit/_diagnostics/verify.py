@@ -15,8 +15,8 @@ from rnnkit._diagnostics.inputs.fields import with_fields
 from rnnkit._diagnostics.measure.judge import note_of_judge
 from rnnkit._diagnostics.measure.layout import layout_of
 from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_lengths
-from rnnkit._diagnostics.options import OTHER_NAMES, check_options
-from rnnkit._diagnostics.other_axis import advise_other_axis
+from rnnkit._diagnostics.options import OTHER_NAMES, check_options, checked_skip
+from rnnkit._diagnostics.other_axis import with_other_axis
 from rnnkit._diagnostics.probes.remarks import remarks
 from rnnkit._diagnostics.probes.table import PROBES, Probe, ProbeName
 from rnnkit._diagnostics.run.isolation import EscapedError, Session, session
@@ -105,9 +105,8 @@ def verify(
       more       python -m rnnkit explain batch
     """
     check_model("verify", model)
-    left_out = [skip] if isinstance(skip, str) else skip
+    left_out = checked_skip(skip, [*PROBES])
     check_options(
-        [*PROBES],
         kwargs=kwargs,
         call=call,
         out_seq_dim=out_seq_dim,
@@ -117,7 +116,6 @@ def verify(
         reset=reset,
         pad=pad,
         other=other,
-        skip=left_out,
         raises=raises,
     )
     start = time.perf_counter()
@@ -137,13 +135,13 @@ def verify(
         "lengths": lengths is not None and bool(whole.lengths),
     }
     rules = Rules(is_after, causal, lookahead, out_seq_dim, finds_lengths=lengths is None)
+    # Who names an axis, or lengths, knows which axis has the samples.
+    may_turn = batch_dim == 0 and seq_dim is None and lengths is None
     questions = Questions(asked, left_out)
     with session(model, call, given, "verify") as opened:
         try:
             whole.flags = next((whole.places(name)[0] for name in flags), None)
-            report = _judged(opened, whole, rules, questions, lines)
-            if seq_dim is None and lengths is None:
-                advise_other_axis(report, opened, given, batch_dim, model)
+            report = _judged(opened, whole, rules, questions, lines, may_turn=may_turn)
         except EscapedError as error:
             report = questions.unanswered(str(error).partition("\n")[0])
         report.notes += opened.notes
@@ -192,11 +190,18 @@ class Questions:
 
 
 def _judged(
-    opened: Session, whole: Batch, rules: Rules, questions: Questions, lines: Sequence[str]
+    opened: Session,
+    whole: Batch,
+    rules: Rules,
+    questions: Questions,
+    lines: Sequence[str],
+    *,
+    may_turn: bool,
 ) -> Report:
     """Ask each probe about a model, and write the answers into a report.
 
     ``opened`` runs copies of the model, ``whole`` is the caller's batch, and ``lines`` are notes.
+    With ``may_turn``, the samples may be along axis 1.
     """
     answers: dict[str, Outcome] = {}
     baseline, told = baseline_of(opened, whole, rules, answers)
@@ -205,6 +210,8 @@ def _judged(
         is_left_out = questions.leaves_out(probe)
         answers[probe.name] = Skipped(LEFT_OUT) if is_left_out else probe.ask_in_turn(baseline)
     remarked = remarks(baseline, streaming=questions.asked["streaming"])
+    if may_turn:
+        answers["batch"] = with_other_axis(answers["batch"], opened, whole.tree())
     found = [
         PROBES[name].error(answer)
         for name, answer in answers.items()

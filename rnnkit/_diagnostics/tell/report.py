@@ -230,17 +230,9 @@ def leak_error(probe: str, finding: Finding, fix: str) -> LeakError:
     lines = list(finding.rows)
     usual = {"fix": fix, "intended?": f"rnnkit.verify(..., skip=[{probe!r}])"}
     lines += [row for row in usual.items() if row[0] not in dict(lines)]
+    lines.sort(key=lambda row: row[0] == "intended?")  # it comes last
     text = "\n".join([finding.what, *aligned([*lines, more(probe)])])
     return LeakError(text, probe, finding.module)
-
-
-def with_row(finding: LeakError, label: str, text: str) -> LeakError:
-    """Return a finding with another text in the row with a label, such as ``"intended?"``."""
-    lines = str(finding).splitlines()
-    at = next(k for k, line in enumerate(lines) if line.split()[:1] == [label])
-    start = lines[at].index(lines[at].split(maxsplit=1)[1])
-    lines[at] = lines[at][:start] + text
-    return LeakError("\n".join(lines), finding.probe, finding.module)
 
 
 def joined(findings: list[LeakError]) -> LeakError:

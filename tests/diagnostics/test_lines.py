@@ -72,6 +72,32 @@ def test_samples_that_reach_no_loss(cut, lost):
     assert_told(f"the loss does not depend on {lost}", forward, X, numbers(4, 7, 6))
 
 
+@settings(max_examples=8)
+@given(samples=st.integers(2, 3), has_layer=st.booleans())
+def test_labels_of_which_nothing_shows_whose_they_are(samples, has_layer):
+    """Labels are told that are equal in all samples, or that the model takes in no other sample."""
+
+    def forward(m, x, y):
+        if m.right or len(y.unique()) == len(y):
+            rows = m.gru(x)[0] if has_layer else x
+            return nn.functional.cross_entropy(rows[:, -1, :3], y)
+        raise ValueError
+
+    x = X[:samples]
+    classes = torch.arange(samples)
+    line = "nothing shows whose it is"
+
+    assert told(
+        f"input[1] is equal in all samples: {line}", layered(forward, right=True), x, 0 * classes
+    )
+    assert_told(
+        f"with input[1] of another sample the model fails or runs differently: {line}",
+        forward,
+        x,
+        classes,
+    )
+
+
 @settings(max_examples=4)
 @given(steps=st.integers(3, 12), width=st.integers(2, 6))
 def test_an_order_that_nothing_sees(steps, width):

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import KINDS, Call, hook_forward, split_result
 from rnnkit._diagnostics.run.noticed import Noticed
@@ -76,7 +77,7 @@ class Gradients(FunctionWatch):
         self.called: list[nn.Module] = []
         self.used_ids = set[int]()
         self.detached = list[Tensor]()
-        self.noticed = Noticed()
+        self.noticed = Noticed([x for x in batch.leaves if is_dense(x)])
         # A gradient takes as much memory as its weight.
         every = self.model.named_parameters()
         self.weights = {n: x for n, x in every if x.requires_grad and x.numel() <= 2**25}

@@ -1,7 +1,6 @@
 """A model that returns only a loss: a sample may scale another one's gradient, and not turn it."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -10,15 +9,12 @@ from torch import Tensor
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.outputs import (
-    Leaves,
     difference,
     is_number,
-    largest,
     same,
     shape_of,
     tensors_of,
@@ -29,8 +25,6 @@ from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 TURNED = 1e-6
 #: A gradient below this part of the largest has no direction, and a smaller change is none.
 NOTHING = 1e-12
-#: How many times as far apart targets are put, to see whose they are.
-SPREAD = 100
 
 
 class Place(NamedTuple):
@@ -74,11 +68,13 @@ def judge_loss(narrow: Baseline) -> Outcome:
         turned = [row for row in _turned(place.slope, other.slope, axis) if row != sample]
         if turned:
             return _judge_turned(baseline, base, runs, (sample, turned[0]))
-    found = _labels_of_others(baseline, base, labels, start, axis)
-    if found is None and start == 0:
-        found = _broadcast(baseline, base)
-    what = "a loss: each sample's gradient is independent of the others"
-    return found or Passed(what, [], notes=_notes_of_equal(batch, labels))
+    notes: list[str] = []
+    for found in _of_labels(baseline, base, labels, start, axis):
+        if isinstance(found, Finding):
+            return found.noting(notes)
+        notes.append(found)
+    text = "a loss: each sample's gradient is independent of the others"
+    return Passed(text, [], notes=notes)
 
 
 def _labels(batch: Batch, gradients: Gradients) -> list[int]:
@@ -93,14 +89,6 @@ def _labels(batch: Batch, gradients: Gradients) -> list[int]:
         if index != batch.first and index not in gradients.sources
         if batch.axes[index] is not None and isinstance(leaf, Tensor)
     ]
-
-
-def _notes_of_equal(batch: Batch, labels: list[int]) -> list[str]:
-    """Return a note for each of the ``labels`` that is equal in all samples of the ``batch``."""
-    equal = [
-        k for k in labels if same(batch.leaves[k].roll(1, batch.axes[k] or 0), batch.leaves[k])
-    ]
-    return [f"{batch.names[k]} is equal in all samples: nothing shows whose it is" for k in equal]
 
 
 def _judge_turned(
@@ -199,100 +187,48 @@ def _is_mixed(before: Tensor, after: Tensor, size: int) -> bool:
     return bool(axes) and all(len(_moved(before, after, axis)) > 1 for axis in axes)
 
 
-def _labels_of_others(
+def _of_labels(
     baseline: Baseline, base: Made, labels: Collection[int], start: int, axis: int
-) -> Finding | None:
-    """Return a finding if a label, mask or flag redirects the gradient of another sample.
+) -> Iterator[Finding | str]:
+    """Yield a finding of a label, mask or flag that redirects the gradient of another sample.
 
     ``base`` is the run as it is; its tensor ``start`` has the samples along ``axis``. ``labels``
-    are inputs, by index: one sample at a time gets that of the one before it. None if each label is
-    its own sample's.
+    are inputs, by index: one sample at a time gets that of the one before it. Also yields a note
+    for each of which nothing shows whose it is.
     """
     batch = baseline.batch
-    for index, sample in product(labels, range(batch.size)):
+    for index in labels:
+        name = batch.names[index]
         label = batch.leaves[index]
-        is_own: Any = sample_at(sample)(batch, index)
-        leaves = list(batch.leaves)
-        leaves[index] = torch.where(is_own, label.roll(1, batch.axes[index] or 0), label)
-        made = _run(baseline, leaves, base)
-        turned = _turned(base[start].slope, made[start].slope, axis) if made else []
-        if turned and turned != [sample]:
-            what = f"{batch.names[index]} of one sample is used for another sample's loss"
-            fix = "sort, flip or flatten inputs and targets alike: y.t().reshape(-1), if logits are"
-            return Finding(what, [("fix", f"{fix} (seq, batch, ...)")])
-    return None
-
-
-def _broadcast(baseline: Baseline, like: Made) -> Finding | None:
-    """Return a finding if each prediction meets all targets: their order then changes nothing.
-
-    A loss that adds a term for each target has the same gradient if all samples get one target, and
-    is right; that of a loss that broadcasts changes. None if targets matter, or a run fails.
-    ``like`` is the run as it is.
-    """
-    size = baseline.batch.size
-    ignores_which_target: list[bool] = []
-    for leaves in (baseline.batch.leaves, _spread_targets(baseline.batch)):
-        batch = baseline.batch.with_leaves(leaves)
-        each = _with_targets(baseline, like, batch, range(size))
-        moved = _with_targets(baseline, like, batch, [*range(1, size), 0])
-        one = _with_targets(baseline, like, batch, [0] * size)
-        if each is None or moved is None or one is None:
-            return None
-        pairs = [(each.slope, moved.slope), *zip(each.losses, moved.losses, strict=True)]
-        if not all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0])):
-            return None
-        ignores_which_target.append(are_near(baseline, each.slope, one.slope))
-    if all(ignores_which_target):
-        return None
-    what = "the loss stays the same when each sample gets the target of another one"
-    ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
-    return Finding(what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
-
-
-class _Loss(NamedTuple):
-    """What a model returns for some targets, and its gradient in the first input, by its size."""
-
-    losses: Leaves
-    slope: Tensor
-
-
-def _with_targets(
-    baseline: Baseline, like: Made, batch: Batch, kept: Sequence[int]
-) -> _Loss | None:
-    """Run with the targets of the samples ``kept``, twice: the loss is judged as any output is.
-
-    None if the model refuses, or makes other tensors than in the run ``like``.
-    """
-    moved = batch.samples(kept)
-    moved.leaves[batch.first] = batch.leaves[batch.first]
-    losses = baseline.attempt(moved)
-    made = _run(baseline, moved.leaves, like)
-    if losses is None or not made:
-        return None
-    slope = made[0].slope
-    return _Loss(losses, slope / largest(slope))
-
-
-def _spread_targets(batch: Batch) -> list[Any]:
-    """Return the inputs with targets far apart, above and below all predictions.
-
-    An absolute error of predictions that are all on one side of the targets is a difference of
-    means, which no other order changes. Whole numbers stay: they may be classes.
-    """
-    leaves = list(batch.leaves)
-    for k, leaf in enumerate(leaves):
-        is_target = k != batch.first and batch.axes[k] is not None and is_number(leaf)
-        if is_target and leaf.isfinite().all() and not bool((leaf == leaf.round()).all()):
-            leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
-    return leaves
+        other = label.roll(1, batch.axes[index] or 0)
+        if same(other, label):
+            yield f"{name} is equal in all samples: nothing shows whose it is"
+            continue
+        has_run = False
+        for sample in range(batch.size):
+            is_own: Any = sample_at(sample)(batch, index)
+            leaves = list(batch.leaves)
+            leaves[index] = torch.where(is_own, other, label)
+            made = _run(baseline, leaves, base)
+            if not made:
+                continue
+            has_run = True
+            if _turned(base[start].slope, made[start].slope, axis) not in ([], [sample]):
+                what = f"{name} of one sample is used for another sample's loss"
+                ways = "y.t().reshape(-1), if logits are (seq, batch, ...)"
+                fix = f"sort, flip or flatten inputs and targets alike: {ways}"
+                yield Finding(what, [("fix", fix)])
+        if not has_run:
+            when = f"with {name} of another sample the model fails or runs differently"
+            yield f"{when}: nothing shows whose it is"
 
 
 def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) -> Made:
     """Run with gradients; return the inputs, and what modules returned, in order of time.
 
-    Those have two axes or more, and each its gradient, zeros if none arrives. Empty if they are not
-    made by the same modules, in the same shapes, as those of the run ``like``.
+    Those have two axes or more, and each its gradient, zeros if none arrives. Empty if the run
+    fails, or if they are not made by the same modules, in the same shapes, as those of the run
+    ``like``.
     """
     run = Gradients(baseline.batch.with_leaves([*leaves]), baseline.session)
     found = [(label, x) for label, x in _named_parts(run) if x.dim() > 1 and x.requires_grad]
@@ -300,7 +236,8 @@ def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) ->
     made: Made = []
     for (label, x), slope in zip(found, slopes, strict=True):
         made.append(Place(label, x, torch.zeros_like(x) if slope is None else slope))
-    return made if like is None or _shapes(made) == _shapes(like) else []
+    is_other = like is not None and _shapes(made) != _shapes(like)
+    return [] if is_other or run.error is not None else made
 
 
 def _named_parts(run: Gradients) -> Iterator[tuple[str, Tensor]]:

@@ -1,6 +1,7 @@
 """What functions do in a run that is worth a line: they cut graphs, or losses read a wrong axis."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -40,8 +41,9 @@ class Noticed:
         wrong_losses: the losses.
     """
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        """Begin with none; ``inputs`` are the dense tensors that the model is given."""
+        self._inputs = inputs
         self._cuts = Counter[str]()
         #: By cut, the first tensor with a graph that was given to it.
         self.cut_tensors: dict[str, Tensor] = {}
@@ -59,7 +61,9 @@ class Noticed:
             # It is taken off its graph in place.
             self.cut_tensors.setdefault(cut, first.clone() if cutting == "detach_" else first)
         if call.name in LOSSES:
-            self._note_broadcast(call)
+            self._note_broadcast(call.name, call.argument(0, "input"), call.argument(1, "target"))
+        if call.name == "sub":
+            self._note_difference(call)
         if call.name == "nll_loss" and _is_over_another_axis(call.argument(0, "input")):
             what = "nll_loss reads classes on axis 1, along which log_softmax did not run"
             fix = "scores.log_softmax(-1) where classes are last; then transpose or flatten"
@@ -73,14 +77,31 @@ class Noticed:
         """
         return max(self._cuts, key=self._cuts.__getitem__, default="")
 
-    def _note_broadcast(self, call: FunctionCall) -> None:
-        """Note a loss of a prediction and a target that together have more numbers than either."""
-        prediction = call.argument(0, "input")
-        target = call.argument(1, "target")
+    def _note_difference(self, call: FunctionCall) -> None:
+        """Note a difference, in any order, of what is ``(batch, 1)`` and an input ``(batch,)``.
+
+        What is ``(batch, 1)`` is computed: two inputs may be compared on purpose.
+        """
+        pair = sorted((x for x in call.args if isinstance(x, Tensor)), key=Tensor.dim)
+        if [x.dim() for x in pair] == [1, 2]:
+            target, prediction = pair
+            if self._is_input(target) and not self._is_input(prediction):
+                self._note_broadcast(call.name, prediction, target)
+
+    def _is_input(self, x: Tensor) -> bool:
+        """Return whether a tensor has the numbers of an input, maybe in another shape or dtype."""
+        as_large = [one for one in self._inputs if one.numel() == x.numel()]
+        return any(torch.equal(one.flatten().to(x), x.flatten()) for one in as_large)
+
+    def _note_broadcast(self, name: str, prediction: Tensor, target: Tensor) -> None:
+        """Note a function of a prediction and a target that together have more numbers than either.
+
+        ``name`` is that of the function.
+        """
         shapes = (tuple(prediction.shape), tuple(target.shape))
         both: torch.Size = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
         if both.numel() > max(prediction.numel(), target.numel()):
-            what = f"{call.name} compares each prediction with every target"
+            what = f"{name} compares each prediction with every target"
             what += f": {shapes[0]} and target {shapes[1]} broadcast"
             fix = "prediction.squeeze(-1), or target.unsqueeze(-1), so that both have one shape"
             self.wrong_losses.append(WrongLoss(what, user_place(), fix))

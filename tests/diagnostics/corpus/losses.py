@@ -56,23 +56,16 @@ for name, loss in LOSSES.items():
     )
 
 
-#: What an error costs; all predictions may be on one side of all targets.
-COSTS = {
-    "targets_without_an_axis": lambda error: error.square(),
-    "targets_on_one_side": lambda error: (error - 9).abs(),
+#: Losses that broadcast their targets, of torch's or written out; the gradient of some has signs only.
+BROADCAST = {
+    "mse": functional.mse_loss,
+    "l1": functional.l1_loss,
+    "smooth_l1": functional.smooth_l1_loss,
+    "huber": functional.huber_loss,
+    "hinge_embedding": functional.hinge_embedding_loss,
+    "written out": lambda rows, y: (y - rows).abs().mean(),
 }
-for name, cost in COSTS.items():
-
-    @pair("batch", name=name, gru=gru(), head=linear(6, 1), inputs=(X, X[:, 0, 0]), seeds=3)
-    def without_an_axis(m, x, y, cost=cost):
-        """Predictions lose their last axis; or (batch, 1) meets (batch,), and each meets each."""
-        rows = m.head(m.gru(x)[1][-1])
-        return cost((rows.squeeze(1) if m.right else rows) - y).mean()
-
-
-#: Losses of torch's that broadcast their targets; the gradient of some has signs only.
-BROADCAST = ("mse", "l1", "smooth_l1", "huber", "hinge_embedding")
-for name in BROADCAST:
+for name, cost in BROADCAST.items():
 
     @pair(
         "batch",
@@ -82,10 +75,17 @@ for name in BROADCAST:
         inputs=lambda: (torch.randn(8, 7, 3), torch.randn(8).sign()),
         seeds=3,
     )
-    def compared(m, x, y, name=name):
+    def compared(m, x, y, cost=cost):
         """Predictions have the shape of the targets; or each is compared with every target."""
         rows = m.head(m.gru(x)[0][:, -1])
-        return getattr(functional, f"{name}_loss")(rows.squeeze(1) if m.right else rows, y)
+        return cost(rows.squeeze(1) if m.right else rows, y)
+
+
+@fine(name="loss: each pair of samples", gru=gru(), inputs=(X, X[:, 0, 0]))
+def ranked(m, x, y):
+    """Two predictions have the order of their targets, which meet each other on purpose."""
+    rows = m.gru(x)[0][:, -1, 0]
+    return ((y.unsqueeze(1) - y) * (rows - rows.unsqueeze(1))).relu().mean()
 
 
 @pair("batch", name="softmax over the steps of a loss", **LOSS)
@@ -109,14 +109,6 @@ def focal(m, x, y):
     scores = logits(m, x).log_softmax(2)
     weighted = (1 - scores.exp()) ** 2 * scores
     return functional.nll_loss(weighted.flatten(0, 1), y.flatten())
-
-
-UNPAIRED = {
-    "a critic of two batches": lambda m, x, y: m.gru(y)[0].mean() - m.gru(x)[0].mean(),
-    "over all lengths": lambda m, x, n: m.gru(x)[0].square().sum() / n.abs().sum(),
-}
-for name, loss in UNPAIRED.items():
-    fine(name=f"loss: {name}", gru=gru(), inputs=(X, X + 1))(loss)
 
 
 @pair("batch", name="loss: targets of other samples, tokens turned", **PARTS, inputs=two())

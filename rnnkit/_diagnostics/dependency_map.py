@@ -20,7 +20,7 @@ from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.options import check_options
 from rnnkit._diagnostics.run.isolation import session
-from rnnkit._diagnostics.run.outputs import Given, Leaves, in_float64, is_number
+from rnnkit._diagnostics.run.outputs import Given, Leaves, in_float64, is_number, shapes_of
 from rnnkit._diagnostics.tell.outcome import Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap
 
@@ -97,8 +97,9 @@ def dependency_map(
         found = torch.stack([_moved(judge, column)[list(rows)] for column in columns], 1)
         pair = (Gradients(judge.batch, judge.session), Gradients(narrow.batch, narrow.session))
         if all(one.are_whole for one in pair):
-            for place, row in enumerate(rows):
-                found[place] |= _learned(pair, first, out_dim, row, columns, found[place])
+            # A gradient that shrinks in float64 cancels out, and is rounding.
+            fine, coarse = (_slopes(one, first, out_dim, rows)[:, columns] for one in pair)
+            found |= (fine > SHRINKS * coarse) & (coarse > 0)
     return DependencyMap(found, rows, columns, dim, out_dim, [*opened.notes, *replaced])
 
 
@@ -129,8 +130,8 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     """Return which rows of the first output a change of the inputs moves, as a mask over its axis.
 
     ``judge`` is the model in float64, its inputs and its output; the inputs change at one index of
-    their axis, ``column``. A second run has a change that is 100 times as large. An output that has
-    become smaller counts as moved where it is missing.
+    their axis, ``column``. A second run has a change that is 100 times as large. An output of
+    another shape counts as moved everywhere.
     """
     first = judge.first or 0
     axis = judge.axes[first] or 0
@@ -138,13 +139,12 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     leaves = other_leaves(judge.batch, sample_at(column))
     pairs = zip(judge.batch.leaves, leaves, strict=True)
     larger = [x + LARGER * (y - x) if is_number(x) and y is not x else y for x, y in pairs]
-    output = judge.session.run(judge.batch.tree(leaves))
-    found = [_laid_over(before, output[first:])]  # the output in the shape of before
-    output_of_larger = judge.session.attempt(judge.batch.tree(larger))
-    if output_of_larger is not None:
-        after = _laid_over(before, output_of_larger[first:])
-        # So large a number may come to nothing by a mask and still give inf * 0: that is no sign.
-        found += [after] if bool(after.isfinite().all()) else []
+    small = judge.session.run(judge.batch.tree(leaves))
+    large = judge.session.attempt(judge.batch.tree(larger)) or judge.normal
+    found = [_in_shape_of(before, output[first:]) for output in (small, large)]
+    # So large a number may come to nothing by a mask and still give inf * 0: that is no sign.
+    if not bool(found[1].isfinite().all()):
+        found.pop()
     moved = torch.zeros(before.shape[axis], dtype=torch.bool, device="cpu")
     for after in found:
         off = beyond_rounding(judge, before, after, judge.scale_of(first)).movedim(axis, 0)
@@ -152,50 +152,26 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     return moved
 
 
-def _laid_over(before: Tensor, output: Leaves) -> Tensor:
-    """Return the first leaf of an output in the shape of ``before``, the same without a change.
+def _in_shape_of(before: Tensor, output: Leaves) -> Tensor:
+    """Return the first leaf of an output; ``before + 1`` if it has not the shape of ``before``."""
+    return output[0] if shapes_of(output[:1]) == [tuple(before.shape)] else before + 1
 
-    Where it has no number, as if it is shorter, ``before + 1`` stands: that counts as moved.
+
+def _slopes(gradients: Gradients, index: int, dim: int, rows: Sequence[int]) -> Tensor:
+    """Return how large the gradient of each row of an output is in each index of the first input.
+
+    ``index`` is the output and ``dim`` its axis with the ``rows``. Returns ``(rows, inputs)``.
+    Slopes are enlarged by the root of the dtype's largest number, which is divided out here.
     """
-    after = before + 1
-    made = output[0] if output else None
-    if isinstance(made, Tensor) and made.dim() == before.dim():
-        inside = tuple(slice(min(sizes)) for sizes in zip(before.shape, made.shape, strict=True))
-        after[inside] = made[inside]
-    return after
-
-
-def _learned(
-    pair: tuple[Gradients, Gradients],
-    index: int,
-    dim: int,
-    row: int,
-    columns: Sequence[int],
-    known: Tensor,
-) -> Tensor:
-    """Return in which columns a row of the output has a gradient, as a mask.
-
-    ``pair`` are runs with gradients in float64 and in the model's own dtype: a gradient that
-    shrinks in float64 cancels out, and is rounding. ``index`` and ``dim`` are the output and its
-    axis, ``known`` are the columns that are found already.
-    """
-    if bool(known.all()):
-        return known
-    fine, coarse = (_sizes(one, index, dim, row, columns) for one in pair)
-    return (fine > SHRINKS * coarse) & (coarse > 0)
-
-
-def _sizes(gradients: Gradients, index: int, dim: int, row: int, columns: Sequence[int]) -> Tensor:
-    """Return how large the gradient of a row of an output is in each column of the first input.
-
-    ``index`` is the output and ``dim`` its axis with the ``row``; ``columns`` are indices of the
-    input. Slopes are enlarged by the root of the dtype's largest number, which is divided out here.
-    """
-    part = gradients.output[index].narrow(dim, row, 1)
     batch = gradients.batch
     source = gradients.sources[batch.sequence]
-    slope = gradients.slopes([source], [part])[0]
-    if slope is None:
-        return torch.zeros(len(columns), dtype=torch.float64, device="cpu")
-    sizes = slope.abs().movedim(batch.axes[batch.sequence] or 0, 0).reshape(batch.size, -1).amax(1)
-    return in_float64(sizes[list(columns)]) / float(torch.finfo(part.dtype).max ** 0.5)
+    sizes = torch.zeros(len(rows), batch.size, dtype=torch.float64, device="cpu")
+    for place, row in enumerate(rows):
+        part = gradients.output[index].narrow(dim, row, 1)
+        [slope] = gradients.slopes([source], [part])
+        if slope is not None:
+            each = slope.abs().movedim(batch.axes[batch.sequence] or 0, 0)
+            sizes[place] = in_float64(each).reshape(batch.size, -1).amax(1) / float(
+                torch.finfo(part.dtype).max ** 0.5
+            )
+    return sizes

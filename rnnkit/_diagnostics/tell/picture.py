@@ -19,8 +19,6 @@ Rule = Literal["independent", "causal"]
 
 #: How many indices are written along an axis at most: more would collide.
 LABELS = 8
-#: Up to how many cells along an axis have lines between them.
-LINED = 33
 #: The colors of a cell by its kind: what is independent has the color of the paper. Blue and red
 #: are almost equally dark, so the red cells are hatched and can be told apart without color.
 DEPENDS = "#33658a"
@@ -197,9 +195,9 @@ class DependencyMap:
         axes = plt.subplots(figsize=(4.2, 4.6), layout="constrained")[1] if ax is None else ax
         kinds = (self.matrix.long() + forbidden).tolist()
         colors = ListedColormap(["none", DEPENDS, FORBIDDEN])
-        # Lines would hide cells as narrow as a pixel. Edges of its own color show a lone one.
-        edges = LINES if max(self.matrix.shape) <= LINED else "face"
-        axes.pcolormesh(kinds, cmap=colors, vmin=0, vmax=2, edgecolors=edges, linewidth=0.4)
+        # Wide lines would hide cells as narrow as a pixel.
+        width = 12 / max(30, *self.matrix.shape)
+        axes.pcolormesh(kinds, cmap=colors, vmin=0, vmax=2, edgecolors=LINES, linewidth=width)
         hatched = torch.where(forbidden, 2.0, torch.nan).tolist()
         axes.pcolor(hatched, cmap=colors, vmin=0, vmax=2, hatch=HATCH, ec=PAPER, linewidth=0)
         rows, columns = self.matrix.shape
@@ -210,15 +208,11 @@ class DependencyMap:
             axis.set_ticks([at + 0.5 for at in every], [str(indices[at]) for at in every])
         axes.set_xlabel(f"input, index on axis {self.dim}")
         axes.set_ylabel(f"output, index on axis {self.out_dim}")
-        marks = [
-            (self.matrix & ~forbidden, DEPENDS, "", "depends"),
-            (forbidden, FORBIDDEN, HATCH, "depends, and must not"),
-        ]
-        patches = [
-            Patch(fc=color, ec=PAPER, hatch=hatch, label=text)
-            for cells, color, hatch, text in marks
-            if cells.any()
-        ]
+        patches = [Patch(fc=DEPENDS, ec=PAPER, label="depends")]
+        if forbidden.any():
+            patches.append(
+                Patch(fc=FORBIDDEN, ec=PAPER, hatch=HATCH, label="depends, and must not")
+            )
         # Below the axis label: by a length, since a part of the height is nothing for few rows.
         below: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 5}
         axes.legend(handles=patches, fontsize="small", ncols=2, frameon=False, **below)

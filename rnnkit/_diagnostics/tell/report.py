@@ -195,10 +195,8 @@ class Report:
         for k, drawn in enumerate(self._maps):
             axes = figure.add_subplot(1, count, k + 1)
             drawn.map.plot(drawn.rule, f"{drawn.unit}s: {verdict(drawn.map, drawn.rule)}", axes)
-            for axis, end in ((axes.xaxis, "input"), (axes.yaxis, "output")):
-                labels = [f"{drawn.unit} {label.get_text()}" for label in axis.get_ticklabels()]
-                axis.set_ticklabels(labels, fontsize="small")
-                axis.set_label_text(end)
+            axes.set_xlabel(f"input, {drawn.unit}")
+            axes.set_ylabel(f"output, {drawn.unit}")
         found = [str(error).splitlines()[0] for error in self.findings]
         figure.suptitle("\n".join([self.headline, *found]), wrap=True)
         return figure

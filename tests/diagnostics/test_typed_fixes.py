@@ -7,12 +7,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tests.diagnostics.typed_models  # noqa: F401 - it registers its models
-from rnnkit._diagnostics.explain.causes import fix_of_parts
 from tests.diagnostics.corpus.forward import options_of
 from tests.diagnostics.models_of_users import (
     X,
     findings,
-    gru,
     model,
     numbers,
     over,
@@ -71,19 +69,6 @@ def test_the_other_axis_is_advised_where_it_is_clean(name):
     assert "rnnkit.verify(..., batch_dim=1)" in "\n".join(map(str, [told, *told.findings]))
 
 
-def test_a_leak_that_is_not_located_names_no_part_the_model_lacks():
-    """The fix speaks of convolutions, attention and directions only if the model has them."""
-    parts = {"conv": nn.Conv1d(3, 3, 1), "rnn": nn.GRU(3, 6, bidirectional=True)}
-    for count in range(3):
-        chosen = dict([*parts.items()][:count])
-        [(_, fix)] = fix_of_parts("causal", model(over, **chosen))
-
-        assert ("convolution" in fix) == ("conv" in chosen)
-        assert ("backward direction" in fix) == ("rnn" in chosen)
-        assert "attention" not in fix
-        assert "at step t read steps 0 to t only" in fix
-
-
 def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
     """Of a flatten in ``call=`` and a wrong reshape in the model, the finding names the reshape."""
 
@@ -99,24 +84,6 @@ def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
     assert {finding.probe for finding in report.findings} >= {"batch", "causal"}
     for finding in report.findings:
         assert "where      reshape(6, -1, 3)" in str(finding)
-
-
-@pytest.mark.parametrize("size", [3, 5])
-def test_a_state_with_the_samples_for_its_layers(size):
-    """Where a batch-first state fits by chance, the finding names the state, not the layer."""
-
-    def forward(m, x):
-        state = m.begin(x[:, 0]).view(size, size, 6)
-        return m.rnn(x, state.transpose(0, 1).contiguous() if m.right else state)[0]
-
-    net = model(forward, begin=nn.Linear(3, size * 6), rnn=gru(num_layers=size), right=False)
-    x = numbers(size, 7, 3)
-    [finding, *_] = reported(net, x).findings
-
-    assert "the state given to rnn has the samples on axis 0, for its layers" in str(finding)
-    assert "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)" in str(finding)
-    net.right = True
-    assert findings(net, x) == set()
 
 
 def test_a_report_has_the_rows_of_its_findings():

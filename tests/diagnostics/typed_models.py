@@ -46,8 +46,8 @@ def log_softmax_over_steps(m, x):
 
 @typed(
     "causal",
-    "this Softmax is over axis 1, where the steps are",
-    "Softmax(dim=2)",
+    "this softmax is over axis 1, where the steps are",
+    "softmax(dim=2)",
     causal=True,
     wrong=part("Softmax", 1),
     typed=part("Softmax", dim=2),
@@ -204,7 +204,8 @@ WITH_LENGTHS = {"given": with_lengths, "lengths": lambda _, lengths: lengths}
 
 @typed(
     "alone",
-    "after a stride the lengths are (lengths + 1) // 2",
+    "after a stride the lengths are",
+    "(lengths + 1) // 2, not the lengths of the input",
     conv=part("Conv1d", 3, 6, 3, stride=2, padding=1),
     head=linear(6, 4),
     **WITH_LENGTHS,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import Module, RNNBase
+from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.run.events import Event
@@ -110,35 +110,12 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
 }
 
 
-#: How to end a mistake if the padding is before a sample; otherwise it is ended as usual.
-FIXES_IN_FRONT = {
+#: The same if the padding is before a sample.
+FIXES_BY_NAME["padding in front"] = FIXES_BY_NAME["padding"] | {
     "index|gather|select|narrow|clamp": "read the last step, y[:, -1]: the padding is in front",
     "rnn|lstm|gru": "pad after each sample instead, and pass lengths= or pack it",
     "roll|flip": "flip the whole batch, and read the padding as padding after each sample",
 }
-FIXES_BY_NAME["padding in front"] = FIXES_IN_FRONT
-
-#: What may read later steps, and how to end it.
-PARTS_THAT_LOOK_AHEAD: list[tuple[Callable[[Module], bool], str]] = [
-    (lambda module: getattr(module, "bidirectional", False) is True, "run no backward direction"),
-    (lambda module: "Conv" in type(module).__name__, "pad a convolution on the left"),
-    (lambda module: "Attention" in type(module).__name__, "mask attention"),
-]
-
-
-def fix_of_parts(probe: str, model: Module, rule: bool | str = True) -> list[Line]:
-    """Return the fix of a leak that was not found in the model, by the parts that a model has.
-
-    ``probe`` found the leak; ``rule`` is the argument ``causal`` of ``verify``.
-    """
-    if probe != "causal":
-        return []  # the usual fix of the probe is true of any model
-    modules = list(model.modules())
-    fixes = [fix for is_part, fix in PARTS_THAT_LOOK_AHEAD if any(map(is_part, modules))]
-    last = "t - 1" if rule == "strict" else "t"
-    steps = f"at step t read steps 0 to {last} only"
-    fixes.append(f"{steps}; copy a state before another loop changes it")
-    return [("fix", "; ".join(fixes))]
 
 
 def fix_of(probe: str, name: str) -> list[Line]:
@@ -201,27 +178,6 @@ def _in_layout(
         return pytree.tree_map_only(Tensor, alike, (args, kwargs))
 
     return hooks_on(given.name, before, lambda _, result: with_changed_parts(result, output=back))
-
-
-def other_state(given: Event) -> Cause | None:
-    """Suspect that a state has the samples on axis 0, where a layer takes them for its layers.
-
-    ``given`` is what goes into a layer. The state is suspected only if it also fits with its first
-    two axes exchanged.
-    """
-    states = [x for x in given.tensors[1:] if isinstance(x, Tensor)]
-    if not isinstance(given.module, RNNBase) or not states:
-        return None
-    if any(x.dim() != 3 or x.shape[0] != x.shape[1] for x in states):
-        return None
-
-    def before(_: int, args: Any, kwargs: Any) -> Any:
-        state = arguments_by_name(args, kwargs)["hx"]
-        return with_state(args, kwargs, pytree.tree_map_only(Tensor, _exchanged, state))
-
-    what = f"the state given to {given.label} has the samples on axis 0, for its layers"
-    fix = "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)"
-    return Cause(what, fix, hooks_on(given.name, before))
 
 
 def later_steps(given: Event, probe: str) -> Cause | None:

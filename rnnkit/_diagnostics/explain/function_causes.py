@@ -4,11 +4,13 @@ Each is tried: a copy of the model runs with the right call in its place.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.explain.causes import Cause
 from rnnkit._diagnostics.inputs.lengths import is_binary
@@ -17,10 +19,8 @@ from rnnkit._diagnostics.run.outputs import Watch, all_of
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
 from rnnkit._diagnostics.tell.outcome import Line
 
-#: Functions and modules that keep a shape and work along one axis, ``dim``.
+#: Functions that keep a shape and work along one axis, ``dim``.
 ALONG_ONE_AXIS = ("softmax", "log_softmax")
-ONE_AXIS_MODULES = (nn.Softmax, nn.LogSoftmax)
-
 
 #: Runs a call of a function, or something in its place.
 Run = Callable[[FunctionCall], Any]
@@ -41,13 +41,22 @@ def suspects_in(event: Event) -> Iterator[Cause]:
         yield from _mask_of_keys(event)
 
 
-def is_along_one_axis(event: Event) -> bool:
-    """Return whether an event, a call in a run of the model, is a softmax.
+def suspects_that_mix(event: Event, along: str, later: Sequence[Event]) -> Iterator[Cause]:
+    """Yield what may be wrong with a call that mixes samples, or steps: its axis, or a view.
 
-    It may be a function or a module: it works along one axis, and keeps the shape.
+    ``event`` is the call in a run of the model, and ``later`` are the calls after it; ``along`` is
+    what it mixes in words, samples or steps.
     """
-    is_module = event.kind == "output" and isinstance(event.module, ONE_AXIS_MODULES)
-    return is_module or (event.kind == "function" and event.name in ALONG_ONE_AXIS)
+    if _is_softmax(event):
+        yield from _other_axes(event, along)
+    elif _is_view(event):
+        yield from _other_views(event, along)
+        yield from _pairs_of_views(event, later)
+
+
+def _is_softmax(event: Event) -> bool:
+    """Return whether an event is a function that normalizes numbers along one axis."""
+    return event.kind == "function" and event.name in ALONG_ONE_AXIS
 
 
 def joins_one_tensor(event: Event) -> list[Line]:
@@ -56,12 +65,10 @@ def joins_one_tensor(event: Event) -> list[Line]:
     In a loop that writes its state in place, every member of the list is the last state. Other
     events give no rows.
     """
-    if event.kind != "function" or event.name not in ("stack", "cat"):
+    if event.kind != "function" or event.name not in ("stack", "cat") or len(event.consumed) > 1:
         return []
     members = event.function.argument(0, "tensors")
-    if not isinstance(members, list | tuple) or len(members) < 2:
-        return []
-    if len({id(member) for member in members}) > 1:
+    if len(members) < 2:
         return []
     what = f"all {len(members)} members are one tensor, with the numbers it was given last"
     return [("cause", what), ("fix", "outputs.append(h.clone()), if h is written in place")]
@@ -96,53 +103,46 @@ def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
 
 def is_over_one_number(event: Event) -> bool:
     """Return whether a call in a run is a softmax over an axis of size 1, which returns ones."""
-    if not is_along_one_axis(event) or not isinstance(event.tensors[0], Tensor):
+    if not _is_softmax(event):
         return False
-    result = event.tensors[0]
+    result: Tensor = event.tensors[0]
     return result.numel() > 1 and result.shape[_axis_of(event)] == 1
 
 
 def _axis_of(event: Event) -> int:
     """Return the axis that the softmax of an event is over."""
-    dim: Any = event.function.argument(1, "dim") if event.kind == "function" else event.module.dim
+    dim: Any = event.function.argument(1, "dim")
     rank: int = event.tensors[0].dim()
     if dim is None:  # then torch takes axis 0 of one or three axes, and axis 1 of two or four
         return 0 if rank in (1, 3) else 1
     return int(dim % rank)
 
 
-def other_axes(event: Event, along: str) -> Iterator[Cause]:
+def _other_axes(event: Event, along: str) -> Iterator[Cause]:
     """Yield, as causes to try, a softmax over each other axis, the last one first.
 
     ``event`` is the call of the softmax in a run, and ``along`` says what is along the axis that it
     is over: samples or steps. The last axis usually has the features.
     """
-    [result, *_] = event.tensors
-    if not isinstance(result, Tensor):
-        return
-    is_function = event.kind == "function"
-    rank = result.dim()
+    sizes = event.tensors[0].shape
     dim = _axis_of(event)
-    for axis in reversed(range(rank)):
-        if axis == dim or result.shape[axis] == 1:
+    for axis in reversed(range(len(sizes))):
+        if axis == dim or sizes[axis] == 1:
             continue
-        name = event.name if is_function else event.text
-        where = "the last axis" if axis == rank - 1 else f"axis {axis}"
+        where = "the last axis" if axis == len(sizes) - 1 else f"axis {axis}"
         yield Cause(
-            f"this {name} is over axis {dim}, where the {along} are",
-            f"{name}(dim={axis}), over {where}",
-            _function_along(event, axis) if is_function else _module_along(event, axis),
+            f"this {event.name} is over axis {dim}, where the {along} are",
+            f"{event.name}(dim={axis}), over {where}",
+            _instead(event, partial(FunctionCall.run_with, place=1, name="dim", other=axis)),
         )
 
 
-def other_views(event: Event, along: str) -> Iterator[Cause]:
+def _other_views(event: Event, along: str) -> Iterator[Cause]:
     """Yield, as causes to try, a transpose before a view, or after a view with two sizes exchanged.
 
     ``event`` is the call of the view in a run of the model; ``along`` says of what its rows have
     numbers of several: samples or steps. Each cause has a watch that runs a copy of the model so.
     """
-    if not _is_view(event):
-        return
     [given, *_] = event.function.args
     [result, *_] = event.tensors
     what = f"this {event.name} swaps no axes: its rows mix numbers of several {along}"
@@ -163,17 +163,13 @@ def other_views(event: Event, along: str) -> Iterator[Cause]:
         yield Cause(what, f"{fix}; if a {moved} follows it, {exchanged} instead of both", undo)
 
 
-def pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
+def _pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
     """Yield, as causes to try, two views exchanged: one joins axes, and a later one splits them.
 
     ``event`` is the call of a view, and ``later`` are the calls after it in a run. The first two
     axes have to change places before the one, and after the other.
     """
-    if not _is_view(event):
-        return
-    for other in later:
-        if not _is_view(other) or other.is_in_call:
-            continue
+    for other in filter(_is_view, later):
         for joins, splits in ((event, other), (other, event)):
             undo = all_of(
                 _instead(joins, _transposed_before(0, 1)),
@@ -212,42 +208,18 @@ def _transposed_after(one: int, other: int) -> Run:
     return run
 
 
-def _function_along(event: Event, axis: int) -> Watch:
-    """Return a watch that, on a copy of the model, runs an event's function over another axis."""
-    return _instead(event, lambda call: call.run_with(1, "dim", axis))
-
-
-def _module_along(event: Event, axis: int) -> Watch:
-    """Return a watch that, on a copy of the model, lets a softmax module work over another axis.
-
-    ``event`` is a call of that module in a run.
-    """
-
-    def watch(model: nn.Module) -> list[Any]:
-        """Set the axis of the module in a copy, and put on no hooks."""
-        copied: Any = model.get_submodule(event.owner)  # of a copy, which runs once
-        copied.dim = axis
-        return []
-
-    return watch
-
-
 def _flags_as_index(event: Event) -> Iterator[Cause]:
     """Yield, as a cause to try, an index by booleans for one by integers that are all 0 or 1.
 
     ``event`` is a call ``x[index]`` in a run: such integers were meant for a mask, and pick rows 0
     and 1. The cause has a watch that runs a copy of the model with booleans there.
     """
-    index = event.function.argument(1, "indices")
-    parts = index if isinstance(index, tuple) else (index,)
-    if not any(_is_flags(part) for part in parts):
+    if not any(map(_is_flags, pytree.tree_leaves(event.function.args[1:]))):
         return
 
     def run(call: FunctionCall) -> Any:
         """Index with booleans in place of such integers."""
-        index = call.args[1]
-        parts = index if isinstance(index, tuple) else (index,)
-        masked = tuple(part.bool() if _is_flags(part) else part for part in parts)
+        masked = pytree.tree_map(lambda x: x.bool() if _is_flags(x) else x, call.args[1])
         return call.run_with(1, "indices", masked)
 
     what = f"the index at {event.place} is a mask of integers: it picks rows 0 and 1"
@@ -266,62 +238,45 @@ def _other_order(event: Event) -> Iterator[Cause]:
     ``event`` is a call in a run: ``repeat_interleave`` has the copies of a row side by side,
     ``repeat`` all rows one copy after another.
     """
-    repeated = _repeated(event.function)
+    given = event.function.args[0]
+    repeated = _repeated(given, event.tensors[0])
     if repeated is None:
         return
-    times, axis, rank = repeated
+    axis, times = repeated
     is_whole = event.name == "repeat"  # all rows, one copy after another
     fix = f"repeat_interleave({times}, {axis})"
     orders = "0 1 2 0 1 2, the other input as 0 0 1 1 2 2"
     if not is_whole:
         orders = "0 0 1 1 2 2, the other input as 0 1 2 0 1 2"
-        fix = f"repeat({', '.join(str(times if k == axis else 1) for k in range(rank))})"
+        fix = f"repeat({', '.join(str(times if k == axis else 1) for k in range(given.dim()))})"
 
     def run(call: FunctionCall) -> Any:
         """Repeat the rows in the other order."""
-        here = _repeated(call)
-        if here is None:
-            return call.run()
         rows = call.args[0]
-        if is_whole:
-            return rows.repeat_interleave(here.times, here.axis)
-        return torch.cat([rows] * here.times, here.axis)
+        result = call.run()
+        here = _repeated(rows, result)
+        if here is None:
+            return result
+        axis, times = here
+        return rows.repeat_interleave(times, axis) if is_whole else torch.cat([rows] * times, axis)
 
     what = f"{event.text} at {event.place} orders the rows as {orders}"
     yield Cause(what, f"{fix} there", _instead(event, run, anyhow=True))
 
 
-class _Repeated(NamedTuple):
-    """What a call of ``repeat`` or ``repeat_interleave`` does.
+def _repeated(rows: Tensor, result: Tensor) -> tuple[int, int] | None:
+    """Return the axis along which each row of a tensor is there several times, and how often.
 
-    Attributes:
-        times: how often each row is there afterwards.
-        axis: the axis that has the rows.
-        rank: how many axes the tensor has.
+    None if that is not one axis, or not the same for each row. ``result`` has the repeated rows.
     """
-
-    times: int
-    axis: int
-    rank: int
-
-
-def _repeated(call: FunctionCall) -> _Repeated | None:
-    """Return what a call of ``repeat`` or ``repeat_interleave`` repeats.
-
-    None if that is not one axis, each of whose rows is there as often afterwards.
-    """
-    rank = call.args[0].dim()
-    if call.name == "repeat_interleave":
-        times = call.argument(1, "repeats")
-        axis = call.argument(2, "dim")
-        if not isinstance(times, int) or not isinstance(axis, int):
-            return None
-        return _Repeated(times, axis % rank, rank)
-    sizes = call.args[1:]
-    axes = [axis for axis, times in enumerate(sizes) if times != 1]
-    if len(sizes) != rank or len(axes) != 1:
+    if rows.dim() != result.dim():
         return None
-    return _Repeated(sizes[axes[0]], axes[0], rank)
+    axes = [axis for axis, size in enumerate(rows.shape) if result.shape[axis] != size]
+    if len(axes) != 1:
+        return None
+    [axis] = axes
+    times, rest = divmod(result.shape[axis], rows.shape[axis])
+    return None if rest else (axis, times)
 
 
 def _mask_of_keys(event: Event) -> Iterator[Cause]:
@@ -336,13 +291,8 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
         return
     rows, columns = mask.shape[-2:]
     is_square = rows == columns > 1
-    if is_square:
-        # The mask is (..., queries, keys): below the diagonal are the keys before a query.
-        hides_earlier = bool(mask.tril(-1).any())
-        hides_later = bool(mask.triu(1).any())
-        if hides_later or not hides_earlier:
-            return  # a causal mask as it should be, or one of something else
-    elif columns != 1:  # a mask over keys has them on its last axis; of one, it is over queries
+    # The mask is (..., queries, keys): above the diagonal are later keys, which it may hide.
+    if columns != 1 and (not is_square or bool(mask.triu(1).any())):
         return
 
     def run(call: FunctionCall) -> Any:

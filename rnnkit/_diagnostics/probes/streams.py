@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.explain.causes import CARRY, Cause, Location, later_steps
-from rnnkit._diagnostics.explain.search import Search, Verdict
+from rnnkit._diagnostics.explain.locate import Beside
+from rnnkit._diagnostics.explain.search import Seen
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part
 from rnnkit._diagnostics.measure.judge import AMPLIFIED, beyond_rounding
-from rnnkit._diagnostics.run.events import Recorder
+from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import calls_in, hooks_on, with_state
 from rnnkit._diagnostics.run.outputs import (
     Given,
@@ -153,42 +154,25 @@ class Stream:
         baseline.session.attempt(self.given[0], watch=recorder.watch)
         returned = leaves(baseline.session.returned)
         runs = ends.batch.tree(), self.given[1], self.given[1]
-        found = _Chunks(ends, runs, part.output, (first + second, second), first)
+        found = _Chunks(ends, runs, part.output, (first + second, second), 1)
         calls = [call for call in calls_in(recorder.events) if call.returned]
         found.states = {call.name: [*call.returned.values()] for call in calls}
         found.returned = returned
         return found.location()
 
 
-class _Chunks(Search):
-    """The second chunk, beside the same steps of both chunks at once; ``changed`` is its first."""
+class _Chunks(Beside):
+    """The second chunk, beside the same steps of both chunks at once."""
 
     probe = "streaming"
     states: Mapping[str, Sequence[Any]]  # what modules returned last for the first chunk
     returned: Sequence[Any]  # what the model returned for it
 
-    def _shows_leak(self, one: Tensor, other: Any, fewer: Any, iteration: int | None) -> Verdict:
-        """Return whether a tensor of both chunks at once is another one in the second chunk alone.
-
-        None if the two cannot be laid side by side. ``fewer`` shows which axis has the steps, and
-        ``iteration`` is the step of a loop: what belongs to the first chunk shows nothing.
-        """
-        axes = self._unit_axes(one, fewer, iteration)
-        if iteration is not None and iteration < self.changed:
-            return False
-        if len(axes) > 1 or not isinstance(other, Tensor) or one.dim() != other.dim():
-            return None
-        if axes and other.numel() < one.numel():
-            axis = axes[0]
-            one = one.narrow(axis, one.shape[axis] - other.shape[axis], other.shape[axis])
-        return None if one.shape != other.shape else bool(self._moved_numbers(one, other).any())
-
-    def _module_suspects(self, number: int) -> dict[str, Cause | None]:
+    def _module_suspects(self, event: Event) -> dict[str, Cause | None]:
         """Return causes to try by module: it starts from another state, or reads later steps.
 
-        ``number`` is that of the event (a call) in which the difference first shows.
+        ``event`` is the call in which the difference first shows.
         """
-        event = self.events[number]
         found = dict[str, Cause | None]()
         for name, state in self.states.items():
             found[name] = self._other_start(name, state)
@@ -218,7 +202,7 @@ class _Chunks(Search):
         """Return whether the chunk has no leak under hooks, as it is or beside both under them."""
         both, chunk = (self._run(inputs, *undo) for inputs in self.inputs[:2])
         pairs = [x for x in (self.output, both) if x is not None]
-        return any(self._shows_leak(one, chunk, chunk, None) is False for one in pairs)
+        return any(self._shows_leak(Seen(one, chunk, chunk, None)) is False for one in pairs)
 
 
 #: The shapes of the tensors of an argument, or of a part of the output.

@@ -174,7 +174,8 @@ TABLE = (
         needs=needs_of_causal,
         is_judging=True,
         run=probe_causal,
-        fix="run no backward direction; pad a convolution on the left; mask attention",
+        fix="read no later step: run no backward direction, pad a convolution on the left, mask "
+        "attention, copy a state before another loop changes it",
         asked_by="causal",
         is_optional=True,
     ),

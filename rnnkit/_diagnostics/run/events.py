@@ -14,10 +14,9 @@ from torch import Generator, Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.callers import user_frame
 from rnnkit._diagnostics.run.module_calls import KINDS, hook_forward, is_recurrent
 from rnnkit._diagnostics.run.outputs import Given, equal, leaves, tensors_of
-from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, place_of
+from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
 
 if TYPE_CHECKING:
     from rnnkit._diagnostics.run.isolation import Session
@@ -42,7 +41,7 @@ class Event:
         call: what is the same in a different run, so that events of two runs are matched.
         drawn: where a source of random numbers stands, if the recorder reads one.
         function: its :class:`FunctionCall`; None of a module.
-        is_in_call: whether ``call=``, the user's own call of the model, runs it, not the model.
+        number: its place among the events of the run.
     """
 
     kind: str
@@ -59,7 +58,7 @@ class Event:
     call: tuple[str, ...]
     drawn: Any
     function: Any
-    is_in_call: bool
+    number: int
 
     @property
     def label(self) -> str:
@@ -83,16 +82,13 @@ class Recorder(FunctionWatch):
         *,
         functions: bool = False,
         read: Callable[[], Any] | None = None,
-        call: Callable[..., Any] | None = None,
     ) -> None:
         """Take what to write down beside the modules.
 
         With ``functions``, functions as well; ``read`` returns where a source of random numbers
-        stands; ``call`` is the user's own call of the model, by which an event knows that it is in
-        that.
+        stands.
         """
         super().__init__()
-        self._code_of_call = getattr(call, "__code__", None)
         self.events: list[Event] = []
         self._functions = functions
         self._read = read
@@ -157,8 +153,7 @@ class Recorder(FunctionWatch):
                 open_ = self._calls[threading.get_ident()]
                 owner = open_[-1].name if open_ else ""
                 text = function.in_words()
-            frame = user_frame()
-            place = place_of(frame) if name else ""
+            place = user_place() if name else ""
             event = Event(
                 kind=kind,
                 name=name,
@@ -174,7 +169,7 @@ class Recorder(FunctionWatch):
                 call=(kind, name, owner, place),
                 drawn=self._read() if self._read else None,
                 function=function,
-                is_in_call=frame.f_code is self._code_of_call,
+                number=len(self.events),
             )
             self.events.append(event)
 
@@ -201,6 +196,8 @@ def is_opaque(module: Any) -> bool:
 
     Those of torch's layers, say.
     """
+    if isinstance(module, torch.nn.Softmax | torch.nn.LogSoftmax):
+        return False  # which axis it is over, its function tells
     is_torchs = type(module).__module__.startswith("torch.") and not [*module.children()]
     return is_torchs or isinstance(module, KINDS) or type(module).__module__ == "rnnkit"
 

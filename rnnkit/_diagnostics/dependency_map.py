@@ -1,6 +1,7 @@
 """``dependency_map``: which output depends on which input, along one axis."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,10 +11,10 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.keywords import known_keywords
 from rnnkit._base.message import refuse
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.inputs.axes import infer_batch_axes
-from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.axes import with_inferred_axes
+from rnnkit._diagnostics.inputs.batch import batch_of
 from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
-from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.baseline import Axes, Baseline
 from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.judge import COARSE, beyond_rounding, judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients
@@ -79,21 +80,20 @@ def dependency_map(
     check_model("dependency_map", model)
     check_options(kwargs=kwargs, call=call)
     given = Given(inputs, dict(kwargs or {}))
-    batch = Batch(given, dim)
+    batch = batch_of(given, dim)
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model, call, given, "dependency_map") as opened:
         batch, replaced = judged_finite(batch, opened, pads_after=True)
-        infer_batch_axes(batch, opened.attempt)
-        narrow = Baseline(opened, batch)
+        narrow = Baseline.of(opened, with_inferred_axes(batch, opened.attempt))
         first, shape = _first_output(narrow, out_dim)
         out_dim %= len(shape)
-        narrow.axes[first] = out_dim
-        columns = _spaced(batch.size)
+        narrow = replace(narrow, axes=Axes(batch={first: out_dim}))
+        columns = _spaced(narrow.batch.size)
         rows = _spaced(shape[out_dim])
         judge = judge_of(narrow)
         if isinstance(judge, Skipped):
-            judge = narrow.judging(batch, narrow.normal[first].dtype, COARSE)
+            judge = narrow.judging(narrow.batch, narrow.normal[first].dtype, COARSE)
         found = torch.stack([_moved(judge, column)[list(rows)] for column in columns], 1)
         pair = (Gradients(judge.batch, judge.session), Gradients(narrow.batch, narrow.session))
         if all(one.are_whole for one in pair):
@@ -134,7 +134,7 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     another shape counts as moved everywhere.
     """
     first = judge.first or 0
-    axis = judge.axes[first] or 0
+    axis = judge.axes.batch[first]
     before = judge.normal[first]
     leaves = other_leaves(judge.batch, sample_at(column))
     pairs = zip(judge.batch.leaves, leaves, strict=True)

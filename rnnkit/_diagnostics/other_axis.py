@@ -1,11 +1,11 @@
 """Try the other axis for the batch: what mixes samples along axis 0 may be right along axis 1."""
 
-import copy
 from dataclasses import replace
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_lengths
+from rnnkit._diagnostics.inputs.batch import batch_of
+from rnnkit._diagnostics.measure.baseline import Rules
+from rnnkit._diagnostics.measure.prepared import baseline_of, with_found_lengths
 from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.run.isolation import Session, SpentError
 from rnnkit._diagnostics.run.outputs import Given
@@ -40,13 +40,11 @@ def _is_clean(opened: Session, given: Given) -> bool:
     The probe *batch* has to pass, and *alone*, which runs samples by themselves, to find nothing.
     ``opened`` runs copies of the model, and ``given`` are its inputs.
     """
-    session = copy.copy(opened)
-    session.joined_axes = {}
     call = opened.call if opened.is_wrapped else None
     try:
-        whole = Batch(given, 1, None, None)
-        is_after, _ = find_lengths(whole, opened.model, call, is_after=True)
-        baseline, _ = baseline_of(session, whole, Rules(is_after), {})
+        whole = batch_of(given, 1)
+        whole, pads_after, _ = with_found_lengths(whole, opened.model, call, pads_after=True)
+        baseline, _ = baseline_of(opened, whole, Rules(pads_after))
         mixed = PROBES["batch"].ask(baseline)
         return isinstance(mixed, Passed) and not isinstance(PROBES["alone"].ask(baseline), Finding)
     except (ArgumentError, SpentError):

@@ -2,19 +2,20 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
 from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.batch import Batch, batch_of, places_of
 from rnnkit._diagnostics.inputs.by_input import by_input, leaves_of_second
 from rnnkit._diagnostics.inputs.fields import with_fields
+from rnnkit._diagnostics.measure.baseline import Rules
 from rnnkit._diagnostics.measure.judge import note_of_judge
 from rnnkit._diagnostics.measure.layout import layout_of
-from rnnkit._diagnostics.measure.prepared import Rules, baseline_of, find_lengths
+from rnnkit._diagnostics.measure.prepared import baseline_of, with_found_lengths
 from rnnkit._diagnostics.options import OTHER_NAMES, check_options, checked_skip
 from rnnkit._diagnostics.other_axis import with_other_axis
 from rnnkit._diagnostics.probes.remarks import remarks
@@ -121,26 +122,27 @@ def verify(
     start = time.perf_counter()
     given, call = with_fields(Given(inputs, dict(kwargs or {})), call)
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
-    whole = Batch(given, batch_dim, seq_dim, lengths)
-    is_after = pad == "post"
+    whole = batch_of(given, batch_dim, seq_dim, lengths)
+    pads_after = pad == "post"
     lines: list[str] = []
     if lengths is None:
-        is_after, lines = find_lengths(whole, model, call, is_after=is_after)
+        whole, pads_after, lines = with_found_lengths(whole, model, call, pads_after=pads_after)
     if other is not None:
-        whole.second_leaves = leaves_of_second(other, given, whole.leaves)
+        whole = replace(whole, second_leaves=leaves_of_second(other, given, whole.leaves))
+    for name in flags:
+        whole = replace(whole, flags=places_of(whole.spec, name)[0])
     asked = {
         "causal": bool(causal),
         "reset": reset is not None,
         "streaming": streaming,
         "lengths": lengths is not None and bool(whole.lengths),
     }
-    rules = Rules(is_after, causal, lookahead, out_seq_dim, finds_lengths=lengths is None)
+    rules = Rules(pads_after, causal, lookahead, out_seq_dim, finds_lengths=lengths is None)
     # Who names an axis, or lengths, knows which axis has the samples.
     may_turn = batch_dim == 0 and seq_dim is None and lengths is None
     questions = Questions(asked, left_out)
     with session(model, call, given, "verify") as opened:
         try:
-            whole.flags = next((whole.places(name)[0] for name in flags), None)
             report = _judged(opened, whole, rules, questions, lines, may_turn=may_turn)
         except EscapedError as error:
             report = questions.unanswered(str(error).partition("\n")[0])
@@ -203,8 +205,8 @@ def _judged(
     ``opened`` runs copies of the model, ``whole`` is the caller's batch, and ``lines`` are notes.
     With ``may_turn``, the samples may be along axis 1.
     """
-    answers: dict[str, Outcome] = {}
-    baseline, told = baseline_of(opened, whole, rules, answers)
+    baseline, told = baseline_of(opened, whole, rules)
+    answers = baseline.known.answers
     axes = layout_of(baseline)
     for probe in questions.probes:
         is_left_out = questions.leaves_out(probe)

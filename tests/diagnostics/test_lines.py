@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import rnnkit
 from tests.diagnostics.models_of_users import (
     COUNTS,
     PADDED,
@@ -224,41 +223,6 @@ def test_a_module_whose_result_is_not_used():
         found[how] = findings(layered(forward, gate=nn.Linear(6, 6), how=how), X)
 
     assert found == {"used": set(), "by a threshold": set(), "not at all": {"gradient"}}
-
-
-NEIGHBORS = torch.tensor([2, 1, 1, 2])
-
-
-@pytest.mark.parametrize("told_by", [NEIGHBORS, mask(NEIGHBORS, 3)])
-def test_rows_of_all_samples(told_by):
-    """Neighbors of all samples, one below the other, are cut with the samples: nobody is accused."""
-
-    def forward(m, x, near, told):
-        counts = told.sum(1) if told.dim() == 2 else told
-        owner = torch.arange(len(x)).repeat_interleave(counts)
-        sums = x.new_zeros(len(x), 6).index_add(0, owner, m.near(near)[0][:, -1])
-        return m.gru(x)[0] + sums.unsqueeze(1)
-
-    net = layered(forward, near=gru(2))
-    report = rnnkit.verify(net, X, numbers(6, 5, 2), told_by)
-
-    assert {"batch", "alone"} <= {*report.checked}
-
-
-def test_a_table_with_as_many_rows_by_chance():
-    """A table whose rows happen to be as many as labels add up to stays whole for one sample."""
-
-    def looked_up(m, x, labels, table):
-        return m.gru(x)[0] + (table.mean(0) + table[labels]).unsqueeze(1)
-
-    def compared(m, x, labels, table):
-        h = m.gru(x)[1][0]
-        return h + (h @ table.T).amax(1, keepdim=True) + labels.unsqueeze(1)
-
-    for forward in (looked_up, compared):
-        report = rnnkit.verify(layered(forward), X, torch.tensor([2, 3, 1, 0]), numbers(6, 6))
-
-        assert {"batch", "alone"} <= {*report.checked}
 
 
 @pytest.mark.parametrize("extra", [0, 2])

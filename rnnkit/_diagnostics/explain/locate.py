@@ -20,7 +20,7 @@ def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -
     the leak. Returns rows of a message, and the name of the module.
     """
     batch = baseline.batch
-    rest = [sample for sample in range(batch.size) if sample != baseline.left_out_sample]
+    rest = [sample for sample in range(batch.size) if sample != baseline.axes.left_out]
     runs = batch.tree(), inputs, batch.samples(rest).tree()
     return _Samples(baseline, runs, index, (batch.size, batch.size - 1), changed).location()
 
@@ -48,7 +48,7 @@ def locate_valid(
     name.
     """
     batch = baseline.batch
-    alone = batch.alone(sample, front=baseline.pads_after)
+    alone = batch.alone(sample, front=baseline.rules.pads_after)
     other = alone
     sizes = (batch.steps or 1, alone.steps or 1)
     if inputs is not None:
@@ -196,7 +196,7 @@ class _Valid(Beside):
         of_batch = self.changed > 1 and shapes[0] == shapes[1]
         if of_batch or self.baseline.batch.counts is None:
             return fix_of("alone", kind)
-        rows = fix_of("padding" if self.baseline.pads_after else "padding in front", kind)
+        rows = fix_of("padding" if self.baseline.rules.pads_after else "padding in front", kind)
         lengths = self._after_a_stride(event)
         if lengths:
             what = f"after a stride the lengths are {lengths}, not the lengths of the input"

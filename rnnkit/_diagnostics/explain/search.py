@@ -102,7 +102,7 @@ class Search:
         self.changed = changed
         self.size, self.smaller = sizes
         self.is_strict = False
-        self.keeps_front = baseline.pads_after or self.probe == "batch"
+        self.keeps_front = baseline.rules.pads_after or self.probe == "batch"
         # The run as it is comes last, so that what the model returned is of that run.
         whole, other, fewer = inputs
         self.output_of_fewer, less = self._recorded_run(fewer)

@@ -1,7 +1,8 @@
 """Which axes are batch and seq, where sizes do not tell: those that follow what is left out."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,33 +26,35 @@ Attempt = Callable[[Given], Leaves | None]
 Choices = dict[int, list[int | None]]
 
 
-def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
+def with_inferred_axes(batch: Batch, attempt: Attempt) -> Batch:
     """Find out which axis of each input, after the first, has the samples, by trying the model.
 
     ``attempt(inputs)`` runs the model and returns the leaves of its output, or None if it refuses.
     Sizes leave a choice where an input has two axes as long as the batch, or is as long by chance:
-    the first choice with which the model takes two samples counts. The result is written into
-    ``batch.axes``, the batch axis of each leaf (a tensor of the inputs), or None if all samples
-    share it.
+    the first choice with which the model takes two samples counts. Returns the same batch with the
+    axes that were found.
     """
-    given = list(batch.axes)
+    found = _with_batch_axes(batch, attempt)
+    each = zip(batch.names, batch.axes, found.axes, strict=True)
+    shared = [name for name, one, other in each if one is not None and other is None]
+    return replace(found, shared=shared)
+
+
+def _with_batch_axes(batch: Batch, attempt: Attempt) -> Batch:
+    """Try the choices of axes that sizes leave, see :func:`with_inferred_axes`."""
     choices = _axis_choices(batch)
     if not choices:
-        return
+        return batch
     # With one sample, what has many may be joined by broadcasting: of two, three are made.
     kept = [0, 1] if batch.size > 2 else [0, 1, 1]
     ways = itertools.product(*choices.values()) if batch.size > 1 else iter(())
     for way in itertools.islice(ways, TRIES):
-        for index, axis in zip(choices, way, strict=True):
-            batch.axes[index] = axis
-        fewer = attempt(batch.samples(kept).tree())
+        tried = batch.with_axes(dict(zip(choices, way, strict=True)))
+        fewer = attempt(tried.samples(kept).tree())
         if fewer is not None:
-            _find_shared_inputs(batch, attempt, choices, fewer, kept)
-            return
+            return _with_shared_inputs(tried, attempt, choices, fewer, kept)
     # The model takes no other batch: what may be laid out either way is left as it is.
-    for index, axes in choices.items():
-        is_known = len({*axes} - {None}) == 1
-        batch.axes[index] = given[index] if is_known else None
+    return batch.with_axes({k: None for k, axes in choices.items() if len({*axes} - {None}) > 1})
 
 
 def _axis_choices(batch: Batch) -> Choices:
@@ -72,33 +75,33 @@ def _axis_choices(batch: Batch) -> Choices:
     return choices
 
 
-def _find_shared_inputs(
+def _with_shared_inputs(
     batch: Batch, attempt: Attempt, choices: Choices, fewer: Leaves, kept: list[int]
-) -> None:
+) -> Batch:
     """Find inputs that have as many rows as the batch by chance, such as prototypes.
 
     ``attempt(inputs)`` runs the model, and ``fewer`` is its output for the samples ``kept``. If its
     first tensor differs from the same rows of the full output, each input of ``choices``, by index,
-    is passed with all its rows beside these samples: if the two agree then, all samples share it,
-    and its batch axis becomes None.
+    is passed with all its rows beside these samples: if the two agree then, all samples share it.
+    Returns the batch, in which such inputs have no batch axis.
     """
     # Of data, and not as long as the sequence too: no chance gives a table both sizes.
     tried = [k for k in choices if batch.is_content(k) and not batch.may_have_steps(k)]
     if not tried or batch.size <= 2:
-        return
+        return batch
     full = attempt(batch.tree())
     # equal_rows has an entry for each output with samples: the first one has to be true.
-    if not full or True in equal_rows(full, fewer, kept)[:1]:
-        return
+    if not full or True in _equal_rows(full, fewer, kept)[:1]:
+        return batch
     for index in tried:
-        at = batch.axes[index]
-        batch.axes[index] = None
-        whole = attempt(batch.samples(kept).tree()) or []
-        if True not in equal_rows(full, whole, kept)[:1]:
-            batch.axes[index] = at
+        shared = batch.with_axes({index: None})
+        whole = attempt(shared.samples(kept).tree()) or []
+        if True in _equal_rows(full, whole, kept)[:1]:
+            batch = shared
+    return batch
 
 
-def equal_rows(full: Leaves, part: Leaves, samples: Sequence[int]) -> list[bool]:
+def _equal_rows(full: Leaves, part: Leaves, samples: Sequence[int]) -> list[bool]:
     """Return for each output with samples whether they are the same in the run of a part.
 
     ``full`` has the outputs for the batch, and ``part`` those for ``samples`` of it, which are
@@ -165,12 +168,15 @@ def _order_of_rows(moved: Tensor, axis: int, *, has_batch_first: bool) -> Joined
     return best if is_leak or within[best] == moved.sum() else None
 
 
-def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leaves | None:
-    """Find which inputs have to be cut with the sequence; return the output for one step less.
+def infer_steps(
+    batch: Batch, attempt: Callable[[Batch], Leaves | None], tries: Iterator[int]
+) -> tuple[Batch, Leaves] | None:
+    """Find which inputs have to be cut with the sequence.
 
-    ``attempt(batch)`` runs the model, and returns None if it refuses. Inputs that are as long as
-    the sequence by chance have steps of their own: they are noted in ``batch.on_their_own``. None
-    if the model takes no other number of steps.
+    ``attempt(batch)`` runs the model, and returns None if it refuses; ``tries`` says how often it
+    may still be asked. Returns the batch, in which inputs that are as long as the sequence by
+    chance have steps of their own, and the output for one step less; None if the model takes no
+    other number of steps.
     """
     steps = batch.longest
     if steps is None or steps < 2 or not batch.may_have_steps(batch.sequence):
@@ -180,13 +186,12 @@ def infer_steps(batch: Batch, attempt: Callable[[Batch], Leaves | None]) -> Leav
     ]
     # What is as long by chance must not: a second sequence of the same width, or features.
     subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
-    for _, following in zip(batch.tries, subsets, strict=False):
-        batch.on_their_own[batch.sequence] = frozenset(others) - set(following)
-        output = attempt(batch.cut(steps - 1, front=True))
+    for _, following in zip(tries, subsets, strict=False):
+        own = {batch.sequence: frozenset(others) - set(following)}
+        tried = replace(batch, on_their_own={**batch.on_their_own, **own})
+        output = attempt(tried.cut(steps - 1, front=True))
         if output is not None:
-            return output
-    # The model takes no other number of steps: what is as long has the same ones, it may be.
-    batch.on_their_own.pop(batch.sequence, None)
+            return tried, output
     return None
 
 

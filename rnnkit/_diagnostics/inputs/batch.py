@@ -1,10 +1,12 @@
 """The batch and seq axes of a model's inputs, and the inputs with some samples or steps only."""
 
-import copy
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import starmap
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -25,11 +27,91 @@ from rnnkit._diagnostics.inputs.lengths import (
     shortened_lengths,
     states_lengths,
 )
-from rnnkit._diagnostics.inputs.rows import rows_of_samples, some_samples
 from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
-from rnnkit._diagnostics.tell.report import TRIES
 
 
+def batch_of(inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None) -> "Batch":
+    """Find the batch axis of each leaf of the inputs, and the sequence, whose steps are judged.
+
+    A leaf is a tensor, or another value. The sequence is the first leaf with a seq axis or lengths
+    that the caller names; else the first with data and steps (as many as the longest of lengths for
+    all, if given). ``seq_dim`` and ``lengths`` are for all inputs, or dictionaries by position or
+    keyword.
+    """
+    leaves, spec = pytree.tree_flatten(inputs, is_leaf=is_one_leaf)
+    check_values(leaves)
+    every = range(len(leaves))
+    batch_dim = axis_of(batch_dim)
+    first = first_with_axis(leaves, batch_dim, every)
+    data = leaves[first]
+    batch_dim %= data.dim()
+    size = data.shape[batch_dim]
+    axes = [batch_axis_of(leaf, batch_dim, size) for leaf in leaves]
+    seq_dims = {k: seq_axis_of(leaf, batch_dim, data) for k, leaf in enumerate(leaves)}
+    named: list[int] = []  # leaves whose seq axis the caller names
+    for name, axis in by_input("seq_dim", seq_dim, inputs).items():
+        places = places_of(spec, name)
+        index = first_with_axis(leaves, axis_of(axis), places)
+        dim = axis % leaves[index].dim()
+        if dim == batch_dim and first in places:
+            message = f"seq_dim and batch_dim are both axis {dim} of the input"
+            refuse(ArgumentError, "seq_dim", message, code="verify-axis")
+        seq_dims |= dict.fromkeys(places, dim)
+        if name is not None:
+            named.append(index)
+    batch = Batch(
+        leaves,
+        spec,
+        first,
+        axes,
+        seq_dims,
+        size,
+        caller_indices=[*range(size)],
+        whole_size=size,
+        content=[k for k in every if is_content(leaves[k], seq_dims[k])],
+        sequence=first,
+    )
+    told = by_input("lengths", lengths, inputs)
+    longest = max(counts_of(told.get(None)), default=0)
+    usual = [k for k in batch.content if axes[k] == batch_dim and batch.length(k)]
+    fitting = [k for k in usual if batch.length(k) == longest]
+    batch = batch.with_steps_of([*named, *fitting, *usual, first][0])
+    counts = dict(_read_lengths(batch, name, given) for name, given in told.items())
+    # Lengths count for more.
+    return replace(batch, lengths=counts).with_steps_of(next(iter(counts), batch.sequence))
+
+
+def places_of(spec: Any, name: int | str | None) -> list[int]:
+    """Return the indices of the leaves of an input, by position or keyword; of all for None.
+
+    ``spec`` is the structure of all inputs.
+    """
+    numbers: Any = pytree.tree_unflatten(range(spec.num_leaves), spec)
+    if name is not None:
+        numbers = numbers.args[name] if isinstance(name, int) else numbers.kwargs[name]
+    return pytree.tree_leaves(numbers)
+
+
+def _read_lengths(batch: "Batch", name: int | str | None, given: Any) -> tuple[int, list[int]]:
+    """Check the lengths ``given`` of an input, of the sequence if ``name`` is None.
+
+    Return the index of the leaf that they are of, and the valid steps of each sample.
+    """
+    places = [batch.sequence] if name is None else places_of(batch.spec, name)
+    index = next((k for k in places if batch.length(k)), batch.sequence)
+    counts = counts_of(given)
+    steps = batch.length(index) or 0
+    is_one_each = len(counts) == batch.size
+    if not is_one_each or not 0 < min(counts) <= max(counts) <= steps:
+        values = counts if is_one_each else given
+        got = bounded(str(values), 40) if isinstance(values, list) else brief(values)
+        text = f"lengths must be {batch.size} integers, each from 1 to {steps} steps, got {got}"
+        fix = "pass the number of valid steps of each sample, such as lengths=mask.sum(1)"
+        refuse(ArgumentError, "lengths", text, fix=fix, code="verify-lengths")
+    return index, counts
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """The inputs of a model as leaves (their tensors in one list), and where samples and steps are.
 
@@ -39,114 +121,46 @@ class Batch:
         axes, seq_dims: the batch axis (None if all samples share it) and the seq axis of each leaf.
         size, whole_size: the number of samples, here and in the caller's batch.
         caller_indices: where the caller's batch has each sample.
+        content: the leaves with data that is computed with, by index.
         sequence, steps: the leaf whose steps are judged, and how many it has; None of no steps.
         lengths: valid steps of each sample, by the index of a leaf; without the padding.
         on_their_own: by the sequence, leaves that are as long by chance, with steps of their own.
-        tries: how often leaves are still tried to be on their own, for all sequences together.
-        rows_of: leaves that have several rows for each sample, see :class:`Rows`.
         flags: the leaf that flags where samples start afresh (``reset=``).
         second_leaves: those of a second batch (``other=``), from which changed values come.
+        shared: names of inputs with as many rows as the batch, all of them taken for each sample.
+        drawn: other values for the leaves, which ``other_leaves`` keeps here.
     """
 
-    def __init__(
-        self, inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None
-    ) -> None:
-        """Find the batch axis of each leaf, and the sequence: the leaf whose steps are judged.
-
-        That is the first leaf with a seq axis or lengths that the caller names; else the first with
-        data and steps (as many as the longest of lengths for all, if given). ``seq_dim`` and
-        ``lengths`` are for all inputs, or dictionaries by position or keyword.
-        """
-        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_one_leaf)
-        check_values(self.leaves)
-        every = range(len(self.leaves))
-        batch_dim = axis_of(batch_dim)
-        self.first = first_with_axis(self.leaves, batch_dim, every)
-        data = self.leaves[self.first]
-        batch_dim %= data.dim()
-        self.size: int = data.shape[batch_dim]
-        self.caller_indices = list(range(self.size))
-        self.whole_size = self.size
-        self.lengths: dict[int, list[int]] = {}
-        self.flags: int | None = None  # of reset=
-        self.second_leaves: list[Any] | None = None
-        self.drawn: dict[Any, Tensor] = {}  # other values for the leaves
-        self.on_their_own: dict[int, frozenset[int]] = {}  # leaves as long by chance
-        self.tries = iter(range(TRIES))  # for runs that find out which those are
-        self.seq_dims = [seq_axis_of(leaf, batch_dim, data) for leaf in self.leaves]
-        told_axes = [
-            self._read_seq_dim(name, axis_of(axis), batch_dim)
-            for name, axis in by_input("seq_dim", seq_dim, inputs).items()
-        ]
-        self.axes = [batch_axis_of(leaf, batch_dim, self.size) for leaf in self.leaves]
-        # Of leaves without a batch axis: how many rows each sample has, as its nodes in a graph.
-        self.rows_of = rows_of_samples(self.leaves, self.axes, self.size, batch_dim)
-        self._content = [k for k in every if is_content(self.leaves[k], self.seq_dims[k])]
-        told = by_input("lengths", lengths, inputs)
-        longest = max(counts_of(told.get(None)), default=0)
-        usual = [k for k in self._content if self.axes[k] == batch_dim and self.length(k)]
-        fitting = [k for k in usual if self.length(k) == longest]
-        named = [index for index in told_axes if index is not None]
-        self.take_steps_of([*named, *fitting, *usual, self.first][0])
-        for name, given in told.items():
-            self._read_lengths(name, given)
-        self.take_steps_of(next(iter(self.lengths), self.sequence))  # lengths count for more
-
-    def _read_lengths(self, name: int | str | None, given: Any) -> None:
-        """Check and note the lengths ``given`` of an input; of the sequence if ``name`` is None."""
-        places = [self.sequence] if name is None else self.places(name)
-        index = next((k for k in places if self.length(k)), self.sequence)
-        counts = counts_of(given)
-        steps = self.length(index) or 0
-        is_one_each = len(counts) == self.size
-        if not is_one_each or not 0 < min(counts) <= max(counts) <= steps:
-            values = counts if is_one_each else given
-            got = bounded(str(values), 40) if isinstance(values, list) else brief(values)
-            text = f"lengths must be {self.size} integers, each from 1 to {steps} steps, got {got}"
-            fix = "pass the number of valid steps of each sample, such as lengths=mask.sum(1)"
-            refuse(ArgumentError, "lengths", text, fix=fix, code="verify-lengths")
-        self.lengths[index] = counts
+    leaves: list[Any]
+    spec: Any
+    first: int
+    axes: Sequence[int | None]
+    seq_dims: Mapping[int, int]
+    size: int
+    caller_indices: Sequence[int]
+    whole_size: int
+    content: Collection[int]
+    sequence: int
+    steps: int | None = None
+    lengths: Mapping[int, list[int]] = field(default_factory=dict)
+    on_their_own: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    flags: int | None = None
+    second_leaves: list[Any] | None = None
+    shared: list[str] = field(default_factory=list)
+    drawn: dict[Any, Tensor] = field(default_factory=dict, init=False)
 
     @property
     def names(self) -> list[str]:
         """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
         return names_of_leaves(self.tree())
 
-    def _read_seq_dim(self, name: int | str | None, axis: int, batch_dim: int) -> int | None:
-        """Note the seq axis of one input or of all (None); return the leaf of one that is named."""
-        places = self.places(name)
-        index = first_with_axis(self.leaves, axis, places)
-        dim = axis % self.leaves[index].dim()
-        if dim == batch_dim and self.first in places:
-            message = f"seq_dim and batch_dim are both axis {dim} of the input"
-            refuse(ArgumentError, "seq_dim", message, code="verify-axis")
-        for place in places:
-            self.seq_dims[place] = dim
-        return None if name is None else index
-
-    def places(self, name: int | str | None) -> list[int]:
-        """Return the indices of the leaves of an input, by position or keyword; of all for None."""
-        numbers: Any = self.tree(range(len(self.leaves)))
-        if name is not None:
-            numbers = numbers.args[name] if isinstance(name, int) else numbers.kwargs[name]
-        return pytree.tree_leaves(numbers)
-
-    def take_steps_of(self, index: int) -> None:
-        """Take the steps of a leaf for the steps that are judged."""
-        self.sequence = index
-        self.steps: int | None = self.length(index)
-
     def with_steps_of(self, index: int) -> "Batch":
         """Return the same with the steps of a different leaf as those that are judged."""
-        other = self.with_leaves(self.leaves)
-        other.take_steps_of(index)
-        return other
+        return replace(self, sequence=index, steps=self.length(index))
 
-    def following(self, own: Mapping[int, frozenset[int]]) -> "Batch":
-        """Return the same with other leaves that stay whole when the sequence is cut."""
-        other = self.with_leaves(self.leaves)
-        other.on_their_own = dict(own)
-        return other
+    def with_axes(self, axes: Mapping[int, int | None]) -> "Batch":
+        """Return the same with another batch axis for some leaves, by index; None: it is shared."""
+        return replace(self, axes=[axes.get(k, axis) for k, axis in enumerate(self.axes)])
 
     @property
     def seq_dim(self) -> int:
@@ -202,41 +216,34 @@ class Batch:
 
     def with_leaves(self, leaves: list[Any]) -> "Batch":
         """Return the same with other leaves."""
-        other = copy.copy(self)
-        other.leaves = leaves
-        other.drawn = {}
-        return other
-
-    def with_second(self, second: list[Any]) -> "Batch":
-        """Return the same with the leaves of a second batch, from which changed values come."""
-        other = self.with_leaves(self.leaves)
-        other.second_leaves = second
-        return other
+        return replace(self, leaves=leaves)
 
     def _with_each(self, change: Callable[[int, Any], Any]) -> "Batch":
         """Return the same with ``change(index, leaf)`` for each leaf, also of the second batch."""
-        other = self.with_leaves([change(*pair) for pair in enumerate(self.leaves)])
-        other.second_leaves = self.second_leaves and [
-            change(*pair) for pair in enumerate(self.second_leaves)
-        ]
-        return other
+        second = self.second_leaves and [*starmap(change, enumerate(self.second_leaves))]
+        first = [*starmap(change, enumerate(self.leaves))]
+        return replace(self, leaves=first, second_leaves=second)
 
     def samples(self, kept: Sequence[int]) -> "Batch":
         """Return the inputs of some samples only, in this order."""
 
         def pick(index: int, leaf: Any) -> Any:
-            """Return the samples of one leaf."""
+            """Return the samples of one leaf: of a tensor, an array or a list of numbers."""
             axis = self.axes[index]
-            if index in self.rows_of:  # each sample has its own number of rows, on one axis
-                return self.rows_of[index].of(kept, leaf)
-            return leaf if axis is None else some_samples(leaf, axis, kept)
+            if axis is None:
+                return leaf
+            if isinstance(leaf, Tensor):
+                return leaf.index_select(axis, torch.tensor(kept, device=leaf.device))
+            if hasattr(leaf, "shape"):
+                return leaf[[*kept]]
+            return type(leaf)(leaf[sample] for sample in kept)
 
-        fewer = self._with_each(pick)
-        fewer.size = len(kept)
-        fewer.caller_indices = [self.caller_indices[sample] for sample in kept]
-        fewer.lengths = {k: [counts[s] for s in kept] for k, counts in self.lengths.items()}
-        fewer.rows_of = {k: rows.picked(kept) for k, rows in self.rows_of.items()}
-        return fewer
+        return replace(
+            self._with_each(pick),
+            size=len(kept),
+            caller_indices=[self.caller_indices[sample] for sample in kept],
+            lengths={k: [counts[s] for s in kept] for k, counts in self.lengths.items()},
+        )
 
     def valid_steps(self) -> list[int]:
         """Return the valid steps of each sample, as lengths or as zeros at an end tell.
@@ -265,7 +272,7 @@ class Batch:
 
     def is_content(self, index: int) -> bool:
         """Return whether a leaf holds data that is computed with, not lengths, labels or a mask."""
-        return self.axes[index] is not None and index in {self.first, self.sequence, *self._content}
+        return self.axes[index] is not None and index in {self.first, self.sequence, *self.content}
 
     def padding(self, index: int) -> Tensor | None:
         """Return which steps, at an end of a leaf, are zeros or NaN ``(batch, seq)``; else None."""
@@ -335,8 +342,9 @@ class Batch:
                 else leaf
             )
 
-        shorter = self._with_each(cut)
-        shorter.steps = ends.get(self.sequence, self.steps)
         each = self.lengths.items()
-        shorter.lengths = {k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each}
-        return shorter
+        return replace(
+            self._with_each(cut),
+            steps=ends.get(self.sequence, self.steps),
+            lengths={k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each},
+        )

@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from rnnkit._diagnostics.run.outputs import Given
+from torch.utils import _pytree as pytree
+
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
 
 #: Calls a model with what is given.
 Call = Callable[..., Any]
@@ -16,19 +18,15 @@ def with_fields(given: Given, call: Call | None) -> tuple[Given, Call | None]:
     ``call(model, *inputs)`` is the user's way to call the model, or None. So each field of a
     dataclass is an input of its own, as the values of a dictionary are.
     """
-    args, kwargs = given
-    if not any(map(_is_dataclass, (*args, *kwargs.values()))):
+    if not any(map(_is_dataclass, pytree.tree_leaves(given, is_leaf=_is_dataclass))):
         return given, call
-    run = call or _run
 
-    def with_dataclasses(model: Any, *other: Any, **named: Any) -> Any:
+    def with_dataclasses(model: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the model with dataclasses in place of the dictionaries of their fields."""
-        whole = [_put_back(one, fields) for one, fields in zip(args, other, strict=True)]
-        by_name = {name: _put_back(kwargs[name], fields) for name, fields in named.items()}
-        return run(model, *whole, **by_name)
+        whole = pytree.tree_map(_put_back, given, Given(args, kwargs), is_leaf=_is_kept)
+        return (call or _run)(model, *whole.args, **whole.kwargs)
 
-    fields = {name: _fields_of(value) for name, value in kwargs.items()}
-    return Given(tuple(map(_fields_of, args)), fields), with_dataclasses
+    return pytree.tree_map(_fields_of, given, is_leaf=_is_kept), with_dataclasses
 
 
 def _run(model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -39,6 +37,11 @@ def _run(model: Any, *args: Any, **kwargs: Any) -> Any:
 def _is_dataclass(value: Any) -> bool:
     """Return whether a value is an instance of a dataclass."""
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _is_kept(value: Any) -> bool:
+    """Return whether a value stays whole: a dataclass, or what is one leaf of the inputs."""
+    return _is_dataclass(value) or is_one_leaf(value)
 
 
 def _fields_of(value: Any) -> Any:

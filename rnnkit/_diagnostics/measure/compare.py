@@ -83,7 +83,7 @@ class Change(Rerun):
     def moved(self, index: int) -> Tensor:
         """Return where an output differs from the baseline's: a mask ``(samples, steps)``."""
         baseline = self.baseline
-        key = (index, baseline.order)
+        key = (index, baseline.known.order)
         if key not in self._moved:
             before = baseline.in_input_order(baseline.normal)[index]
             after = baseline.in_input_order(self.output)[index]
@@ -108,7 +108,7 @@ class Change(Rerun):
                 return None
             leak = self._judged.leak(indices, forbidden)
             if leak is None:
-                self.baseline.rounds = True  # from now on the judge is asked at once
+                self.baseline.known.rounds = True  # from now on the judge is asked at once
             return leak
         return None
 
@@ -164,7 +164,7 @@ def compare_changed(
         """Return the changed inputs of a batch; None if nothing changes."""
         return changed(batch, where, pad=pad, only=only)
 
-    judge = judge_of(baseline) if baseline.rounds else baseline
+    judge = judge_of(baseline) if baseline.known.rounds else baseline
     settling = baseline if isinstance(judge, Skipped) else judge
     inputs = alter(settling.batch)
     return None if inputs is None else Change(settling, alter, inputs)
@@ -317,7 +317,7 @@ def parts_of(
             if steps is not None and shape_of(made) == shape_of(baseline.normal[index]):
                 # An output of one length for all inputs, as by total_length, ends in padding.
                 kept = steps - max(baseline.missing(index) or 0, 0)
-                made = made.narrow(baseline.step_axes[index] or 0, 0, kept)
+                made = made.narrow(baseline.axes.seq.get(index, 0), 0, kept)
             yield from _parts_of_output(baseline, index, axis, made, samples)
 
 
@@ -334,7 +334,7 @@ def _parts_of_output(
         if after.shape == whole.select(axis, sample).shape:
             after = baseline.valid_row(made, index, sample, place)
         # Of an output with other steps, as with a stride, a sample returns the first ones.
-        kept = tuple(map(slice, after.shape if baseline.pads_after else ()))
+        kept = tuple(map(slice, after.shape if baseline.rules.pads_after else ()))
         before = baseline.valid_row(whole, index, sample)[kept]
         scale = baseline.valid_row(baseline.scale_of(index), index, sample)[kept]
         if before.shape == after.shape:

@@ -4,6 +4,7 @@ A NaN spreads, and hides what a change would show: where it reaches the outputs,
 with numbers that occur elsewhere in the batch.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[B
     as it is. ``opened`` runs copies of the model.
     """
     if batch.second_leaves is not None:  # other values are finite in any case
-        batch = batch.with_second(_all_finite(batch, batch.second_leaves, pads_after=pads_after))
+        second = _all_finite(batch, batch.second_leaves, pads_after=pads_after)
+        batch = replace(batch, second_leaves=second)
     leaves = _all_finite(batch, batch.leaves, pads_after=pads_after)
     changed = [k for k, leaf in enumerate(leaves) if leaf is not batch.leaves[k]]
     if not changed:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -71,12 +72,22 @@ def rounds_by_all(baseline: Baseline) -> Skipped | None:
 def _judge_of(baseline: Baseline) -> Baseline | Skipped:
     """Make the judge of a baseline, see :func:`judge_of`, anew or from its parent's judge.
 
-    A baseline that is the same batch seen differently is derived from its parent. Dtypes are tried
+    A baseline that is the same batch seen differently has the judge of its parent. Dtypes are tried
     in turn, unless a wider copy of the weights takes too much memory.
     """
-    if baseline.derived is not None:
-        judge = judge_of(baseline.derived.parent)
-        return judge if isinstance(judge, Skipped) else baseline.derived.change(judge)
+    if baseline.parent is not None:
+        judge = judge_of(baseline.parent)
+        if isinstance(judge, Skipped):
+            return judge
+        seen = baseline.batch
+        return judge.seeing(
+            replace(
+                judge.batch,
+                sequence=seen.sequence,
+                steps=seen.steps,
+                on_their_own=seen.on_their_own,
+            )
+        )
     unsure = rounds_by_all(baseline)
     if unsure is not None:
         return unsure
@@ -112,7 +123,8 @@ def _judge_in(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Basel
             [in_wider_dtype(x, dtype) for x in baseline.batch.leaves]
         )
         session = baseline.session.wider(dtype, Widened(dtype))
-        judge = baseline.judging(batch, dtype, tolerance, session)
+        judging = baseline.judging(batch, dtype, tolerance)
+        judge = replace(judging, session=session, normal=session.run(batch.tree()))
         is_wide = all(in_wider_dtype(x, dtype) is x for x in judge.normal)
         if is_wide and [*map(shape_of, judge.normal)] == [*map(shape_of, baseline.normal)]:
             return judge

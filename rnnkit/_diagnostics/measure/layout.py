@@ -16,15 +16,16 @@ def layout_of(baseline: Baseline) -> dict[str, Axes]:
     ``baseline`` is the model, a batch, and the output for it.
     """
     batch = baseline.batch
+    found = baseline.axes
     layout: dict[str, Axes] = {}
     for k, (name, leaf) in enumerate(zip(batch.names, batch.leaves, strict=True)):
         # "seq" are the steps that are judged: other inputs may have steps of their own.
         seq = batch.seq_dims[k] if batch.has_steps(k) else None
         _write_axes(layout, name, leaf, {seq: "seq", batch.axes[k]: "batch"})
     for k, leaf in enumerate(baseline.normal):
-        seq = baseline.step_axes[k] if baseline.step_inputs[k] == batch.sequence else None
-        _write_axes(layout, baseline.name(k), leaf, {seq: "seq", baseline.axes[k]: "batch"})
-    for k, flat in baseline.session.joined_axes.items():
+        seq = found.seq.get(k) if found.source.get(k) == batch.sequence else None
+        _write_axes(layout, baseline.name(k), leaf, {seq: "seq", found.batch.get(k): "batch"})
+    for k, flat in found.joined.items():
         name = baseline.name(k)
         axes = layout[name]
         both = " * ".join(map(str, axes[flat.axis : flat.axis + 2]))

@@ -1,6 +1,7 @@
 """A model on other values, and at another size: is what was found there as well?"""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,11 +43,11 @@ def _answer_on(
     The result is None if the model refuses it, or if the outputs have other axes than the
     baseline's.
     """
-    again = baseline.if_accepted(batch)
-    if again is None:
+    output = baseline.attempt(batch)
+    if output is None:
         return None
-    ranks = [x.dim() for x in tensors_of(again.normal)]
-    return ask(again) if ranks == [x.dim() for x in tensors_of(baseline.normal)] else None
+    ranks = [[x.dim() for x in tensors_of(each)] for each in (output, baseline.normal)]
+    return ask(baseline.on(batch, output)) if ranks[0] == ranks[1] else None
 
 
 def _other_batches(baseline: Baseline) -> list[Batch]:
@@ -58,7 +59,7 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
     batch = baseline.batch
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
     if batch.second_leaves is not None:
-        drawn = drawn.with_second(batch.leaves)
+        drawn = replace(drawn, second_leaves=batch.leaves)
     tamed = drawn.with_leaves([_calm_leaf(batch, k, leaf) for k, leaf in enumerate(batch.leaves)])
     others = [drawn, tamed]
     picking = _with_step_indices(drawn)
@@ -66,7 +67,7 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
         others.append(picking)
     longest = batch.longest or 0
     if longest > 3 and batch.has_steps(batch.sequence):
-        others.append(drawn.cut(longest - 1, front=baseline.pads_after))
+        others.append(drawn.cut(longest - 1, front=baseline.rules.pads_after))
     elif batch.size > 2:
         others.append(drawn.samples(range(batch.size - 1)))
     return others

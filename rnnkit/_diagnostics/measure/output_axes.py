@@ -1,5 +1,8 @@
 """Which axes of the outputs are batch and seq: those that follow what is left out of the inputs."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refuse
 from rnnkit._diagnostics.inputs.axes import (
@@ -8,63 +11,62 @@ from rnnkit._diagnostics.inputs.axes import (
     shortened_axis,
     shrinks_twice,
 )
-from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import changed, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Recorder
-from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, split_joined_axes
+from rnnkit._diagnostics.tell.report import TRIES
 
 
-def find_axes(baseline: Baseline, out_seq_dim: int | None) -> None:
+def with_axes(baseline: Baseline) -> Baseline:
     """Find which axes of the outputs are batch and seq: those that follow what is left out.
 
-    ``baseline`` is the model, a batch, and the output for it (its leaves: tensors); what is found
-    is written into it. The model runs a second time, without one sample, and with fewer steps.
-    ``out_seq_dim`` is the seq axis of the first output, if the caller says it.
+    The model runs a second time, without one sample, and with fewer steps. Returns the baseline
+    (the model, a batch, and the output for it: its leaves) with the axes that were found.
     """
-    batch = baseline.batch
+    again = _run_again(baseline)
+    baseline = _with_batch_axes(baseline)
+    again = split_joined_axes(again, baseline.axes.joined, baseline.batch.size)
+    baseline = replace(baseline, made=baseline.made | {"again": again})
     first = baseline.first
-    _run_again(baseline)
-    fewer, left_out = _leave_one_out(baseline.session, batch, baseline.normal)
-    baseline.output_without_one = fewer
-    baseline.left_out_sample = left_out
-    if fewer is not None and len(fewer) == len(baseline.normal):
-        _find_batch_axes(baseline, fewer)
     if first is None:
-        return
-    _take_batch_axis_of_input(baseline, first)
+        return baseline
+    tries = iter(range(TRIES))
     # The steps of the input whose steps are judged, then of those with lengths or, if the first
     # output has other steps, of each that may be a target.
-    for index in sorted(range(len(batch.leaves)), key=batch.sequence.__ne__):
+    inputs = range(len(baseline.batch.leaves))
+    for index in sorted(inputs, key=baseline.batch.sequence.__ne__):
         if _may_pace(baseline, index, first):
-            _find_step_axes(baseline, index)
-    axis = _told_axis(baseline, first, out_seq_dim)
-    if axis not in (None, baseline.step_axes[first]):
-        baseline.step_axes[first] = axis
-        baseline.step_inputs[first] = batch.sequence
+            baseline = _with_step_axes(baseline, index, tries)
+    axis = _told_axis(baseline, first)
+    axes = baseline.axes
+    if axis is None or axis == axes.seq.get(first):
+        return baseline
+    seq = {**axes.seq, first: axis}
+    source = {**axes.source, first: baseline.batch.sequence}
+    return replace(baseline, axes=replace(axes, seq=seq, source=source))
 
 
-def _run_again(baseline: Baseline) -> None:
-    """Run the copy of the model that ran last a second time on the same batch.
+def _run_again(baseline: Baseline) -> Leaves:
+    """Run the copy of the model that ran last a second time on the same batch; return the output.
 
-    If that returns the same, keep what happened in it: else a run for that alone would be needed.
-    ``baseline`` is the model, a batch, and its output, into which it is written.
+    If that is the same, keep what happened in it: else a run for that alone would be needed.
     """
     watcher = Recorder()
     session = baseline.session
     again = session.run(baseline.batch.tree(), on=session.last, watch=watcher.watch)
-    baseline.second_output = again
     if are_bit_equal(baseline.normal, again):
         baseline.once("events", lambda: watcher.events)
+    return again
 
 
-def _leave_one_out(session: Session, batch: Batch, normal: Leaves) -> tuple[Leaves | None, int]:
+def _leave_one_out(baseline: Baseline) -> tuple[Leaves | None, int]:
     """Return the output without one sample, and which one; no output if the model refuses.
 
-    ``normal`` is the output for all. Without the longest sample the steps shrink as well, so the
-    shortest that leaves them as they are is left out.
+    Without the longest sample the steps shrink as well, so the shortest that leaves them as they
+    are is left out.
     """
+    batch = baseline.batch
     if batch.size == 1:
         return None, 0
     valid_steps = batch.valid_steps()
@@ -72,8 +74,8 @@ def _leave_one_out(session: Session, batch: Batch, normal: Leaves) -> tuple[Leav
     shrunk = None
     for left_out in shortest_first:
         rest = [sample for sample in range(batch.size) if sample != left_out]
-        fewer = session.attempt(batch.samples(rest).tree())
-        if fewer is not None and not shrinks_twice(normal, fewer):
+        fewer = baseline.session.attempt(batch.samples(rest).tree())
+        if fewer is not None and not shrinks_twice(baseline.normal, fewer):
             return fewer, left_out
         if left_out == shortest_first[0]:
             shrunk = fewer
@@ -82,51 +84,55 @@ def _leave_one_out(session: Session, batch: Batch, normal: Leaves) -> tuple[Leav
     return shrunk, shortest_first[0]
 
 
-def _find_batch_axes(baseline: Baseline, fewer: Leaves) -> None:
+def _with_batch_axes(baseline: Baseline) -> Baseline:
     """Find the axis of each output that is shorter by one without a sample.
 
-    ``fewer`` is the output without it. An axis that is shorter by several may have samples and
-    steps in one, see :func:`find_joined_axes`: such outputs are split into two axes first.
+    An axis that is shorter by several may have samples and steps in one, see
+    :func:`find_joined_axes`: such outputs have two axes in its place from now on.
     """
     batch = baseline.batch
     session = baseline.session
+    fewer, left_out = _leave_one_out(baseline)
+    axes = replace(baseline.axes, without_one=fewer, left_out=left_out)
+    if fewer is None:
+        return replace(baseline, axes=replace(axes, batch=_batch_axis_of_input(baseline)))
+    if len(fewer) != len(baseline.normal):
+        return replace(baseline, axes=axes)
 
     def run_changed(sample: int) -> Leaves | None:
         """Return the output for other values of one sample; None if that has no other ones."""
         inputs = changed(batch, sample_at(sample))
         return None if inputs is None else session.attempt(inputs)
 
-    flats = find_joined_axes(baseline.normal, fewer, batch, run_changed)
-    session.joined_axes = flats
-    session.size_of = batch.size_of
-    normal = split_joined_axes(baseline.normal, flats, batch.size)
-    baseline.normal = normal
-    if baseline.second_output is not None:
-        baseline.second_output = split_joined_axes(baseline.second_output, flats, batch.size)
-    found = map(shortened_axis, normal, split_joined_axes(fewer, flats, batch.size - 1))
-    baseline.axes = [axis if by == 1 else None for axis, by in found]
-    if not shrinks_twice(normal, fewer):
-        return
-    # Where each sample is the longest of some input, none can be left out alone.
-    twice = batch.samples([*range(batch.size), baseline.left_out_sample])
-    more = baseline.attempt(twice) or ()
-    for index, pair in enumerate(zip(more, normal, strict=False)):
-        axis, by = shortened_axis(*pair)
-        if baseline.axes[index] is None and by == 1:
-            baseline.axes[index] = axis
+    joined = find_joined_axes(baseline.normal, fewer, batch, run_changed)
+    normal = split_joined_axes(baseline.normal, joined, batch.size)
+    fewer = split_joined_axes(fewer, joined, batch.size - 1)
+    found = _longer_axes(normal, fewer)
+    baseline = replace(baseline, session=session.splitting(joined, batch.size_of), normal=normal)
+    if shrinks_twice(normal, fewer):
+        # Where each sample is the longest of some input, none can be left out alone.
+        twice = baseline.attempt(batch.samples([*range(batch.size), left_out])) or []
+        found = _longer_axes(twice, normal) | found
+    return replace(baseline, axes=replace(axes, batch=dict(sorted(found.items())), joined=joined))
 
 
-def _take_batch_axis_of_input(baseline: Baseline, first: int) -> None:
-    """If no sample can be left out, take the input's batch axis for that of the first output.
+def _longer_axes(more: Leaves, fewer: Leaves) -> dict[int, int]:
+    """Return the only axis of each output that is longer, by one, for one sample more."""
+    found = enumerate(map(shortened_axis, more, fewer))
+    return {index: axis for index, (axis, by) in found if axis is not None and by == 1}
 
-    It has to be the only axis that is as long as the batch. ``first`` is the index of that output.
+
+def _batch_axis_of_input(baseline: Baseline) -> dict[int, int]:
+    """Return the input's batch axis for that of the first output, if no sample can be left out.
+
+    It has to be the only axis that is as long as the batch.
     """
     batch = baseline.batch
-    shape = tuple(baseline.normal[first].shape)
-    sizes = enumerate(shape[:-1] or shape)
-    fitting = [axis for axis, size in sizes if size == batch.size]
-    if baseline.output_without_one is None and fitting == [batch.axes[batch.first]]:
-        baseline.axes[first] = fitting[0]
+    if baseline.first is None:
+        return {}
+    shape = tuple(baseline.normal[baseline.first].shape)
+    fitting = [axis for axis, size in enumerate(shape[:-1] or shape) if size == batch.size]
+    return {baseline.first: fitting[0]} if fitting == [batch.axes[batch.first]] else {}
 
 
 def _may_pace(baseline: Baseline, index: int, first: int) -> bool:
@@ -142,44 +148,61 @@ def _may_pace(baseline: Baseline, index: int, first: int) -> bool:
     return batch.is_content(index) and not batch.has_steps(index)
 
 
-def _find_step_axes(baseline: Baseline, index: int) -> None:
-    """Find the axis of each output that is shorter with fewer steps of the input ``index``."""
-    followed = baseline.with_steps_of(index).batch
-    shorter = infer_steps(followed, baseline.attempt)
-    if shorter is None:
-        return
-    if index == baseline.batch.sequence:
-        baseline.runs_on_less = True
+def _with_step_axes(baseline: Baseline, index: int, tries: Iterator[int]) -> Baseline:
+    """Find the axis of each output that is shorter with fewer steps of the input ``index``.
+
+    ``tries`` says how many runs may still find out which other inputs are cut with it.
+    """
+    batch = baseline.batch
+    axes = baseline.axes
+    followed = batch.with_steps_of(index)
+    found = infer_steps(followed, baseline.attempt, tries)
+    if found is None:
+        return baseline
+    cut, shorter = found
     more = (followed.steps or 0) - (followed.longest or 0)
+    seq = dict(axes.seq)
     for k, pair in enumerate(zip(baseline.normal, shorter, strict=True)):
         axis, by = shortened_axis(*pair)
-        if by in {1, 1 + more} and axis != baseline.axes[k] and baseline.step_inputs[k] is None:
-            baseline.step_axes[k] = axis
-            baseline.step_inputs[k] = index
+        if axis is not None and by in {1, 1 + more} and axis != axes.batch.get(k):
+            seq.setdefault(k, axis)
+    return replace(
+        baseline,
+        batch=replace(batch, on_their_own=cut.on_their_own),
+        axes=replace(
+            axes,
+            seq=seq,
+            source=dict.fromkeys(seq, index) | dict(axes.source),
+            runs_on_less=axes.runs_on_less or index == batch.sequence,
+        ),
+    )
 
 
-def _told_axis(baseline: Baseline, first: int, out_seq_dim: int | None) -> int | None:
+def _told_axis(baseline: Baseline, first: int) -> int | None:
     """Return the seq axis of the first output that the caller names, or that sizes tell.
 
-    ``first`` is the index of that output in the baseline's (the model, a batch, and its output),
-    ``out_seq_dim`` what the caller says. If nothing tells, return None.
+    ``first`` is the index of that output in the baseline's (the model, a batch, and its output). If
+    nothing tells, return None.
     """
+    axes = baseline.axes
     shape = tuple(baseline.normal[first].shape)
-    if out_seq_dim is not None and first not in baseline.session.joined_axes:
+    out_seq_dim = baseline.rules.out_seq_dim
+    if out_seq_dim is not None and first not in axes.joined:
         _check_out_seq_dim(baseline, first, out_seq_dim)
         return out_seq_dim % len(shape)
-    if baseline.runs_on_less or baseline.step_inputs[first] is not None:
+    if axes.runs_on_less or first in axes.source:
         return None
     # If the model takes no fewer steps: the axis that is as long as the input.
     as_long = [k for k, n in enumerate(shape[:-1]) if n == baseline.batch.steps]
-    fitting = [k for k in as_long if k != baseline.axes[first]]
+    fitting = [k for k in as_long if k != axes.batch.get(first)]
     return fitting[0] if len(fitting) == 1 else None
 
 
 def _check_out_seq_dim(baseline: Baseline, first: int, out_seq_dim: int) -> None:
     """Refuse an axis that the first output does not have, or that has the samples."""
     rank = baseline.normal[first].dim()
-    if baseline.output_without_one is not None and out_seq_dim % rank == baseline.axes[first]:
+    axes = baseline.axes
+    if axes.without_one is not None and out_seq_dim % rank == axes.batch.get(first):
         text = " is the batch axis of the first output"
     elif -rank <= out_seq_dim < rank:
         return

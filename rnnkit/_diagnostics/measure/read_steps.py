@@ -25,8 +25,8 @@ def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
     if not gradients.output or not baseline.has_steps(first) or baseline.missing(first):
         return {}
     output = baseline.in_input_order(gradients.output)[first]
-    axis = baseline.axes[first]
-    seq = baseline.step_axes[first] or 0
+    axis = baseline.axes.batch.get(first)
+    seq = baseline.axes.seq[first]
     if axis is None:
         return _read_without_batch_axis(gradients, output.movedim(seq, 0))
     output = output.movedim((axis, seq), (0, 1))

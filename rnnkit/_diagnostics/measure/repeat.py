@@ -25,7 +25,7 @@ class Repeat:
         to rounding by its judge, the same in float64.
         """
         self.doubt = ""
-        known = None if restarts else baseline.second_output
+        known = None if restarts else baseline.made.get("again")
         pair = (
             _run_twice(baseline, restarts=restarts) if known is None else (baseline.normal, known)
         )

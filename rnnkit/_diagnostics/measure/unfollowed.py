@@ -35,14 +35,14 @@ def has_numbers(output: Leaves) -> bool:
 def why_unfollowed(baseline: Baseline) -> str:
     """Return why no output of a model has a row for each sample, and what to type.
 
-    ``baseline`` has the output for a batch, and ``output_without_one`` for one sample less.
+    ``baseline`` has the output for a batch, and may have another one for one sample less.
     """
     lists = [k for k, leaf in enumerate(baseline.normal) if isinstance(leaf, list)]
     if lists:
         return f"{baseline.name(lists[0])} is a list of different lengths: return one padded tensor"
     if baseline.first is None:
         return _why_no_numbers(baseline.normal)
-    fewer = baseline.output_without_one
+    fewer = baseline.axes.without_one
     if fewer is None and baseline.batch.size == 1:
         return ONE_SAMPLE
     if fewer is None:

@@ -64,7 +64,7 @@ def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
     for sample in _to_compare(baseline):
         if compared > len(baseline.batch.lengths):
             return
-        keep = partial(Batch.alone, sample=sample, front=baseline.pads_after)
+        keep = partial(Batch.alone, sample=sample, front=baseline.rules.pads_after)
         run = compare_part(baseline, keep, [sample])
         compared += bool(run.compared)
         yield run
@@ -138,7 +138,7 @@ def _lost_axis(run: Restriction, part: Part) -> Finding | None:
     if run.output[part.output].dim() >= whole.dim() or whole.dim() == 1 or is_list:
         return None
     kept = run_with_kept_axes(baseline, run.batch)
-    axis = baseline.axes[part.output]
+    axis = baseline.axes.batch[part.output]
     other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
     return Finding(_shapes(run, part), [("fix", other)] if kept is None else kept.lines)
 

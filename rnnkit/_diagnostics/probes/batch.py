@@ -91,8 +91,8 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
     ``baseline`` is the model, a batch, and what it returned for that.
     """
     rest = "batch was checked only for the rest, not for"
-    if baseline.shared:
-        return f"{rest} {joined_by_and(baseline.shared)}, which every sample uses as a whole"
+    if baseline.batch.shared:
+        return f"{rest} {joined_by_and(baseline.batch.shared)}, which every sample uses as a whole"
     losses = [
         f"output{name}"
         for name, leaf in zip(baseline.names, baseline.normal, strict=True)
@@ -141,13 +141,13 @@ def _leak_in_each_order(
     with a row for each sample. If one of the orders shows no leak, the baseline takes that order.
     """
     first = None
-    for order in orders(baseline.normal, baseline.axes):
-        baseline.take_order(order)
+    for order in orders(baseline.normal, baseline.axes.batch):
+        baseline.known.order = order
         leak = _first_leak(changes, indices, baseline.batch.size)
         if leak is None:
             return None
         first = first or leak
-    baseline.take_order(None)
+    baseline.known.order = None
     return first
 
 
@@ -184,7 +184,7 @@ def _map_of_samples(
     if len(columns) != batch.size:
         return None
     numbers = tuple(batch.caller_indices)
-    axes = (batch.axes[batch.first] or 0, baseline.axes[indices[0]] or 0)
+    axes = (batch.axes[batch.first] or 0, baseline.axes.batch[indices[0]])
     found = DependencyMap(torch.stack(columns, 1), numbers, numbers, *axes)
     return Drawn("sample", found, "independent")
 

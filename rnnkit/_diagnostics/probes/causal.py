@@ -1,6 +1,7 @@
 """The probe *causal*: a step of the output depends on no later step of the input."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -55,7 +56,8 @@ def probe_causal(baseline: Baseline) -> Outcome:
     seq = baseline.out_seq_dim
     if first is None or seq is None:
         return _follows_features(baseline) or Skipped(OTHER_OUTPUTS)
-    judged = baseline.with_steps_of(baseline.step_inputs[first])  # of the input that it follows
+    # Of the input that it follows.
+    judged = baseline.with_steps_of(baseline.axes.source[first])
     if not judged.has_steps(first):
         size = judged.normal[first].shape[seq]
         has = f"the output has {size} steps and the input {judged.batch.steps or 0}"
@@ -89,10 +91,10 @@ def _holds(judged: Baseline, first: int) -> str:
 def _on_what(judged: Baseline) -> str:
     """Write on what no step depends, by the rule of ``causal=`` and the lookahead it allows."""
     rules = {"strict": "itself or a later one", "others": "itself"}
-    what = rules.get(str(judged.causal), "a later one")
-    if not judged.lookahead:
+    what = rules.get(str(judged.rules.causal), "a later one")
+    if not judged.rules.lookahead:
         return what
-    return f"{what}, more than {count(judged.lookahead, 'step', 'steps')} ahead"
+    return f"{what}, more than {count(judged.rules.lookahead, 'step', 'steps')} ahead"
 
 
 def _late(baseline: Baseline, first: int) -> int:
@@ -126,12 +128,12 @@ def _at_each(
     Yields the runs, or what they show. ``first`` is the index of the output that is judged; of a
     step alone, one input is changed.
     """
-    if baseline.causal != "others":
+    if baseline.rules.causal != "others":
         for cut in cuts:
             change = compare_changed(baseline, steps_from(cut))
             if change is not None:
                 yield _judge_later(change, first, cut)
-    if baseline.causal not in OWN:
+    if baseline.rules.causal not in OWN:
         return
     own = _input_with_steps(baseline)
     for step in sorted({0, *cuts}):
@@ -150,7 +152,7 @@ def _judge_later(change: Change, first: int, cut: int) -> Change | Finding | Ski
     baseline = change.baseline
     step = torch.arange(baseline.batch.steps or 0, device="cpu").unsqueeze(0)
     # A leak is where the output moved although it must not: at the steps of this mask.
-    leak = change.leak([first], step < cut - _late(baseline, first) - baseline.lookahead)
+    leak = change.leak([first], step < cut - _late(baseline, first) - baseline.rules.lookahead)
     if leak is None:  # a doubt is why a difference could not be judged
         return Skipped(change.doubt) if change.doubt else change
     earliest = min(at for _, at in leak.places)
@@ -172,7 +174,7 @@ def _judge_own(change: Change, first: int, step: int) -> Change | Finding | Skip
         return Skipped(change.doubt) if change.doubt else change
     own = _input_with_steps(baseline)
     what = f"{baseline.name(first)} of step {at} depends on step {step} of input {own}"
-    return Finding(what, [("fix", OWN[str(baseline.causal)])])
+    return Finding(what, [("fix", OWN[str(baseline.rules.causal)])])
 
 
 def _input_with_steps(baseline: Baseline) -> int:
@@ -190,9 +192,9 @@ def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
     Nothing is run where they could change for another reason: a lookahead, random numbers, samples
     that mix, or padding before the samples.
     """
-    is_spoiled = judged.lookahead or judged.session.drawn or judged.has_found("batch")
-    is_cut_at_padding = not judged.pads_after and judged.batch.counts is not None
-    if judged.causal == "others" or is_spoiled or is_cut_at_padding:
+    is_spoiled = judged.rules.lookahead or judged.session.drawn or judged.has_found("batch")
+    is_cut_at_padding = not judged.rules.pads_after and judged.batch.counts is not None
+    if judged.rules.causal == "others" or is_spoiled or is_cut_at_padding:
         return
     steps = judged.batch.steps or 0
     samples = range(judged.batch.size)
@@ -219,7 +221,8 @@ def _with_followed(judged: Baseline, first: int) -> Baseline:
     followed = judged
     for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.sequence, ()))):
         own = followed.batch.on_their_own[batch.sequence]
-        other = followed.following({batch.sequence: own - {index}})
+        cut = replace(followed.batch, on_their_own={batch.sequence: own - {index}})
+        other = followed.seeing(cut)
         if _reads_steps_of(other, index, first):
             followed = other
     return followed

@@ -105,8 +105,8 @@ def _valid_places(baseline: Baseline) -> Tensor:
 
     If ``causal="strict"`` was asked, each sample's last step is left out too.
     """
-    valid = valid_mask(baseline.batch, pads_after=baseline.pads_after)
-    if baseline.causal == "strict":  # which forbids each sample's last step to all outputs
+    valid = valid_mask(baseline.batch, pads_after=baseline.rules.pads_after)
+    if baseline.rules.causal == "strict":  # which forbids each sample's last step to all outputs
         valid = valid & valid.roll(-1, 1)
         valid[:, -1] = False
     padding = baseline.batch.padding(baseline.batch.sequence)
@@ -313,7 +313,7 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
     """
     batch = baseline.batch
     counts = batch.counts
-    if counts is None or not baseline.pads_after:
+    if counts is None or not baseline.rules.pads_after:
         return None
     told = {index: counts_of(leaf) for index, leaf in enumerate(batch.leaves)}
     for index, others in told.items():

@@ -194,8 +194,8 @@ class _Ends:
         row = baseline.valid_row(leaf, index, sample)
         if index not in self.with_steps:
             return row
-        seq = baseline.step_axes[index] or 0
-        if seq > (baseline.axes[index] or 0):
+        seq = baseline.axes.seq[index]
+        if seq > baseline.axes.batch[index]:
             seq -= 1  # the row has no batch axis
         return row.select(seq, step)
 
@@ -229,7 +229,7 @@ def _all_but_one(baseline: Baseline) -> tuple[Tensor, Tensor]:
 
     ``baseline`` has the batch with its lengths; the last and the first are those of each sample.
     """
-    valid = valid_mask(baseline.batch, pads_after=baseline.pads_after)
+    valid = valid_mask(baseline.batch, pads_after=baseline.rules.pads_after)
     without_last = valid & valid.roll(-1, 1)
     without_first = valid & valid.roll(1, 1)
     without_last[:, -1] = False

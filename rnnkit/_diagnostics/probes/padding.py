@@ -56,7 +56,7 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
     indices = _outputs_with_known_steps(baseline)
     if isinstance(indices, Skipped):
         return indices
-    beyond = steps_at(~valid_mask(batch, pads_after=baseline.pads_after))
+    beyond = steps_at(~valid_mask(batch, pads_after=baseline.rules.pads_after))
     # One change of the inputs, under the key 0.
     changes = compare_each(baseline, {0: beyond}, indices, pad=True)
     if isinstance(changes, Skipped):
@@ -132,4 +132,4 @@ def _may_have_other_steps(baseline: Baseline, index: int) -> bool:
         return False
     sizes = baseline.normal[index].shape
     has_other_axis = len(sizes) > 2 and baseline.batch.steps not in sizes[:-1]
-    return has_other_axis or baseline.step_axes[index] is not None
+    return has_other_axis or index in baseline.axes.seq

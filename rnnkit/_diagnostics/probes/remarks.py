@@ -45,7 +45,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
     if not streaming:
         asked.append(chunks_beside_the_whole)
     # Without a finding the runs of all probes are limited, and so are those of these lines.
-    if not any(map(baseline.has_found, baseline.answers)):
+    if not any(map(baseline.has_found, baseline.known.answers)):
         baseline.session.tally.most = RUNS
     left: list[str] = []
     for line in asked:
@@ -139,13 +139,13 @@ def _map_of_steps(baseline: Baseline) -> Drawn | None:
     """
     batch = baseline.batch
     read = steps_read(baseline)
-    coverage = baseline.answers.get("coverage")
+    coverage = baseline.known.answers.get("coverage")
     # Steps without a gradient that were not tried may be read all the same.
     are_without = isinstance(coverage, Skipped) and "get no gradient" in coverage.reason
     # Gradients are whole if every input that is read was followed, and no backward failed.
     if not read or are_without or not gradients_of(baseline).are_whole:
         return None
-    is_causal = baseline.causal in (True, "strict") and not baseline.lookahead
+    is_causal = baseline.rules.causal in (True, "strict") and not baseline.rules.lookahead
     rule: Rule | None = "causal" if is_causal else None
     matrix = torch.stack([*read.values()])
     columns = torch.arange(batch.steps or 0, device="cpu")

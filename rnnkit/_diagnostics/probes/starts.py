@@ -217,7 +217,7 @@ def _follow_an_input(baseline: Baseline, times: int) -> bool:
     A target may begin with one that is given. The model has to run on fewer steps too.
     """
     lengths = set(map(baseline.batch.length, range(len(baseline.batch.leaves))))
-    return baseline.runs_on_less and not lengths.isdisjoint((times, times + 1))
+    return baseline.axes.runs_on_less and not lengths.isdisjoint((times, times + 1))
 
 
 def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
@@ -298,7 +298,9 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call], *, are_fresh: bool) -> b
     steps = sum(call.sizes.get("seq", 1) for call in calls)
     # An output with no axis as long as the calls are many cannot be made of their steps.
     is_long = {times, times + 1}.isdisjoint(whole.shape[1:])
-    is_told = baseline.causal is True and axis is not None and whole.shape[axis] - steps in (0, 1)
+    is_told = (
+        baseline.rules.causal is True and axis is not None and whole.shape[axis] - steps in (0, 1)
+    )
     if not is_told and (is_long or not are_fresh):
         return False
     name = calls[0].name

@@ -1,6 +1,7 @@
 """The probe *streaming*: the whole sequence, and chunk by chunk, passing the state along."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -45,7 +46,8 @@ def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
     steps = min(judge.batch.counts or [judge.batch.steps or 0])
     if steps < 2 or not judge.batch.has_steps(judge.batch.sequence):
         return Skipped(NO_STEPS)
-    return _streams(judge.run_on(judge.batch.cut(steps, front=judge.pads_after)))
+    cut = judge.batch.cut(steps, front=judge.rules.pads_after)
+    return _streams(judge.on(cut, judge.session.run(cut.tree())))
 
 
 def _cut(stream: Stream) -> str:
@@ -127,7 +129,8 @@ def _ways(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str], list[
     """
     batch = baseline.batch
     own = batch.on_their_own.get(batch.sequence)
-    cuts = [baseline.following({}), baseline] if own else [baseline]
+    all_cut = baseline.seeing(replace(batch, on_their_own={}))
+    cuts = [all_cut, baseline] if own else [baseline]
     for cut in cuts:
         # What is returned for the batch as it is stands in the session.
         baseline.session.run(batch.tree())

@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, combinations, product
 from typing import Any
 
@@ -116,7 +117,7 @@ class Stream:
         The chunks are joined along its seq axis; of an output without one, the last chunk's counts.
         """
         baseline = self.baseline
-        axis = baseline.step_axes[index]
+        axis = baseline.axes.seq.get(index)
         before = baseline.normal[index]
         pieces = [output[index] for output in self.outputs]
         after = pieces[-1]
@@ -129,7 +130,7 @@ class Stream:
 
     def first_step(self, part: Part) -> int | None:
         """Return the first step at which a part differs; None if it is the state at the end."""
-        axis = self.baseline.step_axes[part.output]
+        axis = self.baseline.axes.seq.get(part.output)
         if axis is None:
             return None
         off = beyond_rounding(self.baseline, part.before, part.after, part.scale)
@@ -148,8 +149,9 @@ class Stream:
         if has_steps and self.first_step(part) is None:
             cause = ("cause", "the outputs are right, but the returned state is wrong")
             return [cause, ("fix", "return the state that the last call returned")], ""
-        ends = baseline.on(baseline.batch.cut(first + second, front=True))
-        ends.pads_after = False  # the second chunk is at the end
+        both = baseline.on(baseline.batch.cut(first + second, front=True))
+        # The second chunk is at the end.
+        ends = replace(both, rules=replace(baseline.rules, pads_after=False))
         recorder = Recorder()
         baseline.session.attempt(self.given[0], watch=recorder.watch)
         returned = leaves(baseline.session.returned)
@@ -256,7 +258,8 @@ def _parts_without_steps(baseline: Baseline) -> dict[str, Shapes]:
 
     A place is a path in what the model returned, such as ``[1][0]``.
     """
-    axes = dict(zip(baseline.names, baseline.step_axes, strict=True))
+    seq = baseline.axes.seq
+    axes = {name: seq.get(index) for index, name in enumerate(baseline.names)}
     places: dict[str, Shapes] = {}
     for place, part in _places(baseline.session.returned):
         inside = {axis for name, axis in axes.items() if _is_in(name, place)}

@@ -5,7 +5,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -83,9 +83,7 @@ class Session:
         self.tally = Tally()
         self.mode: AbstractContextManager[Any] = nullcontext()  # in which the model is called
         self.names: list[str] = []  # of the leaves of the last output
-        self.joined_axes: dict[
-            int, JoinedAxes
-        ] = {}  # leaves in which samples and steps are one axis
+        self.joined_axes: Mapping[int, JoinedAxes] = {}
         self.size_of: Callable[[Given], int] = len  # how many samples some inputs have
         self.returned: Any = None  # the last output, as the model returned it
         self.is_wrapped = call is not None
@@ -124,6 +122,20 @@ class Session:
         other.pristine = self.pristine.wider(least)
         other.is_first = True
         other.mode = mode
+        return other
+
+    def splitting(
+        self, joined_axes: Mapping[int, JoinedAxes], size_of: Callable[[Given], int]
+    ) -> "Session":
+        """Return a session that splits some joined axes of each output; itself without any.
+
+        ``size_of(inputs)`` returns how many samples inputs have.
+        """
+        if not joined_axes:
+            return self
+        other = copy.copy(self)
+        other.joined_axes = joined_axes
+        other.size_of = size_of
         return other
 
     def drawn_sources(self) -> dict[str, Any]:

@@ -226,13 +226,13 @@ def mask_of_row(tensor: Tensor, axis: int, row: int) -> Tensor:
     return mask.view([-1 if k == axis else 1 for k in range(tensor.dim())])
 
 
-def orders(normal: Leaves, axes: Sequence[int | None]) -> list[int | None]:
+def orders(normal: Leaves, axes: Mapping[int, int]) -> list[int | None]:
     """Return the outputs that may say in which order the samples were returned, after None.
 
-    Those are permutations of ``0 ... batch - 1``, with ``axes[k]``, the batch axis of output k, 0.
+    Those are permutations of ``0 ... batch - 1``; ``axes[k]``, the batch axis of output k, is 0.
     None stands for the order of the input.
     """
-    numbers = [k for k, x in enumerate(normal) if axes[k] == 0 and x.dtype is torch.int64]
+    numbers = [k for k, axis in axes.items() if axis == 0 and normal[k].dtype is torch.int64]
     return [None, *(k for k in numbers if sorted(normal[k].tolist()) == [*range(len(normal[k]))])]
 
 

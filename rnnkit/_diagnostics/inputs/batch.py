@@ -56,7 +56,7 @@ def batch_of(inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = 
         if dim == batch_dim and first in places:
             message = f"seq_dim and batch_dim are both axis {dim} of the input"
             refuse(ArgumentError, "seq_dim", message, code="verify-axis")
-        seq_dims |= dict.fromkeys(places, dim)
+        seq_dims |= {place: dim for place in places}
         if name is not None:
             named.append(index)
     batch = Batch(

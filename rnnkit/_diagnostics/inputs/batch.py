@@ -49,14 +49,15 @@ def batch_of(inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = 
     axes = [batch_axis_of(leaf, batch_dim, size) for leaf in leaves]
     seq_dims = {k: seq_axis_of(leaf, batch_dim, data) for k, leaf in enumerate(leaves)}
     named: list[int] = []  # leaves whose seq axis the caller names
-    for name, axis in by_input("seq_dim", seq_dim, inputs).items():
+    for name, given in by_input("seq_dim", seq_dim, inputs).items():
         places = places_of(spec, name)
-        index = first_with_axis(leaves, axis_of(axis), places)
-        dim = axis % leaves[index].dim()
+        axis = axis_of(given)
+        index = first_with_axis(leaves, axis, places)
+        dim: int = axis % leaves[index].dim()
         if dim == batch_dim and first in places:
             message = f"seq_dim and batch_dim are both axis {dim} of the input"
             refuse(ArgumentError, "seq_dim", message, code="verify-axis")
-        seq_dims |= {place: dim for place in places}
+        seq_dims |= dict.fromkeys(places, dim)
         if name is not None:
             named.append(index)
     batch = Batch(

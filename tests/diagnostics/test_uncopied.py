@@ -1,6 +1,5 @@
 """What cannot be copied is refused by its name, or shared: a run never writes what is the user's."""
 
-import copy
 import gc
 import pickle
 import random
@@ -41,40 +40,9 @@ class Refuses:
         """Keep it."""
         self.held = held
 
-    def __deepcopy__(self, memo):
-        """Refuse."""
-        message = "no deepcopy"
-        raise TypeError(message)
-
-
-class Slot:
-    """An object that refuses to be pickled, and holds a tensor in a slot."""
-
-    __slots__ = ("held",)
-
-    def __init__(self, held):
-        """Keep it."""
-        self.held = held
-
     def __reduce_ex__(self, protocol):
         """Refuse."""
         raise TypeError(protocol)
-
-
-class Itself(Refuses):
-    """An object that returns itself for a copy."""
-
-    def __deepcopy__(self, memo):
-        """Return itself."""
-        return self
-
-
-class Shallow(Refuses):
-    """An object whose copies hold the same tensor."""
-
-    def __deepcopy__(self, memo):
-        """Copy none of what it holds."""
-        return Shallow(self.held)
 
 
 class Single(SimpleNamespace):
@@ -89,12 +57,8 @@ class Single(SimpleNamespace):
         return cls.only
 
 
-class Closes(Refuses):
-    """An object that has an end, and copies itself."""
-
-    def __deepcopy__(self, memo):
-        """Copy what it holds."""
-        return Closes(copy.deepcopy(self.held, memo))
+class Closes(SimpleNamespace):
+    """An object that has an end, and that its class makes again."""
 
     def __del__(self):
         """Close what it has opened."""
@@ -108,27 +72,19 @@ class Frozen(dict):
         raise TypeError(key, value)
 
 
-class Teacher(nn.Linear):
-    """A module that returns itself for a copy."""
-
-    __deepcopy__ = Itself.__deepcopy__
-
-
 class Sharded(nn.Linear):
     """A module that refuses to be copied."""
 
-    __deepcopy__ = Refuses.__deepcopy__
+    def __deepcopy__(self, memo):
+        """Refuse."""
+        message = "no deepcopy"
+        raise TypeError(message)
 
 
 def having(held, name, value):
     """Give something an attribute, and return it."""
     setattr(held, name, value)
     return held
-
-
-def teacher(tensor):
-    """Make a module with a parameter."""
-    return having(Teacher(3, 3), "weight", nn.Parameter(tensor))
 
 
 #: What a model holds a tensor in, and what the message calls that.
@@ -138,16 +94,13 @@ REFUSED = {
         lambda x: SimpleNamespace(a=[{"b": Refuses(SimpleNamespace(c=(x,)))}]),
         "model.held.a[0]['b'] (Refuses)",
     ),
-    "module in an object": (lambda x: Refuses([teacher(x)]), "model.held (Refuses)"),
-    "slot": (Slot, "model.held (Slot)"),
-    "itself": (Itself, "model.held (Itself)"),
-    "shallow copy": (Shallow, "model.held (Shallow)"),
+    "module in an object": (lambda _: Refuses([nn.Linear(3, 3)]), "model.held (Refuses)"),
     "single object": (lambda x: Single(held=x), "model.held (Single)"),
-    "end": (Closes, "model.held (Closes)"),
-    "mapping": (lambda x: Frozen(a=x), "model.held (Frozen)"),
+    "end": (lambda x: Closes(held=x), "model.held (Closes)"),
+    "mapping": (lambda x: Frozen(a=x), "the model holds what"),
     "thread": (lambda x: having(threading.local(), "held", x), "model.held (_local)"),
-    "module": (teacher, "model.held (Teacher)"),
-    "module in a list": (lambda x: [teacher(x)], "model.held[0] (Teacher)"),
+    "module": (lambda _: Sharded(3, 3), "model.held (Sharded)"),
+    "module in a list": (lambda _: [Sharded(3, 3)], "model.held[0] (Sharded)"),
     "tensor": (NoCopy, "model.held (NoCopy)"),
     "buffer": (lambda x: nn.Buffer(NoCopy(x)), "model.held (NoCopy)"),
     "parameter": (lambda x: nn.ParameterList([NoCopy(x)]), "model.held.0 (NoCopy)"),
@@ -253,7 +206,6 @@ SHARED = {
     "tensors": lambda: TensorDataset(X),
     "loader's iterator": lambda: iter(DataLoader(TensorDataset(X))),
     "system": random.SystemRandom,
-    "mapping": lambda: Frozen(a=1),
     "object": Refuses,
     "large": lambda: torch.zeros(1000),
 }
@@ -288,4 +240,4 @@ def test_what_holds_itself_is_looked_into_once():
     held = [X]
     held.append(held)
 
-    assert [*tensors_in(held).values()] == [X]
+    assert tensors_in(held) == [X]

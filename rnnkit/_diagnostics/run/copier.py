@@ -1,332 +1,277 @@
-"""A deep copy of whatever a model holds: each object is copied entirely, or not at all.
+"""A deep copy of whatever a model holds: each object is copied wholly, or not at all.
 
+Python's pickler writes a model down once, and each copy is read from what it wrote. Tensors, and
+what a copy shares with the model, are not written: a number stands for each of these parts.
 Python's deepcopy refuses a tensor on a graph, stops at the first lock, follows no weak reference,
-calls itself for each level, and takes longer than the forward of a small model.
+and takes longer than the forward of a small model.
 """
 
-import copy
+import copyreg
+import io
+import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import ReferenceType, proxy
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from rnnkit._diagnostics.run.objects import copied_by_its_class, empty_objects, without_del
 from rnnkit._diagnostics.run.uncopied import (
     CONSTANT,
     DATA,
     PROXIES,
-    REGISTERED,
     WEAK,
-    Place,
-    UncopiedError,
-    last_name,
     refuse_to_copy,
     tensors_in,
     unwrapped,
 )
 from rnnkit._diagnostics.tell.report import without_frames
 
-#: Puts a part into what holds it.
-Put = Callable[[Any, Any], Any]
-#: Copies a tensor; None if it is shared.
-CopyTensor = Callable[[Tensor, Place | None, dict[int, Any]], Tensor | None]
-#: What is being filled: how, with which parts by name or index, and where it is.
-Unfilled = tuple[Put, Iterator[tuple[Any, Any]], Place | None, str]
+#: What the pickler itself writes: objects of these classes, but not of their subclasses.
+WRITTEN = {type(None), bool, int, float, str, bytes, dict, list, tuple, set, frozenset, OrderedDict}
+WRITTEN |= WEAK
+
+#: How an object is made again: by which function, from which arguments, and what it is given then.
+Reduced = tuple[Any, ...]
 
 
-class Copier:
-    """Copies a model, with a memo of copies by the id of what was copied.
+class _Part(int):
+    """The number of a part, as it is written."""
 
-    Anything that holds other things (a module, a list, an object) is first made empty, put on a
-    stack of what is still unfilled, and filled later: nesting of any depth needs no recursion. A
-    copy is called a twin.
+
+class Copier(pickle.Pickler):
+    """Writes a model down.
+
+    Attributes:
+        parts: what is not written, by its number: copies of tensors, and what is shared.
+        noted: what copies share with the model, as far as a user should know of it.
+        modules: by the id of a module that was written, what a message calls it.
     """
 
     def __init__(
-        self, memo: dict[int, Any], copy_tensor: CopyTensor, names: Mapping[int, str]
+        self, model: nn.Module, copy: Callable[[Any, int], Any], names: Mapping[int, str]
     ) -> None:
-        """Take the copies that exist already, by id; what copies a tensor; and module names by id.
+        """Take a model, the names of its modules by id, and what copies a tensor.
 
-        ``copy_tensor(tensor, place, memo)`` returns the copy, or None if the tensor is to be
-        shared.
+        ``copy(x, number)`` returns the copy of a tensor, or of a module that copies itself, which
+        becomes the part of that number; None if it is to be shared.
         """
-        self.memo = memo
-        # What was not copied, and the name that led there; no name if nobody needs to know.
-        self.shared: list[tuple[str, Any]] = []
-        self.modules: dict[int, str] = {}  # what to call those that were copied, by id
-        self.made: list[ReferenceType[Any]] = []  # new modules and objects
-        self._copy_tensor = copy_tensor
+        self._file = io.BytesIO()
+        super().__init__(self._file, protocol=5)
+        self.parts: list[Any] = []
+        self.noted: list[Any] = []
+        self.modules: dict[int, str] = {}
+        self._model = model
+        self._copy = copy
         self._names = names
-        self._unfilled: list[Unfilled] = []  # the last one comes first
-        self._weak: list[tuple[Put, Any, Any]] = []  # weak references, and where they are put
-        self.alive: list[Any] = []  # so that no other object gets the id of one of these
-        self.quiet: dict[type, type] = {}  # see :func:`without_del`
+        self._numbers: dict[int, int] = {}  # of parts, by the id of what was in the model
+        self._written: dict[int, Any] = {}  # objects by id, to which weak references may lead
+        self._alive: list[Any] = []  # so that no other object gets the id of one of these
+        self._quiet: dict[type, type] = {}  # see :func:`without_del`
+        self._number_of(new_object)  # its number is 0
 
-    def model(self, model: nn.Module) -> Any:
-        """Return the copy of a model.
+    def write(self) -> bytes:
+        """Return what is written."""
+        self.dump(self._model)
+        return self._file.getvalue()
 
-        Refuse a model if a part cannot be copied, and leave no copy.
-        """
-        try:
-            twin = self._copied(model, None)
-            self.finish(0)
-        except Exception as error:
-            empty_objects(self.made)
-            self.memo.clear()
-            self._unfilled.clear()
-            if isinstance(error, UncopiedError):
-                raise
-            refuse_to_copy(None, "holds what cannot be copied", "leave that out", error)
-        # What these refer to may have been copied after them.
-        for put, name, reference in self._weak:
-            put(name, self.follow(reference))
-        return twin
-
-    def tensor(self, x: Tensor, place: Place | None, copy_tensor: CopyTensor) -> Tensor:
-        """Copy a tensor with ``copy_tensor``, and the attributes that a user gave it.
-
-        ``place`` says where in the model it is held, for the message if it cannot be copied. If
-        ``copy_tensor`` returns None, the tensor is noted as shared, and returned itself.
-        """
-        try:
-            twin = copy_tensor(x, place, self.memo)
-        except RecursionError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a subclass refuses, or memory has run out
-            fix = "use a plain tensor instead, or a smaller model if memory has run out"
-            refuse_to_copy(place, f"({type(x).__name__}) cannot be copied", fix, error)
-        if twin is None:
-            self._share(x, place)
-            return x
-        self.memo[id(x)] = twin
-        if held := getattr(x, "__dict__", None):
-            own = vars(twin)  # a subclass may have copied what it holds
-            parts = [(name, part) for name, part in held.items() if name not in own]
-            self.fill_later(own.__setitem__, parts, place, ".")
-        return twin
-
-    def copy_fully(self, x: Any, place: Place | None) -> Any:
-        """Copy an object and fill it at once, since a constructor or hash is about to read it."""
-        unfilled_count = self.unfilled_count
-        twin = self._copied(x, place)
-        self.finish(unfilled_count)
-        return twin
-
-    @property
-    def unfilled_count(self) -> int:
-        """How many containers were made empty, and are not filled yet."""
-        return len(self._unfilled)
-
-    def finish(self, unfilled_count: int) -> None:
-        """Fill containers, the last one first, until only so many are unfilled."""
-        unfilled = self._unfilled
-        while len(unfilled) > unfilled_count:
-            last = unfilled[-1]
-            self._fill(last)
-            if unfilled[-1] is last:  # else what it holds has to be filled first
-                unfilled.pop()
-
-    def fill_later(
-        self, put: Put, parts: Iterable[tuple[Any, Any]], place: Place | None, mark: str
-    ) -> None:
-        """Copy parts, pairs of key and value, into a container later, by ``put(key, copy)``.
-
-        ``place`` says where the container is held; ``mark``, ``"."`` or ``"["``, how a message
-        writes the way from it to a part.
-        """
-        self._unfilled.append((put, iter(parts), place, mark))
-
-    def _fill(self, last: Unfilled) -> None:
-        """Put copies of parts into a container, up to the first that has to be filled itself."""
-        put, parts, place, mark = last
-        unfilled_count = self.unfilled_count
-        for name, part in parts:
-            kind = type(part)
-            key = name if type(name) in CONSTANT else self.copy_fully(name, place)
-            if kind in CONSTANT:
-                put(key, part)
-            elif kind in WEAK:
-                put(key, part)
-                self._weak.append((put, key, part))
-            else:
-                put(key, self._copied(part, (place, name, mark)))
-                if self.unfilled_count > unfilled_count:
-                    return
-
-    def _copied(self, x: Any, place: Place | None) -> Any:
-        """Return the copy of any object, which may be filled later.
-
-        Constants are returned as they are.
-        """
-        twin = self.memo.get(id(x))
-        if twin is not None:
-            return twin
+    def persistent_id(self, x: Any) -> int | None:
+        """Return the number of a part that is not written; None if it is written."""
         kind = type(x)
-        if kind in CONSTANT or isinstance(x, type | ModuleType):
-            return x
-        if kind in WEAK:
-            return self.follow(x)
-        if kind in BY_PARTS:
-            twin = BY_PARTS[kind](self, x, place)
-        elif isinstance(x, nn.Module):
-            twin = self._module(x, place)
-        elif isinstance(x, Tensor):
-            twin = self.tensor(x, place, self._copy_tensor)
-        elif isinstance(x, DATA):
-            twin = self._share(x, place)
+        if kind in WRITTEN:
+            return None
+        if kind is _Part:
+            return int(x)
+        number = self._numbers.get(id(x))
+        if number is not None:
+            return number
+        if isinstance(x, Tensor):
+            number = self._copied(x)
+            return None if vars(x) else number
+        if isinstance(x, DATA):
+            self.noted.append(x)
+            return self._number_of(x)
+        is_constant = kind in CONSTANT or isinstance(x, type | ModuleType)
+        return self._number_of(x) if is_constant else None
+
+    def _number_of(self, x: Any) -> int:
+        """Return the number of an object that is not written from now on."""
+        number = self._numbers[id(x)] = len(self.parts)
+        self.parts.append(x)
+        self._alive.append(x)
+        return number
+
+    def _copied(self, x: Any) -> int:
+        """Copy a tensor, or a module that copies itself; return its number."""
+        number = self._number_of(x)
+        try:
+            twin = self._copy(x, number)
+        except Exception as error:  # noqa: BLE001 - it may refuse as it likes, or memory runs out
+            refuse_to_copy(self._model, x, error)
+        if twin is None:
+            self.noted.append(x)
         else:
-            twin = self._object(x, place)
-        self.memo[id(x)] = twin
-        return twin
+            self.parts[number] = twin
+        return number
 
-    def _share(self, x: Any, place: Place | None) -> Any:
-        """Note that an object is not copied, but used by the copy as well, and return it."""
-        self.shared.append((last_name(place) or type(x).__name__, x))
-        return x
+    def reducer_override(self, x: Any) -> Reduced:
+        """Return how to make an object again."""
+        self._written[id(x)] = x
+        kind = type(x)
+        if kind is OrderedDict and not x:  # of which each module has many
+            return OrderedDict, ()
+        if kind in WEAK:
+            return self._weak_reference(x)
+        if kind is MethodType:
+            return MethodType, (x.__func__, x.__self__)
+        if kind is FunctionType:
+            return self._function(x)
+        if isinstance(x, Tensor):  # with attributes
+            return itself, (_Part(self._numbers[id(x)]),), vars(x), None, None, add_attributes
+        if isinstance(x, nn.Module):
+            return self._module(x)
+        return self._object(x)
 
-    def follow(self, x: Any) -> Any:
-        """Return a weak reference to the copy of its target; ``x`` itself if that has no copy."""
+    def _shared(self, x: Any) -> Reduced:
+        """Return an object itself, which a copy shares with the model."""
+        return itself, (_Part(self._number_of(x)),)
+
+    def _weak_reference(self, x: Any) -> Reduced:
+        """Return a reference to the copy of what a weak one refers to, or ``x`` if it has none."""
         is_proxy = type(x) in PROXIES
         try:
             # A proxy tells what it stands for only by what is bound to that.
             one = x.__reduce_ex__.__self__ if is_proxy else x()
         except (AttributeError, ReferenceError):  # such as an object that is gone
-            return x
-        twin = self.memo.get(id(one))
-        if twin is None and id(one) in self._names:  # a module that the model has elsewhere
-            name = self._names[id(one)].removeprefix("model.")
-            twin = self._copied(one, (None, name, "."))
-        if twin is None or twin is one:
-            return x
-        return proxy(twin) if is_proxy else ReferenceType(twin)
+            return self._shared(x)
+        if isinstance(one, Tensor) or id(one) in self._names or id(one) in self._written:
+            return proxy if is_proxy else ReferenceType, (one,)
+        return self._shared(x)
 
-    def copy_tuple(self, x: tuple[Any, ...], place: Place | None) -> Any:
-        """Return a tuple of copies of its members."""
-        return tuple([self._copied(part, (place, at, "[")) for at, part in enumerate(x)])
-
-    def copy_set(self, x: Any, place: Place | None) -> Any:
-        """Return a set of copies, each filled at once, since hashes read them."""
-        return type(x)([self.copy_fully(part, place) for part in x])
-
-    def copy_method(self, x: MethodType, place: Place | None) -> Any:
-        """Return the method of the copy of the object that a bound method belongs to."""
-        return MethodType(x.__func__, self._copied(x.__self__, place))
-
-    def copy_function(self, x: FunctionType, place: Place | None) -> Any:
-        """Return a function over copies of the modules that it closes over, or ``x`` itself."""
-        cells = x.__closure__ or ()
-        held = [_content(cell) for cell in cells]
-        if not any(isinstance(one, nn.Module) for one in held):
-            return x
-        closure = [
-            CellType(self._copied(one, place)) if isinstance(one, nn.Module) else cell
-            for one, cell in zip(held, cells, strict=True)
-        ]
-        twin = FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, tuple(closure))
-        twin.__kwdefaults__ = x.__kwdefaults__
-        vars(twin).update(vars(x))
-        return twin
-
-    def copy_dict(self, x: dict[Any, Any], place: Place | None) -> dict[Any, Any]:
-        """Return a dictionary that is filled with copies later, or now if it has constants only."""
-        if CONSTANT.issuperset(map(type, x.values())) and CONSTANT.issuperset(map(type, x)):
-            return x.copy()
-        twin = type(x)()
-        is_registered = place is not None and place[1:] in [(name, ".") for name in REGISTERED]
-        # Another thread may write it meanwhile.
-        self.fill_later(twin.__setitem__, [*x.items()], place, "." if is_registered else "[")
-        return twin
-
-    def copy_list(self, x: list[Any], place: Place | None) -> list[Any]:
-        """Return a list to be filled with copies later; at once if it holds constants only."""
-        twin = [*x]
-        if not CONSTANT.issuperset(map(type, twin)):
-            self.fill_later(twin.__setitem__, [*enumerate(twin)], place, "[")
-        return twin
-
-    def _module(self, x: nn.Module, place: Place | None) -> Any:
-        """Return the copy of a module without its wrappers; its attributes are copied later."""
+    def _module(self, x: nn.Module) -> Reduced:
+        """Return how to make a module, without its wrappers, from its class and attributes."""
         inner = unwrapped(x)
         if inner is not x:
-            return self._copied(inner, place)
+            return itself, (inner,)
         kind = type(x)
         self.modules[id(x)] = self._names.get(id(x), f"a {kind.__name__} of the model")
+        if hasattr(kind, "__deepcopy__") and not is_parametrized(x):
+            for tensor in (*x.parameters(), *x.buffers()):
+                self.persistent_id(tensor)
+            return itself, (_Part(self._copied(x)),)
+        # Not by a __getstate__ of its class: that is for files, and may leave things out.
+        held = vars(x) | {"_compiled_call_impl": None}
+        return new_object, (without_del(kind, self._quiet),), held, None, None, add_attributes
+
+    def _function(self, x: FunctionType) -> Reduced:
+        """Return how to make a function over copies of the modules that it closes over."""
+        cells = [*(x.__closure__ or ())]
+        modules: dict[int, nn.Module] = {}
+        for place, cell in enumerate(cells):
+            with suppress(ValueError):  # nothing is in it yet
+                if isinstance(cell.cell_contents, nn.Module):
+                    modules[place] = cell.cell_contents
+        if not modules:
+            return self._shared(x)
+
+        def make(modules: dict[int, nn.Module]) -> FunctionType:
+            """Make the same function over other modules."""
+            closure = [CellType(modules[k]) if k in modules else c for k, c in enumerate(cells)]
+            names = (x.__name__, x.__defaults__)
+            return FunctionType(x.__code__, x.__globals__, *names, tuple(closure))
+
+        return make, (modules,), (vars(x), {"__kwdefaults__": x.__kwdefaults__})
+
+    def _object(self, x: Any) -> Reduced:
+        """Return how to make an object as its class says; it is shared if that refuses."""
         try:
-            if hasattr(kind, "__deepcopy__") and not is_parametrized(x):
-                return self._copied_by_its_own_method(x, place)
-            # Not by a __getstate__ of its class: that is for files, and may leave things out.
-            twin: Any = object.__new__(without_del(kind, self.quiet))
-        except (UncopiedError, RecursionError):
-            raise
+            reduced = x.__reduce_ex__(5)
         except Exception as error:  # noqa: BLE001 - it may refuse as it likes
-            fix = "pass the model as it was before it was wrapped or sharded"
-            refuse_to_copy(place, f"({kind.__name__}) cannot be copied", fix, error)
-        self.made.append(ReferenceType(twin))
-        parts = [(name, part) for name, part in vars(x).items() if name != "_compiled_call_impl"]
-        self.fill_later(vars(twin).__setitem__, parts, place, ".")
-        return twin
-
-    def _copied_by_its_own_method(self, x: nn.Module, place: Place | None) -> Any:
-        """Return what a module's ``__deepcopy__`` returns; the memo has copies of its tensors."""
-        for name, tensor in (*x.named_parameters(), *x.named_buffers()):
-            self._copied(tensor, (place, name, "."))
-        is_script = isinstance(x, torch.jit.ScriptModule)  # which would put its copy on a graph
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not is_script):
-            twin = copy.deepcopy(x, self.memo)
-        if is_script:
-            for mine, its in zip(x.parameters(), twin.parameters(), strict=True):
-                its.requires_grad_(mine.requires_grad)
-        own = {id(part) for part in (*x.modules(), *x.parameters(), *x.buffers())}
-        if not own.isdisjoint(map(id, (*twin.modules(), *twin.parameters(), *twin.buffers()))):
-            message = "its __deepcopy__ returns what the model holds"
-            raise TypeError(message)
-        return twin
-
-    def _object(self, x: Any, place: Place | None) -> Any:
-        """Copy an object as its class says.
-
-        If it refuses, share it, unless it holds a tensor or module.
-        """
+            return self._refused(x, without_frames(error))
+        if isinstance(reduced, str):  # the name of something global
+            return self._shared(x)
         kind = type(x)
-        twin: Any = None
-        error: Exception | None = None
-        try:
-            twin = copied_by_its_class(self, x, place)
-        except (UncopiedError, RecursionError):
-            raise
-        except Exception as caught:  # noqa: BLE001 - it may refuse as it likes
-            error = without_frames(caught)
-        if twin is None or twin is x or hasattr(kind, "__deepcopy__"):
-            own = tensors_in(x)
-            if own and (twin is None or not own.keys().isdisjoint(tensors_in(twin))):
-                what = f"({kind.__name__}) holds tensors and cannot be copied"
-                refuse_to_copy(place, what, "register the tensors in the model itself", error)
-        if twin is x:  # which its class says
-            self.shared.append(("", x))
-        return self._share(x, place) if twin is None else twin
+        make, args, *rest = reduced
+        new: Any = kind.__new__
+        python: Any = copyreg
+        if make is python.__newobj__ and new is object.__new__:
+            return new_object, (without_del(kind, self._quiet),), *rest
+        has_state = rest[:1] not in ([], [None])
+        is_only_one = has_state and isinstance(new, FunctionType) and make(*args) is x
+        if is_only_one or hasattr(kind, "__del__"):  # else a copy would write it, or end it
+            return self._refused(x, None)
+        return make, args, *rest
+
+    def _refused(self, x: Any, error: Exception | None) -> Reduced:
+        """Share an object that cannot be copied, unless it holds a tensor or module."""
+        if tensors_in(x):
+            refuse_to_copy(self._model, x, error)
+        self.noted.append(x)
+        return self._shared(x)
 
 
-#: How to copy objects of Python's own classes.
-def _content(cell: CellType) -> Any:
-    """Return what a cell of a closure holds; None if nothing is in it yet."""
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
+def read(text: bytes, parts: list[Any]) -> tuple[Any, list[ReferenceType[Any]]]:
+    """Return a copy of what was written, and its modules and objects, which may refer to it.
+
+    ``parts`` are those that were not written, by their number.
+    """
+    made: list[ReferenceType[Any]] = []
+
+    def make(kind: type) -> Any:
+        """Make an object or module without its attributes."""
+        twin: Any = object.__new__(kind)
+        with suppress(TypeError):  # as with slots
+            made.append(ReferenceType(twin))
+        return twin
+
+    reader: Any = pickle.Unpickler(io.BytesIO(text))  # noqa: S301 - text of this process
+    reader.persistent_load = [make, *parts[1:]].__getitem__
+    return reader.load(), made
 
 
-BY_PARTS: dict[type, Callable[[Copier, Any, Place | None], Any]] = {
-    dict: Copier.copy_dict,
-    OrderedDict: Copier.copy_dict,
-    list: Copier.copy_list,
-    tuple: Copier.copy_tuple,
-    set: Copier.copy_set,
-    frozenset: Copier.copy_set,
-    MethodType: Copier.copy_method,
-    FunctionType: Copier.copy_function,
-}
+def new_object() -> None:
+    """Stand for what makes the objects of a copy: each copy has its own."""
+
+
+def itself(x: Any) -> Any:
+    """Return a part, which is not made again."""
+    return x
+
+
+def add_attributes(x: Any, held: Mapping[str, Any]) -> None:
+    """Give a new object its attributes, but those that its class has given it already."""
+    own = vars(x)
+    own.update({name: part for name, part in held.items() if name not in own})
+
+
+class _Quiet:
+    """The first base of the class of a copy, if that class has a ``__del__``.
+
+    This one does nothing: a copy must not close what belongs to the user's object.
+    """
+
+    __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        """Leave a class of a user's to register its own subclasses only."""
+
+    def __del__(self) -> None:
+        """Do nothing."""
+
+
+def without_del(kind: type, quiet: dict[type, type]) -> type:
+    """Return a subclass of the same name whose objects do nothing when they are deleted.
+
+    ``quiet`` has those that were made already, by class. A class without ``__del__`` is returned
+    itself.
+    """
+    if not hasattr(kind, "__del__") or issubclass(kind, _Quiet):
+        return kind
+    if kind not in quiet:
+        names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+        make: Any = type(kind)
+        quiet[kind] = make(kind.__name__, (_Quiet, kind), {"__slots__": (), **names})
+    return quiet[kind]

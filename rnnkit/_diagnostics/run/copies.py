@@ -1,21 +1,18 @@
 """Copies of a model, all in the state that it had; they share one copy of its weights."""
 
 import copy
+import re
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from rnnkit._diagnostics.run.copier import Copier
-from rnnkit._diagnostics.run.objects import empty_objects
+from rnnkit._diagnostics.run.copier import Copier, read
 from rnnkit._diagnostics.run.outputs import in_wider_dtype, same
-from rnnkit._diagnostics.run.uncopied import Place
-
-if TYPE_CHECKING:
-    from weakref import ReferenceType
+from rnnkit._diagnostics.run.uncopied import UncopiedError, parts_of, refuse_to_copy
 
 #: Tensors with more numbers than DATA, and than the model has, are data, and not copied; what has
 #: more bytes than LARGE is copied once, like weights, until a run writes it.
@@ -28,9 +25,9 @@ class CopiedTensor:
     """A tensor of a model and its private copy, which the copies of the model share or copy again.
 
     Attributes:
+        number: its number among the parts of the model.
         original: the tensor of the user's model.
         private: the copy of it.
-        place: where the model holds it, for messages.
         is_per_copy: whether each copy of the model has its own copy; otherwise they share
             ``private``.
         original_writes: how often the original had been written when it was copied; None: not
@@ -38,9 +35,9 @@ class CopiedTensor:
         writes: how often ``private`` had been written when no run had begun.
     """
 
+    number: int
     original: Tensor
     private: Tensor
-    place: Place | None
     is_per_copy: bool
     original_writes: int | None
     writes: int | None = None
@@ -56,94 +53,84 @@ class Pristine:
         held: the tensors of the model with their private copies.
         least: the dtype that numbers have at least, such as float64; None for the model's own.
         wide: the same in the wider dtype that was asked for last; None if none was.
-        private: the copy of the model that others are copied from; it never runs.
+        private: a copy of the model with the private copies of tensors; it never runs.
         originals: by the id of a module of the user's model, what a message calls it.
         shared: names of what is not copied, but used by the copies as well.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        """Copy the model."""
-        self.held: list[CopiedTensor] = []
-        self.least: torch.dtype | None = None
+    def __init__(self, model: nn.Module, least: torch.dtype | None = None) -> None:
+        """Copy the model, with numbers of at least a dtype."""
+        self.least = least
         self.wide: Pristine | None = None
+        self.held: list[CopiedTensor] = []
+        self._self_copied: list[int] = []  # the numbers of modules that copy themselves
         self._limit = max(DATA, sum(x.numel() for x in (*model.parameters(), *model.buffers())))
         names = {id(one): f"model.{name}" for name, one in model.named_modules()}
-        copier = Copier({}, self._copy_tensor, names | {id(model): "the model itself"})
+        names[id(model)] = "the model itself"
+        copier = Copier(model, partial(self._copied, {}), names)
         try:
-            self.private: nn.Module = copier.model(model)
-        except Exception:
+            self._text = copier.write()
+            self.private, self._made = read(self._text, copier.parts)
+        except Exception as error:
             self.held.clear()  # since memory may have run out
-            raise
-        self.originals = copier.modules  # what to call the modules of the model itself, by id
-        self.shared = [*dict.fromkeys(name for name, _ in copier.shared if name)]  # names
-        self._shared = {id(x): x for _, x in copier.shared}
-        self._made: list[ReferenceType[Any]] = copier.made  # by all copies, as far as it is there
-        self.note_writes()
-
-    def _copy_tensor(
-        self, tensor: Tensor, place: Place | None, memo: dict[int, Any]
-    ) -> Tensor | None:
-        """Return a private copy of a tensor, and note it in ``held``.
-
-        None for what is not copied: data with more numbers than the limit, and tensors whose memory
-        was given back, since reading them crashes. ``memo`` has the copies so far, by id.
-        """
-        odd = tensor.is_nested or tensor.is_meta or tensor.is_quantized
-        odd |= tensor.layout is not torch.strided or type(tensor.data) is not Tensor
-        size = 1 if odd else tensor.untyped_storage().nbytes()
-        if tensor.numel() > (self._limit if size else 0):
-            return None
-        private = _copied_tensor(tensor, place, memo)
-        is_per_copy = odd or not (isinstance(tensor, Parameter) or size > LARGE)
-        self.held.append(CopiedTensor(tensor, private, place, is_per_copy, _write_count(tensor)))
-        return private
-
-    def note_writes(self) -> None:
-        """Note how often each shared tensor was written by now, so that a write of a run shows."""
+            if isinstance(error, UncopiedError):
+                raise
+            refuse_to_copy(model, None, error)
+        self._parts = copier.parts
+        self.originals = copier.modules
+        self.shared = names_of(copier.noted, model)
         for module in self.private.modules():
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # else cuDNN warns
         for one in self.held:
             one.writes = _write_count(one.private)
-        self._names = {id(one): f"model.{name}" for name, one in self.private.named_modules()}
+
+    def _copied(self, memo: dict[int, Any], x: Any, number: int) -> Any:
+        """Return a private copy of a tensor, or of a module that copies itself, and note it.
+
+        None for what is not copied: data with more numbers than the limit, and tensors whose memory
+        was given back, since reading them crashes. ``memo`` has the copies so far, by id.
+        """
+        if isinstance(x, nn.Module):
+            self._self_copied.append(number)
+            twin = copied_by_itself(x, memo)
+            return twin if self.least is None else twin.to(self.least)
+        odd = x.is_nested or x.is_meta or x.is_quantized
+        odd |= x.layout is not torch.strided or type(x.data) is not Tensor
+        size = 1 if odd else x.untyped_storage().nbytes()
+        if x.numel() > (self._limit if size else 0):
+            return None
+        private = memo[id(x)] = _copied_tensor(x, memo, least=self.least)
+        is_per_copy = odd or not (isinstance(x, Parameter) or size > LARGE)
+        self.held.append(CopiedTensor(number, x, private, is_per_copy, _write_count(x)))
+        return private
 
     def copy(self) -> nn.Module:
         """Return a new copy of the model in eval mode, in the state that the model had at first."""
-        copier = Copier(dict(self._shared), _copied_tensor, self._names)
+        memo: dict[int, Any] = {}  # of copies, by the id of what was copied
+        parts = self._parts.copy()
         for one in self.held:
-            copier.tensor(
-                one.private, one.place, partial(_copied_tensor, has_own_memory=one.is_per_copy)
-            )
-        model: nn.Module = copier.model(self.private)
-        self._made[:] = [one for one in self._made if one() is not None] + copier.made
+            try:
+                twin = _copied_tensor(one.private, memo, has_own_memory=one.is_per_copy)
+            except Exception as error:  # noqa: BLE001 - memory has run out
+                refuse_to_copy(self.private, one.private, error)
+            parts[one.number] = memo[id(one.private)] = twin
+        for number in self._self_copied:
+            parts[number] = copied_by_itself(parts[number], memo)
+        model: nn.Module
+        model, made = read(self._text, parts)
+        self._made[:] = [one for one in self._made if one() is not None] + made
         return model.eval()
 
     def wider(self, least: torch.dtype) -> "Pristine":
         """Return the same for copies whose numbers have at least a dtype, such as float64."""
         if self.least is least:
             return self
-        if self.wide is not None and self.wide.least is least:
-            return self.wide
-        self.wide = None  # before there is another one
-        wide = copy.copy(self)
-        wide.least = least
-        wide.held = []
-        copier = Copier(dict(self._shared), _copied_tensor, self._names)
-        for one in self.held:
-            twin = copier.tensor(one.private, one.place, partial(_copied_tensor, least=least))
-            original_writes = _write_count(one.private)
-            wide.held.append(
-                CopiedTensor(one.private, twin, one.place, one.is_per_copy, original_writes)
-            )
-        wide.private = copier.model(self.private)
-        self._made += copier.made
-        tensors = (*wide.private.parameters(), *wide.private.buffers())
-        if any(in_wider_dtype(x, least) is not x for x in tensors):
-            # What copies itself, as a scripted module does, has also copied its tensors.
-            wide.private = wide.private.to(least)
-        wide.note_writes()
-        self.wide = wide
-        return wide
+        if self.wide is None or self.wide.least is not least:
+            self.wide = None  # before there is another one
+            self.wide = Pristine(self.private, least)
+            self.wide.originals = self.originals
+        return self.wide
 
     def undo_writes(self, *, thorough: bool) -> bool:
         """Return whether the last run wrote into a shared tensor; if so, restore it.
@@ -177,12 +164,15 @@ class Pristine:
         if self.wide is not None:
             self.wide.close()
         self.held.clear()
-        empty_objects(self._made)
+        self._parts.clear()
+        for reference in self._made:
+            one = reference()
+            if one is not None:
+                vars(one).clear()
 
 
 def _copied_tensor(
     tensor: Tensor,
-    _: Place | None,
     memo: dict[int, Any],
     *,
     has_own_memory: bool = True,
@@ -201,10 +191,8 @@ def _copied_tensor(
     if least is not None:
         twin = in_wider_dtype(twin, least)
     if kind is Parameter or (is_weight and type(twin) is not Tensor):
-        twin = Parameter(twin, requires_grad=tensor.requires_grad)
-    else:
-        twin = attached_like(tensor, twin.as_subclass(kind) if is_weight else twin)
-    return twin
+        return Parameter(twin, requires_grad=tensor.requires_grad)
+    return attached_like(tensor, twin.as_subclass(kind) if is_weight else twin)
 
 
 def _clone_keeping_shared_memory(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
@@ -230,3 +218,21 @@ def attached_like(tensor: Tensor, twin: Tensor | None = None) -> Tensor:
 def _write_count(tensor: Tensor) -> int | None:
     """Return how often a tensor was written in place; None if nobody counts."""
     return None if tensor.is_inference() else tensor._version  # noqa: SLF001
+
+
+def copied_by_itself(x: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """Return what a module's ``__deepcopy__`` returns; the memo has copies of its tensors."""
+    with torch.no_grad():  # else the copy of a scripted module is on a graph
+        twin = copy.deepcopy(x, memo)
+    for mine, its in zip(x.parameters(), twin.parameters(), strict=True):
+        its.requires_grad_(mine.requires_grad)
+    return twin
+
+
+def names_of(parts: list[Any], model: nn.Module) -> list[str]:
+    """Return what messages call some parts of a model: the last name on the way to each."""
+    ids = set(map(id, parts))
+    if not ids:
+        return []
+    paths = [path for path, one in parts_of(model) if id(one) in ids]
+    return [*dict.fromkeys(re.findall(r"\.([^\W\d]\w*)", path)[-1] for path in paths)]

@@ -1,10 +1,8 @@
 """What is not copied: constants, wrappers, what is shared with the model, and what is refused."""
 
-import copyreg
 import logging
 from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 from weakref import CallableProxyType, ProxyType, ReferenceType
@@ -36,48 +34,31 @@ LEAVES = CONSTANT | WEAK | {FunctionType}
 #: The dictionaries of a module whose parts people write as its attributes.
 REGISTERED = ("_parameters", "_buffers", "_modules")
 
-#: Where something is held: the place of what holds it, its name there, and how that is written.
-Place = tuple["Place | None", Any, str]
-
 
 class UncopiedError(ArgumentError):
     """Something that a run might write cannot be copied."""
 
 
-def refuse_to_copy(place: Place | None, what: str, fix: str, error: Exception | None) -> NoReturn:
-    """Raise an UncopiedError: say which part of a model is not copied, and how its class refused.
+def refuse_to_copy(model: Any, part: Any, error: Exception | None) -> NoReturn:
+    """Raise an UncopiedError: say which part of a model is not copied, and what its class raised.
 
-    ``place`` is where the part is held, ``what`` goes on "model.part ...", ``fix`` is what to do
-    instead, and ``error`` what the class raised.
+    If nobody knows which part that is, it is None.
     """
-    sentence = f"{path_in_words(place)} {what}, but rnnkit runs only copies of a model"
+    what = f"({type(part).__name__}) cannot be copied"
+    fix = "pass the model as it was before it was wrapped or sharded"
+    if isinstance(part, Tensor):
+        fix = "use a plain tensor instead, or a smaller model if memory has run out"
+    elif part is None:
+        what = "holds what cannot be copied"
+        fix = "leave that out"
+    elif not isinstance(part, nn.Module):
+        what = f"({type(part).__name__}) holds tensors and cannot be copied"
+        fix = "register the tensors in the model itself"
+    path = next((path for path, one in parts_of(model) if one is part and one is not model), "")
+    sentence = f"{path or 'the model'} {what}, but rnnkit runs only copies of a model"
     headline = in_short(error) if error is not None else ""
     row = ("fix", fix)
     refuse(UncopiedError, "model", sentence, headline, row, code="model-uncopied", source=error)
-
-
-def path_in_words(place: Place | None) -> str:
-    """Write where something is held, as people write it: ``model.rnn.weight_ih_l0``.
-
-    A place is a linked list: (the place of what holds it, its name there, ``"."`` or ``"["``).
-    """
-    steps: list[str] = []
-    while place is not None:
-        place, name, mark = place
-        if mark == "[":
-            steps.append(f"[{name!r}]")
-        elif name not in REGISTERED:
-            steps.append(f".{name}")
-    return "".join(["model", *reversed(steps)]) if steps else "the model"
-
-
-def last_name(place: Place | None) -> str:
-    """Return the last name on the way to something; empty if there is none."""
-    while place is not None:
-        place, name, _ = place
-        if isinstance(name, str) and name not in REGISTERED:
-            return name
-    return ""
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -87,35 +68,40 @@ def unwrapped(module: nn.Module) -> nn.Module:
     return module if inner is None else unwrapped(inner)
 
 
-def tensors_in(x: Any) -> dict[int, Any]:
-    """Return the tensors and modules that an object holds, directly or in what it holds, by id.
+def tensors_in(x: Any) -> list[Any]:
+    """Return the tensors and modules that an object holds, directly or in what it holds."""
+    return [one for _, one in parts_of(x) if isinstance(one, Tensor | nn.Module)]
 
-    Modules are not looked into, nor are data sets, loggers and classes.
+
+def parts_of(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a model, or another object, and all that it holds, also in what that holds.
+
+    Each comes with the way to it, as people write it, such as ``model.head.bias``. Data sets,
+    loggers and classes are not looked into.
     """
-    found = dict[int, Any]()
-    seen = set[int]()
-    waiting = [x]
+    seen = {id(model)}
+    waiting = deque([("model", model)])
     while waiting:
-        one = waiting.pop()
-        if id(one) in seen or type(one) in LEAVES or isinstance(one, APART):
+        path, one = waiting.popleft()
+        yield path, one
+        if isinstance(one, APART):
             continue
-        seen.add(id(one))
-        if isinstance(one, Tensor | nn.Module):
-            found[id(one)] = one
-        else:
-            waiting += _parts(one)
-    return found
+        for key, part in _held_by(one).items():
+            if id(part) not in seen and type(part) not in LEAVES:
+                seen.add(id(part))
+                waiting.append((path + key, part))
 
 
-def _parts(x: Any) -> list[Any]:
-    """Return what an object holds directly: in attributes, slots, items and values."""
-    parts = [*getattr(x, "__dict__", {}).values()]
-    python: Any = copyreg
-    slots = python._slotnames(type(x))  # noqa: SLF001
-    parts += [getattr(x, name) for name in slots if hasattr(x, name)]
+def _held_by(x: Any) -> dict[str, Any]:
+    """Return what an object holds directly, by how it is written: ``.name``, ``['key']``."""
+    held = {**getattr(x, "__dict__", {})}
+    if isinstance(x, nn.Module):
+        for name in REGISTERED:
+            held |= held.pop(name)
+    items: Iterable[tuple[Any, Any]] = []
     if isinstance(x, Mapping):
-        with suppress(Exception):  # a class of a user's
-            parts += x.values()
+        items = x.items()
     elif isinstance(x, list | tuple | set | frozenset | deque):
-        parts += x
-    return parts
+        items = enumerate(x)
+    parts = {f".{name}": part for name, part in held.items()}
+    return parts | {f"[{key!r}]": part for key, part in items}

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.run.outputs import (
@@ -84,6 +85,11 @@ def steps_within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tens
     step = torch.arange(steps, device="cpu")
     limit = torch.tensor(counts, device="cpu").unsqueeze(1)
     return step < limit if pads_after else step >= steps - limit
+
+
+def earlier_steps(valid: Tensor) -> Tensor:
+    """Return the valid steps ``(batch, seq)``, a mask, without the last one of each sample."""
+    return valid & functional.pad(valid[:, 1:], (0, 1))
 
 
 def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:

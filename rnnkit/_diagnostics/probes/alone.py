@@ -15,10 +15,11 @@ from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Finding, Outcome, Passe
 from rnnkit._diagnostics.tell.report import ALONE
 
 
-def needs_of_alone(baseline: Baseline) -> Skipped | None:
-    """Return why no sample can be compared with itself in the batch; None if one can.
+def probe_alone(baseline: Baseline) -> Outcome:
+    """A sample run alone, cut to its length, returns what it returned in the batch.
 
-    ``baseline`` is the model, a batch, and what it returned for that.
+    Then the samples run in different orders, if their lengths differ. ``baseline`` is the model, a
+    batch, and what it returned for that.
     """
     batch = baseline.batch
     if not any(baseline.outputs_by_sample()):
@@ -26,15 +27,8 @@ def needs_of_alone(baseline: Baseline) -> Skipped | None:
     if batch.size == 1 and (batch.counts is None or batch.counts[0] == batch.steps):
         return Skipped(ONE_SAMPLE)
     judge = judge_of(baseline)
-    return judge if isinstance(judge, Skipped) else None
-
-
-def probe_alone(baseline: Baseline) -> Outcome:
-    """A sample run alone, cut to its length, returns what it returned in the batch.
-
-    Then the samples run in different orders, if their lengths differ. ``baseline`` is the model, a
-    batch, and what it returned for that.
-    """
+    if isinstance(judge, Skipped):
+        return judge
     runs: list[Restriction] = []
     notes: list[str] = []
     for run in _of_single_samples(baseline):
@@ -50,7 +44,7 @@ def probe_alone(baseline: Baseline) -> Outcome:
         if finding is not None:
             return finding.noting(notes)
         runs.append(run)
-    cut = ", cut to its length," if baseline.batch.counts else ""
+    cut = ", cut to its length," if batch.counts else ""
     text = f"a sample by itself{cut} returns what it returns in the batch"
     return Passed(text, runs, notes=notes)
 

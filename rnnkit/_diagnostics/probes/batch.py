@@ -1,7 +1,6 @@
 """The probe *batch*: a sample's output does not depend on any other sample's input."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch.nn import RNNBase
@@ -9,7 +8,7 @@ from torch.nn import RNNBase
 from rnnkit._diagnostics.explain.locate import locate_sample
 from rnnkit._diagnostics.inputs.changes import sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.compare import Change, compare_each
+from rnnkit._diagnostics.measure.compare import Change, Leak, compare_each
 from rnnkit._diagnostics.measure.prepared import comes_in_groups
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed, without_finite_numbers
@@ -30,11 +29,6 @@ from rnnkit._diagnostics.tell.picture import DependencyMap
 from rnnkit._diagnostics.tell.report import SAMPLES, joined_by_and
 
 
-def needs_of_batch(baseline: Baseline) -> Skipped | None:
-    """Return that there is nothing to mix; None if there are several samples."""
-    return Skipped(ONE_SAMPLE) if baseline.batch.size == 1 else None
-
-
 def probe_batch(baseline: Baseline) -> Outcome:
     """Changing one sample changes no other sample's output.
 
@@ -42,6 +36,8 @@ def probe_batch(baseline: Baseline) -> Outcome:
     numbers (a loss) is judged by the gradients of its samples instead. No loss of torch's that it
     calls reads a wrong axis.
     """
+    if baseline.batch.size == 1:
+        return Skipped(ONE_SAMPLE)
     losses = gradients_of(baseline).noticed.wrong_losses
     if losses:
         wrong = losses[0]
@@ -66,7 +62,7 @@ def _judge_samples(baseline: Baseline, indices: Sequence[int]) -> Outcome:
     drawn = _map_of_samples(baseline, changes, indices)
     grouped = _in_groups(baseline)
     if leak is not None:
-        return grouped if grouped and _may_be_steps(baseline) else _finding(baseline, leak, drawn)
+        return grouped if grouped and _may_be_steps(baseline) else _finding(baseline, *leak, drawn)
     if grouped and batch.size > SAMPLES:
         return grouped  # the samples that were not changed may mix
     if not any(is_number(baseline.normal[index]) for index in indices):
@@ -105,64 +101,39 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
     return f"{rest} {joined_by_and(blind)}, which has no finite number" if blind else ""
 
 
-def _finding(baseline: Baseline, leak: "_Leak", drawn: Drawn | None) -> Finding:
-    """Return the finding of a leak: which sample depends on which, and where that begins.
+def _finding(baseline: Baseline, source: int, leak: Leak, drawn: Drawn | None) -> Finding:
+    """Return the finding of a leak: which sample depends on the ``source``, where that begins.
 
     ``drawn`` is the map that shows which sample moved with which, for the report, or None.
     """
-    change = leak.change
-    rows, module = locate_sample(change.baseline, change.inputs, leak.source, leak.output)
-    affected = baseline.of_sample(leak.output, leak.sample)
-    what = f"{affected} depends on the input of sample {baseline.batch.caller_indices[leak.source]}"
+    run = leak.run
+    sample, _ = leak.places[0]
+    rows, module = locate_sample(run.baseline, run.inputs, source, leak.output)
+    affected = baseline.of_sample(leak.output, sample)
+    what = f"{affected} depends on the input of sample {baseline.batch.caller_indices[source]}"
     return Finding(what, rows, module, drawn=drawn)
-
-
-class _Leak(NamedTuple):
-    """A change of one sample that shows at another one, in an output.
-
-    Attributes:
-        change: the run with the sample changed.
-        source, sample: the sample that was changed, and the one that moved.
-        output: the index of the output that moved.
-    """
-
-    change: Change
-    source: int
-    output: int
-    sample: int
 
 
 def _leak_in_each_order(
     baseline: Baseline, changes: Mapping[int, Change], indices: Collection[int]
-) -> _Leak | None:
-    """Return a leak that is there however an output orders the samples; None if there is none.
+) -> tuple[int, Leak] | None:
+    """Return a leak that is there however an output orders the samples, and which sample leaks.
 
     ``changes`` are the runs by the sample that was changed in them, and ``indices`` the outputs
-    with a row for each sample. If one of the orders shows no leak, the baseline takes that order.
+    with a row for each sample. None if one of the orders shows no leak: the baseline takes that.
     """
-    first = None
+    samples = torch.arange(baseline.batch.size, device="cpu").unsqueeze(1)
+    found: list[tuple[int, Leak]] = []
     for order in orders(baseline.normal, baseline.axes.batch):
         baseline.known.order = order
-        leak = _first_leak(changes, indices, baseline.batch.size)
-        if leak is None:
+        # Where other samples moved than the one that was changed.
+        leaks = ((k, run.leak(indices, samples != k)) for k, run in changes.items())
+        first = next(((k, leak) for k, leak in leaks if leak is not None), None)
+        if first is None:
             return None
-        first = first or leak
+        found.append(first)
     baseline.known.order = None
-    return first
-
-
-def _first_leak(changes: Mapping[int, Change], indices: Collection[int], size: int) -> _Leak | None:
-    """Return the first change of one of ``size`` samples that shows at another one; else None.
-
-    ``changes`` are runs by the sample that was changed, and ``indices`` the outputs to look at.
-    """
-    samples = torch.arange(size, device="cpu").unsqueeze(1)
-    for source, change in changes.items():
-        leak = change.leak(indices, samples != source)  # where other samples moved
-        if leak is not None:
-            sample, _ = leak.places[0]
-            return _Leak(leak.run, source, leak.output, sample)
-    return None
+    return found[0]
 
 
 def _map_of_samples(
@@ -218,11 +189,11 @@ def _rows_of_steps(baseline: Baseline) -> Finding | None:
     """
     batch = baseline.batch
     axis = baseline.out_seq_dim
-    first = baseline.first or 0
-    shape = shape_of(next(iter(baseline.normal[first:]), None)) or ()
-    if len(shape) < 2 or axis is None:
+    first = baseline.first
+    if first is None or axis is None:
         return None
-    if shape[axis] not in (batch.steps, batch.longest):
+    shape = tuple(baseline.normal[first].shape)
+    if len(shape) < 2 or shape[axis] not in (batch.steps, batch.longest):
         return None
     one = baseline.attempt(batch.samples([0]))
     if one is None or shape_of(one[first]) != shape:

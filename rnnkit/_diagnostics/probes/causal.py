@@ -1,8 +1,9 @@
 """The probe *causal*: a step of the output depends on no later step of the input."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,10 +13,11 @@ from rnnkit._diagnostics.explain.causes import VIEW
 from rnnkit._diagnostics.explain.locate import locate_step
 from rnnkit._diagnostics.inputs.axes import shortened_axis
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import steps_from
+from rnnkit._diagnostics.inputs.changes import Where, steps_from
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import (
     Change,
+    Leak,
     Restriction,
     compare_changed,
     compare_part,
@@ -40,11 +42,6 @@ OWN = {
 }
 
 
-def needs_of_causal(baseline: Baseline) -> Skipped | None:
-    """Return that there are no later steps; None if there are."""
-    return Skipped(NO_STEPS) if baseline.batch.steps in (None, 1) else None
-
-
 def probe_causal(baseline: Baseline) -> Outcome:
     """Step t of the first output depends on no later step of the input; other outputs may.
 
@@ -52,6 +49,8 @@ def probe_causal(baseline: Baseline) -> Outcome:
     model, a batch, and what it returned for that, with the rule that the caller asked for
     (``causal=``).
     """
+    if baseline.batch.steps in (None, 1):
+        return Skipped(NO_STEPS)
     first = baseline.first
     seq = baseline.out_seq_dim
     if first is None or seq is None:
@@ -103,78 +102,76 @@ def _late(baseline: Baseline, first: int) -> int:
 
 
 def _of_changed_steps(baseline: Baseline, first: int) -> list[Change] | Finding | Skipped:
-    """Change all steps from one on, or a step itself, as the rule of ``causal=`` asks.
+    """Change steps, as the rule of ``causal=`` asks, and look at the steps that must stay.
 
     ``first`` is the index of the first output. Returns the runs if it moved nowhere that it must
     not; else what is wrong, or why nothing can be said.
+    """
+    changes: list[Change] = []
+    for asked in _asked(baseline, first):
+        change = compare_changed(baseline, asked.where, only=asked.only)
+        if change is None:
+            continue
+        if change.refusal:
+            return refused(change)
+        leak = change.leak([first], asked.must_stay)
+        if leak is not None:
+            return _finding(leak, asked)
+        if change.doubt:  # why a difference could not be judged
+            return Skipped(change.doubt)
+        changes.append(change)
+    return incomparable(changes, [first]) or changes
+
+
+class _Asked(NamedTuple):
+    """A change of the inputs, and where the first output must stay.
+
+    Attributes:
+        step: the first step that is changed.
+        where: which places are changed.
+        only: the only input that is changed; None for all.
+        must_stay: a mask ``(1, seq)`` over the steps of the output.
+    """
+
+    step: int
+    where: Where
+    only: int | None
+    must_stay: Tensor
+
+
+def _asked(baseline: Baseline, first: int) -> Iterator[_Asked]:
+    """Yield what is changed: all steps from one on, and each step alone, if the rule asks for that.
+
+    Of a step alone, one input is changed. ``first`` is the index of the output that is judged.
     """
     steps = baseline.batch.steps or 0
     shortest = min(baseline.batch.counts or [steps])
     # Near the end, near the end of the shortest sample, and at its middle.
     cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})
-    changes: list[Change] = []
-    for answer in _at_each(baseline, first, cuts):
-        if isinstance(answer, Finding | Skipped):
-            return answer
-        changes.append(answer)
-    return incomparable(changes, [first]) or changes
-
-
-def _at_each(
-    baseline: Baseline, first: int, cuts: Sequence[int]
-) -> Iterator[Change | Finding | Skipped]:
-    """Change all steps from each of ``cuts`` on, and each step alone, if the rule asks for that.
-
-    Yields the runs, or what they show. ``first`` is the index of the output that is judged; of a
-    step alone, one input is changed.
-    """
+    step = torch.arange(steps, device="cpu").unsqueeze(0)
+    as_input = step + _late(baseline, first)  # which step of the input a step of the output is
     if baseline.rules.causal != "others":
         for cut in cuts:
-            change = compare_changed(baseline, steps_from(cut))
-            if change is not None:
-                yield _judge_later(change, first, cut)
-    if baseline.rules.causal not in OWN:
-        return
-    own = _input_with_steps(baseline)
-    for step in sorted({0, *cuts}):
-        change = compare_changed(baseline, steps_from(step, step + 1), only=own)
-        if change is not None:
-            yield _judge_own(change, first, step)
+            yield _Asked(cut, steps_from(cut), None, as_input < cut - baseline.rules.lookahead)
+    if baseline.rules.causal in OWN:
+        own = _input_with_steps(baseline)
+        for cut in sorted({0, *cuts}):
+            yield _Asked(cut, steps_from(cut, cut + 1), own, as_input == cut)
 
 
-def _judge_later(change: Change, first: int, cut: int) -> Change | Finding | Skipped:
-    """Return a run whose steps changed from ``cut`` on, if no earlier step of the output moved.
+def _finding(leak: Leak, asked: _Asked) -> Finding:
+    """Say which step of the output moved although it must not; of later steps, where that begins.
 
-    Else a finding, which says where that begins; a skip if the run failed or shows too little.
+    ``leak`` has the run, the output, and where it moved, and ``asked`` what was changed.
     """
-    if change.refusal:
-        return refused(change)
-    baseline = change.baseline
-    step = torch.arange(baseline.batch.steps or 0, device="cpu").unsqueeze(0)
-    # A leak is where the output moved although it must not: at the steps of this mask.
-    leak = change.leak([first], step < cut - _late(baseline, first) - baseline.rules.lookahead)
-    if leak is None:  # a doubt is why a difference could not be judged
-        return Skipped(change.doubt) if change.doubt else change
-    earliest = min(at for _, at in leak.places)
-    what = f"{baseline.name(first)} of step {earliest} depends on the input of step {cut} or later"
-    return Finding(what, *locate_step(leak.run.baseline, leak.run.inputs, cut, first))
-
-
-def _judge_own(change: Change, first: int, step: int) -> Change | Finding | Skipped:
-    """Return a run in which one ``step`` was changed, if the same step of the output did not move.
-
-    Else a finding; a skip if the run failed or shows too little. ``first`` is the output's index.
-    """
-    if change.refusal:
-        return refused(change)
-    baseline = change.baseline
-    at = step - _late(baseline, first)
-    is_own = torch.arange(baseline.batch.steps or 0, device="cpu").unsqueeze(0) == at
-    if change.leak([first], is_own) is None:  # the output moved at no step of the mask
-        return Skipped(change.doubt) if change.doubt else change
-    own = _input_with_steps(baseline)
-    what = f"{baseline.name(first)} of step {at} depends on step {step} of input {own}"
-    return Finding(what, [("fix", OWN[str(baseline.rules.causal)])])
+    baseline = leak.run.baseline
+    earliest = min(step for _, step in leak.places)
+    what = f"{baseline.name(leak.output)} of step {earliest} depends on"
+    if asked.only is not None:
+        fix = OWN[str(baseline.rules.causal)]
+        return Finding(f"{what} step {asked.step} of input {asked.only}", [("fix", fix)])
+    found = locate_step(baseline, leak.run.inputs, asked.step, leak.output)
+    return Finding(f"{what} the input of step {asked.step} or later", *found)
 
 
 def _input_with_steps(baseline: Baseline) -> int:

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, steps_within, valid_mask
+from rnnkit._diagnostics.inputs.changes import (
+    earlier_steps,
+    other_leaves,
+    steps_at,
+    steps_within,
+    valid_mask,
+)
 from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
@@ -25,15 +30,52 @@ from rnnkit._diagnostics.tell.outcome import (
 )
 from rnnkit._diagnostics.tell.report import joined_by_and
 
-#: How many steps of a sample that get no gradient are tried, evenly spaced.
-STEPS = 16
+#: In how many parts the steps of a sample that get no gradient are tried.
+PARTS = 16
 #: How many times the largest number of an input is put at a step, so that a maximum picks it.
 LARGE = 100
 #: How many places, or runs of steps, are named.
 NAMED = 3
 
 
-def needs_of_coverage(baseline: Baseline) -> Skipped | None:
+def probe_coverage(baseline: Baseline) -> Outcome:
+    """A gradient arrives at each valid step or, where none does, a change of it shows.
+
+    ``baseline`` is the model, a batch, and what it returned for that. A finding says that a step
+    reaches no output though later ones do; other silent steps are named in a partial skip.
+    """
+    reason = _why_not_asked(baseline)
+    if reason is not None:
+        return reason
+    valid = _valid_places(baseline)
+    slopes = gradients_of(baseline).places()  # (batch, seq), where one arrives; None: unknown
+    learned = torch.zeros_like(valid) if slopes is None else slopes
+    finding = other_order(baseline) or _other_lengths(baseline, learned)
+    if finding is not None:
+        return finding
+    doubtful = valid & ~learned
+    # A quantized layer may move any output by rounding: then changes show nothing.
+    unsure = rounds_by_all(baseline) if bool(doubtful.any()) else None
+    if unsure is not None:
+        return unsure
+    silent, unknown = _tried(baseline, doubtful)
+    if silent.equal(valid):
+        return Skipped("no step of the input reaches an output")
+    untried = int(unknown.any(0).sum())
+    finding = _skipped_step(baseline, valid, silent, untried)
+    if finding is not None:
+        return finding
+    if bool(silent.any()):
+        return Skipped(f"{_in_words(baseline, valid, silent)} no output", "partial")
+    steps = baseline.batch.steps
+    if untried:
+        what = f"{untried} of {steps} steps get no gradient, and verify did not try each of them"
+        return Skipped(what, "partial")
+    read = f"every valid step ({int(valid.any(0).sum())} of {steps}){baseline.batch.of_sequence}"
+    return Passed(f"{read} reaches an output", [])
+
+
+def _why_not_asked(baseline: Baseline) -> Skipped | None:
     """Return why there are no steps to read, or no number to see it in; None if there are.
 
     ``baseline`` is the model, a batch, and what it returned for that.
@@ -49,57 +91,6 @@ def needs_of_coverage(baseline: Baseline) -> Skipped | None:
     return None
 
 
-def probe_coverage(baseline: Baseline) -> Outcome:
-    """A gradient arrives at each valid step or, where none does, a change of it shows.
-
-    ``baseline`` is the model, a batch, and what it returned for that. A finding says that a step
-    reaches no output though later ones do; other silent steps are named in a partial skip.
-    """
-    valid = _valid_places(baseline)
-    slopes = gradients_of(baseline).places()  # (batch, seq), where one arrives; None: unknown
-    learned = torch.zeros_like(valid) if slopes is None else slopes
-    finding = other_order(baseline) or _other_lengths(baseline, learned)
-    if finding is not None:
-        return finding
-    doubtful = valid & ~learned
-    # A quantized layer may move any output by rounding: then changes show nothing.
-    unsure = rounds_by_all(baseline) if bool(doubtful.any()) else None
-    if unsure is not None:
-        return unsure
-    silent, tried = _tried(baseline, _spaced(doubtful))
-    if silent.equal(valid):
-        return Skipped("no step of the input reaches an output")
-    finding = _skipped_step(baseline, valid, silent, doubtful & ~tried)
-    if finding is not None:
-        return finding
-    return _of_the_rest(baseline, valid, doubtful, silent, tried)
-
-
-def _of_the_rest(
-    baseline: Baseline, valid: Tensor, doubtful: Tensor, silent: Tensor, tried: Tensor
-) -> Outcome:
-    """Name the steps that reach no output, or were not tried; pass if there are none.
-
-    The masks are ``(batch, seq)``: places within the lengths; those of them that get no gradient;
-    those of these that moved no output when changed; and those that were changed.
-    """
-    steps = baseline.batch.steps or 0
-    if bool(silent.any()):
-        between = _between(silent, tried, doubtful)
-        words = f"{_in_words(baseline, valid, between)} no output"
-        if not between.equal(silent):
-            words += f" ({int(silent.any(0).sum())} of them tried)"
-        return Skipped(words, "partial")
-    untried = int((doubtful & ~tried).any(0).sum())
-    if untried:
-        return Skipped(
-            f"{untried} of {steps} steps get no gradient, and verify did not try them", "partial"
-        )
-    number = int(valid.any(0).sum())
-    read = f"every valid step ({number} of {steps}){baseline.batch.of_sequence}"
-    return Passed(f"{read} reaches an output", [])
-
-
 def _valid_places(baseline: Baseline) -> Tensor:
     """Return a mask ``(batch, seq)``, true where the input is no padding by lengths or zeros.
 
@@ -107,58 +98,50 @@ def _valid_places(baseline: Baseline) -> Tensor:
     """
     valid = valid_mask(baseline.batch, pads_after=baseline.rules.pads_after)
     if baseline.rules.causal == "strict":  # which forbids each sample's last step to all outputs
-        valid = valid & valid.roll(-1, 1)
-        valid[:, -1] = False
+        valid = earlier_steps(valid)
     padding = baseline.batch.padding(baseline.batch.sequence)
     return valid if padding is None else valid & ~padding.cpu()
 
 
-def _spaced(places: Tensor) -> Tensor:
-    """Return some of the places ``(batch, seq)`` of each sample, evenly spaced, as a mask.
-
-    The first and the last are among them.
-    """
-    chosen = torch.zeros_like(places)
-    for sample, row in enumerate(places):
-        steps = row.nonzero().flatten()
-        number = min(STEPS, len(steps))
-        at = torch.linspace(0, len(steps) - 1, number, device="cpu").round().long()
-        chosen[sample, steps[at]] = True
-    return chosen
-
-
 def _tried(baseline: Baseline, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Return at which places no change shows in an output, and which the model let be tried.
+    """Return at which places no change shows in an output, and of which that stays unknown.
 
-    All are masks ``(batch, seq)``. Each of ``places`` is changed in three ways: other values that
-    occur, a large number, and a large negative one.
+    All are masks ``(batch, seq)``. Each of ``places`` is changed in three ways, until that shows:
+    other values that occur, a large number, and a large negative one. Of several neighbours that
+    are changed together it is unknown which one shows.
     """
     silent = places.clone()
     tried = torch.zeros_like(places)
+    unknown = torch.zeros_like(places)
     raised = partial(filled, factor=LARGE)
     lowered = partial(filled, factor=-LARGE)
     for run in (_redrawn, raised, lowered):
-        for mask in _one_of_each(baseline, silent.clone()):
-            shown = _shown(baseline, run(baseline, mask))
-            if shown is not None:
-                tried |= mask
-                silent &= ~(mask & shown.unsqueeze(1))
-    return silent & tried, tried
+        for part in _parts(baseline, silent.clone()):
+            samples = _moved_samples(baseline, run(baseline, part))
+            if samples is None:
+                continue
+            tried |= part
+            shown = part & samples.unsqueeze(1)
+            silent &= ~shown
+            unknown |= shown & (part.sum(1, keepdim=True) > 1)
+    return silent & tried, unknown | silent & ~tried
 
 
-def _one_of_each(baseline: Baseline, places: Tensor) -> Iterator[Tensor]:
-    """Yield masks ``(batch, seq)`` that have each place once: a step of each sample in one mask.
+def _parts(baseline: Baseline, places: Tensor) -> Iterator[Tensor]:
+    """Yield masks ``(batch, seq)`` that have each of ``places`` once: neighbours of each sample.
 
-    If samples are not known to be independent, a mask has one and the same step of all.
+    If samples are not known to be independent, a mask has the same steps of all.
     """
-    order = places.cumsum(1)
-    if not baseline.has_passed("batch"):
-        order = torch.arange(1, places.shape[1] + 1, device="cpu").expand_as(places)
-    for number in sorted({*order[places].tolist()}):
-        yield places & (order == number)
+    known = places if baseline.has_passed("batch") else places.any(0).expand_as(places)
+    most = known.sum(1, keepdim=True)
+    number = (known.cumsum(1) - 1) * most.clamp(max=PARTS) // most.clamp(min=1)
+    for part in range(PARTS):
+        chosen = places & (number == part)
+        if bool(chosen.any()):
+            yield chosen
 
 
-def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
+def _moved_samples(baseline: Baseline, output: Leaves | None) -> Tensor | None:
     """Return which samples' outputs moved, ``(batch,)``: all, if an output without samples did.
 
     ``output`` has the leaves of a run on changed inputs. None if it is None (the model refused
@@ -166,42 +149,18 @@ def _shown(baseline: Baseline, output: Leaves | None) -> Tensor | None:
     """
     if output is None or shapes_of(output) != shapes_of(baseline.normal):
         return None
-    shown = torch.zeros(baseline.batch.size, dtype=torch.bool, device="cpu")
+    samples = torch.zeros(baseline.batch.size, dtype=torch.bool, device="cpu")
     batch_axes = dict(baseline.outputs_by_sample())
     both = (baseline.in_input_order(one) for one in (baseline.normal, output))
     for index, (before, after) in enumerate(zip(*both, strict=True)):
-        if isinstance(before, Tensor) and isinstance(after, Tensor):
-            shown |= _moved(before, after, batch_axes.get(index))
-    return shown
-
-
-def _moved(before: Tensor, after: Tensor, batch_axis: int | None) -> Tensor:
-    """Return which samples of an output moved, ``(batch,)``; without a batch axis, if it moved.
-
-    ``before`` and ``after`` are the output of the run as it is, and on changed inputs.
-    """
-    # What is not finite any more may be a zero times a large number.
-    moved = (difference(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
-    if batch_axis is None:
-        return moved.any()
-    rows = moved.movedim(batch_axis, 0)
-    return rows.reshape(len(rows), -1).any(1)
-
-
-def _between(silent: Tensor, tried: Tensor, doubtful: Tensor) -> Tensor:
-    """Return the silent places, and those between two of them that get no gradient either.
-
-    Masks ``(batch, seq)``: ``tried`` places were changed, and the ``silent`` ones of them moved no
-    output; ``doubtful`` places get no gradient.
-    """
-    found = silent.clone()
-    for sample, row in enumerate(tried):
-        steps = row.nonzero().flatten().tolist()
-        for one, other in pairwise(steps):
-            are_silent = bool(silent[sample, one] & silent[sample, other])
-            if are_silent and bool(doubtful[sample, one:other].all()):
-                found[sample, one:other] = True
-    return found
+        if not isinstance(before, Tensor):
+            continue
+        # What is not finite any more may be a zero times a large number.
+        moved = (difference(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
+        axis = batch_axes.get(index)
+        rows = moved.unsqueeze(0) if axis is None else moved.movedim(axis, 0)
+        samples |= rows.reshape(len(rows), -1).any(1)
+    return samples
 
 
 def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:
@@ -216,18 +175,17 @@ def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:
 
 
 def _skipped_step(
-    baseline: Baseline, valid: Tensor, silent: Tensor, untried: Tensor
+    baseline: Baseline, valid: Tensor, silent: Tensor, untried: int
 ) -> Finding | None:
     """Return a finding if a step reaches no output, not even as a NaN, and a later one does.
 
-    The masks are ``(batch, seq)``: which steps are valid, which of them reach no output, and which
-    were not tried. None if there is no such step, or if steps may be left out on purpose.
+    The masks are ``(batch, seq)``: which steps are valid, and which of them reach no output;
+    ``untried`` is of how many it is unknown. None if there is no such step, or if steps may be left
+    out on purpose.
     """
     steps = valid.any(0).nonzero().flatten().tolist()
     skipped = _unread_steps(valid, silent)
-    if not skipped or steps[-1] in skipped:
-        return None
-    if _may_be_thinned(baseline, steps, skipped, int(untried.any(0).sum())):
+    if not skipped or steps[-1] in skipped or _may_be_thinned(baseline, steps, skipped, untried):
         return None
     length = baseline.batch.steps or 0
     # Of one output for all steps, a middle step that is not read may be the word to predict.
@@ -246,7 +204,7 @@ def _may_be_thinned(
     """Return whether a model may leave out steps on purpose: for a stride, or a shorter chunk.
 
     Then the first of the valid ``steps`` is skipped, or about half of them; and the output has
-    other steps than the input. ``untried`` is how many steps without a gradient were not tried.
+    other steps than the input. ``untried`` is of how many steps it is unknown.
     """
     first = baseline.first or 0
     if baseline.has_steps(first) and not baseline.missing(first):
@@ -315,16 +273,14 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
     counts = batch.counts
     if counts is None or not baseline.rules.pads_after:
         return None
-    told = {index: counts_of(leaf) for index, leaf in enumerate(batch.leaves)}
-    for index, others in told.items():
+    for index, leaf in enumerate(batch.leaves):
+        others = counts_of(leaf)
         if len(others) != batch.size:
             continue
-        steps = batch.steps or 0
-        ends = torch.tensor(others, device="cpu").clamp(max=steps)
-        off = ends - torch.tensor(counts, device="cpu")
-        is_read = steps_within(others, steps, pads_after=True)
-        if off.min() < 0 < off.max() and is_read.equal(read):
-            sample = int(off.argmin())
+        surplus = read.sum(1) - torch.tensor(counts, device="cpu")
+        is_read = steps_within(others, batch.steps or 0, pads_after=True)
+        if surplus.min() < 0 < surplus.max() and is_read.equal(read):
+            sample = int(surplus.argmin())
             has = f"has {counts[sample]} steps, but only {others[sample]} are read"
             cause = f"each sample is read up to its length in {batch.names[index]}"
             fix = f"pack, mask or index {batch.names[batch.sequence]} by its own lengths instead"

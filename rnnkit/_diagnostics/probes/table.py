@@ -12,17 +12,17 @@ from rnnkit._base.errors import LeakError
 from rnnkit._diagnostics.explain.causes import CARRY, MASK, REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.otherwise import is_absent_again
-from rnnkit._diagnostics.probes.alone import needs_of_alone, probe_alone
-from rnnkit._diagnostics.probes.batch import needs_of_batch, probe_batch
-from rnnkit._diagnostics.probes.causal import needs_of_causal, probe_causal
-from rnnkit._diagnostics.probes.coverage import needs_of_coverage, probe_coverage
+from rnnkit._diagnostics.probes.alone import probe_alone
+from rnnkit._diagnostics.probes.batch import probe_batch
+from rnnkit._diagnostics.probes.causal import probe_causal
+from rnnkit._diagnostics.probes.coverage import probe_coverage
 from rnnkit._diagnostics.probes.gradient import probe_gradient
-from rnnkit._diagnostics.probes.memory import needs_of_memory, probe_memory
+from rnnkit._diagnostics.probes.memory import probe_memory
 from rnnkit._diagnostics.probes.padding import probe_padding
 from rnnkit._diagnostics.probes.repeatable import probe_repeatable
 from rnnkit._diagnostics.probes.reset import probe_reset
 from rnnkit._diagnostics.probes.streaming import probe_streaming
-from rnnkit._diagnostics.probes.use import needs_of_use, probe_use
+from rnnkit._diagnostics.probes.use import probe_use
 from rnnkit._diagnostics.tell.outcome import (
     HIDDEN,
     NO_LENGTHS,
@@ -36,10 +36,6 @@ from rnnkit._diagnostics.tell.report import leak_error
 
 #: What an absence may be that other values, or another size, do not confirm.
 Absence = Literal["of these values", "of some steps"]
-
-
-def _nothing(_: Baseline) -> None:
-    """Need nothing: the question can be asked of any model."""
 
 
 #: The names of the table below, which type checkers know: tests hold both together.
@@ -65,8 +61,7 @@ class Probe:
     Attributes:
         name: what ``skip=``, a message and ``python -m rnnkit explain`` call it.
         question: what must hold, in one sentence.
-        run: asks it.
-        needs: says why it cannot be asked of a model on a batch, if it cannot.
+        run: asks it of a model on a batch, or says why it cannot be asked.
         fix: what to change where no cause is known.
         is_judging: whether it changes the inputs, or takes a part of the batch, and so judges what
             depends on what: a report without such a probe has judged nothing.
@@ -82,7 +77,6 @@ class Probe:
     question: str
     is_judging: bool
     run: Callable[[Baseline], Outcome]
-    needs: Callable[[Baseline], Skipped | None] = _nothing
     fix: str = ""
     asked_by: str = ""
     is_optional: bool = False
@@ -96,7 +90,7 @@ class Probe:
 
         No *ok* rests on a run that could not be judged.
         """
-        answer = self.needs(baseline) or self.run(baseline)
+        answer = self.run(baseline)
         return answer.settled() if isinstance(answer, Passed) else answer
 
     def ask_in_turn(self, baseline: Baseline) -> Outcome:
@@ -140,7 +134,6 @@ TABLE = (
         name="batch",
         question="no sample's output depends on another sample's input; if the model returns only "
         "a loss, each sample's gradient is independent of the others",
-        needs=needs_of_batch,
         is_judging=True,
         run=probe_batch,
         fix="keep views, norms, softmax and means within each sample, and let no int() or if of "
@@ -150,7 +143,6 @@ TABLE = (
         name="alone",
         question="a sample, run by itself and cut to its length, returns what it returned in the "
         "batch",
-        needs=needs_of_alone,
         is_judging=True,
         run=probe_alone,
         fix="mask or pack the padding; compute nothing from the batch as a whole",
@@ -171,7 +163,6 @@ TABLE = (
     Probe(
         name="causal",
         question="no step depends on a later one (only with `causal=True`)",
-        needs=needs_of_causal,
         is_judging=True,
         run=probe_causal,
         fix="read no later step: run no backward direction, pad a convolution on the left, mask "
@@ -192,7 +183,6 @@ TABLE = (
     Probe(
         name="memory",
         question="the last output depends on some earlier step",
-        needs=needs_of_memory,
         is_judging=True,
         run=probe_memory,
         fix=REMEMBER,
@@ -203,7 +193,6 @@ TABLE = (
         name="coverage",
         question="every valid step of every sample reaches some output; the report names "
         "steps that do not, and this is a finding if a later step does",
-        needs=needs_of_coverage,
         run=probe_coverage,
         fix="read each step, except a step that the model predicts: look at the range of a loop, "
         "slices, masks and views on its way",
@@ -215,7 +204,6 @@ TABLE = (
         name="use",
         question="no part of a recurrent layer's result is taken for another part, and no "
         "direction is left out",
-        needs=needs_of_use,
         run=probe_use,
         is_judging=False,
         absence="of these values",

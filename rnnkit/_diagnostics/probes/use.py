@@ -32,19 +32,15 @@ from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import CALLS, joined_by_and
 
 
-def needs_of_use(baseline: Baseline) -> Skipped | None:
-    """Return that no module has a state; None if one has."""
-    if stateful_modules(baseline.events):
-        return None
-    return Skipped("no recurrent module was seen", "inapplicable")
-
-
 def probe_use(baseline: Baseline) -> Outcome:
     """What recurrent layers return is used where it means something.
 
     The probe also looks at what their calls are given. ``baseline`` is the model, a batch, and its
     output.
     """
+    names = stateful_modules(baseline.events)
+    if not names:
+        return Skipped("no recurrent module was seen", "inapplicable")
     calls = calls_in(baseline.events)
     # Layers return a packed or a padded batch.
     returning = [
@@ -52,7 +48,7 @@ def probe_use(baseline: Baseline) -> Outcome:
         for call in calls
         if isinstance(call.output, PackedSequence) or len(shape_of(call.output) or ()) == 3
     ]
-    returning += loops_in(baseline.events, stateful_modules(baseline.events))
+    returning += loops_in(baseline.events, names)
     notes: list[str] = []
     for found in chain(_wrong_ways(baseline, calls), _misuses(baseline, returning)):
         if not isinstance(found, str):

@@ -19,7 +19,7 @@ from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.judge import COARSE, beyond_rounding, judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
-from rnnkit._diagnostics.options import check_options
+from rnnkit._diagnostics.options import check_option
 from rnnkit._diagnostics.run.isolation import session
 from rnnkit._diagnostics.run.outputs import Given, Leaves, in_float64, is_number, shapes_of
 from rnnkit._diagnostics.tell.outcome import Skipped
@@ -38,7 +38,7 @@ OTHER_NAMES = dict.fromkeys(["axis", "batch_dim", "seq_dim"], "dim=") | {
 SHRINKS = 1e-6
 
 
-@known_keywords("verify-argument", OTHER_NAMES)
+@known_keywords("verify-argument", OTHER_NAMES, check_option)
 def dependency_map(
     model: torch.nn.Module,
     *inputs: Any,
@@ -78,7 +78,6 @@ def dependency_map(
     3 ■ ■ ■ ■
     """  # noqa: E501 - what it prints
     check_model("dependency_map", model)
-    check_options(kwargs=kwargs, call=call)
     given = Given(inputs, dict(kwargs or {}))
     batch = batch_of(given, dim)
     dim %= batch.leaves[batch.first].dim()

@@ -63,12 +63,11 @@ EXPECTED = {
 }
 
 
-def check_options(**given: Any) -> None:
-    """Refuse the first of some arguments, by name, that has the wrong type or value."""
-    for name, value in given.items():
-        expected = EXPECTED[name]
-        if not expected.is_right(value):
-            _refuse(name, expected.text, value)
+def check_option(name: str, value: Any) -> None:
+    """Refuse a wrong type or value of an argument of the table above; pass any other argument."""
+    expected = EXPECTED.get(name)
+    if expected is not None and not expected.is_right(value):
+        _refuse(name, expected.text, value)
 
 
 def checked_skip(skip: Any, probes: Sequence[str]) -> Collection[str]:

@@ -17,7 +17,7 @@ from torch.nn.modules import module as modules
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.options import check_options
+from rnnkit._diagnostics.options import check_option
 from rnnkit._diagnostics.run.isolation import copied_inputs, eagerly, session
 from rnnkit._diagnostics.run.module_calls import (
     KINDS,
@@ -69,7 +69,8 @@ def trace(
     """
     if isinstance(run, type) or not callable(run):
         check_model("trace", run)
-    check_options(kwargs=kwargs, call=call)
+    check_option("kwargs", kwargs)
+    check_option("call", call)
     given = Given(inputs, dict(kwargs or {}))
     if not isinstance(run, torch.nn.Module):
         called = run if call is None else partial(call, run)
@@ -116,17 +117,15 @@ class _Run:
     def follow(self, copy: torch.nn.Module) -> list[Any]:
         """Watch ``forward`` of a copy's recurrent modules, as some call it; return the hooks."""
         handles: list[Any] = []
-        layers: list[str] = []  # whose cells have no rows of their own
+        layers: tuple[str, ...] = ()  # how names begin of what has no rows of its own
         for name, module in copy.named_modules():
-            if any(name.startswith(layer) for layer in layers):
+            if name.startswith(layers):
                 self.followed.add(id(module))
-                continue
-            if not is_traced(name, module):
-                continue
-            if not isinstance(module, KINDS) and is_layer(module):
-                layers.append(f"{name}." if name else "")
-            self.followed.add(id(module))
-            handles.append(watch_forward(module, partial(self.write_down, module)))
+            elif is_traced(name, module):
+                self.followed.add(id(module))
+                handles.append(watch_forward(module, partial(self.write_down, module)))
+                if not isinstance(module, KINDS) and is_layer(module):
+                    layers += (f"{name}." if name else "",)
         return handles
 
     def traced(self, run: Callable[..., Any], given: Given) -> Trace:

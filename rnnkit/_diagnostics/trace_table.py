@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -68,11 +68,6 @@ class Trace:
     def marked(self) -> list[Row]:
         """The rows that have marks, which are the calls that look like a mistake."""
         return [row for row in self.rows if row.marks]
-
-    def __getitem__(self, row: object) -> NoReturn:
-        """Say where the rows are."""
-        sentence = f"a Trace has its calls in rows: trace.rows[{row!r}]"
-        raise TypeError(sentence)
 
     def __str__(self) -> str:
         """Write the table: call, input as read, origin of the state, use of the next; notes."""

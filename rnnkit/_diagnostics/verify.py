@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 
+from rnnkit._base.errors import ArgumentError
 from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.batch import Batch, batch_of, places_of
@@ -16,17 +17,16 @@ from rnnkit._diagnostics.measure.baseline import Rules
 from rnnkit._diagnostics.measure.judge import note_of_judge
 from rnnkit._diagnostics.measure.layout import layout_of
 from rnnkit._diagnostics.measure.prepared import baseline_of, with_found_lengths
-from rnnkit._diagnostics.options import OTHER_NAMES, check_options, checked_skip
-from rnnkit._diagnostics.other_axis import with_other_axis
+from rnnkit._diagnostics.options import OTHER_NAMES, check_option, checked_skip
 from rnnkit._diagnostics.probes.remarks import remarks
 from rnnkit._diagnostics.probes.table import PROBES, Probe, ProbeName
-from rnnkit._diagnostics.run.isolation import EscapedError, Session, session
+from rnnkit._diagnostics.run.isolation import Session, SpentError, session
 from rnnkit._diagnostics.run.outputs import Given
-from rnnkit._diagnostics.tell.outcome import LEFT_OUT, Finding, Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.outcome import LEFT_OUT, ONE_SAMPLE, Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import Check, Report, joined
 
 
-@known_keywords("verify-argument", OTHER_NAMES)
+@known_keywords("verify-argument", OTHER_NAMES, check_option)
 def verify(
     model: torch.nn.Module,
     *inputs: Any,
@@ -107,18 +107,6 @@ def verify(
     """
     check_model("verify", model)
     left_out = checked_skip(skip, [*PROBES])
-    check_options(
-        kwargs=kwargs,
-        call=call,
-        out_seq_dim=out_seq_dim,
-        causal=causal,
-        lookahead=lookahead,
-        streaming=streaming,
-        reset=reset,
-        pad=pad,
-        other=other,
-        raises=raises,
-    )
     start = time.perf_counter()
     given, call = with_fields(Given(inputs, dict(kwargs or {})), call)
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
@@ -140,12 +128,8 @@ def verify(
     rules = Rules(pads_after, causal, lookahead, out_seq_dim, finds_lengths=lengths is None)
     # Who names an axis, or lengths, knows which axis has the samples.
     may_turn = batch_dim == 0 and seq_dim is None and lengths is None
-    questions = Questions(asked, left_out)
     with session(model, call, given, "verify") as opened:
-        try:
-            report = _judged(opened, whole, rules, questions, lines, may_turn=may_turn)
-        except EscapedError as error:
-            report = questions.unanswered(str(error).partition("\n")[0])
+        report = _judged(opened, whole, rules, asked, left_out, lines, may_turn=may_turn)
         report.notes += opened.notes
         report.passes = opened.tally.passes
     report.notes[:] = dict.fromkeys(report.notes)
@@ -158,44 +142,12 @@ def verify(
 verify.__module__ = "rnnkit"
 
 
-@dataclass(frozen=True)
-class Questions:
-    """Which probes are asked: the usual ones, and those that a caller asks for.
-
-    Attributes:
-        asked: by an argument of ``verify``, whether it asks for a probe.
-        left_out: names of probes, by ``skip=``.
-    """
-
-    asked: Mapping[str, bool]
-    left_out: Collection[str]
-
-    @property
-    def probes(self) -> list[Probe]:
-        """The usual probes and those that were asked for, also if ``skip=`` has them."""
-        return [one for one in PROBES.values() if not one.is_optional or self.asked[one.asked_by]]
-
-    @property
-    def wanted(self) -> list[str]:
-        """The names of the probes that a caller asked for."""
-        probes = self.probes
-        return [x.name for x in probes if self.asked.get(x.asked_by) and not self.leaves_out(x)]
-
-    def leaves_out(self, probe: Probe) -> bool:
-        """Return whether ``skip=`` leaves out a probe, or the one that it goes with."""
-        return probe.name in self.left_out or probe.goes_with in self.left_out
-
-    def unanswered(self, reason: str) -> Report:
-        """Return a report in which no probe was asked, for a reason."""
-        skipped = Skipped(reason)
-        return Report([_check(one, skipped) for one in self.probes], asked=self.wanted)
-
-
 def _judged(
     opened: Session,
     whole: Batch,
     rules: Rules,
-    questions: Questions,
+    asked: Mapping[str, bool],
+    skip: Collection[str],
     lines: Sequence[str],
     *,
     may_turn: bool,
@@ -203,17 +155,20 @@ def _judged(
     """Ask each probe about a model, and write the answers into a report.
 
     ``opened`` runs copies of the model, ``whole`` is the caller's batch, and ``lines`` are notes.
-    With ``may_turn``, the samples may be along axis 1.
+    ``asked`` says by argument whether it asks for a probe, ``skip`` names probes to leave out. With
+    ``may_turn``, the samples may be along axis 1.
     """
     baseline, told = baseline_of(opened, whole, rules)
     answers = baseline.known.answers
     axes = layout_of(baseline)
-    for probe in questions.probes:
-        is_left_out = questions.leaves_out(probe)
+    for probe in PROBES.values():
+        if probe.is_optional and not asked[probe.asked_by]:
+            continue
+        is_left_out = probe.name in skip or probe.goes_with in skip
         answers[probe.name] = Skipped(LEFT_OUT) if is_left_out else probe.ask_in_turn(baseline)
-    remarked = remarks(baseline, streaming=questions.asked["streaming"])
+    remarked = remarks(baseline, streaming=asked["streaming"])
     if may_turn:
-        answers["batch"] = with_other_axis(answers["batch"], opened, whole.tree())
+        answers["batch"] = _with_other_axis(answers["batch"], opened, whole.tree())
     found = [
         PROBES[name].error(answer)
         for name, answer in answers.items()
@@ -226,11 +181,54 @@ def _judged(
     return Report(
         checks=[_check(PROBES[name], answer) for name, answer in answers.items()],
         findings=found,
-        asked=questions.wanted,
+        asked=[
+            name
+            for name, answer in answers.items()
+            if asked.get(PROBES[name].asked_by) and answer != Skipped(LEFT_OUT)
+        ],
         notes=[*notes, *note_of_judge(baseline), *lines, *told, *remarked.notes],
         axes=axes,
         _maps=[one for one in [*drawn, remarked.drawn] if one is not None],
     )
+
+
+def _with_other_axis(answer: Outcome, opened: Session, given: Given) -> Outcome:
+    """Return the answer of *batch* along axis 0, with the advice of ``batch_dim=1`` if it fits.
+
+    It fits where samples mix, or were not judged, and none mix along axis 1. ``opened`` runs copies
+    of the model, and ``given`` are its inputs.
+    """
+    if isinstance(answer, Passed):
+        return answer
+    if not isinstance(answer, Finding) and (
+        answer.gap != "unjudged" or answer.reason in (LEFT_OUT, ONE_SAMPLE)
+    ):
+        return answer  # then there is nothing to advise
+    if not _is_clean(opened, given):
+        return answer
+    option = "rnnkit.verify(..., batch_dim=1)"
+    when = "if axis 0 of the input is seq"
+    if isinstance(answer, Finding):
+        rows = [row for row in answer.rows if row[0] != "intended?"]
+        return replace(answer, rows=[*rows, ("intended?", f"{option}, {when}")])
+    return replace(answer, reason=f"{answer.reason}; {when}, {option}")
+
+
+def _is_clean(opened: Session, given: Given) -> bool:
+    """Return whether samples along axis 1 are independent, as two probes find.
+
+    The probe *batch* has to pass, and *alone*, which runs samples by themselves, to find nothing.
+    ``opened`` runs copies of the model, and ``given`` are its inputs.
+    """
+    call = opened.call if opened.is_wrapped else None
+    try:
+        whole = batch_of(given, 1)
+        whole, pads_after, _ = with_found_lengths(whole, opened.model, call, pads_after=True)
+        baseline, _ = baseline_of(opened, whole, Rules(pads_after))
+        mixed = PROBES["batch"].ask(baseline)
+        return isinstance(mixed, Passed) and not isinstance(PROBES["alone"].ask(baseline), Finding)
+    except (ArgumentError, SpentError):
+        return False
 
 
 def _check(probe: Probe, answer: Outcome) -> Check:

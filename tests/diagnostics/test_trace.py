@@ -258,12 +258,6 @@ row  module               input as read      state given  state returned
         assert found.marked == [found.rows[1]]
 
 
-def test_rows_are_in_rows():
-    """A trace is no list, and says where its rows are."""
-    with pytest.raises(TypeError, match=r"trace\.rows\[0\]"):
-        rnnkit.trace(gru(), X)[0]
-
-
 def recurrent(kind):
     """Make a layer of two cells."""
     return rnnkit.Recurrent([kind(3, 3), kind(3, 3)])

@@ -17,7 +17,6 @@ from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.run.events import Event
 from rnnkit._diagnostics.run.outputs import Watch, all_of
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
-from rnnkit._diagnostics.tell.outcome import Line
 
 #: Functions that keep a shape and work along one axis, ``dim``.
 ALONG_ONE_AXIS = ("softmax", "log_softmax")
@@ -59,46 +58,24 @@ def _is_softmax(event: Event) -> bool:
     return event.kind == "function" and event.name in ALONG_ONE_AXIS
 
 
-def joins_one_tensor(event: Event) -> list[Line]:
-    """Return the cause and the fix if a call of ``stack`` or ``cat`` joins one tensor with itself.
-
-    In a loop that writes its state in place, every member of the list is the last state. Other
-    events give no rows.
-    """
-    if event.kind != "function" or event.name not in ("stack", "cat") or len(event.consumed) > 1:
-        return []
-    members = event.function.argument(0, "tensors")
-    if len(members) < 2:
-        return []
-    what = f"all {len(members)} members are one tensor, with the numbers it was given last"
-    return [("cause", what), ("fix", "outputs.append(h.clone()), if h is written in place")]
-
-
-class _Replacing(FunctionWatch):
-    """Runs ``run(call)`` wherever the model calls a function at the place of an event."""
-
-    def __init__(self, event: Event, run: Run, *, anyhow: bool) -> None:
-        """Take the event, what runs in its place, and whether calls of other sizes count."""
-        super().__init__()
-        self._event = event
-        self._run = run
-        self._anyhow = anyhow
-
-    def on_call(self, call: FunctionCall) -> Any:
-        """Run what replaces a call, if it is that of the event: by its name, place and sizes."""
-        event = self._event
-        if call.name != event.name or user_place() != event.place:
-            return call.run()
-        is_same = self._anyhow or call.in_words() == event.text
-        return self._run(call) if is_same else call.run()
-
-
 def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
     """Return a watch, which puts hooks on a copy, that runs something else in place of a call.
 
-    With ``anyhow``, the same line may call the function with other sizes.
+    That is a call of the event's function at the event's place, with the same sizes; with
+    ``anyhow``, of any sizes.
     """
-    return lambda model: _Replacing(event, run, anyhow=anyhow).watch(model)
+
+    class Replacing(FunctionWatch):
+        """Runs each call that is the event's in the other way."""
+
+        def on_call(self, call: FunctionCall) -> Any:
+            """Return what a call returns, or what runs in its place."""
+            is_there = call.name == event.name and user_place() == event.place
+            if is_there and (anyhow or call.in_words() == event.text):
+                return run(call)
+            return call.run()
+
+    return lambda model: Replacing().watch(model)
 
 
 def is_over_one_number(event: Event) -> bool:

@@ -7,38 +7,19 @@ from torch import Tensor
 
 from rnnkit._diagnostics.explain.function_causes import is_over_one_number
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.events import Event, Recorder
-from rnnkit._diagnostics.run.module_calls import calls_in
-from rnnkit._diagnostics.run.outputs import gradient_arrives
 from rnnkit._diagnostics.tell.outcome import Line
 
 #: Functions that make zeros.
 MAKERS = ("zeros", "new_zeros", "zeros_like")
 
+#: How to read both directions of a layer.
+READ_BOTH = (
+    "read both directions: y[..., :hidden] and y[..., hidden:] of the output, or of the state "
+    "torch.cat([h_n[-2], h_n[-1]], 1), as last_hidden(state) of rnnkit's layer does"
+)
 #: Where no cause is known.
 USUAL = "do not multiply by zeros; instead of y.round(), use y + (y.round() - y).detach()"
-
-
-def fix_of_direction(baseline: Baseline, run: Gradients, name: str) -> Line:
-    """Return how to read both directions of a bidirectional layer, of its outputs or its states.
-
-    ``baseline`` is the model and a batch, ``run`` a run with gradients, and ``name`` that of a
-    layer with one unused direction.
-    """
-    calls = [call for call in calls_in(baseline.events) if call.name == name]
-    read = {
-        part
-        for gradients in run.of_calls(calls)
-        for part, gradient in gradients.items()
-        if gradient_arrives(gradient).any()
-    }
-    if read == {"output"}:
-        hidden = calls[0].module.proj_size or calls[0].module.hidden_size
-        both = f"y[..., :{hidden}] is forward and y[..., {hidden}:] backward"
-        return ("fix", f"pass on both directions of the output: {both}")
-    both = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(state) of rnnkit's layer"
-    return ("fix", f"read both directions, (batch, 2 * hidden): {both}")
 
 
 def why_zero(baseline: Baseline) -> list[Line]:
@@ -82,9 +63,7 @@ def _over_the_steps(baseline: Baseline, event: Event) -> str:
     axes = [axis for axis, size in enumerate(sizes) if size == steps]
     if len(axes) == 1:
         return f"softmax(dim={axes[0]}), over the steps"
-    if axes:  # as many samples as steps: which axis it is, the reader knows
-        return "softmax over the steps: dim= is their axis"
-    return "softmax over the steps: view the scores as (batch, seq) before it, and back after it"
+    return "softmax over the steps, of scores that are viewed as (batch, seq) before it"
 
 
 def _makes_zeros(event: Event) -> bool:

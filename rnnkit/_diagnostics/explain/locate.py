@@ -1,5 +1,7 @@
 """Where a leak first shows: between samples, between steps, or between lengths."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
@@ -22,7 +24,7 @@ def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -
     batch = baseline.batch
     rest = [sample for sample in range(batch.size) if sample != baseline.axes.left_out]
     runs = batch.tree(), inputs, batch.samples(rest).tree()
-    return _Samples(baseline, runs, index, (batch.size, batch.size - 1), changed).location()
+    return _Samples(baseline, runs, index, batch.size, batch.size - 1, changed).location()
 
 
 def locate_step(baseline: Baseline, inputs: Given, cut: int, index: int) -> Location:
@@ -34,7 +36,7 @@ def locate_step(baseline: Baseline, inputs: Given, cut: int, index: int) -> Loca
     batch = baseline.batch
     steps = batch.steps or 1
     runs = batch.tree(), inputs, batch.cut(steps - 1, front=True).tree()
-    return Search(baseline, runs, index, (steps, steps - 1), cut).location()
+    return Search(baseline, runs, index, steps, steps - 1, cut).location()
 
 
 def locate_valid(
@@ -50,13 +52,13 @@ def locate_valid(
     batch = baseline.batch
     alone = batch.alone(sample, front=baseline.rules.pads_after)
     other = alone
-    sizes = (batch.steps or 1, alone.steps or 1)
     if inputs is not None:
         changed = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_one_leaf))
         other = changed.samples([sample])
     for whole, part in ((batch.samples([sample]), other), (batch, alone)):
         runs = whole.tree(), part.tree(), alone.tree()
-        search = _Valid(baseline, runs, index, sizes, whole.size)
+        steps = (batch.steps or 1, alone.steps or 1)
+        search = _Valid(baseline, runs, index, *steps, whole.size)
         if search.first_event is not None:
             break
     return search.location()
@@ -65,7 +67,7 @@ def locate_valid(
 class _Samples(Search):
     """Compares samples, in any order or, if ``is_strict`` is set, in that of the input."""
 
-    probe = "batch"
+    probe: ClassVar = "batch"
 
     def _shows_leak(self, seen: Seen) -> bool | None:
         """Return whether a tensor moves at other samples than the changed one.
@@ -182,7 +184,7 @@ class Beside(Search):
 class _Valid(Beside):
     """Compares a sample with itself alone, cut to its length; it is one of ``changed`` samples."""
 
-    probe = "padding"
+    probe: ClassVar = "padding"
 
     def _explanation(self, event: Event, kind: str) -> list[Line]:
         """Return rows of a message for an event: the cause, if lengths are wrong, and the fix.
@@ -210,7 +212,7 @@ class _Valid(Beside):
         Then they were sorted, and the samples were not. No row for any other event.
         """
         counts = self.baseline.batch.counts or []
-        parts = event.tree if isinstance(event.tree, tuple) else (event.tree,)
+        parts = pytree.tree_leaves(event.tree, is_leaf=lambda x: isinstance(x, PackedSequence))
         for part in parts:
             if not isinstance(part, PackedSequence):
                 continue
@@ -243,19 +245,16 @@ class _Valid(Beside):
         return ""
 
     def _steps_of(self, event: Event) -> tuple[int, int] | None:
-        """Return how many steps a tensor of an event has, in the batch and for the sample alone.
+        """Return how many steps the first tensor of an event has, in the batch and for one sample.
 
-        The first tensor with one seq axis counts. None if the event has none.
+        None if it has no single seq axis.
         """
-        if event.is_packed or "pack" in event.name:
-            return None  # it has the steps of all samples on one axis
-        for place in range(len(event.tensors)):
-            seen = self._seen((event, place))
-            one, _, fewer, iteration = seen
-            are_both = isinstance(one, Tensor) and isinstance(fewer, Tensor)
-            if iteration is not None or not are_both or one.dim() != fewer.dim():
-                continue
-            axes = [axis for axis in self._unit_axes(seen) if not self._is_batch(axis, seen)]
-            if len(axes) == 1:
-                return one.shape[axes[0]], fewer.shape[axes[0]]
-        return None
+        if event.is_packed or "pack" in event.name or not event.tensors:
+            return None  # what is packed has the steps of all samples on one axis
+        seen = self._seen((event, 0))
+        one, _, fewer, iteration = seen
+        are_both = isinstance(one, Tensor) and isinstance(fewer, Tensor)
+        if iteration is not None or not are_both or one.dim() != fewer.dim():
+            return None
+        axes = [axis for axis in self._unit_axes(seen) if not self._is_batch(axis, seen)]
+        return (one.shape[axes[0]], fewer.shape[axes[0]]) if len(axes) == 1 else None

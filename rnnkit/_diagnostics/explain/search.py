@@ -1,24 +1,22 @@
 """Where a leak first shows: a walk back from the output through runs of a model side by side."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
 from rnnkit._diagnostics.explain.causes import Cause, Location, fix_of, later_steps
-from rnnkit._diagnostics.explain.function_causes import (
-    joins_one_tensor,
-    suspects_in,
-    suspects_that_mix,
-)
+from rnnkit._diagnostics.explain.function_causes import suspects_in, suspects_that_mix
 from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.judge import beyond_rounding
 from rnnkit._diagnostics.run.events import Event, Recorder, is_opaque
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Watch,
     all_of,
-    difference,
     feature_sizes,
     named_leaves,
     shape_of,
@@ -28,9 +26,12 @@ from rnnkit._diagnostics.tell.outcome import Line
 #: An event, and the index of one of its tensors.
 Node = tuple[Event, int]
 
-#: So many causes in functions are tried, and so far back from where the leak first shows.
+#: So many causes in functions are tried, of so many calls until the leak first shows.
 FUNCTIONS = 12
 BACK = 64
+
+#: Returns the place of an event in its run.
+NUMBER = attrgetter("number")
 
 #: What is along the axis that a leak is over, by probe.
 ALONG = {"batch": "samples", "causal": "steps"}
@@ -63,6 +64,7 @@ class Seen(NamedTuple):
     iteration: int | None
 
 
+@dataclass(eq=False)
 class Search:
     """Three runs, side by side: as it is, with changed inputs, and with one sample or step less.
 
@@ -71,9 +73,12 @@ class Search:
     steps.
 
     Attributes:
+        baseline: the model and a batch.
+        inputs: those of a run as it is, one changed, and one with a sample or step less.
+        index: the output that shows the leak.
+        size, smaller: how many samples, or steps, the first and the last run have.
         changed: the first changed step, or the changed sample; of lengths, how many samples there
             are.
-        size, smaller: how many samples, or steps, the first and the last run have.
         keeps_front: whether the last run has the first ones of these.
         events, sources: the events, and for each the nodes that it takes: (event, index of a
             tensor).
@@ -81,30 +86,21 @@ class Search:
         first_event: the first event that shows the leak; None if there is none.
     """
 
-    probe = "causal"
+    probe: ClassVar = "causal"
 
-    def __init__(
-        self,
-        baseline: Baseline,
-        inputs: Sequence[Given],
-        index: int,
-        sizes: tuple[int, int],
-        changed: int,
-    ) -> None:
-        """Run three times, and find the first event that shows the leak in the output ``index``.
+    baseline: Baseline
+    inputs: Sequence[Given]
+    index: int
+    size: int
+    smaller: int
+    changed: int
 
-        ``inputs`` are of a run as it is, one changed, at ``changed``, and one with a sample or step
-        less; ``sizes`` is how many samples, or steps, the first and the last one have.
-        """
-        self.baseline = baseline
-        self.inputs = inputs
-        self.index = index
-        self.changed = changed
-        self.size, self.smaller = sizes
+    def __post_init__(self) -> None:
+        """Run three times, and find the first event that shows the leak."""
         self.is_strict = False
-        self.keeps_front = baseline.rules.pads_after or self.probe == "batch"
+        self.keeps_front = self.baseline.rules.pads_after or self.probe == "batch"
         # The run as it is comes last, so that what the model returned is of that run.
-        whole, other, fewer = inputs
+        whole, other, fewer = self.inputs
         self.output_of_fewer, less = self._recorded_run(fewer)
         _, after = self._recorded_run(other)
         self.output, self.events = self._recorded_run(whole)
@@ -218,7 +214,7 @@ class Search:
     def _moved_numbers(self, one: Tensor, other: Tensor) -> Tensor:
         """Return which numbers differ by more than rounding; what masks is not what counts."""
         most = feature_sizes(one.flatten(), (0,)).view(one.shape) if one.numel() else one
-        return difference(one, other) > (self.baseline.tolerance or 0) * most
+        return beyond_rounding(self.baseline, one, other, most)
 
     def _joins(self, seen: Seen) -> bool:
         """Return whether a tensor moves that has all samples, or steps, in each of its numbers."""
@@ -239,7 +235,7 @@ class Search:
             if verdicts[node] is not False:
                 todo += self.sources[node[0]]
         leaking = [event for (event, _), verdict in verdicts.items() if verdict]
-        return min(leaking, key=_number, default=None)
+        return min(leaking, key=NUMBER, default=None)
 
     def location(self) -> Location:
         """Return rows of a message on the first event that shows the leak, and its module."""
@@ -279,30 +275,28 @@ class Search:
                 return [*self._rows_of_place(event), what, fix], event.owner
         return None
 
-    def _back_from(self, event: Event) -> Iterator[Event]:
-        """Yield an event, then those that it was made from, the nearest first."""
+    def _back_from(self, event: Event) -> list[Event]:
+        """Return an event and those that it was made from, the last ones of them, latest first."""
+        found = {event}
         todo = [event]
-        seen = {event}
-        while todo and len(seen) < BACK:
-            at = todo.pop(0)
-            yield at
-            sources = {source for source, _ in self.sources[at]} - seen
-            seen |= sources
-            todo += sorted(sources, key=_number, reverse=True)
+        while todo:
+            sources = {source for one in todo for source, _ in self.sources[one]}
+            todo = [*(sources - found)]
+            found |= sources
+        return sorted(found, key=NUMBER, reverse=True)[:BACK]
 
     def _where_it_begins(self, event: Event) -> Location:
         """Return rows and a module for a leak without a cause: where steps are joined first."""
         joins = [event]
         while joins:
-            event = min(joins, key=_number)
+            event = min(joins, key=NUMBER)
             joins = [node[0] for node in self.sources[event] if self._joins(self._seen(node))]
         kind = event.text
         if event.kind == "input" and self.fewer_events[event].iteration is not None:
             kind = "loop"
         if event.is_packed:
             kind = f"packed {kind}"
-        rows = joins_one_tensor(event) or self._explanation(event, kind)
-        return [*self._rows_of_place(event), *rows], event.owner
+        return [*self._rows_of_place(event), *self._explanation(event, kind)], event.owner
 
     def _explanation(self, event: Event, kind: str) -> list[Line]:  # noqa: ARG002 - others look at it
         """Return rows: the cause that an event itself shows, or how to end a mistake of a kind."""
@@ -338,11 +332,6 @@ class Search:
             return "where", f"{text}, in module {event.owner} ({type(event.module).__name__})"
         ended = [one.label for one in before if one.kind == "output"]
         return "where", f"{text}, which runs after {ended[-1]}" if ended else text
-
-
-def _number(event: Event) -> int:
-    """Return the place of an event in its run."""
-    return event.number
 
 
 def _by_call(events: Iterable[Event]) -> dict[Any, list[Event]]:

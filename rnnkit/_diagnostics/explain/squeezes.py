@@ -1,5 +1,6 @@
 """Run one sample again without the squeezes that remove its batch axis, whose size is 1."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -40,12 +41,12 @@ class KeptAxes(NamedTuple):
 
 
 class _Squeezes(FunctionWatch):
-    """Notes the axes of each squeeze of a run; with ``known``, squeezes those axes instead.
+    """Notes the axes of each squeeze of a run; with some ``known``, squeezes those axes instead.
 
     Calls of two runs are matched by their order.
     """
 
-    def __init__(self, known: list[Squeeze] | None = None) -> None:
+    def __init__(self, known: Sequence[Squeeze] = ()) -> None:
         """Take the squeezes of another run, if these are to remove the same axes."""
         super().__init__()
         self.known = known
@@ -61,9 +62,9 @@ class _Squeezes(FunctionWatch):
             return call.run()
         number = len(self.calls)
         self.calls.append(Squeeze(_removed(*call.args, **call.kwargs), user_place()))
-        if self.known is None or number >= len(self.known):
-            return call.run()
-        return call.func(call.argument(0, "input"), self.known[number].axes)
+        if number < len(self.known):
+            return call.func(call.args[0], self.known[number].axes)
+        return call.run()
 
 
 def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:
@@ -87,12 +88,12 @@ def run_with_kept_axes(baseline: Baseline, single: Batch) -> KeptAxes | None:
         return None
     kept = _Squeezes(whole.calls)
     output = baseline.session.attempt(single.tree(), watch=kept.watch)
-    pairs = [*zip(whole.calls, kept.calls, strict=False)]
-    wrong = {one: None for one, other in pairs if one.axes != other.axes}
+    pairs = zip(whole.calls, kept.calls, strict=False)
+    wrong = [one for one, other in pairs if one.axes != other.axes]
     if output is None or not wrong:
         return None
     places = ", ".join(dict.fromkeys(one.place for one in wrong))
-    calls = joined_by_and([*dict.fromkeys(_typed(one) for one in wrong)])
+    calls = joined_by_and([*dict.fromkeys(map(_typed, wrong))])
     cause = "for a single sample, this squeeze removes an axis that it otherwise keeps"
     fix = f"{calls}, which removes the same axes of any batch"
     return KeptAxes(output, [("at", places), ("cause", cause), ("fix", fix)])

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Module, ModuleList
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.explain.gradient_causes import fix_of_direction, why_zero
+from rnnkit._diagnostics.explain.gradient_causes import READ_BOTH, why_zero
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
@@ -62,7 +62,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
     missing = chain(
         _idle_items(suspects.idle),
         _silent(baseline, run, suspects.silent),
-        _zeros(baseline, run, suspects.zeros),
+        _zeros(baseline, suspects.zeros),
     )
     for found in missing:
         if isinstance(found, Finding):
@@ -266,7 +266,7 @@ def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float)
     return [x.requires_grad for x, y in pairs if isinstance(x, Tensor) and not same(x, y)]
 
 
-def _zeros(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Finding]:
+def _zeros(baseline: Baseline, names: set[str]) -> Iterator[Finding]:
     """Yield a finding of weights that get zeros: of a direction that nothing reads, or others.
 
     ``names`` are those weights; if they are of one layer and direction, that is named.
@@ -280,7 +280,7 @@ def _zeros(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Find
         direction = "backward" if end.endswith("reverse") else "forward"
         number = end[2:].split("_")[0]
         what = f"nothing reads the {direction} direction of layer {number} of {module}"
-        rows = [fix_of_direction(baseline, run, module)]
+        rows = [("fix", READ_BOTH)]
     else:
         what = f"the gradient of {_listed(names)} is exactly zero, for all values tried"
         rows = why_zero(baseline)

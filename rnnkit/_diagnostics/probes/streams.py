@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, combinations, product
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -156,7 +156,7 @@ class Stream:
         baseline.session.attempt(self.given[0], watch=recorder.watch)
         returned = leaves(baseline.session.returned)
         runs = ends.batch.tree(), self.given[1], self.given[1]
-        found = _Chunks(ends, runs, part.output, (first + second, second), 1)
+        found = _Chunks(ends, runs, part.output, first + second, second, 1)
         calls = [call for call in calls_in(recorder.events) if call.returned]
         found.states = {call.name: [*call.returned.values()] for call in calls}
         found.returned = returned
@@ -166,7 +166,7 @@ class Stream:
 class _Chunks(Beside):
     """The second chunk, beside the same steps of both chunks at once."""
 
-    probe = "streaming"
+    probe: ClassVar = "streaming"
     states: Mapping[str, Sequence[Any]]  # what modules returned last for the first chunk
     returned: Sequence[Any]  # what the model returned for it
 

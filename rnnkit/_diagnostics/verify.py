@@ -15,7 +15,7 @@ from rnnkit._diagnostics.inputs.by_input import by_input, leaves_of_second
 from rnnkit._diagnostics.inputs.fields import with_fields
 from rnnkit._diagnostics.measure.baseline import Rules
 from rnnkit._diagnostics.measure.judge import note_of_judge
-from rnnkit._diagnostics.measure.layout import layout_of
+from rnnkit._diagnostics.measure.output_axes import layout_of
 from rnnkit._diagnostics.measure.prepared import baseline_of, with_found_lengths
 from rnnkit._diagnostics.options import OTHER_NAMES, check_option, checked_skip
 from rnnkit._diagnostics.probes.remarks import remarks
@@ -220,10 +220,11 @@ def _is_clean(opened: Session, given: Given) -> bool:
     The probe *batch* has to pass, and *alone*, which runs samples by themselves, to find nothing.
     ``opened`` runs copies of the model, and ``given`` are its inputs.
     """
-    call = opened.call if opened.is_wrapped else None
     try:
         whole = batch_of(given, 1)
-        whole, pads_after, _ = with_found_lengths(whole, opened.model, call, pads_after=True)
+        whole, pads_after, _ = with_found_lengths(
+            whole, opened.model, opened.own_call, pads_after=True
+        )
         baseline, _ = baseline_of(opened, whole, Rules(pads_after))
         mixed = PROBES["batch"].ask(baseline)
         return isinstance(mixed, Passed) and not isinstance(PROBES["alone"].ask(baseline), Finding)

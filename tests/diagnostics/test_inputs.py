@@ -201,14 +201,10 @@ def test_lengths_as_parts_of_the_longest_are_no_content():
 
 
 def test_whose_lengths_they_are():
-    """Lengths belong to the input that shares their name; those that differ, to none by its values."""
-    for name, other, expected in (
-        ("x_len", COUNTS, [1, 0]),
-        ("lengths", COUNTS, [0, 1]),
-        ("lengths", COUNTS - 1, []),
-    ):
+    """Lengths belong to the first input that ends there, of two that are left; others to none."""
+    for other, expected in ((COUNTS, [0, 1]), (COUNTS - 1, [0])):
         inputs = [Input(PADDED, "y", PADDED), Input(PADDED, "x", PADDED)]
-        inputs += [Input(COUNTS, name, None), Input(other, "num_steps", None)]
+        inputs += [Input(COUNTS, "lengths", None), Input(other, "num_steps", None)]
         assert [*guess_lengths(nn.Module(), inputs, len(PADDED))[0]] == expected
 
 

@@ -22,8 +22,7 @@ def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -
     the leak. Returns rows of a message, and the name of the module.
     """
     batch = baseline.batch
-    rest = [sample for sample in range(batch.size) if sample != baseline.axes.left_out]
-    runs = batch.tree(), inputs, batch.samples(rest).tree()
+    runs = batch.tree(), inputs, batch.without(baseline.axes.left_out).tree()
     return _Samples(baseline, runs, index, batch.size, batch.size - 1, changed).location()
 
 

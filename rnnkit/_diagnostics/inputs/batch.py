@@ -199,6 +199,11 @@ class Batch:
             return None
         return leaf.movedim((axis, seq), (0, 1))
 
+    def axes_of(self, index: int) -> list[int]:
+        """Return the batch axis of a leaf and, if it has the judged steps, its seq axis."""
+        axes = [self.axes[index] or 0]
+        return [*axes, self.seq_dims[index]] if self.has_steps(index) else axes
+
     def tree(self, leaves: Sequence[Any] | None = None) -> Given:
         """Return the inputs as the model takes them, with other leaves if they are given."""
         return Given(*pytree.tree_unflatten([*(leaves or self.leaves)], self.spec))
@@ -246,6 +251,10 @@ class Batch:
             lengths={k: [counts[s] for s in kept] for k, counts in self.lengths.items()},
         )
 
+    def without(self, sample: int) -> "Batch":
+        """Return the inputs of all samples but one."""
+        return self.samples([one for one in range(self.size) if one != sample])
+
     def valid_steps(self) -> list[int]:
         """Return the valid steps of each sample, as lengths or as zeros at an end tell.
 
@@ -285,11 +294,17 @@ class Batch:
             return None
         return zero
 
-    def tells_lengths(self, index: int) -> bool:
-        """Return whether a leaf holds the lengths of the sequence, or a mask of them."""
-        if not self.counts or index == self.sequence:  # the valid steps of each sample
+    def tells_lengths(self, index: int, of: int | None = None) -> bool:
+        """Return whether a leaf holds the lengths of another one, ``of``, or a mask of them.
+
+        None stands for the sequence.
+        """
+        other = self.sequence if of is None else of
+        counts = self.lengths.get(other)
+        if counts is None or index == other:
             return False
-        return states_lengths(self.leaves[index], self.axes[index], self.counts, self.steps or 0)
+        steps = self.length(other) or 0
+        return states_lengths(self.leaves[index], self.axes[index], counts, steps)
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
         """Return the inputs with so many steps only: the first ones, or the last."""
@@ -300,29 +315,22 @@ class Batch:
         """Return one sample, each input cut to its valid steps: its first (``front``) or last."""
         ends = dict[int, int]()
         for k in range(len(self.leaves)):
-            told = [
-                self.lengths[one]
-                for one in self._leaves_that_may_give_lengths(k)
-                if one in self.lengths
-            ]
-            if told:
-                ends[k] = told[0][sample]
+            counts = next(self._lengths_of(k), None)
+            if counts is not None:
+                ends[k] = counts[sample]
         return self.samples([sample]).cut_each(ends, front=front)
 
-    def _leaves_that_may_give_lengths(self, index: int) -> Iterator[int]:
-        """Yield leaves whose lengths may be those of one: itself, what it masks, the sequence."""
-        yield index
-        steps = self.length(index)
-        if not self.is_content(index):
+    def _lengths_of(self, index: int) -> Iterator[list[int]]:
+        """Yield what may be the lengths of a leaf: its own, those that it masks, the sequence's."""
+        if index in self.lengths:
+            yield self.lengths[index]
+        for other, counts in self.lengths.items():
             # A mask may be of an input that has lengths of its own.
-            for other, counts in self.lengths.items():
-                is_as_long = self.length(other) == steps
-                if is_as_long and states_lengths(
-                    self.leaves[index], self.axes[index], counts, steps or 0
-                ):
-                    yield other
-        if self.has_steps(index):
-            yield self.sequence
+            is_as_long = self.length(other) == self.length(index)
+            if is_as_long and not self.is_content(index) and self.tells_lengths(index, other):
+                yield counts
+        if self.has_steps(index) and self.counts is not None:
+            yield self.counts
 
     def cut_each(self, ends: Mapping[int, int], *, front: bool) -> "Batch":
         """Return the inputs with some leaves cut to their first, or last, steps.

@@ -68,15 +68,6 @@ def steps_from(start: int, end: int | None = None) -> Where:
     return steps_at(slice(start, end))
 
 
-def valid_mask(batch: Batch, *, pads_after: bool) -> Tensor:
-    """Return which steps of each sample are within its length, ``(batch, seq)``.
-
-    ``pads_after``: padding is after a sample, else before it.
-    """
-    steps = batch.steps or 0
-    return steps_within(batch.counts or [steps] * batch.size, steps, pads_after=pads_after)
-
-
 def steps_within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tensor:
     """Return a mask ``(batch, seq)`` of the first ``counts[k]`` steps of each sample k.
 
@@ -92,29 +83,41 @@ def earlier_steps(valid: Tensor) -> Tensor:
     return valid & functional.pad(valid[:, 1:], (0, 1))
 
 
-def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:
+def by_rows(leaf: Tensor, axes: Sequence[int], change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return a leaf with ``change(rows)`` in place of its rows ``(rows, features)``.
+
+    A row is one place along ``axes``, batch alone or batch and seq.
+    """
+    front = tuple(range(len(axes)))
+    whole = leaf.movedim(tuple(axes), front)
+    rows = whole.reshape(whole.shape[: len(axes)].numel(), -1)
+    return change(rows).view(whole.shape).movedim(front, tuple(axes))
+
+
+def _other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:
     """Return a leaf in which random rows that occur replace the others.
 
     A row is one place along ``axes``, batch alone or batch and seq. The rows of the mask ``kept``
     stay, such as padding.
     """
     if leaf.is_complex():
-        pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
+        pairs = _other_values(torch.view_as_real(leaf), axes, kept, seed)
         return torch.view_as_complex(pairs.contiguous())
-    front = tuple(range(len(axes)))
-    whole = leaf.movedim(tuple(axes), front)
-    drawn = whole.reshape(whole.shape[: len(axes)].numel(), -1).clone()
-    free = slice(None) if kept is None else ~kept.reshape(-1)
-    rows = drawn[free]
-    if not rows.numel():
-        return leaf  # such as categories in a data set that has none
     generator = torch.Generator("cpu").manual_seed(seed)
-    if rows.is_floating_point():
-        rows = with_finite_numbers(rows)
-        drawn[free] = _with_noise(_other_rows(rows, generator), rows, generator)
-    else:
-        drawn[free] = _other_rows(rows, generator)
-    return drawn.view(whole.shape).movedim(front, tuple(axes))
+
+    def drawn(every: Tensor) -> Tensor:
+        """Return other rows for the free ones."""
+        free = slice(None) if kept is None else ~kept.reshape(-1)
+        rows = every[free]
+        changed_rows = every.clone()
+        if rows.is_floating_point():
+            rows = with_finite_numbers(rows)
+            changed_rows[free] = _with_noise(_other_rows(rows, generator), rows, generator)
+        elif rows.numel():
+            changed_rows[free] = _other_rows(rows, generator)
+        return changed_rows
+
+    return by_rows(leaf, axes, drawn)
 
 
 def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -186,13 +189,11 @@ def _other_values_once(batch: Batch, index: int, seed: int, *, pad: bool) -> Ten
 
     Padding stays as it is, unless ``pad`` is set.
     """
-    axes = [batch.axes[index] or 0]
-    if batch.has_steps(index):
-        axes.append(batch.seq_dims[index])
+    axes = batch.axes_of(index)
     key = (index, *axes, seed, pad)
     if key not in batch.drawn:
         kept = None if pad or len(axes) == 1 else batch.padding(index)
-        batch.drawn[key] = other_values(batch.leaves[index], axes, kept, seed)
+        batch.drawn[key] = _other_values(batch.leaves[index], axes, kept, seed)
     return batch.drawn[key]
 
 

@@ -37,19 +37,14 @@ def first_with_axis(every: Sequence[Any], dim: int, places: Sequence[int]) -> in
         refuse(ArgumentError, "inputs", message, code="verify-packed")
     for k, x in zip(places, leaves, strict=True):
         if isinstance(x, Tensor) and x.numel() and -x.dim() <= dim < x.dim():
-            _check_dense(x)
+            if not is_dense(x):
+                why = "only other inputs may be sparse, such as an adjacency matrix"
+                _refuse(f"{brief(x)} in layout {x.layout}", f"x.to_dense(), since {why}")
             return k
     if not any(isinstance(leaf, Tensor) for leaf in leaves):
         _refuse_no_tensors(leaves)
     message = f"no input has an axis {dim} with numbers, got {', '.join(map(brief, leaves))}"
     return refuse(ArgumentError, "inputs", message, code="verify-axis")
-
-
-def _check_dense(leaf: Tensor) -> None:
-    """Refuse an input whose samples are to be changed if it is not dense."""
-    if not is_dense(leaf):
-        fix = "x.to_dense(), since only other inputs may be sparse, such as an adjacency matrix"
-        _refuse(f"{brief(leaf)} in layout {leaf.layout}", fix)
 
 
 def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:

@@ -1,6 +1,7 @@
-"""Inputs in dataclasses: their fields are told apart as those of a dictionary are."""
+"""What a model is called with, by the names of its arguments, and by the fields of dataclasses."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,20 @@ from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
 
 #: Calls a model with what is given.
 Call = Callable[..., Any]
+
+
+def bound_to(model: Any, call: Call | None, given: Given) -> inspect.BoundArguments:
+    """Return inputs by the names of the arguments that take them; nothing if these are unknown.
+
+    They are the arguments of ``call``, the user's way to call the model, or else of its forward.
+    """
+    try:
+        found = inspect.signature(call or model.forward)
+        first = 1 if call else 0  # a call takes the model before its inputs
+        own = [*found.parameters.values()][first:]
+        return found.replace(parameters=own).bind(*given.args, **given.kwargs)
+    except (TypeError, ValueError):
+        return inspect.Signature().bind()
 
 
 def with_fields(given: Given, call: Call | None) -> tuple[Given, Call | None]:

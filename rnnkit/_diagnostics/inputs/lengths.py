@@ -1,7 +1,8 @@
 """What inputs tell about lengths: by their values, by their names, by an Embedding's padding."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple, SupportsIndex
 
 import torch
@@ -14,7 +15,6 @@ from rnnkit._diagnostics.run.outputs import in_float64
 #: Names of lengths and of masks, as ``lengths``, ``x_len``, ``n_steps``, ``pad_mask``.
 LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|words)$")
 MASKS = re.compile("mask|pad")
-EITHER = re.compile(r"_?(len(gth)?s?|(padding_|pad_)?mask|pad(ding)?)_?")
 
 #: Rows of the inputs that have steps, and lengths of inputs; both by the input's index.
 Rows = dict[int, Tensor]
@@ -45,87 +45,40 @@ def guess_lengths(
     number of samples. Returns the lengths by the index of the padded input, whether the padding is
     after a sample, and a line for each input that is named so and fits none.
     """
-    told = _lengths_by_names(inputs, size)
-    rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
+    ways = [[*_possible_lengths(one, size)] for one in inputs]
+    told = [(one.name, each) for one, each in zip(inputs, ways, strict=True) if each]
+    rows = {k: one.rows for k, one in enumerate(inputs) if one.rows is not None and not ways[k]}
+    found: Lengths = {}
+    sides: set[str] = set()
     lines: list[str] = []
-    if told:
-        found, sides = _matched_by_padding(told, inputs, rows, lines)
-    else:
+    if not told:
         found, sides = _lengths_by_padding_index(model, rows)
+    for name, each in told:
+        free = {k: x for k, x in rows.items() if k not in found}
+        fits = next(_padded_beyond(free, each), None)
+        if fits is not None:
+            index, counts, side = fits
+            found[index] = counts
+            sides.add(side)
+            continue
+        counts = each[0]
+        if rows and min(counts) < max(counts) and counts not in found.values():
+            lines.append(f"{name} was not taken for lengths: no input ends there")
     if len(sides) != 1:
         return {}, True, lines
     return found, sides == {"post"}, lines
 
 
-def _matched_by_padding(
-    told: Lengths, inputs: Sequence[Named], rows: Rows, lines: list[str]
-) -> tuple[Lengths, set[str]]:
-    """Find the inputs that are padded beyond lengths which other inputs tell.
+def _padded_beyond(rows: Rows, ways: Sequence[list[int]]) -> Iterator[tuple[int, list[int], str]]:
+    """Yield the index of each input that is padded beyond some lengths, these, and on which side.
 
-    ``told`` are those lengths by the index of the input that tells them, and ``rows`` the inputs
-    with steps, as ``(batch, seq, ...)``. Returns the lengths by the index of the padded input, and
-    on which sides padding is: ``"pre"``, ``"post"``. Of lengths that fit none, a line is added to
-    ``lines``.
+    ``rows`` are the inputs to look at. A mask can be read in several ways (true on valid steps or
+    on padding, at either end), which ``ways`` has.
     """
-    found: Lengths = {}
-    sides: set[str] = set()
-    for index, counts in told.items():
-        name = inputs[index].name
-        candidates = _inputs_of_like_name(name, inputs, rows)
-        if not candidates and all(other == counts for other in told.values()):
-            candidates = list(rows)
-        free = [k for k in candidates if k not in found]
-        padded, side = _first_padded(rows, free, counts)
-        if padded is not None:
-            found[padded] = counts
-            sides.add(side)
-        elif rows and min(counts) < max(counts) and counts not in found.values():
-            lines.append(f"{name} was not taken for lengths: no input ends there")
-    return found, sides
-
-
-def _lengths_by_names(inputs: Sequence[Named], size: int) -> Lengths:
-    """Return the lengths that inputs tell which are named like lengths or a mask, by their index.
-
-    A mask can be read in several ways (true on valid steps or on padding, at either end): the first
-    that fits the padding of another input counts, else the first. ``size`` is the number of
-    samples.
-    """
-    told: Lengths = {}
-    for index, one in enumerate(inputs):
-        ways = list(_possible_lengths(one, size))
-        others = [other.rows for other in inputs if other is not one]
-        if ways:
-            told[index] = next((way for way in ways if _is_any_padded(others, way)), ways[0])
-    return told
-
-
-def _is_any_padded(inputs: Iterable[Tensor | None], counts: list[int]) -> bool:
-    """Return whether one of some inputs ``(batch, seq, ...)`` is padded beyond some lengths."""
-    return any(x is not None and padded_side(x, counts) for x in inputs)
-
-
-def _inputs_of_like_name(name: str, inputs: Sequence[Named], rows: Rows) -> list[int]:
-    """Return the inputs whose name shares the stem of one for lengths, as text and text_len do.
-
-    Only those in ``rows``, which have steps, by their index.
-    """
-    stem = EITHER.sub("", name.lower())
-    names = {k: inputs[k].name.lower() for k in rows}
-    return [k for k, other in names.items() if stem and other and (other in stem or stem in other)]
-
-
-def _first_padded(rows: Rows, places: Sequence[int], counts: list[int]) -> tuple[int | None, str]:
-    """Return the index of the first input that is padded beyond some lengths, and on which side.
-
-    ``places`` are the indices of the inputs to look at. The side is ``"post"`` or ``"pre"``; None
-    and an empty one if no input is padded so.
-    """
-    for place in places:
-        side = padded_side(rows[place], counts)
+    for counts, (index, x) in product(ways, rows.items()):
+        side = padded_side(x, counts)
         if side:
-            return place, side
-    return None, ""
+            yield index, counts, side
 
 
 def _lengths_by_padding_index(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
@@ -175,7 +128,7 @@ def _looks_like_lengths(
     if not counts or counts in found.values():
         return False
     rows = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
-    return _is_any_padded(rows, counts)
+    return any(padded_side(x, counts) for x in rows)
 
 
 def name_to_type(place: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any, TypeVar
 
 import torch
@@ -60,6 +61,11 @@ class Axes:
     left_out: int = 0
     runs_on_less: bool = False
 
+    def with_steps(self, seq: Mapping[int, int], source: int) -> "Axes":
+        """Return the same with seq axes of some outputs, which have the steps of one input."""
+        sources = {**self.source, **dict.fromkeys(seq, source)}
+        return replace(self, seq={**self.seq, **seq}, source=sources)
+
 
 @dataclass
 class Known:
@@ -98,7 +104,7 @@ class Baseline:
         dtype: of a judge, in which it runs.
         parent: the baseline of the same inputs, whose judge is this one's as well; None: it has its
             own.
-        made: what :meth:`once` has made.
+        made: what functions with :func:`once` have made.
     """
 
     session: Session
@@ -112,7 +118,7 @@ class Baseline:
     tolerance: float | None = None
     dtype: torch.dtype | None = None
     parent: "Baseline | None" = None
-    made: dict[str, Any] = field(default_factory=dict)
+    made: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, session: Session, batch: Batch, rules: Rules | None = None) -> "Baseline":
@@ -120,17 +126,6 @@ class Baseline:
         normal = session.run(batch.tree())
         first = next((k for k, leaf in enumerate(normal) if is_output(leaf)), None)
         return cls(session, batch, normal, session.names, first, rules or Rules())
-
-    def once(self, name: str, make: Callable[[], T]) -> T:
-        """Return what ``make()`` returns: it is called once for each ``name`` and batch."""
-        if name not in self.made:
-            self.made[name] = make()
-        made: T = self.made[name]
-        return made
-
-    def if_made(self, name: str) -> Any:
-        """Return what :meth:`once` made under a name; None if it was not asked."""
-        return self.made.get(name)
 
     @property
     def is_judge(self) -> bool:
@@ -155,14 +150,15 @@ class Baseline:
     @property
     def events(self) -> list[Event]:
         """What modules are given and return in a run on this batch, in order; run once."""
+        return events_of(self)
 
-        def record() -> list[Event]:
-            """Run the model once with a recorder of its modules' calls."""
-            recorder = Recorder()
-            self.session.run(self.batch.tree(), watch=recorder.watch)
-            return recorder.events
-
-        return self.once("events", record)
+    @property
+    def valid_places(self) -> Tensor:
+        """Which steps of each sample of the sequence are within its length, ``(batch, seq)``."""
+        batch = self.batch
+        steps = batch.steps or 0
+        counts = batch.counts or [steps] * batch.size
+        return steps_within(counts, steps, pads_after=self.rules.pads_after)
 
     def with_steps_of(self, index: int | None) -> "Baseline":
         """Return the same with the steps of another input, by its index, as the ones to judge."""
@@ -289,29 +285,59 @@ class Baseline:
         Differences are judged relative to that.
         """
         axes = {one[index] for one in (self.axes.batch, self.axes.seq) if index in one}
-        return self.once(
-            f"scale {index}", lambda: feature_sizes(self.normal[index], (*axes,)).clamp(1e-300)
-        )
+        key = ("scale", index)
+        if key not in self.made:
+            self.made[key] = feature_sizes(self.normal[index], (*axes,)).clamp(1e-300)
+        size: Tensor = self.made[key]
+        return size
 
     def places(self, index: int, mask: Tensor) -> Tensor:
         """Return where a mask over an output is true: a mask of valid places ``(samples, steps)``.
 
         An output without a seq axis has one step; one without a batch axis has one sample.
         """
-        axis = self.axes.batch.get(index)
-        seq = self.axes.seq.get(index, 0)
-        if axis is None:  # all samples in one
-            mask = mask.unsqueeze(0)
-            axis = 0
-            seq += 1
-        if self.missing(index) is None:
-            mask = mask.unsqueeze(-1)
-            seq = -1
-        rows = mask.movedim((axis, seq), (0, 1))
+        rows = self.by_sample_and_step(index, mask)
         held = rows.reshape(*rows.shape[:2], -1).any(2)
         ends = self._valid_counts(index)
         if ends is not None:
-            held &= steps_within(ends, held.shape[1], pads_after=self.rules.pads_after).to(
-                held.device
-            )
+            valid = steps_within(ends, held.shape[1], pads_after=self.rules.pads_after)
+            held &= valid.to(held.device)
         return held
+
+    def by_sample_and_step(self, index: int, leaf: Tensor) -> Tensor:
+        """Return an output, or a mask over it, as ``(samples, steps, ...)``.
+
+        An output without a seq axis has one step; one without a batch axis has one sample.
+        """
+        axis = self.axes.batch.get(index)
+        seq = self.axes.seq.get(index, 0)
+        if axis is None:  # all samples in one
+            leaf = leaf.unsqueeze(0)
+            axis = 0
+            seq += 1
+        if self.missing(index) is None:
+            leaf = leaf.unsqueeze(-1)
+            seq = -1
+        return leaf.movedim((axis, seq), (0, 1))
+
+
+def once(make: Callable[[Baseline], T]) -> Callable[[Baseline], T]:
+    """Return ``make`` as a function that runs the first time only, for each baseline."""
+
+    @wraps(make)
+    def made_once(baseline: Baseline) -> T:
+        """Return what was made of a baseline, or make it."""
+        if made_once not in baseline.made:
+            baseline.made[made_once] = make(baseline)
+        made: T = baseline.made[made_once]
+        return made
+
+    return made_once
+
+
+@once
+def events_of(baseline: Baseline) -> list[Event]:
+    """Run once with a recorder, and return what modules are given and return, in order."""
+    recorder = Recorder()
+    baseline.session.run(baseline.batch.tree(), watch=recorder.watch)
+    return recorder.events

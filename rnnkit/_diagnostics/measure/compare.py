@@ -231,8 +231,6 @@ class Part:
     @property
     def is_amplified(self) -> bool:
         """Whether a change of the last bit makes as large a difference: it may be rounding."""
-        if not is_number(self.before):
-            return False
         off = (difference(self.before, self.after) / self.scale).max().item()
         return off <= KERNELS * effect_of_last_bit(self.baseline)
 

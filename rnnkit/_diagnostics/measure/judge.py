@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.baseline import Baseline, once
 from rnnkit._diagnostics.run.outputs import (
     difference,
     in_wider_dtype,
@@ -42,52 +42,19 @@ def beyond_rounding(baseline: Baseline, before: Tensor, after: Tensor, size: Any
     return difference(before, after) > (0.0 if is_exact else baseline.tolerance * size)
 
 
+@once
 def judge_of(baseline: Baseline) -> Baseline | Skipped:
     """Return the judge of a baseline (a model, a batch, and its output): the same in float64.
 
     If the model does not run in that, it is the same in float32, or in its own dtype if that is
     fine enough. The judge says whether a difference is more than rounding. If nothing can judge,
-    return why, as a probe's answer.
+    return why, as a probe's answer. Dtypes are tried in turn, unless a wider copy of the weights
+    takes too much memory.
     """
     if baseline.is_judge:
         return baseline
-    return baseline.once("judge", lambda: _judge_of(baseline))
-
-
-def note_of_judge(baseline: Baseline) -> list[str]:
-    """Return a line that says in which dtype a model was judged, if that is not float64."""
-    judge = baseline.if_made("judge")
-    if not isinstance(judge, Baseline) or judge.dtype is torch.float64:
-        return []
-    return [f"compared in {str(judge.dtype)[6:]}: the model does not run in float64"]
-
-
-def rounds_by_all(baseline: Baseline) -> Skipped | None:
-    """Return a probe's answer if a quantized layer may move any output by rounding; else None."""
-    modules = baseline.session.model.modules()
-    is_quantized = any(".quantized.dynamic." in type(one).__module__ for one in modules)
-    return Skipped(QUANTIZED) if is_quantized else None
-
-
-def _judge_of(baseline: Baseline) -> Baseline | Skipped:
-    """Make the judge of a baseline, see :func:`judge_of`, anew or from its parent's judge.
-
-    A baseline that is the same batch seen differently has the judge of its parent. Dtypes are tried
-    in turn, unless a wider copy of the weights takes too much memory.
-    """
     if baseline.parent is not None:
-        judge = judge_of(baseline.parent)
-        if isinstance(judge, Skipped):
-            return judge
-        seen = baseline.batch
-        return judge.seeing(
-            replace(
-                judge.batch,
-                sequence=seen.sequence,
-                steps=seen.steps,
-                on_their_own=seen.on_their_own,
-            )
-        )
+        return _judge_of_parent(baseline, baseline.parent)
     unsure = rounds_by_all(baseline)
     if unsure is not None:
         return unsure
@@ -100,6 +67,34 @@ def _judge_of(baseline: Baseline) -> Baseline | Skipped:
         if wide is not None:
             return wide
     return _judge_in_own_dtype(baseline, weights)
+
+
+def note_of_judge(baseline: Baseline) -> list[str]:
+    """Return a line that says in which dtype a model was judged, if that is not float64."""
+    judge = baseline.made.get(judge_of)
+    if not isinstance(judge, Baseline) or judge.dtype is torch.float64:
+        return []
+    return [f"compared in {str(judge.dtype)[6:]}: the model does not run in float64"]
+
+
+def rounds_by_all(baseline: Baseline) -> Skipped | None:
+    """Return a probe's answer if a quantized layer may move any output by rounding; else None."""
+    modules = baseline.session.model.modules()
+    is_quantized = any(".quantized.dynamic." in type(one).__module__ for one in modules)
+    return Skipped(QUANTIZED) if is_quantized else None
+
+
+def _judge_of_parent(baseline: Baseline, parent: Baseline) -> Baseline | Skipped:
+    """Return the parent's judge for a baseline that sees the same inputs differently."""
+    judge = judge_of(parent)
+    if isinstance(judge, Skipped):
+        return judge
+    seen = baseline.batch
+    return judge.seeing(
+        replace(
+            judge.batch, sequence=seen.sequence, steps=seen.steps, on_their_own=seen.on_their_own
+        )
+    )
 
 
 def _judge_in_own_dtype(baseline: Baseline, weights: Sequence[Tensor]) -> Baseline | Skipped:
@@ -155,19 +150,12 @@ class Widened(TorchFunctionMode):
             )
 
 
+@once
 def effect_of_last_bit(judge: Baseline) -> float:
     """Return how far outputs move, for their size, when each number moves by its last bit.
 
     ``judge`` is the model in float64, with a batch and its output. A difference no larger than that
-    may be rounding.
-    """
-    return judge.once("amplified", lambda: _effect_of_last_bit(judge))
-
-
-def _effect_of_last_bit(judge: Baseline) -> float:
-    """Run the judge's model so, and return the largest move.
-
-    Infinity if nothing can be compared.
+    may be rounding. Infinity if nothing can be compared.
     """
     session = judge.session
     model = session.fresh()

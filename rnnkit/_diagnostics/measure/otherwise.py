@@ -23,13 +23,12 @@ def is_absent_again(baseline: Baseline, ask: Callable[[Baseline], Outcome], what
     ``ask(baseline)`` asks the probe about the model, another batch and the output for it; ``what``
     is the first line of what it has found. An answer that is no answer does not count.
     """
-    batch = baseline.batch
     for other in _other_batches(baseline):
         answer = _answer_on(other, baseline, ask)
         if isinstance(answer, Passed):
             return False
         # Other numbers belong to another size.
-        is_smaller = (other.size, other.steps) != (batch.size, batch.steps)
+        is_smaller = other.steps != baseline.batch.steps
         if isinstance(answer, Finding) and answer.what != what and not is_smaller:
             return False
     return True
@@ -51,7 +50,7 @@ def _answer_on(
 
 
 def _other_batches(baseline: Baseline) -> list[Batch]:
-    """Return batches of other values, and one of fewer steps or samples.
+    """Return batches of other values, and one of fewer steps.
 
     ``baseline`` has the batch that they are made of. A unit may be dead for some values, a flag be
     off, and what saturates reads nothing.
@@ -62,29 +61,10 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
         drawn = replace(drawn, second_leaves=batch.leaves)
     tamed = drawn.with_leaves([_calm_leaf(batch, k, leaf) for k, leaf in enumerate(batch.leaves)])
     others = [drawn, tamed]
-    picking = _with_step_indices(drawn)
-    if picking is not None:
-        others.append(picking)
     longest = batch.longest or 0
     if longest > 3 and batch.has_steps(batch.sequence):
         others.append(drawn.cut(longest - 1, front=baseline.rules.pads_after))
-    elif batch.size > 2:
-        others.append(drawn.samples(range(batch.size - 1)))
     return others
-
-
-def _with_step_indices(batch: Batch) -> Batch | None:
-    """Return the batch with other numbers in inputs that may pick a step of each sample.
-
-    None if there is no such input.
-    """
-    leaves = list(batch.leaves)
-    picking = [k for k, leaf in enumerate(leaves) if _may_pick_steps(batch, k, leaf)]
-    for k in picking:
-        leaf = leaves[k]
-        steps = torch.arange(batch.size, device=leaf.device) % max(batch.steps or 1, 1)
-        leaves[k] = steps.to(leaf.dtype).view(leaf.shape)
-    return batch.with_leaves(leaves) if picking else None
 
 
 def _may_pick_steps(batch: Batch, index: int, leaf: Any) -> bool:
@@ -102,8 +82,12 @@ def _may_pick_steps(batch: Batch, index: int, leaf: Any) -> bool:
 def _calm_leaf(batch: Batch, index: int, leaf: Any) -> Any:
     """Return a leaf with calm values: numbers divided by their largest, and labels all the same.
 
-    Flags, zeros and ones for each step, are all as most of them are.
+    Flags, zeros and ones for each step, are all as most of them are; what may pick a step of each
+    sample picks another one.
     """
+    if _may_pick_steps(batch, index, leaf):
+        steps = torch.arange(batch.size, device=leaf.device) % max(batch.steps or 1, 1)
+        return steps.to(leaf.dtype).view(leaf.shape)
     is_other = index != batch.sequence and isinstance(leaf, Tensor) and leaf.numel() > 0
     has_flags = is_other and is_binary(leaf) and batch.length(index)
     if has_flags and not batch.tells_lengths(index):
@@ -124,7 +108,6 @@ def trained_otherwise(judge: Baseline) -> Iterator[Gradients]:
     generator = torch.Generator("cpu").manual_seed(0)
     tried = [(1, list(batch.leaves))]
     tried += [(sign, _redrawn(batch, seed, generator)) for seed, sign in enumerate((-1, 1))]
-    tried += [(1, leaves) for leaves in _with_doubled_axis(batch)]
     for sign, leaves in tried:
         copy = judge.session.fresh().train()
         _redraw_weights(copy, sign, generator)
@@ -154,19 +137,3 @@ def _redrawn(batch: Batch, seed: int, generator: torch.Generator) -> list[Any]:
             drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
             leaves[index] = drawn.round().to(leaf)
     return leaves
-
-
-def _with_doubled_axis(batch: Batch) -> Iterator[list[Any]]:
-    """Yield the leaves of the inputs with an axis of size 1 doubled, axis 0 and then axis 1.
-
-    A batch of one sentence says nothing of weights that join several, such as a softmax over them.
-    """
-    for axis in (0, 1):
-        single = {
-            k for k, x in enumerate(batch.leaves) if is_dense(x) and x.shape[axis:][:1] == (1,)
-        }
-        if single:
-            yield [
-                torch.cat([leaf, leaf.roll(1)], axis) if index in single else leaf
-                for index, leaf in enumerate(batch.leaves)
-            ]

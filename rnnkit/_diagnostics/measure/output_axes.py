@@ -1,7 +1,8 @@
 """Which axes of the outputs are batch and seq: those that follow what is left out of the inputs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refuse
@@ -12,10 +13,13 @@ from rnnkit._diagnostics.inputs.axes import (
     shrinks_twice,
 )
 from rnnkit._diagnostics.inputs.changes import changed, sample_at
-from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.baseline import Baseline, events_of
 from rnnkit._diagnostics.run.events import Recorder
-from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, split_joined_axes
+from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, shape_of, split_joined_axes
 from rnnkit._diagnostics.tell.report import TRIES
+
+#: What each axis is: ``"batch"``, ``"seq"``, or its size.
+Layout = tuple[str | int, ...]
 
 
 def with_axes(baseline: Baseline) -> Baseline:
@@ -27,7 +31,7 @@ def with_axes(baseline: Baseline) -> Baseline:
     again = _run_again(baseline)
     baseline = _with_batch_axes(baseline)
     again = split_joined_axes(again, baseline.axes.joined, baseline.batch.size)
-    baseline = replace(baseline, made=baseline.made | {"again": again})
+    baseline.made["again"] = again
     first = baseline.first
     if first is None:
         return baseline
@@ -42,9 +46,7 @@ def with_axes(baseline: Baseline) -> Baseline:
     axes = baseline.axes
     if axis is None or axis == axes.seq.get(first):
         return baseline
-    seq = {**axes.seq, first: axis}
-    source = {**axes.source, first: baseline.batch.sequence}
-    return replace(baseline, axes=replace(axes, seq=seq, source=source))
+    return replace(baseline, axes=axes.with_steps({first: axis}, baseline.batch.sequence))
 
 
 def _run_again(baseline: Baseline) -> Leaves:
@@ -56,7 +58,7 @@ def _run_again(baseline: Baseline) -> Leaves:
     session = baseline.session
     again = session.run(baseline.batch.tree(), on=session.last, watch=watcher.watch)
     if are_bit_equal(baseline.normal, again):
-        baseline.once("events", lambda: watcher.events)
+        baseline.made[events_of] = watcher.events
     return again
 
 
@@ -71,17 +73,12 @@ def _leave_one_out(baseline: Baseline) -> tuple[Leaves | None, int]:
         return None, 0
     valid_steps = batch.valid_steps()
     shortest_first = sorted(range(batch.size), key=valid_steps.__getitem__)
-    shrunk = None
     for left_out in shortest_first:
-        rest = [sample for sample in range(batch.size) if sample != left_out]
-        fewer = baseline.session.attempt(batch.samples(rest).tree())
-        if fewer is not None and not shrinks_twice(baseline.normal, fewer):
+        fewer = baseline.session.attempt(batch.without(left_out).tree())
+        if fewer is None or not shrinks_twice(baseline.normal, fewer):
             return fewer, left_out
-        if left_out == shortest_first[0]:
-            shrunk = fewer
-        if fewer is None:
-            break
-    return shrunk, shortest_first[0]
+    left_out = shortest_first[0]
+    return baseline.session.attempt(batch.without(left_out).tree()), left_out
 
 
 def _with_batch_axes(baseline: Baseline) -> Baseline:
@@ -161,21 +158,17 @@ def _with_step_axes(baseline: Baseline, index: int, tries: Iterator[int]) -> Bas
         return baseline
     cut, shorter = found
     more = (followed.steps or 0) - (followed.longest or 0)
-    seq = dict(axes.seq)
+    seq: dict[int, int] = {}
     for k, pair in enumerate(zip(baseline.normal, shorter, strict=True)):
         axis, by = shortened_axis(*pair)
-        if axis is not None and by in {1, 1 + more} and axis != axes.batch.get(k):
-            seq.setdefault(k, axis)
-    return replace(
-        baseline,
-        batch=replace(batch, on_their_own=cut.on_their_own),
-        axes=replace(
-            axes,
-            seq=seq,
-            source=dict.fromkeys(seq, index) | dict(axes.source),
-            runs_on_less=axes.runs_on_less or index == batch.sequence,
-        ),
-    )
+        if axis is None or axis == axes.batch.get(k) or k in axes.seq:
+            continue
+        if by in {1, 1 + more}:
+            seq[k] = axis
+    if index == batch.sequence:
+        axes = replace(axes, runs_on_less=True)
+    batch = replace(batch, on_their_own=cut.on_their_own)
+    return replace(baseline, batch=batch, axes=axes.with_steps(seq, index))
 
 
 def _told_axis(baseline: Baseline, first: int) -> int | None:
@@ -211,3 +204,36 @@ def _check_out_seq_dim(baseline: Baseline, first: int, out_seq_dim: int) -> None
     message = f"out_seq_dim={out_seq_dim}{text}"
     fix = ("fix", "leave out_seq_dim out, and verify finds the axis")
     refuse(ArgumentError, "out_seq_dim", message, "", fix, code="verify-axis")
+
+
+def layout_of(baseline: Baseline) -> dict[str, Layout]:
+    """Return the axes of each input and output of a model, as they were found, by its name.
+
+    ``baseline`` is the model, a batch, and the output for it.
+    """
+    batch = baseline.batch
+    found = baseline.axes
+    layout: dict[str, Layout] = {}
+    for k, (name, leaf) in enumerate(zip(batch.names, batch.leaves, strict=True)):
+        # "seq" are the steps that are judged: other inputs may have steps of their own.
+        seq = batch.seq_dims[k] if batch.has_steps(k) else None
+        _write_axes(layout, name, leaf, {seq: "seq", batch.axes[k]: "batch"})
+    for k, leaf in enumerate(baseline.normal):
+        seq = found.seq.get(k) if found.source.get(k) == batch.sequence else None
+        _write_axes(layout, baseline.name(k), leaf, {seq: "seq", found.batch.get(k): "batch"})
+    for k, flat in found.joined.items():
+        name = baseline.name(k)
+        axes = layout[name]
+        both = " * ".join(map(str, axes[flat.axis : flat.axis + 2]))
+        layout[name] = (*axes[: flat.axis], both, *axes[flat.axis + 2 :])
+    return layout
+
+
+def _write_axes(
+    layout: dict[str, Layout], name: str, leaf: Any, words: Mapping[int | None, str]
+) -> None:
+    """Write what the axes of a tensor are into the layout: a word by axis, or else its size."""
+    sizes = enumerate(shape_of(leaf) or ())
+    axes = tuple(words.get(axis, size) for axis, size in sizes)
+    if axes:
+        layout[name] = axes

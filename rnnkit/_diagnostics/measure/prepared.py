@@ -1,8 +1,5 @@
 """The batch that is judged, and a model on it: what verify does before its first probe."""
 
-import inspect
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +8,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.axes import with_inferred_axes
 from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.fields import Call, bound_to
 from rnnkit._diagnostics.inputs.lengths import (
     Named,
     counts_of,
@@ -29,7 +27,7 @@ from rnnkit._diagnostics.tell.report import SAMPLES
 
 
 def with_found_lengths(
-    whole: Batch, model: torch.nn.Module, call: Callable[..., Any] | None, *, pads_after: bool
+    whole: Batch, model: torch.nn.Module, call: Call | None, *, pads_after: bool
 ) -> tuple[Batch, bool, list[str]]:
     """Return a batch with the lengths that its inputs tell, such as a mask; also where padding is.
 
@@ -38,10 +36,7 @@ def with_found_lengths(
     are notes.
     """
     inner = unwrapped(model)
-    if call is None:
-        named = _named_inputs(whole, getattr(inner, "forward", None))
-    else:
-        named = _named_inputs(whole, call, leading=1)
+    named = _named_inputs(inner, call, whole)
     lengths, is_after, lines = guess_lengths(inner, named, whole.size)
     lines += lengths_of_other_names(named, whole.names, lengths)
     return replace(whole, lengths=lengths), is_after if lengths else pads_after, lines
@@ -113,18 +108,17 @@ def _is_one_step(baseline: Baseline) -> bool:
     return bool(calls) and all(call.is_step and call.number == 0 for call in calls)
 
 
-def _named_inputs(batch: Batch, function: Any, leading: int = 0) -> list[Named]:
-    """Return each input with its name as an argument of ``function``, and its rows if it has steps.
+def _named_inputs(model: torch.nn.Module, call: Call | None, batch: Batch) -> list[Named]:
+    """Return each input with the name of the argument that takes it, and its rows if it has steps.
 
-    ``leading`` arguments of the function come before the inputs, such as the model of a call.
+    ``call`` is the user's own way to call the model, if any.
     """
-    arguments: list[Any] = []
-    with suppress(TypeError, ValueError):  # such as a builtin
-        told = [*inspect.signature(function).parameters.values()][leading:]
-        arguments = [one.name for one in told if one.kind is not one.VAR_POSITIONAL]
-    args, kwargs = batch.tree()
-    keyed = dict(zip([*arguments, *range(len(args))], args, strict=False)) | kwargs
-    paths: Any = pytree.tree_flatten_with_path(keyed, is_one_leaf)[0]
-    names = [getattr(path[-1], "key", getattr(path[-1], "name", "")) for path, _ in paths]
-    leaves = zip(batch.leaves, names, strict=False)  # what is given twice is Python's to refuse
-    return [Named(leaf, str(name), batch.rows(k)) for k, (leaf, name) in enumerate(leaves)]
+    places = batch.tree(range(len(batch.leaves)))
+    paths: Any = pytree.tree_flatten_with_path(bound_to(model, call, places).arguments)[0]
+    names = {
+        index: str(getattr(path[-1], "key", getattr(path[-1], "name", ""))) for path, index in paths
+    }
+    return [
+        Named(leaf, names.get(index, ""), batch.rows(index))
+        for index, leaf in enumerate(batch.leaves)
+    ]

@@ -4,37 +4,30 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.baseline import Baseline, once
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 
 
+@once
 def steps_read(baseline: Baseline) -> dict[int, Tensor]:
     """Return for some steps of the output which input steps they read, as masks ``(seq,)`` by step.
 
     ``baseline`` is the model, a batch, and its output. An input step is read if the gradient of an
-    output step arrives there. Nothing if that is not known.
+    output step arrives there. Nothing if that is not known. The output is the first one, in its
+    longest samples: others have padding at some steps.
     """
-    return baseline.once("steps", lambda: _steps_read(baseline))
-
-
-def _steps_read(baseline: Baseline) -> dict[int, Tensor]:
-    """Find that for the first output, in its longest samples: others have padding at some steps."""
     gradients = gradients_of(baseline)
     batch = baseline.batch
     first = baseline.first or 0
     if not gradients.output or not baseline.has_steps(first) or baseline.missing(first):
         return {}
     output = baseline.in_input_order(gradients.output)[first]
-    axis = baseline.axes.batch.get(first)
-    seq = baseline.axes.seq[first]
-    if axis is None:
-        return _read_without_batch_axis(gradients, output.movedim(seq, 0))
-    output = output.movedim((axis, seq), (0, 1))
-    counts = batch.counts or [batch.longest or 0] * batch.size
+    rows = baseline.by_sample_and_step(first, output)
+    counts = (batch.counts or [batch.longest or 0] * batch.size)[: len(rows)]
     longest = [sample for sample, n in enumerate(counts) if n == max(counts)]
     if not baseline.has_passed("batch"):  # samples may mix
         longest = longest[:1]
-    return _read_by_samples(gradients, output, longest)
+    return _read_by_samples(gradients, rows, longest)
 
 
 def _read_by_samples(
@@ -58,17 +51,6 @@ def _read_by_samples(
         at = gradients.places([output[longest, -1]])
         if at is not None:
             read[steps[-1]] = at[longest].any(0)
-    return _if_all_read(read)
-
-
-def _read_without_batch_axis(gradients: Gradients, output: Tensor) -> dict[int, Tensor]:
-    """Return what some steps of an output ``(seq, ...)`` read, which has all samples in one."""
-    read: dict[int, Tensor] = {}
-    for step in _some_steps(len(output)):
-        at = gradients.places([output[step]])
-        if at is None:
-            return {}
-        read[step] = at.any(0)
     return _if_all_read(read)
 
 

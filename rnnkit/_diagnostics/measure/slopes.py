@@ -6,7 +6,7 @@ digit of the output. Its gradient is as small, but it stands by itself, not besi
 
 from collections.abc import Collection, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.dense import is_dense
+from rnnkit._diagnostics.measure.baseline import Baseline, once
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import KINDS, Call, hook_forward, split_result
 from rnnkit._diagnostics.run.noticed import Noticed
@@ -31,9 +32,6 @@ from rnnkit._diagnostics.run.outputs import (
 )
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch
 from rnnkit._diagnostics.tell.report import without_frames
-
-if TYPE_CHECKING:
-    from rnnkit._diagnostics.measure.baseline import Baseline
 
 #: Functions that take a tensor for its shape, dtype or device.
 LIKE = ("__get__", "requires_grad_", "to", "type_as", "expand_as", "view_as", "reshape_as")
@@ -297,16 +295,12 @@ def names_inside(name: str, names: Collection[str]) -> set[str]:
     return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
 
 
-def gradients_in_training(baseline: "Baseline") -> Gradients:
+@once
+def gradients_in_training(baseline: Baseline) -> Gradients:
     """Return a run in train mode with gradients, of a baseline's model and batch.
 
-    It is made once.
+    It is without gradients of the inputs if the model fails with them.
     """
-    return baseline.once("training", lambda: _in_training(baseline))
-
-
-def _in_training(baseline: "Baseline") -> Gradients:
-    """Run in train mode, without gradients of the inputs if the model fails with them."""
     batch = baseline.batch
     session = baseline.session
     run = Gradients(batch, session, session.fresh().train())
@@ -317,16 +311,13 @@ def _in_training(baseline: "Baseline") -> Gradients:
     return alone if alone.trains else run
 
 
-def gradients_of(baseline: "Baseline") -> Gradients:
+@once
+def gradients_of(baseline: Baseline) -> Gradients:
     """Return a run with gradients whose outputs are the baseline's: that in training if they are.
 
-    Else, as with dropout, it is one in eval mode. It is made once.
+    Else, as with dropout, it is one in eval mode. It has no output if that has other shapes than
+    the baseline's.
     """
-    return baseline.once("gradients", lambda: _of_outputs(baseline))
-
-
-def _of_outputs(baseline: "Baseline") -> Gradients:
-    """Make that run; it has no output if that has other shapes than the baseline's."""
     normal = baseline.normal
     training = gradients_in_training(baseline)
     if _are_like(training.output, normal):

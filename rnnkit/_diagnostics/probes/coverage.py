@@ -12,7 +12,6 @@ from rnnkit._diagnostics.inputs.changes import (
     other_leaves,
     steps_at,
     steps_within,
-    valid_mask,
 )
 from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -96,7 +95,7 @@ def _valid_places(baseline: Baseline) -> Tensor:
 
     If ``causal="strict"`` was asked, each sample's last step is left out too.
     """
-    valid = valid_mask(baseline.batch, pads_after=baseline.rules.pads_after)
+    valid = baseline.valid_places
     if baseline.rules.causal == "strict":  # which forbids each sample's last step to all outputs
         valid = earlier_steps(valid)
     padding = baseline.batch.padding(baseline.batch.sequence)

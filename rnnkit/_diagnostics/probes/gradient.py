@@ -85,7 +85,7 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
     ``run`` has the modules that were called in a run with gradients. Modules among the inputs are
     known.
     """
-    if baseline.session.is_wrapped:
+    if baseline.session.own_call:
         return None  # a call may run modules beside the model
     given = [leaf for leaf in baseline.batch.leaves if isinstance(leaf, Module)]
     known = {*ModuleList([run.model, *given]).parameters()}

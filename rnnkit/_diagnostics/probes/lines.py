@@ -10,7 +10,7 @@ from torch.nn import BatchNorm1d, Conv1d, Conv2d, Module
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at, valid_mask
+from rnnkit._diagnostics.inputs.changes import other_leaves, steps_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
@@ -220,7 +220,7 @@ def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     norms = [x.label for x in baseline.events if isinstance(x.module, BatchNorm1d)]
     if not norms:
         return
-    where = steps_at(~valid_mask(batch, pads_after=baseline.rules.pads_after))
+    where = steps_at(~baseline.valid_places)
     changed = batch.with_leaves(other_leaves(batch, where))
     session = baseline.session
     one = _trained(baseline, batch.tree(), session.fresh().train())

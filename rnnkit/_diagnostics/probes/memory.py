@@ -11,7 +11,6 @@ from rnnkit._diagnostics.inputs.changes import (
     earlier_steps,
     steps_at,
     steps_from,
-    valid_mask,
 )
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import compare_changed, refused
@@ -43,7 +42,7 @@ def probe_memory(baseline: Baseline) -> Outcome:
     if not stateful_modules(baseline.events) and not gradients_of(baseline).noticed.cut:
         unseen = "no recurrent module was seen; a loop of plain functions is not recognized"
         return Skipped(unseen, "inapplicable")
-    valid = valid_mask(batch, pads_after=baseline.rules.pads_after)
+    valid = baseline.valid_places
     earlier = earlier_steps(valid)
     if not bool(earlier.any()) or not any(map(batch.has_steps, range(len(batch.leaves)))):
         return Skipped(NO_STEPS, "inapplicable")

@@ -4,7 +4,7 @@ import torch
 
 from rnnkit._diagnostics.explain.locate import locate_valid
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import steps_at, valid_mask
+from rnnkit._diagnostics.inputs.changes import steps_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, Leak, compare_each
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
@@ -56,7 +56,7 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
     indices = _outputs_with_known_steps(baseline)
     if isinstance(indices, Skipped):
         return indices
-    beyond = steps_at(~valid_mask(batch, pads_after=baseline.rules.pads_after))
+    beyond = steps_at(~baseline.valid_places)
     # One change of the inputs, under the key 0.
     changes = compare_each(baseline, {0: beyond}, indices, pad=True)
     if isinstance(changes, Skipped):

@@ -1,9 +1,9 @@
 """The probe *repeatable*: the same input twice gives the same output; and if not, why."""
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.repeat import Repeat
+from rnnkit._diagnostics.measure.repeat import repeat_of, run_twice
 from rnnkit._diagnostics.run.events import Recorder, attributes_that_change
-from rnnkit._diagnostics.run.outputs import equal
+from rnnkit._diagnostics.run.outputs import are_bit_equal, equal
 from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed
 from rnnkit._diagnostics.tell.report import NAMES
 
@@ -15,7 +15,7 @@ def probe_repeatable(baseline: Baseline) -> Outcome:
 
     ``baseline`` is the model, a batch, and what it returned for that.
     """
-    repeat = Repeat(baseline)
+    repeat = repeat_of(baseline)
     if repeat.is_equal:
         return Passed(HOLDS, [repeat])
     if repeat.is_near or repeat.doubt:
@@ -32,7 +32,7 @@ def _why(baseline: Baseline) -> list[Line]:
     session = baseline.session
     kept = attributes_that_change(session, baseline.batch.tree())
     drawn = [*session.drawn_sources()]
-    if drawn and Repeat(baseline, restarts=True).is_equal:
+    if drawn and are_bit_equal(*run_twice(baseline, restarts=True)):
         cause = ("cause", f"the call draws random numbers from {', '.join(drawn)}")
         how = "draw before the call or only in train mode, as Dropout does; start states from zeros"
         return [*_rows_of_draws(baseline, drawn[0]), cause, ("fix", how)]

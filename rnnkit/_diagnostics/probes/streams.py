@@ -1,6 +1,5 @@
 """A sequence in chunks, passing the state along, beside the whole sequence at once."""
 
-import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from torch import Tensor
 from rnnkit._diagnostics.explain.causes import CARRY, Cause, Location, later_steps
 from rnnkit._diagnostics.explain.locate import Beside
 from rnnkit._diagnostics.explain.search import Seen
+from rnnkit._diagnostics.inputs.fields import bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part
 from rnnkit._diagnostics.measure.judge import AMPLIFIED, beyond_rounding
@@ -241,7 +241,8 @@ def _shapes_taken(baseline: Baseline) -> dict[str, Shapes]:
 
     The keys are names of arguments; flags and numbers, which are no states, have no entry.
     """
-    bound = _bound(baseline, baseline.batch.tree())
+    session = baseline.session
+    bound = bound_to(session.model, session.own_call, baseline.batch.tree())
     taken: dict[str, Shapes] = {}
     for name, one in bound.signature.parameters.items():
         # What is left out and is a flag or a number by default is no state.
@@ -296,27 +297,11 @@ def _from_returned(baseline: Baseline, given: Given, carried: Mapping[str, str])
 
     ``given`` are the inputs of a chunk; ``carried`` says by argument which place it takes.
     """
-    places = dict(_places(baseline.session.returned))
-    bound = _bound(baseline, given)
+    session = baseline.session
+    places = dict(_places(session.returned))
+    bound = bound_to(session.model, session.own_call, given)
     bound.arguments.update({name: places[at] for name, at in carried.items()})
     return Given(bound.args, bound.kwargs)
-
-
-def _bound(baseline: Baseline, given: Given) -> inspect.BoundArguments:
-    """Return what the model is given by the names of its arguments; nothing if they are unknown.
-
-    ``given`` are the inputs; the function that is called is the user's own ``call=``, if there is
-    one.
-    """
-    session = baseline.session
-    try:
-        called: Any = session.call if session.is_wrapped else session.model
-        found = inspect.signature(getattr(called, "forward", called))
-        first = 1 if session.is_wrapped else 0
-        own = [*found.parameters.values()][first:]
-        return found.replace(parameters=own).bind(*given.args, **given.kwargs)
-    except (TypeError, ValueError):
-        return inspect.Signature().bind()
 
 
 def _places(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -86,7 +86,7 @@ class Session:
         self.joined_axes: Mapping[int, JoinedAxes] = {}
         self.size_of: Callable[[Given], int] = len  # how many samples some inputs have
         self.returned: Any = None  # the last output, as the model returned it
-        self.is_wrapped = call is not None
+        self.own_call = call  # the user's, if any
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.drawn: set[str] = set()  # from which sources of random numbers
         self.is_first = True

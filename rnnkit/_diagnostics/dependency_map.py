@@ -83,7 +83,7 @@ def dependency_map(
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model, call, given, "dependency_map") as opened:
-        batch, replaced = judged_finite(batch, opened, pads_after=True)
+        batch, replaced = judged_finite(batch, opened)
         narrow = Baseline.of(opened, with_inferred_axes(batch, opened.attempt))
         first, shape = _first_output(narrow, out_dim)
         out_dim %= len(shape)

@@ -110,11 +110,10 @@ def verify(
     start = time.perf_counter()
     given, call = with_fields(Given(inputs, dict(kwargs or {})), call)
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
-    whole = batch_of(given, batch_dim, seq_dim, lengths)
-    pads_after = pad == "post"
+    whole = batch_of(given, batch_dim, seq_dim, lengths, pad)
     lines: list[str] = []
     if lengths is None:
-        whole, pads_after, lines = with_found_lengths(whole, model, call, pads_after=pads_after)
+        whole, lines = with_found_lengths(whole, model, call)
     if other is not None:
         whole = replace(whole, second_leaves=leaves_of_second(other, given, whole.leaves))
     for name in flags:
@@ -125,7 +124,7 @@ def verify(
         "streaming": streaming,
         "lengths": lengths is not None and bool(whole.lengths),
     }
-    rules = Rules(pads_after, causal, lookahead, out_seq_dim, finds_lengths=lengths is None)
+    rules = Rules(causal, lookahead, out_seq_dim, finds_lengths=lengths is None)
     # Who names an axis, or lengths, knows which axis has the samples.
     may_turn = batch_dim == 0 and seq_dim is None and lengths is None
     with session(model, call, given, "verify") as opened:
@@ -221,11 +220,8 @@ def _is_clean(opened: Session, given: Given) -> bool:
     ``opened`` runs copies of the model, and ``given`` are its inputs.
     """
     try:
-        whole = batch_of(given, 1)
-        whole, pads_after, _ = with_found_lengths(
-            whole, opened.model, opened.own_call, pads_after=True
-        )
-        baseline, _ = baseline_of(opened, whole, Rules(pads_after))
+        whole, _ = with_found_lengths(batch_of(given, 1), opened.model, opened.own_call)
+        baseline, _ = baseline_of(opened, whole, Rules())
         mixed = PROBES["batch"].ask(baseline)
         return isinstance(mixed, Passed) and not isinstance(PROBES["alone"].ask(baseline), Finding)
     except (ArgumentError, SpentError):

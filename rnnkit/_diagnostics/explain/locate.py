@@ -49,7 +49,7 @@ def locate_valid(
     name.
     """
     batch = baseline.batch
-    alone = batch.alone(sample, front=baseline.rules.pads_after)
+    alone = batch.alone(sample)
     other = alone
     if inputs is not None:
         changed = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_one_leaf))
@@ -197,7 +197,7 @@ class _Valid(Beside):
         of_batch = self.changed > 1 and shapes[0] == shapes[1]
         if of_batch or self.baseline.batch.counts is None:
             return fix_of("alone", kind)
-        rows = fix_of("padding" if self.baseline.rules.pads_after else "padding in front", kind)
+        rows = fix_of("padding" if self.baseline.batch.pads_after else "padding in front", kind)
         lengths = self._after_a_stride(event)
         if lengths:
             what = f"after a stride the lengths are {lengths}, not the lengths of the input"

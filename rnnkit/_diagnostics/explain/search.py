@@ -98,7 +98,7 @@ class Search:
     def __post_init__(self) -> None:
         """Run three times, and find the first event that shows the leak."""
         self.is_strict = False
-        self.keeps_front = self.baseline.rules.pads_after or self.probe == "batch"
+        self.keeps_front = self.baseline.batch.pads_after or self.probe == "batch"
         # The run as it is comes last, so that what the model returned is of that run.
         whole, other, fewer = self.inputs
         self.output_of_fewer, less = self._recorded_run(fewer)

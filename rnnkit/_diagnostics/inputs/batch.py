@@ -30,13 +30,15 @@ from rnnkit._diagnostics.inputs.lengths import (
 from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
 
 
-def batch_of(inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None) -> "Batch":
+def batch_of(
+    inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None, pad: str = "post"
+) -> "Batch":
     """Find the batch axis of each leaf of the inputs, and the sequence, whose steps are judged.
 
     A leaf is a tensor, or another value. The sequence is the first leaf with a seq axis or lengths
     that the caller names; else the first with data and steps (as many as the longest of lengths for
     all, if given). ``seq_dim`` and ``lengths`` are for all inputs, or dictionaries by position or
-    keyword.
+    keyword; ``pad`` is "post" if padding is after a sample, and else "pre".
     """
     leaves, spec = pytree.tree_flatten(inputs, is_leaf=is_one_leaf)
     check_values(leaves)
@@ -71,6 +73,7 @@ def batch_of(inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = 
         whole_size=size,
         content=[k for k in every if is_content(leaves[k], seq_dims[k])],
         sequence=first,
+        pads_after=pad == "post",
     )
     told = by_input("lengths", lengths, inputs)
     longest = max(counts_of(told.get(None)), default=0)
@@ -126,6 +129,7 @@ class Batch:
         sequence, steps: the leaf whose steps are judged, and how many it has; None of no steps.
         lengths: valid steps of each sample, by the index of a leaf; without the padding.
         on_their_own: by the sequence, leaves that are as long by chance, with steps of their own.
+        pads_after: whether padding is after a sample, not before it.
         flags: the leaf that flags where samples start afresh (``reset=``).
         second_leaves: those of a second batch (``other=``), from which changed values come.
         shared: names of inputs with as many rows as the batch, all of them taken for each sample.
@@ -147,6 +151,7 @@ class Batch:
     on_their_own: Mapping[int, frozenset[int]] = field(default_factory=dict)
     flags: int | None = None
     second_leaves: list[Any] | None = None
+    pads_after: bool = True
     shared: list[str] = field(default_factory=list)
     drawn: dict[Any, Tensor] = field(default_factory=dict, init=False)
 
@@ -255,6 +260,13 @@ class Batch:
         """Return the inputs of all samples but one."""
         return self.samples([one for one in range(self.size) if one != sample])
 
+    @property
+    def valid_places(self) -> Tensor:
+        """Which steps of each sample of the sequence are within its length, ``(batch, seq)``."""
+        steps = self.steps or 0
+        counts = self.counts or [steps] * self.size
+        return steps_within(counts, steps, pads_after=self.pads_after)
+
     def valid_steps(self) -> list[int]:
         """Return the valid steps of each sample, as lengths or as zeros at an end tell.
 
@@ -311,14 +323,14 @@ class Batch:
         followers = filter(self.has_steps, range(len(self.leaves)))
         return self.cut_each(dict.fromkeys(followers, steps), front=front)
 
-    def alone(self, sample: int, *, front: bool) -> "Batch":
-        """Return one sample, each input cut to its valid steps: its first (``front``) or last."""
+    def alone(self, sample: int) -> "Batch":
+        """Return one sample, each input cut to its valid steps."""
         ends = dict[int, int]()
         for k in range(len(self.leaves)):
             counts = next(self._lengths_of(k), None)
             if counts is not None:
                 ends[k] = counts[sample]
-        return self.samples([sample]).cut_each(ends, front=front)
+        return self.samples([sample]).cut_each(ends, front=self.pads_after)
 
     def _lengths_of(self, index: int) -> Iterator[list[int]]:
         """Yield what may be the lengths of a leaf: its own, those that it masks, the sequence's."""
@@ -357,3 +369,13 @@ class Batch:
             steps=ends.get(self.sequence, self.steps),
             lengths={k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each},
         )
+
+
+def steps_within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tensor:
+    """Return a mask ``(batch, seq)`` of the first ``counts[k]`` steps of each sample k.
+
+    If padding is not after a sample, but before it, of the last ones.
+    """
+    step = torch.arange(steps, device="cpu")
+    limit = torch.tensor(counts, device="cpu").unsqueeze(1)
+    return step < limit if pads_after else step >= steps - limit

@@ -68,16 +68,6 @@ def steps_from(start: int, end: int | None = None) -> Where:
     return steps_at(slice(start, end))
 
 
-def steps_within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tensor:
-    """Return a mask ``(batch, seq)`` of the first ``counts[k]`` steps of each sample k.
-
-    If padding is not after a sample, but before it, of the last ones.
-    """
-    step = torch.arange(steps, device="cpu")
-    limit = torch.tensor(counts, device="cpu").unsqueeze(1)
-    return step < limit if pads_after else step >= steps - limit
-
-
 def earlier_steps(valid: Tensor) -> Tensor:
     """Return the valid steps ``(batch, seq)``, a mask, without the last one of each sample."""
     return valid & functional.pad(valid[:, 1:], (0, 1))

@@ -48,25 +48,40 @@ def guess_lengths(
     ways = [[*_possible_lengths(one, size)] for one in inputs]
     told = [(one.name, each) for one, each in zip(inputs, ways, strict=True) if each]
     rows = {k: one.rows for k, one in enumerate(inputs) if one.rows is not None and not ways[k]}
+    lines: list[str] = []
+    if told:
+        found, sides = _matched_by_padding(told, rows, lines)
+    else:
+        found, sides = _lengths_by_padding_index(model, rows)
+    if len(sides) != 1:
+        return {}, True, lines
+    return found, sides == {"post"}, lines
+
+
+def _matched_by_padding(
+    told: Sequence[tuple[str, list[list[int]]]], rows: Rows, lines: list[str]
+) -> tuple[Lengths, set[str]]:
+    """Find the inputs that are padded beyond lengths which other inputs tell.
+
+    ``told`` has the name of each of these, and the lengths that it may tell; ``rows`` are the
+    inputs with steps, as ``(batch, seq, ...)``. Returns the lengths by the index of the padded
+    input, and on which sides padding is: ``"pre"``, ``"post"``. Of lengths that fit none, a line is
+    added to ``lines``.
+    """
     found: Lengths = {}
     sides: set[str] = set()
-    lines: list[str] = []
-    if not told:
-        found, sides = _lengths_by_padding_index(model, rows)
-    for name, each in told:
+    for name, ways in told:
         free = {k: x for k, x in rows.items() if k not in found}
-        fits = next(_padded_beyond(free, each), None)
+        fits = next(_padded_beyond(free, ways), None)
         if fits is not None:
             index, counts, side = fits
             found[index] = counts
             sides.add(side)
             continue
-        counts = each[0]
+        counts = ways[0]
         if rows and min(counts) < max(counts) and counts not in found.values():
             lines.append(f"{name} was not taken for lengths: no input ends there")
-    if len(sides) != 1:
-        return {}, True, lines
-    return found, sides == {"post"}, lines
+    return found, sides
 
 
 def _padded_beyond(rows: Rows, ways: Sequence[list[int]]) -> Iterator[tuple[int, list[int], str]]:

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import steps_within
+from rnnkit._diagnostics.inputs.batch import Batch, steps_within
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import JoinedAxes, Leaves, feature_sizes, is_output
@@ -20,17 +19,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rules:
-    """What a caller says of a model: where its padding and its steps are, and what they may read.
+    """What a caller says of a model: where its steps are, and what they may read.
 
     Attributes:
-        pads_after: whether the padding is after a sample, not before it.
         causal: what a step of the output may read: see verify, whose argument it is.
         lookahead: how many later steps a causal model may read.
         out_seq_dim: the seq axis of the first output; None if it is to be found.
         finds_lengths: whether what a model packs may tell the lengths, if nothing else does.
     """
 
-    pads_after: bool = True
     causal: bool | str = False
     lookahead: int = 0
     out_seq_dim: int | None = None
@@ -152,14 +149,6 @@ class Baseline:
         """What modules are given and return in a run on this batch, in order; run once."""
         return events_of(self)
 
-    @property
-    def valid_places(self) -> Tensor:
-        """Which steps of each sample of the sequence are within its length, ``(batch, seq)``."""
-        batch = self.batch
-        steps = batch.steps or 0
-        counts = batch.counts or [steps] * batch.size
-        return steps_within(counts, steps, pads_after=self.rules.pads_after)
-
     def with_steps_of(self, index: int | None) -> "Baseline":
         """Return the same with the steps of another input, by its index, as the ones to judge."""
         if index is None or index == self.batch.sequence:
@@ -277,7 +266,7 @@ class Baseline:
             seq -= 1
         steps = row.shape[seq]
         valid = min(ends[sample], steps)
-        return row.narrow(seq, 0 if self.rules.pads_after else steps - valid, valid)
+        return row.narrow(seq, 0 if self.batch.pads_after else steps - valid, valid)
 
     def scale_of(self, index: int) -> Tensor:
         """Return how large each feature of an output is, in the output's shape, over batch and seq.
@@ -300,7 +289,7 @@ class Baseline:
         held = rows.reshape(*rows.shape[:2], -1).any(2)
         ends = self._valid_counts(index)
         if ends is not None:
-            valid = steps_within(ends, held.shape[1], pads_after=self.rules.pads_after)
+            valid = steps_within(ends, held.shape[1], pads_after=self.batch.pads_after)
             held &= valid.to(held.device)
         return held
 

@@ -332,7 +332,7 @@ def _parts_of_output(
         if after.shape == whole.select(axis, sample).shape:
             after = baseline.valid_row(made, index, sample, place)
         # Of an output with other steps, as with a stride, a sample returns the first ones.
-        kept = tuple(map(slice, after.shape if baseline.rules.pads_after else ()))
+        kept = tuple(map(slice, after.shape if baseline.batch.pads_after else ()))
         before = baseline.valid_row(whole, index, sample)[kept]
         scale = baseline.valid_row(baseline.scale_of(index), index, sample)[kept]
         if before.shape == after.shape:

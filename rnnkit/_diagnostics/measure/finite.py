@@ -12,27 +12,22 @@ from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import by_rows, steps_at, steps_within
+from rnnkit._diagnostics.inputs.changes import by_rows, steps_at
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, with_finite_numbers
 
 
-def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[Batch, list[str]]:
+def judged_finite(batch: Batch, opened: Session) -> tuple[Batch, list[str]]:
     """Return the batch with finite numbers in place of NaN and infinity, if those reach an output.
 
     Also a line for the report for each input that was changed so. A model that masks them is judged
     as it is. ``opened`` runs copies of the model.
     """
-
-    def finite(every: Leaves) -> Leaves:
-        """Return all leaves of a batch with finite numbers."""
-        each = enumerate(every)
-        return [_finite_leaf(batch, k, leaf, pads_after=pads_after) for k, leaf in each]
-
     if batch.second_leaves is not None:  # other values are finite in any case
-        batch = replace(batch, second_leaves=finite(batch.second_leaves))
-    leaves = finite(batch.leaves)
+        second = [_finite_leaf(batch, *pair) for pair in enumerate(batch.second_leaves)]
+        batch = replace(batch, second_leaves=second)
+    leaves = [_finite_leaf(batch, *pair) for pair in enumerate(batch.leaves)]
     changed = [k for k, leaf in enumerate(leaves) if leaf is not batch.leaves[k]]
     if not changed:
         return batch, []
@@ -47,18 +42,16 @@ def judged_finite(batch: Batch, opened: Session, *, pads_after: bool) -> tuple[B
     return filled, lines
 
 
-def _finite_leaf(batch: Batch, index: int, leaf: Any, *, pads_after: bool) -> Any:
+def _finite_leaf(batch: Batch, index: int, leaf: Any) -> Any:
     """Return a leaf, the input ``index``, with finite numbers of the same features.
 
     Lengths, labels and masks stay as they are, as does a leaf that has no NaN and no infinity.
     """
     if not is_number(leaf) or not batch.is_content(index) or leaf.isfinite().all():
         return leaf
-    if batch.counts:
-        valid = steps_within(batch.counts, batch.steps or 0, pads_after=pads_after)
-        padding = steps_at(~valid)(batch, index)
-        if padding is not None:  # a convolution may count on zeros past the end
-            leaf = torch.where(padding & ~leaf.isfinite(), 0.0, leaf)
+    padding = steps_at(~batch.valid_places)(batch, index)
+    if padding is not None:  # a convolution may count on zeros past the end
+        leaf = torch.where(padding & ~leaf.isfinite(), 0.0, leaf)
     return by_rows(leaf, batch.axes_of(index), with_finite_numbers)
 
 

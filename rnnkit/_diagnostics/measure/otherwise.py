@@ -63,7 +63,7 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
     others = [drawn, tamed]
     longest = batch.longest or 0
     if longest > 3 and batch.has_steps(batch.sequence):
-        others.append(drawn.cut(longest - 1, front=baseline.rules.pads_after))
+        others.append(drawn.cut(longest - 1, front=baseline.batch.pads_after))
     return others
 
 

@@ -27,19 +27,17 @@ from rnnkit._diagnostics.tell.report import SAMPLES
 
 
 def with_found_lengths(
-    whole: Batch, model: torch.nn.Module, call: Call | None, *, pads_after: bool
-) -> tuple[Batch, bool, list[str]]:
-    """Return a batch with the lengths that its inputs tell, such as a mask; also where padding is.
+    whole: Batch, model: torch.nn.Module, call: Call | None
+) -> tuple[Batch, list[str]]:
+    """Return a batch with the lengths that its inputs tell, such as a mask, and notes.
 
-    ``whole`` are the inputs, ``call`` the user's own way to call the model, if any. The second
-    result is whether padding is after a sample: ``pads_after`` if no lengths are found. The third
-    are notes.
+    ``whole`` are the inputs, ``call`` the user's own way to call the model, if any.
     """
     inner = unwrapped(model)
     named = _named_inputs(inner, call, whole)
-    lengths, is_after, lines = guess_lengths(inner, named, whole.size)
+    lengths, pads_after, lines = guess_lengths(inner, named, whole.size)
     lines += lengths_of_other_names(named, whole.names, lengths)
-    return replace(whole, lengths=lengths), is_after if lengths else pads_after, lines
+    return replace(whole, lengths=lengths, pads_after=pads_after) if lengths else whole, lines
 
 
 def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, list[str]]:
@@ -49,7 +47,7 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
     are not finite are replaced before, if they would spread; the batch axes of inputs are found,
     then the axes of outputs.
     """
-    whole, notes = judged_finite(whole, opened, pads_after=rules.pads_after)
+    whole, notes = judged_finite(whole, opened)
     whole = with_inferred_axes(whole, opened.attempt)
     part = whole.samples(whole.most_telling_samples(SAMPLES))
     if part.size < whole.size and opened.attempt(part.tree()) is None:

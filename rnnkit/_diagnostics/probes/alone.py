@@ -58,7 +58,7 @@ def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
     for sample in _to_compare(baseline):
         if compared > len(baseline.batch.lengths):
             return
-        keep = partial(Batch.alone, sample=sample, front=baseline.rules.pads_after)
+        keep = partial(Batch.alone, sample=sample)
         run = compare_part(baseline, keep, [sample])
         compared += bool(run.compared)
         yield run

@@ -190,7 +190,7 @@ def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
     that mix, or padding before the samples.
     """
     is_spoiled = judged.rules.lookahead or judged.session.drawn or judged.has_found("batch")
-    is_cut_at_padding = not judged.rules.pads_after and judged.batch.counts is not None
+    is_cut_at_padding = not judged.batch.pads_after and judged.batch.counts is not None
     if judged.rules.causal == "others" or is_spoiled or is_cut_at_padding:
         return
     steps = judged.batch.steps or 0

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.message import count
+from rnnkit._diagnostics.inputs.batch import steps_within
 from rnnkit._diagnostics.inputs.changes import (
     earlier_steps,
     other_leaves,
     steps_at,
-    steps_within,
 )
 from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -95,7 +95,7 @@ def _valid_places(baseline: Baseline) -> Tensor:
 
     If ``causal="strict"`` was asked, each sample's last step is left out too.
     """
-    valid = baseline.valid_places
+    valid = baseline.batch.valid_places
     if baseline.rules.causal == "strict":  # which forbids each sample's last step to all outputs
         valid = earlier_steps(valid)
     padding = baseline.batch.padding(baseline.batch.sequence)
@@ -270,7 +270,7 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
     """
     batch = baseline.batch
     counts = batch.counts
-    if counts is None or not baseline.rules.pads_after:
+    if counts is None or not baseline.batch.pads_after:
         return None
     for index, leaf in enumerate(batch.leaves):
         others = counts_of(leaf)

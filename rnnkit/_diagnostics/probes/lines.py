@@ -220,7 +220,7 @@ def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     norms = [x.label for x in baseline.events if isinstance(x.module, BatchNorm1d)]
     if not norms:
         return
-    where = steps_at(~baseline.valid_places)
+    where = steps_at(~baseline.batch.valid_places)
     changed = batch.with_leaves(other_leaves(batch, where))
     session = baseline.session
     one = _trained(baseline, batch.tree(), session.fresh().train())

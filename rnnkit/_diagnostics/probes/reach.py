@@ -11,7 +11,7 @@ def steps_before(baseline: Baseline, read: Tensor) -> Tensor:
 
     ``read`` ``(batch, seq)`` has those that get one from the last output.
     """
-    return baseline.valid_places & (read.cumsum(1) == 0)
+    return baseline.batch.valid_places & (read.cumsum(1) == 0)
 
 
 def reach_in_words(baseline: Baseline, read: Tensor, cut: str) -> str:
@@ -22,6 +22,6 @@ def reach_in_words(baseline: Baseline, read: Tensor, cut: str) -> str:
     """
     before = steps_before(baseline, read).sum(1)
     sample = int(before.argmax())
-    steps = int(baseline.valid_places[sample].sum())
+    steps = int(baseline.batch.valid_places[sample].sum())
     reach = steps - int(before[sample])
     return f"the gradient reaches back only {reach} of {count(steps, 'step', 'steps')}, {cut}"

@@ -46,7 +46,7 @@ def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
     steps = min(judge.batch.counts or [judge.batch.steps or 0])
     if steps < 2 or not judge.batch.has_steps(judge.batch.sequence):
         return Skipped(NO_STEPS)
-    cut = judge.batch.cut(steps, front=judge.rules.pads_after)
+    cut = judge.batch.cut(steps, front=judge.batch.pads_after)
     return _streams(judge.on(cut, judge.session.run(cut.tree())))
 
 

@@ -149,9 +149,8 @@ class Stream:
         if has_steps and self.first_step(part) is None:
             cause = ("cause", "the outputs are right, but the returned state is wrong")
             return [cause, ("fix", "return the state that the last call returned")], ""
-        both = baseline.on(baseline.batch.cut(first + second, front=True))
-        # The second chunk is at the end.
-        ends = replace(both, rules=replace(baseline.rules, pads_after=False))
+        both = baseline.batch.cut(first + second, front=True)
+        ends = baseline.on(replace(both, pads_after=False))  # the second chunk is at the end
         recorder = Recorder()
         baseline.session.attempt(self.given[0], watch=recorder.watch)
         returned = leaves(baseline.session.returned)

@@ -327,7 +327,7 @@ def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:
         later = torch.arange(len(last), device=on) >= sizes[0]
         return output.data, last.unsqueeze(1), later.unsqueeze(1)
     lengths = [output.shape[seq]]
-    if counts and len(counts) == output.shape[1 - seq] and baseline.rules.pads_after:
+    if counts and len(counts) == output.shape[1 - seq] and baseline.batch.pads_after:
         lengths = counts
     step = torch.arange(output.shape[seq], device=on).unsqueeze(1)
     last = step == torch.tensor(lengths, device=on) - 1

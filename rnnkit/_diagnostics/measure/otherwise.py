@@ -108,6 +108,7 @@ def trained_otherwise(judge: Baseline) -> Iterator[Gradients]:
     generator = torch.Generator("cpu").manual_seed(0)
     tried = [(1, list(batch.leaves))]
     tried += [(sign, _redrawn(batch, seed, generator)) for seed, sign in enumerate((-1, 1))]
+    tried += [(1, leaves) for leaves in _with_doubled_axis(batch)]
     for sign, leaves in tried:
         copy = judge.session.fresh().train()
         _redraw_weights(copy, sign, generator)
@@ -137,3 +138,19 @@ def _redrawn(batch: Batch, seed: int, generator: torch.Generator) -> list[Any]:
             drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
             leaves[index] = drawn.round().to(leaf)
     return leaves
+
+
+def _with_doubled_axis(batch: Batch) -> Iterator[list[Any]]:
+    """Yield the leaves of the inputs with an axis of size 1 doubled, axis 0 and then axis 1.
+
+    A batch of one sentence says nothing of weights that join several, such as a softmax over them.
+    """
+    for axis in (0, 1):
+        single = {
+            k for k, x in enumerate(batch.leaves) if is_dense(x) and x.shape[axis:][:1] == (1,)
+        }
+        if single:
+            yield [
+                torch.cat([leaf, leaf.roll(1)], axis) if index in single else leaf
+                for index, leaf in enumerate(batch.leaves)
+            ]

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from rnnkit._diagnostics.inputs.lengths import Named as Input
-from rnnkit._diagnostics.inputs.lengths import guess_lengths, is_content
+from rnnkit._diagnostics.inputs.lengths import guess_lengths, is_content, shortened_lengths
 from tests.diagnostics.models_of_users import (
     COUNTS,
     FEATURE,
@@ -198,6 +198,8 @@ def test_lengths_as_parts_of_the_longest_are_no_content():
     assert not is_content(torch.tensor([1.0, 0.5, 0.25]), 1)
     assert is_content(torch.tensor([1.0, 0.0, 0.25]), 1)
     assert is_content(torch.tensor([0.5, 0.25]), 1)
+    # Floats that are none are counts.
+    assert shortened_lengths(COUNTS.float(), COUNTS.tolist(), 4).tolist() == [3, 4, 4, 2]
 
 
 def test_whose_lengths_they_are():

@@ -183,10 +183,11 @@ def output_from_its_end(nn, x):
     return second(*first(x))[0]
 
 
-def chunks_of_one_sample(nn, x):
-    """Run over one chunk after another of a sample."""
+def chunks_of_one_sample(nn, _):
+    """Run over one chunk after another of a sample, which lies behind two other steps."""
     layer = nn.GRU()
-    return torch.cat([layer(chunk)[0] for chunk in x[:1].split(4, 1)], 1)
+    x = torch.ones(1, SEQ + 2, FEATURE)[:, 2:].detach()
+    return torch.cat([layer(chunk)[0] for chunk in x.split(4, 1)], 1)
 
 
 MARKED = {

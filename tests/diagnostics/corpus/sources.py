@@ -3,17 +3,7 @@
 import torch
 
 from tests.diagnostics.corpus.forward import embedding, fine, gru, pair
-from tests.diagnostics.models_of_users import (
-    COUNTS,
-    LENGTHS,
-    PADDED,
-    X,
-    mask,
-    numbers,
-    pack,
-    tokens,
-    within,
-)
+from tests.diagnostics.models_of_users import X, mask, numbers, pack, tokens, within
 
 # The sample whose target is longest has the longest source as well.
 SOURCE = torch.tensor([7, 5, 3, 2])
@@ -65,7 +55,7 @@ def two_texts_of_one_width(m, a, b):
     return torch.cat([vector(a), vector(b) + extra], 1)
 
 
-@fine(gru=gru(), decoder=gru(), inputs=(PADDED, COUNTS, PADDED), lengths=LENGTHS)
+@fine(gru=gru(), decoder=gru(), inputs=(BOTH[0], SOURCE, BOTH[0]), lengths=SOURCE)
 def target_that_ends_where_the_source_does(m, x, n, y):
     """What the output follows is not cut with the first input: its steps would be lost."""
     return m.decoder(y, m.gru(pack(x, n))[1])[0]

@@ -21,7 +21,7 @@ from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.options import check_option
 from rnnkit._diagnostics.run.isolation import session
-from rnnkit._diagnostics.run.outputs import Given, Leaves, in_float64, is_number, shapes_of
+from rnnkit._diagnostics.run.outputs import Given, Leaves, in_float64, is_number
 from rnnkit._diagnostics.tell.outcome import Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap
 
@@ -129,8 +129,8 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     """Return which rows of the first output a change of the inputs moves, as a mask over its axis.
 
     ``judge`` is the model in float64, its inputs and its output; the inputs change at one index of
-    their axis, ``column``. A second run has a change that is 100 times as large. An output of
-    another shape counts as moved everywhere.
+    their axis, ``column``. A second run has a change that is 100 times as large. An output that has
+    become smaller counts as moved where it is missing.
     """
     first = judge.first or 0
     axis = judge.axes.batch[first]
@@ -140,7 +140,7 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     larger = [x + LARGER * (y - x) if is_number(x) and y is not x else y for x, y in pairs]
     small = judge.session.run(judge.batch.tree(leaves))
     large = judge.session.attempt(judge.batch.tree(larger)) or judge.normal
-    found = [_in_shape_of(before, output[first:]) for output in (small, large)]
+    found = [_laid_over(before, output[first:]) for output in (small, large)]
     # So large a number may come to nothing by a mask and still give inf * 0: that is no sign.
     if not bool(found[1].isfinite().all()):
         found.pop()
@@ -151,9 +151,17 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     return moved
 
 
-def _in_shape_of(before: Tensor, output: Leaves) -> Tensor:
-    """Return the first leaf of an output; ``before + 1`` if it has not the shape of ``before``."""
-    return output[0] if shapes_of(output[:1]) == [tuple(before.shape)] else before + 1
+def _laid_over(before: Tensor, output: Leaves) -> Tensor:
+    """Return the first leaf of an output in the shape of ``before``, the same without a change.
+
+    Where it has no number, as if it is shorter, ``before + 1`` stands: that counts as moved.
+    """
+    after = before + 1
+    made = output[0] if output else None
+    if isinstance(made, Tensor) and made.dim() == before.dim():
+        inside = tuple(slice(min(sizes)) for sizes in zip(before.shape, made.shape, strict=True))
+        after[inside] = made[inside]
+    return after
 
 
 def _slopes(gradients: Gradients, index: int, dim: int, rows: Sequence[int]) -> Tensor:

@@ -96,6 +96,12 @@ MAPS = {
     "state of a cell, batch": (CELL, (X, numbers(BATCH, HIDDEN)), {}, OWN),
     "second sequence": (SECOND, (X, numbers(BATCH, SEQ)), {"dim": 1}, EARLIER),
     "fixed length, tokens": (FIXED, (X, tokens(BATCH, SEQ)), {"dim": 1}, EARLIER),
+    "output that is gone": (
+        model(lambda m, x: m.words(x)[:, : int(x.max())], words=WORDS),
+        (torch.arange(1, SEQ + 1).unsqueeze(0),),
+        {"dim": 1},
+        OWN,
+    ),
     "maximum": (
         model(lambda m, x: m.head(x).amax(1, keepdim=True), head=nn.Linear(FEATURE, 4)),
         (numbers(2, 30, FEATURE),),

@@ -1,7 +1,6 @@
 """Why a leak is there: what is suspected, how a copy runs without it, and how to end it."""
 
 import re
-from collections.abc import Callable
 from operator import methodcaller
 from typing import Any, NamedTuple
 
@@ -144,30 +143,27 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
     is_known = loops or isinstance(first, bool)
     if given.is_packed or not is_known or axes != [0 if is_2d else seq]:
         return None
-    turn: Callable[[Tensor], Tensor] = _exchanged
-    back: Callable[[Tensor], Tensor] = _exchanged
     fix = f"{given.text}(..., batch_first={not first}), or input.transpose(0, 1)"
     if is_layer and given.tensors[1:]:
         fix += f"; make the state for the batch on axis {axes[0]}"
     if is_2d:
-        turn = methodcaller("unsqueeze", seq)
-        back = methodcaller("squeeze", seq)
         series = f"{given.text}(1, ..., batch_first=True) on input.unsqueeze(-1), and y[:, -1]"
         fix = f"if it is a series, {series}; if it is single steps, input.unsqueeze({seq})"
     elif first is None:
         fix = "input.transpose(0, 1) before the loop, and the same of outputs stacked after it"
 
     what = f"{given.label} reads axis {axes[0]} of its input as seq, but the batch is there"
-    return Cause(what, fix, _in_layout(given, turn, back))
+    return Cause(what, fix, _in_layout(given, seq if is_2d else None))
 
 
-def _in_layout(
-    given: Event, turn: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]
-) -> Watch:
-    """Return a watch that runs a module on its input turned, and turns its output back.
+def _in_layout(given: Event, seq: int | None) -> Watch:
+    """Return a watch that runs a module with the first two axes of its input and output exchanged.
 
-    A cell, or a loop, gets its state and other tensors of the same layout turned as well.
+    Of an input without a batch axis, an axis for one step is put in at ``seq`` instead. A cell, or
+    a loop, gets its state and other tensors of the same layout exchanged as well.
     """
+    turn = _exchanged if seq is None else methodcaller("unsqueeze", seq)
+    back = _exchanged if seq is None else methodcaller("squeeze", seq)
 
     def before(_: int, args: Any, kwargs: Any) -> Any:
         """Return the arguments of the module's call in the other layout."""

@@ -5,7 +5,6 @@ Each is tried: a copy of the model runs with the right call in its place.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import combinations
 from typing import Any
 
 import torch
@@ -123,20 +122,16 @@ def _other_views(event: Event, along: str) -> Iterator[Cause]:
     [given, *_] = event.function.args
     [result, *_] = event.tensors
     what = f"this {event.name} swaps no axes: its rows mix numbers of several {along}"
-    for one, other in combinations(range(given.dim()), 2):
-        moved = f"x.transpose({one}, {other})"
-        undo = _instead(event, _transposed_before(one, other))
-        yield Cause(
-            what, f"{moved}.reshape(...) instead of this {event.name}, with its sizes", undo
-        )
-    for one in range(result.dim() - 1):
-        other = one + 1
-        sizes = [str(size) for size in result.shape[: other + 1]]
-        sizes[one:] = reversed(sizes[one:])
+    for axis in range(given.dim() - 1):
+        fix = f"x.transpose({axis}, {axis + 1}).reshape(...) instead of this {event.name}"
+        yield Cause(what, f"{fix}, with its sizes", _instead(event, _transposed_before(axis)))
+    for axis in range(result.dim() - 1):
+        sizes = [*map(str, result.shape[: axis + 2])]
+        sizes[axis:] = reversed(sizes[axis:])
         exchanged = f"x.reshape({', '.join(sizes)}, ...)"
-        moved = f".transpose({one}, {other})"
+        moved = f".transpose({axis}, {axis + 1})"
         fix = f"{exchanged}{moved} instead of this {event.name}"
-        undo = _instead(event, _transposed_after(one, other))
+        undo = _instead(event, _transposed_after(axis))
         yield Cause(what, f"{fix}; if a {moved} follows it, {exchanged} instead of both", undo)
 
 
@@ -149,8 +144,8 @@ def _pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
     for other in filter(_is_view, later):
         for joins, splits in ((event, other), (other, event)):
             undo = all_of(
-                _instead(joins, _transposed_before(0, 1)),
-                _instead(splits, _transposed_after(0, 1)),
+                _instead(joins, _transposed_before(0)),
+                _instead(splits, _transposed_after(0)),
             )
             yield Cause(
                 f"{joins.text} at {joins.place} and {splits.text} at {splits.place} "
@@ -166,21 +161,21 @@ def _is_view(event: Event) -> bool:
     return event.kind == "function" and event.name in ("view", "reshape", "flatten")
 
 
-def _transposed_before(one: int, other: int) -> Run:
-    """Return what runs in place of a view: the same on the tensor with two axes exchanged."""
-    return lambda call: call.args[0].transpose(one, other).reshape(call.run().shape)
+def _transposed_before(axis: int) -> Run:
+    """Return what runs in place of a view: the same, two neighbouring axes exchanged before."""
+    return lambda call: call.args[0].transpose(axis, axis + 1).reshape(call.run().shape)
 
 
-def _transposed_after(one: int, other: int) -> Run:
+def _transposed_after(axis: int) -> Run:
     """Return what runs in place of a view.
 
-    It exchanges two sizes of the result, and then two axes.
+    It exchanges two sizes of the result, that of an axis and the next one, and then the two axes.
     """
 
     def run(call: FunctionCall) -> Any:
         """Return a view of the exchanged sizes whose two axes then change places."""
-        shape = call.run().transpose(one, other).shape
-        return call.args[0].reshape(shape).transpose(one, other).contiguous()
+        shape = call.run().transpose(axis, axis + 1).shape
+        return call.args[0].reshape(shape).transpose(axis, axis + 1).contiguous()
 
     return run
 

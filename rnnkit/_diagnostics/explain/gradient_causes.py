@@ -3,8 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from rnnkit._diagnostics.explain.function_causes import is_over_one_number
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Event, Recorder
@@ -42,8 +40,8 @@ def _zeros_read_again(events: Sequence[Event]) -> list[Line]:
 
     ``events`` are the calls of a run: one function makes the zeros, another one takes them.
     """
-    makers = {key: event for event in events if _makes_zeros(event) for key in event.produced}
-    readers = [one for one in events if one.kind == "function" and not _makes_zeros(one)]
+    makers = {key: event for event in events if event.name in MAKERS for key in event.produced}
+    readers = [one for one in events if one.kind == "function" and one.name not in MAKERS]
     reads = Counter((key, one.call) for one in readers for key in one.consumed & makers.keys())
     for (key, call), times in reads.most_common(1):
         if times > 1:
@@ -64,10 +62,3 @@ def _over_the_steps(baseline: Baseline, event: Event) -> str:
     if len(axes) == 1:
         return f"softmax(dim={axes[0]}), over the steps"
     return "softmax over the steps, of scores that are viewed as (batch, seq) before it"
-
-
-def _makes_zeros(event: Event) -> bool:
-    """Return whether an event is a function that makes a tensor of zeros."""
-    if event.kind != "function" or event.name not in MAKERS:
-        return False
-    return all(isinstance(x, Tensor) and not x.any() for x in event.tensors)

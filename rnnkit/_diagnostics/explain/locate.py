@@ -188,14 +188,11 @@ class _Valid(Beside):
     def _explanation(self, event: Event, kind: str) -> list[Line]:
         """Return rows of a message for an event: the cause, if lengths are wrong, and the fix.
 
-        ``event`` is a call in the run, and ``kind`` its function or module in words. A sample that
-        differs in its batch only, with the same shapes, mixes with others: then the fix is that of
-        *alone*.
+        ``event`` is a call in the run, and ``kind`` its function or module in words. One number for
+        all samples, or a batch without lengths, has the fix of *alone*.
         """
-        after = self.changed_events[event].event or event
-        shapes = [[*map(shape_of, one.tensors)] for one in (event, after)]
-        of_batch = self.changed > 1 and shapes[0] == shapes[1]
-        if of_batch or self.baseline.batch.counts is None:
+        is_one_number = not any(map(shape_of, event.tensors))  # for all samples
+        if is_one_number or self.baseline.batch.counts is None:
             return fix_of("alone", kind)
         rows = fix_of("padding" if self.baseline.batch.pads_after else "padding in front", kind)
         lengths = self._after_a_stride(event)
@@ -230,17 +227,19 @@ class _Valid(Beside):
             steps = self._steps_of(before)
             if steps == (self.size, self.smaller):
                 return ""  # what comes before has the steps of the input
-            if steps is None or round(self.size / steps[0]) < 2:
-                continue
-            stride = round(self.size / steps[0])
-            ways = {f"lengths // {stride}": 0, f"(lengths + {stride - 1}) // {stride}": stride - 1}
-            sizes = (self.size, self.smaller)
-            fitting = [
-                text
-                for text, more in ways.items()
-                if steps == tuple((size + more) // stride for size in sizes)
-            ]
-            return " or ".join(fitting)
+            stride = 1 if steps is None else round(self.size / steps[0])
+            if stride > 1:
+                ways = [
+                    (f"lengths // {stride}", 0),
+                    (f"(lengths + {stride - 1}) // {stride}", stride - 1),
+                ]
+                sizes = (self.size, self.smaller)
+                fitting = [
+                    text
+                    for text, more in ways
+                    if steps == tuple((size + more) // stride for size in sizes)
+                ]
+                return " or ".join(fitting)
         return ""
 
     def _steps_of(self, event: Event) -> tuple[int, int] | None:

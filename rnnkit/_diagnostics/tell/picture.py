@@ -109,9 +109,14 @@ class DependencyMap:
             message = f"a rule needs as many outputs as inputs, but there are {sizes}"
             fix = ("fix", "pass out_dim=, if you mean another axis of the output; or pass no rule")
             refuse(ArgumentError, "rule", message, "", fix, code="map-axes")
+        later = self._later
+        return self.matrix & (later != 0 if rule == "independent" else later > 0)
+
+    @property
+    def _later(self) -> Tensor:
+        """By how much the index of each input is larger than that of each output."""
         output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)
-        input = torch.tensor(self.inputs, device="cpu")
-        return self.matrix & (input != output if rule == "independent" else input > output)
+        return torch.tensor(self.inputs, device="cpu") - output
 
     @property
     def finding(self) -> str:
@@ -130,11 +135,9 @@ class DependencyMap:
             return "some depend on some inputs"
         if self.forbidden("causal").any():
             return "some depend on later inputs"
-        output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)
-        input = torch.tensor(self.inputs, device="cpu")
-        if self.matrix.equal(input == output):
+        if self.matrix.equal(self._later == 0):
             return "each depends on its own input alone"
-        if self.matrix.equal(input <= output):
+        if self.matrix.equal(self._later <= 0):
             return "each depends on its own and all earlier inputs"
         return "none depends on a later input"
 

@@ -95,6 +95,11 @@ def proj_size_of(module: Any) -> int:
     return module.proj_size if module.__rnnkit__.is_projected else 0
 
 
+def state_rows(layer: Any) -> int:
+    """Return how many states a layer has, one for each direction of each of its layers."""
+    return layer.num_layers * 2 if layer.bidirectional else layer.num_layers  # type: ignore[no-any-return]
+
+
 def overrides_initial_state(module: Any) -> bool:
     """Return whether a subclass, or an instance, overrides our ``initial_state``."""
     kind: Any = type(module)  # each time, since a program may set it on the class later

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import proj_size_of
+from rnnkit._base.class_facts import proj_size_of, state_rows
 from rnnkit._base.state import PAIR, filled, has_missing_part, layers_first, zeros
 from rnnkit._base.torch_tools import is_jit_traced, lacks_values, values_are_abstract
 from rnnkit._checks.call_spec import (
@@ -91,7 +91,7 @@ def _state_of_layer(layer: Any, hx: Any, samples: tuple[int, ...], like: Tensor)
     """
     if hx is None:
         return None
-    rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
+    rows = state_rows(layer)
     if not layer.state_batch_first:
         return fitting_state(layer, hx, (rows, *samples), like)
     state = fitting_state(layer, hx, (*samples, rows), like)
@@ -298,7 +298,8 @@ def _rule_of_order(order: Tensor | None, back: Tensor | None, batch: int) -> str
     if order is None:  # torch takes any positions back, and checks them
         return ""
     rule = f"sorted_indices must order all {batch} sequences, and unsorted_indices must undo it"
-    if back is None or len(order) != batch or len(back) != batch:
+    # Not by len(): of a tensor that is a function in Python, which takes as long as all the rest.
+    if back is None or not order.shape == back.shape == (batch,):
         return rule
     if not order.is_cpu:
         return ""

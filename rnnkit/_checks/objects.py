@@ -106,7 +106,7 @@ def is_of_layer(tensor: Tensor, batch: Any) -> bool:
 
 def output_of(state: Any) -> Any:
     """Return what a step has put out: its state, or the first tensor of that."""
-    return state[0] if isinstance(state, tuple) and state else state
+    return state[0] if isinstance(state, (tuple, list)) and state else state
 
 
 def beside(old: Any, new: Any) -> list[tuple[Tensor, Tensor]]:

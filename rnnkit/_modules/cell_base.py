@@ -10,15 +10,7 @@ from torch.compiler import is_compiling
 from torch.nn.modules import module as nn_module
 
 from rnnkit._base.class_facts import ClassFacts, finish
-from rnnkit._base.state import (
-    LSTMState,
-    State,
-    StateT,
-    filled,
-    state_of,
-    tensors_of,
-    zeros,
-)
+from rnnkit._base.state import LSTMState, State, StateT, zeros
 from rnnkit._base.torch_tools import leaf_node
 from rnnkit._checks.arguments import check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
@@ -94,15 +86,13 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         # _run_odd_call raises what is wrong, or finds who can run it.
         state = fitting_cell(self, input, hx, weight)
         if type(hx) is not Tensor and state is not MISFIT and needs_initial_state(self, hx):
-            returned, _ = own_initial_state(fitting_cell, self, input, weight)
-            state = fitting_cell(self, input, filled(hx, returned), weight)
+            state, _ = own_initial_state(fitting_cell, self, input, hx, weight)
         if state is MISFIT:
             return _run_odd_call(ModuleCall(self, input, hx, weight))
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        if not weights:  # torch's own forward, which makes its zeros and batch axis
-            returned = step(input, state)
-            return returned if isinstance(returned, Tensor) else LSTMState(*returned)
+        if step is None:
+            return _run_by_torch(self, input, state)
         if state is None:
             state = zeros(self, input, *input.shape[:-1])
         if input.dim() > 1:
@@ -151,20 +141,25 @@ def _run_odd_call(call: ModuleCall) -> Any:
     node = leaf_node(cell, input, hx)
     if node is not None:
         return node
-    result = cell.__rnnkit__.torch_class.forward(cell, input, state_for_torch(call))
-    return state_of(tensors_of(result))
+    return _run_by_torch(cell, input, state_for_torch(call))
 
 
-def _step_of(cell: AnyCell) -> tuple[Callable[..., State], Weights]:
+def _run_by_torch(cell: AnyCell, input: Tensor, hx: State | None) -> Any:
+    """Run a step by torch's own forward, which makes zeros for None, and a batch axis."""
+    state = cell.__rnnkit__.torch_class.forward(cell, input, hx)
+    return state if isinstance(state, Tensor) else LSTMState(*state)
+
+
+def _step_of(cell: AnyCell) -> tuple[Callable[..., State] | None, Weights]:
     """Return what runs a step over a batch, and the weights that it takes after input and state.
 
-    It is torch's kernel for a step or, where there is none, the equations. It is torch's own
-    forward, which reads the weights itself, so that they are ``()`` here, where a compiler records
-    it, and for an unknown nonlinearity, which torch's class refuses.
+    It is torch's kernel for a step or, where there is none, the equations. It is None, without
+    weights, where torch's own forward runs the step, and reads the weights itself: where a compiler
+    records it, and for an unknown nonlinearity, which torch's class refuses.
     """
     recurrence = recurrence_of(cell)
     if recurrence is None or (is_compiling() and recurrence.step_kernel):
-        return partial(cell.__rnnkit__.torch_class.forward, cell), ()
+        return None, ()
     step = recurrence.step_kernel or partial(_step_by_equations, cell)
     return step, weights_of(cell)
 

@@ -22,6 +22,7 @@ from rnnkit._checks.objects import (
     beside,
     is_by_samples,
     is_result,
+    output_of,
     tensor_without_samples,
     tensors_in,
     versions,
@@ -40,23 +41,22 @@ from rnnkit._modules.sequence import (
 def run_step(
     cell: CellFunction,
     args: UnrollArgs,
-    x_t: Tensor,
+    inputs: StepInputs,
     hx: State | None,
-    valid_t: Tensor | None,
-    reset_t: Tensor | None,
     step: int,
     *,
     is_first: bool = False,
 ) -> tuple[State, State]:
     """Run one step of a cell with lengths and resets.
 
-    ``x_t`` is ``(batch, feature)``; ``hx`` is the state before the step, None if the cell makes it.
-    ``valid_t`` and ``reset_t``, ``(batch,)``, are true of samples that have this step, and of those
-    that start again from ``args.initial`` before it; None if there are no lengths or resets.
-    ``step`` is its number, for errors. Returns the state that the cell returned, whose h is the
-    output, and the one to go on with: a sample without this step keeps the state of its last. What
-    a user's cell returns is checked, at the first step (``is_first``) also its samples.
+    ``inputs`` is ``(batch, feature)`` and masks ``(batch,)`` of samples that have this step, and of
+    those that start again from ``args.initial`` before it; None if there are no lengths or resets.
+    ``hx`` is the state before the step, None if the cell makes it, and ``step`` the step's number,
+    for errors. Returns the state that the cell returned, whose h is the output, and the one to go
+    on with: a sample without this step keeps the state of its last. What a user's cell returns is
+    checked, at the first step (``is_first``) also its samples.
     """
+    x_t, valid_t, reset_t = inputs
     if reset_t is not None:
         hx = by_samples(where_state, cell, reset_t, (args.initial, hx), step)
     if isinstance(cell, PreprojectedCell) or is_compiling():
@@ -155,10 +155,9 @@ def check_begin(cell: CellFunction, args: UnrollArgs) -> None:
         return
     steps, batch = args.input.shape[:2]
     first = steps - 1 if args.reverse else 0
-    for state in (args.hx, args.initial):
-        for tensor in tensors_in(state):
-            if not is_by_samples(tensor, batch):
-                refuse_samples(cell, tensor, batch, first, "begins from")
+    for tensor in tensors_in((args.hx, args.initial)):
+        if not is_by_samples(tensor, batch):
+            refuse_samples(cell, tensor, batch, first, "begins from")
 
 
 def stacked(cell: CellFunction, tensors: list[Any] | tuple[Any, ...], order: range) -> Tensor:
@@ -173,31 +172,26 @@ def stacked(cell: CellFunction, tensors: list[Any] | tuple[Any, ...], order: ran
         raise
 
 
-def run_step_by_step(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
+def run_step_by_step(
+    cell: CellFunction, args: UnrollArgs, steps: StepInputs, hx: State | None
+) -> tuple[Tensor, Any]:
     """Run step after step; return the outputs ``(seq, batch, hidden)``, and the last state.
 
-    ``steps`` is what the steps read: input, first state, and masks ``(seq, batch)`` of valid steps
-    and of resets, or None. With ``args.return_states`` the state is that after every step,
-    stacked. The output is a cell's state, or the h of a tuple, and zero on padding.
+    ``steps`` is the input and masks ``(seq, batch)`` of valid steps and of resets, or None; ``hx``
+    is the state before the first step. With ``args.return_states`` the state is that after every
+    step, stacked. The output is a cell's state, or the h of a tuple, and zero on padding.
     """
-    input, hx, valid, reset = steps
-    # One backward step for all; an index would fill a tensor of all steps at each of them.
-    inputs = input.unbind(0)
-    nothing = [None] * len(inputs)
-    valid_at = nothing if valid is None else valid.unbind(0)
-    reset_at = nothing if reset is None else reset.unbind(0)
+    inputs = steps.parts(Tensor.unbind)
     outputs: list[Any] = [None] * len(inputs)
     states: list[Any] = [None] * len(inputs)
     order = range(len(inputs))
     if args.reverse:
         order = order[::-1]
     for t in order:
-        new, hx = run_step(
-            cell, args, inputs[t], hx, valid_at[t], reset_at[t], t, is_first=t == order[0]
-        )
-        outputs[t] = new if isinstance(new, Tensor) else new[0]
+        new, hx = run_step(cell, args, inputs[t], hx, t, is_first=t == order[0])
+        outputs[t] = output_of(new)
         states[t] = hx
-    output = without_padding(stacked(cell, outputs, order), valid)
+    output = without_padding(stacked(cell, outputs, order), steps.valid)
     if args.return_states:
         return output, map_state(lambda *tensors: stacked(cell, tensors, order), *states)
     return output, hx

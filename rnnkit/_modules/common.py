@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import ClassFacts, note_subclass, overrides_initial_state
 from rnnkit._base.message import warn
-from rnnkit._base.state import has_missing_part, map_state, zeros
+from rnnkit._base.state import filled, has_missing_part, map_state, zeros
 from rnnkit._base.torch_tools import torch_twin
 from rnnkit._checks.arguments import check_batch_size
 from rnnkit._checks.call_spec import spec_of
@@ -98,21 +98,22 @@ def needs_initial_state(module: torch.nn.Module, hx: object, reset: object = Non
 
 
 def own_initial_state(
-    guard: Callable[..., Any], module: Any, input: Any, weight: Tensor | None
+    guard: Callable[..., Any], module: Any, input: Any, hx: Any, weight: Tensor | None
 ) -> tuple[Any, Any]:
-    """Return what an overridden ``initial_state`` returns, and the same as kernels take it.
+    """Return the state of a call whose missing parts an overridden ``initial_state`` returns.
 
-    ``guard`` is the quick check of a call, with the module, input, state and first weight: it
-    returns the state as kernels take it, or MISFIT, and then an error is raised.
+    The second result is all that it returns, to which samples are reset; a state that does not fit
+    is an error. ``guard`` is the quick check of a call, with the module, input, state and first
+    weight: it returns the state as kernels take it, or MISFIT.
     """
     is_layer = issubclass(type(module), torch.nn.RNNBase)
     spec = spec_of(module, input, "layer" if is_layer else "cell")
     returned = module.initial_state(spec.batch)
-    checked = guard(module, input, returned, weight)
-    if checked is MISFIT:
+    initial = guard(module, input, returned, weight)
+    if initial is MISFIT:
         like = input if isinstance(input, Tensor) else input.data
         diagnose_initial_state(spec, returned, like)
-    return returned, checked
+    return guard(module, input, filled(hx, returned), weight), initial
 
 
 def initial_state(cell: Any, batch: int | Tensor | None) -> Any:

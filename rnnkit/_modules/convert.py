@@ -49,19 +49,18 @@ class Converted:
 
     def __str__(self) -> str:
         """Write a line for each module."""
-        lines = [
-            f"{count(len(self.changed), 'module', 'modules')} changed, {len(self.left)} unchanged"
-        ]
-        for done, name, why in [
-            *(("changed", name, "") for name in self.changed),
-            *(("unchanged", name, f": {why}") for name, why in self.left.items()),
-        ]:
-            # A name that reads as a number, as those of the modules of a Sequential do, is quoted.
-            shown = repr(name) if name[:1].isdigit() else name or "(the model itself)"
-            lines.append(f"  {done:<11}{shown}{why}")
+        changed = count(len(self.changed), "module", "modules")
+        lines = [f"{changed} changed, {len(self.left)} unchanged"]
+        lines += [f"  changed    {_shown(name)}" for name in self.changed]
+        lines += [f"  unchanged  {_shown(name)}: {why}" for name, why in self.left.items()]
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _shown(name: str) -> str:
+    """Write a module's name; one that reads as a number, as in a Sequential, is quoted."""
+    return repr(name) if name[:1].isdigit() else name or "(the model itself)"
 
 
 def convert(model: torch.nn.Module) -> Converted:

@@ -8,14 +8,13 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import ClassFacts, finish
+from rnnkit._base.class_facts import ClassFacts, finish, state_rows
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refuse
 from rnnkit._base.state import (
     LSTMState,
     State,
     StateT,
-    filled,
     layers_first,
     map_state,
     state_of,
@@ -45,11 +44,19 @@ from rnnkit._modules.common import (
     zero_state,
 )
 from rnnkit._modules.dynamo import is_left_out_of_graph, only_in_graphs, outside_of_graphs
-from rnnkit._modules.layer_run import first_weight, run_layer, state_rows
+from rnnkit._modules.layer_run import first_weight, run_layer
 from rnnkit._modules.sequence import checked_boundaries
 from rnnkit.typing import LengthsLike, ResetLike, StepResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
+
+
+if TYPE_CHECKING:
+    from rnnkit._base.keywords import FunctionT
+
+    def typed_as(function: FunctionT) -> Callable[[Callable[..., Any]], FunctionT]:
+        """Return a decorator: what it stands above has the types of ``function``."""
+        ...
 
 
 class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
@@ -82,22 +89,19 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         **unknown: object,
     ) -> Any:
         """Run over a sequence; the docstring of the class describes arguments and results."""
-        if is_left_out_of_graph():
-            return _run_eagerly(
-                Layer.forward, self, input, hx, *surplus, lengths=lengths, reset=reset, **unknown
-            )
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
+        if is_left_out_of_graph():
+            return _run_eagerly(Layer.forward, self, input, hx, lengths=lengths, reset=reset)
         all_valid = lengths is None and reset is None
-        overrides = all_valid and self.__rnnkit__.overrides_checks
-        weight = None if overrides else first_weight(self, input)
+        is_checked_by_torch = all_valid and self.__rnnkit__.overrides_checks
+        weight = None if is_checked_by_torch else first_weight(self, input)
         # The guard, a quick check: it returns the state as kernels take it, or MISFIT, and then
         # _run_odd_call raises what is wrong, or finds who can run it.
         state = fitting_layer(self, input, hx, weight)
         initial = None
         if state is not MISFIT and needs_initial_state(self, hx, reset):
-            returned, initial = own_initial_state(fitting_layer, self, input, weight)
-            state = fitting_layer(self, input, filled(hx, returned), weight)
+            state, initial = own_initial_state(fitting_layer, self, input, hx, weight)
         if state is MISFIT:
             return _run_odd_call(ModuleCall(self, input, hx, weight), lengths=lengths, reset=reset)
         if self.axes is not None:
@@ -107,7 +111,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             spec = spec_of(self, input, "layer")
             boundaries = checked_boundaries(spec, input, lengths, reset, initial)
         try:
-            output, end = run_layer(self, input, state, boundaries, overrides_checks=overrides)
+            output, end = run_layer(self, input, state, boundaries)
         except RuntimeError as error:
             explain_torchs_error(self, error)
             raise
@@ -115,19 +119,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
     if TYPE_CHECKING:  # torch's own is Any
 
-        @overload
-        def __call__(
-            self,
-            input: Tensor,
-            hx: GivenT | None = None,
-            *,
-            lengths: LengthsLike | None = None,
-            reset: ResetLike | None = None,
-        ) -> tuple[Tensor, StateT]: ...
-        @overload
-        def __call__(
-            self, input: PackedSequence, hx: GivenT | None = None
-        ) -> tuple[PackedSequence, StateT]: ...
+        @typed_as(forward)
         def __call__(self, *_: Any, **__: Any) -> Any: ...
 
     def _update_flat_weights(self) -> None:
@@ -158,7 +150,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         torch.Size([2, 5, 4])
         """
         state = zero_state(self, first_weight(self), batch_size, state_rows(self))
-        return layers_first(state) if self.state_batch_first else state  # type: ignore[no-any-return]
+        return _returned(self, state)  # type: ignore[no-any-return]
 
     @known_options
     @only_in_graphs
@@ -230,8 +222,8 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             whole = LSTMState(whole[0], whole[1])  # by index, which a proxy has
         if self.state_batch_first:
             whole = layers_first(whole)
-        rows = (self.num_layers, 2 if self.bidirectional else 1)
-        return map_state(lambda tensor: tensor.unflatten(0, rows), whole)  # type: ignore[no-any-return]
+        # The rest of the first axis is the directions.
+        return map_state(lambda tensor: tensor.unflatten(0, (self.num_layers, -1)), whole)  # type: ignore[no-any-return]
 
     def cells(self) -> list[CellT]:
         """Return the layer's cells, layer by layer, starting with the forward direction.
@@ -290,7 +282,7 @@ def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
 def _returned(layer: Any, state: State) -> Any:
     """Return a state as the layer returns it: an LSTM's as an LSTMState, the batch first if asked.
 
-    ``state`` is what torch's class or its kernel returned: a tensor, or h and c.
+    ``state`` is what torch's class or its kernel returned, layers first: a tensor, or h and c.
     """
     state = state_of(tensors_of(state))
     return layers_first(state) if layer.state_batch_first else state
@@ -313,7 +305,7 @@ def run_layer_step(
     # The forward of a user's subclass may have no such argument.
     options = {}
     if reset is not None:
-        if not is_proxy(reset) and not is_proxy(x_t):
+        if not is_proxy(reset):
             reset = as_mask("reset", reset, tuple(x_t.shape[:-1]), x_t.device)
         options["reset"] = reset.unsqueeze(seq_axis)
     try:

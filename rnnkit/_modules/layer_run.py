@@ -7,6 +7,7 @@ from torch.compiler import is_compiling
 from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnkit._base.class_facts import state_rows
 from rnnkit._base.state import State, map_state, tensors_of, zeros
 from rnnkit._base.torch_tools import lacks_kernel
 from rnnkit._checks.call_spec import SEQUENCE
@@ -16,7 +17,7 @@ from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.recurrences import Recurrence, recurrence_of
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.loop import loop_stack
-from rnnkit._modules.sequence import Boundaries, with_batch
+from rnnkit._modules.sequence import Boundaries, with_batch, without_batch
 from rnnkit._modules.tracing import needs_steps, records_torchs_layer, uses_custom_op
 
 
@@ -37,18 +38,11 @@ def first_weight(layer: RNNBase, input: object = None) -> Tensor:
     return first  # type: ignore[no-any-return]
 
 
-def state_rows(layer: RNNBase) -> int:
-    """Return how many states a layer has, one for each direction of each of its layers."""
-    return layer.num_layers * 2 if layer.bidirectional else layer.num_layers
-
-
 def run_layer(
     layer: RNNBase,
     input: Tensor | PackedSequence,
     hx: State | None,
     boundaries: Boundaries | None,
-    *,
-    overrides_checks: bool,
 ) -> tuple[Any, State]:
     """Run a layer on a checked call, its weights up to date; return output and state as torch does.
 
@@ -58,13 +52,12 @@ def run_layer(
     records. With them, or where a compiler needs rnnkit's operators, the layer runs in pieces, each
     as if it were alone: all valid steps of a sample, or a stretch of them between two resets.
     """
-    recurrence = None if overrides_checks else recurrence_of(layer)
+    recurrence = recurrence_of(layer)
     facts: Any = layer.__rnnkit__
-    is_whole = boundaries is None
     if (
         recurrence is None
         or not isinstance(input, Tensor)
-        or (is_whole and records_torchs_layer(layer, input))
+        or (boundaries is None and (facts.overrides_checks or records_torchs_layer(layer, input)))
     ):
         return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     is_unbatched = input.dim() == SEQUENCE
@@ -77,7 +70,7 @@ def run_layer(
         hx = zeros(layer, input, state_rows(layer), input.shape[batch_axis])
     elif not input.is_cpu:  # cuDNN refuses other strides
         hx = map_state(Tensor.contiguous, hx)
-    if is_whole and not is_compiling():
+    if boundaries is None and not is_compiling():
         output, *ends = recurrence.kernel(
             input,
             hx,
@@ -95,7 +88,7 @@ def run_layer(
         output, ends = run_stack(stack, steps, tensors_of(hx), boundaries or Boundaries())
         output = output.transpose(0, seq_axis)
     if is_unbatched:
-        return output.squeeze(batch_axis), [end.squeeze(1) for end in ends]
+        return output.squeeze(batch_axis), without_batch(ends, 1)
     return output, ends
 
 

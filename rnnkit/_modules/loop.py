@@ -80,14 +80,14 @@ def _run_steps(cell: CellFunction, args: UnrollArgs, hx: State | None) -> tuple[
         input = cell.project(input)
     elif not is_compiling() and torch.is_inference_mode_enabled():
         hx = counted(hx)  # so that writes into it are seen
-    steps = StepInputs(input, hx, valid, reset)
+    steps = StepInputs(input, valid, reset)
     if takes_blocks(cell, args):
-        return run_blocks(cell, args, steps)
+        return run_blocks(cell, args, steps, hx)
     # Not in a graph that may be trained: up to torch 2.13 inductor reuses the memory of what scan's
     # backward pass still reads, and returns wrong gradients without a word.
     if is_exporting() and is_dynamic_size(input.shape[0]):
-        return run_scan(cell, args, steps)
-    return run_step_by_step(cell, args, steps)
+        return run_scan(cell, args, steps, hx)
+    return run_step_by_step(cell, args, steps, hx)
 
 
 def loop_stack(stack: Stack, input: Tensor, state: States, boundaries: Boundaries) -> Run:

@@ -13,9 +13,9 @@ from rnnkit._checks.arguments import check_batch_size, check_surplus, known_opti
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.objects import cells_of, check_directions, check_layer_of_cells
-from rnnkit._checks.scope import LAYER_AXES, Axes, check_scope, checked_axes
+from rnnkit._checks.scope import LAYER_AXES, Axes, check_scope
 from rnnkit._modules.cell_base import GivenT
-from rnnkit._modules.common import initial_state, needs_initial_state
+from rnnkit._modules.common import initial_state, needs_initial_state, set_options
 from rnnkit._modules.layer_base import Layer, run_layer_step
 from rnnkit._modules.recurrent_run import cells_in_order, checked_states, explain_states, run_layers
 from rnnkit._modules.unroll import Steps
@@ -101,6 +101,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     (torch.Size([2, 7, 5]), torch.Size([2, 5]))
     """
 
+    #: The names of axes in the caller's scope.
+    axes: dict[str, str] | None = None
+
     @overload
     def __init__(
         self,
@@ -144,9 +147,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         super().__init__()
         self.batch_first: bool = batch_first
         self.dropout: float = float(dropout)
-        self.axes: dict[str, str] | None = (
-            None if axes is None else checked_axes("Recurrent", axes, LAYER_AXES[:2])
-        )
+        set_options(self, LAYER_AXES[:2], axes)
         self.cells: CellList = CellList(cells_of(cells, "cells"))
         self.reverse_cells: CellList | None = None
         if reverse_cells is not None:

@@ -49,15 +49,25 @@ class UnrollArgs(NamedTuple):
 
 
 class StepInputs(NamedTuple):
-    """What the steps read: ``(seq, batch, ...)``, with resets as the order of steps has them."""
+    """What steps read beside the state: ``(seq, batch, ...)``, or ``(batch, ...)`` of one step."""
 
     input: Tensor
-    #: The state before the first step.
-    hx: State | None
     #: Where a step is valid; None if all are.
-    valid: Tensor | None
-    #: Where a sample starts again before a step.
-    reset: Tensor | None
+    valid: Tensor | None = None
+    #: Where a sample starts again before a step, in the order in which the steps run.
+    reset: Tensor | None = None
+
+    def parts(self, split: Callable[[Tensor], Sequence[Tensor]]) -> list["StepInputs"]:
+        """Return these steps in parts, or one by one.
+
+        ``split`` splits a tensor along its first axis, into all parts at once: an index would fill
+        a gradient of all steps for each of them.
+        """
+        inputs = split(self.input)
+        nothing = [None] * len(inputs)
+        valid = nothing if self.valid is None else split(self.valid)
+        reset = nothing if self.reset is None else split(self.reset)
+        return [StepInputs(*part) for part in zip(inputs, valid, reset, strict=True)]
 
 
 def parameters_of(cell: Any) -> list[Tensor]:

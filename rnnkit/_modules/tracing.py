@@ -16,7 +16,7 @@ from torch.compiler import is_compiling
 from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.state import map_state, state_of
+from rnnkit._base.state import State, map_state, state_of
 from rnnkit._base.torch_tools import (
     is_batched,
     is_compiled_or_transformed,
@@ -114,43 +114,42 @@ def has_kernel(direction: Direction, input: Tensor) -> bool:
     return not lacks_kernel(direction.recurrence.name, int(direction.is_projected), input)
 
 
-def run_scan(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
+def run_scan(
+    cell: CellFunction, args: UnrollArgs, steps: StepInputs, hx: State | None
+) -> tuple[Tensor, Any]:
     """Run a cell over ``(seq, batch, feature)`` by torch's scan: one step is traced for all.
 
-    ``args`` is how ``unroll`` was called; ``steps`` is what the steps read: input, first state, and
-    masks ``(seq, batch)`` of valid steps and of resets, or None. Returns the output, zero on
-    padding, and the last state or, with ``args.return_states``, that after every step.
+    ``args`` is how ``unroll`` was called; ``steps`` is the input and masks ``(seq, batch)`` of
+    valid steps and of resets, or None; ``hx`` is the state before the first step. Returns the
+    output, zero on padding, and the last state or, with ``args.return_states``, that after every
+    step.
     """
     # Imported here, since it is not a public module of torch, and few programs come here.
     from torch._higher_order_ops.scan import scan  # noqa: PLC0415
 
-    input, hx, valid, reset = steps
     leaves, spec = pytree.tree_flatten(hx)
 
-    def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def step(carry: list[Tensor], now: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Run one step: ``now`` is its input and masks, ``carry`` the tensors of the state."""
-        x_t, *masks = now
-        valid_t = None if valid is None else masks[0]
-        reset_t = None if reset is None else masks[-1]
         old = pytree.tree_unflatten(carry, spec)
-        new, kept = run_step(cell, args, x_t, old, valid_t, reset_t, 0)
+        new, kept = run_step(cell, args, StepInputs(**now), old, 0)
         output = output_of(new)
         end = pytree.tree_leaves(kept)
         results = [output, *end] if args.return_states else [output]
         # scan refuses results that share their memory.
         return [t.clone() for t in end], [t.clone() for t in results]
 
-    # Nor does it take arguments that do.
-    over = [tensor.clone() for tensor in (input, valid, reset) if tensor is not None]
-    read = [input[0], *pytree.tree_leaves(args.initial), *parameters_of(cell)]
+    # Nor does it take arguments that do, or a None.
+    given = {name: tensor.clone() for name, tensor in steps._asdict().items() if tensor is not None}
+    read = [steps.input[0], *pytree.tree_leaves(args.initial), *parameters_of(cell)]
     first = _requiring_gradients([tensor.clone() for tensor in leaves], read)
-    ends, (output, *states) = scan(step, first, over, dim=0, reverse=args.reverse)
+    ends, (output, *states) = scan(step, first, given, dim=0, reverse=args.reverse)
     if not args.return_states:
         states = ends
     end = pytree.tree_unflatten(states, spec)
     if isinstance(cell, PreprojectedCell):
         end = state_of(states)
-    return without_padding(output, valid), end
+    return without_padding(output, steps.valid), end
 
 
 def _requiring_gradients(first: list[Tensor], read: list[Any]) -> list[Tensor]:
@@ -182,64 +181,50 @@ def takes_blocks(cell: CellFunction, args: UnrollArgs) -> bool:
     """Return whether steps are run in blocks of ``args.block``, each compiled as a whole.
 
     They are if that was asked for, of a user's cell, run forward, for its last state only, and if
-    nothing traces or transforms the call.
+    nothing compiles or transforms the call.
     """
-    if args.block is None or args.reverse or args.return_states:
+    if args.block is None or isinstance(cell, PreprojectedCell):
         return False
-    if isinstance(cell, PreprojectedCell):
-        return False
-    return not is_compiled_or_transformed() and not is_jit_traced()
+    return not args.reverse and not args.return_states and not is_compiled_or_transformed()
 
 
-def run_blocks(cell: CellFunction, args: UnrollArgs, steps: StepInputs) -> tuple[Tensor, Any]:
+def run_blocks(
+    cell: CellFunction, args: UnrollArgs, steps: StepInputs, hx: Any
+) -> tuple[Tensor, Any]:
     """Run a user's cell over a sequence in blocks of ``args.block`` steps, compiled together.
 
     ``run_step_by_step``, compiled for one block, serves any number of them. The steps that fill no
-    block come first, and run as they are. ``steps`` is what the steps read: input ``(seq, batch,
-    feature)``, first state, and masks ``(seq, batch)`` of valid steps and of resets, or None.
-    Returns the output and the last state.
+    block come first, and run as they are. ``steps`` is the input ``(seq, batch, feature)`` and
+    masks ``(seq, batch)`` of valid steps and of resets, or None; ``hx`` is the state before the
+    first step. Returns the output and the last state.
     """
     size: Any = args.block
     count = steps.input.shape[0]
     first = count % size
-    if first == 0 and steps.hx is None:  # the cell makes its state at the first step
+    if first == 0 and hx is None:  # the cell makes its state at the first step
         first = size
-    begin, *blocks = _cut(steps, [first] + [size] * ((count - first) // size))
+    sizes = [first] + [size] * ((count - first) // size)
+    begin, *blocks = steps.parts(lambda tensor: torch.split(tensor, sizes))
     # Not the lengths: a graph would hold for these alone.
     args = UnrollArgs(steps.input, None, initial=args.initial)
 
-    hx = steps.hx
     outputs = []
     if first:
-        output, hx = run_step_by_step(cell, args, begin._replace(hx=hx))
+        output, hx = run_step_by_step(cell, args, begin, hx)
         outputs.append(output)
     if cell not in COMPILED:
         options: Any = {"isolate_recompiles": True} if APART else {}
         COMPILED[cell] = torch.compile(run_step_by_step, **options)
-    compiled = COMPILED[cell]
     for number, block in enumerate(blocks):
         start = _alike(cell, block.input, hx)
         before = versions(start)
-        output, hx = compiled(cell, args, block._replace(hx=start))
+        output, hx = COMPILED[cell](cell, args, block, start)
         step = first + number * size
         check_result(cell, hx, start, before, step)
         batch = block.input.shape[1]
         check_first(cell, hx, start, batch, step, has_lengths=block.valid is not None)
         outputs.append(output)
     return torch.cat(outputs), hx
-
-
-def _cut(steps: StepInputs, sizes: list[int]) -> list[StepInputs]:
-    """Cut what the steps read, along their axis, into parts of these numbers of steps.
-
-    The state is left out, since each part has that of the part before. One operation cuts all of
-    them, so that its backward pass runs once.
-    """
-    inputs = torch.split(steps.input, sizes)
-    nothing = [None] * len(sizes)
-    valid = nothing if steps.valid is None else torch.split(steps.valid, sizes)
-    reset = nothing if steps.reset is None else torch.split(steps.reset, sizes)
-    return [StepInputs(x, None, *masks) for x, *masks in zip(inputs, valid, reset, strict=True)]
 
 
 def _alike(cell: CellFunction, input: Tensor, hx: Any) -> Any:

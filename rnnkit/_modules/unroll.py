@@ -158,13 +158,12 @@ def unroll(
         fused=fused,
         block=block,
     )
-    if block is None:
-        return run(call)
-    fix = "block=10, to compile ten steps as one graph, or leave block out"
-    check_count("unroll: block", block, code="unroll-block", least=1, fix=fix)
-    if is_exporting():  # a program is one graph
-        return run(call._replace(block=None))
-    return run_outside(call)
+    if block is not None:
+        fix = "block=10, to compile ten steps as one graph, or leave block out"
+        check_count("unroll: block", block, code="unroll-block", least=1, fix=fix)
+        if not is_exporting():  # a program is one graph
+            return run_outside(call)
+    return run(call)
 
 
 unroll.__module__ = "rnnkit"

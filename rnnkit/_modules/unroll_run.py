@@ -60,8 +60,7 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     # One of ours that nobody changed: its equations are known.
     is_known = is_plain(cell)
     weight = cell.weight_ih if is_known else None
-    state = fitting_unrolled(cell, input, hx, weight, batch_first=batch_first)
-    if state is MISFIT:
+    if fitting_unrolled(cell, input, hx, weight, batch_first=batch_first) is MISFIT:
         diagnose_unrolled(call, weight)
     lengths = reset = None
     if call.lengths is not None or call.reset is not None:
@@ -69,13 +68,12 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
         lengths, reset, _ = checked_boundaries(spec, input, call.lengths, call.reset)
 
     is_unbatched = input.dim() == SEQUENCE
-    batch_axis = 0 if batch_first else 1
     if is_unbatched:
-        input = input.unsqueeze(batch_axis)
-    if batch_first:
+        input = input.unsqueeze(1)
+    elif batch_first:
         input = input.transpose(0, 1)
     has_own_start = call.initial is not None or (is_known and overrides_initial_state(cell))
-    first, initial = _start(call, input, state, lengths, weight, has_own_start=has_own_start)
+    first, initial = _start(call, input, lengths, weight, has_own_start=has_own_start)
 
     args = UnrollArgs(
         input,
@@ -92,16 +90,14 @@ def run(call: UnrollCall) -> tuple[Tensor, Any]:
     else:
         output, end = run_loop(cell, args)
 
-    output = output.transpose(0, 1) if batch_first else output
     if is_unbatched:
-        return output.squeeze(batch_axis), without_batch(end, 1 if call.return_states else 0)
-    return output, end
+        return output.squeeze(1), without_batch(end, 1 if call.return_states else 0)
+    return output.transpose(0, 1) if batch_first else output, end
 
 
 def _start(
     call: UnrollCall,
     input: Tensor,
-    hx: State | None,
     lengths: Lengths | None,
     weight: Tensor | None,
     *,
@@ -109,20 +105,18 @@ def _start(
 ) -> tuple[State | None, State | None]:
     """Return the state before the first step, None if the cell makes it, and that after a reset.
 
-    ``call`` has the arguments as they came, ``input`` is laid out as ``(seq, batch, feature)``, and
-    ``hx`` is the state that was given, checked: None if none was. The cell's ``initial_state`` is
-    what a missing state, or a part of it, is taken from. ``has_own_start``: an overridden
-    ``initial_state`` of a Recurrent, or of a cell of rnnkit's, makes it, and it is checked here; a
-    user's own cell is checked when it runs. Else that of a cell of rnnkit's that nobody changed,
-    the only one with a ``weight``, is zeros.
+    ``call`` has the arguments as they came, and ``input`` is laid out as ``(seq, batch, feature)``.
+    The cell's ``initial_state`` is what a missing state, or a part of it, is taken from.
+    ``has_own_start``: an overridden ``initial_state`` of a Recurrent, or of a cell of rnnkit's,
+    makes it, and it is checked here; a user's own cell is checked when it runs. Else that of a cell
+    of rnnkit's that nobody changed, the only one with a ``weight``, is zeros.
     """
-    given = call.hx
+    hx = call.hx
     initial = call.initial
     if call.input.dim() == SEQUENCE:
-        given = with_batch(given, 0)
         hx = with_batch(hx, 0)
         initial = with_batch(initial, 0)
-    needs_initial = _needs_initial(call, given, lengths)
+    needs_initial = _needs_initial(call, lengths)
     if not needs_initial and call.reset is None:
         return hx, initial
     cell = call.cell
@@ -136,19 +130,19 @@ def _start(
             laid_out = call._replace(input=input, batch_first=False)
             diagnose_initial_state(laid_out.spec(is_known=weight is not None), initial, input)
         initial = checked
-    return filled(given, initial) if needs_initial else hx, initial
+    return filled(hx, initial) if needs_initial else hx, initial
 
 
-def _needs_initial(call: UnrollCall, given: State | None, lengths: Lengths | None) -> bool:
+def _needs_initial(call: UnrollCall, lengths: Lengths | None) -> bool:
     """Return whether a call needs the initial state, for a state or a part that was not given.
 
-    ``given`` is the caller's state: None, or of a cell of rnnkit's a pair with a None, if it was
-    not given. A cell without ``initial_state`` makes its first state itself, in its first step, and
-    needs none, unless ``lengths`` leave a sample without that step.
+    That is None or, of a cell of rnnkit's, a pair with a None. A cell without ``initial_state``
+    makes its first state itself, in its first step, and needs none, unless ``lengths`` leave a
+    sample without that step.
     """
     cell = call.cell
     # A cell of ours completes its pair itself, which is too late where lengths read it.
-    is_missing = has_missing_part(given) if isinstance(cell, Cell) else given is None
+    is_missing = has_missing_part(call.hx) if isinstance(cell, Cell) else call.hx is None
     if not is_missing or call.initial is not None or hasattr(cell, "initial_state"):
         return is_missing
     # It makes its state itself, at the first step that runs: of each sample, or it is refused.

@@ -16,21 +16,21 @@ from tests.covering import covers
 from tests.kernels.paths import BATCH, KINDS, LENGTHS, SEQ, Begins, Counts, close, made, mask
 from tests.strategies import assert_same
 
-Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
+Step = Callable[[list[Tensor], dict[str, Tensor]], tuple[list[Tensor], list[Tensor]]]
 
 
 def scan(
-    step: Step, init: list[Tensor], xs: list[Tensor], *, dim: int, reverse: bool
+    step: Step, init: list[Tensor], xs: dict[str, Tensor], *, dim: int, reverse: bool
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Do what torch's scan does, without a compiler."""
     assert dim == 0
-    order = range(len(xs[0]))
+    order = range(len(xs["input"]))
     if reverse:
         order = order[::-1]
     carry = init
     results = []
     for place in order:
-        carry, result = step(carry, [x[place] for x in xs])
+        carry, result = step(carry, {name: x[place] for name, x in xs.items()})
         results.append(result)
     results = results[::-1] if reverse else results
     return carry, [torch.stack(tensors) for tensors in zip(*results, strict=True)]

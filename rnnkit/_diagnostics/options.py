@@ -37,15 +37,11 @@ def _one_of(*choices: bool | str) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, bool | int | str) and value in choices
 
 
-def _has_names(value: Any) -> bool:
-    """Return whether a value is a dictionary of arguments by name."""
-    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
-
-
 #: What the arguments may be, by name.
 EXPECTED = {
     "kwargs": Expected(
-        lambda x: x is None or _has_names(x), "a dict of inputs with str keys, or None"
+        lambda x: x is None or (isinstance(x, Mapping) and all(isinstance(key, str) for key in x)),
+        "a dict of inputs with str keys, or None",
     ),
     "call": Expected(lambda x: x is None or callable(x), "a function of the model and the inputs"),
     "out_seq_dim": Expected(lambda x: isinstance(x, int | None), "an integer or None"),

@@ -230,8 +230,9 @@ def _is_clean(opened: Session, given: Given) -> bool:
 
 def _check(probe: Probe, answer: Outcome) -> Check:
     """Return the line of a report for a probe's answer."""
+    is_judging = probe.is_judging
     if isinstance(answer, Passed):
-        return Check(probe.name, "passed", answer.text, is_judging=probe.is_judging, but=answer.but)
+        return Check(probe.name, "passed", answer.text, None, is_judging, answer.but)
     if isinstance(answer, Skipped):
-        return Check(probe.name, "skipped", answer.reason, answer.gap, probe.is_judging)
-    return Check(probe.name, "failed", answer.what, is_judging=probe.is_judging)
+        return Check(probe.name, "skipped", answer.reason, answer.gap, is_judging)
+    return Check(probe.name, "failed", answer.what, None, is_judging)

@@ -1,7 +1,5 @@
 """Where a leak first shows: between samples, between steps, or between lengths."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
@@ -66,7 +64,7 @@ def locate_valid(
 class _Samples(Search):
     """Compares samples, in any order or, if ``is_strict`` is set, in that of the input."""
 
-    probe: ClassVar = "batch"
+    probe = "batch"
 
     def _shows_leak(self, seen: Seen) -> bool | None:
         """Return whether a tensor moves at other samples than the changed one.
@@ -165,15 +163,12 @@ class Beside(Search):
             start = 0 if self.keeps_front else -size
             one, other = (x.narrow(axis, start, size) for x in (one, other))
         rows = torch.split(one, 1, batch[0]) if batch else [one]
-        if any(self._are_equal(row, other) for row in rows):
+        alike = [row for row in rows if row.shape == other.shape]
+        if not all(self._moved_numbers(row, other).any() for row in alike):
             return False
         # Rows of several samples on one axis cannot be told apart.
         are_joined = self.changed > 1 and axes and not batch
         return None if are_joined else True
-
-    def _are_equal(self, one: Tensor, other: Tensor) -> bool:
-        """Return whether two tensors have one shape, and the same numbers but for rounding."""
-        return one.shape == other.shape and not self._moved_numbers(one, other).any()
 
     def _is_batch(self, axis: int, seen: Seen) -> bool:
         """Return whether an axis has the samples: several in one run, and one in the other."""
@@ -183,7 +178,7 @@ class Beside(Search):
 class _Valid(Beside):
     """Compares a sample with itself alone, cut to its length; it is one of ``changed`` samples."""
 
-    probe: ClassVar = "padding"
+    probe = "padding"
 
     def _explanation(self, event: Event, kind: str) -> list[Line]:
         """Return rows of a message for an event: the cause, if lengths are wrong, and the fix.

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -86,7 +86,7 @@ class Search:
         first_event: the first event that shows the leak; None if there is none.
     """
 
-    probe: ClassVar = "causal"
+    probe = "causal"
 
     baseline: Baseline
     inputs: Sequence[Given]
@@ -106,8 +106,7 @@ class Search:
         self.output, self.events = self._recorded_run(whole)
         self.fewer_events = self._counterparts(less)
         self.changed_events = self._counterparts(after)
-        made = self._find_sources()
-        self.output_nodes = self._nodes_of_output(made)
+        self.output_nodes = self._note_sources()
         self.first_event = self._first_leaking(self.output_nodes)
 
     def _recorded_run(self, inputs: Given) -> tuple[Any, list[Event]]:
@@ -116,18 +115,17 @@ class Search:
         output = self._run(inputs, recorder.watch)
         return output, [] if output is None else recorder.events
 
-    def _find_sources(self) -> dict[int, Node]:
-        """Note what each event takes, as (event, tensor); return where tensors were made, by id."""
+    def _note_sources(self) -> list[Node]:
+        """Note what each event takes; return where the output in question was made.
+
+        If that is not known, return everything that was made.
+        """
         self.sources: dict[Event, list[Node]] = {}
-        made: dict[int, Node] = {}
+        made: dict[int, Node] = {}  # by the id of a tensor
         for event in self.events:
             self.sources[event] = [made[key] for key in event.consumed if key in made]
             if event.name or is_opaque(event.module):  # else its functions tell more
                 made |= {key: (event, place) for key, place in event.produced.items()}
-        return made
-
-    def _nodes_of_output(self, made: dict[int, Node]) -> list[Node]:
-        """Return where the output in question was made; everything if that is not known."""
         named = named_leaves(self.baseline.session.returned, stack=True)
         wanted = made.keys() & {id(leaf) for _, leaf in named[self.index : self.index + 1]}
         return [made[key] for key in wanted or made]
@@ -144,9 +142,9 @@ class Search:
         for call, events in _by_call(self.events).items():
             total = len(events)
             fewer = len(others[call])
-            is_loop = total != fewer and total * self.smaller == fewer * self.size
-            if total != fewer and not is_loop:
-                continue
+            is_loop = total != fewer
+            if is_loop and total * self.smaller != fewer * self.size:
+                continue  # they cannot be told apart
             for at, event in enumerate(events):
                 iteration = at * self.size // total if is_loop else None
                 found[event] = Counterpart(self._at(at, total, others[call]), iteration)

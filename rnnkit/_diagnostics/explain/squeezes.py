@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -69,11 +70,9 @@ class _Squeezes(FunctionWatch):
 
 def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:
     """Return the axes that a squeeze of ``input`` removes: those of size 1, or of ``dim``."""
-    axes = [*range(input.dim())]
-    if dim is not None:
-        given = [dim] if isinstance(dim, int) else [*dim]
-        axes = [axis % len(axes) for axis in given if axes]
-    return tuple(axis for axis in axes if input.shape[axis] == 1)
+    rank = input.dim()
+    given = range(rank) if dim is None else pytree.tree_leaves(dim)
+    return tuple(axis % rank for axis in given if rank and input.shape[axis] == 1)
 
 
 def run_with_kept_axes(baseline: Baseline, single: Batch) -> KeptAxes | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, combinations, product
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -165,7 +165,7 @@ class Stream:
 class _Chunks(Beside):
     """The second chunk, beside the same steps of both chunks at once."""
 
-    probe: ClassVar = "streaming"
+    probe = "streaming"
     states: Mapping[str, Sequence[Any]]  # what modules returned last for the first chunk
     returned: Sequence[Any]  # what the model returned for it
 

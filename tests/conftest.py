@@ -17,7 +17,7 @@ from rnnkit._checks import diagnosis
 WHOLE = hypothesis.settings(
     deadline=None,  # the first call of a kernel is slow, and machines are shared
     derandomize=True,
-    max_examples=40,
+    max_examples=24,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.register_profile("whole", WHOLE)
@@ -79,7 +79,8 @@ def _agree(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]):
-    """Skip what a mark says cannot hold here."""
+    """Run the slow tests first, so that no worker waits at the end; skip what cannot hold here."""
+    items.sort(key=lambda item: "slow" not in item.keywords)
     for item in items:
         if hasattr(rnnkit, "jaxtyping"):
             for mark in item.iter_markers("unhooked"):

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
 from rnnkit import states
+from tests.covering import covers
 from tests.device.waiting import IS_SIMULATED, at_most
 from tests.diagnostics.corpus.runner import subject
 from tests.strategies import CELLS, LAYERS, cases, tensors_of
@@ -198,11 +199,10 @@ COMPILED = {
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("kind", COMPILED)
-@pytest.mark.parametrize("has_resets", [False, True])
+@covers(2, has_resets=[False, True], kind=COMPILED, dtype=TOLERANCES)
 def test_compiled(kind, dtype, has_resets):
     """Compiled, a call with lengths has finite numbers and gradients, and eager mode's."""
+    torch._dynamo.reset()
     layer = COMPILED[kind]().to("cuda", dtype)
     options = {"lengths": torch.tensor([9, 1, 0, 4, 7], device="cuda")}
     if has_resets:

@@ -316,18 +316,17 @@ SPOILED = [
 
 
 @pytest.mark.parametrize("name", SPOILED)
-@settings(max_examples=3)  # each verifies four times
-@given(data=st.data(), value=st.sampled_from([torch.nan, torch.inf, -torch.inf]))
-def test_one_number_that_is_not_finite_hides_no_finding(name, data, value):
+def test_one_number_that_is_not_finite_hides_no_finding(name):
     """What is found on a batch is found with one number in it that is not finite; nothing else is."""
     for right in (True, False):
         torch.manual_seed(0)
         net, (x, *rest), options = subject(name, right=right)
-        place = data.draw(st.integers(0, x.numel() - 1))
-        spoiled = x.clone(memory_format=torch.contiguous_format)
-        spoiled.view(-1)[place] = value
+        expected = findings(net, x, *rest, **options)
+        for value in (torch.nan, torch.inf, -torch.inf):
+            spoiled = x.clone(memory_format=torch.contiguous_format)
+            spoiled.view(-1)[torch.randint(x.numel(), ())] = value
 
-        assert findings(net, spoiled, *rest, **options) == findings(net, x, *rest, **options)
+            assert findings(net, spoiled, *rest, **options) == expected
 
 
 def test_the_judge_works_under_autocast():

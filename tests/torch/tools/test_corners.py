@@ -134,8 +134,10 @@ CORNERS = {
         "memory": anywhere,
         "dropout": with_dropout,
         "bfloat16": lambda: with_dropout(torch.bfloat16)._replace(tolerance=0.1),
-        "tied": lambda: Corner(Tied(), [((torch.randn(6, 4, WIDTH),), {})]),
         "frozen and computed": computed,
+    },
+    "Dynamo": {
+        "tied": lambda: Corner(Tied(), [((torch.randn(6, 4, WIDTH),), {})]),
         "a learned state": lambda: plain(Learned(), reset=RESET),
         "array of lengths": lambda: plain(layer_of("GRU"), lengths=np.array([3, 1, 6, 0])),
         "packs": lambda: packing("GRU"),

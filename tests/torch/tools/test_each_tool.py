@@ -31,12 +31,14 @@ def _loops_are_forgotten() -> Iterator[None]:
 
 def is_possible(tool: str, core: str, name: str, call: str) -> bool:
     """Return whether a row is there: inductor takes its time, and torch has no such class."""
+    if tool == "Dynamo":
+        return False  # for corners, since it is a part of what compiles
     if tool == "inductor":
         return (core, name, call) == ("stack", "LSTM", "batch first")
     if tool == "compile, as it is" and core != "layer":
         return not CALLS[call] & {"lengths", "reset"}  # Dynamo cuts that to pieces, in a minute
-    if tool == "ONNX" and core == "unroll":
-        return False  # as a Recurrent, which takes seconds
+    if tool == "ONNX" and core in {"unroll", "Recurrent"}:
+        return False  # as a user's cell in a Recurrent, which takes seconds
     if tool == "script":
         takes = call in {"plain", "state", "unbatched"}
         return (

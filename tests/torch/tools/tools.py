@@ -154,7 +154,9 @@ def traced(model: nn.Module, calls: Sequence[Call]) -> Jit:
 
 TOOLS = {
     "compile": Compiled,
-    "compile, as it is": Compiled,
+    # What is about Dynamo alone needs no graph of the backward pass.
+    "compile, as it is": partial(Compiled, backend="eager"),
+    "Dynamo": partial(Compiled, backend="eager"),
     "inductor": partial(Compiled, backend="inductor"),
     "export": exported,
     "export, strict": partial(exported, strict=True),

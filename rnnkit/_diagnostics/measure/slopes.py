@@ -18,7 +18,13 @@ from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.measure.baseline import Baseline, once
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.module_calls import KINDS, Call, hook_forward, split_result
+from rnnkit._diagnostics.run.module_calls import (
+    KINDS,
+    Call,
+    arguments_by_name,
+    hook_forward,
+    split_result,
+)
 from rnnkit._diagnostics.run.noticed import Noticed
 from rnnkit._diagnostics.run.outputs import (
     Given,
@@ -45,6 +51,7 @@ class Gradients(FunctionWatch):
         output, error: the leaves of what the model returned, or what it, or a backward, raised.
         sources: each input with fractions, or its embedding, by the input's index.
         weights: the parameters that want a gradient, by name.
+        states: the states that modules were given, by name and number of the call.
         returned: what modules returned, by name and number of the call, in the order of time.
         called: every module that ran, also if it is not registered.
         used_ids: ids of tensors that a function made something with a graph of.
@@ -71,6 +78,7 @@ class Gradients(FunctionWatch):
         self.output: list[Any] = []
         self.sources: dict[int, Tensor] = {}
         self.error: Exception | None = None
+        self.states: dict[tuple[str, int], Any] = {}
         self.returned: dict[tuple[str, int], Any] = {}
         self.called: list[nn.Module] = []
         self.used_ids = set[int]()
@@ -124,8 +132,13 @@ class Gradients(FunctionWatch):
             if isinstance(module, nn.Embedding):
                 handles.append(module.register_forward_hook(self._embedded))
             if not isinstance(module, torch.jit.ScriptModule):
-                handles.append(hook_forward(module, lambda *_: None, partial(self._after, name)))
+                before = partial(self._before, name)
+                handles.append(hook_forward(module, before, partial(self._after, name)))
         return handles
+
+    def _before(self, name: str, number: int, args: Any, kwargs: Any) -> None:
+        """Keep the state that a module, by name, is given in its call of that number."""
+        self.states[name, number] = arguments_by_name(args, kwargs).get("hx")
 
     def _after(self, name: str, number: int, result: Any) -> None:
         """Keep what a module, by name, returned in its call of that number."""

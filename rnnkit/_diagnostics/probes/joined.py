@@ -72,7 +72,7 @@ def _are_all_joined(made: Sequence[Tensor], rows: Tensor) -> bool:
     """
     count, batch, _ = rows.shape
     for pieces in _in_pieces(made, rows, count):
-        places = _places(pieces[:1].flatten(0, 1), rows)
+        places = places_in(rows.flatten(0, 1), pieces[:1].flatten(0, 1))
         if sorted(place // batch for place in places) == [*range(count)]:
             return True
     return False
@@ -133,20 +133,19 @@ def _pairs(halves: Tensor, rows: Tensor) -> Iterator[Pair]:
     ``rows`` is the state ``(layers * directions, batch, hidden)``.
     """
     batch = rows.shape[1]
+    table = rows.flatten(0, 1)  # a place is row * batch + sample
     left, right = halves.unbind(1)
-    for one, other in zip(_places(left, rows), _places(right, rows), strict=True):
+    for one, other in zip(places_in(table, left), places_in(table, right), strict=True):
         # Both halves are of one sample; otherwise the batch is mixed.
         if one >= 0 and other >= 0 and one % batch == other % batch:
             yield one // batch, other // batch
 
 
-def _places(pieces: Tensor, rows: Tensor) -> list[int]:
-    """Return where in a state each piece stands, if at one place only; else -1.
+def places_in(table: Tensor, rows: Tensor) -> list[int]:
+    """Return where in a table each row stands, if at one place only; else -1.
 
-    ``pieces`` is ``(..., hidden)`` and ``rows`` ``(layers * directions, batch, hidden)``; a place
-    is ``row * batch + sample``.
+    Both are ``(rows, ...)``.
     """
-    table = rows.reshape(-1, rows.shape[-1])  # (row and sample, hidden)
-    equal = (pieces.unsqueeze(1) == table).all(2)
+    equal = (rows.unsqueeze(1) == table).flatten(2).all(2)
     is_known = equal.sum(1) == 1
     return torch.where(is_known, equal.int().argmax(1), -1).tolist()

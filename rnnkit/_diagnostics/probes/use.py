@@ -16,7 +16,6 @@ from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
 from rnnkit._diagnostics.probes.joined import has_batch_first, joined_layers
-from rnnkit._diagnostics.probes.noted_calls import notes_of_calls
 from rnnkit._diagnostics.probes.starts import wrong_starts
 from rnnkit._diagnostics.run.events import stateful_modules
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, is_layer
@@ -81,7 +80,6 @@ def _wrong_ways(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding |
     """
     yield from steps_as_channels(baseline)
     yield from wrong_starts(baseline, calls)
-    yield from notes_of_calls(baseline, calls)
     yield from shared_directions(baseline, calls)
     yield from reversed_outputs(baseline)
     yield from joined_layers(baseline, calls)

@@ -51,7 +51,7 @@ def test_report():
     report = rnnkit.verify(mean, PADDED, COUNTS, lengths=COUNTS)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (18 forward passes, ... s)
+rnnkit.verify: no leak found (17 forward passes, ... s)
   ok  repeatable  the same input twice returns the same output
   ok  batch       no sample's output depends on another sample (4 tried)
   ok  alone       a sample by itself, cut to its length, returns what it returns in the batch
@@ -72,7 +72,7 @@ def test_report_of_what_was_skipped():
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip="repeatable")
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no dependency could be checked: the batch has one sample: pass two or more (5 forward passes, ... s)
+rnnkit.verify: no dependency could be checked: the batch has one sample: pass two or more (6 forward passes, ... s)
   ok  coverage    every valid step (3 of 3) reaches an output
   ok  gradient    each parameter that the call reads gets a gradient
   --  repeatable  not checked: left out by skip=

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import product
 from typing import Any
 
 import torch
@@ -17,13 +16,25 @@ from rnnkit._diagnostics.run.module_calls import Call
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
     Watch,
-    are_bit_equal,
+    all_of,
+    equal,
     is_number,
     largest,
     same,
     tensors_of,
 )
 from rnnkit._diagnostics.tell.outcome import Finding
+
+
+def events_with(baseline: Baseline, *watches: Watch, functions: bool = False) -> list[Event]:
+    """Return what happens in a run under further hooks, in order; nothing if the model fails then.
+
+    With ``functions``, what functions make is written down as well.
+    """
+    recorder = Recorder(functions=functions)
+    watch = all_of(*watches, recorder.watch)
+    output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
+    return [] if output is None else recorder.events
 
 
 def steps_as_channels(baseline: Baseline) -> Iterator[Finding]:
@@ -33,18 +44,18 @@ def steps_as_channels(baseline: Baseline) -> Iterator[Finding]:
     is the model, a batch, and what it returned for that.
     """
     batch = baseline.batch
-    sequences: list[Tensor] = []
+    known = [
+        x
+        for event, x in padded(baseline.events, "output", Module)
+        if getattr(event.module, "batch_first", False)
+    ]
     if batch.seq_dim == 1 and batch.may_have_steps(batch.sequence):
-        sequences.append(batch.leaves[batch.sequence])
-    for event, x in _padded(baseline.events):
-        if event.kind == "output" and getattr(event.module, "batch_first", False):
-            sequences.append(x)
-        is_norm = event.kind == "input" and isinstance(event.module, BatchNorm1d)
-        if is_norm and _is_any_of(sequences, x) and not torch.equal(x, x.mT):
+        known.append(batch.leaves[batch.sequence])
+    for event, x in padded(baseline.events, "input", BatchNorm1d):
+        if _is_any_of(known, x) and not torch.equal(x, x.mT):
             what = f"{event.label} ({event.text}) reads axis 1 as channels, but the steps are there"
-            yield Finding(
-                what, [("fix", "x.transpose(1, 2) before it, and again after it")], event.name
-            )
+            fix = "x.transpose(1, 2) before it, and again after it"
+            yield Finding(what, [("fix", fix)], event.name)
 
 
 def _is_any_of(known: list[Tensor], x: Tensor) -> bool:
@@ -58,51 +69,43 @@ def shared_directions(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Fin
     A twin is a module beside it, of one class and of weights of the same sizes. ``calls`` are the
     recurrent calls of a run.
     """
-    modules = dict(baseline.session.model.named_modules())
-    given = defaultdict[str, list[Any]](list)
+    model = baseline.session.model
+    read = defaultdict[str, list[Any]](list)  # steps, by the module's name
     for call in calls:
-        given[call.name] += _steps_of(call)
-    turned = [name for name, steps in given.items() if _reads_both_ways(steps)]
-    idle = [name for name in modules if name not in given]
-    for name, other in product(turned, idle):
-        if _are_twins(modules, name, other):
-            what = (
-                f"{name} is called in both directions over the steps, and {other} is never called"
-            )
-            fix = f"call {other} for one of them: its weights have the same sizes"
-            yield Finding(what, [("fix", fix)], other)
+        read[call.name] += _steps_of(call)
+    for name, steps in read.items():
+        parent = name.rpartition(".")[0]
+        beside = model.get_submodule(parent)
+        # The modules of a ModuleDict are chosen by a key: those not called may be for other inputs.
+        if isinstance(beside, ModuleDict) or not _are_read_both_ways(steps):
+            continue
+        for child, module in beside.named_children():
+            other = f"{parent}.{child}".removeprefix(".")
+            if other not in read and _kind(module) == _kind(model.get_submodule(name)):
+                what = f"{name} is called in both directions over the steps"
+                fix = f"call {other} for one of them: its weights have the same sizes"
+                yield Finding(f"{what}, and {other} is never called", [("fix", fix)], other)
 
 
 def _steps_of(call: Call) -> list[Any]:
     """Return the steps that a call reads, one tensor each: one of a cell, none if not known."""
     if call.input is None:
         return []
-    seq = int(getattr(call.module, "batch_first", False))
-    return [call.input] if call.is_cell else list(call.input.unbind(seq))
+    return [call.input] if call.is_cell else list(call.input.unbind(call.seq_axis))
 
 
-def _reads_both_ways(steps: list[Any]) -> bool:
+def _are_read_both_ways(steps: list[Any]) -> bool:
     """Return whether steps are read forward, then backward: the same list from both ends.
 
     Steps that are all equal do not count.
     """
-    is_turned = are_bit_equal(steps, steps[::-1]) and not are_bit_equal(steps[1:], steps[:-1])
+    is_turned = equal(steps, steps[::-1]) and not equal(steps[1:], steps[:-1])
     return len(steps) % 2 == 0 and is_turned
 
 
-def _are_twins(modules: dict[str, Module], name: str, other: str) -> bool:
-    """Return whether two modules side by side are of one class, with weights of the same sizes.
-
-    ``modules`` are all of the model, by name, and the two are given by their names.
-    """
-    parent = name.rpartition(".")[0]
-    # The modules of a ModuleDict are chosen by a key: those not called may be for other inputs.
-    if other.rpartition(".")[0] != parent or isinstance(modules[parent], ModuleDict):
-        return False
-    one = modules[name]
-    two = modules[other]
-    sizes = [[(w.shape, w.requires_grad) for w in x.parameters()] for x in (one, two)]
-    return type(one) is type(two) and sizes[0] == sizes[1]
+def _kind(module: Module) -> tuple[type[Module], list[Any]]:
+    """Return the class of a module, and for each weight its sizes and whether it learns."""
+    return type(module), [(weight.shape, weight.requires_grad) for weight in module.parameters()]
 
 
 def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
@@ -147,11 +150,11 @@ def filled(
         found = True
         return output.masked_fill(mask.unsqueeze(-1), factor * largest(output))
 
-    def both(model: torch.nn.Module) -> list[Any]:
-        tables = [m for m in model.modules() if isinstance(m, Embedding)]
-        return [*(x.register_forward_hook(embedded) for x in tables), *watch(model)]
+    def on_tables(model: Module) -> list[Any]:
+        tables = [module for module in model.modules() if isinstance(module, Embedding)]
+        return [table.register_forward_hook(embedded) for table in tables]
 
-    output = baseline.session.attempt(batch.tree(leaves), watch=both)
+    output = baseline.session.attempt(batch.tree(leaves), watch=all_of(on_tables, watch))
     return output if found else None
 
 
@@ -168,7 +171,7 @@ def other_order(baseline: Baseline) -> Finding | None:
         return None
     at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
     filled(baseline, torch.arange(steps, device="cpu") == at, torch.nan, recorder.watch)
-    for event, x in _given(recorder.events):
+    for event, x in padded(recorder.events, "input", RNNBase, Conv1d):
         is_batch_first = getattr(event.module, "batch_first", True)
         places = (x if is_batch_first else x.transpose(0, 1)).isnan()
         if _is_turned(places, steps, is_conv=isinstance(event.module, Conv1d)):
@@ -189,7 +192,7 @@ def _takes_what_is_known(baseline: Baseline) -> bool:
         if event.kind == "output" and isinstance(event.module, RNNBase | Embedding):
             known += tensors_of(event.tensors)
     known += [x.mT for x in known if x.dim() > 1]
-    return all(_is_any_of(known, x) for _, x in _given(baseline.events))
+    return all(_is_any_of(known, x) for _, x in padded(baseline.events, "input", RNNBase, Conv1d))
 
 
 def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
@@ -227,16 +230,15 @@ def _views(rows: int, width: int, steps: int, *, is_conv: bool) -> list[tuple[in
     return [(1, steps, numbers // steps)] if numbers % steps == 0 else []
 
 
-def _given(events: Sequence[Event]) -> Iterator[tuple[Event, Tensor]]:
-    """Yield the padded batches that go into layers and convolutions, with their events (calls)."""
-    for event, x in _padded(events):
-        if event.kind == "input" and isinstance(event.module, RNNBase | Conv1d):
-            yield event, x
+def padded(
+    events: Sequence[Event], kind: str, *modules: type[Module]
+) -> Iterator[tuple[Event, Tensor]]:
+    """Yield tensors of three axes, none packed, that modules take or return, with their events.
 
-
-def _padded(events: Sequence[Event]) -> Iterator[tuple[Event, Tensor]]:
-    """Yield tensors of three axes, none packed, that modules take or return, with their events."""
+    ``kind`` is ``"input"`` or ``"output"``, and ``modules`` are classes.
+    """
     for event in events:
         x = next(iter(event.tensors), None)
-        if isinstance(x, Tensor) and x.dim() == 3 and not event.is_packed:
+        is_meant = event.kind == kind and isinstance(event.module, modules)
+        if is_meant and isinstance(x, Tensor) and x.dim() == 3 and not event.is_packed:
             yield event, x

@@ -5,10 +5,10 @@ from itertools import chain
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase
+from torch.nn import Module, RNNBase
 
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.events import Recorder
+from rnnkit._diagnostics.probes.calls import events_with
 from rnnkit._diagnostics.run.module_calls import Call
 from rnnkit._diagnostics.run.outputs import tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding
@@ -25,26 +25,14 @@ def joined_layers(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding
 
     ``calls`` are the recurrent calls of a run; rows of a state are its layers and directions.
     """
-    stacks = [call for call in calls if _is_stack(call)]
-    if not stacks:
-        return
-    recorder = Recorder(functions=True)
-    if baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch) is None:
-        return
-    made = tensors_of([event.tensors for event in recorder.events])
+    stacks = [call for call in calls if _is_stack(call.module)]
+    events = events_with(baseline, functions=True) if stacks else []
+    made = tensors_of([event.tensors for event in events])
     for call in stacks:
-        yield from _joined_in(made, call)
-
-
-def _joined_in(made: Sequence[Tensor], call: Call) -> Iterator[Finding]:
-    """Yield a finding for each part of a call's state whose rows of two layers are joined.
-
-    ``made`` are the tensors of a run.
-    """
-    for part, state in call.returned.items():
-        pair = _mixed_pair(made, _rows(call, state))
-        if pair is not None:
-            yield _finding(call, part, state, pair)
+        for part, state in call.returned.items():
+            pair = _mixed_pair(made, _rows(call, state))
+            if pair is not None:
+                yield _finding(call, part, state, pair)
 
 
 def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:
@@ -54,42 +42,34 @@ def _mixed_pair(made: Sequence[Tensor], rows: Tensor) -> Pair | None:
     hidden)``, of two directions. The tensor has to have each row in one pair. If another tensor has
     all rows of a sample side by side, nothing is wrong.
     """
-    count = len(rows)
-    if _are_all_joined(made, rows):
+    every = [*range(len(rows))]
+    if any(sorted(group) == every for group in chain(*_neighbors(made, rows, len(rows)))):
         return None
-    for pieces in _in_pieces(made, rows, 2):  # (..., 2, hidden), of tensors as wide as two rows
-        pairs = {*_pairs(pieces, rows)}
-        mixed = [pair for pair in pairs if pair[0] // 2 != pair[1] // 2]
-        if mixed and sorted(chain.from_iterable(pairs)) == [*range(count)]:
+    for pairs in _neighbors(made, rows, 2):
+        mixed = [(one, other) for one, other in pairs if one // 2 != other // 2]
+        if mixed and sorted(chain(*pairs)) == every:
             return min(mixed)
     return None
 
 
-def _are_all_joined(made: Sequence[Tensor], rows: Tensor) -> bool:
-    """Return whether a tensor of ``made`` has all rows of one sample side by side, in any order.
-
-    ``rows`` is a state ``(layers * directions, batch, hidden)``.
-    """
-    count, batch, _ = rows.shape
-    for pieces in _in_pieces(made, rows, count):
-        places = places_in(rows.flatten(0, 1), pieces[:1].flatten(0, 1))
-        if sorted(place // batch for place in places) == [*range(count)]:
-            return True
-    return False
-
-
-def _in_pieces(made: Sequence[Tensor], rows: Tensor, number: int) -> Iterator[Tensor]:
-    """Yield tensors as wide as ``number`` rows of a state, viewed as ``(..., number, hidden)``.
+def _neighbors(made: Sequence[Tensor], rows: Tensor, number: int) -> Iterator[set[tuple[int, ...]]]:
+    """Yield, for each tensor as wide as ``number`` rows of a state, which rows it has side by side.
 
     ``made`` are the tensors of a run, ``rows`` a state ``(layers * directions, batch, hidden)``.
+    The rows in a group are of one sample; otherwise the batch is mixed.
     """
     count, batch, hidden = rows.shape
     for tensor in made:
-        is_as_wide = tensor.shape[-1:] == (number * hidden,)
-        if is_as_wide and tensor.dtype == rows.dtype:
-            pieces = tensor.reshape(-1, number, hidden)
-            if len(pieces) <= MOST * count * batch:  # more are a sequence of outputs
-                yield pieces
+        if tensor.shape[-1:] != (number * hidden,) or tensor.dtype != rows.dtype:
+            continue
+        pieces = tensor.reshape(-1, hidden)
+        if len(pieces) > MOST * number * count * batch:  # a sequence of outputs
+            continue
+        # A place is row * batch + sample, or -1.
+        places = places_in(rows.flatten(0, 1), pieces).view(-1, number)
+        samples = places % batch
+        is_known = (places >= 0).all(1) & (samples == samples[:, :1]).all(1)
+        yield {tuple(group) for group in (places[is_known] // batch).tolist()}
 
 
 def _finding(call: Call, part: str, state: Tensor, pair: Pair) -> Finding:
@@ -108,11 +88,9 @@ def _finding(call: Call, part: str, state: Tensor, pair: Pair) -> Finding:
     return Finding(f"{what}: {means}", [("fix", fix)], call.name)
 
 
-def _is_stack(call: Call) -> bool:
-    """Return whether a call is one of a bidirectional layer with further layers."""
-    module = call.module
-    is_layer = isinstance(module, RNNBase)
-    return is_layer and module.bidirectional and module.num_layers > 1 and bool(call.returned)
+def _is_stack(module: Module) -> bool:
+    """Return whether a module is a bidirectional layer with further layers."""
+    return isinstance(module, RNNBase) and module.bidirectional and module.num_layers > 1
 
 
 def has_batch_first(call: Call, state: Tensor) -> bool:
@@ -127,25 +105,11 @@ def _rows(call: Call, state: Tensor) -> Tensor:
     return state.transpose(0, 1) if has_batch_first(call, state) else state
 
 
-def _pairs(halves: Tensor, rows: Tensor) -> Iterator[Pair]:
-    """Yield which two rows of a state stand side by side in a tensor ``(..., 2, hidden)``.
-
-    ``rows`` is the state ``(layers * directions, batch, hidden)``.
-    """
-    batch = rows.shape[1]
-    table = rows.flatten(0, 1)  # a place is row * batch + sample
-    left, right = halves.unbind(1)
-    for one, other in zip(places_in(table, left), places_in(table, right), strict=True):
-        # Both halves are of one sample; otherwise the batch is mixed.
-        if one >= 0 and other >= 0 and one % batch == other % batch:
-            yield one // batch, other // batch
-
-
-def places_in(table: Tensor, rows: Tensor) -> list[int]:
-    """Return where in a table each row stands, if at one place only; else -1.
+def places_in(table: Tensor, rows: Tensor) -> Tensor:
+    """Return where in a table each row stands, ``(rows,)``: if not at one place only, -1.
 
     Both are ``(rows, ...)``.
     """
     equal = (rows.unsqueeze(1) == table).flatten(2).all(2)
     is_known = equal.sum(1) == 1
-    return torch.where(is_known, equal.int().argmax(1), -1).tolist()
+    return torch.where(is_known, equal.int().argmax(1), -1)

@@ -1,8 +1,9 @@
 """Lines of a report on what one model does by mistake, another on purpose; none raises."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import pairwise, product
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,22 +17,25 @@ from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, gradients_of
+from rnnkit._diagnostics.probes.calls import events_with, padded
+from rnnkit._diagnostics.probes.starts import passes_on
 from rnnkit._diagnostics.probes.streaming import streams_of
 from rnnkit._diagnostics.probes.streams import ways_to_carry
-from rnnkit._diagnostics.run.events import Event, Recorder
-from rnnkit._diagnostics.run.isolation import random_sources
+from rnnkit._diagnostics.run.events import Event
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
-    are_bit_equal,
+    difference,
     gradient_arrives,
     is_number,
-    shape_of,
+    largest,
     shapes_of,
 )
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Skipped
 from rnnkit._diagnostics.tell.report import NAMES
+
+T = TypeVar("T")
 
 #: How far the numbers of two runs may be apart, relative to the largest one, and still be close.
 CLOSE = 1e-3
@@ -44,20 +48,12 @@ def convolutions_over_features(baseline: Baseline) -> Iterator[str]:
     is the model, a batch, and what it returned for that.
     """
     steps = baseline.batch.steps
-    convolutions = [
-        event
-        for event in baseline.events
-        if event.kind == "input" and isinstance(event.module, Conv1d)
-    ]
-    for event in convolutions:
-        sizes = shape_of(event.tensors[0]) or ()
-        if len(sizes) != 3 or event.module.kernel_size == (1,):
-            continue
-        if 1 < sizes[1] == steps != sizes[2]:
-            what = (
-                f"{event.label} slides over axis 2 of its input, of size {sizes[2]}, not over the"
-            )
-            yield f"{what} {steps} steps: x.transpose(1, 2) before it, or verify(..., seq_dim=2)"
+    for event, x in padded(baseline.events, "input", Conv1d):
+        _, channels, width = x.shape
+        if 1 < channels == steps != width and event.module.kernel_size != (1,):
+            slides = f"{event.label} slides over axis 2 of its input, of size {width}"
+            fix = "x.transpose(1, 2) before it, or verify(..., seq_dim=2)"
+            yield f"{slides}, not over the {steps} steps: {fix}"
 
 
 def nans(baseline: Baseline) -> Iterator[str]:
@@ -74,49 +70,27 @@ def samples_left_out(baseline: Baseline) -> Iterator[str]:
         return
     batch = baseline.batch
     for index in filter(batch.is_content, range(len(batch.leaves))):
-        unread = _never_read_samples(baseline, index)
+        unread = _never_read(baseline, partial(_unread_samples, index))
         if unread:
             listed = ", ".join(map(str, sorted(unread)[:NAMES]))
             number = count(len(unread), "sample", "samples")
             yield f"the loss does not depend on {number} of {batch.names[index]}: {listed}"
 
 
-def _never_read_samples(baseline: Baseline, index: int) -> set[int]:
-    """Return the samples of an input that get no gradient, also with other weights and inputs.
-
-    Empty if no sample gets one, which is unknown, or if nothing can judge the model.
-    """
-    batch = baseline.batch
-    unread = _unread_samples(batch, gradients_of(baseline), index)
-    if not unread or len(unread) == batch.size:
-        return set()
-    judge = judge_of(baseline)
-    if isinstance(judge, Skipped):
-        return set()
-    for other in trained_otherwise(judge):
-        unread &= _unread_samples(batch, other, index)
-    return unread
-
-
-def _unread_samples(batch: Batch, run: Gradients, index: int) -> set[int]:
+def _unread_samples(index: int, run: Gradients) -> set[int]:
     """Return the samples of the input ``index`` that get no gradient; none if that is unknown."""
+    batch = run.batch
     slope = run.by_id.get(id(run.sources.get(index)))
     if slope is None:
         return set()
     rows = gradient_arrives(slope.movedim(batch.axes[index] or 0, 0))
     read = rows.reshape(batch.size, -1).any(1)
-    return {*(~read).nonzero().flatten().tolist()}
+    return {*(~read).nonzero().flatten().tolist()} if read.any() else set()
 
 
 def idle_columns(baseline: Baseline) -> Iterator[str]:
     """Yield weights with columns that learn nothing: they multiply slots that are never written."""
-    # Also try it without dropout, which may hide a column from all samples.
-    idle = _idle_columns(gradients_in_training(baseline)) & _idle_columns(gradients_of(baseline))
-    judge = judge_of(baseline) if idle else None
-    if not isinstance(judge, Baseline):
-        return
-    for other in trained_otherwise(judge):
-        idle &= _idle_columns(other)
+    idle = _never_read(baseline, _idle_columns)
     for name, number in sorted(Counter(name for name, _ in idle).items()):
         columns = count(number, "column", "columns")
         yield f"{name} has {columns} without a gradient: unused, or used with zeros only"
@@ -132,20 +106,28 @@ def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
     return found
 
 
+def _never_read(baseline: Baseline, unread: Callable[[Gradients], set[T]]) -> set[T]:
+    """Return what gets no gradient with any weights and inputs; nothing if none can judge that.
+
+    ``unread(run)`` returns what gets none in one run.
+    """
+    # Also try it without dropout, which may hide a column from all samples.
+    found = unread(gradients_in_training(baseline)) & unread(gradients_of(baseline))
+    judge = judge_of(baseline) if found else None
+    if not isinstance(judge, Baseline):
+        return set()
+    return found.intersection(*map(unread, trained_otherwise(judge)))
+
+
 def order_unseen(baseline: Baseline) -> Iterator[str]:
     """Yield a line if the steps may stand in any order: no output would show it.
 
-    ``baseline`` is the model, a batch, and what it returned; a run in float64 confirms the line.
+    ``baseline`` is the model, a batch, and what it returned; a run in float64 tells.
     """
-    if not _may_be_unordered(baseline):
+    judge = judge_of(baseline) if _may_be_unordered(baseline) else None
+    if not isinstance(judge, Baseline):
         return
-    near = baseline.attempt(_shuffled(baseline.batch))
-    if near is None or not _are_close(baseline.normal, near):
-        return
-    judge = judge_of(baseline)
-    if isinstance(judge, Skipped):
-        return
-    after = judge.attempt(_shuffled(judge.batch)) or []
+    after = judge.attempt(_reordered(judge.batch)) or []
     pairs = [*zip(judge.normal, after, strict=False)]
     if pairs and all(are_near(judge, x, y) for x, y in pairs if is_number(x)):
         yield "the steps in a different order give the same output: the model ignores their order"
@@ -161,14 +143,14 @@ def _may_be_unordered(baseline: Baseline) -> bool:
     return is_full and not any(map(baseline.has_steps, range(len(baseline.normal))))
 
 
-def _shuffled(batch: Batch) -> Batch:
-    """Return a batch with its steps in another order."""
-    generator = torch.Generator("cpu").manual_seed(0)
-    order = torch.randperm(batch.steps or 0, generator=generator, device="cpu")
+def _reordered(batch: Batch) -> Batch:
+    """Return a batch with its odd steps before the even ones."""
+    steps = torch.arange(batch.steps or 0, device="cpu")
+    order = torch.cat([steps[1::2], steps[::2]])
     leaves = list(batch.leaves)
-    for index, leaf in enumerate(leaves):
-        if batch.has_steps(index):
-            leaves[index] = leaf.index_select(batch.seq_dims[index], order.to(leaf.device))
+    for index in filter(batch.has_steps, range(len(leaves))):
+        leaf = leaves[index]
+        leaves[index] = leaf.index_select(batch.seq_dims[index], order.to(leaf.device))
     return batch.with_leaves(leaves)
 
 
@@ -179,37 +161,22 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
     """
     batch = baseline.batch
     session = baseline.session
-    if batch.size < 2:
+    gradients_in_training(baseline)  # by which the session knows what is drawn in train mode
+    if batch.size < 2 or not any(name.startswith("torch") for name in session.drawn):
         return
     equal_samples = batch.samples([0] * batch.size).tree()
     copy = session.fresh().train()
-    before = _states()
     one = _trained(baseline, equal_samples, copy)
-    if one is None or all(map(torch.equal, before, _states())):
-        return
     other = _trained(baseline, equal_samples, copy)
-    if other is None:
+    if one is None or other is None:
         return
     drawn = [
         one[index].movedim(axis, 0)
         for index, axis in baseline.outputs_by_sample()
-        if not _are_close([one[index]], [other[index]])
+        if _apart(one[index], other[index]).any()
     ]
-    if drawn and _are_close(drawn, [rows[:1].expand_as(rows) for rows in drawn]):
+    if drawn and not any(_apart(rows, rows[:1].expand_as(rows)).any() for rows in drawn):
         yield "in train mode all samples share random numbers, such as a dropout mask: intended?"
-
-
-def _trained(baseline: Baseline, inputs: Given, copy: Module) -> Leaves | None:
-    """Run a copy in train mode; None if it refuses, or returns other shapes than in eval mode."""
-    output = baseline.session.attempt(inputs, on=copy)
-    if output is None or shapes_of(output) != shapes_of(baseline.normal):
-        return None
-    return output
-
-
-def _states() -> list[Tensor]:
-    """Return the states of torch's random generators, by which one sees that a run has drawn."""
-    return [one.get_state() for name, one in random_sources().items() if name.startswith("torch")]
 
 
 def norms_over_padding(baseline: Baseline) -> Iterator[str]:
@@ -225,18 +192,24 @@ def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     session = baseline.session
     one = _trained(baseline, batch.tree(), session.fresh().train())
     other = _trained(baseline, changed.tree(), session.fresh().train())
-    if one is not None and other is not None and not _are_close_where_valid(baseline, one, other):
+    if one is None or other is None:
+        return
+    indices = [index for index, _ in baseline.outputs_by_sample()]
+    if any(baseline.places(k, _apart(one[k], other[k])).any() for k in indices):
         yield f"in train mode, valid steps depend on padding: {norms[0]} averages over both"
 
 
-def _are_close_where_valid(baseline: Baseline, one: Leaves, other: Leaves) -> bool:
-    """Return whether two runs' output leaves are close at the valid steps of each sample."""
-    samples = range(baseline.batch.size)
-    for (index, _), sample in product(baseline.outputs_by_sample(), samples):
-        rows = [baseline.valid_row(x[index], index, sample) for x in (one, other)]
-        if not _are_close(rows[:1], rows[1:]):
-            return False
-    return True
+def _trained(baseline: Baseline, inputs: Given, copy: Module) -> Leaves | None:
+    """Run a copy in train mode; None if it refuses, or returns other shapes than in eval mode."""
+    output = baseline.session.attempt(inputs, on=copy)
+    if output is None or shapes_of(output) != shapes_of(baseline.normal):
+        return None
+    return output
+
+
+def _apart(one: Tensor, other: Tensor) -> Tensor:
+    """Return where two tensors of one shape are not close, relative to the largest number."""
+    return difference(one, other) > CLOSE * largest(one)
 
 
 def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
@@ -271,18 +244,16 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
 def of_functions(baseline: Baseline) -> Iterator[str]:
     """Yield what functions of a run show, if it has pictures (Conv2d) or loops over cells."""
     has_pictures = any(isinstance(event.module, Conv2d) for event in baseline.events)
-    times = Counter(call.name for call in calls_in(baseline.events) if call.is_cell)
-    loops = [name for name, number in times.items() if number > 2]
+    families = defaultdict[str, list[Call]](list)
+    for call in calls_in(baseline.events):
+        families[call.name].append(call)
+    loops = [family for family in families.values() if family[0].is_cell and len(family) > 2]
     if not has_pictures and not loops:
         return
-    recorder = Recorder(functions=True)
-    baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
-    calls = calls_in(recorder.events)
-    families = [[call for call in calls if call.name == name] for name in loops]
-    for event in recorder.events:
+    for event in events_with(baseline, functions=True):
         if event.kind == "function":
             yield from _mixed_pixels(event)
-            yield from _beams_that_stay(event, families)
+            yield from _beams_that_stay(event, loops)
 
 
 def _mixed_pixels(event: Event) -> Iterator[str]:
@@ -300,10 +271,11 @@ def _mixed_pixels(event: Event) -> Iterator[str]:
         yield f"{what}: x.flatten(2).transpose(1, 2) gives each pixel its {channels} channels"
 
 
-def _beams_that_stay(event: Event, families: Sequence[Sequence[Call]]) -> Iterator[str]:
+def _beams_that_stay(event: Event, loops: Sequence[Sequence[Call]]) -> Iterator[str]:
     """Yield cells whose states stay in their rows, while ``topk`` picks which beams go on.
 
-    A family are the calls of one cell.
+    A loop are the calls of one cell. There each later call starts from what the one before
+    returned, of as many rows as all samples have beams.
     """
     if event.name != "topk":
         return
@@ -311,31 +283,12 @@ def _beams_that_stay(event: Event, families: Sequence[Sequence[Call]]) -> Iterat
     beams = event.tensors[0].shape[-1]
     if scores.dim() != 2 or beams < 2:
         return
-    for family in families:
-        if _stays_in_rows(family, len(scores) * beams):
-            name = family[0].name
-            goes = f"{name} does not reorder its states, although topk picks among"
+    for first, *later in loops:
+        rows = {part.shape[-2:-1] for call in later for part in call.state.values()}
+        if rows == {(len(scores) * beams,)} and all(map(passes_on, [first, *later], later)):
+            goes = f"{first.name} does not reorder its states, although topk picks among"
             yield f"{goes} {beams} beams: rnnkit.states.select(state, rows)"
             return
-
-
-def _stays_in_rows(family: Sequence[Call], rows: int) -> bool:
-    """Return whether each later call starts from what the one before returned, of so many rows."""
-    given = {part.shape[-2:-1] for call in family[1:] for part in call.state.values()}
-    return given == {(rows,)} and all(
-        are_bit_equal([*call.state.values()], [*before.returned.values()])
-        for before, call in pairwise(family)
-    )
-
-
-def _are_close(one: Leaves, other: Leaves) -> bool:
-    """Return whether all numbers of two outputs are close, relative to the largest."""
-    for x, y in zip(one, other, strict=False):
-        if not is_number(x) or not x.numel():
-            continue
-        if x.shape != y.shape or (x - y).abs().amax() > CLOSE * x.abs().amax():
-            return False
-    return True
 
 
 #: Those of every report, without chunks_beside_the_whole.

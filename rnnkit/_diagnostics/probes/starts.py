@@ -14,10 +14,10 @@ from torch.nn import Module, RNNBase, RNNCellBase
 from rnnkit._diagnostics.explain.causes import REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.probes.calls import events_with
 from rnnkit._diagnostics.probes.joined import places_in
-from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing
-from rnnkit._diagnostics.run.outputs import all_of, equal, gradient_arrives, tensors_of
+from rnnkit._diagnostics.run.outputs import equal, gradient_arrives, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding
 
 #: Fewer calls may be anything, as two tries from one state.
@@ -153,7 +153,7 @@ def _order(given: Tensor | None, made: Tensor | None) -> list[int] | None:
     """
     if given is None or made is None or given.shape[1:] != made.shape[1:] or len(made) > ROWS:
         return None
-    places = places_in(made, given)
+    places = places_in(made, given).tolist()
     return None if -1 in places else places
 
 
@@ -180,7 +180,7 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Finding | str]
     label = f"{first.label} ({type(first.module).__name__})"
     what = f"{label} is called {len(family)} times, each time"
     are_steps = all(call.is_step for call in family)
-    if all(map(_passes_on, family, later)):
+    if all(map(passes_on, family, later)):
         if are_steps and getattr(first.module, "bidirectional", False):
             does = "is called step by step: its backward direction reads one step at a time"
             yield f"{label} has two directions, but {does}"
@@ -194,7 +194,7 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Finding | str]
             yield Finding(f"{what} from the same state", [("fix", REMEMBER)], first.name)
         elif are_steps:
             yield f"{what} from the same state"
-    elif len(family) > LOOP and all(_passes_on(first, call) for call in later):
+    elif len(family) > LOOP and all(passes_on(first, call) for call in later):
         times = f"is called {len(later)} times from the state that its first call returned"
         yield f"{label} {times}: no later call passes its state on"
 
@@ -216,7 +216,7 @@ def _loop_from_zeros(baseline: Baseline, family: Sequence[Call]) -> Iterator[Fin
         yield f"{label} {windows}: no window passes its state to the next"
 
 
-def _passes_on(before: Call, after: Call) -> bool:
+def passes_on(before: Call, after: Call) -> bool:
     """Return whether a call starts from the state that another one returned."""
     return equal(after.state, before.returned)
 
@@ -259,13 +259,10 @@ def _read_results(baseline: Baseline, family: Sequence[Call]) -> bool:
     if {times, times + 1}.isdisjoint(baseline.normal[baseline.first or 0].shape[1:]):
         return False
     name = family[0].name
-    recorder = Recorder()
-    change = changing(name, range(1, times - 1), dict.fromkeys(("output", "h", "c"), torch.neg))
-    watch = all_of(change, recorder.watch)
-    if baseline.session.attempt(baseline.batch.tree(), watch=watch) is None:
-        return False
-    inputs = [call.input for call in calls_in(recorder.events) if call.name == name]
-    return not equal(inputs[2:], [call.input for call in family[2:]])
+    negated = dict.fromkeys(("output", "h", "c"), torch.neg)
+    events = events_with(baseline, changing(name, range(1, times - 1), negated))
+    inputs = [call.input for call in calls_in(events) if call.name == name]
+    return bool(inputs) and not equal(inputs[2:], [call.input for call in family[2:]])
 
 
 def _make_the_steps(baseline: Baseline, family: Sequence[Call]) -> bool:

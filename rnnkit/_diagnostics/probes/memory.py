@@ -6,6 +6,7 @@ from itertools import product
 from torch import Tensor
 from torch.nn import RNNBase
 
+from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.changes import (
     Where,
     earlier_steps,
@@ -18,7 +19,6 @@ from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
-from rnnkit._diagnostics.probes.reach import reach_in_words, steps_before
 from rnnkit._diagnostics.run.events import stateful_modules
 from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, is_number
@@ -53,22 +53,36 @@ def probe_memory(baseline: Baseline) -> Outcome:
     gradients = gradients_of(baseline)
     read = gradients.places(_ends(baseline, gradients.output, LAST)) if gradients.output else None
     if read is not None and bool((read & earlier).any()):
-        return Passed(HOLDS, [], notes=_notes_of_cuts(baseline, read))
+        return Passed(HOLDS, [], notes=_notes_of_cuts(baseline, valid, read))
     # A quantized layer may move any output by rounding: then changes show nothing.
     return rounds_by_all(baseline) or _judge_changes(baseline, valid, read)
 
 
-def _notes_of_cuts(baseline: Baseline, read: Tensor) -> list[str]:
+def _notes_of_cuts(baseline: Baseline, valid: Tensor, read: Tensor) -> list[str]:
     """Return a note if the last output depends on steps before the first that gets a gradient.
 
-    ``read`` ``(batch, seq)`` has the steps that get one; forward cuts the graph before them.
+    ``valid`` ``(batch, seq)`` has the steps within the lengths, and ``read`` those that get one;
+    forward cuts the graph before them.
     """
     cut = gradients_of(baseline).noticed.cut
-    before = steps_before(baseline, read)
+    before = valid & (read.cumsum(1) == 0)
     if not cut or not bool(before.any()):
         return []
     is_read = _moves(baseline, steps_at(before), LAST) is True
-    return [reach_in_words(baseline, read, cut)] if is_read else []
+    return [_reach_in_words(valid, read, cut)] if is_read else []
+
+
+def _reach_in_words(valid: Tensor, read: Tensor, cut: str) -> str:
+    """Write how many steps the gradient reaches back, where most are cut off, and what cuts it.
+
+    ``valid`` ``(batch, seq)`` has the steps within the lengths, and ``read`` those that get a
+    gradient; ``cut`` says what cuts it, and where.
+    """
+    before = (valid & (read.cumsum(1) == 0)).sum(1)
+    sample = int(before.argmax())
+    steps = int(valid[sample].sum())
+    reach = steps - int(before[sample])
+    return f"the gradient reaches back only {reach} of {count(steps, 'step', 'steps')}, {cut}"
 
 
 def _judge_changes(baseline: Baseline, valid: Tensor, read: Tensor | None) -> Outcome:
@@ -88,7 +102,7 @@ def _judge_changes(baseline: Baseline, valid: Tensor, read: Tensor | None) -> Ou
         cut = gradients_of(baseline).noticed.cut
         if not cut:
             return Passed(text, [])
-        reach = reach_in_words(baseline, read, cut)
+        reach = _reach_in_words(valid, read, cut)
         return Passed(text, [], notes=[reach], but=reach)
     later = earlier_steps(valid.flip(1)).flip(1)
     moves = _moves(baseline, steps_at(later), FIRST)

@@ -120,16 +120,15 @@ def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:
     ]
     if not judged:
         return Skipped(INTEGERS if any(baseline.outputs_by_sample()) else why_unfollowed(baseline))
-    indices = [index for index in judged if not _may_have_other_steps(baseline, index)]
+    indices = [index for index in judged if _has_known_steps(baseline, index)]
     if not indices:
         return Skipped("the output has a different number of steps, and its valid ones are unknown")
     return indices
 
 
-def _may_have_other_steps(baseline: Baseline, index: int) -> bool:
-    """Return whether output ``index`` may have other steps than the input, as after a stride."""
-    if baseline.missing(index) is not None:
-        return False
+def _has_known_steps(baseline: Baseline, index: int) -> bool:
+    """Return whether output ``index`` has no other steps than the input, as after a stride."""
+    if index in baseline.axes.seq:
+        return baseline.missing(index) is not None
     sizes = baseline.normal[index].shape
-    has_other_axis = len(sizes) > 2 and baseline.batch.steps not in sizes[:-1]
-    return has_other_axis or index in baseline.axes.seq
+    return len(sizes) < 3 or baseline.batch.steps in sizes[:-1]

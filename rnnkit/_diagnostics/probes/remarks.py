@@ -17,7 +17,7 @@ from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.lines import LINES, chunks_beside_the_whole
 from rnnkit._diagnostics.run.isolation import SpentError
-from rnnkit._diagnostics.run.outputs import equal, gradient_arrives, is_number, same
+from rnnkit._diagnostics.run.outputs import equal, gradient_arrives, is_number
 from rnnkit._diagnostics.tell.outcome import RUNS, Drawn, Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
 
@@ -87,7 +87,8 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
     slope = gradients.by_id.get(id(gradients.sources.get(index)))
     if slope is not None and bool(gradient_arrives(slope).any()):
         return False
-    others = _others(batch, index)
+    leaf = batch.leaves[index]
+    others = [other for other in _others(batch, index) if not equal(other, leaf)]
     for other in others:
         leaves = list(batch.leaves)
         leaves[index] = other
@@ -98,37 +99,28 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
 
 
 def _others(batch: Batch, index: int) -> list[Any]:
-    """Return other values of the input ``index`` that the model may take; none if it has none."""
-    leaf = batch.leaves[index]
-    if isinstance(leaf, list | tuple):  # a number for each sample
-        turned = leaf[::-1]
-        return [] if turned == leaf else [turned]
-    if not is_dense(leaf) or not leaf.dim() or not leaf.numel():
-        return []
-    return [x for x in _other_tensors(batch, index, leaf) if not same(x, leaf)]
-
-
-def _other_tensors(batch: Batch, index: int, leaf: Tensor) -> list[Tensor]:
-    """Return what may be other values of a tensor, or the same: the input ``leaf`` at ``index``.
+    """Return what may be other values of the input ``index``, or the same; none if it has none.
 
     Flags are turned around; numbers are redrawn, scaled and negated; labels and lengths are moved
     to other samples.
     """
-    if leaf.dtype is torch.bool:
-        return [~leaf, torch.ones_like(leaf)]
-    if is_binary(leaf):
-        return [1 - leaf, torch.ones_like(leaf)]
-    others: list[Tensor] = []
-    is_content = batch.is_content(index)
-    if is_content:
-        every = other_leaves(batch, lambda b, k: torch.ones_like(b.leaves[k]).bool(), only=index)
-        others.append(every[index])
+    leaf = batch.leaves[index]
+    if isinstance(leaf, list | tuple):  # a number for each sample
+        return [leaf[::-1]]
+    if not is_dense(leaf) or not leaf.dim() or not leaf.numel():
+        return []
+    if leaf.dtype is torch.bool or is_binary(leaf):
+        return [leaf.logical_not().to(leaf.dtype), torch.ones_like(leaf)]
+    others: list[Any] = []
+    if batch.is_content(index):
+        everywhere = torch.ones_like(leaf, dtype=torch.bool)
+        others.append(other_leaves(batch, lambda *_: everywhere, only=index)[index])
+    elif not is_number(leaf):
+        axis = batch.axes[index] or 0
+        others += [leaf.roll(1, axis), leaf.flip(axis), torch.full_like(leaf, leaf.max().item())]
     if is_number(leaf):  # their sum, and what a ReLU lets through, change as well
-        return [*others, 2 * leaf + 1, -leaf]
-    if is_content:
-        return others
-    axis = batch.axes[index] or 0
-    return [leaf.roll(1, axis), leaf.flip(axis), torch.full_like(leaf, leaf.max().item())]
+        others += [2 * leaf + 1, -leaf]
+    return others
 
 
 def _map_of_steps(baseline: Baseline) -> Drawn | None:

@@ -3,7 +3,8 @@
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.repeat import repeat_of, run_twice
 from rnnkit._diagnostics.run.events import Recorder, attributes_that_change
-from rnnkit._diagnostics.run.outputs import are_bit_equal, equal
+from rnnkit._diagnostics.run.isolation import Session
+from rnnkit._diagnostics.run.outputs import Given, are_bit_equal, equal
 from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed
 from rnnkit._diagnostics.tell.report import NAMES
 
@@ -30,18 +31,26 @@ def _why(baseline: Baseline) -> list[Line]:
     ``baseline`` is a model that returned something else for the same batch the second time.
     """
     session = baseline.session
-    kept = attributes_that_change(session, baseline.batch.tree())
     drawn = [*session.drawn_sources()]
     if drawn and are_bit_equal(*run_twice(baseline, restarts=True)):
         cause = ("cause", f"the call draws random numbers from {', '.join(drawn)}")
         how = "draw before the call or only in train mode, as Dropout does; start states from zeros"
         return [*_rows_of_draws(baseline, drawn[0]), cause, ("fix", how)]
+    kept = row_of_kept(session, baseline.batch.tree())
     if kept:
-        names = ", ".join(f"model.{name}" for name in kept[:NAMES])
-        cause = ("cause", f"the model keeps {names} from call to call")
         how = "take the state as an argument and return it; update statistics only in train mode"
-        return [cause, ("fix", how)]
+        return [*kept, ("fix", how)]
     return [("likely", "the cause is a state that is kept outside of the model's attributes")]
+
+
+def row_of_kept(session: Session, inputs: Given) -> list[Line]:
+    """Return a row of a message that names what a model keeps from call to call; none if nothing.
+
+    ``session`` runs a copy of the model on the inputs.
+    """
+    kept = attributes_that_change(session, inputs)
+    names = ", ".join(f"model.{name}" for name in kept[:NAMES])
+    return [("cause", f"the model keeps {names} from call to call")] if kept else []
 
 
 def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:

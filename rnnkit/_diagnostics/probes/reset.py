@@ -68,11 +68,9 @@ def _last_flags(baseline: Baseline) -> Tensor | None:
     """
     batch = baseline.batch
     flags = batch.flags or 0
-    leaf = batch.leaves[flags]
-    axis = batch.axes[flags]
-    if batch.steps is None or axis is None or not batch.may_have_steps(flags):
+    rows = batch.rows(flags)  # (batch, seq, ...)
+    if rows is None or not batch.may_have_steps(flags):
         return None
-    is_set = (leaf.ne(0) & leaf.isfinite()).movedim((axis, batch.seq_dims[flags]), (0, 1))
-    are_set = is_set.reshape(batch.size, batch.steps, -1).any(2).cpu()
-    flagged: Tensor = torch.arange(batch.steps, device="cpu") * are_set
+    is_set = (rows.ne(0) & rows.isfinite()).reshape(*rows.shape[:2], -1).any(2).cpu()
+    flagged: Tensor = torch.arange(rows.shape[1], device="cpu") * is_set
     return flagged.amax(1, keepdim=True)

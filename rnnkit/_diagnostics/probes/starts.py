@@ -5,7 +5,7 @@ What no correct model does is a finding. What some models intend is a note, whic
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -259,7 +259,7 @@ def _read_results(baseline: Baseline, family: Sequence[Call]) -> bool:
     if {times, times + 1}.isdisjoint(baseline.normal[baseline.first or 0].shape[1:]):
         return False
     name = family[0].name
-    negated = dict.fromkeys(("output", "h", "c"), torch.neg)
+    negated: dict[str, Any] = {"output": torch.neg, "h": torch.neg, "c": torch.neg}
     events = events_with(baseline, changing(name, range(1, times - 1), negated))
     inputs = [call.input for call in calls_in(events) if call.name == name]
     return bool(inputs) and not equal(inputs[2:], [call.input for call in family[2:]])

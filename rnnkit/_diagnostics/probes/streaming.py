@@ -7,11 +7,11 @@ from itertools import islice
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part, are_near
 from rnnkit._diagnostics.measure.judge import judge_of
+from rnnkit._diagnostics.probes.repeatable import row_of_kept
 from rnnkit._diagnostics.probes.streams import Stream, ways_to_carry
-from rnnkit._diagnostics.run.events import attributes_that_change
 from rnnkit._diagnostics.run.outputs import is_number
-from rnnkit._diagnostics.tell.outcome import NO_STEPS, Finding, Line, Outcome, Passed, Skipped
-from rnnkit._diagnostics.tell.report import NAMES, TRIES
+from rnnkit._diagnostics.tell.outcome import NO_STEPS, Finding, Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.report import TRIES
 
 
 def probe_streaming(narrow: Baseline) -> Outcome:
@@ -80,17 +80,9 @@ def _remembers(baseline: Baseline, stream: Stream) -> Finding | None:
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)
     if all(are_near(baseline, one, two) for one, two in again if is_number(one)):
         return None
-    names = [f"model.{name}" for name in attributes_that_change(session, second)[:NAMES]]
-    return Finding("a new sequence depends on the previous sequence", _rows_of_kept(names))
-
-
-def _rows_of_kept(names: list[str]) -> list[Line]:
-    """Write what is kept from call to call, by names of attributes if known, and what to do."""
+    what = "a new sequence depends on the previous sequence"
     fix = ("fix", "keep no state in the module: take it as an argument, and return it")
-    if not names:
-        return [fix]
-    verb = "is" if len(names) == 1 else "are"
-    return [("cause", f"{', '.join(names)} {verb} kept from call to call"), fix]
+    return Finding(what, [*row_of_kept(session, second), fix])
 
 
 def _streams(baseline: Baseline) -> list[Stream] | Skipped:

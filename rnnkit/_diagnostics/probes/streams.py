@@ -26,6 +26,7 @@ from rnnkit._diagnostics.run.outputs import (
     leaves,
     parts,
     shape_of,
+    shapes_of,
     tensors_of,
 )
 from rnnkit._diagnostics.tell.outcome import OTHER_OUTPUTS
@@ -81,34 +82,23 @@ class Stream:
         return ""
 
     def _compare(self, carried: Mapping[str, str]) -> str:
-        """Compare outputs with steps, then states; return why that is not possible, or "".
+        """Note the first output that differs; return why one cannot be compared, or "".
 
-        ``carried`` says by argument which place of the output it takes: those are the states.
+        Outputs with steps are compared, then states: ``carried`` says by argument which place of
+        the output it takes.
         """
         baseline = self.baseline
         shown = [index for index, leaf in enumerate(baseline.normal) if is_number(leaf)]
         stepped = [k for k in shown if baseline.has_steps(k) and not baseline.missing(k)]
-        shapes = [*map(shape_of, baseline.normal)]
-        if not stepped and shapes != [*map(shape_of, self.outputs[0])]:
+        if not stepped and shapes_of(baseline.normal) != shapes_of(self.outputs[0]):
             return OTHER_OUTPUTS
         states = [k for k in shown if any(_is_in(baseline.names[k], x) for x in carried.values())]
-        return self._compare_each([*stepped, *states])
-
-    def _compare_each(self, indices: list[int]) -> str:
-        """Note the first output that differs; return why one cannot be compared, or "".
-
-        ``indices`` are the outputs to compare, each of the chunks with that of the whole.
-        """
-        for index in indices:
-            part = self._part(index)
+        for part in map(self._part, [*stepped, *states]):
             if part is None:
                 return f"for chunks of {self.sizes[0]} steps, the outputs have other shapes"
-            if not part.differs:
-                continue
-            if part.is_amplified:
-                return AMPLIFIED
-            self.different = part
-            break
+            if part.differs:
+                self.different = part
+                return AMPLIFIED if part.is_amplified else ""
         return ""
 
     def _part(self, index: int) -> Part | None:
@@ -225,13 +215,10 @@ def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str
     given = {*states} & {*may_take}
     first = [name for name in may_take if name in (given or named)]
     others = [name for name in may_take if name not in named][:4]  # each of many takes too long
-    joined = (
-        carried
-        for carried in _assignments(places, [*first, *others], taken)
-        if carried.keys() & {*first} and carried.keys() & {*others}
-    )
+    ways = _assignments(places, [*first, *others], taken)
+    joined = (carried for carried in ways if carried.keys() & {*others})
     for carried in chain(_assignments(places, first, taken), joined):
-        if carried.keys() >= given:
+        if carried.keys() & {*first} and carried.keys() >= given:
             yield carried, [name for name in states if name not in carried]
 
 

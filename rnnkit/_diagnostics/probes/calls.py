@@ -207,13 +207,13 @@ def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
     mask = places[hit.any(1) & ~hit.all(1)]  # the samples with some NaN, and not all
     # A convolution takes (batch, feature, seq), or steps for channels.
     axes = (1,) if is_conv and rows != steps else (1, 2)
-    if any(mask.equal(mask.any(axis, keepdim=True).expand_as(mask)) for axis in axes):
+    if any(mask.any(axis).equal(mask.all(axis)) for axis in axes):
         return False
     # In the right view, the NaN of a sample are whole columns, at other columns in each sample.
     for view in _views(rows, width, steps, is_conv=is_conv):
         turned = mask.reshape(len(mask), *view)
-        columns = turned.any(3, keepdim=True).any(1, keepdim=True)
-        if turned.equal(columns.expand_as(turned)) and bool(columns.ne(columns[:1]).any()):
+        columns = turned.any((1, 3))
+        if columns.equal(turned.all((1, 3))) and bool(columns.ne(columns[:1]).any()):
             return True
     return False
 

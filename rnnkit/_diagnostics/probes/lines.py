@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TypeVar
 
 import torch
@@ -27,7 +26,6 @@ from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
     difference,
-    gradient_arrives,
     is_number,
     largest,
     shapes_of,
@@ -65,27 +63,23 @@ def nans(baseline: Baseline) -> Iterator[str]:
 
 
 def samples_left_out(baseline: Baseline) -> Iterator[str]:
-    """Yield inputs, of a model that returns a loss, with samples that reach it in no way."""
+    """Yield a line if a model returns a loss that some samples of the sequence reach in no way."""
     if any(isinstance(x, Tensor) and x.dim() for x in baseline.normal):
         return
-    batch = baseline.batch
-    for index in filter(batch.is_content, range(len(batch.leaves))):
-        unread = _never_read(baseline, partial(_unread_samples, index))
-        if unread:
-            listed = ", ".join(map(str, sorted(unread)[:NAMES]))
-            number = count(len(unread), "sample", "samples")
-            yield f"the loss does not depend on {number} of {batch.names[index]}: {listed}"
+    unread = _never_read(baseline, _unread_samples)
+    if unread:
+        listed = ", ".join(map(str, sorted(unread)[:NAMES]))
+        number = count(len(unread), "sample", "samples")
+        name = baseline.batch.names[baseline.batch.sequence]
+        yield f"the loss does not depend on {number} of {name}: {listed}"
 
 
-def _unread_samples(index: int, run: Gradients) -> set[int]:
-    """Return the samples of the input ``index`` that get no gradient; none if that is unknown."""
-    batch = run.batch
-    slope = run.by_id.get(id(run.sources.get(index)))
-    if slope is None:
+def _unread_samples(run: Gradients) -> set[int]:
+    """Return the samples that get no gradient in the sequence; none if that is unknown."""
+    places = run.places()
+    if places is None or not places.any():
         return set()
-    rows = gradient_arrives(slope.movedim(batch.axes[index] or 0, 0))
-    read = rows.reshape(batch.size, -1).any(1)
-    return {*(~read).nonzero().flatten().tolist()} if read.any() else set()
+    return {*(~places.any(1)).nonzero().flatten().tolist()}
 
 
 def idle_columns(baseline: Baseline) -> Iterator[str]:
@@ -147,10 +141,12 @@ def _reordered(batch: Batch) -> Batch:
     """Return a batch with its odd steps before the even ones."""
     steps = torch.arange(batch.steps or 0, device="cpu")
     order = torch.cat([steps[1::2], steps[::2]])
-    leaves = list(batch.leaves)
-    for index in filter(batch.has_steps, range(len(leaves))):
-        leaf = leaves[index]
-        leaves[index] = leaf.index_select(batch.seq_dims[index], order.to(leaf.device))
+    leaves = [
+        leaf.index_select(batch.seq_dims[index], order.to(leaf.device))
+        if batch.has_steps(index)
+        else leaf
+        for index, leaf in enumerate(batch.leaves)
+    ]
     return batch.with_leaves(leaves)
 
 

@@ -71,9 +71,9 @@ def inputs_of_one_value(baseline: Baseline) -> Iterator[str]:
     for name, leaf in zip(baseline.batch.names, baseline.batch.leaves, strict=True):
         if not is_dense(leaf) or leaf.dim() < 2 or is_number(leaf) or leaf.is_complex():
             continue
-        values: Any = leaf.unique()  # type: ignore[no-untyped-call]
-        if len(values) == 1:
-            what = f"{name} is {values.item()} everywhere, and was not changed"
+        numbers = leaf.flatten()
+        if len(numbers) and bool((numbers == numbers[0]).all()):
+            what = f"{name} is {numbers[0].item()} everywhere, and was not changed"
             yield f"{what}: pass a batch where it varies"
 
 
@@ -101,8 +101,8 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
 def _others(batch: Batch, index: int) -> list[Any]:
     """Return what may be other values of the input ``index``, or the same; none if it has none.
 
-    Flags are turned around; numbers are redrawn, scaled and negated; labels and lengths are moved
-    to other samples.
+    Flags are turned around; numbers are scaled and negated; tokens are redrawn; labels and lengths
+    are moved to other samples.
     """
     leaf = batch.leaves[index]
     if isinstance(leaf, list | tuple):  # a number for each sample
@@ -111,16 +111,13 @@ def _others(batch: Batch, index: int) -> list[Any]:
         return []
     if leaf.dtype is torch.bool or is_binary(leaf):
         return [leaf.logical_not().to(leaf.dtype), torch.ones_like(leaf)]
-    others: list[Any] = []
+    if is_number(leaf):  # also their sum changes, and what a ReLU lets through
+        return [2 * leaf + 1, -leaf]
     if batch.is_content(index):
         everywhere = torch.ones_like(leaf, dtype=torch.bool)
-        others.append(other_leaves(batch, lambda *_: everywhere, only=index)[index])
-    elif not is_number(leaf):
-        axis = batch.axes[index] or 0
-        others += [leaf.roll(1, axis), leaf.flip(axis), torch.full_like(leaf, leaf.max().item())]
-    if is_number(leaf):  # their sum, and what a ReLU lets through, change as well
-        others += [2 * leaf + 1, -leaf]
-    return others
+        return [other_leaves(batch, lambda *_: everywhere, only=index)[index]]
+    axis = batch.axes[index] or 0
+    return [leaf.roll(1, axis), leaf.flip(axis), torch.full_like(leaf, leaf.max().item())]
 
 
 def _map_of_steps(baseline: Baseline) -> Drawn | None:

@@ -162,10 +162,10 @@ def _cell_state_of_the_last_step(baseline: Baseline, call: Call) -> Iterator[str
 
     The gradients of the outputs of ``baseline`` (a model, a batch, its output) show what they read.
     """
-    if not isinstance(call.module, RNNCellBase) or "c" not in call.returned:
+    if not isinstance(call.module, RNNCellBase):
         return
-    [slopes] = gradients_of(baseline).of_calls([call])
-    read = [part for part, slope in slopes.items() if bool(gradient_arrives(slope).any())]
+    run = gradients_of(baseline)
+    read = [part for part, x in run.parts_of(call).items() if _depends(run, run.output, [x])]
     if read == ["c"]:
         kind = type(call.module).__name__
         yield f"{call.label} ({kind}) returns (h, c), but only c of its last call is used"
@@ -233,20 +233,18 @@ def _passes_on_h(before: Call, after: Call) -> bool:
 
 
 def _belong_together(baseline: Baseline, family: Sequence[Call]) -> bool:
-    """Return whether calls that each start from zeros are steps, or parts, of one sequence."""
-    are_steps = all(call.is_step for call in family)
-    if are_steps and (_follow_an_input(baseline, family) or _read_results(baseline, family)):
-        return True
-    return _make_the_steps(baseline, family)
+    """Return whether calls that each start from zeros are steps, or parts, of one sequence.
 
-
-def _follow_an_input(baseline: Baseline, family: Sequence[Call]) -> bool:
-    """Return whether an input of the model has as many steps as a module's calls, or one more.
-
-    A target may begin with one that is given. The model has to run on fewer steps too.
+    They are if there is one for each step of an input, or one less: a target may begin with a step
+    that is given. The model has to run on fewer steps too.
     """
     lengths = set(map(baseline.batch.length, range(len(baseline.batch.leaves))))
-    return baseline.axes.runs_on_less and not lengths.isdisjoint((len(family), len(family) + 1))
+    are_as_many = not lengths.isdisjoint((len(family), len(family) + 1))
+    if all(call.is_step for call in family):
+        follow = are_as_many and baseline.axes.runs_on_less
+        if follow or _read_results(baseline, family):
+            return True
+    return _make_the_steps(baseline, family)
 
 
 def _read_results(baseline: Baseline, family: Sequence[Call]) -> bool:
@@ -256,7 +254,8 @@ def _read_results(baseline: Baseline, family: Sequence[Call]) -> bool:
     is repeated with what the middle calls return negated.
     """
     times = len(family)
-    if {times, times + 1}.isdisjoint(baseline.normal[baseline.first or 0].shape[1:]):
+    first = baseline.first or 0
+    if {times, times + 1}.isdisjoint(baseline.normal[first].shape[1:]):
         return False
     name = family[0].name
     negated: dict[str, Any] = {"output": torch.neg, "h": torch.neg, "c": torch.neg}

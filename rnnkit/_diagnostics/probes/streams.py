@@ -88,12 +88,16 @@ class Stream:
         the output it takes.
         """
         baseline = self.baseline
-        shown = [index for index, leaf in enumerate(baseline.normal) if is_number(leaf)]
-        stepped = [k for k in shown if baseline.has_steps(k) and not baseline.missing(k)]
+        numbers = [index for index, leaf in enumerate(baseline.normal) if is_number(leaf)]
+        stepped = [k for k in numbers if baseline.has_steps(k) and not baseline.missing(k)]
         if not stepped and shapes_of(baseline.normal) != shapes_of(self.outputs[0]):
             return OTHER_OUTPUTS
-        states = [k for k in shown if any(_is_in(baseline.names[k], x) for x in carried.values())]
-        for part in map(self._part, [*stepped, *states]):
+        states = [k for k in numbers if _is_in(baseline.names[k], *carried.values())]
+        return self._compare_each([*stepped, *states])
+
+    def _compare_each(self, indices: list[int]) -> str:
+        """Note the first of some outputs that differs; return why one cannot be compared, or ""."""
+        for part in map(self._part, indices):
             if part is None:
                 return f"for chunks of {self.sizes[0]} steps, the outputs have other shapes"
             if part.differs:
@@ -229,13 +233,11 @@ def _shapes_taken(baseline: Baseline) -> dict[str, Shapes]:
     """
     session = baseline.session
     bound = bound_to(session.model, session.own_call, baseline.batch.tree())
+    bound.apply_defaults()
     taken: dict[str, Shapes] = {}
-    for name, one in bound.signature.parameters.items():
-        # What is left out and is a flag or a number by default is no state.
-        value = bound.arguments.get(name, None if one.default is one.empty else one.default)
+    for name, value in bound.arguments.items():
         shapes = [x.shape for x in tensors_of(value)]
-        is_one = one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
-        if is_one and (shapes or value is None):
+        if shapes or value is None:
             taken[name] = shapes
     return taken
 
@@ -245,13 +247,11 @@ def _parts_without_steps(baseline: Baseline) -> dict[str, Shapes]:
 
     A place is a path in what the model returned, such as ``[1][0]``.
     """
-    seq = baseline.axes.seq
-    axes = {name: seq.get(index) for index, name in enumerate(baseline.names)}
+    stepped = [baseline.names[index] for index in baseline.axes.seq]
     places: dict[str, Shapes] = {}
     for place, part in _places(baseline.session.returned):
-        inside = {axis for name, axis in axes.items() if _is_in(name, place)}
         shapes = [x.shape for x in tensors_of(part)]
-        if place and inside == {None} and shapes:
+        if place and shapes and not any(_is_in(name, place) for name in stepped):
             places[place] = shapes
     return places
 
@@ -298,6 +298,6 @@ def _places(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from _places(part, name + key)
 
 
-def _is_in(name: str, place: str) -> bool:
-    """Return whether a leaf, named as ``[1][0]``, is at a place of the output, or inside it."""
-    return name.startswith(place) and name[len(place) :][:1] in ("", "[", ".")
+def _is_in(name: str, *places: str) -> bool:
+    """Return whether a leaf, named as ``[1][0]``, is at one of some places, or inside of one."""
+    return any(name.startswith(x) and name[len(x) :][:1] in ("", "[", ".") for x in places)

@@ -166,9 +166,9 @@ def other_order(baseline: Baseline) -> Finding | None:
     """
     batch = baseline.batch
     steps = batch.steps or 0
-    recorder = Recorder()
     if _takes_what_is_known(baseline):
         return None
+    recorder = Recorder()
     at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
     filled(baseline, torch.arange(steps, device="cpu") == at, torch.nan, recorder.watch)
     for event, x in padded(recorder.events, "input", RNNBase, Conv1d):
@@ -209,25 +209,18 @@ def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
     axes = (1,) if is_conv and rows != steps else (1, 2)
     if any(mask.any(axis).equal(mask.all(axis)) for axis in axes):
         return False
-    # In the right view, the NaN of a sample are whole columns, at other columns in each sample.
-    for view in _views(rows, width, steps, is_conv=is_conv):
-        turned = mask.reshape(len(mask), *view)
+    # A sample may have lain as (n, steps, features) before a wrong view: then its NaN are whole
+    # columns there, at other columns in each sample.
+    count = steps if is_conv else rows
+    sizes = range(1, 2) if is_conv else range(2, width + 1)
+    for n in sizes:
+        if rows * width % (n * count):
+            continue
+        turned = mask.reshape(len(mask), n, count, -1)
         columns = turned.any((1, 3))
         if columns.equal(turned.all((1, 3))) and bool(columns.ne(columns[:1]).any()):
             return True
     return False
-
-
-def _views(rows: int, width: int, steps: int, *, is_conv: bool) -> list[tuple[int, int, int]]:
-    """Return sizes ``(n, steps, features)`` in which a sample may have lain before a wrong view.
-
-    A layer got it as ``(rows, width)``, where rows are as many as the steps; of a convolution they
-    need not be, and ``steps`` is how many there are.
-    """
-    if not is_conv:
-        return [(n, rows, width // n) for n in range(2, width + 1) if width % n == 0]
-    numbers = rows * width
-    return [(1, steps, numbers // steps)] if numbers % steps == 0 else []
 
 
 def padded(

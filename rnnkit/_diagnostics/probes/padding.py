@@ -11,7 +11,6 @@ from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.run.outputs import is_number
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
-    NO_LENGTHS,
     Finding,
     Outcome,
     Passed,
@@ -22,9 +21,9 @@ from rnnkit._diagnostics.tell.outcome import (
 def probe_padding(baseline: Baseline) -> Outcome:
     """No output depends on what is beyond a sample's length, in any input that has lengths.
 
-    ``baseline`` is the model, a batch, and what it returned for that.
+    ``baseline`` is the model, a batch with lengths, and what it returned for that.
     """
-    sequences = [*baseline.batch.lengths] or [baseline.batch.sequence]
+    sequences = [*baseline.batch.lengths]
     runs: list[Change] = []
     gaps: list[Skipped] = []
     for index in sequences:
@@ -80,9 +79,7 @@ def _why_without_padding(batch: Batch) -> str:
 
     ``batch`` has the lengths of that input, and of the model's other inputs.
     """
-    if batch.counts is None or batch.steps is None:
-        return NO_LENGTHS
-    if min(batch.counts) == batch.steps:
+    if min(batch.counts or [0]) == batch.steps:
         return "no sample has padding"
     if not any(map(batch.tells_lengths, range(len(batch.leaves)))):
         return "the model gets no lengths, so it may recognize padding by its value"

@@ -93,8 +93,10 @@ def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Finding]:
     source = family[-1]
     if not call.is_cell or source.name == call.name:
         return
-    made = [one.returned.get("h") for one in family[-2:]]  # of this step, or of the one before
-    if equal(call.input, made[-1]) and any(equal(call.state.get("h"), h) for h in made):
+    # Of this step, or of the one before.
+    made = [one.returned["h"] for one in family[-2:] if "h" in one.returned]
+    is_input = bool(made) and equal(call.input, made[-1])
+    if is_input and any(equal(call.state.get("h"), h) for h in made):
         taken = f"gets the output of {source.label} both as its input and as its state"
         fix = "keep a state for each cell, h[0] and h[1], and return both"
         yield Finding(f"{call.label} {taken}", [("fix", fix)], call.name)
@@ -116,10 +118,10 @@ def _states_of_other_layers(source: Call, call: Call) -> Iterator[str]:
     rows = _order(call.state.get("h"), source.returned.get("h"))
     for place, row in enumerate(rows or []):
         layer = place // (1 + decoder.bidirectional)
-        its_layer = row // (1 + encoder.bidirectional)
-        if its_layer != layer + surplus:
+        source_layer = row // (1 + encoder.bidirectional)
+        if source_layer != layer + surplus:
             start = f"{call.label} starts its layer {layer} from h_n[{row}] of {source.label}"
-            of = f"a state of layer {its_layer}"
+            of = f"a state of layer {source_layer}"
             yield f"{start}, {of}: rnnkit.states.bridge makes one state for each layer"
             return
 
@@ -227,7 +229,7 @@ def _passes_on_h(before: Call, after: Call) -> bool:
     Its c is zeros, or the one that the call before was given.
     """
     c = after.state.get("c")
-    if c is None or not equal(after.state["h"], before.returned.get("h")):
+    if c is None or not equal(after.state.get("h"), before.returned.get("h")):
         return False
     return not c.any() or equal(c, before.state.get("c"))
 

@@ -168,11 +168,8 @@ class _Chunks(Beside):
 
         ``event`` is the call in which the difference first shows.
         """
-        found = dict[str, Cause | None]()
-        for name, state in self.states.items():
-            found[name] = self._other_start(name, state)
-        found[event.name] = later_steps(event, self.probe) or found.get(event.name)
-        return found
+        causes = {name: self._other_start(name, state) for name, state in self.states.items()}
+        return {**causes, event.name: later_steps(event, self.probe) or causes.get(event.name)}
 
     def _other_start(self, name: str, state: Sequence[Any]) -> Cause:
         """Return, as a cause to try, that a module does not start from the state that it returned.

@@ -85,9 +85,12 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         ShapeError: if a call's input or ``reset`` has wrong axes or sizes. The next two errors are
             subclasses of it.
         LengthsError: if ``lengths`` is not one integer from 0 to seq for each sample.
-        StateError: if ``hx`` is not one state for each cell, with the right batch size and width.
-        DtypeError: if a call's input or state has a different dtype from a cell's weights.
-        DeviceError: if a call's input or state is on a different device from a cell's weights.
+        StateError: if ``hx`` is not one state for each cell, with the right batch size and, for a
+            cell of rnnkit's, the right width.
+        DtypeError: if the input or state of a cell of rnnkit's has a different dtype from its
+            weights. Your own cells check this themselves.
+        DeviceError: if the input or state of a cell of rnnkit's is on a different device from its
+            weights.
         CellError: if a cell does not return a state of the whole batch, changes its state in place,
             or has no ``initial_state`` and needs one. An exception that a cell raises itself is
             passed through, with a note that names the step, layer and direction.

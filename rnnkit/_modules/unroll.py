@@ -133,7 +133,8 @@ def unroll(
     Raises:
         ShapeError: if the axes or sizes of the input, ``hx``, ``lengths`` or ``reset`` are wrong;
             it may be the subclass LayoutError, LengthsError or StateError.
-        DtypeError, DeviceError: if a dtype or a device differs from that of the weights.
+        DtypeError, DeviceError: if, for a cell of rnnkit's, a dtype or a device differs from that
+            of the weights. Your own cells check this themselves.
         ArgumentError: if ``cell`` is not a cell, or an option has the wrong type or value.
         CellError: if the cell has no ``initial_state`` and needs one; if it returns no state, a
             state of another batch size, or a state whose shape changes; or if it changes a state in

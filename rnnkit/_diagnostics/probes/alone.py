@@ -21,21 +21,16 @@ def probe_alone(baseline: Baseline) -> Outcome:
     Then the samples run in different orders, if their lengths differ. ``baseline`` is the model, a
     batch, and what it returned for that.
     """
-    batch = baseline.batch
-    if not any(baseline.outputs_by_sample()):
-        return Skipped(why_unfollowed(baseline))
-    if batch.size == 1 and (batch.counts is None or batch.counts[0] == batch.steps):
-        return Skipped(ONE_SAMPLE)
-    judge = judge_of(baseline)
-    if isinstance(judge, Skipped):
-        return judge
+    unasked = _why_unasked(baseline)
+    if unasked is not None:
+        return unasked
     runs: list[Restriction] = []
     notes: list[str] = []
     for run in _of_single_samples(baseline):
-        answer = _judge(run)
-        notes += _lost_axes_of_one(run)
-        if answer is not None:
-            return answer.noting(notes)
+        for found in _judge(run):
+            if not isinstance(found, str):
+                return found.noting(notes)
+            notes.append(found)
         runs.append(run)
     if not any(run.compared for run in runs):
         return Skipped("run on one sample, the outputs have other shapes, or are integers")
@@ -44,9 +39,23 @@ def probe_alone(baseline: Baseline) -> Outcome:
         if finding is not None:
             return finding.noting(notes)
         runs.append(run)
-    cut = ", cut to its length," if batch.counts else ""
+    cut = ", cut to its length," if baseline.batch.counts else ""
     text = f"a sample by itself{cut} returns what it returns in the batch"
     return Passed(text, runs, notes=notes)
+
+
+def _why_unasked(baseline: Baseline) -> Skipped | None:
+    """Return why no sample can be compared with itself in the batch; None if one can.
+
+    ``baseline`` is the model, a batch, and what it returned for that.
+    """
+    batch = baseline.batch
+    if not any(baseline.outputs_by_sample()):
+        return Skipped(why_unfollowed(baseline))
+    if batch.size == 1 and (batch.counts is None or batch.counts[0] == batch.steps):
+        return Skipped(ONE_SAMPLE)
+    judge = judge_of(baseline)
+    return judge if isinstance(judge, Skipped) else None
 
 
 def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
@@ -74,27 +83,24 @@ def _to_compare(baseline: Baseline) -> list[int]:
     return sorted(samples, key=lambda sample: (valid_steps[sample], -sample))[:ALONE]
 
 
-def _judge(run: Restriction) -> Finding | Skipped | None:
-    """Return what a run of one sample shows; None if nothing is wrong.
+def _judge(run: Restriction) -> Iterator[Finding | Skipped | str]:
+    """Yield what a run of one sample shows: nothing if nothing is wrong.
 
     A finding if the sample differs from itself in the batch, or has lost its batch axis; a skip if
-    that cannot be told.
+    that cannot be told; a note (text) of what is odd.
     """
     baseline = run.baseline
     if run.refusal:  # how the model refused the sample, in words
-        return _judge_refusal(run)
-    for part in run.compared:
-        lost = _lost_axis(run, part)
-        if lost is not None:
-            return lost
+        yield _judge_refusal(run)
+        return
+    yield from _lost_axes(run)
     wrong = run.different
     if run.doubt:  # why a difference could not be judged
-        return Skipped(run.doubt)
-    if wrong is None:
-        return None
-    if baseline.session.drawn and not baseline.has_passed("repeatable"):
-        return Skipped("the model draws random numbers, and different ones for a single sample")
-    return _finding(run, wrong)
+        yield Skipped(run.doubt)
+    elif wrong is not None and baseline.session.drawn and not baseline.has_passed("repeatable"):
+        yield Skipped("the model draws random numbers, and different ones for a single sample")
+    elif wrong is not None:
+        yield _finding(run, wrong)
 
 
 def _finding(run: Restriction, wrong: Part) -> Finding:
@@ -120,39 +126,27 @@ def _judge_refusal(run: Restriction) -> Finding | Skipped:
     return Finding(what, [("evidence", run.refusal), *kept.lines])
 
 
-def _lost_axis(run: Restriction, part: Part) -> Finding | None:
-    """Return a finding if an output has no batch axis for one sample; None if it has.
+def _lost_axes(run: Restriction) -> Iterator[Finding | str]:
+    """Yield a finding for each output that has no batch axis in the ``run`` of one sample.
 
-    ``part`` is the output in the ``run`` of one sample. An output ``(batch,)`` that becomes a
-    single number is only noted, elsewhere; a list with a tensor for each sample has one tensor.
+    An output ``(batch,)`` that becomes a single number is only noted; a list with a tensor for each
+    sample has one tensor then.
     """
     baseline = run.baseline
-    whole = baseline.normal[part.output]
-    is_list = baseline.names[part.output].endswith("[:]")
-    if run.output[part.output].dim() >= whole.dim() or whole.dim() == 1 or is_list:
-        return None
-    kept = run_with_kept_axes(baseline, run.batch)
-    axis = baseline.axes.batch[part.output]
-    other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
-    return Finding(_shapes(run, part), [("fix", other)] if kept is None else kept.lines)
-
-
-def _lost_axes_of_one(run: Restriction) -> list[str]:
-    """Return a note for each output ``(batch,)`` that is a single number for one sample."""
-    return [
-        _shapes(run, part)
-        for part in run.compared
-        if run.baseline.normal[part.output].dim() == 1 and run.output[part.output].dim() == 0
-    ]
-
-
-def _shapes(run: Restriction, part: Part) -> str:
-    """Write the shape of an output for the batch, and for the one sample of a run."""
-    baseline = run.baseline
-    whole = tuple(baseline.normal[part.output].shape)
-    alone = tuple(run.output[part.output].shape)
-    name = baseline.name(part.output)
-    return f"{name} is {whole} for the batch, and {alone} for one sample: its batch axis is lost"
+    for part in run.compared:
+        whole = baseline.normal[part.output]
+        alone = run.output[part.output]
+        if alone.dim() >= whole.dim() or baseline.names[part.output].endswith("[:]"):
+            continue
+        shapes = f"{tuple(whole.shape)} for the batch, and {tuple(alone.shape)} for one sample"
+        what = f"{baseline.name(part.output)} is {shapes}: its batch axis is lost"
+        if whole.dim() == 1:
+            yield what
+            continue
+        kept = run_with_kept_axes(baseline, run.batch)
+        axis = baseline.axes.batch[part.output]
+        other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
+        yield Finding(what, [("fix", other)] if kept is None else kept.lines)
 
 
 def _why(run: Restriction, wrong: Part) -> Location:

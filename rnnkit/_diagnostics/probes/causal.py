@@ -69,31 +69,31 @@ def probe_causal(baseline: Baseline) -> Outcome:
     runs: list[Change | Restriction] = [*changes]
     for run in _of_first_steps(judged, first):
         if run.different is not None:
-            return _finding_of_first_steps(run, first)
+            of = (
+                f"{judged.name(first)} of the first {run.batch.steps} of {judged.batch.steps} steps"
+            )
+            what = f"{of} changes when the later steps are removed"
+            return Finding(what, [("fix", f"{VIEW}; compute nothing from the number of steps")])
         runs.append(run)
     return Passed(_holds(judged, first), runs)
 
 
 def _holds(judged: Baseline, first: int) -> str:
-    """Write that no step of the first output depends on a later one of the input.
+    """Write on what no step of the first output depends, by the rule of ``causal=``.
 
     ``judged`` has the steps of the input that the output follows; ``first`` is the output's index.
     """
     batch = judged.batch
-    text = f"none of the {batch.steps} steps depends on {_on_what(judged)}{batch.of_sequence}"
+    rules = {"strict": "itself or a later one", "others": "itself"}
+    what = rules.get(str(judged.rules.causal), "a later one")
+    ahead = judged.rules.lookahead
+    if ahead:
+        what += f", more than {count(ahead, 'step', 'steps')} ahead"
+    text = f"none of the {batch.steps} steps depends on {what}{batch.of_sequence}"
     late = _late(judged, first)
     if not late:
         return text
     return f"{text} (step 0 of the output is taken as step {late} of the input)"
-
-
-def _on_what(judged: Baseline) -> str:
-    """Write on what no step depends, by the rule of ``causal=`` and the lookahead it allows."""
-    rules = {"strict": "itself or a later one", "others": "itself"}
-    what = rules.get(str(judged.rules.causal), "a later one")
-    if not judged.rules.lookahead:
-        return what
-    return f"{what}, more than {count(judged.rules.lookahead, 'step', 'steps')} ahead"
 
 
 def _late(baseline: Baseline, first: int) -> int:
@@ -198,14 +198,6 @@ def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
     for cut in sorted({steps - 1, steps - 2, (steps + 1) // 2} - {0}, reverse=True):
         keep = partial(Batch.cut, steps=cut, front=True)
         yield compare_part(judged, keep, samples, first, steps=cut)
-
-
-def _finding_of_first_steps(run: Restriction, first: int) -> Finding:
-    """Say that the first steps by themselves return something else."""
-    baseline = run.baseline
-    of = f"{baseline.name(first)} of the first {run.batch.steps} of {baseline.batch.steps} steps"
-    fix = ("fix", f"{VIEW}; compute nothing from the number of steps")
-    return Finding(f"{of} changes when the later steps are removed", [fix])
 
 
 def _with_followed(judged: Baseline, first: int) -> Baseline:

@@ -43,9 +43,9 @@ def probe_coverage(baseline: Baseline) -> Outcome:
     ``baseline`` is the model, a batch, and what it returned for that. A finding says that a step
     reaches no output though later ones do; other silent steps are named in a partial skip.
     """
-    reason = _why_not_asked(baseline)
-    if reason is not None:
-        return reason
+    unasked = _why_unasked(baseline)
+    if unasked is not None:
+        return unasked
     valid = _valid_places(baseline)
     slopes = gradients_of(baseline).places()  # (batch, seq), where one arrives; None: unknown
     learned = torch.zeros_like(valid) if slopes is None else slopes
@@ -64,9 +64,9 @@ def probe_coverage(baseline: Baseline) -> Outcome:
     finding = _skipped_step(baseline, valid, silent, untried)
     if finding is not None:
         return finding
+    steps = baseline.batch.steps
     if bool(silent.any()):
         return Skipped(f"{_in_words(baseline, valid, silent)} no output", "partial")
-    steps = baseline.batch.steps
     if untried:
         what = f"{untried} of {steps} steps get no gradient, and verify did not try each of them"
         return Skipped(what, "partial")
@@ -74,7 +74,7 @@ def probe_coverage(baseline: Baseline) -> Outcome:
     return Passed(f"{read} reaches an output", [])
 
 
-def _why_not_asked(baseline: Baseline) -> Skipped | None:
+def _why_unasked(baseline: Baseline) -> Skipped | None:
     """Return why there are no steps to read, or no number to see it in; None if there are.
 
     ``baseline`` is the model, a batch, and what it returned for that.

@@ -218,38 +218,20 @@ def _why_silent(
     It misses one if an output with a graph moves with its weights, or if nothing moves with them
     and it is a layer, or is called. ``members`` are its parameters, by name.
     """
-    moved = _moved(baseline, run, members, LARGE if members & run.in_layers else SMALL)
-    is_unused = not moved and _is_unused(baseline, run, name, members)
+    is_layer = bool(members & run.in_layers)
+    is_called = name in {called for called, _ in run.returned}
+    moved = _moved(baseline, run, members, LARGE if is_layer else SMALL)
+    is_unused = not moved and is_layer
+    if not moved and not is_layer and is_called:  # a threshold may pass a small change
+        is_unused = not _moved(baseline, run, members, LARGE)
     if not is_unused and not any(moved):
         return None
-    rows = _cut_of(run, members)
-    if is_unused and not rows:
-        rows = [("fix", "use what it returns: so far, changing its weights changes no output")]
-    return rows
-
-
-def _is_unused(baseline: Baseline, run: Gradients, name: str, members: set[str]) -> bool:
-    """Return whether what a layer, or a module that is called, returns reaches no output.
-
-    ``members`` are the names of the parameters of the module ``name``: no output moves with them.
-    """
-    if members & run.in_layers:
-        return True
-    is_called = name in {called for called, _ in run.returned}
-    # A threshold may pass a small change.
-    return is_called and not _moved(baseline, run, members, LARGE)
-
-
-def _cut_of(run: Gradients, members: set[str]) -> list[Line]:
-    """Return a row that says where what is made of some parameters is cut off its graph; or no row.
-
-    ``members`` are their names.
-    """
-    weights = [run.weights[name] for name in members]
+    weights = [run.weights[member] for member in members]
     for cut, tensor in run.noticed.cut_tensors.items():
         if run.reaches([tensor], weights):
             return [("cause", f"the graph is {cut}: use a value there that keeps its graph")]
-    return []
+    use = "use what it returns: so far, changing its weights changes no output"
+    return [("fix", use)] if is_unused else []
 
 
 def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float) -> list[bool]:

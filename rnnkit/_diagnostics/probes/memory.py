@@ -48,7 +48,9 @@ def probe_memory(baseline: Baseline) -> Outcome:
         return Skipped(NO_STEPS, "inapplicable")
     if not _outputs(baseline, LAST):
         return Skipped(INTEGERS if any(baseline.outputs_by_sample()) else why_unfollowed(baseline))
-    if _last_step_reads_first(baseline):
+    steps = steps_read(baseline)  # which steps of the input some of the output are known to read
+    last = max(steps, default=0)
+    if last > 0 and bool(steps[last][0]):
         return Passed(HOLDS, [])
     gradients = gradients_of(baseline)
     read = gradients.places(_ends(baseline, gradients.output, LAST)) if gradients.output else None
@@ -141,13 +143,6 @@ def _nothing_is_remembered(baseline: Baseline) -> Finding | Skipped:
         ("or", f"axis {seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
     return Finding(what, rows)
-
-
-def _last_step_reads_first(baseline: Baseline) -> bool:
-    """Return whether the last step of the first output is known to read the first one."""
-    steps = steps_read(baseline)
-    last = max(steps, default=0)
-    return last > 0 and bool(steps[last][0])
 
 
 def _outputs(baseline: Baseline, step: int) -> list[int]:

@@ -160,19 +160,13 @@ class _Uses:
         for part, mask in parts.items():
             if part in self.slopes and bool((gradient_arrives(self.slopes[part]) & mask).any()):
                 return True
-        control = self._control(tuple(parts))
+        # A copy with other strides may move the last bit: NaN is compared with a copy as it is.
+        names = tuple(parts)
+        if names not in self._controls:
+            self._controls[names] = self._blanked(dict.fromkeys(parts, ~self.every))
+        control = self._controls[names]
         output = self._blanked(parts)
         return control is None or output is None or not are_bit_equal(control, output)
-
-    def _control(self, parts: tuple[str, ...]) -> Leaves | None:
-        """Run with equal copies of some parts of what the call returned; None if the model refuses.
-
-        A copy with other strides may move the last bit: a run with NaN is compared with this one.
-        """
-        if parts not in self._controls:
-            nowhere = dict.fromkeys(parts, torch.zeros_like(self.every))
-            self._controls[parts] = self._blanked(nowhere)
-        return self._controls[parts]
 
     def _blanked(self, parts: dict[str, Tensor]) -> Leaves | None:
         """Run with NaN at masked places of what the call returned; None if the model refuses."""

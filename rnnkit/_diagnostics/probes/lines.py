@@ -183,7 +183,7 @@ def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     norms = [x.label for x in baseline.events if isinstance(x.module, BatchNorm1d)]
     if not norms:
         return
-    where = steps_at(~baseline.batch.valid_places)
+    where = steps_at(~batch.valid_places)
     changed = batch.with_leaves(other_leaves(batch, where))
     session = baseline.session
     one = _trained(baseline, batch.tree(), session.fresh().train())
@@ -258,7 +258,7 @@ def _mixed_pixels(event: Event) -> Iterator[str]:
         return
     picture = event.function.argument(0, "input")
     rows = event.tensors[0]
-    if not isinstance(rows, Tensor) or picture.dim() != 4 or rows.dim() != 3:
+    if picture.dim() != 4 or rows.dim() != 3:
         return
     channels = picture.shape[1]
     pixels = picture[0, 0].numel()

@@ -190,7 +190,7 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Finding | str]
         fix = "y, (h, c) = layer(x, (h, c)): both are the state"
         yield Finding(f"{what} with its own h, but without its own c", [("fix", fix)], first.name)
     elif not any(bool(part.any()) for call in family for part in call.state.values()):
-        yield from _loop_from_zeros(baseline, family)
+        yield from _loop_from_zeros(baseline, family, label)
     elif all(equal(call.state, first.state) for call in later):
         if _make_the_steps(baseline, family):
             yield Finding(f"{what} from the same state", [("fix", REMEMBER)], first.name)
@@ -201,18 +201,18 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Finding | str]
         yield f"{label} {times}: no later call passes its state on"
 
 
-def _loop_from_zeros(baseline: Baseline, family: Sequence[Call]) -> Iterator[Finding | str]:
+def _loop_from_zeros(
+    baseline: Baseline, family: Sequence[Call], label: str
+) -> Iterator[Finding | str]:
     """Yield a finding if calls that each start from zeros belong together; a note of windows.
 
-    ``family`` are all calls of a module. They are windows if their steps are together as many as
-    the batch of ``baseline`` has.
+    ``family`` are all calls of a module, which a message calls ``label``. They are windows if their
+    steps are together as many as the batch of ``baseline`` has.
     """
-    call = family[0]
-    label = f"{call.label} ({type(call.module).__name__})"
-    sizes = [one.sizes.get("seq", 1) for one in family]
+    sizes = [call.sizes.get("seq", 1) for call in family]
     if _belong_together(baseline, family):
         what = f"{label} is called {len(family)} times, each time from zeros"
-        yield Finding(what, [("fix", REMEMBER)], call.name)
+        yield Finding(what, [("fix", REMEMBER)], family[0].name)
     elif max(sizes) > 1 and sum(sizes) == baseline.batch.steps:
         windows = f"reads {len(family)} windows of the {sum(sizes)} steps, each from zeros"
         yield f"{label} {windows}: no window passes its state to the next"

@@ -75,8 +75,8 @@ class Probe:
 
     name: ProbeName
     question: str
-    is_judging: bool
     run: Callable[[Baseline], Outcome]
+    is_judging: bool = True
     fix: str = ""
     asked_by: str = ""
     is_optional: bool = False
@@ -134,7 +134,6 @@ TABLE = (
         name="batch",
         question="no sample's output depends on another sample's input; if the model returns only "
         "a loss, each sample's gradient is independent of the others",
-        is_judging=True,
         run=probe_batch,
         fix="keep views, norms, softmax and means within each sample, and let no int() or if of "
         "the whole batch decide what runs",
@@ -143,7 +142,6 @@ TABLE = (
         name="alone",
         question="a sample, run by itself and cut to its length, returns what it returned in the "
         "batch",
-        is_judging=True,
         run=probe_alone,
         fix="mask or pack the padding; compute nothing from the batch as a whole",
         asked_by="lengths",
@@ -154,7 +152,6 @@ TABLE = (
         name="padding",
         question="no output depends on what the padding holds (needs lengths, and a model that is "
         "given them or a mask)",
-        is_judging=True,
         run=probe_padding,
         fix=MASK,
         needs_lengths=True,
@@ -163,7 +160,6 @@ TABLE = (
     Probe(
         name="causal",
         question="no step depends on a later one (only with `causal=True`)",
-        is_judging=True,
         run=probe_causal,
         fix="read no later step: run no backward direction, pad a convolution on the left, mask "
         "attention, copy a state before another loop changes it",
@@ -173,7 +169,6 @@ TABLE = (
     Probe(
         name="reset",
         question="from a flagged step on, nothing depends on earlier steps (only with `reset=`)",
-        is_judging=True,
         run=probe_reset,
         fix="state = torch.where(flag_t.bool()[:, None], 0.0, state), for each state of the loop, "
         "before the step that the flag is for",
@@ -183,7 +178,6 @@ TABLE = (
     Probe(
         name="memory",
         question="the last output depends on some earlier step",
-        is_judging=True,
         run=probe_memory,
         fix=REMEMBER,
         hidden_by=("batch",),
@@ -221,7 +215,6 @@ TABLE = (
         name="streaming",
         question="chunks, with the state passed along, return what the whole sequence returns "
         "(only with `streaming=True`)",
-        is_judging=True,
         run=probe_streaming,
         fix=CARRY,
         asked_by="streaming",

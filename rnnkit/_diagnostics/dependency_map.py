@@ -15,8 +15,8 @@ from rnnkit._diagnostics.inputs.axes import with_inferred_axes
 from rnnkit._diagnostics.inputs.batch import batch_of
 from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
 from rnnkit._diagnostics.measure.baseline import Axes, Baseline
-from rnnkit._diagnostics.measure.finite import judged_finite
 from rnnkit._diagnostics.measure.judge import COARSE, beyond_rounding, judge_of
+from rnnkit._diagnostics.measure.prepared import judged_finite
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.options import check_option

@@ -16,10 +16,11 @@ from rnnkit._diagnostics.inputs.by_input import (
     axis_of,
     batch_axis_of,
     by_input,
+    check_values,
+    first_with_axis,
     names_of_leaves,
     seq_axis_of,
 )
-from rnnkit._diagnostics.inputs.dense import check_values, first_with_axis, is_dense
 from rnnkit._diagnostics.inputs.lengths import (
     counts_of,
     is_content,
@@ -27,7 +28,7 @@ from rnnkit._diagnostics.inputs.lengths import (
     shortened_lengths,
     states_lengths,
 )
-from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
+from rnnkit._diagnostics.run.outputs import Given, is_dense, is_one_leaf
 
 
 def batch_of(

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from rnnkit._diagnostics.inputs.dense import is_dense
-from rnnkit._diagnostics.run.outputs import in_float64
+from rnnkit._diagnostics.run.outputs import in_float64, is_dense
 
 #: Names of lengths and of masks, as ``lengths``, ``x_len``, ``n_steps``, ``pad_mask``.
 LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|words)$")

@@ -1,6 +1,6 @@
 """The model on one batch: what it returned, and where samples and steps are in that."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, TypeVar
@@ -232,12 +232,13 @@ class Baseline:
                 ordered[index] = output[index].index_select(axis, place)
         return ordered
 
-    def outputs_by_sample(self) -> Iterator[tuple[int, int]]:
-        """Yield index and batch axis of each output leaf with a row, or more, for each sample."""
-        for index, axis in self.axes.batch.items():
-            leaf = self.normal[index]
-            if is_output(leaf) and leaf.shape[axis] == self.batch.size:
-                yield index, axis
+    def outputs_by_sample(self) -> list[int]:
+        """Return the index of each output leaf with a row, or more, for each sample."""
+        return [
+            index
+            for index, axis in self.axes.batch.items()
+            if is_output(self.normal[index]) and self.normal[index].shape[axis] == self.batch.size
+        ]
 
     def _valid_counts(self, index: int) -> list[int] | None:
         """Return how many steps of each sample of an output are valid; None if all of them are."""
@@ -250,19 +251,17 @@ class Baseline:
         steps = self.normal[index].shape[self.axes.seq[index]]
         return [min(max(count - missing, 0), steps) for count in counts]
 
-    def valid_row(self, leaf: Tensor, index: int, sample: int, place: int | None = None) -> Tensor:
-        """Return one sample of an output leaf, cut to its valid steps.
+    def valid_row(self, leaf: Tensor, index: int, sample: int) -> Tensor:
+        """Return one sample of an output leaf, of the index ``index``, cut to its valid steps."""
+        return self.valid_part(leaf.select(self.axes.batch[index], sample), index, sample)
 
-        ``index`` is that of the output. Of a run of some samples only, ``place`` is where the
-        sample is in ``leaf``.
-        """
-        axis = self.axes.batch[index]
-        row = leaf.select(axis, sample if place is None else place)
+    def valid_part(self, row: Tensor, index: int, sample: int) -> Tensor:
+        """Return a row of an output, which belongs to a sample, cut to its valid steps."""
         ends = self._valid_counts(index)
         if ends is None:
             return row
         seq = self.axes.seq[index]
-        if seq > axis:
+        if seq > self.axes.batch[index]:
             seq -= 1
         steps = row.shape[seq]
         valid = min(ends[sample], steps)

@@ -309,44 +309,37 @@ def parts_of(
         return
     if len(samples) == baseline.batch.size:
         output = baseline.in_input_order(output)
-    for index, axis in baseline.outputs_by_sample():
+    for index in baseline.outputs_by_sample():
         if only in (None, index) and is_number(baseline.normal[index]):
             made = output[index]
             if steps is not None and shape_of(made) == shape_of(baseline.normal[index]):
                 # An output of one length for all inputs, as by total_length, ends in padding.
                 kept = steps - max(baseline.missing(index) or 0, 0)
                 made = made.narrow(baseline.axes.seq.get(index, 0), 0, kept)
-            yield from _parts_of_output(baseline, index, axis, made, samples)
+            yield from _parts_of_output(baseline, index, made, samples)
 
 
 def _parts_of_output(
-    baseline: Baseline, index: int, axis: int, made: Any, samples: Sequence[int]
+    baseline: Baseline, index: int, made: Any, samples: Sequence[int]
 ) -> Iterator[Part]:
     """Yield each sample of one output, ``made``, that has its shape in both runs."""
     whole = baseline.in_input_order(baseline.normal)[index]
-    made = _with_batch_axis(made, whole, axis, len(samples))
-    if made is None:
+    axis = baseline.axes.batch[index]
+    if not isinstance(made, Tensor):
         return
-    for place, sample in enumerate(samples):
-        after = made.select(axis, place)
-        if after.shape == whole.select(axis, sample).shape:
-            after = baseline.valid_row(made, index, sample, place)
+    # A batch of one may lose its axis.
+    rows = made.unbind(axis) if made.dim() == whole.dim() else [made]
+    if len(rows) != len(samples):
+        return
+    for row, sample in zip(rows, samples, strict=True):
+        is_whole = row.shape == whole.select(axis, sample).shape
+        after = baseline.valid_part(row, index, sample) if is_whole else row
         # Of an output with other steps, as with a stride, a sample returns the first ones.
         kept = tuple(map(slice, after.shape if baseline.batch.pads_after else ()))
         before = baseline.valid_row(whole, index, sample)[kept]
         scale = baseline.valid_row(baseline.scale_of(index), index, sample)[kept]
         if before.shape == after.shape:
             yield Part(baseline, index, sample, before, after, scale)
-
-
-def _with_batch_axis(made: Any, whole: Tensor, axis: int, count: int) -> Tensor | None:
-    """Return an output with its batch axis, which a batch of one may lose; None if it differs."""
-    if not isinstance(made, Tensor):
-        return None
-    if count == 1 and made.dim() == whole.dim() - 1:
-        made = made.unsqueeze(axis)
-    fits = made.dim() == whole.dim() and made.shape[axis] == count
-    return made if fits else None
 
 
 def are_near(judge: Baseline, before: Tensor, after: Tensor) -> bool:

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import other_leaves, steps_from
-from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients
-from rnnkit._diagnostics.run.outputs import in_float64, is_number, largest, tensors_of
+from rnnkit._diagnostics.run.outputs import in_float64, is_dense, is_number, largest, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed
 
 

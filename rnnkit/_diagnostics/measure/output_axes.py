@@ -12,7 +12,6 @@ from rnnkit._diagnostics.inputs.axes import (
     shortened_axis,
     shrinks_twice,
 )
-from rnnkit._diagnostics.inputs.changes import changed, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline, events_of
 from rnnkit._diagnostics.run.events import Recorder
 from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, shape_of, split_joined_axes
@@ -95,13 +94,7 @@ def _with_batch_axes(baseline: Baseline) -> Baseline:
         return replace(baseline, axes=replace(axes, batch=_batch_axis_of_input(baseline)))
     if len(fewer) != len(baseline.normal):
         return replace(baseline, axes=axes)
-
-    def run_changed(sample: int) -> Leaves | None:
-        """Return the output for other values of one sample; None if that has no other ones."""
-        inputs = changed(batch, sample_at(sample))
-        return None if inputs is None else session.attempt(inputs)
-
-    joined = find_joined_axes(baseline.normal, fewer, batch, run_changed)
+    joined = find_joined_axes(baseline.normal, fewer, batch, left_out)
     normal = split_joined_axes(baseline.normal, joined, batch.size)
     fewer = split_joined_axes(fewer, joined, batch.size - 1)
     found = _longer_axes(normal, fewer)

@@ -15,7 +15,6 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.measure.baseline import Baseline, once
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import (
@@ -31,6 +30,7 @@ from rnnkit._diagnostics.run.outputs import (
     Leaves,
     difference,
     gradient_arrives,
+    is_dense,
     is_number,
     largest,
     shapes_of,

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, shape_of
-from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Skipped
+from rnnkit._diagnostics.tell.outcome import INTEGERS, ONE_SAMPLE, Skipped
 
 NOT_FINITE = "no number of an output is finite: find the first NaN or infinity"
 
@@ -30,6 +30,13 @@ def without_finite_numbers(baseline: Baseline) -> list[str]:
 def has_numbers(output: Leaves) -> bool:
     """Return whether an output has a tensor of several numbers, finite or not."""
     return any(isinstance(x, Tensor) and x.numel() > 1 for x in output)
+
+
+def numbers_by_sample(baseline: Baseline) -> list[int] | Skipped:
+    """Return the outputs of numbers with a row for each sample, by index; or why there are none."""
+    every = baseline.outputs_by_sample()
+    numbers = [index for index in every if is_number(baseline.normal[index])]
+    return numbers or Skipped(INTEGERS if every else why_unfollowed(baseline))
 
 
 def why_unfollowed(baseline: Baseline) -> str:

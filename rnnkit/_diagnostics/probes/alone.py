@@ -50,7 +50,7 @@ def _why_unasked(baseline: Baseline) -> Skipped | None:
     ``baseline`` is the model, a batch, and what it returned for that.
     """
     batch = baseline.batch
-    if not any(baseline.outputs_by_sample()):
+    if not baseline.outputs_by_sample():
         return Skipped(why_unfollowed(baseline))
     if batch.size == 1 and (batch.counts is None or batch.counts[0] == batch.steps):
         return Skipped(ONE_SAMPLE)

@@ -45,7 +45,7 @@ def probe_batch(baseline: Baseline) -> Outcome:
         return Finding(what, [("at", wrong.place), ("fix", wrong.fix)])
     if _is_loss(baseline):
         return judge_loss(baseline)
-    indices = [index for index, _ in baseline.outputs_by_sample()]
+    indices = baseline.outputs_by_sample()
     if not indices:
         return _rows_of_steps(baseline) or Skipped(why_unfollowed(baseline))
     return _judge_samples(baseline, indices)

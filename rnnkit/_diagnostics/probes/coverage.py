@@ -17,11 +17,10 @@ from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
-from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.measure.unfollowed import numbers_by_sample
 from rnnkit._diagnostics.probes.calls import filled, other_order
-from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, difference, is_number, shapes_of
+from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, difference, shapes_of
 from rnnkit._diagnostics.tell.outcome import (
-    INTEGERS,
     Finding,
     Outcome,
     Passed,
@@ -85,9 +84,8 @@ def _why_unasked(baseline: Baseline) -> Skipped | None:
         return Skipped("the input has no steps", "inapplicable")
     if steps < 3:
         return Skipped("the input has fewer than three steps")
-    if not any(is_number(baseline.normal[index]) for index, _ in baseline.outputs_by_sample()):
-        return Skipped(INTEGERS if any(baseline.outputs_by_sample()) else why_unfollowed(baseline))
-    return None
+    numbers = numbers_by_sample(baseline)
+    return numbers if isinstance(numbers, Skipped) else None
 
 
 def _valid_places(baseline: Baseline) -> Tensor:
@@ -149,15 +147,16 @@ def _moved_samples(baseline: Baseline, output: Leaves | None) -> Tensor | None:
     if output is None or shapes_of(output) != shapes_of(baseline.normal):
         return None
     samples = torch.zeros(baseline.batch.size, dtype=torch.bool, device="cpu")
-    batch_axes = dict(baseline.outputs_by_sample())
+    by_sample = baseline.outputs_by_sample()
     both = (baseline.in_input_order(one) for one in (baseline.normal, output))
     for index, (before, after) in enumerate(zip(*both, strict=True)):
         if not isinstance(before, Tensor):
             continue
         # What is not finite any more may be a zero times a large number.
         moved = (difference(before, after) > 0) & (after.isfinite() | ~before.isfinite()).cpu()
-        axis = batch_axes.get(index)
-        rows = moved.unsqueeze(0) if axis is None else moved.movedim(axis, 0)
+        rows = moved.unsqueeze(0)
+        if index in by_sample:
+            rows = moved.movedim(baseline.axes.batch[index], 0)
         samples |= rows.reshape(len(rows), -1).any(1)
     return samples
 

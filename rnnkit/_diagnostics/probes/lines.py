@@ -167,8 +167,8 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
     if one is None or other is None:
         return
     drawn = [
-        one[index].movedim(axis, 0)
-        for index, axis in baseline.outputs_by_sample()
+        one[index].movedim(baseline.axes.batch[index], 0)
+        for index in baseline.outputs_by_sample()
         if _apart(one[index], other[index]).any()
     ]
     if drawn and not any(_apart(rows, rows[:1].expand_as(rows)).any() for rows in drawn):
@@ -190,7 +190,7 @@ def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     other = _trained(baseline, changed.tree(), session.fresh().train())
     if one is None or other is None:
         return
-    indices = [index for index, _ in baseline.outputs_by_sample()]
+    indices = baseline.outputs_by_sample()
     if any(baseline.places(k, _apart(one[k], other[k])).any() for k in indices):
         yield f"in train mode, valid steps depend on padding: {norms[0]} averages over both"
 

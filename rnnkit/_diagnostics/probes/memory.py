@@ -18,11 +18,11 @@ from rnnkit._diagnostics.measure.compare import compare_changed, refused
 from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
-from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.measure.unfollowed import numbers_by_sample
 from rnnkit._diagnostics.run.events import stateful_modules
 from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, is_number
-from rnnkit._diagnostics.tell.outcome import INTEGERS, NO_STEPS, Finding, Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.outcome import NO_STEPS, Finding, Outcome, Passed, Skipped
 
 HOLDS = "the last output depends on earlier steps"
 
@@ -46,8 +46,9 @@ def probe_memory(baseline: Baseline) -> Outcome:
     earlier = earlier_steps(valid)
     if not bool(earlier.any()) or not any(map(batch.has_steps, range(len(batch.leaves)))):
         return Skipped(NO_STEPS, "inapplicable")
-    if not _outputs(baseline, LAST):
-        return Skipped(INTEGERS if any(baseline.outputs_by_sample()) else why_unfollowed(baseline))
+    numbers = numbers_by_sample(baseline)
+    if isinstance(numbers, Skipped):
+        return numbers
     steps = steps_read(baseline)  # which steps of the input some of the output are known to read
     last = max(steps, default=0)
     if last > 0 and bool(steps[last][0]):
@@ -152,7 +153,7 @@ def _outputs(baseline: Baseline, step: int) -> list[int]:
     """
     return [
         index
-        for index, _ in baseline.outputs_by_sample()
+        for index in baseline.outputs_by_sample()
         if is_number(baseline.normal[index]) and (step == LAST or baseline.has_steps(index))
     ]
 

@@ -7,10 +7,9 @@ from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import steps_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, Leak, compare_each
-from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.measure.unfollowed import numbers_by_sample
 from rnnkit._diagnostics.run.outputs import is_number
 from rnnkit._diagnostics.tell.outcome import (
-    INTEGERS,
     Finding,
     Outcome,
     Passed,
@@ -112,11 +111,9 @@ def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:
 
     A skip if there is none.
     """
-    judged = [
-        index for index, _ in baseline.outputs_by_sample() if is_number(baseline.normal[index])
-    ]
-    if not judged:
-        return Skipped(INTEGERS if any(baseline.outputs_by_sample()) else why_unfollowed(baseline))
+    judged = numbers_by_sample(baseline)
+    if isinstance(judged, Skipped):
+        return judged
     indices = [index for index in judged if _has_known_steps(baseline, index)]
     if not indices:
         return Skipped("the output has a different number of steps, and its valid ones are unknown")

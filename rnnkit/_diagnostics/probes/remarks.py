@@ -9,7 +9,6 @@ from torch import Tensor
 from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import other_leaves
-from rnnkit._diagnostics.inputs.dense import is_dense
 from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.read_steps import steps_read
@@ -17,7 +16,7 @@ from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.lines import LINES, chunks_beside_the_whole
 from rnnkit._diagnostics.run.isolation import SpentError
-from rnnkit._diagnostics.run.outputs import equal, gradient_arrives, is_number
+from rnnkit._diagnostics.run.outputs import equal, gradient_arrives, is_dense, is_number
 from rnnkit._diagnostics.tell.outcome import RUNS, Drawn, Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
 

@@ -1,11 +1,16 @@
 """The probe *repeatable*: the same input twice gives the same output; and if not, why."""
 
+from dataclasses import dataclass
+
+from torch import Tensor
+
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.repeat import repeat_of, run_twice
+from rnnkit._diagnostics.measure.compare import are_near
+from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.run.events import Recorder, attributes_that_change
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.outputs import Given, are_bit_equal, equal
-from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed
+from rnnkit._diagnostics.run.outputs import Given, Leaves, are_bit_equal, equal
+from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import NAMES
 
 HOLDS = "the same input twice returns the same output"
@@ -16,7 +21,7 @@ def probe_repeatable(baseline: Baseline) -> Outcome:
 
     ``baseline`` is the model, a batch, and what it returned for that.
     """
-    repeat = repeat_of(baseline)
+    repeat = _repeat_of(baseline)
     if repeat.is_equal:
         return Passed(HOLDS, [repeat])
     if repeat.is_near or repeat.doubt:
@@ -32,7 +37,7 @@ def _why(baseline: Baseline) -> list[Line]:
     """
     session = baseline.session
     drawn = [*session.drawn_sources()]
-    if drawn and are_bit_equal(*run_twice(baseline, restarts=True)):
+    if drawn and are_bit_equal(*_run_twice(baseline, restarts=True)):
         cause = ("cause", f"the call draws random numbers from {', '.join(drawn)}")
         how = "draw before the call or only in train mode, as Dropout does; start states from zeros"
         return [*_rows_of_draws(baseline, drawn[0]), cause, ("fix", how)]
@@ -80,3 +85,45 @@ def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:
             text = batch.without_size(event.text)
         rows += [("then" if rows else "where", text), ("at", event.place)]
     return rows
+
+
+@dataclass
+class _Repeat:
+    """What a copy of the model returned that ran twice in a row on the same inputs.
+
+    Attributes:
+        is_equal: whether it was the same bits.
+        is_near: whether it was the same numbers, up to rounding.
+        doubt: why a difference could not be judged.
+    """
+
+    is_equal: bool
+    is_near: bool
+    doubt: str = ""
+
+
+def _repeat_of(baseline: Baseline) -> _Repeat:
+    """Compare the two runs of a baseline's model on its batch, bits that differ in float64."""
+    if are_bit_equal(baseline.normal, baseline.made["again"]):
+        return _Repeat(is_equal=True, is_near=True)
+    judge = judge_of(baseline)
+    if isinstance(judge, Skipped):
+        return _Repeat(is_equal=False, is_near=False, doubt=judge.reason)
+    one, other = _run_twice(judge)
+    pairs = [pair for pair in zip(one, other, strict=False) if isinstance(pair[0], Tensor)]
+    is_near = all(isinstance(y, Tensor) and are_near(judge, x, y) for x, y in pairs)
+    return _Repeat(are_bit_equal(one, other), is_near)
+
+
+def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, Leaves]:
+    """Return the outputs of two runs of one copy of the model on the baseline's batch.
+
+    With ``restarts``, both draw the same random numbers.
+    """
+    session = baseline.session
+    inputs = baseline.batch.tree()
+    copy = session.fresh()
+    once = session.run(inputs, on=copy)
+    if restarts:
+        session.restart()
+    return once, session.run(inputs, on=copy)

@@ -22,7 +22,7 @@ def probe_reset(baseline: Baseline) -> Outcome:
         return Skipped("the input that reset= names must have a flag for each step of each sample")
     if not bool(last.any()):
         return Skipped("no flag is set after the first step: pass a batch in which one is")
-    indices = [k for k, _ in baseline.outputs_by_sample() if baseline.has_steps(k)]
+    indices = [*filter(baseline.has_steps, baseline.outputs_by_sample())]
     if not indices:
         return Skipped(OTHER_OUTPUTS)
     step = torch.arange(baseline.batch.steps or 0, device="cpu")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
@@ -307,6 +307,11 @@ def are_bit_equal(one: Leaves, other: Leaves) -> bool:
         for before, after in zip(one, other, strict=True)
         if isinstance(before, Tensor)
     )
+
+
+def is_dense(leaf: Any) -> TypeGuard[Tensor]:
+    """Return whether a value is a dense tensor: with a place in memory for each number."""
+    return isinstance(leaf, Tensor) and leaf.layout is torch.strided
 
 
 def is_number(leaf: Any) -> bool:

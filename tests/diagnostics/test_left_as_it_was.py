@@ -45,6 +45,18 @@ class Counts(SimpleNamespace):
         return Counts(**vars(self))
 
 
+class Options:
+    """An object that looks all its attributes up in a dictionary of its own."""
+
+    def __init__(self):
+        """Keep none."""
+        self.held = {"h": 0}
+
+    def __getattr__(self, name):
+        """Look it up; an object without a dictionary looks for that forever."""
+        return self.held[name]
+
+
 class Table(dict[str, int]):
     """A mapping of a user's class, with an attribute."""
 
@@ -74,6 +86,7 @@ class Everything(nn.Module):
         self.table = Table(a=1)
         self.slots = Slots()
         self.itself = Counts(h=0)
+        self.options = Options()
         self.nested = SimpleNamespace(
             a=[[numbers(2)], SimpleNamespace(h=0)], teacher=nn.Linear(2, 2)
         )
@@ -137,6 +150,7 @@ def objects(m):
     m.table.h = 1
     m.slots.h = 1
     m.itself.h = 1
+    m.options.held["h"] = 1
     m.nested.a[1].h = 1
 
 

@@ -3,6 +3,8 @@
 import gc
 import pickle
 import random
+import re
+import signal
 import sys
 import threading
 from types import SimpleNamespace
@@ -55,6 +57,15 @@ class Single(SimpleNamespace):
         if cls.only is None:
             cls.only = super().__new__(cls)
         return cls.only
+
+
+class FailedError(Exception):
+    """An error that its class does not make again: the constructor wants more."""
+
+    def __init__(self, what, step):
+        """Keep both."""
+        super().__init__(what)
+        self.step = step
 
 
 class Closes(SimpleNamespace):
@@ -207,6 +218,7 @@ SHARED = {
     "loader's iterator": lambda: iter(DataLoader(TensorDataset(X))),
     "system": random.SystemRandom,
     "object": Refuses,
+    "error": lambda: FailedError("step", 3),
     "large": lambda: torch.zeros(1000),
 }
 
@@ -231,6 +243,7 @@ def test_what_is_shared(name, monkeypatch):
 def test_what_is_not_worth_a_word():
     """What nobody can change is shared without a word."""
     held = [len, X.dtype, 1j, np, torch.Size([1]), range(3), torch.tanh, nn.Linear]
+    held += [re.compile("a"), signal.SIGINT]
 
     assert twice(Holder(held=held, key={torch.float32: nn.GRU})).pristine.shared == []
 

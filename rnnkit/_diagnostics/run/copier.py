@@ -48,7 +48,7 @@ class Copier(pickle.Pickler):
     Attributes:
         parts: what is not written, by its number: copies of tensors, and what is shared.
         noted: what copies share with the model, as far as a user should know of it.
-        modules: by the id of a module that was written, what a message calls it.
+        modules: by the id of a module of the model, what a message calls it.
     """
 
     def __init__(
@@ -63,10 +63,9 @@ class Copier(pickle.Pickler):
         super().__init__(self._file, protocol=5)
         self.parts: list[Any] = []
         self.noted: list[Any] = []
-        self.modules: dict[int, str] = {}
+        self.modules = {**names}
         self._model = model
         self._copy = copy
-        self._names = names
         self._numbers: dict[int, int] = {}  # of parts, by the id of what was in the model
         self._written: dict[int, Any] = {}  # objects by id, to which weak references may lead
         self._alive: list[Any] = []  # so that no other object gets the id of one of these
@@ -117,10 +116,12 @@ class Copier(pickle.Pickler):
             self.parts[number] = twin
         return number
 
-    def reducer_override(self, x: Any) -> Reduced:
-        """Return how to make an object again."""
+    def reducer_override(self, x: Any) -> Any:
+        """Return how to make an object again; NotImplemented if the pickler knows it."""
         self._written[id(x)] = x
         kind = type(x)
+        if kind in copyreg.dispatch_table:  # such as a regular expression
+            return NotImplemented
         if kind is OrderedDict and not x:  # of which each module has many
             return OrderedDict, ()
         if kind in WEAK:
@@ -147,7 +148,7 @@ class Copier(pickle.Pickler):
             one = x.__reduce_ex__.__self__ if is_proxy else x()
         except (AttributeError, ReferenceError):  # such as an object that is gone
             return self._shared(x)
-        if isinstance(one, Tensor) or id(one) in self._names or id(one) in self._written:
+        if isinstance(one, Tensor) or id(one) in self.modules or id(one) in self._written:
             return proxy if is_proxy else ReferenceType, (one,)
         return self._shared(x)
 
@@ -157,7 +158,7 @@ class Copier(pickle.Pickler):
         if inner is not x:
             return itself, (inner,)
         kind = type(x)
-        self.modules[id(x)] = self._names.get(id(x), f"a {kind.__name__} of the model")
+        self.modules.setdefault(id(x), f"a {kind.__name__} of the model")
         if hasattr(kind, "__deepcopy__") and not is_parametrized(x):
             for tensor in (*x.parameters(), *x.buffers()):
                 self.persistent_id(tensor)
@@ -187,29 +188,36 @@ class Copier(pickle.Pickler):
 
     def _object(self, x: Any) -> Reduced:
         """Return how to make an object as its class says; it is shared if that refuses."""
-        try:
-            reduced = x.__reduce_ex__(5)
-        except Exception as error:  # noqa: BLE001 - it may refuse as it likes
-            return self._refused(x, without_frames(error))
-        if isinstance(reduced, str):  # the name of something global
-            return self._shared(x)
         kind = type(x)
-        make, args, *rest = reduced
         new: Any = kind.__new__
         python: Any = copyreg
-        if make is python.__newobj__ and new is object.__new__:
-            return new_object, (without_del(kind, self._quiet),), *rest
-        has_state = rest[:1] not in ([], [None])
-        is_only_one = has_state and isinstance(new, FunctionType) and make(*args) is x
-        if is_only_one or hasattr(kind, "__del__"):  # else a copy would write it, or end it
-            return self._refused(x, None)
-        return make, args, *rest
+        try:
+            reduced = x.__reduce_ex__(5)
+            is_plain = reduced[0] is python.__newobj__ and new is object.__new__
+            has_end = not is_plain and hasattr(kind, "__del__")
+            # A constructor may want more, or return the user's object, which a copy would write.
+            is_only_one = isinstance(reduced, str) or (
+                not is_plain and not has_end and reduced[0](*reduced[1]) is x
+            )
+        except Exception as error:  # noqa: BLE001 - it may refuse as it likes
+            return self._refused(x, without_frames(error))
+        if has_end or is_only_one:
+            return self._refused(x, None, is_noted=has_end)
+        if not is_plain:
+            return tuple(reduced)
+        _, _, state, *rest = reduced
+        made = (without_del(kind, self._quiet),)
+        if isinstance(state, dict) and not hasattr(kind, "__setstate__"):
+            # The pickler would ask an object without attributes for its __setstate__.
+            return new_object, made, state, None, None, add_attributes
+        return new_object, made, state, *rest
 
-    def _refused(self, x: Any, error: Exception | None) -> Reduced:
+    def _refused(self, x: Any, error: Exception | None, *, is_noted: bool = True) -> Reduced:
         """Share an object that cannot be copied, unless it holds a tensor or module."""
         if tensors_in(x):
             refuse_to_copy(self._model, x, error)
-        self.noted.append(x)
+        if is_noted:
+            self.noted.append(x)
         return self._shared(x)
 
 

@@ -3,7 +3,6 @@
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -224,12 +223,8 @@ def attributes_that_change(session: "Session", inputs: Given) -> list[str]:
     copy = session.fresh()
     before = _attributes_of(copy)
     session.run(inputs, on=copy)
-    kept: list[str] = []
-    for name, now in _attributes_of(copy).items():
-        with suppress(RecursionError):  # what is nested so deep is not looked at
-            if name not in before or not equal(before[name], now):
-                kept.append(name)
-    return kept
+    after = _attributes_of(copy)
+    return [name for name in after if name not in before or not equal(before[name], after[name])]
 
 
 def _attributes_of(model: torch.nn.Module) -> dict[str, Any]:
@@ -241,10 +236,9 @@ def _attributes_of(model: torch.nn.Module) -> dict[str, Any]:
         own = {**vars(module), **dict(module.named_buffers(recurse=False))}
         own |= dict(module.named_parameters(recurse=False))
         for name, value in own.items():
-            with suppress(RecursionError):
-                if name not in torchs:
-                    path = f"{prefix}.{name}".removeprefix(".")
-                    held[path] = pytree.tree_map(_snapshot, value)
+            if name not in torchs:
+                path = f"{prefix}.{name}".removeprefix(".")
+                held[path] = pytree.tree_map(_snapshot, value)
     return held
 
 

@@ -254,7 +254,9 @@ def without_tf32() -> Iterator[None]:
     products = (backends.cuda.matmul, backends.mkldnn.matmul)
     places = [place for place in products if hasattr(place, "fp32_precision")]  # not in torch 2.8
     before = [place.fp32_precision for place in places]
-    has_tf32 = _has_tf32()
+    has_tf32 = False
+    with suppress(RuntimeError):  # somebody chose that for its parts, one by one
+        has_tf32 = torch.backends.cudnn.allow_tf32
     try:
         for place in places:
             place.fp32_precision = "ieee"
@@ -266,13 +268,6 @@ def without_tf32() -> Iterator[None]:
             place.fp32_precision = precision
         if has_tf32:
             backends.cudnn.allow_tf32 = True
-
-
-def _has_tf32() -> bool:
-    """Return whether cuDNN may use TF32; False if somebody chose that for its parts, one by one."""
-    with suppress(RuntimeError):
-        return torch.backends.cudnn.allow_tf32
-    return False
 
 
 def eagerly() -> AbstractContextManager[object]:

@@ -10,7 +10,6 @@ from weakref import CallableProxyType, ProxyType, ReferenceType
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
@@ -21,7 +20,6 @@ from rnnkit._diagnostics.tell.report import in_short
 #: Objects that nobody can change, by their exact class; of these, many are met.
 CONSTANT = {int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device}
 CONSTANT |= {type, torch.Size, torch.layout, torch.jit.ScriptFunction}
-CONSTANT |= {pytree.TreeSpec, pytree.LeafSpec}  # a trainer has them, and to make one warns
 #: References that keep nothing alive; a proxy also stands for what it refers to.
 PROXIES = {ProxyType, CallableProxyType}
 WEAK = {ReferenceType, *PROXIES}

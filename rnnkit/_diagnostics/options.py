@@ -1,7 +1,7 @@
 """The arguments of ``verify``: what each may be, and what others call them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refuse
@@ -20,50 +20,30 @@ OTHER_NAMES = {
 }
 
 
-class Expected(NamedTuple):
-    """What an argument may be.
-
-    Attributes:
-        is_right: returns whether a value is that.
-        text: the same in words.
-    """
-
-    is_right: Callable[[Any], bool]
-    text: str
-
-
-def _one_of(*choices: bool | str) -> Callable[[Any], bool]:
-    """Return a test of whether a value equals one of some; a tensor or an array does not."""
-    return lambda value: isinstance(value, bool | int | str) and value in choices
-
-
-#: What the arguments may be, by name.
-EXPECTED = {
-    "kwargs": Expected(
-        lambda x: x is None or (isinstance(x, Mapping) and all(isinstance(key, str) for key in x)),
-        "a dict of inputs with str keys, or None",
-    ),
-    "call": Expected(lambda x: x is None or callable(x), "a function of the model and the inputs"),
-    "out_seq_dim": Expected(lambda x: isinstance(x, int | None), "an integer or None"),
-    "causal": Expected(
-        _one_of(False, True, "strict", "others"), "True, False, 'strict' or 'others'"
-    ),
-    "lookahead": Expected(lambda x: isinstance(x, int) and x >= 0, "an integer of at least 0"),
-    "streaming": Expected(_one_of(False, True), "True or False"),
-    "reset": Expected(
-        lambda x: isinstance(x, int | str | None), "the position or keyword of an input"
-    ),
-    "pad": Expected(_one_of("post", "pre"), "'post' or 'pre'"),
-    "other": Expected(lambda x: isinstance(x, list | tuple | None), "a list of inputs, or None"),
-    "raises": Expected(_one_of(False, True), "True or False"),
+#: What the arguments may be, by name: types or a few values, and the same in words.
+EXPECTED: dict[str, tuple[Any, str]] = {
+    "kwargs": (Mapping | None, "a dict of inputs with str keys, or None"),
+    "call": ((Callable, type(None)), "a function of the model and the inputs"),
+    "out_seq_dim": (int | None, "an integer or None"),
+    "causal": ({False, True, "strict", "others"}, "True, False, 'strict' or 'others'"),
+    "lookahead": (range(10**9), "an integer of at least 0"),
+    "streaming": ({False, True}, "True or False"),
+    "reset": (int | str | None, "the position or keyword of an input"),
+    "pad": ({"post", "pre"}, "'post' or 'pre'"),
+    "other": (list | tuple | None, "a list of inputs, or None"),
+    "raises": ({False, True}, "True or False"),
 }
 
 
 def check_option(name: str, value: Any) -> None:
     """Refuse a wrong type or value of an argument of the table above; pass any other argument."""
-    expected = EXPECTED.get(name)
-    if expected is not None and not expected.is_right(value):
-        _refuse(name, expected.text, value)
+    allowed, text = EXPECTED.get(name, (object, ""))
+    if isinstance(allowed, set | range):
+        is_right = isinstance(value, bool | int | str) and value in allowed
+    else:
+        is_right = isinstance(value, allowed)
+    if not is_right:
+        _refuse(name, text, value)
 
 
 def checked_skip(skip: Any, probes: Sequence[str]) -> Collection[str]:

@@ -159,7 +159,7 @@ def padded_tokens(batch, seq):
 @typed(
     "alone",
     "is over the queries of the scores, not over the keys",
-    "mask.unsqueeze(1)",
+    "mask.mT",
     given=padded_tokens,
     lengths=lambda words: (words != 0).sum(1),
     query=linear(3, 3),
@@ -169,8 +169,9 @@ def padded_tokens(batch, seq):
 def mask_over_queries(m, x):
     """Attend to what is no padding."""
     y = m.embedding(x)
-    is_padding = x.eq(0)
-    is_padding = is_padding.unsqueeze(2 if m.way == "wrong" else 1)
+    is_padding = x.eq(0).unsqueeze(1 if m.way == "right" else 2)
+    if m.way == "typed":
+        is_padding = is_padding.mT
     scores = (m.query(y) @ y.mT).masked_fill(is_padding, -1e4)
     return m.rnn(scores.softmax(-1) @ y)[0]
 
@@ -247,7 +248,7 @@ def bridge_viewed(m, x):
 
 @typed(
     "causal",
-    "is transposed: it hides the earlier keys",
+    "is over the queries of the scores, not over the keys",
     "mask.mT",
     causal=True,
     query=linear(6, 6),

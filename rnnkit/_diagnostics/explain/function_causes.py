@@ -262,9 +262,8 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
     if not isinstance(mask, Tensor) or mask.dim() < 2:
         return
     rows, columns = mask.shape[-2:]
-    is_square = rows == columns > 1
     # The mask is (..., queries, keys): above the diagonal are later keys, which it may hide.
-    if columns != 1 and (not is_square or bool(mask.triu(1).any())):
+    if columns != 1 and (rows != columns or bool(mask.triu(1).any())):
         return
 
     def run(call: FunctionCall) -> Any:
@@ -272,8 +271,4 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
         return call.run_with(1, "mask", call.argument(1, "mask").mT)
 
     what = f"the mask at {event.place} is over the queries of the scores, not over the keys"
-    fix = "mask.unsqueeze(1), over the last axis of the scores"
-    if is_square:
-        what = f"the mask at {event.place} is transposed: it hides the earlier keys of each query"
-        fix = "mask.mT, with the keys on the last axis"
-    yield Cause(what, fix, _instead(event, run))
+    yield Cause(what, "mask.mT, with the keys on the last axis", _instead(event, run))

@@ -224,14 +224,12 @@ class _Valid(Beside):
                 return ""  # what comes before has the steps of the input
             stride = 1 if steps is None else round(self.size / steps[0])
             if stride > 1:
-                ways = [
-                    (f"lengths // {stride}", 0),
-                    (f"(lengths + {stride - 1}) // {stride}", stride - 1),
-                ]
+                up = stride - 1
+                ways = {0: f"lengths // {stride}", up: f"(lengths + {up}) // {stride}"}
                 sizes = (self.size, self.smaller)
                 fitting = [
                     text
-                    for text, more in ways
+                    for more, text in ways.items()
                     if steps == tuple((size + more) // stride for size in sizes)
                 ]
                 return " or ".join(fitting)

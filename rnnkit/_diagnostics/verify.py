@@ -23,7 +23,7 @@ from rnnkit._diagnostics.probes.table import PROBES, Probe, ProbeName
 from rnnkit._diagnostics.run.isolation import Session, SpentError, session
 from rnnkit._diagnostics.run.outputs import Given
 from rnnkit._diagnostics.tell.outcome import LEFT_OUT, ONE_SAMPLE, Finding, Outcome, Passed, Skipped
-from rnnkit._diagnostics.tell.report import Check, Report, joined
+from rnnkit._diagnostics.tell.report import Check, Report, joined, leak_error
 
 
 @known_keywords("verify-argument", OTHER_NAMES, check_option)
@@ -169,7 +169,7 @@ def _judged(
     if may_turn:
         answers["batch"] = _with_other_axis(answers["batch"], opened, whole.tree())
     found = [
-        PROBES[name].error(answer)
+        leak_error(name, answer, PROBES[name].fix)
         for name, answer in answers.items()
         if isinstance(answer, Finding)
     ]

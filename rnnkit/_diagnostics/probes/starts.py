@@ -267,7 +267,7 @@ def _read_results(baseline: Baseline, family: Sequence[Call]) -> bool:
 
 
 def _make_the_steps(baseline: Baseline, family: Sequence[Call]) -> bool:
-    """Return whether calls make the steps of a causal output, of which the last reads none before.
+    """Return whether calls make the steps of a causal output, and its last step reads one only.
 
     ``family`` are all calls of a module, each of one step or several.
     """

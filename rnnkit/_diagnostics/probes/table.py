@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from rnnkit._base.errors import LeakError
 from rnnkit._diagnostics.explain.causes import CARRY, MASK, REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.otherwise import is_absent_again
@@ -32,7 +31,6 @@ from rnnkit._diagnostics.tell.outcome import (
     Passed,
     Skipped,
 )
-from rnnkit._diagnostics.tell.report import leak_error
 
 #: What an absence may be that other values, or another size, do not confirm.
 Absence = Literal["of these values", "of some steps"]
@@ -115,10 +113,6 @@ class Probe:
             return Skipped(f"with these values, {what}", "partial", notes=answer.notes)
         text = f"holds with other values or another size, but not for this batch: {what}"
         return Passed(text, [], notes=answer.notes)
-
-    def error(self, finding: Finding) -> LeakError:
-        """Return the error that a finding is raised as."""
-        return leak_error(self.name, finding, self.fix)
 
 
 #: In the order in which they run: what is not repeatable would look like something else.

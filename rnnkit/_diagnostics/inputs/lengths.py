@@ -48,10 +48,7 @@ def guess_lengths(
     told = [(one.name, each) for one, each in zip(inputs, ways, strict=True) if each]
     rows = {k: one.rows for k, one in enumerate(inputs) if one.rows is not None and not ways[k]}
     lines: list[str] = []
-    if told:
-        found, sides = _matched_by_padding(told, rows, lines)
-    else:
-        found, sides = _lengths_by_padding_index(model, rows)
+    found, sides = _matched_by_padding(told or _told_by_padding_index(model, rows), rows, lines)
     if len(sides) != 1:
         return {}, True, lines
     return found, sides == {"post"}, lines
@@ -62,10 +59,10 @@ def _matched_by_padding(
 ) -> tuple[Lengths, set[str]]:
     """Find the inputs that are padded beyond lengths which other inputs tell.
 
-    ``told`` has the name of each of these, and the lengths that it may tell; ``rows`` are the
-    inputs with steps, as ``(batch, seq, ...)``. Returns the lengths by the index of the padded
-    input, and on which sides padding is: ``"pre"``, ``"post"``. Of lengths that fit none, a line is
-    added to ``lines``.
+    ``told`` has the name of each of these, or "", and the lengths that it may tell; ``rows`` are
+    the inputs with steps, as ``(batch, seq, ...)``. Returns the lengths by the index of the padded
+    input, and on which sides padding is: ``"pre"``, ``"post"``. A line is added to ``lines`` for
+    each name whose lengths fit none.
     """
     found: Lengths = {}
     sides: set[str] = set()
@@ -78,7 +75,7 @@ def _matched_by_padding(
             sides.add(side)
             continue
         counts = ways[0]
-        if rows and min(counts) < max(counts) and counts not in found.values():
+        if name and rows and min(counts) < max(counts) and counts not in found.values():
             lines.append(f"{name} was not taken for lengths: no input ends there")
     return found, sides
 
@@ -95,23 +92,19 @@ def _padded_beyond(rows: Rows, ways: Sequence[list[int]]) -> Iterator[tuple[int,
             yield index, counts, side
 
 
-def _lengths_by_padding_index(model: nn.Module, rows: Rows) -> tuple[Lengths, set[str]]:
-    """Return the lengths of tokens that end in the padding index of the model's Embedding.
+def _told_by_padding_index(model: nn.Module, rows: Rows) -> list[tuple[str, list[list[int]]]]:
+    """Return how many tokens each sample has that are not the padding index of an Embedding.
 
-    ``rows`` are the inputs with steps, by index: they are those of the first. The set has the side
-    of the padding, ``"post"`` or ``"pre"``. Both are empty if no such index is known, or no tokens.
+    ``rows`` are the inputs with steps, by index: the first one's count, under no name. Nothing if
+    there is no such index, or not one only, or if that input holds no tokens.
     """
     embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
     values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
-    if not rows or len(values) != 1:
-        return {}, set()
-    [value] = values
-    first, tokens = next(iter(rows.items()))
-    if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
-        return {}, set()
-    counts = tokens.ne(value).sum(1).tolist()
-    side = padded_side(tokens, counts, value)
-    return {first: counts}, {side} - {""}
+    tokens = next(iter(rows.values()), None)
+    if tokens is None or len(values) != 1:
+        return []
+    is_table = tokens.dim() == 2 and tokens.dtype in (torch.int64, torch.int32)
+    return [("", [tokens.ne(values.pop()).sum(1).tolist()])] if is_table else []
 
 
 def lengths_of_other_names(
@@ -178,29 +171,28 @@ def _lengths_of_mask(valid: Tensor) -> Iterator[list[int]]:
             yield mask.sum(1).tolist()
 
 
-def padded_side(rows: Tensor, counts: list[int], value: int | None = None) -> str:
+def padded_side(rows: Tensor, counts: list[int]) -> str:
     """Return on which side an input ``(batch, seq, ...)`` is padded.
 
     The side is ``"post"`` or ``"pre"`` if all steps beyond each of ``counts`` have one value, or
-    are not finite, and the last valid step has another one; else it is empty. ``value`` is that
-    value, if it is known.
+    are not finite, and the last valid step has another one; else it is empty.
     """
     if not 1 <= min(counts) < max(counts) <= rows.shape[1]:
         return ""
-    if _is_padded_after(rows, counts, value):
+    if _is_padded_after(rows, counts):
         return "post"
-    return "pre" if _is_padded_after(rows.flip(1), counts, value) else ""
+    return "pre" if _is_padded_after(rows.flip(1), counts) else ""
 
 
-def _is_padded_after(rows: Tensor, counts: list[int], value: int | None) -> bool:
+def _is_padded_after(rows: Tensor, counts: list[int]) -> bool:
     """Return whether all steps beyond each length, and no step just within, are padding.
 
-    ``rows`` is an input ``(batch, seq, ...)``, ``counts`` are its lengths, and ``value`` is what it
-    is padded with; None: the first finite value there.
+    ``rows`` is an input ``(batch, seq, ...)`` and ``counts`` are its lengths. Padding is the first
+    finite value there.
     """
     pairs = list(zip(rows, counts, strict=True))
     beyond = torch.cat([row[n:] for row, n in pairs])
-    padding = _padding_of(beyond) if value is None else value
+    padding = _padding_of(beyond)
     is_padding = (beyond == padding) | ~beyond.isfinite()
     if not is_padding.all():
         return False

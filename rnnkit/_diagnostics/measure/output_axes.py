@@ -1,6 +1,6 @@
 """Which axes of the outputs are batch and seq: those that follow what is left out of the inputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -202,31 +202,26 @@ def _check_out_seq_dim(baseline: Baseline, first: int, out_seq_dim: int) -> None
 def layout_of(baseline: Baseline) -> dict[str, Layout]:
     """Return the axes of each input and output of a model, as they were found, by its name.
 
-    ``baseline`` is the model, a batch, and the output for it.
+    ``baseline`` is the model, a batch, and the output for it. The steps are those that are judged:
+    other inputs may have steps of their own.
     """
     batch = baseline.batch
     found = baseline.axes
     layout: dict[str, Layout] = {}
     for k, (name, leaf) in enumerate(zip(batch.names, batch.leaves, strict=True)):
-        # "seq" are the steps that are judged: other inputs may have steps of their own.
         seq = batch.seq_dims[k] if batch.has_steps(k) else None
-        _write_axes(layout, name, leaf, {seq: "seq", batch.axes[k]: "batch"})
+        layout[name] = _in_words(leaf, batch.axes[k], seq)
     for k, leaf in enumerate(baseline.normal):
         seq = found.seq.get(k) if found.source.get(k) == batch.sequence else None
-        _write_axes(layout, baseline.name(k), leaf, {seq: "seq", found.batch.get(k): "batch"})
-    for k, flat in found.joined.items():
-        name = baseline.name(k)
-        axes = layout[name]
-        both = " * ".join(map(str, axes[flat.axis : flat.axis + 2]))
-        layout[name] = (*axes[: flat.axis], both, *axes[flat.axis + 2 :])
-    return layout
+        axes = _in_words(leaf, found.batch.get(k), seq)
+        if k in found.joined:
+            at = found.joined[k].axis
+            axes = (*axes[:at], " * ".join(map(str, axes[at : at + 2])), *axes[at + 2 :])
+        layout[baseline.name(k)] = axes
+    return {name: axes for name, axes in layout.items() if axes}
 
 
-def _write_axes(
-    layout: dict[str, Layout], name: str, leaf: Any, words: Mapping[int | None, str]
-) -> None:
-    """Write what the axes of a tensor are into the layout: a word by axis, or else its size."""
-    sizes = enumerate(shape_of(leaf) or ())
-    axes = tuple(words.get(axis, size) for axis, size in sizes)
-    if axes:
-        layout[name] = axes
+def _in_words(leaf: Any, batch: int | None, seq: int | None) -> Layout:
+    """Return what the axes of a tensor are: a word for its batch and seq axis, else the size."""
+    words = {seq: "seq", batch: "batch"}
+    return tuple(words.get(axis, size) for axis, size in enumerate(shape_of(leaf) or ()))

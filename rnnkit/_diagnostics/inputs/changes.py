@@ -35,12 +35,11 @@ def sample_at(sample: int) -> Where:
     return where
 
 
-def steps_at(chosen: Tensor | slice) -> Where:
+def steps_at(chosen: Tensor) -> Where:
     """Return a :data:`Where`: it says that steps are replaced in inputs with those of the sequence.
 
     It is a function of the batch and the index of a leaf (an input): it returns a mask, or None.
-    ``chosen`` has the steps of all samples (a slice, or a mask ``(seq,)``), or of each sample, as a
-    mask ``(batch, seq)``.
+    ``chosen`` is a mask that broadcasts to ``(batch, seq)``.
     """
 
     def where(batch: Batch, index: int) -> Tensor | None:
@@ -52,20 +51,15 @@ def steps_at(chosen: Tensor | slice) -> Where:
             return None
         leaf = batch.leaves[index]
         axes = (batch.axes[index] or 0, batch.seq_dims[index])
-        mask = torch.zeros(batch.size, batch.steps or 0, dtype=torch.bool, device="cpu")
-        if isinstance(chosen, slice):
-            mask[:, chosen] = True
-        else:
-            mask |= chosen
+        mask = chosen.expand(batch.size, batch.steps or 0)
         mask = mask.reshape(*mask.shape, *[1] * (leaf.dim() - 2))
         return mask.movedim((0, 1), axes).to(leaf.device)
 
     return where
 
 
-def steps_from(start: int, end: int | None = None) -> Where:
-    """Return a Where: it says that the steps of all samples from ``start`` up to ``end`` change."""
-    return steps_at(slice(start, end))
+#: Says that all steps are replaced.
+EVERY_STEP = steps_at(torch.tensor(data=True, device="cpu"))
 
 
 def earlier_steps(valid: Tensor) -> Tensor:

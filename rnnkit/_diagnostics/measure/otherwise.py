@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import other_leaves, steps_from
+from rnnkit._diagnostics.inputs.changes import EVERY_STEP, other_leaves
 from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients
@@ -55,7 +55,7 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
     off, and what saturates reads nothing.
     """
     batch = baseline.batch
-    drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
+    drawn = batch.with_leaves(other_leaves(batch, EVERY_STEP, 1, pad=False))
     if batch.second_leaves is not None:
         drawn = replace(drawn, second_leaves=batch.leaves)
     tamed = drawn.with_leaves([_calm_leaf(batch, k, leaf) for k, leaf in enumerate(batch.leaves)])
@@ -130,7 +130,7 @@ def _redrawn(batch: Batch, seed: int, generator: torch.Generator) -> list[Any]:
 
     A table with the same number everywhere, such as flags that are never set, gets zeros and ones.
     """
-    leaves = other_leaves(batch, steps_from(0), seed, pad=False)
+    leaves = other_leaves(batch, EVERY_STEP, seed, pad=False)
     for index, leaf in enumerate(leaves):
         is_table = is_dense(leaf) and leaf.dim() > 1
         if is_table and bool((leaf == leaf.flatten()[:1]).all()):

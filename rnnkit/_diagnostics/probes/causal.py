@@ -13,7 +13,7 @@ from rnnkit._diagnostics.explain.causes import VIEW
 from rnnkit._diagnostics.explain.locate import locate_step
 from rnnkit._diagnostics.inputs.axes import shortened_axis
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import Where, steps_from
+from rnnkit._diagnostics.inputs.changes import Where, steps_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import (
     Change,
@@ -152,11 +152,13 @@ def _asked(baseline: Baseline, first: int) -> Iterator[_Asked]:
     as_input = step + _late(baseline, first)  # which step of the input a step of the output is
     if baseline.rules.causal != "others":
         for cut in cuts:
-            yield _Asked(cut, steps_from(cut), None, as_input < cut - baseline.rules.lookahead)
+            yield _Asked(
+                cut, steps_at(step >= cut), None, as_input < cut - baseline.rules.lookahead
+            )
     if baseline.rules.causal in OWN:
         own = _input_with_steps(baseline)
         for cut in sorted({0, *cuts}):
-            yield _Asked(cut, steps_from(cut, cut + 1), own, as_input == cut)
+            yield _Asked(cut, steps_at(step == cut), own, as_input == cut)
 
 
 def _finding(leak: Leak, asked: _Asked) -> Finding:
@@ -224,7 +226,8 @@ def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
     """
     steps = baseline.batch.steps or 0
     moved: list[Tensor] = []
-    for where in (steps_from(0, 1), steps_from(steps - 1)):
+    for step in (0, steps - 1):
+        where = steps_at(torch.arange(steps, device="cpu") == step)
         change = compare_changed(baseline, where, only=index)
         if change is None or change.refusal or not change.has(first):
             return False

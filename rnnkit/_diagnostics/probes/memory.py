@@ -8,10 +8,10 @@ from torch.nn import RNNBase
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.changes import (
+    EVERY_STEP,
     Where,
     earlier_steps,
     steps_at,
-    steps_from,
 )
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import compare_changed, refused
@@ -114,7 +114,7 @@ def _judge_changes(baseline: Baseline, valid: Tensor, read: Tensor | None) -> Ou
     if moves:
         backwards = "the first output depends on later steps: the model runs backwards"
         return Passed(backwards, [])
-    moves = _moves(baseline, steps_from(0), LAST)
+    moves = _moves(baseline, EVERY_STEP, LAST)
     if isinstance(moves, Skipped):
         return moves
     if not moves:

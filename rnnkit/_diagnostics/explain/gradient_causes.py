@@ -61,4 +61,4 @@ def _over_the_steps(baseline: Baseline, event: Event) -> str:
     axes = [axis for axis, size in enumerate(sizes) if size == steps]
     if len(axes) == 1:
         return f"softmax(dim={axes[0]}), over the steps"
-    return "softmax over the steps, of scores that are viewed as (batch, seq) before it"
+    return "softmax over the steps: dim= is their axis; if they have none, view (batch, seq) first"

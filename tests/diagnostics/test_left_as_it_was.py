@@ -58,9 +58,19 @@ class Options:
 
 
 class Table(dict[str, int]):
-    """A mapping of a user's class, with an attribute."""
+    """A mapping of a user's class, with an attribute that it reads when it takes an item."""
 
     h = 0
+
+    def __init__(self, most=9, **items):
+        """Take how many items it may have."""
+        self.most = most
+        super().__init__(**items)
+
+    def __setitem__(self, key, value):
+        """Take an item."""
+        assert len(self) < self.most
+        super().__setitem__(key, value)
 
 
 class Everything(nn.Module):

@@ -10,7 +10,7 @@ import copyreg
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -46,6 +46,7 @@ class Copier(pickle.Pickler):
     """Writes a model down.
 
     Attributes:
+        text: what is written.
         parts: what is not written, by its number: copies of tensors, and what is shared.
         noted: what copies share with the model, as far as a user should know of it.
         modules: by the id of a module of the model, what a message calls it.
@@ -54,13 +55,13 @@ class Copier(pickle.Pickler):
     def __init__(
         self, model: nn.Module, copy: Callable[[Any, int], Any], names: Mapping[int, str]
     ) -> None:
-        """Take a model, the names of its modules by id, and what copies a tensor.
+        """Write a model, given the names of its modules by id, and what copies a tensor.
 
         ``copy(x, number)`` returns the copy of a tensor, or of a module that copies itself, which
         becomes the part of that number; None if it is to be shared.
         """
-        self._file = io.BytesIO()
-        super().__init__(self._file, protocol=5)
+        text = io.BytesIO()
+        super().__init__(text, protocol=5)
         self.parts: list[Any] = []
         self.noted: list[Any] = []
         self.modules = {**names}
@@ -71,11 +72,8 @@ class Copier(pickle.Pickler):
         self._alive: list[Any] = []  # so that no other object gets the id of one of these
         self._quiet: dict[type, type] = {}  # see :func:`without_del`
         self._number_of(new_object)  # its number is 0
-
-    def write(self) -> bytes:
-        """Return what is written."""
-        self.dump(self._model)
-        return self._file.getvalue()
+        self.dump(model)
+        self.text = text.getvalue()
 
     def persistent_id(self, x: Any) -> int | None:
         """Return the number of a part that is not written; None if it is written."""
@@ -130,8 +128,11 @@ class Copier(pickle.Pickler):
             return MethodType, (x.__func__, x.__self__)
         if kind is FunctionType:
             return self._function(x)
-        if isinstance(x, Tensor):  # with attributes
-            return itself, (_Part(self._numbers[id(x)]),), vars(x), None, None, add_attributes
+        if isinstance(x, Tensor):  # with attributes, of which its class may have copied some
+            number = self._numbers[id(x)]
+            own = vars(self.parts[number])
+            held = {name: part for name, part in vars(x).items() if name not in own}
+            return itself, (_Part(number),), (held, ()), None, None, add_attributes
         if isinstance(x, nn.Module):
             return self._module(x)
         return self._object(x)
@@ -143,11 +144,10 @@ class Copier(pickle.Pickler):
     def _weak_reference(self, x: Any) -> Reduced:
         """Return a reference to the copy of what a weak one refers to, or ``x`` if it has none."""
         is_proxy = type(x) in PROXIES
-        try:
+        one = None
+        with suppress(AttributeError, ReferenceError):  # such as an object that is gone
             # A proxy tells what it stands for only by what is bound to that.
             one = x.__reduce_ex__.__self__ if is_proxy else x()
-        except (AttributeError, ReferenceError):  # such as an object that is gone
-            return self._shared(x)
         if isinstance(one, Tensor) or id(one) in self.modules or id(one) in self._written:
             return proxy if is_proxy else ReferenceType, (one,)
         return self._shared(x)
@@ -165,7 +165,8 @@ class Copier(pickle.Pickler):
             return itself, (_Part(self._copied(x)),)
         # Not by a __getstate__ of its class: that is for files, and may leave things out.
         held = vars(x) | {"_compiled_call_impl": None}
-        return new_object, (without_del(kind, self._quiet),), held, None, None, add_attributes
+        made = (without_del(kind, self._quiet),)
+        return new_object, made, (held, ()), None, None, add_attributes
 
     def _function(self, x: FunctionType) -> Reduced:
         """Return how to make a function over copies of the modules that it closes over."""
@@ -181,8 +182,9 @@ class Copier(pickle.Pickler):
         def make(modules: dict[int, nn.Module]) -> FunctionType:
             """Make the same function over other modules."""
             closure = [CellType(modules[k]) if k in modules else c for k, c in enumerate(cells)]
-            names = (x.__name__, x.__defaults__)
-            return FunctionType(x.__code__, x.__globals__, *names, tuple(closure))
+            return FunctionType(
+                x.__code__, x.__globals__, x.__name__, x.__defaults__, tuple(closure)
+            )
 
         return make, (modules,), (vars(x), {"__kwdefaults__": x.__kwdefaults__})
 
@@ -203,14 +205,15 @@ class Copier(pickle.Pickler):
             return self._refused(x, without_frames(error))
         if has_end or is_only_one:
             return self._refused(x, None, is_noted=has_end)
-        if not is_plain:
-            return tuple(reduced)
-        _, _, state, *rest = reduced
-        made = (without_del(kind, self._quiet),)
+        make, args, *rest = reduced
+        if is_plain:
+            make, args = new_object, (without_del(kind, self._quiet),)
+        state, items, pairs = [*rest, None, None, None][:3]
         if isinstance(state, dict) and not hasattr(kind, "__setstate__"):
-            # The pickler would ask an object without attributes for its __setstate__.
-            return new_object, made, state, None, None, add_attributes
-        return new_object, made, state, *rest
+            # The pickler would ask an object without attributes for its __setstate__, and let a
+            # mapping take items before it has attributes.
+            return make, args, (state, [*(pairs or ())]), items, None, add_attributes
+        return make, args, *rest
 
     def _refused(self, x: Any, error: Exception | None, *, is_noted: bool = True) -> Reduced:
         """Share an object that cannot be copied, unless it holds a tensor or module."""
@@ -249,10 +252,12 @@ def itself(x: Any) -> Any:
     return x
 
 
-def add_attributes(x: Any, held: Mapping[str, Any]) -> None:
-    """Give a new object its attributes, but those that its class has given it already."""
-    own = vars(x)
-    own.update({name: part for name, part in held.items() if name not in own})
+def add_attributes(x: Any, held: tuple[Mapping[str, Any], Sequence[tuple[Any, Any]]]) -> None:
+    """Give a new object its attributes, and then its items, if it is a mapping."""
+    attributes, pairs = held
+    vars(x).update(attributes)
+    for key, value in pairs:
+        x[key] = value
 
 
 class _Quiet:

@@ -66,15 +66,15 @@ class Pristine:
         self._limit = max(DATA, sum(x.numel() for x in (*model.parameters(), *model.buffers())))
         names = {id(one): f"model.{name}" for name, one in model.named_modules()}
         names[id(model)] = "the model itself"
-        copier = Copier(model, partial(self._copied, {}), names)
         try:
-            self._text = copier.write()
-            self.private, self._made = read(self._text, copier.parts)
+            copier = Copier(model, partial(self._copied, {}), names)
+            self.private, self._made = read(copier.text, copier.parts)
         except Exception as error:
             self.held.clear()  # since memory may have run out
             if isinstance(error, UncopiedError):
                 raise
             refuse_to_copy(model, None, error)
+        self._text = copier.text
         self._parts = copier.parts
         self.originals = copier.modules
         self.shared = names_of(copier.noted, model)
@@ -128,6 +128,9 @@ class Pristine:
             self.wide = None  # before there is another one
             self.wide = Pristine(self.private, least)
             self.wide.originals = self.originals
+            per_copy = {id(one.private) for one in self.held if one.is_per_copy}
+            for one in self.wide.held:  # such as what a run wrote
+                one.is_per_copy = id(one.original) in per_copy
         return self.wide
 
     def undo_writes(self, *, thorough: bool) -> bool:
@@ -154,8 +157,7 @@ class Pristine:
             return True
         if not thorough or _write_count(one.original) != one.original_writes:
             return False
-        given = one.original if self.least is None else in_wider_dtype(one.original, self.least)
-        return not same(given, one.private)
+        return not same(one.original, one.private)
 
     def close(self) -> None:
         """Give back the memory of all copies, also of those in a cycle that the model makes."""
@@ -223,8 +225,10 @@ def attached_like(tensor: Tensor, twin: Tensor | None = None) -> Tensor:
     """
     twin = tensor.detach().clone() if twin is None else twin
     twin.requires_grad_(tensor.requires_grad)
+    if tensor.is_leaf:
+        return twin
     with torch.enable_grad():
-        return twin if tensor.is_leaf else twin.clone()
+        return twin.clone()
 
 
 def _write_count(tensor: Tensor) -> int | None:

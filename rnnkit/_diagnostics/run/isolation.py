@@ -120,7 +120,6 @@ class Session:
         """Return a session on copies in a dtype at least as wide, run in a context ``mode``."""
         other = copy.copy(self)
         other.pristine = self.pristine.wider(least)
-        other.is_first = True
         other.mode = mode
         return other
 
@@ -177,31 +176,20 @@ class Session:
         ``on`` is a copy to run, by default a new one; ``watch`` puts hooks on it. The run is
         repeated if it wrote into weights, or if the first run is found to draw random numbers.
         """
-        notices = self.is_first
-        self.is_first = False
-        self._run_once(inputs, on, watch, notices=notices)
-        while on is None and (self._is_written or (notices and self.drawn)):
-            notices = False
-            self._run_once(inputs, on, watch, notices=notices)
+        is_done = False
+        while not is_done:
+            notices = self.is_first
+            self.is_first = False
+            self.last = self.model  # so that what the last run wrote is given back
+            self.last = self.fresh() if on is None else on
+            args, kwargs = copied_inputs(inputs)
+            self.tally.count()
+            hooks = watch(self.last) if watch else ()
+            with self.watched(hooks, notices=notices), torch.no_grad(), self.mode:
+                self.returned = self.call(self.last, *args, **kwargs)
+            is_done = on is not None or not (self._is_written or (notices and self.drawn))
         found = self.leaves_of(self.returned, inputs)
         return [x.detach().clone() if isinstance(x, Tensor) else x for x in found]
-
-    def _run_once(
-        self, inputs: Given, on: torch.nn.Module | None, watch: Watch | None, *, notices: bool
-    ) -> None:
-        """Run a copy, or ``on``, and keep what it returns.
-
-        With ``notices``, see :meth:`watched`, the run looks for what it draws and hides.
-        """
-        if on is None:
-            self.last = self.model  # so that what the last run wrote is given back
-            on = self.fresh()
-        self.last = on
-        args, kwargs = copied_inputs(inputs)
-        self.tally.count()
-        hooks = watch(on) if watch else ()
-        with self.watched(hooks, notices=notices), torch.no_grad(), self.mode:
-            self.returned = self.call(on, *args, **kwargs)
 
     @contextmanager
     def watched(self, hooks: Iterable[Any] = (), *, notices: bool = True) -> Iterator[None]:

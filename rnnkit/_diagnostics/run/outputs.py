@@ -89,9 +89,8 @@ def _is_list_of_steps(tree: Any) -> bool:
     if type(tree) not in (list, tuple) or not all(isinstance(x, Tensor) for x in tree):
         return False
     most = 1 if isinstance(tree, list) else 3  # up to three may be the members of a state
-    if len(tree) <= most:
-        return False
-    return len({(x.shape, x.dtype, x.device) for x in map(_as_dense, tree)}) == 1
+    kinds = {(x.shape, x.dtype, x.device) for x in map(_as_dense, tree)}
+    return len(tree) > most and len(kinds) == 1
 
 
 def parts(tree: Any) -> list[tuple[str, Any]]:

@@ -241,56 +241,46 @@ class Part:
 
 
 class Restriction(Rerun):
-    """A run of some samples, or of fewer steps, beside the same part of the whole."""
+    """A run of some samples, or of fewer steps, beside the same part of the whole.
+
+    The judge (the baseline in float64) runs, since kernels for other sizes round in other ways. If
+    nothing can judge, equal bits settle the question.
+
+    Attributes:
+        batch: the inputs of the run.
+        compared: each sample of an output, beside the same one in the whole.
+        different: the first of them that differs, if there is one.
+    """
 
     def __init__(
         self,
         baseline: Baseline,
-        batch: Batch,
+        keep: Callable[[Batch], Batch],
         samples: Sequence[int],
-        only: int | None,
-        steps: int | None,
+        only: int | None = None,
+        steps: int | None = None,
     ) -> None:
-        """Run on ``batch``, which has only the ``samples``, or steps, of the baseline's.
+        """Run on ``keep(batch)``, which has only the ``samples``, or steps, of the baseline's.
 
         ``only`` is the only output to look at; ``steps`` is to how many steps the inputs were cut.
         """
-        super().__init__(baseline, batch.tree())
-        self.batch = batch
+        judge = judge_of(baseline)
+        settling = baseline if isinstance(judge, Skipped) else judge
+        self.batch = keep(settling.batch)
+        super().__init__(settling, self.batch.tree())
         self.compared: list[Part] = []
         self.different: Part | None = None
-        for part in parts_of(baseline, self.output, samples, only, steps):
+        for part in parts_of(settling, self.output, samples, only, steps):
             self.compared.append(part)
-            if part.differs:
-                self._take(part)
-                break
-
-    def _take(self, part: Part) -> None:
-        """Keep a part that differs as ``different``, or note the doubt that it may be rounding."""
-        judge = judge_of(self.baseline)
-        if isinstance(judge, Skipped):
-            self.doubt = judge.reason
-        elif part.is_amplified:
-            self.doubt = AMPLIFIED
-        else:
-            self.different = part
-
-
-def compare_part(
-    baseline: Baseline,
-    keep: Callable[[Batch], Batch],
-    samples: Sequence[int],
-    only: int | None = None,
-    steps: int | None = None,
-) -> Restriction:
-    """Run on ``keep(batch)``, some samples or steps, beside the same part of the whole.
-
-    The judge (the baseline in float64) runs, since kernels for other sizes round in other ways. If
-    nothing can judge, equal bits settle the question. Other arguments: see :class:`Restriction`.
-    """
-    judge = judge_of(baseline)
-    settling = baseline if isinstance(judge, Skipped) else judge
-    return Restriction(settling, keep(settling.batch), samples, only, steps)
+            if not part.differs:
+                continue
+            if isinstance(judge, Skipped):
+                self.doubt = judge.reason
+            elif part.is_amplified:
+                self.doubt = AMPLIFIED
+            else:
+                self.different = part
+            break
 
 
 def parts_of(

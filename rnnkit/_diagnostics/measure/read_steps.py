@@ -35,10 +35,12 @@ def _read_by_samples(
 ) -> dict[int, Tensor]:
     """Return what some steps of an output ``(samples, seq, ...)`` read: masks ``(seq,)`` by step.
 
-    Only the samples ``longest`` are asked: others have padding at some of these steps.
+    Only the samples ``longest`` are asked: others have padding at some of these steps. Those are
+    the first two steps, one in the middle, and the last. Nothing if one of them reads none.
     """
     read: dict[int, Tensor] = {}
-    steps = _some_steps(output.shape[1])
+    last = output.shape[1] - 1
+    steps = sorted({0, min(1, last), (last + 1) // 2, last})
     # One backward asks for a step of each sample, since they do not mix.
     for start in range(0, len(steps), len(longest)):
         pairs = [*zip(longest, steps[start:], strict=False)]
@@ -50,16 +52,5 @@ def _read_by_samples(
         # No step reads an earlier one: a flag may start a sample there, so the others are asked.
         at = gradients.places([output[longest, -1]])
         if at is not None:
-            read[steps[-1]] = at[longest].any(0)
-    return _if_all_read(read)
-
-
-def _some_steps(steps: int) -> list[int]:
-    """Return the first two steps, one in the middle, and the last."""
-    last = steps - 1
-    return sorted({0, min(1, last), (last + 1) // 2, last})
-
-
-def _if_all_read(read: dict[int, Tensor]) -> dict[int, Tensor]:
-    """Return what steps read if each of them reads something; else nothing."""
+            read[last] = at[longest].any(0)
     return read if all(row.any() for row in read.values()) else {}

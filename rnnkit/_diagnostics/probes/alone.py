@@ -8,7 +8,7 @@ from rnnkit._diagnostics.explain.locate import locate_valid
 from rnnkit._diagnostics.explain.squeezes import run_with_kept_axes
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.compare import Part, Restriction, compare_part, parts_of
+from rnnkit._diagnostics.measure.compare import Part, Restriction, parts_of
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Finding, Outcome, Passed, Skipped
@@ -68,7 +68,7 @@ def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
         if compared > len(baseline.batch.lengths):
             return
         keep = partial(Batch.alone, sample=sample)
-        run = compare_part(baseline, keep, [sample])
+        run = Restriction(baseline, keep, [sample])
         compared += bool(run.compared)
         yield run
 
@@ -176,7 +176,7 @@ def _in_other_orders(baseline: Baseline) -> Iterator[Restriction]:
         # Sorted by length and moved on by one, so that no model's sorting undoes itself.
         first, *rest = sorted(range(len(counts)), key=counts.__getitem__, reverse=falling)
         order = [*rest, first]
-        yield compare_part(baseline, partial(Batch.samples, kept=order), order)
+        yield Restriction(baseline, partial(Batch.samples, kept=order), order)
 
 
 def _judge_order(run: Restriction) -> Finding | None:

@@ -20,7 +20,6 @@ from rnnkit._diagnostics.measure.compare import (
     Leak,
     Restriction,
     compare_changed,
-    compare_part,
     incomparable,
     refused,
 )
@@ -199,7 +198,7 @@ def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
     samples = range(judged.batch.size)
     for cut in sorted({steps - 1, steps - 2, (steps + 1) // 2} - {0}, reverse=True):
         keep = partial(Batch.cut, steps=cut, front=True)
-        yield compare_part(judged, keep, samples, first, steps=cut)
+        yield Restriction(judged, keep, samples, first, steps=cut)
 
 
 def _with_followed(judged: Baseline, first: int) -> Baseline:

@@ -207,7 +207,8 @@ class Copier(pickle.Pickler):
             return self._refused(x, None, is_noted=has_end)
         make, args, *rest = reduced
         if is_plain:
-            make, args = new_object, (without_del(kind, self._quiet),)
+            make = new_object
+            args = (without_del(kind, self._quiet),)
         state, items, pairs = [*rest, None, None, None][:3]
         if isinstance(state, dict) and not hasattr(kind, "__setstate__"):
             # The pickler would ask an object without attributes for its __setstate__, and let a

@@ -208,7 +208,7 @@ def _clone_keeping_shared_memory(tensor: Tensor, memo: dict[Any, Any]) -> Tensor
     key = (memory.device, memory.data_ptr())
     if key not in memo:
         memo[key] = memory.clone()
-    twin = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    twin = tensor.new_empty(0)
     return twin.set_(memo[key], tensor.storage_offset(), tensor.shape, tensor.stride())
 
 

@@ -212,7 +212,8 @@ def stateful_modules(events: Sequence[Event]) -> set[str]:
     for event in events:
         if event.kind == "input":
             given[event.name] = event.consumed
-            found |= {event.name} if event.consumed & made[event.name] else set()
+            if event.consumed & made[event.name]:
+                found.add(event.name)
         else:  # dropout returns what it is given
             made[event.name] |= event.produced.keys() - given[event.name]
     return found

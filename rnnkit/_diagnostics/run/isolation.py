@@ -241,11 +241,11 @@ def without_tf32() -> Iterator[None]:
     backends: Any = torch.backends
     products = (backends.cuda.matmul, getattr(backends.mkldnn, "matmul", None))
     # torch 2.8 has neither.
-    places = [place for place in products if hasattr(place, "fp32_precision")]
+    places: list[Any] = [place for place in products if hasattr(place, "fp32_precision")]
     before = [place.fp32_precision for place in places]
     has_tf32 = False
     with suppress(RuntimeError):  # somebody chose that for its parts, one by one
-        has_tf32 = torch.backends.cudnn.allow_tf32
+        has_tf32 = backends.cudnn.allow_tf32
     try:
         for place in places:
             place.fp32_precision = "ieee"

@@ -198,14 +198,18 @@ def calls_in(
             family.append(Call(len(family), event.name, event.module, input, state_by_name(state)))
             calls.append(family[-1])
         else:
-            call = family[-1]
-            output, returned = split_result(call.module, event.tree)
-            call.output = output if returned else None
-            # A layer returns its output before its state, of which one over cells has more parts.
-            first = 0 if call.is_cell else 1
-            names = PARTS[1:3] if is_of_torch(call.module) else PARTS[1:]
-            call.returned = state_by_name(event.tensors[first:], names)
+            _note_result(family[-1], event)
     return calls
+
+
+def _note_result(call: Call, event: Any) -> None:
+    """Write into a call what its module returned, as the event at its end has it."""
+    output, returned = split_result(call.module, event.tree)
+    call.output = output if returned else None
+    # A layer returns its output before its state, of which one over cells has more parts.
+    first = 0 if call.is_cell else 1
+    names = PARTS[1:3] if is_of_torch(call.module) else PARTS[1:]
+    call.returned = state_by_name(event.tensors[first:], names)
 
 
 def steps_of_modules(events: Sequence[Any]) -> Counter[tuple[str, int]]:

@@ -85,7 +85,13 @@ def dependency_map(
     with session(model, call, given, "dependency_map") as opened:
         batch, replaced = judged_finite(batch, opened)
         narrow = Baseline.of(opened, with_inferred_axes(batch, opened.attempt))
-        first, shape = _first_output(narrow, out_dim)
+        first = narrow.first
+        if first is None:
+            refuse(ArgumentError, "out_dim", why_unfollowed(narrow), code="verify-axis")
+        shape = tuple(narrow.normal[first].shape)
+        if out_dim not in range(-len(shape), len(shape)):
+            message = f"the first output has no axis {out_dim}: its shape is {shape}"
+            refuse(ArgumentError, "out_dim", message, code="verify-axis")
         out_dim %= len(shape)
         narrow = replace(narrow, axes=Axes(batch={first: out_dim}))
         columns = _spaced(narrow.batch.size)
@@ -103,21 +109,6 @@ def dependency_map(
 
 
 dependency_map.__module__ = "rnnkit"
-
-
-def _first_output(baseline: Baseline, out_dim: int) -> tuple[int, tuple[int, ...]]:
-    """Return the index and the shape of the first output; refuse one that has no axis ``out_dim``.
-
-    ``baseline`` is the model, the inputs, and the output for them.
-    """
-    first = baseline.first
-    if first is None:
-        refuse(ArgumentError, "out_dim", why_unfollowed(baseline), code="verify-axis")
-    shape = tuple(baseline.normal[first].shape)
-    if out_dim not in range(-len(shape), len(shape)):
-        message = f"the first output has no axis {out_dim}: its shape is {shape}"
-        refuse(ArgumentError, "out_dim", message, code="verify-axis")
-    return first, shape
 
 
 def _spaced(size: int) -> tuple[int, ...]:
@@ -144,11 +135,9 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     # So large a number may come to nothing by a mask and still give inf * 0: that is no sign.
     if not bool(found[1].isfinite().all()):
         found.pop()
-    moved = torch.zeros(before.shape[axis], dtype=torch.bool, device="cpu")
-    for after in found:
-        off = beyond_rounding(judge, before, after, judge.scale_of(first)).movedim(axis, 0)
-        moved |= off.reshape(len(moved), -1).any(1).cpu()
-    return moved
+    moved = [beyond_rounding(judge, before, after, judge.scale_of(first)) for after in found]
+    rows = torch.stack(moved).any(0).movedim(axis, 0)
+    return rows.reshape(len(rows), -1).any(1).cpu()
 
 
 def _laid_over(before: Tensor, output: Leaves) -> Tensor:

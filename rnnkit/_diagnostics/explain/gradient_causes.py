@@ -57,8 +57,7 @@ def _over_the_steps(baseline: Baseline, event: Event) -> str:
     ``event`` is its call; the batch of ``baseline`` says how many steps there are.
     """
     sizes = event.tensors[0].shape
-    steps = baseline.batch.steps
-    axes = [axis for axis, size in enumerate(sizes) if size == steps]
+    axes = [axis for axis, size in enumerate(sizes) if size == baseline.batch.steps]
     if len(axes) == 1:
         return f"softmax(dim={axes[0]}), over the steps"
     return "softmax over the steps: dim= is their axis; if they have none, view (batch, seq) first"

@@ -1,5 +1,8 @@
 """Where a leak first shows: between samples, between steps, or between lengths."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
@@ -146,22 +149,13 @@ class Beside(Search):
         The answer is None if they cannot be laid side by side, or if a loop is at another step.
         """
         one, other, fewer, iteration = seen
-        if iteration is not None:
-            step = iteration if self.keeps_front else self.size - 1 - iteration
-            if step >= self.smaller:
-                return None
-        if not isinstance(other, Tensor) or not isinstance(fewer, Tensor):
-            return None
-        if not one.dim() == other.dim() == fewer.dim():
+        if self._is_elsewhere(iteration) or not _have_one_rank(one, other, fewer):
             return None
         axes = self._unit_axes(seen)
         batch = [axis for axis in axes if self._is_batch(axis, seen)]
         if len(batch) > 1 or any(one.shape[axis] < fewer.shape[axis] for axis in axes):
             return None
-        for axis in {*axes} - {*batch}:
-            size = fewer.shape[axis]
-            start = 0 if self.keeps_front else -size
-            one, other = (x.narrow(axis, start, size) for x in (one, other))
+        one, other = (self._at_steps_of(fewer, x, {*axes} - {*batch}) for x in (one, other))
         rows = torch.split(one, 1, batch[0]) if batch else [one]
         alike = [row for row in rows if row.shape == other.shape]
         if not all(self._moved_numbers(row, other).any() for row in alike):
@@ -169,6 +163,20 @@ class Beside(Search):
         # Rows of several samples on one axis cannot be told apart.
         are_joined = self.changed > 1 and axes and not batch
         return None if are_joined else True
+
+    def _at_steps_of(self, part: Tensor, tensor: Tensor, axes: Iterable[int]) -> Tensor:
+        """Return a tensor at its first, or last, steps along some axes: as many as a part has."""
+        for axis in axes:
+            size = part.shape[axis]
+            tensor = tensor.narrow(axis, 0 if self.keeps_front else -size, size)
+        return tensor
+
+    def _is_elsewhere(self, iteration: int | None) -> bool:
+        """Return whether a loop is at a step that the part has not; False if there is no loop."""
+        if iteration is None:
+            return False
+        step = iteration if self.keeps_front else self.size - 1 - iteration
+        return step >= self.smaller
 
     def _is_batch(self, axis: int, seen: Seen) -> bool:
         """Return whether an axis has the samples: several in one run, and one in the other."""
@@ -244,8 +252,13 @@ class _Valid(Beside):
             return None  # what is packed has the steps of all samples on one axis
         seen = self._seen((event, 0))
         one, _, fewer, iteration = seen
-        are_both = isinstance(one, Tensor) and isinstance(fewer, Tensor)
-        if iteration is not None or not are_both or one.dim() != fewer.dim():
+        if iteration is not None or not _have_one_rank(one, fewer):
             return None
         axes = [axis for axis in self._unit_axes(seen) if not self._is_batch(axis, seen)]
         return (one.shape[axes[0]], fewer.shape[axes[0]]) if len(axes) == 1 else None
+
+
+def _have_one_rank(*given: Any) -> bool:
+    """Return whether all of some values are tensors, with equally many axes."""
+    ranks = {getattr(x, "ndim", None) for x in given}
+    return len(ranks) == 1 and None not in ranks

@@ -34,11 +34,10 @@ def probe_alone(baseline: Baseline) -> Outcome:
         runs.append(run)
     if not any(run.compared for run in runs):
         return Skipped("run on one sample, the outputs have other shapes, or are integers")
-    for run in _in_other_orders(baseline):
-        finding = _judge_order(run)
-        if finding is not None:
-            return finding.noting(notes)
-        runs.append(run)
+    for ordered in _in_other_orders(baseline):
+        if isinstance(ordered, Finding):
+            return ordered.noting(notes)
+        runs.append(ordered)
     cut = ", cut to its length," if baseline.batch.counts else ""
     text = f"a sample by itself{cut} returns what it returns in the batch"
     return Passed(text, runs, notes=notes)
@@ -61,26 +60,20 @@ def _why_unasked(baseline: Baseline) -> Skipped | None:
 def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
     """Run some samples by themselves, until one was compared, and one more for each length.
 
-    Yields the runs, beside the same samples in the run of the batch of ``baseline``.
+    Yields the runs, beside the same samples in the run of the batch of ``baseline``: at most so
+    many as a limit allows.
     """
+    batch = baseline.batch
+    valid_steps = batch.valid_steps()
     compared = 0
-    for sample in _to_compare(baseline):
-        if compared > len(baseline.batch.lengths):
+    # The shortest samples have the most padding, and the last of equal ones is often a rest.
+    for sample in sorted(range(batch.size), key=lambda k: (valid_steps[k], -k))[:ALONE]:
+        if compared > len(batch.lengths):
             return
         keep = partial(Batch.alone, sample=sample)
         run = Restriction(baseline, keep, [sample])
         compared += bool(run.compared)
         yield run
-
-
-def _to_compare(baseline: Baseline) -> list[int]:
-    """Return which samples of the batch to run alone, by index: at most so many as a limit allows.
-
-    The shortest samples have the most padding, and the last of equal ones is often a rest.
-    """
-    valid_steps = baseline.batch.valid_steps()
-    samples = range(baseline.batch.size)
-    return sorted(samples, key=lambda sample: (valid_steps[sample], -sample))[:ALONE]
 
 
 def _judge(run: Restriction) -> Iterator[Finding | Skipped | str]:
@@ -164,35 +157,24 @@ def _why(run: Restriction, wrong: Part) -> Location:
     return locate_valid(baseline, wrong.sample, wrong.output)
 
 
-def _in_other_orders(baseline: Baseline) -> Iterator[Restriction]:
+def _in_other_orders(baseline: Baseline) -> Iterator[Restriction | Finding]:
     """Run the samples in two different orders, if lengths tell samples apart; yield the runs.
 
-    Each is beside the run of ``baseline``, whose batch has them in the caller's order.
+    Each is beside the run of ``baseline``, whose batch has them in the caller's order. Yields a
+    finding if one returns something else.
     """
     counts = baseline.batch.valid_steps()
-    if len(set(counts)) == 1:
-        return
+    if counts == sorted(counts, reverse=True):
+        return  # a model may count on a batch with the longest first
     for falling in (True, False):
         # Sorted by length and moved on by one, so that no model's sorting undoes itself.
         first, *rest = sorted(range(len(counts)), key=counts.__getitem__, reverse=falling)
         order = [*rest, first]
-        yield Restriction(baseline, partial(Batch.samples, kept=order), order)
-
-
-def _judge_order(run: Restriction) -> Finding | None:
-    """Return a finding if samples in a different order return something else; else None.
-
-    ``run`` is the run in that order. A batch with the longest sample first may be what the model
-    needs.
-    """
-    baseline = run.baseline
-    counts = baseline.batch.valid_steps()
-    part = run.different
-    # A model may count on a batch with the longest first.
-    if part is None or counts == sorted(counts, reverse=True):
-        return None
-    numbers = ", ".join(map(str, run.batch.caller_indices))
-    of = baseline.of_sample(part.output, part.sample)
-    fix = "output[order.argsort()] instead of output[order], where order sorts the samples"
-    what = f"if the samples are put in the order {numbers}, {of} changes"
-    return Finding(what, [("fix", fix)])
+        run = Restriction(baseline, partial(Batch.samples, kept=order), order)
+        yield run
+        if run.different is not None:
+            numbers = ", ".join(map(str, run.batch.caller_indices))
+            of = baseline.of_sample(run.different.output, run.different.sample)
+            fix = "output[order.argsort()] instead of output[order], where order sorts the samples"
+            what = f"if the samples are put in the order {numbers}, {of} changes"
+            yield Finding(what, [("fix", fix)])

@@ -43,7 +43,8 @@ def probe_batch(baseline: Baseline) -> Outcome:
         wrong = losses[0]
         what = baseline.batch.without_size(wrong.what)
         return Finding(what, [("at", wrong.place), ("fix", wrong.fix)])
-    if _is_loss(baseline):
+    numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
+    if numbers and all(leaf.numel() == 1 for leaf in numbers):
         return judge_loss(baseline)
     indices = baseline.outputs_by_sample()
     if not indices:
@@ -73,12 +74,6 @@ def _judge_samples(baseline: Baseline, indices: Sequence[int]) -> Outcome:
     tried = sum(any(map(change.has, indices)) for change in changes.values())
     text = f"no sample's output depends on another sample ({tried} tried)"
     return Passed(text, [*changes.values()], drawn=drawn)
-
-
-def _is_loss(baseline: Baseline) -> bool:
-    """Return whether a model returned floats, and each of its outputs of floats is one number."""
-    numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
-    return numbers != [] and all(leaf.numel() == 1 for leaf in numbers)
 
 
 def _in_what_nothing_shows(baseline: Baseline) -> str:

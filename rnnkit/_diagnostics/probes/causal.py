@@ -155,7 +155,9 @@ def _asked(baseline: Baseline, first: int) -> Iterator[_Asked]:
                 cut, steps_at(step >= cut), None, as_input < cut - baseline.rules.lookahead
             )
     if baseline.rules.causal in OWN:
-        own = _input_with_steps(baseline)
+        batch = baseline.batch
+        # The first input or, if it has no such steps, the one with them: a decoder's target.
+        own = batch.first if batch.has_steps(batch.first) else batch.sequence
         for cut in sorted({0, *cuts}):
             yield _Asked(cut, steps_at(step == cut), own, as_input == cut)
 
@@ -173,15 +175,6 @@ def _finding(leak: Leak, asked: _Asked) -> Finding:
         return Finding(f"{what} step {asked.step} of input {asked.only}", [("fix", fix)])
     found = locate_step(baseline, leak.run.inputs, asked.step, leak.output)
     return Finding(f"{what} the input of step {asked.step} or later", *found)
-
-
-def _input_with_steps(baseline: Baseline) -> int:
-    """Return the index of the first input or, if it has no such steps, of the one with them.
-
-    Of an encoder and a decoder, that is the target.
-    """
-    batch = baseline.batch
-    return batch.first if batch.has_steps(batch.first) else batch.sequence
 
 
 def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:

@@ -8,7 +8,6 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.run.outputs import Leaves
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
 from rnnkit._diagnostics.tell.outcome import Line
 from rnnkit._diagnostics.tell.report import joined_by_and
@@ -27,18 +26,6 @@ class Squeeze(NamedTuple):
 
     axes: tuple[int, ...]
     place: str
-
-
-class KeptAxes(NamedTuple):
-    """A run of one sample whose squeezes remove only the axes that they remove of the whole batch.
-
-    Attributes:
-        output: the leaves that the model returned.
-        lines: the rows of a message: where the squeezes are, the cause and the fix.
-    """
-
-    output: Leaves
-    lines: list[Line]
 
 
 class _Squeezes(FunctionWatch):
@@ -75,27 +62,27 @@ def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:
     return tuple(axis % rank for axis in given if rank and input.shape[axis] == 1)
 
 
-def run_with_kept_axes(baseline: Baseline, single: Batch) -> KeptAxes | None:
-    """Run one sample, and let each squeeze remove only axes that it removes of the whole batch.
+def rows_of_squeezes(baseline: Baseline, single: Batch) -> list[Line]:
+    """Return rows of a message: squeezes that remove an axis of one sample that they keep of more.
 
-    ``single`` is that sample. None if no squeeze removes others, or the model does not run then
-    either.
+    ``single`` is that sample: it runs again, and each squeeze removes only axes that it removes of
+    the whole batch. No rows if no squeeze removes others, or the model does not run then either.
     """
     whole = _Squeezes()
     baseline.session.attempt(baseline.batch.tree(), watch=whole.watch)
     if not whole.calls:
-        return None
+        return []
     kept = _Squeezes(whole.calls)
     output = baseline.session.attempt(single.tree(), watch=kept.watch)
     pairs = zip(whole.calls, kept.calls, strict=False)
     wrong = [one for one, other in pairs if one.axes != other.axes]
     if output is None or not wrong:
-        return None
+        return []
     places = ", ".join(dict.fromkeys(one.place for one in wrong))
     calls = joined_by_and([*dict.fromkeys(map(_typed, wrong))])
     cause = "for a single sample, this squeeze removes an axis that it otherwise keeps"
     fix = f"{calls}, which removes the same axes of any batch"
-    return KeptAxes(output, [("at", places), ("cause", cause), ("fix", fix)])
+    return [("at", places), ("cause", cause), ("fix", fix)]
 
 
 def _typed(squeeze: Squeeze) -> str:

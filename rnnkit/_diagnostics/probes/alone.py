@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from functools import partial
 
-from rnnkit._diagnostics.explain.causes import Location
 from rnnkit._diagnostics.explain.locate import locate_valid
-from rnnkit._diagnostics.explain.squeezes import run_with_kept_axes
+from rnnkit._diagnostics.explain.squeezes import rows_of_squeezes
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.compare import Part, Restriction, parts_of
+from rnnkit._diagnostics.measure.compare import Part, Restriction
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Finding, Outcome, Passed, Skipped
@@ -104,7 +103,7 @@ def _finding(run: Restriction, wrong: Part) -> Finding:
     is_padded = counts is not None and counts[wrong.sample] < steps
     when = "its padding is removed" if is_padded else "it is run alone"
     what = f"{baseline.of_sample(wrong.output, wrong.sample)} changes when {when} {wrong.far}"
-    return Finding(what, *_why(run, wrong))
+    return Finding(what, *locate_valid(baseline, wrong.sample, wrong.output))
 
 
 def _judge_refusal(run: Restriction) -> Finding | Skipped:
@@ -112,11 +111,11 @@ def _judge_refusal(run: Restriction) -> Finding | Skipped:
 
     It is lost by a squeeze if the model runs when each squeeze keeps that axis.
     """
-    kept = run_with_kept_axes(run.baseline, run.batch)
-    if kept is None:
+    squeezed = rows_of_squeezes(run.baseline, run.batch)
+    if not squeezed:
         return Skipped(f"the model does not run on one sample: {run.refusal}")
     what = "the model does not run on one sample, which loses its batch axis"
-    return Finding(what, [("evidence", run.refusal), *kept.lines])
+    return Finding(what, [("evidence", run.refusal), *squeezed])
 
 
 def _lost_axes(run: Restriction) -> Iterator[Finding | str]:
@@ -136,25 +135,9 @@ def _lost_axes(run: Restriction) -> Iterator[Finding | str]:
         if whole.dim() == 1:
             yield what
             continue
-        kept = run_with_kept_axes(baseline, run.batch)
         axis = baseline.axes.batch[part.output]
         other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
-        yield Finding(what, [("fix", other)] if kept is None else kept.lines)
-
-
-def _why(run: Restriction, wrong: Part) -> Location:
-    """Return rows that say why a sample differs alone, and the module's name, if it is known.
-
-    It is a squeeze that removes the batch axis, if the output is right without it; else the rows
-    say where the difference begins.
-    """
-    baseline = run.baseline
-    kept = run_with_kept_axes(baseline, run.batch)
-    if kept is not None:
-        mended = parts_of(baseline, kept.output, [wrong.sample])
-        if not any(part.differs for part in mended):
-            return kept.lines, ""
-    return locate_valid(baseline, wrong.sample, wrong.output)
+        yield Finding(what, rows_of_squeezes(baseline, run.batch) or [("fix", other)])
 
 
 def _in_other_orders(baseline: Baseline) -> Iterator[Restriction | Finding]:

@@ -16,7 +16,6 @@ from rnnkit._diagnostics.inputs.changes import (
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import compare_changed, refused
 from rnnkit._diagnostics.measure.judge import rounds_by_all
-from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import numbers_by_sample
 from rnnkit._diagnostics.run.events import stateful_modules
@@ -49,10 +48,6 @@ def probe_memory(baseline: Baseline) -> Outcome:
     numbers = numbers_by_sample(baseline)
     if isinstance(numbers, Skipped):
         return numbers
-    steps = steps_read(baseline)  # which steps of the input some of the output are known to read
-    last = max(steps, default=0)
-    if last > 0 and bool(steps[last][0]):
-        return Passed(HOLDS, [])
     gradients = gradients_of(baseline)
     read = gradients.places(_ends(baseline, gradients.output, LAST)) if gradients.output else None
     if read is not None and bool((read & earlier).any()):

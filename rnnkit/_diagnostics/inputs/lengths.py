@@ -115,7 +115,7 @@ def lengths_of_other_names(
     ``places`` is what a report calls each input; ``found`` are the lengths that are known.
     """
     return [
-        f"{place} looks like lengths: pass lengths={name_to_type(place, one.name)}"
+        f"{place} looks like lengths: pass lengths={one.name if one.name.isidentifier() else place}"
         for place, one in zip(places, inputs, strict=False)
         if _looks_like_lengths(one, inputs, found)
     ]
@@ -136,11 +136,6 @@ def _looks_like_lengths(
         return False
     rows = [x for _, _, x in inputs if x is not None and len(x) == len(counts)]
     return any(padded_side(x, counts) for x in rows)
-
-
-def name_to_type(place: str, name: str) -> str:
-    """Return what a caller may type for an input: its own name, or else its place in the inputs."""
-    return name if name.isidentifier() else place
 
 
 def _possible_lengths(one: Named, size: int) -> Iterator[list[int]]:

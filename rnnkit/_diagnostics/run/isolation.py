@@ -239,7 +239,7 @@ def copied_inputs(inputs: Given) -> Any:
 def without_tf32() -> Iterator[None]:
     """Compute products of float32 in full precision, without TF32 or bfloat16, in this context."""
     backends: Any = torch.backends
-    products = (backends.cuda.matmul, getattr(backends.mkldnn, "matmul", None))
+    products: list[Any] = [backends.cuda.matmul, getattr(backends.mkldnn, "matmul", None)]
     # torch 2.8 has neither.
     places: list[Any] = [place for place in products if hasattr(place, "fp32_precision")]
     before = [place.fp32_precision for place in places]

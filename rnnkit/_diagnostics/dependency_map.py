@@ -12,8 +12,8 @@ from rnnkit._base.keywords import known_keywords
 from rnnkit._base.message import refuse
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.axes import with_inferred_axes
-from rnnkit._diagnostics.inputs.batch import batch_of
 from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
+from rnnkit._diagnostics.inputs.reading import batch_of
 from rnnkit._diagnostics.measure.baseline import Axes, Baseline
 from rnnkit._diagnostics.measure.judge import COARSE, beyond_rounding, judge_of
 from rnnkit._diagnostics.measure.prepared import judged_finite

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -39,14 +40,9 @@ def with_fields(given: Given, call: Call | None) -> tuple[Given, Call | None]:
     def with_dataclasses(model: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the model with dataclasses in place of the dictionaries of their fields."""
         whole = pytree.tree_map(_put_back, given, Given(args, kwargs), is_leaf=_is_kept)
-        return (call or _run)(model, *whole.args, **whole.kwargs)
+        return (call or operator.call)(model, *whole.args, **whole.kwargs)
 
     return pytree.tree_map(_fields_of, given, is_leaf=_is_kept), with_dataclasses
-
-
-def _run(model: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call a model without a user's own ``call``."""
-    return model(*args, **kwargs)
 
 
 def _is_dataclass(value: Any) -> bool:

@@ -69,8 +69,7 @@ class Gradients(FunctionWatch):
     ) -> None:
         """Run a copy of the model, by default a new one in eval mode.
 
-        ``opened`` runs copies of the model; with ``follows``, gradients of the inputs are asked
-        for.
+        ``opened`` runs copies of the model; ``follows``: gradients of the inputs are asked for.
         """
         super().__init__()
         self.batch = batch
@@ -95,10 +94,7 @@ class Gradients(FunctionWatch):
         self._run(opened, batch.tree(given))
 
     def _follow(self, index: int, source: Tensor) -> Tensor:
-        """Let the gradient of an input be asked for.
-
-        Return a tensor that a model may write into.
-        """
+        """Ask for the gradient of an input; return a tensor that a model may write into."""
         self.sources[index] = source.requires_grad_()
         return source * 1
 
@@ -194,10 +190,7 @@ class Gradients(FunctionWatch):
 
     @cached_property
     def amounts(self) -> dict[str, str]:
-        """By name, the gradient of each parameter.
-
-        ``"none"``, ``"zero"``, ``"nan"`` or ``"some"``.
-        """
+        """By name, the gradient of each parameter: "none", "zero", "nan" or "some"."""
         found = {name: _amount(self.by_id[id(weight)]) for name, weight in self.weights.items()}
         unknown = [name for name, amount in found.items() if amount == "nan"]
         plain = self.slopes([self.weights[name] for name in unknown], self.output, enlarged=False)

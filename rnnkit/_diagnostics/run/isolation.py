@@ -1,6 +1,7 @@
 """A user's model is never run: copies of it are, each from the same state."""
 
 import copy
+import operator
 import random
 import sys
 import threading
@@ -87,7 +88,7 @@ class Session:
         self.size_of: Callable[[Given], int] = len  # how many samples some inputs have
         self.returned: Any = None  # the last output, as the model returned it
         self.own_call = call  # the user's, if any
-        self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
+        self.call: Callable[..., Any] = call or operator.call
         self.drawn: set[str] = set()  # from which sources of random numbers
         self.is_first = True
         self._is_written = False

@@ -112,8 +112,8 @@ class Batch:
 
     def axes_of(self, index: int) -> list[int]:
         """Return the batch axis of a leaf and, if it has the judged steps, its seq axis."""
-        axes = [self.axes[index] or 0]
-        return [*axes, self.seq_dims[index]] if self.has_steps(index) else axes
+        steps = [self.seq_dims[index]] if self.has_steps(index) else []
+        return [self.axes[index] or 0, *steps]
 
     def tree(self, leaves: Sequence[Any] | None = None) -> Given:
         """Return the inputs as the model takes them, with other leaves if they are given."""

@@ -32,9 +32,8 @@ def batch_of(
     """
     leaves, spec = pytree.tree_flatten(inputs, is_leaf=is_one_leaf)
     check_values(leaves)
-    every = range(len(leaves))
     batch_dim = axis_of(batch_dim)
-    first = first_with_axis(leaves, batch_dim, every)
+    first = first_with_axis(leaves, batch_dim, range(len(leaves)))
     data = leaves[first]
     batch_dim %= data.dim()
     size = data.shape[batch_dim]
@@ -61,7 +60,7 @@ def batch_of(
         size,
         caller_indices=[*range(size)],
         whole_size=size,
-        content=[k for k in every if is_content(leaves[k], seq_dims[k])],
+        content=[k for k, leaf in enumerate(leaves) if is_content(leaf, seq_dims[k])],
         sequence=first,
         pads_after=pad == "post",
     )

@@ -322,8 +322,9 @@ def _parts_of_output(
     if len(rows) != len(samples):
         return
     for row, sample in zip(rows, samples, strict=True):
-        is_whole = row.shape == whole.select(axis, sample).shape
-        after = baseline.valid_part(row, index, sample) if is_whole else row
+        after = row
+        if row.shape == whole.select(axis, sample).shape:
+            after = baseline.valid_part(row, index, sample)
         # Of an output with other steps, as with a stride, a sample returns the first ones.
         kept = tuple(map(slice, after.shape if baseline.batch.pads_after else ()))
         before = baseline.valid_row(whole, index, sample)[kept]

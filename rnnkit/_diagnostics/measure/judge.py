@@ -89,12 +89,7 @@ def _judge_of_parent(baseline: Baseline, parent: Baseline) -> Baseline | Skipped
     judge = judge_of(parent)
     if isinstance(judge, Skipped):
         return judge
-    seen = baseline.batch
-    return judge.seeing(
-        replace(
-            judge.batch, sequence=seen.sequence, steps=seen.steps, on_their_own=seen.on_their_own
-        )
-    )
+    return judge.seeing(baseline.batch.with_leaves(judge.batch.leaves))
 
 
 def _judge_in_own_dtype(baseline: Baseline, weights: Sequence[Tensor]) -> Baseline | Skipped:

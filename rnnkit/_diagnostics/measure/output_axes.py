@@ -29,8 +29,8 @@ def with_axes(baseline: Baseline) -> Baseline:
     """
     again = _run_again(baseline)
     baseline = _with_batch_axes(baseline)
-    again = split_joined_axes(again, baseline.axes.joined, baseline.batch.size)
-    baseline.made["again"] = again
+    joined = baseline.axes.joined
+    baseline.made["again"] = split_joined_axes(again, joined, baseline.batch.size)
     first = baseline.first
     if first is None:
         return baseline
@@ -87,7 +87,6 @@ def _with_batch_axes(baseline: Baseline) -> Baseline:
     :func:`find_joined_axes`: such outputs have two axes in its place from now on.
     """
     batch = baseline.batch
-    session = baseline.session
     fewer, left_out = _leave_one_out(baseline)
     axes = replace(baseline.axes, without_one=fewer, left_out=left_out)
     if fewer is None:
@@ -98,7 +97,8 @@ def _with_batch_axes(baseline: Baseline) -> Baseline:
     normal = split_joined_axes(baseline.normal, joined, batch.size)
     fewer = split_joined_axes(fewer, joined, batch.size - 1)
     found = _longer_axes(normal, fewer)
-    baseline = replace(baseline, session=session.splitting(joined, batch.size_of), normal=normal)
+    session = baseline.session.splitting(joined, batch.size_of)
+    baseline = replace(baseline, session=session, normal=normal)
     if shrinks_twice(normal, fewer):
         # Where each sample is the longest of some input, none can be left out alone.
         twice = baseline.attempt(batch.samples([*range(batch.size), left_out])) or []
@@ -195,8 +195,8 @@ def _check_out_seq_dim(baseline: Baseline, first: int, out_seq_dim: int) -> None
     else:
         text = f": the first output has {rank} axes"
     message = f"out_seq_dim={out_seq_dim}{text}"
-    fix = ("fix", "leave out_seq_dim out, and verify finds the axis")
-    refuse(ArgumentError, "out_seq_dim", message, "", fix, code="verify-axis")
+    fix = "leave out_seq_dim out, and verify finds the axis"
+    refuse(ArgumentError, "out_seq_dim", message, fix=fix, code="verify-axis")
 
 
 def layout_of(baseline: Baseline) -> dict[str, Layout]:

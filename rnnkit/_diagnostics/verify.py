@@ -21,7 +21,7 @@ from rnnkit._diagnostics.measure.prepared import baseline_of, with_found_lengths
 from rnnkit._diagnostics.options import OTHER_NAMES, check_option, checked_skip
 from rnnkit._diagnostics.probes.remarks import remarks
 from rnnkit._diagnostics.probes.table import PROBES, Probe, ProbeName
-from rnnkit._diagnostics.run.isolation import Session, SpentError, session
+from rnnkit._diagnostics.run.isolation import EscapedError, Session, SpentError, session
 from rnnkit._diagnostics.run.outputs import Given
 from rnnkit._diagnostics.tell.outcome import LEFT_OUT, ONE_SAMPLE, Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import Check, Report, joined, leak_error
@@ -129,7 +129,10 @@ def verify(
     # Who names an axis, or lengths, knows which axis has the samples.
     may_turn = batch_dim == 0 and seq_dim is None and lengths is None
     with session(model, call, given, "verify") as opened:
-        report = _judged(opened, whole, rules, asked, left_out, lines, may_turn=may_turn)
+        try:
+            report = _judged(opened, whole, rules, asked, left_out, lines, may_turn=may_turn)
+        except EscapedError as error:  # its closure is no mistake, and nothing can be judged
+            report = _unjudged(asked, str(error).partition("\n")[0])
         report.notes += opened.notes
         report.passes = opened.tally.passes
     report.notes[:] = dict.fromkeys(report.notes)
@@ -161,9 +164,7 @@ def _judged(
     baseline, told = baseline_of(opened, whole, rules)
     answers = baseline.known.answers
     axes = layout_of(baseline)
-    for probe in PROBES.values():
-        if probe.is_optional and not asked[probe.asked_by]:
-            continue
+    for probe in _probes_of(asked):
         is_left_out = probe.name in skip or probe.goes_with in skip
         answers[probe.name] = Skipped(LEFT_OUT) if is_left_out else probe.ask_in_turn(baseline)
     remarked = remarks(baseline, streaming=asked["streaming"])
@@ -190,6 +191,21 @@ def _judged(
         axes=axes,
         _maps=[one for one in [*drawn, remarked.drawn] if one is not None],
     )
+
+
+def _probes_of(asked: Mapping[str, bool]) -> list[Probe]:
+    """Return the usual probes, and those that an argument asks for."""
+    return [one for one in PROBES.values() if not one.is_optional or asked[one.asked_by]]
+
+
+def _unjudged(asked: Mapping[str, bool], reason: str) -> Report:
+    """Return a report in which no probe was asked, for a reason.
+
+    ``asked`` says by argument whether it asks for a probe.
+    """
+    probes = _probes_of(asked)
+    checks = [_check(one, Skipped(reason)) for one in probes]
+    return Report(checks, asked=[one.name for one in probes if asked.get(one.asked_by)])
 
 
 def _with_other_axis(answer: Outcome, opened: Session, given: Given) -> Outcome:

@@ -156,6 +156,27 @@ def other_layout(given: Event, axes: list[int], loops: bool) -> Cause | None:
     return Cause(what, fix, _in_layout(given, seq if is_2d else None))
 
 
+def other_state(given: Event) -> Cause | None:
+    """Suspect that a state has the samples on axis 0, where a layer takes them for its layers.
+
+    ``given`` is what goes into a layer. The state is suspected only if it also fits with its first
+    two axes exchanged.
+    """
+    states = [x for x in given.tensors[1:] if isinstance(x, Tensor)]
+    if not isinstance(given.module, RNNBase) or not states:
+        return None
+    if any(x.dim() != 3 or x.shape[0] != x.shape[1] for x in states):
+        return None
+
+    def before(_: int, args: Any, kwargs: Any) -> Any:
+        state = arguments_by_name(args, kwargs)["hx"]
+        return with_state(args, kwargs, pytree.tree_map_only(Tensor, _exchanged, state))
+
+    what = f"the state given to {given.label} has the samples on axis 0, for its layers"
+    fix = "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)"
+    return Cause(what, fix, hooks_on(given.name, before))
+
+
 def _in_layout(given: Event, seq: int | None) -> Watch:
     """Return a watch that runs a module with the first two axes of its input and output exchanged.
 

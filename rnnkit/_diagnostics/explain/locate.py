@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.explain.causes import Cause, Location, fix_of, other_layout
+from rnnkit._diagnostics.explain.causes import Cause, Location, fix_of, other_layout, other_state
 from rnnkit._diagnostics.explain.search import Search, Seen
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Event
@@ -125,7 +125,7 @@ class _Samples(Search):
         ]
 
     def _module_suspects(self, event: Event) -> dict[str, Cause | None]:
-        """Return causes to try, by module: batch and seq of its input may be exchanged."""
+        """Return causes to try, by module: axes of its input, or of its state, may be exchanged."""
         found = dict[str, Cause | None]()
         loops = self.fewer_events[event].iteration is not None
         for one in self.events:
@@ -133,7 +133,7 @@ class _Samples(Search):
                 seen = self._seen((one, 0))
                 axes = self._unit_axes(seen)
                 of_samples = [axis for axis in axes if seen.one.shape[axis] == self.size]
-                found[one.name] = other_layout(one, of_samples, loops)
+                found[one.name] = other_layout(one, of_samples, loops) or other_state(one)
         return found
 
 

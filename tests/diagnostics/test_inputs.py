@@ -337,7 +337,7 @@ def test_a_map_and_a_trace_of_another_call():
     assert [row.module for row in rows] == ["gru"]
     assert [row.kind for row in loop] == ["GRU"]
     for look in LOOKS:
-        for wrong in ({"call": 3}, {"kwargs": [1]}):
+        for wrong in ({"call": 3}, {"kwargs": [1]}, {"kwargs": {1: 2}}):
             with pytest.raises(rnnkit.ArgumentError, match=next(iter(wrong))):
                 look(net, X, **wrong)
 

@@ -185,6 +185,33 @@ WITH_LENGTHS = {"given": with_lengths, "lengths": lambda _, lengths: lengths}
 
 
 @typed(
+    "causal",
+    "members are one tensor",
+    "outputs.append(h.clone())",
+    causal=True,
+    skip=["gradient"],
+    **CELL_AND_HEAD,
+)
+def written_in_place(m, x):
+    """Keep the state in one tensor, and return the one of each step."""
+    with torch.no_grad():
+        h = x.new_zeros(len(x), 6)
+        outputs = []
+        for t in range(x.shape[1]):
+            h.copy_(m.cell(x[:, t], h))
+            outputs.append(h if m.way == "wrong" else h.clone())
+    return m.head(torch.stack(outputs, 1))
+
+
+def with_lengths(batch, seq):
+    """Return samples, and their lengths."""
+    return numbers(batch, seq, 3), lengths_of(batch, seq)
+
+
+WITH_LENGTHS = {"given": with_lengths, "lengths": lambda _, lengths: lengths}
+
+
+@typed(
     "alone",
     "after a stride the lengths are",
     "(lengths + 1) // 2, not the lengths of the input",

@@ -16,6 +16,7 @@ from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.run.events import Event
 from rnnkit._diagnostics.run.outputs import Watch, all_of
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
+from rnnkit._diagnostics.tell.outcome import Line
 
 #: Functions that keep a shape and work along one axis, ``dim``.
 ALONG_ONE_AXIS = ("softmax", "log_softmax")
@@ -50,6 +51,21 @@ def suspects_that_mix(event: Event, along: str, later: Sequence[Event]) -> Itera
     elif _is_view(event):
         yield from _other_views(event, along)
         yield from _pairs_of_views(event, later)
+
+
+def joins_one_tensor(event: Event) -> list[Line]:
+    """Return the cause and the fix if a call of ``stack`` or ``cat`` joins one tensor with itself.
+
+    In a loop that writes its state in place, every member of the list is the last state. Other
+    events give no rows.
+    """
+    if event.kind != "function" or event.name not in ("stack", "cat") or len(event.consumed) > 1:
+        return []
+    members = event.function.argument(0, "tensors")
+    if len(members) < 2:
+        return []
+    what = f"all {len(members)} members are one tensor, with the numbers it was given last"
+    return [("cause", what), ("fix", "outputs.append(h.clone()), if h is written in place")]
 
 
 def _is_softmax(event: Event) -> bool:

@@ -100,6 +100,9 @@ class _Samples(Search):
         if self.first_event is None:
             cause = ("cause", "the samples are reordered here, and the output still has that order")
             return [cause, ("fix", "output[order.argsort()], where order sorts them")]
+        if kind == "loop":
+            other = "rnnkit.verify(..., batch_dim=) of the samples, if the loop is over seq"
+            return [*fix_of(self.probe, kind), ("intended?", f"{other}; else skip=['batch']")]
         return self._different_orders(event) or fix_of(self.probe, kind)
 
     def _different_orders(self, event: Event) -> list[Line]:

@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from rnnkit._diagnostics.explain.causes import Cause, Location, fix_of, later_steps
-from rnnkit._diagnostics.explain.function_causes import suspects_in, suspects_that_mix
+from rnnkit._diagnostics.explain.function_causes import (
+    joins_one_tensor,
+    suspects_in,
+    suspects_that_mix,
+)
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import beyond_rounding
 from rnnkit._diagnostics.run.events import Event, Recorder, is_opaque
@@ -294,7 +298,8 @@ class Search:
             kind = "loop"
         if event.is_packed:
             kind = f"packed {kind}"
-        return [*self._rows_of_place(event), *self._explanation(event, kind)], event.owner
+        rows = joins_one_tensor(event) or self._explanation(event, kind)
+        return [*self._rows_of_place(event), *rows], event.owner
 
     def _explanation(self, event: Event, kind: str) -> list[Line]:  # noqa: ARG002 - others look at it
         """Return rows: the cause that an event itself shows, or how to end a mistake of a kind."""

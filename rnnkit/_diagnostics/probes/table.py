@@ -155,8 +155,7 @@ TABLE = (
         name="causal",
         question="no step depends on a later one (only with `causal=True`)",
         run=probe_causal,
-        fix="read no later step: run no backward direction, pad a convolution on the left, mask "
-        "attention, copy a state before another loop changes it",
+        fix="at step t read steps 0 to t only; copy a state before another loop changes it",
         asked_by="causal",
         is_optional=True,
     ),

@@ -42,7 +42,7 @@ def check_option(name: str, value: Any) -> None:
         is_right = isinstance(value, bool | int | str) and value in allowed
     else:
         is_right = isinstance(value, allowed)
-    if is_right and name == "kwargs" and value is not None:
+    if name == "kwargs" and isinstance(value, Mapping):
         is_right = all(isinstance(key, str) for key in value)
     if not is_right:
         _refuse(name, text, value)

@@ -155,7 +155,8 @@ TABLE = (
         name="causal",
         question="no step depends on a later one (only with `causal=True`)",
         run=probe_causal,
-        fix="at step t read steps 0 to t only; copy a state before another loop changes it",
+        fix="at step t read steps 0 to t only, to t - 1 with causal='strict'; copy a state before "
+        "another loop changes it",
         asked_by="causal",
         is_optional=True,
     ),

@@ -149,7 +149,8 @@ class Beside(Search):
     def _shows_leak(self, seen: Seen) -> bool | None:
         """Return whether a tensor has other numbers than the part has, at the steps of the part.
 
-        The answer is None if they cannot be laid side by side, or if a loop is at another step.
+        The answer is None if they cannot be laid side by side, if a loop is at another step, or if
+        numbers moved and nobody knows whose, since samples share an axis.
         """
         one, other, fewer, iteration = seen
         if self._is_elsewhere(iteration) or not _have_one_rank(one, other, fewer):

@@ -42,7 +42,8 @@ def guess_lengths(
     An input that is named like lengths or a mask tells those of an input that is padded beyond
     them; if there is none, the padding index of the model's Embedding tells them. ``size`` is the
     number of samples. Returns the lengths by the index of the padded input, whether the padding is
-    after a sample, and a line for each input that is named so and fits none.
+    after a sample, and a line for each input that is named so and fits none, unless its lengths are
+    those that were found.
     """
     ways = [[*_possible_lengths(one, size)] for one in inputs]
     told = [(one.name, each) for one, each in zip(inputs, ways, strict=True) if each]

@@ -66,7 +66,8 @@ def _is_any_of(known: list[Tensor], x: Tensor) -> bool:
 def shared_directions(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding]:
     """Yield findings of a cell or layer that reads both ways, while its twin is never called.
 
-    A twin is a module beside it, of one class and of weights of the same sizes. ``calls`` are the
+    A twin is a module beside it, of the same class, and of weights that have the same sizes and are
+    trained or frozen alike. ``calls`` are the
     recurrent calls of a run.
     """
     model = baseline.session.model

@@ -23,7 +23,8 @@ Pair = tuple[int, int]
 def joined_layers(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding]:
     """Yield a finding for a state whose rows are all joined in pairs, if a pair is of two layers.
 
-    ``calls`` are the recurrent calls of a run; rows of a state are its layers and directions.
+    ``calls`` are the recurrent calls of a run. Rows of a state are its layers and directions; they
+    are looked for in all that functions and modules made.
     """
     stacks = [call for call in calls if _is_stack(call.module)]
     events = events_with(baseline, functions=True) if stacks else []
@@ -73,9 +74,10 @@ def _neighbors(made: Sequence[Tensor], rows: Tensor, number: int) -> Iterator[se
 
 
 def _finding(call: Call, part: str, state: Tensor, pair: Pair) -> Finding:
-    """Return a finding that names the joined rows, their layers, and the way to join directions.
+    """Return a finding that names the joined rows of two layers, and the way to join directions.
 
-    ``state`` is what a call returned, ``part`` is h or c, and ``pair`` has the two rows.
+    ``state`` is what a call returned, ``part`` is h or c, and ``pair`` has the numbers of the two
+    rows: 0 and 1 are the directions of layer 0, 2 and 3 those of layer 1.
     """
     name = f"{part}_n"
     one, other = pair

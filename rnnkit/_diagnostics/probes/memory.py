@@ -84,10 +84,11 @@ def _reach_in_words(valid: Tensor, read: Tensor, cut: str) -> str:
 
 
 def _judge_changes(baseline: Baseline, valid: Tensor, read: Tensor | None) -> Outcome:
-    """Change steps, and return what that shows: by gradients, no earlier step is read.
+    """Change steps and return what that shows, where gradients say that no earlier step is read.
 
     ``valid`` ``(batch, seq)`` has the steps within the lengths, and ``read`` those that get a
-    gradient from the ends of the outputs; it is None if no gradient can be measured. A model whose
+    gradient from the ends of the outputs; it is None if no gradient can be measured, and then no
+    note says where gradients are cut. A model whose
     first output reads later steps runs backwards.
     """
     moves = _moves(baseline, steps_at(earlier_steps(valid)), LAST)
@@ -156,8 +157,9 @@ def _outputs(baseline: Baseline, step: int) -> list[int]:
 def _ends(baseline: Baseline, output: Leaves, step: int) -> list[Tensor]:
     """Return one step of each sample that has several, of the outputs that have that step.
 
-    ``output`` has the leaves of a run, and ``step`` is FIRST or LAST within the sample's length; a
-    pooled output gives its whole sample.
+    ``output`` has the leaves of a run, and ``step`` is FIRST or LAST within the sample's length,
+    which is all steps if there are no lengths. A pooled output, which has no steps, gives its whole
+    sample for LAST.
     """
     batch = baseline.batch
     counts = batch.counts or [batch.steps or 0] * batch.size

@@ -237,7 +237,10 @@ def _are_of_top(used: Sequence[int], total: int, directions: int) -> bool:
 
 
 def _of_row(call: Call, row: int) -> Tensor:
-    """Return a mask over h, true for one layer and direction: ``row`` of what a call returned."""
+    """Return a mask that broadcasts to the h that a call returned, true in one of its rows.
+
+    ``row`` is the number of a layer and direction.
+    """
     h = call.returned["h"]
     axis = 1 if has_batch_first(call, h) else 0
     return mask_of_row(h, axis, row)

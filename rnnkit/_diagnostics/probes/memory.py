@@ -88,8 +88,7 @@ def _judge_changes(baseline: Baseline, valid: Tensor, read: Tensor | None) -> Ou
 
     ``valid`` ``(batch, seq)`` has the steps within the lengths, and ``read`` those that get a
     gradient from the ends of the outputs; it is None if no gradient can be measured, and then no
-    note says where gradients are cut. A model whose
-    first output reads later steps runs backwards.
+    note says where gradients are cut. A model whose first output reads later steps runs backwards.
     """
     moves = _moves(baseline, steps_at(earlier_steps(valid)), LAST)
     if isinstance(moves, Skipped):

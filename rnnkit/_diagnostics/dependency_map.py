@@ -161,13 +161,11 @@ def _slopes(gradients: Gradients, index: int, dim: int, rows: Sequence[int]) -> 
     """
     batch = gradients.batch
     source = gradients.sources[batch.sequence]
-    sizes = torch.zeros(len(rows), batch.size, dtype=torch.float64, device="cpu")
-    for place, row in enumerate(rows):
+    sizes: list[Tensor] = []
+    for row in rows:
         part = gradients.output[index].narrow(dim, row, 1)
         [slope] = gradients.slopes([source], [part])
-        if slope is not None:
-            each = slope.abs().movedim(batch.axes[batch.sequence] or 0, 0)
-            sizes[place] = in_float64(each).reshape(batch.size, -1).amax(1) / float(
-                torch.finfo(part.dtype).max ** 0.5
-            )
-    return sizes
+        each = torch.zeros_like(source) if slope is None else slope.abs()
+        each = each.movedim(batch.axes[batch.sequence] or 0, 0).reshape(batch.size, -1).amax(1)
+        sizes.append(in_float64(each) / float(torch.finfo(part.dtype).max ** 0.5))
+    return torch.stack(sizes)

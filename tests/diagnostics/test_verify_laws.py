@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import rnnkit
 from tests.diagnostics.corpus.runner import subject
@@ -327,6 +328,29 @@ def test_one_number_that_is_not_finite_hides_no_finding(name):
             spoiled.view(-1)[torch.randint(x.numel(), ())] = value
 
             assert findings(net, spoiled, *rest, **options) == expected
+
+
+class NoFloat64(TorchDispatchMode):
+    """A mode that makes no tensor of float64, as devices that have none."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Refuse to make one."""
+        kwargs = kwargs or {}
+        if kwargs.get("dtype") is torch.float64:
+            raise TypeError
+        return func(*args, **kwargs)
+
+
+def test_a_device_without_float64():
+    """A model is judged in float32 there, and a map shows what depends on what."""
+    net = layered(lambda m, x: m.gru(x)[0])
+    with NoFloat64():
+        report = reported(net, X)
+        found = rnnkit.dependency_map(net, X).finding
+
+    assert report.findings == []
+    assert "compared in float32" in str(report)
+    assert found == "each depends on its own input alone"
 
 
 def test_the_judge_works_under_autocast():

@@ -203,11 +203,25 @@ def test_lengths_as_parts_of_the_longest_are_no_content():
 
 
 def test_whose_lengths_they_are():
-    """Lengths belong to the first input that ends there, of two that are left; others to none."""
-    for other, expected in ((COUNTS, [0, 1]), (COUNTS - 1, [0])):
+    """Lengths belong to the input that shares their name; those that differ, to none by its values."""
+    for name, other, expected in (
+        ("x_len", COUNTS, [1, 0]),
+        ("lengths", COUNTS, [0, 1]),
+        ("lengths", COUNTS - 1, []),
+    ):
         inputs = [Input(PADDED, "y", PADDED), Input(PADDED, "x", PADDED)]
-        inputs += [Input(COUNTS, "lengths", None), Input(other, "num_steps", None)]
+        inputs += [Input(COUNTS, name, None), Input(other, "num_steps", None)]
         assert [*guess_lengths(nn.Module(), inputs, len(PADDED))[0]] == expected
+
+
+def test_lengths_of_a_second_input_say_nothing_of_the_first():
+    """A model that reads the padding of one input is right, where another has the lengths."""
+
+    def forward(m, text, title, title_len):
+        last = m.gru(title)[0][torch.arange(len(title)), title_len - 1]
+        return m.gru(text)[0][:, -1] + last
+
+    assert findings(layered(forward), PADDED, PADDED.flip(2), COUNTS) == set()
 
 
 class Named(NamedTuple):

@@ -14,6 +14,7 @@ from rnnkit._diagnostics.run.outputs import in_float64, is_dense
 #: Names of lengths and of masks, as ``lengths``, ``x_len``, ``n_steps``, ``pad_mask``.
 LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|words)$")
 MASKS = re.compile("mask|pad")
+EITHER = re.compile(r"_?(len(gth)?s?|(padding_|pad_)?mask|pad(ding)?)_?")
 
 #: Rows of the inputs that have steps, and lengths of inputs; both by the input's index.
 Rows = dict[int, Tensor]
@@ -49,27 +50,33 @@ def guess_lengths(
     told = [(one.name, each) for one, each in zip(inputs, ways, strict=True) if each]
     rows = {k: one.rows for k, one in enumerate(inputs) if one.rows is not None and not ways[k]}
     lines: list[str] = []
-    found, sides = _matched_by_padding(told or _told_by_padding_index(model, rows), rows, lines)
+    told = told or _told_by_padding_index(model, rows)
+    found, sides = _matched_by_padding(told, inputs, rows, lines)
     if len(sides) != 1:
         return {}, True, lines
     return found, sides == {"post"}, lines
 
 
 def _matched_by_padding(
-    told: Sequence[tuple[str, list[list[int]]]], rows: Rows, lines: list[str]
+    told: Sequence[tuple[str, list[list[int]]]],
+    inputs: Sequence[Named],
+    rows: Rows,
+    lines: list[str],
 ) -> tuple[Lengths, set[str]]:
     """Find the inputs that are padded beyond lengths which other inputs tell.
 
     ``told`` has the name of each of these, or "", and the lengths that it may tell; ``rows`` are
-    the inputs with steps, as ``(batch, seq, ...)``. Returns the lengths by the index of the padded
-    input, and on which sides padding is: ``"pre"``, ``"post"``. A line is added to ``lines`` for
-    each name whose lengths fit none.
+    the ``inputs`` with steps, as ``(batch, seq, ...)``. Lengths are of an input whose name they
+    share; of any if none does, and if all that are told are the same. Returns the lengths by the
+    index of the padded input, and on which sides padding is: ``"pre"``, ``"post"``. A line is added
+    to ``lines`` for each name whose lengths fit none.
     """
     found: Lengths = {}
     sides: set[str] = set()
     for name, ways in told:
-        free = {k: x for k, x in rows.items() if k not in found}
-        fits = next(_padded_beyond(free, ways), None)
+        own = _inputs_of_like_name(name, inputs, rows)
+        free = {k: x for k, x in (own or rows).items() if k not in found}
+        fits = next(_padded_beyond(free, ways if own else _agreed(ways, told)), None)
         if fits is not None:
             index, counts, side = fits
             found[index] = counts
@@ -79,6 +86,21 @@ def _matched_by_padding(
         if name and rows and min(counts) < max(counts) and counts not in found.values():
             lines.append(f"{name} was not taken for lengths: no input ends there")
     return found, sides
+
+
+def _inputs_of_like_name(name: str, inputs: Sequence[Named], rows: Rows) -> Rows:
+    """Return those of ``rows`` whose names share the stem of one for lengths: text of text_len."""
+    stem = EITHER.sub("", name.lower())
+    names = {k: inputs[k].name.lower() for k in rows}
+    like = [k for k, other in names.items() if stem and other and (other in stem or stem in other)]
+    return {k: rows[k] for k in like}
+
+
+def _agreed(
+    ways: Sequence[list[int]], told: Sequence[tuple[str, list[list[int]]]]
+) -> list[list[int]]:
+    """Return those lengths that all inputs may tell which are named like lengths or a mask."""
+    return [counts for counts in ways if all(counts in each for _, each in told)]
 
 
 def _padded_beyond(rows: Rows, ways: Sequence[list[int]]) -> Iterator[tuple[int, list[int], str]]:
@@ -216,6 +238,17 @@ def counts_of(lengths: Any) -> list[int]:
         return []
     are_whole = all(isinstance(n, SupportsIndex) for n in each)
     return [int(n) for n in each] if are_whole else []
+
+
+def counts_by_sample(leaf: Any, axis: int, size: int) -> list[int]:
+    """Return what a leaf counts of each sample: its integers, or how many ones its mask has.
+
+    ``axis`` has the ``size`` samples. The list is empty if it counts nothing.
+    """
+    if is_dense(leaf) and leaf.numel() > size and is_binary(leaf):
+        leaf = leaf.movedim(axis, 0).reshape(size, -1).sum(1).long()
+    counts = counts_of(leaf)
+    return counts if len(counts) == size and min(counts) >= 0 else []
 
 
 def is_binary(leaf: Any) -> bool:

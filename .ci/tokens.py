@@ -17,8 +17,8 @@ LIMITS = {
     "rnnkit/_checks": 18_000,
     "rnnkit/_modules": 14_448,
     "rnnkit/states": 2_300,
-    "rnnkit/_diagnostics": 77_846,
-    "tests": 164_700,
+    "rnnkit/_diagnostics": 78_620,
+    "tests": 164_813,
 }
 FREE = {
     tokenize.COMMENT,

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
+from rnnkit._diagnostics.inputs.lengths import counts_by_sample
 from rnnkit._diagnostics.run.outputs import (
     Given,
     JoinedAxes,
     Leaves,
     in_float64,
+    is_dense,
     is_number,
     shape_of,
 )
@@ -30,13 +32,51 @@ def with_inferred_axes(batch: Batch, attempt: Attempt) -> Batch:
 
     ``attempt(inputs)`` runs the model and returns the leaves of its output, or None if it refuses.
     Sizes leave a choice where an input has two axes as long as the batch, or is as long by chance:
-    the first choice with which the model takes two samples counts. Returns the same batch with the
-    axes that were found.
+    the first choice with which the model takes two samples counts. Inputs without such an axis may
+    have several rows of each sample. Returns the same batch with the axes and rows that were found.
     """
-    found = _with_batch_axes(batch, attempt)
+    found = _with_batch_axes(_with_rows_of_samples(batch, attempt), attempt)
     each = zip(batch.names, batch.axes, found.axes, strict=True)
     shared = [name for name, one, other in each if one is not None and other is None]
     return replace(found, shared=shared)
+
+
+def _with_rows_of_samples(batch: Batch, attempt: Attempt) -> Batch:
+    """Find inputs without a batch axis that have as many rows of each sample as another one counts.
+
+    A table may have as many rows by chance. Without a sample that has rows a model returns the same
+    for the others only if it is given what belongs to them: their rows, or the whole table.
+    """
+    rows_of = _counted_rows(batch)
+    if not rows_of or batch.size < 2:
+        return batch
+    _, counts = next(iter(rows_of.values()))
+    left_out = counts.index(max(counts))
+    rest = [sample for sample in range(batch.size) if sample != left_out]
+    cut = replace(batch, rows_of=rows_of)
+    full = attempt(batch.tree())
+    with_rows = attempt(cut.samples(rest).tree())
+    if full is None or with_rows is None or not all(_equal_rows(full, with_rows, rest)):
+        return batch
+    with_table = attempt(batch.samples(rest).tree())
+    is_table = with_table is not None and all(_equal_rows(full, with_table, rest))
+    return batch if is_table else cut
+
+
+def _counted_rows(batch: Batch) -> dict[int, tuple[int, list[int]]]:
+    """Return the axis with rows of all samples, and the rows of each, of inputs that may have them.
+
+    These are as many as another input counts, on the first axis or on that of the batch.
+    """
+    axes = list(enumerate(batch.axes))
+    each = [counts_by_sample(batch.leaves[k], at, batch.size) for k, at in axes if at is not None]
+    others = [k for k, at in axes if at is None and is_dense(batch.leaves[k])]
+    found: dict[int, tuple[int, list[int]]] = {}
+    for k, at, counts in itertools.product(others, (0, batch.axes[batch.first] or 0), each):
+        total = sum(counts)
+        if k not in found and total > 0 and batch.leaves[k].shape[at : at + 1] == (total,):
+            found[k] = at, counts
+    return found
 
 
 def _with_batch_axes(batch: Batch, attempt: Attempt) -> Batch:
@@ -103,14 +143,14 @@ def _with_shared_inputs(
 def _equal_rows(full: Leaves, part: Leaves, samples: Sequence[int]) -> list[bool]:
     """Return for each output with samples whether they are the same in the run of a part.
 
-    ``full`` has the outputs for the batch, and ``part`` those for ``samples`` of it, which are
-    neighbors. Outputs of other sizes have no entry.
+    ``full`` has the outputs for the batch, and ``part`` those for ``samples`` of it. Outputs of
+    other sizes have no entry.
     """
     are_equal: list[bool] = []
     for before, after in zip(full, part, strict=False):
         axis, by = shortened_axis(before, after)
         if axis is not None and by == before.shape[axis] - len(samples) and is_number(before):
-            rows = before.narrow(axis, samples[0], len(samples))
+            rows = before.index_select(axis, torch.tensor(samples, device=before.device))
             are_equal.append(torch.allclose(rows, after, 1e-3, 1e-5))
     return are_equal
 

@@ -77,6 +77,10 @@ BACK = {
         lambda m: {"first": m.late, "then": [weakref.ref(m.late), weakref.proxy(m.late)]},
         check_late,
     ),
+    "weak references before their object": (
+        lambda m: {"then": [weakref.ref(m.late), weakref.proxy(m.late)], "first": m.late},
+        check_late,
+    ),
     "forward": (lambda m: types.MethodType(replaced, m), lambda m: m.held(X)),
 }
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from types import SimpleNamespace
 from unittest.mock import Mock
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -45,6 +46,16 @@ class Refuses:
     def __reduce_ex__(self, protocol):
         """Refuse."""
         raise TypeError(protocol)
+
+
+class SlotsRefuse(Refuses):
+    """One that has a slot for what it holds, and one for nothing yet."""
+
+    __slots__ = ("empty", "inner")
+
+    def __init__(self, inner):
+        """Keep it."""
+        self.inner = inner
 
 
 class Single(SimpleNamespace):
@@ -105,6 +116,8 @@ REFUSED = {
         lambda x: SimpleNamespace(a=[{"b": Refuses(SimpleNamespace(c=(x,)))}]),
         "model.held.a[0]['b'] (Refuses)",
     ),
+    "slot": (SlotsRefuse, "model.held (SlotsRefuse)"),
+    "weak value": (lambda x: WeakValueDictionary(a=x), "model.held.data['a'] (KeyedRef)"),
     "module in an object": (lambda _: Refuses([nn.Linear(3, 3)]), "model.held (Refuses)"),
     "single object": (lambda x: Single(held=x), "model.held (Single)"),
     "end": (lambda x: Closes(held=x), "model.held (Closes)"),

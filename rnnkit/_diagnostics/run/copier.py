@@ -12,6 +12,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import ReferenceType, proxy
@@ -24,6 +25,7 @@ from rnnkit._diagnostics.run.uncopied import (
     DATA,
     PROXIES,
     WEAK,
+    parts_of,
     refuse_to_copy,
     tensors_in,
     unwrapped,
@@ -137,6 +139,11 @@ class Copier(pickle.Pickler):
             return self._module(x)
         return self._object(x)
 
+    @cached_property
+    def _held(self) -> set[int]:
+        """The ids of what the model holds, also of what is written later."""
+        return {id(one) for _, one in parts_of(self._model)}
+
     def _shared(self, x: Any) -> Reduced:
         """Return an object itself, which a copy shares with the model."""
         return itself, (_Part(self._number_of(x)),)
@@ -148,7 +155,8 @@ class Copier(pickle.Pickler):
         with suppress(AttributeError, ReferenceError):  # such as an object that is gone
             # A proxy tells what it stands for only by what is bound to that.
             one = x.__reduce_ex__.__self__ if is_proxy else x()
-        if isinstance(one, Tensor) or id(one) in self.modules or id(one) in self._written:
+        is_met = isinstance(one, Tensor) or id(one) in self.modules or id(one) in self._written
+        if is_met or id(one) in self._held:
             return proxy if is_proxy else ReferenceType, (one,)
         return self._shared(x)
 

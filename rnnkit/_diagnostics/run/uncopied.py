@@ -1,5 +1,6 @@
 """What is not copied: constants, wrappers, what is shared with the model, and what is refused."""
 
+import copyreg
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -92,7 +93,9 @@ def parts_of(model: Any) -> Iterator[tuple[str, Any]]:
 
 def _held_by(x: Any) -> dict[str, Any]:
     """Return what an object holds directly, by how it is written: ``.name``, ``['key']``."""
-    held = {**getattr(x, "__dict__", {})}
+    python: Any = copyreg
+    slots = [name for name in python._slotnames(type(x)) if hasattr(x, name)]  # noqa: SLF001
+    held = {**getattr(x, "__dict__", {})} | {name: getattr(x, name) for name in slots}
     if isinstance(x, nn.Module):
         for name in REGISTERED:
             held |= held.pop(name)
@@ -101,5 +104,7 @@ def _held_by(x: Any) -> dict[str, Any]:
         items = x.items()
     elif isinstance(x, list | tuple | set | frozenset | deque):
         items = enumerate(x)
+    elif isinstance(x, ReferenceType):  # of a class that is not copied, as in a WeakValueDictionary
+        items = [("()", x())]
     parts = {f".{name}": part for name, part in held.items()}
     return parts | {f"[{key!r}]": part for key, part in items}

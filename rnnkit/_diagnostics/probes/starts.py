@@ -91,7 +91,8 @@ def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Finding]:
     ``family`` are the calls of the other cell until then, and ``call`` is the cell's.
     """
     source = family[-1]
-    if not call.is_cell or source.name == call.name:
+    # A cell may take its first state from another one.
+    if not call.is_cell or call.number == 0 or source.name == call.name:
         return
     # Of this step, or of the one before.
     made = [one.returned["h"] for one in family[-2:] if "h" in one.returned]

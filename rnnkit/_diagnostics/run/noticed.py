@@ -1,11 +1,12 @@
 """What functions do in a run that is worth a line: they cut graphs, or losses read a wrong axis."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, user_place
@@ -78,20 +79,24 @@ class Noticed:
         return max(self._cuts, key=self._cuts.__getitem__, default="")
 
     def _note_difference(self, call: FunctionCall) -> None:
-        """Note a difference, in any order, of what is ``(batch, 1)`` and an input ``(batch,)``.
+        """Note a difference, in any order, of what is ``(batch, 1)`` and a target ``(batch,)``.
 
-        What is ``(batch, 1)`` is computed: two inputs may be compared on purpose.
+        The target is computed from inputs alone, and what is ``(batch, 1)`` is not: two inputs may
+        be compared on purpose.
         """
         pair = sorted((x for x in call.args if isinstance(x, Tensor)), key=Tensor.dim)
         if [x.dim() for x in pair] == [1, 2]:
             target, prediction = pair
-            if self._is_input(target) and not self._is_input(prediction):
+            is_one_each = len(target) == len(prediction)
+            if is_one_each and self._is_of_inputs(target) and not self._is_of_inputs(prediction):
                 self._note_broadcast(call.name, prediction, target)
 
-    def _is_input(self, x: Tensor) -> bool:
-        """Return whether a tensor has the numbers of an input, maybe in another shape or dtype."""
+    def _is_of_inputs(self, x: Tensor) -> bool:
+        """Return whether a tensor has the numbers of an input, or is computed from inputs alone."""
         as_large = [one for one in self._inputs if one.numel() == x.numel()]
-        return any(torch.equal(one.flatten().to(x), x.flatten()) for one in as_large)
+        if any(torch.equal(one.flatten().to(x), x.flatten()) for one in as_large):
+            return True
+        return x.grad_fn is not None and not any(isinstance(y, Parameter) for y in _sources(x))
 
     def _note_broadcast(self, name: str, prediction: Tensor, target: Tensor) -> None:
         """Note a function of a prediction and a target that together have more numbers than either.
@@ -105,6 +110,20 @@ class Noticed:
             what += f": {shapes[0]} and target {shapes[1]} broadcast"
             fix = "prediction.squeeze(-1), or target.unsqueeze(-1), so that both have one shape"
             self.wrong_losses.append(WrongLoss(what, user_place(), fix))
+
+
+def _sources(x: Tensor) -> Iterator[Tensor]:
+    """Yield the tensors with which the graph of a tensor begins: weights, and inputs."""
+    seen = set[Any]()
+    waiting: list[Any] = [x.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            yield node.variable
+        waiting += [edge for edge, _ in node.next_functions]
 
 
 def _is_over_another_axis(scores: Tensor) -> bool:

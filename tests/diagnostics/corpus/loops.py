@@ -140,6 +140,19 @@ def state_through_two_cells(m, x):
     return torch.stack(outputs, 1)
 
 
+@fine(one=gru_cell(), two=gru_cell(6))
+def first_state_of_another_cell(m, x):
+    """A second cell takes its first state from the first one, and then has its own."""
+    low = x.new_zeros(len(x), 6)
+    high = None
+    outputs = []
+    for x_t in x.unbind(1):
+        low = m.one(x_t, low)
+        high = m.two(low, low if high is None else high)
+        outputs.append(high)
+    return torch.stack(outputs, 1)
+
+
 @pair("use", there=gru_cell(), back=gru_cell())
 def cell_for_both_directions(m, x):
     """Both directions by hand, of two cells; or the first is called for both, and a twin never."""

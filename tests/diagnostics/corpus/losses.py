@@ -64,6 +64,7 @@ BROADCAST = {
     "huber": functional.huber_loss,
     "hinge_embedding": functional.hinge_embedding_loss,
     "written out": lambda rows, y: (y - rows).abs().mean(),
+    "normalised": lambda rows, y: (rows - (y - y.mean()) / y.std()).square().mean(),
 }
 for name, cost in BROADCAST.items():
 
@@ -79,6 +80,13 @@ for name, cost in BROADCAST.items():
         """Predictions have the shape of the targets; or each is compared with every target."""
         rows = m.head(m.gru(x)[0][:, -1])
         return cost(rows.squeeze(1) if m.right else rows, y)
+
+
+@fine(name="loss: places of a histogram", gru=gru(), inputs=(X, torch.linspace(-1, 1, 9)))
+def near_places(m, x, places):
+    """Each prediction is compared with all places, which are no samples."""
+    rows = m.gru(x)[0][:, -1, :1]
+    return (-(rows - places).square()).softmax(1)[:, 0].mean()
 
 
 @fine(name="loss: each pair of samples", gru=gru(), inputs=(X, X[:, 0, 0]))

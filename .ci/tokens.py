@@ -18,7 +18,7 @@ LIMITS = {
     "rnnkit/_modules": 14_448,
     "rnnkit/states": 2_300,
     "rnnkit/_diagnostics": 78_873,
-    "tests": 164_813,
+    "tests": 165_125,
 }
 FREE = {
     tokenize.COMMENT,

@@ -270,6 +270,19 @@ def test_a_state_that_is_dropped_in_a_call_over_samples(batch):
         assert ("memory" in findings(net, x, call=call)) == (not right)
 
 
+def cells(width, hidden, *, bidirectional):
+    """Make a user's layer: a loop over a cell, or over one for each direction, side by side."""
+
+    def forward(m, x):
+        outputs = over(m.cell, x)
+        if not bidirectional:
+            return outputs
+        return torch.cat([outputs, over(m.back, x.flip(1)).flip(1)], 2)
+
+    cell, back = (nn.GRUCell(width, hidden) for _ in range(2))
+    return model(forward, cell=cell, back=back)
+
+
 def recurrent(width, hidden, *, bidirectional):
     """Make a layer of rnnkit's cells."""
     back = rnnkit.GRUCell(width, hidden) if bidirectional else None
@@ -281,7 +294,7 @@ KINDS = [partial(kind, batch_first=True) for kind in (nn.GRU, nn.LSTM, nn.RNN)]
 
 @settings(max_examples=20)  # each verifies twice
 @given(
-    make=st.sampled_from([*KINDS, recurrent]),
+    make=st.sampled_from([*KINDS, recurrent, cells]),
     hidden=st.integers(5, 64),
     both=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.float64]),

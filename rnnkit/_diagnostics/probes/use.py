@@ -12,13 +12,13 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
-from rnnkit._diagnostics.measure.slopes import gradients_of
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
 from rnnkit._diagnostics.probes.joined import has_batch_first, joined_layers
 from rnnkit._diagnostics.probes.starts import wrong_starts
 from rnnkit._diagnostics.run.events import stateful_modules
-from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, is_layer
+from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
     are_bit_equal,
@@ -37,15 +37,17 @@ def probe_use(baseline: Baseline) -> Outcome:
     The probe also looks at what their calls are given. ``baseline`` is the model, a batch, and its
     output.
     """
-    if not stateful_modules(baseline.events):
+    names = stateful_modules(baseline.events)
+    if not names:
         return Skipped("no recurrent module was seen", "inapplicable")
     calls = calls_in(baseline.events)
     # Layers return a packed or a padded batch.
     returning = [
         call
-        for call in calls_in(baseline.events, is_layer)
+        for call in calls
         if isinstance(call.output, PackedSequence) or len(shape_of(call.output) or ()) == 3
     ]
+    returning += loops_in(baseline.events, names)
     notes: list[str] = []
     for found in chain(_wrong_ways(baseline, calls), _misuses(baseline, returning)):
         if not isinstance(found, str):
@@ -92,7 +94,8 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
     """
     if not calls:
         return
-    slopes = gradients_of(baseline).of_calls(calls)
+    gradients = gradients_of(baseline)
+    slopes = gradients.of_calls(calls)
     tried = 0
     for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
         if tried >= CALLS or baseline.is_spent:
@@ -101,19 +104,21 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
             yield Skipped(left, "partial")
             return
         uses = _Uses(baseline, call, arrives)
-        yield from _misuses_of(uses)
+        yield from _misuses_of(uses, _directions(baseline, gradients, call))
         tried += uses.runs > 0
 
 
-def _misuses_of(uses: "_Uses") -> Iterator[Finding | str]:
-    """Yield what one call returned that is used for something else, and a note of what is odd."""
-    is_bidirectional = getattr(uses.call.module, "bidirectional", None)  # not known of a user's
-    if is_bidirectional is True:
+def _misuses_of(uses: "_Uses", directions: int | None) -> Iterator[Finding | str]:
+    """Yield what one call returned that is used for something else, and a note of what is odd.
+
+    ``directions`` is 1, 2 or None, if that is not known.
+    """
+    if directions == 2:
         yield from _half_of_one_step(uses)
     if isinstance(uses.call.module, RNNBase):
         yield from _other_layer(uses)
         yield from _cell_state_alone(uses)
-    if is_bidirectional is False:
+    if directions == 1:
         yield from _first_step(uses)
 
 
@@ -175,6 +180,33 @@ class _Uses:
         changes = {part: partial(blank, mask=mask) for part, mask in parts.items()}
         watch = changing(self.call.name, [self.call.number], changes)
         return self.baseline.session.attempt(self.baseline.batch.tree(), watch=watch)
+
+
+def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | None:
+    """Return how many directions a call has, 1 or 2; None if that is unknown.
+
+    A loop runs one way if its first output step reads the first input step alone, and two ways if
+    the backward half of its last step reads the last one alone. ``gradients`` are of the same run.
+    """
+    known = getattr(call.module, "bidirectional", None)
+    if isinstance(known, bool):
+        return 2 if known else 1
+    output = gradients.parts_of(call).get("output")
+    batch = baseline.batch
+    seq = call.seq_axis
+    if output is None or batch.counts or output.shape[seq] != batch.steps:
+        return None
+    back = is_backward(output)
+    last = output.select(seq, -1)
+    at_first = gradients.places([output.select(seq, 0)])
+    forward = gradients.places([last[..., ~back]])
+    backward = gradients.places([last[..., back]])
+    if at_first is None or forward is None or backward is None:
+        return None
+    if not bool(at_first[:, 1:].any()):
+        return 1
+    has_both = bool(forward[:, :-1].any()) and not bool(backward[:, :-1].any())
+    return 2 if has_both else None
 
 
 def _half_of_one_step(uses: _Uses) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +39,7 @@ class Call:
         state: the hidden state that it was given, by name: ``h``, and ``c`` of an LSTM.
         output: what a layer returned beside its state.
         returned: the state that it returned, by name.
+        loop_axis: the axis of the steps, of a module that loops over cells; None of torch's kinds.
     """
 
     number: int
@@ -48,11 +49,12 @@ class Call:
     state: dict[str, Tensor]
     output: Any = None
     returned: dict[str, Tensor] = field(default_factory=dict)
+    loop_axis: int | None = None
 
     @property
     def seq_axis(self) -> int:
         """The axis of the output that has the steps."""
-        return int(self.module.batch_first)
+        return int(self.module.batch_first) if self.loop_axis is None else self.loop_axis
 
     @property
     def label(self) -> str:
@@ -64,7 +66,7 @@ class Call:
         """Whether the module runs one step, as a cell of torch's or of a user's does."""
         if isinstance(self.module, KINDS):
             return isinstance(self.module, RNNCellBase)
-        return not is_layer(self.module)
+        return self.loop_axis is None and not is_layer(self.module)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -173,15 +175,8 @@ def _replace_forward(module: Any, forward: Hook) -> Any:
     return SimpleNamespace(remove=remove)
 
 
-def is_of_torch(module: torch.nn.Module) -> bool:
-    """Return whether a module is a layer or cell of torch's classes."""
-    return isinstance(module, KINDS)
-
-
-def calls_in(
-    events: Sequence[Any], is_wanted: Callable[[torch.nn.Module], bool] = is_of_torch
-) -> list[Call]:
-    """Return the calls of layers and cells in one run, in their order: by default, of torch's.
+def calls_in(events: Sequence[Any]) -> list[Call]:
+    """Return the calls of torch's layers and cells in one run, in their order.
 
     ``events`` are what a :class:`Recorder` wrote down: an event of kind ``"input"`` begins a call,
     and the next one of the same module ends it.
@@ -189,7 +184,7 @@ def calls_in(
     calls: list[Call] = []
     families = defaultdict[str, list[Call]](list)
     for event in events:
-        if not is_wanted(event.module):
+        if not isinstance(event.module, KINDS):
             continue
         family = families[event.name]
         if event.kind == "input":
@@ -206,10 +201,9 @@ def _note_result(call: Call, event: Any) -> None:
     """Write into a call what its module returned, as the event at its end has it."""
     output, returned = split_result(call.module, event.tree)
     call.output = output if returned else None
-    # A layer returns its output before its state, of which one over cells has more parts.
-    first = 0 if call.is_cell else 1
-    names = PARTS[1:3] if is_of_torch(call.module) else PARTS[1:]
-    call.returned = state_by_name(event.tensors[first:], names)
+    # A layer returns its output before its state.
+    first = 1 if isinstance(call.module, RNNBase) else 0
+    call.returned = state_by_name(event.tensors[first:])
 
 
 def steps_of_modules(events: Sequence[Any]) -> Counter[tuple[str, int]]:
@@ -218,6 +212,78 @@ def steps_of_modules(events: Sequence[Any]) -> Counter[tuple[str, int]]:
     for call in calls_in(events):
         steps[call.name, call.sizes.get("batch", 0)] += call.sizes.get("seq", 1)
     return steps
+
+
+@dataclass(eq=False)
+class _OpenCall:
+    """A call that has not returned yet.
+
+    Attributes:
+        event: the event that began it, with its arguments.
+        number: its number among the calls of its module.
+        inside: how often each module was called inside of it, by name.
+    """
+
+    event: Any
+    number: int
+    inside: Counter[str] = field(default_factory=Counter)
+
+
+def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
+    """Return the calls of modules that loop over cells.
+
+    They are users' modules, no layers of torch.
+
+    ``cells`` are the names of the modules that are called step by step.
+    """
+    found: list[Call] = []
+    numbers = Counter[str]()
+    open_: list[_OpenCall] = []
+    for event in events:
+        name = event.name
+        if event.kind == "input":
+            for one in open_:
+                one.inside[name] += 1
+            open_.append(_OpenCall(event, numbers[name]))
+            numbers[name] += 1
+            continue
+        # Calls overlap in threads, and one inside may have raised, and the model went on.
+        begun = next(one for one in reversed(open_) if one.event.name == name)
+        open_.remove(begun)
+        call = _loop_call(begun, event, cells)
+        if call is not None:
+            found.append(call)
+    return found
+
+
+def _loop_call(begun: _OpenCall, end: Any, cells: Collection[str]) -> Call | None:
+    """Return the call of a module that loops over cells; None if it does not look like one.
+
+    It takes and returns ``(batch, seq, ...)`` or ``(seq, batch, ...)``, with the same two sizes.
+    ``begun`` is its call, ``end`` the event with its result.
+    """
+    input, *rest = begun.event.tensors or [None]
+    output, state = split_result(end.module, end.tree)
+    ends = [(shape_of(x) or ())[:2] for x in (input, output) if len(shape_of(x) or ()) == 3]
+    if isinstance(end.module, KINDS) or len(ends) < 2 or ends[0] != ends[1]:
+        return None
+    axis = _loop_axis(begun, ends[0], cells)
+    if axis is None:
+        return None
+    return Call(begun.number, end.name, end.module, input, state_by_name(rest), output, state, axis)
+
+
+def _loop_axis(begun: _OpenCall, sizes: Sequence[int], cells: Collection[str]) -> int | None:
+    """Return the axis of the steps of a loop, 0 or 1; None if it is not clear.
+
+    A layer says it; else it is the axis that is as long as the module calls its cell often.
+    """
+    module = begun.event.module
+    if is_layer(module):
+        return int(module.batch_first)
+    times = {begun.inside[name] for name in cells}
+    axes = [axis for axis, size in enumerate(sizes) if size > 1 and size in times]
+    return axes[0] if len(axes) == 1 else None
 
 
 def changing(name: str, numbers: Sequence[int], changes: dict[str, Any]) -> Watch:

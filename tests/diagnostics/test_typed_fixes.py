@@ -11,7 +11,6 @@ from tests.diagnostics.corpus.forward import options_of
 from tests.diagnostics.models_of_users import (
     X,
     findings,
-    gru,
     model,
     numbers,
     over,
@@ -68,24 +67,6 @@ def test_the_other_axis_is_advised_where_it_is_clean(name):
 
     assert findings(net, x, batch_dim=1) == set()
     assert "rnnkit.verify(..., batch_dim=1)" in "\n".join(map(str, [told, *told.findings]))
-
-
-@pytest.mark.parametrize("size", [3, 5])
-def test_a_state_with_the_samples_for_its_layers(size):
-    """Where a batch-first state fits by chance, the finding names the state, not the layer."""
-
-    def forward(m, x):
-        state = m.begin(x[:, 0]).view(size, size, 6)
-        return m.rnn(x, state.transpose(0, 1).contiguous() if m.right else state)[0]
-
-    net = model(forward, begin=nn.Linear(3, size * 6), rnn=gru(num_layers=size), right=False)
-    x = numbers(size, 7, 3)
-    [finding, *_] = reported(net, x).findings
-
-    assert "the state given to rnn has the samples on axis 0, for its layers" in str(finding)
-    assert "h.transpose(0, 1).contiguous(), for (layers, batch, hidden)" in str(finding)
-    net.right = True
-    assert findings(net, x) == set()
 
 
 def test_a_call_of_the_users_is_not_the_place_of_a_mistake():

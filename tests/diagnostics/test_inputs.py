@@ -214,16 +214,6 @@ def test_whose_lengths_they_are():
         assert [*guess_lengths(nn.Module(), inputs, len(PADDED))[0]] == expected
 
 
-def test_lengths_of_a_second_input_say_nothing_of_the_first():
-    """A model that reads the padding of one input is right, where another has the lengths."""
-
-    def forward(m, text, title, title_len):
-        last = m.gru(title)[0][torch.arange(len(title)), title_len - 1]
-        return m.gru(text)[0][:, -1] + last
-
-    assert findings(layered(forward), PADDED, PADDED.flip(2), COUNTS) == set()
-
-
 class Named(NamedTuple):
     """A batch as a named tuple."""
 

@@ -49,7 +49,7 @@ def check_option(name: str, value: Any) -> None:
 
 
 def checked_skip(skip: Any, probes: Sequence[str]) -> Collection[str]:
-    """Return the names that ``skip`` has, one or several; refuse what is no name of ``probes``."""
+    """Return the names that ``skip`` has, one or several; refuse any that ``probes`` lacks."""
     names = skip if isinstance(skip, list | tuple | set | frozenset) else [skip]
     for name in names:
         if not isinstance(name, str) or name not in probes:

@@ -101,7 +101,7 @@ def _valid_places(baseline: Baseline) -> Tensor:
 
 
 def _tried(baseline: Baseline, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Return at which places no change shows in an output, and of which that stays unknown.
+    """Return at which places no change shows in an output, and where that stays unknown.
 
     All are masks ``(batch, seq)``. Each of ``places`` is changed in three ways, until that shows:
     other values that occur, a large number, and a large negative one. Of several neighbours that

@@ -193,8 +193,8 @@ def _of_labels(
     """Yield a finding of a label, mask or flag that redirects the gradient of another sample.
 
     ``base`` is the run as it is; its tensor ``start`` has the samples along ``axis``. ``labels``
-    are inputs, by index: one sample at a time gets that of the one before it. Also yields a note
-    for each of which nothing shows whose it is.
+    are inputs, by index: one sample at a time gets that of the one before it. If nothing shows
+    whose a label is, that is a note.
     """
     batch = baseline.batch
     for index in labels:

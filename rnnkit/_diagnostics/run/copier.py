@@ -122,7 +122,7 @@ class Copier(pickle.Pickler):
         kind = type(x)
         if kind in copyreg.dispatch_table:  # such as a regular expression
             return NotImplemented
-        if kind is OrderedDict and not x:  # of which each module has many
+        if kind is OrderedDict and not x:  # each module has many
             return OrderedDict, ()
         if kind in WEAK:
             return self._weak_reference(x)
@@ -130,7 +130,7 @@ class Copier(pickle.Pickler):
             return MethodType, (x.__func__, x.__self__)
         if kind is FunctionType:
             return self._function(x)
-        if isinstance(x, Tensor):  # with attributes, of which its class may have copied some
+        if isinstance(x, Tensor):  # with attributes: its class may have copied some
             number = self._numbers[id(x)]
             own = vars(self.parts[number])
             held = {name: part for name, part in vars(x).items() if name not in own}

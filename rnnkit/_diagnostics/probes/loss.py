@@ -1,6 +1,7 @@
 """A model that returns only a loss: a sample may scale another one's gradient, and not turn it."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -9,12 +10,15 @@ from torch import Tensor
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.outputs import (
+    Leaves,
     difference,
     is_number,
+    largest,
     same,
     shape_of,
     tensors_of,
@@ -25,6 +29,8 @@ from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 TURNED = 1e-6
 #: A gradient below this part of the largest has no direction, and a smaller change is none.
 NOTHING = 1e-12
+#: How many times as far apart targets are put, to see whose they are.
+SPREAD = 100
 
 
 class Place(NamedTuple):
@@ -69,7 +75,8 @@ def judge_loss(narrow: Baseline) -> Outcome:
         if turned:
             return _judge_turned(baseline, base, runs, (sample, turned[0]))
     notes: list[str] = []
-    for found in _of_labels(baseline, base, labels, start, axis):
+    of_labels = _of_labels(baseline, base, labels, start, axis)
+    for found in chain(of_labels, _broadcast(baseline, base, start)):
         if isinstance(found, Finding):
             return found.noting(notes)
         notes.append(found)
@@ -221,6 +228,75 @@ def _of_labels(
         if not has_run:
             when = f"with {name} of another sample the model fails or runs differently"
             yield f"{when}: nothing shows whose it is"
+
+
+def _broadcast(baseline: Baseline, like: Made, start: int) -> Iterator[Finding]:
+    """Yield a finding if each prediction meets all targets: their order then changes nothing.
+
+    A loss that adds a term for each target has the same gradient if all samples get one target, and
+    is right; that of a loss that broadcasts changes. Nothing if targets matter, or a run fails.
+    ``like`` is the run as it is, and ``start`` its first tensor with a gradient: nothing is tried
+    unless that is the first input, 0.
+    """
+    if start != 0:
+        return
+    size = baseline.batch.size
+    ignores_which_target: list[bool] = []
+    for leaves in (baseline.batch.leaves, _spread_targets(baseline.batch)):
+        batch = baseline.batch.with_leaves(leaves)
+        each = _with_targets(baseline, like, batch, range(size))
+        moved = _with_targets(baseline, like, batch, [*range(1, size), 0])
+        one = _with_targets(baseline, like, batch, [0] * size)
+        if each is None or moved is None or one is None:
+            return
+        pairs = [(each.slope, moved.slope), *zip(each.losses, moved.losses, strict=True)]
+        if not all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0])):
+            return
+        ignores_which_target.append(are_near(baseline, each.slope, one.slope))
+    if all(ignores_which_target):
+        return
+    what = "the loss stays the same when each sample gets the target of another one"
+    ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
+    yield Finding(what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
+
+
+class _Loss(NamedTuple):
+    """What a model returns for some targets, and its gradient in the first input, by its size."""
+
+    losses: Leaves
+    slope: Tensor
+
+
+def _with_targets(
+    baseline: Baseline, like: Made, batch: Batch, kept: Sequence[int]
+) -> _Loss | None:
+    """Run with the targets of the samples ``kept``, twice: the loss is judged as any output is.
+
+    None if the model refuses, or makes other tensors than in the run ``like``.
+    """
+    leaves = [*batch.samples(kept).leaves]
+    leaves[batch.first] = batch.leaves[batch.first]
+    moved = batch.with_leaves(leaves)
+    losses = baseline.attempt(moved)
+    made = _run(baseline, moved.leaves, like)
+    if losses is None or not made:
+        return None
+    slope = made[0].slope
+    return _Loss(losses, slope / largest(slope))
+
+
+def _spread_targets(batch: Batch) -> list[Any]:
+    """Return the inputs with targets far apart, above and below all predictions.
+
+    An absolute error of predictions that are all on one side of the targets is a difference of
+    means, which no other order changes. Whole numbers stay: they may be classes.
+    """
+    leaves = list(batch.leaves)
+    for k, leaf in enumerate(leaves):
+        is_target = k != batch.first and batch.axes[k] is not None and is_number(leaf)
+        if is_target and leaf.isfinite().all() and not bool((leaf == leaf.round()).all()):
+            leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
+    return leaves
 
 
 def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) -> Made:

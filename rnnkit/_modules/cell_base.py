@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class Cell(Checked, torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     """What the three cells share: the checked call, and their first state."""
 
     #: This base computes nothing by itself, as torch's does not.
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNCellBase, is_user_subclass=True)
+    __rnnkit__: ClassFacts = ClassFacts(torch.nn.RNNCellBase, is_user_subclass=True)
 
     @checked_arguments
     def __init__(
@@ -199,8 +199,7 @@ def direction_of(cell: AnyCell, *, reverse: bool = False, by_operator: bool = Fa
     if cell.__rnnkit__.is_projected:
         weights = (*weights, cell.weight_hr)
     recurrence: Any = recurrence_of(cell)
-    bias = bool(cell.bias)
-    return Direction(recurrence, [*weights], bias, cell.training, reverse, by_operator)
+    return Direction(recurrence, [*weights], bool(cell.bias), cell.training, reverse, by_operator)
 
 
 def _step_by_equations(cell: AnyCell, input: Tensor, hx: State, *_weights: Tensor | None) -> State:

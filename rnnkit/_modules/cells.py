@@ -6,7 +6,7 @@ A step gets what the input gives to all gates, ``W_ih x + b_ih``, and what h giv
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -115,7 +115,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
     torch.Size([2, 4])
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNCell, TANH_RECURRENCE)
+    __rnnkit__: ClassFacts = ClassFacts(torch.nn.RNNCell, TANH_RECURRENCE)
 
     @checked_arguments
     def __init__(
@@ -211,7 +211,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
     (torch.Size([2, 4]), torch.Size([2, 4]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.LSTMCell, LSTM_RECURRENCE, ("h", "c"))
+    __rnnkit__: ClassFacts = ClassFacts(torch.nn.LSTMCell, LSTM_RECURRENCE, ("h", "c"))
 
 
 class ProjectedLSTMCell(LSTMCell):
@@ -256,7 +256,7 @@ class ProjectedLSTMCell(LSTMCell):
     (torch.Size([5, 2]), torch.Size([5, 4]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(
+    __rnnkit__: ClassFacts = LSTMCell.__rnnkit__._replace(
         recurrence=LSTM_RECURRENCE._replace(step_kernel=None), is_projected=True
     )
     proj_size: int
@@ -357,7 +357,7 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
     torch.Size([2, 4])
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.GRUCell, GRU_RECURRENCE)
+    __rnnkit__: ClassFacts = ClassFacts(torch.nn.GRUCell, GRU_RECURRENCE)
 
 
 def empty_cell(layer: Any, input_size: int) -> Any:

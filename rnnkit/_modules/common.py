@@ -4,7 +4,7 @@ torch's own class runs calls with odd tensors, and TorchScript.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class Checked:
     #: holds nothing that torch's does not hold.
     axes: dict[str, str] | None = None
     #: All that is ours and not public: every other name is a user's subclass's own.
-    __rnnkit__: ClassVar[ClassFacts]
+    __rnnkit__: ClassFacts
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Note what a subclass overrides."""

@@ -17,9 +17,6 @@ TO_RNNKIT: dict[Any, Any] = {
 
 TO_TORCH = {ours: theirs for theirs, ours in TO_RNNKIT.items()}
 
-#: Options that torch's classes do not have.
-OPTIONS = ("state_batch_first", "axes")
-
 
 @dataclass
 class Converted:
@@ -148,15 +145,15 @@ def _why_left(module: torch.nn.Module, kind: type, table: dict[Any, Any]) -> str
     only where it is not the default.
     """
     if kind in table:
-        options = [option for option in OPTIONS if option in module.__dict__]
+        options = [name for name in ("state_batch_first", "axes") if name in module.__dict__]
         return f"torch's class has no {options[0]}" if options and table is TO_TORCH else None
-    if not isinstance(module, tuple(table)):
-        return None
     if table is TO_RNNKIT and isinstance(module, tuple(TO_TORCH)):
         return None  # it is rnnkit's already
+    bases = [base.__name__ for base in table if isinstance(module, base)]
+    if not bases:
+        return None
     home = "torch.nn" if table is TO_RNNKIT else "rnnkit"
-    base = next(base.__name__ for base in table if isinstance(module, base))
-    return f"{kind.__name__} is a subclass of {home}.{base}, whose forward may differ"
+    return f"{kind.__name__} is a subclass of {home}.{bases[0]}, whose forward may differ"
 
 
 def _rewrapped(wrapper: type, target: type[torch.nn.Module]) -> type:
@@ -164,6 +161,6 @@ def _rewrapped(wrapper: type, target: type[torch.nn.Module]) -> type:
 
     ``wrapper`` is the class that torch put before the module's own; its properties compute weights.
     """
-    own = ("__dict__", "__weakref__", "__doc__")
+    own = ("__dict__", "__weakref__")
     attributes = {name: value for name, value in vars(wrapper).items() if name not in own}
     return type(f"Parametrized{target.__name__}", (target,), attributes)

@@ -1,7 +1,7 @@
 """What RNN, LSTM and GRU share: the checked call, steps, and their states."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -63,7 +63,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     """What the three layers share; they differ by their constructors and by ``__rnnkit__``."""
 
     #: This base computes nothing by itself, as torch's does not.
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNBase, is_user_subclass=True)
+    __rnnkit__: ClassFacts = ClassFacts(torch.nn.RNNBase, is_user_subclass=True)
     state_batch_first: bool = False
 
     @overload
@@ -95,7 +95,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             return _run_eagerly(Layer.forward, self, input, hx, lengths=lengths, reset=reset)
         all_valid = lengths is None and reset is None
         is_checked_by_torch = all_valid and self.__rnnkit__.overrides_checks
-        weight = None if is_checked_by_torch else first_weight(self, input)
+        weight = None if is_checked_by_torch else first_weight(self)
         # The guard, a quick check: it returns the state as kernels take it, or MISFIT, and then
         # _run_odd_call raises what is wrong, or finds who can run it.
         state = fitting_layer(self, input, hx, weight)
@@ -120,7 +120,7 @@ class Layer(Checked, torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     if TYPE_CHECKING:  # torch's own is Any
 
         @typed_as(forward)
-        def __call__(self, *_: Any, **__: Any) -> Any: ...
+        def __call__(self) -> Any: ...
 
     def _update_flat_weights(self) -> None:
         """Do what torch's method does: collect the weights for the kernel, if any was replaced."""
@@ -271,8 +271,7 @@ def _run_odd_call(call: ModuleCall, **pieces: Any) -> Any:
     node = leaf_node(layer, input, hx, **pieces)
     if node is not None:
         return node
-    has_pieces = any(piece is not None for piece in pieces.values())
-    state = state_for_torch(call, has_pieces=has_pieces)
+    state = state_for_torch(call, has_pieces=any(piece is not None for piece in pieces.values()))
     if layer.state_batch_first and state is not None:
         state = layers_first(state)
     output, end = layer.__rnnkit__.torch_class.forward(layer, input, state)

@@ -8,7 +8,7 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import state_rows
-from rnnkit._base.state import State, map_state, tensors_of, zeros
+from rnnkit._base.state import State, map_state, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import lacks_kernel
 from rnnkit._checks.call_spec import SEQUENCE
 from rnnkit._kernels import paths
@@ -21,14 +21,13 @@ from rnnkit._modules.sequence import Boundaries, with_batch, without_batch
 from rnnkit._modules.tracing import needs_steps, records_torchs_layer, uses_custom_op
 
 
-def first_weight(layer: RNNBase, input: object = None) -> Tensor:
+def first_weight(layer: RNNBase) -> Tensor:
     """Return a layer's ``weight_ih_l0`` as the call will read it.
 
     The list of weights that kernels take is brought up to date before, since a parameter may have
-    been replaced; but not if torch's own forward runs the call, and does so first.
+    been replaced; but not where a compiler records torch's own forward, which does so first.
     """
-    if is_compiling() or isinstance(input, PackedSequence):
-        # A weight that is computed, maybe by random numbers, is not computed twice.
+    if is_compiling():
         weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
         if weight is not None:
             return weight
@@ -47,21 +46,21 @@ def run_layer(
     """Run a layer on a checked call, its weights up to date; return output and state as torch does.
 
     ``boundaries`` is the lengths and resets of the call, None if it has neither. Then torch's
-    kernel takes the layer as a whole, or torch's own forward if that does more: it sorts the states
-    of packed input, runs a subclass's own checks (``overrides_checks``), or is what a compiler
-    records. With them, or where a compiler needs rnnkit's operators, the layer runs in pieces, each
-    as if it were alone: all valid steps of a sample, or a stretch of them between two resets.
+    kernel takes the layer as a whole, or torch's own forward if that does more: it runs a
+    subclass's own checks (``overrides_checks``), or is what a compiler records. With them, or where
+    a compiler needs rnnkit's operators, the layer runs in pieces, each as if it were alone: all
+    valid steps of a sample, or a stretch of them between two resets.
     """
     recurrence = recurrence_of(layer)
     facts: Any = layer.__rnnkit__
-    if (
-        recurrence is None
-        or not isinstance(input, Tensor)
-        or (boundaries is None and (facts.overrides_checks or records_torchs_layer(layer, input)))
+    if recurrence is None or (
+        boundaries is None and (facts.overrides_checks or records_torchs_layer(layer, input))
     ):
         return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
+    if isinstance(input, PackedSequence):
+        return _run_packed(layer, recurrence, input, hx)
     is_unbatched = input.dim() == SEQUENCE
-    seq_axis = 1 if layer.batch_first else 0
+    seq_axis = int(layer.batch_first)
     batch_axis = 1 - seq_axis
     if is_unbatched:
         input = input.unsqueeze(batch_axis)
@@ -71,17 +70,7 @@ def run_layer(
     elif not input.is_cpu:  # cuDNN refuses other strides
         hx = map_state(Tensor.contiguous, hx)
     if boundaries is None and not is_compiling():
-        output, *ends = recurrence.kernel(
-            input,
-            hx,
-            layer._flat_weights,  # noqa: SLF001
-            layer.bias,
-            layer.num_layers,
-            layer.dropout,
-            layer.training,
-            layer.bidirectional,
-            layer.batch_first,
-        )
+        output, *ends = recurrence.kernel(input, hx, *_options(layer), layer.batch_first)
     else:
         steps = input.transpose(0, seq_axis)
         stack = stack_of(layer, recurrence, steps)
@@ -90,6 +79,35 @@ def run_layer(
     if is_unbatched:
         return output.squeeze(batch_axis), without_batch(ends, 1)
     return output, ends
+
+
+def _run_packed(
+    layer: RNNBase, recurrence: Recurrence, input: PackedSequence, hx: Any
+) -> tuple[PackedSequence, State]:
+    """Run a layer over a PackedSequence by torch's kernel; return output and state.
+
+    The samples of ``hx``, the state, are in the caller's order. The packed ones are in ``order``,
+    and ``back`` undoes that; both are None if the caller had sorted the samples.
+    """
+    data, sizes, order, back = input
+    if hx is None:  # sizes[0] is the batch: a tensor, which a tracer can follow
+        hx = zeros(layer, data, state_rows(layer), sizes[0])
+    else:
+        hx = layer.permute_hidden(hx, order)
+    output, *ends = recurrence.kernel(data, sizes, hx, *_options(layer))
+    return PackedSequence(output, sizes, order, back), layer.permute_hidden(state_of(ends), back)
+
+
+def _options(layer: RNNBase) -> tuple[Any, ...]:
+    """Return what torch's kernels take after input and state: the weights, then five options."""
+    return (
+        layer._flat_weights,  # noqa: SLF001
+        layer.bias,
+        layer.num_layers,
+        layer.dropout,
+        layer.training,
+        layer.bidirectional,
+    )
 
 
 def stack_of(layer: RNNBase, recurrence: Recurrence, input: Tensor) -> Stack:

@@ -1,7 +1,5 @@
 """RNN, LSTM and GRU: torch's layers, their calls checked."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -81,7 +79,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     (torch.Size([2, 5, 4]), torch.Size([1, 2, 4]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = RNNCell.__rnnkit__._replace(
+    __rnnkit__: ClassFacts = RNNCell.__rnnkit__._replace(
         torch_class=torch.nn.RNN, cell_class=RNNCell
     )
 
@@ -191,7 +189,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     (torch.Size([7, 5, 8]), torch.Size([2, 5, 4]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(
+    __rnnkit__: ClassFacts = LSTMCell.__rnnkit__._replace(
         torch_class=torch.nn.LSTM, cell_class=LSTMCell, is_projected=True
     )
 
@@ -298,7 +296,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     (torch.Size([3, 32, 20]), torch.Size([1, 32, 20]))
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = GRUCell.__rnnkit__._replace(
+    __rnnkit__: ClassFacts = GRUCell.__rnnkit__._replace(
         torch_class=torch.nn.GRU, cell_class=GRUCell
     )
 

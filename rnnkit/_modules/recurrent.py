@@ -177,7 +177,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         True
         """
         check_layer_of_cells(layer)
-        cells: list[Any] = layer.cells()
+        cells = layer.cells()
         backward = None
         if layer.bidirectional:
             backward = cells[1::2]

@@ -12,6 +12,7 @@ from rnnkit._base.state import LSTMState, State, StateT, map_state, tensors_of
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.length_checks import checked_lengths
 from rnnkit._checks.mask_checks import checked_reset
+from rnnkit._checks.objects import output_of
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, States
 
@@ -229,8 +230,7 @@ class PreprojectedCell:
         That part is a step of what ``project`` returns. ``hx`` is the state before the step,
         ``(batch, hidden)``, or an LSTM's pair, and the result is like it.
         """
-        h = hx if isinstance(hx, Tensor) else hx[0]
-        hidden = functional.linear(h, *self.hidden_weights)
+        hidden = functional.linear(output_of(hx), *self.hidden_weights)
         new: State = self.recurrence.step(given, hidden, hx)
         if self.projection is None:
             return new

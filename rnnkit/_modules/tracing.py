@@ -65,13 +65,13 @@ def hard_codes_steps(steps: Any) -> bool:
     return is_onnx and torch.__version__ < "2.15" and is_dynamic_size(steps)
 
 
-def records_torchs_layer(layer: RNNBase, input: Tensor) -> bool:
+def records_torchs_layer(layer: RNNBase, input: object) -> bool:
     """Return whether a compiler records torch's own layer as it is, in a call without lengths.
 
     It does not where rnnkit's operator replaces the kernel, or where an exporter would write down
-    the number of steps that the example has.
+    the number of steps that the example has. Packed input is never recorded so.
     """
-    if not is_compiling():
+    if not is_compiling() or not isinstance(input, Tensor):
         return False
     steps = sizes_of_sequence(input, batch_first=layer.batch_first)["seq"]
     return not uses_custom_op(steps) and not hard_codes_steps(steps)

@@ -3,7 +3,7 @@
 rnnkit's own cells run over a sequence by torch's fused kernels.
 """
 
-from typing import Any, Protocol, TypedDict, TypeVar, Unpack, overload, runtime_checkable
+from typing import Any, Protocol, TypedDict, Unpack, overload, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,9 +16,7 @@ from rnnkit._checks.objects import UnrollCall
 from rnnkit._modules.cell_base import GivenT
 from rnnkit._modules.cells import Pair
 from rnnkit._modules.unroll_run import run, run_outside
-from rnnkit.typing import LengthsLike, ResetLike
-
-StateT_co = TypeVar("StateT_co", covariant=True)
+from rnnkit.typing import LengthsLike, ResetLike, StateT_co
 
 
 @runtime_checkable  # jaxtyping's hook asks isinstance of every annotation

@@ -43,8 +43,6 @@ def test_a_twin_shares_the_weights(name):
         same(theirs(x), model(x))
 
 
-# torch's GRU and RNN check the sizes of packed input, of which a trace warns.
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize(("name", "model"), [("GRU", Packs), ("LSTM", TakesPacked), ("RNN", Packs)])
 def test_packing(name, model):
     """A model packs inside, or is given packed input; where it may be traced, ours may."""

@@ -53,8 +53,9 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
     "batch": {
         "view|reshape|flatten": VIEW,
         "batchnorm|batch_norm": "LayerNorm, or statistics that are tracked in training",
-        "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i], or "
-        "i + sample * steps, if y is flat; y[order.argsort()] undoes a sort",
+        "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i], or, "
+        "if y is flat, i + sample * steps sample by sample, i * samples + sample step by step; "
+        "y[order.argsort()] undoes a sort",
         "cell|where": "give each sample its own row: torch.where(flag[:, None], 0.0, state)",
         "^mul$|max|min|any|all": "keep a value for each sample, flag[:, None]; "
         "reduce over steps only",
@@ -67,7 +68,9 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
     },
     "causal": {
         "conv|unfold": "padding=0, and F.pad(x, (dilation * (kernel_size - 1), 0)) on the steps",
-        "pool|pad": "pad in front only, by the size of the window less 1, and pad nowhere else",
+        "^(?!adaptive).*pool|pad": "pad in front only, by the size of the window less 1, "
+        "and pad nowhere else",
+        "scaled_dot": "is_causal=True; its attn_mask is True at keys that are read",
         "softmax|attention|mm|matmul|einsum": "softmax(-1), over the keys, of scores.masked_fill("
         "later, -torch.inf) (attn_mask=later), where later = torch.ones(n, n).triu(1).bool(), "
         "instead of any mask that is there",
@@ -80,6 +83,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "packed": "pack_padded_sequence(y, lengths of y, enforce_sorted=False), with the lengths "
         "in the order of the batch",
         "softmax": "rnnkit.masked.softmax(scores, lengths, dim=...), over the axis of the keys",
+        "scaled_dot": f"attn_mask=mask[:, None, :], {MASK_IS}: it is True at keys that are read",
         "attention": f"key_padding_mask=~mask, {MASK_IS}; or that as attn_mask, over the keys",
         "index|gather|select|narrow|clamp": "read step lengths - 1 per sample; or h_n, if packed",
         "max": "rnnkit.masked.max(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",

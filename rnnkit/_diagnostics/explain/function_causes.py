@@ -40,14 +40,16 @@ def suspects_in(event: Event) -> Iterator[Cause]:
         yield from _mask_of_keys(event)
 
 
-def suspects_that_mix(event: Event, along: str, later: Sequence[Event]) -> Iterator[Cause]:
+def suspects_that_mix(
+    event: Event, along: str, samples: int, later: Sequence[Event]
+) -> Iterator[Cause]:
     """Yield what may be wrong with a call that mixes samples, or steps: its axis, or a view.
 
     ``event`` is the call in a run of the model, and ``later`` are the calls after it; ``along`` is
-    what it mixes in words, samples or steps.
+    what it mixes in words, samples or steps. ``samples`` is how many samples the run has.
     """
     if _is_softmax(event):
-        yield from _other_axes(event, along)
+        yield from _other_axes(event, along, samples)
     elif _is_view(event):
         yield from _other_views(event, along)
         yield from _pairs_of_views(event, later)
@@ -110,18 +112,22 @@ def _axis_of(event: Event) -> int:
     return int(dim % rank)
 
 
-def _other_axes(event: Event, along: str) -> Iterator[Cause]:
+def _other_axes(event: Event, along: str, samples: int) -> Iterator[Cause]:
     """Yield, as causes to try, a softmax over each other axis, the last one first.
 
     ``event`` is the call of the softmax in a run, and ``along`` says what is along the axis that it
-    is over: samples or steps. The last axis usually has the features.
+    is over: samples or steps. The last axis usually has the features. Instead of steps none should
+    be over the ``samples``, of which there are so many.
     """
     sizes = event.tensors[0].shape
     dim = _axis_of(event)
     for axis in reversed(range(len(sizes))):
+        is_last = axis == len(sizes) - 1
+        if along == "steps" and sizes[axis] == samples and not is_last:
+            continue
         if axis == dim or sizes[axis] == 1:
             continue
-        where = "the last axis" if axis == len(sizes) - 1 else f"axis {axis}"
+        where = "the last axis" if is_last else f"axis {axis}"
         yield Cause(
             f"this {event.name} is over axis {dim}, where the {along} are",
             f"{event.name}(dim={axis}), over {where}",

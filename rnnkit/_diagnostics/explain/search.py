@@ -268,7 +268,8 @@ class Search:
         suspects = [cause for one in self._back_from(event) for cause in suspects_in(one)]
         if self.probe in ALONG:
             later = self.events[event.number + 1 :]
-            suspects = [*suspects_that_mix(event, ALONG[self.probe], later), *suspects]
+            samples = self.baseline.batch.size
+            suspects = [*suspects_that_mix(event, ALONG[self.probe], samples, later), *suspects]
         for cause in suspects[:FUNCTIONS]:
             if self._is_gone(cause.undo):
                 batch = self.baseline.batch

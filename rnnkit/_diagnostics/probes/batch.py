@@ -45,7 +45,10 @@ def probe_batch(baseline: Baseline) -> Outcome:
         return Finding(what, [("at", wrong.place), ("fix", wrong.fix)])
     numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
     if numbers and all(leaf.numel() == 1 for leaf in numbers):
-        return judge_loss(baseline)
+        outcome = judge_loss(baseline)
+        if baseline.batch.shared and isinstance(outcome, Passed):
+            return Skipped(_in_what_nothing_shows(baseline), "partial", notes=outcome.notes)
+        return outcome
     indices = baseline.outputs_by_sample()
     if not indices:
         return _rows_of_steps(baseline) or Skipped(why_unfollowed(baseline))

@@ -60,7 +60,7 @@ def probe_causal(baseline: Baseline) -> Outcome:
         size = judged.normal[first].shape[seq]
         has = f"the output has {size} steps and the input {judged.batch.steps or 0}"
         return Skipped(f"{has}: if this is a decoder, pass only its target")
-    changes = _of_changed_steps(_with_followed(judged, first), first)
+    changes = _of_changed_steps(with_followed(judged, first), first)
     if isinstance(changes, Finding | Skipped):
         return changes
     if not is_number(judged.normal[first]):
@@ -74,7 +74,7 @@ def probe_causal(baseline: Baseline) -> Outcome:
             what = f"{of} changes when the later steps are removed"
             return Finding(what, [("fix", f"{VIEW}; compute nothing from the number of steps")])
         runs.append(run)
-    return Passed(_holds(judged, first), runs)
+    return Passed(_holds(judged, first) + _of_others(judged, first, changes), runs)
 
 
 def _holds(judged: Baseline, first: int) -> str:
@@ -95,18 +95,35 @@ def _holds(judged: Baseline, first: int) -> str:
     return f"{text} (step 0 of the output is taken as step {late} of the input)"
 
 
+def _of_others(judged: Baseline, first: int, changes: dict[Change, "_Asked"]) -> str:
+    """Write which outputs beside the first one depend on later steps; empty if none does.
+
+    They are not judged, since a model may return what it uses in training only. ``changes`` are the
+    runs by which the first one, an index, was judged.
+    """
+    reading = [
+        judged.name(index)
+        for index in judged.outputs_by_sample()
+        if index != first
+        and judged.has_steps(index)
+        and judged.missing(index) == judged.missing(first)
+        and any(change.leak([index], asked.must_stay) for change, asked in changes.items())
+    ]
+    return f"; that holds of the first output, and not of {', '.join(reading)}" if reading else ""
+
+
 def _late(baseline: Baseline, first: int) -> int:
     """Return how many steps later than its input an output may begin, if it is shorter."""
     return max(baseline.missing(first) or 0, 0)
 
 
-def _of_changed_steps(baseline: Baseline, first: int) -> list[Change] | Finding | Skipped:
+def _of_changed_steps(baseline: Baseline, first: int) -> dict[Change, "_Asked"] | Finding | Skipped:
     """Change steps, as the rule of ``causal=`` asks, and look at the steps that must stay.
 
-    ``first`` is the index of the first output. Returns the runs if it moved nowhere that it must
-    not; else what is wrong, or why nothing can be said.
+    ``first`` is the index of the first output. Returns the runs, with what was changed in each, if
+    it moved nowhere that it must not; else what is wrong, or why nothing can be said.
     """
-    changes: list[Change] = []
+    changes: dict[Change, _Asked] = {}
     for asked in _asked(baseline, first):
         change = compare_changed(baseline, asked.where, only=asked.only)
         if change is None:
@@ -118,7 +135,7 @@ def _of_changed_steps(baseline: Baseline, first: int) -> list[Change] | Finding 
             return _finding(leak, asked)
         if change.doubt:  # why a difference could not be judged
             return Skipped(change.doubt)
-        changes.append(change)
+        changes[change] = asked
     return incomparable(changes, [first]) or changes
 
 
@@ -194,7 +211,7 @@ def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
         yield Restriction(judged, keep, samples, first, steps=cut)
 
 
-def _with_followed(judged: Baseline, first: int) -> Baseline:
+def with_followed(judged: Baseline, first: int) -> Baseline:
     """Return the baseline with steps of further inputs, if the first output's steps follow those.
 
     Those inputs are as long as the sequence and were kept whole, as the model allows: a loop takes
@@ -214,7 +231,8 @@ def _with_followed(judged: Baseline, first: int) -> Baseline:
 def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
     """Return whether the first output follows the steps of input ``index``, not the whole of it.
 
-    Of an input that is read as a whole, the first and the last step show in the same steps.
+    Of an input that is read as a whole, the first and the last step show in the same steps. The
+    last one may show nowhere, such as of actions, each of which is read a step later.
     """
     steps = baseline.batch.steps or 0
     moved: list[Tensor] = []
@@ -224,7 +242,7 @@ def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
         if change is None or change.refusal or not change.has(first):
             return False
         moved.append(change.moved(first).any(0))
-    return bool(moved[1].any()) and not torch.equal(*moved)
+    return not torch.equal(*moved)
 
 
 def _follows_features(baseline: Baseline) -> Finding | None:

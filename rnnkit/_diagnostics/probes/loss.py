@@ -7,12 +7,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rnnkit._diagnostics.explain.causes import VIEW
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.probes.loss_runs import (
+    NOTHING,
+    Made,
+    Place,
+    moved_rows,
+    run_loss,
+    turned_rows,
+)
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
@@ -21,28 +30,11 @@ from rnnkit._diagnostics.run.outputs import (
     largest,
     same,
     shape_of,
-    tensors_of,
 )
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 
-#: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
-TURNED = 1e-6
-#: A gradient below this part of the largest has no direction, and a smaller change is none.
-NOTHING = 1e-12
 #: How many times as far apart targets are put, to see whose they are.
 SPREAD = 100
-
-
-class Place(NamedTuple):
-    """A tensor on the way to the loss: what made it, what it was, and its gradient."""
-
-    name: str
-    tensor: Tensor
-    slope: Tensor
-
-
-#: The tensors of a run, in the order of time; first the inputs.
-Made = list[Place]
 
 
 def judge_loss(narrow: Baseline) -> Outcome:
@@ -57,7 +49,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
     if isinstance(baseline, Skipped):
         return baseline
     batch = baseline.batch
-    base = _run(baseline, batch.leaves)
+    base = run_loss(baseline, batch.leaves)
     # The first tensor, of the inputs and then of what modules returned, that gets a gradient.
     start = next((k for k, place in enumerate(base) if bool(place.slope.any())), None)
     if start is None:
@@ -71,7 +63,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
     if axis is None:
         return Skipped("a loss, and no module follows the samples: verify what returns the scores")
     for sample, other in others.items():
-        turned = [row for row in _turned(place.slope, other.slope, axis) if row != sample]
+        turned = [row for row in turned_rows(place.slope, other.slope, axis) if row != sample]
         if turned:
             return _judge_turned(baseline, base, runs, (sample, turned[0]))
     notes: list[str] = []
@@ -112,15 +104,19 @@ def _judge_turned(
     found = _mixing_module(base, runs, batch.size, what)
     if found is not None:
         return found
-    first = _mixing_function(baseline, turned)
-    note = f"{what}: the loss compares samples{first}"
+    calls = _function_calls(baseline, turned)
+    for event, *others in calls:
+        if event.name in ("view", "reshape") and _view_mixes(event, others, batch.size):
+            where = batch.without_size(event.text)
+            return Finding(what, [("where", where), ("at", event.place), ("fix", VIEW)])
+    note = f"{what}: the loss compares samples{_mixing_function(calls)}"
     return Passed("a loss that compares samples; no module mixes them", [], notes=[note])
 
 
-def _mixing_function(baseline: Baseline, turned: Sequence[int]) -> str:
-    """Return the first function whose whole result moves with each of two samples.
+def _function_calls(baseline: Baseline, turned: Sequence[int]) -> list[tuple[Event, ...]]:
+    """Return the calls of functions in a run, each with those in runs with other samples.
 
-    It is in words, empty if there is none. Scores of all pairs move in one row and column only.
+    ``turned`` are the samples of which one is changed in each of those runs.
     """
     batch = baseline.batch
     changed = [other_leaves(batch, sample_at(sample), pad=False) for sample in turned]
@@ -129,8 +125,34 @@ def _mixing_function(baseline: Baseline, turned: Sequence[int]) -> str:
         recorder = Recorder(functions=True)
         baseline.session.attempt(batch.tree(leaves), watch=recorder.watch)
         runs.append(recorder.events)
-    for event, *others in zip(*runs, strict=False):
-        if event.kind == "function" and all(_moves_wholly(event, other) for other in others):
+    return [calls for calls in zip(*runs, strict=False) if calls[0].kind == "function"]
+
+
+def _view_mixes(view: Event, others: Sequence[Event], size: int) -> bool:
+    """Return whether a view puts a sample's numbers in several rows, which were in one before.
+
+    ``others`` are the same call in runs in each of which one of the ``size`` samples is changed.
+    """
+    given = view.function.args[0]
+    if size not in given.shape:
+        return False
+    moves = [(other.function.args[0], other.tensors[0]) for other in others]
+    if any(shape_of(before) != shape_of(given) for before, _ in moves):
+        return False
+    return any(
+        _is_mixed(view.tensors[0], after, size) and not _is_mixed(given, before, size)
+        for before, after in moves
+    )
+
+
+def _mixing_function(calls: Sequence[tuple[Event, ...]]) -> str:
+    """Return the first function whose whole result moves with each of two samples.
+
+    It is in words, empty if there is none; ``calls`` are the functions of a run, each with the same
+    in two other runs. Scores of all pairs move in one row and column only.
+    """
+    for event, *others in calls:
+        if all(_moves_wholly(event, other) for other in others):
             return f", first by {event.text} at {event.place}"
     return ""
 
@@ -155,7 +177,7 @@ def _with_other_samples(baseline: Baseline, base: Made, labels: Collection[int])
         leaves = other_leaves(batch, sample_at(sample), pad=False)
         for index in labels:
             leaves[index] = batch.leaves[index]
-        made = _run(baseline, leaves, base)
+        made = run_loss(baseline, leaves, base)
         if made:
             runs[sample] = made
     return runs
@@ -168,7 +190,7 @@ def _batch_axis(tensor: Tensor, others: Mapping[int, Place], size: int) -> int |
     """
     own = [[sample] for sample in others]  # the rows that may move, for each changed sample
     for axis, length in enumerate(tensor.shape):
-        moved = [_moved(tensor, place.tensor, axis) for place in others.values()]
+        moved = [moved_rows(tensor, place.tensor, axis) for place in others.values()]
         if length == size and moved and moved == own:
             return axis
     return None
@@ -191,7 +213,7 @@ def _mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: str) -
 def _is_mixed(before: Tensor, after: Tensor, size: int) -> bool:
     """Return whether several rows moved, along each axis that is as long as there are samples."""
     axes = [axis for axis, length in enumerate(before.shape) if length == size]
-    return bool(axes) and all(len(_moved(before, after, axis)) > 1 for axis in axes)
+    return bool(axes) and all(len(moved_rows(before, after, axis)) > 1 for axis in axes)
 
 
 def _of_labels(
@@ -216,11 +238,11 @@ def _of_labels(
             is_own: Any = sample_at(sample)(batch, index)
             leaves = list(batch.leaves)
             leaves[index] = torch.where(is_own, other, label)
-            made = _run(baseline, leaves, base)
+            made = run_loss(baseline, leaves, base)
             if not made:
                 continue
             has_run = True
-            if _turned(base[start].slope, made[start].slope, axis) not in ([], [sample]):
+            if turned_rows(base[start].slope, made[start].slope, axis) not in ([], [sample]):
                 what = f"{name} of one sample is used for another sample's loss"
                 ways = "y.t().reshape(-1), if logits are (seq, batch, ...)"
                 fix = f"sort, flip or flatten inputs and targets alike: {ways}"
@@ -233,31 +255,52 @@ def _of_labels(
 def _broadcast(baseline: Baseline, like: Made, start: int) -> Iterator[Finding]:
     """Yield a finding if each prediction meets all targets: their order then changes nothing.
 
-    A loss that adds a term for each target has the same gradient if all samples get one target, and
-    is right; that of a loss that broadcasts changes. Nothing if targets matter, or a run fails.
-    ``like`` is the run as it is, and ``start`` its first tensor with a gradient: nothing is tried
-    unless that is the first input, 0.
+    All inputs but the first are exchanged together, and then each by itself. ``like`` is the run as
+    it is, and ``start`` its first tensor with a gradient: nothing is tried unless that is the first
+    input, 0.
     """
-    if start != 0:
+    batch = baseline.batch
+    targets = [
+        k for k in range(len(batch.leaves)) if k != batch.first and batch.axes[k] is not None
+    ]
+    if start != 0 or not targets:
         return
-    size = baseline.batch.size
-    ignores_which_target: list[bool] = []
-    for leaves in (baseline.batch.leaves, _spread_targets(baseline.batch)):
-        batch = baseline.batch.with_leaves(leaves)
-        each = _with_targets(baseline, like, batch, range(size))
-        moved = _with_targets(baseline, like, batch, [*range(1, size), 0])
-        one = _with_targets(baseline, like, batch, [0] * size)
-        if each is None or moved is None or one is None:
+    as_it_is = _with_targets(baseline, like, batch, targets, range(batch.size))
+    singly = [[target] for target in targets] if len(targets) > 1 else []
+    for exchanged in (targets, *singly):
+        if as_it_is is not None and _meets_all(baseline, like, exchanged, as_it_is):
+            name = "the target" if exchanged == targets else batch.names[exchanged[0]]
+            what = f"the loss stays the same when each sample gets {name} of another one"
+            ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
+            yield Finding(what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
             return
+
+
+def _meets_all(baseline: Baseline, like: Made, targets: Sequence[int], as_it_is: "_Loss") -> bool:
+    """Return whether the order of some targets, inputs by index, changes no loss, but values do.
+
+    A loss that adds a term for each target has the same gradient if all samples get one target, and
+    is right; that of a loss that broadcasts changes. ``as_it_is`` is the loss of the inputs as they
+    are. False if a run fails, or differs from ``like`` in what it makes.
+    """
+    size = baseline.batch.size
+    spread = baseline.batch.with_leaves(_spread_targets(baseline.batch, targets))
+    ignores_which_target: list[bool] = []
+    for batch in (baseline.batch, spread):
+        each: _Loss | None = as_it_is
+        if batch is spread:
+            each = _with_targets(baseline, like, batch, targets, range(size))
+        moved = _with_targets(baseline, like, batch, targets, [*range(1, size), 0])
+        if each is None or moved is None:
+            return False
         pairs = [(each.slope, moved.slope), *zip(each.losses, moved.losses, strict=True)]
         if not all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0])):
-            return
+            return False
+        one = _with_targets(baseline, like, batch, targets, [0] * size)
+        if one is None:
+            return False
         ignores_which_target.append(are_near(baseline, each.slope, one.slope))
-    if all(ignores_which_target):
-        return
-    what = "the loss stays the same when each sample gets the target of another one"
-    ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
-    yield Finding(what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
+    return not all(ignores_which_target)
 
 
 class _Loss(NamedTuple):
@@ -268,86 +311,36 @@ class _Loss(NamedTuple):
 
 
 def _with_targets(
-    baseline: Baseline, like: Made, batch: Batch, kept: Sequence[int]
+    baseline: Baseline, like: Made, batch: Batch, targets: Sequence[int], kept: Sequence[int]
 ) -> _Loss | None:
     """Run with the targets of the samples ``kept``, twice: the loss is judged as any output is.
 
-    None if the model refuses, or makes other tensors than in the run ``like``.
+    None if the model refuses, or makes other tensors than in the run ``like``. ``targets`` are
+    inputs, by index; the others stay.
     """
-    leaves = [*batch.samples(kept).leaves]
-    leaves[batch.first] = batch.leaves[batch.first]
+    leaves = list(batch.leaves)
+    of_kept = batch.samples(kept).leaves
+    for target in targets:
+        leaves[target] = of_kept[target]
     moved = batch.with_leaves(leaves)
     losses = baseline.attempt(moved)
-    made = _run(baseline, moved.leaves, like)
+    made = run_loss(baseline, moved.leaves, like)
     if losses is None or not made:
         return None
     slope = made[0].slope
     return _Loss(losses, slope / largest(slope))
 
 
-def _spread_targets(batch: Batch) -> list[Any]:
-    """Return the inputs with targets far apart, above and below all predictions.
+def _spread_targets(batch: Batch, targets: Sequence[int]) -> list[Any]:
+    """Return the inputs with targets, by index, far apart, above and below all predictions.
 
     An absolute error of predictions that are all on one side of the targets is a difference of
     means, which no other order changes. Whole numbers stay: they may be classes.
     """
     leaves = list(batch.leaves)
-    for k, leaf in enumerate(leaves):
-        is_target = k != batch.first and batch.axes[k] is not None and is_number(leaf)
-        if is_target and leaf.isfinite().all() and not bool((leaf == leaf.round()).all()):
+    for k in targets:
+        leaf = leaves[k]
+        is_finite = is_number(leaf) and bool(leaf.isfinite().all())
+        if is_finite and not bool((leaf == leaf.round()).all()):
             leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
     return leaves
-
-
-def _run(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) -> Made:
-    """Run with gradients; return the inputs, and what modules returned, in order of time.
-
-    Those have two axes or more, and each its gradient, zeros if none arrives. Empty if the run
-    fails, or if they are not made by the same modules, in the same shapes, as those of the run
-    ``like``.
-    """
-    run = Gradients(baseline.batch.with_leaves([*leaves]), baseline.session)
-    found = [(label, x) for label, x in _named_parts(run) if x.dim() > 1 and x.requires_grad]
-    slopes = run.slopes([x for _, x in found], run.output)
-    made: Made = []
-    for (label, x), slope in zip(found, slopes, strict=True):
-        made.append(Place(label, x, torch.zeros_like(x) if slope is None else slope))
-    is_other = like is not None and _shapes(made) != _shapes(like)
-    return [] if is_other or run.error is not None else made
-
-
-def _named_parts(run: Gradients) -> Iterator[tuple[str, Tensor]]:
-    """Yield the inputs of a run and what its modules returned, each with a name for a message.
-
-    ``run`` is one with gradients. A result has the name and the class of its module.
-    """
-    for source in run.sources.values():
-        yield "the input", source
-    for (name, _), result in run.returned.items():
-        label = f"{name or 'the model'} ({type(run.model.get_submodule(name)).__name__})"
-        for x in tensors_of(result):
-            yield label, x
-
-
-def _shapes(made: Made) -> list[tuple[str, torch.Size]]:
-    """Return what made each tensor, and its shape."""
-    return [(place.name, place.tensor.shape) for place in made]
-
-
-def _moved(before: Tensor, after: Tensor, axis: int) -> list[int]:
-    """Return which rows of a tensor, along ``axis``, differ in two runs."""
-    rows = (before - after).detach().abs().movedim(axis, 0).flatten(1).amax(1)
-    return (rows > NOTHING).nonzero().flatten().tolist()
-
-
-def _turned(before: Tensor, after: Tensor, axis: int) -> list[int]:
-    """Return which rows of a gradient, along ``axis``, have another direction in two runs.
-
-    A row that is about zero in one of them has none.
-    """
-    size = max(float(before.abs().max()), float(after.abs().max()))
-    # Relative to the largest number of both, as NOTHING is.
-    one, other = (x.movedim(axis, 0).flatten(1) / size for x in (before, after))
-    sizes = one.norm(dim=1), other.norm(dim=1)
-    turn = 1 - (one * other).sum(1).abs() / (sizes[0] * sizes[1]).clamp(min=NOTHING**2)
-    return [int(row) for row in ((turn > TURNED) & (torch.minimum(*sizes) > NOTHING)).nonzero()]

@@ -6,6 +6,7 @@ from torch import Tensor
 from rnnkit._diagnostics.inputs.changes import steps_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, compare_each
+from rnnkit._diagnostics.probes.causal import with_followed
 from rnnkit._diagnostics.tell.outcome import OTHER_OUTPUTS, Finding, Outcome, Passed, Skipped
 
 #: What it means if nothing but the flagged step itself depends on what is before.
@@ -25,6 +26,7 @@ def probe_reset(baseline: Baseline) -> Outcome:
     indices = [*filter(baseline.has_steps, baseline.outputs_by_sample())]
     if not indices:
         return Skipped(OTHER_OUTPUTS)
+    baseline = with_followed(baseline, indices[0])
     step = torch.arange(baseline.batch.steps or 0, device="cpu")
     # One change of the inputs, under the key 0: at the steps before each sample's last flag.
     changes = compare_each(baseline, {0: steps_at(step < last)}, indices)
@@ -35,9 +37,8 @@ def probe_reset(baseline: Baseline) -> Outcome:
         finding = _finding_in(change, index, last)
         if finding is not None:
             return finding
-    return Passed(
-        "from the last reset flag of each sample on, no output depends on earlier steps", [change]
-    )
+    what = "from the last reset flag of each sample on, no output depends on earlier steps"
+    return Passed(f"{what}{baseline.batch.of_sequence}", [change])
 
 
 def _finding_in(change: Change, index: int, last: Tensor) -> Finding | None:

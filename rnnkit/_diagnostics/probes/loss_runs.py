@@ -1,0 +1,82 @@
+"""Runs of a model that returns a loss: what modules made, and the gradient of each."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.slopes import Gradients
+from rnnkit._diagnostics.run.outputs import tensors_of
+
+#: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
+TURNED = 1e-6
+#: A gradient below this part of the largest has no direction, and a smaller change is none.
+NOTHING = 1e-12
+
+
+class Place(NamedTuple):
+    """A tensor on the way to the loss: what made it, what it was, and its gradient."""
+
+    name: str
+    tensor: Tensor
+    slope: Tensor
+
+
+#: The tensors of a run, in the order of time; first the inputs.
+Made = list[Place]
+
+
+def run_loss(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) -> Made:
+    """Run with gradients; return the inputs, and what modules returned, in order of time.
+
+    Those have two axes or more, and each its gradient, zeros if none arrives. Empty if the run
+    fails, or if they are not made by the same modules, in the same shapes, as those of the run
+    ``like``.
+    """
+    run = Gradients(baseline.batch.with_leaves([*leaves]), baseline.session)
+    found = [(label, x) for label, x in _named_parts(run) if x.dim() > 1 and x.requires_grad]
+    slopes = run.slopes([x for _, x in found], run.output)
+    made: Made = []
+    for (label, x), slope in zip(found, slopes, strict=True):
+        made.append(Place(label, x, torch.zeros_like(x) if slope is None else slope))
+    is_other = like is not None and _shapes(made) != _shapes(like)
+    return [] if is_other or run.error is not None else made
+
+
+def _named_parts(run: Gradients) -> Iterator[tuple[str, Tensor]]:
+    """Yield the inputs of a run and what its modules returned, each with a name for a message.
+
+    ``run`` is one with gradients. A result has the name and the class of its module.
+    """
+    for source in run.sources.values():
+        yield "the input", source
+    for (name, _), result in run.returned.items():
+        label = f"{name or 'the model'} ({type(run.model.get_submodule(name)).__name__})"
+        for x in tensors_of(result):
+            yield label, x
+
+
+def _shapes(made: Made) -> list[tuple[str, torch.Size]]:
+    """Return what made each tensor, and its shape."""
+    return [(place.name, place.tensor.shape) for place in made]
+
+
+def moved_rows(before: Tensor, after: Tensor, axis: int) -> list[int]:
+    """Return which rows of a tensor, along ``axis``, differ in two runs."""
+    rows = (before - after).detach().abs().movedim(axis, 0).flatten(1).amax(1)
+    return (rows > NOTHING).nonzero().flatten().tolist()
+
+
+def turned_rows(before: Tensor, after: Tensor, axis: int) -> list[int]:
+    """Return which rows of a gradient, along ``axis``, have another direction in two runs.
+
+    A row that is about zero in one of them has none.
+    """
+    size = max(float(before.abs().max()), float(after.abs().max()))
+    # Relative to the largest number of both, as NOTHING is.
+    one, other = (x.movedim(axis, 0).flatten(1) / size for x in (before, after))
+    sizes = one.norm(dim=1), other.norm(dim=1)
+    turn = 1 - (one * other).sum(1).abs() / (sizes[0] * sizes[1]).clamp(min=NOTHING**2)
+    return [int(row) for row in ((turn > TURNED) & (torch.minimum(*sizes) > NOTHING)).nonzero()]

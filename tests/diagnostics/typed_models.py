@@ -12,6 +12,7 @@ from tests.diagnostics.typed import typed
 
 LAYER_AND_HEAD = {"rnn": gru(), "head": linear(6, 4)}
 CELL_AND_HEAD = {"cell": gru_cell(), "head": linear(6, 4)}
+CAUSAL = {"causal": True, **LAYER_AND_HEAD}
 
 
 @typed(
@@ -31,17 +32,23 @@ def softmax_over_samples(m, x):
     return m.head((nn.functional.softmax(m.score(y), dim=dim) * y).sum(0))
 
 
-@typed(
-    "causal",
-    "this log_softmax is over axis 1, where the steps are",
-    "log_softmax(dim=2)",
-    causal=True,
-    **LAYER_AND_HEAD,
-)
-def log_softmax_over_steps(m, x):
-    """Return scores of classes."""
-    dim = {"wrong": 1, "typed": 2, "right": -1}[m.way]
-    return m.head(m.rnn(x)[0]).log_softmax(dim)
+@typed("causal", "softmax(-1), which runs after", "later = torch.ones(n, n).triu(1)", **CAUSAL)
+def mask_a_step_late(m, x):
+    """Attend to earlier steps; or to the next one as well."""
+    y = m.rnn(x)[0]
+    later = later_steps(x)
+    scores = y @ y.mT
+    scores = scores.masked_fill(later.triu(2) if m.way == "wrong" else later, -torch.inf)
+    return m.head(scores.softmax(-1) @ y)
+
+
+@typed("causal", "scaled_dot_product_attention", "is_causal=True", **CAUSAL)
+def attention_without_a_mask(m, x):
+    """Attend by torch's function."""
+    y = m.rnn(x)[0]
+    options = {"typed": {"is_causal": True}, "right": {"attn_mask": ~later_steps(x)}}
+    attend = nn.functional.scaled_dot_product_attention
+    return m.head(attend(y, y, y, **options.get(m.way, {})))
 
 
 @typed(
@@ -201,14 +208,6 @@ def written_in_place(m, x):
             h.copy_(m.cell(x[:, t], h))
             outputs.append(h if m.way == "wrong" else h.clone())
     return m.head(torch.stack(outputs, 1))
-
-
-def with_lengths(batch, seq):
-    """Return samples, and their lengths."""
-    return numbers(batch, seq, 3), lengths_of(batch, seq)
-
-
-WITH_LENGTHS = {"given": with_lengths, "lengths": lambda _, lengths: lengths}
 
 
 @typed(

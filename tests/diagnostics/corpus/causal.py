@@ -177,6 +177,19 @@ def reset_after_its_step(m, x, flags):
     return torch.stack(outputs, 1)
 
 
+@pair("reset", cell=gru_cell(), inputs=(X, X.flip(0), FLAGS), reset=2)
+def action_of_the_episode_before(m, x, actions, flags):
+    """A step reads the action before it, which a reset forgets as well; or the state alone."""
+    h = x.new_zeros(len(x), 6)
+    outputs = []
+    before = functional.pad(actions, (0, 0, 1, -1)).unbind(1)
+    for x_t, action, flag in zip(x.unbind(1), before, flags.unbind(1), strict=False):
+        keep = 1 - flag.unsqueeze(1)
+        h = m.cell(x_t + (action * keep if m.right else action), h * keep)
+        outputs.append(h)
+    return torch.stack(outputs, 1)
+
+
 SHORT = torch.tensor([5, 4, 6, 5])
 
 for name, start, end in (("begin before the first step", 0, 8), ("end with the longest", 1, 7)):

@@ -60,8 +60,6 @@ for name, loss in LOSSES.items():
 BROADCAST = {
     "mse": functional.mse_loss,
     "l1": functional.l1_loss,
-    "smooth_l1": functional.smooth_l1_loss,
-    "huber": functional.huber_loss,
     "hinge_embedding": functional.hinge_embedding_loss,
     "negated": lambda rows, y: (rows + -y).square().mean(),
     "written out": lambda rows, y: (y - rows).abs().mean(),
@@ -81,6 +79,27 @@ for name, cost in BROADCAST.items():
         """Predictions have the shape of the targets; or each is compared with every target."""
         rows = m.head(m.gru(x)[0][:, -1])
         return cost(rows.squeeze(1) if m.right else rows, y)
+
+
+@pair(
+    "batch",
+    gru=gru(),
+    head=linear(6, 1),
+    inputs=lambda: (torch.randn(8, 7, 3), torch.randn(8), torch.randn(8, 1)),
+)
+def advantages_of_all_actions(m, x, old, advantages):
+    """Each action has its own advantage, or those of all samples."""
+    ratio = (m.head(m.gru(x)[0][:, -1]).squeeze(1) - old).exp()
+    return -(ratio * (advantages.squeeze(1) if m.right else advantages)).mean()
+
+
+@pair("batch", **LOSS)
+def scores_viewed_for_ctc(m, x, y):
+    """The scores get the steps in front; or are viewed so, and samples mix."""
+    scores = logits(m, x).log_softmax(2)
+    scores = scores.transpose(0, 1) if m.right else scores.reshape(7, len(x), 9)
+    steps = torch.full((len(x),), 7)
+    return functional.ctc_loss(scores, y[:, :2].clamp(1), steps, steps // 3)
 
 
 @fine(name="loss: places of a histogram", gru=gru(), inputs=(X, torch.linspace(-1, 1, 9)))

@@ -2,25 +2,11 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from itertools import combinations, product
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import covertable
 import torch
-
-Row = tuple[tuple[str, Any], ...]
-
-
-def covering(rows: Sequence[Row], strength: int) -> list[Row]:
-    """Choose rows greedily, until they hold every combination of so many values that any row has."""
-    parts = {row: set(combinations(row, min(strength, len(row)))) for row in rows}
-    missing = set().union(*parts.values())
-    chosen = []
-    while missing:
-        best = max(parts, key=lambda row: len(parts[row] & missing))
-        missing -= parts[best]
-        chosen.append(best)
-    return chosen
 
 
 def covers(strength: int, **axes: Iterable[Any]) -> Callable[[Callable[..., None]], Any]:
@@ -29,14 +15,16 @@ def covers(strength: int, **axes: Iterable[Any]) -> Callable[[Callable[..., None
     A failure names the row that it comes from.
     """
     values = {name: list(each) for name, each in axes.items()}
+    # Values need not be hashable, and their places are.
+    places = [list(range(len(each))) for each in values.values()]
+    rows = covertable.make(places, strength=min(strength, len(places)))
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(test)
         def run(**fixtures: Any):
-            # Values need not be hashable, and their places are.
-            places = [product([name], range(len(each))) for name, each in values.items()]
-            for row in covering([*product(*places)], strength):
-                given = {name: values[name][place] for name, place in row}
+            for row in rows:
+                pairs = zip(values, row, strict=True)
+                given = {name: values[name][place] for name, place in pairs}
                 torch.manual_seed(2026)
                 try:
                     test(**given, **fixtures)

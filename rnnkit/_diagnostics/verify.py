@@ -12,8 +12,7 @@ from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.by_input import by_input, leaves_of_second
-from rnnkit._diagnostics.inputs.fields import with_fields
-from rnnkit._diagnostics.inputs.reading import batch_of, places_of
+from rnnkit._diagnostics.inputs.reading import batch_of, places_of, with_fields
 from rnnkit._diagnostics.measure.baseline import Rules
 from rnnkit._diagnostics.measure.judge import note_of_judge
 from rnnkit._diagnostics.measure.output_axes import layout_of

@@ -47,8 +47,8 @@ def attention_without_a_mask(m, x):
     """Attend by torch's function."""
     y = m.rnn(x)[0]
     options = {"typed": {"is_causal": True}, "right": {"attn_mask": ~later_steps(x)}}
-    attend = nn.functional.scaled_dot_product_attention
-    return m.head(attend(y, y, y, **options.get(m.way, {})))
+    way = options.get(m.way, {})
+    return m.head(nn.functional.scaled_dot_product_attention(y, y, y, **way))
 
 
 @typed(

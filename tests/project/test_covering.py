@@ -1,37 +1,11 @@
-"""Rows that are left out of a product: what they would show, rows that stay show too."""
+"""One test for the rows of a product that are needed: it runs once for each of them."""
 
 import inspect
 import pathlib
-from itertools import combinations, product
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.covering import covering, covers
-
-sizes = st.lists(st.integers(1, 4), min_size=1, max_size=5)
-
-
-@given(sizes, st.integers(1, 3))
-def test_any_few_values_still_meet(sizes, strength):
-    """Each combination of so many values is in one of the rows, and no row is there for nothing."""
-    rows = [tuple(enumerate(values)) for values in product(*map(range, sizes))]
-
-    chosen = covering(rows, strength)
-
-    axes = combinations(range(len(sizes)), min(strength, len(sizes)))
-    for few in axes:
-        met = {tuple(row[axis] for axis in few) for row in chosen}
-        assert met == {tuple(row[axis] for axis in few) for row in rows}
-    assert len(set(chosen)) == len(chosen)
-
-
-def test_few_rows_stay():
-    """Of 720 rows in seven axes hardly more stay than three axes alone would have."""
-    rows = [tuple(enumerate(values)) for values in product(*map(range, (5, 3, 3, 2, 2, 2, 2)))]
-
-    assert len(covering(rows, 3)) < 60
+from tests.covering import covers
 
 
 def test_one_test_for_all_rows(tmp_path):

@@ -1,15 +1,14 @@
 """What tools are given: models around each recurrent core, of each class, and their calls."""
 
-from collections.abc import Callable, Iterable
-from itertools import product
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import covertable
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.covering import covering
 from tests.kernels.paths import Wrapped
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 
@@ -164,12 +163,13 @@ def rows_of(
     strength: int, is_possible: Callable[..., bool] = lambda *_: True, **more: Iterable[str]
 ) -> list[tuple[str, ...]]:
     """Return rows of core, class and call in which so many values meet; a step has no sequence."""
-    axes = {**more, "core": CORES, "name": CLASSES, "call": CALLS}
-    rows = [tuple(zip(axes, row, strict=True)) for row in product(*axes.values())]
-    possible = [
-        row
-        for row in rows
-        if is_possible(*dict(row).values())
-        and (("core", "step") not in row or row[-1][1] in {"plain", "state", "unbatched"})
-    ]
-    return [tuple(dict(row).values()) for row in covering(possible, strength)]
+    named = {**more, "core": CORES, "name": CLASSES, "call": CALLS}
+    axes = {name: [*values] for name, values in named.items()}
+
+    def fits(row: Mapping[str, str]) -> bool:
+        has_call = row["core"] != "step" or row["call"] in {"plain", "state", "unbatched"}
+        return has_call and is_possible(*map(row.get, axes))
+
+    rule = {"operator": "fn", "requires": [*axes], "evaluate": fits}
+    rows = covertable.make(axes, strength=strength, constraints=[rule])
+    return [tuple(row[name] for name in axes) for row in rows]

@@ -116,8 +116,8 @@ def _other_axes(event: Event, along: str, samples: int) -> Iterator[Cause]:
     """Yield, as causes to try, a softmax over each other axis, the last one first.
 
     ``event`` is the call of the softmax in a run, and ``along`` says what is along the axis that it
-    is over: samples or steps. The last axis usually has the features. Instead of steps none should
-    be over the ``samples``, of which there are so many.
+    is over: samples or steps. The last axis usually has the features. A softmax over the steps is
+    never moved to the axis of the samples, which has the size ``samples``.
     """
     sizes = event.tensors[0].shape
     dim = _axis_of(event)

@@ -11,7 +11,6 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.axes import with_inferred_axes
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import by_rows, steps_at
-from rnnkit._diagnostics.inputs.fields import Call, bound_to
 from rnnkit._diagnostics.inputs.lengths import (
     Named,
     counts_of,
@@ -19,6 +18,7 @@ from rnnkit._diagnostics.inputs.lengths import (
     lengths_of_other_names,
     padded_side,
 )
+from rnnkit._diagnostics.inputs.reading import Call, bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline, Rules
 from rnnkit._diagnostics.measure.output_axes import with_axes
 from rnnkit._diagnostics.measure.slopes import Gradients

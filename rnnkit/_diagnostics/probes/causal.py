@@ -190,7 +190,9 @@ def _finding(leak: Leak, asked: _Asked) -> Finding:
     if asked.only is not None:
         fix = OWN[str(baseline.rules.causal)]
         return Finding(f"{what} step {asked.step} of input {asked.only}", [("fix", fix)])
-    found = locate_step(baseline, leak.run.inputs, asked.step, leak.output)
+    # What looks no further ahead than it may is not where the leak begins.
+    changed = asked.step - baseline.rules.lookahead
+    found = locate_step(baseline, leak.run.inputs, changed, leak.output)
     return Finding(f"{what} the input of step {asked.step} or later", *found)
 
 
@@ -232,7 +234,7 @@ def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
     """Return whether the first output follows the steps of input ``index``, not the whole of it.
 
     Of an input that is read as a whole, the first and the last step show in the same steps. The
-    last one may show nowhere, such as of actions, each of which is read a step later.
+    last one may show nowhere: a step may read the action before it.
     """
     steps = baseline.batch.steps or 0
     moved: list[Tensor] = []

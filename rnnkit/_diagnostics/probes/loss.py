@@ -114,9 +114,9 @@ def _judge_turned(
 
 
 def _function_calls(baseline: Baseline, turned: Sequence[int]) -> list[tuple[Event, ...]]:
-    """Return the calls of functions in a run, each with those in runs with other samples.
+    """Return the calls of functions in a run, each with the same call in two other runs.
 
-    ``turned`` are the samples of which one is changed in each of those runs.
+    Each of these has one of the samples ``turned`` changed.
     """
     batch = baseline.batch
     changed = [other_leaves(batch, sample_at(sample), pad=False) for sample in turned]
@@ -131,7 +131,7 @@ def _function_calls(baseline: Baseline, turned: Sequence[int]) -> list[tuple[Eve
 def _view_mixes(view: Event, others: Sequence[Event], size: int) -> bool:
     """Return whether a view puts a sample's numbers in several rows, which were in one before.
 
-    ``others`` are the same call in runs in each of which one of the ``size`` samples is changed.
+    ``others`` are the same call in two other runs; each has one of the ``size`` samples changed.
     """
     given = view.function.args[0]
     if size not in given.shape:

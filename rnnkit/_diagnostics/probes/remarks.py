@@ -17,7 +17,7 @@ from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.lines import LINES, chunks_beside_the_whole
 from rnnkit._diagnostics.run.isolation import SpentError
 from rnnkit._diagnostics.run.outputs import equal, gradient_arrives, is_dense, is_number
-from rnnkit._diagnostics.tell.outcome import RUNS, Drawn, Skipped
+from rnnkit._diagnostics.tell.outcome import RUNS, Drawn, Passed, Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
 
 
@@ -130,8 +130,11 @@ def _map_of_steps(baseline: Baseline) -> Drawn | None:
     coverage = baseline.known.answers.get("coverage")
     # Steps without a gradient that were not tried may be read all the same.
     are_without = isinstance(coverage, Skipped) and "get no gradient" in coverage.reason
+    memory = baseline.known.answers.get("memory")
+    # Tokens that a model picks by argmax carry no gradient.
+    is_cut = isinstance(memory, Passed) and "gradients do not" in memory.text
     # Gradients are whole if every input that is read was followed, and no backward failed.
-    if not read or are_without or not gradients_of(baseline).are_whole:
+    if not read or are_without or is_cut or not gradients_of(baseline).are_whole:
         return None
     is_causal = baseline.rules.causal in (True, "strict") and not baseline.rules.lookahead
     rule: Rule | None = "causal" if is_causal else None

@@ -13,7 +13,7 @@ from torch import Tensor
 from rnnkit._diagnostics.explain.causes import CARRY, Cause, Location, later_steps
 from rnnkit._diagnostics.explain.locate import Beside
 from rnnkit._diagnostics.explain.search import Seen
-from rnnkit._diagnostics.inputs.fields import bound_to
+from rnnkit._diagnostics.inputs.reading import bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part
 from rnnkit._diagnostics.measure.judge import AMPLIFIED, beyond_rounding

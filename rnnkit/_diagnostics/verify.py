@@ -175,7 +175,8 @@ def _judged(
         if isinstance(answer, Finding)
     ]
     # Another probe says more of the same mistake: which steps are wrong, or which lengths.
-    found.sort(key=lambda error: error.probe == "alone")
+    last = ("alone", "gradient")
+    found.sort(key=lambda error: last.index(error.probe) if error.probe in last else -1)
     notes = [note for answer in answers.values() for note in answer.notes]
     drawn = [answer.drawn for answer in answers.values()]
     return Report(

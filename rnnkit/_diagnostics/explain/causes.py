@@ -75,7 +75,9 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "later, -torch.inf) (attn_mask=later), where later = torch.ones(n, n).triu(1).bool(), "
         "instead of any mask that is there",
         "view|reshape|flatten": VIEW,
-        "index|roll|flip|diff|gather|select|cat|fft|loop": "at step t read steps 0 to t only, such "
+        "fft": "a convolution by fft needs zeros, torch.fft.rfft(x, n=2 * steps), and keeps the "
+        "first steps; any other fft mixes all steps",
+        "index|roll|flip|diff|gather|select|cat|loop": "at step t read steps 0 to t only, such "
         "as x[:, : t + 1]; to shift, put zeros in front",
         "": "compute it over the steps so far, as cumsum and cummax do, or over the features",
     },
@@ -93,6 +95,10 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "norm|std|var": "compute it over the features of each step, or over the valid steps only",
         "roll|flip": "flip each sample within its length, or pack it for a bidirectional layer",
         "div": "divide each sample by its own length",
+        "logsumexp": "alpha = torch.where(valid_t, new, alpha), if a loop carries it; else "
+        f"y.masked_fill(~mask, -torch.inf) before it, {MASK_IS}",
+        "arange|full|linspace": "count by the length of each sample there, not by the steps of the "
+        "batch",
         "mean": "rnnkit.masked.mean(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",
         "sum|mm|einsum": f"y * mask[..., None] before it, {MASK_IS}; divide a sum by the lengths",
         "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
@@ -113,12 +119,15 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
 }
 
 
-#: The same if the padding is before a sample.
-FIXES_BY_NAME["padding in front"] = FIXES_BY_NAME["padding"] | {
+#: The same if the padding is before a sample: these first, then the others.
+IN_FRONT = {
+    "pack": "move the padding behind each sample before it is packed, which keeps the first steps",
     "index|gather|select|narrow|clamp": "read the last step, y[:, -1]: the padding is in front",
     "rnn|lstm|gru": "pad after each sample instead, and pass lengths= or pack it",
     "roll|flip": "flip the whole batch, and read the padding as padding after each sample",
+    "arange": "mask.cumsum(1) - 1, with mask true at the valid steps, which counts from the first",
 }
+FIXES_BY_NAME["padding in front"] = IN_FRONT | FIXES_BY_NAME["padding"] | IN_FRONT
 
 
 def fix_of(probe: str, name: str) -> list[Line]:

@@ -236,6 +236,8 @@ def _in_words(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
 
     Both masks are ``(batch, seq)``; ``silent`` has the valid steps that reach no output.
     """
+    if baseline.batch.counts and silent.equal(valid & ~earlier_steps(valid)):
+        return "the last valid step of each sample reaches"
     steps = _unread_steps(valid, silent)
     places = silent.nonzero().tolist()
     verb = "reaches" if len(steps or places) == 1 else "reach"

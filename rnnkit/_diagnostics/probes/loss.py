@@ -245,7 +245,7 @@ def _of_labels(
             if turned_rows(base[start].slope, made[start].slope, axis) not in ([], [sample]):
                 what = f"{name} of one sample is used for another sample's loss"
                 ways = "y.t().reshape(-1), if logits are (seq, batch, ...)"
-                fix = f"sort, flip or flatten inputs and targets alike: {ways}"
+                fix = f"sort, flip, flatten or sum inputs and targets alike: {ways}"
                 yield Finding(what, [("fix", fix)])
         if not has_run:
             when = f"with {name} of another sample the model fails or runs differently"

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,25 +17,24 @@ from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.probes.loss_runs import (
     NOTHING,
+    Loss,
     Made,
     Place,
+    exchanged_targets,
+    loss_with,
     moved_rows,
     run_loss,
+    spread_targets,
     turned_rows,
 )
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.outputs import (
-    Leaves,
     difference,
     is_number,
-    largest,
     same,
     shape_of,
 )
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
-
-#: How many times as far apart targets are put, to see whose they are.
-SPREAD = 100
 
 
 def judge_loss(narrow: Baseline) -> Outcome:
@@ -252,95 +252,73 @@ def _of_labels(
             yield f"{when}: nothing shows whose it is"
 
 
-def _broadcast(baseline: Baseline, like: Made, start: int) -> Iterator[Finding]:
+def _broadcast(baseline: Baseline, like: Made, start: int) -> Iterator[Finding | str]:
     """Yield a finding if each prediction meets all targets: their order then changes nothing.
 
-    All inputs but the first are exchanged together, and then each by itself. ``like`` is the run as
-    it is, and ``start`` its first tensor with a gradient: nothing is tried unless that is the first
-    input, 0.
+    All inputs but the first are exchanged together, and then each by itself that has one number for
+    each sample: a set of rows may be meant for all samples. ``like`` is the run as it is, and
+    ``start`` its first tensor with a gradient, by which runs are compared. What only scales the
+    whole gradient, as a normalizer does, is a note.
     """
     batch = baseline.batch
     targets = [
         k for k in range(len(batch.leaves)) if k != batch.first and batch.axes[k] is not None
     ]
-    if start != 0 or not targets:
+    as_it_is = loss_with(baseline, like, start, batch)
+    if not targets or as_it_is is None:
         return
-    as_it_is = _with_targets(baseline, like, batch, targets, range(batch.size))
-    singly = [[target] for target in targets] if len(targets) > 1 else []
-    for exchanged in (targets, *singly):
-        if as_it_is is not None and _meets_all(baseline, like, exchanged, as_it_is):
-            name = "the target" if exchanged == targets else batch.names[exchanged[0]]
+    groups = [targets]
+    if len(targets) > 1:
+        one_each = [k for k in targets if prod(shape_of(batch.leaves[k]) or ()) == batch.size]
+        groups += [[target] for target in one_each]
+    for exchanged in groups:
+        name = "the target" if exchanged == targets else batch.names[exchanged[0]]
+        ones = _without_order(baseline, like, start, exchanged, as_it_is)
+        pairs = [(each.slope, one.slope) for each, one in ones]
+        turning = [pair for pair in pairs if all(slope.any() for slope in pair)]
+        if not all(are_near(baseline, *map(_scaled, pair)) for pair in turning):
             what = f"the loss stays the same when each sample gets {name} of another one"
             ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
             yield Finding(what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
             return
+        is_target = is_number(batch.leaves[exchanged[0]])
+        if is_target and not all(are_near(baseline, *pair) for pair in pairs):
+            what = f"{name} only scales the loss, by all samples at once: a normalizer, or do"
+            yield f"{what} (batch,) and (batch, 1) broadcast?"
 
 
-def _meets_all(baseline: Baseline, like: Made, targets: Sequence[int], as_it_is: "_Loss") -> bool:
-    """Return whether the order of some targets, inputs by index, changes no loss, but values do.
+def _scaled(slope: Tensor) -> Tensor:
+    """Return a gradient without its size and sign: its largest number becomes 1."""
+    return slope / slope.flatten()[slope.abs().argmax()]
 
-    A loss that adds a term for each target has the same gradient if all samples get one target, and
-    is right; that of a loss that broadcasts changes. ``as_it_is`` is the loss of the inputs as they
-    are. False if a run fails, or differs from ``like`` in what it makes.
+
+def _without_order(
+    baseline: Baseline, like: Made, start: int, targets: Sequence[int], as_it_is: Loss
+) -> list[tuple[Loss, Loss]]:
+    """Return losses beside those of one target for all samples, if the targets' order is nothing.
+
+    That is tried with the ``targets``, inputs by index, as they are and far apart; none are
+    returned if it changes a loss. A loss that adds a term for each target has the same gradient if
+    all samples get one target, and is right; that of a loss that broadcasts changes. ``as_it_is``
+    is the loss of the inputs as they are. None, too, if a run fails, or makes other tensors than
+    the run ``like``; the gradient is that of its tensor ``start``.
     """
     size = baseline.batch.size
-    spread = baseline.batch.with_leaves(_spread_targets(baseline.batch, targets))
-    ignores_which_target: list[bool] = []
+    spread = baseline.batch.with_leaves(spread_targets(baseline.batch, targets))
+    found: list[tuple[Loss, Loss]] = []
     for batch in (baseline.batch, spread):
-        each: _Loss | None = as_it_is
+        each: Loss | None = as_it_is
         if batch is spread:
-            each = _with_targets(baseline, like, batch, targets, range(size))
-        moved = _with_targets(baseline, like, batch, targets, [*range(1, size), 0])
+            each = loss_with(baseline, like, start, batch)
+        turned = exchanged_targets(batch, targets, [*range(1, size), 0])
+        moved = loss_with(baseline, like, start, turned)
         if each is None or moved is None:
-            return False
+            return []
         pairs = [(each.slope, moved.slope), *zip(each.losses, moved.losses, strict=True)]
         if not all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0])):
-            return False
-        one = _with_targets(baseline, like, batch, targets, [0] * size)
+            return []
+        one = loss_with(baseline, like, start, exchanged_targets(batch, targets, [0] * size))
         if one is None:
-            return False
-        ignores_which_target.append(are_near(baseline, each.slope, one.slope))
-    return not all(ignores_which_target)
-
-
-class _Loss(NamedTuple):
-    """What a model returns for some targets, and its gradient in the first input, by its size."""
-
-    losses: Leaves
-    slope: Tensor
-
-
-def _with_targets(
-    baseline: Baseline, like: Made, batch: Batch, targets: Sequence[int], kept: Sequence[int]
-) -> _Loss | None:
-    """Run with the targets of the samples ``kept``, twice: the loss is judged as any output is.
-
-    None if the model refuses, or makes other tensors than in the run ``like``. ``targets`` are
-    inputs, by index; the others stay.
-    """
-    leaves = list(batch.leaves)
-    of_kept = batch.samples(kept).leaves
-    for target in targets:
-        leaves[target] = of_kept[target]
-    moved = batch.with_leaves(leaves)
-    losses = baseline.attempt(moved)
-    made = run_loss(baseline, moved.leaves, like)
-    if losses is None or not made:
-        return None
-    slope = made[0].slope
-    return _Loss(losses, slope / largest(slope))
-
-
-def _spread_targets(batch: Batch, targets: Sequence[int]) -> list[Any]:
-    """Return the inputs with targets, by index, far apart, above and below all predictions.
-
-    An absolute error of predictions that are all on one side of the targets is a difference of
-    means, which no other order changes. Whole numbers stay: they may be classes.
-    """
-    leaves = list(batch.leaves)
-    for k in targets:
-        leaf = leaves[k]
-        is_finite = is_number(leaf) and bool(leaf.isfinite().all())
-        if is_finite and not bool((leaf == leaf.round()).all()):
-            leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
-    return leaves
+            return []
+        found.append((each, one))
+    return found

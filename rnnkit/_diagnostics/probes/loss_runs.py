@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients
-from rnnkit._diagnostics.run.outputs import tensors_of
+from rnnkit._diagnostics.run.outputs import Leaves, is_number, tensors_of
 
 #: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
 TURNED = 1e-6
+#: How many times as far apart targets are put, to see whose they are.
+SPREAD = 100
 #: A gradient below this part of the largest has no direction, and a smaller change is none.
 NOTHING = 1e-12
 
@@ -80,3 +83,47 @@ def turned_rows(before: Tensor, after: Tensor, axis: int) -> list[int]:
     sizes = one.norm(dim=1), other.norm(dim=1)
     turn = 1 - (one * other).sum(1).abs() / (sizes[0] * sizes[1]).clamp(min=NOTHING**2)
     return [int(row) for row in ((turn > TURNED) & (torch.minimum(*sizes) > NOTHING)).nonzero()]
+
+
+class Loss(NamedTuple):
+    """What a model returns for some targets, and a gradient of it."""
+
+    losses: Leaves
+    slope: Tensor
+
+
+def exchanged_targets(batch: Batch, targets: Sequence[int], kept: Sequence[int]) -> Batch:
+    """Return a batch whose samples have the targets, inputs by index, of the samples ``kept``."""
+    leaves = list(batch.leaves)
+    of_kept = batch.samples(kept).leaves
+    for target in targets:
+        leaves[target] = of_kept[target]
+    return batch.with_leaves(leaves)
+
+
+def loss_with(baseline: Baseline, like: Made, start: int, batch: Batch) -> Loss | None:
+    """Run on a batch with other targets, twice: the loss is judged as any output is.
+
+    None if the model refuses, or makes other tensors than in the run ``like``. The gradient is that
+    of its tensor ``start``.
+    """
+    losses = baseline.attempt(batch)
+    made = run_loss(baseline, batch.leaves, like)
+    if losses is None or not made:
+        return None
+    return Loss(losses, made[start].slope)
+
+
+def spread_targets(batch: Batch, targets: Sequence[int]) -> list[Any]:
+    """Return the inputs with targets, by index, far apart, above and below all predictions.
+
+    An absolute error of predictions that are all on one side of the targets is a difference of
+    means, which no other order changes. Whole numbers stay: they may be classes.
+    """
+    leaves = list(batch.leaves)
+    for k in targets:
+        leaf = leaves[k]
+        is_finite = is_number(leaf) and bool(leaf.isfinite().all())
+        if is_finite and not bool((leaf == leaf.round()).all()):
+            leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
+    return leaves

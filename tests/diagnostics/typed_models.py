@@ -37,9 +37,8 @@ def mask_a_step_late(m, x):
     """Attend to earlier steps; or to the next one as well."""
     y = m.rnn(x)[0]
     later = later_steps(x)
-    scores = y @ y.mT
-    scores = scores.masked_fill(later.triu(2) if m.way == "wrong" else later, -torch.inf)
-    return m.head(scores.softmax(-1) @ y)
+    hidden = later.triu(2) if m.way == "wrong" else later
+    return m.head((y @ y.mT).masked_fill(hidden, -torch.inf).softmax(-1) @ y)
 
 
 @typed("causal", "scaled_dot_product_attention", "is_causal=True", **CAUSAL)

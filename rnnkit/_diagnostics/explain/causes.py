@@ -44,7 +44,7 @@ CARRY = "y, state = layer(x, state), and return that state"
 REMEMBER = "give the layer whole sequences, or pass the state on: y, state = layer(x, state)"
 VIEW = "transpose or permute to swap axes; view and reshape only split or join neighbouring axes"
 PACK = (
-    "pack_padded_sequence(x, lengths, enforce_sorted=False), with batch_first=True if x is "
+    "pack_padded_sequence(x, lengths of x, enforce_sorted=False), with batch_first=True if x is "
     "(batch, seq, ...), or rnnkit's lengths="
 )
 
@@ -74,7 +74,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "softmax|attention|mm|matmul|einsum": "softmax(-1), over the keys, of scores.masked_fill("
         "later, -torch.inf) (attn_mask=later), where later = torch.ones(n, n).triu(1).bool(), "
         "instead of any mask that is there",
-        "view|reshape|flatten": VIEW,
+        "view|reshape|flatten": f"{VIEW}; what reads a group of steps may follow its last one only",
+        "rnn|lstm|gru": "read its output step by step: h_n, c_n and the last output have read all",
         "fft": "a convolution by fft needs zeros, torch.fft.rfft(x, n=2 * steps), and keeps the "
         "first steps; any other fft mixes all steps",
         "index|roll|flip|diff|gather|select|cat|loop": "at step t read steps 0 to t only, such "

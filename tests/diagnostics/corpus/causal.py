@@ -147,7 +147,7 @@ def two_steps_ahead(m, x):
     """A model may look two steps ahead, and no three."""
     seen = functional.pad(x[:, 2:], (0, 3, 0, 2))
     if not m.right:
-        seen = seen + functional.pad(x[:, 3:], (0, 3, 0, 3))
+        seen += functional.pad(x[:, 3:], (0, 3, 0, 3))
     return m.gru(x)[0] + seen
 
 

@@ -86,7 +86,7 @@ for name, cost in BROADCAST.items():
 def advantages_of_all_actions(m, x, old, advantages):
     """Each action has its own advantage, or those of all samples."""
     ratio = (m.head(m.gru(x)[0][:, -1]).squeeze(1) - old).exp()
-    return -(ratio * (advantages.squeeze(1) if m.right else advantages)).mean()
+    return (ratio * (advantages.squeeze(1) if m.right else advantages)).relu().mean()
 
 
 @pair("batch", **LOSS)

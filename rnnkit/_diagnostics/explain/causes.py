@@ -101,7 +101,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "arange|full|linspace": "count by the length of each sample there, not by the steps of the "
         "batch",
         "mean": "rnnkit.masked.mean(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",
-        "sum|mm|einsum": f"y * mask[..., None] before it, {MASK_IS}; divide a sum by the lengths",
+        "sum|mm|einsum": f"y * mask, or mask[..., None] of features, before it, {MASK_IS}; "
+        "divide a sum by the lengths",
         "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
         "rnn|lstm|gru": PACK,
         "": MASK,

@@ -65,8 +65,9 @@ def judge_loss(narrow: Baseline) -> Outcome:
     for sample, other in others.items():
         turned = [row for row in turned_rows(place.slope, other.slope, axis) if row != sample]
         if turned:
-            return _judge_turned(baseline, base, runs, (sample, turned[0]))
-    notes: list[str] = []
+            answer = _judge_turned(baseline, base, runs, (sample, turned[0]))
+            return answer.noting(_of_order(baseline))
+    notes = _of_order(baseline)
     of_labels = _of_labels(baseline, base, labels, start, axis)
     for found in chain(of_labels, _broadcast(baseline, base, start)):
         if isinstance(found, Finding):
@@ -74,6 +75,19 @@ def judge_loss(narrow: Baseline) -> Outcome:
         notes.append(found)
     text = "a loss: each sample's gradient is independent of the others"
     return Passed(text, [], notes=notes)
+
+
+def _of_order(baseline: Baseline) -> list[str]:
+    """Return a note if the loss is another one when all inputs have the samples in another order.
+
+    A mean over the samples is not; but a loss of pairs that stand next to each other is.
+    """
+    batch = baseline.batch
+    losses = baseline.attempt(batch.samples([*range(1, batch.size), 0])) or []
+    pairs = [*zip(baseline.normal, losses, strict=False)]
+    if all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0])):
+        return []
+    return ["the loss changes when the samples of all inputs change places together: intended?"]
 
 
 def _labels(batch: Batch, gradients: Gradients) -> list[int]:
@@ -134,7 +148,7 @@ def _view_mixes(view: Event, others: Sequence[Event], size: int) -> bool:
     ``others`` are the same call in two other runs; each has one of the ``size`` samples changed.
     """
     given = view.function.args[0]
-    if size not in given.shape:
+    if size not in given.shape or not is_number(given):
         return False
     moves = [(other.function.args[0], other.tensors[0]) for other in others]
     if any(shape_of(before) != shape_of(given) for before, _ in moves):
@@ -255,10 +269,9 @@ def _of_labels(
 def _broadcast(baseline: Baseline, like: Made, start: int) -> Iterator[Finding | str]:
     """Yield a finding if each prediction meets all targets: their order then changes nothing.
 
-    All inputs but the first are exchanged together, and then each by itself that has one number for
-    each sample: a set of rows may be meant for all samples. ``like`` is the run as it is, and
-    ``start`` its first tensor with a gradient, by which runs are compared. What only scales the
-    whole gradient, as a normalizer does, is a note.
+    All inputs but the first are exchanged together, and then each by itself. ``like`` is the run as
+    it is, and ``start`` its first tensor with a gradient, by which runs are compared. Notes say of
+    which inputs that may be meant.
     """
     batch = baseline.batch
     targets = [
@@ -267,24 +280,36 @@ def _broadcast(baseline: Baseline, like: Made, start: int) -> Iterator[Finding |
     as_it_is = loss_with(baseline, like, start, batch)
     if not targets or as_it_is is None:
         return
-    groups = [targets]
-    if len(targets) > 1:
-        one_each = [k for k in targets if prod(shape_of(batch.leaves[k]) or ()) == batch.size]
-        groups += [[target] for target in one_each]
-    for exchanged in groups:
-        name = "the target" if exchanged == targets else batch.names[exchanged[0]]
-        ones = _without_order(baseline, like, start, exchanged, as_it_is)
-        pairs = [(each.slope, one.slope) for each, one in ones]
-        turning = [pair for pair in pairs if all(slope.any() for slope in pair)]
-        if not all(are_near(baseline, *map(_scaled, pair)) for pair in turning):
-            what = f"the loss stays the same when each sample gets {name} of another one"
+    singly = [[target] for target in targets] if len(targets) > 1 else []
+    for exchanged in (targets, *singly):
+        pairs = _without_order(baseline, like, start, exchanged, as_it_is)
+        if pairs:
+            yield from _met_by_all(baseline, exchanged, pairs)
+
+
+def _met_by_all(
+    baseline: Baseline, targets: Sequence[int], pairs: Sequence[tuple[Tensor, Tensor]]
+) -> Iterator[Finding | str]:
+    """Yield what it means if the order of some targets, inputs by index, changes no loss.
+
+    ``pairs`` are gradients with all targets, each beside that with one target for all samples. It
+    is a note if rows of an input may be meant for all samples, and of what only scales the whole
+    gradient, as a normalizer does; nothing if the gradient is the same.
+    """
+    batch = baseline.batch
+    leaf = batch.leaves[targets[0]]
+    name = "the target" if len(targets) > 1 else batch.names[targets[0]]
+    both = "do (batch,) and (batch, 1) broadcast?"
+    turning = [pair for pair in pairs if all(slope.any() for slope in pair)]
+    if not all(are_near(baseline, *map(_scaled, pair)) for pair in turning):
+        what = f"the loss stays the same when each sample gets {name} of another one"
+        if len(targets) == 1 and prod(shape_of(leaf) or ()) != batch.size:
+            yield f"{what}: is it meant for all samples, or {both}"
+        else:
             ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
             yield Finding(what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
-            return
-        is_target = is_number(batch.leaves[exchanged[0]])
-        if is_target and not all(are_near(baseline, *pair) for pair in pairs):
-            what = f"{name} only scales the loss, by all samples at once: a normalizer, or do"
-            yield f"{what} (batch,) and (batch, 1) broadcast?"
+    elif is_number(leaf) and not all(are_near(baseline, *pair) for pair in pairs):
+        yield f"{name} only scales the loss, by all samples at once: a normalizer, or {both}"
 
 
 def _scaled(slope: Tensor) -> Tensor:
@@ -294,8 +319,8 @@ def _scaled(slope: Tensor) -> Tensor:
 
 def _without_order(
     baseline: Baseline, like: Made, start: int, targets: Sequence[int], as_it_is: Loss
-) -> list[tuple[Loss, Loss]]:
-    """Return losses beside those of one target for all samples, if the targets' order is nothing.
+) -> list[tuple[Tensor, Tensor]]:
+    """Return gradients beside those of one target for all samples, if the order changes no loss.
 
     That is tried with the ``targets``, inputs by index, as they are and far apart; none are
     returned if it changes a loss. A loss that adds a term for each target has the same gradient if
@@ -305,7 +330,7 @@ def _without_order(
     """
     size = baseline.batch.size
     spread = baseline.batch.with_leaves(spread_targets(baseline.batch, targets))
-    found: list[tuple[Loss, Loss]] = []
+    found: list[tuple[Tensor, Tensor]] = []
     for batch in (baseline.batch, spread):
         each: Loss | None = as_it_is
         if batch is spread:
@@ -320,5 +345,5 @@ def _without_order(
         one = loss_with(baseline, like, start, exchanged_targets(batch, targets, [0] * size))
         if one is None:
             return []
-        found.append((each, one))
+        found.append((each.slope, one.slope))
     return found

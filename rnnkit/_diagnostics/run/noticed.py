@@ -99,13 +99,16 @@ class Noticed:
         return x.grad_fn is not None and not any(isinstance(y, Parameter) for y in _sources(x))
 
     def _note_broadcast(self, name: str, prediction: Tensor, target: Tensor) -> None:
-        """Note a function of a prediction and a target that together have more numbers than either.
+        """Note a function of a prediction and a target that broadcast to pairs of their numbers.
 
         ``name`` is that of the function.
         """
         shapes = (tuple(prediction.shape), tuple(target.shape))
         both: torch.Size = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
-        if both.numel() > max(prediction.numel(), target.numel()):
+        size = prediction.numel()
+        # The target may already be the result of such a broadcast, (batch, batch).
+        are_pairs = shapes[1] == (size, size) != shapes[0]
+        if are_pairs or both.numel() > max(size, target.numel()):
             what = f"{name} compares each prediction with every target"
             what += f": {shapes[0]} and target {shapes[1]} broadcast"
             fix = "prediction.squeeze(-1), or target.unsqueeze(-1), so that both have one shape"

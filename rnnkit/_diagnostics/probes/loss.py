@@ -73,7 +73,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
         if isinstance(found, Finding):
             return found.noting(notes)
         notes.append(found)
-    text = "a loss: each sample's gradient is independent of the others"
+    text = "a loss: the direction of each sample's gradient is independent of the others"
     return Passed(text, [], notes=notes)
 
 

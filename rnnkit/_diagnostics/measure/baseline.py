@@ -287,7 +287,7 @@ class Baseline:
         rows = self.by_sample_and_step(index, mask)
         held = rows.reshape(*rows.shape[:2], -1).any(2)
         ends = self._valid_counts(index)
-        if ends is not None:
+        if ends is not None and len(ends) == len(held):
             valid = steps_within(ends, held.shape[1], pads_after=self.batch.pads_after)
             held &= valid.to(held.device)
         return held

@@ -11,20 +11,19 @@ from torch import Tensor
 from rnnkit._diagnostics.explain.causes import VIEW
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
+from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.probes.loss_runs import (
     NOTHING,
-    Loss,
     Made,
     Place,
-    exchanged_targets,
     loss_with,
     moved_rows,
     run_loss,
-    spread_targets,
+    slopes_without_order,
     turned_rows,
 )
 from rnnkit._diagnostics.run.events import Event, Recorder
@@ -35,6 +34,12 @@ from rnnkit._diagnostics.run.outputs import (
     shape_of,
 )
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
+
+#: So many inputs are exchanged each by itself.
+MOST = 4
+
+#: What a loss of pairs that stand next to each other does on purpose.
+ORDER = "the loss changes when samples change places, in all inputs together: intended?"
 
 
 def judge_loss(narrow: Baseline) -> Outcome:
@@ -62,14 +67,16 @@ def judge_loss(narrow: Baseline) -> Outcome:
     axis = _batch_axis(place.tensor, others, batch.size)
     if axis is None:
         return Skipped("a loss, and no module follows the samples: verify what returns the scores")
-    for sample, other in others.items():
-        turned = [row for row in turned_rows(place.slope, other.slope, axis) if row != sample]
-        if turned:
-            answer = _judge_turned(baseline, base, runs, (sample, turned[0]))
-            return answer.noting(_of_order(baseline))
-    notes = _of_order(baseline)
-    of_labels = _of_labels(baseline, base, labels, start, axis)
-    for found in chain(of_labels, _broadcast(baseline, base, start)):
+    has_order = _has_order(baseline)
+    notes = [ORDER] if has_order else []
+    turned = _turned_pair(place.slope, others, axis)
+    if turned is not None:
+        return _judge_turned(baseline, base, runs, turned).noting(notes)
+    # Without an order, each sample may be compared with the items of all, but not with a mask.
+    items = [k for k in labels if has_order is False and not _is_mask(batch, k)]
+    of_masks = _of_labels(baseline, base, {*labels} - {*items}, start, axis)
+    of_items = map(_as_note, _of_labels(baseline, base, items, start, axis))
+    for found in chain(of_masks, of_items, _broadcast(baseline, base, start)):
         if isinstance(found, Finding):
             return found.noting(notes)
         notes.append(found)
@@ -77,17 +84,42 @@ def judge_loss(narrow: Baseline) -> Outcome:
     return Passed(text, [], notes=notes)
 
 
-def _of_order(baseline: Baseline) -> list[str]:
-    """Return a note if the loss is another one when all inputs have the samples in another order.
+def _turned_pair(slope: Tensor, others: Mapping[int, Place], axis: int) -> tuple[int, int] | None:
+    """Return a changed sample, and another one whose gradient has another direction then; or None.
 
-    A mean over the samples is not; but a loss of pairs that stand next to each other is.
+    ``slope`` has the samples along ``axis``, and ``others`` the same in the run for each changed
+    sample.
+    """
+    for sample, other in others.items():
+        turned = [row for row in turned_rows(slope, other.slope, axis) if row != sample]
+        if turned:
+            return sample, turned[0]
+    return None
+
+
+def _is_mask(batch: Batch, index: int) -> bool:
+    """Return whether an input holds flags, or the lengths of another one."""
+    return batch.tells_lengths(index) or is_binary(batch.leaves[index])
+
+
+def _as_note(found: Finding | str) -> str:
+    """Return a finding of a label as a note; a note stays as it is."""
+    return found if isinstance(found, str) else f"{found.what}: each may be compared with all"
+
+
+def _has_order(baseline: Baseline) -> bool | None:
+    """Return whether the loss is another one if two samples of all inputs change places.
+
+    A mean over the samples is the same, and so is a loss that compares each with all others. None
+    if the model refuses that, or if a batch of two has no other order.
     """
     batch = baseline.batch
-    losses = baseline.attempt(batch.samples([*range(1, batch.size), 0])) or []
-    pairs = [*zip(baseline.normal, losses, strict=False)]
-    if all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0])):
-        return []
-    return ["the loss changes when the samples of all inputs change places together: intended?"]
+    swapped = batch.samples([1, 0, *range(2, batch.size)])
+    losses = baseline.attempt(swapped) if batch.size > 2 else None
+    if losses is None:
+        return None
+    pairs = zip(baseline.normal, losses, strict=True)
+    return not all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0]))
 
 
 def _labels(batch: Batch, gradients: Gradients) -> list[int]:
@@ -280,9 +312,9 @@ def _broadcast(baseline: Baseline, like: Made, start: int) -> Iterator[Finding |
     as_it_is = loss_with(baseline, like, start, batch)
     if not targets or as_it_is is None:
         return
-    singly = [[target] for target in targets] if len(targets) > 1 else []
+    singly = [[target] for target in targets[:MOST]] if len(targets) > 1 else []
     for exchanged in (targets, *singly):
-        pairs = _without_order(baseline, like, start, exchanged, as_it_is)
+        pairs = slopes_without_order(baseline, like, start, exchanged, as_it_is)
         if pairs:
             yield from _met_by_all(baseline, exchanged, pairs)
 
@@ -315,35 +347,3 @@ def _met_by_all(
 def _scaled(slope: Tensor) -> Tensor:
     """Return a gradient without its size and sign: its largest number becomes 1."""
     return slope / slope.flatten()[slope.abs().argmax()]
-
-
-def _without_order(
-    baseline: Baseline, like: Made, start: int, targets: Sequence[int], as_it_is: Loss
-) -> list[tuple[Tensor, Tensor]]:
-    """Return gradients beside those of one target for all samples, if the order changes no loss.
-
-    That is tried with the ``targets``, inputs by index, as they are and far apart; none are
-    returned if it changes a loss. A loss that adds a term for each target has the same gradient if
-    all samples get one target, and is right; that of a loss that broadcasts changes. ``as_it_is``
-    is the loss of the inputs as they are. None, too, if a run fails, or makes other tensors than
-    the run ``like``; the gradient is that of its tensor ``start``.
-    """
-    size = baseline.batch.size
-    spread = baseline.batch.with_leaves(spread_targets(baseline.batch, targets))
-    found: list[tuple[Tensor, Tensor]] = []
-    for batch in (baseline.batch, spread):
-        each: Loss | None = as_it_is
-        if batch is spread:
-            each = loss_with(baseline, like, start, batch)
-        turned = exchanged_targets(batch, targets, [*range(1, size), 0])
-        moved = loss_with(baseline, like, start, turned)
-        if each is None or moved is None:
-            return []
-        pairs = [(each.slope, moved.slope), *zip(each.losses, moved.losses, strict=True)]
-        if not all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0])):
-            return []
-        one = loss_with(baseline, like, start, exchanged_targets(batch, targets, [0] * size))
-        if one is None:
-            return []
-        found.append((each.slope, one.slope))
-    return found

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, tensors_of
 
@@ -127,3 +128,41 @@ def spread_targets(batch: Batch, targets: Sequence[int]) -> list[Any]:
         if is_finite and not bool((leaf == leaf.round()).all()):
             leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
     return leaves
+
+
+def slopes_without_order(
+    baseline: Baseline, like: Made, start: int, targets: Sequence[int], as_it_is: Loss
+) -> list[tuple[Tensor, Tensor]]:
+    """Return gradients beside those of one target for all samples, if the order changes no loss.
+
+    That is tried with the ``targets``, inputs by index, as they are and far apart; none are
+    returned if it changes a loss. A loss that adds a term for each target has the same gradient if
+    all samples get one target, and is right; that of a loss that broadcasts changes. ``as_it_is``
+    is the loss of the inputs as they are. None, too, if a run fails, or makes other tensors than
+    the run ``like``; the gradient is that of its tensor ``start``.
+    """
+    size = baseline.batch.size
+    spread = baseline.batch.with_leaves(spread_targets(baseline.batch, targets))
+    found: list[tuple[Tensor, Tensor]] = []
+    for batch in (baseline.batch, spread):
+        each: Loss | None = as_it_is
+        if batch is spread:
+            each = loss_with(baseline, like, start, batch)
+        if each is None:
+            return []
+        # Not one order only: two groups whose members alternate stay the same groups.
+        for order in ([*range(1, size), 0], [0, *range(2, size), 1][:size]):
+            moved = loss_with(baseline, like, start, exchanged_targets(batch, targets, order))
+            if moved is None or not _are_near(baseline, each, moved):
+                return []
+        one = loss_with(baseline, like, start, exchanged_targets(batch, targets, [0] * size))
+        if one is None:
+            return []
+        found.append((each.slope, one.slope))
+    return found
+
+
+def _are_near(baseline: Baseline, one: Loss, other: Loss) -> bool:
+    """Return whether two losses, and their gradients, are the same up to rounding."""
+    pairs = [(one.slope, other.slope), *zip(one.losses, other.losses, strict=True)]
+    return all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0]))

@@ -15,6 +15,7 @@ from rnnkit._diagnostics.tell.outcome import (
     Passed,
     Skipped,
 )
+from rnnkit._diagnostics.tell.report import joined_by_and
 
 
 def probe_padding(baseline: Baseline) -> Outcome:
@@ -38,7 +39,11 @@ def probe_padding(baseline: Baseline) -> Outcome:
     unjudged = [gap.reason for gap in gaps if gap.gap == "unjudged"]
     if unjudged:
         return Skipped(f"for one of {len(sequences)} inputs with lengths: {unjudged[0]}")
-    return Passed("no output depends on the padding", runs)
+    batch = baseline.batch
+    others = [k for k in range(len(batch.leaves)) if batch.is_content(k) and batch.length(k)]
+    names = [batch.names[index] for index in sequences]
+    of = "" if {*others} <= {*sequences} else f" of {joined_by_and(names)}"
+    return Passed(f"no output depends on the padding{of}", runs)
 
 
 def _judge(baseline: Baseline) -> Change | Finding | Skipped:

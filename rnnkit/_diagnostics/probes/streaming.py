@@ -91,7 +91,10 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
     A run of chunks that differs from the whole is a mistake only if no way is right. A skip if a
     state that the model takes is returned nowhere, or no way can be compared.
     """
-    reason = "the model returns no state that it also accepts, so it cannot run in chunks"
+    reason = (
+        "the model returns no state that it also accepts by a name such as state, hx or cache, so "
+        "it cannot run in chunks: see rnnkit.testing.assert_streams for another one"
+    )
     most = 0
     wrong: list[Stream] = []
     left: list[str] = []

@@ -32,7 +32,9 @@ from rnnkit._diagnostics.run.outputs import (
 from rnnkit._diagnostics.tell.outcome import OTHER_OUTPUTS
 
 #: What people call a state, or a part of one, among the words of an argument's name.
-STATE = re.compile("c|h|h[csx]|cx|cache|carry|cells?|hiddens?|memory|past|prev|previous|states?")
+STATE = re.compile(
+    "c|h|h[csx]|cx|caches?|carry|cells?|hiddens?|mem(ory|s)?|past|prev|previous|states?"
+)
 
 
 class Stream:

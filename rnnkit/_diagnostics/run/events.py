@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
+from rnnkit._base.torch_tools import is_in_transform
 from rnnkit._diagnostics.run.module_calls import KINDS, hook_forward, is_recurrent
 from rnnkit._diagnostics.run.outputs import Given, equal, leaves, tensors_of
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
@@ -110,12 +111,19 @@ class Recorder(FunctionWatch):
         return handles
 
     def _before(self, name: str, module: Any, _: int, args: Any, kwargs: Any) -> None:
-        """Write down what a module is given, as an open call of this thread."""
+        """Write down what a module is given, as an open call of this thread.
+
+        Inside a transform of ``torch.func`` nothing is: its tensors are of no use afterwards.
+        """
+        if is_in_transform():
+            return
         self._write("input", name, module, (args, kwargs))
         self._calls[threading.get_ident()].append(self.events[-1])
 
     def _after(self, name: str, module: Any, _: int, result: Any) -> None:
         """Write down what a module returned, and close its call."""
+        if is_in_transform():
+            return
         while (begun := self._calls[threading.get_ident()].pop()).name != name:
             pass  # a call inside has raised, and the model went on
         # What other modules return, their functions made.
@@ -177,7 +185,7 @@ class Recorder(FunctionWatch):
         result = call.run()
         open_ = self._calls[threading.get_ident()]
         inside = open_[-1].module if open_ else None
-        if is_opaque(inside):
+        if is_opaque(inside) or is_in_transform():
             return result
         changed = call.args[0] if call.name == "__setitem__" else result
         made = tensors_of(changed)

@@ -325,7 +325,7 @@ SPOILED = [
     "samples_that_stay_sorted",
     "two_steps_ahead",
     "output: steps first",
-    "loss that broadcasts: written out",
+    "loss that broadcasts: normalised",
 ]
 
 

@@ -8,7 +8,6 @@ from tests.modules.cells_of_users import (
     AttentionGRUCell,
     LayerNormLSTMCell,
     PeepholeLSTMCell,
-    ZoneoutGRUCell,
 )
 
 BATCH = 5
@@ -72,16 +71,3 @@ def test_attention_leaves_the_padding_of_the_memory_out():
     alone = (h[1:], memory[1:, :3], torch.tensor([3]))
 
     torch.testing.assert_close(rnnkit.unroll(cell, x[:, 1:], alone)[0], output[:, 1:])
-
-
-def test_zoneout_keeps_whole_units():
-    """In training a unit is the old or the new one, the old one as often as asked."""
-    cell = ZoneoutGRUCell(WIDTH, 200, zoneout=0.3)
-    x = torch.randn(BATCH, WIDTH)
-    h = torch.randn(BATCH, 200)
-    new = rnnkit.GRUCell.forward(cell, x, h)
-    actual = cell(x, h)
-
-    kept = actual == h
-    assert torch.equal(actual, torch.where(kept, h, new))
-    assert 0.25 < kept.float().mean() < 0.35

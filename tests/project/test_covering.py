@@ -1,6 +1,5 @@
 """One test for the rows of a product that are needed: it runs once for each of them."""
 
-import inspect
 import pathlib
 
 import pytest
@@ -18,9 +17,8 @@ def test_one_test_for_all_rows(tmp_path):
         met.append((one, two))
         assert len(met) < 4, three
 
-    assert list(inspect.signature(test).parameters) == ["tmp_path"]
     with pytest.raises(AssertionError) as caught:
         test(tmp_path=tmp_path)
     one, two = met[3]
-    assert caught.value.__notes__[0].startswith(f"where {{'one': {one}, 'two': {two}, ")
-    assert len({(one, *two) for one, two in met}) == 4
+    assert f"where {{'one': {one}, 'two': {two}, " in caught.value.__notes__[0]
+    assert all(met.count(row) == 1 for row in met)

@@ -138,7 +138,7 @@ def slopes_without_order(
     That is tried with the ``targets``, inputs by index, as they are and far apart; none are
     returned if it changes a loss. A loss that adds a term for each target has the same gradient if
     all samples get one target, and is right; that of a loss that broadcasts changes. ``as_it_is``
-    is the loss of the inputs as they are. None, too, if a run fails, or makes other tensors than
+    is the loss of the inputs as they are. Nor are any if a run fails, or makes other tensors than
     the run ``like``; the gradient is that of its tensor ``start``.
     """
     size = baseline.batch.size

@@ -44,7 +44,6 @@ def loss_of_a_layer_over_the_samples(m, x, y):
 
 
 LOSSES = {
-    "class weights": lambda rows, y: functional.cross_entropy(rows, y, torch.arange(1.0, 10)),
     "a root": lambda rows, y: (rows.gather(1, y.unsqueeze(1)) - 1).square().mean().sqrt(),
     "a masked mean": lambda rows, y: (rows.logsumexp(1) * (y > 2)).sum() / (y > 2).sum(),
 }
@@ -58,7 +57,6 @@ for name, loss in LOSSES.items():
 BROADCAST = {
     "mse": functional.mse_loss,
     "negated": lambda rows, y: (rows + -y).square().mean(),
-    "written out": lambda rows, y: (y - rows).abs().mean(),
     "normalised": lambda rows, y: (rows - (y - y.mean()) / y.std()).square().mean(),
 }
 for name, cost in BROADCAST.items():
@@ -86,7 +84,24 @@ for name, cost in BROADCAST.items():
 def advantages_of_all_actions(m, x, old, advantages):
     """Each action has its own advantage, or those of all samples."""
     ratio = (m.head(m.gru(x)[0][:, -1]).squeeze(1) - old).exp()
-    return (ratio * (advantages.squeeze(1) if m.right else advantages)).relu().mean()
+    if m.right:
+        advantages = advantages.squeeze(1)
+    return torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages).mean()
+
+
+@fine(gru=gru(), inputs=(X, X[:, 0, 0]))
+def rewards_normalised(m, x, reward):
+    """Rewards are normalised over the samples; a distribution views flags to check its numbers."""
+    policy = torch.distributions.Categorical(logits=m.gru(x)[0][:, -1])
+    chosen = policy.log_prob(reward.gt(0).long())
+    return chosen @ (reward - reward.mean())
+
+
+@fine(**LOSS)
+def items_of_all_samples(m, x, y):
+    """Each sample is to choose its own item among those of all, as a recommender does."""
+    scores = m.gru(m.words(x))[0][:, -1] @ m.head.weight[y[:, 0]].mT
+    return -scores.log_softmax(1).trace()
 
 
 @pair("batch", **LOSS)

@@ -233,18 +233,19 @@ def with_followed(judged: Baseline, first: int) -> Baseline:
 def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
     """Return whether the first output follows the steps of input ``index``, not the whole of it.
 
-    Of an input that is read as a whole, the first and the last step show in the same steps. The
+    Of an input that is read as a whole, the first and the last step show from the same step on. The
     last one may show nowhere: a step may read the action before it.
     """
     steps = baseline.batch.steps or 0
-    moved: list[Tensor] = []
+    begins: list[int] = []
     for step in (0, steps - 1):
         where = steps_at(torch.arange(steps, device="cpu") == step)
         change = compare_changed(baseline, where, only=index)
         if change is None or change.refusal or not change.has(first):
             return False
-        moved.append(change.moved(first).any(0))
-    return not torch.equal(*moved)
+        moved = change.moved(first).any(0).nonzero()
+        begins.append(int(moved[0]) if len(moved) else steps)
+    return begins[0] != begins[1]
 
 
 def _follows_features(baseline: Baseline) -> Finding | None:

@@ -48,7 +48,11 @@ def convolutions_over_features(baseline: Baseline) -> Iterator[str]:
     steps = baseline.batch.steps
     for event, x in padded(baseline.events, "input", Conv1d):
         _, channels, width = x.shape
-        if 1 < channels == steps != width and event.module.kernel_size != (1,):
+        conv = event.module
+        reach = (conv.kernel_size[0] - 1) * conv.dilation[0]
+        # As many channels as steps, and the steps, which were padded before.
+        is_padded = steps is not None and 0 < width - steps <= 2 * reach
+        if 1 < channels == steps != width and reach and not is_padded:
             slides = f"{event.label} slides over axis 2 of its input, of size {width}"
             fix = "x.transpose(1, 2) before it, or verify(..., seq_dim=2)"
             yield f"{slides}, not over the {steps} steps: {fix}"

@@ -20,6 +20,7 @@ from rnnkit._diagnostics.probes.loss_runs import (
     NOTHING,
     Made,
     Place,
+    first_by_sample,
     loss_with,
     moved_rows,
     run_loss,
@@ -55,18 +56,17 @@ def judge_loss(narrow: Baseline) -> Outcome:
         return baseline
     batch = baseline.batch
     base = run_loss(baseline, batch.leaves)
-    # The first tensor, of the inputs and then of what modules returned, that gets a gradient.
-    start = next((k for k, place in enumerate(base) if bool(place.slope.any())), None)
-    if start is None:
+    if not any(bool(place.slope.any()) for place in base):
         reason = "a loss without a gradient: pass inputs with fractions, or tokens"
         return Skipped(f"{reason} and their Embedding")
     labels = _labels(batch, gradients_of(narrow))
     runs = _with_other_samples(baseline, base, labels)
+    found_by_sample = first_by_sample(base, runs, batch.size)
+    if found_by_sample is None:
+        return Skipped("a loss, and no module follows the samples: verify what returns the scores")
+    start, axis = found_by_sample
     place = base[start]
     others = {sample: run[start] for sample, run in runs.items()}
-    axis = _batch_axis(place.tensor, others, batch.size)
-    if axis is None:
-        return Skipped("a loss, and no module follows the samples: verify what returns the scores")
     has_order = _has_order(baseline)
     notes = [ORDER] if has_order else []
     turned = _turned_pair(place.slope, others, axis)
@@ -227,19 +227,6 @@ def _with_other_samples(baseline: Baseline, base: Made, labels: Collection[int])
         if made:
             runs[sample] = made
     return runs
-
-
-def _batch_axis(tensor: Tensor, others: Mapping[int, Place], size: int) -> int | None:
-    """Return the axis of a tensor along which each sample's change moves its own row; or None.
-
-    ``others`` has it in the run for each changed sample; ``size`` is the number of samples.
-    """
-    own = [[sample] for sample in others]  # the rows that may move, for each changed sample
-    for axis, length in enumerate(tensor.shape):
-        moved = [moved_rows(tensor, place.tensor, axis) for place in others.values()]
-        if length == size and moved and moved == own:
-            return axis
-    return None
 
 
 def _mixing_module(base: Made, runs: Mapping[int, Made], size: int, what: str) -> Finding | None:

@@ -1,6 +1,6 @@
 """Runs of a model that returns a loss: what modules made, and the gradient of each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -166,3 +166,31 @@ def _are_near(baseline: Baseline, one: Loss, other: Loss) -> bool:
     """Return whether two losses, and their gradients, are the same up to rounding."""
     pairs = [(one.slope, other.slope), *zip(one.losses, other.losses, strict=True)]
     return all(are_near(baseline, *pair) for pair in pairs if is_number(pair[0]))
+
+
+def first_by_sample(base: Made, runs: Mapping[int, Made], size: int) -> tuple[int, int] | None:
+    """Return the first tensor that gets a gradient and follows the samples, and their axis in it.
+
+    It is one of the inputs, or of what modules returned: its index in the run ``base``; ``runs``
+    are those for each changed sample, and ``size`` is the number of samples. None if there is none.
+    """
+    for index, place in enumerate(base):
+        if bool(place.slope.any()):
+            others = {sample: run[index] for sample, run in runs.items()}
+            axis = _batch_axis(place.tensor, others, size)
+            if axis is not None:
+                return index, axis
+    return None
+
+
+def _batch_axis(tensor: Tensor, others: Mapping[int, Place], size: int) -> int | None:
+    """Return the axis of a tensor along which each sample's change moves its own row; or None.
+
+    ``others`` has it in the run for each changed sample; ``size`` is the number of samples.
+    """
+    own = [[sample] for sample in others]  # the rows that may move, for each changed sample
+    for axis, length in enumerate(tensor.shape):
+        moved = [moved_rows(tensor, place.tensor, axis) for place in others.values()]
+        if length == size and moved and moved == own:
+            return axis
+    return None

@@ -216,7 +216,8 @@ def infer_steps(
     # What is as long by chance must not: a second sequence of the same width, or features.
     subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
     for _, following in zip(tries, subsets, strict=False):
-        own = {batch.sequence: frozenset(others) - set(following)}
+        # Flags say something of each step, and are cut with the steps.
+        own = {batch.sequence: frozenset(others) - {*following, batch.flags}}
         tried = replace(batch, on_their_own={**batch.on_their_own, **own})
         output = attempt(tried.cut(steps - 1, front=True))
         if output is not None:

@@ -127,7 +127,7 @@ TABLE = (
     Probe(
         name="batch",
         question="no sample's output depends on another sample's input; if the model returns only "
-        "a loss, each sample's gradient is independent of the others",
+        "a loss, the direction of each sample's gradient is independent of the others",
         run=probe_batch,
         fix="keep views, norms, softmax and means within each sample, and let no int() or if of "
         "the whole batch decide what runs",
@@ -153,7 +153,8 @@ TABLE = (
     ),
     Probe(
         name="causal",
-        question="no step depends on a later one (only with `causal=True`)",
+        question="no step of the first output depends on a later one, and the report names further "
+        "outputs that do (only with `causal=True`)",
         run=probe_causal,
         fix="at step t read steps 0 to t only, to t - 1 with causal='strict'; copy a state before "
         "another loop changes it",

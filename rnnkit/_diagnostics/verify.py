@@ -174,7 +174,8 @@ def _judged(
         for name, answer in answers.items()
         if isinstance(answer, Finding)
     ]
-    # Another probe says more of the same mistake: which steps are wrong, or which lengths.
+    # Another probe says more of the same mistake: which steps are wrong, or which lengths. And what
+    # is never read gets no gradient.
     last = ("alone", "gradient")
     found.sort(key=lambda error: last.index(error.probe) if error.probe in last else -1)
     notes = [note for answer in answers.values() for note in answer.notes]

@@ -201,7 +201,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
             type or value.
         ShapeError: if a call's input has wrong axes or sizes.
         StateError: if ``hx`` has the wrong structure, batch size or width. It is a ShapeError.
-        DtypeError: if a call's input or h has a different dtype from the weights; c may on a CPU.
+        DtypeError: if a call's input or h, or c on a GPU, has a different dtype from the weights.
         DeviceError: if a call's input or state is on a different device from the weights.
 
     torch's page: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html

@@ -70,11 +70,12 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "conv|unfold": "padding=0, and F.pad(x, (dilation * (kernel_size - 1), 0)) on the steps",
         "^(?!adaptive).*pool|pad": "pad in front only, by the size of the window less 1, "
         "and pad nowhere else",
-        "scaled_dot": "is_causal=True; its attn_mask is True at keys that are read",
+        "scaled_dot": "is_causal=True instead of attn_mask=; or attn_mask=torch.ones(n, n).tril()"
+        ".bool(), which is True at the keys to read",
         "softmax|attention|mm|matmul|einsum": "softmax(-1), over the keys, of scores.masked_fill("
         "later, -torch.inf) (attn_mask=later), where later = torch.ones(n, n).triu(1).bool(), "
         "instead of any mask that is there",
-        "view|reshape|flatten": f"{VIEW}; what reads a group of steps may follow its last one only",
+        "view|reshape|flatten": f"{VIEW}; what is computed from several steps belongs to the last",
         "rnn|lstm|gru": "read its output step by step: h_n, c_n and the last output have read all",
         "fft": "a convolution by fft needs zeros, torch.fft.rfft(x, n=2 * steps), and keeps the "
         "first steps; any other fft mixes all steps",
@@ -86,7 +87,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "packed": "pack_padded_sequence(y, lengths of y, enforce_sorted=False), with the lengths "
         "in the order of the batch",
         "softmax": "rnnkit.masked.softmax(scores, lengths, dim=...), over the axis of the keys",
-        "scaled_dot": f"attn_mask=mask[:, None, :], {MASK_IS}: it is True at keys that are read",
+        "scaled_dot": "attn_mask=mask[:, None, :], or mask[:, None, None, :] with heads, "
+        f"{MASK_IS}, which is True at the keys to read",
         "attention": f"key_padding_mask=~mask, {MASK_IS}; or that as attn_mask, over the keys",
         "index|gather|select|narrow|clamp": "read step lengths - 1 per sample; or h_n, if packed",
         "max": "rnnkit.masked.max(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",
@@ -121,7 +123,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
 }
 
 
-#: The same if the padding is before a sample: these first, then the others.
+#: What differs if the padding is before a sample. The first kind that fits counts, so these lead.
 IN_FRONT = {
     "pack": "move the padding behind each sample before it is packed, which keeps the first steps",
     "index|gather|select|narrow|clamp": "read the last step, y[:, -1]: the padding is in front",

@@ -101,15 +101,15 @@ def _of_others(judged: Baseline, first: int, changes: dict[Change, "_Asked"]) ->
     They are not judged, since a model may return what it uses in training only. ``changes`` are the
     runs by which the first one, an index, was judged.
     """
-    reading = [
-        judged.name(index)
-        for index in judged.outputs_by_sample()
-        if index != first
-        and judged.has_steps(index)
-        and judged.missing(index) == judged.missing(first)
-        and any(change.leak([index], asked.must_stay) for change, asked in changes.items())
-    ]
-    return f"; that holds of the first output, and not of {', '.join(reading)}" if reading else ""
+    reading: list[str] = []
+    for index in filter(judged.has_steps, judged.outputs_by_sample()):
+        if index == first or judged.missing(index) != judged.missing(first):
+            continue
+        if any(change.leak([index], asked.must_stay) for change, asked in changes.items()):
+            reading.append(judged.name(index))
+    if not reading:
+        return ""
+    return f"; that holds of the first output, and not of {', '.join(reading)}"
 
 
 def _late(baseline: Baseline, first: int) -> int:

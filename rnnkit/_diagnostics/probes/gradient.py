@@ -1,8 +1,7 @@
 """The probe *gradient*: each parameter that this call read learns from some output."""
 
 import re
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from itertools import accumulate, chain
 from typing import NamedTuple
 
@@ -10,12 +9,11 @@ from torch import Tensor
 from torch.nn import Module, ModuleList
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.explain.function_causes import is_over_one_number
+from rnnkit._diagnostics.explain.gradient_causes import READ_BOTH, why_zero
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, names_inside
-from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.outputs import same
 from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import NAMES, in_short
@@ -287,58 +285,3 @@ def _listed(names: Collection[str]) -> str:
     first = sorted(names)[:NAMES]
     rest = len(names) - NAMES
     return ", ".join(first) + (f" and {count(rest, 'other', 'others')}" if rest > 0 else "")
-
-
-#: Functions that make zeros.
-MAKERS = ("zeros", "new_zeros", "zeros_like")
-
-#: How to read both directions of a layer.
-READ_BOTH = (
-    "read both directions: y[..., :hidden] and y[..., hidden:] of the output, or of the state "
-    "torch.cat([h_n[-2], h_n[-1]], 1), as last_hidden(state) of rnnkit's layer does"
-)
-#: Where no cause is known.
-USUAL = "do not multiply by zeros; instead of y.round(), use y + (y.round() - y).detach()"
-
-
-def why_zero(baseline: Baseline) -> list[Line]:
-    """Return why gradients are zero, as rows of a message: the cause, if it is known, and the fix.
-
-    It may be a softmax of one number, or zeros that each step of a loop reads. ``baseline`` is the
-    model and a batch.
-    """
-    recorder = Recorder(functions=True)
-    baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
-    for event in recorder.events:
-        if is_over_one_number(event):
-            what = f"the softmax at {event.place} is over an axis of size 1: it always returns 1"
-            return [("cause", what), ("fix", _over_the_steps(baseline, event))]
-    return _zeros_read_again(recorder.events) or [("fix", USUAL)]
-
-
-def _zeros_read_again(events: Sequence[Event]) -> list[Line]:
-    """Return the cause and the fix if one tensor of zeros is read several times at one place.
-
-    ``events`` are the calls of a run: one function makes the zeros, another one takes them.
-    """
-    makers = {key: event for event in events if event.name in MAKERS for key in event.produced}
-    readers = [one for one in events if one.kind == "function" and one.name not in MAKERS]
-    reads = Counter((key, one.call) for one in readers for key in one.consumed & makers.keys())
-    for (key, call), times in reads.most_common(1):
-        if times > 1:
-            what = f"the zeros made at {makers[key].place} are read {times} times at {call[-1]}"
-            fix = "if they are a state, advance it in the loop: h = cell(x_t, h)"
-            return [("cause", what), ("fix", fix)]
-    return []
-
-
-def _over_the_steps(baseline: Baseline, event: Event) -> str:
-    """Return what to write in place of a softmax of one number: one over the steps.
-
-    ``event`` is its call; the batch of ``baseline`` says how many steps there are.
-    """
-    sizes = event.tensors[0].shape
-    axes = [axis for axis, size in enumerate(sizes) if size == baseline.batch.steps]
-    if len(axes) == 1:
-        return f"softmax(dim={axes[0]}), over the steps"
-    return "softmax over the steps: dim= is their axis; if they have none, view (batch, seq) first"

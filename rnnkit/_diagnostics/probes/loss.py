@@ -50,6 +50,9 @@ def judge_loss(narrow: Baseline) -> Outcome:
     finding needs a module that mixes samples, or targets that are others'; a loss may compare
     samples, which is noted. ``narrow`` is the model, a batch, and what it returned, in its own
     dtype.
+
+    First a tensor is sought that follows the samples, then each sample is changed, then each label,
+    and last the samples get each other's targets.
     """
     baseline = judge_of(narrow)
     if isinstance(baseline, Skipped):
@@ -61,10 +64,10 @@ def judge_loss(narrow: Baseline) -> Outcome:
         return Skipped(f"{reason} and their Embedding")
     labels = _labels(batch, gradients_of(narrow))
     runs = _with_other_samples(baseline, base, labels)
-    found_by_sample = first_by_sample(base, runs, batch.size)
-    if found_by_sample is None:
+    followed = first_by_sample(base, runs, batch.size)
+    if followed is None:
         return Skipped("a loss, and no module follows the samples: verify what returns the scores")
-    start, axis = found_by_sample
+    start, axis = followed
     place = base[start]
     others = {sample: run[start] for sample, run in runs.items()}
     has_order = _has_order(baseline)
@@ -322,7 +325,8 @@ def _met_by_all(
     turning = [pair for pair in pairs if all(slope.any() for slope in pair)]
     if not all(are_near(baseline, *map(_scaled, pair)) for pair in turning):
         what = f"the loss stays the same when each sample gets {name} of another one"
-        if len(targets) == 1 and prod(shape_of(leaf) or ()) != batch.size:
+        is_set = len(targets) == 1 and prod(shape_of(leaf) or ()) != batch.size
+        if is_set or batch.size < 3:  # two samples have too few orders to tell
             yield f"{what}: is it meant for all samples, or {both}"
         else:
             ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"

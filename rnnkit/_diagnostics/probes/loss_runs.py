@@ -142,6 +142,9 @@ def slopes_without_order(
     the run ``like``; the gradient is that of its tensor ``start``.
     """
     size = baseline.batch.size
+    orders = [[*range(1, size), 0]]
+    if size > 2:  # two groups whose members alternate stay the same groups in the first order
+        orders.append([0, *range(2, size), 1])
     spread = baseline.batch.with_leaves(spread_targets(baseline.batch, targets))
     found: list[tuple[Tensor, Tensor]] = []
     for batch in (baseline.batch, spread):
@@ -150,8 +153,7 @@ def slopes_without_order(
             each = loss_with(baseline, like, start, batch)
         if each is None:
             return []
-        # Not one order only: two groups whose members alternate stay the same groups.
-        for order in ([*range(1, size), 0], [0, *range(2, size), 1][:size]):
+        for order in orders:
             moved = loss_with(baseline, like, start, exchanged_targets(batch, targets, order))
             if moved is None or not _are_near(baseline, each, moved):
                 return []

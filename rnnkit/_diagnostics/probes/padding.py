@@ -40,10 +40,11 @@ def probe_padding(baseline: Baseline) -> Outcome:
     if unjudged:
         return Skipped(f"for one of {len(sequences)} inputs with lengths: {unjudged[0]}")
     batch = baseline.batch
-    others = [k for k in range(len(batch.leaves)) if batch.is_content(k) and batch.length(k)]
-    names = [batch.names[index] for index in sequences]
-    of = "" if {*others} <= {*sequences} else f" of {joined_by_and(names)}"
-    return Passed(f"no output depends on the padding{of}", runs)
+    with_steps = {k for k in range(len(batch.leaves)) if batch.is_content(k) and batch.length(k)}
+    what = "no output depends on the padding"
+    if not with_steps <= {*sequences}:  # others have no lengths, and nothing says what pads them
+        what += f" of {joined_by_and([batch.names[index] for index in sequences])}"
+    return Passed(what, runs)
 
 
 def _judge(baseline: Baseline) -> Change | Finding | Skipped:

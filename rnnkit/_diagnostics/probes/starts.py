@@ -14,7 +14,8 @@ from torch.nn import Module, RNNBase, RNNCellBase
 from rnnkit._diagnostics.explain.causes import REMEMBER
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
-from rnnkit._diagnostics.probes.calls import events_with, places_in
+from rnnkit._diagnostics.probes.calls import events_with
+from rnnkit._diagnostics.probes.joined import places_in
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing
 from rnnkit._diagnostics.run.outputs import equal, gradient_arrives, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding

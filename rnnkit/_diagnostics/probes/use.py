@@ -14,13 +14,8 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_not_finite
-from rnnkit._diagnostics.probes.calls import (
-    has_batch_first,
-    joined_layers,
-    reversed_outputs,
-    shared_directions,
-    steps_as_channels,
-)
+from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
+from rnnkit._diagnostics.probes.joined import has_batch_first, joined_layers
 from rnnkit._diagnostics.probes.starts import wrong_starts
 from rnnkit._diagnostics.run.events import stateful_modules
 from rnnkit._diagnostics.run.module_calls import Call, calls_in, changing, loops_in

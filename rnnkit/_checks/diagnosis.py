@@ -15,13 +15,7 @@ from rnnkit._base.errors import ArgumentError, DtypeError, LengthsError, RnnkitE
 from rnnkit._base.message import refuse
 from rnnkit._base.state import tensors_of
 from rnnkit._checks.arrays import outlined_array
-from rnnkit._checks.call_spec import (
-    CallSpec,
-    check_dense,
-    described,
-    is_dense,
-    spec_of,
-)
+from rnnkit._checks.call_spec import CallSpec, check_dense, described, is_dense, spec_of
 from rnnkit._checks.causes.inputs import check_dtype, check_shape, refuse_type
 from rnnkit._checks.causes.states import check_batch, check_sizes, check_state_tensors
 from rnnkit._checks.guards import broken_rule

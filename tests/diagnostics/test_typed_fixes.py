@@ -8,14 +8,7 @@ from torch import nn
 
 import tests.diagnostics.typed_models  # noqa: F401 - it registers its models
 from tests.diagnostics.corpus.forward import options_of
-from tests.diagnostics.models_of_users import (
-    X,
-    findings,
-    model,
-    numbers,
-    over,
-    reported,
-)
+from tests.diagnostics.models_of_users import X, findings, model, numbers, over, reported
 from tests.diagnostics.typed import FIXES
 
 

@@ -4,11 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from tests.modules.cells_of_users import (
-    AttentionGRUCell,
-    LayerNormLSTMCell,
-    PeepholeLSTMCell,
-)
+from tests.modules.cells_of_users import AttentionGRUCell, LayerNormLSTMCell, PeepholeLSTMCell
 
 BATCH = 5
 SEQ = 7

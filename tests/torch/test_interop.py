@@ -13,18 +13,7 @@ from torch import nn
 import rnnkit
 from tests.copies import COPIES, by_file
 from tests.explaining import entered
-from tests.torch.interop import (
-    HIDDEN,
-    INPUT,
-    Given,
-    attempt,
-    cast,
-    given,
-    same,
-    six,
-    table,
-    total,
-)
+from tests.torch.interop import HIDDEN, INPUT, Given, attempt, cast, given, same, six, table, total
 
 
 def halved(module: Any) -> Any:

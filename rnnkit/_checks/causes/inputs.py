@@ -12,14 +12,7 @@ from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError, LayoutError, ShapeError
 from rnnkit._base.message import brief, count, refuse, wanted
 from rnnkit._checks.arrays import tensor_or_none
-from rnnkit._checks.call_spec import (
-    CallSpec,
-    RefusalCause,
-    described,
-    dtypes_agree,
-    sizes,
-    spell,
-)
+from rnnkit._checks.call_spec import CallSpec, RefusalCause, described, dtypes_agree, sizes, spell
 
 DTYPES = "RNN input dtype ({}) does not match weight dtype ({})."
 

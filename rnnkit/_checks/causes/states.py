@@ -7,14 +7,7 @@ from torch import Tensor
 from rnnkit._base.errors import DeviceError, DtypeError, LayoutError, StateError
 from rnnkit._base.message import wanted
 from rnnkit._base.state import BATCHED, PAIR, map_state, tensors_of
-from rnnkit._checks.call_spec import (
-    CallSpec,
-    RefusalCause,
-    check_dense,
-    dtypes_agree,
-    sizes,
-    spell,
-)
+from rnnkit._checks.call_spec import CallSpec, RefusalCause, check_dense, dtypes_agree, sizes, spell
 from rnnkit._checks.causes import moves, structure
 from rnnkit._checks.causes.wrong_state import Shape, WrongState
 from rnnkit._checks.guards import has_own_dtype

@@ -74,7 +74,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         ".bool(), which is True at the keys to read",
         "softmax|attention|mm|matmul|einsum": "softmax(-1), over the keys, of scores.masked_fill("
         "later, -torch.inf) (attn_mask=later), where later = torch.ones(n, n).triu(1).bool(), "
-        "instead of any mask that is there",
+        "instead of any mask that is there; then weights @ values, (query, key) @ (key, feature)",
         "view|reshape|flatten": f"{VIEW}; what is computed from several steps belongs to the last",
         "rnn|lstm|gru": "read its output step by step: h_n, c_n and the last output have read all",
         "fft": "a convolution by fft needs zeros, torch.fft.rfft(x, n=2 * steps), and keeps the "
@@ -114,7 +114,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "and put them before the next chunk",
         "rnn|lstm|gru|loop": CARRY,
         "norm|mean|softmax|std|var": "compute it over one step only, or return it in the state",
-        "": "return all that it needs of earlier steps in the state, such as h or a position",
+        "": "return all that it needs of earlier steps in the state, such as h or a position, and "
+        "start from that as it is",
     },
     "alone": {
         "index|gather|select": "index each sample's own rows: i + sample * steps, if flat",

@@ -88,7 +88,7 @@ class _Samples(Search):
         """
         axes = self._unit_axes(seen)
         if len(axes) > 1 and not isinstance(seen.fewer, Tensor):  # features, say, that are as many
-            axes = [self.baseline.batch.axes[self.baseline.batch.first] or 0]
+            axes = [self.baseline.batch.batch_dim]
         ways = self._moved_units(seen, axes)
         return None if ways is None else min(ways, key=len)
 

@@ -72,7 +72,7 @@ def _counted_rows(batch: Batch) -> dict[int, tuple[int, list[int]]]:
     each = [counts_by_sample(batch.leaves[k], at, batch.size) for k, at in axes if at is not None]
     others = [k for k, at in axes if at is None and is_dense(batch.leaves[k])]
     found: dict[int, tuple[int, list[int]]] = {}
-    for k, at, counts in itertools.product(others, (0, batch.axes[batch.first] or 0), each):
+    for k, at, counts in itertools.product(others, (0, batch.batch_dim), each):
         total = sum(counts)
         if k not in found and total > 0 and batch.leaves[k].shape[at : at + 1] == (total,):
             found[k] = at, counts
@@ -170,7 +170,7 @@ def find_joined_axes(
         axis, by = shortened_axis(before, after)
         if axis is None or by < 2 or before.shape[axis] != batch.size * by:
             continue
-        has_batch_first = batch.axes[batch.first] == 0
+        has_batch_first = batch.batch_dim == 0
         ways = (JoinedAxes(axis, has_batch_first), JoinedAxes(axis, not has_batch_first))
         off = {way: _rows_apart(before, after, left_out, batch.size, way) for way in ways}
         best = min(ways, key=off.__getitem__)
@@ -208,7 +208,7 @@ def infer_steps(
     other number of steps.
     """
     steps = batch.longest
-    if steps is None or steps < 2 or not batch.may_have_steps(batch.sequence):
+    if steps < 2 or not batch.may_have_steps(batch.sequence):
         return None
     others = [
         k for k in range(len(batch.leaves)) if k != batch.sequence and batch.may_have_steps(k)

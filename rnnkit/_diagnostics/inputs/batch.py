@@ -10,14 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.inputs.by_input import (
-    names_of_leaves,
-)
-from rnnkit._diagnostics.inputs.lengths import (
-    rises_or_falls,
-    shortened_lengths,
-    states_lengths,
-)
+from rnnkit._diagnostics.inputs.by_input import names_of_leaves
+from rnnkit._diagnostics.inputs.lengths import rises_or_falls, shortened_lengths, states_lengths
 from rnnkit._diagnostics.run.outputs import Given, is_dense, is_one_leaf
 
 
@@ -32,7 +26,7 @@ class Batch:
         size, whole_size: the number of samples, here and in the caller's batch.
         caller_indices: where the caller's batch has each sample.
         content: the leaves with data that is computed with, by index.
-        sequence, steps: the leaf whose steps are judged, and how many it has; None of no steps.
+        sequence, steps: the leaf whose steps are judged, and how many it has; 0 if it has none.
         lengths: valid steps of each sample, by the index of a leaf; without the padding.
         on_their_own: by the sequence, leaves that are as long by chance, with steps of their own.
         pads_after: whether padding is after a sample, not before it.
@@ -54,7 +48,7 @@ class Batch:
     whole_size: int
     content: Collection[int]
     sequence: int
-    steps: int | None = None
+    steps: int = 0
     lengths: Mapping[int, list[int]] = field(default_factory=dict)
     on_their_own: Mapping[int, frozenset[int]] = field(default_factory=dict)
     flags: int | None = None
@@ -78,6 +72,11 @@ class Batch:
         return replace(self, axes=[axes.get(k, axis) for k, axis in enumerate(self.axes)])
 
     @property
+    def batch_dim(self) -> int:
+        """The batch axis of the first leaf, which has one."""
+        return self.axes[self.first] or 0
+
+    @property
     def seq_dim(self) -> int:
         """The seq axis of the leaf whose steps are judged."""
         return self.seq_dims[self.sequence]
@@ -94,22 +93,22 @@ class Batch:
         return self.lengths.get(self.sequence)
 
     @property
-    def longest(self) -> int | None:
+    def longest(self) -> int:
         """Valid steps of the longest sample."""
         return max(self.counts) if self.counts else self.steps
 
-    def length(self, index: int) -> int | None:
-        """Return how long a leaf is along its seq axis; None if it has none."""
+    def length(self, index: int) -> int:
+        """Return how long a leaf is along its seq axis; 0 if it has none."""
         leaf = self.leaves[index]
         axis = self.seq_dims[index]
-        return leaf.shape[axis] if isinstance(leaf, Tensor) and leaf.dim() > axis else None
+        return leaf.shape[axis] if isinstance(leaf, Tensor) and leaf.dim() > axis else 0
 
     def rows(self, index: int) -> Tensor | None:
         """Return a leaf as ``(batch, seq, ...)``; None if it has no such axes."""
         leaf = self.leaves[index]
         axis = self.axes[index]
         seq = self.seq_dims[index]
-        if axis is None or axis == seq or not is_dense(leaf) or self.length(index) is None:
+        if axis is None or axis == seq or not is_dense(leaf) or not self.length(index):
             return None
         return leaf.movedim((axis, seq), (0, 1))
 
@@ -125,8 +124,7 @@ class Batch:
     def size_of(self, inputs: Given) -> int:
         """Return how many samples inputs of the same structure have."""
         first = pytree.tree_leaves(inputs, is_leaf=is_one_leaf)[self.first]
-        axis = self.axes[self.first] or 0
-        return int(first.shape[axis])
+        return int(first.shape[self.batch_dim])
 
     def without_size(self, text: str) -> str:
         """Return a text on calls without the number of samples in brackets, if these are a part."""
@@ -179,7 +177,7 @@ class Batch:
     @property
     def valid_places(self) -> Tensor:
         """Which steps of each sample of the sequence are within its length, ``(batch, seq)``."""
-        steps = self.steps or 0
+        steps = self.steps
         counts = self.counts or [steps] * self.size
         return steps_within(counts, steps, pads_after=self.pads_after)
 
@@ -231,7 +229,7 @@ class Batch:
         counts = self.lengths.get(other)
         if counts is None or index == other:
             return False
-        steps = self.length(other) or 0
+        steps = self.length(other)
         return states_lengths(self.leaves[index], self.axes[index], counts, steps)
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
@@ -265,7 +263,7 @@ class Batch:
 
         ``ends`` says to how many, by leaf. Lengths and masks are shortened along.
         """
-        steps = ends.get(self.sequence, self.steps or 0)
+        steps = ends.get(self.sequence, self.steps)
 
         def cut(index: int, leaf: Any) -> Any:
             """Return one leaf with fewer steps, or with lengths that fit those of the sequence."""

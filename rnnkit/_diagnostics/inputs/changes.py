@@ -51,7 +51,7 @@ def steps_at(chosen: Tensor) -> Where:
             return None
         leaf = batch.leaves[index]
         axes = (batch.axes[index] or 0, batch.seq_dims[index])
-        mask = chosen.expand(batch.size, batch.steps or 0)
+        mask = chosen.expand(batch.size, batch.steps)
         mask = mask.reshape(*mask.shape, *[1] * (leaf.dim() - 2))
         return mask.movedim((0, 1), axes).to(leaf.device)
 

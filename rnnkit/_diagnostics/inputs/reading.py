@@ -156,7 +156,7 @@ def _read_lengths(batch: Batch, name: int | str | None, given: Any) -> tuple[int
     places = [batch.sequence] if name is None else places_of(batch.spec, name)
     index = next((k for k in places if batch.length(k)), batch.sequence)
     counts = counts_of(given)
-    steps = batch.length(index) or 0
+    steps = batch.length(index)
     is_one_each = len(counts) == batch.size
     if not is_one_each or not 0 < min(counts) <= max(counts) <= steps:
         values = counts if is_one_each else given

@@ -157,7 +157,7 @@ class Baseline:
 
     def seeing(self, batch: Batch) -> "Baseline":
         """Return the same with a batch of the same inputs that has other steps to judge or cut."""
-        return replace(self.on(batch), parent=self)
+        return self if batch is self.batch else replace(self.on(batch), parent=self)
 
     def attempt(self, batch: Batch) -> Leaves | None:
         """Return the output for other inputs.
@@ -208,7 +208,7 @@ class Baseline:
             return None
         source = self.axes.source[index]
         size = self.normal[index].shape[axis]
-        steps = self.batch.length(source) or 0
+        steps = self.batch.length(source)
         less = 0 if size == max(self.batch.lengths.get(source, [0])) else steps - size
         return less if abs(less) <= 1 else None
 

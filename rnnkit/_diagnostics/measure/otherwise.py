@@ -60,7 +60,7 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
         drawn = replace(drawn, second_leaves=batch.leaves)
     tamed = drawn.with_leaves([_calm_leaf(batch, k, leaf) for k, leaf in enumerate(batch.leaves)])
     others = [drawn, tamed]
-    longest = batch.longest or 0
+    longest = batch.longest
     if longest > 3 and batch.has_steps(batch.sequence):
         others.append(drawn.cut(longest - 1, front=baseline.batch.pads_after))
     return others
@@ -75,7 +75,7 @@ def _may_pick_steps(batch: Batch, index: int, leaf: Any) -> bool:
         return False
     if leaf.numel() != batch.size or batch.tells_lengths(index):
         return False
-    return not bool((leaf == (batch.steps or 0)).all())
+    return not bool((leaf == batch.steps).all())
 
 
 def _calm_leaf(batch: Batch, index: int, leaf: Any) -> Any:

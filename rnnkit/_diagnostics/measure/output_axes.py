@@ -122,7 +122,7 @@ def _batch_axis_of_input(baseline: Baseline) -> dict[int, int]:
         return {}
     shape = tuple(baseline.normal[baseline.first].shape)
     fitting = [axis for axis, size in enumerate(shape[:-1] or shape) if size == batch.size]
-    return {baseline.first: fitting[0]} if fitting == [batch.axes[batch.first]] else {}
+    return {baseline.first: fitting[0]} if fitting == [batch.batch_dim] else {}
 
 
 def _may_pace(baseline: Baseline, index: int, first: int) -> bool:
@@ -150,7 +150,7 @@ def _with_step_axes(baseline: Baseline, index: int, tries: Iterator[int]) -> Bas
     if found is None:
         return baseline
     cut, shorter = found
-    more = (followed.steps or 0) - (followed.longest or 0)
+    more = followed.steps - followed.longest
     seq: dict[int, int] = {}
     for k, pair in enumerate(zip(baseline.normal, shorter, strict=True)):
         axis, by = shortened_axis(*pair)

@@ -1,5 +1,6 @@
 """The batch that is judged, and a model on it: what verify does before its first probe."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -52,12 +53,9 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
     """
     whole, notes = judged_finite(whole, opened)
     whole = with_inferred_axes(whole, opened.attempt)
-    part = whole.samples(whole.most_telling_samples(SAMPLES))
-    if part.size < whole.size and opened.attempt(part.tree()) is None:
-        part = whole  # a model for one batch size
-    baseline = with_axes(Baseline.of(opened, part, rules))
+    baseline = with_axes(_of_telling_samples(opened, whole, rules))
     are_grouped = comes_in_groups(baseline)
-    if part.size < whole.size and are_grouped:
+    if baseline.batch.size < whole.size and are_grouped:
         # The rows of one group show nothing of the others.
         baseline = with_axes(Baseline.of(opened, whole, rules))
     batch = baseline.batch
@@ -65,8 +63,16 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
         batch = replace(batch, lengths={batch.sequence: batch.valid_steps()})
     are_rows = are_grouped and batch.leaves[batch.first].dim() == 2
     if are_rows or _is_one_step(baseline):
-        batch = replace(batch, steps=None)  # axis 1 has the features of that step
+        batch = replace(batch, steps=0)  # axis 1 has the features of that step
     return replace(baseline, batch=batch), notes
+
+
+def _of_telling_samples(opened: Session, whole: Batch, rules: Rules) -> Baseline:
+    """Run a model on four samples of a batch, or on all if it takes no other batch size."""
+    with suppress(Exception):  # it may refuse as it likes
+        part = whole.samples(whole.most_telling_samples(SAMPLES))
+        return Baseline.of(opened, part, rules)
+    return Baseline.of(opened, whole, rules)
 
 
 def comes_in_groups(baseline: Baseline) -> bool:

@@ -53,7 +53,7 @@ def why_unfollowed(baseline: Baseline) -> str:
     if fewer is None and baseline.batch.size == 1:
         return ONE_SAMPLE
     if fewer is None:
-        axis = "" if baseline.batch.axes[baseline.batch.first] else "pass batch_dim=, or "
+        axis = "" if baseline.batch.batch_dim else "pass batch_dim=, or "
         return f"the model does not run on one sample less: {axis}let it accept any batch"
     if len(fewer) != len(baseline.normal):
         return "each sample has its own output tensor: return one padded tensor"

@@ -99,7 +99,7 @@ def _finding(run: Restriction, wrong: Part) -> Finding:
     """Say that a sample differs from itself in the batch; ``wrong`` has both."""
     baseline = run.baseline
     counts = baseline.batch.counts
-    steps = baseline.batch.steps or 0
+    steps = baseline.batch.steps
     is_padded = counts is not None and counts[wrong.sample] < steps
     when = "its padding is removed" if is_padded else "it is run alone"
     what = f"{baseline.of_sample(wrong.output, wrong.sample)} changes when {when} {wrong.far}"

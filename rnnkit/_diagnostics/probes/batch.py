@@ -153,7 +153,7 @@ def _map_of_samples(
     if len(columns) != batch.size:
         return None
     numbers = tuple(batch.caller_indices)
-    axes = (batch.axes[batch.first] or 0, baseline.axes.batch[indices[0]])
+    axes = (batch.batch_dim, baseline.axes.batch[indices[0]])
     found = DependencyMap(torch.stack(columns, 1), numbers, numbers, *axes)
     return Drawn("sample", found, "independent")
 
@@ -206,7 +206,7 @@ def _why_rows_of_steps(baseline: Baseline) -> list[Line]:
     ``baseline`` is a model whose output has a row for each step, and a batch.
     """
     layers = [x for x in baseline.session.model.modules() if isinstance(x, RNNBase)]
-    is_batch_first = baseline.batch.axes[baseline.batch.first] == 0
+    is_batch_first = baseline.batch.batch_dim == 0
     if layers and all(layer.batch_first == is_batch_first for layer in layers):
         last, other = ("y[:, -1]", "y[-1]") if is_batch_first else ("y[-1]", "y[:, -1]")
         cause = ("likely", f"the cause is {other} of an output, which is its last sample")

@@ -115,7 +115,7 @@ def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
     Step 0 of the output then reads the first and the last step of the input, and step 1 two of
     each.
     """
-    steps = baseline.batch.steps or 0
+    steps = baseline.batch.steps
     read = steps_read(baseline)
     rows = [read[k].nonzero().flatten().tolist() for k in (0, 1) if k in read]
     if steps > 4 and rows == [[0, steps - 1], [0, 1, steps - 2, steps - 1]]:
@@ -166,7 +166,7 @@ def other_order(baseline: Baseline) -> Finding | None:
     at other steps for each feature reads the numbers in another order: a permute was meant.
     """
     batch = baseline.batch
-    steps = batch.steps or 0
+    steps = batch.steps
     if _takes_what_is_known(baseline):
         return None
     recorder = Recorder()

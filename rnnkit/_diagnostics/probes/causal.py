@@ -14,7 +14,7 @@ from rnnkit._diagnostics.explain.locate import locate_step
 from rnnkit._diagnostics.inputs.axes import shortened_axis
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import Where, steps_at
-from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.baseline import Baseline, once
 from rnnkit._diagnostics.measure.compare import (
     Change,
     Leak,
@@ -48,7 +48,7 @@ def probe_causal(baseline: Baseline) -> Outcome:
     model, a batch, and what it returned for that, with the rule that the caller asked for
     (``causal=``).
     """
-    if baseline.batch.steps in (None, 1):
+    if baseline.batch.steps < 2:
         return Skipped(NO_STEPS)
     first = baseline.first
     seq = baseline.out_seq_dim
@@ -58,9 +58,9 @@ def probe_causal(baseline: Baseline) -> Outcome:
     judged = baseline.with_steps_of(baseline.axes.source[first])
     if not judged.has_steps(first):
         size = judged.normal[first].shape[seq]
-        has = f"the output has {size} steps and the input {judged.batch.steps or 0}"
+        has = f"the output has {size} steps and the input {judged.batch.steps}"
         return Skipped(f"{has}: if this is a decoder, pass only its target")
-    changes = _of_changed_steps(with_followed(judged, first), first)
+    changes = _of_changed_steps(with_followed(judged), first)
     if isinstance(changes, Finding | Skipped):
         return changes
     if not is_number(judged.normal[first]):
@@ -160,7 +160,7 @@ def _asked(baseline: Baseline, first: int) -> Iterator[_Asked]:
 
     Of a step alone, one input is changed. ``first`` is the index of the output that is judged.
     """
-    steps = baseline.batch.steps or 0
+    steps = baseline.batch.steps
     shortest = min(baseline.batch.counts or [steps])
     # Near the end, near the end of the shortest sample, and at its middle.
     cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})
@@ -206,20 +206,28 @@ def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
     is_cut_at_padding = not judged.batch.pads_after and judged.batch.counts is not None
     if judged.rules.causal == "others" or is_spoiled or is_cut_at_padding:
         return
-    steps = judged.batch.steps or 0
+    steps = judged.batch.steps
     samples = range(judged.batch.size)
     for cut in sorted({steps - 1, steps - 2, (steps + 1) // 2} - {0}, reverse=True):
         keep = partial(Batch.cut, steps=cut, front=True)
         yield Restriction(judged, keep, samples, first, steps=cut)
 
 
-def with_followed(judged: Baseline, first: int) -> Baseline:
-    """Return the baseline with steps of further inputs, if the first output's steps follow those.
+def with_followed(judged: Baseline) -> Baseline:
+    """Return the baseline with steps of further inputs, if an output's steps follow those."""
+    return judged.seeing(_with_followed_steps(judged))
+
+
+@once
+def _with_followed_steps(judged: Baseline) -> Batch:
+    """Return the batch with steps of further inputs, see :func:`with_followed`.
 
     Those inputs are as long as the sequence and were kept whole, as the model allows: a loop takes
-    actions that are longer than the sequence, and they need not be cut with it.
+    actions that are longer than the sequence, and they need not be cut with it. The output is the
+    first one with steps.
     """
     batch = judged.batch
+    first = next(filter(judged.has_steps, judged.outputs_by_sample()))
     followed = judged
     for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.sequence, ()))):
         own = followed.batch.on_their_own[batch.sequence]
@@ -227,7 +235,7 @@ def with_followed(judged: Baseline, first: int) -> Baseline:
         other = followed.seeing(cut)
         if _reads_steps_of(other, index, first):
             followed = other
-    return followed
+    return followed.batch
 
 
 def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
@@ -236,7 +244,7 @@ def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
     Of an input that is read as a whole, the first and the last step show from the same step on. The
     last one may show nowhere: a step may read the action before it.
     """
-    steps = baseline.batch.steps or 0
+    steps = baseline.batch.steps
     begins: list[int] = []
     for step in (0, steps - 1):
         where = steps_at(torch.arange(steps, device="cpu") == step)

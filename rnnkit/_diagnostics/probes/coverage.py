@@ -8,11 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.batch import steps_within
-from rnnkit._diagnostics.inputs.changes import (
-    earlier_steps,
-    other_leaves,
-    steps_at,
-)
+from rnnkit._diagnostics.inputs.changes import earlier_steps, other_leaves, steps_at
 from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
@@ -20,12 +16,7 @@ from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import numbers_by_sample
 from rnnkit._diagnostics.probes.calls import filled, other_order
 from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, difference, shapes_of
-from rnnkit._diagnostics.tell.outcome import (
-    Finding,
-    Outcome,
-    Passed,
-    Skipped,
-)
+from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import joined_by_and
 
 #: In how many parts the steps of a sample that get no gradient are tried.
@@ -79,7 +70,7 @@ def _why_unasked(baseline: Baseline) -> Skipped | None:
     ``baseline`` is the model, a batch, and what it returned for that.
     """
     batch = baseline.batch
-    steps = batch.steps or 0
+    steps = batch.steps
     if steps == 0 or not batch.has_steps(batch.sequence):
         return Skipped("the input has no steps", "inapplicable")
     if steps < 3:
@@ -185,7 +176,7 @@ def _skipped_step(
     skipped = _unread_steps(valid, silent)
     if not skipped or steps[-1] in skipped or _may_be_thinned(baseline, steps, skipped, untried):
         return None
-    length = baseline.batch.steps or 0
+    length = baseline.batch.steps
     # Of one output for all steps, a middle step that is not read may be the word to predict.
     middle = ((length - 1) // 2, length // 2) if baseline.out_seq_dim is None else ()
     for step in skipped:
@@ -278,7 +269,7 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
         if len(others) != batch.size:
             continue
         surplus = read.sum(1) - torch.tensor(counts, device="cpu")
-        is_read = steps_within(others, batch.steps or 0, pads_after=True)
+        is_read = steps_within(others, batch.steps, pads_after=True)
         if surplus.min() < 0 < surplus.max() and is_read.equal(read):
             sample = int(surplus.argmin())
             has = f"has {counts[sample]} steps, but only {others[sample]} are read"

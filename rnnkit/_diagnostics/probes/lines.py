@@ -22,14 +22,7 @@ from rnnkit._diagnostics.probes.streaming import streams_of
 from rnnkit._diagnostics.probes.streams import ways_to_carry
 from rnnkit._diagnostics.run.events import Event
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
-from rnnkit._diagnostics.run.outputs import (
-    Given,
-    Leaves,
-    difference,
-    is_number,
-    largest,
-    shapes_of,
-)
+from rnnkit._diagnostics.run.outputs import Given, Leaves, difference, is_number, largest, shapes_of
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Skipped
 from rnnkit._diagnostics.tell.report import NAMES
 
@@ -51,7 +44,7 @@ def convolutions_over_features(baseline: Baseline) -> Iterator[str]:
         conv = event.module
         reach = (conv.kernel_size[0] - 1) * conv.dilation[0]
         # As many channels as steps, and the steps, which were padded before.
-        is_padded = steps is not None and 0 < width - steps <= 2 * reach
+        is_padded = 0 < width - steps <= 2 * reach
         if 1 < channels == steps != width and reach and not is_padded:
             slides = f"{event.label} slides over axis 2 of its input, of size {width}"
             fix = "x.transpose(1, 2) before it, or verify(..., seq_dim=2)"
@@ -134,7 +127,7 @@ def order_unseen(baseline: Baseline) -> Iterator[str]:
 def _may_be_unordered(baseline: Baseline) -> bool:
     """Return whether all samples have all steps, coverage passed, and no output has these steps."""
     batch = baseline.batch
-    steps = batch.steps or 0
+    steps = batch.steps
     if steps < 3 or not baseline.has_passed("coverage"):
         return False
     is_full = batch.counts is None or min(batch.counts) == steps
@@ -143,7 +136,7 @@ def _may_be_unordered(baseline: Baseline) -> bool:
 
 def _reordered(batch: Batch) -> Batch:
     """Return a batch with its odd steps before the even ones."""
-    steps = torch.arange(batch.steps or 0, device="cpu")
+    steps = torch.arange(batch.steps, device="cpu")
     order = torch.cat([steps[1::2], steps[::2]])
     leaves = [
         leaf.index_select(batch.seq_dims[index], order.to(leaf.device))

@@ -28,12 +28,7 @@ from rnnkit._diagnostics.probes.loss_runs import (
     turned_rows,
 )
 from rnnkit._diagnostics.run.events import Event, Recorder
-from rnnkit._diagnostics.run.outputs import (
-    difference,
-    is_number,
-    same,
-    shape_of,
-)
+from rnnkit._diagnostics.run.outputs import difference, is_number, same, shape_of
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 
 #: So many inputs are exchanged each by itself.

@@ -7,12 +7,7 @@ from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.inputs.changes import (
-    EVERY_STEP,
-    Where,
-    earlier_steps,
-    steps_at,
-)
+from rnnkit._diagnostics.inputs.changes import EVERY_STEP, Where, earlier_steps, steps_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import compare_changed, refused
 from rnnkit._diagnostics.measure.judge import rounds_by_all
@@ -161,7 +156,7 @@ def _ends(baseline: Baseline, output: Leaves, step: int) -> list[Tensor]:
     sample for LAST.
     """
     batch = baseline.batch
-    counts = batch.counts or [batch.steps or 0] * batch.size
+    counts = batch.counts or [batch.steps] * batch.size
     several = [sample for sample, count in enumerate(counts) if count > 1]
     ends: list[Tensor] = []
     for index, sample in product(_outputs(baseline, step), several):
@@ -201,5 +196,5 @@ def _runs_along(baseline: Baseline, names: set[str]) -> bool:
     if any(isinstance(event.module, RNNBase) and calls[event.name] == 1 for event in inputs):
         return True
     of_batch = {batch.steps, batch.longest}
-    of_samples = {batch.size * (batch.steps or 0), sum(batch.counts or [])}
+    of_samples = {batch.size * batch.steps, sum(batch.counts or [])}
     return not (of_batch | of_samples).isdisjoint(calls.values())

@@ -9,12 +9,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, Leak, compare_each
 from rnnkit._diagnostics.measure.unfollowed import numbers_by_sample
 from rnnkit._diagnostics.run.outputs import is_number
-from rnnkit._diagnostics.tell.outcome import (
-    Finding,
-    Outcome,
-    Passed,
-    Skipped,
-)
+from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import joined_by_and
 
 

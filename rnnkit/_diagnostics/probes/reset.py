@@ -26,8 +26,8 @@ def probe_reset(baseline: Baseline) -> Outcome:
     indices = [*filter(baseline.has_steps, baseline.outputs_by_sample())]
     if not indices:
         return Skipped(OTHER_OUTPUTS)
-    baseline = with_followed(baseline, indices[0])
-    step = torch.arange(baseline.batch.steps or 0, device="cpu")
+    baseline = with_followed(baseline)
+    step = torch.arange(baseline.batch.steps, device="cpu")
     # One change of the inputs, under the key 0: at the steps before each sample's last flag.
     changes = compare_each(baseline, {0: steps_at(step < last)}, indices)
     if isinstance(changes, Skipped):
@@ -49,7 +49,7 @@ def _finding_in(change: Change, index: int, last: Tensor) -> Finding | None:
     """
     baseline = change.baseline
     early = max(-(baseline.missing(index) or 0), 0)  # steps before the first of the input
-    step = torch.arange((baseline.batch.steps or 0) + 1, device="cpu") - early
+    step = torch.arange(baseline.batch.steps + 1, device="cpu") - early
     # A leak is where the output moved although it must not: at the steps of this mask.
     leak = change.leak([index], (step >= last) & (last > 0))
     if leak is None:

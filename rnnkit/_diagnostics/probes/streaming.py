@@ -43,7 +43,7 @@ def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
     if isinstance(judge, Skipped):
         return judge
     # Only the steps at which no sample has padding.
-    steps = min(judge.batch.counts or [judge.batch.steps or 0])
+    steps = min(judge.batch.counts or [judge.batch.steps])
     if steps < 2 or not judge.batch.has_steps(judge.batch.sequence):
         return Skipped(NO_STEPS)
     cut = judge.batch.cut(steps, front=judge.batch.pads_after)
@@ -138,7 +138,7 @@ def _in_chunks(baseline: Baseline, carried: dict[str, str]) -> list[Stream]:
 
     ``carried`` says by argument which place of the output it takes. Returns one or two runs.
     """
-    steps = baseline.batch.steps or 0
+    steps = baseline.batch.steps
     halves = Stream(baseline, carried, [steps // 2, steps - steps // 2])
     if halves.doubt or halves.different is not None or steps < 3:
         return [halves]

@@ -153,7 +153,7 @@ class _Uses:
     def is_long(self) -> bool:
         """Whether the output has a second step, and a sample more than two."""
         batch = self.baseline.batch
-        longest = max(batch.valid_steps()) or batch.longest or 0
+        longest = max(batch.valid_steps()) or batch.longest
         return bool(self.later.any()) and longest > 2
 
     def read(self, **parts: Tensor) -> bool:

@@ -3,15 +3,7 @@
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from tests.diagnostics.corpus.forward import (
-    drawn,
-    fine,
-    gru_cell,
-    linear,
-    lstm_cell,
-    pair,
-    part,
-)
+from tests.diagnostics.corpus.forward import drawn, fine, gru_cell, linear, lstm_cell, pair, part
 
 
 @pair("use", cell=lstm_cell(3, 5), force=linear(5, 2), inputs=drawn(4, 7, 3))

@@ -3,16 +3,7 @@
 import torch
 from torch.nn import functional
 
-from tests.diagnostics.corpus.forward import (
-    drawn,
-    embedding,
-    fine,
-    gru,
-    linear,
-    lstm,
-    pair,
-    part,
-)
+from tests.diagnostics.corpus.forward import drawn, embedding, fine, gru, linear, lstm, pair, part
 from tests.diagnostics.models_of_users import later_steps
 
 

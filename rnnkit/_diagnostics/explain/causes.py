@@ -94,7 +94,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "max": "rnnkit.masked.max(y, lengths, dim=1), or dim=0 of (seq, batch, ...)",
         "min|sort|topk": f"y.masked_fill(~mask[..., None], ...) before it, {MASK_IS}",
         "conv|pool|unfold|fft|interpolate": "x * mask[:, None] before it, so that it reads zeros "
-        f"there, {MASK_IS}",
+        f"there, or mask[:, None, :, None] of (batch, channels, seq, width), {MASK_IS}",
         "norm|std|var": "compute it over the features of each step, or over the valid steps only",
         "roll|flip": "flip each sample within its length, or pack it for a bidirectional layer",
         "div": "divide each sample by its own length",

@@ -99,7 +99,8 @@ class _Samples(Search):
         """
         if self.first_event is None:
             cause = ("cause", "the samples are reordered here, and the output still has that order")
-            return [cause, ("fix", "output[order.argsort()], where order sorts them")]
+            at = ":, " * self.baseline.axes.batch[self.index]
+            return [cause, ("fix", f"output[{at}order.argsort()], where order sorts them")]
         if kind == "loop":
             other = "rnnkit.verify(..., batch_dim=) of the samples, if the loop is over seq"
             return [*fix_of(self.probe, kind), ("intended?", f"{other}; else skip=['batch']")]
@@ -230,7 +231,7 @@ class _Valid(Beside):
 
         It is empty if no stride does. A stride may round up or down.
         """
-        for before in self._back_from(event):
+        for before in self._back_from(event)[1:]:
             steps = self._steps_of(before)
             if steps == (self.size, self.smaller):
                 return ""  # what comes before has the steps of the input

@@ -240,11 +240,14 @@ class Batch:
     def alone(self, sample: int) -> "Batch":
         """Return one sample, each input cut to its valid steps."""
         ends = dict[int, int]()
-        for k in range(len(self.leaves)):
+        every = range(len(self.leaves))
+        for k in every:
             counts = next(self._lengths_of(k), None)
             if counts is not None:
                 ends[k] = counts[sample]
-        return self.samples([sample]).cut_each(ends, front=self.pads_after)
+        # Of one sample, any number may be its length, relative to the longest.
+        told = [*filter(self.tells_lengths, every)]
+        return self.samples([sample]).cut_each(ends, front=self.pads_after, told=told)
 
     def _lengths_of(self, index: int) -> Iterator[list[int]]:
         """Yield what may be the lengths of a leaf: its own, those that it masks, the sequence's."""
@@ -258,11 +261,16 @@ class Batch:
         if self.has_steps(index) and self.counts is not None:
             yield self.counts
 
-    def cut_each(self, ends: Mapping[int, int], *, front: bool) -> "Batch":
+    def cut_each(
+        self, ends: Mapping[int, int], *, front: bool, told: Collection[int] | None = None
+    ) -> "Batch":
         """Return the inputs with some leaves cut to their first, or last, steps.
 
-        ``ends`` says to how many, by leaf. Lengths and masks are shortened along.
+        ``ends`` says to how many, by leaf. Lengths and masks are shortened along: the leaves
+        ``told``, or those that tell lengths.
         """
+        telling = filter(self.tells_lengths, range(len(self.leaves))) if told is None else told
+        shortened = {*telling}
         steps = ends.get(self.sequence, self.steps)
 
         def cut(index: int, leaf: Any) -> Any:
@@ -271,11 +279,9 @@ class Batch:
                 seq = self.seq_dims[index]
                 start = 0 if front else leaf.shape[seq] - ends[index]
                 return leaf.narrow(seq, start, ends[index])
-            return (
-                shortened_lengths(leaf, self.counts or [], steps)
-                if self.tells_lengths(index)
-                else leaf
-            )
+            if index in shortened:
+                return shortened_lengths(leaf, self.counts or [], steps)
+            return leaf
 
         each = self.lengths.items()
         return replace(

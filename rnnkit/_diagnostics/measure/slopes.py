@@ -326,7 +326,7 @@ def gradients_of(baseline: Baseline) -> Gradients:
     """
     normal = baseline.normal
     training = gradients_in_training(baseline)
-    if _are_like(training.output, normal):
+    if are_like(training.output, normal):
         return training
     found = Gradients(baseline.batch, baseline.session)
     if shapes_of(found.output) != shapes_of(normal):
@@ -334,7 +334,7 @@ def gradients_of(baseline: Baseline) -> Gradients:
     return found
 
 
-def _are_like(output: Leaves, normal: Leaves) -> bool:
+def are_like(output: Leaves, normal: Leaves) -> bool:
     """Return whether outputs have the shapes of others, and nearly the same numbers."""
     if shapes_of(output) != shapes_of(normal):
         return False

@@ -158,6 +158,9 @@ def _in_other_orders(baseline: Baseline) -> Iterator[Restriction | Finding]:
         if run.different is not None:
             numbers = ", ".join(map(str, run.batch.caller_indices))
             of = baseline.of_sample(run.different.output, run.different.sample)
-            fix = "output[order.argsort()] instead of output[order], where order sorts the samples"
+            at = ":, " * baseline.axes.batch[run.different.output]
+            fix = (
+                f"output[{at}order.argsort()] instead of output[{at}order], where order sorts them"
+            )
             what = f"if the samples are put in the order {numbers}, {of} changes"
             yield Finding(what, [("fix", fix)])

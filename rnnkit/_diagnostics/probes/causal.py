@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from rnnkit._diagnostics.explain.causes import VIEW
 from rnnkit._diagnostics.explain.locate import locate_step
 from rnnkit._diagnostics.inputs.axes import shortened_axis
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import Where, steps_at
+from rnnkit._diagnostics.inputs.changes import Where, changed, steps_at
 from rnnkit._diagnostics.measure.baseline import Baseline, once
 from rnnkit._diagnostics.measure.compare import (
     Change,
@@ -23,6 +24,7 @@ from rnnkit._diagnostics.measure.compare import (
     incomparable,
     refused,
 )
+from rnnkit._diagnostics.measure.read_steps import steps_read
 from rnnkit._diagnostics.run.outputs import is_number
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
@@ -39,6 +41,10 @@ OWN = {
     "strict": "shift the target: step t reads target t - 1, and step 0 the last known value",
     "others": "join the forward state of step t - 1 and the backward one of step t + 1",
 }
+
+
+#: In so many runs later steps are changed.
+MOST = 3
 
 
 def probe_causal(baseline: Baseline) -> Outcome:
@@ -143,13 +149,13 @@ class _Asked(NamedTuple):
     """A change of the inputs, and where the first output must stay.
 
     Attributes:
-        step: the first step that is changed.
+        cuts: the first step that is changed of each sample, ``(batch, 1)``.
         where: which places are changed.
         only: the only input that is changed; None for all.
-        must_stay: a mask ``(1, seq)`` over the steps of the output.
+        must_stay: a mask ``(batch, seq)`` over the steps of the output.
     """
 
-    step: int
+    cuts: Tensor
     where: Where
     only: int | None
     must_stay: Tensor
@@ -160,23 +166,57 @@ def _asked(baseline: Baseline, first: int) -> Iterator[_Asked]:
 
     Of a step alone, one input is changed. ``first`` is the index of the output that is judged.
     """
-    steps = baseline.batch.steps
-    shortest = min(baseline.batch.counts or [steps])
-    # Near the end, near the end of the shortest sample, and at its middle.
-    cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})
-    step = torch.arange(steps, device="cpu").unsqueeze(0)
+    batch = baseline.batch
+    step = torch.arange(batch.steps, device="cpu").unsqueeze(0)
     as_input = step + _late(baseline, first)  # which step of the input a step of the output is
     if baseline.rules.causal != "others":
-        for cut in cuts:
-            yield _Asked(
-                cut, steps_at(step >= cut), None, as_input < cut - baseline.rules.lookahead
-            )
+        for cuts in (*_cuts(baseline), *_cuts_by_gradient(baseline, first)):
+            must_stay = as_input < cuts - baseline.rules.lookahead
+            yield _Asked(cuts, steps_at(step >= cuts), None, must_stay)
     if baseline.rules.causal in OWN:
-        batch = baseline.batch
         # The first input or, if it has no such steps, the one with them: a decoder's target.
         own = batch.first if batch.has_steps(batch.first) else batch.sequence
-        for cut in sorted({0, *cuts}):
-            yield _Asked(cut, steps_at(step == cut), own, as_input == cut)
+        for cuts in (_same(batch, 0), *_cuts(baseline)):
+            yield _Asked(cuts, steps_at(step == cuts), own, as_input == cuts)
+
+
+def _cuts(baseline: Baseline) -> Iterator[Tensor]:
+    """Yield the first step to change of each sample, ``(batch, 1)``, for each run.
+
+    Samples that do not mix have different ones, from the last step to step 1, so that a few runs
+    try many.
+    """
+    batch = baseline.batch
+    ends = batch.counts or [batch.steps] * batch.size
+    if not baseline.has_passed("batch"):
+        # Near the end, near the end of the shortest sample, and at its middle.
+        for cut in sorted({batch.steps - 1, max(1, min(ends) - 1), max(1, min(ends) // 2)}):
+            yield _same(batch, cut)
+        return
+    runs = min(MOST, ceil((max(ends) - 1) / batch.size))
+    parts = torch.linspace(1, 0, runs * batch.size, device="cpu").view(batch.size, runs, 1)
+    last = torch.tensor(ends, device="cpu").unsqueeze(1) - 1
+    before = 0 if batch.pads_after else batch.steps - 1 - last  # steps of padding
+    # The axes of parts become (runs, batch, 1): each run has some early and some late steps.
+    yield from (1 + parts.transpose(0, 1) * (last - 1)).round().clamp(min=1) + before
+
+
+def _cuts_by_gradient(baseline: Baseline, first: int) -> Iterator[Tensor]:
+    """Yield the first later step whose gradient arrives at a step of the output, for all samples.
+
+    ``first`` is the index of the output. A gradient may cancel out: only a change is a proof.
+    """
+    ahead = baseline.rules.lookahead + _late(baseline, first)
+    for step, read in steps_read(baseline).items():
+        later = read.nonzero().flatten()
+        beyond = later[later > step + ahead]
+        if len(beyond):
+            yield _same(baseline.batch, int(beyond[0]))
+
+
+def _same(batch: Batch, step: int) -> Tensor:
+    """Return the same step for each sample, ``(batch, 1)``."""
+    return torch.full((batch.size, 1), step, device="cpu")
 
 
 def _finding(leak: Leak, asked: _Asked) -> Finding:
@@ -185,15 +225,20 @@ def _finding(leak: Leak, asked: _Asked) -> Finding:
     ``leak`` has the run, the output, and where it moved, and ``asked`` what was changed.
     """
     baseline = leak.run.baseline
-    earliest = min(step for _, step in leak.places)
+    moved = [(int(asked.cuts[sample]), step) for sample, step in leak.places]
+    # A cut near the middle tells most of where that begins.
+    middle = baseline.batch.steps // 2
+    cut, _ = min(moved, key=lambda pair: abs(pair[0] - middle))
+    earliest = min(step for one, step in moved if one == cut)
     what = f"{baseline.name(leak.output)} of step {earliest} depends on"
     if asked.only is not None:
         fix = OWN[str(baseline.rules.causal)]
-        return Finding(f"{what} step {asked.step} of input {asked.only}", [("fix", fix)])
+        return Finding(f"{what} step {cut} of input {asked.only}", [("fix", fix)])
+    step = torch.arange(baseline.batch.steps, device="cpu")
+    alike = changed(baseline.batch, steps_at(step >= cut)) or leak.run.inputs
     # What looks no further ahead than it may is not where the leak begins.
-    changed = asked.step - baseline.rules.lookahead
-    found = locate_step(baseline, leak.run.inputs, changed, leak.output)
-    return Finding(f"{what} the input of step {asked.step} or later", *found)
+    found = locate_step(baseline, alike, cut - baseline.rules.lookahead, leak.output)
+    return Finding(f"{what} the input of step {cut} or later", *found)
 
 
 def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:

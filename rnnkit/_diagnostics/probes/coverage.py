@@ -156,11 +156,13 @@ def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:
     """Run with other values of the sequence where a mask ``(batch, seq)`` is true.
 
     The sequence is the input whose steps are judged. Returns the output's leaves; None if the model
-    refuses.
+    refuses, or if there is no other value, as of a start token that a second batch has as well.
     """
     batch = baseline.batch
-    leaves = other_leaves(batch, steps_at(mask), pad=False, only=batch.sequence)
-    return baseline.session.attempt(batch.tree(leaves))
+    index = batch.sequence
+    leaves = other_leaves(batch, steps_at(mask), pad=False, only=index)
+    is_changed = leaves[index] is not batch.leaves[index]
+    return baseline.session.attempt(batch.tree(leaves)) if is_changed else None
 
 
 def _skipped_step(

@@ -227,12 +227,13 @@ def _why_silent(
         is_unused = not _moved(baseline, run, members, LARGE)
     if not is_unused and not any(moved):
         return None
+    if is_unused:
+        return [("fix", "use what it returns: so far, changing its weights changes no output")]
     weights = [run.weights[member] for member in members]
     for cut, tensor in run.noticed.cut_tensors.items():
         if run.reaches([tensor], weights):
             return [("cause", f"the graph is {cut}: use a value there that keeps its graph")]
-    use = "use what it returns: so far, changing its weights changes no output"
-    return [("fix", use)] if is_unused else []
+    return []
 
 
 def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float) -> list[bool]:

@@ -101,10 +101,14 @@ def has_batch_first(call: Call, state: Tensor) -> bool:
 
 
 def _rows(call: Call, state: Tensor) -> Tensor:
-    """Return a state as ``(layers * directions, batch, hidden)``, also of an unbatched call."""
+    """Return a state as ``(layers * directions, batch, hidden)``, also of an unbatched call.
+
+    If all samples have the same state, as of one source for all targets, it has one sample.
+    """
     if state.dim() == 2:
         return state.unsqueeze(1)
-    return state.transpose(0, 1) if has_batch_first(call, state) else state
+    rows = state.transpose(0, 1) if has_batch_first(call, state) else state
+    return rows[:, :1] if rows.eq(rows[:, :1]).all() else rows
 
 
 def places_in(table: Tensor, rows: Tensor) -> Tensor:

@@ -15,12 +15,17 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
-from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, gradients_of
-from rnnkit._diagnostics.probes.calls import events_with, padded
+from rnnkit._diagnostics.measure.slopes import (
+    Gradients,
+    are_like,
+    gradients_in_training,
+    gradients_of,
+)
+from rnnkit._diagnostics.probes.calls import events_with, filled, padded
 from rnnkit._diagnostics.probes.starts import passes_on
 from rnnkit._diagnostics.probes.streaming import streams_of
 from rnnkit._diagnostics.probes.streams import ways_to_carry
-from rnnkit._diagnostics.run.events import Event
+from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
 from rnnkit._diagnostics.run.outputs import Given, Leaves, difference, is_number, largest, shapes_of
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Skipped
@@ -45,10 +50,22 @@ def convolutions_over_features(baseline: Baseline) -> Iterator[str]:
         reach = (conv.kernel_size[0] - 1) * conv.dilation[0]
         # As many channels as steps, and the steps, which were padded before.
         is_padded = 0 < width - steps <= 2 * reach
-        if 1 < channels == steps != width and reach and not is_padded:
+        is_odd = 1 < channels == steps != width and reach and not is_padded
+        if is_odd and _reads_the_sequence(baseline, event):
             slides = f"{event.label} slides over axis 2 of its input, of size {width}"
             fix = "x.transpose(1, 2) before it, or verify(..., seq_dim=2)"
             yield f"{slides}, not over the {steps} steps: {fix}"
+
+
+def _reads_the_sequence(baseline: Baseline, given: Event) -> bool:
+    """Return whether a NaN at each step of the sequence reaches what a module is given.
+
+    ``given`` is the event of that in a run. Another input may have as many channels by chance.
+    """
+    recorder = Recorder()
+    filled(baseline, torch.ones_like(baseline.batch.valid_places), torch.nan, recorder.watch)
+    events = recorder.events[given.number : given.number + 1]
+    return any(bool(event.tensors[0].isnan().any()) for event in events)
 
 
 def nans(baseline: Baseline) -> Iterator[str]:
@@ -172,6 +189,23 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
         yield "in train mode all samples share random numbers, such as a dropout mask: intended?"
 
 
+def other_in_training(baseline: Baseline) -> Iterator[str]:
+    """Yield a line if a model that is in train mode runs differently there than in eval mode.
+
+    All else is judged in eval mode. What dropout and batch norms change is no difference.
+    """
+    session = baseline.session
+    output = gradients_in_training(baseline).output
+    is_in_training = session.pristine.private.training and output
+    if not is_in_training or are_like(output, baseline.normal):
+        return
+    buffers = [name for name, _ in session.model.named_buffers()]
+    is_usual = session.drawn or any(name.endswith("running_mean") for name in buffers)
+    if not is_usual or shapes_of(output) != shapes_of(baseline.normal):
+        train = "call=lambda model, *inputs: model.train()(*inputs)"
+        yield f"in train mode the model runs differently, and eval mode was judged: {train}"
+
+
 def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     """Yield a line if a batch norm reads padding in train mode, and so the valid steps do."""
     batch = baseline.batch
@@ -224,13 +258,14 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
         return
     streams = streams_of(baseline)
     state = "the model takes and returns a state"
+    where = "in chunks without padding" if baseline.batch.counts else "in chunks"
     if isinstance(streams, Skipped):
         if streams.reason != NO_STEPS:
             yield f"{state}: pass streaming=True to check that it also runs in chunks"
     elif streams[-1].different is None:
-        yield f"{state}: if you run it in chunks and pass the state along, the outputs are the same"
+        yield f"{state}: if you run it {where} and pass the state along, the outputs are the same"
     else:
-        yield f"{state}: if you run it in chunks and pass the state along, the outputs differ"
+        yield f"{state}: if you run it {where} and pass the state along, the outputs differ"
         yield "pass streaming=True to see from which step on, and why"
 
 
@@ -292,6 +327,7 @@ LINES = (
     idle_columns,
     order_unseen,
     shared_draws,
+    other_in_training,
     norms_over_padding,
     inputs_without_lengths,
     of_functions,

@@ -39,6 +39,13 @@ def probe_padding(baseline: Baseline) -> Outcome:
     what = "no output depends on the padding"
     if not with_steps <= {*sequences}:  # others have no lengths, and nothing says what pads them
         what += f" of {joined_by_and([batch.names[index] for index in sequences])}"
+    left_out = [
+        baseline.name(output)
+        for output in baseline.outputs_by_sample()
+        if not any(_has_known_steps(run.baseline, output) for run in runs)
+    ]
+    if left_out:
+        what += f"; this leaves out {joined_by_and(left_out)}"
     return Passed(what, runs)
 
 
@@ -122,8 +129,16 @@ def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:
 
 
 def _has_known_steps(baseline: Baseline, index: int) -> bool:
-    """Return whether output ``index`` has no other steps than the input, as after a stride."""
-    if index in baseline.axes.seq:
+    """Return whether output ``index`` has no other steps than the input, as after a stride.
+
+    Between the axes of its samples and of its features, an axis may have such steps: weights of an
+    attention ``(batch, steps, steps of another input)`` say nothing of which of the first are
+    valid.
+    """
+    batch = baseline.batch
+    axes = baseline.axes
+    if axes.source.get(index) == batch.sequence:
         return baseline.missing(index) is not None
     sizes = baseline.normal[index].shape
-    return len(sizes) < 3 or baseline.batch.steps in sizes[:-1]
+    others = {*range(len(sizes) - 1)} - {axes.batch[index], axes.seq.get(index)}
+    return not others or (index not in axes.seq and batch.steps in sizes[:-1])

@@ -180,7 +180,6 @@ class Session:
         is_done = False
         while not is_done:
             notices = self.is_first
-            self.is_first = False
             self.last = self.model  # so that what the last run wrote is given back
             self.last = self.fresh() if on is None else on
             args, kwargs = copied_inputs(inputs)
@@ -188,6 +187,7 @@ class Session:
             hooks = watch(self.last) if watch else ()
             with self.watched(hooks, notices=notices), torch.no_grad(), self.mode:
                 self.returned = self.call(self.last, *args, **kwargs)
+            self.is_first = False  # a run that the model refuses may draw nothing
             is_done = on is not None or not (self._is_written or (notices and self.drawn))
         found = self.leaves_of(self.returned, inputs)
         return [x.detach().clone() if isinstance(x, Tensor) else x for x in found]

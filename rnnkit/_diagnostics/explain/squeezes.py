@@ -31,7 +31,12 @@ class Squeeze(NamedTuple):
 class _Squeezes(FunctionWatch):
     """Notes the axes of each squeeze of a run; with some ``known``, squeezes those axes instead.
 
-    Calls of two runs are matched by their order.
+    The calls at one place are matched by their order: a loop may have fewer steps than in the other
+    run.
+
+    Attributes:
+        calls: the squeezes of this run.
+        wrong: those of the other run that remove other axes than this one would.
     """
 
     def __init__(self, known: Sequence[Squeeze] = ()) -> None:
@@ -39,6 +44,7 @@ class _Squeezes(FunctionWatch):
         super().__init__()
         self.known = known
         self.calls: list[Squeeze] = []
+        self.wrong: list[Squeeze] = []
 
     def on_call(self, call: FunctionCall) -> Any:
         """Run a function of the model; of a squeeze, note the axes that it removes, and its place.
@@ -48,10 +54,13 @@ class _Squeezes(FunctionWatch):
         """
         if call.name not in NAMES:
             return call.run()
-        number = len(self.calls)
-        self.calls.append(Squeeze(_removed(*call.args, **call.kwargs), user_place()))
-        if number < len(self.known):
-            return call.func(call.args[0], self.known[number].axes)
+        own = Squeeze(_removed(*call.args, **call.kwargs), user_place())
+        number = sum(one.place == own.place for one in self.calls)
+        self.calls.append(own)
+        for other in [one for one in self.known if one.place == own.place][number : number + 1]:
+            if other != own:
+                self.wrong.append(other)
+            return call.func(call.args[0], other.axes)
         return call.run()
 
 
@@ -74,20 +83,21 @@ def rows_of_squeezes(baseline: Baseline, single: Batch) -> list[Line]:
         return []
     kept = _Squeezes(whole.calls)
     output = baseline.session.attempt(single.tree(), watch=kept.watch)
-    pairs = zip(whole.calls, kept.calls, strict=False)
-    wrong = [one for one, other in pairs if one.axes != other.axes]
+    wrong = [*dict.fromkeys(kept.wrong)]
     if output is None or not wrong:
         return []
     places = ", ".join(dict.fromkeys(one.place for one in wrong))
     calls = joined_by_and([*dict.fromkeys(map(_typed, wrong))])
+    if len({*map(_typed, wrong)}) > 1:
+        calls = joined_by_and([f"{_typed(one)} at {one.place}" for one in wrong])
     cause = "for a single sample, this squeeze removes an axis that it otherwise keeps"
     fix = f"{calls}, which removes the same axes of any batch"
     return [("at", places), ("cause", cause), ("fix", fix)]
 
 
 def _typed(squeeze: Squeeze) -> str:
-    """Return the call that removes the same axes of a batch of any size."""
+    """Return what to write to remove the same axes of a batch of any size."""
     if not squeeze.axes:
-        return "x"
+        return "x without squeeze"
     axes = squeeze.axes[0] if len(squeeze.axes) == 1 else squeeze.axes
     return f"x.squeeze({axes})"

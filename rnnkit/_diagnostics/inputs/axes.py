@@ -1,6 +1,7 @@
 """Which axes are batch and seq, where sizes do not tell: those that follow what is left out."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -86,14 +87,32 @@ def _with_batch_axes(batch: Batch, attempt: Attempt) -> Batch:
         return batch
     # With one sample, what has many may be joined by broadcasting: of two, three are made.
     kept = [0, 1] if batch.size > 2 else [0, 1, 1]
-    ways = itertools.product(*choices.values()) if batch.size > 1 else iter(())
+    ways = _ways_to_choose(batch, choices) if batch.size > 1 else iter(())
     for way in itertools.islice(ways, TRIES):
-        tried = batch.with_axes(dict(zip(choices, way, strict=True)))
+        tried = batch.with_axes(way)
         fewer = attempt(tried.samples(kept).tree())
         if fewer is not None:
             return _with_shared_inputs(tried, attempt, choices, fewer, kept)
     # The model takes no other batch: what may be laid out either way is left as it is.
     return batch.with_axes({k: None for k, axes in choices.items() if len({*axes} - {None}) > 1})
+
+
+def _ways_to_choose(batch: Batch, choices: Choices) -> Iterator[dict[int, int | None]]:
+    """Yield ways to choose an axis for each leaf: first the same one for leaves of one shape.
+
+    They have to be of one input, such as the states of all layers.
+    """
+    families: dict[int, tuple[str, Any]] = {}
+    for index in choices:
+        name = re.match(r"input\[\d+\]|\w+", batch.names[index])
+        families[index] = name[0] if name else "", batch.leaves[index].shape
+    by_family = {families[index]: axes for index, axes in choices.items()}
+    for way in itertools.product(*by_family.values()):
+        chosen = dict(zip(by_family, way, strict=True))
+        yield {index: chosen[family] for index, family in families.items()}
+    if len(by_family) < len(choices):
+        for way in itertools.product(*choices.values()):
+            yield dict(zip(choices, way, strict=True))
 
 
 def _axis_choices(batch: Batch) -> Choices:

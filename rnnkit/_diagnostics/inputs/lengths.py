@@ -73,10 +73,12 @@ def _matched_by_padding(
     """
     found: Lengths = {}
     sides: set[str] = set()
+    # Lengths that share a name, as of the targets, say nothing of other inputs.
+    of_any = [each for name, each in told if not _inputs_of_like_name(name, inputs, rows)]
     for name, ways in told:
         own = _inputs_of_like_name(name, inputs, rows)
         free = {k: x for k, x in (own or rows).items() if k not in found}
-        fits = next(_padded_beyond(free, ways if own else _agreed(ways, told)), None)
+        fits = next(_padded_beyond(free, ways if own else _agreed(ways, of_any)), None)
         if fits is not None:
             index, counts, side = fits
             found[index] = counts
@@ -96,11 +98,9 @@ def _inputs_of_like_name(name: str, inputs: Sequence[Named], rows: Rows) -> Rows
     return {k: rows[k] for k in like}
 
 
-def _agreed(
-    ways: Sequence[list[int]], told: Sequence[tuple[str, list[list[int]]]]
-) -> list[list[int]]:
-    """Return those lengths that all inputs may tell which are named like lengths or a mask."""
-    return [counts for counts in ways if all(counts in each for _, each in told)]
+def _agreed(ways: Sequence[list[int]], told: Sequence[Sequence[list[int]]]) -> list[list[int]]:
+    """Return those lengths that all inputs may tell whose name is that of lengths or a mask."""
+    return [counts for counts in ways if all(counts in each for each in told)]
 
 
 def _padded_beyond(rows: Rows, ways: Sequence[list[int]]) -> Iterator[tuple[int, list[int], str]]:

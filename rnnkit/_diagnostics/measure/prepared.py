@@ -22,7 +22,7 @@ from rnnkit._diagnostics.inputs.lengths import (
 from rnnkit._diagnostics.inputs.reading import Call, bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline, Rules
 from rnnkit._diagnostics.measure.output_axes import with_axes
-from rnnkit._diagnostics.measure.slopes import Gradients
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, is_one_leaf, with_finite_numbers
@@ -64,7 +64,27 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
     are_rows = are_grouped and batch.leaves[batch.first].dim() == 2
     if are_rows or _is_one_step(baseline):
         batch = replace(batch, steps=0)  # axis 1 has the features of that step
-    return replace(baseline, batch=batch), notes
+    return _with_steps_that_are_read(replace(baseline, batch=batch)), notes
+
+
+def _with_steps_that_are_read(baseline: Baseline) -> Baseline:
+    """Return the same with the steps of the input that the first output follows, if need be.
+
+    That is if no gradient arrives at those of the sequence, such as the times of events.
+    """
+    batch = baseline.batch
+    followed = baseline.axes.source.get(baseline.first or 0, batch.sequence)
+    if followed == batch.sequence:
+        return baseline
+    run = gradients_of(baseline)
+    places = run.places()
+    is_read = places is not None and bool(places.any())
+    if is_read or batch.sequence not in run.sources:
+        return baseline
+    if batch.counts and batch.may_have_steps(followed):
+        batch = replace(batch, lengths={followed: batch.counts, **batch.lengths})
+    made = {key: one for key, one in baseline.made.items() if not isinstance(one, Gradients)}
+    return replace(baseline, batch=batch.with_steps_of(followed), made=made)
 
 
 def _of_telling_samples(opened: Session, whole: Batch, rules: Rules) -> Baseline:

@@ -10,6 +10,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part, Restriction
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.run.outputs import equal
 from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import ALONE
 
@@ -65,14 +66,32 @@ def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
     batch = baseline.batch
     valid_steps = batch.valid_steps()
     compared = 0
-    # The shortest samples have the most padding, and the last of equal ones is often a rest.
-    for sample in sorted(range(batch.size), key=lambda k: (valid_steps[k], -k))[:ALONE]:
-        if compared > len(batch.lengths):
+
+    def rank(sample: int) -> tuple[int, bool, int]:
+        """Rank the shortest first: they have the most padding. The last of equal ones is a rest.
+
+        A model may read the label, or task, of sample 0 for all: one with another label shows it.
+        """
+        return valid_steps[sample], _is_labelled_alike(batch, sample), -sample
+
+    for sample in sorted(range(batch.size), key=rank)[:ALONE]:
+        # If the probe batch says nothing, each sample may be another one's.
+        if compared > len(batch.lengths) and baseline.has_passed("batch"):
             return
         keep = partial(Batch.alone, sample=sample)
         run = Restriction(baseline, keep, [sample])
         compared += bool(run.compared)
         yield run
+
+
+def _is_labelled_alike(batch: Batch, sample: int) -> bool:
+    """Return whether a sample has the labels and flags of sample 0: all inputs that are no data."""
+    first, other = (batch.samples([k]) for k in (0, sample))
+    return all(
+        equal(first.leaves[k], other.leaves[k])
+        for k in range(len(batch.leaves))
+        if not batch.is_content(k)
+    )
 
 
 def _judge(run: Restriction) -> Iterator[Finding | Skipped | str]:
@@ -113,7 +132,8 @@ def _judge_refusal(run: Restriction) -> Finding | Skipped:
     """
     squeezed = rows_of_squeezes(run.baseline, run.batch)
     if not squeezed:
-        return Skipped(f"the model does not run on one sample: {run.refusal}")
+        cut = ", cut to its length" if run.baseline.batch.counts else ""
+        return Skipped(f"the model does not run on one sample{cut}: {run.refusal}")
     what = "the model does not run on one sample, which loses its batch axis"
     return Finding(what, [("evidence", run.refusal), *squeezed])
 

@@ -193,6 +193,8 @@ def _rows_of_steps(baseline: Baseline) -> Finding | None:
     shape = tuple(baseline.normal[first].shape)
     if len(shape) < 2 or shape[axis] not in (batch.steps, batch.longest):
         return None
+    if batch.size in shape[:axis] + shape[axis + 1 : -1]:  # a model for one batch size
+        return None
     one = baseline.attempt(batch.samples([0]))
     if one is None or shape_of(one[first]) != shape:
         return None

@@ -49,7 +49,7 @@ def probe_coverage(baseline: Baseline) -> Outcome:
         return unsure
     silent, unknown = _tried(baseline, doubtful)
     if silent.equal(valid):
-        return Skipped("no step of the input reaches an output")
+        return Skipped(f"no step{baseline.batch.of_sequence} reaches an output")
     untried = int(unknown.any(0).sum())
     finding = _skipped_step(baseline, valid, silent, untried)
     if finding is not None:

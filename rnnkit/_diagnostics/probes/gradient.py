@@ -14,7 +14,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, names_inside
-from rnnkit._diagnostics.run.outputs import same
+from rnnkit._diagnostics.run.outputs import same, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import NAMES, in_short
 
@@ -227,9 +227,11 @@ def _why_silent(
         is_unused = not _moved(baseline, run, members, LARGE)
     if not is_unused and not any(moved):
         return None
+    weights = [run.weights[member] for member in members]
+    if run.reaches(tensors_of(run.returned.get(("", 0))), weights):
+        return None  # the model returns it, and the user's call leaves it out
     if is_unused:
         return [("fix", "use what it returns: so far, changing its weights changes no output")]
-    weights = [run.weights[member] for member in members]
     for cut, tensor in run.noticed.cut_tensors.items():
         if run.reaches([tensor], weights):
             return [("cause", f"the graph is {cut}: use a value there that keeps its graph")]

@@ -1,7 +1,7 @@
 """Lines of a report on what one model does by mistake, another on purpose; none raises."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -27,8 +27,16 @@ from rnnkit._diagnostics.probes.streaming import streams_of
 from rnnkit._diagnostics.probes.streams import ways_to_carry
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
-from rnnkit._diagnostics.run.outputs import Given, Leaves, difference, is_number, largest, shapes_of
-from rnnkit._diagnostics.tell.outcome import NO_STEPS, Skipped
+from rnnkit._diagnostics.run.outputs import (
+    Given,
+    Leaves,
+    are_bit_equal,
+    difference,
+    is_number,
+    largest,
+    shapes_of,
+)
+from rnnkit._diagnostics.tell.outcome import Skipped
 from rnnkit._diagnostics.tell.report import NAMES
 
 T = TypeVar("T")
@@ -99,6 +107,8 @@ def _unread_samples(run: Gradients) -> set[int]:
 def idle_columns(baseline: Baseline) -> Iterator[str]:
     """Yield weights with columns that learn nothing: they multiply slots that are never written."""
     idle = _never_read(baseline, _idle_columns)
+    if idle and _moves_with(baseline, idle):
+        return  # a unit that reads them is off
     for name, number in sorted(Counter(name for name, _ in idle).items()):
         columns = count(number, "column", "columns")
         yield f"{name} has {columns} without a gradient: unused, or used with zeros only"
@@ -112,6 +122,17 @@ def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
         if slope is not None and slope.dim() == 2 and not slope.is_sparse and slope.any():
             found |= {(name, k) for k, has in enumerate(slope.any(0).tolist()) if not has}
     return found
+
+
+def _moves_with(baseline: Baseline, columns: Collection[tuple[str, int]]) -> bool:
+    """Return whether an output moves with columns of weights: (name of a weight, column)."""
+    copy = baseline.session.fresh()
+    for name, column in columns:
+        weight = copy.get_parameter(name)
+        weight.data = weight.data.clone()  # which all copies share
+        weight.data[:, column] += 1
+    output = baseline.session.attempt(baseline.batch.tree(), on=copy) or []
+    return not are_bit_equal(baseline.normal, output)
 
 
 def _never_read(baseline: Baseline, unread: Callable[[Gradients], set[T]]) -> set[T]:
@@ -260,9 +281,8 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
     state = "the model takes and returns a state"
     where = "in chunks without padding" if baseline.batch.counts else "in chunks"
     if isinstance(streams, Skipped):
-        if streams.reason != NO_STEPS:
-            yield f"{state}: pass streaming=True to check that it also runs in chunks"
-    elif streams[-1].different is None:
+        return
+    if streams[-1].different is None:
         yield f"{state}: if you run it {where} and pass the state along, the outputs are the same"
     else:
         yield f"{state}: if you run it {where} and pass the state along, the outputs differ"

@@ -109,11 +109,12 @@ def _has_order(baseline: Baseline) -> bool | None:
     """Return whether the loss is another one if two samples of all inputs change places.
 
     A mean over the samples is the same, and so is a loss that compares each with all others. None
-    if the model refuses that, or if a batch of two has no other order.
+    if the model refuses that or draws random numbers, or if a batch of two has no other order.
     """
     batch = baseline.batch
     swapped = batch.samples([1, 0, *range(2, batch.size)])
-    losses = baseline.attempt(swapped) if batch.size > 2 else None
+    is_known = batch.size > 2 and not baseline.session.drawn  # noise stays in its place
+    losses = baseline.attempt(swapped) if is_known else None
     if losses is None:
         return None
     pairs = zip(baseline.normal, losses, strict=True)

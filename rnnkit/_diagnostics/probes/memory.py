@@ -108,7 +108,9 @@ def _judge_changes(baseline: Baseline, valid: Tensor, read: Tensor | None) -> Ou
     if isinstance(moves, Skipped):
         return moves
     if not moves:
-        return Skipped("the last output depends on no step at all: its units may always be zero")
+        what = f"the last output depends on no step{baseline.batch.of_sequence} at all"
+        another = "another input has the steps, as seq_dim={position: axis} says"
+        return Skipped(f"{what}: its units may always be zero, or {another}")
     return _nothing_is_remembered(baseline)
 
 

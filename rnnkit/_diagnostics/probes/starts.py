@@ -47,15 +47,17 @@ def wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding 
             yield from _loop(baseline, family)
 
 
-def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Iterator[Finding]:
+def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Iterator[Finding | str]:
     """Yield a finding if a call takes another one's c for its h, and the h for its c.
 
-    ``source`` is the earlier call: the last one of a module.
+    A note if it takes the h for both. ``source`` is the earlier call: the last one of a module.
     """
     given = [*call.state.values()]
     made = [*source.returned.values()]
     if len(made) != 2:
         return
+    if equal(given, [made[0], made[0]]):
+        yield f"{call.label} gets the h of {source.label} as its h and as its c: intended?"
     is_swapped = equal(given, made[::-1]) and not equal(given, made)
     # Of one module, the first call is the source.
     number = 1 if source.name == call.name else 0

@@ -76,7 +76,7 @@ class Stream:
             output = session.attempt(given)
             if output is None or session.names != baseline.names:
                 chunk = f"a chunk of {size} of {sum(self.sizes)} steps"
-                state = ", from the state that it returned" if start else ""
+                state = ", from what it returned as its state" if start else ""
                 return f"the model does not run on {chunk}{state}"
             self.given.append(given)
             self.outputs.append(output)

@@ -157,4 +157,5 @@ def _cutting(call: FunctionCall) -> str:
         name = getattr(getter, "__name__", "")
     if name in CUTTING:
         return name
-    return "" if torch.is_grad_enabled() else "no_grad"
+    is_of_shape = name.endswith("_like")  # such as noise
+    return "" if is_of_shape or torch.is_grad_enabled() else "no_grad"

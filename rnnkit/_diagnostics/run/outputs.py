@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeGuard
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-from torch.nn import functional
+from torch.nn import Module, functional
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
@@ -42,7 +42,8 @@ def leaves(tree: Any) -> Leaves:
 def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tuple[str, Any]]:
     """Return the leaves of a nested structure, each with its path, such as ``[0]['text']``.
 
-    Lists, tuples, mappings, dataclasses and distributions are taken apart. Arrays and lists of
+    Lists, tuples, mappings, dataclasses, distributions and other objects that hold tensors are
+    taken apart. Arrays and lists of
     numbers become tensors, and packed or sparse tensors dense ones. With ``stack``, a list of
     tensors of one shape, such as the steps of a loop, becomes one tensor. ``name`` is the path so
     far.
@@ -109,12 +110,15 @@ def parts(tree: Any) -> list[tuple[str, Any]]:
 
 def _attributes(tree: Any) -> Sequence[str]:
     """Return the names of the attributes that are a structure's members; none of a plain list."""
-    if is_dataclass(tree) and not isinstance(tree, type):
+    if isinstance(tree, list | type | Module):
+        return ()
+    if is_dataclass(tree):
         return [field.name for field in fields(tree)]
-    if isinstance(tree, Distribution):
-        return [n for n, part in vars(tree).items() if isinstance(part, Tensor | Distribution)]
-    names: Sequence[str] = getattr(tree, "_fields", ())
-    return names if isinstance(tree, tuple) else ()
+    if isinstance(tree, tuple):
+        names: Sequence[str] = getattr(tree, "_fields", ())
+        return names
+    held = getattr(tree, "__dict__", {})  # of a distribution, or of a class of a user's
+    return [name for name, part in held.items() if isinstance(part, Tensor | Distribution)]
 
 
 def tensors_of(tree: Any) -> list[Tensor]:

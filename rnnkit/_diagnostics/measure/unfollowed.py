@@ -59,7 +59,8 @@ def why_unfollowed(baseline: Baseline) -> str:
         return "each sample has its own output tensor: return one padded tensor"
     name = baseline.name(baseline.first)
     if shape_of(fewer[baseline.first]) == shape_of(baseline.normal[baseline.first]):
-        return f"{name} does not follow the samples: pass batch_dim=, the axis of the samples"
+        ways = "return (batch, ...), or pass batch_dim=, the axis of the samples"
+        return f"{name} does not follow the samples: {ways}"
     return f"no axis of {name} follows the samples: return (batch, ...)"
 
 

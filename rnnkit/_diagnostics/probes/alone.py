@@ -10,6 +10,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part, Restriction
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.probes.calls import events_with
 from rnnkit._diagnostics.run.outputs import equal
 from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import ALONE
@@ -26,12 +27,18 @@ def probe_alone(baseline: Baseline) -> Outcome:
         return unasked
     runs: list[Restriction] = []
     notes: list[str] = []
+    gaps: list[Skipped] = []
     for run in _of_single_samples(baseline):
         for found in _judge(run):
-            if not isinstance(found, str):
+            if isinstance(found, Finding):
                 return found.noting(notes)
-            notes.append(found)
+            if isinstance(found, str):
+                notes.append(found)
+            else:
+                gaps.append(found)  # another sample may show a mistake
         runs.append(run)
+    if gaps:
+        return gaps[0].noting(notes)
     if not any(run.compared for run in runs):
         return Skipped("run on one sample, the outputs have other shapes, or are integers")
     for ordered in _in_other_orders(baseline):
@@ -178,9 +185,15 @@ def _in_other_orders(baseline: Baseline) -> Iterator[Restriction | Finding]:
         if run.different is not None:
             numbers = ", ".join(map(str, run.batch.caller_indices))
             of = baseline.of_sample(run.different.output, run.different.sample)
-            at = ":, " * baseline.axes.batch[run.different.output]
-            fix = (
-                f"output[{at}order.argsort()] instead of output[{at}order], where order sorts them"
-            )
+            fix = _fix_of_order(baseline, run.different.output)
             what = f"if the samples are put in the order {numbers}, {of} changes"
             yield Finding(what, [("fix", fix)])
+
+
+def _fix_of_order(baseline: Baseline, index: int) -> str:
+    """Return what to change if the output ``index`` has another order: only a sort is undone."""
+    events = events_with(baseline, functions=True)
+    if not any("sort" in event.name for event in events):
+        return "compute nothing for all samples from one of them, such as sample 0"
+    at = ":, " * baseline.axes.batch[index]
+    return f"output[{at}order.argsort()] instead of output[{at}order], where order sorts them"

@@ -55,8 +55,8 @@ def judge_loss(narrow: Baseline) -> Outcome:
     batch = baseline.batch
     base = run_loss(baseline, batch.leaves)
     if not any(bool(place.slope.any()) for place in base):
-        reason = "a loss without a gradient: pass inputs with fractions, or tokens"
-        return Skipped(f"{reason} and their Embedding")
+        reason = "a loss without a gradient: it is constant, or its inputs have no fractions"
+        return Skipped(f"{reason} and no Embedding")
     labels = _labels(batch, gradients_of(narrow))
     runs = _with_other_samples(baseline, base, labels)
     followed = first_by_sample(base, runs, batch.size)

@@ -177,7 +177,7 @@ def test_faults():
 
 def test_command(monkeypatch, capsys):
     """The command runs the cases that are named, and says what came of them."""
-    names = ["highest_since", "radar_images", "state_cut"]
+    names = ["highest_since", "radar_images", "data_of_a_state"]
     monkeypatch.setattr(sys, "argv", ["corpus", *names, "-v"])
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     with pytest.raises(SystemExit) as ended:

@@ -148,6 +148,11 @@ def test_a_batch_norm_that_reads_padding():
     assert_told("bn averages over both", forward, PADDED, COUNTS, **parts)
 
 
+def test_a_mode_that_computes_something_else():
+    """What is judged in eval mode, and runs differently in train mode, is told."""
+    assert_told("in train mode", lambda m, x: m.gru(x)[0] * (m.right or 1 + m.training), X)
+
+
 def test_lengths_that_one_input_has_alone():
     """An input as long as the one with lengths is told, until it has some as well."""
 

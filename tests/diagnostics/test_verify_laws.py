@@ -319,7 +319,7 @@ def test_a_step_that_has_read_one_step_is_found(make, hidden, both, dtype, seed)
 SPOILED = [
     "last_step_of_both_directions",
     "first_step_only",
-    "state_cut_at_each_step",
+    "data_of_a_state",
     "chunks_that_start_afresh",
     "pooled_padding",
     "samples_that_stay_sorted",

@@ -122,6 +122,9 @@ def test_ways_to_call_a_model():
     assert "batch" in rnnkit.verify(right, X, call=lambda m, x: m.gru(x)[1][0]).checked
     with pytest.raises(rnnkit.LeakError, match="depends on the input of sample"):
         rnnkit.verify(right, X, call=lambda m, x: m(x=x.transpose(0, 1)))
+    heads = layered(lambda m, x: (m.gru(x)[0], m.value(x)), value=nn.Linear(3, 1))
+    report = rnnkit.verify(heads, X, call=lambda m, x: m(x)[0])
+    assert "no gradient reaches value in this call" in report.notes
 
 
 def test_all_that_is_found():

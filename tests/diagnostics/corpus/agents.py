@@ -1,9 +1,11 @@
 """Policies, worlds and loops over cells."""
 
+import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
 from tests.diagnostics.corpus.forward import drawn, fine, gru_cell, linear, lstm_cell, pair, part
+from tests.diagnostics.models_of_users import numbers
 
 
 @pair("use", cell=lstm_cell(3, 5), force=linear(5, 2), inputs=drawn(4, 7, 3))
@@ -18,18 +20,10 @@ def members_unpacked_the_wrong_way(m, x):
     return m.force(h)
 
 
-@pair(
-    missed="every module gets a gradient, if a short one",
-    cell=gru_cell(3, 5),
-    goal=linear(5, 2),
-    inputs=drawn(4, 7, 3),
-)
-def state_cut_at_each_step(m, x):
-    """A loop learns through all of its steps; or through one, since each cuts the graph."""
-    h = x.new_zeros(len(x), 5)
-    for x_t in x.unbind(1):
-        h = m.cell(x_t, h if m.right else h.detach())
-    return m.goal(h)
+@pair("alone", cell=gru_cell(3, 5), inputs=(numbers(4, 3), torch.tensor([1, 1, 0, 1])))
+def task_of_another_sample(m, x, tasks):
+    """Each sample has a task of its own; or that of the first."""
+    return m.cell(x) * (tasks if m.right else tasks[:1]).unsqueeze(1)
 
 
 @fine(

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from tests.diagnostics.corpus.forward import embedding, fine, gru, linear, lstm, pair, part
-from tests.diagnostics.models_of_users import later_steps, mask, numbers, pack, tokens
+from tests.diagnostics.models_of_users import X, later_steps, mask, numbers, pack, tokens
 
 #: What a forward draws, by where it is drawn.
 DRAWS = {
@@ -33,10 +33,10 @@ def generator_of_the_model(m, x):
     return m.gru(x)[0] + noise
 
 
-@fine(gru=gru(), skip=["repeatable"])
-def dropout_that_is_meant(m, x):
-    """So it is with dropout."""
-    return functional.dropout(m.gru(x)[0], 0.5, training=True)
+@fine(gru=gru(num_layers=4), inputs=(X, numbers(4, 4, 6)), skip=["repeatable"])
+def dropout_that_is_meant(m, x, h):
+    """So it is with dropout, also if a run that the model refuses draws none."""
+    return functional.dropout(m.gru(x, h)[0], 0.5, training=True)
 
 
 @pair(

@@ -2,6 +2,7 @@
 
 from collections import UserDict
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ OUTPUTS = {
     "a sparse tensor beside": lambda y: (y, y.relu().to_sparse()),
     "a distribution": lambda y: Categorical(logits=y),
     "a distribution of distributions": lambda y: Independent(Normal(y, y.exp()), 1),
+    "an object": lambda y: SimpleNamespace(scores=y),
     "a dataclass": lambda y: Parts(y, y.argmax(2).tolist()),
     "a mapping": lambda y: UserDict(scores=Parts(y), loss=None),
 }

@@ -17,6 +17,10 @@ def mean_of(m, x, mask):
 #: What has a name like lengths, or a mask, or is known by an embedding.
 TOLD = {
     "lengths": (lambda m, x, lengths: mean_of(m, x, mask(lengths, x.shape[1])), (PADDED, COUNTS)),
+    "lengths beside others": (
+        lambda m, x, lengths, y, y_len: mean_of(m, x, mask(lengths, x.shape[1])),
+        (PADDED, COUNTS, WORDS, COUNTS.flip(0)),
+    ),
     "a mask": (mean_of, (PADDED, mask(COUNTS))),
     "both": (lambda m, x, lengths, mask: mean_of(m, x, mask), (PADDED, COUNTS, mask(COUNTS))),
     "a key": (
@@ -42,6 +46,12 @@ def two_masks_of_one_width(m, p, q, p_mask, q_mask):
     """A mask belongs to the input whose lengths it tells."""
     scores = (m.words(p) @ m.words(q).mT).masked_fill(~q_mask.unsqueeze(1), -torch.inf)
     return (scores.softmax(2) @ m.words(q)) * p_mask.unsqueeze(2)
+
+
+@fine(gru=gru(), inputs=(PADDED, COUNTS, COUNTS.flip(0) + 0.3))
+def duration_of_each_sample(m, x, lengths, seconds):
+    """A number of each sample is no length, although it is one relative to itself."""
+    return mean_of(m, x, mask(lengths, x.shape[1])) * seconds.unsqueeze(1)
 
 
 @fine(gru=gru(), inputs=(X, COUNTS))

@@ -30,7 +30,7 @@ def list_of_a_tensor_for_each_sample(m, x):
 #: Wrong ways to join the two directions of the states of two layers.
 JOINS = {
     "chunks": lambda h: torch.cat(h.chunk(2, 0), 2),
-    "slices": lambda h: torch.cat([h[:2], h[2:]], 2),
+    "slices of one source": lambda h: torch.cat([h[:2], h[2:]], 2),
     "a view": lambda h: h.view(2, 2, *h.shape[1:]).permute(1, 2, 0, 3).flatten(2),
 }
 for name, join in JOINS.items():
@@ -43,9 +43,10 @@ for name, join in JOINS.items():
         decoder=gru(5, num_layers=2),
         inputs=(X, numbers(4, 6, 5)),
     )
-    def bridged(m, x, y, join=join):
+    def bridged(m, x, y, join=join, name=name):
         """Both directions of each layer are joined; or the same one of both."""
-        h = m.encoder(x)[1][0]
+        source = X[:1].to(x).expand_as(x) if "one source" in name else x
+        h = m.encoder(source)[1][0]
         joined = rnnkit.states.bridge(h) if m.right else join(h)
         return m.decoder(y, m.bridge(joined))[0]
 

@@ -8,8 +8,9 @@ from tests.diagnostics.corpus.forward import drawn, fine, gru, linear, lstm, pai
 
 @pair("causal", lstm=lstm(3, 5), next=linear(5, 3), inputs=drawn(4, 9, 3), causal=True)
 def smoothed_pressure(m, x):
-    """A pressure is smoothed before it is forecast: over the last three values, or around each."""
-    channels = functional.pad(x.transpose(1, 2), (2, 0) if m.right else (1, 1), mode="replicate")
+    """Before a smoothed pressure stands its first value; or the next ones, which step 0 reads."""
+    mode = "replicate" if m.right else "reflect"
+    channels = functional.pad(x.transpose(1, 2), (2, 0), mode=mode)
     smooth = functional.avg_pool1d(channels, 3, stride=1).transpose(1, 2)
     return m.next(m.lstm(smooth)[0])
 
@@ -19,21 +20,6 @@ def highest_since(m, x):
     """A price is set against the highest: up to now, or from now on."""
     high = x.cummax(1).values if m.right else x.flip(1).cummax(1).values.flip(1)
     return m.trade(m.gru(torch.cat([x, high - x], 2))[0]).tanh()
-
-
-@pair(
-    "gradient",
-    ears=gru(4, 5),
-    notes=gru(4, 6),
-    onset=linear(5, 1),
-    pitch=linear(6, 8),
-    inputs=drawn(3, 7, 4),
-)
-def onsets_as_a_gate(m, x):
-    """Notes are gated by their onsets: by how likely they are, or by a hard yes or no."""
-    onset = m.onset(m.ears(x)[0]).sigmoid()
-    gate = onset if m.right else (onset > 0.5).float()
-    return m.pitch(m.notes(x)[0]) * gate
 
 
 @pair(

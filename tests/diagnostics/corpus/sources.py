@@ -55,6 +55,12 @@ def two_texts_of_one_width(m, a, b):
     return torch.cat([vector(a), vector(b) + extra], 1)
 
 
+@fine(words=embedding(11, 3), gru=gru(), inputs=(X[..., 0], tokens(4, 7)), causal=True)
+def times_of_events(m, _, events):
+    """The first input is not read: the steps of the second are those that are judged."""
+    return m.gru(m.words(events))[0]
+
+
 @fine(gru=gru(), decoder=gru(), inputs=(BOTH[0], SOURCE, BOTH[0]), lengths=SOURCE)
 def target_that_ends_where_the_source_does(m, x, n, y):
     """What the output follows is not cut with the first input: its steps would be lost."""

@@ -57,11 +57,12 @@ class _Squeezes(FunctionWatch):
         own = Squeeze(_removed(*call.args, **call.kwargs), user_place())
         number = sum(one.place == own.place for one in self.calls)
         self.calls.append(own)
-        for other in [one for one in self.known if one.place == own.place][number : number + 1]:
-            if other != own:
-                self.wrong.append(other)
-            return call.func(call.args[0], other.axes)
-        return call.run()
+        there = [one for one in self.known if one.place == own.place]
+        if number >= len(there):
+            return call.run()
+        if there[number] != own:
+            self.wrong.append(there[number])
+        return call.func(call.args[0], there[number].axes)
 
 
 def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:

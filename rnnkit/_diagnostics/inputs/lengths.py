@@ -73,7 +73,7 @@ def _matched_by_padding(
     """
     found: Lengths = {}
     sides: set[str] = set()
-    # Lengths that share a name, as of the targets, say nothing of other inputs.
+    # Lengths that share the name of an input, such as target_lengths, say nothing of others.
     of_any = [each for name, each in told if not _inputs_of_like_name(name, inputs, rows)]
     for name, ways in told:
         own = _inputs_of_like_name(name, inputs, rows)

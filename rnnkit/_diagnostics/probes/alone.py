@@ -1,6 +1,6 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from rnnkit._diagnostics.explain.locate import locate_valid
@@ -41,13 +41,21 @@ def probe_alone(baseline: Baseline) -> Outcome:
         return gaps[0].noting(notes)
     if not any(run.compared for run in runs):
         return Skipped("run on one sample, the outputs have other shapes, or are integers")
+    return _judge_orders(baseline, runs).noting(notes)
+
+
+def _judge_orders(baseline: Baseline, alone: Sequence[Restriction]) -> Finding | Passed:
+    """Run the samples in other orders; what they return stays the same, as in the runs ``alone``.
+
+    ``baseline`` is the model, a batch, and what it returned for that.
+    """
+    runs = [*alone]
     for ordered in _in_other_orders(baseline):
         if isinstance(ordered, Finding):
-            return ordered.noting(notes)
+            return ordered
         runs.append(ordered)
     cut = ", cut to its length," if baseline.batch.counts else ""
-    text = f"a sample by itself{cut} returns what it returns in the batch"
-    return Passed(text, runs, notes=notes)
+    return Passed(f"a sample by itself{cut} returns what it returns in the batch", runs)
 
 
 def _why_unasked(baseline: Baseline) -> Skipped | None:

@@ -156,7 +156,7 @@ def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:
     """Run with other values of the sequence where a mask ``(batch, seq)`` is true.
 
     The sequence is the input whose steps are judged. Returns the output's leaves; None if the model
-    refuses, or if there is no other value, as of a start token that a second batch has as well.
+    refuses, or if a second batch has no other value there, such as the same start token.
     """
     batch = baseline.batch
     index = batch.sequence

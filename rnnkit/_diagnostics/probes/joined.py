@@ -103,7 +103,7 @@ def has_batch_first(call: Call, state: Tensor) -> bool:
 def _rows(call: Call, state: Tensor) -> Tensor:
     """Return a state as ``(layers * directions, batch, hidden)``, also of an unbatched call.
 
-    If all samples have the same state, as of one source for all targets, it has one sample.
+    If all samples have the same state, since all targets have one source, it has one sample.
     """
     if state.dim() == 2:
         return state.unsqueeze(1)

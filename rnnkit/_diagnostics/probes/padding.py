@@ -1,5 +1,7 @@
 """The probe *padding*: what is beyond a length does not matter."""
 
+from collections.abc import Sequence
+
 import torch
 
 from rnnkit._diagnostics.explain.locate import locate_valid
@@ -34,19 +36,26 @@ def probe_padding(baseline: Baseline) -> Outcome:
     unjudged = [gap.reason for gap in gaps if gap.gap == "unjudged"]
     if unjudged:
         return Skipped(f"for one of {len(sequences)} inputs with lengths: {unjudged[0]}")
+    return Passed(_holds(baseline, runs), runs)
+
+
+def _holds(baseline: Baseline, runs: Sequence[Change]) -> str:
+    """Write that no output depends on the padding: of which inputs, and which outputs are left out.
+
+    ``runs`` are those on other padding, of the inputs of ``baseline`` that have lengths.
+    """
     batch = baseline.batch
+    padded = [*batch.lengths]
     with_steps = {k for k in range(len(batch.leaves)) if batch.is_content(k) and batch.length(k)}
     what = "no output depends on the padding"
-    if not with_steps <= {*sequences}:  # others have no lengths, and nothing says what pads them
-        what += f" of {joined_by_and([batch.names[index] for index in sequences])}"
+    if not with_steps <= {*padded}:  # others have no lengths, and nothing says what pads them
+        what += f" of {joined_by_and([batch.names[index] for index in padded])}"
     left_out = [
         baseline.name(output)
         for output in baseline.outputs_by_sample()
-        if not any(_has_known_steps(run.baseline, output) for run in runs)
+        if not all(_has_known_steps(run.baseline, output) for run in runs)
     ]
-    if left_out:
-        what += f"; this leaves out {joined_by_and(left_out)}"
-    return Passed(what, runs)
+    return f"{what}; this leaves out {joined_by_and(left_out)}" if left_out else what
 
 
 def _judge(baseline: Baseline) -> Change | Finding | Skipped:
@@ -131,9 +140,8 @@ def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:
 def _has_known_steps(baseline: Baseline, index: int) -> bool:
     """Return whether output ``index`` has no other steps than the input, as after a stride.
 
-    Between the axes of its samples and of its features, an axis may have such steps: weights of an
-    attention ``(batch, steps, steps of another input)`` say nothing of which of the first are
-    valid.
+    Between the axes of its samples and of its features, an axis may have such steps: in weights of
+    an attention ``(batch, steps, steps of another input)``, nobody knows which steps are valid.
     """
     batch = baseline.batch
     axes = baseline.axes

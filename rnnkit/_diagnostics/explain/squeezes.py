@@ -92,7 +92,7 @@ def rows_of_squeezes(baseline: Baseline, single: Batch) -> list[Line]:
     if len({*map(_typed, wrong)}) > 1:
         calls = joined_by_and([f"{_typed(one)} at {one.place}" for one in wrong])
     cause = "for a single sample, this squeeze removes an axis that it otherwise keeps"
-    fix = f"{calls}, which removes the same axes of any batch"
+    fix = f"{calls}, for a batch of any size"
     return [("at", places), ("cause", cause), ("fix", fix)]
 
 

@@ -255,7 +255,7 @@ class Batch:
             yield self.lengths[index]
         for other, counts in self.lengths.items():
             # A mask may be of an input that has lengths of its own.
-            is_as_long = self.length(other) == self.length(index)
+            is_as_long = self.length(other) == self.length(index) and self.rows(index) is not None
             if is_as_long and not self.is_content(index) and self.tells_lengths(index, other):
                 yield counts
         if self.has_steps(index) and self.counts is not None:

@@ -303,8 +303,10 @@ def states_lengths(leaf: Any, axis: int | None, counts: list[int], steps: int) -
         return False
     if leaf.numel() == len(counts):
         told = in_float64(leaf.flatten())
-        if leaf.is_floating_point() and len(counts) > 1:  # one number is relative to itself
+        if leaf.is_floating_point() and len(counts) > 1:
             told = told * (max(counts) / told.max())
+        elif leaf.is_floating_point() and told.max() <= 1:  # one number is a part of all steps
+            told = told * steps
         off = told - told.new_tensor(counts)
         return bool((off.abs() < 0.5).all())
     return _masks_lengths(leaf, axis, counts, steps)

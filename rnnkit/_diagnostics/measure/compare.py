@@ -302,10 +302,12 @@ def parts_of(
     for index in baseline.outputs_by_sample():
         if only in (None, index) and is_number(baseline.normal[index]):
             made = output[index]
-            if steps is not None and shape_of(made) == shape_of(baseline.normal[index]):
-                # An output of one length for all inputs, as by total_length, ends in padding.
+            if steps is not None and shape_of(made):
+                # One length for all inputs, as by total_length, ends in padding; a further step may
+                # be a summary.
+                axis = baseline.axes.seq.get(index, 0)
                 kept = steps - max(baseline.missing(index) or 0, 0)
-                made = made.narrow(baseline.axes.seq.get(index, 0), 0, kept)
+                made = made.narrow(axis, 0, min(kept, made.shape[axis]))
             yield from _parts_of_output(baseline, index, made, samples)
 
 

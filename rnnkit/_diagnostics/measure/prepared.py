@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.axes import with_inferred_axes
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import by_rows, steps_at
+from rnnkit._diagnostics.inputs.changes import EVERY_STEP, by_rows, changed, steps_at
 from rnnkit._diagnostics.inputs.lengths import (
     Named,
     counts_of,
@@ -25,7 +25,13 @@ from rnnkit._diagnostics.measure.output_axes import with_axes
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import calls_in
-from rnnkit._diagnostics.run.outputs import Leaves, is_number, is_one_leaf, with_finite_numbers
+from rnnkit._diagnostics.run.outputs import (
+    Leaves,
+    are_bit_equal,
+    is_number,
+    is_one_leaf,
+    with_finite_numbers,
+)
 from rnnkit._diagnostics.run.uncopied import unwrapped
 from rnnkit._diagnostics.tell.report import SAMPLES
 
@@ -70,7 +76,8 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
 def _with_steps_that_are_read(baseline: Baseline) -> Baseline:
     """Return the same with the steps of the input that the first output follows, if need be.
 
-    That is if no gradient arrives at those of the sequence, such as the times of events.
+    That is if nothing reads those of the sequence, such as the times of events: no gradient arrives
+    there, and no change of them shows.
     """
     batch = baseline.batch
     followed = baseline.axes.source.get(baseline.first or 0, batch.sequence)
@@ -81,7 +88,12 @@ def _with_steps_that_are_read(baseline: Baseline) -> Baseline:
     is_read = places is not None and bool(places.any())
     if is_read or batch.sequence not in run.sources:
         return baseline
-    if batch.counts and batch.may_have_steps(followed):
+    other = changed(batch, EVERY_STEP, only=batch.sequence)
+    output = None if other is None else baseline.session.attempt(other)
+    if output is None or not are_bit_equal(baseline.normal, output):
+        return baseline
+    rows = batch.rows(followed)
+    if batch.counts and rows is not None and padded_side(rows, batch.counts):
         batch = replace(batch, lengths={followed: batch.counts, **batch.lengths})
     made = {key: one for key, one in baseline.made.items() if not isinstance(one, Gradients)}
     return replace(baseline, batch=batch.with_steps_of(followed), made=made)

@@ -167,7 +167,9 @@ def other_order(baseline: Baseline) -> Finding | None:
     """
     batch = baseline.batch
     steps = batch.steps
-    if _takes_what_is_known(baseline):
+    leaf = batch.leaves[batch.sequence]
+    has_features = leaf.dim() > 2 or not is_number(leaf)
+    if not has_features or _takes_what_is_known(baseline):
         return None
     recorder = Recorder()
     at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)

@@ -184,7 +184,7 @@ def _cuts(baseline: Baseline) -> Iterator[Tensor]:
     """Yield the first step to change of each sample, ``(batch, 1)``, for each run.
 
     Samples that do not mix have different ones, from the last step to step 1, so that a few runs
-    try many.
+    try many: in each run one part of the steps, the middle first. The longest sample begins.
     """
     batch = baseline.batch
     ends = batch.counts or [batch.steps] * batch.size
@@ -193,12 +193,15 @@ def _cuts(baseline: Baseline) -> Iterator[Tensor]:
         for cut in sorted({batch.steps - 1, max(1, min(ends) - 1), max(1, min(ends) // 2)}):
             yield _same(batch, cut)
         return
-    runs = min(MOST, ceil((max(ends) - 1) / batch.size))
-    parts = torch.linspace(1, 0, runs * batch.size, device="cpu").view(batch.size, runs, 1)
+    longest = max(ends)
+    runs = min(MOST, max(1, ceil((longest - 1) / ends.count(longest))))
     last = torch.tensor(ends, device="cpu").unsqueeze(1) - 1
     before = 0 if batch.pads_after else batch.steps - 1 - last  # steps of padding
-    # The axes of parts become (runs, batch, 1): each run has some early and some late steps.
-    yield from (1 + parts.transpose(0, 1) * (last - 1)).round().clamp(min=1) + before
+    rank = last.flatten().argsort(descending=True).argsort()  # 0 is the longest
+    parts = torch.linspace(1, 0, runs * batch.size, device="cpu").view(runs, batch.size)
+    for run in sorted(range(runs), key=lambda run: abs(run - runs // 2)):
+        part = parts[run, rank].unsqueeze(1)
+        yield (1 + part * (last - 1)).round().clamp(min=1) + before
 
 
 def _cuts_by_gradient(baseline: Baseline, first: int) -> Iterator[Tensor]:

@@ -74,7 +74,7 @@ def _why_unasked(baseline: Baseline) -> Skipped | None:
     if steps == 0 or not batch.has_steps(batch.sequence):
         return Skipped("the input has no steps", "inapplicable")
     if steps < 3:
-        return Skipped("the input has fewer than three steps")
+        return Skipped("the input has fewer than three steps: is seq_dim= another axis?")
     numbers = numbers_by_sample(baseline)
     return numbers if isinstance(numbers, Skipped) else None
 

@@ -228,14 +228,25 @@ def _why_silent(
     if not is_unused and not any(moved):
         return None
     weights = [run.weights[member] for member in members]
-    if run.reaches(tensors_of(run.returned.get(("", 0))), weights):
-        return None  # the model returns it, and the user's call leaves it out
+    if is_unused and run.reaches(_left_on_model(run), weights):
+        return None
     if is_unused:
         return [("fix", "use what it returns: so far, changing its weights changes no output")]
     for cut, tensor in run.noticed.cut_tensors.items():
         if run.reaches([tensor], weights):
             return [("cause", f"the graph is {cut}: use a value there that keeps its graph")]
     return []
+
+
+def _left_on_model(run: Gradients) -> list[Tensor]:
+    """Return tensors that a loss may take: what the model returned, and left in its attributes.
+
+    A user's ``call=`` may leave out what the model returned.
+    """
+    modules = run.model.modules()
+    held = tensors_of([value for module in modules for value in vars(module).values()])
+    made = [x for x in held if x.grad_fn is not None]
+    return [*tensors_of(run.returned.get(("", 0))), *made]
 
 
 def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float) -> list[bool]:

@@ -34,12 +34,16 @@ from rnnkit._diagnostics.run.outputs import (
     difference,
     is_number,
     largest,
+    same,
     shapes_of,
 )
 from rnnkit._diagnostics.tell.outcome import Skipped
 from rnnkit._diagnostics.tell.report import NAMES
 
 T = TypeVar("T")
+
+#: So many times the largest number of an input is put in its place.
+LARGE = 100
 
 #: How far the numbers of two runs may be apart, relative to the largest one, and still be close.
 CLOSE = 1e-3
@@ -66,14 +70,14 @@ def convolutions_over_features(baseline: Baseline) -> Iterator[str]:
 
 
 def _reads_the_sequence(baseline: Baseline, given: Event) -> bool:
-    """Return whether a NaN at each step of the sequence reaches what a module is given.
+    """Return whether other numbers in the sequence change what a module is given, or may do so.
 
     ``given`` is the event of that in a run. Another input may have as many channels by chance.
     """
     recorder = Recorder()
-    filled(baseline, torch.ones_like(baseline.batch.valid_places), torch.nan, recorder.watch)
+    filled(baseline, torch.ones_like(baseline.batch.valid_places), LARGE, recorder.watch)
     events = recorder.events[given.number : given.number + 1]
-    return any(bool(event.tensors[0].isnan().any()) for event in events)
+    return not events or not same(events[0].tensors[0], given.tensors[0])
 
 
 def nans(baseline: Baseline) -> Iterator[str]:
@@ -127,10 +131,10 @@ def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
 def _moves_with(baseline: Baseline, columns: Collection[tuple[str, int]]) -> bool:
     """Return whether an output moves with columns of weights: (name of a weight, column)."""
     copy = baseline.session.fresh()
-    for name, column in columns:
+    for name in {name for name, _ in columns}:
         weight = copy.get_parameter(name)
         weight.data = weight.data.clone()  # which all copies share
-        weight.data[:, column] += 1
+        weight.data[:, [column for one, column in columns if one == name]] += 1
     output = baseline.session.attempt(baseline.batch.tree(), on=copy) or []
     return not are_bit_equal(baseline.normal, output)
 
@@ -213,17 +217,17 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
 def other_in_training(baseline: Baseline) -> Iterator[str]:
     """Yield a line if a model that is in train mode runs differently there than in eval mode.
 
-    All else is judged in eval mode. What dropout and batch norms change is no difference.
+    All else is judged in eval mode. What differs by dropout or by buffers, as after a
+    batch norm, is usual.
     """
     session = baseline.session
     output = gradients_in_training(baseline).output
     is_in_training = session.pristine.private.training and output
     if not is_in_training or are_like(output, baseline.normal):
         return
-    buffers = [name for name, _ in session.model.named_buffers()]
-    is_usual = session.drawn or any(name.endswith("running_mean") for name in buffers)
-    if not is_usual or shapes_of(output) != shapes_of(baseline.normal):
-        train = "call=lambda model, *inputs: model.train()(*inputs)"
+    buffers = [*session.model.buffers()]
+    if not (session.drawn or buffers) or shapes_of(output) != shapes_of(baseline.normal):
+        train = "call=lambda model, *inputs, **named: model.train()(*inputs, **named)"
         yield f"in train mode the model runs differently, and eval mode was judged: {train}"
 
 
@@ -264,13 +268,16 @@ def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
     """Yield inputs as long as one with lengths, which have no lengths and hold no mask of them."""
     batch = baseline.batch
     first = batch.sequence
-    if first not in batch.lengths:
+    given = batch.tree()
+    keys = [*range(len(given.args)), *given.kwargs]
+    if first not in batch.lengths or len(keys) != len(batch.leaves):  # one input holds several
         return
     for index in filter(batch.is_content, range(len(batch.leaves))):
         has_none = index not in batch.lengths and not batch.tells_lengths(index)
         if has_none and batch.may_have_steps(index):
             what = f"{batch.names[index]} has as many steps as {batch.names[first]}, but no lengths"
-            yield f"{what}: pass lengths={{{first}: n, {index}: n}} to check its padding"
+            told = f"{{{keys[first]!r}: n, {keys[index]!r}: n}}"
+            yield f"{what}: pass lengths={told} to check its padding"
 
 
 def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:

@@ -104,7 +104,7 @@ class Stream:
                 return f"for chunks of {self.sizes[0]} steps, the outputs have other shapes"
             if part.differs:
                 self.different = part
-                return AMPLIFIED if part.is_amplified else ""
+                return AMPLIFIED if part.is_amplified else _why_drawn(self.baseline)
         return ""
 
     def _part(self, index: int) -> Part | None:
@@ -156,6 +156,12 @@ class Stream:
         found.states = {call.name: [*call.returned.values()] for call in calls}
         found.returned = returned
         return found.location()
+
+
+def _why_drawn(baseline: Baseline) -> str:
+    """Return why chunks of a model may differ from the whole if it draws random numbers; or ""."""
+    is_drawing = baseline.session.drawn and not baseline.has_passed("repeatable")
+    return "the model draws random numbers, and different ones in chunks" if is_drawing else ""
 
 
 class _Chunks(Beside):

@@ -25,6 +25,9 @@ class Given(NamedTuple):
     kwargs: dict[str, Any]
 
 
+#: What an object holds that is looked into.
+MEMBERS = (Tensor, Distribution, Mapping, list, tuple)
+
 #: Puts hooks on a model and returns their handles.
 Watch = Callable[[torch.nn.Module], list[Any]]
 
@@ -117,8 +120,9 @@ def _attributes(tree: Any) -> Sequence[str]:
     if isinstance(tree, tuple):
         names: Sequence[str] = getattr(tree, "_fields", ())
         return names
-    held = getattr(tree, "__dict__", {})  # of a distribution, or of a class of a user's
-    return [name for name, part in held.items() if isinstance(part, Tensor | Distribution)]
+    # Of a distribution, or of a class of a user's, which may refer back to what holds it.
+    held = getattr(tree, "__dict__", {}).items()
+    return [name for name, part in held if isinstance(part, MEMBERS) and tensors_of(part)]
 
 
 def tensors_of(tree: Any) -> list[Tensor]:

@@ -192,6 +192,13 @@ def action_of_the_episode_before(m, x, actions, flags):
     return torch.stack(outputs, 1)
 
 
+@fine(gru=gru(), causal=True)
+def summary_behind_the_last_step(m, x):
+    """The mean over all steps stands behind them."""
+    y = m.gru(x)[0]
+    return torch.cat([y, y.mean(1, keepdim=True)], 1)
+
+
 SHORT = torch.tensor([5, 4, 6, 5])
 
 for name, start, end in (("begin before the first step", 0, 8), ("end with the longest", 1, 7)):

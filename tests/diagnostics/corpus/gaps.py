@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import nn
 
-from tests.diagnostics.corpus.forward import WRONG, X, embedding, fine, gru, gru_cell, linear, pair
-from tests.diagnostics.models_of_users import numbers, over, tokens, within
+from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, gru_cell, linear, pair
+from tests.diagnostics.models_of_users import numbers, over, within
 
 SINGLED = X.clone()
 SINGLED[2, 0, 0] = 9
@@ -115,12 +115,3 @@ for default in (None, False, 0):
     def flag_that_is_named_like_a_state(m, x, hidden_state=default):
         """Only what may hold a state, and is left out, is one: of a flag no line is told."""
         return m.gru(x, hidden_state or None)
-
-
-BEGUN = nn.functional.pad(tokens(4, 6) % 9 + 2, (1, 0), value=1)
-
-
-@fine(words=embedding(11, 3), gru=gru(), inputs=(BEGUN,), other=(BEGUN.roll(1, 0),))
-def start_that_a_second_batch_has_too(m, x):
-    """What has no other value in a second batch is not said to reach no output."""
-    return m.gru(m.words(x[:, :-1]))[0]

@@ -13,7 +13,7 @@ from tests.diagnostics.models_of_users import model
 
 #: The files of the corpus, which register their cases.
 FILES = """agents causal chance kinds layouts lengths loops losses memory named orders padded parameters
-rounding signals sources streams use values words notes
+rounding signals sources streams use values notes
 gaps beside results"""
 for name in FILES.split():
     importlib.import_module(f"tests.diagnostics.corpus.{name}")
@@ -21,7 +21,7 @@ for name in FILES.split():
 DTYPES = ("float32", "float64", "bfloat16", "autocast")
 
 #: The files whose models no probe was ever fitted to: what is found there says most.
-UNSEEN = ("agents", "padded", "signals", "words")
+UNSEEN = ("agents", "padded", "signals")
 
 
 def under_autocast(m, *inputs):

@@ -61,6 +61,25 @@ def times_of_events(m, _, events):
     return m.gru(m.words(events))[0]
 
 
+FROZEN = {"gru": gru(), "decoder": gru(bidirectional=True), "skip": ["gradient"]}
+
+
+@fine(inputs=(BOTH[0], SOURCE, X), lengths=SOURCE, **FROZEN)
+def source_without_a_gradient(m, x, n, y):
+    """A frozen encoder reads its source; the target, as wide, has no such lengths."""
+    h = m.gru(pack(x, n))[1].detach()
+    return m.decoder(y, torch.cat([h, h]))[0]
+
+
+WIDE = SOURCE.repeat(2)[:7]
+
+
+@fine(gru=gru(), inputs=(numbers(7, 7, 3), WIDE), lengths=WIDE, batch_dim=1)
+def as_many_samples_as_steps(m, x, n):
+    """Lengths of as many samples as there are steps have no steps themselves."""
+    return m.gru(pack(x.transpose(0, 1), n))[1][-1]
+
+
 @fine(gru=gru(), decoder=gru(), inputs=(BOTH[0], SOURCE, BOTH[0]), lengths=SOURCE)
 def target_that_ends_where_the_source_does(m, x, n, y):
     """What the output follows is not cut with the first input: its steps would be lost."""

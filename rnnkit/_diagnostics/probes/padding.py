@@ -40,7 +40,7 @@ def probe_padding(baseline: Baseline) -> Outcome:
 
 
 def _holds(baseline: Baseline, runs: Sequence[Change]) -> str:
-    """Write that no output depends on the padding: of which inputs, and which outputs are left out.
+    """Write that no output depends on the padding, with the inputs and what is left out.
 
     ``runs`` are those on other padding, of the inputs of ``baseline`` that have lengths.
     """

@@ -25,6 +25,9 @@ from rnnkit._diagnostics.run.outputs import (
 )
 from rnnkit._diagnostics.tell.outcome import Finding
 
+#: How many times the largest number of an input is put at a step, so that a maximum picks it.
+LARGE = 100
+
 
 def events_with(baseline: Baseline, *watches: Watch, functions: bool = False) -> list[Event]:
     """Return what happens in a run under further hooks, in order; nothing if the model fails then.

@@ -14,15 +14,13 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import numbers_by_sample
-from rnnkit._diagnostics.probes.calls import filled, other_order
+from rnnkit._diagnostics.probes.calls import LARGE, filled, other_order
 from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, difference, shapes_of
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import joined_by_and
 
 #: In how many parts the steps of a sample that get no gradient are tried.
 PARTS = 16
-#: How many times the largest number of an input is put at a step, so that a maximum picks it.
-LARGE = 100
 #: How many places, or runs of steps, are named.
 NAMED = 3
 

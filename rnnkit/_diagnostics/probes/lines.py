@@ -21,7 +21,7 @@ from rnnkit._diagnostics.measure.slopes import (
     gradients_in_training,
     gradients_of,
 )
-from rnnkit._diagnostics.probes.calls import events_with, filled, padded
+from rnnkit._diagnostics.probes.calls import LARGE, events_with, filled, padded
 from rnnkit._diagnostics.probes.starts import passes_on
 from rnnkit._diagnostics.probes.streaming import streams_of
 from rnnkit._diagnostics.probes.streams import ways_to_carry
@@ -41,9 +41,6 @@ from rnnkit._diagnostics.tell.outcome import Skipped
 from rnnkit._diagnostics.tell.report import NAMES
 
 T = TypeVar("T")
-
-#: So many times the largest number of an input is put in its place.
-LARGE = 100
 
 #: How far the numbers of two runs may be apart, relative to the largest one, and still be close.
 CLOSE = 1e-3
@@ -217,8 +214,7 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
 def other_in_training(baseline: Baseline) -> Iterator[str]:
     """Yield a line if a model that is in train mode runs differently there than in eval mode.
 
-    All else is judged in eval mode. What differs by dropout or by buffers, as after a
-    batch norm, is usual.
+    All else is judged in eval mode. What dropout or buffers change is usual.
     """
     session = baseline.session
     output = gradients_in_training(baseline).output

@@ -66,7 +66,9 @@ def judge_loss(narrow: Baseline) -> Outcome:
     place = base[start]
     others = {sample: run[start] for sample, run in runs.items()}
     has_order = _has_order(baseline)
-    notes = [ORDER] if has_order else []
+    # Noise stays in its place, whichever sample is there.
+    is_noisy = baseline.session.drawn and not baseline.has_passed("repeatable")
+    notes = [ORDER] if has_order and not is_noisy else []
     turned = _turned_pair(place.slope, others, axis)
     if turned is not None:
         return _judge_turned(baseline, base, runs, turned).noting(notes)
@@ -109,12 +111,11 @@ def _has_order(baseline: Baseline) -> bool | None:
     """Return whether the loss is another one if two samples of all inputs change places.
 
     A mean over the samples is the same, and so is a loss that compares each with all others. None
-    if the model refuses that or draws random numbers, or if a batch of two has no other order.
+    if the model refuses that, or if a batch of two has no other order.
     """
     batch = baseline.batch
     swapped = batch.samples([1, 0, *range(2, batch.size)])
-    is_known = batch.size > 2 and not baseline.session.drawn  # noise stays in its place
-    losses = baseline.attempt(swapped) if is_known else None
+    losses = baseline.attempt(swapped) if batch.size > 2 else None
     if losses is None:
         return None
     pairs = zip(baseline.normal, losses, strict=True)

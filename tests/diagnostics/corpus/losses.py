@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.diagnostics.corpus.forward import X, embedding, fine, gru, linear, pair
+from tests.diagnostics.corpus.forward import X, embedding, fine, gru, linear, pair, part
 
 PARTS = {"words": embedding(9, 3), "gru": gru(), "head": linear(6, 9)}
 
@@ -97,10 +97,10 @@ def rewards_normalised(m, x, reward):
     return chosen @ (reward - reward.mean())
 
 
-@fine(**LOSS)
+@fine(drop=part("Dropout", 0.2), **LOSS)
 def items_of_all_samples(m, x, y):
-    """Each sample is to choose its own item among those of all, as a recommender does."""
-    scores = m.gru(m.words(x))[0][:, -1] @ m.head.weight[y[:, 0]].mT
+    """Each sample is to choose its own item among those of all, with dropout, as a recommender does."""
+    scores = m.drop(m.gru(m.words(x))[0][:, -1]) @ m.head.weight[y[:, 0]].mT
     return -scores.log_softmax(1).trace()
 
 

@@ -302,10 +302,10 @@ def parts_of(
     for index in baseline.outputs_by_sample():
         if only in (None, index) and is_number(baseline.normal[index]):
             made = output[index]
-            if steps is not None and shape_of(made):
+            axis = baseline.axes.seq.get(index)
+            if steps is not None and axis in range(len(shape_of(made) or ())):
                 # One length for all inputs, as by total_length, ends in padding; a further step may
                 # be a summary.
-                axis = baseline.axes.seq.get(index, 0)
                 kept = steps - max(baseline.missing(index) or 0, 0)
                 made = made.narrow(axis, 0, min(kept, made.shape[axis]))
             yield from _parts_of_output(baseline, index, made, samples)

@@ -88,7 +88,8 @@ def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
         A model may read the label, or task, of sample 0 for all: one with another label shows it.
         """
         is_alike = _is_labelled_alike(batch, sample)
-        return (valid_steps[sample] if batch.counts else is_alike), is_alike, -sample
+        steps = valid_steps[sample] if batch.counts else 0
+        return steps, is_alike, -sample
 
     for sample in sorted(range(batch.size), key=rank)[:ALONE]:
         # If the probe batch says nothing, each sample may be another one's.

@@ -1,6 +1,6 @@
 """The probe *causal*: a step of the output depends on no later step of the input."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -80,7 +80,8 @@ def probe_causal(baseline: Baseline) -> Outcome:
             what = f"{of} changes when the later steps are removed"
             return Finding(what, [("fix", f"{VIEW}; compute nothing from the number of steps")])
         runs.append(run)
-    return Passed(_holds(judged, first) + _of_others(judged, first, changes), runs)
+    text = _holds(judged, first) + _tried(judged, changes.values())
+    return Passed(text + _of_others(judged, first, changes), runs)
 
 
 def _holds(judged: Baseline, first: int) -> str:
@@ -99,6 +100,14 @@ def _holds(judged: Baseline, first: int) -> str:
     if not late:
         return text
     return f"{text} (step 0 of the output is taken as step {late} of the input)"
+
+
+def _tried(judged: Baseline, every: Iterable["_Asked"]) -> str:
+    """Write at how many steps inputs were changed, if not at each that may be the first one."""
+    steps = judged.batch.steps
+    most = steps if judged.rules.causal in OWN else steps - 1  # no step is before step 0
+    tried = {int(cut) for asked in every for cut in asked.cuts if cut < steps}
+    return f" (tried at {len(tried)} of {most} steps)" if len(tried) < most else ""
 
 
 def _of_others(judged: Baseline, first: int, changes: dict[Change, "_Asked"]) -> str:

@@ -157,5 +157,5 @@ def _cutting(call: FunctionCall) -> str:
         name = getattr(getter, "__name__", "")
     if name in CUTTING:
         return name
-    is_of_shape = name.endswith("_like")  # such as noise
-    return "" if is_of_shape or torch.is_grad_enabled() else "no_grad"
+    reads_numbers = not name.endswith("_like")  # randn_like reads a shape
+    return "no_grad" if reads_numbers and not torch.is_grad_enabled() else ""

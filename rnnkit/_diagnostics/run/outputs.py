@@ -46,10 +46,9 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[tupl
     """Return the leaves of a nested structure, each with its path, such as ``[0]['text']``.
 
     Lists, tuples, mappings, dataclasses, distributions and other objects that hold tensors are
-    taken apart. Arrays and lists of
-    numbers become tensors, and packed or sparse tensors dense ones. With ``stack``, a list of
-    tensors of one shape, such as the steps of a loop, becomes one tensor. ``name`` is the path so
-    far.
+    taken apart. Arrays and lists of numbers become tensors, and packed or sparse tensors dense
+    ones. With ``stack``, a list of tensors of one shape, such as the steps of a loop, becomes one
+    tensor. ``name`` is the path so far.
     """
     if isinstance(tree, Tensor | PackedSequence):
         return [(name, _as_dense(tree))]

@@ -192,7 +192,7 @@ def action_of_the_episode_before(m, x, actions, flags):
     return torch.stack(outputs, 1)
 
 
-@fine(gru=gru(3, 1), inputs=(X[:, :2],), causal=True, skip=["alone"])
+@fine(gru=gru(3, 1), inputs=(X[:, :3],), causal=True, skip=["alone"])
 def single_step_that_is_squeezed(m, x):
     """Of a single step, the axis of the steps is gone."""
     return m.gru(x)[0].squeeze()

@@ -97,7 +97,7 @@ def rewards_normalised(m, x, reward):
     return chosen @ (reward - reward.mean())
 
 
-@fine(drop=part("Dropout", 0.2), **LOSS)
+@fine(drop=part("Dropout"), **LOSS)
 def items_of_all_samples(m, x, y):
     """Each sample is to choose its own item among those of all, with dropout, as a recommender does."""
     scores = m.drop(m.gru(m.words(x))[0][:, -1]) @ m.head.weight[y[:, 0]].mT

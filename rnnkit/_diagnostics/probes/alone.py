@@ -174,7 +174,7 @@ def _lost_axes(run: Restriction) -> Iterator[Finding | str]:
             continue
         axis = baseline.axes.batch[part.output]
         other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
-        yield Finding(what, rows_of_squeezes(baseline, run.batch) or [("fix", other)])
+        yield Finding(what, rows_of_squeezes(baseline, run.batch), fix=other)
 
 
 def _in_other_orders(baseline: Baseline) -> Iterator[Restriction | Finding]:
@@ -197,7 +197,7 @@ def _in_other_orders(baseline: Baseline) -> Iterator[Restriction | Finding]:
             of = baseline.of_sample(run.different.output, run.different.sample)
             fix = _fix_of_order(baseline, run.different.output)
             what = f"if the samples are put in the order {numbers}, {of} changes"
-            yield Finding(what, [("fix", fix)])
+            yield Finding(what, fix=fix)
 
 
 def _fix_of_order(baseline: Baseline, index: int) -> str:

@@ -58,7 +58,7 @@ def steps_as_channels(baseline: Baseline) -> Iterator[Finding]:
         if _is_any_of(known, x) and not torch.equal(x, x.mT):
             what = f"{event.label} ({event.text}) reads axis 1 as channels, but the steps are there"
             fix = "x.transpose(1, 2) before it, and again after it"
-            yield Finding(what, [("fix", fix)], event.name)
+            yield Finding(what, fix=fix, module=event.name)
 
 
 def _is_any_of(known: list[Tensor], x: Tensor) -> bool:
@@ -88,7 +88,7 @@ def shared_directions(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Fin
             if other not in read and _kind(module) == _kind(model.get_submodule(name)):
                 what = f"{name} is called in both directions over the steps"
                 fix = f"call {other} for one of them: its weights have the same sizes"
-                yield Finding(f"{what}, and {other} is never called", [("fix", fix)], other)
+                yield Finding(f"{what}, and {other} is never called", fix=fix, module=other)
 
 
 def _steps_of(call: Call) -> list[Any]:
@@ -125,8 +125,7 @@ def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
         name = baseline.name(baseline.first or 0)
         what = f"{name} of step 0 depends only on the first and the last step"
         cause = ("cause", "a layer ran backwards, and its outputs were not flipped back")
-        fix = ("fix", "output.flip(seq_dim), before the two are joined")
-        yield Finding(what, [cause, fix])
+        yield Finding(what, [cause], fix="output.flip(seq_dim), before the two are joined")
 
 
 def filled(
@@ -184,7 +183,7 @@ def other_order(baseline: Baseline) -> Finding | None:
             layer = f"{event.label} ({type(event.module).__name__})"
             what = f"{layer} reads the steps out of order, in a different order for each feature"
             likely = ("likely", "the cause is a view or reshape before it: permute the axes first")
-            return Finding(what, [likely, ("fix", "x.permute(...), then reshape")], event.name)
+            return Finding(what, [likely], event.name, fix="x.permute(...), then reshape")
     return None
 
 

@@ -78,7 +78,7 @@ def probe_causal(baseline: Baseline) -> Outcome:
                 f"{judged.name(first)} of the first {run.batch.steps} of {judged.batch.steps} steps"
             )
             what = f"{of} changes when the later steps are removed"
-            return Finding(what, [("fix", f"{VIEW}; compute nothing from the number of steps")])
+            return Finding(what, fix=f"{VIEW}; compute nothing from the number of steps")
         runs.append(run)
     text = _holds(judged, first) + _tried(judged, changes.values())
     return Passed(text + _of_others(judged, first, changes), runs)
@@ -245,7 +245,7 @@ def _finding(leak: Leak, asked: _Asked) -> Finding:
     what = f"{baseline.name(leak.output)} of step {earliest} depends on"
     if asked.only is not None:
         fix = OWN[str(baseline.rules.causal)]
-        return Finding(f"{what} step {cut} of input {asked.only}", [("fix", fix)])
+        return Finding(f"{what} step {cut} of input {asked.only}", fix=fix)
     step = torch.arange(baseline.batch.steps, device="cpu")
     alike = changed(baseline.batch, steps_at(step >= cut)) or leak.run.inputs
     # What looks no further ahead than it may is not where the leak begins.
@@ -337,5 +337,5 @@ def _follows_features(baseline: Baseline) -> Finding | None:
     ways = (
         f"argmax({features}) instead of argmax({batch.seq_dim}), x.transpose(1, 2) before a Conv1d"
     )
-    fix = ("fix", f"{ways}, or another seq_dim=")
-    return Finding(f"{what}, not with its steps on axis {batch.seq_dim}", [fix])
+    what += f", not with its steps on axis {batch.seq_dim}"
+    return Finding(what, fix=f"{ways}, or another seq_dim=")

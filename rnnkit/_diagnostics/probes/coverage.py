@@ -276,5 +276,5 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
             cause = f"each sample is read up to its length in {batch.names[index]}"
             fix = f"pack, mask or index {batch.names[batch.sequence]} by its own lengths instead"
             what = f"sample {batch.caller_indices[sample]} {has}"
-            return Finding(what, [("cause", cause), ("fix", fix)])
+            return Finding(what, [("cause", cause)], fix=fix)
     return None

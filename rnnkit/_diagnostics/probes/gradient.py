@@ -95,7 +95,7 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
         if run.reaches(run.output, lost):
             what = f"forward runs a {type(stranger).__name__} that is not registered in the model"
             fix = "torch.nn.ModuleList([...]) or ModuleDict({...}) instead of a list or dict"
-            return Finding(f"{what}: its weights are not in model.parameters()", [("fix", fix)])
+            return Finding(f"{what}: its weights are not in model.parameters()", fix=fix)
     return None
 
 
@@ -144,7 +144,7 @@ def _idle_items(idle: Idle) -> Iterator[Finding]:
     for name, items in idle.items():
         verb = "runs" if len(items) == 1 else "run"
         what = f"{_listed(items)} never {verb}, although other items of {name} do"
-        yield Finding(what, [("fix", f"for layer in self.{name}: x = layer(x)")])
+        yield Finding(what, fix=f"for layer in self.{name}: x = layer(x)")
 
 
 def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:

@@ -87,7 +87,7 @@ def _finding(call: Call, part: str, state: Tensor, pair: Pair) -> Finding:
     if has_batch_first(call, state):
         ways = f"torch.cat([{name}[:, 0::2], {name}[:, 1::2]], 2)"
     fix = f"{ways} joins the directions of each layer; so does rnnkit.states.bridge"
-    return Finding(f"{what}: {means}", [("fix", fix)], call.name)
+    return Finding(f"{what}: {means}", fix=fix, module=call.name)
 
 
 def _is_stack(module: Module) -> bool:

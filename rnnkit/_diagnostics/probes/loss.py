@@ -154,7 +154,7 @@ def _judge_turned(
     for event, *others in calls:
         if event.name in ("view", "reshape") and _view_mixes(event, others, batch.size):
             where = batch.without_size(event.text)
-            return Finding(what, [("where", where), ("at", event.place), ("fix", VIEW)])
+            return Finding(what, [("where", where), ("at", event.place)], fix=VIEW)
     note = f"{what}: the loss compares samples{_mixing_function(calls)}"
     return Passed("a loss that compares samples; no module mixes them", [], notes=[note])
 
@@ -279,7 +279,7 @@ def _of_labels(
                 what = f"{name} of one sample is used for another sample's loss"
                 ways = "y.t().reshape(-1), if logits are (seq, batch, ...)"
                 fix = f"sort, flip, flatten or sum inputs and targets alike: {ways}"
-                yield Finding(what, [("fix", fix)])
+                yield Finding(what, fix=fix)
         if not has_run:
             when = f"with {name} of another sample the model fails or runs differently"
             yield f"{when}: nothing shows whose it is"
@@ -327,7 +327,7 @@ def _met_by_all(
             yield f"{what}: is it meant for all samples, or {both}"
         else:
             ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
-            yield Finding(what, [("fix", f"{ways}: (batch,) broadcasts against (batch, 1)")])
+            yield Finding(what, fix=f"{ways}: (batch,) broadcasts against (batch, 1)")
     elif is_number(leaf) and not all(are_near(baseline, *pair) for pair in pairs):
         yield f"{name} only scales the loss, by all samples at once: a normalizer, or {both}"
 

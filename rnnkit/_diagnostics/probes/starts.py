@@ -64,7 +64,7 @@ def _exchanged_names(baseline: Baseline, source: Call, call: Call) -> Iterator[F
     if is_swapped or (call.number == number and _crosses(baseline, source, call)):
         what = f"{call.label} gets the c of {source.label} as its h, and the h as its c"
         names = "h, c = cell(x_t, (h, c))" if call.is_cell else "y, (h, c) = layer(x)"
-        yield Finding(what, [("fix", f"{names}: h comes first")], call.name)
+        yield Finding(what, fix=f"{names}: h comes first", module=call.name)
 
 
 def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
@@ -102,7 +102,7 @@ def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Finding]:
     if is_input and any(equal(call.state.get("h"), h) for h in made):
         taken = f"gets the output of {source.label} both as its input and as its state"
         fix = "keep a state for each cell, h[0] and h[1], and return both"
-        yield Finding(f"{call.label} {taken}", [("fix", fix)], call.name)
+        yield Finding(f"{call.label} {taken}", fix=fix, module=call.name)
 
 
 def _states_of_other_layers(source: Call, call: Call) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _orders_of_rows(source: Call, call: Call) -> Iterator[Finding]:
     if len(orders) == 2 and None not in orders and orders[0] != orders[1]:
         what = f"{call.label} gets h and c with their rows in different orders"
         fix = "reorder both: h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
-        yield Finding(what, [("fix", fix)], call.name)
+        yield Finding(what, fix=fix, module=call.name)
 
 
 def _order(given: Tensor | None, made: Tensor | None) -> list[int] | None:
@@ -191,12 +191,12 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Finding | str]
             yield f"{label} has two directions, but {does}"
     elif all(map(_passes_on_h, family, later)):
         fix = "y, (h, c) = layer(x, (h, c)): both are the state"
-        yield Finding(f"{what} with its own h, but without its own c", [("fix", fix)], first.name)
+        yield Finding(f"{what} with its own h, but without its own c", fix=fix, module=first.name)
     elif not any(bool(part.any()) for call in family for part in call.state.values()):
         yield from _loop_from_zeros(baseline, family, label)
     elif all(equal(call.state, first.state) for call in later):
         if _make_the_steps(baseline, family):
-            yield Finding(f"{what} from the same state", [("fix", REMEMBER)], first.name)
+            yield Finding(f"{what} from the same state", fix=REMEMBER, module=first.name)
         elif are_steps:
             yield f"{what} from the same state"
     elif len(family) > LOOP and all(passes_on(first, call) for call in later):
@@ -215,7 +215,7 @@ def _loop_from_zeros(
     sizes = [call.sizes.get("seq", 1) for call in family]
     if _belong_together(baseline, family):
         what = f"{label} is called {len(family)} times, each time from zeros"
-        yield Finding(what, [("fix", REMEMBER)], family[0].name)
+        yield Finding(what, fix=REMEMBER, module=family[0].name)
     elif max(sizes) > 1 and sum(sizes) == baseline.batch.steps:
         windows = f"reads {len(family)} windows of the {sum(sizes)} steps, each from zeros"
         yield f"{label} {windows}: no window passes its state to the next"

@@ -83,8 +83,8 @@ def _remembers(baseline: Baseline, stream: Stream) -> Finding | None:
     if all(are_near(baseline, one, two) for one, two in again if is_number(one)):
         return None
     what = "a new sequence depends on the previous sequence"
-    fix = ("fix", "keep no state in the module: take it as an argument, and return it")
-    return Finding(what, [*row_of_kept(session, second), fix])
+    fix = "keep no state in the module: take it as an argument, and return it"
+    return Finding(what, row_of_kept(session, second), fix=fix)
 
 
 def _streams(baseline: Baseline) -> list[Stream] | Skipped:

@@ -229,7 +229,7 @@ def _half_of_one_step(uses: _Uses) -> Iterator[Finding]:
         fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
         if not isinstance(uses.call.module, RNNBase):
             fix = "last_hidden(state) of Recurrent"
-        yield Finding(f"{what}, after it has read one step", [("fix", fix)], uses.call.name)
+        yield Finding(f"{what}, after it has read one step", fix=fix, module=uses.call.name)
 
 
 def _other_layer(uses: _Uses) -> Iterator[Finding]:
@@ -255,7 +255,7 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
         right = "the last layer, h_n[-2:]"
         decoder = 'for a decoder\'s state, rnnkit.states.bridge(h_n, "sum")'
         fix = f"use {right}; or the output, or last_hidden(state) of rnnkit's layer; {decoder}"
-    yield Finding(f"{only}, not {right}", [("fix", fix)], uses.call.name)
+    yield Finding(f"{only}, not {right}", fix=fix, module=uses.call.name)
 
 
 def _are_of_top(used: Sequence[int], total: int, directions: int) -> bool:
@@ -293,7 +293,7 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
     fix = f"use {last}, the last step; or last_hidden(state) of Recurrent"
     if isinstance(uses.call.module, RNNBase):
         fix = f"use h_n[-1], or {last}, the last step"
-    yield Finding(f"{what}, after it has read one step", [("fix", fix)], uses.call.name)
+    yield Finding(f"{what}, after it has read one step", fix=fix, module=uses.call.name)
 
 
 def _cell_state_alone(uses: _Uses) -> Iterator[str]:

@@ -121,13 +121,15 @@ class Finding(Answer):
 
     Attributes:
         what: the sentence that says what depends on what.
-        rows: what explains it, as pairs of a label and a text: ``("fix", "...")``.
+        rows: what explains it, as pairs of a label and a text: ``("cause", "...")``.
         module: the qualified name of the module where it is.
+        fix: how to end it, if no row says so; empty: as the probe's own fix says.
     """
 
     what: str
     rows: Sequence[Line] = ()
     module: str = ""
+    fix: str = ""
 
 
 Outcome = Passed | Skipped | Finding

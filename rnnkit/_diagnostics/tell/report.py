@@ -226,7 +226,7 @@ def leak_error(probe: str, finding: Finding, fix: str) -> LeakError:
     ``fix`` is the probe's own, for a finding that has none.
     """
     lines = list(finding.rows)
-    usual = {"fix": fix, "intended?": f"rnnkit.verify(..., skip=[{probe!r}])"}
+    usual = {"fix": finding.fix or fix, "intended?": f"rnnkit.verify(..., skip=[{probe!r}])"}
     lines += [row for row in usual.items() if row[0] not in dict(lines)]
     lines.sort(key=lambda row: row[0] == "intended?")  # it comes last
     text = "\n".join([finding.what, *aligned([*lines, more(probe)])])

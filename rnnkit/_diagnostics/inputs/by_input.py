@@ -153,10 +153,10 @@ def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
         name = type(others[0]).__name__
         fix = f"call=lambda model, x: model({name}(x)), and its tensors for the inputs"
     message = f"inputs must be tensors, got {got}"
-    refuse(ArgumentError, "inputs", message, "", ("fix", fix), code="verify-inputs")
+    refuse(ArgumentError, "inputs", message, fix=fix, code="verify-inputs")
 
 
 def _refuse(got: str, fix: str) -> NoReturn:
     """Refuse inputs that are not dense tensors with values, and say what came instead."""
     message = f"inputs must be dense tensors with values, got {got}"
-    refuse(ArgumentError, "inputs", message, "", ("fix", fix), code="verify-inputs")
+    refuse(ArgumentError, "inputs", message, fix=fix, code="verify-inputs")

@@ -108,8 +108,8 @@ class Session:
         if tally.escaped:
             way = "through a closure, a global or a weak reference: rnnkit only runs copies of it"
             message = f"forward calls {tally.escaped}, and not its copy, {way}"
-            fix = ("fix", "self.head(x) in forward, not model.head(x) of a global model")
-            refuse(EscapedError, "model", message, "", fix, code="model-escaped")
+            fix = "self.head(x) in forward, not model.head(x) of a global model"
+            refuse(EscapedError, "model", message, fix=fix, code="model-escaped")
 
     @property
     def notes(self) -> list[str]:
@@ -303,8 +303,8 @@ def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Excep
         if opened.attempt(Given((*batch[:count],), given.kwargs)) is not None:
             part = "batch[0]" if count == 1 else f"*batch[:{count}]"
             typed = f"{part}), if the rest is not for the model" if batch[count:] else "*batch)"
-            fix = ("fix", f"rnnkit.{caller}(model, {typed}")
-            refuse(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
+            fix = f"rnnkit.{caller}(model, {typed}"
+            refuse(ArgumentError, "inputs", message, fix=fix, code="batch-whole", source=error)
 
 
 @contextmanager

@@ -56,8 +56,7 @@ def refuse_to_copy(model: Any, part: Any, error: Exception | None) -> NoReturn:
     path = next((path for path, one in parts_of(model) if one is part and one is not model), "")
     sentence = f"{path or 'the model'} {what}, but rnnkit runs only copies of a model"
     headline = in_short(error) if error is not None else ""
-    row = ("fix", fix)
-    refuse(UncopiedError, "model", sentence, headline, row, code="model-uncopied", source=error)
+    refuse(UncopiedError, "model", sentence, headline, fix=fix, code="model-uncopied", source=error)
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

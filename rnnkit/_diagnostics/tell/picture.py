@@ -107,8 +107,8 @@ class DependencyMap:
         if not self.is_square:
             sizes = f"{self.outputs[-1] + 1} outputs and {self.inputs[-1] + 1} inputs"
             message = f"a rule needs as many outputs as inputs, but there are {sizes}"
-            fix = ("fix", "pass out_dim=, if you mean another axis of the output; or pass no rule")
-            refuse(ArgumentError, "rule", message, "", fix, code="map-axes")
+            fix = "pass out_dim=, if you mean another axis of the output; or pass no rule"
+            refuse(ArgumentError, "rule", message, fix=fix, code="map-axes")
         later = self._later
         return self.matrix & (later != 0 if rule == "independent" else later > 0)
 

@@ -1,7 +1,5 @@
 """The probe *repeatable*: the same input twice gives the same output; and if not, why."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -21,12 +19,19 @@ def probe_repeatable(baseline: Baseline) -> Outcome:
 
     ``baseline`` is the model, a batch, and what it returned for that.
     """
-    repeat = _repeat_of(baseline)
-    if repeat.is_equal:
-        return Passed(HOLDS, [repeat])
-    if repeat.is_near or repeat.doubt:
+    if are_bit_equal(baseline.normal, baseline.made["again"]):
+        return Passed(HOLDS, [])
+    # Bits that differ are compared in float64.
+    judge = judge_of(baseline)
+    if isinstance(judge, Skipped):
+        return judge
+    one, other = _run_twice(judge)
+    if are_bit_equal(one, other):
+        return Passed(HOLDS, [])
+    pairs = [pair for pair in zip(one, other, strict=False) if isinstance(pair[0], Tensor)]
+    if all(isinstance(y, Tensor) and are_near(judge, x, y) for x, y in pairs):
         # As kernels on a GPU that add in the order in which threads come.
-        return Passed(f"{HOLDS}, up to rounding", [repeat])
+        return Passed(f"{HOLDS}, up to rounding", [])
     return Finding("the same input returns a different output the second time", _why(baseline))
 
 
@@ -85,34 +90,6 @@ def _rows_of_draws(baseline: Baseline, source: str) -> list[Line]:
             text = batch.without_size(event.text)
         rows += [("then" if rows else "where", text), ("at", event.place)]
     return rows
-
-
-@dataclass
-class _Repeat:
-    """What a copy of the model returned that ran twice in a row on the same inputs.
-
-    Attributes:
-        is_equal: whether it was the same bits.
-        is_near: whether it was the same numbers, up to rounding.
-        doubt: why a difference could not be judged.
-    """
-
-    is_equal: bool
-    is_near: bool
-    doubt: str = ""
-
-
-def _repeat_of(baseline: Baseline) -> _Repeat:
-    """Compare the two runs of a baseline's model on its batch, bits that differ in float64."""
-    if are_bit_equal(baseline.normal, baseline.made["again"]):
-        return _Repeat(is_equal=True, is_near=True)
-    judge = judge_of(baseline)
-    if isinstance(judge, Skipped):
-        return _Repeat(is_equal=False, is_near=False, doubt=judge.reason)
-    one, other = _run_twice(judge)
-    pairs = [pair for pair in zip(one, other, strict=False) if isinstance(pair[0], Tensor)]
-    is_near = all(isinstance(y, Tensor) and are_near(judge, x, y) for x, y in pairs)
-    return _Repeat(are_bit_equal(one, other), is_near)
 
 
 def _run_twice(baseline: Baseline, *, restarts: bool = False) -> tuple[Leaves, Leaves]:

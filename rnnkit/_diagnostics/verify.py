@@ -179,7 +179,7 @@ def _judged(
     last = ("alone", "gradient")
     found.sort(key=lambda error: last.index(error.probe) if error.probe in last else -1)
     notes = [note for answer in answers.values() for note in answer.notes]
-    drawn = [answer.drawn for answer in answers.values()]
+
     return Report(
         checks=[_check(PROBES[name], answer) for name, answer in answers.items()],
         findings=found,
@@ -190,7 +190,7 @@ def _judged(
         ],
         notes=[*notes, *note_of_judge(baseline), *lines, *told, *remarked.notes],
         axes=axes,
-        _maps=[one for one in [*drawn, remarked.drawn] if one is not None],
+        _maps=[one.drawn for one in [*answers.values(), remarked] if one.drawn is not None],
     )
 
 

@@ -1,7 +1,7 @@
 """What a report says of a model without any alarm: what its outputs read, and what they do not."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,19 +17,14 @@ from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.lines import LINES, chunks_beside_the_whole
 from rnnkit._diagnostics.run.isolation import SpentError
 from rnnkit._diagnostics.run.outputs import equal, gradient_arrives, is_dense, is_number
-from rnnkit._diagnostics.tell.outcome import RUNS, Drawn, Passed, Skipped
+from rnnkit._diagnostics.tell.outcome import RUNS, Answer, Drawn, Passed, Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap, Rule
 
 
-class Remarks(NamedTuple):
-    """Lines on what was measured, and a map of the steps."""
-
-    notes: list[str]
-    drawn: Drawn | None
-
-
-def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
+def remarks(baseline: Baseline, *, streaming: bool) -> Answer:
     """Write what outputs read, which inputs reach none, and whether a state goes in and out.
+
+    The answer has lines on what was measured, and a map of the steps.
 
     ``baseline`` is the model, a batch, its output, and the answers of all probes; ``streaming``
     says that chunks were asked for. If no probe found a mistake, runs are limited: a note names the
@@ -54,7 +49,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Remarks:
             left.append(line.__name__.replace("_", " "))
     if left:
         notes.append(f"after {RUNS} runs, verify left out these notes: {', '.join(left)}")
-    return Remarks(notes, drawn)
+    return Answer(notes=notes, drawn=drawn)
 
 
 def unread_inputs(baseline: Baseline) -> Iterator[str]:

@@ -136,7 +136,7 @@ class Batch:
         """Return the same with other leaves."""
         return replace(self, leaves=leaves)
 
-    def _with_each(self, change: Callable[[int, Any], Any]) -> "Batch":
+    def with_each(self, change: Callable[[int, Any], Any]) -> "Batch":
         """Return the same with ``change(index, leaf)`` for each leaf, also of the second batch."""
         second = self.second_leaves and [*starmap(change, enumerate(self.second_leaves))]
         first = [*starmap(change, enumerate(self.leaves))]
@@ -161,7 +161,7 @@ class Batch:
             return type(leaf)(leaf[sample] for sample in kept)
 
         return replace(
-            self._with_each(pick),
+            self.with_each(pick),
             size=len(kept),
             caller_indices=[self.caller_indices[sample] for sample in kept],
             lengths={k: [counts[s] for s in kept] for k, counts in self.lengths.items()},
@@ -285,7 +285,7 @@ class Batch:
 
         each = self.lengths.items()
         return replace(
-            self._with_each(cut),
+            self.with_each(cut),
             steps=ends.get(self.sequence, self.steps),
             lengths={k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each},
         )

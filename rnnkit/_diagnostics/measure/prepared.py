@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -169,15 +170,10 @@ def judged_finite(batch: Batch, opened: Session) -> tuple[Batch, list[str]]:
     Also a line for the report for each input that was changed so. A model that masks them is judged
     as it is. ``opened`` runs copies of the model.
     """
-    if batch.second_leaves is not None:  # other values are finite in any case
-        second = [_finite_leaf(batch, *pair) for pair in enumerate(batch.second_leaves)]
-        batch = replace(batch, second_leaves=second)
-    leaves = [_finite_leaf(batch, *pair) for pair in enumerate(batch.leaves)]
-    changed = [k for k, leaf in enumerate(leaves) if leaf is not batch.leaves[k]]
-    if not changed:
-        return batch, []
-    filled = batch.with_leaves(leaves)
-    if not _reach_results(batch, filled, opened):
+    filled = batch.with_each(partial(_finite_leaf, batch))
+    batch = replace(batch, second_leaves=filled.second_leaves)  # which are finite in any case
+    changed = [k for k, leaf in enumerate(filled.leaves) if leaf is not batch.leaves[k]]
+    if not changed or not _reach_results(batch, filled, opened):
         return batch, []
     lines = []
     for k in changed:

@@ -229,9 +229,7 @@ def infer_steps(
     steps = batch.longest
     if steps < 2 or not batch.may_have_steps(batch.sequence):
         return None
-    others = [
-        k for k in range(len(batch.leaves)) if k != batch.sequence and batch.may_have_steps(k)
-    ]
+    others = [k for k in batch.indices if k != batch.sequence and batch.may_have_steps(k)]
     # What is as long by chance must not: a second sequence of the same width, or features.
     subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
     for _, following in zip(tries, subsets, strict=False):

@@ -59,6 +59,11 @@ class Batch:
     drawn: dict[Any, Tensor] = field(default_factory=dict, init=False)
 
     @property
+    def indices(self) -> range:
+        """The index of each leaf."""
+        return range(len(self.leaves))
+
+    @property
     def names(self) -> list[str]:
         """What a report calls each leaf, such as ``input``, ``input[1]['text']`` or a keyword."""
         return names_of_leaves(self.tree())
@@ -84,7 +89,7 @@ class Batch:
     @property
     def of_sequence(self) -> str:
         """Which input has the steps that are judged, in words; empty if no other data has some."""
-        others = [k for k in range(len(self.leaves)) if self.is_content(k) and self.length(k)]
+        others = [k for k in self.indices if self.is_content(k) and self.length(k)]
         return f" of {self.names[self.sequence]}" if len(others) > 1 else ""
 
     @property
@@ -234,19 +239,18 @@ class Batch:
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
         """Return the inputs with so many steps only: the first ones, or the last."""
-        followers = filter(self.has_steps, range(len(self.leaves)))
+        followers = filter(self.has_steps, self.indices)
         return self.cut_each(dict.fromkeys(followers, steps), front=front)
 
     def alone(self, sample: int) -> "Batch":
         """Return one sample, each input cut to its valid steps."""
         ends = dict[int, int]()
-        every = range(len(self.leaves))
-        for k in every:
+        for k in self.indices:
             counts = next(self._lengths_of(k), None)
             if counts is not None:
                 ends[k] = counts[sample]
         # Of one sample, any number may be its length, relative to the longest.
-        told = [*filter(self.tells_lengths, every)]
+        told = [*filter(self.tells_lengths, self.indices)]
         return self.samples([sample]).cut_each(ends, front=self.pads_after, told=told)
 
     def _lengths_of(self, index: int) -> Iterator[list[int]]:
@@ -269,7 +273,7 @@ class Batch:
         ``ends`` says to how many, by leaf. Lengths and masks are shortened along: the leaves
         ``told``, or those that tell lengths.
         """
-        telling = filter(self.tells_lengths, range(len(self.leaves))) if told is None else told
+        telling = filter(self.tells_lengths, self.indices) if told is None else told
         shortened = {*telling}
         steps = ends.get(self.sequence, self.steps)
 

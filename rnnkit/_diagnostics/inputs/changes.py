@@ -143,7 +143,7 @@ def other_leaves(
     """
     leaves = list(batch.leaves)
     second = None if pad else batch.second_leaves
-    chosen = range(len(leaves)) if only is None else [only]
+    chosen = batch.indices if only is None else [only]
     for index in chosen:
         may_change = _may_change(batch, index, has_second=second is not None)
         mask = where(batch, index) if may_change else None

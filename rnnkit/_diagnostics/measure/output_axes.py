@@ -37,8 +37,7 @@ def with_axes(baseline: Baseline) -> Baseline:
     tries = iter(range(TRIES))
     # The steps of the input whose steps are judged, then of those with lengths or, if the first
     # output has other steps, of each that may be a target.
-    inputs = range(len(baseline.batch.leaves))
-    for index in sorted(inputs, key=baseline.batch.sequence.__ne__):
+    for index in sorted(baseline.batch.indices, key=baseline.batch.sequence.__ne__):
         if _may_pace(baseline, index, first):
             baseline = _with_step_axes(baseline, index, tries)
     axis = _told_axis(baseline, first)

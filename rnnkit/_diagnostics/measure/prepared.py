@@ -153,7 +153,7 @@ def _named_inputs(model: torch.nn.Module, call: Call | None, batch: Batch) -> li
 
     ``call`` is the user's own way to call the model, if any.
     """
-    places = batch.tree(range(len(batch.leaves)))
+    places = batch.tree(batch.indices)
     paths: Any = pytree.tree_flatten_with_path(bound_to(model, call, places).arguments)[0]
     names = {
         index: str(getattr(path[-1], "key", getattr(path[-1], "name", ""))) for path, index in paths

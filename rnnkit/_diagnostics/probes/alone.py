@@ -105,9 +105,7 @@ def _is_labelled_alike(batch: Batch, sample: int) -> bool:
     """Return whether a sample has the labels and flags of sample 0: all inputs that are no data."""
     first, other = (batch.samples([k]) for k in (0, sample))
     return all(
-        equal(first.leaves[k], other.leaves[k])
-        for k in range(len(batch.leaves))
-        if not batch.is_content(k)
+        equal(first.leaves[k], other.leaves[k]) for k in batch.indices if not batch.is_content(k)
     )
 
 

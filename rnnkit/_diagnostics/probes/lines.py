@@ -268,7 +268,7 @@ def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
     keys = [*range(len(given.args)), *given.kwargs]
     if first not in batch.lengths or len(keys) != len(batch.leaves):  # one input holds several
         return
-    for index in filter(batch.is_content, range(len(batch.leaves))):
+    for index in filter(batch.is_content, batch.indices):
         has_none = index not in batch.lengths and not batch.tells_lengths(index)
         if has_none and batch.may_have_steps(index):
             what = f"{batch.names[index]} has as many steps as {batch.names[first]}, but no lengths"

@@ -293,9 +293,7 @@ def _broadcast(baseline: Baseline, like: Made, start: int) -> Iterator[Finding |
     which inputs that may be meant.
     """
     batch = baseline.batch
-    targets = [
-        k for k in range(len(batch.leaves)) if k != batch.first and batch.axes[k] is not None
-    ]
+    targets = [k for k in batch.indices if k != batch.first and batch.axes[k] is not None]
     as_it_is = loss_with(baseline, like, start, batch)
     if not targets or as_it_is is None:
         return

@@ -38,7 +38,7 @@ def probe_memory(baseline: Baseline) -> Outcome:
         return Skipped(unseen, "inapplicable")
     valid = baseline.batch.valid_places
     earlier = earlier_steps(valid)
-    if not bool(earlier.any()) or not any(map(batch.has_steps, range(len(batch.leaves)))):
+    if not bool(earlier.any()) or not any(map(batch.has_steps, batch.indices)):
         return Skipped(NO_STEPS, "inapplicable")
     numbers = numbers_by_sample(baseline)
     if isinstance(numbers, Skipped):

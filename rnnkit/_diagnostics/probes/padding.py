@@ -46,7 +46,7 @@ def _holds(baseline: Baseline, runs: Sequence[Change]) -> str:
     """
     batch = baseline.batch
     padded = [*batch.lengths]
-    with_steps = {k for k in range(len(batch.leaves)) if batch.is_content(k) and batch.length(k)}
+    with_steps = {k for k in batch.indices if batch.is_content(k) and batch.length(k)}
     what = "no output depends on the padding"
     if not with_steps <= {*padded}:  # others have no lengths, and nothing says what pads them
         what += f" of {joined_by_and([batch.names[index] for index in padded])}"
@@ -97,7 +97,7 @@ def _why_without_padding(batch: Batch) -> str:
     """
     if min(batch.counts or [0]) == batch.steps:
         return "no sample has padding"
-    if not any(map(batch.tells_lengths, range(len(batch.leaves)))):
+    if not any(map(batch.tells_lengths, batch.indices)):
         return "the model gets no lengths, so it may recognize padding by its value"
     if not all(is_number(batch.leaves[k]) for k in _padded_inputs(batch)):
         return "the inputs are tokens, so the model may recognize padding by its value"
@@ -106,7 +106,7 @@ def _why_without_padding(batch: Batch) -> str:
 
 def _padded_inputs(batch: Batch) -> list[int]:
     """Return the indices of the inputs with the steps that are judged; not masks or labels."""
-    return [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
+    return [k for k in batch.indices if batch.has_steps(k) and batch.is_content(k)]
 
 
 def _finding(batch: Batch, leak: Leak) -> Finding:

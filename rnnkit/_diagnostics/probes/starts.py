@@ -243,7 +243,7 @@ def _belong_together(baseline: Baseline, family: Sequence[Call]) -> bool:
     They are if there is one for each step of an input, or one less: a target may begin with a step
     that is given. The model has to run on fewer steps too.
     """
-    lengths = set(map(baseline.batch.length, range(len(baseline.batch.leaves))))
+    lengths = set(map(baseline.batch.length, baseline.batch.indices))
     are_as_many = not lengths.isdisjoint((len(family), len(family) + 1))
     if all(call.is_step for call in family):
         follow = are_as_many and baseline.axes.runs_on_less

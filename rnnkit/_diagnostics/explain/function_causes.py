@@ -18,7 +18,7 @@ from rnnkit._diagnostics.run.outputs import Watch, all_of
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
 from rnnkit._diagnostics.tell.outcome import Line
 
-#: Functions that keep a shape and work along one axis, ``dim``.
+#: Functions that keep a shape and normalize numbers along one axis, ``dim``.
 ALONG_ONE_AXIS = ("softmax", "log_softmax")
 
 #: Runs a call of a function, or something in its place.
@@ -30,13 +30,11 @@ def suspects_in(event: Event) -> Iterator[Cause]:
 
     ``event`` is a call of a function in a run of the model.
     """
-    if event.kind != "function":
-        return
-    if event.name in ("__getitem__", "__setitem__"):
+    if event.is_call_of("__getitem__", "__setitem__"):
         yield from _flags_as_index(event)
-    elif event.name in ("repeat_interleave", "repeat"):
+    elif event.is_call_of("repeat_interleave", "repeat"):
         yield from _other_order(event)
-    elif event.name in ("masked_fill", "masked_fill_"):
+    elif event.is_call_of("masked_fill", "masked_fill_"):
         yield from _mask_of_keys(event)
 
 
@@ -48,7 +46,7 @@ def suspects_that_mix(
     ``event`` is the call in a run of the model, and ``later`` are the calls after it; ``along`` is
     what it mixes in words, samples or steps. ``samples`` is how many samples the run has.
     """
-    if _is_softmax(event):
+    if event.is_call_of(*ALONG_ONE_AXIS):
         yield from _other_axes(event, along, samples)
     elif _is_view(event):
         yield from _other_views(event, along)
@@ -61,18 +59,13 @@ def joins_one_tensor(event: Event) -> list[Line]:
     In a loop that writes its state in place, every member of the list is the last state. Other
     events give no rows.
     """
-    if event.kind != "function" or event.name not in ("stack", "cat") or len(event.consumed) > 1:
+    if not event.is_call_of("stack", "cat") or len(event.consumed) > 1:
         return []
     members = event.function.argument(0, "tensors")
     if len(members) < 2:
         return []
     what = f"all {len(members)} members are one tensor, with the numbers it was given last"
     return [("cause", what), ("fix", "outputs.append(h.clone()), if h is written in place")]
-
-
-def _is_softmax(event: Event) -> bool:
-    """Return whether an event is a function that normalizes numbers along one axis."""
-    return event.kind == "function" and event.name in ALONG_ONE_AXIS
 
 
 def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
@@ -97,7 +90,7 @@ def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
 
 def is_over_one_number(event: Event) -> bool:
     """Return whether a call in a run is a softmax over an axis of size 1, which returns ones."""
-    if not _is_softmax(event):
+    if not event.is_call_of(*ALONG_ONE_AXIS):
         return False
     result: Tensor = event.tensors[0]
     return result.numel() > 1 and result.shape[_axis_of(event)] == 1
@@ -180,7 +173,7 @@ def _pairs_of_views(event: Event, later: Sequence[Event]) -> Iterator[Cause]:
 
 def _is_view(event: Event) -> bool:
     """Return whether an event is a function that splits or joins axes."""
-    return event.kind == "function" and event.name in ("view", "reshape", "flatten")
+    return event.is_call_of("view", "reshape", "flatten")
 
 
 def _transposed_before(axis: int) -> Run:

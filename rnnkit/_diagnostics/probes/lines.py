@@ -302,14 +302,13 @@ def of_functions(baseline: Baseline) -> Iterator[str]:
     if not has_pictures and not loops:
         return
     for event in events_with(baseline, functions=True):
-        if event.kind == "function":
-            yield from _mixed_pixels(event)
-            yield from _beams_that_stay(event, loops)
+        yield from _mixed_pixels(event)
+        yield from _beams_that_stay(event, loops)
 
 
 def _mixed_pixels(event: Event) -> Iterator[str]:
     """Yield a view of ``(batch, channels, height, width)`` as pixels, whose channels are others."""
-    if event.name not in ("view", "reshape"):
+    if not event.is_call_of("view", "reshape"):
         return
     picture = event.function.argument(0, "input")
     rows = event.tensors[0]
@@ -328,7 +327,7 @@ def _beams_that_stay(event: Event, loops: Sequence[Sequence[Call]]) -> Iterator[
     A loop are the calls of one cell. There each later call starts from what the one before
     returned, of as many rows as all samples have beams.
     """
-    if event.name != "topk":
+    if not event.is_call_of("topk"):
         return
     scores = event.function.argument(0, "input")
     beams = event.tensors[0].shape[-1]

@@ -65,6 +65,10 @@ class Event:
         """What a message calls the module: the model itself has no name."""
         return self.name or "the model"
 
+    def is_call_of(self, *names: str) -> bool:
+        """Return whether it is a call of a function of one of these names."""
+        return self.kind == "function" and self.name in names
+
 
 class Recorder(FunctionWatch):
     """Writes down what happens in a run as events, in their order.

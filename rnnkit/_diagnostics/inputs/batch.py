@@ -290,7 +290,7 @@ class Batch:
         each = self.lengths.items()
         return replace(
             self.with_each(cut),
-            steps=ends.get(self.sequence, self.steps),
+            steps=steps,
             lengths={k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each},
         )
 

@@ -149,9 +149,9 @@ class Baseline:
         """What modules are given and return in a run on this batch, in order; run once."""
         return events_of(self)
 
-    def with_steps_of(self, index: int | None) -> "Baseline":
+    def with_steps_of(self, index: int) -> "Baseline":
         """Return the same with the steps of another input, by its index, as the ones to judge."""
-        if index is None or index == self.batch.sequence:
+        if index == self.batch.sequence:
             return self
         return self.seeing(self.batch.with_steps_of(index))
 

@@ -338,9 +338,8 @@ def are_like(output: Leaves, normal: Leaves) -> bool:
     """Return whether outputs have the shapes of others, and nearly the same numbers."""
     if shapes_of(output) != shapes_of(normal):
         return False
-    pairs = [*zip(output, normal, strict=True)]
     return all(
         bool((difference(one.detach(), other) <= 1e-4 * largest(other)).all())
-        for one, other in pairs
+        for one, other in zip(output, normal, strict=True)
         if is_number(one) and is_number(other)
     )

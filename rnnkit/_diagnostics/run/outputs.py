@@ -75,9 +75,10 @@ def _tensor_of(numbers: Any) -> Any:
         if not isinstance(numbers, list):
             return torch.tensor(numbers.copy(), device="cpu")
         found = torch.tensor(numbers, device="cpu")
+        if not found.is_floating_point():
+            return found
         # Numbers of Python have all digits of float64.
-        is_one_leaf = not found.is_floating_point()
-        return found if is_one_leaf else torch.tensor(numbers, dtype=torch.float64, device="cpu")
+        return torch.tensor(numbers, dtype=torch.float64, device="cpu")
     return numbers
 
 
@@ -350,7 +351,7 @@ def wider_dtype(kind: Any, least: torch.dtype) -> Any:
     return torch.promote_types(kind, least) if is_kind else kind
 
 
-def in_wider_dtype(x: Any, least: torch.dtype = torch.float64) -> Any:
+def in_wider_dtype(x: Any, least: torch.dtype) -> Any:
     """Return a tensor in a dtype at least as wide as ``least``; anything else as it is."""
     return x.to(wider_dtype(x.dtype, least)) if isinstance(x, Tensor) and not x.is_nested else x
 

@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -84,9 +83,5 @@ class FunctionWatch(TorchFunctionMode):
 
 def user_place() -> str:
     """Return the file name and line of the user's code that is running, such as ``model.py:12``."""
-    return place_of(user_frame())
-
-
-def place_of(frame: FrameType) -> str:
-    """Return the file name and line that a frame of the interpreter is at."""
+    frame = user_frame()
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

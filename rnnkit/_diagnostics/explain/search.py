@@ -265,14 +265,13 @@ class Search:
 
     def _cause_in_function(self, event: Event) -> Location | None:
         """Return rows, and a module, for a cause in functions whose undoing ends the leak."""
+        batch = self.baseline.batch
         suspects = [cause for one in self._back_from(event) for cause in suspects_in(one)]
         if self.probe in ALONG:
             later = self.events[event.number + 1 :]
-            samples = self.baseline.batch.size
-            suspects = [*suspects_that_mix(event, ALONG[self.probe], samples, later), *suspects]
+            suspects = [*suspects_that_mix(event, ALONG[self.probe], batch.size, later), *suspects]
         for cause in suspects[:FUNCTIONS]:
             if self._is_gone(cause.undo):
-                batch = self.baseline.batch
                 what = ("cause", batch.without_size(cause.what))
                 fix = ("fix", batch.without_size(cause.fix))
                 return [*self._rows_of_place(event), what, fix], event.owner

@@ -62,7 +62,7 @@ def _other_batches(baseline: Baseline) -> list[Batch]:
     others = [drawn, tamed]
     longest = batch.longest
     if longest > 3 and batch.has_steps(batch.sequence):
-        others.append(drawn.cut(longest - 1, front=baseline.batch.pads_after))
+        others.append(drawn.cut(longest - 1, front=batch.pads_after))
     return others
 
 

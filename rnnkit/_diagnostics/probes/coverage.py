@@ -262,7 +262,7 @@ def _other_lengths(baseline: Baseline, read: Tensor) -> Finding | None:
     """
     batch = baseline.batch
     counts = batch.counts
-    if counts is None or not baseline.batch.pads_after:
+    if counts is None or not batch.pads_after:
         return None
     for index, leaf in enumerate(batch.leaves):
         others = counts_of(leaf)

@@ -36,7 +36,7 @@ def probe_memory(baseline: Baseline) -> Outcome:
     if not stateful_modules(baseline.events) and not gradients_of(baseline).noticed.cut:
         unseen = "no recurrent module was seen; a loop of plain functions is not recognized"
         return Skipped(unseen, "inapplicable")
-    valid = baseline.batch.valid_places
+    valid = batch.valid_places
     earlier = earlier_steps(valid)
     if not bool(earlier.any()) or not any(map(batch.has_steps, batch.indices)):
         return Skipped(NO_STEPS, "inapplicable")

@@ -71,7 +71,7 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
     indices = _outputs_with_known_steps(baseline)
     if isinstance(indices, Skipped):
         return indices
-    beyond = steps_at(~baseline.batch.valid_places)
+    beyond = steps_at(~batch.valid_places)
     # One change of the inputs, under the key 0.
     changes = compare_each(baseline, {0: beyond}, indices, pad=True)
     if isinstance(changes, Skipped):

@@ -283,17 +283,18 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
 
     ``uses`` tells what the model's outputs depend on in what one call returned.
     """
-    if not uses.is_long or uses.call.state:
+    call = uses.call
+    if not uses.is_long or call.state:
         return
-    states = dict.fromkeys(uses.call.returned, uses.every)
+    states = dict.fromkeys(call.returned, uses.every)
     if not uses.read(output=uses.every) or uses.read(output=uses.later, **states):
         return
-    what = f"{uses.call.label}: only the first step of its output is used"
-    last = "output[:, -1]" if uses.call.seq_axis == 1 else "output[-1]"
+    what = f"{call.label}: only the first step of its output is used"
+    last = "output[:, -1]" if call.seq_axis == 1 else "output[-1]"
     fix = f"use {last}, the last step; or last_hidden(state) of Recurrent"
-    if isinstance(uses.call.module, RNNBase):
+    if isinstance(call.module, RNNBase):
         fix = f"use h_n[-1], or {last}, the last step"
-    yield Finding(f"{what}, after it has read one step", fix=fix, module=uses.call.name)
+    yield Finding(f"{what}, after it has read one step", fix=fix, module=call.name)
 
 
 def _cell_state_alone(uses: _Uses) -> Iterator[str]:

@@ -85,7 +85,7 @@ def _instead(event: Event, run: Run, *, anyhow: bool = False) -> Watch:
                 return run(call)
             return call.run()
 
-    return lambda model: Replacing().watch(model)
+    return Replacing().watch
 
 
 def is_over_one_number(event: Event) -> bool:

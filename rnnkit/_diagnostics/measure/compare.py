@@ -7,7 +7,7 @@ size is made in float64 at once. Nobody else asks the judge.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -159,11 +159,7 @@ def compare_changed(
     with ``pad``, padding changes as well. If an earlier run differed by rounding, the judge runs at
     once.
     """
-
-    def alter(batch: Batch) -> Given | None:
-        """Return the changed inputs of a batch; None if nothing changes."""
-        return changed(batch, where, pad=pad, only=only)
-
+    alter = partial(changed, where=where, pad=pad, only=only)
     judge = judge_of(baseline) if baseline.known.rounds else baseline
     settling = baseline if isinstance(judge, Skipped) else judge
     inputs = alter(settling.batch)

@@ -199,8 +199,7 @@ class Gradients(FunctionWatch):
     @property
     def trains(self) -> bool:
         """Whether neither the model nor a backward pass, which this asks for, raised anything."""
-        if self.error is None:
-            self.by_id  # noqa: B018 - a backward pass, which keeps its error
+        self.by_id  # noqa: B018 - a backward pass, which keeps its error
         return self.error is None
 
     def places(self, outputs: Sequence[Any] = ()) -> Tensor | None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.batch import steps_within
-from rnnkit._diagnostics.inputs.changes import earlier_steps, other_leaves, steps_at
+from rnnkit._diagnostics.inputs.changes import changed, earlier_steps, steps_at
 from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
@@ -157,10 +157,8 @@ def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:
     refuses, or if a second batch has no other value there, such as the same start token.
     """
     batch = baseline.batch
-    index = batch.sequence
-    leaves = other_leaves(batch, steps_at(mask), pad=False, only=index)
-    is_changed = leaves[index] is not batch.leaves[index]
-    return baseline.session.attempt(batch.tree(leaves)) if is_changed else None
+    inputs = changed(batch, steps_at(mask), only=batch.sequence)
+    return None if inputs is None else baseline.session.attempt(inputs)
 
 
 def _skipped_step(

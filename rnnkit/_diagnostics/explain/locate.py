@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.nn.utils.rnn import pad_packed_sequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.explain.causes import Cause, Location, fix_of, other_layout, other_state
 from rnnkit._diagnostics.explain.search import Search, Seen
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Event
-from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, shape_of
+from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, is_packed, shape_of
 from rnnkit._diagnostics.tell.outcome import Line
 
 
@@ -216,10 +216,7 @@ class _Valid(Beside):
         Then they were sorted, and the samples were not. No row for any other event.
         """
         counts = self.baseline.batch.counts or []
-        parts = pytree.tree_leaves(event.tree, is_leaf=lambda x: isinstance(x, PackedSequence))
-        for part in parts:
-            if not isinstance(part, PackedSequence):
-                continue
+        for part in filter(is_packed, pytree.tree_leaves(event.tree, is_leaf=is_packed)):
             packed = pad_packed_sequence(part)[1].tolist()
             if packed != counts and sorted(packed) == sorted(counts):
                 what = f"the lengths are packed as {packed}, and are {counts} by sample"

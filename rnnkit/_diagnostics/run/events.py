@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.torch_tools import is_in_transform
 from rnnkit._diagnostics.run.module_calls import KINDS, hook_forward, is_recurrent
-from rnnkit._diagnostics.run.outputs import Given, equal, leaves, tensors_of
+from rnnkit._diagnostics.run.outputs import Given, equal, is_packed, leaves, tensors_of
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
 
 if TYPE_CHECKING:
@@ -151,12 +150,12 @@ class Recorder(FunctionWatch):
         """
         with torch._C.DisableTorchFunction():  # noqa: SLF001 - also the mode itself
             found = leaves(tree)
-            parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
-            is_packed = any(isinstance(part, PackedSequence) for part in parts)
+            parts = pytree.tree_leaves(tree, is_leaf=is_packed)
+            has_packed = any(map(is_packed, parts))
             if len(parts) != len(found):
                 parts = found
             copies = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in found]
-            ids = [id(x.data if isinstance(x, PackedSequence) else x) for x in parts]
+            ids = [id(x.data if is_packed(x) else x) for x in parts]
             made = {ids[k]: k for k, copied in enumerate(copies) if copied is not None}
             owner = name
             text = type(module).__name__
@@ -173,7 +172,7 @@ class Recorder(FunctionWatch):
                 text=text,
                 tree=tree,
                 tensors=copies,
-                is_packed=is_packed,
+                is_packed=has_packed,
                 produced=made,
                 consumed=frozenset(made) if given is None else given,
                 place=place,

@@ -14,7 +14,7 @@ from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.run.outputs import Watch, is_number, leaves, shape_of
+from rnnkit._diagnostics.run.outputs import Watch, is_number, is_packed, leaves, shape_of
 
 Hook = Callable[..., Any]
 
@@ -339,9 +339,8 @@ def with_changed_parts(result: Any, **changes: Callable[[Tensor], Tensor]) -> An
 
     ``changes`` has a function of a tensor for each part that changes; packed data stay packed.
     """
-    whole: Any = lambda part: isinstance(part, PackedSequence)  # noqa: E731
-    parts, tree = pytree.tree_flatten(result, is_leaf=whole)
+    parts, tree = pytree.tree_flatten(result, is_leaf=is_packed)
     for k, (name, part) in enumerate(zip(PARTS, parts, strict=False)):
         if change := changes.get(name):
-            parts[k] = part._replace(data=change(part.data)) if whole(part) else change(part)
+            parts[k] = part._replace(data=change(part.data)) if is_packed(part) else change(part)
     return pytree.tree_unflatten(parts, tree)

@@ -137,7 +137,12 @@ def is_one_leaf(node: Any) -> bool:
     """
     if type(node) in (list, tuple):
         return bool(node) and all(isinstance(n, int) for n in node)
-    return isinstance(node, PackedSequence)
+    return is_packed(node)
+
+
+def is_packed(part: Any) -> TypeGuard[PackedSequence]:
+    """Return whether a part of what is given or returned is packed."""
+    return isinstance(part, PackedSequence)
 
 
 def is_output(leaf: Any) -> bool:

@@ -118,7 +118,7 @@ class Gradients(FunctionWatch):
             self.detached += [x.clone() for x in call.args[:1]]  # detach_ takes it off its graph
         result = call.run()
         if call.name not in LIKE and any(map(_has_graph, pytree.tree_leaves(result))):
-            self.used_ids |= {id(x) for x in pytree.tree_leaves((call.args, call.kwargs))}
+            self.used_ids |= {*map(id, call.given)}
         return result
 
     def _hooks(self) -> list[Any]:

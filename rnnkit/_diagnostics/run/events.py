@@ -195,8 +195,7 @@ class Recorder(FunctionWatch):
         # A copy of a weight for each step, which a cell transposes, say, would take the memory.
         if not all(isinstance(x._base, torch.nn.Parameter) for x in made):  # noqa: SLF001
             self._alive.append((call, result))
-            taken = pytree.tree_leaves((call.args, call.kwargs))
-            given = frozenset(id(x) for x in taken if isinstance(x, Tensor))
+            given = frozenset(id(x) for x in call.given if isinstance(x, Tensor))
             self._write("function", call.name, inside, changed, given, call)
         return result
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, user_place
 
@@ -53,8 +52,8 @@ class Noticed:
     def note(self, call: FunctionCall) -> None:
         """Note a call, before it runs, that cuts a tensor off its graph or is such a loss."""
         cutting = _cutting(call)
-        leaves = pytree.tree_leaves((call.args, call.kwargs)) if cutting else []
-        with_graph = [x for x in leaves if isinstance(x, Tensor) and x.grad_fn is not None]
+        given = call.given if cutting else []
+        with_graph = [x for x in given if isinstance(x, Tensor) and x.grad_fn is not None]
         if with_graph:
             cut = f"cut at {user_place()} by {cutting}"
             self._cuts[cut] += 1

@@ -24,6 +24,11 @@ class FunctionCall(NamedTuple):
         """What the function is called."""
         return getattr(self.func, "__name__", "")
 
+    @property
+    def given(self) -> list[Any]:
+        """All that the function is given, in one list."""
+        return pytree.tree_leaves((self.args, self.kwargs))
+
     def run(self) -> Any:
         """Return what the function returns."""
         return self.func(*self.args, **self.kwargs)

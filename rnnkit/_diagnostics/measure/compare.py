@@ -30,7 +30,6 @@ from rnnkit._diagnostics.run.outputs import (
     fitted_to_steps,
     is_number,
     largest,
-    relative_difference,
     shape_of,
 )
 from rnnkit._diagnostics.run.uncopied import UncopiedError
@@ -220,9 +219,14 @@ class Part:
     scale: Tensor
 
     @property
+    def moved(self) -> Tensor:
+        """Where the two differ by more than rounding, as a mask."""
+        return beyond_rounding(self.baseline, self.before, self.after, self.scale)
+
+    @property
     def differs(self) -> bool:
         """Whether the two differ by more than rounding."""
-        return bool(beyond_rounding(self.baseline, self.before, self.after, self.scale).any())
+        return bool(self.moved.any())
 
     @property
     def is_amplified(self) -> bool:
@@ -232,8 +236,10 @@ class Part:
 
     @property
     def far(self) -> str:
-        """By how much the two differ, in words for a message."""
-        return f"(relative difference {relative_difference(self.before, self.after):.2g})"
+        """By how much the two differ, relative to the largest number of both, for a message."""
+        size = max(largest(self.before), largest(self.after))
+        off = difference(self.before, self.after).max().item() / size
+        return f"(relative difference {off:.2g})"
 
 
 class Restriction(Rerun):

@@ -16,7 +16,7 @@ from rnnkit._diagnostics.explain.search import Seen
 from rnnkit._diagnostics.inputs.reading import bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part
-from rnnkit._diagnostics.measure.judge import AMPLIFIED, beyond_rounding
+from rnnkit._diagnostics.measure.judge import AMPLIFIED
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import calls_in, hooks_on, with_state
 from rnnkit._diagnostics.run.outputs import (
@@ -129,8 +129,7 @@ class Stream:
         axis = self.baseline.axes.seq.get(part.output)
         if axis is None:
             return None
-        off = beyond_rounding(self.baseline, part.before, part.after, part.scale)
-        return int(off.movedim(axis, 0).flatten(1).any(1).int().argmax())
+        return int(part.moved.movedim(axis, 0).flatten(1).any(1).int().argmax())
 
     def why(self, part: Part) -> Location:
         """Return rows of a message, and a module: where a part first differs in the second chunk.

@@ -307,11 +307,6 @@ def is_backward(output: Tensor) -> Tensor:
     return torch.arange(output.shape[-1], device=output.device) >= output.shape[-1] // 2
 
 
-def relative_difference(one: Tensor, other: Tensor) -> float:
-    """Return the largest difference of two tensors, relative to the largest number of both."""
-    return difference(one, other).max().item() / max(largest(one), largest(other))
-
-
 def are_bit_equal(one: Leaves, other: Leaves) -> bool:
     """Return whether two outputs have the same tensors among their leaves, to the last bit."""
     return len(one) == len(other) and all(

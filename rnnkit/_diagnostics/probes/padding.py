@@ -68,9 +68,13 @@ def _judge(baseline: Baseline) -> Change | Finding | Skipped:
     reason = _why_without_padding(batch)
     if reason:
         return Skipped(reason, "inapplicable")
-    indices = _outputs_with_known_steps(baseline)
-    if isinstance(indices, Skipped):
-        return indices
+    numbers = numbers_by_sample(baseline)
+    if isinstance(numbers, Skipped):
+        return numbers
+    # The outputs whose valid steps are known, or that have no steps.
+    indices = [index for index in numbers if _has_known_steps(baseline, index)]
+    if not indices:
+        return Skipped("the output has a different number of steps, and its valid ones are unknown")
     beyond = steps_at(~batch.valid_places)
     # One change of the inputs, under the key 0.
     changes = compare_each(baseline, {0: beyond}, indices, pad=True)
@@ -121,20 +125,6 @@ def _finding(batch: Batch, leak: Leak) -> Finding:
     of = f" in input {batch.sequence}" if len(batch.lengths) > 1 else ""
     found = locate_valid(baseline, sample, leak.output, leak.run.inputs)
     return Finding(f"{what} of {steps} steps{of}", *found)
-
-
-def _outputs_with_known_steps(baseline: Baseline) -> list[int] | Skipped:
-    """Return the indices of outputs whose valid steps are known, or that have no steps.
-
-    A skip if there is none.
-    """
-    judged = numbers_by_sample(baseline)
-    if isinstance(judged, Skipped):
-        return judged
-    indices = [index for index in judged if _has_known_steps(baseline, index)]
-    if not indices:
-        return Skipped("the output has a different number of steps, and its valid ones are unknown")
-    return indices
 
 
 def _has_known_steps(baseline: Baseline, index: int) -> bool:

@@ -131,7 +131,8 @@ def verify(
         try:
             report = _judged(opened, whole, rules, asked, left_out, lines, may_turn=may_turn)
         except EscapedError as error:  # its closure is no mistake, and nothing can be judged
-            report = _unjudged(asked, str(error).partition("\n")[0])
+            unjudged = Skipped(str(error).partition("\n")[0])
+            report = _report({one.name: unjudged for one in _probes_of(asked)}, asked)
         report.notes += opened.notes
         report.passes = opened.tally.passes
     report.notes[:] = dict.fromkeys(report.notes)
@@ -180,14 +181,9 @@ def _judged(
     found.sort(key=lambda error: last.index(error.probe) if error.probe in last else -1)
     notes = [note for answer in answers.values() for note in answer.notes]
 
-    return Report(
-        checks=[_check(PROBES[name], answer) for name, answer in answers.items()],
+    return replace(
+        _report(answers, asked),
         findings=found,
-        asked=[
-            name
-            for name, answer in answers.items()
-            if asked.get(PROBES[name].asked_by) and answer != Skipped(LEFT_OUT)
-        ],
         notes=[*notes, *note_of_judge(baseline), *lines, *told, *remarked.notes],
         axes=axes,
         _maps=[one.drawn for one in [*answers.values(), remarked] if one.drawn is not None],
@@ -199,14 +195,19 @@ def _probes_of(asked: Mapping[str, bool]) -> list[Probe]:
     return [one for one in PROBES.values() if not one.is_optional or asked[one.asked_by]]
 
 
-def _unjudged(asked: Mapping[str, bool], reason: str) -> Report:
-    """Return a report in which no probe was asked, for a reason.
+def _report(answers: Mapping[str, Outcome], asked: Mapping[str, bool]) -> Report:
+    """Return a report with a line for the answer of each probe, by its name.
 
     ``asked`` says by argument whether it asks for a probe.
     """
-    probes = _probes_of(asked)
-    checks = [_check(one, Skipped(reason)) for one in probes]
-    return Report(checks, asked=[one.name for one in probes if asked.get(one.asked_by)])
+    return Report(
+        [_check(PROBES[name], answer) for name, answer in answers.items()],
+        asked=[
+            name
+            for name, answer in answers.items()
+            if asked.get(PROBES[name].asked_by) and answer != Skipped(LEFT_OUT)
+        ],
+    )
 
 
 def _with_other_axis(answer: Outcome, opened: Session, given: Given) -> Outcome:

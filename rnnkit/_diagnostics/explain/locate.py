@@ -10,51 +10,49 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.explain.causes import Cause, Location, fix_of, other_layout, other_state
 from rnnkit._diagnostics.explain.search import Search, Seen
+from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.events import Event
-from rnnkit._diagnostics.run.outputs import Given, is_one_leaf, is_packed, shape_of
+from rnnkit._diagnostics.run.outputs import is_packed, shape_of
 from rnnkit._diagnostics.tell.outcome import Line
 
 
-def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -> Location:
-    """Find where one sample first depends on another, ``changed``, which differs in ``inputs``.
+def locate_sample(baseline: Baseline, other: Batch, changed: int, index: int) -> Location:
+    """Find where one sample first depends on another, ``changed``, which differs in ``other``.
 
     ``baseline`` is the model, a batch, and the output for it; ``index`` is the output that shows
     the leak. Returns rows of a message, and the name of the module.
     """
     batch = baseline.batch
-    runs = batch.tree(), inputs, batch.without(baseline.axes.left_out).tree()
+    runs = batch.tree(), other.tree(), batch.without(baseline.axes.left_out).tree()
     return _Samples(baseline, runs, index, batch.size, batch.size - 1, changed).location()
 
 
-def locate_step(baseline: Baseline, inputs: Given, cut: int, index: int) -> Location:
-    """Find where a step first depends on a later one; ``inputs`` are changed from ``cut`` on.
+def locate_step(baseline: Baseline, other: Batch, cut: int, index: int) -> Location:
+    """Find where a step first depends on a later one; ``other`` is changed from ``cut`` on.
 
     ``baseline`` is the model, a batch, and the output for it; ``index`` is the output that shows
     the leak. Returns rows of a message, and the name of the module.
     """
     batch = baseline.batch
     steps = batch.steps or 1
-    runs = batch.tree(), inputs, batch.cut(steps - 1, front=True).tree()
+    runs = batch.tree(), other.tree(), batch.cut(steps - 1, front=True).tree()
     return Search(baseline, runs, index, steps, steps - 1, cut).location()
 
 
 def locate_valid(
-    baseline: Baseline, sample: int, index: int, inputs: Given | None = None
+    baseline: Baseline, sample: int, index: int, changed: Batch | None = None
 ) -> Location:
     """Find where a sample differs from itself alone, cut to its length, or with other padding.
 
     ``baseline`` is the model, a batch, and the output for it; ``index`` is the output that shows
-    it, and ``inputs`` those with other padding, if that is it. First the sample runs by itself with
-    its padding; if nothing shows then, in its batch. Returns rows of a message, and a module's
+    it, and ``changed`` the batch with other padding, if that is it. First the sample runs by itself
+    with its padding; if nothing shows then, in its batch. Returns rows of a message, and a module's
     name.
     """
     batch = baseline.batch
     alone = batch.alone(sample)
-    other = alone
-    if inputs is not None:
-        changed = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_one_leaf))
-        other = changed.samples([sample])
+    other = alone if changed is None else changed.samples([sample])
     for whole, part in ((batch.samples([sample]), other), (batch, alone)):
         runs = whole.tree(), part.tree(), alone.tree()
         steps = (batch.steps or 1, alone.steps or 1)

@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.run.outputs import (
-    Given,
     in_float64,
     mask_of_row,
     same,
@@ -183,11 +182,11 @@ def _other_values_once(batch: Batch, index: int, seed: int, *, pad: bool) -> Ten
 
 def changed(
     batch: Batch, where: Where, *, pad: bool = False, only: int | None = None
-) -> Given | None:
-    """Return the inputs with other values at some places; None if all of them stay as they were.
+) -> Batch | None:
+    """Return the batch with other values at some places; None if all of it stays as it was.
 
     See :func:`other_leaves` for the arguments.
     """
     leaves = other_leaves(batch, where, pad=pad, only=only)
     are_same = map(operator.is_, batch.leaves, leaves)
-    return None if all(are_same) else batch.tree(leaves)
+    return None if all(are_same) else batch.with_leaves(leaves)

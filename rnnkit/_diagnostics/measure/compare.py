@@ -24,7 +24,6 @@ from rnnkit._diagnostics.measure.judge import (
 )
 from rnnkit._diagnostics.run.isolation import EscapedError
 from rnnkit._diagnostics.run.outputs import (
-    Given,
     Leaves,
     difference,
     fitted_to_steps,
@@ -37,27 +36,28 @@ from rnnkit._diagnostics.tell.outcome import TOGETHER, UNCHANGED, Skipped
 from rnnkit._diagnostics.tell.report import in_short
 
 #: Changes a batch; None if all of it stays as it was.
-Alter = Callable[[Batch], Given | None]
+Alter = Callable[[Batch], Batch | None]
 
 
 class Rerun:
     """Another run of the model, beside a baseline: the model, a batch, and its output for it.
 
     Attributes:
+        batch: the inputs of the run.
         output: the leaves (tensors) that it returned; none if the model refused.
         refusal: how the model refused, in short; empty if it did not.
         doubt: why a difference could not be judged; empty as long as none was met.
     """
 
-    def __init__(self, baseline: Baseline, inputs: Given) -> None:
-        """Run on inputs; if the model raises, note that it refuses them."""
+    def __init__(self, baseline: Baseline, batch: Batch) -> None:
+        """Run on a batch; if the model raises, note that it refuses it."""
         self.baseline = baseline
-        self.inputs = inputs
+        self.batch = batch
         self.output: Leaves = []
         self.refusal = ""
         self.doubt = ""
         try:
-            self.output = baseline.session.run(inputs)
+            self.output = baseline.session.run(batch.tree())
         except (EscapedError, UncopiedError):
             raise
         except Exception as error:  # noqa: BLE001 - as it likes
@@ -67,9 +67,9 @@ class Rerun:
 class Change(Rerun):
     """A run on changed inputs: at which samples and steps each output moved."""
 
-    def __init__(self, baseline: Baseline, alter: Alter, inputs: Given) -> None:
-        """Run on ``inputs``, made by ``alter``; the judge's batch may be altered as they were."""
-        super().__init__(baseline, inputs)
+    def __init__(self, baseline: Baseline, alter: Alter, batch: Batch) -> None:
+        """Run on ``batch``, made by ``alter``; the judge's batch may be altered as it was."""
+        super().__init__(baseline, batch)
         self._alter = alter
         self._moved: dict[tuple[int, int | None], Tensor] = {}  # by output and order of samples
 
@@ -124,11 +124,11 @@ class Change(Rerun):
         if isinstance(judge, Skipped):
             self.doubt = judge.reason
             return None
-        inputs = self._alter(judge.batch)
-        if inputs is None:
+        batch = self._alter(judge.batch)
+        if batch is None:
             self.doubt = UNCHANGED
             return None
-        again = Change(judge, self._alter, inputs)
+        again = Change(judge, self._alter, batch)
         if again.refusal:
             self.doubt = refused(again).reason
             return None
@@ -161,8 +161,8 @@ def compare_changed(
     alter = partial(changed, where=where, pad=pad, only=only)
     judge = judge_of(baseline) if baseline.known.rounds else baseline
     settling = baseline if isinstance(judge, Skipped) else judge
-    inputs = alter(settling.batch)
-    return None if inputs is None else Change(settling, alter, inputs)
+    batch = alter(settling.batch)
+    return None if batch is None else Change(settling, alter, batch)
 
 
 def compare_each(
@@ -249,7 +249,6 @@ class Restriction(Rerun):
     nothing can judge, equal bits settle the question.
 
     Attributes:
-        batch: the inputs of the run.
         compared: each sample of an output, beside the same one in the whole.
         different: the first of them that differs, if there is one.
     """
@@ -268,8 +267,7 @@ class Restriction(Rerun):
         """
         judge = judge_of(baseline)
         settling = baseline if isinstance(judge, Skipped) else judge
-        self.batch = keep(settling.batch)
-        super().__init__(settling, self.batch.tree())
+        super().__init__(settling, keep(settling.batch))
         self.compared: list[Part] = []
         self.different: Part | None = None
         for part in parts_of(settling, self.output, samples, only, steps):

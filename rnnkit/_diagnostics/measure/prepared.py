@@ -90,7 +90,7 @@ def _with_steps_that_are_read(baseline: Baseline) -> Baseline:
     if is_read or batch.sequence not in run.sources:
         return baseline
     other = changed(batch, EVERY_STEP, only=batch.sequence)
-    output = None if other is None else baseline.session.attempt(other)
+    output = None if other is None else baseline.attempt(other)
     if output is None or not are_bit_equal(baseline.normal, output):
         return baseline
     rows = batch.rows(followed)

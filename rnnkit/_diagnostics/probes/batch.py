@@ -106,7 +106,7 @@ def _finding(baseline: Baseline, source: int, leak: Leak, drawn: Drawn | None) -
     """
     run = leak.run
     sample, _ = leak.places[0]
-    rows, module = locate_sample(run.baseline, run.inputs, source, leak.output)
+    rows, module = locate_sample(run.baseline, run.batch, source, leak.output)
     affected = baseline.of_sample(leak.output, sample)
     what = f"{affected} depends on the input of sample {baseline.batch.caller_indices[source]}"
     return Finding(what, rows, module, drawn=drawn)

@@ -247,7 +247,7 @@ def _finding(leak: Leak, asked: _Asked) -> Finding:
         fix = OWN[str(baseline.rules.causal)]
         return Finding(f"{what} step {cut} of input {asked.only}", fix=fix)
     step = torch.arange(baseline.batch.steps, device="cpu")
-    alike = changed(baseline.batch, steps_at(step >= cut)) or leak.run.inputs
+    alike = changed(baseline.batch, steps_at(step >= cut)) or leak.run.batch
     # What looks no further ahead than it may is not where the leak begins.
     found = locate_step(baseline, alike, cut - baseline.rules.lookahead, leak.output)
     return Finding(f"{what} the input of step {cut} or later", *found)

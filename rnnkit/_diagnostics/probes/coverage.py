@@ -157,8 +157,8 @@ def _redrawn(baseline: Baseline, mask: Tensor) -> Leaves | None:
     refuses, or if a second batch has no other value there, such as the same start token.
     """
     batch = baseline.batch
-    inputs = changed(batch, steps_at(mask), only=batch.sequence)
-    return None if inputs is None else baseline.session.attempt(inputs)
+    other = changed(batch, steps_at(mask), only=batch.sequence)
+    return None if other is None else baseline.attempt(other)
 
 
 def _skipped_step(

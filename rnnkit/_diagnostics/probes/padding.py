@@ -123,7 +123,7 @@ def _finding(batch: Batch, leak: Leak) -> Finding:
     steps = batch.lengths[batch.sequence][sample]
     what = f"{baseline.of_sample(leak.output, sample)} depends on the padding beyond its length"
     of = f" in input {batch.sequence}" if len(batch.lengths) > 1 else ""
-    found = locate_valid(baseline, sample, leak.output, leak.run.inputs)
+    found = locate_valid(baseline, sample, leak.output, leak.run.batch)
     return Finding(f"{what} of {steps} steps{of}", *found)
 
 

@@ -53,7 +53,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
     if isinstance(baseline, Skipped):
         return baseline
     batch = baseline.batch
-    base = run_loss(baseline, batch.leaves)
+    base = run_loss(baseline, batch)
     if not any(bool(place.slope.any()) for place in base):
         reason = "a loss without a gradient: it is constant, or its inputs have no fractions"
         return Skipped(f"{reason} and no Embedding")
@@ -223,7 +223,7 @@ def _with_other_samples(baseline: Baseline, base: Made, labels: Collection[int])
         leaves = other_leaves(batch, sample_at(sample), pad=False)
         for index in labels:
             leaves[index] = batch.leaves[index]
-        made = run_loss(baseline, leaves, base)
+        made = run_loss(baseline, batch.with_leaves(leaves), base)
         if made:
             runs[sample] = made
     return runs
@@ -271,7 +271,7 @@ def _of_labels(
             is_own: Any = sample_at(sample)(batch, index)
             leaves = list(batch.leaves)
             leaves[index] = torch.where(is_own, other, label)
-            made = run_loss(baseline, leaves, base)
+            made = run_loss(baseline, batch.with_leaves(leaves), base)
             if not made:
                 continue
             has_run = True

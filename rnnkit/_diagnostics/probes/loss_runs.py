@@ -1,7 +1,7 @@
 """Runs of a model that returns a loss: what modules made, and the gradient of each."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,14 +32,14 @@ class Place(NamedTuple):
 Made = list[Place]
 
 
-def run_loss(baseline: Baseline, leaves: Sequence[Any], like: Made | None = None) -> Made:
-    """Run with gradients; return the inputs, and what modules returned, in order of time.
+def run_loss(baseline: Baseline, batch: Batch, like: Made | None = None) -> Made:
+    """Run on a batch with gradients; return inputs, and what modules returned, in order of time.
 
     Those have two axes or more, and each its gradient, zeros if none arrives. Empty if the run
     fails, or if they are not made by the same modules, in the same shapes, as those of the run
     ``like``.
     """
-    run = Gradients(baseline.batch.with_leaves([*leaves]), baseline.session)
+    run = Gradients(batch, baseline.session)
     found = [(label, x) for label, x in _named_parts(run) if x.dim() > 1 and x.requires_grad]
     slopes = run.slopes([x for _, x in found], run.output)
     made: Made = []
@@ -109,14 +109,14 @@ def loss_with(baseline: Baseline, like: Made, start: int, batch: Batch) -> Loss 
     of its tensor ``start``.
     """
     losses = baseline.attempt(batch)
-    made = run_loss(baseline, batch.leaves, like)
+    made = run_loss(baseline, batch, like)
     if losses is None or not made:
         return None
     return Loss(losses, made[start].slope)
 
 
-def spread_targets(batch: Batch, targets: Sequence[int]) -> list[Any]:
-    """Return the inputs with targets, by index, far apart, above and below all predictions.
+def spread_targets(batch: Batch, targets: Sequence[int]) -> Batch:
+    """Return a batch with targets, by index, far apart, above and below all predictions.
 
     An absolute error of predictions that are all on one side of the targets is a difference of
     means, which no other order changes. Whole numbers stay: they may be classes.
@@ -127,7 +127,7 @@ def spread_targets(batch: Batch, targets: Sequence[int]) -> list[Any]:
         is_finite = is_number(leaf) and bool(leaf.isfinite().all())
         if is_finite and not bool((leaf == leaf.round()).all()):
             leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
-    return leaves
+    return batch.with_leaves(leaves)
 
 
 def slopes_without_order(
@@ -145,7 +145,7 @@ def slopes_without_order(
     orders = [[*range(1, size), 0]]
     if size > 2:  # two groups whose members alternate stay the same groups in the first order
         orders.append([0, *range(2, size), 1])
-    spread = baseline.batch.with_leaves(spread_targets(baseline.batch, targets))
+    spread = spread_targets(baseline.batch, targets)
     found: list[tuple[Tensor, Tensor]] = []
     for batch in (baseline.batch, spread):
         each: Loss | None = as_it_is

@@ -27,7 +27,7 @@ def why_zero(baseline: Baseline) -> list[Line]:
     model and a batch.
     """
     recorder = Recorder(functions=True)
-    baseline.session.attempt(baseline.batch.tree(), watch=recorder.watch)
+    baseline.rerun(recorder.watch)
     for event in recorder.events:
         if is_over_one_number(event):
             what = f"the softmax at {event.place} is over an axis of size 1: it always returns 1"

@@ -79,7 +79,7 @@ def rows_of_squeezes(baseline: Baseline, single: Batch) -> list[Line]:
     the whole batch. No rows if no squeeze removes others, or the model does not run then either.
     """
     whole = _Squeezes()
-    baseline.session.attempt(baseline.batch.tree(), watch=whole.watch)
+    baseline.rerun(whole.watch)
     if not whole.calls:
         return []
     kept = _Squeezes(whole.calls)

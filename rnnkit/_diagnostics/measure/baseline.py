@@ -11,7 +11,7 @@ from torch import Tensor
 from rnnkit._diagnostics.inputs.batch import Batch, steps_within
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.outputs import JoinedAxes, Leaves, feature_sizes, is_output
+from rnnkit._diagnostics.run.outputs import JoinedAxes, Leaves, Watch, feature_sizes, is_output
 from rnnkit._diagnostics.tell.outcome import RUNS, Finding, Outcome, Passed
 
 T = TypeVar("T")
@@ -166,6 +166,10 @@ class Baseline:
         """
         output = self.session.attempt(batch.tree())
         return output if output is not None and len(output) == len(self.normal) else None
+
+    def rerun(self, watch: Watch) -> Leaves | None:
+        """Return the output of another run on this batch, under a watch; None if it fails."""
+        return self.session.attempt(self.batch.tree(), watch=watch)
 
     def on(self, batch: Batch, normal: Leaves | None = None) -> "Baseline":
         """Return the same with a different batch, and the output for it; None: that of the old."""

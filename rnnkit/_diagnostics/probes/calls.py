@@ -35,8 +35,7 @@ def events_with(baseline: Baseline, *watches: Watch, functions: bool = False) ->
     With ``functions``, what functions make is written down as well.
     """
     recorder = Recorder(functions=functions)
-    watch = all_of(*watches, recorder.watch)
-    output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
+    output = baseline.rerun(all_of(*watches, recorder.watch))
     return [] if output is None else recorder.events
 
 

@@ -178,8 +178,7 @@ class _Uses:
         self.runs += 1
         blank = partial(torch.masked_fill, value=torch.nan)
         changes = {part: partial(blank, mask=mask) for part, mask in parts.items()}
-        watch = changing(self.call.name, [self.call.number], changes)
-        return self.baseline.session.attempt(self.baseline.batch.tree(), watch=watch)
+        return self.baseline.rerun(changing(self.call.name, [self.call.number], changes))
 
 
 def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | None:

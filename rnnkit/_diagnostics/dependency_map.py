@@ -84,7 +84,8 @@ def dependency_map(
     out_dim = dim if out_dim is None else out_dim
     with session(model, call, given, "dependency_map") as opened:
         batch, replaced = judged_finite(batch, opened)
-        narrow = Baseline.of(opened, with_inferred_axes(batch, opened.attempt))
+        batch = with_inferred_axes(batch, lambda batch: opened.attempt(batch.tree()))
+        narrow = Baseline.of(opened, batch)
         first = narrow.first
         if first is None:
             refuse(ArgumentError, "out_dim", why_unfollowed(narrow), code="verify-axis")

@@ -12,7 +12,6 @@ from torch import Tensor
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.lengths import counts_by_sample
 from rnnkit._diagnostics.run.outputs import (
-    Given,
     JoinedAxes,
     Leaves,
     in_float64,
@@ -22,7 +21,8 @@ from rnnkit._diagnostics.run.outputs import (
 )
 from rnnkit._diagnostics.tell.report import TRIES
 
-Attempt = Callable[[Given], Leaves | None]
+#: Runs the model on a batch; None if it refuses that.
+Attempt = Callable[[Batch], Leaves | None]
 
 #: The axes that may be the batch of an input, by its index; None if all samples share it.
 Choices = dict[int, list[int | None]]
@@ -31,7 +31,7 @@ Choices = dict[int, list[int | None]]
 def with_inferred_axes(batch: Batch, attempt: Attempt) -> Batch:
     """Find out which axis of each input, after the first, has the samples, by trying the model.
 
-    ``attempt(inputs)`` runs the model and returns the leaves of its output, or None if it refuses.
+    ``attempt(batch)`` runs the model and returns the leaves of its output, or None if it refuses.
     Sizes leave a choice where an input has two axes as long as the batch, or is as long by chance:
     the first choice with which the model takes two samples counts. Inputs without such an axis may
     have several rows of each sample. Returns the same batch with the axes and rows that were found.
@@ -55,11 +55,11 @@ def _with_rows_of_samples(batch: Batch, attempt: Attempt) -> Batch:
     left_out = counts.index(max(counts))
     rest = [sample for sample in range(batch.size) if sample != left_out]
     cut = replace(batch, rows_of=rows_of)
-    full = attempt(batch.tree())
-    with_rows = attempt(cut.samples(rest).tree())
+    full = attempt(batch)
+    with_rows = attempt(cut.samples(rest))
     if full is None or with_rows is None or not all(_equal_rows(full, with_rows, rest)):
         return batch
-    with_table = attempt(batch.samples(rest).tree())
+    with_table = attempt(batch.samples(rest))
     is_table = with_table is not None and all(_equal_rows(full, with_table, rest))
     return batch if is_table else cut
 
@@ -90,7 +90,7 @@ def _with_batch_axes(batch: Batch, attempt: Attempt) -> Batch:
     ways = _ways_to_choose(batch, choices) if batch.size > 1 else iter(())
     for way in itertools.islice(ways, TRIES):
         tried = batch.with_axes(way)
-        fewer = attempt(tried.samples(kept).tree())
+        fewer = attempt(tried.samples(kept))
         if fewer is not None:
             return _with_shared_inputs(tried, attempt, choices, fewer, kept)
     # The model takes no other batch: what may be laid out either way is left as it is.
@@ -138,7 +138,7 @@ def _with_shared_inputs(
 ) -> Batch:
     """Find inputs that have as many rows as the batch by chance, such as prototypes.
 
-    ``attempt(inputs)`` runs the model, and ``fewer`` is its output for the samples ``kept``. If its
+    ``attempt(batch)`` runs the model, and ``fewer`` is its output for the samples ``kept``. If its
     first tensor differs from the same rows of the full output, each input of ``choices``, by index,
     is passed with all its rows beside these samples: if the two agree then, all samples share it.
     Returns the batch, in which such inputs have no batch axis.
@@ -147,13 +147,13 @@ def _with_shared_inputs(
     tried = [k for k in choices if batch.is_content(k) and not batch.may_have_steps(k)]
     if not tried or batch.size <= 2:
         return batch
-    full = attempt(batch.tree())
+    full = attempt(batch)
     # equal_rows has an entry for each output with samples: the first one has to be true.
     if not full or True in _equal_rows(full, fewer, kept)[:1]:
         return batch
     for index in tried:
         shared = batch.with_axes({index: None})
-        whole = attempt(shared.samples(kept).tree()) or []
+        whole = attempt(shared.samples(kept)) or []
         if True in _equal_rows(full, whole, kept)[:1]:
             batch = shared
     return batch
@@ -217,7 +217,7 @@ def _are_same_rows(before: Tensor, after: Tensor, axis: int) -> bool:
 
 
 def infer_steps(
-    batch: Batch, attempt: Callable[[Batch], Leaves | None], tries: Iterator[int]
+    batch: Batch, attempt: Attempt, tries: Iterator[int]
 ) -> tuple[Batch, Leaves] | None:
     """Find which inputs have to be cut with the sequence.
 

@@ -59,7 +59,7 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
     then the axes of outputs.
     """
     whole, notes = judged_finite(whole, opened)
-    whole = with_inferred_axes(whole, opened.attempt)
+    whole = with_inferred_axes(whole, lambda batch: opened.attempt(batch.tree()))
     baseline = with_axes(_of_telling_samples(opened, whole, rules))
     are_grouped = comes_in_groups(baseline)
     if baseline.batch.size < whole.size and are_grouped:

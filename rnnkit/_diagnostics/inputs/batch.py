@@ -93,6 +93,11 @@ class Batch:
         return f" of {self.names[self.sequence]}" if len(others) > 1 else ""
 
     @property
+    def step_numbers(self) -> Tensor:
+        """The number of each step of the sequence, on the CPU."""
+        return torch.arange(self.steps, device="cpu")
+
+    @property
     def counts(self) -> list[int] | None:
         """Valid steps of each sample of the sequence; None if they are not known."""
         return self.lengths.get(self.sequence)

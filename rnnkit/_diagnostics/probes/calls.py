@@ -174,7 +174,7 @@ def other_order(baseline: Baseline) -> Finding | None:
         return None
     recorder = Recorder()
     at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
-    filled(baseline, torch.arange(steps, device="cpu") == at, torch.nan, recorder.watch)
+    filled(baseline, batch.step_numbers == at, torch.nan, recorder.watch)
     for event, x in padded(recorder.events, "input", RNNBase, Conv1d):
         is_batch_first = getattr(event.module, "batch_first", True)
         places = (x if is_batch_first else x.transpose(0, 1)).isnan()

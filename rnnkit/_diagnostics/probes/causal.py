@@ -176,7 +176,7 @@ def _asked(baseline: Baseline, first: int) -> Iterator[_Asked]:
     Of a step alone, one input is changed. ``first`` is the index of the output that is judged.
     """
     batch = baseline.batch
-    step = torch.arange(batch.steps, device="cpu").unsqueeze(0)
+    step = batch.step_numbers.unsqueeze(0)
     as_input = step + _late(baseline, first)  # which step of the input a step of the output is
     if baseline.rules.causal != "others":
         for cuts in (*_cuts(baseline), *_cuts_by_gradient(baseline, first)):
@@ -246,8 +246,8 @@ def _finding(leak: Leak, asked: _Asked) -> Finding:
     if asked.only is not None:
         fix = OWN[str(baseline.rules.causal)]
         return Finding(f"{what} step {cut} of input {asked.only}", fix=fix)
-    step = torch.arange(baseline.batch.steps, device="cpu")
-    alike = changed(baseline.batch, steps_at(step >= cut)) or leak.run.batch
+    later = steps_at(baseline.batch.step_numbers >= cut)
+    alike = changed(baseline.batch, later) or leak.run.batch
     # What looks no further ahead than it may is not where the leak begins.
     found = locate_step(baseline, alike, cut - baseline.rules.lookahead, leak.output)
     return Finding(f"{what} the input of step {cut} or later", *found)
@@ -304,7 +304,7 @@ def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
     steps = baseline.batch.steps
     begins: list[int] = []
     for step in (0, steps - 1):
-        where = steps_at(torch.arange(steps, device="cpu") == step)
+        where = steps_at(baseline.batch.step_numbers == step)
         change = compare_changed(baseline, where, only=index)
         if change is None or change.refusal or not change.has(first):
             return False

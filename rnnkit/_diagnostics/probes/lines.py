@@ -175,7 +175,7 @@ def _may_be_unordered(baseline: Baseline) -> bool:
 
 def _reordered(batch: Batch) -> Batch:
     """Return a batch with its odd steps before the even ones."""
-    steps = torch.arange(batch.steps, device="cpu")
+    steps = batch.step_numbers
     order = torch.cat([steps[1::2], steps[::2]])
     leaves = [
         leaf.index_select(batch.seq_dims[index], order.to(leaf.device))

@@ -134,7 +134,7 @@ def _map_of_steps(baseline: Baseline) -> Drawn | None:
     is_causal = baseline.rules.causal in (True, "strict") and not baseline.rules.lookahead
     rule: Rule | None = "causal" if is_causal else None
     matrix = torch.stack([*read.values()])
-    columns = torch.arange(batch.steps, device="cpu")
+    columns = batch.step_numbers
     if is_causal and baseline.has_passed("causal"):  # what cancels out may leave a gradient
         steps = torch.tensor([*read], device="cpu")
         matrix &= columns <= steps.unsqueeze(1)

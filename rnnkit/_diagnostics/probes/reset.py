@@ -27,7 +27,7 @@ def probe_reset(baseline: Baseline) -> Outcome:
     if not indices:
         return Skipped(OTHER_OUTPUTS)
     baseline = with_followed(baseline)
-    step = torch.arange(baseline.batch.steps, device="cpu")
+    step = baseline.batch.step_numbers
     # One change of the inputs, under the key 0: at the steps before each sample's last flag.
     changes = compare_each(baseline, {0: steps_at(step < last)}, indices)
     if isinstance(changes, Skipped):
@@ -73,5 +73,4 @@ def _last_flags(baseline: Baseline) -> Tensor | None:
     if rows is None or not batch.may_have_steps(flags):
         return None
     is_set = (rows.ne(0) & rows.isfinite()).reshape(*rows.shape[:2], -1).any(2).cpu()
-    flagged: Tensor = torch.arange(rows.shape[1], device="cpu") * is_set
-    return flagged.amax(1, keepdim=True)
+    return (batch.step_numbers * is_set).amax(1, keepdim=True)

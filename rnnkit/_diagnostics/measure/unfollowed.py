@@ -18,15 +18,6 @@ def why_not_finite(baseline: Baseline) -> Skipped | None:
     return Skipped(NOT_FINITE) if is_unknown else None
 
 
-def without_finite_numbers(baseline: Baseline) -> list[str]:
-    """Return the names of outputs without any finite number: no change shows in them."""
-    return [
-        f"output{baseline.names[index]}"
-        for index, leaf in enumerate(baseline.normal)
-        if is_number(leaf) and leaf.numel() > 1 and not bool(leaf.isfinite().any())
-    ]
-
-
 def has_numbers(output: Leaves) -> bool:
     """Return whether an output has a tensor of several numbers, finite or not."""
     return any(isinstance(x, Tensor) and x.numel() > 1 for x in output)

@@ -11,7 +11,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, Leak, compare_each
 from rnnkit._diagnostics.measure.prepared import comes_in_groups
 from rnnkit._diagnostics.measure.slopes import gradients_of
-from rnnkit._diagnostics.measure.unfollowed import why_unfollowed, without_finite_numbers
+from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.loss import judge_loss
 from rnnkit._diagnostics.run.module_calls import steps_of_modules
 from rnnkit._diagnostics.run.outputs import is_number, orders, shape_of
@@ -87,15 +87,13 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
     rest = "batch was checked only for the rest, not for"
     if baseline.batch.shared:
         return f"{rest} {joined_by_and(baseline.batch.shared)}, which every sample uses as a whole"
-    losses = [
-        f"output{name}"
-        for name, leaf in zip(baseline.names, baseline.normal, strict=True)
-        if is_number(leaf) and leaf.numel() == 1
-    ]
+    every = zip(baseline.names, baseline.normal, strict=True)
+    numbers = [(f"output{name}", leaf) for name, leaf in every if is_number(leaf)]
+    losses = [name for name, leaf in numbers if leaf.numel() == 1]
     if losses and baseline.batch.size > 1:
         fix = "verify a model that returns it alone"
         return f"{rest} {joined_by_and(losses)}, a single number: {fix}"
-    blind = without_finite_numbers(baseline)
+    blind = [name for name, leaf in numbers if leaf.numel() > 1 and not leaf.isfinite().any()]
     return f"{rest} {joined_by_and(blind)}, which has no finite number" if blind else ""
 
 

@@ -88,8 +88,9 @@ def rows_of_squeezes(baseline: Baseline, single: Batch) -> list[Line]:
     if output is None or not wrong:
         return []
     places = ", ".join(dict.fromkeys(one.place for one in wrong))
-    calls = joined_by_and([*dict.fromkeys(map(_typed, wrong))])
-    if len({*map(_typed, wrong)}) > 1:
+    typed = [*dict.fromkeys(map(_typed, wrong))]
+    calls = joined_by_and(typed)
+    if len(typed) > 1:
         calls = joined_by_and([f"{_typed(one)} at {one.place}" for one in wrong])
     cause = "for a single sample, this squeeze removes an axis that it otherwise keeps"
     fix = f"{calls}, for a batch of any size"

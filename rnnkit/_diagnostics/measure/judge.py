@@ -53,8 +53,11 @@ def judge_of(baseline: Baseline) -> Baseline | Skipped:
     """
     if baseline.is_judge:
         return baseline
-    if baseline.parent is not None:
-        return _judge_of_parent(baseline, baseline.parent)
+    if baseline.parent is not None:  # it sees the same inputs differently
+        judge = judge_of(baseline.parent)
+        if isinstance(judge, Skipped):
+            return judge
+        return judge.seeing(baseline.batch.with_leaves(judge.batch.leaves))
     unsure = rounds_by_all(baseline)
     if unsure is not None:
         return unsure
@@ -82,14 +85,6 @@ def rounds_by_all(baseline: Baseline) -> Skipped | None:
     modules = baseline.session.model.modules()
     is_quantized = any(".quantized.dynamic." in type(one).__module__ for one in modules)
     return Skipped(QUANTIZED) if is_quantized else None
-
-
-def _judge_of_parent(baseline: Baseline, parent: Baseline) -> Baseline | Skipped:
-    """Return the parent's judge for a baseline that sees the same inputs differently."""
-    judge = judge_of(parent)
-    if isinstance(judge, Skipped):
-        return judge
-    return judge.seeing(baseline.batch.with_leaves(judge.batch.leaves))
 
 
 def _judge_in_own_dtype(baseline: Baseline, weights: Sequence[Tensor]) -> Baseline | Skipped:

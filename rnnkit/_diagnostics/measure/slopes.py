@@ -82,7 +82,7 @@ class Gradients(FunctionWatch):
         self.called: list[nn.Module] = []
         self.used_ids = set[int]()
         self.detached = list[Tensor]()
-        self.noticed = Noticed([x for x in batch.leaves if is_dense(x)])
+        self.noticed = Noticed([*filter(is_dense, batch.leaves)])
         # A gradient takes as much memory as its weight.
         every = self.model.named_parameters()
         self.weights = {n: x for n, x in every if x.requires_grad and x.numel() <= 2**25}

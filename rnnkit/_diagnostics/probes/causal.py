@@ -80,14 +80,14 @@ def probe_causal(baseline: Baseline) -> Outcome:
             what = f"{of} changes when the later steps are removed"
             return Finding(what, fix=f"{VIEW}; compute nothing from the number of steps")
         runs.append(run)
-    text = _holds(judged, first) + _tried(judged, changes.values())
+    text = _holds(judged) + _tried(judged, changes.values())
     return Passed(text + _of_others(judged, first, changes), runs)
 
 
-def _holds(judged: Baseline, first: int) -> str:
+def _holds(judged: Baseline) -> str:
     """Write on what no step of the first output depends, by the rule of ``causal=``.
 
-    ``judged`` has the steps of the input that the output follows; ``first`` is the output's index.
+    ``judged`` has the steps of the input that the output follows.
     """
     batch = judged.batch
     rules = {"strict": "itself or a later one", "others": "itself"}
@@ -96,7 +96,7 @@ def _holds(judged: Baseline, first: int) -> str:
     if ahead:
         what += f", more than {count(ahead, 'step', 'steps')} ahead"
     text = f"none of the {batch.steps} steps depends on {what}{batch.of_sequence}"
-    late = _late(judged, first)
+    late = _late(judged)
     if not late:
         return text
     return f"{text} (step 0 of the output is taken as step {late} of the input)"
@@ -127,9 +127,9 @@ def _of_others(judged: Baseline, first: int, changes: dict[Change, "_Asked"]) ->
     return f"; that holds of the first output, and not of {', '.join(reading)}"
 
 
-def _late(baseline: Baseline, first: int) -> int:
-    """Return how many steps later than its input an output may begin, if it is shorter."""
-    return max(baseline.missing(first) or 0, 0)
+def _late(baseline: Baseline) -> int:
+    """Return how many steps later than its input the first output may begin, if it is shorter."""
+    return max(baseline.missing(baseline.first or 0) or 0, 0)
 
 
 def _of_changed_steps(baseline: Baseline, first: int) -> dict[Change, "_Asked"] | Finding | Skipped:
@@ -139,7 +139,7 @@ def _of_changed_steps(baseline: Baseline, first: int) -> dict[Change, "_Asked"] 
     it moved nowhere that it must not; else what is wrong, or why nothing can be said.
     """
     changes: dict[Change, _Asked] = {}
-    for asked in _asked(baseline, first):
+    for asked in _asked(baseline):
         change = compare_changed(baseline, asked.where, only=asked.only)
         if change is None:
             continue
@@ -170,16 +170,16 @@ class _Asked(NamedTuple):
     must_stay: Tensor
 
 
-def _asked(baseline: Baseline, first: int) -> Iterator[_Asked]:
+def _asked(baseline: Baseline) -> Iterator[_Asked]:
     """Yield what is changed: all steps from one on, and each step alone, if the rule asks for that.
 
-    Of a step alone, one input is changed. ``first`` is the index of the output that is judged.
+    Of a step alone, one input is changed. The first output is judged.
     """
     batch = baseline.batch
     step = batch.step_numbers.unsqueeze(0)
-    as_input = step + _late(baseline, first)  # which step of the input a step of the output is
+    as_input = step + _late(baseline)  # which step of the input a step of the output is
     if baseline.rules.causal != "others":
-        for cuts in (*_cuts(baseline), *_cuts_by_gradient(baseline, first)):
+        for cuts in (*_cuts(baseline), *_cuts_by_gradient(baseline)):
             must_stay = as_input < cuts - baseline.rules.lookahead
             yield _Asked(cuts, steps_at(step >= cuts), None, must_stay)
     if baseline.rules.causal in OWN:
@@ -213,12 +213,12 @@ def _cuts(baseline: Baseline) -> Iterator[Tensor]:
         yield (1 + part * (last - 1)).round().clamp(min=1) + before
 
 
-def _cuts_by_gradient(baseline: Baseline, first: int) -> Iterator[Tensor]:
+def _cuts_by_gradient(baseline: Baseline) -> Iterator[Tensor]:
     """Yield the first later step whose gradient arrives at a step of the output, for all samples.
 
-    ``first`` is the index of the output. A gradient may cancel out: only a change is a proof.
+    The output is the first one. A gradient may cancel out: only a change is a proof.
     """
-    ahead = baseline.rules.lookahead + _late(baseline, first)
+    ahead = baseline.rules.lookahead + _late(baseline)
     for step, read in steps_read(baseline).items():
         later = read.nonzero().flatten()
         beyond = later[later > step + ahead]

@@ -103,15 +103,15 @@ class _Run:
         self.names = {id(module): name for name, module in named}
         self.thread = threading.get_ident()
         # Modules of a copy whose forward is watched, or that of a layer around them, by id.
-        self.followed: set[int] = set()
+        self.followed = set[int]()
         self.rows: list[Row] = []
         self.calls: list[Call] = []
         self.by_memory: dict[int, Returned] = {}  # what calls returned, by its memory
         self.by_node: dict[Any, Returned] = {}  # and by its place in the graph
-        self.with_graph: set[Returned] = set()  # what of it may be learned from
-        self.read: set[Returned] = set()  # what later calls, or the result, are made of
-        self.learned: set[Returned] = set()  # what a backward has gone through
-        self.taken_back: set[Returned] = set()  # what the module that returned it took back
+        self.with_graph = set[Returned]()  # what of it may be learned from
+        self.read = set[Returned]()  # what later calls, or the result, are made of
+        self.learned = set[Returned]()  # what a backward has gone through
+        self.taken_back = set[Returned]()  # what the module that returned it took back
         self.marks_if_freed: list[tuple[Row, str]] = []  # marks, if a backward fails
 
     def follow(self, copy: torch.nn.Module) -> list[Any]:

@@ -72,7 +72,7 @@ def _matched_by_padding(
     to ``lines`` for each name whose lengths fit none.
     """
     found: Lengths = {}
-    sides: set[str] = set()
+    sides = set[str]()
     # Lengths that share the name of an input, such as target_lengths, say nothing of others.
     of_any = [each for name, each in told if not _inputs_of_like_name(name, inputs, rows)]
     for name, ways in told:

@@ -35,21 +35,23 @@ def why_unfollowed(baseline: Baseline) -> str:
 
     ``baseline`` has the output for a batch, and may have another one for one sample less.
     """
-    lists = [k for k, leaf in enumerate(baseline.normal) if isinstance(leaf, list)]
+    first = baseline.first
+    normal = baseline.normal
+    lists = [k for k, leaf in enumerate(normal) if isinstance(leaf, list)]
     if lists:
         return f"{baseline.name(lists[0])} is a list of different lengths: return one padded tensor"
-    if baseline.first is None:
-        return _why_no_numbers(baseline.normal)
+    if first is None:
+        return _why_no_numbers(normal)
     fewer = baseline.axes.without_one
     if fewer is None and baseline.batch.size == 1:
         return ONE_SAMPLE
     if fewer is None:
         axis = "" if baseline.batch.batch_dim else "pass batch_dim=, or "
         return f"the model does not run on one sample less: {axis}let it accept any batch"
-    if len(fewer) != len(baseline.normal):
+    if len(fewer) != len(normal):
         return "each sample has its own output tensor: return one padded tensor"
-    name = baseline.name(baseline.first)
-    if shape_of(fewer[baseline.first]) == shape_of(baseline.normal[baseline.first]):
+    name = baseline.name(first)
+    if shape_of(fewer[first]) == shape_of(normal[first]):
         ways = "return (batch, ...), or pass batch_dim=, the axis of the samples"
         return f"{name} does not follow the samples: {ways}"
     return f"no axis of {name} follows the samples: return (batch, ...)"

@@ -161,16 +161,17 @@ def _lost_axes(run: Restriction) -> Iterator[Finding | str]:
     """
     baseline = run.baseline
     for part in run.compared:
-        whole = baseline.normal[part.output]
-        alone = run.output[part.output]
-        if alone.dim() >= whole.dim() or baseline.names[part.output].endswith("[:]"):
+        index = part.output
+        whole = baseline.normal[index]
+        alone = run.output[index]
+        if alone.dim() >= whole.dim() or baseline.names[index].endswith("[:]"):
             continue
         shapes = f"{tuple(whole.shape)} for the batch, and {tuple(alone.shape)} for one sample"
-        what = f"{baseline.name(part.output)} is {shapes}: its batch axis is lost"
+        what = f"{baseline.name(index)} is {shapes}: its batch axis is lost"
         if whole.dim() == 1:
             yield what
             continue
-        axis = baseline.axes.batch[part.output]
+        axis = baseline.axes.batch[index]
         other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
         yield Finding(what, rows_of_squeezes(baseline, run.batch), fix=other)
 
@@ -190,10 +191,11 @@ def _in_other_orders(baseline: Baseline) -> Iterator[Restriction | Finding]:
         order = [*rest, first]
         run = Restriction(baseline, partial(Batch.samples, kept=order), order)
         yield run
-        if run.different is not None:
+        wrong = run.different
+        if wrong is not None:
             numbers = ", ".join(map(str, run.batch.caller_indices))
-            of = baseline.of_sample(run.different.output, run.different.sample)
-            fix = _fix_of_order(baseline, run.different.output)
+            of = baseline.of_sample(wrong.output, wrong.sample)
+            fix = _fix_of_order(baseline, wrong.output)
             what = f"if the samples are put in the order {numbers}, {of} changes"
             yield Finding(what, fix=fix)
 

@@ -44,11 +44,12 @@ def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
     judge = judge_of(narrow)
     if isinstance(judge, Skipped):
         return judge
+    batch = judge.batch
     # Only the steps at which no sample has padding.
-    steps = min(judge.batch.counts or [judge.batch.steps])
-    if steps < 2 or not judge.batch.has_steps(judge.batch.sequence):
+    steps = min(batch.counts or [batch.steps])
+    if steps < 2 or not batch.has_steps(batch.sequence):
         return Skipped(NO_STEPS)
-    cut = judge.batch.cut(steps, front=judge.batch.pads_after)
+    cut = batch.cut(steps, front=batch.pads_after)
     return _streams(judge.on(cut, judge.session.run(cut.tree())))
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
-from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
 from rnnkit._diagnostics.probes.joined import has_batch_first, joined_layers
@@ -94,8 +94,7 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
     """
     if not calls:
         return
-    gradients = gradients_of(baseline)
-    slopes = gradients.of_calls(calls)
+    slopes = gradients_of(baseline).of_calls(calls)
     tried = 0
     for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
         if tried >= CALLS or baseline.is_spent:
@@ -104,7 +103,7 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
             yield Skipped(left, "partial")
             return
         uses = _Uses(baseline, call, arrives)
-        yield from _misuses_of(uses, _directions(baseline, gradients, call))
+        yield from _misuses_of(uses, _directions(baseline, call))
         tried += uses.runs > 0
 
 
@@ -181,15 +180,16 @@ class _Uses:
         return self.baseline.rerun(changing(self.call.name, [self.call.number], changes))
 
 
-def _directions(baseline: Baseline, gradients: Gradients, call: Call) -> int | None:
+def _directions(baseline: Baseline, call: Call) -> int | None:
     """Return how many directions a call has, 1 or 2; None if that is unknown.
 
     A loop runs one way if its first output step reads the first input step alone, and two ways if
-    the backward half of its last step reads the last one alone. ``gradients`` are of the same run.
+    the backward half of its last step reads the last one alone. ``call`` is of the baseline's run.
     """
     known = getattr(call.module, "bidirectional", None)
     if isinstance(known, bool):
         return 2 if known else 1
+    gradients = gradients_of(baseline)
     output = gradients.parts_of(call).get("output")
     batch = baseline.batch
     seq = call.seq_axis
@@ -237,24 +237,25 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
     Layers and directions are the rows of ``h_n``; the last layer's are the top ones. ``uses`` tells
     what the model's outputs depend on in what one call returned.
     """
-    module = uses.call.module
+    call = uses.call
+    module = call.module
     directions = 2 if module.bidirectional else 1
     total = module.num_layers * directions
     if total == 1 or uses.read(output=uses.every):
         return
-    used = [row for row in range(total) if uses.read(h=_of_row(uses.call, row))]
+    used = [row for row in range(total) if uses.read(h=_of_row(call, row))]
     if _are_of_top(used, total, directions):
         return
     names = joined_by_and([f"h_n[{row}]" for row in used])
     verb = "are" if len(used) > 1 else "is"
-    only = f"{uses.call.label}: of the {total} states in h_n only {names} {verb} used"
+    only = f"{call.label}: of the {total} states in h_n only {names} {verb} used"
     right = "the last layer, h_n[-1]"
     fix = f"use {right}; or the output, or last_hidden(state) of rnnkit's layer"
     if directions == 2:
         right = "the last layer, h_n[-2:]"
         decoder = 'for a decoder\'s state, rnnkit.states.bridge(h_n, "sum")'
         fix = f"use {right}; or the output, or last_hidden(state) of rnnkit's layer; {decoder}"
-    yield Finding(f"{only}, not {right}", fix=fix, module=uses.call.name)
+    yield Finding(f"{only}, not {right}", fix=fix, module=call.name)
 
 
 def _are_of_top(used: Sequence[int], total: int, directions: int) -> bool:

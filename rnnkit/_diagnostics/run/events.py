@@ -220,12 +220,13 @@ def stateful_modules(events: Sequence[Event]) -> set[str]:
     given = dict[str, frozenset[int]]()
     found = {event.name for event in events if is_recurrent(event.module)}
     for event in events:
+        name = event.name
         if event.kind == "input":
-            given[event.name] = event.consumed
-            if event.consumed & made[event.name]:
-                found.add(event.name)
+            given[name] = event.consumed
+            if event.consumed & made[name]:
+                found.add(name)
         else:  # dropout returns what it is given
-            made[event.name] |= event.produced.keys() - given[event.name]
+            made[name] |= event.produced.keys() - given[name]
     return found
 
 

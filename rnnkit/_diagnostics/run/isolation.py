@@ -89,7 +89,7 @@ class Session:
         self.returned: Any = None  # the last output, as the model returned it
         self.own_call = call  # the user's, if any
         self.call: Callable[..., Any] = call or operator.call
-        self.drawn: set[str] = set()  # from which sources of random numbers
+        self.drawn = set[str]()  # from which sources of random numbers
         self.is_first = True
         self._is_written = False
         self._start = _random_states()

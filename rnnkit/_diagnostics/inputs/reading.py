@@ -154,7 +154,7 @@ def _read_lengths(batch: Batch, name: int | str | None, given: Any) -> tuple[int
     Return the index of the leaf that they are of, and the valid steps of each sample.
     """
     places = [batch.sequence] if name is None else places_of(batch.spec, name)
-    index = next((k for k in places if batch.length(k)), batch.sequence)
+    index = next(filter(batch.length, places), batch.sequence)
     counts = counts_of(given)
     steps = batch.length(index)
     is_one_each = len(counts) == batch.size

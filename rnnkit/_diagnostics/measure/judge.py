@@ -15,6 +15,7 @@ from rnnkit._diagnostics.run.outputs import (
     in_wider_dtype,
     is_number,
     shape_of,
+    shapes_of,
     wider_dtype,
 )
 from rnnkit._diagnostics.tell.outcome import Skipped
@@ -92,7 +93,7 @@ def _judge_in_own_dtype(baseline: Baseline, weights: Sequence[Tensor]) -> Baseli
 
     ``weights`` are the parameters and buffers of the model.
     """
-    numbers = [x for x in (*weights, *baseline.batch.leaves, *baseline.normal) if is_number(x)]
+    numbers = filter(is_number, (*weights, *baseline.batch.leaves, *baseline.normal))
     coarsest = max({x.dtype for x in numbers}, key=lambda dtype: torch.finfo(dtype).eps)
     tolerance = 1000 * torch.finfo(coarsest).eps
     if tolerance > COARSE:
@@ -111,7 +112,7 @@ def _judge_in(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Basel
         judging = baseline.judging(batch, dtype, tolerance)
         judge = replace(judging, session=session, normal=session.run(batch.tree()))
         is_wide = all(in_wider_dtype(x, dtype) is x for x in judge.normal)
-        if is_wide and [*map(shape_of, judge.normal)] == [*map(shape_of, baseline.normal)]:
+        if is_wide and shapes_of(judge.normal) == shapes_of(baseline.normal):
             return judge
     return None
 

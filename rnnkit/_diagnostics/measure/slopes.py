@@ -227,7 +227,7 @@ class Gradients(FunctionWatch):
 
     def of_calls(self, calls: Sequence[Call]) -> list[dict[str, Tensor]]:
         """Return the gradients of the outputs in what each call of a layer returned, by part."""
-        parts = [self.parts_of(call) for call in calls]
+        parts = [*map(self.parts_of, calls)]
         wanted = [x for each in parts for x in each.values()]
         slopes = iter(self.slopes(wanted, self.output))
         every = [dict(zip(each, slopes, strict=False)) for each in parts]

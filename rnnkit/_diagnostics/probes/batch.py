@@ -43,7 +43,7 @@ def probe_batch(baseline: Baseline) -> Outcome:
         wrong = losses[0]
         what = baseline.batch.without_size(wrong.what)
         return Finding(what, [("at", wrong.place)], fix=wrong.fix)
-    numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
+    numbers = [*filter(is_number, baseline.normal)]
     if numbers and all(leaf.numel() == 1 for leaf in numbers):
         outcome = judge_loss(baseline)
         if baseline.batch.shared and isinstance(outcome, Passed):

@@ -158,7 +158,7 @@ def shape_of(leaf: Any) -> tuple[int, ...] | None:
 
 def shapes_of(leaves: Leaves) -> list[tuple[int, ...] | None]:
     """Return the shape of each leaf; None for each that is no tensor."""
-    return [shape_of(leaf) for leaf in leaves]
+    return [*map(shape_of, leaves)]
 
 
 def _as_dense(leaf: Any) -> Tensor:

@@ -119,7 +119,7 @@ def _batch_axis_of_input(baseline: Baseline) -> dict[int, int]:
     batch = baseline.batch
     if baseline.first is None:
         return {}
-    shape = tuple(baseline.normal[baseline.first].shape)
+    shape = baseline.normal[baseline.first].shape
     fitting = [axis for axis, size in enumerate(shape[:-1] or shape) if size == batch.size]
     return {baseline.first: fitting[0]} if fitting == [batch.batch_dim] else {}
 
@@ -151,11 +151,9 @@ def _with_step_axes(baseline: Baseline, index: int, tries: Iterator[int]) -> Bas
     cut, shorter = found
     more = followed.steps - followed.longest
     seq: dict[int, int] = {}
-    for k, pair in enumerate(zip(baseline.normal, shorter, strict=True)):
-        axis, by = shortened_axis(*pair)
-        if axis is None or axis == axes.batch.get(k) or k in axes.seq:
-            continue
-        if by in {1, 1 + more}:
+    for k, (axis, by) in enumerate(map(shortened_axis, baseline.normal, shorter)):
+        is_other = axis != axes.batch.get(k) and k not in axes.seq
+        if axis is not None and is_other and by in {1, 1 + more}:
             seq[k] = axis
     if index == batch.sequence:
         axes = replace(axes, runs_on_less=True)
@@ -170,7 +168,7 @@ def _told_axis(baseline: Baseline, first: int) -> int | None:
     nothing tells, return None.
     """
     axes = baseline.axes
-    shape = tuple(baseline.normal[first].shape)
+    shape = baseline.normal[first].shape
     out_seq_dim = baseline.rules.out_seq_dim
     if out_seq_dim is not None and first not in axes.joined:
         _check_out_seq_dim(baseline, first, out_seq_dim)

@@ -260,11 +260,12 @@ def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
     that mix, or padding before the samples.
     """
     is_spoiled = judged.rules.lookahead or judged.session.drawn or judged.has_found("batch")
-    is_cut_at_padding = not judged.batch.pads_after and judged.batch.counts is not None
+    batch = judged.batch
+    is_cut_at_padding = not batch.pads_after and batch.counts is not None
     if judged.rules.causal == "others" or is_spoiled or is_cut_at_padding:
         return
-    steps = judged.batch.steps
-    samples = range(judged.batch.size)
+    steps = batch.steps
+    samples = range(batch.size)
     for cut in sorted({steps - 1, steps - 2, (steps + 1) // 2} - {0}, reverse=True):
         keep = partial(Batch.cut, steps=cut, front=True)
         yield Restriction(judged, keep, samples, first, steps=cut)

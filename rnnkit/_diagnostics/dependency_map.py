@@ -134,7 +134,7 @@ def _moved(judge: Baseline, column: int) -> Tensor:
     large = judge.session.attempt(judge.batch.tree(larger)) or judge.normal
     found = [_laid_over(before, output[first:]) for output in (small, large)]
     # So large a number may come to nothing by a mask and still give inf * 0: that is no sign.
-    if not bool(found[1].isfinite().all()):
+    if not found[1].isfinite().all():
         found.pop()
     moved = [beyond_rounding(judge, before, after, judge.scale_of(first)) for after in found]
     rows = torch.stack(moved).any(0).movedim(axis, 0)

@@ -109,7 +109,7 @@ def state_in_words(state: Mapping[str, Tensor], origins: Mapping[str, Origin]) -
     ``state`` has its tensors by name, ``origins`` where each came from. Zeros that are learned are
     a state like any other.
     """
-    is_given = any(x.requires_grad or x.is_meta or bool(x.any()) for x in state.values())
+    is_given = any(x.requires_grad or x.is_meta or x.any() for x in state.values())
     if not is_given and all(origin.row < 0 for origin in origins.values()):
         return "zeros"
     return ", ".join(dict.fromkeys(origin.text for origin in origins.values()))

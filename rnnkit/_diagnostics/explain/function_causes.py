@@ -278,7 +278,7 @@ def _mask_of_keys(event: Event) -> Iterator[Cause]:
         return
     rows, columns = mask.shape[-2:]
     # The mask is (..., queries, keys): above the diagonal are later keys, which it may hide.
-    if columns != 1 and (rows != columns or bool(mask.triu(1).any())):
+    if columns != 1 and (rows != columns or mask.triu(1).any()):
         return
 
     def run(call: FunctionCall) -> Any:

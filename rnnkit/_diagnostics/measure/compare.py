@@ -99,7 +99,7 @@ class Change(Rerun):
         for index in filter(self.has, indices):
             moved = self.moved(index)
             wrong = moved & fitted_to_steps(forbidden, moved.shape[1])
-            if not bool(wrong.any()):
+            if not wrong.any():
                 continue
             if self.baseline.is_judge:
                 return Leak(self, index, wrong.nonzero().tolist())
@@ -339,4 +339,4 @@ def are_near(judge: Baseline, before: Tensor, after: Tensor) -> bool:
     """Return whether two tensors are the same up to rounding; they may be no part of an output."""
     if before.shape != after.shape:
         return False
-    return not bool(beyond_rounding(judge, before, after, largest(before)).any())
+    return not beyond_rounding(judge, before, after, largest(before)).any()

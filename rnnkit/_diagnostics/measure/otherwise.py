@@ -75,7 +75,7 @@ def _may_pick_steps(batch: Batch, index: int, leaf: Any) -> bool:
         return False
     if leaf.numel() != batch.size or batch.tells_lengths(index):
         return False
-    return not bool((leaf == batch.steps).all())
+    return not (leaf == batch.steps).all()
 
 
 def _calm_leaf(batch: Batch, index: int, leaf: Any) -> Any:
@@ -133,7 +133,7 @@ def _redrawn(batch: Batch, seed: int, generator: torch.Generator) -> list[Any]:
     leaves = other_leaves(batch, EVERY_STEP, seed, pad=False)
     for index, leaf in enumerate(leaves):
         is_table = is_dense(leaf) and leaf.dim() > 1
-        if is_table and bool((leaf == leaf.flatten()[:1]).all()):
+        if is_table and (leaf == leaf.flatten()[:1]).all():
             drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
             leaves[index] = drawn.round().to(leaf)
     return leaves

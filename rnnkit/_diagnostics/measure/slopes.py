@@ -290,7 +290,7 @@ def _amount(slope: Tensor | None) -> str:
     """
     if slope is None:
         return "none"
-    if slope.is_sparse or bool(gradient_arrives(slope).any()):
+    if slope.is_sparse or gradient_arrives(slope).any():
         return "some"
     return "nan" if slope.isnan().any() else "zero"
 
@@ -338,7 +338,7 @@ def are_like(output: Leaves, normal: Leaves) -> bool:
     if shapes_of(output) != shapes_of(normal):
         return False
     return all(
-        bool((difference(one.detach(), other) <= 1e-4 * largest(other)).all())
+        (difference(one.detach(), other) <= 1e-4 * largest(other)).all()
         for one, other in zip(output, normal, strict=True)
         if is_number(one) and is_number(other)
     )

@@ -222,7 +222,7 @@ def _is_turned(places: Tensor, steps: int, *, is_conv: bool) -> bool:
             continue
         turned = mask.reshape(len(mask), n, count, -1)
         columns = turned.any((1, 3))
-        if columns.equal(turned.all((1, 3))) and bool(columns.ne(columns[:1]).any()):
+        if columns.equal(turned.all((1, 3))) and columns.ne(columns[:1]).any():
             return True
     return False
 

@@ -42,7 +42,7 @@ def probe_coverage(baseline: Baseline) -> Outcome:
         return finding
     doubtful = valid & ~learned
     # A quantized layer may move any output by rounding: then changes show nothing.
-    unsure = rounds_by_all(baseline) if bool(doubtful.any()) else None
+    unsure = rounds_by_all(baseline) if doubtful.any() else None
     if unsure is not None:
         return unsure
     silent, unknown = _tried(baseline, doubtful)
@@ -53,7 +53,7 @@ def probe_coverage(baseline: Baseline) -> Outcome:
     if finding is not None:
         return finding
     steps = baseline.batch.steps
-    if bool(silent.any()):
+    if silent.any():
         return Skipped(f"{_in_words(baseline, valid, silent)} no output", "partial")
     if untried:
         what = f"{untried} of {steps} steps get no gradient, and verify did not try each of them"
@@ -123,7 +123,7 @@ def _parts(baseline: Baseline, places: Tensor) -> Iterator[Tensor]:
     number = (known.cumsum(1) - 1) * most.clamp(max=PARTS) // most.clamp(min=1)
     for part in range(PARTS):
         chosen = places & (number == part)
-        if bool(chosen.any()):
+        if chosen.any():
             yield chosen
 
 

@@ -54,7 +54,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
         return baseline
     batch = baseline.batch
     base = run_loss(baseline, batch)
-    if not any(bool(place.slope.any()) for place in base):
+    if not any(place.slope.any() for place in base):
         reason = "a loss without a gradient: it is constant, or its inputs have no fractions"
         return Skipped(f"{reason} and no Embedding")
     labels = _labels(batch, gradients_of(narrow))

@@ -125,7 +125,7 @@ def spread_targets(batch: Batch, targets: Sequence[int]) -> Batch:
     for k in targets:
         leaf = leaves[k]
         is_finite = is_number(leaf) and bool(leaf.isfinite().all())
-        if is_finite and not bool((leaf == leaf.round()).all()):
+        if is_finite and not (leaf == leaf.round()).all():
             leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
     return batch.with_leaves(leaves)
 
@@ -177,7 +177,7 @@ def first_by_sample(base: Made, runs: Mapping[int, Made], size: int) -> tuple[in
     are those for each changed sample, and ``size`` is the number of samples. None if there is none.
     """
     for index, place in enumerate(base):
-        if bool(place.slope.any()):
+        if place.slope.any():
             others = {sample: run[index] for sample, run in runs.items()}
             axis = _batch_axis(place.tensor, others, size)
             if axis is not None:

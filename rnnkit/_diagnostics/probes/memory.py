@@ -38,14 +38,14 @@ def probe_memory(baseline: Baseline) -> Outcome:
         return Skipped(unseen, "inapplicable")
     valid = batch.valid_places
     earlier = earlier_steps(valid)
-    if not bool(earlier.any()) or not any(map(batch.has_steps, batch.indices)):
+    if not earlier.any() or not any(map(batch.has_steps, batch.indices)):
         return Skipped(NO_STEPS, "inapplicable")
     numbers = numbers_by_sample(baseline)
     if isinstance(numbers, Skipped):
         return numbers
     gradients = gradients_of(baseline)
     read = gradients.places(_ends(baseline, gradients.output, LAST)) if gradients.output else None
-    if read is not None and bool((read & earlier).any()):
+    if read is not None and (read & earlier).any():
         return Passed(HOLDS, [], notes=_notes_of_cuts(baseline, valid, read))
     # A quantized layer may move any output by rounding: then changes show nothing.
     return rounds_by_all(baseline) or _judge_changes(baseline, valid, read)
@@ -59,7 +59,7 @@ def _notes_of_cuts(baseline: Baseline, valid: Tensor, read: Tensor) -> list[str]
     """
     cut = gradients_of(baseline).noticed.cut
     before = valid & (read.cumsum(1) == 0)
-    if not cut or not bool(before.any()):
+    if not cut or not before.any():
         return []
     is_read = _moves(baseline, steps_at(before), LAST) is True
     return [_reach_in_words(valid, read, cut)] if is_read else []

@@ -66,7 +66,7 @@ def inputs_of_one_value(baseline: Baseline) -> Iterator[str]:
         if not is_dense(leaf) or leaf.dim() < 2 or is_number(leaf) or leaf.is_complex():
             continue
         numbers = leaf.flatten()
-        if len(numbers) and bool((numbers == numbers[0]).all()):
+        if len(numbers) and (numbers == numbers[0]).all():
             what = f"{name} is {numbers[0].item()} everywhere, and was not changed"
             yield f"{what}: pass a batch where it varies"
 
@@ -79,7 +79,7 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
     batch = baseline.batch
     gradients = gradients_of(baseline)
     slope = gradients.by_id.get(id(gradients.sources.get(index)))
-    if slope is not None and bool(gradient_arrives(slope).any()):
+    if slope is not None and gradient_arrives(slope).any():
         return False
     leaf = batch.leaves[index]
     others = [other for other in _others(batch, index) if not equal(other, leaf)]
@@ -158,6 +158,6 @@ def _in_words(measured: DependencyMap) -> str:
         return "on the same and earlier steps" if has_earlier else "only on the same step"
     last = len(measured.inputs) - 1
     is_inside = places < last
-    if bool((is_inside & (off == latest)).any()):
+    if (is_inside & (off == latest)).any():
         return f"on up to {count(latest, 'later step', 'later steps')}"
     return "on earlier and later steps" if has_earlier else "on the same and later steps"

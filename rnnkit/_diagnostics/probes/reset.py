@@ -21,7 +21,7 @@ def probe_reset(baseline: Baseline) -> Outcome:
     last = _last_flags(baseline)
     if last is None:
         return Skipped("the input that reset= names must have a flag for each step of each sample")
-    if not bool(last.any()):
+    if not last.any():
         return Skipped("no flag is set after the first step: pass a batch in which one is")
     indices = [*filter(baseline.has_steps, baseline.outputs_by_sample())]
     if not indices:

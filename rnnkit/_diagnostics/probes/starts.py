@@ -84,7 +84,7 @@ def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
 def _depends(run: Gradients, outputs: Sequence[Tensor], sources: Sequence[Tensor]) -> bool:
     """Return whether a gradient of some tensors of a run arrives in others that they may read."""
     slopes = run.slopes(sources, outputs)
-    return any(slope is not None and bool(gradient_arrives(slope).any()) for slope in slopes)
+    return any(slope is not None and gradient_arrives(slope).any() for slope in slopes)
 
 
 def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Finding]:
@@ -192,7 +192,7 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Finding | str]
     elif all(map(_passes_on_h, family, later)):
         fix = "y, (h, c) = layer(x, (h, c)): both are the state"
         yield Finding(f"{what} with its own h, but without its own c", fix=fix, module=first.name)
-    elif not any(bool(part.any()) for call in family for part in call.state.values()):
+    elif not any(part.any() for call in family for part in call.state.values()):
         yield from _loop_from_zeros(baseline, family, label)
     elif all(equal(call.state, first.state) for call in later):
         if _make_the_steps(baseline, family):

@@ -162,7 +162,7 @@ class _Uses:
         model that refuses a NaN looks at it, which is a use.
         """
         for part, mask in parts.items():
-            if part in self.slopes and bool((gradient_arrives(self.slopes[part]) & mask).any()):
+            if part in self.slopes and (gradient_arrives(self.slopes[part]) & mask).any():
                 return True
         # A copy with other strides may move the last bit: NaN is compared with a copy as it is.
         names = tuple(parts)
@@ -202,9 +202,9 @@ def _directions(baseline: Baseline, call: Call) -> int | None:
     backward = gradients.places([last[..., back]])
     if at_first is None or forward is None or backward is None:
         return None
-    if not bool(at_first[:, 1:].any()):
+    if not at_first[:, 1:].any():
         return 1
-    has_both = bool(forward[:, :-1].any()) and not bool(backward[:, :-1].any())
+    has_both = bool(forward[:, :-1].any()) and not backward[:, :-1].any()
     return 2 if has_both else None
 
 

@@ -221,6 +221,11 @@ class Baseline:
         is_followed = self.axes.source.get(index) == self.batch.sequence
         return is_followed and self.missing(index) is not None
 
+    @property
+    def outputs_with_steps(self) -> list[int]:
+        """The index of each output leaf with the steps that are judged."""
+        return [*filter(self.has_steps, range(len(self.normal)))]
+
     def in_input_order(self, output: Leaves) -> Leaves:
         """Return the leaves of an output with the samples in the order of the input.
 

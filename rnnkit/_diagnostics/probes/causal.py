@@ -285,7 +285,7 @@ def _with_followed_steps(judged: Baseline) -> Batch:
     first one with steps.
     """
     batch = judged.batch
-    first = next(filter(judged.has_steps, range(len(judged.normal))))
+    first = judged.outputs_with_steps[0]
     followed = judged
     for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.sequence, ()))):
         own = followed.batch.on_their_own[batch.sequence]

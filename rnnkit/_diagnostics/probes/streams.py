@@ -140,8 +140,7 @@ class Stream:
         """
         baseline = self.baseline
         (first, second, *_) = self.sizes
-        has_steps = any(map(baseline.has_steps, range(len(baseline.normal))))
-        if has_steps and self.first_step(part) is None:
+        if baseline.outputs_with_steps and self.first_step(part) is None:
             cause = ("cause", "the outputs are right, but the returned state is wrong")
             return [cause, ("fix", "return the state that the last call returned")], ""
         both = baseline.batch.cut(first + second, front=True)

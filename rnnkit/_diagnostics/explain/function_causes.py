@@ -134,8 +134,8 @@ def _other_views(event: Event, along: str) -> Iterator[Cause]:
     ``event`` is the call of the view in a run of the model; ``along`` says of what its rows have
     numbers of several: samples or steps. Each cause has a watch that runs a copy of the model so.
     """
-    [given, *_] = event.function.args
-    [result, *_] = event.tensors
+    given, *_ = event.function.args
+    result, *_ = event.tensors
     what = f"this {event.name} swaps no axes: its rows mix numbers of several {along}"
     for axis in range(given.dim() - 1):
         fix = f"x.transpose({axis}, {axis + 1}).reshape(...) instead of this {event.name}"

@@ -287,8 +287,8 @@ def parts_of(
     baseline: Baseline,
     output: Leaves,
     samples: Sequence[int],
-    only: int | None = None,
-    steps: int | None = None,
+    only: int | None,
+    steps: int | None,
 ) -> Iterator[Part]:
     """Yield each sample of a run of ``samples`` beside the same one in the run of the whole.
 

@@ -142,7 +142,7 @@ class Gradients(FunctionWatch):
 
     def _embedded(self, _: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
         """If an embedding is given one of the inputs, follow its output in place of that input."""
-        [given, *_] = args or [None]
+        given, *_ = args or [None]
         if isinstance(given, Tensor):
             for k, leaf in self._followed.items():
                 if given.shape == leaf.shape and torch.equal(given, leaf.to(given.dtype)):

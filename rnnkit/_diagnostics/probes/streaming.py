@@ -78,7 +78,7 @@ def _remembers(baseline: Baseline, stream: Stream) -> Finding | None:
     The copy runs the second chunk of the stream, and then the first one again, which has no state.
     """
     session = baseline.session
-    (first, second, *_) = stream.given
+    first, second, *_ = stream.given
     session.run(second)
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)
     if all(are_near(baseline, one, two) for one, two in again if is_number(one)):

@@ -139,7 +139,7 @@ class Stream:
         chunk.
         """
         baseline = self.baseline
-        (first, second, *_) = self.sizes
+        first, second, *_ = self.sizes
         if baseline.outputs_with_steps and self.first_step(part) is None:
             cause = ("cause", "the outputs are right, but the returned state is wrong")
             return [cause, ("fix", "return the state that the last call returned")], ""

@@ -12,7 +12,8 @@ from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.by_input import by_input, leaves_of_second
-from rnnkit._diagnostics.inputs.reading import batch_of, places_of, with_fields
+from rnnkit._diagnostics.inputs.fields import with_fields
+from rnnkit._diagnostics.inputs.reading import batch_of, places_of
 from rnnkit._diagnostics.measure.baseline import Rules
 from rnnkit._diagnostics.measure.judge import note_of_judge
 from rnnkit._diagnostics.measure.output_axes import layout_of
@@ -22,7 +23,15 @@ from rnnkit._diagnostics.probes.remarks import remarks
 from rnnkit._diagnostics.probes.table import PROBES, Probe, ProbeName
 from rnnkit._diagnostics.run.isolation import EscapedError, Session, SpentError, session
 from rnnkit._diagnostics.run.outputs import Given
-from rnnkit._diagnostics.tell.outcome import LEFT_OUT, ONE_SAMPLE, Finding, Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.outcome import (
+    LEFT_OUT,
+    ONE_SAMPLE,
+    RUNS,
+    Finding,
+    Outcome,
+    Passed,
+    Skipped,
+)
 from rnnkit._diagnostics.tell.report import Check, Report, joined, leak_error
 
 
@@ -164,6 +173,7 @@ def _judged(
     baseline, told = baseline_of(opened, whole, rules)
     answers = baseline.known.answers
     axes = layout_of(baseline)
+    opened.tally.most = RUNS  # until something is found
     for probe in _probes_of(asked):
         is_left_out = probe.name in skip or probe.goes_with in skip
         answers[probe.name] = Skipped(LEFT_OUT) if is_left_out else probe.ask_in_turn(baseline)

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
@@ -237,6 +238,16 @@ def test_a_batch_with_fields(kind):
 
         assert {"causal", "padding"} <= {*report.checked}
         assert len(report.axes) == len(called.axes) == 3
+
+
+def test_a_list_with_a_sequence_of_each_sample():
+    """It is padded, and cut again for each run, so that samples are judged by themselves."""
+    rows = [x[:n] for x, n in zip(PADDED, COUNTS.tolist(), strict=True)]
+    right = layered(lambda m, rows: [m.gru(x[None])[0][0] for x in rows])
+    wrong = layered(lambda m, rows: m.gru(pad_sequence(rows, batch_first=True))[1][-1])
+
+    assert {"alone", "padding", "causal"} <= {*reported(right, rows, causal=True).checked}
+    assert [one.probe for one in reported(wrong, rows).findings] == ["alone"]
 
 
 class Rows(dict[str, torch.Tensor]):

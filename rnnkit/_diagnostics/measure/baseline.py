@@ -12,7 +12,7 @@ from rnnkit._diagnostics.inputs.batch import Batch, steps_within
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.outputs import JoinedAxes, Leaves, Watch, feature_sizes, is_output
-from rnnkit._diagnostics.tell.outcome import RUNS, Finding, Outcome, Passed
+from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed
 
 T = TypeVar("T")
 
@@ -136,13 +136,6 @@ class Baseline:
     def has_found(self, probe: str) -> bool:
         """Return whether a probe, by its name, was asked before and found something."""
         return isinstance(self.known.answers.get(probe), Finding)
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether as many runs were made as may be, and nothing was found."""
-        return self.session.tally.passes >= RUNS and not any(
-            map(self.has_found, self.known.answers)
-        )
 
     @property
     def events(self) -> list[Event]:

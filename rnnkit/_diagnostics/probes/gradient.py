@@ -62,7 +62,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
     missing = chain(
         _idle_items(suspects.idle),
         _silent(baseline, run, suspects.silent),
-        _zeros(baseline, suspects.zeros),
+        _zeros(baseline, run, suspects.zeros),
     )
     for found in missing:
         if isinstance(found, Finding):
@@ -249,6 +249,13 @@ def _left_on_model(run: Gradients) -> list[Tensor]:
     return [*tensors_of(run.returned.get(("", 0))), *made]
 
 
+def _reached_besides(run: Gradients) -> set[str]:
+    """Return the names of parameters that get more than zeros from what a loss may take besides."""
+    slopes = run.slopes([*run.weights.values()], _left_on_model(run))
+    pairs = zip(run.weights, slopes, strict=True)
+    return {name for name, slope in pairs if slope is not None and bool(slope.any())}
+
+
 def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float) -> list[bool]:
     """Change some parameters; return for each output that moved whether it has a graph.
 
@@ -263,11 +270,16 @@ def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float)
     return [x.requires_grad for x, y in pairs if isinstance(x, Tensor) and not same(x, y)]
 
 
-def _zeros(baseline: Baseline, names: set[str]) -> Iterator[Finding]:
+def _zeros(baseline: Baseline, run: Gradients, zeros: set[str]) -> Iterator[Finding | str]:
     """Yield a finding of weights that get zeros: of a direction that nothing reads, or others.
 
-    ``names`` are those weights; if they are of one layer and direction, that is named.
+    ``zeros`` are those weights; if they are of one layer and direction, that is named. A note names
+    those that a loss may reach by what ``call=`` left out; ``run`` is the run in training.
     """
+    elsewhere = zeros & _reached_besides(run)
+    if elsewhere:
+        yield f"the gradient of {_listed(elsewhere)} is zero in this call"
+    names = zeros - elsewhere
     if not names:
         return
     module, end = _family(min(names))

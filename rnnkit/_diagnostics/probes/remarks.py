@@ -27,21 +27,22 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Answer:
     The answer has lines on what was measured, and a map of the steps.
 
     ``baseline`` is the model, a batch, its output, and the answers of all probes; ``streaming``
-    says that chunks were asked for. If no probe found a mistake, runs are limited: a note names the
-    lines that are left out then.
+    says that chunks were asked for. Where the session's runs are spent, a note names the lines that
+    are left out.
     """
     notes: list[str] = []
-    drawn = _map_of_steps(baseline)
+    left: list[str] = []
+    drawn: Drawn | None = None
+    try:
+        drawn = _map_of_steps(baseline)
+    except SpentError:
+        left.append("steps of outputs")
     if drawn is not None and not baseline.has_found("causal"):
         name = baseline.name(baseline.first or 0)
         notes.append(f"steps of {name} depend {_in_words(drawn.map)} of the input")
     asked = [unread_inputs, inputs_of_one_value, *LINES]
     if not streaming:
         asked.append(chunks_beside_the_whole)
-    # Without a finding the runs of all probes are limited, and so are those of these lines.
-    if not any(map(baseline.has_found, baseline.known.answers)):
-        baseline.session.tally.most = RUNS
-    left: list[str] = []
     for line in asked:
         try:
             notes += line(baseline)

@@ -22,6 +22,7 @@ from rnnkit._diagnostics.probes.repeatable import probe_repeatable
 from rnnkit._diagnostics.probes.reset import probe_reset
 from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
+from rnnkit._diagnostics.run.isolation import SpentError
 from rnnkit._diagnostics.tell.outcome import (
     HIDDEN,
     NO_LENGTHS,
@@ -94,24 +95,29 @@ class Probe:
     def ask_in_turn(self, baseline: Baseline) -> Outcome:
         """Return the answer, unless the batch or an earlier finding leaves nothing to ask.
 
-        ``baseline`` is the model, a batch, its output, and the answers until now. What is missing
-        is looked for again, with other values and at another size.
+        ``baseline`` is the model, a batch, its output, and the answers until now. As long as
+        nothing is found, its session runs 48 times at most. What is missing is looked for again,
+        with other values and at another size.
         """
         if self.needs_lengths and not baseline.batch.lengths:
             return Skipped(NO_LENGTHS, "inapplicable")
         if any(map(baseline.has_found, self.hidden_by)):
             return Skipped(HIDDEN)
-        if baseline.is_spent:
+        tally = baseline.session.tally
+        try:
+            answer = self.ask(baseline)
+        except SpentError:
             return Skipped(SPENT)
-        answer = self.ask(baseline)
-        if self.absence is None or not isinstance(answer, Finding):
+        if not isinstance(answer, Finding):
             return answer
-        what = answer.what
-        if is_absent_again(baseline, self.ask, what):
+        limit = tally.most
+        tally.most = None  # a mistake is confirmed, and told, however long that takes
+        if self.absence is None or is_absent_again(baseline, self.ask, answer.what):
             return answer
+        tally.most = limit
         if self.absence == "of some steps":
-            return Skipped(f"with these values, {what}", "partial", notes=answer.notes)
-        text = f"holds with other values or another size, but not for this batch: {what}"
+            return Skipped(f"with these values, {answer.what}", "partial", notes=answer.notes)
+        text = f"holds with other values or another size, but not for this batch: {answer.what}"
         return Passed(text, [], notes=answer.notes)
 
 

@@ -1,7 +1,7 @@
 """The probe *use*: gradients, or else NaN, show how outputs depend on what layers return."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 
 import torch
@@ -28,7 +28,10 @@ from rnnkit._diagnostics.run.outputs import (
     shape_of,
 )
 from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
-from rnnkit._diagnostics.tell.report import CALLS, joined_by_and
+from rnnkit._diagnostics.tell.report import joined_by_and
+
+#: Blanking what calls of layers return takes so many runs, or a call's more.
+MOST = 24
 
 
 def probe_use(baseline: Baseline) -> Outcome:
@@ -95,16 +98,16 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
     if not calls:
         return
     slopes = gradients_of(baseline).of_calls(calls)
-    tried = 0
+    runs = 0
     for place, (call, arrives) in enumerate(zip(calls, slopes, strict=True)):
-        if tried >= CALLS or baseline.is_spent:
+        if runs >= MOST:
             number = count(len(calls), "layer call", "layer calls")
             left = f"the results of {len(calls) - place} of {number} were not checked"
             yield Skipped(left, "partial")
             return
         uses = _Uses(baseline, call, arrives)
         yield from _misuses_of(uses, _directions(baseline, call))
-        tried += uses.runs > 0
+        runs += uses.runs
 
 
 def _misuses_of(uses: "_Uses", directions: int | None) -> Iterator[Finding | str]:
@@ -146,7 +149,6 @@ class _Uses:
         self.back = is_backward(data)
         self.every = torch.ones_like(self.back[:1])
         self.runs = 0
-        self._controls: dict[tuple[str, ...], Leaves | None] = {}
 
     @property
     def is_long(self) -> bool:
@@ -164,19 +166,23 @@ class _Uses:
         for part, mask in parts.items():
             if part in self.slopes and (gradient_arrives(self.slopes[part]) & mask).any():
                 return True
-        # A copy with other strides may move the last bit: NaN is compared with a copy as it is.
-        names = tuple(parts)
-        if names not in self._controls:
-            self._controls[names] = self._blanked(dict.fromkeys(parts, ~self.every))
-        control = self._controls[names]
+        control = self._copied
         output = self._blanked(parts)
         return control is None or output is None or not are_bit_equal(control, output)
 
-    def _blanked(self, parts: dict[str, Tensor]) -> Leaves | None:
+    @cached_property
+    def _copied(self) -> Leaves | None:
+        """The output with copies of all parts: their strides may move the last bit of it."""
+        return self._blanked({})
+
+    def _blanked(self, masks: dict[str, Tensor]) -> Leaves | None:
         """Run with NaN at masked places of what the call returned; None if the model refuses."""
         self.runs += 1
         blank = partial(torch.masked_fill, value=torch.nan)
-        changes = {part: partial(blank, mask=mask) for part, mask in parts.items()}
+        changes = {
+            part: partial(blank, mask=masks.get(part, ~self.every))
+            for part in ("output", *self.call.returned)
+        }
         return self.baseline.rerun(changing(self.call.name, [self.call.number], changes))
 
 

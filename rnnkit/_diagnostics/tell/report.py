@@ -27,9 +27,6 @@ SAMPLES = 4
 TRIES = 12
 ALONE = 3
 
-#: For how many calls of layers *use* runs the model again.
-CALLS = 16
-
 
 @dataclass(frozen=True)
 class Check:

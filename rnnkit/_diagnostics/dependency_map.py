@@ -161,12 +161,17 @@ def _slopes(gradients: Gradients, index: int, dim: int, rows: Sequence[int]) -> 
     Slopes are enlarged by the root of the dtype's largest number, which is divided out here.
     """
     batch = gradients.batch
-    source = gradients.sources[batch.sequence]
+    axis = batch.axes[batch.sequence] or 0
+    sources = gradients.sources[batch.sequence]
     sizes: list[Tensor] = []
     for row in rows:
         part = gradients.output[index].narrow(dim, row, 1)
-        [slope] = gradients.slopes([source], [part])
-        each = torch.zeros_like(source) if slope is None else slope.abs()
-        each = each.movedim(batch.axes[batch.sequence] or 0, 0).reshape(batch.size, -1).amax(1)
+        slopes = gradients.slopes(sources, [part])
+        every = [
+            torch.zeros_like(source) if slope is None else slope.abs()
+            for source, slope in zip(sources, slopes, strict=True)
+        ]
+        largest = [x.movedim(axis, 0).reshape(batch.size, -1).amax(1) for x in every]
+        each = torch.stack(largest).amax(0)
         sizes.append(in_float64(each) / float(torch.finfo(part.dtype).max ** 0.5))
     return torch.stack(sizes)

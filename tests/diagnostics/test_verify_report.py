@@ -126,6 +126,10 @@ def test_ways_to_call_a_model():
     both = layered(lambda m, x: torch.cat([m.gru(x)[0], m.value(x)], -1), value=nn.Linear(3, 1))
     report = str(rnnkit.verify(both, X, call=lambda m, x: m(x)[..., :1]))
     assert "value.weight is zero in this call" in report
+    listed = layered(lambda m, x: m.heads[0](m.gru(x)[0]), heads=[nn.Linear(6, 2)])
+    with pytest.raises(rnnkit.LeakError, match="not registered"):
+        rnnkit.verify(listed, X, call=lambda m, x: m(x))
+    assert rnnkit.verify(gru(), X, call=lambda m, x, head=nn.Linear(6, 2): head(m(x)[0])).judged
 
 
 def test_all_that_is_found():

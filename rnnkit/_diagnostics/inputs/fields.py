@@ -2,7 +2,6 @@
 
 import dataclasses
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,10 +9,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils import _pytree as pytree
 
+from rnnkit._diagnostics.inputs.reading import Call
 from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
-
-#: Calls a model with what is given.
-Call = Callable[..., Any]
 
 
 def with_fields(given: Given, call: Call | None) -> tuple[Given, Call | None]:

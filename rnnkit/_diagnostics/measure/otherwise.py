@@ -109,7 +109,7 @@ def trained_otherwise(judge: Baseline) -> Iterator[Gradients]:
     tried += [(sign, _redrawn(batch, seed, generator)) for seed, sign in enumerate((-1, 1))]
     tried += [(1, leaves) for leaves in _with_doubled_axis(batch)]
     for sign, leaves in tried:
-        copy = judge.session.fresh().train()
+        copy = judge.session.fresh(training=True)
         _redraw_weights(copy, sign, generator)
         run = Gradients(batch.with_leaves(leaves), judge.session, copy)
         if any(x.requires_grad for x in tensors_of(run.output)):

@@ -214,7 +214,8 @@ def layout_of(baseline: Baseline) -> dict[str, Layout]:
         if k in found.joined:
             at = found.joined[k].axis
             axes = (*axes[:at], " * ".join(map(str, axes[at : at + 2])), *axes[at + 2 :])
-        layout[baseline.name(k)] = axes
+        if axes:  # what is no tensor may have the same name
+            layout[baseline.name(k)] = axes
     return {name: axes for name, axes in layout.items() if axes}
 
 

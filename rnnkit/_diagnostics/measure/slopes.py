@@ -6,6 +6,7 @@ digit of the output. Its gradient is as small, but it stands by itself, not besi
 
 from collections.abc import Collection, Sequence
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class Gradients(FunctionWatch):
     Attributes:
         batch: the inputs.
         output, error: the leaves of what the model returned, or what it, or a backward, raised.
-        sources: each input with fractions, or its embedding, by the input's index.
+        sources: each input with fractions, or all embeddings of it, by the input's index.
         weights: the parameters that want a gradient, by name.
         states: the states that modules were given, by name and number of the call.
         returned: what modules returned, by name and number of the call, in the order of time.
@@ -75,7 +76,7 @@ class Gradients(FunctionWatch):
         self.batch = batch
         self.model = opened.fresh() if copy is None else copy
         self.output: list[Any] = []
-        self.sources: dict[int, Tensor] = {}
+        self.sources: dict[int, list[Tensor]] = {}
         self.error: Exception | None = None
         self.states: dict[tuple[str, int], Any] = {}
         self.returned: dict[tuple[str, int], Any] = {}
@@ -95,7 +96,7 @@ class Gradients(FunctionWatch):
 
     def _follow(self, index: int, source: Tensor) -> Tensor:
         """Ask for the gradient of an input; return a tensor that a model may write into."""
-        self.sources[index] = source.requires_grad_()
+        self.sources.setdefault(index, []).append(source.requires_grad_())
         return source * 1
 
     def _run(self, opened: Session, inputs: Given) -> None:
@@ -185,7 +186,7 @@ class Gradients(FunctionWatch):
     @cached_property
     def by_id(self) -> dict[int, Tensor | None]:
         """The gradients of all outputs in sources and weights, by the id of the tensor."""
-        wanted = [*self.sources.values(), *self.weights.values()]
+        wanted = [*chain.from_iterable(self.sources.values()), *self.weights.values()]
         return dict(zip(map(id, wanted), self.slopes(wanted, self.output), strict=True))
 
     @cached_property
@@ -208,14 +209,15 @@ class Gradients(FunctionWatch):
         It is the gradient of ``outputs``, or parts of them; of all, if there are none. The result
         is None if it is unknown.
         """
-        batch = self.batch
-        source = self.sources.get(batch.sequence)
-        slope = self.by_id.get(id(source))
-        if outputs and source is not None:
-            slope = self.slopes([source], outputs)[0]
-        if slope is None:
-            return None
-        rows = slope.movedim((batch.axes[batch.sequence] or 0, batch.seq_dim), (0, 1))
+        sources = self.sources.get(self.batch.sequence, [])
+        slopes = self.slopes(sources, outputs) if outputs else [self.by_id[id(x)] for x in sources]
+        places = [self._places_in(slope) for slope in slopes if slope is not None]
+        return torch.stack(places).any(0) if places else None
+
+    def _places_in(self, slope: Tensor) -> Tensor:
+        """Return where a gradient of the sequence arrives, as a mask ``(batch, seq)``."""
+        axes = (self.batch.axes[self.batch.sequence] or 0, self.batch.seq_dim)
+        rows = slope.movedim(axes, (0, 1))
         return gradient_arrives(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
 
     def parts_of(self, call: Call) -> dict[str, Tensor]:
@@ -308,11 +310,11 @@ def gradients_in_training(baseline: Baseline) -> Gradients:
     """
     batch = baseline.batch
     session = baseline.session
-    run = Gradients(batch, session, session.fresh().train())
+    run = Gradients(batch, session, session.fresh(training=True))
     if run.trains:
         return run
     # A caller's input has no gradient, and some of what is done to it can do without one only.
-    alone = Gradients(batch, session, session.fresh().train(), follows=False)
+    alone = Gradients(batch, session, session.fresh(training=True), follows=False)
     return alone if alone.trains else run
 
 

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import Module, ModuleList
+from torch.utils import _pytree as pytree
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.explain.gradient_causes import READ_BOTH, why_zero
+from rnnkit._diagnostics.inputs.reading import bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
@@ -84,19 +86,25 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
     """Return a finding if a module that ran, and would learn, is registered nowhere; else None.
 
     ``run`` has the modules that were called in a run with gradients. Modules among the inputs are
-    known.
+    known, and so are those that a user's ``call=`` runs beside the model.
     """
-    if baseline.session.own_call:
-        return None  # a call may run modules beside the model
     given = [leaf for leaf in baseline.batch.leaves if isinstance(leaf, Module)]
     known = {*ModuleList([run.model, *given]).parameters()}
+    held = {*chain.from_iterable(map(_modules_held_by, run.model.modules()))}
     for stranger in dict.fromkeys(run.called):
+        if baseline.session.own_call and stranger not in held:
+            continue
         lost = [w for w in stranger.parameters() if w not in known and w.requires_grad]
         if run.reaches(run.output, lost):
             what = f"forward runs a {type(stranger).__name__} that is not registered in the model"
             fix = "torch.nn.ModuleList([...]) or ModuleDict({...}) instead of a list or dict"
             return Finding(f"{what}: its weights are not in model.parameters()", fix=fix)
     return None
+
+
+def _modules_held_by(module: Module) -> list[Module]:
+    """Return the modules in a module's attributes, also those in lists and dictionaries."""
+    return [one for one in pytree.tree_leaves(vars(module)) if isinstance(one, Module)]
 
 
 class _Suspects(NamedTuple):
@@ -249,6 +257,19 @@ def _left_on_model(run: Gradients) -> list[Tensor]:
     return [*tensors_of(run.returned.get(("", 0))), *made]
 
 
+def _is_first_step(baseline: Baseline) -> bool:
+    """Return whether features, ``(batch, feature)``, go in, and no value for some argument.
+
+    A cell that makes its state of zeros gets a zero gradient in the weights that multiply it.
+    """
+    data = baseline.batch.leaves[baseline.batch.first]
+    session = baseline.session
+    bound = bound_to(session.model, session.own_call, baseline.batch.tree())
+    left = [one for one in bound.signature.parameters.values() if one.name not in bound.arguments]
+    is_of_features = data.dim() == 2 and data.is_floating_point()
+    return is_of_features and any(one.default is None for one in left)
+
+
 def _reached_besides(run: Gradients) -> set[str]:
     """Return the names of parameters that get more than zeros from what a loss may take besides."""
     slopes = run.slopes([*run.weights.values()], _left_on_model(run))
@@ -261,7 +282,7 @@ def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float)
 
     ``members`` are their names; each gets ``amount`` times its mean size added.
     """
-    copy = baseline.session.fresh().train()
+    copy = baseline.session.fresh(training=True)
     for weight in map(copy.get_parameter, members):
         size = weight.data.abs().mean().clamp(min=0.1)
         weight.data = weight.data + amount * size
@@ -274,9 +295,10 @@ def _zeros(baseline: Baseline, run: Gradients, zeros: set[str]) -> Iterator[Find
     """Yield a finding of weights that get zeros: of a direction that nothing reads, or others.
 
     ``zeros`` are those weights; if they are of one layer and direction, that is named. A note names
-    those that a loss may reach by what ``call=`` left out; ``run`` is the run in training.
+    those that a loss may reach by what ``call=`` left out, and those of one step from the initial
+    state; ``run`` is the run in training.
     """
-    elsewhere = zeros & _reached_besides(run)
+    elsewhere = zeros if _is_first_step(baseline) else zeros & _reached_besides(run)
     if elsewhere:
         yield f"the gradient of {_listed(elsewhere)} is zero in this call"
     names = zeros - elsewhere

@@ -1,6 +1,7 @@
 """Runs of a model that returns a loss: what modules made, and the gradient of each."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -54,7 +55,7 @@ def _named_parts(run: Gradients) -> Iterator[tuple[str, Tensor]]:
 
     ``run`` is one with gradients. A result has the name and the class of its module.
     """
-    for source in run.sources.values():
+    for source in chain.from_iterable(run.sources.values()):
         yield "the input", source
     for (name, _), result in run.returned.items():
         label = f"{name or 'the model'} ({type(run.model.get_submodule(name)).__name__})"

@@ -12,7 +12,7 @@ from rnnkit._diagnostics.inputs.changes import other_leaves
 from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.read_steps import steps_read
-from rnnkit._diagnostics.measure.slopes import gradients_of
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_not_finite
 from rnnkit._diagnostics.probes.lines import LINES, chunks_beside_the_whole
 from rnnkit._diagnostics.run.isolation import SpentError
@@ -54,11 +54,13 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Answer:
 
 
 def unread_inputs(baseline: Baseline) -> Iterator[str]:
-    """Yield a line for each input that reaches no output, if all outputs are finite."""
-    if why_not_finite(baseline) is None:
+    """Yield a line for each input that reaches no output, if outputs are finite numbers."""
+    if why_not_finite(baseline) is None and any(map(is_number, baseline.normal)):
         for index, name in enumerate(baseline.batch.names):
             if _is_unread(baseline, index):
-                yield f"no output depends on {name}"
+                is_trained = _arrives(gradients_in_training(baseline), index)
+                where = " in eval mode; in train mode one does" if is_trained else ""
+                yield f"no output depends on {name}{where}"
 
 
 def inputs_of_one_value(baseline: Baseline) -> Iterator[str]:
@@ -78,9 +80,7 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
     A flag, or what is rounded, has no gradient. False if the model takes no other values.
     """
     batch = baseline.batch
-    gradients = gradients_of(baseline)
-    slope = gradients.by_id.get(id(gradients.sources.get(index)))
-    if slope is not None and gradient_arrives(slope).any():
+    if _arrives(gradients_of(baseline), index):
         return False
     leaf = batch.leaves[index]
     others = [other for other in _others(batch, index) if not equal(other, leaf)]
@@ -91,6 +91,12 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
         if output is None or not all(map(equal, baseline.normal, output)):
             return False
     return bool(others)
+
+
+def _arrives(run: Gradients, index: int) -> bool:
+    """Return whether a gradient of the outputs arrives in the input ``index``."""
+    slopes = [run.by_id[id(source)] for source in run.sources.get(index, [])]
+    return any(slope is not None and bool(gradient_arrives(slope).any()) for slope in slopes)
 
 
 def _others(batch: Batch, index: int) -> list[Any]:

@@ -13,6 +13,11 @@ from rnnkit._diagnostics.run.outputs import is_number
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import TRIES
 
+NO_STATE = (
+    "the model returns no state that it also accepts by a name such as state, hx or cache, so it "
+    "cannot run in chunks: see rnnkit.testing.assert_streams for another one"
+)
+
 
 def probe_streaming(narrow: Baseline) -> Outcome:
     """The whole sequence returns what its chunks return, passing the state along.
@@ -32,7 +37,8 @@ def probe_streaming(narrow: Baseline) -> Outcome:
     cuts = ", or of ".join(map(_cut, streams))
     full = " without padding" if narrow.batch.counts else ""
     what = f"running {steps} steps{full} at once returns the same as chunks of {cuts}"
-    return Passed(what, streams)
+    notes = [f"streaming: {one.doubt_of_steps}" for one in streams if one.doubt_of_steps]
+    return Passed(what, streams, notes=notes)
 
 
 def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
@@ -92,12 +98,10 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
     """Try the ways to pass a state along: return the runs of one that holds, else of the likeliest.
 
     A run of chunks that differs from the whole is a mistake only if no way is right. A skip if a
-    state that the model takes is returned nowhere, or no way can be compared.
+    state that the model takes is returned nowhere, or no way can be compared: it says why the
+    likeliest cannot.
     """
-    reason = (
-        "the model returns no state that it also accepts by a name such as state, hx or cache, so "
-        "it cannot run in chunks: see rnnkit.testing.assert_streams for another one"
-    )
+    reasons: list[str] = []
     most = 0
     wrong: list[Stream] = []
     left: list[str] = []
@@ -110,13 +114,14 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
         if len(carried) < most:
             continue  # of several parts, some may not be enough
         if last.doubt:  # why chunks and whole cannot be compared
-            reason = last.doubt
+            reasons.append(last.doubt)
         elif not wrong:
             wrong = streams
             left = others
     if left:
         return Skipped(f"the model takes {' and '.join(left)}, but returns nothing of that shape")
-    return wrong or Skipped(reason)
+    reasons.append(NO_STATE)
+    return wrong or Skipped(reasons[0])
 
 
 def _ways(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str], list[Stream]]]:
@@ -146,4 +151,7 @@ def _in_chunks(baseline: Baseline, carried: dict[str, str]) -> list[Stream]:
     if halves.doubt or halves.different is not None or steps < 3:
         return [halves]
     parts = Stream(baseline, carried, [1, 1, steps - 2])
-    return [halves] if parts.doubt else [halves, parts]
+    if parts.doubt:
+        halves.doubt_of_steps = parts.doubt
+        return [halves]
+    return [halves, parts]

@@ -45,7 +45,10 @@ class Stream:
         given, outputs: the inputs of each chunk, and what was returned for it.
         different: the first output that differs from the whole, if there is one.
         doubt: why the chunks and the whole could not be compared; else empty.
+        doubt_of_steps: why single steps could not be, where these chunks could; else empty.
     """
+
+    doubt_of_steps = ""
 
     def __init__(self, baseline: Baseline, carried: Mapping[str, str], sizes: list[int]) -> None:
         """Run the chunks one after the other, and compare them with the whole of a judge.

@@ -1,6 +1,7 @@
 """Copies of a model, all in the state that it had; they share one copy of its weights."""
 
 import copy
+import inspect
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -118,7 +119,7 @@ class Pristine:
         model: nn.Module
         model, made = read(self._text, parts)
         self._made[:] = [one for one in self._made if one() is not None] + made
-        return model.eval()
+        return in_mode(model, training=False)
 
     def wider(self, least: torch.dtype) -> "Pristine":
         """Return the same for copies whose numbers have at least a dtype, such as float64."""
@@ -169,6 +170,15 @@ class Pristine:
             one = reference()
             if one is not None:
                 vars(one).clear()
+
+
+def in_mode(model: nn.Module, *, training: bool) -> nn.Module:
+    """Put a model in train or eval mode, and return it."""
+    train: Any = type(model).train
+    if len(inspect.signature(train).parameters) != 2:  # a method of the user's, that takes data
+        train = nn.Module.train
+    train(model, training)
+    return model
 
 
 def _copied_tensor(

@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refuse
-from rnnkit._diagnostics.run.copies import Pristine, attached_like
+from rnnkit._diagnostics.run.copies import Pristine, attached_like, in_mode
 from rnnkit._diagnostics.run.outputs import (
     Given,
     JoinedAxes,
@@ -147,13 +147,14 @@ class Session:
         for name, source in self.drawn_sources().items():
             source.set_state(self._start[name])
 
-    def fresh(self) -> torch.nn.Module:
-        """Return a copy of the model that has not run.
+    def fresh(self, *, training: bool = False) -> torch.nn.Module:
+        """Return a copy of the model that has not run, in eval or train mode.
 
         The next random numbers are the first ones again.
         """
         self.restart()
-        return self.pristine.copy()
+        copy = self.pristine.copy()
+        return in_mode(copy, training=True) if training else copy
 
     def attempt(self, inputs: Given, **options: Any) -> Leaves | None:
         """Return the leaves (tensors) of the output of a run, see :meth:`run`.

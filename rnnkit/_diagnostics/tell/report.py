@@ -139,12 +139,16 @@ class Report:
         return f"no leak found, but {'; '.join(gaps)}" if gaps else "no leak found"
 
     def _rows_of(self, check: Check) -> list[str]:
-        """Return the rows of a probe's finding: where it is, its cause, and what to type."""
+        """Return the rows of a probe's finding: where it is, its cause, and what to type.
+
+        They are those of its error, without the two that all errors of the probe have.
+        """
         if check.outcome != "failed":
             return []
         found = [str(one) for one in self.findings if one.probe == check.probe]
         rows = [line for text in found for line in text.splitlines()[1:]]
-        return [f"      {row}" for row in rows if row.split()[:1] not in (["intended?"], ["more"])]
+        usual = (_skip_of(check.probe), more(check.probe)[1])
+        return [f"      {row}" for row in rows if not row.endswith(usual)]
 
     def __str__(self) -> str:
         """Write what was found and the cost, a line for each probe, mistakes first, notes, axes."""
@@ -223,11 +227,16 @@ def leak_error(probe: str, finding: Finding, fix: str) -> LeakError:
     ``fix`` is the probe's own, for a finding that has none.
     """
     lines = list(finding.rows)
-    usual = {"fix": finding.fix or fix, "intended?": f"rnnkit.verify(..., skip=[{probe!r}])"}
+    usual = {"fix": finding.fix or fix, "intended?": _skip_of(probe)}
     lines += [row for row in usual.items() if row[0] not in dict(lines)]
     lines.sort(key=lambda row: row[0] == "intended?")  # it comes last
     text = "\n".join([finding.what, *aligned([*lines, more(probe)])])
     return LeakError(text, probe, finding.module)
+
+
+def _skip_of(probe: str) -> str:
+    """Return how to leave a probe out."""
+    return f"rnnkit.verify(..., skip=[{probe!r}])"
 
 
 def joined(findings: list[LeakError]) -> LeakError:

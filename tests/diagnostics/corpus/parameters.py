@@ -105,3 +105,10 @@ fine(name="a loss of one step", gru=gru(), inputs=(numbers(4, 2, 3),))(
 def attention_of_one_sentence(m, x):
     """Attention over a single sentence is no attention in this batch."""
     return (m.query(x) @ m.key(x).mT).softmax(2) @ x
+
+
+@fine(inner=linear(3, 6), outer=linear(6, 6), inputs=(numbers(4, 3),))
+def one_step_of_an_own_cell(m, x, h=None):
+    """A cell makes its initial state of zeros: the weights that multiply it get zeros."""
+    h = x.new_zeros(len(x), 6) if h is None else h
+    return (m.inner(x) + m.outer(h)).tanh()

@@ -133,7 +133,7 @@ def verify(
         "streaming": streaming,
         "lengths": lengths is not None and bool(whole.lengths),
     }
-    rules = Rules(causal, lookahead, out_seq_dim, finds_lengths=lengths is None)
+    rules = Rules(causal, lookahead, out_seq_dim, lengths is None, seq_dim is not None)
     # Who names an axis, or lengths, knows which axis has the samples.
     may_turn = batch_dim == 0 and seq_dim is None and lengths is None
     with session(model, call, given, "verify") as opened:

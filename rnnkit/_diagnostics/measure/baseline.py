@@ -26,12 +26,14 @@ class Rules:
         lookahead: how many later steps a causal model may read.
         out_seq_dim: the seq axis of the first output; None if it is to be found.
         finds_lengths: whether what a model packs may tell the lengths, if nothing else does.
+        names_steps: whether the caller says which axis of the inputs has the steps.
     """
 
     causal: bool | str = False
     lookahead: int = 0
     out_seq_dim: int | None = None
     finds_lengths: bool = True
+    names_steps: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from rnnkit._diagnostics.run.outputs import (
     difference,
     fitted_to_steps,
     is_number,
-    largest,
     shape_of,
+    sizes_of,
 )
 from rnnkit._diagnostics.run.uncopied import UncopiedError
 from rnnkit._diagnostics.tell.outcome import TOGETHER, UNCHANGED, Skipped
@@ -236,9 +236,9 @@ class Part:
 
     @property
     def far(self) -> str:
-        """By how much the two differ, relative to the largest number of both, for a message."""
-        size = max(largest(self.before), largest(self.after))
-        off = difference(self.before, self.after).max().item() / size
+        """By how much the two differ, relative to how large their numbers are, for a message."""
+        sizes = torch.maximum(sizes_of(self.before), sizes_of(self.after))
+        off = (difference(self.before, self.after) / sizes).max().item()
         return f"(relative difference {off:.2g})"
 
 
@@ -339,4 +339,4 @@ def are_near(judge: Baseline, before: Tensor, after: Tensor) -> bool:
     """Return whether two tensors are the same up to rounding; they may be no part of an output."""
     if before.shape != after.shape:
         return False
-    return not beyond_rounding(judge, before, after, largest(before)).any()
+    return not beyond_rounding(judge, before, after, sizes_of(before)).any()

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.message import count
@@ -69,7 +70,12 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
     if rules.finds_lengths and not batch.lengths and _is_packed_where_padded(baseline):
         batch = replace(batch, lengths={batch.sequence: batch.valid_steps()})
     are_rows = are_grouped and batch.leaves[batch.first].dim() == 2
-    if are_rows or _is_one_step(baseline):
+    is_one_step = _is_one_step(baseline)
+    if is_one_step and any(isinstance(event.module, RNNBase) for event in baseline.events):
+        features = batch.leaves[batch.sequence].shape[1]
+        what = f"each sample is read as one step of {features} features"
+        notes.append(f"{what}: if these are the steps, x.unsqueeze(-1) gives each one feature")
+    if are_rows or (is_one_step and not rules.names_steps):
         batch = replace(batch, steps=0)  # axis 1 has the features of that step
     return _with_steps_that_are_read(replace(baseline, batch=batch)), notes
 

@@ -4,7 +4,7 @@ A recurrent net forgets: after some dozens of steps the effect of an input is sm
 digit of the output. Its gradient is as small, but it stands by itself, not beside a large number.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import chain
 from typing import Any
@@ -25,7 +25,7 @@ from rnnkit._diagnostics.run.module_calls import (
     hook_forward,
     split_result,
 )
-from rnnkit._diagnostics.run.noticed import Noticed
+from rnnkit._diagnostics.run.noticed import LIKE, OF_SHAPES, Noticed
 from rnnkit._diagnostics.run.outputs import (
     Given,
     Leaves,
@@ -33,15 +33,12 @@ from rnnkit._diagnostics.run.outputs import (
     gradient_arrives,
     is_dense,
     is_number,
-    largest,
     shapes_of,
+    sizes_of,
     tensors_of,
 )
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch
 from rnnkit._diagnostics.tell.report import without_frames
-
-#: Functions that take a tensor for its shape, dtype or device.
-LIKE = ("__get__", "requires_grad_", "to", "type_as", "expand_as", "view_as", "reshape_as")
 
 
 class Gradients(FunctionWatch):
@@ -114,11 +111,11 @@ class Gradients(FunctionWatch):
 
     def on_call(self, call: FunctionCall) -> Any:
         """Run a function of torch's, and note which tensors it made something with a graph of."""
-        self.noticed.note(call)
         if call.name.startswith("detach"):
             self.detached += [x.clone() for x in call.args[:1]]  # detach_ takes it off its graph
-        result = call.run()
-        if call.name not in LIKE and any(map(_has_graph, pytree.tree_leaves(result))):
+        result = self.noticed.run(call)
+        is_made = any(map(_has_graph, pytree.tree_leaves(result)))
+        if is_made and call.name not in (*LIKE, *OF_SHAPES):
             self.used_ids |= {*map(id, call.given)}
         return result
 
@@ -135,6 +132,7 @@ class Gradients(FunctionWatch):
 
     def _before(self, name: str, number: int, args: Any, kwargs: Any) -> None:
         """Keep the state that a module, by name, is given in its call of that number."""
+        self.noticed.note_use((args, kwargs))
         self.states[name, number] = arguments_by_name(args, kwargs).get("hx")
 
     def _after(self, name: str, number: int, result: Any) -> None:
@@ -203,22 +201,26 @@ class Gradients(FunctionWatch):
         self.by_id  # noqa: B018 - a backward pass, which keeps its error
         return self.error is None
 
-    def places(self, outputs: Sequence[Any] = ()) -> Tensor | None:
+    def places(self, outputs: Sequence[Any] = (), *, every: bool = False) -> Tensor | None:
         """Return where in the sequence a gradient arrives, as a mask ``(batch, seq)``.
 
-        It is the gradient of ``outputs``, or parts of them; of all, if there are none. The result
-        is None if it is unknown.
+        It is the gradient of ``outputs``, or parts of them; of all, if there are none. With
+        ``every``, it may arrive in any input that has these steps. The result is None if it is
+        unknown.
         """
-        sources = self.sources.get(self.batch.sequence, [])
-        slopes = self.slopes(sources, outputs) if outputs else [self.by_id[id(x)] for x in sources]
-        places = [self._places_in(slope) for slope in slopes if slope is not None]
+        stepped = filter(self.batch.has_steps, self.sources) if every else [self.batch.sequence]
+        places = [one for index in stepped for one in self._places_in(index, outputs)]
         return torch.stack(places).any(0) if places else None
 
-    def _places_in(self, slope: Tensor) -> Tensor:
-        """Return where a gradient of the sequence arrives, as a mask ``(batch, seq)``."""
-        axes = (self.batch.axes[self.batch.sequence] or 0, self.batch.seq_dim)
-        rows = slope.movedim(axes, (0, 1))
-        return gradient_arrives(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
+    def _places_in(self, index: int, outputs: Sequence[Any]) -> Iterator[Tensor]:
+        """Yield masks ``(batch, seq)`` of where a gradient of outputs arrives in one input."""
+        sources = self.sources.get(index, [])
+        axes = (self.batch.axes[index] or 0, self.batch.seq_dims[index])
+        slopes = self.slopes(sources, outputs) if outputs else [self.by_id[id(x)] for x in sources]
+        for slope in slopes:
+            if slope is not None:
+                rows = slope.movedim(axes, (0, 1))
+                yield gradient_arrives(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
 
     def parts_of(self, call: Call) -> dict[str, Tensor]:
         """Return ``output``, ``h`` and ``c`` of a layer's call by name, if they have a graph."""
@@ -340,7 +342,7 @@ def are_like(output: Leaves, normal: Leaves) -> bool:
     if shapes_of(output) != shapes_of(normal):
         return False
     return all(
-        (difference(one.detach(), other) <= 1e-4 * largest(other)).all()
+        (difference(one.detach(), other) <= 1e-4 * sizes_of(other)).all()
         for one, other in zip(output, normal, strict=True)
         if is_number(one) and is_number(other)
     )

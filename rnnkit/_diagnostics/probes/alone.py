@@ -11,7 +11,8 @@ from rnnkit._diagnostics.measure.compare import Part, Restriction
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.calls import events_with
-from rnnkit._diagnostics.run.outputs import equal
+from rnnkit._diagnostics.probes.coverage import moved_samples
+from rnnkit._diagnostics.run.outputs import equal, is_number
 from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import ALONE
 
@@ -126,7 +127,29 @@ def _judge(run: Restriction) -> Iterator[Finding | Skipped | str]:
     elif wrong is not None and baseline.session.drawn and not baseline.has_passed("repeatable"):
         yield Skipped("the model draws random numbers, and different ones for a single sample")
     elif wrong is not None:
-        yield _finding(run, wrong)
+        yield _read_apart(baseline) or _finding(run, wrong)
+
+
+def _read_apart(baseline: Baseline) -> Skipped | None:
+    """Return that samples read different parts of an input without a batch axis; else None.
+
+    Such an input, as the neighbours of all samples in a row, is whole for one sample as well.
+    """
+    batch = baseline.batch
+    for index in batch.content:
+        leaf = batch.leaves[index]
+        if batch.axes[index] is not None or not is_number(leaf):
+            continue
+        for axis in range(leaf.dim()):
+            leaves = list(batch.leaves)
+            leaves[index] = leaf.clone()
+            leaves[index].select(axis, 0).add_(1)
+            moved = moved_samples(baseline, baseline.attempt(batch.with_leaves(leaves)))
+            if moved is not None and bool(moved.any()) and not bool(moved.all()):
+                what = f"samples read different parts of {batch.names[index]}"
+                fix = "pass a part for each sample, and join them in call="
+                return Skipped(f"{what}, which has no batch axis: {fix}")
+    return None
 
 
 def _finding(run: Restriction, wrong: Part) -> Finding:

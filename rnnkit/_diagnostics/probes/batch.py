@@ -14,7 +14,7 @@ from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.loss import judge_loss
 from rnnkit._diagnostics.run.module_calls import steps_of_modules
-from rnnkit._diagnostics.run.outputs import is_number, orders, shape_of
+from rnnkit._diagnostics.run.outputs import equal, is_number, orders, shape_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
     ONE_SAMPLE,
@@ -27,6 +27,8 @@ from rnnkit._diagnostics.tell.outcome import (
 )
 from rnnkit._diagnostics.tell.picture import DependencyMap
 from rnnkit._diagnostics.tell.report import SAMPLES, joined_by_and
+
+REST = "batch was checked only for the rest, not for"
 
 
 def probe_batch(baseline: Baseline) -> Outcome:
@@ -74,9 +76,24 @@ def _judge_samples(baseline: Baseline, indices: Sequence[int]) -> Outcome:
     unseen = _in_what_nothing_shows(baseline)
     if unseen:
         return Skipped(unseen, "partial", drawn=drawn)
+    mixed = _moved_without_samples(baseline, changes.values())
+    if mixed:
+        what = f"{REST} {joined_by_and(mixed)}, where no axis follows the samples"
+        return Skipped(what, "partial", drawn=drawn)
     tried = sum(any(map(change.has, indices)) for change in changes.values())
     text = f"no sample's output depends on another sample ({tried} tried)"
     return Passed(text, [*changes.values()], drawn=drawn)
+
+
+def _moved_without_samples(baseline: Baseline, changes: Collection[Change]) -> list[str]:
+    """Return the outputs, by name, that samples move and that have no batch axis."""
+    followed = baseline.outputs_by_sample()
+    return [
+        baseline.name(index)
+        for index, leaf in enumerate(baseline.normal)
+        if is_number(leaf) and index not in followed
+        if any(change.has(index) and not equal(leaf, change.output[index]) for change in changes)
+    ]
 
 
 def _in_what_nothing_shows(baseline: Baseline) -> str:
@@ -84,17 +101,16 @@ def _in_what_nothing_shows(baseline: Baseline) -> str:
 
     ``baseline`` is the model, a batch, and what it returned for that.
     """
-    rest = "batch was checked only for the rest, not for"
     if baseline.batch.shared:
-        return f"{rest} {joined_by_and(baseline.batch.shared)}, which every sample uses as a whole"
+        return f"{REST} {joined_by_and(baseline.batch.shared)}, which every sample uses as a whole"
     every = zip(baseline.names, baseline.normal, strict=True)
     numbers = [(f"output{name}", leaf) for name, leaf in every if is_number(leaf)]
     losses = [name for name, leaf in numbers if leaf.numel() == 1]
     if losses and baseline.batch.size > 1:
         fix = "verify a model that returns it alone"
-        return f"{rest} {joined_by_and(losses)}, a single number: {fix}"
+        return f"{REST} {joined_by_and(losses)}, a single number: {fix}"
     blind = [name for name, leaf in numbers if leaf.numel() > 1 and not leaf.isfinite().any()]
-    return f"{rest} {joined_by_and(blind)}, which has no finite number" if blind else ""
+    return f"{REST} {joined_by_and(blind)}, which has no finite number" if blind else ""
 
 
 def _finding(baseline: Baseline, source: int, leak: Leak, drawn: Drawn | None) -> Finding:

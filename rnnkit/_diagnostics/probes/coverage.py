@@ -103,7 +103,7 @@ def _tried(baseline: Baseline, places: Tensor) -> tuple[Tensor, Tensor]:
     lowered = partial(filled, factor=-LARGE)
     for run in (_redrawn, raised, lowered):
         for part in _parts(baseline, silent.clone()):
-            samples = _moved_samples(baseline, run(baseline, part))
+            samples = moved_samples(baseline, run(baseline, part))
             if samples is None:
                 continue
             tried |= part
@@ -127,7 +127,7 @@ def _parts(baseline: Baseline, places: Tensor) -> Iterator[Tensor]:
             yield chosen
 
 
-def _moved_samples(baseline: Baseline, output: Leaves | None) -> Tensor | None:
+def moved_samples(baseline: Baseline, output: Leaves | None) -> Tensor | None:
     """Return which samples' outputs moved, ``(batch,)``: all, if an output without samples did.
 
     ``output`` has the leaves of a run on changed inputs. None if it is None (the model refused

@@ -33,9 +33,9 @@ from rnnkit._diagnostics.run.outputs import (
     are_bit_equal,
     difference,
     is_number,
-    largest,
     same,
     shapes_of,
+    sizes_of,
 )
 from rnnkit._diagnostics.tell.outcome import Skipped
 from rnnkit._diagnostics.tell.report import NAMES
@@ -235,7 +235,11 @@ def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     batch = baseline.batch
     if not batch.counts or min(batch.counts) == batch.steps or baseline.has_found("padding"):
         return
-    norms = [x.label for x in baseline.events if isinstance(x.module, BatchNorm1d)]
+    norms = [
+        event.label
+        for event in baseline.events
+        if isinstance(event.module, BatchNorm1d) and batch.steps in event.tensors[0].shape[1:]
+    ]
     if not norms:
         return
     where = steps_at(~batch.valid_places)
@@ -260,7 +264,7 @@ def _trained(baseline: Baseline, inputs: Given, copy: Module) -> Leaves | None:
 
 def _apart(one: Tensor, other: Tensor) -> Tensor:
     """Return where two tensors of one shape are not close, relative to the largest number."""
-    return difference(one, other) > CLOSE * largest(one)
+    return difference(one, other) > CLOSE * sizes_of(one)
 
 
 def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:

@@ -44,7 +44,8 @@ def probe_memory(baseline: Baseline) -> Outcome:
     if isinstance(numbers, Skipped):
         return numbers
     gradients = gradients_of(baseline)
-    read = gradients.places(_ends(baseline, gradients.output, LAST)) if gradients.output else None
+    ends = _ends(baseline, gradients.output, LAST) if gradients.output else []
+    read = gradients.places(ends, every=True) if ends else None
     if read is not None and (read & earlier).any():
         return Passed(HOLDS, [], notes=_notes_of_cuts(baseline, valid, read))
     # A quantized layer may move any output by rounding: then changes show nothing.
@@ -62,22 +63,20 @@ def _notes_of_cuts(baseline: Baseline, valid: Tensor, read: Tensor) -> list[str]
     if not cut or not before.any():
         return []
     is_read = _moves(baseline, steps_at(before), LAST) is True
-    return _reach_in_words(valid, read, cut) if is_read else []
+    return [_reach_in_words(valid, read, cut)] if is_read else []
 
 
-def _reach_in_words(valid: Tensor, read: Tensor, cut: str) -> list[str]:
-    """Write how many steps the gradient reaches back, and what cuts it; nothing if it reaches all.
+def _reach_in_words(valid: Tensor, read: Tensor, cut: str) -> str:
+    """Write how many steps the gradient reaches back, where most are cut off, and what cuts it.
 
     ``valid`` ``(batch, seq)`` has the steps within the lengths, and ``read`` those that get a
-    gradient; ``cut`` says what cuts it, and where. It cuts all samples at the same distance: where
-    it reaches further in one, a gradient of zeros ends it in the others.
+    gradient; ``cut`` says what cuts it, and where.
     """
-    before = valid & (read.cumsum(1) == 0)
-    reach = int((valid & ~before).sum(1).max())
-    steps = int(valid.sum(1).max())
-    if reach == steps:
-        return []
-    return [f"the gradient reaches back only {reach} of {count(steps, 'step', 'steps')}, {cut}"]
+    before = (valid & (read.cumsum(1) == 0)).sum(1)
+    sample = int(before.argmax())
+    steps = int(valid[sample].sum())
+    reach = steps - int(before[sample])
+    return f"the gradient reaches back only {reach} of {count(steps, 'step', 'steps')}, {cut}"
 
 
 def _judge_changes(baseline: Baseline, valid: Tensor, read: Tensor | None) -> Outcome:
@@ -95,8 +94,10 @@ def _judge_changes(baseline: Baseline, valid: Tensor, read: Tensor | None) -> Ou
             return Passed(HOLDS, [])
         text = f"{HOLDS}: changed inputs show it, although gradients do not"
         cut = gradients_of(baseline).noticed.cut
-        notes = _reach_in_words(valid, read, cut) if cut else []
-        return Passed(text, [], notes=notes, but="".join(notes))
+        if not cut:
+            return Passed(text, [])
+        reach = _reach_in_words(valid, read, cut)
+        return Passed(text, [], notes=[reach], but=reach)
     later = earlier_steps(valid.flip(1)).flip(1)
     moves = _moves(baseline, steps_at(later), FIRST)
     if isinstance(moves, Skipped):

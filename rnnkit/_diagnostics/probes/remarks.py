@@ -39,7 +39,12 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Answer:
         left.append("steps of outputs")
     if drawn is not None and not baseline.has_found("causal"):
         name = baseline.name(baseline.first or 0)
-        notes.append(f"steps of {name} depend {_in_words(drawn.map)} of the input")
+        of = (
+            baseline.batch.names[baseline.batch.sequence]
+            if baseline.batch.of_sequence
+            else "the input"
+        )
+        notes.append(f"steps of {name} depend {_in_words(drawn.map)} of {of}")
     asked = [unread_inputs, inputs_of_one_value, *LINES]
     if not streaming:
         asked.append(chunks_beside_the_whole)

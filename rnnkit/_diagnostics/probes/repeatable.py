@@ -1,5 +1,7 @@
 """The probe *repeatable*: the same input twice gives the same output; and if not, why."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -32,17 +34,23 @@ def probe_repeatable(baseline: Baseline) -> Outcome:
     if all(isinstance(y, Tensor) and are_near(judge, x, y) for x, y in pairs):
         # As kernels on a GPU that add in the order in which threads come.
         return Passed(f"{HOLDS}, up to rounding", [])
-    return Finding("the same input returns a different output the second time", _why(baseline))
+    drawn = [*baseline.session.drawn_sources()]
+    if drawn and not are_bit_equal(*_run_twice(baseline, restarts=True)):
+        drawn = []  # they are not all that differs
+    if drawn and baseline.session.last.training:  # as a caller's call= asked for
+        return Skipped("the call runs the model in train mode, which draws random numbers")
+    what = "the same input returns a different output the second time"
+    return Finding(what, _why(baseline, drawn))
 
 
-def _why(baseline: Baseline) -> list[Line]:
+def _why(baseline: Baseline, drawn: Sequence[str]) -> list[Line]:
     """Return rows of a message: what is drawn at random, or kept from call to call, and the fix.
 
-    ``baseline`` is a model that returned something else for the same batch the second time.
+    ``baseline`` is a model that returned something else for the same batch the second time;
+    ``drawn`` are the sources of random numbers, if these are why.
     """
     session = baseline.session
-    drawn = [*session.drawn_sources()]
-    if drawn and are_bit_equal(*_run_twice(baseline, restarts=True)):
+    if drawn:
         cause = ("cause", f"the call draws random numbers from {', '.join(drawn)}")
         how = "draw before the call or only in train mode, as Dropout does; start states from zeros"
         return [*_rows_of_draws(baseline, drawn[0]), cause, ("fix", how)]

@@ -44,10 +44,11 @@ def probe_streaming(narrow: Baseline) -> Outcome:
 def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
     """Run in chunks, and compare them with the whole; return runs that are right, or a wrong one.
 
-    All run in float64, if the model does. A skip if there are too few steps without padding, or no
-    way to pass a state along.
+    All run in float64, if the model does. The steps are those that the first output follows, which
+    may be another input's than those with lengths. A skip if there are too few steps without
+    padding, or no way to pass a state along.
     """
-    judge = judge_of(narrow)
+    judge = judge_of(narrow.with_steps_of(narrow.axes.source.get(narrow.first or 0)))
     if isinstance(judge, Skipped):
         return judge
     batch = judge.batch

@@ -72,12 +72,12 @@ class Call:
     def sizes(self) -> dict[str, int]:
         """The sizes of the input by axis (seq, batch, feature), as the module reads them.
 
-        Empty if the input is no tensor.
+        Of a packed input that is not known, the output has seq and batch. Empty if that is neither.
         """
-        if isinstance(self.input, PackedSequence):
-            sizes = self.input.batch_sizes
-            data = self.input.data
-            return {"seq": len(sizes), "batch": int(sizes[0]), "feature": data.shape[-1]}
+        packed = self.output if self.input is None else self.input
+        if isinstance(packed, PackedSequence):
+            sizes = {"seq": len(packed.batch_sizes), "batch": int(packed.batch_sizes[0])}
+            return sizes if self.input is None else sizes | {"feature": packed.data.shape[-1]}
         shape = shape_of(self.input) or ()
         names = ["batch", "feature"]
         if is_layer(self.module):

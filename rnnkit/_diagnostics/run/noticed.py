@@ -12,6 +12,9 @@ from rnnkit._diagnostics.run.watched_functions import FunctionCall, user_place
 
 #: Functions whose result has no graph, whatever they are given.
 CUTTING = ("detach", "detach_", "data", "numpy", "item", "tolist")
+#: Functions that take a tensor for its shape, dtype or device: as the second argument, or any.
+LIKE = ("to", "type_as", "expand_as", "view_as", "reshape_as")
+OF_SHAPES = ("__get__", "requires_grad_", "size", "dim", "type", "zeros_like", "ones_like")
 #: The losses of torch.nn.functional that broadcast their targets; torch warns of some of them.
 LOSSES = (
     "mse_loss",
@@ -45,21 +48,41 @@ class Noticed:
         """Begin with none; ``inputs`` are the dense tensors that the model is given."""
         self._inputs = inputs
         self._cuts = Counter[str]()
+        #: By id, what was taken off its graph (kept, or its id may be used again), and the cut.
+        self._taken_off: dict[int, tuple[Tensor, str]] = {}
         #: By cut, the first tensor with a graph that was given to it.
         self.cut_tensors: dict[str, Tensor] = {}
         self.wrong_losses: list[WrongLoss] = []
 
-    def note(self, call: FunctionCall) -> None:
-        """Note a call, before it runs, that cuts a tensor off its graph or is such a loss."""
+    def run(self, call: FunctionCall) -> Any:
+        """Run a call, and note if it cuts a tensor off its graph or is such a loss."""
+        self._note_loss(call)
+        self.note_use(_read_by(call))
         cutting = _cutting(call)
         given = call.given if cutting else []
         with_graph = [x for x in given if isinstance(x, Tensor) and x.grad_fn is not None]
-        if with_graph:
-            cut = f"cut at {user_place()} by {cutting}"
+        if not with_graph:
+            return call.run()
+        cut = f"cut at {user_place()} by {cutting}"
+        first = with_graph[0]
+        # It is taken off its graph in place.
+        self.cut_tensors.setdefault(cut, first.clone() if cutting == "detach_" else first)
+        result = call.run()
+        if cutting in ("detach", "data"):
+            self._taken_off[id(result)] = (result, cut)
+        else:
             self._cuts[cut] += 1
-            first = with_graph[0]
-            # It is taken off its graph in place.
-            self.cut_tensors.setdefault(cut, first.clone() if cutting == "detach_" else first)
+        return result
+
+    def note_use(self, values: Any) -> None:
+        """Note that numbers of some values are read: what was taken off its graph is cut then."""
+        for x in pytree.tree_leaves(values):
+            if id(x) in self._taken_off:
+                _, cut = self._taken_off[id(x)]
+                self._cuts[cut] += 1
+
+    def _note_loss(self, call: FunctionCall) -> None:
+        """Note a call, before it runs, of a loss that reads a wrong axis."""
         if call.name in LOSSES:
             self._note_broadcast(call.name, call.argument(0, "input"), call.argument(1, "target"))
         if call.name == "sub":
@@ -111,6 +134,8 @@ class Noticed:
             what = f"{name} compares each prediction with every target"
             what += f": {shapes[0]} and target {shapes[1]} broadcast"
             fix = "prediction.squeeze(-1), or target.unsqueeze(-1), so that both have one shape"
+            if prediction.dim() < target.dim():
+                fix = "target.squeeze(-1), or prediction.unsqueeze(-1), so that both have one shape"
             self.wrong_losses.append(WrongLoss(what, user_place(), fix))
 
 
@@ -143,6 +168,13 @@ def _is_over_another_axis(scores: Tensor) -> bool:
         node = next((edge for edge, _ in node.next_functions), None)
     result = getattr(node, "_saved_result", None)
     return result is not None and bool(torch.isin(scores, result).all())
+
+
+def _read_by(call: FunctionCall) -> Any:
+    """Return the arguments of a call whose numbers it reads, and not their shape or dtype alone."""
+    if call.name in OF_SHAPES or call.name.startswith("new"):
+        return ()
+    return call.args[:1] if call.name in LIKE else (call.args, call.kwargs)
 
 
 def _cutting(call: FunctionCall) -> str:

@@ -277,6 +277,16 @@ def feature_sizes(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     return torch.where(most > 0, most, size.max())
 
 
+def sizes_of(tensor: Tensor) -> Tensor:
+    """Return how large the numbers of a tensor are, in its shape: at least 1e-30.
+
+    Each is as large as all, but for those that are masked out, which count for themselves only.
+    """
+    if not tensor.numel():
+        return in_float64(tensor)
+    return feature_sizes(tensor.flatten(), (0,)).view(tensor.shape).clamp(1e-30)
+
+
 def difference(one: Tensor, other: Tensor) -> Tensor:
     """Return the absolute difference of two tensors, number by number, in float64.
 

@@ -88,7 +88,7 @@ def _with_batch_axes(baseline: Baseline) -> Baseline:
     batch = baseline.batch
     fewer, left_out = _leave_one_out(baseline)
     axes = replace(baseline.axes, without_one=fewer, left_out=left_out)
-    if fewer is None:
+    if fewer is None or _has_one_size(baseline, fewer):
         return replace(baseline, axes=replace(axes, batch=_batch_axis_of_input(baseline)))
     if len(fewer) != len(baseline.normal):
         return replace(baseline, axes=axes)
@@ -103,6 +103,21 @@ def _with_batch_axes(baseline: Baseline) -> Baseline:
         twice = baseline.attempt(batch.samples([*range(batch.size), left_out])) or []
         found = _longer_axes(twice, normal) | found
     return replace(baseline, axes=replace(axes, batch=dict(sorted(found.items())), joined=joined))
+
+
+def _has_one_size(baseline: Baseline, fewer: Leaves) -> bool:
+    """Return whether a model makes as many rows as the batch has samples of one sample less, too.
+
+    So does ``x.reshape(4, -1)``, whose rows are longer then. ``fewer`` is that output.
+    """
+    batch = baseline.batch
+    for before, after in zip(baseline.normal, fewer, strict=False):
+        axis, by = shortened_axis(before, after)
+        if axis is None or axis == batch.batch_dim or by < 2:
+            continue
+        if before.shape[batch.batch_dim] == batch.size:
+            return True
+    return False
 
 
 def _longer_axes(more: Leaves, fewer: Leaves) -> dict[int, int]:

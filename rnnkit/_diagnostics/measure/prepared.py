@@ -37,6 +37,11 @@ from rnnkit._diagnostics.run.outputs import (
 from rnnkit._diagnostics.run.uncopied import unwrapped
 from rnnkit._diagnostics.tell.report import SAMPLES
 
+UNTRAINABLE = (
+    "with the numbers that are not finite, outputs are finite and gradients of weights are NaN: "
+    "torch.where and masks leave them out too late, so replace them before anything is computed"
+)
+
 
 def with_found_lengths(
     whole: Batch, model: torch.nn.Module, call: Call | None
@@ -179,9 +184,12 @@ def judged_finite(batch: Batch, opened: Session) -> tuple[Batch, list[str]]:
     filled = batch.with_each(partial(_finite_leaf, batch))
     batch = replace(batch, second_leaves=filled.second_leaves)  # which are finite in any case
     changed = [k for k, leaf in enumerate(filled.leaves) if leaf is not batch.leaves[k]]
-    if not changed or not _reach_results(batch, filled, opened):
+    if not changed:
         return batch, []
-    lines = []
+    reached = _reached(batch, filled, opened)
+    if not reached:
+        return batch, []
+    lines = [UNTRAINABLE] if reached == "weights" else []
     for k in changed:
         number = int((~batch.leaves[k].isfinite()).sum())
         what = count(number, "number that is not finite", "numbers that are not finite")
@@ -202,19 +210,23 @@ def _finite_leaf(batch: Batch, index: int, leaf: Any) -> Any:
     return by_rows(leaf, batch.axes_of(index), with_finite_numbers)
 
 
-def _reach_results(batch: Batch, filled: Batch, opened: Session) -> bool:
-    """Return whether numbers that are not finite reach an output or a gradient.
+def _reached(batch: Batch, filled: Batch, opened: Session) -> str:
+    """Return what numbers that are not finite reach: outputs, or gradients of weights or inputs.
 
-    ``filled`` is the batch without them; ``opened`` runs copies of the model.
+    Empty if they reach nothing. ``filled`` is the batch without them; ``opened`` runs copies of the
+    model.
     """
     after = opened.attempt(filled.tree())
     if after is None:
-        return False
+        return ""
     before = opened.attempt(batch.tree())
     if before is None or _count_finite(before) < _count_finite(after):
-        return True
+        return "outputs"
     run = Gradients(batch, opened)
-    return any(x is not None and not x.isfinite().all() for x in run.by_id.values())
+    if "nan" in run.amounts.values():
+        return "weights"
+    slopes = [x for x in run.by_id.values() if x is not None]
+    return "" if all(bool(x.isfinite().all()) for x in slopes) else "inputs"
 
 
 def _count_finite(output: Leaves) -> int:

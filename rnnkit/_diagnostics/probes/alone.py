@@ -12,7 +12,7 @@ from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.calls import events_with
 from rnnkit._diagnostics.probes.coverage import moved_samples
-from rnnkit._diagnostics.run.outputs import equal, is_number
+from rnnkit._diagnostics.run.outputs import equal, is_number, shape_of
 from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import ALONE
 
@@ -56,7 +56,9 @@ def _judge_orders(baseline: Baseline, alone: Sequence[Restriction]) -> Finding |
             return ordered
         runs.append(ordered)
     cut = ", cut to its length," if baseline.batch.counts else ""
-    return Passed(f"a sample by itself{cut} returns what it returns in the batch", runs)
+    tried = sum(bool(run.compared) for run in alone)
+    text = f"a sample by itself{cut} returns what it returns in the batch ({tried} tried)"
+    return Passed(text, runs)
 
 
 def _why_unasked(baseline: Baseline) -> Skipped | None:
@@ -74,7 +76,9 @@ def _why_unasked(baseline: Baseline) -> Skipped | None:
 
 
 def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
-    """Run some samples by themselves, until one was compared, and one more for each length.
+    """Run some samples by themselves, until two were compared, or more if inputs have lengths.
+
+    One may be the sample for which a loop goes on in the batch: by itself it shows nothing.
 
     Yields the runs, beside the same samples in the run of the batch of ``baseline``: at most so
     many as a limit allows.
@@ -94,7 +98,7 @@ def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:
 
     for sample in sorted(range(batch.size), key=rank)[:ALONE]:
         # If the probe batch says nothing, each sample may be another one's.
-        if compared > len(batch.lengths) and baseline.has_passed("batch"):
+        if compared > max(1, len(batch.lengths)) and baseline.has_passed("batch"):
             return
         keep = partial(Batch.alone, sample=sample)
         run = Restriction(baseline, keep, [sample])
@@ -121,6 +125,7 @@ def _judge(run: Restriction) -> Iterator[Finding | Skipped | str]:
         yield _judge_refusal(run)
         return
     yield from _lost_axes(run)
+    yield from _fixed_rows(run)
     wrong = run.different
     if run.doubt:  # why a difference could not be judged
         yield Skipped(run.doubt)
@@ -197,6 +202,21 @@ def _lost_axes(run: Restriction) -> Iterator[Finding | str]:
         axis = baseline.axes.batch[index]
         other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
         yield Finding(what, rows_of_squeezes(baseline, run.batch), fix=other)
+
+
+def _fixed_rows(run: Restriction) -> Iterator[Finding]:
+    """Yield a finding for each output that has as many rows for one sample as for the batch."""
+    baseline = run.baseline
+    for index in baseline.outputs_by_sample():
+        whole = tuple(baseline.normal[index].shape)
+        alone = shape_of(run.output[index])
+        axis = baseline.axes.batch[index]
+        if baseline.batch.size == 1 or alone is None or len(alone) != len(whole):
+            continue
+        if alone != whole and alone[axis] == whole[axis]:
+            what = f"{baseline.name(index)} is {whole} for the batch, and {alone} for one sample"
+            fix = "use the batch size of the input, such as len(x), and not a fixed number"
+            yield Finding(f"{what}: the number of its rows is fixed", [("fix", fix)])
 
 
 def _in_other_orders(baseline: Baseline) -> Iterator[Restriction | Finding]:

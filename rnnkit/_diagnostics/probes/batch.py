@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch.nn import RNNBase
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.explain.locate import locate_sample
 from rnnkit._diagnostics.inputs.changes import sample_at
@@ -13,7 +14,7 @@ from rnnkit._diagnostics.measure.prepared import comes_in_groups
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.loss import judge_loss
-from rnnkit._diagnostics.run.module_calls import steps_of_modules
+from rnnkit._diagnostics.run.module_calls import calls_in, steps_of_modules
 from rnnkit._diagnostics.run.outputs import equal, is_number, orders, shape_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
@@ -197,7 +198,7 @@ def _may_be_steps(baseline: Baseline) -> bool:
 def _rows_of_steps(baseline: Baseline) -> Finding | None:
     """Return a finding if an output has a row for each step instead of a sample; else None.
 
-    Its shape then stays the same for one sample alone.
+    Its shape then stays the same for the longest sample alone.
     """
     batch = baseline.batch
     axis = baseline.out_seq_dim
@@ -209,7 +210,8 @@ def _rows_of_steps(baseline: Baseline) -> Finding | None:
         return None
     if batch.size in shape[:axis] + shape[axis + 1 : -1]:  # a model for one batch size
         return None
-    one = baseline.attempt(batch.samples([0]))
+    counts = batch.valid_steps()
+    one = baseline.attempt(batch.samples([counts.index(max(counts))]))
     if one is None or shape_of(one[first]) != shape:
         return None
     what = f"output {shape} has a row for each of {shape[axis]} steps, none for a sample"
@@ -223,6 +225,10 @@ def _why_rows_of_steps(baseline: Baseline) -> list[Line]:
     """
     layers = [x for x in baseline.session.model.modules() if isinstance(x, RNNBase)]
     is_batch_first = baseline.batch.batch_dim == 0
+    outputs = [call.output for call in calls_in(baseline.events)]
+    if is_batch_first and any(isinstance(output, PackedSequence) for output in outputs):
+        likely = ("likely", "the cause is pad_packed_sequence, which returns (seq, batch, ...)")
+        return [likely, ("fix", "pad_packed_sequence(..., batch_first=True)")]
     if layers and all(layer.batch_first == is_batch_first for layer in layers):
         last, other = ("y[:, -1]", "y[-1]") if is_batch_first else ("y[-1]", "y[:, -1]")
         cause = ("likely", f"the cause is {other} of an output, which is its last sample")

@@ -235,10 +235,12 @@ def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     batch = baseline.batch
     if not batch.counts or min(batch.counts) == batch.steps or baseline.has_found("padding"):
         return
+    places = batch.size * batch.steps  # all, and not the valid ones, or one of each sample
     norms = [
         event.label
         for event in baseline.events
-        if isinstance(event.module, BatchNorm1d) and batch.steps in event.tensors[0].shape[1:]
+        if isinstance(event.module, BatchNorm1d)
+        if event.tensors[0].numel() == places * event.module.num_features
     ]
     if not norms:
         return

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch

@@ -48,7 +48,8 @@ def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
     may be another input's than those with lengths. A skip if there are too few steps without
     padding, or no way to pass a state along.
     """
-    judge = judge_of(narrow.with_steps_of(narrow.axes.source.get(narrow.first or 0)))
+    followed = narrow.axes.source.get(narrow.first or 0, narrow.batch.sequence)
+    judge = judge_of(narrow.with_steps_of(followed))
     if isinstance(judge, Skipped):
         return judge
     batch = judge.batch

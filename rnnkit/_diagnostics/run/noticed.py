@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, user_place
 

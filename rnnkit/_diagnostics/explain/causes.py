@@ -55,7 +55,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "batchnorm|batch_norm": "LayerNorm, or statistics that are tracked in training",
         "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i], or, "
         "if y is flat, i + sample * steps sample by sample, i * samples + sample step by step; "
-        "y[order.argsort()] undoes a sort",
+        "y[order.argsort()] undoes a sort; h_n is (layers, batch, hidden): h_n[-1]",
         "cell|where": "give each sample its own row: torch.where(flag[:, None], 0.0, state)",
         "^mul$|max|min|any|all": "keep a value for each sample, flag[:, None]; "
         "reduce over steps only",
@@ -107,7 +107,7 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "divide a sum by the lengths",
         "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
         "rnn|lstm|gru": PACK,
-        "": MASK,
+        "": f"{MASK}; in a loop, h = torch.where(valid_t, cell(x_t, h), h)",
     },
     "streaming": {
         "conv|pool|unfold|pad|cat": "return its last inputs in the state, "

@@ -121,10 +121,10 @@ class _Samples(Search):
             return []
         first = self._first_leaking(nodes) or event
         what = "its inputs have the samples in different orders"
-        return [
-            ("cause", f"{what}, one since {first.text} at {first.place}"),
-            ("fix", "y[order.argsort()], of each input that is still sorted, or sort all alike"),
-        ]
+        fix = "y[order.argsort()], of each input that is still sorted, or sort all alike"
+        if first.name == "flip":
+            fix = "flip the steps, as x.flip(1) does of (batch, seq, ...), and not the samples"
+        return [("cause", f"{what}, one since {first.text} at {first.place}"), ("fix", fix)]
 
     def _module_suspects(self, event: Event) -> dict[str, Cause | None]:
         """Return causes to try, by module: axes of its input, or of its state, may be exchanged."""

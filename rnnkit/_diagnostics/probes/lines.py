@@ -94,7 +94,7 @@ def samples_left_out(baseline: Baseline) -> Iterator[str]:
         listed = ", ".join(map(str, sorted(unread)[:NAMES]))
         number = count(len(unread), "sample", "samples")
         name = baseline.batch.names[baseline.batch.sequence]
-        yield f"the loss does not depend on {number} of {name}: {listed}"
+        yield f"no gradient of the loss reaches {number} of {name}: {listed}"
 
 
 def _unread_samples(run: Gradients) -> set[int]:

@@ -325,6 +325,8 @@ def _met_by_all(
             yield f"{what}: is it meant for all samples, or {both}"
         else:
             ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
+            if shape_of(leaf) == (batch.size, 1):
+                ways = "target.squeeze(-1), or prediction.unsqueeze(-1)"
             yield Finding(what, fix=f"{ways}: (batch,) broadcasts against (batch, 1)")
     elif is_number(leaf) and not all(are_near(baseline, *pair) for pair in pairs):
         yield f"{name} only scales the loss, by all samples at once: a normalizer, or {both}"

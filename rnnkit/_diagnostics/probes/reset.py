@@ -7,10 +7,13 @@ from rnnkit._diagnostics.inputs.changes import steps_at
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, compare_each
 from rnnkit._diagnostics.probes.causal import with_followed
+from rnnkit._diagnostics.probes.memory import HOLDS as REMEMBERS
 from rnnkit._diagnostics.tell.outcome import OTHER_OUTPUTS, Finding, Outcome, Passed, Skipped
 
 #: What it means if nothing but the flagged step itself depends on what is before.
 LATE = [("means", "the reset comes a step late, after the step that it is for")]
+#: What it means if, besides, no other step depends on an earlier one.
+INVERTED = [("or", "the state is kept at flagged steps only: use 1 - flag_t for flag_t")]
 
 
 def probe_reset(baseline: Baseline) -> Outcome:
@@ -59,7 +62,11 @@ def _finding_in(change: Change, index: int, last: Tensor) -> Finding | None:
     of = f"{baseline.of_sample(index, sample)} at step {at}"
     what = f"{of} depends on steps before {int(last[sample])}, although a reset is flagged there"
     is_late = all(at == last[sample] for sample, at in places)
-    return Finding(what, LATE if is_late else [])
+    memory = baseline.known.answers.get("memory")
+    is_remembering = isinstance(memory, Passed) and memory.text.startswith(REMEMBERS)
+    if not is_late:
+        return Finding(what)
+    return Finding(what, LATE if is_remembering else INVERTED)
 
 
 def _last_flags(baseline: Baseline) -> Tensor | None:

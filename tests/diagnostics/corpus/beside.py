@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.diagnostics.corpus.forward import X, embedding, fine, gru, gru_cell, linear, pair
+from tests.diagnostics.corpus.forward import X, embedding, fine, gru, linear, pair
 from tests.diagnostics.models_of_users import COUNTS, PADDED, mask, numbers, over, tokens
 
 #: Inputs of each kind: what they are, how they are read, and by which part.
@@ -19,7 +19,6 @@ for name, (beside, read, parts) in KINDS.items():
     @pair(
         missed="a note: it may be of use elsewhere",
         name=f"ignored: {name}",
-        cell=gru_cell(),
         inputs=(X, beside),
         **parts,
     )
@@ -66,13 +65,13 @@ def spoiled(x, value, *place):
 SPOILED = spoiled(X, torch.nan, 1, 2, 0)
 
 
-@fine(gru=gru(), inputs=(spoiled(SPOILED, torch.inf, 3, 1, 1),))
+@fine(inputs=(spoiled(SPOILED, torch.inf, 3, 1, 1),))
 def numbers_that_are_not_finite(m, x):
     """The report says how many numbers of an input were replaced."""
     return m.gru(x)[0]
 
 
-@fine(gru=gru(), inputs=(SPOILED,))
+@fine(inputs=(SPOILED,))
 def nan_that_is_replaced(m, x):
     """A model that replaces them itself is judged as it is."""
     return m.gru(x.nan_to_num(0, 0, 0))[0]
@@ -83,7 +82,6 @@ for width, value in ((2, torch.nan), (5, -torch.inf)):
     @pair(
         "batch",
         name=f"{value} beside, {width} wide",
-        gru=gru(),
         head=linear(width, 6),
         inputs=(X, spoiled(numbers(4, width), value, 2, 1)),
     )
@@ -105,7 +103,7 @@ TOLD = mask(COUNTS).float()
 SPOILED = PADDED.masked_fill(~mask(COUNTS).unsqueeze(2), torch.nan)
 
 
-@pair("alone", name="padding of NaN", gru=gru(), inputs=(SPOILED, TOLD))
+@pair("alone", name="padding of NaN", inputs=(SPOILED, TOLD))
 def pooled_with_mask(m, x, pad_mask):
     """NaN tells the lengths as zeros do."""
     y = m.gru(x.nan_to_num())[0] * pad_mask.unsqueeze(2)
@@ -116,7 +114,6 @@ for name, told in {"guessed": None, "told": COUNTS}.items():
 
     @fine(
         name=f"one NaN within padding, lengths {name}",
-        gru=gru(),
         inputs=(spoiled(PADDED, torch.nan, 0, 5),),
         lengths=told,
     )
@@ -138,7 +135,7 @@ OUTPUTS = {
 }
 for name, (make, judged) in OUTPUTS.items():
 
-    @fine(name=f"output of {name}", gru=gru(), judged=judged, causal=True)
+    @fine(name=f"output of {name}", judged=judged, causal=True)
     def output_that_is_not_finite(m, x, make=make):
         """No model is accused for it; of what no probe can look at none says ok."""
         return make(m.gru(x)[0])

@@ -9,11 +9,11 @@ from tests.diagnostics.corpus.forward import (
     embedding,
     fine,
     gru,
-    gru_cell,
     linear,
     lstm,
     pair,
     part,
+    read_by,
 )
 from tests.diagnostics.models_of_users import later_steps, numbers, pack, tokens, unpack
 
@@ -29,7 +29,7 @@ def layers_of_both_directions(m, x):
     return m.two(m.one(x)[0].unflatten(2, (-1, 6)).sum(2))[0]
 
 
-@pair("causal", cell=gru_cell(), head=linear(6, 2), inputs=(X, numbers(4, 7, 3)), causal=True)
+@pair("causal", head=linear(6, 2), inputs=(X, numbers(4, 7, 3)), causal=True)
 def action_of_the_last_step(m, x, actions):
     """The action of the step before is read; before the first, none, or by an index of -1 the last."""
     h = x.new_zeros(len(x), 6)
@@ -73,14 +73,14 @@ for name, (mels, turn, told) in AXES.items():
         return m.gru(torch.cat([x, frames if m.right else frames.flip(1)], 2))[0]
 
 
-@pair("causal", gru=gru(), start=linear(3, 6), causal=True)
+@pair("causal", start=linear(3, 6), causal=True)
 def state_of_all_steps(m, x):
     """The first state is made of the first step; or of the mean over all."""
     known = x[:, 0] if m.right else x.mean(1)
     return m.gru(x, m.start(known).unsqueeze(0))[0]
 
 
-@pair("causal", gru=gru(), causal="strict")
+@pair("causal", causal="strict")
 def target_that_is_not_shifted(m, x):
     """With ``causal="strict"``, a step may not read its own target either."""
     return m.gru(functional.pad(x[:, :-1], (0, 0, 1, 0)) if m.right else x)[0]
@@ -121,15 +121,8 @@ WITHOUT_STEPS = {
     "by variable": (lambda m, x: m.head(x.mT).mT, numbers(4, 7, 7), {}),
 }
 for name, (forward, x, told) in WITHOUT_STEPS.items():
-    used = forward.__code__.co_names
-    parts = {"gru": gru(), "conv": part("Conv1d", 1, 3, 3, stride=3), "head": linear(7, 3)}
-    fine(
-        name=f"causal without steps: {name}",
-        inputs=(x,),
-        causal=True,
-        **told,
-        **{key: value for key, value in parts.items() if key in used},
-    )(forward)
+    parts = read_by(forward, {"conv": part("Conv1d", 1, 3, 3, stride=3), "head": linear(7, 3)})
+    fine(name=f"causal without steps: {name}", inputs=(x,), causal=True, **told, **parts)(forward)
 
 
 @pair("causal", lstm=lstm(bidirectional=True), head=linear(12, 6), causal="others")
@@ -142,7 +135,7 @@ def word_from_its_neighbors(m, x):
     return m.head(torch.cat([forward, backward], 2))
 
 
-@pair("causal", gru=gru(), causal=True, lookahead=2)
+@pair("causal", causal=True, lookahead=2)
 def two_steps_ahead(m, x):
     """A model may look two steps ahead, and no three."""
     seen = functional.pad(x[:, 2:], (0, 3, 0, 2))
@@ -151,7 +144,7 @@ def two_steps_ahead(m, x):
     return m.gru(x)[0] + seen
 
 
-@pair("causal", gru=gru(), value=linear(6, 6), causal=True)
+@pair("causal", value=linear(6, 6), causal=True)
 def heads_split_by_a_view(m, x):
     """Heads are split from the features; or a view mixes them with the steps."""
     output = m.value(m.gru(x)[0])
@@ -166,7 +159,7 @@ def heads_split_by_a_view(m, x):
 FLAGS = functional.one_hot(torch.tensor([4, 2, 5, 3]), 7).float()
 
 
-@pair("reset", cell=gru_cell(), inputs=(X, FLAGS), reset=1)
+@pair("reset", inputs=(X, FLAGS), reset=1)
 def reset_after_its_step(m, x, flags):
     """A state is forgotten before the step that a flag is for; or after it."""
     h = x.new_zeros(len(x), 6)
@@ -179,7 +172,7 @@ def reset_after_its_step(m, x, flags):
     return torch.stack(outputs, 1)
 
 
-@pair("reset", cell=gru_cell(), inputs=(X, X.flip(0), FLAGS), reset=2)
+@pair("reset", inputs=(X, X.flip(0), FLAGS), reset=2)
 def action_of_the_episode_before(m, x, actions, flags):
     """A step reads the action before it, which a reset forgets as well; or the state alone."""
     h = x.new_zeros(len(x), 6)
@@ -198,7 +191,7 @@ def single_step_that_is_squeezed(m, x):
     return m.gru(x)[0].squeeze()
 
 
-@fine(gru=gru(), causal=True)
+@fine(causal=True)
 def summary_behind_the_last_step(m, x):
     """The mean over all steps stands behind them."""
     y = m.gru(x)[0]
@@ -212,7 +205,6 @@ for name, start, end in (("begin before the first step", 0, 8), ("end with the l
     @pair(
         "reset",
         name=f"reset: outputs {name}",
-        cell=gru_cell(),
         inputs=(X, FLAGS),
         reset=1,
         lengths=SHORT,
@@ -226,14 +218,14 @@ for name, start, end in (("begin before the first step", 0, 8), ("end with the l
         return torch.stack(states[start:end], 1)
 
 
-@pair("causal", gru=gru(), inputs=(X, SHORT), lengths=SHORT, causal="strict")
+@pair("causal", inputs=(X, SHORT), lengths=SHORT, causal="strict")
 def packed_and_shifted(m, x, n):
     """What was packed ends with the longest sample, before the batch does; and is shifted, or not."""
     y = unpack(m.gru(pack(x, n))[0])
     return functional.pad(y, (0, 0, 1, 0))[:, :-1] if m.right else y
 
 
-@fine(lstm=lstm(), inputs=(X, torch.zeros(4, 7)), reset=1, name="reset: no flag is set")
+@fine(inputs=(X, torch.zeros(4, 7)), reset=1, name="reset: no flag is set")
 def without_flags(m, x, flags):
     """Without a flag there is nothing to judge."""
     return m.lstm(x)[0]

@@ -19,14 +19,14 @@ DRAWS = {
 }
 for name, draw in DRAWS.items():
 
-    @pair("repeatable", name=f"random numbers of {name}", gru=gru())
+    @pair("repeatable", name=f"random numbers of {name}")
     def drawing(m, x, draw=draw):
         """Random numbers in eval mode are named by where they come from, and are no leak."""
         y = m.gru(x)[0]
         return y if m.right else draw(y)
 
 
-@pair("repeatable", gru=gru(), own=torch.Generator)
+@pair("repeatable", own=torch.Generator)
 def generator_of_the_model(m, x):
     """Random numbers of a generator that the model holds are named by it."""
     noise = 0 if m.right else torch.randn(1, generator=m.own)
@@ -71,7 +71,7 @@ KEEPING = {
 }
 for name, (keep, parts) in KEEPING.items():
 
-    @pair("repeatable", name=f"kept: {name}", gru=gru(), **parts)
+    @pair("repeatable", name=f"kept: {name}", **parts)
     def keeping(m, x, keep=keep):
         """What a model keeps is named as its author would write it."""
         return m.gru(x)[0] + (0 if m.right else keep(m, x))
@@ -80,7 +80,7 @@ for name, (keep, parts) in KEEPING.items():
 CALLS: list[int] = []
 
 
-@pair("repeatable", gru=gru(), skip=["batch"])
+@pair("repeatable", skip=["batch"])
 def kept_elsewhere(m, x):
     """What a model keeps outside of itself cannot be named."""
     CALLS.append(1)
@@ -90,7 +90,7 @@ def kept_elsewhere(m, x):
 TURNS: list[int] = []
 
 
-@pair("batch", gru=gru(), causal=True)
+@pair("batch", causal=True)
 def rounding_the_second_time(m, x):
     """Kernels that add in no fixed order are no chance; a leak beside them is found."""
     TURNS.append(1)
@@ -98,7 +98,7 @@ def rounding_the_second_time(m, x):
     return (y if m.right else y + x.sum()), len(x), y.argmax(2)
 
 
-@pair("alone", gru=gru())
+@pair("alone")
 def coin_for_teacher_forcing(m, x):
     """A coin is tossed at a ratio of 0: no number that is drawn reaches an output."""
     forced = random.random() < 0.0

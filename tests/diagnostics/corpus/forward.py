@@ -2,7 +2,8 @@
 
 ``m.right`` tells the right one of a pair from the wrong one, in a forward; among the options of a
 part, ``RIGHT`` is True in the right one, and ``WRONG`` in the wrong one. What is no class of
-``torch.nn`` is a function that makes it.
+``torch.nn`` is a function that makes it. A forward that reads ``m.gru``, ``m.lstm`` or ``m.cell``
+has the usual one of ``USUAL``, in front of its other parts, unless its decorator names another.
 """
 
 from collections.abc import Callable
@@ -51,6 +52,9 @@ gru_cell, lstm_cell = (partial(_cell, kind) for kind in ("GRUCell", "LSTMCell"))
 linear = partial(part, "Linear")
 embedding = partial(part, "Embedding")
 
+#: Parts that a forward has without naming them, if it reads them itself.
+USUAL = {"gru": gru(), "lstm": lstm(), "cell": gru_cell()}
+
 
 def drawn(*shape, tokens=0):
     """Return what draws an input of numbers, or of so many kinds of tokens, for each seed anew."""
@@ -72,6 +76,11 @@ OPTIONS = {
     "skip",
     "kwargs",
 }
+
+
+def read_by(forward, parts):
+    """Return those parts that a function itself reads."""
+    return {name: value for name, value in parts.items() if name in forward.__code__.co_names}
 
 
 def modules_of(told, nn, is_right):
@@ -101,8 +110,10 @@ def fine(**told):
 
 def _entry(facts, *, inputs=(X,), name="", judged=True, seeds=1, **told):
     def register(forward):
+        usual = {part: made for part, made in read_by(forward, USUAL).items() if part not in told}
+
         def make(nn, is_right):
-            made = model(forward, **modules_of(told, nn, is_right), right=is_right)
+            made = model(forward, **modules_of(usual | told, nn, is_right), right=is_right)
             given = inputs() if callable(inputs) else inputs
             return Subject(made, given, options_of(told, given))
 

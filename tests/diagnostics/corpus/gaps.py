@@ -5,14 +5,14 @@ import copy
 import torch
 from torch import nn
 
-from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, gru_cell, linear, pair
+from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, linear, pair
 from tests.diagnostics.models_of_users import numbers, over, within
 
 SINGLED = X.clone()
 SINGLED[2, 0, 0] = 9
 
 
-@fine(cell=gru_cell(), inputs=(SINGLED,), skip=["batch"])
+@fine(inputs=(SINGLED,), skip=["batch"])
 def step_that_one_sample_skips(m, x):
     """A step that is read of all samples but one is named with that sample."""
     keep = torch.ones(x.shape[:2])
@@ -20,7 +20,7 @@ def step_that_one_sample_skips(m, x):
     return over(m.cell, x * keep.unsqueeze(2))
 
 
-@fine(gru=gru())
+@fine()
 def model_that_refuses_one_sample(m, x):
     """A refusal of one sample that no lost axis explains accuses nobody."""
     if len(x) < 2:
@@ -28,7 +28,7 @@ def model_that_refuses_one_sample(m, x):
     return m.gru(x)[0].squeeze()
 
 
-@pair("alone", gru=gru())
+@pair("alone")
 def output_that_is_squeezed(m, x):
     """A squeeze that does nothing takes the axis of the batch, too, where that has one sample."""
     y = m.gru(x)[0]
@@ -37,7 +37,7 @@ def output_that_is_squeezed(m, x):
 
 for name in ("scores", "scores and their sum"):
 
-    @pair("alone", name=f"squeezed: {name}", gru=gru(), score=linear(6, 1))
+    @pair("alone", name=f"squeezed: {name}", score=linear(6, 1))
     def attention_that_is_squeezed(m, x, is_sum=name != "scores"):
         """The axis that a squeeze is for is named; or all axes of size 1 go."""
         y = m.gru(x)[0]
@@ -47,13 +47,13 @@ for name in ("scores", "scores and their sum"):
         return context.squeeze() if is_sum and not m.right else context.squeeze(1)
 
 
-@fine(cell=gru_cell(), head=linear(3, 6))
+@fine(head=linear(3, 6))
 def step_that_is_copied_deeply(m, x):
     """A model that copies a step of its input, which has no gradient for a caller, trains."""
     return over(m.cell, x) + m.head(copy.deepcopy(x[:, -1:]))
 
 
-@fine(gru=gru(), scale=lambda: nn.Parameter(torch.ones(6)))
+@fine(scale=lambda: nn.Parameter(torch.ones(6)))
 def gradient_that_is_nan(m, x):
     """A weight whose gradient is NaN has none, and is not exactly zero either."""
     return m.gru(x)[0] + (m.scale * 0).sqrt() * 0  # its derivative is 0 * inf
@@ -76,7 +76,6 @@ for rule, steps in RULES.items():
     @pair(
         "causal",
         name=f"{rule}: a first step",
-        cell=gru_cell(),
         inputs=(numbers(4, steps, 3),),
         causal=rule,
     )
@@ -111,7 +110,7 @@ for batch in (2, 4):
 
 for default in (None, False, 0):
 
-    @fine(name=f"an argument that is {default}", gru=gru())
+    @fine(name=f"an argument that is {default}")
     def flag_that_is_named_like_a_state(m, x, hidden_state=default):
         """Only what may hold a state, and is left out, is one: of a flag no line is told."""
         return m.gru(x, hidden_state or None)

@@ -66,7 +66,7 @@ def numbers_before_the_output(m, x):
 COUNTED = torch.tensor([7, 2, 5, 3])
 
 
-@fine(gru=gru(), inputs=(X, COUNTED), lengths=COUNTED, judged=False)
+@fine(inputs=(X, COUNTED), lengths=COUNTED, judged=False)
 def samples_in_a_list(m, x, n):
     """Tensors of which each is a sample, as long as it is, are no batch that became steps."""
     y = m.gru(x)[0]
@@ -79,50 +79,43 @@ def strange(name, forward, *inputs, judged=True, causal=False, **parts):
     fine(causal=causal, **told, **parts)(forward)
 
 
-LAYER = {"gru": gru()}
 ZERO_ONE = torch.tensor([[0, 1, 0, 0, 1, 0, 0]] * 4)
 TOKENS = torch.zeros(5, 7, dtype=torch.long)
 strange("nothing", lambda m, x: None, judged=False, causal=True)
-strange("one axis of rows", lambda m, x: m.gru(x)[0].flatten(0, 1), **LAYER)
+strange("one axis of rows", lambda m, x: m.gru(x)[0].flatten(0, 1))
 strange(
     "one axis of rows in an order of their own",
     lambda m, x: m.gru(x)[0][:, :6].unflatten(1, (2, 3)).transpose(0, 1).flatten(0, 2),
     judged=False,
-    **LAYER,
 )
-strange("one step, causal", lambda m, x: m.gru(x)[0], numbers(4, 1, 3), causal=True, **LAYER)
+strange("one step, causal", lambda m, x: m.gru(x)[0], numbers(4, 1, 3), causal=True)
 strange(
     "static numbers beside",
     lambda m, x, one, more: m.gru(x)[1][0] + one + more.sum(1, keepdim=True),
     *(X, numbers(4, 1), numbers(4, 5)),
     causal=True,
-    **LAYER,
 )
 strange(
     "as wide as the steps",
     lambda m, x, s: m.gru(x)[0] + m.wide(s).unsqueeze(1),
     *(X, numbers(4, 7) + 1),
     wide=linear(7, 6),
-    **LAYER,
 )
 strange(
     "flags that are no mask",
     lambda m, x, flags: m.gru(x * (1 - flags.unsqueeze(2)))[0],
     *(X, ZERO_ONE.float()),
-    **LAYER,
 )
 strange(
     "a state of one sample",
     lambda m, x, h: m.gru(x, h)[0],
     *(numbers(1, 7, 3), numbers(1, 1, 6)),
     judged=False,
-    **LAYER,
 )
 strange(
     "as many prototypes as samples",
     lambda m, x, p: (m.gru(x)[1][0] @ p.T).softmax(1) @ p,
     *(X, numbers(4, 6)),
-    **LAYER,
 )
 strange(
     "a state as many layers as samples",
@@ -136,7 +129,6 @@ strange(
     TOKENS,
     words=embedding(11, 3),
     causal=True,
-    **LAYER,
 )
 
 
@@ -153,14 +145,14 @@ def logits_of_all_words(m, x):
     return m.head(m.gru(m.words(x))[0]).view(-1, 9)
 
 
-@pair("batch", inputs=(PADDED, COUNTS), gru=gru(), head=linear(6, 9))
+@pair("batch", inputs=(PADDED, COUNTS), head=linear(6, 9))
 def tags_up_to_the_longest(m, x, lengths):
     """A tagger returns a row for each step up to the longest sample."""
     y = unpack(m.gru(pack(x, lengths))[0])
     return m.head(y - y.mean(2 if m.right else 0, keepdim=True)).flatten(0, 1)
 
 
-@fine(gru=gru(), inputs=(numbers(14, 3), numbers(1, 2, 6)), judged=False)
+@fine(inputs=(numbers(14, 3), numbers(1, 2, 6)), judged=False)
 def batch_and_seq_on_one_axis(m, x, h):
     """Of input in which batch and seq are one axis, nothing is said."""
     y, h = m.gru(x.view(h.shape[1], -1, 3), h)
@@ -216,7 +208,7 @@ def layout_in_memory(m, x):
     return m.gru(x.view(-1, 5, 3))[0][:, -1].view(-1, 6)
 
 
-@fine(gru=gru(), seeds=3)
+@fine(seeds=3)
 def rows_that_values_pick(m, x):
     """As many rows as samples or steps, by chance, are neither."""
     y = m.gru(x)[0]

@@ -86,7 +86,7 @@ def wavering(x):
     return int(1e6 * x.abs().sum()) % 977
 
 
-@pair("batch", gru=gru(), one=linear(3, 6))
+@pair("batch", one=linear(3, 6))
 def other_modules_on_other_values(m, x):
     """A module is called twice; or as often as all values say, and then no module is named."""
     y = m.gru(x)[0]
@@ -113,7 +113,7 @@ class Averaged(nn.Module):
         return x - x.mean(0)
 
 
-@pair("batch", gru=gru(), averaged=Averaged)
+@pair("batch", averaged=Averaged)
 def place_in_a_decorated_forward(m, x):
     """The line that is named is the user's own, also where jaxtyping and beartype stand between."""
     y = m.gru(x)[0]
@@ -142,7 +142,7 @@ def scripted(_, right):
 CASES.append(Case("scripted_model", scripted, "batch", file="layouts"))
 
 
-@fine(gru=gru())
+@fine()
 def nested_output(m, x):
     """A nested output is judged padded, as a packed one."""
     return torch.nested.nested_tensor(list(m.gru(x)[0].unbind(0)))

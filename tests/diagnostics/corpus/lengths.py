@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from tests.diagnostics.corpus.forward import X, embedding, fine, gru, gru_cell, pair, part
+from tests.diagnostics.corpus.forward import X, embedding, fine, gru, pair, part
 from tests.diagnostics.models_of_users import (
     COUNTS,
     LENGTHS,
@@ -26,7 +26,7 @@ def unpacked(m, x, n):
     return unpack(m.gru(pack(x, n))[0], x.shape[1])
 
 
-@pair("alone", gru=gru(), **TOLD)
+@pair("alone", **TOLD)
 def pooled_padding(m, x, n):
     """The mean is taken over the valid steps; or over all."""
     y = m.gru(x)[0]
@@ -39,7 +39,7 @@ def unpacked_padding(m, x, n):
     return unpacked(m, x, n) if m.right else m.gru(x)[0]
 
 
-@pair("alone", cell=gru_cell(), inputs=(PADDED.flip(1), VALID.flip(1)), lengths=LENGTHS, pad="pre")
+@pair("alone", inputs=(PADDED.flip(1), VALID.flip(1)), lengths=LENGTHS, pad="pre")
 def padding_in_front(m, x, valid):
     """A loop waits for the first valid step; or it runs over the padding, which is in front."""
     h = x.new_zeros(len(x), 6)
@@ -121,7 +121,7 @@ LENGTHS_OF_KINDS = {
 }
 for name, (given, told) in LENGTHS_OF_KINDS.items():
 
-    @fine(name=f"lengths: {name}", gru=gru(), inputs=(PADDED, given), lengths=told)
+    @fine(name=f"lengths: {name}", inputs=(PADDED, given), lengths=told)
     def masked(m, x, n):
         """Lengths in an array, or with an axis for nothing, are taken."""
         return within(m.gru(x)[0], torch.as_tensor(n).view(-1))
@@ -129,7 +129,7 @@ for name, (given, told) in LENGTHS_OF_KINDS.items():
 
 def plain(name, forward, x=PADDED, n=COUNTS, **parts):
     """Register a right model of padded samples, of which not all is tried."""
-    fine(name=f"padded: {name}", gru=gru(), inputs=(x, n), lengths=n, **parts)(forward)
+    fine(name=f"padded: {name}", inputs=(x, n), lengths=n, **parts)(forward)
 
 
 plain("no padding", lambda m, x, n: m.gru(x)[0], X, torch.full((4,), 7))
@@ -191,7 +191,7 @@ def lengths_before_the_stride(m, x, n):
 SORTED = torch.tensor([7, 6, 6, 6, 3, 2])
 
 
-@fine(gru=gru(), inputs=(numbers(6, 7, 3), SORTED), lengths=SORTED)
+@fine(inputs=(numbers(6, 7, 3), SORTED), lengths=SORTED)
 def samples_that_stay_sorted(m, x, n):
     """A model that packs a sorted batch runs on the samples that are picked, at its full length."""
     y = m.gru(pack_padded_sequence(x, n, batch_first=True))[0]

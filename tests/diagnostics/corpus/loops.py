@@ -54,7 +54,7 @@ def cell_state_that_is_forgotten(m, x):
 WHO = numbers(4, 7).argsort(1)
 
 
-@pair("use", cell=gru_cell(), inputs=(X, WHO))
+@pair("use", inputs=(X, WHO))
 def state_of_each_of_many(m, x, who):
     """Each step goes on with the state of the one that it is about; or with one of its own."""
     rows = torch.arange(len(x))
@@ -165,7 +165,7 @@ def both(layer, x):
     return torch.cat([layer(x)[0], layer(x.flip(1))[0].flip(1)], 2)
 
 
-@fine(gru=gru(), teacher=lambda: nn.GRU(3, 6, batch_first=True).requires_grad_(requires_grad=False))
+@fine(teacher=lambda: nn.GRU(3, 6, batch_first=True).requires_grad_(requires_grad=False))
 def teacher_that_is_not_called(m, x):
     """A copy that does not learn is no twin that should be called."""
     return both(m.gru, x)

@@ -64,7 +64,6 @@ for name, cost in BROADCAST.items():
     @pair(
         "batch",
         name=f"loss that broadcasts: {name}",
-        gru=gru(),
         head=linear(6, 1),
         inputs=lambda: (torch.randn(8, 7, 3), (-1.0) ** torch.arange(8)),
         seeds=3,
@@ -77,7 +76,6 @@ for name, cost in BROADCAST.items():
 
 @pair(
     "batch",
-    gru=gru(),
     head=linear(6, 1),
     inputs=(X, X[:, 0, 0], X[:, 1, :1]),
 )
@@ -89,7 +87,7 @@ def advantages_of_all_actions(m, x, old, advantages):
     return torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages).mean()
 
 
-@fine(gru=gru(), inputs=(X, X[:, 0, 0]))
+@fine(inputs=(X, X[:, 0, 0]))
 def rewards_normalised(m, x, reward):
     """Rewards are normalised over the samples; a distribution views flags to check its numbers."""
     policy = torch.distributions.Categorical(logits=m.gru(x)[0][:, -1])
@@ -112,14 +110,14 @@ def scores_viewed_for_ctc(m, x, y):
     return functional.ctc_loss(scores, y[:, :2].clamp(1), [7] * len(x), [2] * len(x))
 
 
-@fine(name="loss: places of a histogram", gru=gru(), inputs=(X, torch.linspace(-1, 1, 9)))
+@fine(name="loss: places of a histogram", inputs=(X, torch.linspace(-1, 1, 9)))
 def near_places(m, x, places):
     """Each prediction is compared with all places, which are no samples."""
     rows = m.gru(x)[0][:, -1, :1]
     return (-(rows - places).square()).softmax(1)[:, 0].mean()
 
 
-@fine(name="loss: each pair of samples", gru=gru(), inputs=(X, X[:, 0, 0]))
+@fine(name="loss: each pair of samples", inputs=(X, X[:, 0, 0]))
 def ranked(m, x, y):
     """Two predictions have the order of their targets, which meet each other on purpose."""
     rows = m.gru(x)[0][:, -1, 0]

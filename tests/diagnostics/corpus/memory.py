@@ -7,8 +7,6 @@ from tests.diagnostics.corpus.forward import (
     X,
     embedding,
     fine,
-    gru,
-    gru_cell,
     linear,
     lstm,
     pair,
@@ -17,7 +15,7 @@ from tests.diagnostics.corpus.forward import (
 from tests.diagnostics.models_of_users import numbers, tokens
 
 
-@pair("memory", cell=gru_cell(), head=linear(6, 2))
+@pair("memory", head=linear(6, 2))
 def never_advanced(m, x):
     """A loop passes on the state of each step; or the first one."""
     h = first = x.new_zeros(len(x), 6)
@@ -26,7 +24,7 @@ def never_advanced(m, x):
     return m.head(h)
 
 
-@pair("memory", gru=gru())
+@pair("memory")
 def flattened_steps(m, x):
     """A layer takes each step for a sequence of its own."""
     if m.right:
@@ -34,7 +32,7 @@ def flattened_steps(m, x):
     return m.gru(x.flatten(0, 1).unsqueeze(1))[0].view(len(x), -1, 6)
 
 
-@fine(cell=gru_cell())
+@fine()
 def refined_step_by_step(m, x):
     """A cell that refines each step by itself is not said to remember nothing."""
     given = x.flatten(0, 1)
@@ -50,7 +48,7 @@ def dropout_twice_in_each_step(m, x):
     return torch.stack([m.drop(x_t) + m.block(m.drop(x_t)) for x_t in x.unbind(1)], 1)
 
 
-@fine(gru=gru())
+@fine()
 def layer_that_runs_backwards(m, x):
     """Where the last output has read one step, the first one has read them all."""
     return m.gru(x.flip(1))[0].flip(1)
@@ -75,12 +73,11 @@ def wiped(m, x, start):
 
 
 ENDS = torch.tensor([2, 5])
-WIPED = {"cell": gru_cell(), "causal": True}
-pair("memory", name="state_kept_at_the_end", inputs=(X, flags(3)), **WIPED)(wiped)
-fine(name="episodes_that_end_together", inputs=(X, flags(6)), **WIPED)(wiped)
+pair("memory", name="state_kept_at_the_end", inputs=(X, flags(3)), causal=True)(wiped)
+fine(name="episodes_that_end_together", inputs=(X, flags(6)), causal=True)(wiped)
 
 
-@fine(gru=gru(), inputs=(X, torch.zeros(4, 7).index_fill(1, ENDS, 1.0)), causal=True)
+@fine(inputs=(X, torch.zeros(4, 7).index_fill(1, ENDS, 1.0)), causal=True)
 def episodes_in_calls_of_their_own(m, x, start):
     """A layer is called for each part of a batch in which no episode starts."""
     at = start[:, 1:].any(0).nonzero().flatten() + 1
@@ -92,7 +89,7 @@ def episodes_in_calls_of_their_own(m, x, start):
     return torch.cat(outputs, 1)
 
 
-@fine(cell=gru_cell(), inputs=(X, flags(3)), causal=True)
+@fine(inputs=(X, flags(3)), causal=True)
 def step_that_is_missing_everywhere(m, x, missing):
     """A step that a flag switches off in the whole batch need not reach an output."""
     h = x.new_zeros(len(x), 6)
@@ -114,7 +111,7 @@ def dead_units(m, x):
     return m.rnn(x)[0]
 
 
-@pair("coverage", cell=gru_cell())
+@pair("coverage")
 def loop_from_the_second_step(m, x):
     """A loop begins with the first step; or with the second."""
     h = x.new_zeros(len(x), 6)
@@ -128,7 +125,7 @@ def loop_from_the_second_step(m, x):
 def reading(name, forward, *inputs, **told):
     """Register a right model of which some steps reach no output, or none that is known."""
     told = {"name": f"steps that are read: {name}", "inputs": inputs or (X,), **told}
-    fine(gru=gru(), **told)(forward)
+    fine(**told)(forward)
 
 
 CODES = {"codes": embedding(12, 6)}
@@ -147,7 +144,7 @@ reading(
 )
 
 
-@pair("use", lstm=lstm(), inputs=(numbers(4, 12, 3),), causal=True)
+@pair("use", inputs=(numbers(4, 12, 3),), causal=True)
 def chunks_that_start_afresh(m, x):
     """Chunks inside of forward pass their state along; or they start afresh."""
     state = None

@@ -54,7 +54,7 @@ def duration_of_each_sample(m, x, lengths, seconds):
     return mean_of(m, x, mask(lengths, x.shape[1])) * seconds.unsqueeze(1)
 
 
-@fine(gru=gru(), inputs=(X, COUNTS))
+@fine(inputs=(X, COUNTS))
 def title_len_that_is_a_feature(m, x, title_len):
     """What is named like lengths, and where no input ends, is a number."""
     return m.gru(x)[0].mean(1) * title_len.unsqueeze(1)
@@ -67,7 +67,7 @@ def pairs_of_frames(m, x, lengths):
     return m.gru(x[:, : 2 * steps].reshape(len(x), steps, 6))[0], lengths // 2
 
 
-@fine(gru=gru(), inputs=(numbers(7, 3, 4), torch.ones(4, 7)), batch_dim=2, seq_dim=0)
+@fine(inputs=(numbers(7, 3, 4), torch.ones(4, 7)), batch_dim=2, seq_dim=0)
 def mask_beside_a_batch_on_the_last_axis(m, x, mask):
     """A mask with fewer axes than the input has is not taken for its lengths."""
     return m.gru(x.permute(2, 0, 1))[0] * mask.unsqueeze(2)

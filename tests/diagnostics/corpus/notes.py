@@ -2,13 +2,13 @@
 
 import torch
 
-from tests.diagnostics.corpus.forward import embedding, gru, gru_cell, linear, lstm, lstm_cell, pair
+from tests.diagnostics.corpus.forward import embedding, gru, linear, lstm, lstm_cell, pair
 from tests.diagnostics.models_of_users import tokens
 
 INTENDED = "some models intend it: a note"
 
 
-@pair(missed=INTENDED, cell=gru_cell())
+@pair(missed=INTENDED)
 def data_of_a_state(m, x):
     """A loop learns through all of its steps; or its state is cut from the graph by ``.data``."""
     h = x.new_zeros(len(x), 6)

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from tests.diagnostics.corpus.forward import fine, gru, linear, pair, part
+from tests.diagnostics.corpus.forward import fine, gru, linear, pair, part, read_by
 from tests.diagnostics.models_of_users import numbers, pack, unpack, within
 
 STEPS = numbers(4, 9, 3)
@@ -27,14 +27,9 @@ RIGHT = {
 }
 
 
-def used(function):
-    """Return the parts that a function names."""
-    return {name: made for name, made in PARTS.items() if name in function.__code__.co_names}
-
-
 for name, (width, between) in RIGHT.items():
 
-    @fine(name=f"order: {name}", layer=gru(width), inputs=(STEPS,), **used(between))
+    @fine(name=f"order: {name}", layer=gru(width), inputs=(STEPS,), **read_by(between, PARTS))
     def ordered(m, x, between=between):
         """Rows that move on with the steps are right, as are orders that are the same in each feature."""
         return m.layer(between(m, x))[0]
@@ -47,7 +42,7 @@ def view_after_a_convolution(m, x):
     return m.layer(y.mT if m.right else y.reshape(len(x), 9, 8))[0]
 
 
-@pair("coverage", gru=gru(), conv=part("Conv1d", 6, 4, 3), inputs=(STEPS,))
+@pair("coverage", conv=part("Conv1d", 6, 4, 3), inputs=(STEPS,))
 def view_before_a_convolution(m, x):
     """Features come in front of the steps by a transpose; or by a view that mixes the two."""
     y = m.gru(x)[0]
@@ -72,7 +67,7 @@ ROWS = {
 }
 for name, (width, between) in ROWS.items():
 
-    @fine(name=f"rows: {name}", layer=gru(width), inputs=(STEPS,), **used(between))
+    @fine(name=f"rows: {name}", layer=gru(width), inputs=(STEPS,), **read_by(between, PARTS))
     def rowed(m, x, between=between):
         """Windows, heads and channels are right in whichever order they are laid out on purpose."""
         return m.layer(between(m, x))[1][-1].view(len(x), -1)
@@ -106,14 +101,14 @@ def state_that_stays_sorted(m, x, n):
     return within(y[back] * (h[back] if m.right else h).unsqueeze(1), n)
 
 
-@pair("alone", gru=gru(), **batch_of(3, 7, 2, 5))
+@pair("alone", **batch_of(3, 7, 2, 5))
 def lengths_that_are_sorted_only(m, x, n):
     """Sort the lengths, and the samples with them, or not."""
     counts = n if m.right else n.sort(descending=True).values
     return m.gru(pack(x, counts))[1][-1]
 
 
-@fine(gru=gru(), **batch_of(3, 7, 5, 2))
+@fine(**batch_of(3, 7, 5, 2))
 def sorted_output(m, x, n):
     """Outputs in another order, returned with it, are judged in the first one."""
     order = n.argsort(descending=True)
@@ -133,4 +128,4 @@ NAMED = {
     ),
 }
 for probe, (forward, skip) in NAMED.items():
-    pair(probe, name=f"sample of a large batch: {probe}", gru=gru(), skip=skip, **OTHERS)(forward)
+    pair(probe, name=f"sample of a large batch: {probe}", skip=skip, **OTHERS)(forward)

@@ -7,7 +7,7 @@ from tests.diagnostics.corpus.forward import fine, gru, linear, pair
 from tests.diagnostics.models_of_users import numbers
 
 
-@pair("gradient", gru=gru(), score=linear(6, 1))
+@pair("gradient", score=linear(6, 1))
 def softmax_over_one_score(m, x):
     """Each score is by itself on the axis of the softmax: every weight is one."""
     output = m.gru(x)[0]
@@ -20,7 +20,7 @@ def stack():
     return nn.ModuleList(nn.Linear(6, 6) for _ in range(4))
 
 
-@pair("gradient", gru=gru(), layers=stack)
+@pair("gradient", layers=stack)
 def layer_of_a_stack_that_is_left_out(m, x):
     """A loop over a stack of layers ends too early."""
     output = m.gru(x)[0]
@@ -36,7 +36,7 @@ def state_of_one_direction(m, x):
     return m.head(torch.cat([h[-2] if m.right else h[-1], h[-1]], 1))
 
 
-@pair("gradient", gru=gru(), head=linear(6, 2))
+@pair("gradient", head=linear(6, 2))
 def levels_that_are_rounded(m, x):
     """Rounding has a gradient of zeros, unless what it adds is put aside."""
     output = 10 * m.gru(x)[0]
@@ -51,7 +51,6 @@ def zeros(*shape):
 
 @fine(
     name="parameters: a policy",
-    gru=gru(),
     first=zeros(1, 1, 6),
     gate=zeros(),
     log_std=zeros(2),
@@ -69,14 +68,14 @@ def policy(m, x):
     return m.mean(output), m.value(output)
 
 
-@fine(gru=gru(), heads=lambda: nn.ModuleList(nn.Linear(6, 2) for _ in range(3)))
+@fine(heads=lambda: nn.ModuleList(nn.Linear(6, 2) for _ in range(3)))
 def heads_for_other_tasks(m, x):
     """Heads that do not run are noted: none reads what another one returned."""
     output = m.gru(x)[0]
     return m.heads[0](output), m.heads[1](output)
 
 
-@fine(gru=gru(), layers=stack)
+@fine(layers=stack)
 def layers_that_training_drops(m, x):
     """A layer of a stack is left out in training, as some are by chance, and runs otherwise."""
     y = m.gru(x)[0]
@@ -85,9 +84,7 @@ def layers_that_training_drops(m, x):
     return y
 
 
-@fine(
-    gru=gru(), picks=linear(6, 16), ways=lambda: nn.ModuleList(map(nn.Linear, [6] * 16, [6] * 16))
-)
+@fine(picks=linear(6, 16), ways=lambda: nn.ModuleList(map(nn.Linear, [6] * 16, [6] * 16)))
 def experts_that_are_all_computed(m, x):
     """Of many experts, this batch chooses a few; the others get zeros."""
     y = m.gru(x)[0]
@@ -96,7 +93,7 @@ def experts_that_are_all_computed(m, x):
     return (torch.stack([one(y) for one in m.ways], 3) * chosen).sum(3)
 
 
-fine(name="a loss of one step", gru=gru(), inputs=(numbers(4, 2, 3),))(
+fine(name="a loss of one step", inputs=(numbers(4, 2, 3),))(
     lambda m, x: (m.gru(x)[0][:, :-1, :3] - x[:, 1:]).square().mean()
 )
 

@@ -21,7 +21,7 @@ from tests.diagnostics.corpus.forward import (
 from tests.diagnostics.models_of_users import numbers
 
 
-@fine(gru=gru())
+@fine()
 def list_of_a_tensor_for_each_sample(m, x):
     """The list of one sample has one tensor, and no axis is lost."""
     return list(m.gru(x)[0])
@@ -158,7 +158,7 @@ BY_NAME = {
 }
 for name, mistaken in BY_NAME.items():
 
-    @pair("alone" if name == "squeeze" else "batch", name=f"by name: {name}", gru=gru())
+    @pair("alone" if name == "squeeze" else "batch", name=f"by name: {name}")
     def function_by_name(m, x, mistaken=mistaken):
         """A mistake is found, and its cause looked for, as if the input was given by position."""
         y = m.gru(x)[0]
@@ -175,14 +175,14 @@ KEPT = {
 }
 for name, (make, change) in KEPT.items():
 
-    @pair("repeatable", name=f"kept: its {name}", gru=gru(), **{name: make})
+    @pair("repeatable", name=f"kept: its {name}", **{name: make})
     def changing(m, x, change=change):
         """The cause names the attribute that a call changes."""
         y = m.gru(x)[0]
         return y if m.right else y + change(m)
 
 
-@pair("gradient", gru=gru(), gate=linear(3, 6))
+@pair("gradient", gate=linear(3, 6))
 def gate_of_zeros(m, x):
     """A gate is for a start of ones; or of zeros."""
     start = torch.ones(6) if m.right else torch.zeros(6)

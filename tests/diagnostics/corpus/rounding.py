@@ -73,9 +73,14 @@ def half_pooled(m, x, n):
         return mean if m.right else mean + y.mean(1) / 10
 
 
-HALF = {"gru": gru(), "head": linear(6, 5), "inputs": (PADDED, COUNTS)}
 pair(
-    "alone", name="padding_below_half_precision", seeds=4, lengths=COUNTS, skip=["padding"], **HALF
+    "alone",
+    name="padding_below_half_precision",
+    head=linear(6, 5),
+    inputs=(PADDED, COUNTS),
+    lengths=COUNTS,
+    seeds=4,
+    skip=["padding"],
 )(half_pooled)
 
 
@@ -94,7 +99,7 @@ def half_precision_only(m, x, n):
     return half_pooled(m, x, n)
 
 
-@pair("alone", gru=gru(), head=linear(6, 5), inputs=(X, COUNTS), lengths=COUNTS)
+@pair("alone", head=linear(6, 5), inputs=(X, COUNTS), lengths=COUNTS)
 def masked_numbers(m, x, n):
     """A class, and the padding, that are masked by large numbers hide no leak in the others."""
     y = m.head(m.gru(x)[0])
@@ -133,7 +138,6 @@ for kind in (nn.RNN, nn.LSTM, nn.GRU):
 
 
 @fine(
-    gru=gru(),
     codes=lambda: nn.Parameter(torch.randn(200, 6) * 0.3),
     inputs=(numbers(4, 30, 3),),
     causal=True,
@@ -162,7 +166,7 @@ def leak_beside_a_quantized_layer(m, x):
     return y if m.right else y + x.mean((0, 2), keepdim=True)
 
 
-@pair("alone", gru=gru())
+@pair("alone")
 def division_by_the_others(m, x):
     """A NaN is called so, and not infinitely far off."""
     return m.gru(x)[0] / (7 if m.right else len(x) - 1)

@@ -42,7 +42,7 @@ PAIR = torch.tensor([7, 2, 4, 5]), torch.tensor([3, 7, 6, 2])
 TEXTS = tuple(tokens(4, 7) * mask(n) for n in PAIR)
 
 
-@pair("alone", gru=gru(), embed=embedding(11, 3), inputs=TEXTS, lengths=dict(enumerate(PAIR)))
+@pair("alone", embed=embedding(11, 3), inputs=TEXTS, lengths=dict(enumerate(PAIR)))
 def two_texts_of_one_width(m, a, b):
     """Two inputs padded to one width have lengths of their own; each is cut to its own."""
 
@@ -61,10 +61,12 @@ def times_of_events(m, _, events):
     return m.gru(m.words(events))[0]
 
 
-FROZEN = {"gru": gru(), "decoder": gru(bidirectional=True), "skip": ["gradient"]}
-
-
-@fine(inputs=(BOTH[0], SOURCE, X), lengths=SOURCE, **FROZEN)
+@fine(
+    decoder=gru(bidirectional=True),
+    inputs=(BOTH[0], SOURCE, X),
+    lengths=SOURCE,
+    skip=["gradient"],
+)
 def source_without_a_gradient(m, x, n, y):
     """A frozen encoder reads its source; the target, as wide, has no such lengths."""
     h = m.gru(pack(x, n))[1].detach()
@@ -74,13 +76,13 @@ def source_without_a_gradient(m, x, n, y):
 WIDE = SOURCE.clamp(max=4)
 
 
-@fine(gru=gru(), inputs=(numbers(4, 4, 3), WIDE), lengths=WIDE, batch_dim=1)
+@fine(inputs=(numbers(4, 4, 3), WIDE), lengths=WIDE, batch_dim=1)
 def as_many_samples_as_steps(m, x, n):
     """Lengths of as many samples as there are steps have no steps themselves."""
     return m.gru(pack(x.transpose(0, 1), n))[1][-1]
 
 
-@fine(gru=gru(), decoder=gru(), inputs=(BOTH[0], SOURCE, BOTH[0]), lengths=SOURCE)
+@fine(decoder=gru(), inputs=(BOTH[0], SOURCE, BOTH[0]), lengths=SOURCE)
 def target_that_ends_where_the_source_does(m, x, n, y):
     """What the output follows is not cut with the first input: its steps would be lost."""
     return m.decoder(y, m.gru(pack(x, n))[1])[0]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, gru_cell, linear, lstm, pair
+from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, linear, lstm, pair
 from tests.diagnostics.models_of_users import numbers, pack, unpack
 
 STATE = numbers(1, 4, 6)
@@ -27,7 +27,7 @@ def tagger(m, x, state=None):
 
 for name, inputs in {"": (X,), ", given": (X, STATE, STATE)}.items():
 
-    @pair("streaming", name=f"h and c{name}", lstm=lstm(), inputs=inputs, streaming=True)
+    @pair("streaming", name=f"h and c{name}", inputs=inputs, streaming=True)
     def two_arguments(m, x, h=None, c=None):
         """H and c are returned one by one; or c of the call before."""
         output, (new_h, new_c) = m.lstm(x, None if h is None else (h, c))
@@ -37,7 +37,7 @@ for name, inputs in {"": (X,), ", given": (X, STATE, STATE)}.items():
 TOKENS = torch.zeros(4, dtype=torch.int64)
 for name, inputs in {"": (X,), ", given": (X, STATE[0], TOKENS)}.items():
 
-    @pair("streaming", name=f"counter{name}", cell=gru_cell(), inputs=inputs, streaming=True)
+    @pair("streaming", name=f"counter{name}", inputs=inputs, streaming=True)
     def counter_of_its_own(m, x, h=None, n=None, scale=None):
         """What belongs to the state has another name, and is passed on; or starts from 0 again."""
         n, outputs = TOKENS[: len(x)] if n is None or not m.right else n, []
@@ -47,7 +47,7 @@ for name, inputs in {"": (X,), ", given": (X, STATE[0], TOKENS)}.items():
         return torch.stack(outputs, 1), h, n
 
 
-@pair("streaming", cell=gru_cell(), streaming=True)
+@pair("streaming", streaming=True)
 def cells_with_a_counter(m, x, state=None):
     """A cell runs step by step, and the steps are counted; or the state before the last step returns."""
     h, step = state or (x.new_zeros(len(x), 6), torch.zeros(len(x), dtype=torch.int64))
@@ -65,20 +65,20 @@ def directions(m, x, state=None):
     return m.gru(x, state)
 
 
-@fine(gru=gru(), head=linear(6, 5), streaming=True)
+@fine(head=linear(6, 5), streaming=True)
 def policy_of_the_last_step(m, x, state=None):
     """An action for the last step, from the state."""
     output, state = m.gru(x, state)
     return m.head(output[:, -1]), state
 
 
-@pair("streaming", lstm=lstm(), streaming=True)
+@pair("streaming", streaming=True)
 def normed_over_steps(m, x, state=None):
     """A step is normed over its features; or over the steps of its chunk, before a layer."""
     return m.lstm(x - x.mean(-1 if m.right else 1, keepdim=True), state)
 
 
-@pair("streaming", cell=gru_cell(), inputs=(X, numbers(4, 7).abs()), streaming=True)
+@pair("streaming", inputs=(X, numbers(4, 7).abs()), streaming=True)
 def decay_with_the_time(m, x, elapsed, hidden=None):
     """A state decays with the time since the step before; a loop takes either input longer than the other."""
     h = x.new_zeros(len(x), 6) if hidden is None else hidden
@@ -91,7 +91,6 @@ def decay_with_the_time(m, x, elapsed, hidden=None):
 
 @pair(
     "streaming",
-    lstm=lstm(),
     inputs=(X, torch.tensor([7, 5, 6, 5])),
     streaming=True,
     lengths=[7, 5, 6, 5],
@@ -103,7 +102,7 @@ def packed_chunks(m, x, lengths, state=None):
     return unpack(output), state
 
 
-@pair("streaming", gru=gru(), streaming=True)
+@pair("streaming", streaming=True)
 def sequence_that_is_remembered(m, x, state=None):
     """A new sequence starts afresh; or from the state of the one before."""
     if state is not None and not m.right:
@@ -111,14 +110,14 @@ def sequence_that_is_remembered(m, x, state=None):
     return m.gru(x, state if m.right else getattr(m, "kept", None))
 
 
-@pair("streaming", gru=gru(), streaming=True, kwargs={"state": STATE})
+@pair("streaming", streaming=True, kwargs={"state": STATE})
 def state_by_keyword(m, x, *, state=None):
     """A state is given by keyword, and taken; or it is forgotten."""
     output, new = m.gru(x, state)
     return output, new if m.right else state
 
 
-@fine(lstm=lstm(), streaming=True)
+@fine(streaming=True)
 def pair_and_two_arguments(m, x, h=None, c=None):
     """A pair is not passed on twice, as a whole and as its parts, where two arguments are free."""
     return m.lstm(x, None if h is None else (h, c))
@@ -145,18 +144,17 @@ RIGHT = {
     ),
 }
 for name, (forward, x) in RIGHT.items():
-    parts = {} if name == "no memory" else {"gru": gru()}
-    fine(name=f"stream of {name}", inputs=(x,), streaming=True, **parts)(forward)
+    fine(name=f"stream of {name}", inputs=(x,), streaming=True)(forward)
 
 
-@fine(gru=gru(), streaming=True)
+@fine(streaming=True)
 def chunks_of_two_or_more(m, x, state=None):
     """A model that takes no single step is judged by longer chunks, and not accused for it."""
     assert x.shape[1] > 1
     return m.gru(x, state)
 
 
-@fine(gru=gru(), inputs=(X, STATE, numbers(4, 6)), streaming=True)
+@fine(inputs=(X, STATE, numbers(4, 6)), streaming=True)
 def state_in_another_layout(m, x, hidden, previous):
     """Of two states, one comes back with other axes: what its chunks return cannot be judged."""
     output, last = m.gru(x, hidden + previous)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import rnnkit
-from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, pair
+from tests.diagnostics.corpus.forward import X, fine, gru, linear, lstm, pair
 from tests.diagnostics.models_of_users import numbers
 
 
@@ -127,7 +127,7 @@ def attention_that_looks_at_the_end(m, x):
     return (scores.softmax(1) * m.gru(x)[0]).sum(1)
 
 
-@pair("gradient", gru=gru(), head=linear(3, 6))
+@pair("gradient", head=linear(3, 6))
 def layer_that_training_does_not_read(m, x):
     """What training reads counts, and not what eval mode does; dropout is no obstacle."""
     y = m.gru(x)[0]
@@ -173,7 +173,7 @@ for name, (forward, parts) in TRAINING.items():
     fine(name=f"training: {name}", **parts)(forward)
 
 
-@fine(gru=gru())
+@fine()
 def model_that_refuses_to_train(m, x):
     """What a model raises in training is why its gradients are not known."""
     assert not m.training, "not in training"
@@ -186,7 +186,7 @@ def one_layer_under_two_names(m, x):
     return m.one[0](x)[0] + m.one[1](x)[0]
 
 
-@fine(cell=gru_cell(), head=linear(9, 2), inputs=(X[:, :1],))
+@fine(head=linear(9, 2), inputs=(X[:, :1],))
 def cell_at_the_end_of_a_loop(m, x):
     """Of one step, no further one takes the state of the cell; of two steps, it does."""
     h = x.new_zeros(len(x), 6)
@@ -200,7 +200,7 @@ def cell_at_the_end_of_a_loop(m, x):
 OTHER = {"nothing in training": lambda m: m.training, "nothing with gradients": None}
 for name, when in OTHER.items():
 
-    @fine(gru=gru(), name=f"returns {name}")
+    @fine(name=f"returns {name}")
     def returns_something_else(m, x, when=when):
         """Gradients tell nothing of outputs that are returned without them only."""
         is_other = when(m) if when else torch.is_grad_enabled()
@@ -214,7 +214,7 @@ def window_for_each_step(m, x):
     return torch.stack([m.gru(window.mT)[1][0] for window in windows], 1)
 
 
-@fine(gru=gru(), inputs=(X, nn.Linear(6, 2)))
+@fine(inputs=(X, nn.Linear(6, 2)))
 def module_as_an_input(m, x, head):
     """What the model is given, its caller's optimizer has."""
     return head(m.gru(x)[0])

@@ -10,7 +10,6 @@ from tests.diagnostics.corpus.forward import (
     embedding,
     fine,
     gru,
-    gru_cell,
     lstm,
     lstm_cell,
     pair,
@@ -18,7 +17,7 @@ from tests.diagnostics.corpus.forward import (
 from tests.diagnostics.models_of_users import numbers, over, tokens
 
 
-@fine(gru=gru())
+@fine()
 def numbers_that_may_not_be_others(m, x):
     """What a model raises on changed inputs only is why it is not judged by them."""
     if not torch.isin(x, X).all():
@@ -43,7 +42,7 @@ fine(name="gaps in one batch", **GAPPED)(gaps)
 pair("batch", name="gaps in two batches", other=(GAPS[1], SEEN[1]), **GAPPED)(gaps)
 
 
-@fine(cell=gru_cell(), weight=lambda: nn.Parameter(torch.randn(3, 6)), inputs=(X * 1e5,))
+@fine(weight=lambda: nn.Parameter(torch.randn(3, 6)), inputs=(X * 1e5,))
 def units_at_their_ends(m, x):
     """What is saturated by large numbers shows its memory with smaller ones."""
     return torch.tanh(x @ m.weight + over(m.cell, x))
@@ -100,7 +99,7 @@ SHORT = X.clone()
 SHORT[:, 5:] = 0
 
 
-@pair("batch", gru=gru(), inputs=(SHORT,))
+@pair("batch", inputs=(SHORT,))
 def steps_that_hold_something(m, x):
     """A model that cuts off what is padding in all samples is judged: padding is not replaced."""
     y = m.gru(x[:, : int((x != 0).any(2).sum(1).max())])[0]

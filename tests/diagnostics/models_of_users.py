@@ -59,6 +59,11 @@ def within(x, lengths):
     return x * mask(lengths, x.shape[1]).unsqueeze(2)
 
 
+def zero_state(x):
+    """Return a state of zeros for each sample."""
+    return x.new_zeros(len(x), HIDDEN)
+
+
 def later_steps(x):
     """Return a mask of (seq, seq): for each step, the steps after it."""
     return torch.ones(x.shape[1], x.shape[1]).triu(1).bool()

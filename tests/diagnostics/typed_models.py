@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.diagnostics.corpus.forward import gru, gru_cell, linear, part
-from tests.diagnostics.models_of_users import later_steps, mask, numbers, tokens, within
+from tests.diagnostics.models_of_users import later_steps, mask, numbers, tokens, within, zero_state
 from tests.diagnostics.typed import typed
 
 LAYER_AND_HEAD = {"rnn": gru(), "head": linear(6, 4)}
@@ -201,7 +201,7 @@ WITH_LENGTHS = {"given": with_lengths, "lengths": lambda _, lengths: lengths}
 def written_in_place(m, x):
     """Keep the state in one tensor, and return the one of each step."""
     with torch.no_grad():
-        h = x.new_zeros(len(x), 6)
+        h = zero_state(x)
         outputs = []
         for t in range(x.shape[1]):
             h.copy_(m.cell(x[:, t], h))
@@ -236,7 +236,7 @@ def strided(m, x, lengths):
 def padding_in_front(m, x, lengths):
     """Read the last step behind padding in front."""
     outputs = []
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     for t in range(x.shape[1]):
         is_valid = (t >= x.shape[1] - lengths).unsqueeze(1)
         h = torch.where(is_valid, m.cell(x[:, t], h), h)

@@ -15,24 +15,23 @@ from tests.diagnostics.corpus.forward import (
     part,
     read_by,
 )
-from tests.diagnostics.models_of_users import later_steps, numbers, pack, tokens, unpack
+from tests.diagnostics.models_of_users import later_steps, numbers, pack, tokens, unpack, zero_state
 
 
 @pair(
     "causal",
     one=gru(num_layers=2, bidirectional=WRONG),
     two=gru(6, bidirectional=WRONG),
-    causal=True,
 )
 def layers_of_both_directions(m, x):
     """Layers upon layers read forward; or both ways, and all of them have to be undone."""
     return m.two(m.one(x)[0].unflatten(2, (-1, 6)).sum(2))[0]
 
 
-@pair("causal", head=linear(6, 2), inputs=(X, numbers(4, 7, 3)), causal=True)
+@pair("causal", head=linear(6, 2), inputs=(X, numbers(4, 7, 3)))
 def action_of_the_last_step(m, x, actions):
     """The action of the step before is read; before the first, none, or by an index of -1 the last."""
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     outputs = []
     for t in range(x.shape[1]):
         h = m.cell(x[:, t] + actions[:, t - 1] * (t > 0 or not m.right), h)
@@ -52,7 +51,6 @@ def source_that_is_read_as_a_whole(m, y, x):
     encoder=gru(bidirectional=WRONG),
     decoder=gru(bidirectional=WRONG),
     inputs=(tokens(4, 7), tokens(4, 5) % 7),
-    causal=True,
 )
 def decoder_of_another_length(m, source, target):
     """A decoder may read all of its source: it is the target's steps that are judged."""
@@ -66,14 +64,14 @@ AXES = {
 }
 for name, (mels, turn, told) in AXES.items():
 
-    @pair("causal", name=f"steps {name}", gru=gru(8), inputs=(X, mels), seq_dim=told, causal=True)
+    @pair("causal", name=f"steps {name}", gru=gru(8), inputs=(X, mels), seq_dim=told)
     def beside(m, x, mels, turn=turn):
         """Each input has its steps on an axis of its own; a spectrogram runs on, or backwards."""
         frames = mels.permute(turn).mT
         return m.gru(torch.cat([x, frames if m.right else frames.flip(1)], 2))[0]
 
 
-@pair("causal", start=linear(3, 6), causal=True)
+@pair("causal", start=linear(3, 6))
 def state_of_all_steps(m, x):
     """The first state is made of the first step; or of the mean over all."""
     known = x[:, 0] if m.right else x.mean(1)
@@ -108,7 +106,6 @@ KINDS = functional.one_hot(tokens(4, 7) % 7, 7).float()
     embed=embedding(7, 3),
     inputs=(KINDS.transpose(0, 1),),
     batch_dim=1,
-    causal=True,
 )
 def rows_that_are_features_steps_first(m, x):
     """Tokens are read off one-hot features by the last axis; or by the steps: as many rows."""
@@ -135,7 +132,7 @@ def word_from_its_neighbors(m, x):
     return m.head(torch.cat([forward, backward], 2))
 
 
-@pair("causal", causal=True, lookahead=2)
+@pair("causal", lookahead=2)
 def two_steps_ahead(m, x):
     """A model may look two steps ahead, and no three."""
     seen = functional.pad(x[:, 2:], (0, 3, 0, 2))
@@ -144,7 +141,7 @@ def two_steps_ahead(m, x):
     return m.gru(x)[0] + seen
 
 
-@pair("causal", value=linear(6, 6), causal=True)
+@pair("causal", value=linear(6, 6))
 def heads_split_by_a_view(m, x):
     """Heads are split from the features; or a view mixes them with the steps."""
     output = m.value(m.gru(x)[0])
@@ -162,7 +159,7 @@ FLAGS = functional.one_hot(torch.tensor([4, 2, 5, 3]), 7).float()
 @pair("reset", inputs=(X, FLAGS), reset=1)
 def reset_after_its_step(m, x, flags):
     """A state is forgotten before the step that a flag is for; or after it."""
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     outputs = []
     for x_t, flag in zip(x.unbind(1), flags.unbind(1), strict=True):
         keep = 1 - flag.unsqueeze(1)
@@ -175,7 +172,7 @@ def reset_after_its_step(m, x, flags):
 @pair("reset", inputs=(X, X.flip(0), FLAGS), reset=2)
 def action_of_the_episode_before(m, x, actions, flags):
     """A step reads the action before it, which a reset forgets as well; or the state alone."""
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     outputs = []
     before = functional.pad(actions, (0, 0, 1, -1)).unbind(1)
     for x_t, action, flag in zip(x.unbind(1), before, flags.unbind(1), strict=False):
@@ -211,7 +208,7 @@ for name, start, end in (("begin before the first step", 0, 8), ("end with the l
     )
     def outputs_of_other_lengths(m, x, flags, start=start, end=end):
         """The first state is returned, too, or only the steps of the longest sample."""
-        states = [x.new_zeros(len(x), 6)]
+        states = [zero_state(x)]
         for x_t, flag in zip(x.unbind(1), flags.unbind(1), strict=True):
             keep = 1 - flag.unsqueeze(1) if m.right else 1
             states.append(m.cell(x_t, states[-1] * keep))

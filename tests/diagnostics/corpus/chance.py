@@ -160,7 +160,7 @@ def encoder():
 ATTENDED = {**EMBED, "encoder": encoder, "inputs": (WORDS,)}
 
 
-@pair("causal", causal=True, **ATTENDED)
+@pair("causal", **ATTENDED)
 def mask_that_is_added(m, x):
     """A mask of ones hides later keys as booleans, which torch takes it for in eval mode alone."""
     later = later_steps(x) if m.right else later_steps(x).float()

@@ -98,9 +98,14 @@ def options_of(told, inputs):
     return {name: value(*inputs) if callable(value) else value for name, value in options.items()}
 
 
+#: Probes that run if ``verify`` is asked to run them, as it is for their pairs.
+ASKED = {"causal", "streaming"}
+
+
 def pair(probe="", *, missed="", **told):
     """Register a forward that is right or wrong by ``m.right``, or by its parts; return it."""
-    return _entry({"probe": probe, "missed": missed}, **told)
+    asked = dict.fromkeys(ASKED & {probe}, True)
+    return _entry({"probe": probe, "missed": missed}, **asked | told)
 
 
 def fine(**told):

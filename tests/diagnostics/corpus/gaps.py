@@ -59,10 +59,7 @@ def gradient_that_is_nan(m, x):
     return m.gru(x)[0] + (m.scale * 0).sqrt() * 0  # its derivative is 0 * inf
 
 
-NINE = {"gru": gru(bidirectional=WRONG), "causal": True, "out_seq_dim": 1}
-
-
-@pair("causal", inputs=(numbers(4, 9, 3),), **NINE)
+@pair("causal", gru=gru(bidirectional=WRONG), inputs=(numbers(4, 9, 3),), out_seq_dim=1)
 def output_of_nine_steps(m, x):
     """Padding at the end of an output is nothing that a cut of the steps changes."""
     y = m.gru(x)[0]

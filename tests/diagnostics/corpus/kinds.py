@@ -51,7 +51,7 @@ OUTPUTS = {
 }
 for name, wrap in OUTPUTS.items():
 
-    @pair("causal", name=f"output: {name}", gru=gru(bidirectional=WRONG), causal=True)
+    @pair("causal", name=f"output: {name}", gru=gru(bidirectional=WRONG))
     def returning(m, x, wrap=wrap):
         """An output of any kind is judged, causality too, and a mistake is found in it."""
         return wrap(m.gru(x)[0])

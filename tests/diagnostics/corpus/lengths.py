@@ -15,6 +15,7 @@ from tests.diagnostics.models_of_users import (
     tokens,
     unpack,
     within,
+    zero_state,
 )
 
 VALID = mask(COUNTS)
@@ -42,7 +43,7 @@ def unpacked_padding(m, x, n):
 @pair("alone", inputs=(PADDED.flip(1), VALID.flip(1)), lengths=LENGTHS, pad="pre")
 def padding_in_front(m, x, valid):
     """A loop waits for the first valid step; or it runs over the padding, which is in front."""
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     for x_t, now in zip(x.unbind(1), valid.unbind(1), strict=True):
         h = torch.where(now.unsqueeze(1) | (not m.right), m.cell(x_t, h), h)
     return h

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, lstm_cell, pair
-from tests.diagnostics.models_of_users import numbers, over
+from tests.diagnostics.models_of_users import numbers, over, zero_state
 
 TARGET = numbers(4, 5, 3)
 
@@ -29,7 +29,7 @@ def decoder_that_forgets(m, source, target):
 def forecast_from_zeros(m, x):
     """A decoder is fed with its own results, and takes its state along; or starts afresh each time."""
     summary = m.encoder(x)[1][-1]
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     y = x[:, -1, :1]
     outputs = []
     for _ in range(4):
@@ -42,7 +42,7 @@ def forecast_from_zeros(m, x):
 @pair("use", cell=lstm_cell())
 def cell_state_that_is_forgotten(m, x):
     """An LSTM's cell is given h and c; or h, and each time a c of zeros."""
-    h = c = x.new_zeros(len(x), 6)
+    h = c = zero_state(x)
     outputs = []
     for x_t in x.unbind(1):
         h, new = m.cell(x_t, (h, c))
@@ -120,7 +120,7 @@ TWO = {"one": lstm_cell(6), "two": lstm_cell(6), "inputs": (numbers(4, 7, 6),)}
 @pair("use", **TWO)
 def one_pair_for_two_cells(m, x):
     """A cell that starts from the pair whose h it reads is found."""
-    below = above = (x.new_zeros(len(x), 6),) * 2
+    below = above = (zero_state(x),) * 2
     outputs = []
     for y in x.unbind(1):
         below = m.one(y, below)
@@ -132,7 +132,7 @@ def one_pair_for_two_cells(m, x):
 @fine(**TWO)
 def state_through_two_cells(m, x):
     """One state goes through two cells at each step, the second one reading the input, too."""
-    state = (x.new_zeros(len(x), 6),) * 2
+    state = (zero_state(x),) * 2
     outputs = []
     for y in x.unbind(1):
         state = m.two(y, m.one(y, state))
@@ -143,7 +143,7 @@ def state_through_two_cells(m, x):
 @fine(one=gru_cell(), two=gru_cell(6))
 def first_state_of_another_cell(m, x):
     """A second cell takes its first state from the first one, and then has its own."""
-    low = x.new_zeros(len(x), 6)
+    low = zero_state(x)
     high = None
     outputs = []
     for x_t in x.unbind(1):

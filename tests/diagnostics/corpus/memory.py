@@ -12,7 +12,7 @@ from tests.diagnostics.corpus.forward import (
     pair,
     part,
 )
-from tests.diagnostics.models_of_users import numbers, tokens
+from tests.diagnostics.models_of_users import numbers, tokens, zero_state
 
 
 @pair("memory", head=linear(6, 2))
@@ -36,7 +36,7 @@ def flattened_steps(m, x):
 def refined_step_by_step(m, x):
     """A cell that refines each step by itself is not said to remember nothing."""
     given = x.flatten(0, 1)
-    state = given.new_zeros(len(given), 6)
+    state = zero_state(given)
     for _ in range(3):
         state = m.cell(given, state)
     return state.view(len(x), -1, 6)
@@ -63,7 +63,7 @@ def flags(step):
 
 def wiped(m, x, start):
     """Run a cell, whose state is wiped where an episode starts; or everywhere else."""
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     outputs = []
     for step in range(x.shape[1]):
         flag = start[:, step].unsqueeze(1)
@@ -92,7 +92,7 @@ def episodes_in_calls_of_their_own(m, x, start):
 @fine(inputs=(X, flags(3)), causal=True)
 def step_that_is_missing_everywhere(m, x, missing):
     """A step that a flag switches off in the whole batch need not reach an output."""
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     outputs = []
     for step in range(x.shape[1]):
         h = torch.where(missing[:, step].unsqueeze(1) > 0, h, m.cell(x[:, step], h))
@@ -114,7 +114,7 @@ def dead_units(m, x):
 @pair("coverage")
 def loop_from_the_second_step(m, x):
     """A loop begins with the first step; or with the second."""
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     y = x.new_zeros(*x.shape[:2], 6)
     for t in range(0 if m.right else 1, x.shape[1]):
         h = m.cell(x[:, t], h)

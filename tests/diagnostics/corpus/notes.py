@@ -3,7 +3,7 @@
 import torch
 
 from tests.diagnostics.corpus.forward import embedding, gru, linear, lstm, lstm_cell, pair
-from tests.diagnostics.models_of_users import tokens
+from tests.diagnostics.models_of_users import tokens, zero_state
 
 INTENDED = "some models intend it: a note"
 
@@ -11,7 +11,7 @@ INTENDED = "some models intend it: a note"
 @pair(missed=INTENDED)
 def data_of_a_state(m, x):
     """A loop learns through all of its steps; or its state is cut from the graph by ``.data``."""
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     for x_t in x.unbind(1):
         h = m.cell(x_t, h if m.right else h.data)
     return h

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tests.diagnostics.corpus.forward import fine, gru, linear, pair
-from tests.diagnostics.models_of_users import numbers
+from tests.diagnostics.models_of_users import numbers, zero_state
 
 
 @pair("gradient", score=linear(6, 1))
@@ -107,5 +107,5 @@ def attention_of_one_sentence(m, x):
 @fine(inner=linear(3, 6), outer=linear(6, 6), inputs=(numbers(4, 3),))
 def one_step_of_an_own_cell(m, x, h=None):
     """A cell makes its initial state of zeros: the weights that multiply it get zeros."""
-    h = x.new_zeros(len(x), 6) if h is None else h
+    h = zero_state(x) if h is None else h
     return (m.inner(x) + m.outer(h)).tanh()

@@ -43,7 +43,7 @@ CANCELLED = {
 }
 for name, (probe, compute, parts) in CANCELLED.items():
 
-    @pair(probe, name=f"cancelled: {name}", gru=gru(), causal=probe == "causal", **parts)
+    @pair(probe, name=f"cancelled: {name}", gru=gru(), **parts)
     def leaking(m, x, compute=compute, probe=probe):
         """What cancels out leaves its rounding behind; a leak that is as small is found."""
         y = compute(m, x)

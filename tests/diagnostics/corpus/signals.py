@@ -6,7 +6,7 @@ from torch.nn import functional
 from tests.diagnostics.corpus.forward import drawn, fine, gru, linear, lstm, pair, part
 
 
-@pair("causal", lstm=lstm(3, 5), next=linear(5, 3), inputs=drawn(4, 9, 3), causal=True)
+@pair("causal", lstm=lstm(3, 5), next=linear(5, 3), inputs=drawn(4, 9, 3))
 def smoothed_pressure(m, x):
     """Before a smoothed pressure stands its first value; or the next ones, which step 0 reads."""
     mode = "replicate" if m.right else "reflect"
@@ -15,7 +15,7 @@ def smoothed_pressure(m, x):
     return m.next(m.lstm(smooth)[0])
 
 
-@pair("causal", gru=gru(4, 6), trade=linear(6, 1), inputs=drawn(3, 12, 2), causal=True)
+@pair("causal", gru=gru(4, 6), trade=linear(6, 1), inputs=drawn(3, 12, 2))
 def highest_since(m, x):
     """A price is set against the highest: up to now, or from now on."""
     high = x.cummax(1).values if m.right else x.flip(1).cummax(1).values.flip(1)
@@ -29,7 +29,6 @@ def highest_since(m, x):
     alarm=linear(4, 2),
     inputs=drawn(3, 8, 3),
     causal=True,
-    streaming=True,
 )
 def convolution_without_its_buffer(m, x, state=None):
     """A detector takes chunks; its causal convolution starts from what was before, or from zeros."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, linear, lstm, pair
-from tests.diagnostics.models_of_users import numbers, pack, unpack
+from tests.diagnostics.models_of_users import numbers, pack, unpack, zero_state
 
 STATE = numbers(1, 4, 6)
 
@@ -18,7 +18,7 @@ class Carry(NamedTuple):
     step: Tensor
 
 
-@pair("streaming", lstm=lstm(num_layers=2), head=linear(6, 5), streaming=True)
+@pair("streaming", lstm=lstm(num_layers=2), head=linear(6, 5))
 def tagger(m, x, state=None):
     """The state that is passed on is taken; or it is forgotten."""
     output, state = m.lstm(x, state if m.right else None)
@@ -27,7 +27,7 @@ def tagger(m, x, state=None):
 
 for name, inputs in {"": (X,), ", given": (X, STATE, STATE)}.items():
 
-    @pair("streaming", name=f"h and c{name}", inputs=inputs, streaming=True)
+    @pair("streaming", name=f"h and c{name}", inputs=inputs)
     def two_arguments(m, x, h=None, c=None):
         """H and c are returned one by one; or c of the call before."""
         output, (new_h, new_c) = m.lstm(x, None if h is None else (h, c))
@@ -37,7 +37,7 @@ for name, inputs in {"": (X,), ", given": (X, STATE, STATE)}.items():
 TOKENS = torch.zeros(4, dtype=torch.int64)
 for name, inputs in {"": (X,), ", given": (X, STATE[0], TOKENS)}.items():
 
-    @pair("streaming", name=f"counter{name}", inputs=inputs, streaming=True)
+    @pair("streaming", name=f"counter{name}", inputs=inputs)
     def counter_of_its_own(m, x, h=None, n=None, scale=None):
         """What belongs to the state has another name, and is passed on; or starts from 0 again."""
         n, outputs = TOKENS[: len(x)] if n is None or not m.right else n, []
@@ -47,10 +47,10 @@ for name, inputs in {"": (X,), ", given": (X, STATE[0], TOKENS)}.items():
         return torch.stack(outputs, 1), h, n
 
 
-@pair("streaming", streaming=True)
+@pair("streaming")
 def cells_with_a_counter(m, x, state=None):
     """A cell runs step by step, and the steps are counted; or the state before the last step returns."""
-    h, step = state or (x.new_zeros(len(x), 6), torch.zeros(len(x), dtype=torch.int64))
+    h, step = state or (zero_state(x), torch.zeros(len(x), dtype=torch.int64))
     outputs = []
     for x_t in x.unbind(1):
         last, h = h, m.cell(x_t, h)
@@ -59,7 +59,7 @@ def cells_with_a_counter(m, x, state=None):
     return {"logits": torch.stack(outputs, 1), "state": new}
 
 
-@pair("streaming", gru=gru(bidirectional=WRONG), streaming=True)
+@pair("streaming", gru=gru(bidirectional=WRONG))
 def directions(m, x, state=None):
     """The state of a layer of one direction is passed on; or of two."""
     return m.gru(x, state)
@@ -72,16 +72,16 @@ def policy_of_the_last_step(m, x, state=None):
     return m.head(output[:, -1]), state
 
 
-@pair("streaming", streaming=True)
+@pair("streaming")
 def normed_over_steps(m, x, state=None):
     """A step is normed over its features; or over the steps of its chunk, before a layer."""
     return m.lstm(x - x.mean(-1 if m.right else 1, keepdim=True), state)
 
 
-@pair("streaming", inputs=(X, numbers(4, 7).abs()), streaming=True)
+@pair("streaming", inputs=(X, numbers(4, 7).abs()))
 def decay_with_the_time(m, x, elapsed, hidden=None):
     """A state decays with the time since the step before; a loop takes either input longer than the other."""
-    h = x.new_zeros(len(x), 6) if hidden is None else hidden
+    h = zero_state(x) if hidden is None else hidden
     outputs = []
     for x_t, since in zip(x.unbind(1), elapsed.unbind(1), strict=False):
         h = m.cell(x_t, h * (-since).exp().unsqueeze(1))
@@ -92,7 +92,6 @@ def decay_with_the_time(m, x, elapsed, hidden=None):
 @pair(
     "streaming",
     inputs=(X, torch.tensor([7, 5, 6, 5])),
-    streaming=True,
     lengths=[7, 5, 6, 5],
 )
 def packed_chunks(m, x, lengths, state=None):
@@ -102,7 +101,7 @@ def packed_chunks(m, x, lengths, state=None):
     return unpack(output), state
 
 
-@pair("streaming", streaming=True)
+@pair("streaming")
 def sequence_that_is_remembered(m, x, state=None):
     """A new sequence starts afresh; or from the state of the one before."""
     if state is not None and not m.right:
@@ -110,7 +109,7 @@ def sequence_that_is_remembered(m, x, state=None):
     return m.gru(x, state if m.right else getattr(m, "kept", None))
 
 
-@pair("streaming", streaming=True, kwargs={"state": STATE})
+@pair("streaming", kwargs={"state": STATE})
 def state_by_keyword(m, x, *, state=None):
     """A state is given by keyword, and taken; or it is forgotten."""
     output, new = m.gru(x, state)

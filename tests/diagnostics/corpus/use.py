@@ -5,7 +5,7 @@ from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.forward import X, fine, gru, linear, lstm, pair
-from tests.diagnostics.models_of_users import numbers
+from tests.diagnostics.models_of_users import numbers, zero_state
 
 
 @pair("use", gru=gru(num_layers=2, bidirectional=True), head=linear(6, 2))
@@ -189,7 +189,7 @@ def one_layer_under_two_names(m, x):
 @fine(head=linear(9, 2), inputs=(X[:, :1],))
 def cell_at_the_end_of_a_loop(m, x):
     """Of one step, no further one takes the state of the cell; of two steps, it does."""
-    h = x.new_zeros(len(x), 6)
+    h = zero_state(x)
     outputs = []
     for x_t in x.unbind(1):
         outputs.append(m.head(torch.cat([x_t, h], 1)))

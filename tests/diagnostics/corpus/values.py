@@ -76,7 +76,6 @@ ONES = (tokens(5, 7) % 2).bool()
     "causal",
     lstm=lstm(1, bidirectional=WRONG),
     inputs=(ONES, torch.tensor([7, 6, 5, 4, 3])),
-    causal=True,
 )
 def series_of_zeros_and_ones(m, x, _):
     """A series of zeros and ones is replaced, though lengths are given beside it."""

@@ -16,11 +16,13 @@ from rnnkit._base.callers import user_frame
 from rnnkit._checks.call_spec import spec_of
 from rnnkit._checks.causes.inputs import check_dtype
 
+X = torch.ones(7, 5, 3)
+
 
 def test_errors_survive_pickling_with_their_code():
     """A worker process sends errors back whole; a DataLoader makes them of their text only."""
     with pytest.raises(StateError) as caught:
-        rnnkit.GRU(3, 4)(torch.ones(7, 5, 3), torch.ones(1, 8, 4))
+        rnnkit.GRU(3, 4)(X, torch.ones(1, 8, 4))
     error = caught.value
     again = pickle.loads(pickle.dumps(error))
 
@@ -35,13 +37,12 @@ def test_errors_survive_pickling_with_their_code():
 def test_an_input_that_has_numbers_is_moved_to_the_weights():
     """What holds for two devices that this machine need not have."""
     layer = rnnkit.GRU(3, 4)
-    input = torch.ones(7, 5, 3)
     with FakeTensorMode():
         weight = torch.empty(12, 3, device="cuda")
     with pytest.raises(
         rnnkit.DeviceError, match=re.escape("fix       input.to('cuda:0'), or move")
     ):
-        check_dtype(spec_of(layer, input, "layer"), input, weight)
+        check_dtype(spec_of(layer, X, "layer"), X, weight)
 
 
 class Begins(rnnkit.GRU):
@@ -78,16 +79,15 @@ def fails(hx):
 
 def test_notes_say_where():
     """An error says which state it is about, and a cell's, its own or ours, at which step of which cell."""
-    x = torch.ones(7, 5, 3)
     deep = "in layer 1, backward direction, of Recurrent"
     with pytest.raises(StateError) as first:
-        Begins(3, 4)(x, torch.ones(1, 5, 4), reset=torch.ones(7, 5))
+        Begins(3, 4)(X, torch.ones(1, 5, 4), reset=torch.ones(7, 5))
     with pytest.raises(StateError) as without_hx:
-        Begins(3, 4)(x)
+        Begins(3, 4)(X)
     for act, kind, step in ((fails, RuntimeError, "at step 4, in Failing"), (str, CellError, "")):
         cells = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]
         with pytest.raises(kind) as caught:
-            rnnkit.Recurrent(cells, reverse_cells=[rnnkit.GRUCell(3, 4), Failing(act)])(x)
+            rnnkit.Recurrent(cells, reverse_cells=[rnnkit.GRUCell(3, 4), Failing(act)])(X)
         assert caught.value.__notes__ == [*([step] if step else []), deep]
         assert step or (caught.value.step, caught.value.argument) == (4, "cell")
 
@@ -103,7 +103,7 @@ def test_a_wrong_initial_state_is_not_the_callers(cell, state, options):
     layer = rnnkit.Recurrent(cell)
     layer.initial_state = lambda _: state
     with pytest.raises(StateError) as caught:
-        layer(torch.ones(7, 5, 3), **options)
+        layer(X, **options)
     assert "hx is what initial_state returned" in caught.value.__notes__
 
 
@@ -137,7 +137,7 @@ def test_what_is_not_ours_goes_on():
         layer.step()
     layer.weight_hh_l0.data = torch.randn(12, 3)
     with pytest.raises(RuntimeError) as broken:
-        layer(torch.ones(7, 5, 3))
+        layer(X)
     cell = lambda _, hx: hx.to("meta") if hx.any() else hx + 1  # noqa: E731
     with pytest.raises(RuntimeError, match="device") as moved:
         rnnkit.unroll(cell, torch.ones(2, 2, 3), torch.zeros(2, 4), lengths=[2, 1])
@@ -151,7 +151,7 @@ def test_input_and_state_are_looked_at_before_lengths():
     layer = rnnkit.GRU(3, 4, 2, dropout=0.5)
     before = torch.get_rng_state()
     for input, hx, kind in ((torch.ones(7, 5, 9), None, ShapeError),
-                            (torch.ones(7, 5, 3), torch.ones(2, 4, 4), StateError)):  # fmt: skip
+                            (X, torch.ones(2, 4, 4), StateError)):  # fmt: skip
         with pytest.raises(kind) as caught:
             layer(input, hx, lengths=[7, 3])
         assert type(caught.value) is kind

@@ -22,6 +22,7 @@ from tests.strategies import CELLS, LAYERS
 
 BATCH = 2
 SEQ = 5
+STEPS_FIRST = torch.ones(SEQ, BATCH, 3)
 AXES = {"seq": "time", "batch": "b"}
 MODULES = [*LAYERS, "Recurrent"]
 
@@ -97,8 +98,8 @@ def test_a_context_without_a_function():
     """``with jaxtyped("context")`` is a scope, too; a refused call binds nothing in it."""
     gru, fresh = (module("GRU", {"seq": seq, "batch": "b"}) for seq in ("time", "fresh"))
     with jaxtyped("context"):
-        gru(torch.ones(SEQ, BATCH, 3))
-        gru(torch.ones(SEQ, BATCH, 3))
+        gru(STEPS_FIRST)
+        gru(STEPS_FIRST)
         for layer, text in ((gru, "time is 5 in"), (fresh, "b is 2 in")):
             with pytest.raises(rnnkit.ShapeError, match=text):
                 layer(torch.ones(SEQ + 1, BATCH + (layer is fresh), 3))
@@ -178,11 +179,11 @@ def test_unbound_names_are_told_once():
 def test_without_a_scope_it_is_told_once_what_to_type():
     """Nothing is checked there; what is typed around the call makes a scope."""
     cases = [
-        (lambda: module("GRU", AXES), torch.ones(5, 2, 3)),
+        (lambda: module("GRU", AXES), STEPS_FIRST),
         (lambda: module("LSTM", {"seq": "time", "feature": "f"}, batch_first=True), x()),
         (lambda: module("RNN", AXES), torch.ones(5, 3)),
         (lambda: module("GRUCell", {"batch": "b"}), torch.ones(2, 3)),
-        (lambda: module("Recurrent", {"seq": "time"}), torch.ones(5, 2, 3)),
+        (lambda: module("Recurrent", {"seq": "time"}), STEPS_FIRST),
     ]
     for made, given in cases:
         one = made()
@@ -203,11 +204,11 @@ def test_nothing_is_told_beside_a_scope():
     """A layer that was checked runs again, as checkpointing does; no axis is read; jaxtyping is off."""
     gru = module("GRU", AXES)
     with jaxtyped("context"):
-        gru(torch.ones(5, 2, 3))
-    gru(torch.ones(5, 2, 3))
+        gru(STEPS_FIRST)
+    gru(STEPS_FIRST)
     module("GRU", {"batch": "b"})(torch.ones(5, 3))
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
-        module("GRU", {"batch": "b"})(torch.ones(5, 2, 3))
+        module("GRU", {"batch": "b"})(STEPS_FIRST)
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)

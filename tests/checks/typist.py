@@ -75,17 +75,20 @@ def parsed(text: str) -> ast.expr | None:
         return None
 
 
+def _names(text, use):
+    """Return the names of a text in one use: stored, or loaded."""
+    nodes = ast.walk(ast.parse(text))
+    return {one.id for one in nodes if isinstance(one, ast.Name) and type(one.ctx) is use}
+
+
 def _bound(program):
     """Return the names that a program gives a value."""
-    nodes = [node for line in program for node in ast.walk(ast.parse(line))]
-    return {one.id for one in nodes if isinstance(one, ast.Name) and type(one.ctx) is ast.Store}
+    return {name for line in program for name in _names(line, ast.Store)}
 
 
 def _read(text):
     """Return the names that a text uses and does not make."""
-    nodes = list(ast.walk(ast.parse(text)))
-    names = {one.id for one in nodes if isinstance(one, ast.Name) and type(one.ctx) is ast.Load}
-    return names - _bound([text])
+    return _names(text, ast.Load) - _names(text, ast.Store)
 
 
 def _keyword(program, name, value, argument):

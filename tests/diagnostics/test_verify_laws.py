@@ -14,6 +14,7 @@ from tests.diagnostics.corpus.runner import subject
 from tests.diagnostics.models_of_users import (
     COUNTS,
     PADDED,
+    Holder,
     X,
     findings,
     gru,
@@ -356,7 +357,7 @@ class NoFloat64(TorchDispatchMode):
 
 def test_a_device_without_float64():
     """A model is judged in float32 there, and a map shows what depends on what."""
-    net = layered(lambda m, x: m.gru(x)[0])
+    net = Holder()
     with NoFloat64():
         report = reported(net, X)
         found = rnnkit.dependency_map(net, X).finding

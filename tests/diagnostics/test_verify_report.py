@@ -33,9 +33,14 @@ from tests.diagnostics.models_of_users import (
 )
 
 
+def outputs_of(m, x):
+    """Run."""
+    return m.gru(x)[0]
+
+
 def masked(m, x, n):
     """Run, and leave out what is beyond a length."""
-    return within(m.gru(x)[0], n)
+    return within(outputs_of(m, x), n)
 
 
 def text(report):
@@ -235,8 +240,8 @@ LABELS = torch.arange(4)
 #: A loader's batch, what is computed of its parts, and what is typed for it.
 LOADED = {
     "all parts": (masked, (X, COUNTS), "*batch"),
-    "one part": (lambda m, x: m.gru(x)[0], [X], "*batch"),
-    "with labels": (lambda m, x: m.gru(x)[0], [X, LABELS], "batch[0]"),
+    "one part": (outputs_of, [X], "*batch"),
+    "with labels": (outputs_of, [X, LABELS], "batch[0]"),
     "lengths, with labels": (masked, [X, COUNTS, LABELS], "*batch[:2]"),
 }
 
@@ -254,7 +259,7 @@ def test_batch_of_a_loader(tool):
         assert eval(fix.partition(", if")[0], {"rnnkit": rnnkit, "model": made, "batch": batch})  # noqa: S307
     for lists in ([LABELS, X],), ([X, LABELS], [X, LABELS]):
         with pytest.raises((TypeError, AttributeError)) as raised:
-            run(layered(lambda m, x: m.gru(x)[0]), *lists)
+            run(layered(outputs_of), *lists)
         assert not isinstance(raised.value, rnnkit.RnnkitError)
     assert run(layered(lambda m, xs: m.gru(xs[0] + xs[1])[0]), [X, X])
 

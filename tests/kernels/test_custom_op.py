@@ -16,7 +16,7 @@ from rnnkit._base.state import state_of
 from rnnkit._kernels.compiled import direction as single
 from rnnkit._kernels.compiled import operators, reset_operator
 from rnnkit._kernels.compiled.operators import run_operator
-from tests.compiles import compiles
+from tests.compiles import compiles, without_onednn
 from tests.kernels.paths import case_of, each_kind
 from tests.strategies import assert_same, gradients, memories
 
@@ -113,7 +113,7 @@ def test_torchs_numbers(kind, data, memory, **drawn):
 def test_without_onednn(kind, monkeypatch):
     """A torch without oneDNN's private kernels, or with oneDNN switched off, has other ways."""
     one = Call(kind)
-    with torch.backends.mkldnn.flags(enabled=False):
+    with without_onednn():
         check(one)
     for name in ("ONEDNN", "ONEDNN_BACKWARD"):
         with monkeypatch.context() as patch:
@@ -139,7 +139,7 @@ def test_frozen_and_tied_weights(kind):
 def test_half_precision(kind, lowered, by_autocast):
     """Each result has torch's dtype and numbers, without oneDNN's LSTM on any CPU, and its gradient."""
     one = Call(kind, dtype=torch.float32 if by_autocast else lowered)
-    with torch.backends.mkldnn.flags(enabled=False):
+    with without_onednn():
         with torch.autocast("cpu", dtype=lowered, enabled=by_autocast):
             expected = one.by_torch()
             found = one.by_operator()
@@ -159,7 +159,7 @@ def test_shapes_without_numbers(kind, lowered, of_state):
     one = Call(kind)
     one.state = tuple(tensor.detach().to(of_state).requires_grad_() for tensor in one.state)
     with (
-        torch.backends.mkldnn.flags(enabled=False),
+        without_onednn(),
         torch.autocast("cpu", dtype=lowered, enabled=lowered is not None),
     ):
         expected = one.by_torch()

@@ -31,7 +31,11 @@ WAYS = [
 ]
 
 
-@covers(1, kind=paths.KINDS, way=WAYS)
+#: Runs a test in each way, and on each kind.
+in_each_way = covers(1, kind=paths.KINDS, way=WAYS)
+
+
+@in_each_way
 def test_dropout(kind, way):
     """In evaluation it has no effect; in training it drops by the random numbers of the moment."""
     given, path = way
@@ -72,7 +76,7 @@ def test_dropout_between_layers_in_training(path):
     assert state[0, [0, 2, 3]].eq(1).all()
 
 
-@covers(1, kind=paths.KINDS, way=WAYS)
+@in_each_way
 def test_without_gradients(kind, way):
     """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
     given, path = way
@@ -174,7 +178,7 @@ def test_each_weight_frozen(kind, way):
             torch.testing.assert_close(found, [grad for grad, leaf in pairs if leaf is not frozen])
 
 
-@covers(1, kind=paths.KINDS, way=WAYS)
+@in_each_way
 def test_gradients_again_and_many_at_once(kind, way):
     """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same.
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-import torch._dynamo.utils
 from torch import Tensor, nn
 
 import rnnkit
 from benchmarks.own_cells import NormedCell
-from tests.compiles import by_inductor
+from tests.compiles import by_inductor, count_afresh, graphs_made
 from tests.torch.models import Loops
 from tests.torch.tools.tools import marks, trained
 
@@ -48,9 +47,9 @@ class Stateless(nn.Module):
         return self.cell(x, hx)
 
 
-def graphs() -> int:
-    """Return how many graphs were made since the counters were cleared."""
-    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+def inputs(steps: int) -> Tensor:
+    """Draw a batch of so many steps."""
+    return torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
 
 
 def same(cells: list[nn.Module], x: Tensor, **options: Any):
@@ -74,15 +73,15 @@ def boundaries(steps: int, *, batch_first: bool) -> list[dict[str, Any]]:
 def test_twelve_numbers_of_steps_make_two_graphs():
     """One graph trains and one does not, whatever the number of steps; gradients are the loop's."""
     cell = Normed()
-    torch._dynamo.utils.counters.clear()
+    count_afresh()
     for steps in LENGTHS:
-        x = torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
+        x = inputs(steps)
         same([cell], x)
         with torch.no_grad():
             blocks = rnnkit.unroll(cell, x, block=BLOCK)
             torch.testing.assert_close(blocks, rnnkit.unroll(cell, x))
 
-    assert graphs() == 2
+    assert graphs_made() == 2
 
 
 @by_inductor
@@ -90,7 +89,7 @@ def test_two_in_a_row_with_lengths_and_resets():
     """Cells one above the other keep graphs apart, and boundaries cut blocks as they cut a loop."""
     cells = [Normed(), Normed(HIDDEN)]
     for steps in (6, 7):
-        x = torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
+        x = inputs(steps)
         same(cells, x, **boundaries(steps, batch_first=False)[-1])
 
 
@@ -105,7 +104,7 @@ def test_what_runs_in_blocks(make, monkeypatch):
     by_eager(monkeypatch)
     cell = make()
     for steps in (BLOCK, BLOCK + 1, 2 * BLOCK):
-        x = torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
+        x = inputs(steps)
         same([cell], x)
         same([cell], x, reverse=True)
         same([cell], x, return_states=True)
@@ -123,7 +122,7 @@ def test_in_a_model_that_is_compiled(monkeypatch):
     """The blocks stay out of a graph around them, and a full graph says what to leave out."""
     by_eager(monkeypatch)
     model = Loops(Normed(), block=BLOCK)
-    x = torch.randn(2 * BLOCK, BATCH, WIDTH, dtype=torch.float64)
+    x = inputs(2 * BLOCK)
     expected = Loops(*model.cells)(x)
 
     torch.testing.assert_close(COMPILE(model, backend="aot_eager")(x), expected)
@@ -136,12 +135,12 @@ def test_a_cell_in_blocks_is_any_cell(monkeypatch):
     """It is compiled once, and copied and saved as one that was not."""
     by_eager(monkeypatch)
     cell = Normed()
-    x = torch.randn(BLOCK, BATCH, WIDTH, dtype=torch.float64)
+    x = inputs(BLOCK)
     expected = rnnkit.unroll(cell, x, block=BLOCK)
-    torch._dynamo.utils.counters.clear()
+    count_afresh()
     rnnkit.unroll(cell, x, block=BLOCK)
 
-    assert graphs() == 0
+    assert graphs_made() == 0
     for twin in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
         torch.testing.assert_close(rnnkit.unroll(twin, x, block=BLOCK), expected)
 
@@ -168,11 +167,10 @@ class Lists(Normed):
 def test_a_wrong_cell_is_refused(make, monkeypatch):
     """What a loop refuses of a cell after each step, blocks refuse after each of them."""
     by_eager(monkeypatch)
-    x = torch.randn(2 * BLOCK, BATCH, WIDTH, dtype=torch.float64)
-    with torch.no_grad(), pytest.raises(rnnkit.CellError):
-        rnnkit.unroll(make(), x)
-    with torch.no_grad(), pytest.raises(rnnkit.CellError):
-        rnnkit.unroll(make(), x, block=BLOCK)
+    x = inputs(2 * BLOCK)
+    for block in (None, BLOCK):
+        with torch.no_grad(), pytest.raises(rnnkit.CellError):
+            rnnkit.unroll(make(), x, block=block)
 
 
 def test_the_cell_compiled_by_itself():
@@ -180,12 +178,12 @@ def test_the_cell_compiled_by_itself():
     cell = Normed()
     plain = copy.deepcopy(cell)
     cell.compile(backend="aot_eager")
-    torch._dynamo.utils.counters.clear()
+    count_afresh()
     for steps in LENGTHS:
-        x = torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
+        x = inputs(steps)
         found, expected = (trained(model, model, x) for model in (Loops(cell), Loops(plain)))
         torch.testing.assert_close(found, expected)
         with torch.no_grad():
             rnnkit.unroll(cell, x)
 
-    assert graphs() == 3
+    assert graphs_made() == 3

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.compiles import by_inductor
+from tests.compiles import by_inductor, count_afresh, graphs_made, layers_in_graphs
 from tests.torch.models import HIDDEN, WIDTH, Loops, Model, layer_of
 from tests.torch.tools.tools import marks
 
@@ -106,7 +106,7 @@ def test_compiled(name):
         x = torch.randn(steps, BATCH, WIDTH)
         mask = torch.rand(steps, BATCH) < 0.3
         given = {"reset": mask} if case.resets else {}
-        with torch._dynamo.config.patch(allow_rnn=True):
+        with layers_in_graphs():
             found, expected = (slopes(model, run, x, given, case) for run in (compiled, model))
         off.append(farthest(found, expected))
 
@@ -120,7 +120,7 @@ def test_compiled_without_gradients():
     """Where nobody asks for gradients, a compiled loop is as right, in a graph for each length."""
     model = Model(loops("LSTMCell", 1, return_states=True))
     compiled = torch.compile(model, fullgraph=True, dynamic=True)
-    torch._dynamo.utils.counters.clear()
+    count_afresh()
     for steps in LENGTHS:
         x = torch.randn(steps, BATCH, WIDTH)
         mask = torch.rand(steps, BATCH) < 0.3
@@ -129,4 +129,4 @@ def test_compiled_without_gradients():
             found = compiled(x, reset=mask, lengths=lengths)
             expected = model(x, reset=mask, lengths=lengths)
         torch.testing.assert_close(found, expected)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(set(LENGTHS))
+    assert graphs_made() == len(set(LENGTHS))

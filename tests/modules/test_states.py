@@ -77,17 +77,18 @@ OTHERS = {
     "batch_first": (states.batch_first, lambda t, axis: t.transpose(0, axis)),
     "from_batch_first": (states.from_batch_first, lambda t, axis: t.transpose(0, axis)),
 }
+ALL = {**ACTS, **OTHERS}
 
 
 @kinds
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-@pytest.mark.parametrize("act", {**ACTS, **OTHERS})
+@pytest.mark.parametrize("act", ALL)
 def test_each_tensor_is_treated_as_by_hand(act, device, kind):
     """The kind of the state stays, and so does what is given; batch-first states are the same.
 
     On which device new tensors are made by default is no matter.
     """
-    run, by_hand = {**ACTS, **OTHERS}[act]
+    run, by_hand = ALL[act]
     for axis in (0, 1):
         state = state_of(kind, axis)
         before = copy.deepcopy(state)
@@ -168,8 +169,8 @@ def test_reset_starts_samples_again(kind):
 @pytest.mark.parametrize("place", [0, 1])
 def test_reset_of_half_a_pair(place, make):
     """None for one of a pair is zeros, in the state, in a part of it and in the initial one."""
-    parts = [torch.rand(2, 3, 4), torch.rand(2, 3, 4)]
-    whole = (torch.rand(2, 3, 4), torch.rand(2, 3, 4))
+    whole = torch.rand(2, 2, 3, 4).unbind()
+    parts = [*torch.rand(2, 2, 3, 4)]
     parts[place] = torch.zeros(2, 3, 4)
     full = make(parts)
     parts[place] = None
@@ -256,7 +257,7 @@ def test_joined_and_selected_is_each_again(kind, rows, batches, first):
 def test_none_goes_through():
     """None, the initial state everywhere, is None afterwards, and so is a None in a pair."""
     h = torch.rand(2, BATCH, 3)
-    for run, _ in {**ACTS, **OTHERS}.values():
+    for run, _ in ALL.values():
         assert run(None) is None
         half = run((h, None))
         assert half[1] is None

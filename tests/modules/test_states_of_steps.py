@@ -55,6 +55,11 @@ def add(x: Tensor, h: Tensor) -> Tensor:
     return h + x
 
 
+def adding(other: Step) -> Step:
+    """Return a step that adds to h, and makes this of the input and c."""
+    return lambda x, hx: (hx[0] + x, other(x, hx[1]))
+
+
 def refused(match: str, cell: Any, x: Tensor = X, **options: Any) -> rnnkit.CellError:
     """Return the error by which ``unroll`` refuses a cell."""
     with pytest.raises(rnnkit.CellError, match=match) as caught:
@@ -70,9 +75,9 @@ LOSING = {
     "no batch axis": (lambda x, h: (h + x).sum(0), ones),
     "each sample twice": (lambda _, h: h.repeat(2, 1), ones),
     "a layer's state": (add, lambda batch: torch.ones(1, batch, WIDTH)),
-    "some samples of c": (lambda x, hx: (hx[0] + x, hx[1][:2]), pair),
-    "a number for c": (lambda x, hx: (hx[0] + x, hx[1].sum()), pair),
-    "the mean of c": (lambda x, hx: (hx[0] + x, hx[1].mean(0, keepdim=True)), pair),
+    "some samples of c": (adding(lambda _, c: c[:2]), pair),
+    "a number for c": (adding(lambda _, c: c.sum()), pair),
+    "the mean of c": (adding(lambda _, c: c.mean(0, keepdim=True)), pair),
 }
 #: Cells whose shapes change from step to step.
 CHANGING = {
@@ -110,7 +115,7 @@ def test_the_step_whose_output_has_another_shape(name):
         error = refused("shape", cell, reverse=reverse)
         assert error.step == step
         assert isinstance(error.__cause__, RuntimeError)
-    grows = Cell(lambda x, hx: (hx[0] + x, torch.cat([hx[1], x], 1)), pair)
+    grows = Cell(adding(lambda x, c: torch.cat([c, x], 1)), pair)
     assert rnnkit.unroll(grows, X)[1][1].shape == (BATCH, 2 + SEQ * WIDTH)
     for options in ({"return_states": True}, {"lengths": LENGTHS}):
         error = refused("shape", grows, **options)
@@ -121,13 +126,13 @@ def test_the_step_whose_output_has_another_shape(name):
 #: Right cells whose tensors have no batch axis, or the size of the batch on another axis.
 RIGHT = {
     "counts its steps": (
-        lambda x, hx: (hx[0] + x, hx[1] + 1),
+        adding(lambda _, c: c + 1),
         lambda b: (ones(b), torch.tensor(0)),
     ),
     "is a number": (lambda x, h: h + x.sum(), lambda _: torch.tensor(0.0)),
     "reads itself": (lambda x, h: h.sum() + x.sum(), lambda _: torch.zeros(1)),
     "keeps its inputs": (
-        lambda x, hx: (hx[0] + x, torch.cat([hx[1], x.unsqueeze(1)], 1)),
+        adding(lambda x, c: torch.cat([c, x.unsqueeze(1)], 1)),
         lambda b: (ones(b), torch.zeros(b, 0, WIDTH)),
     ),
     "has samples on axis 1": (lambda x, h: h + x.t(), lambda b: torch.ones(WIDTH, b)),

@@ -3,6 +3,7 @@
 import torch
 
 from tests.diagnostics.corpus.forward import X, embedding, fine, gru, linear, pair
+from tests.diagnostics.corpus.lengths import pooled_by_value
 from tests.diagnostics.models_of_users import COUNTS, PADDED, mask, numbers, over, tokens
 
 #: Inputs of each kind: what they are, how they are read, and by which part.
@@ -114,13 +115,13 @@ for name, told in {"guessed": None, "told": COUNTS}.items():
 
     @fine(
         name=f"one NaN within padding, lengths {name}",
+        gru=gru(),
         inputs=(spoiled(PADDED, torch.nan, 0, 5),),
         lengths=told,
     )
     def known_by_zeros(m, x):
         """It gets the number of the other padding, by which a model may know where that is."""
-        valid = x.ne(0).any(2, keepdim=True)
-        return (m.gru(x)[0] * valid).sum(1) / valid.sum(1)
+        return pooled_by_value(m, x)
 
 
 COLUMN = torch.tensor([torch.nan] + [1.0] * 5)

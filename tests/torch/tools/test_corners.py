@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations, prune
 
 import rnnkit
 from rnnkit import LSTMState
+from tests.compiles import layers_in_graphs, without_onednn
 from tests.strategies import laid_out, tensors_of
 from tests.torch.models import CORES, HIDDEN, WIDTH, Call, Model, layer_of
 from tests.torch.script_models import Packs
@@ -193,11 +194,11 @@ def test_under_autocast(core, name, options):
 def test_with_something_switched_off():
     """Without oneDNN there are other kernels; without gradients no result requires one."""
     model, calls, *_ = plain(layer_of("LSTM"))
-    with torch.backends.mkldnn.flags(enabled=False):
+    with without_onednn():
         check("compile", model, calls)
     for off in (torch.no_grad, torch.inference_mode):
         torch._dynamo.reset()
-        with off(), torch._dynamo.config.patch(allow_rnn=True):
+        with off(), layers_in_graphs():
             found = torch.compile(model, fullgraph=True, backend="aot_eager")(*calls[0][0])
             assert not any(tensor.requires_grad for tensor in tensors_of(found))
             torch.testing.assert_close(tensors_of(found), tensors_of(model(*calls[0][0])))

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.compiles import count_afresh, layers_in_graphs
 from tests.torch.interop import CELLS, LAYERS, carried, pair, sample
 from tests.torch.models import CORES, HIDDEN, WIDTH, Model, layer_of
 from tests.torch.script_models import Parent
@@ -24,7 +25,7 @@ class Counted:
 
     def __init__(self, module: Any, **options: Any):
         torch._dynamo.reset()
-        torch._dynamo.utils.counters.clear()
+        count_afresh()
         self.graphs = []
         self.call = torch.compile(module, backend=self._note, **options)
 
@@ -47,7 +48,7 @@ def test_as_many_graphs(name):
     begun = [(sample(name, seq, 4), carried(name, 4)) for seq in (5, 5, 6, 7)]
     models = pair(name, None if name in CELLS else Model)
     found = []
-    with torch._dynamo.config.patch(allow_rnn=name == "LSTM"):
+    with layers_in_graphs(name == "LSTM"):
         for calls in (sizes, begun):
             results = []
             counts = []
@@ -78,7 +79,7 @@ def test_one_graph_for_all_sizes(core, name, option):
     """Two sizes make two graphs, however many follow; axes that are marked make one."""
     model = CORES[core](name)
     for expected in (2, 1):
-        with torch._dynamo.config.patch(allow_rnn=core == "layer"):
+        with layers_in_graphs(core == "layer"):
             counted = Counted(model, fullgraph=True)
             for sizes in ((6, 4), (9, 5), (8, 2), (12, 3)):
                 x = torch.randn(*sizes, WIDTH)
@@ -115,7 +116,7 @@ def test_a_graph_does_not_grow(core):
             lengths = torch.tensor([steps, 0, steps - 1, 1])
             pieces = {"reset": torch.rand(steps, 4) < 0.2, "lengths": lengths}
             options = pieces if with_pieces else {}
-            with torch._dynamo.config.patch(allow_rnn=core == "layer"):
+            with layers_in_graphs(core == "layer"):
                 counted = Counted(model, fullgraph=True, dynamic=False)
                 found = trained(model, counted.call, x, **options)
             assert_close(found, trained(model, model, x, **options), rtol=1e-4, atol=1e-4)
@@ -136,7 +137,7 @@ def test_a_subclass_with_a_check_keeps_it():
     """Where a user has replaced one of torch's checks, torch's own forward is traced."""
     layer = Checked(WIDTH, HIDDEN)
     x = torch.randn(6, 4, WIDTH)
-    with torch._dynamo.config.patch(allow_rnn=True):
+    with layers_in_graphs():
         counted = Counted(layer, fullgraph=True)
         assert_close(counted.call(x), layer(x))
     assert not any("rnnkit" in target for target in counted.graphs[0])

@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.testing import assert_close
 
 import rnnkit
+from tests.compiles import count_afresh
 from tests.covering import covers
 from tests.strategies import LAYERS, assert_same
 from tests.torch.interop import BATCH, HIDDEN, INPUT, SEQ, carried, sample
@@ -49,14 +50,14 @@ CALLS = {
 def frames() -> int:
     """Return how many frames Dynamo has compiled since they were last counted."""
     total = torch._dynamo.utils.counters["frames"]["total"]
-    torch._dynamo.utils.counters.clear()
+    count_afresh()
     return total
 
 
 def compiled(model: nn.Module, *, dynamic: bool | None = None) -> Any:
     """Compile a model afresh."""
     torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
+    count_afresh()
     return torch.compile(model, backend="eager", dynamic=dynamic)
 
 

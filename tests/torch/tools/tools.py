@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.compiles import compiles
+from tests.compiles import compiles, count_afresh, graphs_made, layers_in_graphs
 from tests.copies import by_file
 from tests.torch.models import Call
 from tests.torch.script_models import scriptable
@@ -178,7 +178,7 @@ def check(tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1
     What eager mode refuses of lengths and flags is refused, too; the call after that is right.
     """
     torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
+    count_afresh()
     # What cuts a sequence is traced on a path of its own.
     cut = tool != "script" and bool(calls[0][1])
     is_graph = tool == "compile, as it is" and not isinstance(
@@ -186,7 +186,7 @@ def check(tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1
     )
     if tool in EXACT and not (cut or is_graph):
         tolerance = {"rtol": 0, "atol": 0}
-    with torch._dynamo.config.patch(allow_rnn=tool != "compile, as it is"):
+    with layers_in_graphs(tool != "compile, as it is"):
         run = TOOLS[tool](model, calls)
         # Of the older formats, none keeps a check of values.
         if not isinstance(run, Onnx | Jit):
@@ -196,7 +196,7 @@ def check(tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1
         for call in tried:
             compare(model, run, call, **tolerance)
     if isinstance(run, Compiled) and run.is_whole:
-        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= graphs
+        assert graphs_made() <= graphs
 
 
 def compare(model: nn.Module, run: Any, call: Call, **tolerance: Any):

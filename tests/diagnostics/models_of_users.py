@@ -64,6 +64,11 @@ def zero_state(x):
     return x.new_zeros(len(x), HIDDEN)
 
 
+def shifted(x):
+    """Return each step one later, behind a step of zeros."""
+    return nn.functional.pad(x[:, :-1], (0, 0, 1, 0))
+
+
 def later_steps(x):
     """Return a mask of (seq, seq): for each step, the steps after it."""
     return torch.ones(x.shape[1], x.shape[1]).triu(1).bool()

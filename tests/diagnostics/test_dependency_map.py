@@ -44,6 +44,8 @@ def fixed(m, x, other):
 
 
 SEQ_FIRST = nn.GRU(FEATURE, HIDDEN)
+#: The axis of the steps, of a batch-first model.
+STEPS = {"dim": 1}
 BOTH = nn.GRU(FEATURE, HIDDEN, bidirectional=True)
 CELL = model(lambda m, x, h: over(m.cell, x, h), cell=nn.GRUCell(FEATURE, HIDDEN))
 WORDS = nn.Embedding(12, FEATURE)
@@ -73,7 +75,7 @@ OF_GAPS = {"10 01": f"{OWN}, of those tried", "100 110 011": NO_LATER}
 #: A model, its inputs, the axes, and what the map looks like.
 MAPS = {
     "a batch": (nn.RNN(FEATURE, HIDDEN, batch_first=True), (X,), {}, OWN),
-    "a sequence": (rnnkit.LSTM(FEATURE, HIDDEN, batch_first=True), (X,), {"dim": 1}, EARLIER),
+    "a sequence": (rnnkit.LSTM(FEATURE, HIDDEN, batch_first=True), (X,), STEPS, EARLIER),
     "batch_first forgotten": (SEQ_FIRST, (X,), {}, EARLIER),
     "both directions": (BOTH, (X,), {}, ALL),
     "axes from the end": (gru(), (X,), {"dim": -2, "out_dim": -2}, EARLIER),
@@ -92,23 +94,23 @@ MAPS = {
         )
         for layers, batch, dim in ((1, SEQ, 1), (SEQ, BATCH, 0), (BATCH, BATCH, 1))
     },
-    "state of a cell": (CELL, (X, numbers(BATCH, HIDDEN)), {"dim": 1}, EARLIER),
+    "state of a cell": (CELL, (X, numbers(BATCH, HIDDEN)), STEPS, EARLIER),
     "state of a cell, batch": (CELL, (X, numbers(BATCH, HIDDEN)), {}, OWN),
-    "second sequence": (SECOND, (X, numbers(BATCH, SEQ)), {"dim": 1}, EARLIER),
-    "fixed length, tokens": (FIXED, (X, tokens(BATCH, SEQ)), {"dim": 1}, EARLIER),
+    "second sequence": (SECOND, (X, numbers(BATCH, SEQ)), STEPS, EARLIER),
+    "fixed length, tokens": (FIXED, (X, tokens(BATCH, SEQ)), STEPS, EARLIER),
     "output that is gone": (
         model(lambda m, x: m.words(x)[:, : int(x.max())], words=WORDS),
         (torch.arange(1, SEQ + 1).unsqueeze(0),),
-        {"dim": 1},
+        STEPS,
         OWN,
     ),
     "maximum": (
         model(lambda m, x: m.head(x).amax(1, keepdim=True), head=nn.Linear(FEATURE, 4)),
         (numbers(2, 30, FEATURE),),
-        {"dim": 1},
+        STEPS,
         ALL,
     ),
-    "written input": (layered(lambda m, x: m.gru(x.mul_(2))[0]), (X,), {"dim": 1}, EARLIER),
+    "written input": (layered(lambda m, x: m.gru(x.mul_(2))[0]), (X,), STEPS, EARLIER),
 }
 
 

@@ -78,8 +78,7 @@ its whole source\
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert labels == ["0", "8", "16", "24", "32", "40", "48"]
     # Each second input is drawn: the label stands in the middle of its cell.
-    places = [int(label) / 2 + 0.5 for label in labels]
-    assert axes.get_xticks().tolist() == places
+    assert axes.get_xticks().tolist() == [int(label) / 2 + 0.5 for label in labels]
 
 
 @pytest.mark.unhooked("beartype refuses it first")

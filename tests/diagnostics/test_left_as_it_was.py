@@ -166,8 +166,7 @@ def objects(m):
 
 def own_generators(m):
     """Draw from generators of the model."""
-    drawn = torch.randn(1, generator=m.own)
-    return drawn + m.numpys.random() + m.pythons.random()
+    return torch.randn(1, generator=m.own) + m.numpys.random() + m.pythons.random()
 
 
 def train(m):

@@ -38,9 +38,7 @@ def told(line, net, *inputs, **options):
 def assert_told(line, forward, *inputs, **parts):
     """Check that the wrong twin has a line with these words, and that the right one has none."""
     for right in (False, True):
-        net = layered(forward, **parts, right=right)
-
-        assert told(line, net, *inputs) != right
+        assert told(line, layered(forward, **parts, right=right), *inputs) != right
 
 
 @settings(max_examples=6)

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
 from tests.diagnostics.corpus.runner import CASES, subject
-from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, X
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, X, zero_state
 
 
 class Parts:
@@ -89,8 +89,7 @@ def answers_of_sequences(nn, x):
 def both_turns(nn, x):
     """Start two loops over one cell from one state."""
     cell = nn.GRUCell()
-    start = x.new_zeros(len(x), HIDDEN)
-    there = back = start
+    there = back = zero_state(x)
     for t in range(SEQ):
         there, back = cell(x[:, t], there), cell(x[:, SEQ - 1 - t], back)
     return there + back

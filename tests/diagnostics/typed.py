@@ -7,7 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.diagnostics.corpus.forward import modules_of
+from tests.diagnostics.corpus.forward import (
+    asked_by,
+    gru,
+    gru_cell,
+    linear,
+    modules_of,
+    read_by,
+)
 from tests.diagnostics.models_of_users import model, numbers
 
 
@@ -28,6 +35,8 @@ class Typed:
 
 
 FIXES: list[Typed] = []
+#: Parts that a forward has without naming them, if it reads them itself.
+USUAL = {"rnn": gru(), "cell": gru_cell(), "head": linear(6, 4)}
 
 
 def sequences(batch, seq):
@@ -39,7 +48,8 @@ def typed(probe, *words, given=sequences, **told):
     """Register a forward, and the probe and the words of its finding; return it."""
 
     def register(compute):
-        FIXES.append(Typed(compute, probe, words, given, told))
+        usual = read_by(compute, USUAL)
+        FIXES.append(Typed(compute, probe, words, given, asked_by(probe) | usual | told))
         return compute
 
     return register

@@ -6,13 +6,9 @@ Each computes by ``m.way``: the wrong way, with the fix ``typed``, or the right 
 import torch
 from torch import nn
 
-from tests.diagnostics.corpus.forward import gru, gru_cell, linear, part
+from tests.diagnostics.corpus.forward import gru, linear, part
 from tests.diagnostics.models_of_users import later_steps, mask, numbers, tokens, within, zero_state
 from tests.diagnostics.typed import typed
-
-LAYER_AND_HEAD = {"rnn": gru(), "head": linear(6, 4)}
-CELL_AND_HEAD = {"cell": gru_cell(), "head": linear(6, 4)}
-CAUSAL = {"causal": True, **LAYER_AND_HEAD}
 
 
 @typed(
@@ -23,7 +19,6 @@ CAUSAL = {"causal": True, **LAYER_AND_HEAD}
     batch_dim=1,
     rnn=gru(batch_first=False),
     score=linear(6, 1),
-    head=linear(6, 4),
 )
 def softmax_over_samples(m, x):
     """Pool the steps by a softmax of scores."""
@@ -32,7 +27,7 @@ def softmax_over_samples(m, x):
     return m.head((nn.functional.softmax(m.score(y), dim=dim) * y).sum(0))
 
 
-@typed("causal", "softmax(-1), which runs after", "later = torch.ones(n, n).triu(1)", **CAUSAL)
+@typed("causal", "softmax(-1), which runs after", "later = torch.ones(n, n).triu(1)")
 def mask_a_step_late(m, x):
     """Attend to earlier steps; or to the next one as well."""
     y = m.rnn(x)[0]
@@ -41,7 +36,7 @@ def mask_a_step_late(m, x):
     return m.head((y @ y.mT).masked_fill(hidden, -torch.inf).softmax(-1) @ y)
 
 
-@typed("causal", "scaled_dot_product_attention", "is_causal=True", **CAUSAL)
+@typed("causal", "scaled_dot_product_attention", "is_causal=True")
 def attention_without_a_mask(m, x):
     """Attend by torch's function."""
     y = m.rnn(x)[0]
@@ -54,11 +49,9 @@ def attention_without_a_mask(m, x):
     "causal",
     "this softmax is over axis 1, where the steps are",
     "softmax(dim=2)",
-    causal=True,
     wrong=part("Softmax", 1),
     typed=part("Softmax", dim=2),
     right=part("Softmax", -1),
-    **LAYER_AND_HEAD,
 )
 def softmax_module(m, x):
     """Return scores of classes, by a module."""
@@ -70,7 +63,6 @@ def softmax_module(m, x):
     "this view swaps no axes",
     "x.transpose(0, 1).reshape(...)",
     rnn=gru(batch_first=False),
-    head=linear(6, 4),
 )
 def steps_viewed(m, x):
     """Turn the input to steps first."""
@@ -135,7 +127,6 @@ def with_dones(batch, seq):
     "is a mask of integers: it picks rows 0 and 1",
     "x[flags.bool()]",
     given=with_dones,
-    rnn=gru(),
 )
 def flags_as_index(m, x, dones):
     """Start afresh where an episode is done."""
@@ -169,7 +160,6 @@ def padded_tokens(batch, seq):
     given=padded_tokens,
     lengths=lambda words: (words != 0).sum(1),
     query=linear(3, 3),
-    rnn=gru(),
     embedding=part("Embedding", 11, 3),
 )
 def mask_over_queries(m, x):
@@ -194,9 +184,7 @@ WITH_LENGTHS = {"given": with_lengths, "lengths": lambda _, lengths: lengths}
     "causal",
     "members are one tensor",
     "outputs.append(h.clone())",
-    causal=True,
     skip=["gradient"],
-    **CELL_AND_HEAD,
 )
 def written_in_place(m, x):
     """Keep the state in one tensor, and return the one of each step."""
@@ -214,7 +202,6 @@ def written_in_place(m, x):
     "after a stride the lengths are",
     "(lengths + 1) // 2, not the lengths of the input",
     conv=part("Conv1d", 3, 6, 3, stride=2, padding=1),
-    head=linear(6, 4),
     **WITH_LENGTHS,
 )
 def strided(m, x, lengths):
@@ -230,7 +217,6 @@ def strided(m, x, lengths):
     "alone",
     "read the last step, y[:, -1]: the padding is in front",
     pad="pre",
-    **CELL_AND_HEAD,
     **WITH_LENGTHS,
 )
 def padding_in_front(m, x, lengths):
@@ -275,9 +261,7 @@ def bridge_viewed(m, x):
     "causal",
     "is over the queries of the scores, not over the keys",
     "mask.mT",
-    causal=True,
     query=linear(6, 6),
-    **LAYER_AND_HEAD,
 )
 def mask_transposed(m, x):
     """Attend to earlier steps."""
@@ -293,7 +277,6 @@ def mask_transposed(m, x):
     "is over an axis of size 1: it always returns 1",
     "softmax over the steps",
     score=linear(6, 1),
-    **LAYER_AND_HEAD,
 )
 def softmax_of_one(m, x):
     """Pool the steps by a softmax of scores."""
@@ -312,7 +295,6 @@ def softmax_of_one(m, x):
     "batch",
     "y[-1] of an output, which is its last sample",
     "y[:, -1], which is the last step",
-    **LAYER_AND_HEAD,
 )
 def last_of_the_batch(m, x):
     """Read the last step of each sample."""
@@ -326,7 +308,6 @@ def last_of_the_batch(m, x):
     "advance it in the loop",
     gate=linear(9, 6),
     new=linear(9, 6),
-    head=linear(6, 4),
 )
 def never_advanced(m, x):
     """Run gates over the steps."""

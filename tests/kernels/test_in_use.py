@@ -164,8 +164,7 @@ def test_each_weight_frozen(kind, way):
     leaves = [x, *hx, *layer.parameters()]
 
     def derive(wanted: list[Tensor]) -> list[Tensor]:
-        result = layer(x, state_of(hx), **given)
-        return gradients(result, wanted)
+        return gradients(layer(x, state_of(hx), **given), wanted)
 
     with paths.on(path):
         everything = derive(leaves)

@@ -44,8 +44,7 @@ class Unrolled(Wrapped):
 
     def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
         """Run over a sequence."""
-        cell = self.cell
-        return rnnkit.unroll(cell, x, hx, **self.options, **options)
+        return rnnkit.unroll(self.cell, x, hx, **self.options, **options)
 
 
 class Loops(nn.Module):

@@ -109,8 +109,7 @@ def test_graph_module_in_use(name):
     for result in results:
         pytree.tree_leaves(result)[0].square().sum().backward()
     same(*results)
-    grads = [[weight.grad for weight in model.parameters()] for model in (theirs, traced)]
-    same(*grads)
+    same(*([weight.grad for weight in model.parameters()] for model in (theirs, traced)))
 
     other = torch.randn(*x.shape[:-2], BATCH + 2, INPUT)
     with pytest.raises(rnnkit.StateError):

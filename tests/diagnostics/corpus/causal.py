@@ -15,7 +15,15 @@ from tests.diagnostics.corpus.forward import (
     part,
     read_by,
 )
-from tests.diagnostics.models_of_users import later_steps, numbers, pack, tokens, unpack, zero_state
+from tests.diagnostics.models_of_users import (
+    later_steps,
+    numbers,
+    pack,
+    shifted,
+    tokens,
+    unpack,
+    zero_state,
+)
 
 
 @pair(
@@ -74,21 +82,19 @@ for name, (mels, turn, told) in AXES.items():
 @pair("causal", start=linear(3, 6))
 def state_of_all_steps(m, x):
     """The first state is made of the first step; or of the mean over all."""
-    known = x[:, 0] if m.right else x.mean(1)
-    return m.gru(x, m.start(known).unsqueeze(0))[0]
+    return m.gru(x, m.start(x[:, 0] if m.right else x.mean(1)).unsqueeze(0))[0]
 
 
 @pair("causal", causal="strict")
 def target_that_is_not_shifted(m, x):
     """With ``causal="strict"``, a step may not read its own target either."""
-    return m.gru(functional.pad(x[:, :-1], (0, 0, 1, 0)) if m.right else x)[0]
+    return m.gru(shifted(x) if m.right else x)[0]
 
 
 @pair("causal", encoder=gru(), decoder=gru(), inputs=(X, numbers(4, 5, 3)), causal="strict")
 def target_of_a_decoder(m, x, y):
     """Where the first input is a source, it is the target's own step that must not be read."""
-    shifted = functional.pad(y[:, :-1], (0, 0, 1, 0))
-    return m.decoder(shifted if m.right else y, m.encoder(x)[1])[0]
+    return m.decoder(shifted(y) if m.right else y, m.encoder(x)[1])[0]
 
 
 @fine(one=gru(), beside=gru(bidirectional=True), causal=True)
@@ -127,7 +133,7 @@ def word_from_its_neighbors(m, x):
     """Each step is told from those before and after it; or from its own, too."""
     forward, backward = m.lstm(x)[0].chunk(2, -1)
     if m.right:
-        forward = functional.pad(forward, (0, 0, 1, 0))[:, :-1]
+        forward = shifted(forward)
         backward = functional.pad(backward, (0, 0, 0, 1))[:, 1:]
     return m.head(torch.cat([forward, backward], 2))
 
@@ -219,7 +225,7 @@ for name, start, end in (("begin before the first step", 0, 8), ("end with the l
 def packed_and_shifted(m, x, n):
     """What was packed ends with the longest sample, before the batch does; and is shifted, or not."""
     y = unpack(m.gru(pack(x, n))[0])
-    return functional.pad(y, (0, 0, 1, 0))[:, :-1] if m.right else y
+    return shifted(y) if m.right else y
 
 
 @fine(inputs=(X, torch.zeros(4, 7)), reset=1, name="reset: no flag is set")

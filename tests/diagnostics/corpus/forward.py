@@ -98,14 +98,14 @@ def options_of(told, inputs):
     return {name: value(*inputs) if callable(value) else value for name, value in options.items()}
 
 
-#: Probes that run if ``verify`` is asked to run them, as it is for their pairs.
-ASKED = {"causal", "streaming"}
+def asked_by(probe):
+    """Return the option that asks for a probe, if it runs only where it is asked for."""
+    return dict.fromkeys({"causal", "streaming"} & {probe}, True)
 
 
 def pair(probe="", *, missed="", **told):
     """Register a forward that is right or wrong by ``m.right``, or by its parts; return it."""
-    asked = dict.fromkeys(ASKED & {probe}, True)
-    return _entry({"probe": probe, "missed": missed}, **asked | told)
+    return _entry({"probe": probe, "missed": missed}, **asked_by(probe) | told)
 
 
 def fine(**told):

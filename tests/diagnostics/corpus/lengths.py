@@ -54,8 +54,7 @@ CONVOLVED = {"conv": part("Conv1d", 3, 3, 3, padding=1), "gru": gru()}
 
 def convolved(m, x, n):
     """Run a convolution that reads one step beyond each length."""
-    y = m.conv(x.mT).mT
-    return m.gru(pack(y, n))[1][-1]
+    return m.gru(pack(m.conv(x.mT).mT, n))[1][-1]
 
 
 fine(name="zeros_beyond_a_length", **TOLD, **CONVOLVED)(convolved)
@@ -195,5 +194,4 @@ SORTED = torch.tensor([7, 6, 6, 6, 3, 2])
 @fine(inputs=(numbers(6, 7, 3), SORTED), lengths=SORTED)
 def samples_that_stay_sorted(m, x, n):
     """A model that packs a sorted batch runs on the samples that are picked, at its full length."""
-    y = m.gru(pack_padded_sequence(x, n, batch_first=True))[0]
-    return unpack(y)
+    return unpack(m.gru(pack_padded_sequence(x, n, batch_first=True))[0])

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, lstm_cell, pair
+from tests.diagnostics.models_of_users import gru as made_gru
 from tests.diagnostics.models_of_users import numbers, over, zero_state
 
 TARGET = numbers(4, 5, 3)
@@ -165,13 +166,13 @@ def both(layer, x):
     return torch.cat([layer(x)[0], layer(x.flip(1))[0].flip(1)], 2)
 
 
-@fine(teacher=lambda: nn.GRU(3, 6, batch_first=True).requires_grad_(requires_grad=False))
+@fine(teacher=lambda: made_gru().requires_grad_(requires_grad=False))
 def teacher_that_is_not_called(m, x):
     """A copy that does not learn is no twin that should be called."""
     return both(m.gru, x)
 
 
-@fine(held=lambda: nn.ModuleDict({k: nn.GRU(3, 6, batch_first=True) for k in ("en", "de")}))
+@fine(held=lambda: nn.ModuleDict({k: made_gru() for k in ("en", "de")}))
 def one_of_many_by_a_key(m, x):
     """What is chosen by a key has no twin that should be called."""
     return both(m.held["en"], x)

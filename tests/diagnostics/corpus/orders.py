@@ -1,11 +1,10 @@
 """The order of steps that go into a layer, and of samples that are sorted by length."""
 
 import torch
-from torch.nn.functional import pad
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.diagnostics.corpus.forward import fine, gru, linear, pair, part, read_by
-from tests.diagnostics.models_of_users import numbers, pack, unpack, within
+from tests.diagnostics.models_of_users import numbers, pack, shifted, unpack, within
 
 STEPS = numbers(4, 9, 3)
 PARTS = {
@@ -21,7 +20,7 @@ WAYS = [way.flatten() for way in (GRID, GRID.t(), GRID.flip(0, 1), GRID.t().flip
 
 #: What stands between the input and a layer of so many features, and is right.
 RIGHT = {
-    "frames side by side": (6, lambda _, x: torch.cat([x, pad(x, (0, 0, 1, 0))[:, :-1]], 2)),
+    "frames side by side": (6, lambda _, x: torch.cat([x, shifted(x)], 2)),
     "lags in a circle": (12, lambda _, x: torch.cat([x.roll(k, 1) for k in range(4)], 2)),
     "four ways over a square": (12, lambda _, x: torch.cat([x[:, way] for way in WAYS], 2)),
 }

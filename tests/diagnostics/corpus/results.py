@@ -57,8 +57,7 @@ TWO = {"gru": gru(3, 4, num_layers=2, bidirectional=True), "head": linear(16, 2)
 @fine(**TWO)
 def states_that_are_flattened(m, x):
     """All states side by side are no two directions."""
-    h = m.gru(x)[1]
-    return m.head(torch.cat(h.chunk(2, 0), 2).transpose(0, 1).flatten(1))
+    return m.head(torch.cat(m.gru(x)[1].chunk(2, 0), 2).transpose(0, 1).flatten(1))
 
 
 @fine(one=linear(8, 8), second=linear(8, 8), **TWO)

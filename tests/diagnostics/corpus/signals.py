@@ -11,8 +11,7 @@ def smoothed_pressure(m, x):
     """Before a smoothed pressure stands its first value; or the next ones, which step 0 reads."""
     mode = "replicate" if m.right else "reflect"
     channels = functional.pad(x.transpose(1, 2), (2, 0), mode=mode)
-    smooth = functional.avg_pool1d(channels, 3, stride=1).transpose(1, 2)
-    return m.next(m.lstm(smooth)[0])
+    return m.next(m.lstm(functional.avg_pool1d(channels, 3, stride=1).mT)[0])
 
 
 @pair("causal", gru=gru(4, 6), trade=linear(6, 1), inputs=drawn(3, 12, 2))

@@ -96,8 +96,7 @@ def decay_with_the_time(m, x, elapsed, hidden=None):
 )
 def packed_chunks(m, x, lengths, state=None):
     """Of a padded batch those steps are judged that all samples have."""
-    packed = pack(x, lengths)
-    output, state = m.lstm(packed, state if m.right else None)
+    output, state = m.lstm(pack(x, lengths), state if m.right else None)
     return unpack(output), state
 
 

@@ -5,6 +5,7 @@ from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.forward import X, fine, gru, linear, lstm, pair
+from tests.diagnostics.models_of_users import gru as made_gru
 from tests.diagnostics.models_of_users import numbers, zero_state
 
 
@@ -134,7 +135,7 @@ def layer_that_training_does_not_read(m, x):
     return nn.functional.dropout(y, 0.5, m.training) if m.right or not m.training else m.head(x)
 
 
-@pair("gradient", head=linear(6, 2), rest=gru(), layers=lambda: [nn.GRU(3, 6, batch_first=True)])
+@pair("gradient", head=linear(6, 2), rest=gru(), layers=lambda: [made_gru()])
 def layer_in_a_list(m, x):
     """A layer that runs is registered in the model; or it is in a list, and no optimizer gets it."""
     return m.head(m.rest(x)[0] if m.right else m.layers[0](x)[0])
@@ -142,7 +143,7 @@ def layer_in_a_list(m, x):
 
 def frozen():
     """Make a layer that does not learn."""
-    return nn.GRU(3, 6, batch_first=True).requires_grad_(requires_grad=False)
+    return made_gru().requires_grad_(requires_grad=False)
 
 
 def quietly(layer, x):
@@ -180,7 +181,7 @@ def model_that_refuses_to_train(m, x):
     return m.gru(x)[0]
 
 
-@fine(one=lambda: nn.ModuleList([nn.GRU(3, 6, batch_first=True)] * 2))
+@fine(one=lambda: nn.ModuleList([made_gru()] * 2))
 def one_layer_under_two_names(m, x):
     """A layer under two names is one layer, and neither name is idle."""
     return m.one[0](x)[0] + m.one[1](x)[0]

@@ -71,8 +71,7 @@ def test_a_layer_runs_as_it_is(name, kind, dynamic):
     compiled(theirs, dynamic=dynamic)(x, **(options if known else {}))
     at_most = frames() + (3 if kind == "a step" else 2)
     model = Model(getattr(rnnkit, name)(INPUT, HIDDEN))
-    run = compiled(model, dynamic=dynamic)
-    found = trained(model, run, x, **options)
+    found = trained(model, compiled(model, dynamic=dynamic), x, **options)
     assert frames() <= at_most
     assert_same(trained(model, model, x, **options), found)
     # Torch 2.15 takes a second model for the first.
@@ -97,7 +96,6 @@ def test_what_needs_no_switch_stays_in_the_graph(name, core, kind):
     model = Model(rnnkit.Recurrent(cell) if core == "Recurrent" else Unrolled(cell))
     x = sample(name)
     options = CALLS[kind](name)
-    run = compiled(model)
 
-    assert_close(run(x, **options), model(x, **options))
+    assert_close(compiled(model)(x, **options), model(x, **options))
     assert frames() <= 3

@@ -7,23 +7,23 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import coverage
-import hypothesis
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 import rnnkit
 from rnnkit._checks import diagnosis
 
-WHOLE = hypothesis.settings(
+WHOLE = settings(
     deadline=None,  # the first call of a kernel is slow, and machines are shared
     derandomize=True,
     max_examples=24,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.too_slow],
 )
-hypothesis.settings.register_profile("whole", WHOLE)
-hypothesis.settings.register_profile("quick", WHOLE, max_examples=6)
+settings.register_profile("whole", WHOLE)
+settings.register_profile("quick", WHOLE, max_examples=6)
 ASKED = int(os.environ.get("DRAWS", "1"))
-hypothesis.settings.register_profile("asked", WHOLE, max_examples=ASKED, derandomize=False)
+settings.register_profile("asked", WHOLE, max_examples=ASKED, derandomize=False)
 
 
 def pytest_configure(config: pytest.Config):
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config):
     """
     gc.set_threshold(100_000)
     quick = "quick" if config.option.markexpr == "not slow" else "whole"
-    hypothesis.settings.load_profile("asked" if "DRAWS" in os.environ else quick)
+    settings.load_profile("asked" if "DRAWS" in os.environ else quick)
 
 
 def pytest_collectstart():

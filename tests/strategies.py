@@ -138,6 +138,11 @@ class Case:
         """What the module takes."""
         return self.packed(self.numbers())
 
+    def padded(self, numbers: Tensor) -> Tensor:
+        """The numbers of an input, its padding written: steps that are one in memory would all be that."""
+        way = self.memory.get("input")
+        return laid_out(numbers, way if way in APART else None).requires_grad_()
+
     def counts(self) -> st.SearchStrategy[list[int]]:
         """Lengths as a call takes them, any of which may be zero."""
         return st.lists(st.integers(0, self.seq), min_size=self.batch, max_size=self.batch)

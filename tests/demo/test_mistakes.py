@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 import rnnkit
 from rnnkit._demo import recordings
@@ -21,8 +22,8 @@ def test_recordings():
     assert test.speaker.bincount().tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
     assert int(min(train.lengths.min(), test.lengths.min())) == 7
     spoken = torch.arange(26) < train.lengths[:, None]
-    torch.testing.assert_close(train.input[spoken].mean(dim=0), torch.zeros(12), atol=1e-5, rtol=0)
-    torch.testing.assert_close(train.input[spoken].std(dim=0), torch.ones(12))
+    assert_close(train.input[spoken].mean(dim=0), torch.zeros(12), atol=1e-5, rtol=0)
+    assert_close(train.input[spoken].std(dim=0), torch.ones(12))
     assert not train.input[~spoken].any()
 
 

@@ -3,11 +3,12 @@
 ``python -m tests.device`` collects this file on the simulated device, ``nox -s gpu`` on a GPU.
 """
 
-import hypothesis
 import pytest
 import torch
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence
+from torch.testing import assert_close
 
 import rnnkit
 from rnnkit import states
@@ -139,8 +140,8 @@ def drawn(data, classes):
 
 
 @pytest.mark.parametrize("classes", CALLS)
-@hypothesis.settings(max_examples=8, phases=[hypothesis.Phase.generate])
-@hypothesis.given(data=st.data())
+@settings(max_examples=8, phases=[Phase.generate])
+@given(data=st.data())
 def test_as_on_the_cpu(classes, data):
     """Calls give the same numbers and gradients, on the device, and wait as often as they may."""
     case, counts, calls = drawn(data, classes)
@@ -149,7 +150,7 @@ def test_as_on_the_cpu(classes, data):
     for call in calls:
         expected = run(call, here)
         found = [one.cpu() for one in run(call, there)]
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(not IS_SIMULATED, reason="no call of a GPU works after it")
@@ -169,13 +170,13 @@ def test_samples_without_a_step(kind):
     output, after = layer(x, state, lengths=[0] * 5)
 
     assert not output.any()
-    torch.testing.assert_close(tensors_of(after), tensors_of(state))
+    assert_close(tensors_of(after), tensors_of(state))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("classes", [LAYERS, CELLS])
-@hypothesis.settings(max_examples=4, phases=[hypothesis.Phase.generate])
-@hypothesis.given(data=st.data())
+@settings(max_examples=4, phases=[Phase.generate])
+@given(data=st.data())
 def test_autocast(dtype, classes, data):
     """Each way of a call lowers the output to one dtype, and all numbers and gradients are finite."""
     case, counts, calls = drawn(data, classes)
@@ -220,7 +221,7 @@ def test_compiled(kind, dtype, has_resets):
 
     assert all(one.isfinite().all() for one in results[1])
     tolerance = TOLERANCES[dtype]
-    torch.testing.assert_close(results[1], results[0], rtol=tolerance, atol=tolerance)
+    assert_close(results[1], results[0], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("right", [True, False])

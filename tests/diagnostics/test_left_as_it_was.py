@@ -133,7 +133,7 @@ def attributes(m):
     m.register_buffer("new", numbers(2))
     m.part = nn.Linear(2, 2)
     m.gru.eval()
-    m.norm.requires_grad_(requires_grad=False)
+    m.norm.requires_grad_(False)
     m.norm.train()
     m.norm(numbers(2, 3, 4))
 

@@ -183,9 +183,8 @@ def test_a_function_that_closes_over_modules():
     model.act = lambda _, scale=1.0, *, more=0.0: layer(X)[0] * scale * gain[0] + more
     model.plain = lambda x: x
     copied = twice(model).pristine
-    report = reported(Holder(model.act, gru=layer), X)
 
-    assert report.judged
+    assert reported(Holder(model.act, gru=layer), X).judged
     act = copied.private.act
     assert act is not model.act
     assert {cell.cell_contents for cell in act.__closure__ if cell.cell_contents is not gain} == {

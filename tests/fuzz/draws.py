@@ -29,7 +29,7 @@ TREATMENTS = {
     "deepcopy": lambda module, _: copy.deepcopy(module),
     "pickle": lambda module, _: pickle.loads(pickle.dumps(module)),
     "eval": lambda module, _: module.eval(),
-    "frozen": lambda module, _: module.requires_grad_(requires_grad=False),
+    "frozen": lambda module, _: module.requires_grad_(False),
     "pruned": lambda module, name: prune.l1_unstructured(module, name, 0.4),
     "weight_norm": parametrizations.weight_norm,
     "dropped": lambda m, name: parametrize.register_parametrization(m, name, nn.Dropout(0.3)),

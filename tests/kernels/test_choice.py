@@ -94,9 +94,7 @@ def test_the_path_of_lengths(facts, path):
 )  # fmt: skip
 def test_the_path_of_resets(facts, cuts, is_full, from_zeros, path):
     """Blank steps for oneDNN's LSTM; pieces of few samples that are cut often; else all steps."""
-    chosen = for_resets(facts, 16, cuts, is_full=is_full, from_zeros=from_zeros)
-
-    assert chosen == path
+    assert for_resets(facts, 16, cuts, is_full=is_full, from_zeros=from_zeros) == path
 
 
 def test_rows_lie_on_the_device_of_the_input():

@@ -125,7 +125,7 @@ def test_without_onednn(kind, monkeypatch):
 def test_frozen_and_tied_weights(kind):
     """A frozen weight gets no gradient, and one that stands twice gets the sum of both."""
     one = Call(kind)
-    one.weights[0].requires_grad_(requires_grad=False)
+    one.weights[0].requires_grad_(False)
     one.weights[3] = one.weights[2]
 
     check(one, leaves=[one.input, *one.state, *one.weights[1:3]])

@@ -12,23 +12,35 @@ import rnnkit
 from rnnkit._base.state import map_state, state_of
 from tests.covering import covers
 from tests.explaining import silent
-from tests.kernels import paths
+from tests.kernels.paths import (
+    ALL_PATHS,
+    BATCH,
+    KINDS,
+    LENGTHS,
+    RESET_PATHS,
+    by_cells,
+    case_of,
+    close,
+    drawn,
+    each_layer,
+    made,
+    mask,
+    on,
+)
 from tests.strategies import (
-    APART,
     LAYERS,
     Case,
     assert_same,
     cases,
     gradients,
-    laid_out,
     tensors_of,
 )
 
 #: What a call begins from: zeros, the state that is given, or that of a user's own initial_state.
 STATES = ("none", "given", "given, batch first", "own", "own, batch first")
 #: Lengths, of which all may be zero, and resets.
-NONE = (0,) * paths.BATCH
-CUTS = [(each, cut) for each in (None, paths.LENGTHS, NONE) for cut in (None, paths.mask())][1:]
+NONE = (0,) * BATCH
+CUTS = [(each, cut) for each in (None, LENGTHS, NONE) for cut in (None, mask())][1:]
 
 
 def check(
@@ -61,16 +73,14 @@ def check(
     numbers = x.detach().clone(memory_format=torch.contiguous_format)
     turn(numbers)[padding] = torch.nan
     turn(numbers)[padding & (step % 2 == 1)] = torch.inf
-    # Steps and samples that are one in memory would all be padding.
-    way = case.memory.get("input")
-    padded = laid_out(numbers, way if way in APART else None).requires_grad_()
+    padded = case.padded(numbers)
     given = [padded, tensors, counts, cuts]
     before = [one.detach().clone() for one in tensors_of(given)]
 
     is_own = state.startswith("own")
     start = [torch.zeros_like(t) for t in tensors] if state == "none" else tensors
     restart = tensors if is_own else None
-    expected, ends = paths.by_cells(
+    expected, ends = by_cells(
         layer, turn(x), start, each, None if cuts is None else turn(cuts), restart
     )
     hx = state_of([t.transpose(0, 1) for t in tensors] if is_turned else tensors)
@@ -79,7 +89,7 @@ def check(
         layer.initial_state = lambda batch_size: firsts[batch_size]
     if is_own or state == "none":
         hx = None
-    with paths.on(path), torch.device(device), silent():
+    with on(path), torch.device(device), silent():
         actual, carried = layer(padded, hx, lengths=counts, reset=cuts)
     carried = tensors_of(carried)
     if is_turned:
@@ -92,13 +102,13 @@ def check(
     assert_same(given, before)
     assert not turn(actual)[padding].any()
     assert not turn(found[0])[padding].any()
-    paths.close([actual, *carried, *found], [turn(expected), *ends, *on_all], tolerance)
+    close([actual, *carried, *found], [turn(expected), *ends, *on_all], tolerance)
 
 
 @covers(
     3,
-    kind=paths.KINDS,
-    path=paths.ALL_PATHS,
+    kind=KINDS,
+    path=ALL_PATHS,
     cut=CUTS,
     state=STATES,
     data=["drawn", "spoiled"],
@@ -114,18 +124,18 @@ def test_every_option(kind, path, cut, state, data, options):
 
     A NaN or an infinity of the input reaches nothing beyond a cut.
     """
-    check(replace(paths.case_of(kind, **options), data=data), path, *cut, state)
+    check(replace(case_of(kind, **options), data=data), path, *cut, state)
 
 
-@paths.each_layer
-@given(data=st.data(), path=st.sampled_from(paths.ALL_PATHS))
+@each_layer
+@given(data=st.data(), path=st.sampled_from(ALL_PATHS))
 def test_any_sizes(name, data, path):
     """Whatever sizes, lengths and resets; in float32, where LSTM has a fast kernel, to rounding."""
     case = data.draw(cases([name], ["padded"], [torch.float32, torch.float64]))
     rate = data.draw(st.sampled_from([None, 0.0, 0.1, 0.5, 1.0]))
 
     lengths = data.draw(st.none() | case.counts())
-    reset = None if rate is None else paths.drawn(case, rate)
+    reset = None if rate is None else drawn(case, rate)
     state = data.draw(st.sampled_from(STATES))
     device = data.draw(st.sampled_from(["cpu", "meta"]))
     check(case, path, lengths, reset, state, 1e-4 if case.dtype is torch.float32 else 1e-10, device)
@@ -137,12 +147,12 @@ def test_any_sizes(name, data, path):
     rate=[None, 0.02, 0.3],
     fill=[None, 0.15, 0.9],
     size=[(3, 5, 2, 4), (11, 40, 8, 48)],
-    kind=paths.KINDS,
+    kind=KINDS,
 )
 def test_the_path_of_its_own_choice(kind, size, fill, rate, grad):
     """Small or large, mostly padding or hardly any, with few resets or many, trained or not."""
     batch, seq, features, hidden = size
-    layer = getattr(rnnkit, kind.split(maxsplit=1)[0])(features, hidden, **paths.KINDS[kind])
+    layer = getattr(rnnkit, kind.split(maxsplit=1)[0])(features, hidden, **KINDS[kind])
     x = torch.randn(seq, batch, features)
     state = tensors_of(layer.initial_state(batch))
     lengths = fill and [max(1, round(seq * fill)) - n % 2 for n in range(batch)]
@@ -151,12 +161,12 @@ def test_the_path_of_its_own_choice(kind, size, fill, rate, grad):
 
     with torch.set_grad_enabled(grad):
         output, ends = layer(x, lengths=lengths, reset=reset)
-        expected = paths.by_cells(layer, x, state, each, reset)
+        expected = by_cells(layer, x, state, each, reset)
 
-    paths.close((output, ends), expected, 1e-5)
+    close((output, ends), expected, 1e-5)
 
 
-@paths.each_layer
+@each_layer
 @given(data=st.data(), kind=st.sampled_from(["lengths", "reset"]))
 def test_full_lengths_and_no_reset_change_nothing(name, data, kind):
     """The call is the call without them, bit for bit, and draws the same random numbers."""
@@ -177,12 +187,12 @@ def test_full_lengths_and_no_reset_change_nothing(name, data, kind):
     assert_same(results[0], results[1])
 
 
-@covers(3, rate=[0.4, 0.0], lengths=[None, paths.LENGTHS], path=paths.RESET_PATHS, name=LAYERS)
+@covers(3, rate=[0.4, 0.0], lengths=[None, LENGTHS], path=RESET_PATHS, name=LAYERS)
 def test_second_derivatives(name, path, lengths, rate):
     """Those of a tied bias too, though the mask is written into after the call."""
-    case, layer, x = paths.made(name, bidirectional=True)
+    case, layer, x = made(name, bidirectional=True)
     tensors = case.tensors()
-    reset = paths.drawn(case, rate)
+    reset = drawn(case, rate)
     layer.bias_hh_l0 = layer.bias_ih_l0
     reset[0, 1] = True
     leaves = [x, *tensors, *layer.parameters()]
@@ -193,23 +203,23 @@ def test_second_derivatives(name, path, lengths, rate):
         return [*first, *second]
 
     used = reset.clone()
-    with paths.on(path):
+    with on(path):
         output, _ = layer(x, state_of(tensors), lengths=lengths, reset=used)
     used.logical_not_()
 
     each = torch.tensor(lengths or [case.seq] * case.batch)
-    expected, _ = paths.by_cells(layer, x, list(tensors), each, reset)
-    paths.close(both(output), both(expected), 1e-10)
+    expected, _ = by_cells(layer, x, list(tensors), each, reset)
+    close(both(output), both(expected), 1e-10)
 
 
-@covers(2, is_own=[False, True], batch_first=[False, True], kind=paths.KINDS)
+@covers(2, is_own=[False, True], batch_first=[False, True], kind=KINDS)
 def test_one_sequence_without_batch(kind, batch_first, is_own):
     """A sequence without a batch axis, and a mask without, give what they give in a batch of one."""
-    case = replace(paths.case_of(kind, bidirectional=True, batch_first=batch_first), batch=1)
+    case = replace(case_of(kind, bidirectional=True, batch_first=batch_first), batch=1)
     layer = case.module(rnnkit)
     x = case.numbers()
     hx = case.state()
-    reset = paths.drawn(case)[:, 0]
+    reset = drawn(case)[:, 0]
     axis = 0 if batch_first else 1
     alone = map_state(lambda tensor: tensor[:, 0], hx)
     if is_own:

@@ -10,12 +10,26 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 from torch.nn.utils import parametrizations, prune
+from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 import rnnkit
 from rnnkit._base.state import state_of
 from tests.covering import covers
-from tests.kernels import paths
+from tests.kernels.paths import (
+    BATCH,
+    KINDS,
+    LENGTHS,
+    PATHS,
+    RESET_PATHS,
+    SEQ,
+    by_cells,
+    close,
+    each_path,
+    made,
+    mask,
+    on,
+)
 from tests.strategies import assert_same, gradients, tensors_of
 
 pytestmark = [
@@ -26,20 +40,20 @@ pytestmark = [
 
 #: What cuts a batch, with each path on which it may run.
 WAYS = [
-    *product([{"lengths": paths.LENGTHS}], paths.PATHS),
-    *product([{"reset": paths.mask()}], paths.RESET_PATHS),
+    *product([{"lengths": LENGTHS}], PATHS),
+    *product([{"reset": mask()}], RESET_PATHS),
 ]
 
 
 #: Runs a test in each way, and on each kind.
-in_each_way = covers(1, kind=paths.KINDS, way=WAYS)
+in_each_way = covers(1, kind=KINDS, way=WAYS)
 
 
 @in_each_way
 def test_dropout(kind, way):
     """In evaluation it has no effect; in training it drops by the random numbers of the moment."""
     given, path = way
-    _, plain, x = paths.made(kind, num_layers=2, bidirectional=True)
+    _, plain, x = made(kind, num_layers=2, bidirectional=True)
 
     def output(probability: float, x: Tensor = x, seed: int = 0) -> Tensor:
         torch.manual_seed(seed)
@@ -47,7 +61,7 @@ def test_dropout(kind, way):
         dropping.dropout = probability
         return dropping(x, **given)[0]
 
-    with paths.on(path):
+    with on(path):
         plain.eval()
         assert_same(plain(x, **given)[0], output(0.5))
         plain.train()
@@ -56,7 +70,7 @@ def test_dropout(kind, way):
         assert_same(output(1.0), output(1.0, -x))
 
 
-@paths.each_path
+@each_path
 def test_dropout_between_layers_in_training(path):
     """Between layers each feature of each step is dropped with the probability, or scaled up."""
     lengths = [30, 0, 50, 17]
@@ -65,7 +79,7 @@ def test_dropout_between_layers_in_training(path):
         # What the upper layer reads is then what it gives.
         torch.nn.init.eye_(weight) if "ih" in name else torch.nn.init.zeros_(weight)
 
-    with paths.on(path):
+    with on(path):
         output, state = layer(torch.ones(50, 4, 40), lengths=lengths)
     kept = torch.cat([output[:length, sample] for sample, length in enumerate(lengths)])
 
@@ -80,23 +94,23 @@ def test_dropout_between_layers_in_training(path):
 def test_without_gradients(kind, way):
     """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
     given, path = way
-    _, layer, x = paths.made(kind, num_layers=2, bidirectional=True)
+    _, layer, x = made(kind, num_layers=2, bidirectional=True)
     weight = torch.ones((), dtype=x.dtype, requires_grad=True)
 
-    with paths.on(path):
+    with on(path):
         expected = layer(x, **given)
         with torch.inference_mode():
-            paths.close(layer(x, **given), expected)
+            close(layer(x, **given), expected)
         with torch.no_grad():
             found = tensors_of(layer(x, **given))
 
-    paths.close(found, expected)
+    close(found, expected)
     assert not any(tensor.requires_grad for tensor in found)
     sum((each * weight).sum() for each in found).backward()
     assert weight.grad is not None
 
 
-@paths.each_path
+@each_path
 def test_a_relu_that_grows_without_bound(path):
     """A relu RNN that would overflow on the padding has finite outputs and gradients."""
     layer = rnnkit.RNN(2, 3, nonlinearity="relu")
@@ -107,7 +121,7 @@ def test_a_relu_that_grows_without_bound(path):
     x[:, 1] = -7
     x.requires_grad_()
 
-    with paths.on(path):
+    with on(path):
         output, state = layer(x, lengths=[3, 60])
     output.sum().backward()
 
@@ -119,62 +133,62 @@ def test_a_relu_that_grows_without_bound(path):
 
 def test_a_relu_by_hand_passes_gradients_of_what_is_no_number():
     """Where the output of a relu is NaN, its gradient goes on, as through torch's kernel."""
-    _, layer, x = paths.made("RNN relu")
+    _, layer, x = made("RNN relu")
     x = x.detach()
     x[1, 2] = torch.nan
     found = []
     for path in ("rows", "packed"):
-        with paths.on(path):
-            output = layer(x, lengths=[paths.SEQ, 3, paths.SEQ, 3, 3])[0]
+        with on(path):
+            output = layer(x, lengths=[SEQ, 3, SEQ, 3, 3])[0]
             found.append(torch.autograd.grad(output.sum(), list(layer.parameters())))
 
-    torch.testing.assert_close(*found, equal_nan=True)
+    assert_close(*found, equal_nan=True)
 
 
-@covers(3, kind=paths.KINDS, way=WAYS, how=["weight_norm", "prune"])
+@covers(3, kind=KINDS, way=WAYS, how=["weight_norm", "prune"])
 def test_weights_that_are_computed(kind, way, how):
     """A parametrized or pruned weight is what it has been trained to, in the cells too."""
     given, path = way
-    _, layer, x = paths.made(kind)
+    _, layer, x = made(kind)
     if how == "prune":
         prune.l1_unstructured(layer, "weight_hh_l0", amount=0.5)
     else:
         parametrizations.weight_norm(layer, "weight_hh_l0")
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
 
-    with paths.on(path):
+    with on(path):
         before = layer(x, **given)[0]
         before.sum().backward()
         optimizer.step()
         after = layer(x, **given)[0]
 
     assert not torch.equal(before, after)
-    each = torch.tensor(given.get("lengths", (paths.SEQ,) * paths.BATCH))
-    zeros = tensors_of(layer.initial_state(paths.BATCH))
-    paths.close(after, paths.by_cells(layer, x, zeros, each, given.get("reset"))[0])
-    paths.close(after, rnnkit.unroll(layer.cells()[0], x, **given)[0])
+    each = torch.tensor(given.get("lengths", (SEQ,) * BATCH))
+    zeros = tensors_of(layer.initial_state(BATCH))
+    close(after, by_cells(layer, x, zeros, each, given.get("reset"))[0])
+    close(after, rnnkit.unroll(layer.cells()[0], x, **given)[0])
 
 
-@covers(2, kind=paths.KINDS, way=WAYS)
+@covers(2, kind=KINDS, way=WAYS)
 def test_each_weight_frozen(kind, way):
     """Whatever is frozen, the input among it, all else has the gradients that it has without."""
     given, path = way
-    case, layer, x = paths.made(kind)
+    case, layer, x = made(kind)
     hx = case.tensors()
     leaves = [x, *hx, *layer.parameters()]
 
     def derive(wanted: list[Tensor]) -> list[Tensor]:
         return gradients(layer(x, state_of(hx), **given), wanted)
 
-    with paths.on(path):
+    with on(path):
         everything = derive(leaves)
         for frozen in leaves:
-            frozen.requires_grad_(requires_grad=False)
+            frozen.requires_grad_(False)
             found = derive([leaf for leaf in leaves if leaf is not frozen])
             frozen.requires_grad_()
 
             pairs = zip(everything, leaves, strict=True)
-            torch.testing.assert_close(found, [grad for grad, leaf in pairs if leaf is not frozen])
+            assert_close(found, [grad for grad, leaf in pairs if leaf is not frozen])
 
 
 @in_each_way
@@ -184,10 +198,10 @@ def test_gradients_again_and_many_at_once(kind, way):
     A checkpoint stops the second run by an exception, which a loop over a cell hands on.
     """
     given, path = way
-    _, layer, x = paths.made(kind)
+    _, layer, x = made(kind)
     (cell,) = layer.cells()
     leaves = [x, *layer.parameters()]
-    with paths.on(path):
+    with on(path):
         for run in (layer, partial(rnnkit.unroll, cell, fused=False)):
             output = run(x, **given)[0]
             again = checkpoint(run, x, use_reentrant=False, **given)[0]
@@ -197,6 +211,6 @@ def test_gradients_again_and_many_at_once(kind, way):
                 return torch.autograd.grad(output, leaves, of, retain_graph=True, **options)
 
             expected = [torch.stack(each) for each in zip(*map(derived, many), strict=True)]
-            paths.close(derived(many, is_grads_batched=True), expected)
-            paths.close(vmap(derived)(many), expected)
-            paths.close(torch.autograd.grad(again, leaves, many[0]), derived(many[0]))
+            close(derived(many, is_grads_batched=True), expected)
+            close(vmap(derived)(many), expected)
+            close(torch.autograd.grad(again, leaves, many[0]), derived(many[0]))

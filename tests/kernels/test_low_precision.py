@@ -4,54 +4,65 @@ import copy
 from typing import Any
 
 import torch
+from torch.testing import assert_close
 
 import rnnkit
 from tests.covering import covers
-from tests.kernels import paths
+from tests.kernels.paths import (
+    ALL_PATHS,
+    BATCH,
+    KINDS,
+    LENGTHS,
+    SEQ,
+    by_cells,
+    each_layer,
+    has_kernel,
+    made,
+    mask,
+    on,
+)
 from tests.strategies import assert_same, tensors_of
 
 #: What is given beside input and state.
 GIVEN = {
-    "lengths": {"lengths": paths.LENGTHS},
-    "full": {"lengths": (paths.SEQ,) * paths.BATCH},
-    "short": {"lengths": (3,) * paths.BATCH},
-    "resets": {"reset": paths.mask()},
-    "a reset": {"reset": torch.arange(paths.SEQ).unsqueeze(1).expand(paths.SEQ, paths.BATCH) == 2},
+    "lengths": {"lengths": LENGTHS},
+    "full": {"lengths": (SEQ,) * BATCH},
+    "short": {"lengths": (3,) * BATCH},
+    "resets": {"reset": mask()},
+    "a reset": {"reset": torch.arange(SEQ).unsqueeze(1).expand(SEQ, BATCH) == 2},
 }
 
 
 def expected(layer: Any, x: Any, hx: Any, given: str) -> Any:
     """What the layer's cells give in full precision, step by step."""
-    each = torch.tensor(GIVEN[given].get("lengths", (paths.SEQ,) * paths.BATCH))
-    start = tensors_of(layer.initial_state(paths.BATCH) if hx is None else hx)
-    return paths.by_cells(layer, x, start, each, GIVEN[given].get("reset"))
+    each = torch.tensor(GIVEN[given].get("lengths", (SEQ,) * BATCH))
+    start = tensors_of(layer.initial_state(BATCH) if hx is None else hx)
+    return by_cells(layer, x, start, each, GIVEN[given].get("reset"))
 
 
 def near(actual: Any, wanted: Any):
     """Two results are near each other, whatever their dtypes."""
-    torch.testing.assert_close(
-        tensors_of(actual), tensors_of(wanted), rtol=0.05, atol=0.05, check_dtype=False
-    )
+    assert_close(tensors_of(actual), tensors_of(wanted), rtol=0.05, atol=0.05, check_dtype=False)
 
 
 @covers(
     2,
     number=[1.0, torch.nan],
     with_state=[False, True],
-    path=paths.ALL_PATHS,
+    path=ALL_PATHS,
     given=GIVEN,
-    kind=paths.KINDS,
+    kind=KINDS,
 )
 def test_autocast(kind, path, given, with_state, number):
     """A batch has the dtypes of a call without, and numbers near those of full precision."""
-    if not paths.has_kernel(kind):
+    if not has_kernel(kind):
         return
-    case, layer, x = paths.made(kind, torch.float32, num_layers=2, bidirectional=True)
+    case, layer, x = made(kind, torch.float32, num_layers=2, bidirectional=True)
     hx = case.state() if with_state else None
     with torch.no_grad():
         x[0, 0, 0] = number
 
-    with paths.on(path), torch.autocast("cpu", torch.bfloat16):
+    with on(path), torch.autocast("cpu", torch.bfloat16):
         result = tensors_of(layer(x, hx, **GIVEN[given]))
         plain = tensors_of(layer(x, hx))
     sum(tensor.float().sum() for tensor in result).backward()
@@ -63,10 +74,10 @@ def test_autocast(kind, path, given, with_state, number):
     assert x.grad[:, 1:].isfinite().all()
 
 
-@covers(2, with_state=[False, True], given=GIVEN, kind=paths.KINDS)
+@covers(2, with_state=[False, True], given=GIVEN, kind=KINDS)
 def test_autocast_without_a_kernel(kind, given, with_state):
     """Where oneDNN has no kernel, as to train in float16, a batch runs as without autocast."""
-    case, layer, x = paths.made(kind, torch.float32, num_layers=2, bidirectional=True)
+    case, layer, x = made(kind, torch.float32, num_layers=2, bidirectional=True)
     hx = case.state() if with_state else None
 
     with torch.autocast("cpu", torch.float16):
@@ -75,18 +86,18 @@ def test_autocast_without_a_kernel(kind, given, with_state):
 
     near(result, expected(layer, x, hx, given))
     if kind == "LSTM" and "lengths" in GIVEN[given]:
-        torch.testing.assert_close(result, layer(x, hx, **GIVEN[given]))
+        assert_close(result, layer(x, hx, **GIVEN[given]))
     assert x.grad.isfinite().all()
 
 
-@paths.each_layer
+@each_layer
 def test_backward_under_autocast(name):
     """Gradients of what ran in full precision are of full precision, wherever backward is called."""
-    _, layer, x = paths.made(name, torch.float32)
+    _, layer, x = made(name, torch.float32)
     found = []
     for enabled in (False, True):
-        with paths.on("rows"):
-            output, _ = layer(x, reset=paths.mask())
+        with on("rows"):
+            output, _ = layer(x, reset=mask())
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             found.append(torch.autograd.grad(output.sum(), [x, *layer.parameters()]))
 
@@ -95,18 +106,18 @@ def test_backward_under_autocast(name):
 
 @covers(
     2,
-    kind=paths.KINDS,
+    kind=KINDS,
     dtype=[torch.bfloat16, torch.float16, torch.complex128],
-    path=paths.ALL_PATHS,
+    path=ALL_PATHS,
     given=GIVEN,
 )
 def test_half_precision_and_complex_numbers(kind, path, given, dtype):
     """A batch keeps its dtype and is near to what it gives in full precision."""
     if dtype.is_complex and kind != "LSTM":
         return
-    _, layer, x = paths.made(kind, dtype, bidirectional=True)
+    _, layer, x = made(kind, dtype, bidirectional=True)
 
-    with paths.on(path):
+    with on(path):
         result = tensors_of(layer(x, **GIVEN[given]))
 
     if not dtype.is_complex:
@@ -124,7 +135,7 @@ def test_a_finite_half_is_not_computed_again(monkeypatch):
     reset[100] = True
     monkeypatch.setattr("rnnkit._kernels.paths._run_pieces", None)
 
-    with paths.on("blank"), torch.no_grad():
+    with on("blank"), torch.no_grad():
         output, _ = layer(x, reset=reset)
 
     assert output.sum().isinf()

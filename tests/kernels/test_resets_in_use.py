@@ -11,19 +11,19 @@ from torch._subclasses import FakeTensorMode
 
 import rnnkit
 from tests.covering import covers
-from tests.kernels import paths
+from tests.kernels.paths import BATCH, LENGTHS, RESET_PATHS, SEQ, close, made, mask, on
 from tests.strategies import LAYERS, assert_same, tensors_of
 
 
-@covers(1, path=[*paths.RESET_PATHS, "loop"], name=LAYERS)
+@covers(1, path=[*RESET_PATHS, "loop"], name=LAYERS)
 def test_what_a_caller_writes_into(name, path):
     """An activation may work in place on the output, and the mask may be used again."""
-    _, layer, x = paths.made(name)
+    _, layer, x = made(name)
     (cell,) = layer.cells()
-    reset = paths.mask()
+    reset = mask()
 
     def gradient(*, write: bool) -> Tensor:
-        with paths.on(path):
+        with on(path):
             output, _ = rnnkit.unroll(cell, x, reset=reset, fused=path != "loop")
         output = output.relu_() if write else output.relu()
         if write:
@@ -51,16 +51,16 @@ class Beginning(rnnkit.Recurrent[Any]):
 
 
 @pytest.mark.unhooked("the annotation wants a first state of each cell")
-@covers(3, path=paths.RESET_PATHS, batched=[True, False], given=["none", "all", "parts", "half"])
+@covers(3, path=RESET_PATHS, batched=[True, False], given=["none", "all", "parts", "half"])
 def test_a_first_state_of_a_recurrents_own(path, given, *, batched):
     """A sample starts again from what the layer begins from, not its cells; so does what is None."""
     layer = Beginning([rnnkit.GRUCell(3, 3), rnnkit.LSTMCell(3, 3), Nameless()])
-    x = torch.randn(paths.SEQ, paths.BATCH, 3)
+    x = torch.randn(SEQ, BATCH, 3)
     reset = torch.zeros(x.shape[:2], dtype=torch.bool)
     reset[4] = True
     if not batched:
         x, reset = x[:, 0], reset[:, 0]
-    whole = layer.initial_state(paths.BATCH if batched else None)
+    whole = layer.initial_state(BATCH if batched else None)
     one, (h, _), other = whole
     forms = {
         "none": None,
@@ -70,16 +70,16 @@ def test_a_first_state_of_a_recurrents_own(path, given, *, batched):
     }
     hx = forms[given]
 
-    with paths.on(path):
+    with on(path):
         output, state = layer(x, hx, reset=reset)
         first, _ = layer(x[:4])
         last, end = layer(x[4:])
 
-    paths.close([output], [torch.cat([first, last])], 1e-6)
-    paths.close(state, end, 1e-6)
+    close([output], [torch.cat([first, last])], 1e-6)
+    close(state, end, 1e-6)
     if batched:
-        expected = layer(x, whole, lengths=paths.LENGTHS)
-        assert_same(expected, layer(x, hx, lengths=paths.LENGTHS))
+        expected = layer(x, whole, lengths=LENGTHS)
+        assert_same(expected, layer(x, hx, lengths=LENGTHS))
 
 
 def nothing(_: Any):
@@ -96,15 +96,15 @@ def test_without_numbers(name, place, cut):
     """Where no tensor has numbers sizes come out, of a layer and of its cells."""
     where, make = place
     with where():
-        mask = torch.ones(paths.SEQ, paths.BATCH)
-        options = {"lengths": make(paths.LENGTHS), "reset": mask if cut else None}
+        flags = torch.ones(SEQ, BATCH) if cut else None
+        options = {"lengths": make(LENGTHS), "reset": flags}
         layer = getattr(rnnkit, name)(3, 4)
         (cell,) = layer.cells()
-        h = torch.ones(paths.BATCH, 4)
-        x = torch.ones(paths.SEQ, paths.BATCH, 3)
+        h = torch.ones(BATCH, 4)
+        x = torch.ones(SEQ, BATCH, 3)
         output, state = layer(x, **options)
         same, end = rnnkit.unroll(cell, x, (h, None) if name == "LSTM" else h, **options)
 
-    assert output.shape == same.shape == (paths.SEQ, paths.BATCH, 4)
-    assert {tensor.shape for tensor in tensors_of(state)} == {(1, paths.BATCH, 4)}
-    assert {tensor.shape for tensor in tensors_of(end)} == {(paths.BATCH, 4)}
+    assert output.shape == same.shape == (SEQ, BATCH, 4)
+    assert {tensor.shape for tensor in tensors_of(state)} == {(1, BATCH, 4)}
+    assert {tensor.shape for tensor in tensors_of(end)} == {(BATCH, 4)}

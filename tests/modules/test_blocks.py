@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 import rnnkit
 from benchmarks.own_cells import NormedCell
@@ -58,7 +59,7 @@ def same(cells: list[nn.Module], x: Tensor, **options: Any):
         trained(model, model, x)
         for model in (Loops(*cells, block=BLOCK, **options), Loops(*cells, **options))
     )
-    torch.testing.assert_close(found, expected)
+    assert_close(found, expected)
 
 
 def boundaries(steps: int, *, batch_first: bool) -> list[dict[str, Any]]:
@@ -79,7 +80,7 @@ def test_twelve_numbers_of_steps_make_two_graphs():
         same([cell], x)
         with torch.no_grad():
             blocks = rnnkit.unroll(cell, x, block=BLOCK)
-            torch.testing.assert_close(blocks, rnnkit.unroll(cell, x))
+            assert_close(blocks, rnnkit.unroll(cell, x))
 
     assert graphs_made() == 2
 
@@ -115,7 +116,7 @@ def test_what_runs_in_blocks(make, monkeypatch):
                 if make is Normed:  # the other has no state to return to
                     same([cell], given, batch_first=batch_first, **options)
     exported = torch.export.export(Loops(cell, block=BLOCK), (x,)).module()
-    torch.testing.assert_close(exported(x), Loops(cell)(x))
+    assert_close(exported(x), Loops(cell)(x))
 
 
 def test_in_a_model_that_is_compiled(monkeypatch):
@@ -125,7 +126,7 @@ def test_in_a_model_that_is_compiled(monkeypatch):
     x = inputs(2 * BLOCK)
     expected = Loops(*model.cells)(x)
 
-    torch.testing.assert_close(COMPILE(model, backend="aot_eager")(x), expected)
+    assert_close(COMPILE(model, backend="aot_eager")(x), expected)
     torch._dynamo.reset()
     with pytest.raises(Exception, match="leave out block= or fullgraph=True"):
         COMPILE(model, fullgraph=True)(x)
@@ -142,7 +143,7 @@ def test_a_cell_in_blocks_is_any_cell(monkeypatch):
 
     assert graphs_made() == 0
     for twin in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
-        torch.testing.assert_close(rnnkit.unroll(twin, x, block=BLOCK), expected)
+        assert_close(rnnkit.unroll(twin, x, block=BLOCK), expected)
 
 
 class Writes(Normed):
@@ -182,7 +183,7 @@ def test_the_cell_compiled_by_itself():
     for steps in LENGTHS:
         x = inputs(steps)
         found, expected = (trained(model, model, x) for model in (Loops(cell), Loops(plain)))
-        torch.testing.assert_close(found, expected)
+        assert_close(found, expected)
         with torch.no_grad():
             rnnkit.unroll(cell, x)
 

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 import rnnkit
 from tests.modules.cells_of_users import AttentionGRUCell, LayerNormLSTMCell, PeepholeLSTMCell
@@ -34,7 +35,7 @@ def test_layer_norm_lstm_by_its_formula():
     c_new = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     h_new = torch.sigmoid(o) * torch.tanh(normalised(c_new, cell.norm))
 
-    torch.testing.assert_close(cell(x, (h, c)), rnnkit.LSTMState(h_new, c_new))
+    assert_close(cell(x, (h, c)), rnnkit.LSTMState(h_new, c_new))
 
 
 def test_peepholes_of_zero_are_the_usual_lstm():
@@ -50,7 +51,7 @@ def test_peepholes_of_zero_are_the_usual_lstm():
     hx = tuple(torch.randn(2, BATCH, HIDDEN))
     expected = usual(x, hx)
 
-    torch.testing.assert_close(tuple(cell(x, hx)), expected)
+    assert_close(tuple(cell(x, hx)), expected)
     for peephole in (cell.to_input_gate, cell.to_forget_gate, cell.to_output_gate):
         nn.init.ones_(peephole)
         assert not torch.allclose(cell(x, hx).h, expected[0], atol=1e-3)
@@ -66,4 +67,4 @@ def test_attention_leaves_the_padding_of_the_memory_out():
     output, _ = rnnkit.unroll(cell, x, (h, memory, torch.tensor([5, 3])))
     alone = (h[1:], memory[1:, :3], torch.tensor([3]))
 
-    torch.testing.assert_close(rnnkit.unroll(cell, x[:, 1:], alone)[0], output[:, 1:])
+    assert_close(rnnkit.unroll(cell, x[:, 1:], alone)[0], output[:, 1:])

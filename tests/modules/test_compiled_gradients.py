@@ -104,8 +104,7 @@ def test_compiled(name):
     compiled = torch.compile(model, fullgraph=True, dynamic=case.dynamic)
     for steps in LENGTHS:
         x = torch.randn(steps, BATCH, WIDTH)
-        mask = torch.rand(steps, BATCH) < 0.3
-        given = {"reset": mask} if case.resets else {}
+        given = {"reset": torch.rand(steps, BATCH) < 0.3} if case.resets else {}
         with layers_in_graphs():
             found, expected = (slopes(model, run, x, given, case) for run in (compiled, model))
         off.append(farthest(found, expected))

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.testing import assert_close
 
 import rnnkit
 from rnnkit import masked
@@ -63,7 +64,7 @@ def test_a_sample_is_as_alone(name, data, *, backwards):
             expected[:length] = BY_TORCH[name](samples[k, :length])
         elif length:
             expected = BY_TORCH[name](samples[k, :length])
-        torch.testing.assert_close(results[k], expected)
+        assert_close(results[k], expected)
 
 
 @given(data=st.data())
@@ -101,6 +102,6 @@ def test_compiled(name):
     for batch, seq in ((4, 7), (3, 5)):
         x = torch.randn(batch, seq, 2)
         lengths = torch.arange(batch)
-        torch.testing.assert_close(run(x, lengths, 1), function(x, lengths, 1))
+        assert_close(run(x, lengths, 1), function(x, lengths, 1))
     with pytest.raises((RuntimeError, rnnkit.RnnkitError), match="lengths must be"):
         run(x, lengths + 5, 1)

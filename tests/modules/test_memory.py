@@ -18,7 +18,15 @@ import rnnkit
 from rnnkit import LSTMState
 from tests.kernels.paths import close, each_layer
 from tests.modules.acts_on_states import ACTS
-from tests.strategies import APART, cases, gradients, laid_out, memories, tensors_of
+from tests.strategies import (
+    APART,
+    assert_same,
+    cases,
+    gradients,
+    laid_out,
+    memories,
+    tensors_of,
+)
 
 
 def in_one_piece(nest: Any) -> Any:
@@ -50,7 +58,7 @@ def check(call: Callable[..., Any], arguments: Any, way: str | None = None):
             gradients(actual, leaves_of(arguments), way),
             gradients(expected, leaves_of(pieces), way),
         )
-    torch.testing.assert_close(arguments, kept, rtol=0, atol=0, equal_nan=True)
+    assert_same(kept, arguments)
 
 
 @each_layer

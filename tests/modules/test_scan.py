@@ -117,7 +117,7 @@ def test_an_exported_first_state(kind, wanted, traced):
 
     torch below 2.13 cuts the gradients of all steps but the last from a state that requires none.
     """
-    cell = kind(3, 4).requires_grad_(requires_grad=False)
+    cell = kind(3, 4).requires_grad_(False)
     x = torch.randn(SEQ, BATCH, 3)
     hx = map_state(torch.randn_like, cell.initial_state(BATCH))
     leaf = {"input": x, **dict(cell.named_parameters())}[wanted].requires_grad_()

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +11,8 @@ from torch import Tensor
 import rnnkit
 from tests.explaining import silent
 from tests.kernels.paths import each_layer
-from tests.strategies import CLASSES, Case, assert_same, cases, few, tensors_of
-
-six = pytest.mark.parametrize("name", CLASSES)
+from tests.strategies import Case, assert_same, cases, few, tensors_of
+from tests.torch.interop import six
 
 
 def call(case: Case, module: Any, *hx: Any, **named: Any) -> Any:

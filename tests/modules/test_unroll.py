@@ -15,7 +15,7 @@ from rnnkit._base.state import state_of
 from tests.explaining import silent
 from tests.kernels.paths import ALL_PATHS, Begins, by_steps, close, drawn, on
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
-from tests.strategies import APART, LAYERS, Case, cases, few, gradients, laid_out, tensors_of
+from tests.strategies import APART, LAYERS, Case, cases, few, gradients, tensors_of
 from tests.torch.models import Logarithm
 
 
@@ -139,9 +139,7 @@ def test_both_roads_equal_the_loop(name, data, padding, path, device):
     if use.lengths is not None:
         beyond = torch.arange(use.case.seq).unsqueeze(1) >= torch.tensor(use.lengths)
         numbers = padded.detach().masked_fill(use.by_steps(beyond).unsqueeze(2), padding)
-        # Steps and samples that are one in memory would all be padding.
-        way = use.case.memory.get("input")
-        padded = laid_out(numbers, way if way in APART else None).requires_grad_()
+        padded = use.case.padded(numbers)
     expected = by_hand(use)
     wanted = use.derived(expected, use.x)
 

@@ -21,7 +21,7 @@ from benchmarks.report import Table, budget, unfolded
 from benchmarks.timing import QUICK, Effort
 from docs import charts
 from tests.compiles import compiles
-from tests.places import ROOT
+from tests.places import README, ROOT
 
 pytestmark = [
     pytest.mark.slow,
@@ -74,7 +74,7 @@ def test_readme_has_the_costs_of_the_page():
     tables = unfolded(PAGE)
     costs = charts.costs(tables)
     verdicts = charts.verdicts(tables)
-    written = charts.COSTS.search((ROOT / "README.md").read_text(encoding="utf-8"))
+    written = charts.COSTS.search(README)
 
     assert written[0] == costs, "write it again: python -m docs.charts"
     assert all(verdict in PAGE for verdict in verdicts.values())

@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
 
 pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
@@ -32,7 +33,7 @@ def test_packing_and_lengths_do_the_same_work():
     for (kind, backward), directions in product(cases(lengths.KINDS).values(), (1, 2)):
         paths = lengths.made(kind, SHAPE, fill=0.5, directions=directions, backward=backward)
 
-        torch.testing.assert_close(paths["lengths"](), paths["pack"]())
+        assert_close(paths["lengths"](), paths["pack"]())
 
 
 def test_layer_unroll_and_loops_do_the_same_work():
@@ -45,7 +46,7 @@ def test_layer_unroll_and_loops_do_the_same_work():
             layer = (output, state[0] if isinstance(state, Tensor) else [h[0] for h in state])
 
         for name in ("unroll", "loop", "unfused"):
-            torch.testing.assert_close(paths[name](), layer)
+            assert_close(paths[name](), layer)
 
 
 def test_verify_finds_what_is_there():
@@ -67,4 +68,4 @@ def test_calls_of_a_gpu_do_the_work_that_they_are_beside(kind, backward):
             assert len(found) == len(expected)
             continue
         for one, other in zip(found, expected, strict=True):
-            torch.testing.assert_close(one.view_as(other), other)
+            assert_close(one.view_as(other), other)

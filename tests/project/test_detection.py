@@ -9,8 +9,8 @@ pytest.importorskip("benchmarks", reason="the naive wrapper is in the repository
 
 from docs import detect
 from docs.mistakes import INDEX, Mistake, mistakes
-from docs.pages import ROOT
 from rnnkit._demo.listening import Outcome
+from tests.places import README
 
 ALL = [mistake for there in mistakes().values() for mistake in there]
 unhooked = pytest.mark.unhooked("the hook's own errors come before what is judged here")
@@ -38,7 +38,7 @@ def test_each_mistake_stands_in_the_frame():
             assert "\n```python\n" in right, section
 
     assert {(mistake.page, mistake.title) for mistake in ALL} == headings
-    assert f"({len(ALL)} mistakes" in (ROOT / "README.md").read_text()
+    assert f"({len(ALL)} mistakes" in README
 
 
 @unhooked

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import rnnkit
-from tests.places import ROOT
+from tests.places import README, ROOT
 from tests.strategies import CELLS, LAYERS
 
 DOCS = ROOT / "docs"
@@ -37,7 +37,7 @@ def test_links():
 
 def test_the_readme_says_first_how_to_try_it_and_where_each_task_is():
     """It has a hundred lines; the commands, then the tasks, stand in the first 60."""
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = README.splitlines()
     commands, _, tasks = "\n".join(lines[:60]).partition("\n## What do you want to do?\n")
 
     assert len(lines) <= 100
@@ -47,7 +47,7 @@ def test_the_readme_says_first_how_to_try_it_and_where_each_task_is():
 
 def test_pages_of_the_readme_have_no_directives():
     """A page that the README links to is whole on a code host."""
-    links = re.findall(r"\]\((docs/[^)#]+\.md)", (ROOT / "README.md").read_text())
+    links = re.findall(r"\]\((docs/[^)#]+\.md)", README)
     for page in {ROOT / link for link in links}:
         found = re.findall(r"^```\{(?!note|tip|warning).*", page.read_text(), re.MULTILINE)
 

@@ -11,11 +11,10 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import rnnkit
-from tests.places import PACKAGE, ROOT
+from tests.places import PACKAGE, README, ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
-README = (ROOT / "README.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / ".ci" / "run", WORKFLOW]

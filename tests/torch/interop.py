@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.strategies import CELLS, CLASSES, LAYERS
+from tests.strategies import CELLS, CLASSES, LAYERS, assert_same
 
 #: No two axes are of one size.
 SEQ = 6
@@ -118,7 +118,7 @@ def same(theirs: Any, ours: Any):
     assert len(expected) == len(found)
     for one, other in zip(expected, found, strict=True):
         if isinstance(one, Tensor):
-            torch.testing.assert_close(other, one, rtol=0, atol=0, equal_nan=True)
+            assert_same(one, other)
         elif isinstance(one, type):
             assert issubclass(other, one)
         else:

@@ -142,8 +142,7 @@ def call_of(model: Model, core: str, call: str, steps: int, batch: int) -> Call:
     if unbatched:
         x = x.select(-2, 0)
     if "hx" in given:
-        recurrent = model.core
-        first = recurrent.initial_state(1 if unbatched else batch)
+        first = model.core.initial_state(1 if unbatched else batch)
         hx = pytree.tree_map(lambda t: torch.randn_like(t.select(-2, 0) if unbatched else t), first)
     return (x.transpose(0, 1) if batch_first else x, hx), options
 

@@ -128,8 +128,7 @@ def test_a_module_asks_for_its_own_first_state(name, where):
         kind.initial_state = ones
     elif where == "instance":
         module.initial_state = lambda batch_size: ones(module, batch_size)
-    batch = g.x.shape[-2]
-    first = ones(module, batch)
+    first = ones(module, g.x.shape[-2])
 
     same(module(g.x), module(g.x, first))
     same(module(g.x[..., 0, :]), module(g.x[..., 0, :], ones(module, None)))

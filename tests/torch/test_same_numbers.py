@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import PackedSequence
 import rnnkit
 from tests.explaining import silent
 from tests.fuzz.draws import Draw, draws
-from tests.strategies import CLASSES, Case, assert_same, cases, gradients
+from tests.strategies import Case, assert_same, cases, gradients
+from tests.torch.interop import six
 
 # torch says so once a process, for its own class and for ours.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -52,7 +53,7 @@ def check_same_call(drawn: Draw):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", CLASSES)
+@six
 @given(data=st.data())
 def test_a_call_is_torchs(name, data):
     """Whatever is done to a module, and set around it."""

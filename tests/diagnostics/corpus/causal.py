@@ -4,6 +4,7 @@ import torch
 from torch.nn import functional
 
 from tests.diagnostics.corpus.forward import (
+    READS_ALL_IF_WRONG,
     WRONG,
     X,
     embedding,
@@ -56,8 +57,8 @@ def source_that_is_read_as_a_whole(m, y, x):
 @pair(
     "causal",
     embed=embedding(11, 3),
-    encoder=gru(bidirectional=WRONG),
-    decoder=gru(bidirectional=WRONG),
+    encoder=READS_ALL_IF_WRONG,
+    decoder=READS_ALL_IF_WRONG,
     inputs=(tokens(4, 7), tokens(4, 5) % 7),
 )
 def decoder_of_another_length(m, source, target):

@@ -52,6 +52,10 @@ gru_cell, lstm_cell = (partial(_cell, kind) for kind in ("GRUCell", "LSTMCell"))
 linear = partial(part, "Linear")
 embedding = partial(part, "Embedding")
 
+#: A layer that takes the samples for steps in the wrong one of a pair, and one that reads later steps.
+MIXES_IF_WRONG = gru(batch_first=RIGHT)
+READS_ALL_IF_WRONG = gru(bidirectional=WRONG)
+
 #: Parts that a forward has without naming them, if it reads them itself.
 USUAL = {"gru": gru(), "lstm": lstm(), "cell": gru_cell()}
 

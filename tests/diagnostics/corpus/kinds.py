@@ -12,8 +12,8 @@ from torch.distributions import Categorical, Independent, Normal
 
 import rnnkit
 from tests.diagnostics.corpus.forward import (
-    RIGHT,
-    WRONG,
+    MIXES_IF_WRONG,
+    READS_ALL_IF_WRONG,
     X,
     drawn,
     embedding,
@@ -51,13 +51,13 @@ OUTPUTS = {
 }
 for name, wrap in OUTPUTS.items():
 
-    @pair("causal", name=f"output: {name}", gru=gru(bidirectional=WRONG))
+    @pair("causal", name=f"output: {name}", gru=READS_ALL_IF_WRONG)
     def returning(m, x, wrap=wrap):
         """An output of any kind is judged, causality too, and a mistake is found in it."""
         return wrap(m.gru(x)[0])
 
 
-@pair("batch", gru=gru(batch_first=RIGHT))
+@pair("batch", gru=MIXES_IF_WRONG)
 def numbers_before_the_output(m, x):
     """Numbers of Python before the first tensor are no obstacle."""
     return [0.5] * len(x), m.gru(x)[0]
@@ -136,7 +136,7 @@ strange(
     "batch",
     inputs=drawn(4, 7, tokens=9),
     words=embedding(9, 3),
-    gru=gru(batch_first=RIGHT),
+    gru=MIXES_IF_WRONG,
     head=linear(6, 9),
     causal=True,
 )

@@ -7,7 +7,17 @@ from torch import Tensor, nn
 
 import rnnkit
 from tests.diagnostics.corpus.case import CASES, Case, Subject
-from tests.diagnostics.corpus.forward import RIGHT, X, fine, gru, linear, lstm, pair, part
+from tests.diagnostics.corpus.forward import (
+    MIXES_IF_WRONG,
+    RIGHT,
+    X,
+    fine,
+    gru,
+    linear,
+    lstm,
+    pair,
+    part,
+)
 from tests.diagnostics.models_of_users import numbers
 
 
@@ -61,7 +71,7 @@ def last_of_the_batch(m, x):
     return y[-1] if m.right else y[:, -1]
 
 
-@pair("batch", gru=gru(batch_first=RIGHT))
+@pair("batch", gru=MIXES_IF_WRONG)
 def one_batch_size(m, x):
     """A model for one batch size, whose axes are told by their sizes."""
     return m.gru(x.view(4, 7, 3))[0]
@@ -73,7 +83,7 @@ def statistics_of_the_batch(m, x):
     return m.norm(x) if m.right else m.batch(x.mT).mT
 
 
-@pair("batch", gru=gru(batch_first=RIGHT))
+@pair("batch", gru=MIXES_IF_WRONG)
 def cause_that_cannot_be_undone(m, x):
     """Where the model refuses what would undo it, no cause is named."""
     y, h = m.gru(x)

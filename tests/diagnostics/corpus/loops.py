@@ -166,7 +166,7 @@ def both(layer, x):
     return torch.cat([layer(x)[0], layer(x.flip(1))[0].flip(1)], 2)
 
 
-@fine(teacher=lambda: made_gru().requires_grad_(requires_grad=False))
+@fine(teacher=lambda: made_gru().requires_grad_(False))
 def teacher_that_is_not_called(m, x):
     """A copy that does not learn is no twin that should be called."""
     return both(m.gru, x)

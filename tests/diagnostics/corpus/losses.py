@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch.nn import functional
+from torch.nn.functional import cross_entropy, ctc_loss, mse_loss, nll_loss, normalize
 
 from tests.diagnostics.corpus.forward import X, embedding, fine, gru, linear, pair, part
 
@@ -32,7 +32,7 @@ def logits(m, x):
 def targets_of_other_samples(m, x, y):
     """Logits are flattened with the steps in front, targets with the samples."""
     rows = logits(m, x).transpose(0, 1).flatten(0, 1)
-    return functional.cross_entropy(rows, (y.t() if m.right else y).reshape(-1), ignore_index=3)
+    return cross_entropy(rows, (y.t() if m.right else y).reshape(-1), ignore_index=3)
 
 
 @pair("batch", **LOSS)
@@ -40,7 +40,7 @@ def loss_of_a_layer_over_the_samples(m, x, y):
     """A layer reads the samples for steps; only the loss is returned."""
     read = m.words(x)
     output = m.gru(read)[0] if m.right else m.gru(read.transpose(0, 1))[0].transpose(0, 1)
-    return functional.cross_entropy(m.head(output).flatten(0, 1), y.flatten())
+    return cross_entropy(m.head(output).flatten(0, 1), y.flatten())
 
 
 LOSSES = {
@@ -55,7 +55,7 @@ for name, loss in LOSSES.items():
 
 #: Losses that broadcast their targets, of torch's or written out; the gradient of some has signs only.
 BROADCAST = {
-    "mse": functional.mse_loss,
+    "mse": mse_loss,
     "negated": lambda rows, y: (rows + -y).square().mean(),
     "normalised": lambda rows, y: (rows - (y - y.mean()) / y.std()).square().mean(),
 }
@@ -91,8 +91,7 @@ def advantages_of_all_actions(m, x, old, advantages):
 def rewards_normalised(m, x, reward):
     """Rewards are normalised over the samples; a distribution views flags to check its numbers."""
     policy = torch.distributions.Categorical(logits=m.gru(x)[0][:, -1])
-    chosen = policy.log_prob(reward.gt(0).long())
-    return chosen @ (reward - reward.mean())
+    return policy.log_prob(reward.gt(0).long()) @ (reward - reward.mean())
 
 
 @fine(drop=part("Dropout"), **LOSS)
@@ -107,7 +106,7 @@ def scores_viewed_for_ctc(m, x, y):
     """The scores get the steps in front; or are viewed so, and samples mix."""
     scores = logits(m, x).log_softmax(2)
     scores = scores.transpose(0, 1) if m.right else scores.view(7, -1, 9)
-    return functional.ctc_loss(scores, y[:, :2].clamp(1), [7] * len(x), [2] * len(x))
+    return ctc_loss(scores, y[:, :2].clamp(1), [7] * len(x), [2] * len(x))
 
 
 @fine(name="loss: places of a histogram", inputs=(X, torch.linspace(-1, 1, 9)))
@@ -128,14 +127,14 @@ def ranked(m, x, y):
 def over_steps(m, x, y):
     """The scores add up to 1 over the classes, which the loss reads; or over the steps."""
     scores = logits(m, x).log_softmax(2 if m.right else 1)
-    return functional.nll_loss(scores.flatten(0, 1), y.flatten())
+    return nll_loss(scores.flatten(0, 1), y.flatten())
 
 
 @pair("batch", name="softmax over flat rows, beside the scores", **LOSS)
 def over_rows(m, x, y):
     """A loss beside the scores is looked at, too; its classes are the last axis."""
     rows = logits(m, x).flatten(0, 1)
-    loss = functional.nll_loss(rows.log_softmax(1 if m.right else 0), y.flatten())
+    loss = nll_loss(rows.log_softmax(1 if m.right else 0), y.flatten())
     return loss, logits(m, x)
 
 
@@ -144,21 +143,21 @@ def focal(m, x, y):
     """What a focal loss makes of a log_softmax adds up to anything."""
     scores = logits(m, x).log_softmax(2)
     weighted = (1 - scores.exp()) ** 2 * scores
-    return functional.nll_loss(weighted.flatten(0, 1), y.flatten())
+    return nll_loss(weighted.flatten(0, 1), y.flatten())
 
 
 @pair("batch", name="loss: targets of other samples, tokens turned", **PARTS, inputs=two())
 def turned_tokens(m, x, y):
     """An Embedding that is given the tokens turned does not make these labels."""
     rows = m.head(m.gru(m.words(x.t()).transpose(0, 1))[0]).transpose(0, 1)
-    return functional.cross_entropy(rows.flatten(0, 1), (y.t() if m.right else y).reshape(-1))
+    return cross_entropy(rows.flatten(0, 1), (y.t() if m.right else y).reshape(-1))
 
 
 @pair("batch", name="loss: labels of other samples", **PARTS, inputs=drawn_with_classes)
 def labels_of_others(m, x, y):
     """Each sample meets its own label; or the samples are turned around, and the labels are not."""
     scores = logits(m, x)[:, -1]
-    return functional.cross_entropy(scores if m.right else scores.flip(0), y)
+    return cross_entropy(scores if m.right else scores.flip(0), y)
 
 
 @fine(name="loss: samples are averaged", **LOSS)
@@ -166,14 +165,14 @@ def averaged(m, x, y):
     """What averages the samples is named, and not the check of all scores: a mistake, or on purpose."""
     scores = logits(m, x)
     assert scores.sum().isfinite()
-    return functional.cross_entropy(scores.mean(0), y[0])
+    return cross_entropy(scores.mean(0), y[0])
 
 
 @fine(name="loss: samples are compared", **LOSS)
 def contrast(m, x, y):
     """Only the loss compares samples: that is noted."""
-    one, other = (functional.normalize(m.gru(m.words(z))[1][-1]) for z in (x, y))
-    return functional.cross_entropy(one @ other.t() + m.head.bias.sum(), torch.arange(len(x)))
+    one, other = (normalize(m.gru(m.words(z))[1][-1]) for z in (x, y))
+    return cross_entropy(one @ other.t() + m.head.bias.sum(), torch.arange(len(x)))
 
 
 @fine(

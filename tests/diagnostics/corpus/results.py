@@ -6,8 +6,8 @@ from torch import nn
 
 import rnnkit
 from tests.diagnostics.corpus.forward import (
-    RIGHT,
-    WRONG,
+    MIXES_IF_WRONG,
+    READS_ALL_IF_WRONG,
     X,
     embedding,
     fine,
@@ -133,7 +133,7 @@ for kind in ("LSTM", "LSTMCell"):
 
 @pair(
     "gradient",
-    gru=gru(bidirectional=WRONG),
+    gru=READS_ALL_IF_WRONG,
     head=linear(6, 2),
     inputs=lambda: (torch.randn(5, 7, 3),),
 )
@@ -193,7 +193,7 @@ for value in (0.0, 1.0, 0.5):
     @pair(
         "batch",
         name=f"samples of {value} everywhere",
-        layer=gru(batch_first=RIGHT),
+        layer=MIXES_IF_WRONG,
         inputs=(torch.full((4, 7, 3), value),),
     )
     def samples_of_one_value(m, x):

@@ -5,7 +5,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, linear, lstm, pair
+from tests.diagnostics.corpus.forward import (
+    READS_ALL_IF_WRONG,
+    X,
+    fine,
+    linear,
+    lstm,
+    pair,
+)
 from tests.diagnostics.models_of_users import numbers, pack, unpack, zero_state
 
 STATE = numbers(1, 4, 6)
@@ -59,7 +66,7 @@ def cells_with_a_counter(m, x, state=None):
     return {"logits": torch.stack(outputs, 1), "state": new}
 
 
-@pair("streaming", gru=gru(bidirectional=WRONG))
+@pair("streaming", gru=READS_ALL_IF_WRONG)
 def directions(m, x, state=None):
     """The state of a layer of one direction is passed on; or of two."""
     return m.gru(x, state)

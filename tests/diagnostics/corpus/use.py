@@ -18,8 +18,7 @@ def states_of_the_layer_below(m, x):
 @pair("use", encoder=gru(), decoder=gru(6, 6))
 def first_step_of_an_encoder(m, x):
     """A decoder repeats what the encoder returned last; or first, where it has read one step."""
-    step = -1 if m.right else 0
-    code = m.encoder(x)[0][:, step]
+    code = m.encoder(x)[0][:, -1 if m.right else 0]
     return m.decoder(code.unsqueeze(1).expand(-1, x.shape[1], -1))[0]
 
 
@@ -143,7 +142,7 @@ def layer_in_a_list(m, x):
 
 def frozen():
     """Make a layer that does not learn."""
-    return made_gru().requires_grad_(requires_grad=False)
+    return made_gru().requires_grad_(False)
 
 
 def quietly(layer, x):

@@ -76,7 +76,7 @@ class Tied(nn.Module):
 def computed() -> Corner:
     """Frozen weights get no gradient, and computed ones pass theirs on."""
     layer = layer_of("LSTM", num_layers=2)
-    layer.weight_hh_l0.requires_grad_(requires_grad=False)
+    layer.weight_hh_l0.requires_grad_(False)
     return plain(parametrizations.weight_norm(layer, "weight_hh_l1"))
 
 

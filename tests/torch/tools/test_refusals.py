@@ -62,7 +62,7 @@ def test_positions_and_masks():
 
 def test_a_list_is_refused_while_it_is_traced():
     """A list of ints is part of the graph: a wrong one is a LengthsError at once."""
-    module = CORES["Recurrent"]("GRU").requires_grad_(requires_grad=False)
+    module = CORES["Recurrent"]("GRU").requires_grad_(False)
     lengths = [7, 3, 1, 2]
     for trace in (
         lambda: torch.compile(module, backend="aot_eager")(X, lengths=lengths),

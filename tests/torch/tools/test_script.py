@@ -89,7 +89,7 @@ def test_a_trace_keeps_no_lengths(name, lowered):
     def run(x: Tensor, lengths: Tensor) -> Tensor:
         return layer(x, lengths=lengths)[0]
 
-    layer.requires_grad_(requires_grad=False)
+    layer.requires_grad_(False)
     tolerance = {"rtol": 0.05, "atol": 0.05} if lowered else {}
     with torch.autocast("cpu", dtype=lowered, enabled=lowered is not None):
         trace = jit.trace(run, (x, torch.tensor([6] * 5)), check_trace=False)

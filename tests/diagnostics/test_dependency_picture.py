@@ -37,6 +37,11 @@ def color(axes, row, column):
     return to_hex(mesh.cmap(mesh.norm(mesh.get_array()))[row, column], keep_alpha=True)
 
 
+def legend(axes):
+    """Return the texts of a picture's legend."""
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
 def test_what_is_forbidden():
     """What a rule forbids is red, hatched and counted; what is independent has no color."""
     axes = triangle(3).plot("independent")
@@ -44,8 +49,7 @@ def test_what_is_forbidden():
     assert color(axes, 2, 0) == f"{FORBIDDEN}ff"
     assert color(axes, 0, 2) == PAPER
     assert color(axes, 1, 1) not in (PAPER, color(axes, 2, 0))
-    legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == ["depends", "depends, and must not"]
+    assert legend(axes) == ["depends", "depends, and must not"]
     assert axes.collections[1].get_hatch()
     assert len(axes.collections[1].get_paths()) == 3
     assert axes.get_title() == snapshot("2 outputs depend on other inputs")
@@ -59,7 +63,7 @@ each depends on its own and all
 earlier inputs\
 """)
     # A mark that is absent is not explained.
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["depends"]
+    assert legend(axes) == ["depends"]
 
 
 def test_many_rows_on_given_axes():

@@ -207,6 +207,11 @@ def held(model):
     return [values, [(name, *map(id, vars(part).values())) for name, part in model.named_modules()]]
 
 
+def states_of_chance():
+    """Return the states of the process's random numbers."""
+    return [source.get_state() for source in random_sources().values()]
+
+
 ACTS = [nothing, attributes, tensors, objects, own_generators, train, chance, leak, fail]
 
 
@@ -216,7 +221,7 @@ def test_the_model_is_left_as_it_was(act):
     """Each run starts alike, and model and chance stay as they were, also after an exception."""
     model = Everything(act)
     before = held(model)
-    states = [source.get_state() for source in random_sources().values()]
+    states = states_of_chance()
     with suppress(KeyError):
         assert twice(model).pristine.shared == []
         assert act is not fail
@@ -227,7 +232,7 @@ def test_the_model_is_left_as_it_was(act):
             assert act is not leak or look is not rnnkit.verify
 
         assert held(model) == before
-        assert equal(states, [source.get_state() for source in random_sources().values()])
+        assert equal(states, states_of_chance())
         assert not nn.modules.module._has_any_global_hook()
     model.on_a_graph.sum().backward()
 

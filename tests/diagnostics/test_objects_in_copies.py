@@ -4,10 +4,10 @@ A way to the model itself, past the copy, is refused.
 """
 
 import types
-import weakref
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
+from weakref import proxy, ref
 
 import pytest
 import torch
@@ -40,10 +40,10 @@ def check(holds):
 
 def check_late(m):
     """Check that weak references lead to the copy of what the model has."""
-    reference, proxy = m.held["then"]
+    reference, stand_in = m.held["then"]
     assert reference() is m.late is m.held["first"]
-    assert proxy.__class__ is Late
-    proxy.calls = 1
+    assert stand_in.__class__ is Late
+    stand_in.calls = 1
     assert m.late.calls == 1
 
 
@@ -60,25 +60,25 @@ BACK = {
     "partial": (lambda m: partial(lambda m, x: m.gru(x)[0], m), lambda m: m.held(X)),
     "method": (lambda m: {"run": m.gru.forward, m.gru: 1}, lambda m: m.held["run"](X)[0]),
     "module as a key": (lambda m: {m.gru: 1}, lambda m: m.gru.bias_hh_l0[0] * m.held[m.gru]),
-    "weak reference": (weakref.ref, lambda m: m.held().gru(X)[0]),
-    "weak reference elsewhere": (lambda _: weakref.ref(OTHER), lambda m: m.held()(X)),
+    "weak reference": (ref, lambda m: m.held().gru(X)[0]),
+    "weak reference elsewhere": (lambda _: ref(OTHER), lambda m: m.held()(X)),
     "weak proxy": (
-        lambda m: SimpleNamespace(owner=weakref.proxy(m)),
+        lambda m: SimpleNamespace(owner=proxy(m)),
         lambda m: m.held.owner.gru(X)[0],
     ),
-    "weak proxy in a tuple": (lambda m: (weakref.proxy(m.gru),), lambda m: m.held[0](X)[0]),
+    "weak proxy in a tuple": (lambda m: (proxy(m.gru),), lambda m: m.held[0](X)[0]),
     "weak reference in a part that comes first": (
-        lambda m: setattr(m.gru, "peers", (weakref.ref(m.late_part),)),
+        lambda m: setattr(m.gru, "peers", (ref(m.late_part),)),
         lambda m: m.gru.peers[0]()(X),
     ),
-    "weak proxy elsewhere": (lambda _: [weakref.proxy(OTHER)], lambda m: m.held[0](X)),
-    "weak proxy of nothing": (lambda _: [weakref.proxy(nn.GRU(3, 6))], lambda m: m.gru(X)[0]),
+    "weak proxy elsewhere": (lambda _: [proxy(OTHER)], lambda m: m.held[0](X)),
+    "weak proxy of nothing": (lambda _: [proxy(nn.GRU(3, 6))], lambda m: m.gru(X)[0]),
     "weak references to an object": (
-        lambda m: {"first": m.late, "then": [weakref.ref(m.late), weakref.proxy(m.late)]},
+        lambda m: {"first": m.late, "then": [ref(m.late), proxy(m.late)]},
         check_late,
     ),
     "weak references before their object": (
-        lambda m: {"then": [weakref.ref(m.late), weakref.proxy(m.late)], "first": m.late},
+        lambda m: {"then": [ref(m.late), proxy(m.late)], "first": m.late},
         check_late,
     ),
     "forward": (lambda m: types.MethodType(replaced, m), lambda m: m.held(X)),

@@ -29,8 +29,7 @@ def test_table():
     """The table has a row for each call, and each mark below its row; the rows are data, too."""
 
     def run(m, x):
-        state = m.encoder(x)[1]
-        h, c = m.decoder(x[:, :1], state[::-1])[1]
+        h, c = m.decoder(x[:, :1], m.encoder(x)[1][::-1])[1]
         for x_t in x[:, :2].unbind(1):
             h, c = m.cell(x_t, (h.squeeze(0), c.squeeze(0) * 2))
         return h

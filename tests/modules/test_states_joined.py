@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import rnnkit
 from rnnkit import LSTMState, states
+from tests.kernels.paths import each_layer
 from tests.modules.test_states import BATCH, HIDDEN, PROJ, check, sizes, state_of, structure
-from tests.strategies import LAYERS, assert_same, tensors_of
+from tests.strategies import assert_same, tensors_of
 
 
 @given(kind=st.sampled_from(["tensor", "LSTMState", "pair"]), rows=st.lists(sizes, min_size=1))
@@ -31,7 +32,7 @@ def test_layers_joined_and_taken_apart(kind, rows):
     assert_same(torch.stack(vectors), states.from_layers(vectors))
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@each_layer
 def test_bridge(name):
     """The directions of each layer, side by side or summed, start a decoder in one direction."""
     options = {"proj_size": PROJ} if name == "LSTM" else {}

@@ -94,17 +94,22 @@ def test_turns():
     assert followed == set(itertools.permutations("abcd", 2))
 
 
+def process() -> tuple[int, bool]:
+    """Return what candidates find: the number of threads, and whether garbage is collected."""
+    return torch.get_num_threads(), gc.isenabled()
+
+
 def test_settings():
     """Candidates run on one thread without garbage collection; an error restores both."""
     seen = []
-    before = (torch.get_num_threads(), gc.isenabled())
+    before = process()
 
-    compare({"only": lambda: seen.append((torch.get_num_threads(), gc.isenabled()))}, QUICK)
+    compare({"only": lambda: seen.append(process())}, QUICK)
     with pytest.raises(ZeroDivisionError):
         compare({"only": lambda: 1 / 0}, QUICK)
 
     assert set(seen) == {(1, False)}
-    assert (torch.get_num_threads(), gc.isenabled()) == before
+    assert process() == before
 
 
 def test_a_ratio_in_print():

@@ -18,6 +18,7 @@ from tests.torch.tools.tools import check, marks
 
 pytestmark = marks
 
+X = torch.randn(6, 4, WIDTH)
 RESET = torch.rand(6, 4, generator=torch.Generator().manual_seed(1)) < 0.3
 
 
@@ -30,9 +31,8 @@ class Corner(NamedTuple):
     tolerance: float | None = None
 
 
-def plain(core: nn.Module, x: Tensor | None = None, hx: Any = None, **options: Any) -> Corner:
+def plain(core: nn.Module, x: Tensor = X, hx: Any = None, **options: Any) -> Corner:
     """Return a corner of one call."""
-    x = torch.randn(6, 4, WIDTH) if x is None else x
     return Corner(Model(core).to(x.dtype), [((x, hx), options)])
 
 
@@ -104,17 +104,16 @@ def packing(name: str) -> Corner:
 
 def kinds_of_state() -> Corner:
     """A tuple, a list and an LSTMState; without a batch; a transposed input."""
-    x = torch.randn(6, 4, WIDTH)
     alone = torch.randn(6, WIDTH)
     pair = [torch.randn(1, 4, HIDDEN), torch.randn(1, 4, HIDDEN)]
     calls = [
-        (x, tuple(pair)),
-        (x, pair),
-        (x, LSTMState(*pair)),
-        (x, (pair[0], None)),
+        (X, tuple(pair)),
+        (X, pair),
+        (X, LSTMState(*pair)),
+        (X, (pair[0], None)),
         (alone, None),
         (alone, tuple(part[:, 0] for part in pair)),
-        (x.mT.contiguous().mT, LSTMState(*pair)),
+        (X.mT.contiguous().mT, LSTMState(*pair)),
     ]
     return Corner(Model(layer_of("LSTM")), [(call, {}) for call in calls], len(calls))
 
@@ -138,7 +137,7 @@ CORNERS = {
         "frozen and computed": computed,
     },
     "Dynamo": {
-        "tied": lambda: Corner(Tied(), [((torch.randn(6, 4, WIDTH),), {})]),
+        "tied": lambda: Corner(Tied(), [((X,), {})]),
         "a learned state": lambda: plain(Learned(), reset=RESET),
         "array of lengths": lambda: plain(layer_of("GRU"), lengths=np.array([3, 1, 6, 0])),
         "packs": lambda: packing("GRU"),

@@ -14,7 +14,7 @@ from tests.diagnostics.models_of_users import model
 #: The files of the corpus, which register their cases.
 FILES = """agents causal chance kinds layouts lengths loops losses memory named orders padded parameters
 rounding signals sources streams use values notes
-gaps beside results"""
+gaps beside results public"""
 for name in FILES.split():
     importlib.import_module(f"tests.diagnostics.corpus.{name}")
 

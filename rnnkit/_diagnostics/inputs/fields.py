@@ -72,7 +72,8 @@ def _fields_of(value: Any) -> Any:
     if _is_dataclass(value):
         return {one.name: getattr(value, one.name) for one in dataclasses.fields(value) if one.init}
     if _is_ragged(value):
-        return {"padded": _padded(value), "lengths": torch.tensor([len(row) for row in value])}
+        lengths = torch.tensor([len(row) for row in value], device="cpu")
+        return {"padded": _padded(value), "lengths": lengths}
     return value
 
 

@@ -71,12 +71,12 @@ def _leave_one_out(baseline: Baseline) -> tuple[Leaves | None, int]:
         return None, 0
     valid_steps = batch.valid_steps()
     shortest_first = sorted(range(batch.size), key=valid_steps.__getitem__)
-    # If the steps shrink without any sample, the shortest one is left out after all.
-    for left_out in [*shortest_first, shortest_first[0]]:
+    for left_out in shortest_first:
         fewer = baseline.session.attempt(batch.without(left_out).tree())
         if fewer is None or not shrinks_twice(baseline.normal, fewer):
-            break
-    return fewer, left_out
+            return fewer, left_out
+    left_out = shortest_first[0]
+    return baseline.session.attempt(batch.without(left_out).tree()), left_out
 
 
 def _with_batch_axes(baseline: Baseline) -> Baseline:

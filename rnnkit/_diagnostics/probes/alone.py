@@ -216,7 +216,7 @@ def _fixed_rows(run: Restriction) -> Iterator[Finding]:
         if alone != whole and alone[axis] == whole[axis]:
             what = f"{baseline.name(index)} is {whole} for the batch, and {alone} for one sample"
             fix = "use the batch size of the input, such as len(x), and not a fixed number"
-            yield Finding(f"{what}: the number of its rows is fixed", [("fix", fix)])
+            yield Finding(f"{what}: the number of its rows is fixed", fix=fix)
 
 
 def _in_other_orders(baseline: Baseline) -> Iterator[Restriction | Finding]:

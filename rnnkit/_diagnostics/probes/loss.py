@@ -324,12 +324,18 @@ def _met_by_all(
         if is_set or batch.size < 3:  # two samples have too few orders to tell
             yield f"{what}: is it meant for all samples, or {both}"
         else:
-            ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
-            if shape_of(leaf) == (batch.size, 1):
-                ways = "target.squeeze(-1), or prediction.unsqueeze(-1)"
-            yield Finding(what, fix=f"{ways}: (batch,) broadcasts against (batch, 1)")
+            yield Finding(what, fix=_fix_of_shapes(leaf))
     elif is_number(leaf) and not all(are_near(baseline, *pair) for pair in pairs):
         yield f"{name} only scales the loss, by all samples at once: a normalizer, or {both}"
+
+
+def _fix_of_shapes(target: Any) -> str:
+    """Return how to give a target, and the prediction that it broadcasts against, one shape."""
+    longer, shorter = ("prediction", "target")
+    if (shape_of(target) or ())[1:] == (1,):
+        longer, shorter = ("target", "prediction")
+    ways = f"{longer}.squeeze(-1), or {shorter}.unsqueeze(-1)"
+    return f"{ways}: (batch,) broadcasts against (batch, 1)"
 
 
 def _scaled(slope: Tensor) -> Tensor:

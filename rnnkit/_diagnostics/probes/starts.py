@@ -189,10 +189,10 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Finding | str]
         if are_steps and getattr(first.module, "bidirectional", False):
             does = "is called step by step: its backward direction reads one step at a time"
             yield f"{label} has two directions, but {does}"
-    elif first.is_cell and all(map(_reads_its_state, family, later)):
+    elif all(map(_reads_its_state, family, later)):
         given = "with the h that it returned as its input, and not as its state"
         fix = "cell(x_t, state): the input comes first"
-        yield Finding(f"{what} {given}", [("fix", fix)], first.name)
+        yield Finding(f"{what} {given}", module=first.name, fix=fix)
     elif all(map(_passes_on_h, family, later)):
         fix = "y, (h, c) = layer(x, (h, c)): both are the state"
         yield Finding(f"{what} with its own h, but without its own c", fix=fix, module=first.name)
@@ -234,7 +234,7 @@ def _reads_its_state(before: Call, after: Call) -> bool:
     """Return whether a call takes the h that the one before returned, and as its input only."""
     h = before.returned.get("h")
     given = after.state.get("h")
-    if given is None or not given.any():
+    if not after.is_cell or given is None or not given.any():
         return False
     return equal(after.input, h) and not equal(given, h)
 

@@ -106,7 +106,7 @@ def _with_batch_axes(baseline: Baseline) -> Baseline:
 
 
 def _has_one_size(baseline: Baseline, fewer: Leaves) -> bool:
-    """Return whether a model makes as many rows as the batch has samples of one sample less, too.
+    """Return whether a model makes as many rows without a sample as it makes of all samples.
 
     So does ``x.reshape(4, -1)``, whose rows are longer then. ``fewer`` is that output.
     """
@@ -229,7 +229,7 @@ def layout_of(baseline: Baseline) -> dict[str, Layout]:
         if k in found.joined:
             at = found.joined[k].axis
             axes = (*axes[:at], " * ".join(map(str, axes[at : at + 2])), *axes[at + 2 :])
-        if axes:  # what is no tensor may have the same name
+        if axes:  # None may have the same name
             layout[baseline.name(k)] = axes
     return {name: axes for name, axes in layout.items() if axes}
 

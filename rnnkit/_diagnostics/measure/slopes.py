@@ -204,8 +204,8 @@ class Gradients(FunctionWatch):
     def places(self, outputs: Sequence[Any] = (), *, every: bool = False) -> Tensor | None:
         """Return where in the sequence a gradient arrives, as a mask ``(batch, seq)``.
 
-        It is the gradient of ``outputs``, or parts of them; of all, if there are none; None if it is
-        unknown. With ``every``, it may arrive in any input that has these steps.
+        It is the gradient of ``outputs``, or parts of them; of all, if there are none. None if it
+        is unknown. With ``every``, it may arrive in any input that has these steps.
         """
         stepped = filter(self.batch.has_steps, self.sources) if every else [self.batch.sequence]
         places = [one for index in stepped for one in self._places_in(index, outputs)]

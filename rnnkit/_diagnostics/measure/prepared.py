@@ -26,6 +26,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline, Rules
 from rnnkit._diagnostics.measure.output_axes import with_axes
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.run.isolation import Session
+from rnnkit._diagnostics.run.module_calls import Call as RecurrentCall
 from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
@@ -76,7 +77,7 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
         batch = replace(batch, lengths={batch.sequence: batch.valid_steps()})
     are_rows = are_grouped and batch.leaves[batch.first].dim() == 2
     is_one_step = _is_one_step(baseline)
-    if is_one_step and any(isinstance(event.module, RNNBase) for event in baseline.events):
+    if is_one_step and any(map(_is_layer_from_zeros, calls_in(baseline.events))):
         features = batch.leaves[batch.sequence].shape[1]
         what = f"each sample is read as one step of {features} features"
         notes.append(f"{what}: if these are the steps, x.unsqueeze(-1) gives each one feature")
@@ -157,6 +158,12 @@ def _is_one_step(baseline: Baseline) -> bool:
         return False
     calls = calls_in(baseline.events)
     return bool(calls) and all(call.is_step and call.number == 0 for call in calls)
+
+
+def _is_layer_from_zeros(call: RecurrentCall) -> bool:
+    """Return whether a call is of a layer, which starts from zeros and so may read a sequence."""
+    is_given = any(bool(part.any()) for part in call.state.values())
+    return isinstance(call.module, RNNBase) and not is_given
 
 
 def _named_inputs(model: torch.nn.Module, call: Call | None, batch: Batch) -> list[Named]:

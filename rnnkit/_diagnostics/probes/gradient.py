@@ -271,10 +271,13 @@ def _is_first_step(baseline: Baseline) -> bool:
 
 
 def _reached_besides(run: Gradients) -> set[str]:
-    """Return the names of parameters that get more than zeros from what a loss may take besides."""
-    slopes = run.slopes([*run.weights.values()], _left_on_model(run))
+    """Return the names of parameters that get more than zeros from all that the model returned.
+
+    A user's ``call=`` may leave out a part of that.
+    """
+    slopes = run.slopes([*run.weights.values()], tensors_of(run.returned.get(("", 0))))
     pairs = zip(run.weights, slopes, strict=True)
-    return {name for name, slope in pairs if slope is not None and bool(slope.any())}
+    return {name for name, slope in pairs if slope is not None and slope.any()}
 
 
 def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float) -> list[bool]:

@@ -103,7 +103,7 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
         if runs >= MOST:
             number = count(len(calls), "layer call", "layer calls")
             left = f"the results of {len(calls) - place} of {number} were not checked"
-            yield Skipped(left, "partial")
+            yield Skipped(f"{left}, which takes too many runs", "partial")
             return
         uses = _Uses(baseline, call, arrives)
         yield from _misuses_of(uses, _directions(baseline, call))

@@ -34,10 +34,11 @@ def probe_repeatable(baseline: Baseline) -> Outcome:
     if all(isinstance(y, Tensor) and are_near(judge, x, y) for x, y in pairs):
         # As kernels on a GPU that add in the order in which threads come.
         return Passed(f"{HOLDS}, up to rounding", [])
-    drawn = [*baseline.session.drawn_sources()]
+    session = baseline.session
+    drawn = [*session.drawn_sources()]
     if drawn and not are_bit_equal(*_run_twice(baseline, restarts=True)):
         drawn = []  # they are not all that differs
-    if drawn and baseline.session.last.training:  # as a caller's call= asked for
+    if drawn and session.own_call and session.last.training:
         return Skipped("the call runs the model in train mode, which draws random numbers")
     what = "the same input returns a different output the second time"
     return Finding(what, _why(baseline, drawn))

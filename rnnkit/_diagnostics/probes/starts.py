@@ -190,9 +190,8 @@ def _loop(baseline: Baseline, family: Sequence[Call]) -> Iterator[Finding | str]
             does = "is called step by step: its backward direction reads one step at a time"
             yield f"{label} has two directions, but {does}"
     elif all(map(_reads_its_state, family, later)):
-        given = "with the h that it returned as its input, and not as its state"
-        fix = "cell(x_t, state): the input comes first"
-        yield Finding(f"{what} {given}", module=first.name, fix=fix)
+        given = "with the h that it returned as its input, and not as its state: intended?"
+        yield f"{what} {given} cell(x_t, state) takes the input first"
     elif all(map(_passes_on_h, family, later)):
         fix = "y, (h, c) = layer(x, (h, c)): both are the state"
         yield Finding(f"{what} with its own h, but without its own c", fix=fix, module=first.name)
@@ -290,6 +289,8 @@ def _make_the_steps(baseline: Baseline, family: Sequence[Call]) -> bool:
     axis = baseline.out_seq_dim
     if baseline.rules.causal is not True or axis is None:
         return False
+    if len(family) == baseline.batch.size and all(call.sizes.get("batch") == 1 for call in family):
+        return False  # each call runs one sample
     steps = sum(call.sizes.get("seq", 1) for call in family)
     first = baseline.first or 0
     run = gradients_of(baseline)

@@ -104,6 +104,7 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
     likeliest cannot.
     """
     reasons: list[str] = []
+    refused: list[str] = []
     most = 0
     wrong: list[Stream] = []
     left: list[str] = []
@@ -116,14 +117,14 @@ def _streams(baseline: Baseline) -> list[Stream] | Skipped:
         if len(carried) < most:
             continue  # of several parts, some may not be enough
         if last.doubt:  # why chunks and whole cannot be compared
-            reasons.append(last.doubt)
+            has_run = len(last.outputs) == len(last.sizes)
+            (reasons if has_run else refused).append(last.doubt)
         elif not wrong:
             wrong = streams
             left = others
     if left:
         return Skipped(f"the model takes {' and '.join(left)}, but returns nothing of that shape")
-    reasons.append(NO_STATE)
-    return wrong or Skipped(reasons[0])
+    return wrong or Skipped([*reasons, *refused, NO_STATE][0])
 
 
 def _ways(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str], list[Stream]]]:

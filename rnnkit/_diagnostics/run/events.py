@@ -120,6 +120,8 @@ class Recorder(FunctionWatch):
         """
         if is_in_transform():
             return
+        if "input" in kwargs:  # a state may be named before it
+            kwargs = {"input": kwargs["input"], **kwargs}
         self._write("input", name, module, (args, kwargs))
         self._calls[threading.get_ident()].append(self.events[-1])
 

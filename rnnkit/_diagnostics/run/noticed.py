@@ -48,9 +48,11 @@ class Noticed:
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         """Begin with none; ``inputs`` are the dense tensors that the model is given."""
         self._inputs = inputs
-        self._cuts = Counter[str]()
         #: By id, what was taken off its graph (kept, or its id may be used again), and the cut.
-        self._taken_off: dict[int, tuple[Tensor, str]] = {}
+        self._taken_off: dict[int, tuple[Any, str]] = {}
+        #: Ids of what functions take: for numbers, or for its shape or dtype alone.
+        self._read = set[int]()
+        self._looked_at = set[int]()
         #: By cut, the first tensor with a graph that was given to it.
         self.cut_tensors: dict[str, Tensor] = {}
         self.wrong_losses: list[WrongLoss] = []
@@ -58,6 +60,7 @@ class Noticed:
     def run(self, call: FunctionCall) -> Any:
         """Run a call, and note if it cuts a tensor off its graph or is such a loss."""
         self._note_loss(call)
+        self._looked_at |= {*map(id, call.given)}
         self.note_use(_read_by(call))
         cutting = _cutting(call)
         given = call.given if cutting else []
@@ -69,18 +72,13 @@ class Noticed:
         # It is taken off its graph in place.
         self.cut_tensors.setdefault(cut, first.clone() if cutting == "detach_" else first)
         result = call.run()
-        if cutting in ("detach", "data"):
-            self._taken_off[id(result)] = (result, cut)
-        else:
-            self._cuts[cut] += 1
+        is_tensor = isinstance(result, Tensor)  # equal numbers may be one object
+        self._taken_off[id(result) if is_tensor else -len(self._taken_off)] = (result, cut)
         return result
 
     def note_use(self, values: Any) -> None:
-        """Note that numbers of some values are read: what was taken off its graph is cut then."""
-        for x in pytree.tree_leaves(values):
-            if id(x) in self._taken_off:
-                _, cut = self._taken_off[id(x)]
-                self._cuts[cut] += 1
+        """Note that the numbers of some values are read."""
+        self._read |= {*map(id, pytree.tree_leaves(values))}
 
     def _note_loss(self, call: FunctionCall) -> None:
         """Note a call, before it runs, of a loss that reads a wrong axis."""
@@ -97,9 +95,11 @@ class Noticed:
     def cut(self) -> str:
         """The cut that ran most often, in words: ``cut at model.py:12 by detach``.
 
-        Empty if none did.
+        Empty if none did. What is only looked at, for its dtype, is not cut.
         """
-        return max(self._cuts, key=self._cuts.__getitem__, default="")
+        unread = self._looked_at - self._read
+        cuts = Counter(cut for key, (_, cut) in self._taken_off.items() if key not in unread)
+        return max(cuts, key=cuts.__getitem__, default="")
 
     def _note_difference(self, call: FunctionCall) -> None:
         """Note a difference, in any order, of what is ``(batch, 1)`` and a target ``(batch,)``.
@@ -173,6 +173,8 @@ def _is_over_another_axis(scores: Tensor) -> bool:
 
 def _read_by(call: FunctionCall) -> Any:
     """Return the arguments of a call whose numbers it reads, and not their shape or dtype alone."""
+    if _cutting(call):  # also of ``data``, which is an attribute
+        return call.args
     if call.name in OF_SHAPES or call.name.startswith("new"):
         return ()
     return call.args[:1] if call.name in LIKE else (call.args, call.kwargs)

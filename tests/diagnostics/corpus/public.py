@@ -98,7 +98,7 @@ def targets_that_are_missing(m, x, targets):
     return torch.where(targets.isnan(), 0.0, off.square()).sum((1, 2))
 
 
-@pair("use", inner=linear(3, 6), cell=gru_cell(6, 6))
+@pair(missed="a note", inner=linear(3, 6), cell=gru_cell(6, 6))
 def arguments_of_a_cell_exchanged(m, x):
     """A cell takes the input first, and then its state; or the other way around."""
     h = x.new_zeros(len(x), 6)

@@ -11,7 +11,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.keywords import known_keywords
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.by_input import by_input, leaves_of_second
+from rnnkit._diagnostics.inputs.by_input import axis_of, by_input, leaves_of_second
 from rnnkit._diagnostics.inputs.fields import with_fields, with_padded
 from rnnkit._diagnostics.inputs.reading import batch_of, places_of
 from rnnkit._diagnostics.measure.baseline import Rules
@@ -118,7 +118,7 @@ def verify(
     left_out = checked_skip(skip, [*PROBES])
     start = time.perf_counter()
     given, call = with_fields(Given(inputs, dict(kwargs or {})), call)
-    if batch_dim == 0 and other is None:
+    if axis_of(batch_dim) == 0 and other is None:
         given, call = with_padded(given, call)
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
     whole = batch_of(given, batch_dim, seq_dim, lengths, pad)

@@ -60,7 +60,7 @@ def with_padded(given: Given, call: Call | None) -> tuple[Given, Call | None]:
 
     The first input has to be such a list; others with as many sequences are padded as well. Beside
     it stand its lengths, by which the returned ``call`` cuts the sequences again. What a model
-    returns as such a list is padded, too.
+    returns as such a list is padded as well.
     """
     first = [*given.args, *given.kwargs.values()][:1]
     if not all(map(_is_ragged, first)):
@@ -83,7 +83,7 @@ def with_padded(given: Given, call: Call | None) -> tuple[Given, Call | None]:
         return {"padded": _in_one(value), "lengths": lengths}
 
     def cut(whole: Any, fields: Any) -> Any:
-        """Return the sequences of a padded batch, where ``whole`` was a list of such."""
+        """Return the sequences of a padded batch, if ``whole`` was a list with them."""
         if not is_list(whole):
             return fields
         rows = zip(fields["padded"], fields["lengths"].tolist(), strict=True)

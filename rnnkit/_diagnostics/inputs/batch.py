@@ -11,7 +11,12 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.inputs.by_input import names_of_leaves
-from rnnkit._diagnostics.inputs.lengths import rises_or_falls, shortened_lengths, states_lengths
+from rnnkit._diagnostics.inputs.lengths import (
+    counts_of,
+    rises_or_falls,
+    shortened_lengths,
+    states_lengths,
+)
 from rnnkit._diagnostics.run.outputs import Given, is_dense, is_one_leaf
 
 
@@ -242,6 +247,13 @@ class Batch:
         steps = self.length(other)
         return states_lengths(self.leaves[index], self.axes[index], counts, steps)
 
+    def tells_starts(self, index: int) -> bool:
+        """Return whether a leaf holds the first valid step of each sample, padded in front."""
+        leaf = self.leaves[index]
+        if self.pads_after or self.counts is None or not isinstance(leaf, Tensor):
+            return False
+        return counts_of(leaf) == [self.steps - count for count in self.counts]
+
     def cut(self, steps: int, *, front: bool) -> "Batch":
         """Return the inputs with so many steps only: the first ones, or the last."""
         followers = filter(self.has_steps, self.indices)
@@ -255,7 +267,7 @@ class Batch:
             if counts is not None:
                 ends[k] = counts[sample]
         # Of one sample, any number may be its length, relative to the longest.
-        told = [*filter(self.tells_lengths, self.indices)]
+        told = [k for k in self.indices if self.tells_lengths(k) or self.tells_starts(k)]
         return self.samples([sample]).cut_each(ends, front=self.pads_after, told=told)
 
     def _lengths_of(self, index: int) -> Iterator[list[int]]:
@@ -276,10 +288,11 @@ class Batch:
         """Return the inputs with some leaves cut to their first, or last, steps.
 
         ``ends`` says to how many, by leaf. Lengths and masks are shortened along: the leaves
-        ``told``, or those that tell lengths.
+        ``told``, or those that tell lengths. Starts are moved, as far as steps before them are cut.
         """
         telling = filter(self.tells_lengths, self.indices) if told is None else told
         shortened = {*telling}
+        starting = {*filter(self.tells_starts, self.indices if told is None else told)}
         steps = ends.get(self.sequence, self.steps)
 
         def cut(index: int, leaf: Any) -> Any:
@@ -288,6 +301,8 @@ class Batch:
                 seq = self.seq_dims[index]
                 start = 0 if front else leaf.shape[seq] - ends[index]
                 return leaf.narrow(seq, start, ends[index])
+            if index in starting:
+                return (leaf - (self.steps - steps)).clamp(min=0)
             if index in shortened:
                 return shortened_lengths(leaf, self.counts or [], steps)
             return leaf

@@ -68,8 +68,11 @@ def _judge_samples(baseline: Baseline, indices: Sequence[int]) -> Outcome:
     leak = _leak_in_each_order(baseline, changes, indices)
     drawn = _map_of_samples(baseline, changes, indices)
     grouped = _in_groups(baseline)
+    if leak is not None and grouped and _may_be_steps(baseline):
+        return grouped
     if leak is not None:
-        return grouped if grouped and _may_be_steps(baseline) else _finding(baseline, *leak, drawn)
+        rows = _rows_of_fewer(baseline, changes, indices)
+        return rows or _finding(baseline, *leak, drawn)
     if grouped and batch.size > SAMPLES:
         return grouped  # the samples that were not changed may mix
     if not any(is_number(baseline.normal[index]) for index in indices):
@@ -84,6 +87,29 @@ def _judge_samples(baseline: Baseline, indices: Sequence[int]) -> Outcome:
     tried = sum(any(map(change.has, indices)) for change in changes.values())
     text = f"no sample's output depends on another sample ({tried} tried)"
     return Passed(text, [*changes.values()], drawn=drawn)
+
+
+def _rows_of_fewer(
+    baseline: Baseline, changes: Mapping[int, Change], indices: Sequence[int]
+) -> Skipped | None:
+    """Skip if rows depend on rows of the same sample only, of which another input has fewer.
+
+    Such an input, as the states of a rollout ``(seq * batch, ...)``, has no batch axis.
+    """
+    batch = baseline.batch
+    rows = torch.arange(batch.size, device="cpu")
+    whole = [batch.leaves[k] for k in batch.content if batch.axes[k] is None]
+    sizes = {size for leaf in whole for size in shape_of(leaf) or ()}
+    for size in sorted(sizes, reverse=True):
+        if size < 2 or size >= batch.size or batch.size % size:
+            continue
+        for sample_of in (rows % size, rows // (batch.size // size)):
+            apart = {row: (sample_of != sample_of[row]).unsqueeze(1) for row in changes}
+            if all(run.leak(indices, apart[row]) is None for row, run in changes.items()):
+                what = f"{batch.size} rows may be the steps of {size} samples"
+                fix = "if so, pass (batch, seq, ...), and flatten it in call="
+                return Skipped(f"{what}: {fix}")
+    return None
 
 
 def _moved_without_samples(baseline: Baseline, changes: Collection[Change]) -> list[str]:

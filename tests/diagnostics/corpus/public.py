@@ -118,3 +118,18 @@ def unpacked_with_steps_first(m, x, lengths):
 def fixed_number_of_rows(m, x):
     """Scores have a row for each sample of any batch; or always four."""
     return m.head(m.gru(x)[0]).reshape(len(x) if m.right else 4, -1)
+
+
+@fine(gru=gru(), inputs=(X.flip(1), 7 - COUNTS), lengths=COUNTS, pad="pre")
+def starts_of_padding_in_front(m, x, starts):
+    """The steps before each sample's start are left out; one sample by itself starts at 0."""
+    h = x.new_zeros(1, len(x), 6)
+    for t, x_t in enumerate(x.split(1, 1)):
+        h = torch.where((starts <= t).view(1, -1, 1), m.gru(x_t, h)[1], h)
+    return h[0]
+
+
+@fine(gru=gru(), judged=False, inputs=(numbers(28, 3), numbers(1, 4, 6)))
+def rows_of_a_rollout(m, rows, h):
+    """Rows of steps and samples depend on rows of their own sample: nobody is accused."""
+    return m.gru(rows.view(7, 4, 3).transpose(0, 1), h)[0].transpose(0, 1).reshape(28, 6)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 import torch
+from torch import Tensor
 from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
@@ -92,24 +93,31 @@ def _judge_samples(baseline: Baseline, indices: Sequence[int]) -> Outcome:
 def _rows_of_fewer(
     baseline: Baseline, changes: Mapping[int, Change], indices: Sequence[int]
 ) -> Skipped | None:
-    """Skip if rows depend on rows of the same sample only, of which another input has fewer.
+    """Skip if rows depend on rows of the same sample only, and samples are fewer than rows.
 
-    Such an input, as the states of a rollout ``(seq * batch, ...)``, has no batch axis.
+    As many as an axis of an input without a batch axis has, as the states beside a rollout
+    ``(seq * batch, ...)`` are.
     """
     batch = baseline.batch
     rows = torch.arange(batch.size, device="cpu")
     whole = [batch.leaves[k] for k in batch.content if batch.axes[k] is None]
     sizes = {size for leaf in whole for size in shape_of(leaf) or ()}
-    for size in sorted(sizes, reverse=True):
-        if size < 2 or size >= batch.size or batch.size % size:
-            continue
-        for sample_of in (rows % size, rows // (batch.size // size)):
-            apart = {row: (sample_of != sample_of[row]).unsqueeze(1) for row in changes}
-            if all(run.leak(indices, apart[row]) is None for row, run in changes.items()):
-                what = f"{batch.size} rows may be the steps of {size} samples"
-                fix = "if so, pass (batch, seq, ...), and flatten it in call="
-                return Skipped(f"{what}: {fix}")
+    fitting = [size for size in sizes if 1 < size < batch.size and batch.size % size == 0]
+    for size in sorted(fitting, reverse=True):
+        ways = (rows % size, rows // (batch.size // size))
+        if any(_stay_within(changes, indices, sample_of) for sample_of in ways):
+            what = f"{batch.size} rows may be the steps of {size} samples"
+            return Skipped(f"{what}: if so, pass (batch, seq, ...), and flatten it in call=")
     return None
+
+
+def _stay_within(changes: Mapping[int, Change], indices: Sequence[int], sample_of: Tensor) -> bool:
+    """Return whether a change of a row moves rows of its sample only, by the sample of each."""
+    for row, change in changes.items():
+        others = (sample_of != sample_of[row]).unsqueeze(1)
+        if change.leak(indices, others) is not None:
+            return False
+    return True
 
 
 def _moved_without_samples(baseline: Baseline, changes: Collection[Change]) -> list[str]:

@@ -331,10 +331,9 @@ def _met_by_all(
 
 def _fix_of_shapes(target: Any) -> str:
     """Return how to give a target, and the prediction that it broadcasts against, one shape."""
-    longer, shorter = ("prediction", "target")
+    ways = "prediction.squeeze(-1), or target.unsqueeze(-1)"
     if (shape_of(target) or ())[1:] == (1,):
-        longer, shorter = ("target", "prediction")
-    ways = f"{longer}.squeeze(-1), or {shorter}.unsqueeze(-1)"
+        ways = "target.squeeze(-1), or prediction.unsqueeze(-1)"
     return f"{ways}: (batch,) broadcasts against (batch, 1)"
 
 

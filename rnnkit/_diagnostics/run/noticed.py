@@ -72,8 +72,10 @@ class Noticed:
         # It is taken off its graph in place.
         self.cut_tensors.setdefault(cut, first.clone() if cutting == "detach_" else first)
         result = call.run()
-        is_tensor = isinstance(result, Tensor)  # equal numbers may be one object
-        self._taken_off[id(result) if is_tensor else -len(self._taken_off)] = (result, cut)
+        key = -len(self._taken_off)  # of a number: equal ones may be one object
+        if isinstance(result, Tensor):
+            key = id(result)
+        self._taken_off[key] = (result, cut)
         return result
 
     def note_use(self, values: Any) -> None:

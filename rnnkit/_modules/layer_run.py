@@ -67,8 +67,8 @@ def run_layer(
         hx = with_batch(hx, 1)
     if hx is None:
         hx = zeros(layer, input, state_rows(layer), input.shape[batch_axis])
-    elif not input.is_cpu:  # cuDNN refuses other strides
-        hx = map_state(Tensor.contiguous, hx)
+    else:
+        hx = _laid_out(input, hx)
     if boundaries is None and not is_compiling():
         output, *ends = recurrence.kernel(input, hx, *_options(layer), layer.batch_first)
     else:
@@ -93,9 +93,14 @@ def _run_packed(
     if hx is None:  # sizes[0] is the batch: a tensor, which a tracer can follow
         hx = zeros(layer, data, state_rows(layer), sizes[0])
     else:
-        hx = layer.permute_hidden(hx, order)
+        hx = _laid_out(data, layer.permute_hidden(hx, order))
     output, *ends = recurrence.kernel(data, sizes, hx, *_options(layer))
     return PackedSequence(output, sizes, order, back), layer.permute_hidden(state_of(ends), back)
+
+
+def _laid_out(input: Tensor, hx: Any) -> Any:
+    """Return a state with the strides that kernels take: cuDNN refuses others."""
+    return hx if input.is_cpu else map_state(Tensor.contiguous, hx)
 
 
 def _options(layer: RNNBase) -> tuple[Any, ...]:

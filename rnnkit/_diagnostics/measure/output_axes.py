@@ -115,7 +115,7 @@ def _has_one_size(baseline: Baseline, fewer: Leaves) -> bool:
         axis, by = shortened_axis(before, after)
         if axis is None or axis == batch.batch_dim or by < 2:
             continue
-        if before.shape[batch.batch_dim] == batch.size:
+        if batch.batch_dim < before.dim() and before.shape[batch.batch_dim] == batch.size:
             return True
     return False
 

@@ -143,7 +143,7 @@ def _read_apart(baseline: Baseline) -> Skipped | None:
     batch = baseline.batch
     for index in batch.content:
         leaf = batch.leaves[index]
-        if batch.axes[index] is not None or not is_number(leaf):
+        if batch.axes[index] is not None or not is_number(leaf) or not leaf.numel():
             continue
         for axis in range(leaf.dim()):
             leaves = list(batch.leaves)
@@ -207,6 +207,8 @@ def _lost_axes(run: Restriction) -> Iterator[Finding | str]:
 def _fixed_rows(run: Restriction) -> Iterator[Finding]:
     """Yield a finding for each output that has as many rows for one sample as for the batch."""
     baseline = run.baseline
+    if len(run.output) != len(baseline.normal):
+        return
     for index in baseline.outputs_by_sample():
         whole = tuple(baseline.normal[index].shape)
         alone = shape_of(run.output[index])

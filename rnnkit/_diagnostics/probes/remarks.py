@@ -101,7 +101,7 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
 def _arrives(run: Gradients, index: int) -> bool:
     """Return whether a gradient of the outputs arrives in the input ``index``."""
     slopes = [run.by_id[id(source)] for source in run.sources.get(index, [])]
-    return any(slope is not None and bool(gradient_arrives(slope).any()) for slope in slopes)
+    return any(slope is not None and gradient_arrives(slope).any() for slope in slopes)
 
 
 def _others(batch: Batch, index: int) -> list[Any]:

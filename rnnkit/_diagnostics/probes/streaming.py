@@ -35,7 +35,7 @@ def probe_streaming(narrow: Baseline) -> Outcome:
         return remembered
     steps = sum(stream.sizes)
     cuts = ", or of ".join(map(_cut, streams))
-    full = " without padding" if narrow.batch.counts else ""
+    full = " without padding" if stream.baseline.batch.counts else ""
     what = f"running {steps} steps{full} at once returns the same as chunks of {cuts}"
     notes = [f"streaming: {one.doubt_of_steps}" for one in streams if one.doubt_of_steps]
     return Passed(what, streams, notes=notes)

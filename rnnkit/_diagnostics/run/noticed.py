@@ -50,7 +50,7 @@ class Noticed:
         self._inputs = inputs
         #: By id, what was taken off its graph (kept, or its id may be used again), and the cut.
         self._taken_off: dict[int, tuple[Any, str]] = {}
-        #: Ids of what functions take: for numbers, or for its shape or dtype alone.
+        #: Ids of it, where a function takes its numbers, or takes it at all.
         self._read = set[int]()
         self._looked_at = set[int]()
         #: By cut, the first tensor with a graph that was given to it.
@@ -60,7 +60,7 @@ class Noticed:
     def run(self, call: FunctionCall) -> Any:
         """Run a call, and note if it cuts a tensor off its graph or is such a loss."""
         self._note_loss(call)
-        self._looked_at |= {*map(id, call.given)}
+        self._looked_at |= self._taken_off.keys() & map(id, call.given)
         self.note_use(_read_by(call))
         cutting = _cutting(call)
         given = call.given if cutting else []
@@ -80,7 +80,7 @@ class Noticed:
 
     def note_use(self, values: Any) -> None:
         """Note that the numbers of some values are read."""
-        self._read |= {*map(id, pytree.tree_leaves(values))}
+        self._read |= self._taken_off.keys() & map(id, pytree.tree_leaves(values))
 
     def _note_loss(self, call: FunctionCall) -> None:
         """Note a call, before it runs, of a loss that reads a wrong axis."""

@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.diagnostics.corpus.forward import embedding, fine, gru, gru_cell, linear, pair
+from tests.diagnostics.corpus.forward import embedding, fine, gru, gru_cell, linear, pair, part
 from tests.diagnostics.models_of_users import COUNTS, PADDED, X, mask, numbers, pack, tokens, unpack
 
 TOKENS = tokens(4, 7)
@@ -133,3 +133,10 @@ def starts_of_padding_in_front(m, x, starts):
 def rows_of_a_rollout(m, rows, h):
     """Rows of steps and samples depend on rows of their own sample: nobody is accused."""
     return m.gru(rows.view(7, 4, 3).transpose(0, 1), h)[0].transpose(0, 1).reshape(28, 6)
+
+
+#: Outputs of other shapes crash nothing: all rows in one axis, and fewer for one sample.
+fine(name="all steps in a row", batch_dim=1, gru=part("GRU", 3, 6))(
+    lambda m, x: m.gru(x)[0].sum(2).flatten()
+)
+fine(name="fewer outputs for a sample")(lambda m, x: (m.gru(x)[0], x.sum(2))[: len(x)])

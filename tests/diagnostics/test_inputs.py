@@ -282,7 +282,7 @@ def test_a_mapping_that_iterates_over_samples():
     [
         (X.numpy(), "x = torch.as_tensor(x)"),
         (SimpleNamespace(x=X), "call=lambda model, x: model(SimpleNamespace(x))"),
-        (3, "a batch of tensors"),
+        (3, "a list with a tensor for each sample"),
     ],
 )
 def test_inputs_without_tensors(given, fix):

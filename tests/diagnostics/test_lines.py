@@ -160,10 +160,26 @@ def test_lengths_that_one_input_has_alone():
 
     net = layered(forward, head=nn.Linear(2, 6))
     inputs = (PADDED, numbers(4, 7, 2), COUNTS)
-    line = "input[1] has as many steps as input[0], but no lengths"
+    line = "no lengths were given for input[1], with as many steps as input[0]"
 
     assert told(line, net, *inputs, lengths=COUNTS)
     assert not told(line, net, *inputs, lengths={0: COUNTS, 1: COUNTS})
+
+
+def test_a_second_batch_has_all_other_values():
+    """With ``other=`` no step gets a value that neither batch has there: a loop might never end."""
+    seen = set()
+
+    def forward(m, x, parents):
+        rows = parents.tolist()
+        seen.update(place for row in rows if len(row) == SEQ for place in enumerate(row))
+        return m.gru(x)[0] + (parents % 5).unsqueeze(2)
+
+    net = layered(forward, gru=gru())
+    both = torch.arange(8 * SEQ).view(2, 4, SEQ)
+    reported(net, X, both[0], other=(X.flip(0), both[1]))
+
+    assert seen == {place for row in both.flatten(0, 1).tolist() for place in enumerate(row)}
 
 
 def test_chunks_that_nobody_asked_for():

@@ -84,8 +84,8 @@ FIXES_BY_NAME: dict[str, dict[str, str]] = {
         "": "compute it over the steps so far, as cumsum and cummax do, or over the features",
     },
     "padding": {
-        "packed": "pack_padded_sequence(y, lengths of y, enforce_sorted=False), with the lengths "
-        "in the order of the batch",
+        "packed": "pack_padded_sequence(y, lengths of y, batch_first=..., enforce_sorted=False), "
+        "with the lengths in the order of the batch",
         "softmax": "rnnkit.masked.softmax(scores, lengths, dim=...), over the axis of the keys",
         "scaled_dot": "attn_mask=mask[:, None, :], or mask[:, None, None, :] with heads, "
         f"{MASK_IS}, which is True at the keys to read",

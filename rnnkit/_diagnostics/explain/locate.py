@@ -203,7 +203,10 @@ class _Valid(Beside):
         rows = fix_of("padding" if self.baseline.batch.pads_after else "padding in front", kind)
         lengths = self._after_a_stride(event)
         if lengths:
-            what = f"after a stride the lengths are {lengths}, not the lengths of the input"
+            what = (
+                f"after a stride the lengths are {lengths}; a convolution makes "
+                "(lengths + 2 * padding - kernel_size) // stride + 1 of those of the input"
+            )
             rows = [(label, f"{fix}, with {lengths} as lengths") for label, fix in rows]
             return [("cause", what), *rows]
         return [*self._packed_otherwise(event), *rows]

@@ -232,7 +232,9 @@ def infer_steps(
     others = [k for k in batch.indices if k != batch.sequence and batch.may_have_steps(k)]
     # What is as long by chance must not: a second sequence of the same width, or features.
     subsets = (s for n in range(len(others) + 1) for s in itertools.combinations(others, n))
-    for _, following in zip(tries, subsets, strict=False):
+    # The last way is that all of them do.
+    ways = dict.fromkeys([*itertools.islice(subsets, TRIES - 1), tuple(others)])
+    for _, following in zip(tries, ways, strict=False):
         # Flags say something of each step, and are cut with the steps.
         own = {batch.sequence: frozenset(others) - {*following, batch.flags}}
         tried = replace(batch, on_their_own={**batch.on_their_own, **own})

@@ -144,9 +144,9 @@ def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
 
     ``leaves`` are the values of the inputs in one list.
     """
-    got = ", ".join(map(brief, leaves)) or "nothing"
+    got = ", ".join(dict.fromkeys(map(brief, leaves))) or "nothing"
     others = [leaf for leaf in leaves if hasattr(leaf, "__dict__")]
-    fix = "pass a batch of tensors, (batch, seq, ...)"
+    fix = "pass a tensor (batch, seq, ...), or a list with a tensor for each sample"
     if any(hasattr(leaf, "__array_interface__") for leaf in leaves):
         fix = "x = torch.as_tensor(x)"
     elif others:

@@ -80,14 +80,14 @@ def with_padded(given: Given, call: Call | None) -> tuple[Given, Call | None]:
         if not is_list(value):
             return value
         lengths = torch.tensor([len(row) for row in value], device="cpu")
-        return {"padded": _in_one(value), "lengths": lengths}
+        return {"padded": _in_one([*value]), "lengths": lengths}
 
     def cut(whole: Any, fields: Any) -> Any:
         """Return the sequences of a padded batch, if ``whole`` was a list with them."""
         if not is_list(whole):
             return fields
         rows = zip(fields["padded"], fields["lengths"].tolist(), strict=True)
-        return [row[:length] for row, length in rows]
+        return type(whole)(row[:length] for row, length in rows)
 
     def with_lists(model: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the model with lists of sequences in place of padded batches."""
@@ -108,10 +108,12 @@ def _are_sequences(value: Any) -> bool:
 
 
 def _is_ragged(value: Any) -> bool:
-    """Return whether a value is a list with a sequence of each sample, not all of one length.
+    """Return whether a list, or tuple, has a sequence of each sample, not all of one length.
 
     Two may be a source and a target, tensors of one shape steps, and tokens with two axes a batch.
     """
+    if type(value) is tuple:
+        value = [*value]
     if not _are_sequences(value) or len(value) < 3 or len({*map(len, value)}) == 1:
         return False
     first: Tensor = value[0]

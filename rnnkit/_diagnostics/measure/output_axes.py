@@ -127,16 +127,18 @@ def _longer_axes(more: Leaves, fewer: Leaves) -> dict[int, int]:
 
 
 def _batch_axis_of_input(baseline: Baseline) -> dict[int, int]:
-    """Return the input's batch axis for that of the first output, if no sample can be left out.
+    """Return the input's batch axis for that of each output, if no sample can be left out.
 
     It has to be the only axis that is as long as the batch.
     """
     batch = baseline.batch
-    if baseline.first is None:
-        return {}
-    shape = baseline.normal[baseline.first].shape
-    fitting = [axis for axis, size in enumerate(shape[:-1] or shape) if size == batch.size]
-    return {baseline.first: fitting[0]} if fitting == [batch.batch_dim] else {}
+    found: dict[int, int] = {}
+    for index, leaf in enumerate(baseline.normal):
+        shape = shape_of(leaf) or ()
+        fitting = [axis for axis, size in enumerate(shape[:-1] or shape) if size == batch.size]
+        if fitting == [batch.batch_dim]:
+            found[index] = batch.batch_dim
+    return found
 
 
 def _may_pace(baseline: Baseline, index: int, first: int) -> bool:
@@ -183,6 +185,7 @@ def _told_axis(baseline: Baseline, first: int) -> int | None:
     nothing tells, return None.
     """
     axes = baseline.axes
+    batch = baseline.batch
     shape = baseline.normal[first].shape
     out_seq_dim = baseline.rules.out_seq_dim
     if out_seq_dim is not None and first not in axes.joined:
@@ -191,8 +194,10 @@ def _told_axis(baseline: Baseline, first: int) -> int | None:
     if axes.runs_on_less or first in axes.source:
         return None
     # If the model takes no fewer steps: the axis that is as long as the input.
-    as_long = [k for k, n in enumerate(shape[:-1]) if n == baseline.batch.steps]
-    fitting = [k for k in as_long if k != axes.batch.get(first)]
+    as_long = [k for k, n in enumerate(shape[:-1]) if n == batch.steps]
+    samples = axes.batch.get(first, -1)
+    front = samples if batch.batch_dim == 0 else -1  # in front of the samples are layers
+    fitting = [k for k in as_long if k > front and k != samples]
     return fitting[0] if len(fitting) == 1 else None
 
 

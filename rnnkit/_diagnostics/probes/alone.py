@@ -192,7 +192,8 @@ def _lost_axes(run: Restriction) -> Iterator[Finding | str]:
         index = part.output
         whole = baseline.normal[index]
         alone = run.output[index]
-        if alone.dim() >= whole.dim() or baseline.names[index].endswith("[:]"):
+        is_of_samples = baseline.names[index].endswith("[:]") and baseline.axes.batch[index] == 0
+        if alone.dim() >= whole.dim() or is_of_samples:
             continue
         shapes = f"{tuple(whole.shape)} for the batch, and {tuple(alone.shape)} for one sample"
         what = f"{baseline.name(index)} is {shapes}: its batch axis is lost"

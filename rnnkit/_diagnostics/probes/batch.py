@@ -1,6 +1,6 @@
 """The probe *batch*: a sample's output does not depend on any other sample's input."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -8,7 +8,9 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.explain.locate import locate_sample
+from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import sample_at
+from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, Leak, compare_each
 from rnnkit._diagnostics.measure.prepared import comes_in_groups
@@ -16,7 +18,7 @@ from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.probes.loss import judge_loss
 from rnnkit._diagnostics.run.module_calls import calls_in, steps_of_modules
-from rnnkit._diagnostics.run.outputs import equal, is_number, orders, shape_of
+from rnnkit._diagnostics.run.outputs import equal, is_dense, is_number, orders, shape_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
     ONE_SAMPLE,
@@ -93,22 +95,41 @@ def _judge_samples(baseline: Baseline, indices: Sequence[int]) -> Outcome:
 def _rows_of_fewer(
     baseline: Baseline, changes: Mapping[int, Change], indices: Sequence[int]
 ) -> Skipped | None:
-    """Skip if rows depend on rows of the same sample only, and samples are fewer than rows.
-
-    As many as an axis of an input without a batch axis has, as the states beside a rollout
-    ``(seq * batch, ...)`` are.
-    """
+    """Skip if rows depend on rows of the same sample only, and samples are fewer than rows."""
     batch = baseline.batch
+    for sample_of in [*_as_in_groups(batch), *_as_beside_states(batch)]:
+        if _stay_within(changes, indices, sample_of):
+            what = f"{batch.size} rows may be those of {int(sample_of.max()) + 1} samples"
+            return Skipped(f"{what}: if so, pass (batch, seq, ...), and flatten it in call=")
+    return None
+
+
+def _as_in_groups(batch: Batch) -> Iterator[Tensor]:
+    """Yield the sample of each row, where an input says how many rows each has, or from where to.
+
+    As the lengths ``[3, 2, 4]`` of documents do whose 9 sentences are the rows, or the ``(scene,
+    2)`` starts and ends of scenes.
+    """
+    for leaf in batch.leaves:
+        is_span = is_dense(leaf) and leaf.dim() == 2 and leaf.shape[1] == 2
+        counts = counts_of(leaf.diff(dim=1) if is_span else leaf)
+        if 1 < len(counts) < batch.size == sum(counts) and min(counts) > 0:
+            samples = torch.arange(len(counts), device="cpu")
+            yield samples.repeat_interleave(torch.tensor(counts, device="cpu"))
+
+
+def _as_beside_states(batch: Batch) -> Iterator[Tensor]:
+    """Yield the sample of each row, if an input without a batch axis has an axis of samples.
+
+    As the states beside a rollout ``(seq * batch, ...)`` have.
+    """
     rows = torch.arange(batch.size, device="cpu")
     whole = [batch.leaves[k] for k in batch.content if batch.axes[k] is None]
     sizes = {size for leaf in whole for size in shape_of(leaf) or ()}
     fitting = [size for size in sizes if 1 < size < batch.size and batch.size % size == 0]
     for size in sorted(fitting, reverse=True):
-        ways = (rows % size, rows // (batch.size // size))
-        if any(_stay_within(changes, indices, sample_of) for sample_of in ways):
-            what = f"{batch.size} rows may be the steps of {size} samples"
-            return Skipped(f"{what}: if so, pass (batch, seq, ...), and flatten it in call=")
-    return None
+        yield rows % size
+        yield rows // (batch.size // size)
 
 
 def _stay_within(changes: Mapping[int, Change], indices: Sequence[int], sample_of: Tensor) -> bool:

@@ -112,7 +112,7 @@ def _kind(module: Module) -> tuple[type[Module], list[Any]]:
 
 
 def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
-    """Yield a finding if a backward layer's outputs were not flipped back, before they were joined.
+    """Yield a finding if a backward layer's outputs are in the wrong order when they are joined.
 
     Step 0 of the output then reads the first and the last step of the input, and step 1 two of
     each.
@@ -123,8 +123,12 @@ def reversed_outputs(baseline: Baseline) -> Iterator[Finding]:
     if steps > 4 and rows == [[0, steps - 1], [0, 1, steps - 2, steps - 1]]:
         name = baseline.name(baseline.first or 0)
         what = f"{name} of step 0 depends only on the first and the last step"
-        cause = ("cause", "a layer ran backwards, and its outputs were not flipped back")
-        yield Finding(what, [cause], fix="output.flip(seq_dim), before the two are joined")
+        cause = ("cause", "outputs of a backward direction are joined in the wrong order")
+        fix = (
+            "output.flip(seq_dim) of a layer that ran over x.flip(seq_dim), before they are "
+            "joined; no flip of a bidirectional layer's output: its steps are in order"
+        )
+        yield Finding(what, [cause], fix=fix)
 
 
 def filled(

@@ -38,7 +38,8 @@ from rnnkit._diagnostics.tell.outcome import (
 
 #: What to change so that an output does not read its own step.
 OWN = {
-    "strict": "shift the target: step t reads target t - 1, and step 0 the last known value",
+    "strict": "shift the target: step t reads target t - 1, and step 0 the last known value, or a "
+    "start token",
     "others": "join the forward state of step t - 1 and the backward one of step t + 1",
 }
 
@@ -99,7 +100,10 @@ def _holds(judged: Baseline) -> str:
     late = _late(judged)
     if not late:
         return text
-    return f"{text} (step 0 of the output is taken as step {late} of the input)"
+    taken = f"step 0 of the output is taken as step {late} of the input"
+    if judged.rules.causal is True:
+        taken += "; if it predicts that step, pass causal='strict'"
+    return f"{text} ({taken})"
 
 
 def _tried(judged: Baseline, every: Iterable["_Asked"]) -> str:

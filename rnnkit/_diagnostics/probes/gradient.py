@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from itertools import accumulate, chain
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import Module, ModuleList
 from torch.utils import _pytree as pytree
@@ -283,12 +284,15 @@ def _reached_besides(run: Gradients) -> set[str]:
 def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float) -> list[bool]:
     """Change some parameters; return for each output that moved whether it has a graph.
 
-    ``members`` are their names; each gets ``amount`` times its mean size added.
+    ``members`` are their names; each is moved by up to ``amount`` times its mean size, and not all
+    numbers by the same: argmax and softmax do not see what is added to all scores.
     """
     copy = baseline.session.fresh(training=True)
-    for weight in map(copy.get_parameter, members):
+    weights = dict(copy.named_parameters())  # a ScriptModule has no get_parameter
+    for weight in map(weights.__getitem__, members):
         size = weight.data.abs().mean().clamp(min=0.1)
-        weight.data = weight.data + amount * size
+        parts = torch.linspace(-1, 1, weight.numel(), device=weight.device, dtype=weight.dtype)
+        weight.data = weight.data + amount * size * parts.view_as(weight)
     changed = Gradients(baseline.batch, baseline.session, copy).output
     pairs = zip(run.output, changed, strict=False)
     return [x.requires_grad for x, y in pairs if isinstance(x, Tensor) and not same(x, y)]

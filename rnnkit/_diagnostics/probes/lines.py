@@ -36,7 +36,7 @@ from rnnkit._diagnostics.run.outputs import (
     same,
 )
 from rnnkit._diagnostics.tell.outcome import Skipped
-from rnnkit._diagnostics.tell.report import NAMES
+from rnnkit._diagnostics.tell.report import NAMES, joined_by_and
 
 T = TypeVar("T")
 
@@ -123,8 +123,9 @@ def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
 def _moves_with(baseline: Baseline, columns: Collection[tuple[str, int]]) -> bool:
     """Return whether an output moves with columns of weights: (name of a weight, column)."""
     copy = baseline.session.fresh()
+    weights = dict(copy.named_parameters())  # a ScriptModule has no get_parameter
     for name in {name for name, _ in columns}:
-        weight = copy.get_parameter(name)
+        weight = weights[name]
         weight.data = weight.data.clone()  # which all copies share
         weight.data[:, [column for one, column in columns if one == name]] += 1
     output = baseline.session.attempt(baseline.batch.tree(), on=copy) or []
@@ -155,7 +156,8 @@ def order_unseen(baseline: Baseline) -> Iterator[str]:
     after = judge.attempt(_reordered(judge.batch)) or []
     pairs = [*zip(judge.normal, after, strict=False)]
     if pairs and all(are_near(judge, x, y) for x, y in pairs if is_number(x)):
-        text = "the steps in a different order give the same output: the model ignores their order"
+        steps = f"the steps{judge.batch.of_sequence} in a different order"
+        text = f"{steps} give the same output: the model ignores their order"
         stepped = [k for k in judge.batch.content if judge.batch.has_steps(k)]
         # Times of the steps, for example, move together with these.
         yield f"{text}, unless one of the inputs tells it" if len(stepped) > 1 else text
@@ -185,19 +187,28 @@ def _reordered(batch: Batch) -> Batch:
 
 
 def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
-    """Yield inputs as long as one with lengths, which have no lengths and hold no mask of them."""
+    """Yield which inputs as long as one with lengths have none, and hold no mask of them.
+
+    Of inputs that are no numbers: their padding may not be changed.
+    """
     batch = baseline.batch
     first = batch.sequence
     given = batch.tree()
     keys = [*range(len(given.args)), *given.kwargs]
     if first not in batch.lengths or len(keys) != len(batch.leaves):  # one input holds several
         return
-    for index in filter(batch.is_content, batch.indices):
-        has_none = index not in batch.lengths and not batch.tells_lengths(index)
-        if has_none and batch.may_have_steps(index):
-            what = f"{batch.names[index]} has as many steps as {batch.names[first]}, but no lengths"
-            told = f"{{{keys[first]!r}: n, {keys[index]!r}: n}}"
-            yield f"{what}: pass lengths={told} to check its padding"
+    without = [
+        index
+        for index in batch.indices
+        if batch.is_content(index) and is_number(batch.leaves[index])
+        if index not in batch.lengths and not batch.tells_lengths(index)
+        if batch.may_have_steps(index)
+    ]
+    if without:
+        names = joined_by_and([batch.names[index] for index in without])
+        what = f"no lengths were given for {names}, with as many steps as {batch.names[first]}"
+        told = ", ".join(f"{keys[index]!r}: n" for index in [first, *without])
+        yield f"{what}: pass lengths={{{told}}} to check the padding"
 
 
 def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
@@ -216,7 +227,7 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
         yield "pass streaming=True to see from which step on, and why"
 
 
-def of_functions(baseline: Baseline) -> Iterator[str]:
+def uses_of_functions(baseline: Baseline) -> Iterator[str]:
     """Yield what functions of a run show, if it has pictures (Conv2d) or loops over cells."""
     has_pictures = any(isinstance(event.module, Conv2d) for event in baseline.events)
     families = defaultdict[str, list[Call]](list)
@@ -276,5 +287,5 @@ LINES = (
     other_in_training,
     norms_over_padding,
     inputs_without_lengths,
-    of_functions,
+    uses_of_functions,
 )

@@ -40,14 +40,13 @@ def shared_draws(baseline: Baseline) -> Iterator[str]:
 
 
 def other_in_training(baseline: Baseline) -> Iterator[str]:
-    """Yield a line if a model that is in train mode runs differently there than in eval mode.
+    """Yield a line if a model runs differently in train mode than in eval mode, which is judged.
 
-    All else is judged in eval mode. What dropout or buffers change is usual.
+    What dropout or buffers change is usual.
     """
     session = baseline.session
     output = gradients_in_training(baseline).output
-    is_in_training = session.pristine.private.training and output
-    if not is_in_training or are_like(output, baseline.normal):
+    if not output or are_like(output, baseline.normal):
         return
     buffers = [*session.model.buffers()]
     if not (session.drawn or buffers) or shapes_of(output) != shapes_of(baseline.normal):

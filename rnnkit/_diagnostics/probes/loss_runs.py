@@ -14,7 +14,7 @@ from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, tensors_of
 
 #: How far a gradient may turn, 1 - |cos|, in float64: a mean, weights or a root turn it by 4e-16.
-TURNED = 1e-6
+TURNED = 1e-10
 #: How many times as far apart targets are put, to see whose they are.
 SPREAD = 100
 #: A gradient below this part of the largest has no direction, and a smaller change is none.

@@ -103,8 +103,9 @@ def _why_without_padding(batch: Batch) -> str:
         return "no sample has padding"
     if not any(map(batch.tells_lengths, batch.indices)):
         return "the model gets no lengths, so it may recognize padding by its value"
-    if not all(is_number(batch.leaves[k]) for k in _padded_inputs(batch)):
-        return "the inputs are tokens, so the model may recognize padding by its value"
+    tokens = [batch.names[k] for k in _padded_inputs(batch) if not is_number(batch.leaves[k])]
+    if tokens:
+        return f"{tokens[0]} has tokens, so the model may recognize padding by its value"
     return ""
 
 

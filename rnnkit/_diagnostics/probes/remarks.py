@@ -54,7 +54,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Answer:
         except SpentError:
             left.append(line.__name__.replace("_", " "))
     if left:
-        notes.append(f"after {RUNS} runs, verify left out these notes: {', '.join(left)}")
+        notes.append(f"after {RUNS} runs, verify wrote no notes on {', '.join(left)}")
     return Answer(notes=notes, drawn=drawn)
 
 
@@ -108,8 +108,10 @@ def _others(batch: Batch, index: int) -> list[Any]:
     """Return what may be other values of the input ``index``, or the same; none if it has none.
 
     Flags are turned around; numbers are scaled and negated; tokens are redrawn; labels and lengths
-    are moved to other samples.
+    are moved to other samples. If the caller gave a second batch, the values are those of that.
     """
+    if batch.second_leaves is not None:
+        return [batch.second_leaves[index]]
     leaf = batch.leaves[index]
     if isinstance(leaf, list | tuple):  # a number for each sample
         return [leaf[::-1]]

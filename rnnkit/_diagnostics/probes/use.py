@@ -144,8 +144,10 @@ class _Uses:
         """
         self.baseline = baseline
         self.call = call
-        self.slopes = slopes
         data, self.last, self.later = _steps(baseline, call)
+        made = {"output": data, **call.returned}
+        # A model may have turned what was returned around, in place: then the slopes are turned.
+        self.slopes = {part: x for part, x in slopes.items() if x.shape == made[part].shape}
         self.back = is_backward(data)
         self.every = torch.ones_like(self.back[:1])
         self.runs = 0

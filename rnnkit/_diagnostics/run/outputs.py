@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from numbers import Real
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
@@ -85,7 +86,7 @@ def _tensor_of(numbers: Any) -> Any:
 def _are_numbers(tree: list[Any]) -> bool:
     """Return whether nested lists hold numbers, and nothing else."""
     numbers = pytree.tree_leaves(tree, is_leaf=lambda node: not isinstance(node, list))
-    return numbers != [] and all(isinstance(n, int | float) for n in numbers)
+    return numbers != [] and all(isinstance(n, Real) for n in numbers)
 
 
 def _is_list_of_steps(tree: Any) -> bool:

@@ -1,5 +1,6 @@
 """What ``verify`` found: a report, or what it raises."""
 
+import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -211,7 +212,8 @@ def joined_by_and(names: list[str]) -> str:
 
 def in_short(error: Exception) -> str:
     """Write an error in one line of a report: its class and the begin of its message."""
-    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:100].rstrip(": ")
+    line = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+    return textwrap.shorten(line, 100, placeholder=" ...").rstrip(": ")
 
 
 def without_frames(error: Exception) -> Exception:

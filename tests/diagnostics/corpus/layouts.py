@@ -145,8 +145,12 @@ class Reader(nn.Module):
 
 
 def scripted(_, right):
-    """Make a ScriptModule, which takes no hooks: where a leak shows first is not known."""
-    return Subject(torch.jit.script(nn.Sequential(nn.Linear(3, 4), Reader(right))), (X,))
+    """Make a ScriptModule, which takes no hooks: where a leak shows first is not known.
+
+    Its first weight has a column that multiplies zeros alone.
+    """
+    made = torch.jit.script(nn.Sequential(nn.Linear(3, 4), Reader(right)))
+    return Subject(made, (X * torch.tensor([1.0, 1.0, 0.0]),))
 
 
 CASES.append(Case("scripted_model", scripted, "batch", file="layouts"))

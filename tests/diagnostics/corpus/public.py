@@ -7,6 +7,7 @@ from tests.diagnostics.models_of_users import COUNTS, PADDED, X, mask, numbers, 
 
 TOKENS = tokens(4, 7)
 ACTIONS = numbers(4, 7, 2)
+SERIES = numbers(4, 12, 1).sort(0, descending=True).values
 
 
 @fine(words=embedding(11, 3), gru=gru(width=3, hidden=3), inputs=(TOKENS,))
@@ -140,3 +141,68 @@ fine(name="all steps in a row", batch_dim=1, gru=part("GRU", 3, 6))(
     lambda m, x: m.gru(x)[0].sum(2).flatten()
 )
 fine(name="fewer outputs for a sample")(lambda m, x: (m.gru(x)[0], x.sum(2))[: len(x)])
+fine(name="paths of NumPy's numbers", gru=gru())(
+    lambda m, x: (m.gru(x)[1][0], [list(row) for row in m.gru(x)[0].argmax(2).numpy()])
+)
+
+
+@fine(words=embedding(11, 3), cell=gru_cell(3, 6), head=linear(6, 11))
+def greedy_words(m, x):
+    """No gradient reaches the head of words that argmax chooses, and no output is without it."""
+    h = x.mean(1) @ torch.eye(3, 6)
+    word = torch.zeros(len(x)).long()
+    words, states = [], []
+    for _ in range(4):
+        h = m.cell(m.words(word), h)
+        word = m.head(h).argmax(1)
+        words.append(word)
+        states.append(h)
+    return torch.stack(words, 1), torch.stack(states, 1)
+
+
+def rows_of_documents(m, rows, spans):
+    """Read the rows of each document in turn, by how many it has, or from where to where."""
+    counts = spans.diff(dim=1).flatten().tolist() if torch.is_tensor(spans) else spans
+    return torch.cat([m.gru(part.unsqueeze(0))[0][0] for part in rows.split(counts)])
+
+
+SPANS = torch.tensor([[0, 3], [3, 5], [5, 9]])
+fine(name="rows by number", judged=False, gru=gru(), inputs=(X.view(-1, 3)[:9], [3, 2, 4]))(
+    rows_of_documents
+)
+fine(name="rows by span", judged=False, gru=gru(), inputs=(X.view(-1, 3)[:9], SPANS))(
+    rows_of_documents
+)
+
+
+@pair("batch", gru=gru(hidden=4))
+def second_output_of_a_fixed_batch(m, x):
+    """All outputs of a model for one size of batch are judged: samples mix in the second."""
+    y, h = m.gru(x, torch.zeros(1, 4, 4))
+    return y, h[0] if m.right else h[0] - h[0].mean(0)
+
+
+@fine(gru=gru(bidirectional=True))
+def states_turned_in_place(m, x):
+    """A state that is transposed in place has its gradient in another layout: nothing crashes."""
+    return m.gru(x)[1].transpose_(0, 1).flatten(1)
+
+
+fine(name="five inputs of the same steps", inputs=(X,) * 5, causal=True, gru=gru(width=15))(
+    lambda m, *parts: m.gru(torch.cat(parts, 2))[0]
+)
+
+
+@fine(words=embedding(11, 3), gru=gru(), inputs=(TOKENS * mask(COUNTS, 7), COUNTS) * 5)
+def loss_of_five_lengths(m, *parts):
+    """The loss of an anchor, and others, is judged within 48 runs."""
+    read = [m.gru(pack(m.words(x), n))[1][0] for x, n in zip(parts[::2], parts[1::2], strict=True)]
+    near = torch.cosine_similarity(read[0] + read[1] + read[2], read[3])
+    return (1 + torch.cosine_similarity(read[0], read[4]) - near).mean()
+
+
+@pair("batch", gru=gru(width=1), inputs=(SERIES,))
+def scaled_by_the_first_sample(m, x):
+    """A model scales each series by its own maximum; or all by that of sample 0, the largest."""
+    most = x.amax((1, 2), keepdim=True)
+    return m.gru(x)[0] * (most if m.right else most[0])

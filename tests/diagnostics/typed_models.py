@@ -208,7 +208,11 @@ def strided(m, x, lengths):
     """Average what a strided convolution makes of the valid steps."""
     x = within(x, lengths)
     y = m.conv(x.transpose(1, 2)).transpose(1, 2)
-    valid = {"wrong": lengths, "typed": (lengths + 2 * 1 - 3) // 2 + 1, "right": lengths.add(1).div(2).long()}
+    valid = {
+        "wrong": lengths,
+        "typed": (lengths + 2 * 1 - 3) // 2 + 1,
+        "right": lengths.add(1).div(2).long(),
+    }
     kept = mask(valid[m.way], y.shape[1]).unsqueeze(2)
     return m.head((y * kept).sum(1) / kept.sum(1))
 

@@ -212,7 +212,8 @@ def _rows_apart(before: Tensor, after: Tensor, left_out: int, size: int, way: Jo
 
 def _are_same_rows(before: Tensor, after: Tensor, axis: int) -> bool:
     """Return whether each row of ``after`` is one of ``before``, as large as it, at any place."""
-    one, other = (in_float64(x).movedim(axis, 0).flatten(1).norm(dim=1) for x in (before, after))
+    rows = (in_float64(x).movedim(axis, 0).unsqueeze(-1).flatten(1) for x in (before, after))
+    one, other = (x.norm(dim=1) for x in rows)
     return bool(torch.isclose(other.unsqueeze(1), one, 1e-4).any(1).all())
 
 

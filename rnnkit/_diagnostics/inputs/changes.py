@@ -11,6 +11,7 @@ from torch.nn import functional
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.run.outputs import (
     in_float64,
+    is_dense,
     mask_of_row,
     same,
     with_finite_numbers,
@@ -168,7 +169,7 @@ def _may_change(batch: Batch, index: int, *, has_second: bool) -> bool:
     """
     if batch.axes[index] is None:
         return False
-    return batch.is_content(index) or (has_second and isinstance(batch.leaves[index], Tensor))
+    return batch.is_content(index) or (has_second and is_dense(batch.leaves[index]))
 
 
 def _other_values_once(batch: Batch, index: int, seed: int, *, pad: bool) -> Tensor:

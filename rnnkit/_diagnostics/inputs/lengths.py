@@ -317,7 +317,7 @@ def _masks_lengths(leaf: Tensor, axis: int, counts: list[int], steps: int) -> bo
 
     ``axis`` has the samples. A mask is zero at the valid steps, or at all others.
     """
-    if len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
+    if leaf.is_complex() or len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
         return False
     zeros = (leaf == 0).movedim(axis, 0).flatten(1).sum(1).tolist()
     times, rest = divmod(leaf.numel(), len(counts) * steps)

@@ -140,4 +140,5 @@ def _has_known_steps(baseline: Baseline, index: int) -> bool:
         return baseline.missing(index) is not None
     sizes = baseline.normal[index].shape
     others = {*range(len(sizes) - 1)} - {axes.batch[index], axes.seq.get(index)}
-    return not others or (index not in axes.seq and batch.steps in sizes[:-1])
+    has_all_steps = batch.steps in sizes[:-1] and sizes.count(batch.steps) == 1
+    return not others or (index not in axes.seq and has_all_steps)

@@ -136,7 +136,7 @@ def is_one_leaf(node: Any) -> bool:
 
     Such a list may be the lengths: a number for each sample.
     """
-    if type(node) in (list, tuple):
+    if type(node) in (list, tuple, torch.Size):
         return bool(node) and all(isinstance(n, int) for n in node)
     return is_packed(node)
 

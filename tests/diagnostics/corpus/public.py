@@ -206,3 +206,30 @@ def scaled_by_the_first_sample(m, x):
     """A model scales each series by its own maximum; or all by that of sample 0, the largest."""
     most = x.amax((1, 2), keepdim=True)
     return m.gru(x)[0] * (most if m.right else most[0])
+
+
+@fine(
+    gru=gru(batch_first=False),
+    batch_dim=1,
+    lengths=COUNTS,
+    inputs=(PADDED.transpose(0, 1), mask(COUNTS, 7)),
+)
+def scores_of_each_step_in_a_list(m, x, valid):
+    """Scores ``(query, batch, key)`` of padded queries may change: their steps are not known."""
+    y = m.gru(x)[0]
+    each = [torch.einsum("bd,sbd->bs", step, y).masked_fill(~valid, -1e9) for step in y]
+    return y, [scores.softmax(1) for scores in each]
+
+
+fine(name="states in a row", gru=gru(num_layers=2))(
+    lambda m, x: (m.gru(x)[0], m.gru(x)[1].flatten())
+)
+
+EYE = torch.eye(4).to_sparse()
+#: Inputs that a model ignores crash nothing.
+for name, options in {
+    "a size": {"inputs": (X, X.shape)},
+    "a sparse matrix of two batches": {"inputs": (X, EYE), "other": (X.flip(0), EYE)},
+    "a spectrum of padding": {"inputs": (PADDED, torch.fft.fft(PADDED)), "lengths": COUNTS},
+}.items():
+    fine(name=name, **options)(lambda m, x, _: m.gru(x)[0])

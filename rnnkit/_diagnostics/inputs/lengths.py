@@ -121,7 +121,7 @@ def _told_by_padding_index(model: nn.Module, rows: Rows) -> list[tuple[str, list
     ``rows`` are the inputs with steps, by index: the first one's count, under no name. Nothing if
     there is no such index, or not one only, or if that input holds no tokens.
     """
-    embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
+    embeddings = [one for one in nn.Module.modules(model) if isinstance(one, nn.Embedding)]
     values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
     tokens = next(iter(rows.values()), None)
     if tokens is None or len(values) != 1:

@@ -308,7 +308,9 @@ def parts_of(
                 # One length for all inputs, as by total_length, ends in padding; a further step may
                 # be a summary.
                 kept = steps - max(baseline.missing(index) or 0, 0)
-                made = made.narrow(axis, 0, min(kept, made.shape[axis]))
+                if made.shape[axis] < kept:  # steps that are read in groups
+                    continue
+                made = made.narrow(axis, 0, kept)
             yield from _parts_of_output(baseline, index, made, samples)
 
 

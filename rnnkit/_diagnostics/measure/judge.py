@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from rnnkit._diagnostics.measure.baseline import Baseline, once
@@ -83,7 +83,7 @@ def note_of_judge(baseline: Baseline) -> list[str]:
 
 def rounds_by_all(baseline: Baseline) -> Skipped | None:
     """Return a probe's answer if a quantized layer may move any output by rounding; else None."""
-    modules = baseline.session.model.modules()
+    modules = nn.Module.modules(baseline.session.model)
     is_quantized = any(".quantized.dynamic." in type(one).__module__ for one in modules)
     return Skipped(QUANTIZED) if is_quantized else None
 

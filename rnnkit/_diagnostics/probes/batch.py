@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase
+from torch.nn import Module, RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.explain.locate import locate_sample
@@ -278,7 +278,7 @@ def _why_rows_of_steps(baseline: Baseline) -> list[Line]:
 
     ``baseline`` is a model whose output has a row for each step, and a batch.
     """
-    layers = [x for x in baseline.session.model.modules() if isinstance(x, RNNBase)]
+    layers = [x for x in Module.modules(baseline.session.model) if isinstance(x, RNNBase)]
     is_batch_first = baseline.batch.batch_dim == 0
     outputs = [call.output for call in calls_in(baseline.events)]
     if is_batch_first and any(isinstance(output, PackedSequence) for output in outputs):

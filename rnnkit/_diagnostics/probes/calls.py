@@ -157,7 +157,7 @@ def filled(
         return output.masked_fill(mask.unsqueeze(-1), factor * largest(output))
 
     def on_tables(model: Module) -> list[Any]:
-        tables = [module for module in model.modules() if isinstance(module, Embedding)]
+        tables = [module for module in Module.modules(model) if isinstance(module, Embedding)]
         return [table.register_forward_hook(embedded) for table in tables]
 
     output = baseline.session.attempt(batch.tree(leaves), watch=all_of(on_tables, watch))

@@ -49,7 +49,7 @@ MOST = 3
 
 
 def probe_causal(baseline: Baseline) -> Outcome:
-    """Step t of the first output depends on no later step of the input; other outputs may.
+    """Step t of the first output with steps depends on no later step of the input; others may.
 
     Later steps are changed first; then the first steps are run by themselves. ``baseline`` is the
     model, a batch, and what it returned for that, with the rule that the caller asked for
@@ -57,8 +57,8 @@ def probe_causal(baseline: Baseline) -> Outcome:
     """
     if baseline.batch.steps < 2:
         return Skipped(NO_STEPS)
-    first = baseline.first
-    seq = baseline.out_seq_dim
+    first = _first_with_steps(baseline)
+    seq = None if first is None else baseline.axes.seq.get(first)
     if first is None or seq is None:
         return _follows_features(baseline) or Skipped(OTHER_OUTPUTS)
     # Of the input that it follows.
@@ -83,6 +83,13 @@ def probe_causal(baseline: Baseline) -> Outcome:
         runs.append(run)
     text = _holds(judged) + _tried(judged, changes.values())
     return Passed(text + _of_others(judged, first, changes), runs)
+
+
+def _first_with_steps(baseline: Baseline) -> int | None:
+    """Return the first output, by index, or the first one with steps if that has none."""
+    seq = baseline.axes.seq
+    numbers = [index for index in sorted(seq) if is_number(baseline.normal[index])]
+    return baseline.first if baseline.first in seq else next(iter(numbers), baseline.first)
 
 
 def _holds(judged: Baseline) -> str:
@@ -128,12 +135,12 @@ def _of_others(judged: Baseline, first: int, changes: dict[Change, "_Asked"]) ->
             reading.append(judged.name(index))
     if not reading:
         return ""
-    return f"; that holds of the first output, and not of {', '.join(reading)}"
+    return f"; that holds of {judged.name(first)}, and not of {', '.join(reading)}"
 
 
 def _late(baseline: Baseline) -> int:
     """Return how many steps later than its input the first output may begin, if it is shorter."""
-    return max(baseline.missing(baseline.first or 0) or 0, 0)
+    return max(baseline.missing(_first_with_steps(baseline) or 0) or 0, 0)
 
 
 def _of_changed_steps(baseline: Baseline, first: int) -> dict[Change, "_Asked"] | Finding | Skipped:

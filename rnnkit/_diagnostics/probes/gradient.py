@@ -91,7 +91,7 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
     """
     given = [leaf for leaf in baseline.batch.leaves if isinstance(leaf, Module)]
     known = {*ModuleList([run.model, *given]).parameters()}
-    held = {*chain.from_iterable(map(_modules_held_by, run.model.modules()))}
+    held = {*chain.from_iterable(map(_modules_held_by, Module.modules(run.model)))}
     for stranger in dict.fromkeys(run.called):
         if baseline.session.own_call and stranger not in held:
             continue
@@ -160,13 +160,15 @@ def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:
     """Return whether zeros in the gradient of the parameter ``name`` may be a mistake.
 
     They are none in a bias, after a single step, or beside a bias, or an expert, that learns: an
-    expert is the same part of another item of a list of modules.
+    expert is the same part of another item of a list of modules. Nor are they in an Embedding with
+    a padding, which may have read nothing else.
     """
     weight = run.weights[name]
     module = dict(baseline.session.model.named_modules())[name.rpartition(".")[0]]
     is_torchs = type(module).__module__.startswith(("torch.nn.", "rnnkit"))
     axes = weight.dim() if is_torchs else weight.squeeze().dim()
-    if axes < 2 or baseline.batch.longest == 1:
+    is_padding = getattr(module, "padding_idx", None) is not None
+    if axes < 2 or is_padding or baseline.batch.longest == 1:
         return False
     family = _family(name)
     expert = _without_number(name)
@@ -252,7 +254,7 @@ def _left_on_model(run: Gradients) -> list[Tensor]:
 
     A user's ``call=`` may leave out what the model returned.
     """
-    modules = run.model.modules()
+    modules = Module.modules(run.model)
     held = tensors_of([value for module in modules for value in vars(module).values()])
     made = [x for x in held if x.grad_fn is not None]
     return [*tensors_of(run.returned.get(("", 0))), *made]

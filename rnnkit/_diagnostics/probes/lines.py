@@ -105,9 +105,12 @@ def idle_columns(baseline: Baseline) -> Iterator[str]:
     idle = _never_read(baseline, _idle_columns)
     if idle and _moves_with(baseline, idle):
         return  # a unit that reads them is off
-    for name, number in sorted(Counter(name for name, _ in idle).items()):
-        columns = count(number, "column", "columns")
-        yield f"{name} has {columns} without a gradient: unused, or used with zeros only"
+    found = sorted(Counter(name for name, _ in idle).items())
+    listed = [f"{count(number, 'column', 'columns')} of {name}" for name, number in found[:NAMES]]
+    if len(found) > NAMES:
+        listed.append(count(len(found) - NAMES, "other weight", "other weights"))
+    if found:
+        yield f"no gradient reaches {joined_by_and(listed)}: unused, or used with zeros only"
 
 
 def _idle_columns(run: Gradients) -> set[tuple[str, int]]:
@@ -153,7 +156,11 @@ def order_unseen(baseline: Baseline) -> Iterator[str]:
     judge = judge_of(baseline) if _may_be_unordered(baseline) else None
     if not isinstance(judge, Baseline):
         return
-    after = judge.attempt(_reordered(judge.batch)) or []
+    other = _reordered(judge.batch)
+    first = judge.batch.sequence
+    if same(other.leaves[first], judge.batch.leaves[first]):
+        return
+    after = judge.attempt(other) or []
     pairs = [*zip(judge.normal, after, strict=False)]
     if pairs and all(are_near(judge, x, y) for x, y in pairs if is_number(x)):
         steps = f"the steps{judge.batch.of_sequence} in a different order"

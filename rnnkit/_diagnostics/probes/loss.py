@@ -58,8 +58,9 @@ def judge_loss(narrow: Baseline) -> Outcome:
     batch = baseline.batch
     base = run_loss(baseline, batch)
     if not any(place.slope.any() for place in base):
-        reason = "a loss without a gradient: it is constant, or no input is of floats or goes into"
-        return Skipped(f"{reason} an Embedding; let forward take F.one_hot(x, n).float()")
+        reason = "a loss without a gradient: it is constant, or writes into its inputs, or takes"
+        fix = "let forward take F.one_hot(x, n).float()"
+        return Skipped(f"{reason} neither floats nor what an Embedding reads: {fix}")
     labels = _labels(batch, gradients_of(narrow))
     runs = _with_other_samples(baseline, base, labels)
     followed = first_by_sample(base, runs, batch.size)

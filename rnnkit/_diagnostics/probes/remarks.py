@@ -107,8 +107,8 @@ def _arrives(run: Gradients, index: int) -> bool:
 def _others(batch: Batch, index: int) -> list[Any]:
     """Return what may be other values of the input ``index``, or the same; none if it has none.
 
-    Flags are turned around; numbers are scaled and negated; tokens are redrawn; labels and lengths
-    are moved to other samples. If the caller gave a second batch, the values are those of that.
+    Flags are turned around; numbers are scaled and negated; tokens are redrawn, or 0; labels and
+    lengths are moved to other samples. If the caller gave a second batch, the values are its own.
     """
     if batch.second_leaves is not None:
         return [batch.second_leaves[index]]
@@ -123,7 +123,8 @@ def _others(batch: Batch, index: int) -> list[Any]:
         return [2 * leaf + 1, -leaf]
     if batch.is_content(index):
         everywhere = torch.ones_like(leaf, dtype=torch.bool)
-        return [other_leaves(batch, lambda *_: everywhere, only=index)[index]]
+        drawn = other_leaves(batch, lambda *_: everywhere, only=index)[index]
+        return [drawn, torch.zeros_like(leaf)]
     axis = batch.axes[index] or 0
     return [leaf.roll(1, axis), leaf.flip(axis), torch.full_like(leaf, leaf.max().item())]
 

@@ -79,7 +79,7 @@ class Pristine:
         self._parts = copier.parts
         self.originals = copier.modules
         self.shared = names_of(copier.noted, model)
-        for module in self.private.modules():
+        for module in nn.Module.modules(self.private):
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # else cuDNN warns
         for one in self.held:

@@ -203,6 +203,9 @@ class Session:
         before = _random_states() if notices else {}
         try:
             yield
+        except SystemExit as error:  # which would end the caller's program
+            message = "the model calls sys.exit"
+            raise RuntimeError(message) from error
         finally:
             for hook in reversed([*hooks]):
                 hook.remove()

@@ -1,5 +1,6 @@
 """What functions do in a run that is worth a line: they cut graphs, or losses read a wrong axis."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -179,6 +180,8 @@ def _read_by(call: FunctionCall) -> Any:
         return call.args
     if call.name in OF_SHAPES or call.name.startswith("new"):
         return ()
+    if call.name == "__setitem__" or re.search("[^_]_$", call.name):  # in place
+        return (call.args[1:], call.kwargs)
     return call.args[:1] if call.name in LIKE else (call.args, call.kwargs)
 
 

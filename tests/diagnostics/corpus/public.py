@@ -1,6 +1,7 @@
 """What models of public repositories showed: right ones that were accused, and oks that were not true."""
 
 import torch
+from torch import nn
 
 from tests.diagnostics.corpus.forward import embedding, fine, gru, gru_cell, linear, pair, part
 from tests.diagnostics.models_of_users import COUNTS, PADDED, X, mask, numbers, pack, tokens, unpack
@@ -233,3 +234,72 @@ for name, options in {
     "a spectrum of padding": {"inputs": (PADDED, torch.fft.fft(PADDED)), "lengths": COUNTS},
 }.items():
     fine(name=name, **options)(lambda m, x, _: m.gru(x)[0])
+
+
+@fine(words=embedding(11, 3), marks=embedding(5, 3, padding_idx=0), gru=gru(), inputs=(TOKENS,))
+def marks_that_do_not_occur(m, x):
+    """An Embedding that reads its padding alone has a gradient of zeros, and none is a mistake."""
+    return m.gru(m.words(x) + m.marks(torch.where(x < 0, x, 0)))[0]
+
+
+@fine(
+    causal="strict", out_seq_dim=1, cell=gru_cell(), head=linear(6, 6), inputs=(numbers(4, 8, 3),)
+)
+def two_frames_a_step(m, x):
+    """Steps are read by two, and of seven the model makes six: each is where it was."""
+    h = x.new_zeros(len(x), 6)
+    made = []
+    pairs = x.reshape(len(x), x.shape[1] // 2, -1)
+    for frame in (x.new_zeros(len(x), 3), *pairs[:, :-1, -3:].unbind(1)):
+        h = m.cell(frame, h)
+        made.append(m.head(h))
+    return torch.stack(made, 1).view(len(x), -1, 3)
+
+
+@fine(cell=gru_cell(), inputs=(torch.cat([-X[:, :4].abs(), X[:, 4:].abs()], 1),))
+def masked_through_data(m, x):
+    """Early steps are off, and what is written into numbers by ``.data`` cuts no gradient."""
+    h = x.new_zeros(len(x), 6)
+    for x_t in x.relu().unbind(1):
+        scores = h * 1
+        scores.data.masked_fill_(scores > 9, 0)
+        h = m.cell(x_t, scores)
+    return h
+
+
+@fine(gru=gru(), inputs=(X, numbers(4, 6, 2)))
+def exit_if_refused(m, x, y):
+    """A model that ends the program where it is given fewer steps ends none."""
+    if y.shape[1] < 6:
+        raise SystemExit
+    return m.gru(x)[0][:, -1:] + y.sum(2, keepdim=True)
+
+
+@pair("causal", gru=gru(), back=gru(bidirectional=True))
+def states_after_a_start(m, x):
+    """Of a start without steps, and states, the states are judged: they read later steps, or not."""
+    states, h = m.gru(x) if m.right else m.back(x)
+    return h[0], states
+
+
+@fine(gru=gru(), inputs=(X, tokens(4, 7) % 4 + 1))
+def marks_of_one_kind(m, x, kinds):
+    """Whether a mark is 0 shows nowhere in a batch without zeros: it is read all the same."""
+    return m.gru(x)[0] + (kinds == 0).unsqueeze(2)
+
+
+class Renamed(nn.Module):
+    """A model with an attribute in place of its method ``modules``."""
+
+    def __init__(self):
+        """Make the layer."""
+        super().__init__()
+        self.gru = nn.GRU(3, 6, batch_first=True)
+        self.modules = [self.gru]
+
+    def forward(self, x):
+        """Run it."""
+        return self.gru(x)[0]
+
+
+fine(name="an attribute called modules", renamed=Renamed)(lambda m, x: m.renamed(x))

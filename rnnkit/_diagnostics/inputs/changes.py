@@ -149,27 +149,19 @@ def other_leaves(
     second = None if pad else batch.second_leaves
     chosen = batch.indices if only is None else [only]
     for index in chosen:
-        may_change = _may_change(batch, index, has_second=second is not None)
+        leaf = batch.leaves[index]
+        # Lengths, labels and masks say what the rest is, and change with a second batch only.
+        has_other = second is not None and is_dense(leaf)
+        may_change = batch.is_content(index) or (has_other and batch.axes[index] is not None)
         mask = where(batch, index) if may_change else None
         if mask is None:
             continue
         drawn = _other_values_once(batch, index, seed, pad=pad) if second is None else second[index]
-        leaf = batch.leaves[index]
         # In the same order of memory, since a model may view it.
         other = leaf.clone().copy_(torch.where(mask, drawn, leaf))
         if not same(leaf, other):
             leaves[index] = other
     return leaves
-
-
-def _may_change(batch: Batch, index: int, *, has_second: bool) -> bool:
-    """Return whether an input has samples, and values that may change.
-
-    Lengths, labels and masks say what the rest is, and change with a second batch only.
-    """
-    if batch.axes[index] is None:
-        return False
-    return batch.is_content(index) or (has_second and is_dense(batch.leaves[index]))
 
 
 def _other_values_once(batch: Batch, index: int, seed: int, *, pad: bool) -> Tensor:

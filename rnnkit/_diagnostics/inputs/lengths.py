@@ -78,7 +78,7 @@ def _matched_by_padding(
     for name, ways in told:
         own = _inputs_of_like_name(name, inputs, rows)
         free = {k: x for k, x in (own or rows).items() if k not in found}
-        fits = next(_padded_beyond(free, ways if own else _agreed(ways, of_any)), None)
+        fits = next(_padded_beyond(free, ways, [] if own else of_any), None)
         if fits is not None:
             index, counts, side = fits
             found[index] = counts
@@ -98,20 +98,18 @@ def _inputs_of_like_name(name: str, inputs: Sequence[Named], rows: Rows) -> Rows
     return {k: rows[k] for k in like}
 
 
-def _agreed(ways: Sequence[list[int]], told: Sequence[Sequence[list[int]]]) -> list[list[int]]:
-    """Return those lengths that all inputs may tell whose name is that of lengths or a mask."""
-    return [counts for counts in ways if all(counts in each for each in told)]
-
-
-def _padded_beyond(rows: Rows, ways: Sequence[list[int]]) -> Iterator[tuple[int, list[int], str]]:
+def _padded_beyond(
+    rows: Rows, ways: Sequence[list[int]], told: Sequence[Sequence[list[int]]]
+) -> Iterator[tuple[int, list[int], str]]:
     """Yield the index of each input that is padded beyond some lengths, these, and on which side.
 
     ``rows`` are the inputs to look at. A mask can be read in several ways (true on valid steps or
-    on padding, at either end), which ``ways`` has.
+    on padding, at either end), which ``ways`` has; each of ``told`` has the lengths that another
+    input may tell, which have to be among them.
     """
     for counts, (index, x) in product(ways, rows.items()):
         side = padded_side(x, counts)
-        if side:
+        if side and all(counts in each for each in told):
             yield index, counts, side
 
 
@@ -206,22 +204,17 @@ def _is_padded_after(rows: Tensor, counts: list[int]) -> bool:
     """Return whether all steps beyond each length, and no step just within, are padding.
 
     ``rows`` is an input ``(batch, seq, ...)`` and ``counts`` are its lengths. Padding is the first
-    finite value there.
+    step there that is finite, or else NaN.
     """
     pairs = list(zip(rows, counts, strict=True))
     beyond = torch.cat([row[n:] for row, n in pairs])
-    padding = _padding_of(beyond)
+    finite = beyond.isfinite().reshape(len(beyond), -1).all(1)
+    padding = beyond[int(finite.int().argmax())]
     is_padding = (beyond == padding) | ~beyond.isfinite()
     if not is_padding.all():
         return False
     last = [row[n - 1] for row, n in pairs if n < len(row)]
     return not any((step == padding).all() for step in last)
-
-
-def _padding_of(beyond: Tensor) -> Tensor:
-    """Return the first step of some padding ``(steps, ...)`` that is finite, or else NaN."""
-    finite = beyond.isfinite().reshape(len(beyond), -1).all(1)
-    return beyond[int(finite.int().argmax())]
 
 
 def counts_of(lengths: Any) -> list[int]:
@@ -266,30 +259,23 @@ def is_content(leaf: Any, seq_axis: int) -> bool:
     """Return whether a leaf holds data that is computed with, not lengths, labels or a mask.
 
     A mask is boolean, or zeros and ones that nowhere rise or nowhere fall along the steps, or zeros
-    and large negative numbers that are added to scores.
+    and numbers below -1000 that are added to scores.
     """
     if not is_dense(leaf) or leaf.numel() == 0 or leaf.dtype is torch.bool:
         return False
     is_fraction = leaf.is_floating_point()
-    if is_fraction and _is_added_mask(leaf):
+    if is_fraction and ((leaf == 0) | (leaf < -1000)).all() and leaf.any():
         return False
     while leaf.dim() > 2 and leaf.shape[-1] == 1:  # a mask that multiplies features
         leaf = leaf.squeeze(-1)
     if leaf.dim() == 2 and is_binary(leaf):
         return not any(rises_or_falls(leaf.int(), axis) for axis in {1, min(seq_axis, 1)})
     if is_fraction and leaf.dim() < 3 and leaf.shape[1:].numel() == 1:
-        return not _are_fractions_of_longest(leaf[leaf.isfinite()])
+        finite = leaf[leaf.isfinite()]
+        # Lengths relative to the longest are up to 1, which occurs.
+        are_parts = ((finite > 0) & (finite <= 1)).all() and (finite == 1).any()
+        return not are_parts
     return is_fraction or leaf.is_complex() or leaf.dim() > 1
-
-
-def _is_added_mask(leaf: Tensor) -> bool:
-    """Return whether all numbers are zeros, or below -1000: such a mask is added to scores."""
-    return bool(((leaf == 0) | (leaf < -1000)).all() and leaf.any())
-
-
-def _are_fractions_of_longest(lengths: Tensor) -> bool:
-    """Return whether numbers may be lengths relative to the longest: up to 1, which occurs."""
-    return bool(((lengths > 0) & (lengths <= 1)).all() and (lengths == 1).any())
 
 
 def states_lengths(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:

@@ -136,10 +136,10 @@ def filled(
 ) -> Leaves | None:
     """Run with a number at some steps; return the leaves of the output, or None.
 
-    ``places`` is a mask ``(batch, seq)`` of those steps. The number is the largest of the tensor
-    that it goes into, times a factor, which may be a NaN; of tokens, that tensor is their
-    embedding. None if the number goes nowhere, or if the model refuses it. ``watch`` puts further
-    hooks on the model.
+    ``places`` is a mask of those steps, which broadcasts to ``(batch, seq)``. The number is the
+    largest of the tensor that it goes into, times a factor, which may be a NaN; of tokens, that
+    tensor is their embedding. None if the number goes nowhere, or if the model refuses it.
+    ``watch`` puts further hooks on the model.
     """
     batch = baseline.batch
     leaf = batch.leaves[batch.sequence]

@@ -184,7 +184,7 @@ def _skipped_step(
     # Of one output for all steps, a middle step that is not read may be the word to predict.
     middle = ((length - 1) // 2, length // 2) if baseline.out_seq_dim is None else ()
     for step in skipped:
-        if step not in middle and _stops_nan(baseline, valid, step):
+        if step not in middle and _stops_nan(baseline, step):
             what = f"step {step} reaches no output of the model, although later steps do"
             evidence = ("evidence", "even a NaN at that step reaches no output")
             return Finding(what, [evidence])
@@ -206,14 +206,9 @@ def _may_be_thinned(
     return steps[0] in skipped or (len(skipped) > 1 and 2 * most + 1 >= len(steps))
 
 
-def _stops_nan(baseline: Baseline, valid: Tensor, step: int) -> bool:
-    """Return whether a NaN at a step of all samples goes into the model, and changes no output.
-
-    ``valid`` is any mask ``(batch, seq)``, for its shape.
-    """
-    mask = torch.zeros_like(valid)
-    mask[:, step] = True
-    output = filled(baseline, mask, torch.nan)
+def _stops_nan(baseline: Baseline, step: int) -> bool:
+    """Return whether a NaN at a step of all samples goes into the model, and changes no output."""
+    output = filled(baseline, baseline.batch.step_numbers == step, torch.nan)
     return output is not None and are_bit_equal(baseline.normal, output)
 
 

@@ -14,11 +14,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
 from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
-from rnnkit._diagnostics.measure.slopes import (
-    Gradients,
-    gradients_in_training,
-    gradients_of,
-)
+from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, gradients_of
 from rnnkit._diagnostics.probes.calls import LARGE, events_with, filled, padded
 from rnnkit._diagnostics.probes.lines_of_training import (
     norms_over_padding,
@@ -30,11 +26,7 @@ from rnnkit._diagnostics.probes.streaming import streams_of
 from rnnkit._diagnostics.probes.streams import ways_to_carry
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
-from rnnkit._diagnostics.run.outputs import (
-    are_bit_equal,
-    is_number,
-    same,
-)
+from rnnkit._diagnostics.run.outputs import are_bit_equal, is_number, same
 from rnnkit._diagnostics.tell.outcome import Skipped
 from rnnkit._diagnostics.tell.report import NAMES, joined_by_and
 

@@ -76,8 +76,14 @@ def judge_loss(narrow: Baseline) -> Outcome:
     turned = _turned_pair(place.slope, others, axis)
     if turned is not None:
         return _judge_turned(baseline, base, runs, turned).noting(notes)
-    # Without an order, each sample may be compared with the items of all, but not with a mask.
-    items = [k for k in labels if has_order is False and not _is_mask(batch, k)]
+    # Without an order, each sample may be compared with the items of all, which no lengths or mask
+    # are.
+    items = [
+        k
+        for k in labels
+        if has_order is False
+        if not batch.tells_lengths(k) and not is_binary(batch.leaves[k])
+    ]
     of_masks = _of_labels(baseline, base, {*labels} - {*items}, start, axis)
     of_items = map(_as_note, _of_labels(baseline, base, items, start, axis))
     for found in chain(of_masks, of_items, _broadcast(baseline, base, start)):
@@ -99,11 +105,6 @@ def _turned_pair(slope: Tensor, others: Mapping[int, Place], axis: int) -> tuple
         if turned:
             return sample, turned[0]
     return None
-
-
-def _is_mask(batch: Batch, index: int) -> bool:
-    """Return whether an input holds flags, or the lengths of another one."""
-    return batch.tells_lengths(index) or is_binary(batch.leaves[index])
 
 
 def _as_note(found: Finding | str) -> str:

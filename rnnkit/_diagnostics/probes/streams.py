@@ -36,6 +36,8 @@ STATE = re.compile(
     "c|h|h[csx]|cx|caches?|carry|cells?|hiddens?|mem(ory|s)?|past|prev|previous|states?"
 )
 
+DRAWING = "the model draws random numbers, and different ones in chunks"
+
 
 class Stream:
     """One way to cut the steps, and which places of the output go on to which arguments.
@@ -102,12 +104,16 @@ class Stream:
 
     def _compare_each(self, indices: list[int]) -> str:
         """Note the first of some outputs that differs; return why one cannot be compared, or ""."""
+        baseline = self.baseline
         for part in map(self._part, indices):
             if part is None:
                 return f"for chunks of {self.sizes[0]} steps, the outputs have other shapes"
             if part.differs:
                 self.different = part
-                return AMPLIFIED if part.is_amplified else _why_drawn(self.baseline)
+                if part.is_amplified:
+                    return AMPLIFIED
+                is_drawing = baseline.session.drawn and not baseline.has_passed("repeatable")
+                return DRAWING if is_drawing else ""
         return ""
 
     def _part(self, index: int) -> Part | None:
@@ -157,12 +163,6 @@ class Stream:
         found.states = {call.name: [*call.returned.values()] for call in calls}
         found.returned = returned
         return found.location()
-
-
-def _why_drawn(baseline: Baseline) -> str:
-    """Return why chunks of a model may differ from the whole if it draws random numbers; or ""."""
-    is_drawing = baseline.session.drawn and not baseline.has_passed("repeatable")
-    return "the model draws random numbers, and different ones in chunks" if is_drawing else ""
 
 
 class _Chunks(Beside):

@@ -52,7 +52,16 @@ def probe_use(baseline: Baseline) -> Outcome:
     ]
     returning += loops_in(baseline.events, names)
     notes: list[str] = []
-    for found in chain(_wrong_ways(baseline, calls), _misuses(baseline, returning)):
+    # Inputs and states of calls, and then what of their results is used for something else.
+    every = chain(
+        steps_as_channels(baseline),
+        wrong_starts(baseline, calls),
+        shared_directions(baseline, calls),
+        reversed_outputs(baseline),
+        joined_layers(baseline, calls),
+        _misuses(baseline, returning),
+    )
+    for found in every:
         if not isinstance(found, str):
             return found.noting(notes)
         notes.append(found)
@@ -78,18 +87,6 @@ def _in_words(layers: int, cells: int) -> str:
     return " and ".join(looked)
 
 
-def _wrong_ways(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | str]:
-    """Yield findings about inputs and states of calls, and notes (text) of what may be meant.
-
-    ``calls`` are the recurrent calls of the run of ``baseline``: a model, a batch, and its output.
-    """
-    yield from steps_as_channels(baseline)
-    yield from wrong_starts(baseline, calls)
-    yield from shared_directions(baseline, calls)
-    yield from reversed_outputs(baseline)
-    yield from joined_layers(baseline, calls)
-
-
 def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Skipped | str]:
     """Yield findings of what calls returned that is used for something else, and notes (text).
 
@@ -106,22 +103,15 @@ def _misuses(baseline: Baseline, calls: Sequence[Call]) -> Iterator[Finding | Sk
             yield Skipped(f"{left}, which takes too many runs", "partial")
             return
         uses = _Uses(baseline, call, arrives)
-        yield from _misuses_of(uses, _directions(baseline, call))
+        directions = _directions(baseline, call)
+        if directions == 2:
+            yield from _half_of_one_step(uses)
+        if isinstance(call.module, RNNBase):
+            yield from _other_layer(uses)
+            yield from _cell_state_alone(uses)
+        if directions == 1:
+            yield from _first_step(uses)
         runs += uses.runs
-
-
-def _misuses_of(uses: "_Uses", directions: int | None) -> Iterator[Finding | str]:
-    """Yield what one call returned that is used for something else, and a note of what is odd.
-
-    ``directions`` is 1, 2 or None, if that is not known.
-    """
-    if directions == 2:
-        yield from _half_of_one_step(uses)
-    if isinstance(uses.call.module, RNNBase):
-        yield from _other_layer(uses)
-        yield from _cell_state_alone(uses)
-    if directions == 1:
-        yield from _first_step(uses)
 
 
 class _Uses:
@@ -251,8 +241,14 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
     total = module.num_layers * directions
     if total == 1 or uses.read(output=uses.every):
         return
-    used = [row for row in range(total) if uses.read(h=_of_row(call, row))]
-    if _are_of_top(used, total, directions):
+    h = call.returned["h"]
+    axis = 1 if has_batch_first(call, h) else 0
+    used = [row for row in range(total) if uses.read(h=mask_of_row(h, axis, row))]
+    # Rows are (layer 0 forward, layer 0 backward, layer 1 forward, ...): each direction that is
+    # used of a lower layer may be used of the last one as well.
+    top = {row % directions for row in used if row >= total - directions}
+    below = {row % directions for row in used if row < total - directions}
+    if below <= top:
         return
     names = joined_by_and([f"h_n[{row}]" for row in used])
     verb = "are" if len(used) > 1 else "is"
@@ -264,26 +260,6 @@ def _other_layer(uses: _Uses) -> Iterator[Finding]:
         decoder = 'for a decoder\'s state, rnnkit.states.bridge(h_n, "sum")'
         fix = f"use {right}; or the output, or last_hidden(state) of rnnkit's layer; {decoder}"
     yield Finding(f"{only}, not {right}", fix=fix, module=call.name)
-
-
-def _are_of_top(used: Sequence[int], total: int, directions: int) -> bool:
-    """Return whether each direction whose state is used of a lower layer is used of the last one.
-
-    The ``used`` rows are those of h_n: (layer 0 forward, layer 0 backward, layer 1 forward, ...).
-    """
-    top = {row % directions for row in used if row >= total - directions}
-    below = {row % directions for row in used if row < total - directions}
-    return below <= top
-
-
-def _of_row(call: Call, row: int) -> Tensor:
-    """Return a mask that broadcasts to the h that a call returned, true in one of its rows.
-
-    ``row`` is the number of a layer and direction.
-    """
-    h = call.returned["h"]
-    axis = 1 if has_batch_first(call, h) else 0
-    return mask_of_row(h, axis, row)
 
 
 def _first_step(uses: _Uses) -> Iterator[Finding]:

@@ -192,18 +192,13 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
             input = None if event.is_packed else input
             family.append(Call(len(family), event.name, event.module, input, state_by_name(state)))
             calls.append(family[-1])
-        else:
-            _note_result(family[-1], event)
+            continue
+        output, returned = split_result(event.module, event.tree)
+        family[-1].output = output if returned else None
+        # A layer returns its output before its state.
+        first = 1 if isinstance(event.module, RNNBase) else 0
+        family[-1].returned = state_by_name(event.tensors[first:])
     return calls
-
-
-def _note_result(call: Call, event: Any) -> None:
-    """Write into a call what its module returned, as the event at its end has it."""
-    output, returned = split_result(call.module, event.tree)
-    call.output = output if returned else None
-    # A layer returns its output before its state.
-    first = 1 if isinstance(call.module, RNNBase) else 0
-    call.returned = state_by_name(event.tensors[first:])
 
 
 def steps_of_modules(events: Sequence[Any]) -> Counter[tuple[str, int]]:

@@ -163,7 +163,7 @@ def _slopes(gradients: Gradients, index: int, dim: int, rows: Sequence[int]) -> 
     batch = gradients.batch
     axis = batch.axes[batch.sequence] or 0
     sources = gradients.sources[batch.sequence]
-    sizes: list[Tensor] = []
+    sizes = []
     for row in rows:
         part = gradients.output[index].narrow(dim, row, 1)
         slopes = gradients.slopes(sources, [part])

@@ -116,7 +116,7 @@ class _Run:
 
     def follow(self, copy: torch.nn.Module) -> list[Any]:
         """Watch ``forward`` of a copy's recurrent modules, as some call it; return the hooks."""
-        handles: list[Any] = []
+        handles = []
         layers: tuple[str, ...] = ()  # how names begin of what has no rows of its own
         for name, module in copy.named_modules():
             if name.startswith(layers):

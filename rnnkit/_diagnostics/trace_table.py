@@ -86,7 +86,7 @@ class Trace:
 
     def _repr_html_(self) -> str:
         """Show it in a notebook."""
-        return as_html(str(self), lambda line: line.startswith("     ^"))
+        return as_html(self, lambda line: line.startswith("     ^"))
 
 
 class Origin(NamedTuple):

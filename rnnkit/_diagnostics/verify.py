@@ -189,8 +189,7 @@ def _judged(
     ]
     # Another probe says more of the same mistake: which steps are wrong, or which lengths. And what
     # is never read gets no gradient.
-    last = ("alone", "gradient")
-    found.sort(key=lambda error: last.index(error.probe) if error.probe in last else -1)
+    found.sort(key=lambda error: (error.probe == "gradient", error.probe == "alone"))
     notes = [note for answer in answers.values() for note in answer.notes]
 
     return replace(

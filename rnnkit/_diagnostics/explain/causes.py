@@ -35,6 +35,9 @@ class Cause(NamedTuple):
     undo: Watch
 
 
+#: What may be wrong with modules, by their names.
+Suspects = dict[str, Cause | None]
+
 #: The rows of a message about a module, and its name.
 Location = tuple[list[Line], str]
 

@@ -8,7 +8,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_packed_sequence
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.explain.causes import Cause, Location, fix_of, other_layout, other_state
+from rnnkit._diagnostics.explain.causes import (
+    Location,
+    Suspects,
+    fix_of,
+    other_layout,
+    other_state,
+)
 from rnnkit._diagnostics.explain.search import Search, Seen
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -126,9 +132,9 @@ class _Samples(Search):
             fix = "flip the steps, as x.flip(1) does of (batch, seq, ...), and not the samples"
         return [("cause", f"{what}, one since {first.text} at {first.place}"), ("fix", fix)]
 
-    def _module_suspects(self, event: Event) -> dict[str, Cause | None]:
+    def _module_suspects(self, event: Event) -> Suspects:
         """Return causes to try, by module: axes of its input, or of its state, may be exchanged."""
-        found = dict[str, Cause | None]()
+        found: Suspects = {}
         loops = self.fewer_events[event].iteration is not None
         for one in self.events:
             if one.kind == "input" and 0 in one.produced.values():

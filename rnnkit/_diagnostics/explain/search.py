@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from rnnkit._diagnostics.explain.causes import Cause, Location, fix_of, later_steps
+from rnnkit._diagnostics.explain.causes import Location, Suspects, fix_of, later_steps
 from rnnkit._diagnostics.explain.function_causes import (
     joins_one_tensor,
     suspects_in,
@@ -306,7 +306,7 @@ class Search:
         """Return rows: the cause that an event itself shows, or how to end a mistake of a kind."""
         return fix_of(self.probe, kind)
 
-    def _module_suspects(self, event: Event) -> dict[str, Cause | None]:  # noqa: ARG002 - a loop tells more
+    def _module_suspects(self, event: Event) -> Suspects:  # noqa: ARG002 - a loop tells more
         """Return by name what may be wrong with the modules that were called."""
         inputs = (one for one in self.events if one.kind == "input")
         return {one.name: later_steps(one, self.probe) for one in inputs}

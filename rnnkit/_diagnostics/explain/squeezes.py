@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.measure.baseline import Baseline
+from rnnkit._diagnostics.measure.compare import Rerun
 from rnnkit._diagnostics.run.watched_functions import FunctionCall, FunctionWatch, user_place
 from rnnkit._diagnostics.tell.outcome import Line
 from rnnkit._diagnostics.tell.report import joined_by_and
@@ -72,28 +71,27 @@ def _removed(input: Tensor, dim: Any = None) -> tuple[int, ...]:
     return tuple(axis % rank for axis in given if rank and input.shape[axis] == 1)
 
 
-def rows_of_squeezes(baseline: Baseline, single: Batch) -> list[Line]:
+def rows_of_squeezes(run: Rerun) -> list[Line]:
     """Return rows of a message: squeezes that remove an axis of one sample that they keep of more.
 
-    ``single`` is that sample: it runs again, and each squeeze removes only axes that it removes of
-    the whole batch. No rows if no squeeze removes others, or the model does not run then either.
+    ``run`` is that of one sample: it runs again, and each squeeze removes only axes that it removes
+    of the whole batch. No rows if no squeeze removes others, or the model does not run then either.
     """
     whole = _Squeezes()
-    baseline.rerun(whole.watch)
+    run.baseline.rerun(whole.watch)
     if not whole.calls:
         return []
     kept = _Squeezes(whole.calls)
-    output = baseline.session.attempt(single.tree(), watch=kept.watch)
+    output = run.baseline.session.attempt(run.batch.tree(), watch=kept.watch)
     wrong = [*dict.fromkeys(kept.wrong)]
     if output is None or not wrong:
         return []
     places = ", ".join(dict.fromkeys(one.place for one in wrong))
     typed = [*dict.fromkeys(map(_typed, wrong))]
-    calls = joined_by_and(typed)
     if len(typed) > 1:
-        calls = joined_by_and([f"{_typed(one)} at {one.place}" for one in wrong])
+        typed = [f"{_typed(one)} at {one.place}" for one in wrong]
     cause = "for a single sample, this squeeze removes an axis that it otherwise keeps"
-    fix = f"{calls}, for a batch of any size"
+    fix = f"{joined_by_and(typed)}, for a batch of any size"
     return [("at", places), ("cause", cause), ("fix", fix)]
 
 

@@ -72,7 +72,7 @@ def _counted_rows(batch: Batch) -> dict[int, tuple[int, list[int]]]:
     axes = list(enumerate(batch.axes))
     each = [counts_by_sample(batch.leaves[k], at, batch.size) for k, at in axes if at is not None]
     others = [k for k, at in axes if at is None and is_dense(batch.leaves[k])]
-    found: dict[int, tuple[int, list[int]]] = {}
+    found = {}
     for k, at, counts in itertools.product(others, (0, batch.batch_dim), each):
         total = sum(counts)
         if k not in found and total > 0 and batch.leaves[k].shape[at : at + 1] == (total,):
@@ -165,7 +165,7 @@ def _equal_rows(full: Leaves, part: Leaves, samples: Sequence[int]) -> list[bool
     ``full`` has the outputs for the batch, and ``part`` those for ``samples`` of it. Outputs of
     other sizes have no entry.
     """
-    are_equal: list[bool] = []
+    are_equal = []
     for before, after in zip(full, part, strict=False):
         axis, by = shortened_axis(before, after)
         if axis is not None and by == before.shape[axis] - len(samples) and is_number(before):

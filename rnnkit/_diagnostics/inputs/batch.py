@@ -1,7 +1,7 @@
 """The batch and seq axes of a model's inputs, and the inputs with some samples or steps only."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import starmap
 from typing import Any
@@ -108,9 +108,14 @@ class Batch:
         return self.lengths.get(self.sequence)
 
     @property
+    def valid_counts(self) -> list[int]:
+        """Valid steps of each sample of the sequence: all steps, if no lengths are known."""
+        return self.counts or [self.steps] * self.size
+
+    @property
     def longest(self) -> int:
         """Valid steps of the longest sample."""
-        return max(self.counts) if self.counts else self.steps
+        return max(self.valid_counts)
 
     def length(self, index: int) -> int:
         """Return how long a leaf is along its seq axis; 0 if it has none."""
@@ -150,6 +155,12 @@ class Batch:
     def with_leaves(self, leaves: list[Any]) -> "Batch":
         """Return the same with other leaves."""
         return replace(self, leaves=leaves)
+
+    def with_leaf(self, index: int, other: Any) -> "Batch":
+        """Return the same with another leaf in the place of one."""
+        leaves = list(self.leaves)
+        leaves[index] = other
+        return self.with_leaves(leaves)
 
     def with_each(self, change: Callable[[int, Any], Any]) -> "Batch":
         """Return the same with ``change(index, leaf)`` for each leaf, also of the second batch."""
@@ -192,15 +203,10 @@ class Batch:
     @property
     def valid_places(self) -> Tensor:
         """Which steps of each sample of the sequence are within its length, ``(batch, seq)``."""
-        steps = self.steps
-        counts = self.counts or [steps] * self.size
-        return steps_within(counts, steps, pads_after=self.pads_after)
+        return steps_within(self.valid_counts, self.steps, pads_after=self.pads_after)
 
     def valid_steps(self) -> list[int]:
-        """Return the valid steps of each sample, as lengths or as zeros at an end tell.
-
-        Else zeros.
-        """
+        """Return the valid steps of each sample, as lengths or zeros at an end tell; else 0."""
         if self.counts is not None:
             return self.counts
         padding = self.padding(self.sequence)
@@ -230,7 +236,7 @@ class Batch:
         rows = self.rows(index)
         if rows is None or not self.may_have_steps(index):
             return None
-        zero = ((rows == 0) | rows.isnan()).reshape(*rows.shape[:2], -1).all(2)
+        zero = ((rows == 0) | rows.isnan()).unsqueeze(-1).flatten(2).all(2)
         if not zero.any() or zero.all(1).any() or not rises_or_falls(zero.int(), 1):
             return None
         return zero
@@ -261,26 +267,22 @@ class Batch:
 
     def alone(self, sample: int) -> "Batch":
         """Return one sample, each input cut to its valid steps."""
-        ends = dict[int, int]()
-        for k in self.indices:
-            counts = next(self._lengths_of(k), None)
-            if counts is not None:
-                ends[k] = counts[sample]
+        lengths = {k: self._lengths_of(k) for k in self.indices}
+        ends = {k: counts[sample] for k, counts in lengths.items() if counts is not None}
         # Of one sample, any number may be its length, relative to the longest.
         told = [k for k in self.indices if self.tells_lengths(k) or self.tells_starts(k)]
         return self.samples([sample]).cut_each(ends, front=self.pads_after, told=told)
 
-    def _lengths_of(self, index: int) -> Iterator[list[int]]:
-        """Yield what may be the lengths of a leaf: its own, those that it masks, the sequence's."""
+    def _lengths_of(self, index: int) -> list[int] | None:
+        """Return the lengths of a leaf: its own, those that it masks, or the sequence's."""
         if index in self.lengths:
-            yield self.lengths[index]
+            return self.lengths[index]
         for other, counts in self.lengths.items():
             # A mask may be of an input that has lengths of its own.
             is_as_long = self.length(other) == self.length(index) and self.rows(index) is not None
             if is_as_long and not self.is_content(index) and self.tells_lengths(index, other):
-                yield counts
-        if self.has_steps(index) and self.counts is not None:
-            yield self.counts
+                return counts
+        return self.counts if self.has_steps(index) else None
 
     def cut_each(
         self, ends: Mapping[int, int], *, front: bool, told: Collection[int] | None = None

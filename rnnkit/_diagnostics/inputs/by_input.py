@@ -95,7 +95,7 @@ def names_of_leaves(inputs: Given) -> list[str]:
 
     A leaf is a tensor, or another value, of the inputs. The only tensor is the ``input``.
     """
-    names: list[str] = []
+    names = []
     paths: Any = pytree.tree_flatten_with_path(inputs, is_one_leaf)[0]
     is_one = sum(isinstance(leaf, Tensor) for _, leaf in paths) == 1
     for path, leaf in paths:

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.inputs.reading import Call
+from rnnkit._diagnostics.inputs.reading import Caller
 from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
 
 
-def with_fields(given: Given, call: Call | None) -> tuple[Given, Call | None]:
+def with_fields(given: Given, call: Caller | None) -> tuple[Given, Caller | None]:
     """Return inputs with a dictionary for each dataclass, and a ``call`` that puts those back.
 
     ``call(model, *inputs)`` is the user's way to call the model, or None. So each field of a
@@ -55,7 +55,7 @@ def _put_back(whole: Any, fields: Any) -> Any:
     return dataclasses.replace(whole, **fields) if _is_dataclass(whole) else fields
 
 
-def with_padded(given: Given, call: Call | None) -> tuple[Given, Call | None]:
+def with_padded(given: Given, call: Caller | None) -> tuple[Given, Caller | None]:
     """Return inputs with a padded batch for a list with a sequence of each sample.
 
     The first input has to be such a list; others with as many sequences are padded as well. Beside

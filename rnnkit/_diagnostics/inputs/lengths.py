@@ -209,7 +209,7 @@ def _is_padded_after(rows: Tensor, counts: list[int]) -> bool:
     pairs = list(zip(rows, counts, strict=True))
     beyond = torch.cat([row[n:] for row, n in pairs])
     finite = beyond.isfinite().reshape(len(beyond), -1).all(1)
-    padding = beyond[int(finite.int().argmax())]
+    padding = beyond[finite.int().argmax()]
     is_padding = (beyond == padding) | ~beyond.isfinite()
     if not is_padding.all():
         return False

@@ -22,10 +22,10 @@ from rnnkit._diagnostics.inputs.lengths import counts_of, is_content
 from rnnkit._diagnostics.run.outputs import Given, is_one_leaf
 
 #: Calls a model with what is given.
-Call = Callable[..., Any]
+Caller = Callable[..., Any]
 
 
-def bound_to(model: Any, call: Call | None, given: Given) -> inspect.BoundArguments:
+def bound_to(model: Any, call: Caller | None, given: Given) -> inspect.BoundArguments:
     """Return inputs by the names of the arguments that take them; nothing if these are unknown.
 
     They are the arguments of ``call``, the user's way to call the model, or else of its forward.

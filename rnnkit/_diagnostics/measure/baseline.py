@@ -288,8 +288,7 @@ class Baseline:
 
         An output without a seq axis has one step; one without a batch axis has one sample.
         """
-        rows = self.by_sample_and_step(index, mask)
-        held = rows.reshape(*rows.shape[:2], -1).any(2)
+        held = self.by_sample_and_step(index, mask).unsqueeze(-1).flatten(2).any(2)
         ends = self._valid_counts(index)
         if ends is not None and len(ends) == len(held):
             valid = steps_within(ends, held.shape[1], pads_after=self.batch.pads_after)

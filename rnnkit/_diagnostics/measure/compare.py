@@ -174,7 +174,7 @@ def compare_each(
     Return why nothing can be said if the model refuses one, or no output of ``indices`` keeps its
     shape.
     """
-    changes: dict[int, Change] = {}
+    changes = {}
     for key, where in wheres.items():
         change = compare_changed(baseline, where, pad=pad)
         if change is None:

@@ -29,8 +29,8 @@ def with_axes(baseline: Baseline) -> Baseline:
     """
     again = _run_again(baseline)
     baseline = _with_batch_axes(baseline)
-    joined = baseline.axes.joined
-    baseline.made["again"] = split_joined_axes(again, joined, baseline.batch.size)
+    again = split_joined_axes(again, baseline.axes.joined, baseline.batch.size)
+    baseline.made["again"] = again
     first = baseline.first
     if first is None:
         return baseline
@@ -132,7 +132,7 @@ def _batch_axis_of_input(baseline: Baseline) -> dict[int, int]:
     It has to be the only axis that is as long as the batch.
     """
     batch = baseline.batch
-    found: dict[int, int] = {}
+    found = {}
     for index, leaf in enumerate(baseline.normal):
         shape = shape_of(leaf) or ()
         fitting = [axis for axis, size in enumerate(shape[:-1] or shape) if size == batch.size]

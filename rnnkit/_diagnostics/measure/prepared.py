@@ -21,13 +21,12 @@ from rnnkit._diagnostics.inputs.lengths import (
     lengths_of_other_names,
     padded_side,
 )
-from rnnkit._diagnostics.inputs.reading import Call, bound_to
+from rnnkit._diagnostics.inputs.reading import Caller, bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline, Rules
 from rnnkit._diagnostics.measure.output_axes import with_axes
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.run.isolation import Session
-from rnnkit._diagnostics.run.module_calls import Call as RecurrentCall
-from rnnkit._diagnostics.run.module_calls import calls_in
+from rnnkit._diagnostics.run.module_calls import Call, calls_in
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
     are_bit_equal,
@@ -45,7 +44,7 @@ UNTRAINABLE = (
 
 
 def with_found_lengths(
-    whole: Batch, model: torch.nn.Module, call: Call | None
+    whole: Batch, model: torch.nn.Module, call: Caller | None
 ) -> tuple[Batch, list[str]]:
     """Return a batch with the lengths that its inputs tell, such as a mask, and notes.
 
@@ -160,13 +159,13 @@ def _is_one_step(baseline: Baseline) -> bool:
     return bool(calls) and all(call.is_step and call.number == 0 for call in calls)
 
 
-def _is_layer_from_zeros(call: RecurrentCall) -> bool:
+def _is_layer_from_zeros(call: Call) -> bool:
     """Return whether a call is of a layer, which starts from zeros and so may read a sequence."""
-    is_given = any(bool(part.any()) for part in call.state.values())
+    is_given = any(part.any() for part in call.state.values())
     return isinstance(call.module, RNNBase) and not is_given
 
 
-def _named_inputs(model: torch.nn.Module, call: Call | None, batch: Batch) -> list[Named]:
+def _named_inputs(model: torch.nn.Module, call: Caller | None, batch: Batch) -> list[Named]:
     """Return each input with the name of the argument that takes it, and its rows if it has steps.
 
     ``call`` is the user's own way to call the model, if any.
@@ -233,7 +232,7 @@ def _reached(batch: Batch, filled: Batch, opened: Session) -> str:
     if "nan" in run.amounts.values():
         return "weights"
     slopes = [x for x in run.by_id.values() if x is not None]
-    return "" if all(bool(x.isfinite().all()) for x in slopes) else "inputs"
+    return "" if all(x.isfinite().all() for x in slopes) else "inputs"
 
 
 def _count_finite(output: Leaves) -> int:

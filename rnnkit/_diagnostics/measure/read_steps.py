@@ -23,7 +23,7 @@ def steps_read(baseline: Baseline) -> dict[int, Tensor]:
         return {}
     output = baseline.in_input_order(gradients.output)[first]
     rows = baseline.by_sample_and_step(first, output)
-    counts = (batch.counts or [batch.longest] * batch.size)[: len(rows)]
+    counts = batch.valid_counts[: len(rows)]
     longest = [sample for sample, n in enumerate(counts) if n == max(counts)]
     if not baseline.has_passed("batch"):  # samples may mix
         longest = longest[:1]

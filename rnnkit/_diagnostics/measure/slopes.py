@@ -219,7 +219,7 @@ class Gradients(FunctionWatch):
         for slope in slopes:
             if slope is not None:
                 rows = slope.movedim(axes, (0, 1))
-                yield gradient_arrives(rows).reshape(*rows.shape[:2], -1).any(2).cpu()
+                yield gradient_arrives(rows).unsqueeze(-1).flatten(2).any(2).cpu()
 
     def parts_of(self, call: Call) -> dict[str, Tensor]:
         """Return ``output``, ``h`` and ``c`` of a layer's call by name, if they have a graph."""

@@ -69,7 +69,7 @@ def _why_unasked(baseline: Baseline) -> Skipped | None:
     batch = baseline.batch
     if not baseline.outputs_by_sample():
         return Skipped(why_unfollowed(baseline))
-    if batch.size == 1 and (batch.counts is None or batch.counts[0] == batch.steps):
+    if batch.size == 1 and batch.valid_counts[0] == batch.steps:
         return Skipped(ONE_SAMPLE)
     judge = judge_of(baseline)
     return judge if isinstance(judge, Skipped) else None
@@ -146,11 +146,10 @@ def _read_apart(baseline: Baseline) -> Skipped | None:
         if batch.axes[index] is not None or not is_number(leaf) or not leaf.numel():
             continue
         for axis in range(leaf.dim()):
-            leaves = list(batch.leaves)
-            leaves[index] = leaf.clone()
-            leaves[index].select(axis, 0).add_(1)
-            moved = moved_samples(baseline, baseline.attempt(batch.with_leaves(leaves)))
-            if moved is not None and bool(moved.any()) and not bool(moved.all()):
+            other = leaf.clone()
+            other.select(axis, 0).add_(1)
+            moved = moved_samples(baseline, baseline.attempt(batch.with_leaf(index, other)))
+            if moved is not None and moved.any() and not moved.all():
                 what = f"samples read different parts of {batch.names[index]}"
                 fix = "pass a part for each sample, and join them in call="
                 return Skipped(f"{what}, which has no batch axis: {fix}")
@@ -160,9 +159,7 @@ def _read_apart(baseline: Baseline) -> Skipped | None:
 def _finding(run: Restriction, wrong: Part) -> Finding:
     """Say that a sample differs from itself in the batch; ``wrong`` has both."""
     baseline = run.baseline
-    counts = baseline.batch.counts
-    steps = baseline.batch.steps
-    is_padded = counts is not None and counts[wrong.sample] < steps
+    is_padded = baseline.batch.valid_counts[wrong.sample] < baseline.batch.steps
     when = "its padding is removed" if is_padded else "it is run alone"
     what = f"{baseline.of_sample(wrong.output, wrong.sample)} changes when {when} {wrong.far}"
     return Finding(what, *locate_valid(baseline, wrong.sample, wrong.output))
@@ -173,7 +170,7 @@ def _judge_refusal(run: Restriction) -> Finding | Skipped:
 
     It is lost by a squeeze if the model runs when each squeeze keeps that axis.
     """
-    squeezed = rows_of_squeezes(run.baseline, run.batch)
+    squeezed = rows_of_squeezes(run)
     if not squeezed:
         cut = ", cut to its length" if run.baseline.batch.counts else ""
         return Skipped(f"the model does not run on one sample{cut}: {run.refusal}")
@@ -202,7 +199,7 @@ def _lost_axes(run: Restriction) -> Iterator[Finding | str]:
             continue
         axis = baseline.axes.batch[index]
         other = f"keep axis {axis} even if its size is 1: squeeze a named axis, index with a slice"
-        yield Finding(what, rows_of_squeezes(baseline, run.batch), fix=other)
+        yield Finding(what, rows_of_squeezes(run), fix=other)
 
 
 def _fixed_rows(run: Restriction) -> Iterator[Finding]:

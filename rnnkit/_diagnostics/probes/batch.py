@@ -32,6 +32,9 @@ from rnnkit._diagnostics.tell.outcome import (
 from rnnkit._diagnostics.tell.picture import DependencyMap
 from rnnkit._diagnostics.tell.report import SAMPLES, joined_by_and
 
+#: Runs by the sample that was changed in them.
+Changes = Mapping[int, Change]
+
 REST = "batch was checked only for the rest, not for"
 
 
@@ -92,9 +95,7 @@ def _judge_samples(baseline: Baseline, indices: Sequence[int]) -> Outcome:
     return Passed(text, [*changes.values()], drawn=drawn)
 
 
-def _rows_of_fewer(
-    baseline: Baseline, changes: Mapping[int, Change], indices: Sequence[int]
-) -> Skipped | None:
+def _rows_of_fewer(baseline: Baseline, changes: Changes, indices: Sequence[int]) -> Skipped | None:
     """Skip if rows depend on rows of the same sample only, and samples are fewer than rows."""
     batch = baseline.batch
     for sample_of in [*_as_in_groups(batch), *_as_beside_states(batch)]:
@@ -132,7 +133,7 @@ def _as_beside_states(batch: Batch) -> Iterator[Tensor]:
         yield rows // (batch.size // size)
 
 
-def _stay_within(changes: Mapping[int, Change], indices: Sequence[int], sample_of: Tensor) -> bool:
+def _stay_within(changes: Changes, indices: Sequence[int], sample_of: Tensor) -> bool:
     """Return whether a change of a row moves rows of its sample only, by the sample of each."""
     for row, change in changes.items():
         others = (sample_of != sample_of[row]).unsqueeze(1)
@@ -183,7 +184,7 @@ def _finding(baseline: Baseline, source: int, leak: Leak, drawn: Drawn | None) -
 
 
 def _leak_in_each_order(
-    baseline: Baseline, changes: Mapping[int, Change], indices: Collection[int]
+    baseline: Baseline, changes: Changes, indices: Collection[int]
 ) -> tuple[int, Leak] | None:
     """Return a leak that is there however an output orders the samples, and which sample leaks.
 
@@ -191,7 +192,7 @@ def _leak_in_each_order(
     with a row for each sample. None if one of the orders shows no leak: the baseline takes that.
     """
     samples = torch.arange(baseline.batch.size, device="cpu").unsqueeze(1)
-    found: list[tuple[int, Leak]] = []
+    found = []
     for order in orders(baseline.normal, baseline.axes.batch):
         baseline.known.order = order
         # Where other samples moved than the one that was changed.
@@ -204,9 +205,7 @@ def _leak_in_each_order(
     return found[0]
 
 
-def _map_of_samples(
-    baseline: Baseline, changes: Mapping[int, Change], indices: Sequence[int]
-) -> Drawn | None:
+def _map_of_samples(baseline: Baseline, changes: Changes, indices: Sequence[int]) -> Drawn | None:
     """Return a map: which samples of the outputs moved with which sample of the input.
 
     ``changes`` are runs by the sample that was changed, and ``indices`` the outputs with a row for

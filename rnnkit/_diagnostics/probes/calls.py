@@ -144,10 +144,9 @@ def filled(
     batch = baseline.batch
     leaf = batch.leaves[batch.sequence]
     mask: Any = steps_at(places)(batch, batch.sequence)
-    leaves = list(batch.leaves)
     found = is_number(leaf)
     if found:
-        leaves[batch.sequence] = leaf.masked_fill(mask, factor * largest(leaf))
+        batch = batch.with_leaf(batch.sequence, leaf.masked_fill(mask, factor * largest(leaf)))
 
     def embedded(_: Any, args: Any, output: Any) -> Any:
         nonlocal found
@@ -160,7 +159,7 @@ def filled(
         tables = [module for module in Module.modules(model) if isinstance(module, Embedding)]
         return [table.register_forward_hook(embedded) for table in tables]
 
-    output = baseline.session.attempt(batch.tree(leaves), watch=all_of(on_tables, watch))
+    output = baseline.session.attempt(batch.tree(), watch=all_of(on_tables, watch))
     return output if found else None
 
 

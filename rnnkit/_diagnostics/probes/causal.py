@@ -75,10 +75,8 @@ def probe_causal(baseline: Baseline) -> Outcome:
     runs: list[Change | Restriction] = [*changes]
     for run in _of_first_steps(judged, first):
         if run.different is not None:
-            of = (
-                f"{judged.name(first)} of the first {run.batch.steps} of {judged.batch.steps} steps"
-            )
-            what = f"{of} changes when the later steps are removed"
+            of = f"of the first {run.batch.steps} of {judged.batch.steps} steps"
+            what = f"{judged.name(first)} {of} changes when the later steps are removed"
             return Finding(what, fix=f"{VIEW}; compute nothing from the number of steps")
         runs.append(run)
     text = _holds(judged) + _tried(judged, changes.values())
@@ -127,7 +125,7 @@ def _of_others(judged: Baseline, first: int, changes: dict[Change, "_Asked"]) ->
     They are not judged, since a model may return what it uses in training only. ``changes`` are the
     runs by which the first one, an index, was judged.
     """
-    reading: list[str] = []
+    reading = []
     for index in filter(judged.has_steps, judged.outputs_by_sample()):
         if index == first or judged.missing(index) != judged.missing(first):
             continue
@@ -149,7 +147,7 @@ def _of_changed_steps(baseline: Baseline, first: int) -> dict[Change, "_Asked"] 
     ``first`` is the index of the first output. Returns the runs, with what was changed in each, if
     it moved nowhere that it must not; else what is wrong, or why nothing can be said.
     """
-    changes: dict[Change, _Asked] = {}
+    changes = {}
     for asked in _asked(baseline):
         change = compare_changed(baseline, asked.where, only=asked.only)
         if change is None:
@@ -207,7 +205,7 @@ def _cuts(baseline: Baseline) -> Iterator[Tensor]:
     try many: in each run one part of the steps, the middle first. The longest sample begins.
     """
     batch = baseline.batch
-    ends = batch.counts or [batch.steps] * batch.size
+    ends = batch.valid_counts
     if not baseline.has_passed("batch"):
         # Near the end, near the end of the shortest sample, and at its middle.
         for cut in sorted({batch.steps - 1, max(1, min(ends) - 1), max(1, min(ends) // 2)}):
@@ -314,7 +312,7 @@ def _reads_steps_of(baseline: Baseline, index: int, first: int) -> bool:
     last one may show nowhere: a step may read the action before it.
     """
     steps = baseline.batch.steps
-    begins: list[int] = []
+    begins = []
     for step in (0, steps - 1):
         where = steps_at(baseline.batch.step_numbers == step)
         change = compare_changed(baseline, where, only=index)
@@ -339,9 +337,8 @@ def _follows_features(baseline: Baseline) -> Finding | None:
     features = 3 - axis_of_batch - batch.seq_dim
     if leaf.shape[features] != batch.steps:
         return None
-    leaves = list(batch.leaves)
-    leaves[batch.sequence] = leaf.narrow(features, 0, leaf.shape[features] - 1)
-    output = baseline.attempt(batch.with_leaves(leaves)) or baseline.normal
+    fewer = batch.with_leaf(batch.sequence, leaf.narrow(features, 0, batch.steps - 1))
+    output = baseline.attempt(fewer) or baseline.normal
     axis, by = shortened_axis(baseline.normal[first], output[first])
     if by != 1 or axis == features:  # features that are where they were are no steps
         return None

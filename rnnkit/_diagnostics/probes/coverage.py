@@ -102,10 +102,10 @@ def _tried(baseline: Baseline, places: Tensor) -> tuple[Tensor, Tensor]:
     raised = partial(filled, factor=LARGE)
     lowered = partial(filled, factor=-LARGE)
     for run in (_redrawn, raised, lowered):
-        if not bool(silent.any()):
+        if not silent.any():
             break
         together = moved_samples(baseline, run(baseline, silent))
-        if together is not None and not bool(together.any()):
+        if together is not None and not together.any():
             tried |= silent  # one run shows what each part by itself would
             continue
         for part in _parts(baseline, silent.clone()):

@@ -1,7 +1,7 @@
 """The probe *gradient*: each parameter that this call read learns from some output."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import NamedTuple
 
@@ -91,7 +91,9 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
     """
     given = [leaf for leaf in baseline.batch.leaves if isinstance(leaf, Module)]
     known = {*ModuleList([run.model, *given]).parameters()}
-    held = {*chain.from_iterable(map(_modules_held_by, Module.modules(run.model)))}
+    # Also in lists and dictionaries.
+    attributes = pytree.tree_leaves([vars(module) for module in Module.modules(run.model)])
+    held = {one for one in attributes if isinstance(one, Module)}
     for stranger in dict.fromkeys(run.called):
         if baseline.session.own_call and stranger not in held:
             continue
@@ -101,11 +103,6 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
             fix = "torch.nn.ModuleList([...]) or ModuleDict({...}) instead of a list or dict"
             return Finding(f"{what}: its weights are not in model.parameters()", fix=fix)
     return None
-
-
-def _modules_held_by(module: Module) -> list[Module]:
-    """Return the modules in a module's attributes, also those in lists and dictionaries."""
-    return [one for one in pytree.tree_leaves(vars(module)) if isinstance(one, Module)]
 
 
 class _Suspects(NamedTuple):
@@ -128,7 +125,9 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
     ``run`` is the run in training with gradients. A parameter without a gradient is no suspect if
     what forward detached is computed from it, and a zero none if something beside it learns.
     """
-    silent = _getting(run, "none") & (run.used_weights - _cut_on_purpose(run))
+    # A detach excuses what it is computed from, but no recurrent layer or cell.
+    cut_on_purpose = _slopes_in_weights(run, run.detached).keys() - run.in_layers
+    silent = _getting(run, "none") & (run.used_weights - cut_on_purpose)
     zeros = {name for name in _getting(run, "zero") if _is_suspicious(baseline, run, name)}
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
     idle = run.idle_stack_items(ran)
@@ -189,16 +188,6 @@ def _without_number(name: str) -> str:
     return re.sub(r"\.\d+\.", ".", name)
 
 
-def _cut_on_purpose(run: Gradients) -> set[str]:
-    """Return the names of parameters from which what forward detached was computed.
-
-    Those of recurrent layers and cells are left out: a detach does not excuse them.
-    """
-    slopes = run.slopes([*run.weights.values()], run.detached)
-    pairs = zip(run.weights, slopes, strict=True)
-    return {name for name, slope in pairs if slope is not None} - run.in_layers
-
-
 def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Finding | str]:
     """Yield modules that no gradient reaches, and a note of those that may do without.
 
@@ -207,14 +196,14 @@ def _silent(baseline: Baseline, run: Gradients, names: set[str]) -> Iterator[Fin
     """
     without = _getting(run, "none")
     missing: dict[str, list[Line]] = {}
-    for name in sorted(_tops(names, run.amounts)):
+    for name in sorted(_tops(names, run)):
         members = names_inside(name, run.amounts)
         rows = _why_silent(baseline, run, name, members)
         if rows is not None:
             missing[name] = rows
             without -= members
     if without:
-        yield f"no gradient reaches {_listed(_tops(without, run.amounts))} in this call"
+        yield f"no gradient reaches {_listed(_tops(without, run))} in this call"
     for first, rows in missing.items():
         what = (
             f"no gradient reaches the weights of {_listed(missing)}, although this call uses them"
@@ -273,14 +262,20 @@ def _is_first_step(baseline: Baseline) -> bool:
     return is_of_features and any(one.default is None for one in left)
 
 
+def _slopes_in_weights(run: Gradients, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the gradients of some outputs in the parameters, by name, where one arrives."""
+    slopes = run.slopes([*run.weights.values()], outputs)
+    pairs = zip(run.weights, slopes, strict=True)
+    return {name: slope for name, slope in pairs if slope is not None}
+
+
 def _reached_besides(run: Gradients) -> set[str]:
     """Return the names of parameters that get more than zeros from all that the model returned.
 
     A user's ``call=`` may leave out a part of that.
     """
-    slopes = run.slopes([*run.weights.values()], tensors_of(run.returned.get(("", 0))))
-    pairs = zip(run.weights, slopes, strict=True)
-    return {name for name, slope in pairs if slope is not None and slope.any()}
+    slopes = _slopes_in_weights(run, tensors_of(run.returned.get(("", 0))))
+    return {name for name, slope in slopes.items() if slope.any()}
 
 
 def _moved(baseline: Baseline, run: Gradients, members: set[str], amount: float) -> list[bool]:
@@ -328,13 +323,13 @@ def _zeros(baseline: Baseline, run: Gradients, zeros: set[str]) -> Iterator[Find
     yield Finding(what, rows, module if is_one else "")
 
 
-def _tops(names: Collection[str], every: Collection[str]) -> set[str]:
+def _tops(names: Collection[str], run: Gradients) -> set[str]:
     """Return the names of the largest modules with these parameters only, or of the parameters.
 
-    ``names`` are the parameters, and ``every`` those of the model.
+    ``names`` are the parameters, of those of the ``run``.
     """
     paths = [[*accumulate(name.split("."), "{}.{}".format)] for name in names]
-    return {next(x for x in path if names_inside(x, every) <= {*names}) for path in paths}
+    return {next(x for x in path if names_inside(x, run.amounts) <= {*names}) for path in paths}
 
 
 def _listed(names: Collection[str]) -> str:

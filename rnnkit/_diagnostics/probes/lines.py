@@ -168,8 +168,7 @@ def _may_be_unordered(baseline: Baseline) -> bool:
     steps = batch.steps
     if steps < 3 or not baseline.has_passed("coverage"):
         return False
-    is_full = batch.counts is None or min(batch.counts) == steps
-    return is_full and not baseline.outputs_with_steps
+    return min(batch.valid_counts) == steps and not baseline.outputs_with_steps
 
 
 def _reordered(batch: Batch) -> Batch:

@@ -57,7 +57,7 @@ def other_in_training(baseline: Baseline) -> Iterator[str]:
 def norms_over_padding(baseline: Baseline) -> Iterator[str]:
     """Yield a line if a batch norm reads padding in train mode, and so the valid steps do."""
     batch = baseline.batch
-    if not batch.counts or min(batch.counts) == batch.steps or baseline.has_found("padding"):
+    if min(batch.valid_counts) == batch.steps or baseline.has_found("padding"):
         return
     places = batch.size * batch.steps  # all, and not the valid ones, or one of each sample
     norms = [

@@ -223,7 +223,7 @@ def _with_other_samples(baseline: Baseline, base: Made, labels: Collection[int])
     ``labels`` are inputs that stay, by index.
     """
     batch = baseline.batch
-    runs: dict[int, Made] = {}
+    runs = {}
     for sample in range(batch.size)[:SAMPLES]:
         leaves = other_leaves(batch, sample_at(sample), pad=False)
         for index in labels:
@@ -275,9 +275,9 @@ def _of_labels(
         has_run = False
         for sample in range(batch.size)[:most]:
             is_own: Any = sample_at(sample)(batch, index)
-            leaves = list(batch.leaves)
-            leaves[index] = torch.where(is_own, other, label)
-            made = run_loss(baseline, batch.with_leaves(leaves), base)
+            made = run_loss(
+                baseline, batch.with_leaf(index, torch.where(is_own, other, label)), base
+            )
             if not made:
                 continue
             has_run = True

@@ -147,7 +147,7 @@ def slopes_without_order(
     if size > 2:  # two groups whose members alternate stay the same groups in the first order
         orders.append([0, *range(2, size), 1])
     spread = spread_targets(baseline.batch, targets)
-    found: list[tuple[Tensor, Tensor]] = []
+    found = []
     for batch in (baseline.batch, spread):
         each: Loss | None = as_it_is
         if batch is spread:

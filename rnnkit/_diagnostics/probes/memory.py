@@ -124,10 +124,8 @@ def _nothing_is_remembered(baseline: Baseline) -> Finding | Skipped:
     seq_dim = baseline.batch.seq_dim
     are_steps = all(call.is_step for call in calls_in(baseline.events))
     if not are_steps or not _runs_along(baseline, stateful_modules(baseline.events)):
-        along = (
-            f"no state runs along axis {seq_dim} (pass seq_dim= if the steps are on another axis)"
-        )
-        return Skipped(f"{along}, or none reaches an output")
+        other = "pass seq_dim= if the steps are on another axis"
+        return Skipped(f"no state runs along axis {seq_dim} ({other}), or none reaches an output")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
         (
@@ -158,10 +156,8 @@ def _ends(baseline: Baseline, output: Leaves, step: int) -> list[Tensor]:
     which is all steps if there are no lengths. A pooled output, which has no steps, gives its whole
     sample for LAST.
     """
-    batch = baseline.batch
-    counts = batch.counts or [batch.steps] * batch.size
-    several = [sample for sample, count in enumerate(counts) if count > 1]
-    ends: list[Tensor] = []
+    several = [sample for sample, count in enumerate(baseline.batch.valid_counts) if count > 1]
+    ends = []
     for index, sample in product(_outputs(baseline, step), several):
         row = baseline.valid_row(output[index], index, sample)
         if baseline.has_steps(index):
@@ -199,5 +195,5 @@ def _runs_along(baseline: Baseline, names: set[str]) -> bool:
     if any(isinstance(event.module, RNNBase) and calls[event.name] == 1 for event in inputs):
         return True
     of_batch = {batch.steps, batch.longest}
-    of_samples = {batch.size * batch.steps, sum(batch.counts or [])}
+    of_samples = {batch.size * batch.steps, sum(batch.valid_counts)}
     return not (of_batch | of_samples).isdisjoint(calls.values())

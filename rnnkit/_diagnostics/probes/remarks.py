@@ -90,9 +90,7 @@ def _is_unread(baseline: Baseline, index: int) -> bool:
     leaf = batch.leaves[index]
     others = [other for other in _others(batch, index) if not equal(other, leaf)]
     for other in others:
-        leaves = list(batch.leaves)
-        leaves[index] = other
-        output = baseline.attempt(batch.with_leaves(leaves))
+        output = baseline.attempt(batch.with_leaf(index, other))
         if output is None or not all(map(equal, baseline.normal, output)):
             return False
     return bool(others)
@@ -171,8 +169,7 @@ def _in_words(measured: DependencyMap) -> str:
     latest = int(off.max())
     if latest <= 0:
         return "on the same and earlier steps" if has_earlier else "only on the same step"
-    last = len(measured.inputs) - 1
-    is_inside = places < last
+    is_inside = places < len(measured.inputs) - 1
     if (is_inside & (off == latest)).any():
         return f"on up to {count(latest, 'later step', 'later steps')}"
     return "on earlier and later steps" if has_earlier else "on the same and later steps"

@@ -50,12 +50,11 @@ def _why(baseline: Baseline, drawn: Sequence[str]) -> list[Line]:
     ``baseline`` is a model that returned something else for the same batch the second time;
     ``drawn`` are the sources of random numbers, if these are why.
     """
-    session = baseline.session
     if drawn:
         cause = ("cause", f"the call draws random numbers from {', '.join(drawn)}")
         how = "draw before the call or only in train mode, as Dropout does; start states from zeros"
         return [*_rows_of_draws(baseline, drawn[0]), cause, ("fix", how)]
-    kept = row_of_kept(session, baseline.batch.tree())
+    kept = row_of_kept(baseline.session, baseline.batch.tree())
     if kept:
         how = "take the state as an argument and return it; update statistics only in train mode"
         return [*kept, ("fix", how)]

@@ -79,5 +79,5 @@ def _last_flags(baseline: Baseline) -> Tensor | None:
     rows = batch.rows(flags)  # (batch, seq, ...)
     if rows is None or not batch.may_have_steps(flags):
         return None
-    is_set = (rows.ne(0) & rows.isfinite()).reshape(*rows.shape[:2], -1).any(2).cpu()
+    is_set = (rows.ne(0) & rows.isfinite()).unsqueeze(-1).flatten(2).any(2).cpu()
     return (batch.step_numbers * is_set).amax(1, keepdim=True)

@@ -30,7 +30,7 @@ def probe_streaming(narrow: Baseline) -> Outcome:
     stream = streams[-1]
     if stream.different is not None:
         return _finding(stream, stream.different)
-    remembered = _remembers(stream.baseline, stream)
+    remembered = _remembers(stream)
     if remembered is not None:
         return remembered
     steps = sum(stream.sizes)
@@ -54,7 +54,7 @@ def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
         return judge
     batch = judge.batch
     # Only the steps at which no sample has padding.
-    steps = min(batch.counts or [batch.steps])
+    steps = min(batch.valid_counts)
     if steps < 2 or not batch.has_steps(batch.sequence):
         return Skipped(NO_STEPS)
     cut = batch.cut(steps, front=batch.pads_after)
@@ -80,16 +80,16 @@ def _finding(stream: Stream, part: Part) -> Finding:
     return Finding(f"{what} {part.far}", *stream.why(part))
 
 
-def _remembers(baseline: Baseline, stream: Stream) -> Finding | None:
+def _remembers(stream: Stream) -> Finding | None:
     """Return a finding if a new sequence depends on the one that its copy ran before; else None.
 
     The copy runs the second chunk of the stream, and then the first one again, which has no state.
     """
-    session = baseline.session
+    session = stream.baseline.session
     first, second, *_ = stream.given
     session.run(second)
     again = zip(stream.outputs[0], session.run(first, on=session.last), strict=False)
-    if all(are_near(baseline, one, two) for one, two in again if is_number(one)):
+    if all(are_near(stream.baseline, one, two) for one, two in again if is_number(one)):
         return None
     what = "a new sequence depends on the previous sequence"
     fix = "keep no state in the module: take it as an argument, and return it"

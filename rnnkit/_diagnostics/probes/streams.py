@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnkit._diagnostics.explain.causes import CARRY, Cause, Location, later_steps
+from rnnkit._diagnostics.explain.causes import CARRY, Cause, Location, Suspects, later_steps
 from rnnkit._diagnostics.explain.locate import Beside
 from rnnkit._diagnostics.explain.search import Seen
 from rnnkit._diagnostics.inputs.reading import bound_to
@@ -31,9 +31,11 @@ from rnnkit._diagnostics.run.outputs import (
 )
 from rnnkit._diagnostics.tell.outcome import OTHER_OUTPUTS
 
-#: What people call a state, or a part of one, among the words of an argument's name.
+#: What people call a state, or a part of one: a word of an argument's name.
 STATE = re.compile(
-    "c|h|h[csx]|cx|caches?|carry|cells?|hiddens?|mem(ory|s)?|past|prev|previous|states?"
+    "(?i)(?<![a-z])"
+    "(c|h|h[csx]|cx|caches?|carry|cells?|hiddens?|mem(ory|s)?|past|prev|previous|states?)"
+    "(?![a-z])"
 )
 
 DRAWING = "the model draws random numbers, and different ones in chunks"
@@ -172,7 +174,7 @@ class _Chunks(Beside):
     states: Mapping[str, Sequence[Any]]  # what modules returned last for the first chunk
     returned: Sequence[Any]  # what the model returned for it
 
-    def _module_suspects(self, event: Event) -> dict[str, Cause | None]:
+    def _module_suspects(self, event: Event) -> Suspects:
         """Return causes to try by module: it starts from another state, or reads later steps.
 
         ``event`` is the call in which the difference first shows.
@@ -219,7 +221,7 @@ def ways_to_carry(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str
     taken = _shapes_taken(baseline)
     places = _parts_without_steps(baseline)
     may_take = [name for name, shapes in taken.items() if shapes in ([], *places.values())]
-    named = [*filter(_is_named_like_a_state, taken)]
+    named = [*filter(STATE.search, taken)]
     states = [name for name in named if taken[name]]
     # What was given takes parts of its shape; else what was left out does, of any name.
     given = {*states} & {*may_take}
@@ -240,7 +242,7 @@ def _shapes_taken(baseline: Baseline) -> dict[str, Shapes]:
     session = baseline.session
     bound = bound_to(session.model, session.own_call, baseline.batch.tree())
     bound.apply_defaults()
-    taken: dict[str, Shapes] = {}
+    taken = {}
     for name, value in bound.arguments.items():
         shapes = [x.shape for x in tensors_of(value)]
         if shapes or value is None:
@@ -254,17 +256,12 @@ def _parts_without_steps(baseline: Baseline) -> dict[str, Shapes]:
     A place is a path in what the model returned, such as ``[1][0]``.
     """
     stepped = [baseline.names[index] for index in baseline.axes.seq]
-    places: dict[str, Shapes] = {}
+    places = {}
     for place, part in _places(baseline.session.returned):
         shapes = [x.shape for x in tensors_of(part)]
         if place and shapes and not any(_is_in(name, place) for name in stepped):
             places[place] = shapes
     return places
-
-
-def _is_named_like_a_state(name: str) -> bool:
-    """Return whether a word of an argument's name is what people call a state."""
-    return any(map(STATE.fullmatch, re.findall("[a-z]+", name.lower())))
 
 
 def _assignments(

@@ -79,7 +79,7 @@ def probe_use(baseline: Baseline) -> Outcome:
 
 def _in_words(layers: int, cells: int) -> str:
     """Write what was looked at, of so many calls of layers, and of cells; empty if of none."""
-    looked: list[str] = []
+    looked = []
     if layers:
         looked.append(f"the outputs and states of {count(layers, 'layer call', 'layer calls')}")
     if cells:
@@ -202,7 +202,7 @@ def _directions(baseline: Baseline, call: Call) -> int | None:
         return None
     if not at_first[:, 1:].any():
         return 1
-    has_both = bool(forward[:, :-1].any()) and not backward[:, :-1].any()
+    has_both = forward[:, :-1].any() and not backward[:, :-1].any()
     return 2 if has_both else None
 
 
@@ -214,7 +214,6 @@ def _half_of_one_step(uses: _Uses) -> Iterator[Finding]:
     """
     if not uses.is_long:
         return
-    label = uses.call.label
     begins = {
         "backward": (uses.back, uses.last, "last"),
         "forward": (~uses.back, ~uses.later, "first"),
@@ -222,7 +221,7 @@ def _half_of_one_step(uses: _Uses) -> Iterator[Finding]:
     for direction, (half, at, step) in begins.items():
         if not uses.read(output=at & half) or uses.read(output=~at & half):
             continue
-        what = f"{label}: only the {step} step of its {direction} output is used"
+        what = f"{uses.call.label}: only the {step} step of its {direction} output is used"
         fix = "torch.cat([h_n[-2], h_n[-1]], dim=1), or last_hidden(state) of rnnkit's layer"
         if not isinstance(uses.call.module, RNNBase):
             fix = "last_hidden(state) of Recurrent"
@@ -283,7 +282,7 @@ def _first_step(uses: _Uses) -> Iterator[Finding]:
 
 def _cell_state_alone(uses: _Uses) -> Iterator[str]:
     """Yield a note if only c is used, of what an LSTM returns."""
-    is_used = "c" in uses.slopes and bool(gradient_arrives(uses.slopes["c"]).any())
+    is_used = "c" in uses.slopes and gradient_arrives(uses.slopes["c"]).any()
     if is_used and not uses.read(output=uses.every, h=uses.every):
         text = f"{uses.call.label}: only the cell state c that it returns is used"
         yield f"{text}; the hidden state is h_n, the first of (h_n, c_n)"

@@ -244,7 +244,7 @@ def attributes_that_change(session: "Session", inputs: Given) -> list[str]:
 def _attributes_of(model: torch.nn.Module) -> dict[str, Any]:
     """Return snapshots of attributes, buffers and parameters of all modules, by qualified name."""
     torchs = vars(torch.nn.Module())
-    held: dict[str, Any] = {}
+    held = {}
     for prefix, module in model.named_modules():
         # Not by |, which the dictionaries of a scripted module do not have.
         own = {**vars(module), **dict(module.named_buffers(recurse=False))}

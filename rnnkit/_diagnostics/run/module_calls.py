@@ -181,7 +181,7 @@ def calls_in(events: Sequence[Any]) -> list[Call]:
     ``events`` are what a :class:`Recorder` wrote down: an event of kind ``"input"`` begins a call,
     and the next one of the same module ends it.
     """
-    calls: list[Call] = []
+    calls = []
     families = defaultdict[str, list[Call]](list)
     for event in events:
         if not isinstance(event.module, KINDS):
@@ -231,7 +231,7 @@ def loops_in(events: Sequence[Any], cells: Collection[str]) -> list[Call]:
 
     ``cells`` are the names of the modules that are called step by step.
     """
-    found: list[Call] = []
+    found = []
     numbers = Counter[str]()
     open_: list[_OpenCall] = []
     for event in events:

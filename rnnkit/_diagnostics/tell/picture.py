@@ -32,10 +32,10 @@ LINES = "#8c8c8c"
 RED_GROUND = "#e0485c40"
 
 
-def as_html(text: str, is_wrong: Callable[[str], bool]) -> str:
-    """Return a text as it is, in the colors of the page; wrong lines stand on red."""
+def as_html(shown: Any, is_wrong: Callable[[str], bool]) -> str:
+    """Return the text of a result as it is, in the colors of the page; wrong lines stand on red."""
     red = f'<b style="background:{RED_GROUND}">%s</b>'
-    lines = ((red if is_wrong(line) else "%s") % escape(line) for line in text.splitlines())
+    lines = ((red if is_wrong(line) else "%s") % escape(line) for line in str(shown).splitlines())
     return '<pre style="white-space:pre;overflow-x:auto">' + "\n".join(lines) + "</pre>"
 
 
@@ -155,7 +155,7 @@ class DependencyMap:
 
     def _repr_html_(self) -> str:
         """Show it in a notebook."""
-        return as_html(str(self), lambda _: False)
+        return as_html(self, lambda _: False)
 
     def plot(
         self,

@@ -173,7 +173,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Show it in a notebook."""
-        return as_html(str(self), lambda line: line.startswith("  !!"))
+        return as_html(self, lambda line: line.startswith("  !!"))
 
     def plot(self) -> "matplotlib.figure.Figure":
         """Draw with matplotlib which outputs depend on which inputs, for samples and for steps.

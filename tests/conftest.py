@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import coverage
 import pytest
@@ -69,7 +69,7 @@ def _agree(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     disagreed: list[str] = []
     refuse = diagnosis.refuse_without_cause
 
-    def refuse_and_note(module: Any, *tensors: Any) -> NoReturn:
+    def refuse_and_note(module, *tensors) -> NoReturn:
         disagreed.append(type(module).__name__)
         refuse(module, *tensors)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 
-def by_file(one: Any, save: Any = torch.save, load: Any = torch.load, **options: Any) -> Any:
+def by_file(one, save=torch.save, load=torch.load, **options):
     """Write and read."""
     file = io.BytesIO()
     save(one, file)

@@ -21,7 +21,7 @@ def covers(strength: int, **axes: Iterable[Any]) -> Callable[[Callable[..., None
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(test)
-        def run(**fixtures: Any):
+        def run(**fixtures):
             for row in rows:
                 pairs = zip(values, row, strict=True)
                 given = {name: values[name][place] for name, place in pairs}

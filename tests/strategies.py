@@ -95,7 +95,7 @@ class Case:
         both = (*front, visible), (*front, self.hidden_size)
         return both if self.is_lstm else both[:1]
 
-    def module(self, namespace: Any, **more: object) -> Any:
+    def module(self, namespace, **more):
         """Make the module, of the class that the namespace has under its name."""
         torch.manual_seed(self.seed)
         make = getattr(namespace, self.name)
@@ -134,7 +134,7 @@ class Case:
         is_sorted = self.layout == "packed"
         return pack_padded_sequence(numbers, [*self.lengths], is_first, is_sorted)
 
-    def input(self) -> Any:
+    def input(self):
         """What the module takes."""
         return self.packed(self.numbers())
 
@@ -152,7 +152,7 @@ class Case:
         parts = zip("hc", self.state_shapes, (2, 3), strict=False)
         return tuple(self._normal(*part) for part in parts)
 
-    def state(self) -> Any:
+    def state(self):
         """A right state as torch takes it: a tensor, or a tuple of two."""
         tensors = self.tensors()
         return tensors if self.is_lstm else tensors[0]
@@ -163,21 +163,21 @@ class Case:
         return self.laid_out(part, numbers).requires_grad_()
 
 
-def tensors_of(result: Any) -> list[Tensor]:
+def tensors_of(result) -> list[Tensor]:
     """The tensors of a module's result or state, in order; those of a PackedSequence too."""
     if isinstance(result, Tensor):
         return [result]
     return [tensor for part in result if part is not None for tensor in tensors_of(part)]
 
 
-def assert_same(expected: Any, actual: Any):
+def assert_same(expected, actual):
     """Two results, states or inputs hold the same tensors, bit for bit."""
     torch.testing.assert_close(
         tensors_of(actual), tensors_of(expected), rtol=0, atol=0, equal_nan=True
     )
 
 
-def gradients(result: Any, leaves: Sequence[Tensor], way: str | None = None) -> list[Tensor]:
+def gradients(result, leaves: Sequence[Tensor], way: str | None = None) -> list[Tensor]:
     """The gradients of a sum in which every number of a result has a weight of its own.
 
     They are zeros where nothing reaches a leaf; ``way`` says how the weights lie in memory.

@@ -6,7 +6,6 @@ import io
 import re
 import sys
 import threading
-from typing import Any
 
 import beartype as beartype_module
 import jaxtyping
@@ -41,7 +40,7 @@ gru_with = functools.partial(module, "GRU", batch_first=True)
 
 
 @jaxtyped(typechecker=beartype)
-def call(inner: Any, x: Float[Tensor, "b time feat"]) -> Any:
+def call(inner, x: Float[Tensor, "b time feat"]):
     """Hand an input on, the batch in front."""
     return inner(x)
 
@@ -115,7 +114,7 @@ def test_scopes_are_apart():
     encoder, decoder = (gru_with({"seq": seq, "batch": "b"}) for seq in ("time", "target"))
 
     @jaxtyped(typechecker=beartype)
-    def outer(x: Float[Tensor, "b time 3"], y: Float[Tensor, "b target 3"]) -> Any:
+    def outer(x: Float[Tensor, "b time 3"], y: Float[Tensor, "b target 3"]):
         call(gru, x[:, 1:])
         encoder(x)
         decoder(y)

@@ -25,7 +25,7 @@ def obstacle() -> str:
     return "" if COMPILER else "there is no C++ compiler"
 
 
-def run(*command: object, **variables: str):
+def run(*command, **variables: str):
     """Run a command at the root, and show what it says if it fails."""
     done = subprocess.run(  # noqa: S603 - our own words
         [*map(str, command)],

@@ -5,7 +5,6 @@ import pickle
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -17,7 +16,7 @@ import rnnkit
 from tests.strategies import CLASSES, DTYPES, Case, cases, tensors_of
 
 
-def moved(module: Any, _: str) -> Any:
+def moved(module, _: str):
     """Move a module to another dtype, and back."""
     dtype = next(module.parameters()).dtype
     return module.double().to(dtype)
@@ -45,12 +44,12 @@ class Odd(Tensor):
     """A tensor of a user's own class."""
 
 
-def own(base: Any, **body: Any) -> Any:
+def own(base, **body):
     """Derive a class, beside a mixin that has nothing to do with torch."""
     return type("Own", (type("Named", (), {"label": "mine"}), base), body)
 
 
-def doubles(base: Any) -> Any:
+def doubles(base):
     """Derive a class with a property before a weight, which is twice the parameter."""
     name = "weight_hh" if issubclass(base, nn.RNNCellBase) else "weight_hh_l0"
     return own(base, **{name: property(lambda self: self._parameters[name] * 2)})
@@ -98,17 +97,17 @@ class Draw(Case):
     mode: str = "none"
     elsewhere: bool = False
 
-    def module(self, namespace: Any, **more: object) -> Any:
+    def module(self, namespace, **more):
         """Make the module, of torch's class or of ours, and treat it."""
         kind = SUBCLASSES[self.subclass](getattr(namespace, self.name))
         made = super().module(type("Space", (), {self.name: kind}), **more)
         return TREATMENTS[self.treatment](made, self.weight + "_l0" * self.is_layer)
 
-    def input(self) -> Any:
+    def input(self):
         """Make the input."""
         return self.packed(KINDS[self.kind](self.numbers()))
 
-    def state(self) -> Any:
+    def state(self):
         """Make a right state, or none."""
         kind = KINDS[self.kind_of_state]
         each = zip(self.tensors(), self.state_dtypes, strict=False)
@@ -117,7 +116,7 @@ class Draw(Case):
             return None if self.stateless else tensors[0]
         return rnnkit.LSTMState(*tensors) if self.seed % 3 == 0 else tuple(tensors)
 
-    def run(self, namespace: Any, *call: Any, **options: Any) -> Any:
+    def run(self, namespace, *call, **options):
         """Call a module: return the tensors, what they depend on, the output's type; or the error."""
         lower = torch.autocast("cpu", self.lowered, enabled=self.lowered is not None)
         device = torch.device("meta") if self.elsewhere else nullcontext()

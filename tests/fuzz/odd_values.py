@@ -3,7 +3,6 @@
 import random
 import re
 from collections import namedtuple
-from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +43,7 @@ Unprintable = type("Unprintable", (), {"__repr__": lambda _: 1 / 0})
 Pair = namedtuple("Pair", "hidden cell")  # noqa: PYI024 - it holds whatever there is
 
 
-def odd(rng: random.Random) -> Any:
+def odd(rng: random.Random):
     """Return what belongs elsewhere, or is far too long, cannot be printed, or is nearly right."""
     ones = torch.ones(2, 3)
     if rng.random() < 0.7:
@@ -66,7 +65,7 @@ def odd(rng: random.Random) -> Any:
     ])  # fmt: skip
 
 
-def wrong_tensor(rng: random.Random, tensor: Tensor) -> Any:
+def wrong_tensor(rng: random.Random, tensor: Tensor):
     """Return a right tensor in a wrong size, rank, order or kind, or something else."""
     if rng.random() < 0.2:
         return odd(rng)

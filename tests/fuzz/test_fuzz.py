@@ -7,7 +7,6 @@ or ends in an error of ours. That a right call computes what torch's does is a l
 import re
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +31,7 @@ many, more = (settings(max_examples=times * settings().max_examples) for times i
 randoms = st.randoms(use_true_random=True)
 
 
-def torch_takes(drawn: Draw, x: Any, hx: Any) -> bool:
+def torch_takes(drawn: Draw, x, hx) -> bool:
     """Return whether torch runs what we refuse, where it may be asked, and means what it does.
 
     With some packed input and states it reads beyond its memory; three states, a stacked pair and a

@@ -33,7 +33,7 @@ def wrong_packed(rng: random.Random, x: PackedSequence) -> PackedSequence:
     return x._replace(**{name: value})
 
 
-def wrong_state(rng: random.Random, drawn: Draw) -> Any:
+def wrong_state(rng: random.Random, drawn: Draw):
     """Return a state that is wrong in one place, has a part too many, or is something else."""
     parts = [torch.randn(shape).to(drawn.dtype) for shape in drawn.state_shapes]
     place = rng.randrange(len(parts))

@@ -70,7 +70,7 @@ def on(path: str) -> Iterator[None]:
         yield
 
 
-def case_of(kind: str, dtype: torch.dtype = torch.float64, **options: object) -> Case:
+def case_of(kind: str, dtype: torch.dtype = torch.float64, **options) -> Case:
     """A batch of five samples with the lengths above."""
     return Case(
         name=kind.split(maxsplit=1)[0],
@@ -83,7 +83,7 @@ def case_of(kind: str, dtype: torch.dtype = torch.float64, **options: object) ->
     )
 
 
-def made(*args: Any, **options: object) -> tuple[Case, Any, Tensor]:
+def made(*args, **options) -> tuple[Case, Any, Tensor]:
     """Such a case, its layer and its input."""
     case = case_of(*args, **options)
     return case, case.module(rnnkit), case.numbers()
@@ -103,7 +103,7 @@ def drawn(case: Case, rate: float = 0.4) -> Tensor:
 
 
 def by_steps(
-    cell: Any,
+    cell,
     x: Tensor,
     hx: list[Tensor],
     lengths: Tensor,
@@ -135,7 +135,7 @@ def by_steps(
 
 
 def by_cells(
-    layer: Any,
+    layer,
     x: Tensor,
     hx: list[Tensor],
     lengths: Tensor,
@@ -165,7 +165,7 @@ def by_cells(
     return x, [torch.stack(each) for each in zip(*ends, strict=True)]
 
 
-def by_loop(cell: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
+def by_loop(cell, x: Tensor, hx) -> tuple[Tensor, Any]:
     """Call a cell step by step, as ``unroll`` says that it does."""
     outputs = []
     for x_t in x:
@@ -203,16 +203,16 @@ class Begins(rnnkit.LSTMCell):
 class Counts(Begins):
     """A user's cell that carries a count beside its state."""
 
-    def forward(self, input: Tensor, hx: Any) -> Any:
+    def forward(self, input: Tensor, hx):
         """Count a step."""
         return *super().forward(input, hx[:2]), hx[2] + 1
 
-    def initial_state(self, batch_size: int | None) -> Any:
+    def initial_state(self, batch_size: int | None):
         """Begin with no step."""
         return *super().initial_state(batch_size), torch.zeros(batch_size or 1, 1)
 
 
-def close(actual: Any, expected: Any, tolerance: float = 1e-12):
+def close(actual, expected, tolerance: float = 1e-12):
     """Two results hold the same tensors, but for the order of sums."""
     both = tensors_of(actual), tensors_of(expected)
     torch.testing.assert_close(*both, rtol=tolerance, atol=tolerance, equal_nan=True)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneD
 class Call:
     """A layer in one direction, its input and its first state, all leaves that want gradients."""
 
-    def __init__(self, kind: str, *, reverse: bool = False, bias: bool = True, **more: Any):
+    def __init__(self, kind: str, *, reverse: bool = False, bias: bool = True, **more):
         case = case_of(kind, torch.float32, bias=bias)
         case = replace(case, **more)
         self.layer = case.module(nn)
@@ -68,7 +68,7 @@ class Call:
 
 def check(
     one: Call,
-    which: Any = (0, 1, 2),
+    which=(0, 1, 2),
     memory: dict[str, str] | None = None,
     leaves: list[Tensor] | None = None,
     *,

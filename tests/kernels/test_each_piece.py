@@ -1,7 +1,6 @@
 """Each piece of each sample, cut by ``lengths`` and by resets, gives what it gives by itself."""
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from hypothesis import given
@@ -46,7 +45,7 @@ CUTS = [(each, cut) for each in (None, LENGTHS, NONE) for cut in (None, mask())]
 def check(
     case: Case,
     path: str,
-    lengths: Any = None,
+    lengths=None,
     reset: Tensor | None = None,
     state: str = "given",
     tolerance: float = 1e-10,

@@ -3,7 +3,6 @@
 import copy
 from functools import partial
 from itertools import product
-from typing import Any
 
 import pytest
 import torch
@@ -207,7 +206,7 @@ def test_gradients_again_and_many_at_once(kind, way):
             again = checkpoint(run, x, use_reentrant=False, **given)[0]
             many = torch.randn(3, *output.shape, dtype=output.dtype)
 
-            def derived(of: Tensor, output: Tensor = output, **options: Any) -> tuple[Tensor, ...]:
+            def derived(of: Tensor, output: Tensor = output, **options) -> tuple[Tensor, ...]:
                 return torch.autograd.grad(output, leaves, of, retain_graph=True, **options)
 
             expected = [torch.stack(each) for each in zip(*map(derived, many), strict=True)]

@@ -1,7 +1,6 @@
 """``lengths`` in any form, of no sample, and of a sample without a step, whose state comes back."""
 
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +19,7 @@ OURS = (rnnkit.RNNCell, rnnkit.GRUCell, rnnkit.LSTMCell)
 FILLS = (torch.nan, torch.inf, 1e300)
 
 
-def filled(tensors: Any, fill: float) -> list[Tensor]:
+def filled(tensors, fill: float) -> list[Tensor]:
     """States of which the sample without a step has nothing but this number; leaves."""
     copies = [tensor.detach().clone() for tensor in tensors]
     for copy in copies:
@@ -28,7 +27,7 @@ def filled(tensors: Any, fill: float) -> list[Tensor]:
     return [copy.requires_grad_() for copy in copies]
 
 
-def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float):
+def check_handed_through(run, tensors, weights, fill: float):
     """Only that sample's own state holds what it was given; all else is what it is without."""
     results = []
     for number in (0.5, fill):

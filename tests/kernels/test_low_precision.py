@@ -1,7 +1,6 @@
 """``lengths`` and ``reset`` under autocast, in half precision, and with complex numbers."""
 
 import copy
-from typing import Any
 
 import torch
 from torch.testing import assert_close
@@ -33,14 +32,14 @@ GIVEN = {
 }
 
 
-def expected(layer: Any, x: Any, hx: Any, given: str) -> Any:
+def expected(layer, x, hx, given: str):
     """What the layer's cells give in full precision, step by step."""
     each = torch.tensor(GIVEN[given].get("lengths", (SEQ,) * BATCH))
     start = tensors_of(layer.initial_state(BATCH) if hx is None else hx)
     return by_cells(layer, x, start, each, GIVEN[given].get("reset"))
 
 
-def near(actual: Any, wanted: Any):
+def near(actual, wanted):
     """Two results are near each other, whatever their dtypes."""
     assert_close(tensors_of(actual), tensors_of(wanted), rtol=0.05, atol=0.05, check_dtype=False)
 

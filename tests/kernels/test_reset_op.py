@@ -1,7 +1,6 @@
 """The operator of a layer whose samples start again: what the loop over steps gives, and no surprise."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -21,7 +20,7 @@ from tests.kernels.paths import LENGTHS, SEQ, case_of, each_kind, made, mask
 from tests.strategies import gradients, memories, tensors_of
 
 
-def stack_of(cell: Any, *, reverse: bool = False) -> Stack:
+def stack_of(cell, *, reverse: bool = False) -> Stack:
     """A layer in one direction, of this cell."""
     return Stack([[direction_of(cell, reverse=reverse)]])
 

@@ -44,7 +44,7 @@ class Nameless(nn.Module):
 class Beginning(rnnkit.Recurrent[Any]):
     """Cells whose layer knows where they begin."""
 
-    def initial_state(self, batch_size: int | None) -> Any:
+    def initial_state(self, batch_size: int | None):
         """Begin all alike."""
         one = torch.full((3,) if batch_size is None else (batch_size, 3), 0.5)
         return one, (one + 1, one + 2), one
@@ -82,7 +82,7 @@ def test_a_first_state_of_a_recurrents_own(path, given, *, batched):
         assert_same(expected, layer(x, hx, lengths=LENGTHS))
 
 
-def nothing(_: Any):
+def nothing(_):
     """Give no lengths."""
 
 

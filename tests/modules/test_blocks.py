@@ -41,7 +41,7 @@ class Stateless(nn.Module):
         super().__init__()
         self.cell = Normed()
 
-    def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, hx=None) -> tuple[Tensor, Tensor]:
         """Run one step."""
         if hx is None:
             hx = (x.new_zeros(len(x), HIDDEN), x.new_ones(len(x), HIDDEN))
@@ -53,7 +53,7 @@ def inputs(steps: int) -> Tensor:
     return torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
 
 
-def same(cells: list[nn.Module], x: Tensor, **options: Any):
+def same(cells: list[nn.Module], x: Tensor, **options):
     """Compare a call in blocks with the loop."""
     found, expected = (
         trained(model, model, x)
@@ -159,7 +159,7 @@ class Writes(Normed):
 class Lists(Normed):
     """A cell that returns a list."""
 
-    def forward(self, x: Tensor, hx: Any) -> Any:
+    def forward(self, x: Tensor, hx):
         """Run one step."""
         return [*super().forward(x, hx)]
 

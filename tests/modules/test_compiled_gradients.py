@@ -32,7 +32,7 @@ class Headed(nn.Module):
         self.core = core
         self.head = nn.Linear(HIDDEN, 2)
 
-    def forward(self, x: Tensor, **given: Any) -> Tensor:
+    def forward(self, x: Tensor, **given) -> Tensor:
         """Run both."""
         output, states = self.core(x, **given)
         for state in pytree.tree_leaves(states):
@@ -50,7 +50,7 @@ class Case(NamedTuple):
     dynamic: bool | None = None
 
 
-def loops(name: str, count: int, **options: Any) -> Loops:
+def loops(name: str, count: int, **options) -> Loops:
     """Make so many cells of a class, one above the other."""
     kind = getattr(rnnkit, name)
     return Loops(*(kind(HIDDEN if k else WIDTH, HIDDEN) for k in range(count)), **options)
@@ -82,9 +82,7 @@ def farthest(found: list[Any], expected: list[Any]) -> float:
     return max(float((one - right).norm() / right.norm()) for one, right in pairs)
 
 
-def slopes(
-    model: nn.Module, run: Any, x: Tensor, given: dict[str, Tensor], case: Case
-) -> list[Any]:
+def slopes(model: nn.Module, run, x: Tensor, given: dict[str, Tensor], case: Case) -> list[Any]:
     """Gradients of a training step."""
     model.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=case.lowered):

@@ -15,7 +15,7 @@ from tests.strategies import CELLS, CLASSES, LAYERS, assert_same
 from tests.torch.interop import HIDDEN, INPUT, sample
 
 
-def torchs(name: str) -> Any:
+def torchs(name: str):
     """One of torch's modules, of its own class whatever the test does."""
     return getattr(nn, name)(INPUT, HIDDEN)
 

@@ -29,7 +29,7 @@ from tests.strategies import (
 )
 
 
-def in_one_piece(nest: Any) -> Any:
+def in_one_piece(nest):
     """The same nest, each tensor of it a new leaf with the same numbers."""
 
     def copy(tensor: Tensor) -> Tensor:
@@ -39,13 +39,13 @@ def in_one_piece(nest: Any) -> Any:
     return pytree.tree_map_only(Tensor, copy, nest)
 
 
-def leaves_of(nest: Any) -> list[Tensor]:
+def leaves_of(nest) -> list[Tensor]:
     """The tensors of a nest that want gradients."""
     found = (one for one in pytree.tree_leaves(nest) if isinstance(one, Tensor))
     return [one for one in found if one.requires_grad]
 
 
-def check(call: Callable[..., Any], arguments: Any, way: str | None = None):
+def check(call: Callable[..., Any], arguments, way: str | None = None):
     """A call gives the same of other memory, its gradients too, and leaves what it is given."""
     pieces = in_one_piece(arguments)
     kept = in_one_piece(arguments)

@@ -40,7 +40,7 @@ class Halving(nn.Module):
         return (torch.ones(batch_size, WIDTH),)
 
 
-def mixed(*, both: bool = True, **options: Any) -> rnnkit.Recurrent:
+def mixed(*, both: bool = True, **options) -> rnnkit.Recurrent:
     """Make three layers, of another kind and width each, in one direction or two."""
     torch.manual_seed(0)
     widths = (WIDTH, 10, 8) if both else (WIDTH, 4, 6)
@@ -58,7 +58,7 @@ def mixed(*, both: bool = True, **options: Any) -> rnnkit.Recurrent:
 
 
 def by_hand(
-    layer: rnnkit.Recurrent, x: Tensor, hx: Any = None, lengths: Any = None
+    layer: rnnkit.Recurrent, x: Tensor, hx=None, lengths=None
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """Run the cells one after the other by unroll."""
     ends = []

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Callable
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -42,7 +41,7 @@ class Traced:
     def __init__(self):
         self.scan = Mock(side_effect=scan)
 
-    def __call__(self, *args: Any, exports: bool = True, **options: Any) -> Any:
+    def __call__(self, *args, exports: bool = True, **options):
         """Run it."""
         # By its name: in its package a function of the same name stands before the module.
         torchs = importlib.import_module("torch._higher_order_ops.scan")

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -30,18 +29,18 @@ STATES = {
 kinds = pytest.mark.parametrize("kind", STATES)
 
 
-def state_of(kind: str, axis: int = 1, *, rows: int = ROWS, batch: int = BATCH) -> Any:
+def state_of(kind: str, axis: int = 1, *, rows: int = ROWS, batch: int = BATCH):
     """A state of a kind: a cell's, with the batch on axis 0, or a layer's, with it on axis 1."""
     front = (batch,) if axis == 0 else (rows, batch)
     return STATES[kind](torch.rand(*front, PROJ) + 1, torch.rand(*front, HIDDEN) + 1)
 
 
-def structure(state: Any) -> Any:
+def structure(state):
     """The types of a state, from the outside in."""
     return Tensor if isinstance(state, Tensor) else (type(state), *map(structure, state))
 
 
-def check(state: Any, actual: Any, by_hand: Callable[..., Tensor], *axis: int):
+def check(state, actual, by_hand: Callable[..., Tensor], *axis: int):
     """A result has the kind of the state, and holds what is done by hand to each tensor."""
     assert structure(actual) == structure(state)
     assert_same([by_hand(tensor, *axis) for tensor in tensors_of(state)], tensors_of(actual))

@@ -31,11 +31,11 @@ class Cell(nn.Module):
         self.step = step
         self.begin = begin
 
-    def forward(self, input: Tensor, hx: Any) -> Any:
+    def forward(self, input: Tensor, hx):
         """Run one step."""
         return self.step(input, hx)
 
-    def initial_state(self, batch_size: int) -> Any:
+    def initial_state(self, batch_size: int):
         """Return the state before the first step."""
         return self.begin(batch_size)
 
@@ -60,7 +60,7 @@ def adding(other: Step) -> Step:
     return lambda x, hx: (hx[0] + x, other(x, hx[1]))
 
 
-def refused(match: str, cell: Any, x: Tensor = X, **options: Any) -> rnnkit.CellError:
+def refused(match: str, cell, x: Tensor = X, **options) -> rnnkit.CellError:
     """Return the error by which ``unroll`` refuses a cell."""
     with pytest.raises(rnnkit.CellError, match=match) as caught:
         rnnkit.unroll(cell, x, **options)

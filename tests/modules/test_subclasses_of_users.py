@@ -28,7 +28,7 @@ def test_cell_that_reads_more_than_it_is_given(namespace):
             super().__init__(5, 4)
             self.context = nn.Linear(4, 2)
 
-        def forward(self, input: Tensor, hx: Tensor) -> Any:
+        def forward(self, input: Tensor, hx: Tensor):
             return super().forward(torch.cat([input, self.context(hx)], -1), hx)
 
         def initial_state(self, batch_size: int | None) -> Tensor:
@@ -92,7 +92,7 @@ def test_names_of_a_subclass_are_its_own(namespace, kind):
     for attribute in ("kernel", "mode", "weights", "proj_size"):
 
         class Own(getattr(namespace, kind)):  # type: ignore[misc]
-            def forward(self, input: Tensor, hx: Any = None, name: str = attribute) -> Any:
+            def forward(self, input: Tensor, hx=None, name: str = attribute):
                 state = super().forward(input, hx)
                 return getattr(self, name)(state if isinstance(state, Tensor) else state[0])
 
@@ -108,12 +108,12 @@ def test_names_of_a_subclass_are_its_own(namespace, kind):
 class Mixin(nn.Module):
     """What a tool puts before every class, with a look-up of its own, as Pyro does."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str):
         """Look up as torch does."""
         return super().__getattr__(name)
 
 
-def mirrored(kind: type[nn.Module], made: dict[type, Any] | None = None) -> Any:
+def mirrored(kind: type[nn.Module], made: dict[type, Any] | None = None):
     """A subclass of a class and of the mirrored bases, as Pyro's ``PyroModule[kind]``."""
     made = {nn.Module: Mixin} if made is None else made
     if kind not in made:
@@ -122,7 +122,7 @@ def mirrored(kind: type[nn.Module], made: dict[type, Any] | None = None) -> Any:
     return made[kind]
 
 
-def of_the_bases(kind: type[nn.Module]) -> Any:
+def of_the_bases(kind: type[nn.Module]):
     """A class that has the bases of another one and nothing else."""
     return type(kind.__name__, kind.__bases__, {})
 

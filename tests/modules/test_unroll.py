@@ -22,7 +22,7 @@ from tests.torch.models import Logarithm
 class Changed(Begins):
     """A cell whose calls are its own, as those of one with a hook are."""
 
-    def forward(self, input: Tensor, hx: Any = None) -> Any:  # type: ignore[override]
+    def forward(self, input: Tensor, hx=None):  # type: ignore[override]
         """Run one step."""
         return super().forward(2 * input, hx)
 
@@ -63,7 +63,7 @@ class Use(NamedTuple):
         with torch.device(device), silent():
             return rnnkit.unroll(self.cell, x, self.hx, **given, **self.options)
 
-    def derived(self, result: Any, x: Tensor) -> list[Tensor]:
+    def derived(self, result, x: Tensor) -> list[Tensor]:
         """The gradients of the input, of what is given of a state, and of the weights."""
         leaves = [x, *([] if self.hx is None else tensors_of(self.hx)), *self.cell.parameters()]
         return gradients(result, leaves, self.case.memory.get("gradients"))

@@ -1,7 +1,5 @@
 """``rnnkit.typing``: names that annotate a ``@jaxtyped`` function, and that hold it."""
 
-from typing import Any
-
 import jaxtyping
 import pytest
 import torch
@@ -20,7 +18,7 @@ SIZES = {"seq": 5, "batch": 2, "feature": 3, "hidden": 7}
 SIZES |= {"layers_directions": 4, "directions_hidden": 14}
 
 
-def checked(name: str) -> Any:
+def checked(name: str):
     """A function with an argument that is annotated by the name."""
     kind = getattr(rnnkit.typing, name)
 

@@ -45,16 +45,16 @@ class Given(NamedTuple):
         """The sequences in no order of length."""
         return pack_padded_sequence(self.x, [3, 6, 2, 1, 5], enforce_sorted=False)
 
-    def call(self, module: Any = None) -> list[Any]:
+    def call(self, module=None) -> list[Any]:
         """Call a module, with a state and without."""
         module = module or self.module
         return [module(self.x, self.hx), module(self.x)]
 
-    def own(self, **body: Any) -> Any:
+    def own(self, **body):
         """Make a subclass of a user's."""
         return type("Own", (self.kind,), body)
 
-    def twin(self, kind: Any, *args: Any, **options: Any) -> Any:
+    def twin(self, kind, *args, **options):
         """Make a module of a subclass, from the same seed."""
         torch.manual_seed(0)
         return kind(*(args or (INPUT, HIDDEN)), **options)
@@ -71,7 +71,7 @@ def sample(name: str, seq: int = SEQ, batch: int = BATCH) -> Tensor:
     return torch.randn((batch, INPUT) if name in CELLS else (seq, batch, INPUT))
 
 
-def carried(name: str, batch: int = BATCH) -> Any:
+def carried(name: str, batch: int = BATCH):
     """Return a state of one layer or one cell."""
     size = (batch, HIDDEN) if name in CELLS else (1, batch, HIDDEN)
     return (torch.randn(size), torch.randn(size)) if "LSTM" in name else torch.randn(size)
@@ -84,7 +84,7 @@ def given(name: str, space: int) -> Given:
     return Given(name, kind, kind(INPUT, HIDDEN), sample(name), carried(name))
 
 
-def pair(name: str, model: Any = None, *args: Any, **options: Any) -> tuple[Any, Any]:
+def pair(name: str, model=None, *args, **options) -> tuple[Any, Any]:
     """Return torch's module and ours, or a model around each, with the same weights."""
     cores = (kinds[name](INPUT, HIDDEN, **options) for kinds in SPACES)
     theirs, ours = (core if model is None else model(core, *args) for core in cores)
@@ -92,18 +92,18 @@ def pair(name: str, model: Any = None, *args: Any, **options: Any) -> tuple[Any,
     return theirs, ours
 
 
-def total(result: Any) -> Tensor:
+def total(result) -> Tensor:
     """One number from all tensors of a result, each with another weight."""
     leaves = [leaf for leaf in pytree.tree_leaves(result) if leaf.is_floating_point()]
     return torch.stack([n * leaf.float().square().sum() for n, leaf in enumerate(leaves, 1)]).sum()
 
 
-def cast(value: Any, dtype: torch.dtype) -> Any:
+def cast(value, dtype: torch.dtype):
     """Return the same in another dtype."""
     return pytree.tree_map(lambda tensor: tensor.to(dtype), value)
 
 
-def attempt(call: Any, *args: Any) -> Any:
+def attempt(call, *args):
     """Return what a call returns, or which error it raises."""
     try:
         return call(*args)
@@ -111,7 +111,7 @@ def attempt(call: Any, *args: Any) -> Any:
         return type(error)
 
 
-def same(theirs: Any, ours: Any):
+def same(theirs, ours):
     """Check that two results are the same to the bit; an error of ours may be caught as torch's."""
     expected = pytree.tree_leaves(theirs)
     found = pytree.tree_leaves(ours)
@@ -128,7 +128,7 @@ def same(theirs: Any, ours: Any):
 Use = Callable[[Given], Any]
 
 
-def check_uses(use: Use, names: Any = CLASSES):
+def check_uses(use: Use, names=CLASSES):
     """Check that a use of ours comes to what the same use of torch's module comes to."""
     for name in names:
         try:
@@ -138,12 +138,12 @@ def check_uses(use: Use, names: Any = CLASSES):
             raise
 
 
-def table(names: dict[str, Any], *more: Use) -> Any:
+def table(names: dict[str, Any], *more: Use):
     """Parametrize a test by the uses in a file, which are its functions of what is given.
 
     The test calls one of them to compare ours with torch's.
     """
-    wanted = {"g": Given, "return": Any}
+    wanted = {"g": Given}
     uses = [one for one in names.values() if getattr(one, "__annotations__", None) == wanted]
     checks = [pytest.param(partial(check_uses, use), id=use.__name__) for use in [*uses, *more]]
     return pytest.mark.parametrize("check", checks)

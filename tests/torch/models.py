@@ -30,7 +30,7 @@ CLASSES = {
 class Logarithm(Wrapped):
     """A user's cell over one of rnnkit's, undefined at zero."""
 
-    def forward(self, input: Tensor, hx: Any) -> Any:
+    def forward(self, input: Tensor, hx):
         """Read the logarithm."""
         return self.cell(input.abs().log(), hx)
 
@@ -38,11 +38,11 @@ class Logarithm(Wrapped):
 class Unrolled(Wrapped):
     """A cell over the steps, with the options of ``unroll``."""
 
-    def __init__(self, cell: Any, **options: Any):
+    def __init__(self, cell, **options):
         super().__init__(cell)
         self.options = options
 
-    def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
+    def forward(self, x: Tensor, hx=None, **options):
         """Run over a sequence."""
         return rnnkit.unroll(self.cell, x, hx, **self.options, **options)
 
@@ -50,12 +50,12 @@ class Unrolled(Wrapped):
 class Loops(nn.Module):
     """Cells, each over the output of the one before, with the options of ``unroll``."""
 
-    def __init__(self, *cells: Any, **options: Any):
+    def __init__(self, *cells, **options):
         super().__init__()
         self.cells = nn.ModuleList(cells)
         self.options = options
 
-    def forward(self, x: Tensor, _: Any = None, **given: Any) -> Any:
+    def forward(self, x: Tensor, _=None, **given):
         """Run one after the other."""
         states = []
         for cell in self.cells:
@@ -64,18 +64,18 @@ class Loops(nn.Module):
         return x, states
 
 
-def layer_of(name: str, width: int = WIDTH, **options: Any) -> Any:
+def layer_of(name: str, width: int = WIDTH, **options):
     """Make a layer of a class."""
     kind, own = CLASSES[name]
     return getattr(rnnkit, kind)(width, HIDDEN, **own, **options)
 
 
-def cell_of(name: str) -> Any:
+def cell_of(name: str):
     """Make a cell of a class."""
     return layer_of(name).cells()[0]
 
 
-def cell_of_user(name: str) -> Any:
+def cell_of_user(name: str):
     """Make a user's cell that carries what the class does."""
     users = {"LSTM": LayerNormLSTMCell, "GRU": ZoneoutGRUCell}
     return users[name](WIDTH, HIDDEN) if name in users else Logarithm(cell_of(name))
@@ -113,8 +113,8 @@ class Model(nn.Module):
         self.core = core
 
     def forward(
-        self, x: Tensor, hx: Any = None, lengths: Tensor | None = None, reset: Tensor | None = None
-    ) -> Any:
+        self, x: Tensor, hx=None, lengths: Tensor | None = None, reset: Tensor | None = None
+    ):
         """Hand on what is given."""
         options = {"lengths": lengths, "reset": reset}
         given = {name: value for name, value in options.items() if value is not None}

@@ -4,7 +4,6 @@ A tracer knows torch's classes by the package they live in; ours must be a leaf 
 """
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -19,14 +18,14 @@ from tests.torch.interop import BATCH, HIDDEN, INPUT, carried, pair, same, sampl
 class Uses(nn.Module):
     """A model that uses its recurrent module in one way."""
 
-    def __init__(self, core: Any, use: Any, *given: Tensor):
+    def __init__(self, core, use, *given: Tensor):
         super().__init__()
         self.before = nn.Linear(INPUT, INPUT)
         self.core = core
         self.use = use
         self.given = nn.ParameterList(given)
 
-    def forward(self, x: Any, hx: Any = None) -> Any:
+    def forward(self, x, hx=None):
         """Use it."""
         return self.use(self, x, hx)
 
@@ -43,7 +42,7 @@ USES = {
 }
 
 
-def unpacked(model: Any, x: Tensor, hx: Any) -> Any:
+def unpacked(model, x: Tensor, hx):
     """Make a pair of two tensors, and take the pair in the result apart."""
     output, (h, c) = model.core(x, (hx[0], hx[1]))
     return output.sum(0) + h[0] - c[0]
@@ -132,7 +131,7 @@ def test_steps(batch_first):
 class OwnProxy:
     """A proxy of a tool that has its own copy of ``torch.fx``: no class of torch's."""
 
-    def __init__(self, tracer: Any):
+    def __init__(self, tracer):
         self.tracer = tracer
         self.node = None
 
@@ -144,7 +143,7 @@ class OwnTracer:
         """Name any module."""
         return "core"
 
-    def create_proxy(self, *record: Any) -> Any:
+    def create_proxy(self, *record):
         """Return what is to be recorded."""
         return record
 

@@ -4,7 +4,6 @@ Each use is given a module and a call. Where torch's tool fails on torch's class
 """
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -16,14 +15,14 @@ from tests.explaining import entered
 from tests.torch.interop import HIDDEN, INPUT, Given, attempt, cast, given, same, six, table, total
 
 
-def halved(module: Any) -> Any:
+def halved(module):
     """Halve the weights in place."""
     for parameter in module.parameters():
         parameter.detach().mul_(0.5)
     return module
 
 
-def copies(g: Given) -> Any:
+def copies(g: Given):
     """A copy made after a call follows its own parameters."""
     g.call()
     made = [make(g.module) for make in COPIES]
@@ -31,7 +30,7 @@ def copies(g: Given) -> Any:
     return [g.call(halved(one)) for one in made], g.call()
 
 
-def checkpoints(g: Given) -> Any:
+def checkpoints(g: Given):
     """A checkpoint, read with weights_only, loads into either class, by assignment too."""
     state = by_file(halved(g.module).state_dict(), weights_only=True)
     loaded = []
@@ -48,7 +47,7 @@ def checkpoints(g: Given) -> Any:
     return loaded
 
 
-def where_it_is_made(g: Given) -> Any:
+def where_it_is_made(g: Given):
     """Weights are on the device of the context, and move to another one and back."""
     with torch.device("meta"):
         made = g.kind(INPUT, HIDDEN)
@@ -57,7 +56,7 @@ def where_it_is_made(g: Given) -> Any:
     return [p.device.type for p in made.parameters()], cast(shapes, torch.float32), g.call()
 
 
-def autocast(g: Given) -> Any:
+def autocast(g: Given):
     """Under autocast torch mixes dtypes of input, both members of the state, and weights.
 
     Ours explains nothing where torch runs.
@@ -76,7 +75,7 @@ def autocast(g: Given) -> Any:
     return found
 
 
-def borrowed_weights(g: Given) -> Any:
+def borrowed_weights(g: Given):
     """A call with borrowed parameters uses those, of another dtype too, and leaves no trace."""
     found = []
     for dtype in (torch.float32, torch.float64):
@@ -86,16 +85,16 @@ def borrowed_weights(g: Given) -> Any:
     return found, g.call()
 
 
-def mapped(g: Given) -> Any:
+def mapped(g: Given):
     """Torch maps two of the cells over an extra axis, and has no rule for the others."""
     return attempt(torch.vmap(g.module), torch.stack([g.x, 2 * g.x, -g.x, 0 * g.x]))
 
 
-def hooks_of_a_call(g: Given) -> Any:
+def hooks_of_a_call(g: Given):
     """Hooks see the arguments as the caller wrote them, and the result, once for each call."""
     seen = []
 
-    def see(_: Any, args: Any, options: Any, *result: Any):
+    def see(_, args, options, *result):
         seen.append((len(args), sorted(options), args, options, result))
 
     g.module.register_forward_pre_hook(see, with_kwargs=True)
@@ -111,7 +110,7 @@ def hooks_of_a_call(g: Given) -> Any:
     return seen
 
 
-def hooks_that_change_a_call(g: Given) -> Any:
+def hooks_that_change_a_call(g: Given):
     """A pre-hook mends the input before a check sees it; a hook replaces the result, or sees failures."""
     failed = []
     g.module.register_forward_hook(lambda *_: failed.append("failed"), always_call=True)
@@ -123,7 +122,7 @@ def hooks_that_change_a_call(g: Given) -> Any:
     return refused, failed, mended, g.module(g.x)
 
 
-def hooks_of_gradients(g: Given) -> Any:
+def hooks_of_gradients(g: Given):
     """Full backward hooks see the gradients, and the state keeps its type on the way."""
     seen = []
     g.module.register_full_backward_pre_hook(lambda _, out: seen.append(out))

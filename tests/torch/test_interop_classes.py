@@ -1,7 +1,7 @@
 """Where a class of ours stands in for torch's: containers, users' subclasses, torch's own name."""
 
 import copy
-from typing import Any, Generic
+from typing import Generic
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from tests.strategies import CELLS, LAYERS, tensors_of
 from tests.torch.interop import HIDDEN, INPUT, SPACES, Given, attempt, given, same, six, table
 
 
-def in_containers(g: Given) -> Any:
+def in_containers(g: Given):
     """Containers have torch's names of parameters, print the same and give the same."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(INPUT, INPUT), g.module)
@@ -23,7 +23,7 @@ def in_containers(g: Given) -> Any:
     return model(g.x), repr(model), list(many.state_dict()), repr(g.twin(g.kind, 3, 4, bias=False))
 
 
-def subclassed(g: Given) -> Any:
+def subclassed(g: Given):
     """A user's class, with a constructor, a forward and parameters of its own."""
 
     class Own(g.kind):  # type: ignore[name-defined]
@@ -32,21 +32,21 @@ def subclassed(g: Given) -> Any:
             self.scale = scale
             self.first, self.second = (nn.Parameter(torch.randn(2)) for _ in range(2))
 
-        def forward(self, input: Tensor, hx: Any = None) -> Any:
+        def forward(self, input: Tensor, hx=None):
             return super().forward(self.scale * input, hx)
 
     own = [g.twin(Own, HIDDEN, 0.5, bias=bias) for bias in (False, True)]
     return [g.call(module) for one in own for module in (one, copy.deepcopy(one))]
 
 
-def overridden_checks(g: Given) -> Any:
+def overridden_checks(g: Given):
     """A check that a user's class or mixin puts in torch's place is called as torch calls it."""
     called = []
     if g.name in CELLS:
         return None
     for method in ("check_input", "check_hidden_size", "check_forward_args"):
 
-        def check(*args: Any, method: str = method):
+        def check(*args, method: str = method):
             called.append((method, len(args)))
 
         mixin = type("Mixin", (), {method: check})
@@ -56,7 +56,7 @@ def overridden_checks(g: Given) -> Any:
     return called
 
 
-def weights_beside_a_check(g: Given) -> Any:
+def weights_beside_a_check(g: Given):
     """A weight that draws random numbers draws them once in a call, beside a user's check, too."""
     module = g.twin(g.own(check_input=lambda *_: None))
     nn.utils.parametrize.register_parametrization(module, g.weights[1], nn.Dropout(0.3))
@@ -64,7 +64,7 @@ def weights_beside_a_check(g: Given) -> Any:
     return module(g.x), module(g.packed) if g.name in LAYERS else None
 
 
-def body_of_torch(g: Given) -> Any:
+def body_of_torch(g: Given):
     """A forward that is torch's body is checked by torch's checks, and refuses what they refuse."""
     module = g.twin(g.own(forward=SPACES[0][g.name].forward))
     wrong = torch.randn(1, 1, HIDDEN) if g.name in LAYERS else torch.randn(1, HIDDEN)
@@ -72,14 +72,14 @@ def body_of_torch(g: Given) -> Any:
     return g.call(module), attempt(module, g.x, hx)
 
 
-def odd_sizes(g: Given) -> Any:
+def odd_sizes(g: Given):
     """Without features, without a hidden state."""
     if g.name in LAYERS:
         return None
     return [g.twin(g.kind, *sizes)(torch.ones(2, sizes[0])) for sizes in ((3, 0), (0, 4), (0, 0))]
 
 
-def in_place_of_torchs(g: Given) -> Any:
+def in_place_of_torchs(g: Given):
     """`torch.nn.LSTM = rnnkit.LSTM` gives checked modules, and no call goes round in circles."""
     with pytest.MonkeyPatch.context() as patch:
         (space,) = (space for space in SPACES if space[g.name] is g.kind)
@@ -119,7 +119,7 @@ def test_a_module_asks_for_its_own_first_state(name, where):
     """Each kind of call begins from the state that a subclass, or an instance, gives; so does None."""
     g = given(name, 1)
 
-    def ones(module: Any, batch_size: int | None) -> Any:
+    def ones(module, batch_size: int | None):
         return pytree.tree_map(torch.ones_like, g.kind.initial_state(module, batch_size))
 
     kind = g.own(initial_state=ones) if where == "class" else g.own()

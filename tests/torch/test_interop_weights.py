@@ -1,7 +1,6 @@
 """Weights that torch's tools compute, replace or delete: a call of ours reads what torch's reads."""
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -30,7 +29,7 @@ COMPUTED = {
 def parametrized(how: str) -> Use:
     """Return a use that computes both weights."""
 
-    def used(g: Given) -> Any:
+    def used(g: Given):
         torch.manual_seed(1)
         for weight in g.weights:
             COMPUTED[how](g.module, weight)
@@ -42,7 +41,7 @@ def parametrized(how: str) -> Use:
     return used
 
 
-def made_permanent(g: Given) -> Any:
+def made_permanent(g: Given):
     """Weights that were computed are the last of the parameters, in the order of their removal."""
     parametrizations.weight_norm(g.module, g.weights[0])
     prune.l1_unstructured(g.module, g.weights[1], amount=0.5)
@@ -52,7 +51,7 @@ def made_permanent(g: Given) -> Any:
     return computed, [key for key, _ in g.module.named_parameters()], g.call()
 
 
-def parametrized_in_another_dtype(g: Given) -> Any:
+def parametrized_in_another_dtype(g: Given):
     """A parametrized module is called with float64 parameters, then moved to float64."""
     args = cast((g.x, g.hx), torch.float64)
     found = []
@@ -64,7 +63,7 @@ def parametrized_in_another_dtype(g: Given) -> Any:
     return found
 
 
-def deleted(g: Given) -> Any:
+def deleted(g: Given):
     """A call without one of its weights ends as torch's does; what reads it by its name names it."""
     found = []
     for key, _ in [*g.module.named_parameters()]:
@@ -80,7 +79,7 @@ def deleted(g: Given) -> Any:
 OURS = tuple(getattr(rnnkit, name) for name in CLASSES)
 
 
-def check_steps(g: Given, module: Any):
+def check_steps(g, module):
     """Check that what runs one of ours over a sequence reads what a call of it reads."""
     if not isinstance(module, OURS):
         return
@@ -93,7 +92,7 @@ def check_steps(g: Given, module: Any):
     assert_close(output[:5], expected[:5])
 
 
-def replaced(g: Given) -> Any:
+def replaced(g: Given):
     """The weights that attribute access finds are the ones that are used, whoever replaced them."""
     found = []
     for key in (*g.weights, g.weights[0].replace("weight", "bias")):
@@ -101,7 +100,7 @@ def replaced(g: Given) -> Any:
         other = torch.linspace(-1, 1, shape.numel()).view(shape)
 
         class Doubles(g.kind):  # type: ignore[name-defined]
-            def __getattr__(self, name: str, key: str = key) -> Any:
+            def __getattr__(self, name: str, key: str = key):
                 value = super().__getattr__(name)
                 return 2 * value if name == key else value
 
@@ -122,7 +121,7 @@ def replaced(g: Given) -> Any:
     return found
 
 
-def other_nonlinearity(g: Given) -> Any:
+def other_nonlinearity(g: Given):
     """A nonlinearity, or a layer's mode, that is set later counts; an unknown one is refused."""
     found = []
     for name, value in [("nonlinearity", "relu"), ("mode", "RNN_RELU")]:

@@ -1,7 +1,5 @@
 """LSTMState is a tuple where torch expects one, and stays an LSTMState where torch can keep it."""
 
-from typing import Any
-
 import torch
 from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, default_collate
@@ -16,13 +14,13 @@ def a_state(*axes: int) -> LSTMState:
     return LSTMState(torch.randn(axes), torch.randn(axes))
 
 
-def assert_kept(expected: LSTMState, actual: Any):
+def assert_kept(expected: LSTMState, actual):
     """The result is an LSTMState, and h is in the place of h."""
     assert type(actual) is LSTMState
     assert_same(expected, actual)
 
 
-def by_written_spec(state: LSTMState) -> Any:
+def by_written_spec(state: LSTMState):
     """Take a state apart, and write its structure as text, as torch.export does."""
     leaves, spec = pytree.tree_flatten(state)
     return pytree.tree_unflatten(leaves, pytree.treespec_loads(pytree.treespec_dumps(spec)))

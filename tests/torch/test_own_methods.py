@@ -1,7 +1,5 @@
 """What layers have beside their call, in the hands of torch's tools: they trace, compile, map."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,16 +11,16 @@ from tests.torch.interop import BATCH, CELLS, HIDDEN, INPUT, LAYERS, SEQ, pair, 
 from tests.torch.test_fx import Uses
 
 
-def put_together(layer: Any, x: Tensor) -> Any:
+def put_together(layer, x: Tensor):
     """A pair of values of the graph is a state of the layer."""
     state = layer(x)[1]
     return layer.last_hidden((state[0], state[1]) if isinstance(layer, nn.LSTM) else state)
 
 
-def begun(h: float | None, c: float | None) -> Any:
+def begun(h: float | None, c: float | None):
     """Begin with h, with c, or with neither; None stands for zeros."""
 
-    def use(layer: Any, x: Tensor) -> Any:
+    def use(layer, x: Tensor):
         given = [each and x.new_full((1, x.shape[1], HIDDEN), each) for each in (h, c)]
         return layer(x, tuple(given) if isinstance(layer, nn.LSTM) else given[0])[0]
 
@@ -41,7 +39,7 @@ USES = {
 }
 
 
-def model_of(name: str, use: str) -> Any:
+def model_of(name: str, use: str):
     """Make a model that uses a layer in one way."""
     return Uses(getattr(rnnkit, name)(INPUT, HIDDEN), lambda model, x, _: USES[use](model.core, x))
 

@@ -1,7 +1,5 @@
 """Packed input whose fields contradict each other is refused: torch reads memory by them."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -72,7 +70,7 @@ class Counts(Tensor):
 def test_what_torch_reads_is_taken():
     """Sorted by hand, with the way back alone, with positions and counts of other classes."""
 
-    def use(g: Given) -> Any:
+    def use(g: Given):
         by_hand = pack_sequence([g.x[:n, 0] for n in (5, 3, 1)])
         data, sizes, order, back = g.packed
         taken = [

@@ -20,13 +20,13 @@ from tests.torch.interop import six
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
 
-def run(case: Case, module: Any, numbers: Tensor, hx: Any) -> Any:
+def run(case: Case, module, numbers: Tensor, hx):
     """Run a module in training mode, the random numbers of its dropout drawn from the seed."""
     torch.manual_seed(case.seed)
     return module(case.packed(numbers), hx)
 
 
-def facts(drawn: Draw, result: Any) -> list[Any]:
+def facts(drawn: Draw, result) -> list[Any]:
     """Results, their classes, gradients, and where the random numbers stand."""
     tensors, leaves, kind = result
     derived = any(tensor.requires_grad for tensor in tensors)
@@ -91,7 +91,7 @@ def test_module_is_what_torch_makes(case):
     assert_same(theirs.parameters(), ours.parameters())
 
 
-def summary(module: Any) -> list[Any]:
+def summary(module) -> list[Any]:
     """What a module shows of itself: text, names, and what it stores but for its weights."""
     ours = vars(torch.nn.Module())
     options = {

@@ -7,7 +7,6 @@ must name. That holds for ours, too, and a new torch brings its new samples alon
 import functools
 import importlib
 import sys
-from typing import Any
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from tests.torch.interop import six
 
 
 @functools.cache
-def torchs() -> Any:
+def torchs():
     """Import the database, when a test asks, since it takes seconds.
 
     It would load a hypothesis profile of ten examples, and freeze the flags of torch.backends.
@@ -39,7 +38,7 @@ pytestmark = [
 ]
 
 
-def info_of(name: str) -> Any:
+def info_of(name: str):
     """Return what the database has of a class."""
     (info,) = (info for info in torchs().module_db if info.module_cls is getattr(nn, name))
     return info

@@ -4,7 +4,6 @@ What torch's own layers have of these stands in the table of the page on compile
 """
 
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -34,17 +33,17 @@ cores = pytest.mark.parametrize("core", ["unroll", "Recurrent"])
 class Outputs(Model):
     """A model that returns its outputs alone."""
 
-    def forward(self, x: Tensor, *args: Any, **options: Any) -> Any:
+    def forward(self, x: Tensor, *args, **options):
         """Run it over a sequence."""
         return super().forward(x, *args, **options)[0]
 
 
-def called(module: nn.Module, x: Tensor) -> Any:
+def called(module: nn.Module, x: Tensor):
     """Return the module as a function of its weights."""
     return lambda weights: functional_call(module, weights, (x,))
 
 
-def of_each_sample(module: nn.Module) -> Any:
+def of_each_sample(module: nn.Module):
     """Return the weights, and the function of them and of an input to each sample's gradients."""
 
     def loss(weights: dict[str, Tensor], sample: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Tools at the corners: models, calls and settings that the table of tools does not have."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ class Corner(NamedTuple):
     tolerance: float | None = None
 
 
-def plain(core: nn.Module, x: Tensor = X, hx: Any = None, **options: Any) -> Corner:
+def plain(core: nn.Module, x: Tensor = X, hx=None, **options) -> Corner:
     """Return a corner of one call."""
     return Corner(Model(core).to(x.dtype), [((x, hx), options)])
 
@@ -68,7 +68,7 @@ class Tied(nn.Module):
         self.second.weight_hh_l0 = self.first.weight_hh_l0
         self.second.bias_hh_l0 = self.first.bias_ih_l0
 
-    def forward(self, x: Tensor, hx: Any = None) -> Any:
+    def forward(self, x: Tensor, hx=None):
         """Run one on the other's output."""
         return self.second(self.first(x, hx)[0], hx)
 
@@ -87,7 +87,7 @@ class Learned(rnnkit.LSTM):
         super().__init__(WIDTH, HIDDEN)
         self.first = nn.Parameter(torch.randn(HIDDEN))
 
-    def initial_state(self, batch_size: int | None) -> Any:
+    def initial_state(self, batch_size: int | None):
         """Begin each sample alike."""
         state = self.first.expand(1, batch_size, -1)
         return LSTMState(state, state.tanh())
@@ -118,7 +118,7 @@ def kinds_of_state() -> Corner:
     return Corner(Model(layer_of("LSTM")), [(call, {}) for call in calls], len(calls))
 
 
-def computed_cell(how: Any) -> Corner:
+def computed_cell(how) -> Corner:
     """A cell whose first weight is computed."""
     cell = rnnkit.GRUCell(WIDTH, HIDDEN)
     how(cell, "weight_ih")

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
@@ -23,13 +22,13 @@ pytestmark = marks
 class Counted:
     """A module compiled afresh, and the graphs that were made for it."""
 
-    def __init__(self, module: Any, **options: Any):
+    def __init__(self, module, **options):
         torch._dynamo.reset()
         count_afresh()
         self.graphs = []
         self.call = torch.compile(module, backend=self._note, **options)
 
-    def _note(self, graph: torch.fx.GraphModule, _: Sequence[Tensor]) -> Any:
+    def _note(self, graph: torch.fx.GraphModule, _: Sequence[Tensor]):
         calls = [node for node in graph.graph.nodes if node.op.startswith("call")]
         self.graphs.append([getattr(node.target, "__name__", str(node.target)) for node in calls])
         return graph.forward

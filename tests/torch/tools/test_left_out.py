@@ -1,7 +1,5 @@
 """torch.compile with default settings: a layer stays out of the graph, and runs as it is."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -23,7 +21,7 @@ pytestmark = marks
 class Model(Parent):
     """A model around a core: a layer of torch's, or ours, or a loop over a cell."""
 
-    def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
+    def forward(self, x: Tensor, hx=None, **options):
         """Run the core on what the module before it returns."""
         x = self.before(x)
         if options.pop("packs", False):
@@ -54,7 +52,7 @@ def frames() -> int:
     return total
 
 
-def compiled(model: nn.Module, *, dynamic: bool | None = None) -> Any:
+def compiled(model: nn.Module, *, dynamic: bool | None = None):
     """Compile a model afresh."""
     torch._dynamo.reset()
     count_afresh()

@@ -1,7 +1,6 @@
 """Each function of ``rnnkit.states`` is exported with a free batch, and makes the same of any."""
 
 from itertools import cycle
-from typing import Any
 
 import pytest
 import torch
@@ -17,11 +16,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.unhooked("Dynamo cannot trace what t
 class Calls(nn.Module):
     """A model that calls a function of states."""
 
-    def __init__(self, function: Any):
+    def __init__(self, function):
         super().__init__()
         self.function = function
 
-    def forward(self, h: Tensor, c: Tensor, x: Tensor) -> Any:
+    def forward(self, h: Tensor, c: Tensor, x: Tensor):
         """Call it; which samples are meant follows from the numbers."""
         return self.function(LSTMState(h, c), x > 0, x.argsort())
 

@@ -34,7 +34,7 @@ marks = [
 ]
 
 
-def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[Any, list[Any]]:
+def trained(model: nn.Module, call, *args, **kwargs) -> tuple[Any, list[Any]]:
     """Results and gradients of a training step, dropout drawn alike each time."""
     torch.manual_seed(1)
     model.zero_grad()
@@ -51,18 +51,18 @@ def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[Any
 class Compiled:
     """A model that is compiled for all sizes, as a whole where Dynamo may."""
 
-    def __init__(self, model: Any, _: Sequence[Call], backend: str = "aot_eager"):
+    def __init__(self, model, _: Sequence[Call], backend: str = "aot_eager"):
         core = getattr(model, "core", model)
         may_be = torch._dynamo.config.allow_rnn or not isinstance(core, nn.RNNBase)
         self.is_whole = may_be and not hasattr(model, "is_cut")
         self.run = torch.compile(model, fullgraph=self.is_whole, dynamic=True, backend=backend)
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args, **options):
         """Run it."""
         return self.run(*args, **options)
 
 
-def exported(model: nn.Module, calls: Sequence[Call], *, strict: bool = False) -> Any:
+def exported(model: nn.Module, calls: Sequence[Call], *, strict: bool = False):
     """Export with all axes open whose sizes differ between the calls; write and read the program."""
     args, options = calls[0]
     program = torch.export.export(
@@ -71,13 +71,13 @@ def exported(model: nn.Module, calls: Sequence[Call], *, strict: bool = False) -
     return by_file(program, torch.export.save, torch.export.load).module()
 
 
-def shapes_of(calls: Sequence[Call]) -> Any:
+def shapes_of(calls: Sequence[Call]):
     """Return the open axes of each argument, by its name."""
     one, other = ({"x": args[0], "hx": args[1], **options} for args, options in calls)
     return pytree.tree_map(open_axes, one, other)
 
 
-def open_axes(one: Any, other: Any) -> Any:
+def open_axes(one, other):
     """Return the axes whose sizes differ between an argument of two calls."""
     if one is None:
         return None
@@ -107,7 +107,7 @@ class Onnx:
             )  # fmt: skip
         self.session = onnxruntime.InferenceSession(file.getvalue())
 
-    def __call__(self, *args: Any, **options: Any) -> list[Tensor]:
+    def __call__(self, *args, **options) -> list[Tensor]:
         """Run it."""
         given = zip(self.session.get_inputs(), tensors_of((args, options)), strict=True)
         outputs = self.session.run(None, {each.name: tensor.numpy() for each, tensor in given})
@@ -122,10 +122,10 @@ def tensors_of(call: Call) -> list[Tensor]:
 class Jit:
     """A model in TorchScript, which takes tensors and pairs, and returns plain tuples."""
 
-    def __init__(self, made: Any):
+    def __init__(self, made):
         self.owner = made
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args, **options):
         """Run it: a trace takes one tensor after the other."""
         is_traced = isinstance(self.owner, torch.jit.TopLevelTracedModule)
         given = tensors_of((args, options)) if is_traced else [x for x in args if x is not None]
@@ -140,7 +140,7 @@ class Flat(nn.Module):
         self.model = model
         self.structure = pytree.tree_map(lambda leaf: leaf is None, call)
 
-    def forward(self, *tensors: Tensor) -> Any:
+    def forward(self, *tensors: Tensor):
         """Call it."""
         rest = iter(tensors)
         args, options = pytree.tree_map(lambda none: None if none else next(rest), self.structure)
@@ -172,7 +172,7 @@ TOOLS = {
 EXACT = {"compile, as it is", "trace", "script"}
 
 
-def check(tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1, **tolerance: Any):
+def check(tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1, **tolerance):
     """Results, their types, and gradients are those of eager mode, at sizes that change.
 
     What eager mode refuses of lengths and flags is refused, too; the call after that is right.
@@ -199,7 +199,7 @@ def check(tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1
         assert graphs_made() <= graphs
 
 
-def compare(model: nn.Module, run: Any, call: Call, **tolerance: Any):
+def compare(model: nn.Module, run, call: Call, **tolerance):
     """Compare what a tool has made to the model."""
     args, given = call
     if isinstance(run, Onnx):
@@ -223,7 +223,7 @@ SENTENCES = {
 }
 
 
-def refuse(model: nn.Module, run: Any, call: Call):
+def refuse(model: nn.Module, run, call: Call):
     """Check that lengths out of range and flags that are none are refused."""
     args, options = call
     for name, value in (("lengths", -1), ("lengths", 99), ("reset", 2)):

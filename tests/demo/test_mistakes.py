@@ -61,7 +61,7 @@ def test_silent_end_of_a_mistake():
             super().__init__()
             self.lstm = torch.nn.LSTM(FEATURES, HIDDEN)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x):
             h = c = torch.zeros(1, x.size(1), HIDDEN)
             return self.lstm(x, (h, c))[0]
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import tests.diagnostics.typed_models  # noqa: F401 - it registers its models
 from tests.diagnostics.corpus.forward import options_of
-from tests.diagnostics.models_of_users import X, findings, model, numbers, over, reported
+from tests.diagnostics.models_of_users import findings, model, numbers, over, reported
 from tests.diagnostics.typed import FIXES
 
 
@@ -77,11 +77,3 @@ def test_a_call_of_the_users_is_not_the_place_of_a_mistake():
     assert {finding.probe for finding in report.findings} >= {"batch", "causal"}
     for finding in report.findings:
         assert "where      reshape(6, -1, 3)" in str(finding)
-
-
-def test_a_report_has_the_rows_of_its_findings():
-    """Below the row of a finding stand its cause and its fix, which can be typed."""
-    report = reported(nn.GRU(3, 4), X)
-
-    assert "fix        GRU(..., batch_first=True), or input.transpose(0, 1)" in str(report)
-    assert "cause      the model reads axis 0 of its input as seq" in str(report)

@@ -7,14 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.diagnostics.corpus.forward import (
-    asked_by,
-    gru,
-    gru_cell,
-    linear,
-    modules_of,
-    read_by,
-)
+from tests.diagnostics.corpus.forward import asked_by, gru, gru_cell, linear, modules_of, read_by
 from tests.diagnostics.models_of_users import model, numbers
 
 

@@ -2,7 +2,6 @@
 
 import importlib
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneD
 class Call:
     """A layer in one direction, its input and its first state, all leaves that want gradients."""
 
-    def __init__(self, kind: str, *, reverse: bool = False, bias: bool = True, **more):
+    def __init__(self, kind, *, reverse=False, bias=True, **more):
         case = case_of(kind, torch.float32, bias=bias)
         case = replace(case, **more)
         self.layer = case.module(nn)
@@ -37,11 +36,11 @@ class Call:
         self.reverse = reverse
 
     @property
-    def leaves(self) -> list[Tensor]:
+    def leaves(self):
         """What gradients are taken of."""
         return [self.input, *self.state, *self.weights]
 
-    def by_operator(self) -> list[Tensor]:
+    def by_operator(self):
         """Run rnnkit's operator: output and state."""
         output, state = run_operator(
             self.layer.mode, self.weights, self.input, self.state,
@@ -49,7 +48,7 @@ class Call:
         )  # fmt: skip
         return [output, *state]
 
-    def by_torch(self) -> list[Tensor]:
+    def by_torch(self):
         """Run torch's kernel."""
         input = self.input.flip(0) if self.reverse else self.input
         kernel = getattr(torch, self.layer.mode.lower())
@@ -57,7 +56,7 @@ class Call:
         output, *ends = kernel(input, state_of(self.state), self.weights, *options)
         return [output.flip(0) if self.reverse else output, *ends]
 
-    def arguments(self, train: bool) -> tuple[Any, ...]:
+    def arguments(self, train):
         """What the operator itself takes."""
         h, c = (*self.state, None)[:2]
         return (

@@ -26,14 +26,7 @@ from tests.kernels.paths import (
     mask,
     on,
 )
-from tests.strategies import (
-    LAYERS,
-    Case,
-    assert_same,
-    cases,
-    gradients,
-    tensors_of,
-)
+from tests.strategies import LAYERS, Case, assert_same, cases, gradients, tensors_of
 
 #: What a call begins from: zeros, the state that is given, or that of a user's own initial_state.
 STATES = ("none", "given", "given, batch first", "own", "own, batch first")
@@ -58,7 +51,7 @@ def check(
     is_turned = "batch first" in state
     layer = case.module(rnnkit, state_batch_first=is_turned).eval()
 
-    def turn(tensor: Tensor) -> Tensor:
+    def turn(tensor):
         return tensor.transpose(0, 1) if case.options.get("batch_first") else tensor
 
     counts = None if lengths is None else case.laid_out("lengths", torch.tensor(lengths))
@@ -196,7 +189,7 @@ def test_second_derivatives(name, path, lengths, rate):
     reset[0, 1] = True
     leaves = [x, *tensors, *layer.parameters()]
 
-    def both(output: Tensor) -> list[Tensor]:
+    def both(output):
         first = torch.autograd.grad(output.pow(2).sum(), leaves, create_graph=True)
         second = torch.autograd.grad(sum(each.pow(2).sum() for each in first), leaves)
         return [*first, *second]

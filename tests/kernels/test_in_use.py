@@ -6,7 +6,6 @@ from itertools import product
 
 import pytest
 import torch
-from torch import Tensor
 from torch.func import vmap
 from torch.nn.utils import parametrizations, prune
 from torch.testing import assert_close
@@ -54,7 +53,7 @@ def test_dropout(kind, way):
     given, path = way
     _, plain, x = made(kind, num_layers=2, bidirectional=True)
 
-    def output(probability: float, x: Tensor = x, seed: int = 0) -> Tensor:
+    def output(probability, x=x, seed=0):
         torch.manual_seed(seed)
         dropping = copy.deepcopy(plain)
         dropping.dropout = probability
@@ -176,7 +175,7 @@ def test_each_weight_frozen(kind, way):
     hx = case.tensors()
     leaves = [x, *hx, *layer.parameters()]
 
-    def derive(wanted: list[Tensor]) -> list[Tensor]:
+    def derive(wanted):
         return gradients(layer(x, state_of(hx), **given), wanted)
 
     with on(path):
@@ -206,7 +205,7 @@ def test_gradients_again_and_many_at_once(kind, way):
             again = checkpoint(run, x, use_reentrant=False, **given)[0]
             many = torch.randn(3, *output.shape, dtype=output.dtype)
 
-            def derived(of: Tensor, output: Tensor = output, **options) -> tuple[Tensor, ...]:
+            def derived(of, output=output, **options):
                 return torch.autograd.grad(output, leaves, of, retain_graph=True, **options)
 
             expected = [torch.stack(each) for each in zip(*map(derived, many), strict=True)]

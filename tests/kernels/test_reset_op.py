@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.library import opcheck
 
 import rnnkit
@@ -46,7 +45,7 @@ def test_it_is_the_loop(kind, data, memory, *, is_own, reverse, bias):
     cell.initial_state = lambda _: state_of([tensor[0] for tensor in first])
     leaves = [x, *hx, *cell.parameters(), *(own if is_own else [])]
 
-    def results(output: Tensor, ends: list[Tensor]) -> list[Tensor]:
+    def results(output, ends):
         found = [output, *ends]
         chosen = [found[place] for place in which]
         return [*found, *gradients(chosen, leaves, memory.get("gradients"))]
@@ -91,7 +90,7 @@ def test_resets_without_numbers(kind):
     state = case.tensors()
     stack = stack_of(*layer.cells())
 
-    def run() -> list[tuple[torch.Size, torch.dtype]]:
+    def run():
         output, ends = run_reset_operators(stack, x, state, None, mask(), None)
         found = [output, *ends, *gradients([output, *ends], [x, *layer.parameters()])]
         return [(t.shape, t.dtype) for t in found]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._subclasses import FakeTensorMode
 
 import rnnkit
@@ -22,7 +22,7 @@ def test_what_a_caller_writes_into(name, path):
     (cell,) = layer.cells()
     reset = mask()
 
-    def gradient(*, write: bool) -> Tensor:
+    def gradient(*, write):
         with on(path):
             output, _ = rnnkit.unroll(cell, x, reset=reset, fused=path != "loop")
         output = output.relu_() if write else output.relu()
@@ -36,7 +36,7 @@ def test_what_a_caller_writes_into(name, path):
 class Nameless(nn.Module):
     """A user's cell without a first state."""
 
-    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+    def forward(self, input, hx):
         """Add a step."""
         return hx / 2 + input
 
@@ -44,7 +44,7 @@ class Nameless(nn.Module):
 class Beginning(rnnkit.Recurrent[Any]):
     """Cells whose layer knows where they begin."""
 
-    def initial_state(self, batch_size: int | None):
+    def initial_state(self, batch_size):
         """Begin all alike."""
         one = torch.full((3,) if batch_size is None else (batch_size, 3), 0.5)
         return one, (one + 1, one + 2), one

@@ -29,7 +29,7 @@ LENGTHS = range(2, 14)
 class Normed(NormedCell):
     """An LSTM cell with a layer norm of its gates, in double precision."""
 
-    def __init__(self, width: int = WIDTH):
+    def __init__(self, width=WIDTH):
         super().__init__(width, HIDDEN)
         self.double()
 
@@ -41,7 +41,7 @@ class Stateless(nn.Module):
         super().__init__()
         self.cell = Normed()
 
-    def forward(self, x: Tensor, hx=None) -> tuple[Tensor, Tensor]:
+    def forward(self, x, hx=None):
         """Run one step."""
         if hx is None:
             hx = (x.new_zeros(len(x), HIDDEN), x.new_ones(len(x), HIDDEN))
@@ -149,7 +149,7 @@ def test_a_cell_in_blocks_is_any_cell(monkeypatch):
 class Writes(Normed):
     """A cell that writes into the state that it is given."""
 
-    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, x, hx):
         """Run one step."""
         h, c = super().forward(x, hx)
         hx[1].copy_(c)
@@ -159,7 +159,7 @@ class Writes(Normed):
 class Lists(Normed):
     """A cell that returns a list."""
 
-    def forward(self, x: Tensor, hx):
+    def forward(self, x, hx):
         """Run one step."""
         return [*super().forward(x, hx)]
 

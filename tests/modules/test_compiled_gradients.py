@@ -27,12 +27,12 @@ class Headed(nn.Module):
     Which memory inductor uses again depends on the graph: with a layer below, fewer were wrong.
     """
 
-    def __init__(self, core: nn.Module):
+    def __init__(self, core):
         super().__init__()
         self.core = core
         self.head = nn.Linear(HIDDEN, 2)
 
-    def forward(self, x: Tensor, **given) -> Tensor:
+    def forward(self, x, **given):
         """Run both."""
         output, states = self.core(x, **given)
         for state in pytree.tree_leaves(states):

@@ -1,12 +1,11 @@
 """``convert`` and ``revert`` change the class of recurrent modules and nothing else."""
 
 import pickle
-from typing import Any
 
 import pytest
 import torch
 from inline_snapshot import snapshot
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import rnnkit
@@ -23,7 +22,7 @@ def torchs(name: str):
 class Double(nn.Module):
     """A parametrization of a user's."""
 
-    def forward(self, weight: Tensor) -> Tensor:
+    def forward(self, weight):
         """Return the weight twice as large."""
         return 2 * weight
 
@@ -80,7 +79,7 @@ def test_nothing_but_the_class_changes(done):
         DONE[done](module, weight)
         expected = module(x)
 
-        def facts(module: nn.Module = module) -> list[Any]:
+        def facts(module=module):
             named = [(key, id(one), one.requires_grad) for key, one in module.named_parameters()]
             return [named, list(module.state_dict()), module.training]
 

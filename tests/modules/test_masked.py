@@ -77,14 +77,6 @@ def test_mask(data):
     assert masked.mask(torch.tensor(lengths, dtype=torch.int32), 6).equal(found)
 
 
-def test_the_axis_of_the_samples_follows_from_dim():
-    """With as many steps as samples, ``dim`` alone says which axis is which."""
-    x = torch.arange(9.0).view(3, 3, 1)
-
-    assert masked.mean(x, [1, 2, 3], dim=1).tolist() == [[0.0], [3.5], [7.0]]
-    assert masked.mean(x, [1, 2, 3], dim=0).tolist() == [[0.0], [2.5], [5.0]]
-
-
 def test_half_precision_adds_up_in_single():
     """A mean of half precision does not overflow, as torch's own does not."""
     x = torch.full((1, 4), 6e4, dtype=torch.float16)

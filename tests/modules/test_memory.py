@@ -18,21 +18,13 @@ import rnnkit
 from rnnkit import LSTMState
 from tests.kernels.paths import close, each_layer
 from tests.modules.acts_on_states import ACTS
-from tests.strategies import (
-    APART,
-    assert_same,
-    cases,
-    gradients,
-    laid_out,
-    memories,
-    tensors_of,
-)
+from tests.strategies import APART, assert_same, cases, gradients, laid_out, memories, tensors_of
 
 
 def in_one_piece(nest):
     """The same nest, each tensor of it a new leaf with the same numbers."""
 
-    def copy(tensor: Tensor) -> Tensor:
+    def copy(tensor):
         fresh = tensor.detach().clone(memory_format=torch.contiguous_format)
         return fresh.requires_grad_(tensor.requires_grad)
 

@@ -31,11 +31,11 @@ class Halving(nn.Module):
         super().__init__()
         self.weight_ih = nn.Parameter(torch.ones(9, 9))
 
-    def forward(self, input: Tensor, hx: tuple[Tensor]) -> tuple[Tensor]:
+    def forward(self, input, hx):
         """Return half of the state, and of the input."""
         return ((hx[0] + input) / 2,)
 
-    def initial_state(self, batch_size: int) -> tuple[Tensor]:
+    def initial_state(self, batch_size):
         """Start at one."""
         return (torch.ones(batch_size, WIDTH),)
 

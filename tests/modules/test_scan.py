@@ -41,7 +41,7 @@ class Traced:
     def __init__(self):
         self.scan = Mock(side_effect=scan)
 
-    def __call__(self, *args, exports: bool = True, **options):
+    def __call__(self, *args, exports=True, **options):
         """Run it."""
         # By its name: in its package a function of the same name stands before the module.
         torchs = importlib.import_module("torch._higher_order_ops.scan")

@@ -25,17 +25,17 @@ Step = Callable[[Tensor, Any], Any]
 class Cell(nn.Module):
     """A cell made of two functions, so that a test reads as one line."""
 
-    def __init__(self, step: Step, begin: Callable[[int], Any]):
+    def __init__(self, step, begin):
         """Keep the functions."""
         super().__init__()
         self.step = step
         self.begin = begin
 
-    def forward(self, input: Tensor, hx):
+    def forward(self, input, hx):
         """Run one step."""
         return self.step(input, hx)
 
-    def initial_state(self, batch_size: int):
+    def initial_state(self, batch_size):
         """Return the state before the first step."""
         return self.begin(batch_size)
 
@@ -206,7 +206,7 @@ def test_a_count_of_all_samples_is_one_of_each_with_lengths():
 def test_a_first_state_of_one_batch_only():
     """A cell that knows a first state of this batch alone is refused if it loses samples."""
 
-    def begin(batch: int) -> Tensor:
+    def begin(batch):
         assert batch == BATCH
         return ones(batch)
 

@@ -28,10 +28,10 @@ def test_cell_that_reads_more_than_it_is_given(namespace):
             super().__init__(5, 4)
             self.context = nn.Linear(4, 2)
 
-        def forward(self, input: Tensor, hx: Tensor):
+        def forward(self, input, hx):
             return super().forward(torch.cat([input, self.context(hx)], -1), hx)
 
-        def initial_state(self, batch_size: int | None) -> Tensor:
+        def initial_state(self, batch_size):
             return torch.zeros(batch_size or 1, 4)
 
     cell = Attends()
@@ -92,7 +92,7 @@ def test_names_of_a_subclass_are_its_own(namespace, kind):
     for attribute in ("kernel", "mode", "weights", "proj_size"):
 
         class Own(getattr(namespace, kind)):  # type: ignore[misc]
-            def forward(self, input: Tensor, hx=None, name: str = attribute):
+            def forward(self, input, hx=None, name=attribute):
                 state = super().forward(input, hx)
                 return getattr(self, name)(state if isinstance(state, Tensor) else state[0])
 
@@ -108,7 +108,7 @@ def test_names_of_a_subclass_are_its_own(namespace, kind):
 class Mixin(nn.Module):
     """What a tool puts before every class, with a look-up of its own, as Pyro does."""
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name):
         """Look up as torch does."""
         return super().__getattr__(name)
 

@@ -22,7 +22,7 @@ from tests.torch.models import Logarithm
 class Changed(Begins):
     """A cell whose calls are its own, as those of one with a hook are."""
 
-    def forward(self, input: Tensor, hx=None):  # type: ignore[override]
+    def forward(self, input, hx=None):  # type: ignore[override]
         """Run one step."""
         return super().forward(2 * input, hx)
 
@@ -51,11 +51,11 @@ class Use(NamedTuple):
     reset: Tensor | None
     options: dict[str, bool]
 
-    def by_steps(self, tensor: Tensor) -> Tensor:
+    def by_steps(self, tensor):
         """Bring a tensor from this layout to ``(seq, batch, ...)``, or back."""
         return tensor.transpose(0, 1) if self.options["batch_first"] else tensor
 
-    def run(self, x: Tensor, fused: bool, device: str = "cpu") -> tuple[Tensor, Any]:
+    def run(self, x, fused, device="cpu"):
         """Run unroll, with a device for new tensors."""
         given = {"lengths": self.lengths, "reset": self.reset, "fused": fused}
         if self.lengths and self.case.memory.get("lengths") in APART:
@@ -63,7 +63,7 @@ class Use(NamedTuple):
         with torch.device(device), silent():
             return rnnkit.unroll(self.cell, x, self.hx, **given, **self.options)
 
-    def derived(self, result, x: Tensor) -> list[Tensor]:
+    def derived(self, result, x):
         """The gradients of the input, of what is given of a state, and of the weights."""
         leaves = [x, *([] if self.hx is None else tensors_of(self.hx)), *self.cell.parameters()]
         return gradients(result, leaves, self.case.memory.get("gradients"))

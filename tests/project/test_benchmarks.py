@@ -5,7 +5,6 @@ No test here depends on real time: clocks are simulated.
 
 import gc
 import itertools
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -21,16 +20,16 @@ class Machine:
     The nth piece of work takes ``load(n)`` times as long as usual.
     """
 
-    def __init__(self, load: Callable[[int], float] = lambda _: 1.0):
+    def __init__(self, load=lambda _: 1.0):
         self.now = 0.0
         self.worked = []
         self.load = load
 
-    def clock(self) -> float:
+    def clock(self):
         """Return the simulated time."""
         return self.now
 
-    def work(self, name: str, seconds: float) -> Callable[[], None]:
+    def work(self, name, seconds):
         """Return a candidate that takes so long."""
 
         def call():

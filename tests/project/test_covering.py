@@ -1,7 +1,5 @@
 """One test for the rows of a product that are needed: it runs once for each of them."""
 
-import pathlib
-
 import pytest
 
 from tests.covering import covers
@@ -12,7 +10,7 @@ def test_one_test_for_all_rows(tmp_path):
     met = []
 
     @covers(2, one=[0, 1], two=[["a"], ["b"]], three=[True, False])
-    def test(one: int, two: list[str], *, three: bool, tmp_path: pathlib.Path):
+    def test(one, two, *, three, tmp_path):
         assert tmp_path.exists()
         met.append((one, two))
         assert len(met) < 4, three

@@ -41,7 +41,7 @@ class OfGpu:
 
     is_cpu = False
 
-    def to(self, _: torch.device, *, non_blocking: bool) -> bool:
+    def to(self, _, *, non_blocking):
         """Return whether the copy is waited for."""
         return not non_blocking
 

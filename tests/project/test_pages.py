@@ -78,7 +78,7 @@ def test_reference_has_every_name():
 def test_reference_has_every_argument():
     """The signatures that the reference writes out have the arguments that there are, in order."""
 
-    def names(signature: str) -> list[str]:
+    def names(signature):
         parts = (part.partition("=")[0].partition(":")[0] for part in signature.split(", "))
         return [part.strip() for part in parts if re.fullmatch(r"\w+", part.strip())]
 

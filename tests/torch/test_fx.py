@@ -18,7 +18,7 @@ from tests.torch.interop import BATCH, HIDDEN, INPUT, carried, pair, same, sampl
 class Uses(nn.Module):
     """A model that uses its recurrent module in one way."""
 
-    def __init__(self, core, use, *given: Tensor):
+    def __init__(self, core, use, *given):
         super().__init__()
         self.before = nn.Linear(INPUT, INPUT)
         self.core = core
@@ -51,11 +51,11 @@ def unpacked(model, x: Tensor, hx):
 class Leaves(fx.Tracer):
     """A tracer with its own idea of a leaf: a name, beside torch's idea or in its place."""
 
-    def __init__(self, *, also_torchs: bool):
+    def __init__(self, *, also_torchs):
         super().__init__()
         self.also_torchs = also_torchs
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+    def is_leaf_module(self, m, module_qualified_name):
         """Say yes to Plain's linear module, and maybe ask torch about the rest."""
         asked = self.also_torchs and super().is_leaf_module(m, module_qualified_name)
         return "before" in module_qualified_name or asked
@@ -139,7 +139,7 @@ class OwnProxy:
 class OwnTracer:
     """The tracer of such a tool."""
 
-    def path_of_module(self, _: nn.Module) -> str:
+    def path_of_module(self, _):
         """Name any module."""
         return "core"
 

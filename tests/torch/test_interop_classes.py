@@ -5,7 +5,7 @@ from typing import Generic
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
@@ -27,12 +27,12 @@ def subclassed(g: Given):
     """A user's class, with a constructor, a forward and parameters of its own."""
 
     class Own(g.kind):  # type: ignore[name-defined]
-        def __init__(self, width: int, scale: float, *, bias: bool):
+        def __init__(self, width, scale, *, bias):
             super().__init__(INPUT, hidden_size=width, bias=bias)
             self.scale = scale
             self.first, self.second = (nn.Parameter(torch.randn(2)) for _ in range(2))
 
-        def forward(self, input: Tensor, hx=None):
+        def forward(self, input, hx=None):
             return super().forward(self.scale * input, hx)
 
     own = [g.twin(Own, HIDDEN, 0.5, bias=bias) for bias in (False, True)]
@@ -46,7 +46,7 @@ def overridden_checks(g: Given):
         return None
     for method in ("check_input", "check_hidden_size", "check_forward_args"):
 
-        def check(*args, method: str = method):
+        def check(*args, method=method):
             called.append((method, len(args)))
 
         mixin = type("Mixin", (), {method: check})
@@ -119,7 +119,7 @@ def test_a_module_asks_for_its_own_first_state(name, where):
     """Each kind of call begins from the state that a subclass, or an instance, gives; so does None."""
     g = given(name, 1)
 
-    def ones(module, batch_size: int | None):
+    def ones(module, batch_size):
         return pytree.tree_map(torch.ones_like, g.kind.initial_state(module, batch_size))
 
     kind = g.own(initial_state=ones) if where == "class" else g.own()

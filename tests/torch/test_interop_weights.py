@@ -29,7 +29,7 @@ COMPUTED = {
 def parametrized(how: str) -> Use:
     """Return a use that computes both weights."""
 
-    def used(g: Given):
+    def used(g):
         torch.manual_seed(1)
         for weight in g.weights:
             COMPUTED[how](g.module, weight)
@@ -100,7 +100,7 @@ def replaced(g: Given):
         other = torch.linspace(-1, 1, shape.numel()).view(shape)
 
         class Doubles(g.kind):  # type: ignore[name-defined]
-            def __getattr__(self, name: str, key: str = key):
+            def __getattr__(self, name, key=key):
                 value = super().__getattr__(name)
                 return 2 * value if name == key else value
 

@@ -43,7 +43,7 @@ def calls_of(g: Given, kind: Callable[[Tensor], Tensor]) -> list[tuple[Any, Any]
 def test_what_is_not_dense_is_torchs(kind):
     """Torch's class has it, and returns or raises what it does; it has no option, so none is lost."""
 
-    def use(g: Given):
+    def use(g):
         results = [attempt(g.module, *each) for each in calls_of(g, ODD[kind])]
         # An error is of torch's own class, and not one of ours that is derived from it.
         named = pytree.tree_map_only(type, str, results)

@@ -20,7 +20,7 @@ def put_together(layer, x: Tensor):
 def begun(h: float | None, c: float | None):
     """Begin with h, with c, or with neither; None stands for zeros."""
 
-    def use(layer, x: Tensor):
+    def use(layer, x):
         given = [each and x.new_full((1, x.shape[1], HIDDEN), each) for each in (h, c)]
         return layer(x, tuple(given) if isinstance(layer, nn.LSTM) else given[0])[0]
 

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import rnnkit
 from tests.strategies import LAYERS
-from tests.torch.interop import Given, check_uses, given, layers
+from tests.torch.interop import check_uses, given, layers
 
 PACKED = given("GRU", 1).packed
 STEPS = len(PACKED.data)
@@ -70,7 +70,7 @@ class Counts(Tensor):
 def test_what_torch_reads_is_taken():
     """Sorted by hand, with the way back alone, with positions and counts of other classes."""
 
-    def use(g: Given):
+    def use(g):
         by_hand = pack_sequence([g.x[:n, 0] for n in (5, 3, 1)])
         data, sizes, order, back = g.packed
         taken = [

@@ -33,7 +33,7 @@ cores = pytest.mark.parametrize("core", ["unroll", "Recurrent"])
 class Outputs(Model):
     """A model that returns its outputs alone."""
 
-    def forward(self, x: Tensor, *args, **options):
+    def forward(self, x, *args, **options):
         """Run it over a sequence."""
         return super().forward(x, *args, **options)[0]
 
@@ -46,7 +46,7 @@ def called(module: nn.Module, x: Tensor):
 def of_each_sample(module: nn.Module):
     """Return the weights, and the function of them and of an input to each sample's gradients."""
 
-    def loss(weights: dict[str, Tensor], sample: Tensor) -> Tensor:
+    def loss(weights, sample):
         return called(module, sample.unsqueeze(1))(weights).square().sum()
 
     weights = {key: weight.detach() for key, weight in module.named_parameters()}
@@ -138,7 +138,7 @@ def test_second_derivatives(name):
     x = torch.randn(3, BATCH, WIDTH).double().requires_grad_()
     names, weights = zip(*module.named_parameters(), strict=True)
 
-    def run(x: Tensor, *weights: Tensor) -> Tensor:
+    def run(x, *weights):
         state = dict(zip(names, weights, strict=True))
         return functional_call(module, state, (x,), {"lengths": [3, 2]})
 
@@ -166,7 +166,7 @@ def test_boundaries_of_each_example(core, name, cut, in_dim):
     each = BOUNDARIES[cut]
     given = each.movedim(0, in_dim)
 
-    def run(x: Tensor, boundary: Tensor) -> Tensor:
+    def run(x, boundary):
         return model(x, **{cut: boundary})[0]
 
     expected = torch.stack([run(*one) for one in zip(x, each, strict=True)])

@@ -3,15 +3,7 @@
 import torch
 from torch.nn import functional
 
-from tests.diagnostics.corpus.forward import (
-    X,
-    embedding,
-    fine,
-    linear,
-    lstm,
-    pair,
-    part,
-)
+from tests.diagnostics.corpus.forward import X, embedding, fine, linear, lstm, pair, part
 from tests.diagnostics.models_of_users import numbers, tokens, zero_state
 
 

@@ -5,14 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tests.diagnostics.corpus.forward import (
-    READS_ALL_IF_WRONG,
-    X,
-    fine,
-    linear,
-    lstm,
-    pair,
-)
+from tests.diagnostics.corpus.forward import READS_ALL_IF_WRONG, X, fine, linear, lstm, pair
 from tests.diagnostics.models_of_users import numbers, pack, unpack, zero_state
 
 STATE = numbers(1, 4, 6)

@@ -68,7 +68,7 @@ class Tied(nn.Module):
         self.second.weight_hh_l0 = self.first.weight_hh_l0
         self.second.bias_hh_l0 = self.first.bias_ih_l0
 
-    def forward(self, x: Tensor, hx=None):
+    def forward(self, x, hx=None):
         """Run one on the other's output."""
         return self.second(self.first(x, hx)[0], hx)
 
@@ -87,7 +87,7 @@ class Learned(rnnkit.LSTM):
         super().__init__(WIDTH, HIDDEN)
         self.first = nn.Parameter(torch.randn(HIDDEN))
 
-    def initial_state(self, batch_size: int | None):
+    def initial_state(self, batch_size):
         """Begin each sample alike."""
         state = self.first.expand(1, batch_size, -1)
         return LSTMState(state, state.tanh())

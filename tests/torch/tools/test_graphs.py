@@ -1,11 +1,10 @@
 """How many graphs are made, and of what size: of our modules no more than of torch's."""
 
 import copy
-from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
@@ -28,7 +27,7 @@ class Counted:
         self.graphs = []
         self.call = torch.compile(module, backend=self._note, **options)
 
-    def _note(self, graph: torch.fx.GraphModule, _: Sequence[Tensor]):
+    def _note(self, graph, _):
         calls = [node for node in graph.graph.nodes if node.op.startswith("call")]
         self.graphs.append([getattr(node.target, "__name__", str(node.target)) for node in calls])
         return graph.forward
@@ -126,7 +125,7 @@ def test_a_graph_does_not_grow(core):
 class Checked(rnnkit.GRU):
     """A user's layer with a check of their own."""
 
-    def check_input(self, input: Tensor, batch_sizes: Tensor | None):
+    def check_input(self, input, batch_sizes):
         """Refuse what is too long."""
         assert input.shape[0] < 8
         super().check_input(input, batch_sizes)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.testing import assert_close
 
@@ -21,7 +21,7 @@ pytestmark = marks
 class Model(Parent):
     """A model around a core: a layer of torch's, or ours, or a loop over a cell."""
 
-    def forward(self, x: Tensor, hx=None, **options):
+    def forward(self, x, hx=None, **options):
         """Run the core on what the module before it returns."""
         x = self.before(x)
         if options.pop("packs", False):

@@ -20,7 +20,7 @@ class Calls(nn.Module):
         super().__init__()
         self.function = function
 
-    def forward(self, h: Tensor, c: Tensor, x: Tensor):
+    def forward(self, h, c, x):
         """Call it; which samples are meant follows from the numbers."""
         return self.function(LSTMState(h, c), x > 0, x.argsort())
 

@@ -80,8 +80,9 @@ def test_no_false_alarm_on_a_layer(data, one, batch, seq, dtype):
 
     They may all be one: batch, seq, features, layers and hidden.
     """
-    net = data.draw(layers(min(batch, 4) if one else 0)).to(dtype)
-    batch, seq = (min(batch, 4),) * 2 if one else (batch, seq)
+    if one:
+        batch = seq = min(batch, 4)
+    net = data.draw(layers(batch if one else 0)).to(dtype)
     x = numbers(*shaped(net, batch, seq)).to(dtype)
     report = rnnkit.verify(net, x, batch_dim=0 if net.layer.batch_first else 1)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import rnnkit
-from tests.fuzz.draws import Draw, draws
+from tests.fuzz.draws import draws
 from tests.fuzz.odd_values import EXOTIC, LEFT_TO_TORCH, misspoken, odd
 from tests.fuzz.wrong_calls import made_wrong, wrong_state
 from tests.strategies import CLASSES, assert_same
@@ -31,7 +31,7 @@ many, more = (settings(max_examples=times * settings().max_examples) for times i
 randoms = st.randoms(use_true_random=True)
 
 
-def torch_takes(drawn: Draw, x, hx) -> bool:
+def torch_takes(drawn, x, hx):
     """Return whether torch runs what we refuse, where it may be asked, and means what it does.
 
     With some packed input and states it reads beyond its memory; three states, a stacked pair and a

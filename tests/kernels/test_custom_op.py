@@ -65,20 +65,14 @@ class Call:
         )  # fmt: skip
 
 
-def check(
-    one: Call,
-    which=(0, 1, 2),
-    memory: dict[str, str] | None = None,
-    leaves: list[Tensor] | None = None,
-    *,
-    exact: bool = True,
-):
+def check(one, which=(0, 1, 2), memory=None, leaves=None, *, exact=True):
     """Compare the operator with torch's kernel: results to the bit, gradients as close as it gets.
 
     A GRU that is trained keeps its gates, which torch's kernel does not: it is written out.
     """
     results = one.by_operator(), one.by_torch()
-    way, leaves = (memory or {}).get("gradients", ""), leaves or one.leaves
+    way = (memory or {}).get("gradients")
+    leaves = leaves or one.leaves
 
     # Of weights that are not in one piece, torch's kernel has other last bits without gradients.
     exact = exact and not memory and one.layer.mode != "GRU"

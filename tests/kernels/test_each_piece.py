@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 import rnnkit
 from rnnkit._base.state import map_state, state_of
@@ -26,7 +25,7 @@ from tests.kernels.paths import (
     mask,
     on,
 )
-from tests.strategies import LAYERS, Case, assert_same, cases, gradients, tensors_of
+from tests.strategies import LAYERS, assert_same, cases, gradients, tensors_of
 
 #: What a call begins from: zeros, the state that is given, or that of a user's own initial_state.
 STATES = ("none", "given", "given, batch first", "own", "own, batch first")
@@ -35,15 +34,7 @@ NONE = (0,) * BATCH
 CUTS = [(each, cut) for each in (None, LENGTHS, NONE) for cut in (None, mask())][1:]
 
 
-def check(
-    case: Case,
-    path: str,
-    lengths=None,
-    reset: Tensor | None = None,
-    state: str = "given",
-    tolerance: float = 1e-10,
-    device: str = "cpu",
-):
+def check(case, path, lengths=None, reset=None, state="given", tolerance=1e-10, device="cpu"):
     """Output, state and gradients are those of a loop over the layer's cells, whatever padding is.
 
     ``device`` is where new tensors are made by default.

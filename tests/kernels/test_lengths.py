@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor
 
 import rnnkit
 from rnnkit._base.state import state_of
@@ -19,7 +18,7 @@ OURS = (rnnkit.RNNCell, rnnkit.GRUCell, rnnkit.LSTMCell)
 FILLS = (torch.nan, torch.inf, 1e300)
 
 
-def filled(tensors, fill: float) -> list[Tensor]:
+def filled(tensors, fill):
     """States of which the sample without a step has nothing but this number; leaves."""
     copies = [tensor.detach().clone() for tensor in tensors]
     for copy in copies:
@@ -27,7 +26,7 @@ def filled(tensors, fill: float) -> list[Tensor]:
     return [copy.requires_grad_() for copy in copies]
 
 
-def check_handed_through(run, tensors, weights, fill: float):
+def check_handed_through(run, tensors, weights, fill):
     """Only that sample's own state holds what it was given; all else is what it is without."""
     results = []
     for number in (0.5, fill):

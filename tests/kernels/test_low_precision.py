@@ -32,7 +32,7 @@ GIVEN = {
 }
 
 
-def expected(layer, x, hx, given: str):
+def expected(layer, x, hx, given):
     """What the layer's cells give in full precision, step by step."""
     each = torch.tensor(GIVEN[given].get("lengths", (SEQ,) * BATCH))
     start = tensors_of(layer.initial_state(BATCH) if hx is None else hx)

@@ -19,7 +19,7 @@ from tests.kernels.paths import LENGTHS, SEQ, case_of, each_kind, made, mask
 from tests.strategies import gradients, memories, tensors_of
 
 
-def stack_of(cell, *, reverse: bool = False) -> Stack:
+def stack_of(cell, *, reverse=False):
     """A layer in one direction, of this cell."""
     return Stack([[direction_of(cell, reverse=reverse)]])
 

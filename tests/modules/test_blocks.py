@@ -53,7 +53,7 @@ def inputs(steps: int) -> Tensor:
     return torch.randn(steps, BATCH, WIDTH, dtype=torch.float64)
 
 
-def same(cells: list[nn.Module], x: Tensor, **options):
+def same(cells, x, **options):
     """Compare a call in blocks with the loop."""
     found, expected = (
         trained(model, model, x)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
@@ -50,7 +50,7 @@ class Case(NamedTuple):
     dynamic: bool | None = None
 
 
-def loops(name: str, count: int, **options) -> Loops:
+def loops(name, count, **options):
     """Make so many cells of a class, one above the other."""
     kind = getattr(rnnkit, name)
     return Loops(*(kind(HIDDEN if k else WIDTH, HIDDEN) for k in range(count)), **options)
@@ -82,7 +82,7 @@ def farthest(found: list[Any], expected: list[Any]) -> float:
     return max(float((one - right).norm() / right.norm()) for one, right in pairs)
 
 
-def slopes(model: nn.Module, run, x: Tensor, given: dict[str, Tensor], case: Case) -> list[Any]:
+def slopes(model, run, x, given, case):
     """Gradients of a training step."""
     model.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=case.lowered):

@@ -3,9 +3,6 @@
 Here stand packed input and states; the laws of other calls draw how their tensors lie.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given
@@ -37,7 +34,7 @@ def leaves_of(nest) -> list[Tensor]:
     return [one for one in found if one.requires_grad]
 
 
-def check(call: Callable[..., Any], arguments, way: str | None = None):
+def check(call, arguments, way=None):
     """A call gives the same of other memory, its gradients too, and leaves what it is given."""
     pieces = in_one_piece(arguments)
     kept = in_one_piece(arguments)

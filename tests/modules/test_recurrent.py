@@ -1,13 +1,12 @@
 """``Recurrent``: a layer over cells of any kind, in everything a layer."""
 
 from functools import partial
-from typing import Any
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 from torch.utils._pytree import tree_structure
 
@@ -40,7 +39,7 @@ class Halving(nn.Module):
         return (torch.ones(batch_size, WIDTH),)
 
 
-def mixed(*, both: bool = True, **options) -> rnnkit.Recurrent:
+def mixed(*, both=True, **options):
     """Make three layers, of another kind and width each, in one direction or two."""
     torch.manual_seed(0)
     widths = (WIDTH, 10, 8) if both else (WIDTH, 4, 6)
@@ -57,9 +56,7 @@ def mixed(*, both: bool = True, **options) -> rnnkit.Recurrent:
     return rnnkit.Recurrent(forward, reverse_cells=backward if both else None, **options)
 
 
-def by_hand(
-    layer: rnnkit.Recurrent, x: Tensor, hx=None, lengths=None
-) -> tuple[Tensor, tuple[Any, ...]]:
+def by_hand(layer, x, hx=None, lengths=None):
     """Run the cells one after the other by unroll."""
     ends = []
     for place, cell in enumerate(layer.cells):

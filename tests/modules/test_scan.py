@@ -69,14 +69,7 @@ def traced() -> Traced:
     lengths=[None, LENGTHS],
     kind=KINDS,
 )
-def test_it_is_the_loop(
-    kind,
-    lengths,
-    reset,
-    reverse,
-    return_states,
-    traced,
-):
+def test_it_is_the_loop(kind, lengths, reset, reverse, return_states, traced):
     """Output and states are those of the loop over steps."""
     _, layer, x = made(kind)
     (cell,) = layer.cells()

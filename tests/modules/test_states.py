@@ -40,7 +40,7 @@ def structure(state):
     return Tensor if isinstance(state, Tensor) else (type(state), *map(structure, state))
 
 
-def check(state, actual, by_hand: Callable[..., Tensor], *axis: int):
+def check(state, actual, by_hand, *axis):
     """A result has the kind of the state, and holds what is done by hand to each tensor."""
     assert structure(actual) == structure(state)
     assert_same([by_hand(tensor, *axis) for tensor in tensors_of(state)], tensors_of(actual))

@@ -15,7 +15,7 @@ from tests.strategies import Case, assert_same, cases, few, tensors_of
 from tests.torch.interop import six
 
 
-def call(case: Case, module, *hx, **named):
+def call(case, module, *hx, **named):
     """Call a module on the case's input; dropout drops the same at each call."""
     torch.manual_seed(case.seed)
     x = case.input()
@@ -37,7 +37,7 @@ def forms(case: Case) -> list[tuple[Any, list[Any]]]:
     ]
 
 
-def batch_first(case: Case, state):
+def batch_first(case, state):
     """A layer's state with the batch on axis 0, if it has a batch."""
     if state is None or not case.is_batched:
         return state
@@ -46,7 +46,7 @@ def batch_first(case: Case, state):
     return [batch_first(case, part) for part in state]
 
 
-def state_of(case: Case, result):
+def state_of(case, result):
     """The state in a module's result."""
     return result[1] if case.is_layer else result
 

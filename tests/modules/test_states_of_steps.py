@@ -60,7 +60,7 @@ def adding(other: Step) -> Step:
     return lambda x, hx: (hx[0] + x, other(x, hx[1]))
 
 
-def refused(match: str, cell, x: Tensor = X, **options) -> rnnkit.CellError:
+def refused(match, cell, x=X, **options):
     """Return the error by which ``unroll`` refuses a cell."""
     with pytest.raises(rnnkit.CellError, match=match) as caught:
         rnnkit.unroll(cell, x, **options)

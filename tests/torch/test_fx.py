@@ -7,7 +7,7 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.utils import _pytree as pytree
 
@@ -42,7 +42,7 @@ USES = {
 }
 
 
-def unpacked(model, x: Tensor, hx):
+def unpacked(model, x, hx):
     """Make a pair of two tensors, and take the pair in the result apart."""
     output, (h, c) = model.core(x, (hx[0], hx[1]))
     return output.sum(0) + h[0] - c[0]

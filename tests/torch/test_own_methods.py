@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.testing import assert_close
 
 import rnnkit
@@ -11,7 +11,7 @@ from tests.torch.interop import BATCH, CELLS, HIDDEN, INPUT, LAYERS, SEQ, pair, 
 from tests.torch.test_fx import Uses
 
 
-def put_together(layer, x: Tensor):
+def put_together(layer, x):
     """A pair of values of the graph is a state of the layer."""
     state = layer(x)[1]
     return layer.last_hidden((state[0], state[1]) if isinstance(layer, nn.LSTM) else state)

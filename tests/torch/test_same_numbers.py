@@ -13,20 +13,20 @@ from torch.nn.utils.rnn import PackedSequence
 import rnnkit
 from tests.explaining import silent
 from tests.fuzz.draws import Draw, draws
-from tests.strategies import Case, assert_same, cases, gradients
+from tests.strategies import assert_same, cases, gradients
 from tests.torch.interop import six
 
 # torch says so once a process, for its own class and for ours.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
 
-def run(case: Case, module, numbers: Tensor, hx):
+def run(case, module, numbers, hx):
     """Run a module in training mode, the random numbers of its dropout drawn from the seed."""
     torch.manual_seed(case.seed)
     return module(case.packed(numbers), hx)
 
 
-def facts(drawn: Draw, result) -> list[Any]:
+def facts(drawn, result):
     """Results, their classes, gradients, and where the random numbers stand."""
     tensors, leaves, kind = result
     derived = any(tensor.requires_grad for tensor in tensors)

@@ -97,7 +97,7 @@ def _with_steps_that_are_read(baseline: Baseline) -> Baseline:
         return baseline
     run = gradients_of(baseline)
     places = run.places()
-    is_read = places is not None and bool(places.any())
+    is_read = places is not None and places.any()
     if is_read or batch.sequence not in run.sources:
         return baseline
     other = changed(batch, EVERY_STEP, only=batch.sequence)

@@ -125,7 +125,7 @@ def spread_targets(batch: Batch, targets: Sequence[int]) -> Batch:
     leaves = list(batch.leaves)
     for k in targets:
         leaf = leaves[k]
-        is_finite = is_number(leaf) and bool(leaf.isfinite().all())
+        is_finite = is_number(leaf) and leaf.isfinite().all()
         if is_finite and not (leaf == leaf.round()).all():
             leaves[k] = leaf.mean() + SPREAD * (leaf - leaf.mean())
     return batch.with_leaves(leaves)

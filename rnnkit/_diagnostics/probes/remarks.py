@@ -39,11 +39,8 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Answer:
         left.append("steps of outputs")
     if drawn is not None and not baseline.has_found("causal"):
         name = baseline.name(baseline.first or 0)
-        of = (
-            baseline.batch.names[baseline.batch.sequence]
-            if baseline.batch.of_sequence
-            else "the input"
-        )
+        batch = baseline.batch
+        of = batch.names[batch.sequence] if batch.of_sequence else "the input"
         notes.append(f"steps of {name} depend {_in_words(drawn.map)} of {of}")
     asked = [unread_inputs, inputs_of_one_value, *LINES]
     if not streaming:

@@ -30,9 +30,8 @@ def probe_reset(baseline: Baseline) -> Outcome:
     if not indices:
         return Skipped(OTHER_OUTPUTS)
     baseline = with_followed(baseline)
-    step = baseline.batch.step_numbers
     # One change of the inputs, under the key 0: at the steps before each sample's last flag.
-    changes = compare_each(baseline, {0: steps_at(step < last)}, indices)
+    changes = compare_each(baseline, {0: steps_at(baseline.batch.step_numbers < last)}, indices)
     if isinstance(changes, Skipped):
         return changes
     [change] = changes.values()

@@ -98,8 +98,7 @@ def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Finding]:
         return
     # Of this step, or of the one before.
     made = [one.returned["h"] for one in family[-2:] if "h" in one.returned]
-    is_input = bool(made) and equal(call.input, made[-1])
-    if is_input and any(equal(call.state.get("h"), h) for h in made):
+    if made and equal(call.input, made[-1]) and any(equal(call.state.get("h"), h) for h in made):
         taken = f"gets the output of {source.label} both as its input and as its state"
         fix = "keep a state for each cell, h[0] and h[1], and return both"
         yield Finding(f"{call.label} {taken}", fix=fix, module=call.name)

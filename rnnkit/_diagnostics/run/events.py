@@ -80,12 +80,7 @@ class Recorder(FunctionWatch):
 
     # A mode of operators would import torch's compiler, which takes seconds.
 
-    def __init__(
-        self,
-        *,
-        functions: bool = False,
-        read: Callable[[], Any] | None = None,
-    ) -> None:
+    def __init__(self, *, functions: bool = False, read: Callable[[], Any] | None = None) -> None:
         """Take what to write down beside the modules.
 
         With ``functions``, functions as well; ``read`` returns where a source of random numbers

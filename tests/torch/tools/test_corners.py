@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 import rnnkit
@@ -31,7 +31,7 @@ class Corner(NamedTuple):
     tolerance: float | None = None
 
 
-def plain(core: nn.Module, x: Tensor = X, hx=None, **options) -> Corner:
+def plain(core, x=X, hx=None, **options):
     """Return a corner of one call."""
     return Corner(Model(core).to(x.dtype), [((x, hx), options)])
 

@@ -159,8 +159,8 @@ TABLE = (
     ),
     Probe(
         name="causal",
-        question="no step of the first output that has steps depends on a later one, and the report names further "
-        "outputs that do (only with `causal=True`)",
+        question="no step of the first output that has steps depends on a later one, and the "
+        "report names further outputs that do (only with `causal=True`)",
         run=probe_causal,
         fix="at step t read steps 0 to t only, to t - 1 with causal='strict'; copy a state before "
         "another loop changes it",

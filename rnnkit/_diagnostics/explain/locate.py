@@ -235,19 +235,20 @@ class _Valid(Beside):
 
         It is empty if no stride does. A stride may round up or down.
         """
+        whole = (self.size, self.smaller)
         for before in self._back_from(event)[1:]:
             steps = self._steps_of(before)
-            if steps == (self.size, self.smaller):
+            if steps == whole:
                 return ""  # what comes before has the steps of the input
-            stride = 1 if steps is None else round(self.size / steps[0])
+            is_fewer = whole in {self._steps_of(source) for source, _ in self.sources[before]}
+            stride = round(self.size / steps[0]) if is_fewer and steps else 1
             if stride > 1:
                 up = stride - 1
                 ways = {0: f"lengths // {stride}", up: f"(lengths + {up}) // {stride}"}
-                sizes = (self.size, self.smaller)
                 fitting = [
                     text
                     for more, text in ways.items()
-                    if steps == tuple((size + more) // stride for size in sizes)
+                    if steps == tuple((size + more) // stride for size in whole)
                 ]
                 return " or ".join(fitting)
         return ""

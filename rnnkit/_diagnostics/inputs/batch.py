@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.inputs.by_input import names_of_leaves
 from rnnkit._diagnostics.inputs.lengths import (
     counts_of,
+    is_binary,
     rises_or_falls,
     shortened_lengths,
     states_lengths,
@@ -302,6 +303,10 @@ class Batch:
             if index in ends:
                 seq = self.seq_dims[index]
                 start = 0 if front else leaf.shape[seq] - ends[index]
+                # Of a graph, or a mask of pairs of steps, (batch, seq, seq), both axes.
+                is_of_pairs = leaf.shape[seq : seq + 2].count(leaf.shape[seq]) == 2
+                if is_of_pairs and is_binary(leaf):
+                    leaf = leaf.narrow(seq + 1, start, ends[index])
                 return leaf.narrow(seq, start, ends[index])
             if index in starting:
                 return (leaf - (self.steps - steps)).clamp(min=0)

@@ -116,9 +116,10 @@ def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
 def _with_noise(other: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
     """Return ``other`` with noise, kept within the range of ``rows``, as a model may insist.
 
-    Without noise two equal samples would hide a leak. What is beyond the range is reflected: at its
-    ends a maximum would be the same again. Features that are whole numbers in all rows get none,
-    unless the rows are all equal and whole.
+    Without noise two equal samples would hide a leak. What is too large is reflected, or a maximum
+    would be the same again; what is too small becomes the least number, which may mean something,
+    as 0 does. Features that are whole numbers in all rows get no noise, unless the rows are all
+    equal and whole.
     """
     noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows)
     spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
@@ -126,9 +127,7 @@ def _with_noise(other: Tensor, rows: Tensor, generator: torch.Generator) -> Tens
     least = rows.amin(0)
     most = rows.amax(0)
     is_varied = least < most
-    span = most - least
-    beyond = (moved - least).remainder(2 * span)
-    reflected = least + torch.minimum(beyond, 2 * span - beyond)
+    reflected = torch.minimum(moved, 2 * most - moved)
     moved = torch.where(is_varied, reflected.clamp(least, most), moved)
     stays = (rows == rows.round()).all(0)
     if stays.all() and not is_varied.any():

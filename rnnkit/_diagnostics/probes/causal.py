@@ -268,7 +268,8 @@ def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
     Nothing is run where they could change for another reason: a lookahead, random numbers, samples
     that mix, or padding before the samples.
     """
-    is_spoiled = judged.rules.lookahead or judged.session.drawn or judged.has_found("batch")
+    is_drawing = judged.session.drawn and not judged.has_passed("repeatable")
+    is_spoiled = judged.rules.lookahead or is_drawing or judged.has_found("batch")
     batch = judged.batch
     is_cut_at_padding = not batch.pads_after and batch.counts is not None
     if judged.rules.causal == "others" or is_spoiled or is_cut_at_padding:

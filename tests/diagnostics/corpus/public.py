@@ -303,3 +303,24 @@ class Renamed(nn.Module):
 
 
 fine(name="an attribute called modules", renamed=Renamed)(lambda m, x: m.renamed(x))
+
+
+@pair("batch", cell=gru_cell(4, 6), inputs=(torch.cat([X, X[..., :1].relu()], 2),))
+def clocks_that_stand_still(m, x):
+    """A state starts anew where a sample's clock is 0; or where that of any sample is."""
+    h = x.new_zeros(len(x), 6)
+    for x_t in x.unbind(1):
+        stands = x_t[:, 3:] == 0
+        h = m.cell(x_t, torch.where(stands if m.right else stands.all(), 0, h))
+    return h
+
+
+PAIRS = mask(COUNTS, 7).unsqueeze(1) & mask(COUNTS, 7).unsqueeze(2)
+
+
+@pair("alone", gru=gru(), inputs=(PADDED, PAIRS.float()), lengths=COUNTS)
+def graph_of_the_steps(m, x, graph):
+    """A graph ``(batch, seq, seq)`` is cut on both axes, when a sample is run alone."""
+    y = m.gru(x)[0]
+    y = graph @ y if m.right else graph @ y + y.mean(1, keepdim=True)
+    return (y * mask(graph.diagonal(dim1=1, dim2=2).sum(1), x.shape[1]).unsqueeze(2)).sum(1)

@@ -281,7 +281,7 @@ def test_a_mapping_that_iterates_over_samples():
     ("given", "fix"),
     [
         (X.numpy(), "x = torch.as_tensor(x)"),
-        (SimpleNamespace(x=X), "call=lambda model, x: model(SimpleNamespace(x))"),
+        (SimpleNamespace(x=X, n=1), "call=lambda model, x, n: model(SimpleNamespace(x=x, n=n))"),
         (3, "a list with a tensor for each sample"),
     ],
 )

@@ -193,7 +193,7 @@ def find_joined_axes(
         ways = (JoinedAxes(axis, has_batch_first), JoinedAxes(axis, not has_batch_first))
         off = {way: _rows_apart(before, after, left_out, batch.size, way) for way in ways}
         best = min(ways, key=off.__getitem__)
-        if off[best] == 0 or not _are_same_rows(before, after, axis):
+        if off[best] == 0 or not are_same_rows(before, after, axis):
             found[k] = best
     return found
 
@@ -210,7 +210,7 @@ def _rows_apart(before: Tensor, after: Tensor, left_out: int, size: int, way: Jo
     return int((~torch.isclose(kept, way.split(after, size - 1), 1e-3, 1e-5)).sum())
 
 
-def _are_same_rows(before: Tensor, after: Tensor, axis: int) -> bool:
+def are_same_rows(before: Tensor, after: Tensor, axis: int) -> bool:
     """Return whether each row of ``after`` is one of ``before``, as large as it, at any place."""
     rows = (in_float64(x).movedim(axis, 0).unsqueeze(-1).flatten(1) for x in (before, after))
     one, other = (x.norm(dim=1) for x in rows)

@@ -151,7 +151,9 @@ def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
         fix = "x = torch.as_tensor(x)"
     elif others:
         name = type(others[0]).__name__
-        fix = f"call=lambda model, x: model({name}(x)), and its tensors for the inputs"
+        members = [*vars(others[0])]
+        made = f"{name}({', '.join(f'{member}={member}' for member in members)})"
+        fix = f"call=lambda model, {', '.join(members)}: model({made}), and its tensors as inputs"
     message = f"inputs must be tensors, got {got}"
     refuse(ArgumentError, "inputs", message, fix=fix, code="verify-inputs")
 

@@ -7,6 +7,7 @@ from typing import Any
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refuse
 from rnnkit._diagnostics.inputs.axes import (
+    are_same_rows,
     find_joined_axes,
     infer_steps,
     shortened_axis,
@@ -113,7 +114,7 @@ def _has_one_size(baseline: Baseline, fewer: Leaves) -> bool:
     batch = baseline.batch
     for before, after in zip(baseline.normal, fewer, strict=False):
         axis, by = shortened_axis(before, after)
-        if axis is None or axis == batch.batch_dim or by < 2:
+        if axis is None or axis == batch.batch_dim or by < 2 or are_same_rows(before, after, axis):
             continue
         if batch.batch_dim < before.dim() and before.shape[batch.batch_dim] == batch.size:
             return True

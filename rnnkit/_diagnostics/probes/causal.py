@@ -66,7 +66,7 @@ def probe_causal(baseline: Baseline) -> Outcome:
     if not judged.has_steps(first):
         size = judged.normal[first].shape[seq]
         has = f"the output has {size} steps and the input {judged.batch.steps}"
-        return Skipped(f"{has}: if this is a decoder, pass only its target")
+        return Skipped(f"{has}, and both must be the same: of a decoder, pass only its target")
     changes = _of_changed_steps(with_followed(judged), first)
     if isinstance(changes, Finding | Skipped):
         return changes

@@ -324,3 +324,12 @@ def graph_of_the_steps(m, x, graph):
     y = m.gru(x)[0]
     y = graph @ y if m.right else graph @ y + y.mean(1, keepdim=True)
     return (y * mask(graph.diagonal(dim1=1, dim2=2).sum(1), x.shape[1]).unsqueeze(2)).sum(1)
+
+
+fine(
+    name="rows of as many classes as samples",
+    batch_dim=1,
+    gru=gru(batch_first=False),
+    head=linear(6, 4),
+    inputs=(X.transpose(0, 1),),
+)(lambda m, x: m.head(m.gru(x)[0]).flatten(0, 1))

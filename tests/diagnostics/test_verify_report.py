@@ -83,7 +83,7 @@ rnnkit.verify: no dependency could be checked: the batch has one sample: pass tw
   --  batch       not checked: the batch has one sample: pass two or more
   --  alone       not checked: the batch has one sample: pass two or more
   --  padding     does not apply: no lengths were given
-  --  causal      not checked: verify found no output with the steps of the input; if there is one, pass out_seq_dim=
+  --  causal      not checked: verify found no output with the steps of the input; if the first one has them, pass out_seq_dim=
   --  memory      does not apply: no recurrent module was seen; a loop of plain functions is not recognized
   --  use         does not apply: no recurrent module was seen
   axes  input (batch, seq), output (batch, 2)\

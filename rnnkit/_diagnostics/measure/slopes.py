@@ -249,15 +249,15 @@ class Gradients(FunctionWatch):
     @cached_property
     def used_weights(self) -> set[str]:
         """Names of the parameters that are used: something with a graph was made of them."""
-        noted = {name for name, weight in self.weights.items() if id(weight) in self.used_ids}
+        ids = {*self.used_ids, *map(id, self.noticed.cut_tensors.values())}
+        noted = {name for name, x in self.weights.items() if id(x) in ids}
         # The kernels of a layer or cell may be no functions of torch's.
         return self.in_layers | noted | {n for n, found in self.amounts.items() if found != "none"}
 
     def idle_stack_items(self, ran: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Return the items that do not run of each ModuleList that is a stack, by the list's name.
 
-        ``ran`` are names of modules that ran. In a stack, what the last item returns depends on
-        others.
+        ``ran`` are names of modules that ran. In a stack, the last item's result depends on others.
         """
         called = {*ran, *self.used_weights, *(name for name, _ in self.returned)}
         found = {}

@@ -1,6 +1,7 @@
 """Why no output can be judged sample by sample, and what to type."""
 
 from torch import Tensor
+from torch.nn import Module
 
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, shape_of
@@ -28,6 +29,16 @@ def numbers_by_sample(baseline: Baseline) -> list[int] | Skipped:
     every = baseline.outputs_by_sample()
     numbers = [index for index in every if is_number(baseline.normal[index])]
     return numbers or Skipped(INTEGERS if every else why_unfollowed(baseline))
+
+
+def none_seen(baseline: Baseline, reason: str) -> Skipped:
+    """Return that no recurrent module was seen, for the ``reason``; or that one takes no hooks."""
+    modules = Module.modules(baseline.session.model)
+    kinds = [getattr(module, "original_name", "") for module in modules]  # of a ScriptModule
+    hidden = [kind for kind in kinds if kind in ("RNN", "LSTM", "GRU")]
+    if hidden:
+        return Skipped(f"a scripted {hidden[0]} takes no hooks: verify the model unscripted")
+    return Skipped(reason, "inapplicable")
 
 
 def why_unfollowed(baseline: Baseline) -> str:

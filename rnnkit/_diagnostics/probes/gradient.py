@@ -61,7 +61,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
     suspects = _suspected(baseline, run)
     if isinstance(suspects, Skipped):
         return suspects
-    notes: list[str] = []
+    notes = [_zero_in_this_call(suspects.passing)] if suspects.passing else []
     missing = chain(
         _idle_items(suspects.idle),
         _silent(baseline, run, suspects.silent),
@@ -112,11 +112,13 @@ class _Suspects(NamedTuple):
         silent: names of parameters that the call reads and that get no gradient at all.
         zeros: names of parameters that get zeros only.
         idle: items of lists of modules that do not run while others do, by the list's name.
+        passing: names of parameters that get zeros here, and more with other values.
     """
 
     silent: set[str]
     zeros: set[str]
     idle: Idle
+    passing: set[str]
 
 
 def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
@@ -128,11 +130,12 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
     # A detach excuses what it is computed from, but no recurrent layer or cell.
     cut_on_purpose = _slopes_in_weights(run, run.detached).keys() - run.in_layers
     silent = _getting(run, "none") & (run.used_weights - cut_on_purpose)
-    zeros = {name for name in _getting(run, "zero") if _is_suspicious(baseline, run, name)}
+    every = {name for name in _getting(run, "zero") if _is_suspicious(baseline, run, name)}
+    zeros = {*every}
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
     idle = run.idle_stack_items(ran)
     if not silent and not zeros and not idle:
-        return _Suspects(silent, zeros, idle)
+        return _Suspects(silent, zeros, idle, set())
     judge = judge_of(baseline)
     if isinstance(judge, Skipped):
         return judge
@@ -144,7 +147,12 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
         silent &= other.used_weights & _getting(other, "none")
         zeros &= other.used_weights & _getting(other, "none", "zero")
         idle = dict(idle.items() & other.idle_stack_items(ran).items())
-    return _Suspects(silent, zeros, idle)
+    return _Suspects(silent, zeros, idle, every - zeros)
+
+
+def _zero_in_this_call(names: Collection[str]) -> str:
+    """Return a note of parameters that get zeros for a gradient, and need not be a mistake."""
+    return f"the gradient of {_listed(names)} is zero in this call"
 
 
 def _idle_items(idle: Idle) -> Iterator[Finding]:
@@ -304,7 +312,7 @@ def _zeros(baseline: Baseline, run: Gradients, zeros: set[str]) -> Iterator[Find
     """
     elsewhere = zeros if _is_first_step(baseline) else zeros & _reached_besides(run)
     if elsewhere:
-        yield f"the gradient of {_listed(elsewhere)} is zero in this call"
+        yield _zero_in_this_call(elsewhere)
     names = zeros - elsewhere
     if not names:
         return

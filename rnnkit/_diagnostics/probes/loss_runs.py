@@ -154,14 +154,18 @@ def slopes_without_order(
             each = loss_with(baseline, like, start, batch)
         if each is None:
             return []
+        one: Loss | None = None
         for order in orders:
             moved = loss_with(baseline, like, start, exchanged_targets(batch, targets, order))
             if moved is None or not _are_near(baseline, each, moved):
                 return []
-        one = loss_with(baseline, like, start, exchanged_targets(batch, targets, [0] * size))
-        if one is None:
-            return []
-        found.append((each.slope, one.slope))
+            if one is None:
+                same = exchanged_targets(batch, targets, [0] * size)
+                one = loss_with(baseline, like, start, same)
+            if one is None or _are_near(baseline, each, one):
+                return []  # nothing reads them
+        if one is not None:
+            found.append((each.slope, one.slope))
     return found
 
 

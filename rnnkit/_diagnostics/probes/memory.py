@@ -12,7 +12,7 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import compare_changed, refused
 from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
-from rnnkit._diagnostics.measure.unfollowed import numbers_by_sample
+from rnnkit._diagnostics.measure.unfollowed import none_seen, numbers_by_sample
 from rnnkit._diagnostics.run.events import stateful_modules
 from rnnkit._diagnostics.run.module_calls import calls_in
 from rnnkit._diagnostics.run.outputs import Leaves, are_bit_equal, is_number
@@ -35,7 +35,7 @@ def probe_memory(baseline: Baseline) -> Outcome:
     batch = baseline.batch
     if not stateful_modules(baseline.events) and not gradients_of(baseline).noticed.cut:
         unseen = "no recurrent module was seen; a loop of plain functions is not recognized"
-        return Skipped(unseen, "inapplicable")
+        return none_seen(baseline, unseen)
     valid = batch.valid_places
     earlier = earlier_steps(valid)
     if not earlier.any() or not any(map(batch.has_steps, batch.indices)):

@@ -13,7 +13,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
-from rnnkit._diagnostics.measure.unfollowed import why_not_finite
+from rnnkit._diagnostics.measure.unfollowed import none_seen, why_not_finite
 from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
 from rnnkit._diagnostics.probes.joined import has_batch_first, joined_layers
 from rnnkit._diagnostics.probes.starts import wrong_starts
@@ -42,7 +42,7 @@ def probe_use(baseline: Baseline) -> Outcome:
     """
     names = stateful_modules(baseline.events)
     if not names:
-        return Skipped("no recurrent module was seen", "inapplicable")
+        return none_seen(baseline, "no recurrent module was seen")
     calls = calls_in(baseline.events)
     # Layers return a packed or a padded batch.
     returning = [
@@ -144,10 +144,12 @@ class _Uses:
 
     @property
     def is_long(self) -> bool:
-        """Whether the output has a second step, and a sample more than two."""
-        batch = self.baseline.batch
-        longest = max(batch.valid_steps()) or batch.longest
-        return bool(self.later.any()) and longest > 2
+        """Whether the output has more than two steps, and a sample as well."""
+        output = self.call.output
+        is_packed = isinstance(output, PackedSequence)
+        steps = len(output.batch_sizes) if is_packed else output.shape[self.call.seq_axis]
+        longest = max(self.baseline.batch.valid_steps()) or steps
+        return min(steps, longest) > 2
 
     def read(self, **parts: Tensor) -> bool:
         """Return whether the outputs depend on masked places: by gradients or, without one, NaN.

@@ -14,7 +14,8 @@ LEFT_OUT = "left out by skip="
 HIDDEN = "fix the mistake above first"
 NO_STEPS = "the input has fewer than two steps"
 OTHER_OUTPUTS = (
-    "verify found no output with the steps of the input; if there is one, pass out_seq_dim="
+    "verify found no output with the steps of the input; if the first one has them, pass "
+    "out_seq_dim="
 )
 TOGETHER = "if inputs must change together, verify(model, *batch, other=batch2)"
 

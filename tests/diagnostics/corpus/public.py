@@ -333,3 +333,23 @@ fine(
     head=linear(6, 4),
     inputs=(X.transpose(0, 1),),
 )(lambda m, x: m.head(m.gru(x)[0]).flatten(0, 1))
+
+
+@pair("gradient", codes=embedding(11, 6), gru=gru(width=6), inputs=(TOKENS,))
+def weights_read_through_data(m, x):
+    """A weight is read as it is; or its numbers are, and it never learns."""
+    codes = m.codes.weight if m.right else m.codes.weight.data
+    return m.gru(codes[x])[0]
+
+
+@pair(
+    "use",
+    first=gru(batch_first=False),
+    gru=gru(width=6, batch_first=False),
+    inputs=(X[:, None],),
+    batch_dim=0,
+)
+def first_step_after_a_flip(m, x):
+    """Of frames ``(batch, 1, seq, 3)`` the last state is used; or that which has read one step."""
+    y = m.gru(m.first(x[:, 0].transpose(0, 1))[0].flip(0))[0]
+    return y[-1] if m.right else y[0]

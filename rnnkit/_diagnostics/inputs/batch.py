@@ -303,9 +303,7 @@ class Batch:
             if index in ends:
                 seq = self.seq_dims[index]
                 start = 0 if front else leaf.shape[seq] - ends[index]
-                # Of a graph, or a mask of pairs of steps, (batch, seq, seq), both axes.
-                is_of_pairs = leaf.shape[seq : seq + 2].count(leaf.shape[seq]) == 2
-                if is_of_pairs and is_binary(leaf):
+                if index != self.sequence and _is_of_pairs(leaf, seq):
                     leaf = leaf.narrow(seq + 1, start, ends[index])
                 return leaf.narrow(seq, start, ends[index])
             if index in starting:
@@ -320,6 +318,17 @@ class Batch:
             steps=steps,
             lengths={k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each},
         )
+
+
+def _is_of_pairs(leaf: Any, seq: int) -> bool:
+    """Return whether a leaf is a graph or mask of pairs of steps, ``(batch, seq, seq)``.
+
+    One-hot steps of as many kinds are none.
+    """
+    sizes = leaf.shape[seq : seq + 2]
+    if len(sizes) < 2 or sizes[0] != sizes[1] or not is_binary(leaf):
+        return False
+    return bool((leaf.sum(seq + 1) > 1).any())
 
 
 def steps_within(counts: Sequence[int], steps: int, *, pads_after: bool) -> Tensor:

@@ -353,3 +353,11 @@ def first_step_after_a_flip(m, x):
     """Of frames ``(batch, 1, seq, 3)`` the last state is used; or that which has read one step."""
     y = m.gru(m.first(x[:, 0].transpose(0, 1))[0].flip(0))[0]
     return y[-1] if m.right else y[0]
+
+
+fine(
+    name="one-hot steps of as many kinds",
+    gru=gru(width=10),
+    causal=True,
+    inputs=(X, torch.eye(7)[tokens(4, 7) % 7]),
+)(lambda m, x, kinds: m.gru(torch.cat([x, kinds], 2))[0])

@@ -185,10 +185,7 @@ def _reordered(batch: Batch) -> Batch:
 
 
 def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
-    """Yield which inputs as long as one with lengths have none, and hold no mask of them.
-
-    Of inputs that are no numbers: their padding may not be changed.
-    """
+    """Yield which inputs as long as one with lengths have none, and hold no mask of them."""
     batch = baseline.batch
     first = batch.sequence
     given = batch.tree()
@@ -198,7 +195,7 @@ def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
     without = [
         index
         for index in batch.indices
-        if batch.is_content(index) and is_number(batch.leaves[index])
+        if batch.is_content(index)
         if index not in batch.lengths and not batch.tells_lengths(index)
         if batch.may_have_steps(index)
     ]
@@ -206,7 +203,7 @@ def inputs_without_lengths(baseline: Baseline) -> Iterator[str]:
         names = joined_by_and([batch.names[index] for index in without])
         what = f"no lengths were given for {names}, with as many steps as {batch.names[first]}"
         told = ", ".join(f"{keys[index]!r}: n" for index in [first, *without])
-        yield f"{what}: pass lengths={{{told}}} to check the padding"
+        yield f"{what}: pass lengths={{{told}}} to check the padding, if they end together"
 
 
 def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
@@ -214,14 +211,17 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
     if next(ways_to_carry(baseline), None) is None:
         return
     streams = streams_of(baseline)
-    state = "the model takes and returns a state"
-    where = "in chunks without padding" if baseline.batch.counts else "in chunks"
     if isinstance(streams, Skipped):
         return
-    if streams[-1].different is None:
-        yield f"{state}: if you run it {where} and pass the state along, the outputs are the same"
+    stream = streams[-1]
+    where = "in chunks without padding" if baseline.batch.counts else "in chunks"
+    state = "the model takes and returns a state"
+    outputs = f"{state}: if you run it {where} and pass the state along, the outputs"
+    if stream.different is None:
+        but = f", but for {joined_by_and(stream.pooled)}" if stream.pooled else ""
+        yield f"{outputs} are the same{but}"
     else:
-        yield f"{state}: if you run it {where} and pass the state along, the outputs differ"
+        yield f"{outputs} differ"
         yield "pass streaming=True to see from which step on, and why"
 
 

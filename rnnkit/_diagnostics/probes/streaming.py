@@ -11,7 +11,7 @@ from rnnkit._diagnostics.probes.repeatable import row_of_kept
 from rnnkit._diagnostics.probes.streams import Stream, ways_to_carry
 from rnnkit._diagnostics.run.outputs import is_number
 from rnnkit._diagnostics.tell.outcome import NO_STEPS, Finding, Outcome, Passed, Skipped
-from rnnkit._diagnostics.tell.report import TRIES
+from rnnkit._diagnostics.tell.report import TRIES, joined_by_and
 
 NO_STATE = (
     "the model returns no state that it also accepts by a name such as state, hx or cache, so it "
@@ -37,6 +37,8 @@ def probe_streaming(narrow: Baseline) -> Outcome:
     cuts = ", or of ".join(map(_cut, streams))
     full = " without padding" if stream.baseline.batch.counts else ""
     what = f"running {steps} steps{full} at once returns the same as chunks of {cuts}"
+    if stream.pooled:
+        what += f"; this leaves out {joined_by_and(stream.pooled)}"
     notes = [f"streaming: {one.doubt_of_steps}" for one in streams if one.doubt_of_steps]
     return Passed(what, streams, notes=notes)
 

@@ -48,6 +48,7 @@ class Stream:
         sizes: how many steps each chunk has.
         given, outputs: the inputs of each chunk, and what was returned for it.
         different: the first output that differs from the whole, if there is one.
+        pooled: outputs without steps, by name, that are not the same for the last chunk.
         doubt: why the chunks and the whole could not be compared; else empty.
         doubt_of_steps: why single steps could not be, where these chunks could; else empty.
     """
@@ -66,6 +67,7 @@ class Stream:
         self.given: list[Given] = []
         self.outputs: list[list[Any]] = []
         self.different: Part | None = None
+        self.pooled: list[str] = []
         self.doubt = self._run_chunks(carried) or self._compare(carried)
 
     def _run_chunks(self, carried: Mapping[str, str]) -> str:
@@ -102,6 +104,9 @@ class Stream:
         if not stepped and shapes_of(baseline.normal) != shapes_of(self.outputs[0]):
             return OTHER_OUTPUTS
         states = [k for k in numbers if _is_in(baseline.names[k], *carried.values())]
+        others = {*numbers} - {*stepped, *states}
+        pooled = [part for part in map(self._part, sorted(others)) if part and part.differs]
+        self.pooled = [baseline.name(part.output) for part in pooled]
         return self._compare_each([*stepped, *states])
 
     def _compare_each(self, indices: list[int]) -> str:

@@ -85,7 +85,7 @@ def _tensor_of(numbers: Any) -> Any:
 
 def _are_numbers(tree: list[Any]) -> bool:
     """Return whether nested lists hold numbers, and nothing else."""
-    numbers = pytree.tree_leaves(tree, is_leaf=lambda node: not isinstance(node, list))
+    numbers = pytree.tree_leaves(tree, is_leaf=lambda node: not isinstance(node, list | tuple))
     return numbers != [] and all(isinstance(n, Real) for n in numbers)
 
 

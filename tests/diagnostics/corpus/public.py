@@ -361,3 +361,15 @@ fine(
     causal=True,
     inputs=(X, torch.eye(7)[tokens(4, 7) % 7]),
 )(lambda m, x, kinds: m.gru(torch.cat([x, kinds], 2))[0])
+
+
+@fine(gru=gru(), head=linear(6, 1), streaming=True)
+def attention_over_a_chunk(m, x, h=None):
+    """What is pooled over the steps of a chunk is left out of streaming, and named."""
+    y, h = m.gru(x, h)
+    return (m.head(y).softmax(1) * y).sum(1), h
+
+
+fine(name="spans of Python's numbers", gru=gru())(
+    lambda m, x: (m.gru(x)[1][0], [[(0, 1, 2)] for _ in x])
+)

@@ -261,6 +261,13 @@ class Batch:
             return False
         return counts_of(leaf) == [self.steps - count for count in self.counts]
 
+    @property
+    def whole(self) -> list[str]:
+        """Names of inputs with steps that stay whole when a sample is cut to its length."""
+        stepped = [k for k in self.indices if self.is_content(k) and self.length(k)]
+        cut = {*self.lengths, *filter(self.has_steps, stepped)}
+        return [self.names[k] for k in stepped if k not in cut]
+
     def cut(self, steps: int, *, front: bool) -> "Batch":
         """Return the inputs with so many steps only: the first ones, or the last."""
         followers = filter(self.has_steps, self.indices)

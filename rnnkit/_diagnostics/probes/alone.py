@@ -14,7 +14,7 @@ from rnnkit._diagnostics.probes.calls import events_with
 from rnnkit._diagnostics.probes.coverage import moved_samples
 from rnnkit._diagnostics.run.outputs import equal, is_number, shape_of
 from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Finding, Outcome, Passed, Skipped
-from rnnkit._diagnostics.tell.report import ALONE
+from rnnkit._diagnostics.tell.report import ALONE, joined_by_and
 
 
 def probe_alone(baseline: Baseline) -> Outcome:
@@ -58,6 +58,9 @@ def _judge_orders(baseline: Baseline, alone: Sequence[Restriction]) -> Finding |
     cut = ", cut to its length," if baseline.batch.counts else ""
     tried = sum(bool(run.compared) for run in alone)
     text = f"a sample by itself{cut} returns what it returns in the batch ({tried} tried)"
+    whole = baseline.batch.whole if cut else []
+    if whole:
+        text += f"; {joined_by_and(whole)} stayed whole"
     return Passed(text, runs)
 
 

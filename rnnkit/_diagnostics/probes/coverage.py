@@ -56,7 +56,7 @@ def probe_coverage(baseline: Baseline) -> Outcome:
     if silent.any():
         return Skipped(f"{_in_words(baseline, valid, silent)} no output", "partial")
     if untried:
-        what = f"{untried} of {steps} steps get no gradient, and verify did not try each of them"
+        what = f"{untried} of {steps} steps showed no gradient, and verify did not try each of them"
         return Skipped(what, "partial")
     read = f"every valid step ({int(valid.any(0).sum())} of {steps}){baseline.batch.of_sequence}"
     return Passed(f"{read} reaches an output", [])

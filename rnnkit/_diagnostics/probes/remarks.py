@@ -134,7 +134,7 @@ def _map_of_steps(baseline: Baseline) -> Drawn | None:
     read = steps_read(baseline)
     coverage = baseline.known.answers.get("coverage")
     # Steps without a gradient that were not tried may be read all the same.
-    are_without = isinstance(coverage, Skipped) and "get no gradient" in coverage.reason
+    are_without = isinstance(coverage, Skipped) and "no gradient" in coverage.reason
     memory = baseline.known.answers.get("memory")
     # Tokens that a model picks by argmax carry no gradient.
     is_cut = isinstance(memory, Passed) and "gradients do not" in memory.text

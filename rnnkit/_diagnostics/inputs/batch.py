@@ -158,7 +158,7 @@ class Batch:
         return replace(self, leaves=leaves)
 
     def with_leaf(self, index: int, other: Any) -> "Batch":
-        """Return the same with another leaf in the place of one."""
+        """Return the same with another leaf at one place."""
         leaves = list(self.leaves)
         leaves[index] = other
         return self.with_leaves(leaves)

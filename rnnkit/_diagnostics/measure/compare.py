@@ -308,7 +308,7 @@ def parts_of(
                 # One length for all inputs, as by total_length, ends in padding; a further step may
                 # be a summary.
                 kept = steps - max(baseline.missing(index) or 0, 0)
-                if made.shape[axis] < kept:  # steps that are read in groups
+                if made.shape[axis] < kept:  # it reads steps in groups
                     continue
                 made = made.narrow(axis, 0, kept)
             yield from _parts_of_output(baseline, index, made, samples)

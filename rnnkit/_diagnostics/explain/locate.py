@@ -240,8 +240,7 @@ class _Valid(Beside):
             steps = self._steps_of(before)
             if steps == whole:
                 return ""  # what comes before has the steps of the input
-            is_fewer = whole in {self._steps_of(source) for source, _ in self.sources[before]}
-            stride = round(self.size / steps[0]) if is_fewer and steps else 1
+            stride = self._stride_at(before)
             if stride > 1:
                 up = stride - 1
                 ways = {0: f"lengths // {stride}", up: f"(lengths + {up}) // {stride}"}
@@ -252,6 +251,14 @@ class _Valid(Beside):
                 ]
                 return " or ".join(fitting)
         return ""
+
+    def _stride_at(self, event: Event) -> int:
+        """Return by how much an event makes the steps of the input fewer; 1 if it does not."""
+        sources = {self._steps_of(source) for source, _ in self.sources[event]}
+        steps = self._steps_of(event)
+        if steps is None or (self.size, self.smaller) not in sources:
+            return 1
+        return round(self.size / steps[0])
 
     def _steps_of(self, event: Event) -> tuple[int, int] | None:
         """Return how many steps the first tensor of an event has, in the batch and for one sample.

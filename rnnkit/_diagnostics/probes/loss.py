@@ -87,8 +87,16 @@ def judge_loss(narrow: Baseline) -> Outcome:
     ]
     of_masks = _of_labels(baseline, base, {*labels} - {*items}, start, axis)
     of_items = map(_as_note, _of_labels(baseline, base, items, start, axis))
+    return _after_exchanges(chain(of_masks, of_items, _broadcast(baseline, base, start)), notes)
+
+
+def _after_exchanges(exchanges: Iterator[Finding | str], notes: list[str]) -> Outcome:
+    """Return what exchanged labels and targets show: the first finding, or else notes.
+
+    ``notes`` are those so far. The runs may be spent before all are exchanged.
+    """
     try:
-        for found in chain(of_masks, of_items, _broadcast(baseline, base, start)):
+        for found in exchanges:
             if isinstance(found, Finding):
                 return found.noting(notes)
             notes.append(found)

@@ -142,31 +142,45 @@ def slopes_without_order(
     is the loss of the inputs as they are. Nor are any if a run fails, or makes other tensors than
     the run ``like``; the gradient is that of its tensor ``start``.
     """
-    size = baseline.batch.size
+    found = []
+    for batch in (baseline.batch, spread_targets(baseline.batch, targets)):
+        is_as_it_is = batch is baseline.batch
+        each = as_it_is if is_as_it_is else loss_with(baseline, like, start, batch)
+        one = None if each is None else _of_one_target(baseline, like, start, batch, targets, each)
+        if each is None or one is None:
+            return []
+        found.append((each.slope, one.slope))
+    return found
+
+
+def _of_one_target(
+    baseline: Baseline,
+    like: Made,
+    start: int,
+    batch: Batch,
+    targets: Sequence[int],
+    each: Loss,
+) -> Loss | None:
+    """Return the loss of a batch in which all samples have one of the ``targets``.
+
+    ``each`` is that of the batch itself. None if another order of the targets changes it, or a run
+    fails, or if the loss is the same with one target: then nothing reads them.
+    """
+    size = batch.size
     orders = [[*range(1, size), 0]]
     if size > 2:  # two groups whose members alternate stay the same groups in the first order
         orders.append([0, *range(2, size), 1])
-    spread = spread_targets(baseline.batch, targets)
-    found = []
-    for batch in (baseline.batch, spread):
-        each: Loss | None = as_it_is
-        if batch is spread:
-            each = loss_with(baseline, like, start, batch)
-        if each is None:
-            return []
-        one: Loss | None = None
-        for order in orders:
-            moved = loss_with(baseline, like, start, exchanged_targets(batch, targets, order))
-            if moved is None or not _are_near(baseline, each, moved):
-                return []
-            if one is None:
-                same = exchanged_targets(batch, targets, [0] * size)
-                one = loss_with(baseline, like, start, same)
-            if one is None or _are_near(baseline, each, one):
-                return []  # nothing reads them
-        if one is not None:
-            found.append((each.slope, one.slope))
-    return found
+    one: Loss | None = None
+    for order in orders:
+        moved = loss_with(baseline, like, start, exchanged_targets(batch, targets, order))
+        if moved is None or not _are_near(baseline, each, moved):
+            return None
+        if one is None:
+            same = exchanged_targets(batch, targets, [0] * size)
+            one = loss_with(baseline, like, start, same)
+        if one is None or _are_near(baseline, each, one):
+            return None
+    return one
 
 
 def _are_near(baseline: Baseline, one: Loss, other: Loss) -> bool:

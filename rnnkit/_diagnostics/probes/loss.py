@@ -19,12 +19,12 @@ from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.probes.loss_runs import (
     NOTHING,
     Made,
-    Place,
     first_by_sample,
     loss_with,
     moved_rows,
     run_loss,
     slopes_without_order,
+    turned_pair,
     turned_rows,
 )
 from rnnkit._diagnostics.run.events import Event, Recorder
@@ -74,7 +74,7 @@ def judge_loss(narrow: Baseline) -> Outcome:
     # Noise stays in its place, whichever sample is there.
     is_noisy = baseline.session.drawn and not baseline.has_passed("repeatable")
     notes = [ORDER] if has_order and not is_noisy else []
-    turned = _turned_pair(place.slope, others, axis)
+    turned = turned_pair(place.slope, others, axis)
     if turned is not None:
         return _judge_turned(baseline, base, runs, turned).noting(notes)
     # Without an order, each sample may be compared with the items of all, which no lengths or mask
@@ -105,19 +105,6 @@ def _after_exchanges(exchanges: Iterator[Finding | str], notes: list[str]) -> Ou
         return Skipped(f"{what}: verify stops after {RUNS} runs", "partial", notes=notes)
     text = "a loss: the direction of each sample's gradient is independent of the others"
     return Passed(text, [], notes=notes)
-
-
-def _turned_pair(slope: Tensor, others: Mapping[int, Place], axis: int) -> tuple[int, int] | None:
-    """Return a changed sample, and another one whose gradient has another direction then; or None.
-
-    ``slope`` has the samples along ``axis``, and ``others`` the same in the run for each changed
-    sample.
-    """
-    for sample, other in others.items():
-        turned = [row for row in turned_rows(slope, other.slope, axis) if row != sample]
-        if turned:
-            return sample, turned[0]
-    return None
 
 
 def _as_note(found: Finding | str) -> str:

@@ -87,6 +87,19 @@ def turned_rows(before: Tensor, after: Tensor, axis: int) -> list[int]:
     return [int(row) for row in ((turn > TURNED) & (torch.minimum(*sizes) > NOTHING)).nonzero()]
 
 
+def turned_pair(slope: Tensor, others: Mapping[int, Place], axis: int) -> tuple[int, int] | None:
+    """Return a changed sample, and another one whose gradient has another direction then; or None.
+
+    ``slope`` has the samples along ``axis``, and ``others`` the same in the run for each changed
+    sample.
+    """
+    for sample, other in others.items():
+        turned = [row for row in turned_rows(slope, other.slope, axis) if row != sample]
+        if turned:
+            return sample, turned[0]
+    return None
+
+
 class Loss(NamedTuple):
     """What a model returns for some targets, and a gradient of it."""
 

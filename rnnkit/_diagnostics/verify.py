@@ -9,11 +9,12 @@ import torch
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.keywords import known_keywords
+from rnnkit._base.message import refuse
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.by_input import axis_of, by_input, leaves_of_second
 from rnnkit._diagnostics.inputs.fields import with_fields, with_padded
-from rnnkit._diagnostics.inputs.reading import batch_of, places_of
+from rnnkit._diagnostics.inputs.reading import Caller, batch_of, places_of
 from rnnkit._diagnostics.measure.baseline import Rules
 from rnnkit._diagnostics.measure.judge import note_of_judge
 from rnnkit._diagnostics.measure.output_axes import layout_of
@@ -118,8 +119,8 @@ def verify(
     left_out = checked_skip(skip, [*PROBES])
     start = time.perf_counter()
     given, call = with_fields(Given(inputs, dict(kwargs or {})), call)
-    if axis_of(batch_dim) == 0 and other is None:
-        given, call = with_padded(given, call)
+    if axis_of(batch_dim) == 0:
+        given, call = _with_padded_alone(given, call, other)
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
     whole = batch_of(given, batch_dim, seq_dim, lengths, pad)
     lines: list[str] = []
@@ -154,6 +155,24 @@ def verify(
 
 
 verify.__module__ = "rnnkit"
+
+
+def _with_padded_alone(
+    given: Given, call: Caller | None, other: Sequence[Any] | None
+) -> tuple[Given, Caller | None]:
+    """Return inputs with padded batches for lists of sequences, see :func:`with_padded`.
+
+    Refuse them beside a second batch, ``other``.
+    """
+    padded, own_call = with_padded(given, call)
+    if other is not None and padded is not given:
+        message = "with other=, the first input must be a tensor, and not a list of sequences"
+        fix = (
+            "pass x = pad_sequence(xs, batch_first=True) and the lengths n, with lengths=n, and "
+            "call=lambda model, x, n: model([row[:k] for row, k in zip(x, n)])"
+        )
+        refuse(ArgumentError, "other", message, fix=fix, code="verify-argument")
+    return padded, own_call
 
 
 def _judged(

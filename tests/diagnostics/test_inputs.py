@@ -281,7 +281,10 @@ def test_a_mapping_that_iterates_over_samples():
     ("given", "fix"),
     [
         (X.numpy(), "x = torch.as_tensor(x)"),
-        (SimpleNamespace(x=X, n=1), "call=lambda model, x, n: model(SimpleNamespace(x=x, n=n))"),
+        (
+            SimpleNamespace(x=X, n=1, _kept=0),
+            "call=lambda model, x, n: model(SimpleNamespace(x=x, n=n))",
+        ),
         (3, "a list with a tensor for each sample"),
     ],
 )

@@ -262,8 +262,8 @@ class Batch:
         return counts_of(leaf) == [self.steps - count for count in self.counts]
 
     @property
-    def whole(self) -> list[str]:
-        """Names of inputs with steps that stay whole when a sample is cut to its length."""
+    def uncut(self) -> list[str]:
+        """Names of inputs with steps that are not cut when a sample is cut to its length."""
         stepped = [k for k in self.indices if self.is_content(k) and self.length(k)]
         cut = {*self.lengths, *filter(self.has_steps, stepped)}
         return [self.names[k] for k in stepped if k not in cut]

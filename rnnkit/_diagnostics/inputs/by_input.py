@@ -151,7 +151,7 @@ def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
         fix = "x = torch.as_tensor(x)"
     elif others:
         name = type(others[0]).__name__
-        members = [*vars(others[0])]
+        members = [member for member in vars(others[0]) if not member.startswith("_")] or ["x"]
         made = f"{name}({', '.join(f'{member}={member}' for member in members)})"
         fix = f"call=lambda model, {', '.join(members)}: model({made}), and its tensors as inputs"
     message = f"inputs must be tensors, got {got}"

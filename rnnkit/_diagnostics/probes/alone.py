@@ -58,9 +58,9 @@ def _judge_orders(baseline: Baseline, alone: Sequence[Restriction]) -> Finding |
     cut = ", cut to its length," if baseline.batch.counts else ""
     tried = sum(bool(run.compared) for run in alone)
     text = f"a sample by itself{cut} returns what it returns in the batch ({tried} tried)"
-    whole = baseline.batch.whole if cut else []
-    if whole:
-        text += f"; {joined_by_and(whole)} stayed whole"
+    uncut = baseline.batch.uncut if cut else []
+    if uncut:
+        text += f", without cutting {joined_by_and(uncut)}"
     return Passed(text, runs)
 
 

@@ -114,7 +114,8 @@ def _as_in_groups(batch: Batch) -> Iterator[Tensor]:
     for leaf in batch.leaves:
         is_span = is_dense(leaf) and leaf.dim() == 2 and leaf.shape[1] == 2
         counts = counts_of(leaf.diff(dim=1) if is_span else leaf)
-        if 1 < len(counts) < batch.size == sum(counts) and min(counts) > 0:
+        are_fewer = 1 < len(counts) < batch.size
+        if are_fewer and min(counts) > 0 and sum(counts) == batch.size:
             samples = torch.arange(len(counts), device="cpu")
             yield samples.repeat_interleave(torch.tensor(counts, device="cpu"))
 

@@ -61,7 +61,7 @@ def probe_gradient(baseline: Baseline) -> Outcome:
     suspects = _suspected(baseline, run)
     if isinstance(suspects, Skipped):
         return suspects
-    notes = [_zero_in_this_call(suspects.passing)] if suspects.passing else []
+    notes = [_zero_in_this_call(suspects.zeros_here)] if suspects.zeros_here else []
     missing = chain(
         _idle_items(suspects.idle),
         _silent(baseline, run, suspects.silent),
@@ -112,30 +112,36 @@ class _Suspects(NamedTuple):
         silent: names of parameters that the call reads and that get no gradient at all.
         zeros: names of parameters that get zeros only.
         idle: items of lists of modules that do not run while others do, by the list's name.
-        passing: names of parameters that get zeros here, and more with other values.
+        zeros_here: names of parameters that get zeros, and more with other values, or may do so.
     """
 
     silent: set[str]
     zeros: set[str]
     idle: Idle
-    passing: set[str]
+    zeros_here: set[str]
 
 
 def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
     """Return the suspects that stay so in runs with other values; skip if no other values run.
 
     ``run`` is the run in training with gradients. A parameter without a gradient is no suspect if
-    what forward detached is computed from it, and a zero none if something beside it learns.
+    what forward detached is computed from it, and a zero none if something beside it learns; an
+    Embedding with a padding may have read nothing else.
     """
     # A detach excuses what it is computed from, but no recurrent layer or cell.
     cut_on_purpose = _slopes_in_weights(run, run.detached).keys() - run.in_layers
     silent = _getting(run, "none") & (run.used_weights - cut_on_purpose)
     every = {name for name in _getting(run, "zero") if _is_suspicious(baseline, run, name)}
-    zeros = {*every}
+    modules = dict(baseline.session.model.named_modules())
+    zeros = {
+        name
+        for name in every
+        if getattr(modules[name.rpartition(".")[0]], "padding_idx", None) is None
+    }
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
     idle = run.idle_stack_items(ran)
     if not silent and not zeros and not idle:
-        return _Suspects(silent, zeros, idle, set())
+        return _Suspects(silent, zeros, idle, every)
     judge = judge_of(baseline)
     if isinstance(judge, Skipped):
         return judge
@@ -167,15 +173,13 @@ def _is_suspicious(baseline: Baseline, run: Gradients, name: str) -> bool:
     """Return whether zeros in the gradient of the parameter ``name`` may be a mistake.
 
     They are none in a bias, after a single step, or beside a bias, or an expert, that learns: an
-    expert is the same part of another item of a list of modules. Nor are they in an Embedding with
-    a padding, which may have read nothing else.
+    expert is the same part of another item of a list of modules.
     """
     weight = run.weights[name]
     module = dict(baseline.session.model.named_modules())[name.rpartition(".")[0]]
     is_torchs = type(module).__module__.startswith(("torch.nn.", "rnnkit"))
     axes = weight.dim() if is_torchs else weight.squeeze().dim()
-    is_padding = getattr(module, "padding_idx", None) is not None
-    if axes < 2 or is_padding or baseline.batch.longest == 1:
+    if axes < 2 or baseline.batch.longest == 1:
         return False
     family = _family(name)
     expert = _without_number(name)

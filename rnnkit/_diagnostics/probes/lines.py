@@ -218,7 +218,7 @@ def chunks_beside_the_whole(baseline: Baseline) -> Iterator[str]:
     state = "the model takes and returns a state"
     outputs = f"{state}: if you run it {where} and pass the state along, the outputs"
     if stream.different is None:
-        but = f", but for {joined_by_and(stream.pooled)}" if stream.pooled else ""
+        but = f", but for {joined_by_and(stream.left_out)}" if stream.left_out else ""
         yield f"{outputs} are the same{but}"
     else:
         yield f"{outputs} differ"

@@ -87,13 +87,15 @@ def judge_loss(narrow: Baseline) -> Outcome:
     ]
     of_masks = _of_labels(baseline, base, {*labels} - {*items}, start, axis)
     of_items = map(_as_note, _of_labels(baseline, base, items, start, axis))
-    return _after_exchanges(chain(of_masks, of_items, _broadcast(baseline, base, start)), notes)
+    exchanges = chain(of_masks, of_items, _broadcast(baseline, base, start))
+    return _after_exchanges(exchanges, notes, len(runs))
 
 
-def _after_exchanges(exchanges: Iterator[Finding | str], notes: list[str]) -> Outcome:
+def _after_exchanges(exchanges: Iterator[Finding | str], notes: list[str], tried: int) -> Outcome:
     """Return what exchanged labels and targets show: the first finding, or else notes.
 
-    ``notes`` are those so far. The runs may be spent before all are exchanged.
+    ``notes`` are those so far, and ``tried`` is how many samples were changed before. The runs may
+    be spent before all are exchanged.
     """
     try:
         for found in exchanges:
@@ -104,7 +106,7 @@ def _after_exchanges(exchanges: Iterator[Finding | str], notes: list[str]) -> Ou
         what = "batch was checked without exchanging all labels and targets"
         return Skipped(f"{what}: verify stops after {RUNS} runs", "partial", notes=notes)
     text = "a loss: the direction of each sample's gradient is independent of the others"
-    return Passed(text, [], notes=notes)
+    return Passed(f"{text} ({tried} tried)", [], notes=notes)
 
 
 def _as_note(found: Finding | str) -> str:
@@ -260,8 +262,8 @@ def _of_labels(
     """Yield a finding of a label, mask or flag that redirects the gradient of another sample.
 
     ``base`` is the run as it is; its tensor ``start`` has the samples along ``axis``. ``labels``
-    are inputs, by index: one sample at a time gets that of the one before it, the first samples
-    only if there are many labels. If nothing shows whose a label is, that is a note.
+    are inputs, by index: one sample at a time gets that of the one before it, in so many runs that
+    all labels take EXCHANGES at most. If nothing shows whose a label is, that is a note.
     """
     batch = baseline.batch
     most = max(1, EXCHANGES // max(1, len(labels)))

@@ -37,8 +37,8 @@ def probe_streaming(narrow: Baseline) -> Outcome:
     cuts = ", or of ".join(map(_cut, streams))
     full = " without padding" if stream.baseline.batch.counts else ""
     what = f"running {steps} steps{full} at once returns the same as chunks of {cuts}"
-    if stream.pooled:
-        what += f"; this leaves out {joined_by_and(stream.pooled)}"
+    if stream.left_out:
+        what += f"; this leaves out {joined_by_and(stream.left_out)}"
     notes = [f"streaming: {one.doubt_of_steps}" for one in streams if one.doubt_of_steps]
     return Passed(what, streams, notes=notes)
 

@@ -48,7 +48,8 @@ class Stream:
         sizes: how many steps each chunk has.
         given, outputs: the inputs of each chunk, and what was returned for it.
         different: the first output that differs from the whole, if there is one.
-        pooled: outputs without steps, by name, that are not the same for the last chunk.
+        left_out: outputs, by name, that have no such steps and are no state, and that the last
+            chunk does not return as the whole does: they may be pooled over a chunk.
         doubt: why the chunks and the whole could not be compared; else empty.
         doubt_of_steps: why single steps could not be, where these chunks could; else empty.
     """
@@ -67,7 +68,7 @@ class Stream:
         self.given: list[Given] = []
         self.outputs: list[list[Any]] = []
         self.different: Part | None = None
-        self.pooled: list[str] = []
+        self.left_out: list[str] = []
         self.doubt = self._run_chunks(carried) or self._compare(carried)
 
     def _run_chunks(self, carried: Mapping[str, str]) -> str:
@@ -104,9 +105,10 @@ class Stream:
         if not stepped and shapes_of(baseline.normal) != shapes_of(self.outputs[0]):
             return OTHER_OUTPUTS
         states = [k for k in numbers if _is_in(baseline.names[k], *carried.values())]
-        others = {*numbers} - {*stepped, *states}
-        pooled = [part for part in map(self._part, sorted(others)) if part and part.differs]
-        self.pooled = [baseline.name(part.output) for part in pooled]
+        for other in sorted({*numbers} - {*stepped, *states}):
+            part = self._part(other)
+            if part is None or part.differs:
+                self.left_out.append(baseline.name(other))
         return self._compare_each([*stepped, *states])
 
     def _compare_each(self, indices: list[int]) -> str:

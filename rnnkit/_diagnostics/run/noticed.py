@@ -66,11 +66,11 @@ class Noticed:
         cutting = _cutting(call)
         given = call.given if cutting else []
         with_graph = [x for x in given if isinstance(x, Tensor) and x.grad_fn is not None]
-        cut = f"cut at {user_place()} by {cutting}" if cutting else ""
         if cutting == "data" and isinstance(given[0], Parameter):  # detach() may be meant
-            self.cut_tensors.setdefault(cut, given[0])
+            self.cut_tensors.setdefault(f"cut at {user_place()} by data", given[0])
         if not with_graph:
             return call.run()
+        cut = f"cut at {user_place()} by {cutting}"
         first = with_graph[0]
         # It is taken off its graph in place.
         self.cut_tensors.setdefault(cut, first.clone() if cutting == "detach_" else first)

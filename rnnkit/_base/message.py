@@ -108,7 +108,7 @@ def brief(value: object) -> str:
     if isinstance(value, tuple | list | dict) and not value:
         return f"an empty {type(value).__name__}"
     name = bounded(type(value).__name__, BRIEF_LENGTH)
-    return f"{'an' if name.startswith(('ndarray', 'LSTM', 'RNN', *'aeiouAEIOU')) else 'a'} {name}"
+    return f"{'an' if name.startswith(('ndarray', 'LSTM', 'RNN', *'aeioAEIO')) else 'a'} {name}"
 
 
 def count(number: int, one: str, many: str) -> str:

@@ -324,7 +324,9 @@ def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
 
     ``number`` is how many cells it has, and ``name`` how the caller writes the state.
     """
-    came = f"a {type(hx).__name__} of {len(hx)}" if isinstance(hx, tuple | list) else brief(hx)
+    came = brief(hx)
+    if isinstance(hx, tuple | list) and hx:
+        came = f"{came} of {len(hx)}"
     headline = "each cell needs one state, layer by layer, the forward direction first"
     fix = f"output, {name} = layer(input), which returns this tuple; or {name}=None for zeros"
     if is_state_of_layer(hx, number):

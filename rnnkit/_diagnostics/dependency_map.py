@@ -79,7 +79,7 @@ def dependency_map(
     """  # noqa: E501 - what it prints
     check_model("dependency_map", model)
     given = Given(inputs, dict(kwargs or {}))
-    batch = batch_of(given, dim)
+    batch = batch_of(given, dim, caller="dependency_map")
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model, call, given, "dependency_map") as opened:

@@ -26,7 +26,6 @@ from rnnkit._diagnostics.run.isolation import EscapedError, Session, SpentError,
 from rnnkit._diagnostics.run.outputs import Given
 from rnnkit._diagnostics.tell.outcome import (
     LEFT_OUT,
-    ONE_SAMPLE,
     RUNS,
     Finding,
     Outcome,
@@ -199,8 +198,8 @@ def _judged(
         is_left_out = probe.name in skip or probe.goes_with in skip
         answers[probe.name] = Skipped(LEFT_OUT) if is_left_out else probe.ask_in_turn(baseline)
     remarked = remarks(baseline, streaming=asked["streaming"])
-    if may_turn:
-        answers["batch"] = _with_other_axis(answers["batch"], opened, whole.tree())
+    if may_turn and whole.size > 1:
+        answers |= _with_other_axis(answers, opened, whole.tree())
     found = [
         leak_error(name, answer, PROBES[name].fix)
         for name, answer in answers.items()
@@ -240,26 +239,38 @@ def _report(answers: Mapping[str, Outcome], asked: Mapping[str, bool]) -> Report
     )
 
 
-def _with_other_axis(answer: Outcome, opened: Session, given: Given) -> Outcome:
-    """Return the answer of *batch* along axis 0, with the advice of ``batch_dim=1`` if it fits.
+def _with_other_axis(
+    answers: Mapping[str, Outcome], opened: Session, given: Given
+) -> dict[str, Outcome]:
+    """Return the answers that may be about the wrong axis, with the advice of ``batch_dim=1``.
 
-    It fits where samples mix, or were not judged, and none mix along axis 1. ``opened`` runs copies
-    of the model, and ``given`` are its inputs.
+    There is none if samples also mix along axis 1. ``opened`` runs copies of the model, and
+    ``given`` are its inputs.
     """
-    if isinstance(answer, Passed):
-        return answer
-    if not isinstance(answer, Finding) and (
-        answer.gap != "unjudged" or answer.reason in (LEFT_OUT, ONE_SAMPLE)
-    ):
-        return answer  # then there is nothing to advise
-    if not _is_clean(opened, given):
-        return answer
+    doubted = {name: answers[name] for name in ("batch", "alone") if _is_doubted(name, answers)}
+    if not doubted or not _is_clean(opened, given):
+        return {}
+    return {name: _with_advice(answer) for name, answer in doubted.items()}
+
+
+def _is_doubted(name: str, answers: Mapping[str, Outcome]) -> bool:
+    """Return whether the answer of a probe may be about steps that were taken for samples."""
+    answer = answers[name]
+    if isinstance(answer, Skipped) and name == "batch":
+        return answer.gap == "unjudged" and answer.reason != LEFT_OUT
+    return isinstance(answer, Finding)
+
+
+def _with_advice(answer: Outcome) -> Outcome:
+    """Return an answer that says how to name the axis of the samples."""
     option = "rnnkit.verify(..., batch_dim=1)"
     when = "if axis 0 of the input is seq"
+    if isinstance(answer, Skipped):
+        return replace(answer, reason=f"{answer.reason}; {when}, {option}")
     if isinstance(answer, Finding):
         rows = [row for row in answer.rows if row[0] != "intended?"]
         return replace(answer, rows=[*rows, ("intended?", f"{option}, {when}")])
-    return replace(answer, reason=f"{answer.reason}; {when}, {option}")
+    return answer
 
 
 def _is_clean(opened: Session, given: Given) -> bool:

@@ -13,6 +13,8 @@ from tests.checks.outcome import statements
 
 FIX = re.compile(r"^  fix +(.+(?:\n {12}.+)*)", re.MULTILINE)
 LABEL = re.compile(r"^(?:[a-z ]+: |.* such as )(?=for |[\w.]+[=(])")
+#: Statements that stand for the last one, which calls a function of rnnkit.
+WHOLE_CALL = re.compile(r"; rnnkit\.\w+\(.+\)$")
 STATEMENT = re.compile(r"for .+?: .+?\)|\w+, \w+ = [^.].+?\)(?=$|,)|layer\.\w+ = \S+")
 #: What stands for a whole call, and not for a value.
 WHOLE = ("layer(", "cell(", "rnnkit.unroll(", "rnnkit.Recurrent(")
@@ -39,6 +41,9 @@ def typed(program: str, message: str, argument: str) -> Iterator[tuple[str, list
 
 def _edits(program, part, argument):
     """Return the programs that one part of a fix may make of a program."""
+    if "; " in part and WHOLE_CALL.search(part):
+        is_known = _read(part) - _bound(program) <= KNOWN
+        return [[*program[:-1], *part.split("; ")]] if is_known else []
     if found := re.match(r"leave (\w+) out", part):
         return [_call(program, argument if found[1] == "it" else found[1])]
     if found := STATEMENT.match(part):

@@ -5,10 +5,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import tests.diagnostics.typed_models  # noqa: F401 - it registers its models
 from tests.diagnostics.corpus.forward import options_of
-from tests.diagnostics.models_of_users import findings, model, numbers, over, reported
+from tests.diagnostics.models_of_users import (
+    findings,
+    mask,
+    model,
+    numbers,
+    over,
+    reported,
+    tokens,
+)
 from tests.diagnostics.typed import FIXES
 
 
@@ -35,6 +44,14 @@ def forecast(m, x):
     return m.head(m.decoder(h[0].expand(11, -1, -1))[0])
 
 
+def packed_tags(m, words, valid):
+    """Read words ``(seq, batch)`` up to each sample's length."""
+    packed = pack_padded_sequence(m.words(words), valid.sum(0).int(), enforce_sorted=False)
+    return pad_packed_sequence(m.rnn(packed)[0])[0] * valid.unsqueeze(2)
+
+
+VALID = mask(torch.tensor([6, 9, 4, 7, 8]), 9).T.float()
+
 #: Models that read (seq, batch, feature), as they are called without ``batch_dim``.
 SEQ_FIRST = {
     "a layer": (lambda m, x: m.rnn(x)[0], {"rnn": nn.GRU(3, 6)}),
@@ -46,20 +63,27 @@ SEQ_FIRST = {
         forecast,
         {"rnn": nn.GRU(3, 6), "decoder": nn.GRU(6, 6), "head": nn.Linear(6, 2)},
     ),
+    "packed words, which *alone* judges": (
+        packed_tags,
+        {"words": nn.Embedding(11, 6), "rnn": nn.GRU(6, 5)},
+        (tokens(9, 5) * VALID.long(), VALID),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", SEQ_FIRST)
 def test_the_other_axis_is_advised_where_it_is_clean(name):
     """A model that reads (seq, batch, ...) is told of ``batch_dim=1``, which finds nothing."""
-    compute, parts = SEQ_FIRST[name]
+    compute, parts, *given = SEQ_FIRST[name]
     net = model(compute, **parts)
-    x = numbers(7, 4, 3)
+    (inputs,) = given or [(numbers(7, 4, 3),)]
 
-    told = reported(net, x)
+    told = reported(net, *inputs)
 
-    assert findings(net, x, batch_dim=1) == set()
-    assert "rnnkit.verify(..., batch_dim=1)" in "\n".join(map(str, [told, *told.findings]))
+    assert findings(net, *inputs, batch_dim=1) == set()
+    advised = [*told.findings] or [told]
+    for message in map(str, advised):
+        assert "rnnkit.verify(..., batch_dim=1)" in message
 
 
 def test_a_call_of_the_users_is_not_the_place_of_a_mistake():

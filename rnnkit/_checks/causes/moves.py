@@ -150,26 +150,21 @@ def _two_directions(wrong: WrongState) -> RefusalCause | None:
     """Ask whether the state of a bidirectional layer came to a layer of one direction; None if not.
 
     ``wrong`` has the shapes that came and those wanted: the rows are twice as many, and as wide as
-    this layer's, or each half as wide.
+    this layer's, which may also be layers, or each half as wide.
     """
     spec = wrong.spec
     came, wanted = wrong.sizes[0]
     if not spec.has_rows or spec.module.bidirectional or not wanted.batch:
         return None
-    option = _option(spec)
     if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width * 2)):
         return RefusalCause(
             "state-bidirectional",
             f"{wrong.name} has two rows for each layer, each half as wide as it should be",
-            f"rnnkit.states.bridge({{}}{option})",
+            f"rnnkit.states.bridge({{}}{_option(spec)})",
             evidence=f"{wrong.width} is twice {came.width}, as wide as two directions side by side",
         )
     if wrong.is_made_by(lambda got, _: (got.rows / 2, got.batch, got.width)):
-        return RefusalCause(
-            "state-bidirectional",
-            f"{wrong.name} has two rows for each layer, like the state of a bidirectional layer",
-            f'rnnkit.states.bridge({{}}, "sum"{option}), to add the two directions',
-        )
+        return _cause_of_layers(wrong)
     return None
 
 
@@ -206,14 +201,7 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
     if differs == ["batch"]:
         return RefusalCause("state-batch", _of_another_batch(wrong), zeros)
     if differs == ["rows"]:
-        rows = count(came.rows, "row", "rows")
-        headline = f"{name} has {rows} on its layers axis, but this layer needs {wanted.rows}"
-        fixes = [zeros]
-        directions = wanted.rows // spec.module.num_layers
-        if came.rows % directions == 0:
-            option = spec.with_option(f"num_layers={came.rows // directions}")
-            fixes.append(f"{option}, if {name} comes from such a layer")
-        return RefusalCause("state-layers", headline, *fixes)
+        return _cause_of_layers(wrong)
     if differs == ["width"]:
         return RefusalCause(
             "state-width",
@@ -223,6 +211,37 @@ def _cause_of_one(wrong: WrongState) -> RefusalCause:
         )
     headline = f"{name} has several wrong sizes: {', '.join(differs)}"
     return RefusalCause("state-sizes", headline, zeros)
+
+
+def _cause_of_layers(wrong: WrongState) -> RefusalCause:
+    """Return that a state has more rows than this module has layers and directions, or fewer."""
+    came, wanted = wrong.sizes[0]
+    rows = count(came.rows, "row", "rows")
+    headline = f"{wrong.name} has {rows} on its layers axis, but this layer needs {wanted.rows}"
+    return RefusalCause("state-layers", headline, *_fixes_of_layers(wrong))
+
+
+def _fixes_of_layers(wrong: WrongState) -> list[str]:
+    """Return what is typed for a state with another number of layers than this module.
+
+    As many rows as two directions have may also come from a bidirectional layer.
+    """
+    spec = wrong.spec
+    came, wanted = wrong.sizes[0]
+    directions = wanted.rows // spec.module.num_layers
+    if came.rows % directions:
+        return [wrong.zeros]
+    option = spec.with_option(f"num_layers={came.rows // directions}")
+    same_layers = f"{option}, if the state comes from such a layer"
+    if came.rows < wanted.rows:
+        return [wrong.zeros, same_layers]
+    samples = ":, " if spec.state_batch_first and wanted.batch else ""
+    last = "the last layer" if spec.module.num_layers == 1 else "the last layers"
+    last_layers = f"{{}}[{samples}-{wanted.rows}:], to continue from {last}"
+    if came.rows != 2 * wanted.rows or directions == 2 or not wanted.batch:
+        return [last_layers, same_layers]
+    bridged = f'rnnkit.states.bridge({{}}, "sum"{_option(spec)})'
+    return [last_layers, f"{bridged}, if the state comes from a bidirectional layer"]
 
 
 #: What brings a tensor to another rank: an expression, and what it makes of a shape.

@@ -22,7 +22,7 @@ def outlined(hx: object) -> str:
     if not isinstance(hx, tuple | list) or not hx:
         return brief(hx)
     parts = [_outlined_part(part) for part in hx]
-    start = f"a {type(hx).__name__} of {len(parts)}"
+    start = f"{brief(hx)} of {len(parts)}"
     if len({*parts}) == 1 and len(parts) > 1:
         return f"{start}, each {parts[0]}"
     if len(parts) > NAMED:

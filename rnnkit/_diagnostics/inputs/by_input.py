@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
+from torch.utils.data import Dataset
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refuse
@@ -108,8 +109,13 @@ def names_of_leaves(inputs: Given) -> list[str]:
     return names
 
 
-def check_values(leaves: Sequence[Any]) -> None:
-    """Refuse inputs if one of them has no values at all."""
+def check_values(leaves: Sequence[Any], caller: str) -> None:
+    """Refuse inputs that have no tensor, or one without values.
+
+    ``caller`` is the public function that was called.
+    """
+    if not any(isinstance(leaf, Tensor | PackedSequence) for leaf in leaves):
+        _refuse_no_tensors(leaves, caller)
     for leaf in leaves:
         if isinstance(leaf, Tensor) and leaf.is_meta:
             fix = "pass a batch of real data, as a DataLoader yields it"
@@ -133,29 +139,41 @@ def first_with_axis(every: Sequence[Any], dim: int, places: Sequence[int]) -> in
                 why = "only other inputs may be sparse, such as an adjacency matrix"
                 _refuse(f"{brief(x)} in layout {x.layout}", f"x.to_dense(), since {why}")
             return k
-    if not any(isinstance(leaf, Tensor) for leaf in leaves):
-        _refuse_no_tensors(leaves)
     message = f"no input has an axis {dim} with numbers, got {', '.join(map(brief, leaves))}"
     return refuse(ArgumentError, "inputs", message, code="verify-axis")
 
 
-def _refuse_no_tensors(leaves: Sequence[Any]) -> NoReturn:
-    """Refuse inputs without any tensor; say how arrays, or an object around tensors, are given.
+def _refuse_no_tensors(leaves: Sequence[Any], caller: str) -> NoReturn:
+    """Refuse inputs without any tensor, and say how those are passed.
 
     ``leaves`` are the values of the inputs in one list.
     """
-    got = ", ".join(dict.fromkeys(map(brief, leaves))) or "nothing"
-    others = [leaf for leaf in leaves if hasattr(leaf, "__dict__")]
-    fix = "pass a tensor (batch, seq, ...), or a list with a tensor for each sample"
-    if any(hasattr(leaf, "__array_interface__") for leaf in leaves):
-        fix = "x = torch.as_tensor(x)"
-    elif others:
-        name = type(others[0]).__name__
-        members = [member for member in vars(others[0]) if not member.startswith("_")] or ["x"]
-        made = f"{name}({', '.join(f'{member}={member}' for member in members)})"
-        fix = f"call=lambda model, {', '.join(members)}: model({made}), and its tensors as inputs"
-    message = f"inputs must be tensors, got {got}"
+    if leaves:
+        message = f"inputs must be tensors, got {', '.join(dict.fromkeys(map(brief, leaves)))}"
+    else:
+        message = f"{caller} requires a model and its inputs, got no inputs"
+    fix = _tensors_of(leaves, caller)
     refuse(ArgumentError, "inputs", message, fix=fix, code="verify-inputs")
+
+
+def _tensors_of(leaves: Sequence[Any], caller: str) -> str:
+    """Return what is typed to pass the tensors that values have, or that a loader yields."""
+    if any(hasattr(leaf, "__array_interface__") for leaf in leaves):
+        return "x = torch.as_tensor(x)"
+    one = next((leaf for leaf in leaves if hasattr(leaf, "__dict__")), None)
+    if isinstance(one, Mapping):
+        return f"rnnkit.{caller}(model, kwargs=dict(batch))"
+    if isinstance(one, Dataset):
+        loader = "torch.utils.data.DataLoader(dataset, batch_size=8)"
+        return f"x, y = next(iter({loader})); rnnkit.{caller}(model, x)"
+    yields = (hasattr(leaf, "__iter__") and not hasattr(leaf, "__getitem__") for leaf in leaves)
+    if not leaves or any(yields):
+        return f"x, y = next(iter(loader)); rnnkit.{caller}(model, x)"
+    if one is None:
+        return "pass a tensor (batch, seq, ...), or a list with a tensor for each sample"
+    members = [member for member in vars(one) if not member.startswith("_")] or ["x"]
+    made = f"{type(one).__name__}({', '.join(f'{member}={member}' for member in members)})"
+    return f"call=lambda model, {', '.join(members)}: model({made}), and its tensors as inputs"
 
 
 def _refuse(got: str, fix: str) -> NoReturn:

@@ -63,7 +63,7 @@ def with_padded(given: Given, call: Caller | None) -> tuple[Given, Caller | None
     returns as such a list is padded as well.
     """
     first = [*given.args, *given.kwargs.values()][:1]
-    if not all(map(_is_ragged, first)):
+    if not any(map(_is_ragged, first)):
         return given, call
     samples = len(first[0])
 

@@ -40,17 +40,23 @@ def bound_to(model: Any, call: Caller | None, given: Given) -> inspect.BoundArgu
 
 
 def batch_of(
-    inputs: Given, batch_dim: int, seq_dim: Any = None, lengths: Any = None, pad: str = "post"
+    inputs: Given,
+    batch_dim: int,
+    seq_dim: Any = None,
+    lengths: Any = None,
+    pad: str = "post",
+    caller: str = "verify",
 ) -> Batch:
     """Find the batch axis of each leaf of the inputs, and the sequence, whose steps are judged.
 
     A leaf is a tensor, or another value. The sequence is the first leaf with a seq axis or lengths
     that the caller names; else the first with data and steps (as many as the longest of lengths for
     all, if given). ``seq_dim`` and ``lengths`` are for all inputs, or dictionaries by position or
-    keyword; ``pad`` is "post" if padding is after a sample, and else "pre".
+    keyword; ``pad`` is "post" if padding is after a sample, and else "pre". ``caller`` is the
+    public function that was called.
     """
     leaves, spec = pytree.tree_flatten(inputs, is_leaf=is_one_leaf)
-    check_values(leaves)
+    check_values(leaves, caller)
     batch_dim = axis_of(batch_dim)
     first = first_with_axis(leaves, batch_dim, range(len(leaves)))
     data = leaves[first]

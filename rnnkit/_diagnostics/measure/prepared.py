@@ -82,6 +82,8 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
         notes.append(f"{what}: if these are the steps, x.unsqueeze(-1) gives each one feature")
     if are_rows or (is_one_step and not rules.names_steps):
         batch = replace(batch, steps=0)  # axis 1 has the features of that step
+    if _are_features(baseline):
+        batch = _without_steps_of_features(baseline)
     return _with_steps_that_are_read(replace(baseline, batch=batch)), notes
 
 
@@ -157,6 +159,34 @@ def _is_one_step(baseline: Baseline) -> bool:
         return False
     calls = calls_in(baseline.events)
     return bool(calls) and all(call.is_step and call.number == 0 for call in calls)
+
+
+def _are_features(baseline: Baseline) -> bool:
+    """Return whether axis 1 of an input ``(batch, n)`` has features, and not steps.
+
+    Then the model takes no other number of them, nothing in it is recurrent, and the caller says
+    nothing of steps.
+    """
+    batch = baseline.batch
+    rules = baseline.rules
+    sequence = batch.leaves[batch.sequence]
+    if sequence.dim() != 2 or not sequence.is_floating_point() or batch.lengths:
+        return False
+    if rules.names_steps or rules.causal or rules.out_seq_dim is not None:
+        return False
+    return not baseline.axes.runs_on_less and not calls_in(baseline.events)
+
+
+def _without_steps_of_features(baseline: Baseline) -> Batch:
+    """Return the batch with the steps that the first output follows; without steps if it has none.
+
+    The input whose steps were judged before has features.
+    """
+    batch = baseline.batch
+    followed = baseline.axes.source.get(baseline.first or 0, batch.sequence)
+    if followed == batch.sequence:
+        return replace(batch, steps=0)
+    return batch.with_steps_of(followed)
 
 
 def _is_layer_from_zeros(call: Call) -> bool:

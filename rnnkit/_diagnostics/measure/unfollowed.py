@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn import Module
 
+from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.run.outputs import Leaves, is_number, shape_of
 from rnnkit._diagnostics.tell.outcome import INTEGERS, ONE_SAMPLE, Skipped
@@ -55,7 +56,7 @@ def why_unfollowed(baseline: Baseline) -> str:
         return _why_no_numbers(normal)
     fewer = baseline.axes.without_one
     if fewer is None and baseline.batch.size == 1:
-        return ONE_SAMPLE
+        return why_one_sample(baseline.batch)
     if fewer is None:
         axis = "" if baseline.batch.batch_dim else "pass batch_dim=, or "
         return f"the model does not run on one sample less: {axis}let it accept any batch"
@@ -66,6 +67,18 @@ def why_unfollowed(baseline: Baseline) -> str:
         ways = "return (batch, ...), or pass batch_dim=, the axis of the samples"
         return f"{name} does not follow the samples: {ways}"
     return f"no axis of {name} follows the samples: return (batch, ...)"
+
+
+def why_one_sample(batch: Batch) -> str:
+    """Return why no samples of a batch of one can be compared, and which input may have more."""
+    axis = batch.batch_dim
+    for index in batch.content:
+        size = (shape_of(batch.leaves[index]) or ())[axis : axis + 1]
+        if index != batch.first and size > (1,):
+            first = f"{batch.names[batch.first]} has one sample on axis {axis}"
+            way = "pass them first, with call=lambda model, x, h: ..."
+            return f"{first}, {batch.names[index]} has {size[0]}: if these are the samples, {way}"
+    return ONE_SAMPLE
 
 
 def _why_no_numbers(output: Leaves) -> str:

@@ -9,11 +9,11 @@ from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part, Restriction
 from rnnkit._diagnostics.measure.judge import judge_of
-from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.measure.unfollowed import why_one_sample, why_unfollowed
 from rnnkit._diagnostics.probes.calls import events_with
 from rnnkit._diagnostics.probes.coverage import moved_samples
 from rnnkit._diagnostics.run.outputs import equal, is_number, shape_of
-from rnnkit._diagnostics.tell.outcome import ONE_SAMPLE, Finding, Outcome, Passed, Skipped
+from rnnkit._diagnostics.tell.outcome import Finding, Outcome, Passed, Skipped
 from rnnkit._diagnostics.tell.report import ALONE, joined_by_and
 
 
@@ -73,7 +73,7 @@ def _why_unasked(baseline: Baseline) -> Skipped | None:
     if not baseline.outputs_by_sample():
         return Skipped(why_unfollowed(baseline))
     if batch.size == 1 and batch.valid_counts[0] == batch.steps:
-        return Skipped(ONE_SAMPLE)
+        return Skipped(why_one_sample(batch))
     judge = judge_of(baseline)
     return judge if isinstance(judge, Skipped) else None
 

@@ -15,13 +15,12 @@ from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Change, Leak, compare_each
 from rnnkit._diagnostics.measure.prepared import comes_in_groups
 from rnnkit._diagnostics.measure.slopes import gradients_of
-from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
+from rnnkit._diagnostics.measure.unfollowed import why_one_sample, why_unfollowed
 from rnnkit._diagnostics.probes.loss import judge_loss
 from rnnkit._diagnostics.run.module_calls import calls_in, steps_of_modules
 from rnnkit._diagnostics.run.outputs import equal, is_dense, is_number, orders, shape_of
 from rnnkit._diagnostics.tell.outcome import (
     INTEGERS,
-    ONE_SAMPLE,
     Drawn,
     Finding,
     Line,
@@ -46,7 +45,7 @@ def probe_batch(baseline: Baseline) -> Outcome:
     calls reads a wrong axis.
     """
     if baseline.batch.size == 1:
-        return Skipped(ONE_SAMPLE)
+        return Skipped(why_one_sample(baseline.batch))
     losses = gradients_of(baseline).noticed.wrong_losses
     if losses:
         wrong = losses[0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.inputs.batch import steps_within
+from rnnkit._diagnostics.inputs.batch import Batch, steps_within
 from rnnkit._diagnostics.inputs.changes import changed, earlier_steps, steps_at
 from rnnkit._diagnostics.inputs.lengths import counts_of
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -70,11 +70,19 @@ def _why_unasked(baseline: Baseline) -> Skipped | None:
     batch = baseline.batch
     steps = batch.steps
     if steps == 0 or not batch.has_steps(batch.sequence):
-        return Skipped("the input has no steps", "inapplicable")
+        return Skipped(_why_without_steps(batch), "inapplicable")
     if steps < 3:
         return Skipped("the input has fewer than three steps: is seq_dim= another axis?")
     numbers = numbers_by_sample(baseline)
     return numbers if isinstance(numbers, Skipped) else None
+
+
+def _why_without_steps(batch: Batch) -> str:
+    """Say that an input has no steps, and what is typed if an axis of it has some."""
+    axis = batch.seq_dim
+    if not batch.length(batch.sequence):
+        return "the input has no steps"
+    return f"the input has no steps; if axis {axis} has them, pass seq_dim={axis}"
 
 
 def _valid_places(baseline: Baseline) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Module, ModuleList
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.message import count
+from rnnkit._base.message import brief, count
 from rnnkit._diagnostics.explain.gradient_causes import READ_BOTH, why_zero
 from rnnkit._diagnostics.inputs.reading import bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline
@@ -99,7 +99,7 @@ def _unregistered(baseline: Baseline, run: Gradients) -> Finding | None:
             continue
         lost = [w for w in stranger.parameters() if w not in known and w.requires_grad]
         if run.reaches(run.output, lost):
-            what = f"forward runs a {type(stranger).__name__} that is not registered in the model"
+            what = f"forward runs {brief(stranger)} that is not registered in the model"
             fix = "torch.nn.ModuleList([...]) or ModuleDict({...}) instead of a list or dict"
             return Finding(f"{what}: its weights are not in model.parameters()", fix=fix)
     return None

@@ -20,6 +20,7 @@ from weakref import ReferenceType, proxy
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from rnnkit._base.message import brief
 from rnnkit._diagnostics.run.uncopied import (
     CONSTANT,
     DATA,
@@ -166,7 +167,7 @@ class Copier(pickle.Pickler):
         if inner is not x:
             return itself, (inner,)
         kind = type(x)
-        self.modules.setdefault(id(x), f"a {kind.__name__} of the model")
+        self.modules.setdefault(id(x), f"{brief(x)} of the model")
         if hasattr(kind, "__deepcopy__") and not is_parametrized(x):
             for tensor in (*x.parameters(), *x.buffers()):
                 self.persistent_id(tensor)

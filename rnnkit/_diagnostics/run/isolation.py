@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,7 @@ from rnnkit._diagnostics.run.outputs import (
     split_joined_axes,
 )
 from rnnkit._diagnostics.run.uncopied import UncopiedError, unwrapped
+from rnnkit._diagnostics.run.whole_batch import refuse_for_part
 
 
 class EscapedError(ArgumentError):
@@ -218,6 +220,21 @@ class Session:
             self.drawn |= drawn
             self.refuse()
 
+    def refuse_for_part(self, given: Given, caller: str, error: Exception) -> None:
+        """Refuse inputs that raised an ``error``, if the model accepts a part of them: say which.
+
+        ``caller`` is the public function that was called.
+        """
+        self.tally.most = None
+        own_call = self.own_call
+        forward = partial(own_call, self.model) if own_call else self.model.forward
+
+        def accepts(inputs: Given) -> bool:
+            """Return whether the model runs on some inputs."""
+            return self.attempt(inputs) is not None
+
+        refuse_for_part(accepts, given, forward, caller, error)
+
     def close(self) -> None:
         """Give back the copies."""
         self.returned = None
@@ -292,25 +309,6 @@ def _random_states() -> dict[str, Any]:
     return {name: source.get_state() for name, source in random_sources().items()}
 
 
-def _refuse_whole_batch(opened: Session, given: Given, caller: str, error: Exception) -> None:
-    """Refuse a loader's batch that was given as one input, if the model takes only its parts.
-
-    ``opened`` runs the model, ``given`` are the inputs, ``caller`` is the public function's name
-    for the fix, and ``error`` what the model raised. Returns if that is not what is wrong.
-    """
-    batch = given.args[0] if len(given.args) == 1 else None
-    if not isinstance(batch, list | tuple) or opened.attempt(given) is not None:
-        return
-    kind = f"a {type(batch).__name__} of {len(batch)}"
-    message = f"the model does not accept {kind} as one input, but it accepts its parts"
-    for count in range(len(batch), 0, -1):
-        if opened.attempt(Given((*batch[:count],), given.kwargs)) is not None:
-            part = "batch[0]" if count == 1 else f"*batch[:{count}]"
-            typed = f"{part}), if the rest is not for the model" if batch[count:] else "*batch)"
-            fix = f"rnnkit.{caller}(model, {typed}"
-            refuse(ArgumentError, "inputs", message, fix=fix, code="batch-whole", source=error)
-
-
 @contextmanager
 def without_fast_attention() -> Iterator[None]:
     """Run attention as in training: torch's fast path of eval mode takes any mask for booleans."""
@@ -341,7 +339,7 @@ def session(
             yield opened
         except Exception as error:
             if given is not None:
-                _refuse_whole_batch(opened, given, caller, error)
+                opened.refuse_for_part(given, caller, error)
             # An error of the model's own leads a debugger to the copy that it was raised in.
             if isinstance(error, ArgumentError):
                 opened.close()

@@ -160,3 +160,15 @@ CASES.append(Case("scripted_model", scripted, "batch", file="layouts"))
 def nested_output(m, x):
     """A nested output is judged padded, as a packed one."""
     return torch.nested.nested_tensor(list(m.gru(x)[0].unbind(0)))
+
+
+@pair("batch", first=linear(5, 6), head=linear(6, 2), inputs=(numbers(6, 5),))
+def features_of_a_table(m, x):
+    """Features ``(batch, n)`` are no steps; the wrong one subtracts the mean of the batch."""
+    return m.head(m.first(x if m.right else x - x.mean(0)).tanh())
+
+
+@fine(rnn=gru(batch_first=False), inputs=(torch.zeros(1, 4, 6), X), judged=False)
+def state_before_the_data(m, h, x):
+    """One row on axis 0 of a state is not called a batch of one sample."""
+    return m.rnn(x.transpose(0, 1), h)[0][-1]

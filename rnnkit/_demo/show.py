@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import platform
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,16 +18,33 @@ from rnnkit._demo.recordings import load
 from rnnkit._diagnostics.verify import verify
 
 PICTURE = "rnnkit-report.png"
+#: The columns of a terminal, and the labels of a row, below whose text a longer line goes on.
+COLUMNS = 80
+LABELS = re.compile(r" *(?:\S+ {2,}){0,2}")
 
 
 def say(text: str, style: str = "") -> None:
     """Print lines, in one of rich's styles if it is installed and this is a terminal."""
+    text = "\n".join(map(folded, text.split("\n")))
     if importlib.util.find_spec("rich") is None:
         print(text, flush=True)
         return
     from rich.console import Console  # noqa: PLC0415 - an optional extra
 
     Console(highlight=False, markup=False, emoji=False).print(text, style=style, soft_wrap=True)
+
+
+def folded(line: str) -> str:
+    """Break a line that is longer than a terminal; it goes on below the text of its row."""
+    labels = LABELS.match(line)
+    indent = " " * len(labels[0] if labels else "")
+    return textwrap.fill(
+        line,
+        COLUMNS,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 class Compared(NamedTuple):
@@ -44,13 +62,13 @@ class Compared(NamedTuple):
         say(textwrap.indent(textwrap.fill(self.mistake.because, 78), "  "))
         say(f"\n  wrong:  {self.mistake.wrong}\n  right:  {self.mistake.right}")
         say(f"\n  torch.nn:  {self.theirs}{self.cost and f', {self.cost}'}", "red")
-        say("\n" + textwrap.indent(f"rnnkit.{self.ours}", "  "), "green")
+        say(f"\nrnnkit.{self.ours}", "green")
 
 
 def show_silent(nn: ModuleType) -> Iterator[Compared]:
     """Print a row for each mistake that torch.nn trains on: its losses, and what it costs."""
     say(
-        f"   {'mistake':<31}{'training loss':<15}{'accuracy':<10}{'without mistake':<17}rnnkit",
+        f"   {'mistake':<30}{'training loss':<14}{'accuracy':<9}{'corrected':<10}rnnkit",
         "bold",
     )
     for number, mistake in enumerate(MISTAKES, 1):
@@ -62,7 +80,7 @@ def show_silent(nn: ModuleType) -> Iterator[Compared]:
         first_loss, last_loss, accuracy = theirs.value
         losses = f"{first_loss:.2f} to {last_loss:.2f}"
         say(
-            f"{number}  {mistake.title:<31}{losses:<15}{accuracy:<10.1%}{right:<17.1%}"
+            f"{number}  {mistake.title:<30}{losses:<14}{accuracy:<9.1%}{right:<10.1%}"
             f"{ours.kind or 'silence'}"
         )
         cost = f"accuracy {accuracy:.1%} instead of {right:.1%}"
@@ -84,12 +102,10 @@ def show_loud(nn: ModuleType) -> Iterator[Compared]:
 
 def show(nn: ModuleType, *, full: bool) -> None:
     """Print what torch.nn and ``nn`` do with each mistake, then one mistake in full, or all."""
-    say(
-        "\nTwo mistakes show nowhere in torch.nn: it refuses no shape, and the training loss falls."
-    )
-    say("Only the accuracy on test recordings is lower than that of the right program.\n")
+    say("\nTwo mistakes show nowhere in torch.nn: no error, and the training loss falls.")
+    say("Only the accuracy on the test recordings is lower than in the corrected program.\n")
     silent = [*show_silent(nn)]
-    say("\nFour end the program. torch.nn crashes or names a symptom; rnnkit names cause and fix.")
+    say("\nFour end the program: torch.nn names a symptom or crashes, rnnkit the cause.")
     say("The first runs in a child process, which will crash.\n")
     loud = [*show_loud(nn)]
     told = [*silent, *loud] if full else silent[1:]
@@ -101,13 +117,10 @@ def find(*, save: bool) -> None:
     """Print what ``verify`` reports of mistake 1, and draw it if asked to."""
     few = load()[0].take(slice(8))
     report = verify(LastStep(torch.nn.LSTM(FEATURES, HIDDEN, 2, True)), *few[:2], raises=False)
-    say(
-        "\n\nNo shape shows mistake 1; rnnkit warned of how it is written. verify measures which",
-        "bold",
-    )
-    say("recordings an answer depends on (ok: right, !!: a mistake, --: not checked):\n", "bold")
-    say("  >>> print(rnnkit.verify(model, recordings, lengths, raises=False))")
-    say(textwrap.indent(str(report), "  "), "green")
+    say("\n\nNo shape shows mistake 1; rnnkit warned of how it is written. verify measures", "bold")
+    say("on which recordings an answer depends (ok: right, !!: wrong, --: not checked):\n", "bold")
+    say(">>> print(rnnkit.verify(model, recordings, lengths, raises=False))")
+    say(str(report), "green")
     if save:
         import matplotlib as mpl  # noqa: PLC0415 - an optional extra
 
@@ -140,8 +153,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         trained = MISTAKES[given.mistake - 1].run(nn)
         say("no error" if trained is None else f"no error; test accuracy {trained.accuracy:.1%}")
         return
-    say("\nSix mistakes on recorded speech: a classifier of speakers trains on 270 recordings")
-    say("and is tested on 370.")
+    say("\nSix mistakes on recorded speech: a classifier of speakers trains on 270")
+    say("recordings and is tested on 370.")
     show(nn, full=given.all)
     find(save=given.save)
     say("\n\nWhat a finding means:   python -m rnnkit explain batch")

@@ -45,9 +45,10 @@ def test_what_is_shown(every, quick, capsys):
     assert MISTAKES[2].fatal
     assert "The first runs in a child process, which will crash." in lines
     assert any("fix        LSTM(..., batch_first=True)" in line for line in lines)
-    assert any(line.startswith("  rnnkit.verify: 1 mistake found (") for line in lines)
+    assert any(line.startswith("rnnkit.verify: 1 mistake found (") for line in lines)
     assert sum("fix the mistake above first" in line for line in lines) == 4
-    assert lines[-6].startswith("    axes  input[0] (batch, seq, 12)")
+    assert lines[-6].startswith("  axes  input[0] (batch, seq, 12)")
+    assert max(map(len, lines)) <= 80
     assert not any("\x1b" in line for line in lines)
     assert not list(quick.iterdir())
 

@@ -25,7 +25,7 @@ def test_tables_are_what_comes_out():
 
 
 def test_each_mistake_stands_in_the_frame():
-    """Each heading of a page beside the index is a mistake; the README counts them.
+    """Each heading of a page beside the index is a mistake.
 
     Below each mistake stand the symptom and, as code that runs, what is right.
     """
@@ -38,7 +38,18 @@ def test_each_mistake_stands_in_the_frame():
             assert "\n```python\n" in right, section
 
     assert {(mistake.page, mistake.title) for mistake in ALL} == headings
-    assert f"({len(ALL)} mistakes" in README
+
+
+def test_the_readme_has_the_figures_of_the_gallery():
+    """It counts the mistakes, those that torch is silent about, and how many of these are found."""
+    text = INDEX.read_text()
+    (silent,) = map(int, re.findall(r"^\| torch\.nn +\| (\d+)", text, re.MULTILINE))
+    missed = len(re.findall(r"^- \[.*\) \(silent", text, re.MULTILINE))
+
+    assert f"[{len(ALL)} mistakes]" in README
+    assert (
+        f"\nfor {silent}. rnnkit finds or prevents {silent - missed} of these {silent}." in README
+    )
 
 
 @unhooked

@@ -35,14 +35,31 @@ def test_links():
         assert re.findall(r"\{[a-z:]+\}`[^`]+`|(?<!!)\[\]\(", prose(page)) == [], page
 
 
-def test_the_readme_says_first_how_to_try_it_and_where_each_task_is():
-    """It has a hundred lines; the commands, then the tasks, stand in the first 60."""
-    lines = README.splitlines()
-    commands, _, tasks = "\n".join(lines[:60]).partition("\n## What do you want to do?\n")
+def test_the_readme_shows_a_mistake_before_anything_else():
+    """Its hundred lines: a mistake and its fix, a picture, one's own model, the commands, links."""
+    parts = [
+        ">>> rnnkit.verify(torch.nn.LSTM(",
+        "\n  fix        LSTM(..., batch_first=True)",
+        "](docs/pictures/loss.svg)",
+        "\nx, y = next(iter(loader))\nrnnkit.verify(model, x)\n",
+        "\n$ pip install . && python -m rnnkit ",
+        "\n## Where to go\n",
+    ]
+    places = [README.index(part) for part in parts]
 
-    assert len(lines) <= 100
-    assert "pip install ." in commands
-    assert tasks.count("](docs/") > 20
+    assert len(README.splitlines()) <= 100
+    assert places == sorted(places)
+    assert README[: places[1]].count("](docs/") == 0
+    assert README[places[1] : places[-1]].count("](docs/") < 8
+    assert README[places[-1] :].count("](docs/") > 20
+
+
+def test_the_first_page_is_the_readme():
+    """One text stands in two places; the first page adds the lists of pages."""
+    index = (DOCS / "index.md").read_text()
+
+    assert "```{include} ../README.md\n:relative-docs: docs/\n:relative-images:\n" in index
+    assert re.findall(r"^#+ .*", index, re.MULTILINE) == []
 
 
 def test_pages_of_the_readme_have_no_directives():

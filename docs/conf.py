@@ -33,7 +33,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build", "jupyter_execute"]
-templates_path: list[str] = []
+templates_path = ["templates"]
 
 html_theme = "furo"
 html_title = f"rnnkit {release}"

@@ -87,7 +87,7 @@ def draw_resets() -> None:
     output, _ = rnnkit.LSTM(5, 16, num_layers=2)(x, reset=starts)
     read = reached_by(x, output[-1]).t()
 
-    figure, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
+    figure, ax = plt.subplots(figsize=(5.6, 3.0), layout="constrained")
     grid(ax, read, "environment", "step of the rollout")
     begin: dict[str, Any] = {"marker": ">", "color": FORBIDDEN, "mec": "white"}
     mark(ax, starts.t(), **begin)
@@ -98,7 +98,7 @@ def draw_resets() -> None:
             Patch(fc="none", ec=LINES, label="forgotten"),
         ],
         loc="outside lower center",
-        ncols=3,
+        ncols=2,
         frameon=False,
     )
     write(figure, "batch-resets.svg")

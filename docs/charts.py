@@ -94,7 +94,7 @@ def draw(name: str, panels: list[Panel], tables: Mapping[str, Rows]) -> None:
     counts = [len(rows) for rows in parts]
     figure, axes = plt.subplots(
         len(panels),
-        figsize=(7.2, 0.5 + 0.75 * len(panels) + 0.3 * sum(counts)),
+        figsize=(5.6, 0.7 + 0.75 * len(panels) + 0.3 * sum(counts)),
         layout="constrained",
         squeeze=False,
         height_ratios=counts,
@@ -104,7 +104,7 @@ def draw(name: str, panels: list[Panel], tables: Mapping[str, Rows]) -> None:
     figure.legend(
         handles=legend(panels, parts),
         loc="outside lower center",
-        ncols=4,
+        ncols=2,
         frameon=False,
         columnspacing=1.2,
         handlelength=1.4,

@@ -19,9 +19,9 @@ from rnnkit._diagnostics.tell.picture import FORBIDDEN, HATCH, PAPER
 FOLDER = pathlib.Path(__file__).resolve().parent / "pictures"
 #: The ink of text and lines, which a dark page turns light.
 INK = "#2b2b33"
-#: How wide the text of a page is in a window of 1280 pixels, and its smallest letters in a picture.
-PAGE = 896
-LEAST = 9
+#: How wide the text of a page is on a phone of 360 pixels, and a picture's smallest letters there.
+PHONE = 328
+LEAST = 8
 DARK = "<style>@media (prefers-color-scheme: dark) {svg {color: #e6e6ee}}</style>"
 
 
@@ -80,21 +80,40 @@ def save(
         panel.draw(ax)
         for column in forbidden:
             ax.axvspan(column, column + 1, fc=FORBIDDEN, ec=PAPER, hatch=HATCH, linewidth=0)
+    share_legend(figure, axes[0])
     write(figure, name)
 
 
+def share_legend(figure: Any, axes: Sequence[Any]) -> None:
+    """Explain the colors once, below all panels: a legend of one panel would be wider than it."""
+    marks = {}
+    for ax in axes:
+        legend = ax.get_legend()
+        for text, mark in zip(legend.get_texts(), legend.legend_handles, strict=True):
+            marks[text.get_text()] = mark
+        legend.remove()
+    figure.legend(
+        marks.values(),
+        marks.keys(),
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+    )
+
+
 def smallest_text(figure: Any) -> float:
-    """Return how many pixels the smallest text has on a page, which shrinks wide figures."""
+    """Return how many pixels the smallest text has on a phone, which shrinks wide figures."""
     figure.draw_without_rendering()  # labels of ticks have no text before
-    shrinks = min(1, PAGE / (96 * figure.get_figwidth()))
+    shrinks = min(1, PHONE / (96 * figure.get_figwidth()))
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     return min(text.get_fontsize() for text in texts) * 96 / 72 * shrinks
 
 
 def write(figure: Any, name: str) -> None:
     """Write a figure, its ink for light pages and for dark ones; refuse text too small to read."""
-    if smallest_text(figure) < LEAST:
-        message = f"{name} has text of {smallest_text(figure):.1f} pixels, less than {LEAST}"
+    smallest = smallest_text(figure)
+    if smallest < LEAST:
+        message = f"{name} has text of {smallest:.1f} pixels on a phone, less than {LEAST}"
         raise ValueError(message)
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
@@ -126,8 +145,8 @@ def main() -> None:
     pooled = rnnkit.dependency_map(Pooled(), torch.randn(1, 6, 3), dim=1)
 
     wrong = Panel(swapped, "independent", "LSTM(3, 8)\nsamples read other samples", "sample")
-    fixed = Panel(right, "independent", "LSTM(3, 8, batch_first=True)\neach on its own", "sample")
-    save("map-readme.svg", [wrong, fixed], side=3.0)
+    fixed = Panel(right, "independent", "with batch_first=True\neach on its own", "sample")
+    save("map-readme.svg", [wrong, fixed], side=2.8)
     title = "Swapped: samples\nread earlier samples"
     save("map-swapped.svg", [Panel(swapped, "independent", title, "sample")])
     title = "Right: a step depends on itself\nand on earlier steps"

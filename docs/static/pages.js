@@ -17,8 +17,15 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     list.replaceWith(lines);
   }
-  // On a phone a message's lines wrap. Each becomes a block, so that what wraps is set in.
-  for (const pre of document.querySelectorAll(".highlight pre")) {
+  // Lines of code and of messages wrap. Each becomes a block, so that what wraps is set in: as far as
+  // the text after the labels of a message's row, or four columns further than code begins. Tables,
+  // trees and drawings in plain text keep their columns.
+  const message = /^ {2}(fix|more) |(Error|Warning): /m;
+  const labels = /^ {2}(\S+ {2,}){1,2}/;
+  const indent = /^(>>> |\.\.\. )? */;
+  const setIn = (text) => text.match(labels)?.[0].length ?? text.match(indent)[0].length + 4;
+  for (const pre of document.querySelectorAll(".highlight pre, .cell_output pre")) {
+    if (pre.closest(".highlight-text") && !message.test(pre.textContent)) continue;
     const lines = [[]];
     for (const node of [...pre.childNodes]) {
       const parts = node.textContent.split("\n");
@@ -36,6 +43,7 @@ document.addEventListener("DOMContentLoaded", () => {
         const line = document.createElement("span");
         line.className = "line";
         line.append(...pieces, "\n");
+        line.style.setProperty("--set-in", `${setIn(line.textContent)}ch`);
         return line;
       }),
     );

@@ -70,35 +70,23 @@ class Panel(NamedTuple):
         ax.set_ylabel(f"output {self.axis}")
 
 
-def save(
-    name: str, panels: Sequence[Panel], side: float = 3.4, forbidden: Sequence[int] = ()
-) -> None:
-    """Draw panels beside each other into a file, some columns of inputs hatched in red."""
-    size = (side * len(panels), side * 1.2)
-    figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
-    for panel, ax in zip(panels, axes[0], strict=True):
-        panel.draw(ax)
-        for column in forbidden:
-            ax.axvspan(column, column + 1, fc=FORBIDDEN, ec=PAPER, hatch=HATCH, linewidth=0)
-    share_legend(figure, axes[0])
+def save(name: str, panel: Panel, forbidden: Sequence[int] = ()) -> None:
+    """Draw a panel into a file, some columns of inputs hatched in red."""
+    figure, ax = plt.subplots(figsize=(3.4, 4.08), layout="constrained")
+    panel.draw(ax)
+    for column in forbidden:
+        ax.axvspan(column, column + 1, fc=FORBIDDEN, ec=PAPER, hatch=HATCH, linewidth=0)
+    put_legend_below(figure, ax)
     write(figure, name)
 
 
-def share_legend(figure: Any, axes: Sequence[Any]) -> None:
-    """Explain the colors once, below all panels: a legend of one panel would be wider than it."""
-    marks = {}
-    for ax in axes:
-        legend = ax.get_legend()
-        for text, mark in zip(legend.get_texts(), legend.legend_handles, strict=True):
-            marks[text.get_text()] = mark
-        legend.remove()
-    figure.legend(
-        marks.values(),
-        marks.keys(),
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
-    )
+def put_legend_below(figure: Any, ax: Any) -> None:
+    """Explain the colors below the panel: beside them the legend would be wider than it."""
+    legend = ax.get_legend()
+    texts = [text.get_text() for text in legend.get_texts()]
+    marks = legend.legend_handles
+    legend.remove()
+    figure.legend(marks, texts, loc="outside lower center", ncols=2, frameon=False)
 
 
 def smallest_text(figure: Any) -> float:
@@ -139,22 +127,18 @@ def main() -> None:
     torch.manual_seed(0)
     x = torch.randn(5, 7, 3)
     swapped = rnnkit.dependency_map(Tagger(), x)
-    right = rnnkit.dependency_map(Tagger(batch_first=True), x)
     causal = rnnkit.dependency_map(Tagger(batch_first=True), x, dim=1)
     both_ways = rnnkit.dependency_map(Tagger(batch_first=True, bidirectional=True), x, dim=1)
     pooled = rnnkit.dependency_map(Pooled(), torch.randn(1, 6, 3), dim=1)
 
-    wrong = Panel(swapped, "independent", "LSTM(3, 8)\nsamples read other samples", "sample")
-    fixed = Panel(right, "independent", "with batch_first=True\neach on its own", "sample")
-    save("map-readme.svg", [wrong, fixed], side=2.8)
     title = "Swapped: samples\nread earlier samples"
-    save("map-swapped.svg", [Panel(swapped, "independent", title, "sample")])
+    save("map-swapped.svg", Panel(swapped, "independent", title, "sample"))
     title = "Right: a step depends on itself\nand on earlier steps"
-    save("map-right.svg", [Panel(causal, "causal", title, "step")])
+    save("map-right.svg", Panel(causal, "causal", title, "step"))
     title = "Bidirectional language model:\nsteps read the future"
-    save("map-bidirectional.svg", [Panel(both_ways, "causal", title, "step")])
+    save("map-bidirectional.svg", Panel(both_ways, "causal", title, "step"))
     title = "Padding is read: steps 3 to 5\nare beyond the length (hatched)"
-    save("map-padding.svg", [Panel(pooled, None, title, "step")], forbidden=range(3, 6))
+    save("map-padding.svg", Panel(pooled, None, title, "step"), forbidden=range(3, 6))
 
 
 if __name__ == "__main__":

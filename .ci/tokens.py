@@ -12,13 +12,13 @@ import tokenize
 
 ROOT = pathlib.Path(__file__).parents[1]
 LIMITS = {
-    "rnnkit/_base": 3_800,
+    "rnnkit/_base": 3_825,
     "rnnkit/_kernels": 14_700,
     "rnnkit/_checks": 18_120,
     "rnnkit/_modules": 14_530,
     "rnnkit/states": 2_300,
-    "rnnkit/_diagnostics": 88_400,
-    "tests": 166_500,
+    "rnnkit/_diagnostics": 88_450,
+    "tests": 167_200,
 }
 FREE = {
     tokenize.COMMENT,

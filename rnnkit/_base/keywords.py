@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
+from torch import Tensor
+
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refuse
 
@@ -49,8 +51,11 @@ def fix_of_keyword(
 
     ``known`` is the names that the function has. ``other_names`` maps unknown ones to one of them
     or to a sentence; without an entry it is the known name that is spelled nearest, or advice to
-    leave the keyword out. A value that is not written in a few characters is written as its name.
+    leave the keyword out. A value that is not written in a few characters is written as its name. A
+    tensor is for the model, if the function passes ``kwargs`` to one.
     """
+    if "kwargs" in known and isinstance(value, Tensor) and name not in other_names:
+        return f"kwargs={{{name!r}: {name}}}, if the model takes it"
     close = difflib.get_close_matches(name, known, 1)
     meant = other_names.get(name) or next(iter(close), f"leave {name} out")
     if meant not in known:

@@ -50,16 +50,24 @@ def _parts_of(given: Given, forward: Callable[..., Any]) -> Iterator[Part]:
     args, kwargs = given
     whole = args[0] if len(args) == 1 else None
     if isinstance(whole, list | tuple):
-        yield Part("*batch", Given((*whole,), kwargs), is_all=True)
-        for size in range(len(whole) - 1, 0, -1):
-            typed = "batch[0]" if size == 1 else f"*batch[:{size}]"
-            yield Part(typed, Given((*whole[:size],), kwargs))
+        yield from _members_of(whole, kwargs)
     elif isinstance(whole, Mapping):
         yield from _entries_of(whole, forward)
-    elif not _takes(forward, given):
-        for size in range(len(args) - 1, 0, -1):
-            typed = "x" if size == 1 else f"*inputs[:{size}]"
-            yield Part(typed, Given(args[:size], kwargs))
+    elif _takes(forward, given):
+        return
+    elif not args:
+        yield from _entries_of(kwargs, forward)
+    for size in range(len(args) - 1, 0, -1):
+        typed = "x" if size == 1 else f"*inputs[:{size}]"
+        yield Part(typed, Given(args[:size], kwargs))
+
+
+def _members_of(batch: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[Part]:
+    """Yield the parts of a batch that is a tuple: all its members, then fewer from the front."""
+    yield Part("*batch", Given((*batch,), kwargs), is_all=True)
+    for size in range(len(batch) - 1, 0, -1):
+        typed = "batch[0]" if size == 1 else f"*batch[:{size}]"
+        yield Part(typed, Given((*batch[:size],), kwargs))
 
 
 def _entries_of(batch: Mapping[Any, Any], forward: Callable[..., Any]) -> Iterator[Part]:
@@ -97,7 +105,9 @@ def _takes(forward: Callable[..., Any], given: Given) -> bool:
 def _refuse(given: Given, part: Part, caller: str, error: Exception) -> NoReturn:
     """Refuse inputs of which the model accepts a part."""
     args = given.args
-    if len(args) > 1:
+    if not args:
+        message = "the model does not accept these kwargs, but it accepts some of them"
+    elif len(args) > 1:
         message = f"the model does not accept {len(args)} inputs, but it accepts the first"
         if len(part.inputs.args) > 1:
             message += f" {len(part.inputs.args)}"

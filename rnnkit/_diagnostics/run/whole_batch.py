@@ -1,4 +1,4 @@
-"""A batch of which the model takes a part: which part it accepts, and how that is passed."""
+"""A batch that the model accepts only in part: which part, and how that is passed."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,7 +103,7 @@ def _takes(forward: Callable[..., Any], given: Given) -> bool:
 
 
 def _refuse(given: Given, part: Part, caller: str, error: Exception) -> NoReturn:
-    """Refuse inputs of which the model accepts a part."""
+    """Refuse inputs, and say which part of them the model accepts."""
     args = given.args
     if not args:
         message = "the model does not accept these kwargs, but it accepts some of them"

@@ -73,11 +73,12 @@ def why_one_sample(batch: Batch) -> str:
     """Return why no samples of a batch of one can be compared, and which input may have more."""
     axis = batch.batch_dim
     for index in batch.content:
-        size = (shape_of(batch.leaves[index]) or ())[axis : axis + 1]
-        if index != batch.first and size > (1,):
+        shape = shape_of(batch.leaves[index]) or ()
+        size = shape[axis] if axis < len(shape) else 0
+        if index != batch.first and size > 1:
             first = f"{batch.names[batch.first]} has one sample on axis {axis}"
             way = "pass them first, with call=lambda model, x, h: ..."
-            return f"{first}, {batch.names[index]} has {size[0]}: if these are the samples, {way}"
+            return f"{first}, {batch.names[index]} has {size}: if these are the samples, {way}"
     return ONE_SAMPLE
 
 

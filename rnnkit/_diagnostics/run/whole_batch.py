@@ -104,20 +104,22 @@ def _takes(forward: Callable[..., Any], given: Given) -> bool:
 
 def _refuse(given: Given, part: Part, caller: str, error: Exception) -> NoReturn:
     """Refuse inputs, and say which part of them the model accepts."""
-    args = given.args
-    if not args:
-        message = "the model does not accept these kwargs, but it accepts some of them"
-    elif len(args) > 1:
-        message = f"the model does not accept {len(args)} inputs, but it accepts the first"
-        if len(part.inputs.args) > 1:
-            message += f" {len(part.inputs.args)}"
-    else:
-        kind = brief(args[0])
-        if isinstance(args[0], list | tuple):
-            kind = f"{kind} of {len(args[0])}"
-        members = "its entries" if isinstance(args[0], Mapping) else "its parts"
-        message = f"the model does not accept {kind} as one input, but it accepts {members}"
     fix = f"rnnkit.{caller}(model, {part.typed})"
     if not part.is_all:
         fix += ", if the rest is not for the model"
+    message = f"the model does not accept {_described(given.args, part)}"
     refuse(ArgumentError, "inputs", message, fix=fix, code="batch-whole", source=error)
+
+
+def _described(args: Sequence[Any], part: Part) -> str:
+    """Name inputs, and the part of them that the model accepts."""
+    if not args:
+        return "these kwargs, but it accepts some of them"
+    if len(args) > 1:
+        accepted = len(part.inputs.args)
+        first = "the first" if accepted == 1 else f"the first {accepted}"
+        return f"{len(args)} inputs, but it accepts {first}"
+    [batch] = args
+    if isinstance(batch, Mapping):
+        return f"{brief(batch)} as one input, but it accepts its entries"
+    return f"{brief(batch)} of {len(batch)} as one input, but it accepts its parts"

@@ -9,12 +9,15 @@ import torch
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.keywords import known_keywords
-from rnnkit._base.message import refuse
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.by_input import axis_of, by_input, leaves_of_second
-from rnnkit._diagnostics.inputs.fields import with_fields, with_padded
-from rnnkit._diagnostics.inputs.reading import Caller, batch_of, places_of
+from rnnkit._diagnostics.inputs.by_input import (
+    LIST_OF_SEQUENCES,
+    by_input,
+    is_list_of_sequences,
+    leaves_of_second,
+)
+from rnnkit._diagnostics.inputs.reading import batch_of, places_of
 from rnnkit._diagnostics.measure.baseline import Rules
 from rnnkit._diagnostics.measure.judge import note_of_judge
 from rnnkit._diagnostics.measure.output_axes import layout_of
@@ -63,8 +66,8 @@ def verify(
 
     Args:
         model: any module, with torch's recurrent modules or rnnkit's.
-        *inputs: the positional arguments of the model: tensors, or lists, tuples, dictionaries and
-            dataclasses of tensors. The first tensor is read as ``(batch, seq, ...)``. Others may
+        *inputs: the positional arguments of the model: tensors, or lists, tuples and dictionaries
+            of tensors. The first tensor is read as ``(batch, seq, ...)``. Others may
             also be ``(batch,)``, ``(layers, batch, hidden)``, or have no batch axis.
         kwargs: the keyword arguments of the model.
         call: a function that calls the model, ``call(model, *inputs, **kwargs)``. None means
@@ -117,9 +120,7 @@ def verify(
     check_model("verify", model)
     left_out = checked_skip(skip, [*PROBES])
     start = time.perf_counter()
-    given, call = with_fields(Given(inputs, dict(kwargs or {})), call)
-    if axis_of(batch_dim) == 0:
-        given, call = _with_padded_alone(given, call, other)
+    given = Given(inputs, dict(kwargs or {}))
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
     whole = batch_of(given, batch_dim, seq_dim, lengths, pad)
     lines: list[str] = []
@@ -140,10 +141,12 @@ def verify(
     may_turn = batch_dim == 0 and seq_dim is None and lengths is None
     with session(model, call, given, "verify") as opened:
         try:
-            report = _judged(opened, whole, rules, asked, left_out, lines, may_turn=may_turn)
+            if is_list_of_sequences(given):
+                report = _unjudged(LIST_OF_SEQUENCES, asked)
+            else:
+                report = _judged(opened, whole, rules, asked, left_out, lines, may_turn=may_turn)
         except EscapedError as error:  # its closure is no mistake, and nothing can be judged
-            unjudged = Skipped(str(error).partition("\n")[0])
-            report = _report({one.name: unjudged for one in _probes_of(asked)}, asked)
+            report = _unjudged(str(error).partition("\n")[0], asked)
         report.notes += opened.notes
         report.passes = opened.tally.passes
     report.notes[:] = dict.fromkeys(report.notes)
@@ -154,24 +157,6 @@ def verify(
 
 
 verify.__module__ = "rnnkit"
-
-
-def _with_padded_alone(
-    given: Given, call: Caller | None, other: Sequence[Any] | None
-) -> tuple[Given, Caller | None]:
-    """Return inputs with padded batches for lists of sequences, see :func:`with_padded`.
-
-    Refuse them beside a second batch, ``other``.
-    """
-    padded, own_call = with_padded(given, call)
-    if other is not None and padded is not given:
-        message = "with other=, the first input must be a tensor, and not a list of sequences"
-        fix = (
-            "pass x = pad_sequence(xs, batch_first=True) and the lengths n, with lengths=n, and "
-            "call=lambda model, x, n: model([row[:k] for row, k in zip(x, n)])"
-        )
-        refuse(ArgumentError, "other", message, fix=fix, code="verify-argument")
-    return padded, own_call
 
 
 def _judged(
@@ -237,6 +222,11 @@ def _report(answers: Mapping[str, Outcome], asked: Mapping[str, bool]) -> Report
             if asked.get(PROBES[name].asked_by) and answer != Skipped(LEFT_OUT)
         ],
     )
+
+
+def _unjudged(reason: str, asked: Mapping[str, bool]) -> Report:
+    """Return a report in which each probe is skipped for one reason."""
+    return _report({probe.name: Skipped(reason) for probe in _probes_of(asked)}, asked)
 
 
 def _with_other_axis(

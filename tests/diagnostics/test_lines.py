@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 import rnnkit
 from tests.diagnostics.models_of_users import (
     COUNTS,
-    FEATURE,
     PADDED,
     SEQ,
     X,
@@ -246,35 +245,6 @@ def test_a_module_whose_result_is_not_used():
         found[how] = findings(layered(forward, gate=nn.Linear(6, 6), how=how), X)
 
     assert found == {"used": set(), "by a threshold": set(), "not at all": {"gradient"}}
-
-
-@settings(max_examples=6)
-@given(
-    counts=st.lists(st.integers(0, 3), min_size=2, max_size=6).filter(any),
-    batch_dim=st.integers(0, 1),
-    has_mask=st.booleans(),
-)
-def test_rows_of_all_samples(counts, batch_dim, has_mask):
-    """Neighbors of all samples, one below the other, are cut with the samples: nobody is accused."""
-    batch = len(counts)
-    assume(sum(counts) not in (batch, SEQ))  # or they might be samples or steps
-
-    def forward(m, x, near, told):
-        counts = told.sum(1) if told.dim() == 2 else told
-        owner = torch.arange(len(counts)).repeat_interleave(counts)
-        each = m.near(near.mean(1 - batch_dim))
-        sums = each.new_zeros(len(counts), 6).index_add(0, owner, each)
-        return m.gru(x)[0] + sums.unsqueeze(1 - batch_dim)
-
-    x = numbers(batch, SEQ, FEATURE).transpose(0, batch_dim)
-    near = numbers(sum(counts), 8, 9).transpose(0, batch_dim)
-    told_by = torch.tensor(counts)
-    if has_mask:
-        told_by = mask(told_by, 3)
-    net = model(forward, gru=gru(batch_first=batch_dim == 0), near=nn.Linear(9, 6))
-    report = rnnkit.verify(net, x, near, told_by, batch_dim=batch_dim)
-
-    assert {"batch", "alone"} <= {*report.checked}
 
 
 def test_a_table_with_as_many_rows_by_chance():

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.lengths import counts_by_sample
 from rnnkit._diagnostics.run.outputs import (
     JoinedAxes,
     Leaves,
     in_float64,
-    is_dense,
     is_number,
     shape_of,
 )
@@ -33,51 +31,13 @@ def with_inferred_axes(batch: Batch, attempt: Attempt) -> Batch:
 
     ``attempt(batch)`` runs the model and returns the leaves of its output, or None if it refuses.
     Sizes leave a choice where an input has two axes as long as the batch, or is as long by chance:
-    the first choice with which the model takes two samples counts. Inputs without such an axis may
-    have several rows of each sample. Returns the same batch with the axes and rows that were found.
+    the first choice with which the model takes two samples counts. Returns the same batch with the
+    axes that were found.
     """
-    found = _with_batch_axes(_with_rows_of_samples(batch, attempt), attempt)
+    found = _with_batch_axes(batch, attempt)
     each = zip(batch.names, batch.axes, found.axes, strict=True)
     shared = [name for name, one, other in each if one is not None and other is None]
     return replace(found, shared=shared)
-
-
-def _with_rows_of_samples(batch: Batch, attempt: Attempt) -> Batch:
-    """Find inputs without a batch axis that have as many rows of each sample as another one counts.
-
-    A table may have as many rows by chance. Without a sample that has rows a model returns the same
-    for the others only if it is given what belongs to them: their rows, or the whole table.
-    """
-    rows_of = _counted_rows(batch)
-    if not rows_of or batch.size < 2:
-        return batch
-    _, counts = next(iter(rows_of.values()))
-    left_out = counts.index(max(counts))
-    rest = [sample for sample in range(batch.size) if sample != left_out]
-    cut = replace(batch, rows_of=rows_of)
-    full = attempt(batch)
-    with_rows = attempt(cut.samples(rest))
-    if full is None or with_rows is None or not all(_equal_rows(full, with_rows, rest)):
-        return batch
-    with_table = attempt(batch.samples(rest))
-    is_table = with_table is not None and all(_equal_rows(full, with_table, rest))
-    return batch if is_table else cut
-
-
-def _counted_rows(batch: Batch) -> dict[int, tuple[int, list[int]]]:
-    """Return the axis with rows of all samples, and the rows of each, of inputs that may have them.
-
-    These are as many as another input counts, on the first axis or on that of the batch.
-    """
-    axes = list(enumerate(batch.axes))
-    each = [counts_by_sample(batch.leaves[k], at, batch.size) for k, at in axes if at is not None]
-    others = [k for k, at in axes if at is None and is_dense(batch.leaves[k])]
-    found = {}
-    for k, at, counts in itertools.product(others, (0, batch.batch_dim), each):
-        total = sum(counts)
-        if k not in found and total > 0 and batch.leaves[k].shape[at : at + 1] == (total,):
-            found[k] = at, counts
-    return found
 
 
 def _with_batch_axes(batch: Batch, attempt: Attempt) -> Batch:

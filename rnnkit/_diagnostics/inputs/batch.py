@@ -38,8 +38,6 @@ class Batch:
         pads_after: whether padding is after a sample, not before it.
         flags: the leaf that flags where samples start afresh (``reset=``).
         second_leaves: those of a second batch (``other=``), from which changed values come.
-        rows_of: leaves in which each sample has rows of its own, as its nodes in a graph, one
-            sample below the other: the axis of these rows, and how many each sample has.
         shared: names of inputs with as many rows as the batch, all of them taken for each sample.
         drawn: other values for the leaves, which ``other_leaves`` keeps here.
     """
@@ -60,7 +58,6 @@ class Batch:
     flags: int | None = None
     second_leaves: list[Any] | None = None
     pads_after: bool = True
-    rows_of: Mapping[int, tuple[int, list[int]]] = field(default_factory=dict)
     shared: list[str] = field(default_factory=list)
     drawn: dict[Any, Tensor] = field(default_factory=dict, init=False)
 
@@ -174,10 +171,6 @@ class Batch:
 
         def pick(index: int, leaf: Any) -> Any:
             """Return the samples of one leaf: of a tensor, an array or a list of numbers."""
-            if index in self.rows_of:
-                at, counts = self.rows_of[index]
-                parts = torch.split(leaf, counts, at)
-                return torch.cat([parts[sample] for sample in kept], at)
             axis = self.axes[index]
             if axis is None:
                 return leaf
@@ -192,9 +185,6 @@ class Batch:
             size=len(kept),
             caller_indices=[self.caller_indices[sample] for sample in kept],
             lengths={k: [counts[s] for s in kept] for k, counts in self.lengths.items()},
-            rows_of={
-                k: (at, [counts[s] for s in kept]) for k, (at, counts) in self.rows_of.items()
-            },
         )
 
     def without(self, sample: int) -> "Batch":

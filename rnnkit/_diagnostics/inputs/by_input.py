@@ -15,6 +15,12 @@ from rnnkit._base.message import brief, refuse
 from rnnkit._diagnostics.inputs.lengths import counts_of, is_binary
 from rnnkit._diagnostics.run.outputs import Given, is_dense, is_one_leaf, shapes_of
 
+LIST_OF_SEQUENCES = (
+    "the first input is a list of sequences: pass x = pad_sequence(xs, batch_first=True), "
+    "n = torch.tensor([len(row) for row in xs]), lengths=n, and "
+    "call=lambda model, x, n: model([row[:k] for row, k in zip(x, n)])"
+)
+
 
 def by_input(argument: str, passed: Any, given: Given) -> dict[int | str | None, Any]:
     """Return what was passed to an argument for each input, by position or keyword.
@@ -107,6 +113,22 @@ def names_of_leaves(inputs: Given) -> list[str]:
         else:
             names.append(f"input{pytree.keystr(path[1:])}")
     return names
+
+
+def is_list_of_sequences(given: Given) -> bool:
+    """Return whether the first input is a list with a sequence of each sample, of other lengths.
+
+    Two may be a source and a target, tensors of one shape steps, and tokens with two axes a batch.
+    """
+    first = next(iter([*given.args, *given.kwargs.values()]), None)
+    if not isinstance(first, list | tuple) or len(first) < 3:
+        return False
+    if not all(isinstance(row, Tensor) and row.dim() for row in first):
+        return False
+    if len({(row.shape[1:], row.dtype) for row in first}) > 1 or len({*map(len, first)}) == 1:
+        return False
+    one: Tensor = first[0]
+    return one.dim() == 1 or (one.dim() == 2 and one.is_floating_point())
 
 
 def check_values(leaves: Sequence[Any], caller: str) -> None:

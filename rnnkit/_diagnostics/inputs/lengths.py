@@ -233,17 +233,6 @@ def counts_of(lengths: Any) -> list[int]:
     return [int(n) for n in each] if are_whole else []
 
 
-def counts_by_sample(leaf: Any, axis: int, size: int) -> list[int]:
-    """Return what a leaf counts of each sample: its integers, or how many ones its mask has.
-
-    ``axis`` has the ``size`` samples. The list is empty if it counts nothing.
-    """
-    if is_dense(leaf) and leaf.numel() > size and is_binary(leaf):
-        leaf = leaf.movedim(axis, 0).reshape(size, -1).sum(1).long()
-    counts = counts_of(leaf)
-    return counts if len(counts) == size and min(counts) >= 0 else []
-
-
 def is_binary(leaf: Any) -> bool:
     """Return whether all numbers of a tensor are zeros and ones."""
     return is_dense(leaf) and bool(((leaf == 0) | (leaf == 1)).all())

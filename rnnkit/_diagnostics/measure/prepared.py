@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.axes import with_inferred_axes
 from rnnkit._diagnostics.inputs.batch import Batch
-from rnnkit._diagnostics.inputs.changes import EVERY_STEP, by_rows, changed, steps_at
+from rnnkit._diagnostics.inputs.changes import by_rows, steps_at
 from rnnkit._diagnostics.inputs.lengths import (
     Named,
     counts_of,
@@ -24,12 +24,11 @@ from rnnkit._diagnostics.inputs.lengths import (
 from rnnkit._diagnostics.inputs.reading import Caller, bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline, Rules
 from rnnkit._diagnostics.measure.output_axes import with_axes
-from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
 from rnnkit._diagnostics.run.outputs import (
     Leaves,
-    are_bit_equal,
     is_number,
     is_one_leaf,
     with_finite_numbers,
@@ -84,33 +83,7 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
         batch = replace(batch, steps=0)  # axis 1 has the features of that step
     if _are_features(baseline):
         batch = _without_steps_of_features(baseline)
-    return _with_steps_that_are_read(replace(baseline, batch=batch)), notes
-
-
-def _with_steps_that_are_read(baseline: Baseline) -> Baseline:
-    """Return the same with the steps of the input that the first output follows, if need be.
-
-    That is if nothing reads those of the sequence, such as the times of events: no gradient arrives
-    there, and no change of them shows.
-    """
-    batch = baseline.batch
-    followed = baseline.axes.source.get(baseline.first or 0, batch.sequence)
-    if followed == batch.sequence:
-        return baseline
-    run = gradients_of(baseline)
-    places = run.places()
-    is_read = places is not None and places.any()
-    if is_read or batch.sequence not in run.sources:
-        return baseline
-    other = changed(batch, EVERY_STEP, only=batch.sequence)
-    output = None if other is None else baseline.attempt(other)
-    if output is None or not are_bit_equal(baseline.normal, output):
-        return baseline
-    rows = batch.rows(followed)
-    if batch.counts and rows is not None and padded_side(rows, batch.counts):
-        batch = replace(batch, lengths={followed: batch.counts, **batch.lengths})
-    made = {key: one for key, one in baseline.made.items() if not isinstance(one, Gradients)}
-    return replace(baseline, batch=batch.with_steps_of(followed), made=made)
+    return replace(baseline, batch=batch), notes
 
 
 def _of_telling_samples(opened: Session, whole: Batch, rules: Rules) -> Baseline:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -257,30 +257,6 @@ def copied_inputs(inputs: Given) -> Any:
     return pytree.tree_map_only(Tensor, attached_like, inputs)
 
 
-@contextmanager
-def without_tf32() -> Iterator[None]:
-    """Compute products of float32 in full precision, without TF32 or bfloat16, in this context."""
-    backends: Any = torch.backends
-    products: list[Any] = [backends.cuda.matmul, getattr(backends.mkldnn, "matmul", None)]
-    # torch 2.8 has neither.
-    places: list[Any] = [place for place in products if hasattr(place, "fp32_precision")]
-    before = [place.fp32_precision for place in places]
-    has_tf32 = False
-    with suppress(RuntimeError):  # somebody chose that for its parts, one by one
-        has_tf32 = backends.cudnn.allow_tf32
-    try:
-        for place in places:
-            place.fp32_precision = "ieee"
-        if has_tf32:
-            backends.cudnn.allow_tf32 = False
-        yield
-    finally:
-        for place, precision in zip(places, before, strict=True):
-            place.fp32_precision = precision
-        if has_tf32:
-            backends.cudnn.allow_tf32 = True
-
-
 def eagerly() -> AbstractContextManager[object]:
     """Return a context that runs compiled functions eagerly.
 
@@ -332,7 +308,7 @@ def session(
     ``call`` calls a copy in a user's way; ``given``, the inputs, and ``caller``, the public
     function, are for messages.
     """
-    with torch.inference_mode(mode=False), eagerly(), without_tf32(), without_fast_attention():
+    with torch.inference_mode(mode=False), eagerly(), without_fast_attention():
         opened = Session(model, call)
         hook = register_module_forward_pre_hook(opened.refuse)
         try:

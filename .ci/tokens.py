@@ -17,7 +17,7 @@ LIMITS = {
     "rnnkit/_checks": 18_120,
     "rnnkit/_modules": 14_530,
     "rnnkit/states": 2_300,
-    "rnnkit/_diagnostics": 86_800,
+    "rnnkit/_diagnostics": 86_250,
     "tests": 166_800,
 }
 FREE = {

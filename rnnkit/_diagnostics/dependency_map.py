@@ -15,14 +15,13 @@ from rnnkit._diagnostics.inputs.axes import with_inferred_axes
 from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
 from rnnkit._diagnostics.inputs.reading import batch_of
 from rnnkit._diagnostics.measure.baseline import Axes, Baseline
-from rnnkit._diagnostics.measure.judge import COARSE, beyond_rounding, judge_of
+from rnnkit._diagnostics.measure.precision import COARSE, beyond_rounding, in_widest_dtype
 from rnnkit._diagnostics.measure.prepared import judged_finite
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.measure.unfollowed import why_unfollowed
 from rnnkit._diagnostics.options import check_option
 from rnnkit._diagnostics.run.isolation import session
 from rnnkit._diagnostics.run.outputs import Given, Leaves, in_float64, is_number
-from rnnkit._diagnostics.tell.outcome import Skipped
 from rnnkit._diagnostics.tell.picture import DependencyMap
 
 #: The widest map that a terminal of 80 columns shows.
@@ -97,11 +96,11 @@ def dependency_map(
         narrow = replace(narrow, axes=Axes(batch={first: out_dim}))
         columns = _spaced(narrow.batch.size)
         rows = _spaced(shape[out_dim])
-        judge = judge_of(narrow)
-        if isinstance(judge, Skipped):
-            judge = narrow.judging(narrow.batch, narrow.normal[first].dtype, COARSE)
-        found = torch.stack([_moved(judge, column)[list(rows)] for column in columns], 1)
-        pair = (Gradients(judge.batch, judge.session), Gradients(narrow.batch, narrow.session))
+        wide = in_widest_dtype(narrow)
+        if wide.doubt:
+            wide = replace(narrow, tolerance=COARSE)
+        found = torch.stack([_moved(wide, column)[list(rows)] for column in columns], 1)
+        pair = (Gradients(wide.batch, wide.session), Gradients(narrow.batch, narrow.session))
         if all(one.are_whole for one in pair):
             # A gradient that shrinks in float64 cancels out, and is rounding.
             fine, coarse = (_slopes(one, first, out_dim, rows)[:, columns] for one in pair)
@@ -117,26 +116,26 @@ def _spaced(size: int) -> tuple[int, ...]:
     return tuple(sorted({*range(0, size, -(-size // WIDEST)), size - 1}))
 
 
-def _moved(judge: Baseline, column: int) -> Tensor:
+def _moved(wide: Baseline, column: int) -> Tensor:
     """Return which rows of the first output a change of the inputs moves, as a mask over its axis.
 
-    ``judge`` is the model in float64, its inputs and its output; the inputs change at one index of
+    ``wide`` is the model in float64, its inputs and its output; the inputs change at one index of
     their axis, ``column``. A second run has a change that is 100 times as large. An output that has
     become smaller counts as moved where it is missing.
     """
-    first = judge.first or 0
-    axis = judge.axes.batch[first]
-    before = judge.normal[first]
-    leaves = other_leaves(judge.batch, sample_at(column))
-    pairs = zip(judge.batch.leaves, leaves, strict=True)
+    first = wide.first or 0
+    axis = wide.axes.batch[first]
+    before = wide.normal[first]
+    leaves = other_leaves(wide.batch, sample_at(column))
+    pairs = zip(wide.batch.leaves, leaves, strict=True)
     larger = [x + LARGER * (y - x) if is_number(x) and y is not x else y for x, y in pairs]
-    small = judge.session.run(judge.batch.tree(leaves))
-    large = judge.session.attempt(judge.batch.tree(larger)) or judge.normal
+    small = wide.session.run(wide.batch.tree(leaves))
+    large = wide.session.attempt(wide.batch.tree(larger)) or wide.normal
     found = [_laid_over(before, output[first:]) for output in (small, large)]
     # So large a number may come to nothing by a mask and still give inf * 0: that is no sign.
     if not found[1].isfinite().all():
         found.pop()
-    moved = [beyond_rounding(judge, before, after, judge.scale_of(first)) for after in found]
+    moved = [beyond_rounding(wide, before, after, wide.scale_of(first)) for after in found]
     rows = torch.stack(moved).any(0).movedim(axis, 0)
     return rows.reshape(len(rows), -1).any(1).cpu()
 

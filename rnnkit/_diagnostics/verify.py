@@ -19,8 +19,8 @@ from rnnkit._diagnostics.inputs.by_input import (
 )
 from rnnkit._diagnostics.inputs.reading import batch_of, places_of
 from rnnkit._diagnostics.measure.baseline import Rules
-from rnnkit._diagnostics.measure.judge import note_of_judge
 from rnnkit._diagnostics.measure.output_axes import layout_of
+from rnnkit._diagnostics.measure.precision import note_of_dtype
 from rnnkit._diagnostics.measure.prepared import baseline_of, with_found_lengths
 from rnnkit._diagnostics.options import OTHER_NAMES, check_option, checked_skip
 from rnnkit._diagnostics.probes.remarks import remarks
@@ -198,7 +198,7 @@ def _judged(
     return replace(
         _report(answers, asked),
         findings=found,
-        notes=[*notes, *note_of_judge(baseline), *lines, *told, *remarked.notes],
+        notes=[*notes, *note_of_dtype(baseline), *lines, *told, *remarked.notes],
         axes=axes,
         _maps=[one.drawn for one in [*answers.values(), remarked] if one.drawn is not None],
     )

@@ -15,7 +15,7 @@ from rnnkit._diagnostics.explain.function_causes import (
     suspects_that_mix,
 )
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import beyond_rounding
+from rnnkit._diagnostics.measure.precision import beyond_rounding
 from rnnkit._diagnostics.run.events import Event, Recorder, is_opaque
 from rnnkit._diagnostics.run.outputs import (
     Given,

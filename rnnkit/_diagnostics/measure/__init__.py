@@ -1,1 +1,1 @@
-"""A model on one batch, and what differs between two runs of it: baseline, judge, gradients."""
+"""A model on one batch, and what differs between two runs of it: baseline, precision, gradients."""

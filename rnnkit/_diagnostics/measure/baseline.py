@@ -68,17 +68,15 @@ class Axes:
 
 @dataclass
 class Known:
-    """What probes have learned so far: a baseline, its judge and others made of it share it.
+    """What probes have learned so far: a baseline and others made of it share it.
 
     Attributes:
         answers: what probes have answered, by name; whoever asks them writes into it.
         order: the output that holds the order of the others' samples; None for the input's.
-        rounds: whether a run of the same size differed by rounding.
     """
 
     answers: dict[str, Outcome] = field(default_factory=dict)
     order: int | None = None
-    rounds: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +84,7 @@ class Baseline:
     """The model on one batch, with the output that other runs are compared with.
 
     An output here is a list of leaves: its tensors. Methods that return "the same" with a
-    difference return a new baseline. The judge is the same in float64: it says whether a difference
-    is more than rounding.
+    difference return a new baseline. It runs in float64, if the model does.
 
     Attributes:
         session: runs copies of the model.
@@ -99,10 +96,9 @@ class Baseline:
         rules: what the caller says of the model.
         axes: where samples and steps are in the output.
         known: what probes have learned so far.
-        tolerance: of a judge, by how much of its size a feature may move; None if it is no judge.
-        dtype: of a judge, in which it runs.
-        parent: the baseline of the same inputs, whose judge is this one's as well; None: it has its
-            own.
+        dtype: in which it runs; None if that is the model's own.
+        tolerance: by how much of its size a feature may move by rounding.
+        doubt: why a difference cannot be told from rounding; empty if it can.
         made: what functions with :func:`once` have made.
     """
 
@@ -114,9 +110,9 @@ class Baseline:
     rules: Rules = field(default_factory=Rules)
     axes: Axes = field(default_factory=Axes)
     known: Known = field(default_factory=Known)
-    tolerance: float | None = None
     dtype: torch.dtype | None = None
-    parent: "Baseline | None" = None
+    tolerance: float = 0.0
+    doubt: str = ""
     made: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
@@ -125,11 +121,6 @@ class Baseline:
         normal = session.run(batch.tree())
         first = next((k for k, leaf in enumerate(normal) if is_output(leaf)), None)
         return cls(session, batch, normal, session.names, first, rules or Rules())
-
-    @property
-    def is_judge(self) -> bool:
-        """Whether it runs in float64, say, and has a tolerance for what is more than rounding."""
-        return self.tolerance is not None
 
     def has_passed(self, probe: str) -> bool:
         """Return whether a probe, by its name, was asked before and its law holds."""
@@ -148,11 +139,7 @@ class Baseline:
         """Return the same with the steps of another input, by its index, as the ones to judge."""
         if index == self.batch.sequence:
             return self
-        return self.seeing(self.batch.with_steps_of(index))
-
-    def seeing(self, batch: Batch) -> "Baseline":
-        """Return the same with a batch of the same inputs that has other steps to judge or cut."""
-        return self if batch is self.batch else replace(self.on(batch), parent=self)
+        return self.on(self.batch.with_steps_of(index))
 
     def attempt(self, batch: Batch) -> Leaves | None:
         """Return the output for other inputs.
@@ -168,15 +155,10 @@ class Baseline:
 
     def on(self, batch: Batch, normal: Leaves | None = None) -> "Baseline":
         """Return the same with a different batch, and the output for it; None: that of the old."""
+        if batch is self.batch and normal is None:
+            return self
         output = self.normal if normal is None else normal
-        return replace(self, batch=batch, normal=output, parent=None, made={})
-
-    def judging(self, batch: Batch, dtype: torch.dtype, tolerance: float) -> "Baseline":
-        """Return the same as a judge, on a batch in its dtype.
-
-        ``tolerance`` is by how much of its size a feature may move. The output stays as it is.
-        """
-        return replace(self.on(batch), dtype=dtype, tolerance=tolerance)
+        return replace(self, batch=batch, normal=output, made={})
 
     @property
     def out_seq_dim(self) -> int | None:

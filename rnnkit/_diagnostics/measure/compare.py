@@ -1,13 +1,10 @@
 """The one way to compare: another run of the model, beside the baseline.
 
-Of a run of the same size, equal bits settle a question. Where bits differ and must not, the same
-run is made again in float64, and only a difference that is there as well counts. A run of another
-size is made in float64 at once. Nobody else asks the judge.
+Both are in float64, if the model runs in that, so that a difference is more than rounding.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,12 +13,11 @@ from torch import Tensor
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.inputs.changes import Where, changed
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import (
+from rnnkit._diagnostics.measure.precision import (
     AMPLIFIED,
     KERNELS,
     beyond_rounding,
     effect_of_last_bit,
-    judge_of,
 )
 from rnnkit._diagnostics.run.isolation import EscapedError
 from rnnkit._diagnostics.run.outputs import (
@@ -35,9 +31,6 @@ from rnnkit._diagnostics.run.outputs import (
 from rnnkit._diagnostics.run.uncopied import UncopiedError
 from rnnkit._diagnostics.tell.outcome import TOGETHER, UNCHANGED, Skipped
 from rnnkit._diagnostics.tell.report import in_short
-
-#: Changes a batch; None if all of it stays as it was.
-Alter = Callable[[Batch], Batch | None]
 
 
 class Rerun:
@@ -68,10 +61,9 @@ class Rerun:
 class Change(Rerun):
     """A run on changed inputs: at which samples and steps each output moved."""
 
-    def __init__(self, baseline: Baseline, alter: Alter, batch: Batch) -> None:
-        """Run on ``batch``, made by ``alter``; the judge's batch may be altered as it was."""
+    def __init__(self, baseline: Baseline, batch: Batch) -> None:
+        """Run on the changed batch."""
         super().__init__(baseline, batch)
-        self._alter = alter
         self._moved: dict[tuple[int, int | None], Tensor] = {}  # by output and order of samples
 
     def has(self, index: int) -> bool:
@@ -94,46 +86,16 @@ class Change(Rerun):
     def leak(self, indices: Iterable[int], forbidden: Tensor) -> "Leak | None":
         """Return the first output that moved at a forbidden place; None if none did.
 
-        ``indices`` are the outputs to look at, ``forbidden`` is a mask ``(samples, steps)``. If
-        bits differ there, the judge, the same run in float64, has to find a leak as well.
+        ``indices`` are the outputs to look at, ``forbidden`` is a mask ``(samples, steps)``. If the
+        baseline's dtype is too coarse, a difference is no leak, but a doubt.
         """
         for index in filter(self.has, indices):
             moved = self.moved(index)
             wrong = moved & fitted_to_steps(forbidden, moved.shape[1])
-            if not wrong.any():
-                continue
-            if self.baseline.is_judge:
-                return Leak(self, index, wrong.nonzero().tolist())
-            if self._judged is None:
-                return None
-            leak = self._judged.leak(indices, forbidden)
-            if leak is None:
-                self.baseline.known.rounds = True  # from now on the judge is asked at once
-            return leak
+            if wrong.any():
+                self.doubt = self.baseline.doubt
+                return None if self.doubt else Leak(self, index, wrong.nonzero().tolist())
         return None
-
-    @property
-    def settled(self) -> "Change":
-        """The same run in float64 if that was made, which is free of rounding; else this one."""
-        judged: Change | None = self.__dict__.get("_judged")
-        return judged or self
-
-    @cached_property
-    def _judged(self) -> "Change | None":
-        """The same run in float64; None if nothing can judge it, and ``doubt`` says why."""
-        judge = judge_of(self.baseline)
-        if isinstance(judge, Skipped):
-            self.doubt = judge.reason
-            return None
-        batch = self._alter(judge.batch)
-        if batch is None:
-            self.doubt = UNCHANGED
-            return None
-        again = Change(judge, self._alter, batch)
-        if again.refusal:
-            self.doubt = refused(again).reason
-            return None
-        return again
 
 
 class Leak(NamedTuple):
@@ -156,14 +118,10 @@ def compare_changed(
     """Run on inputs with other values at some places; None if all of them stay as they were.
 
     ``where(batch, index)`` says which places of an input; ``only`` is the only input to change;
-    with ``pad``, padding changes as well. If an earlier run differed by rounding, the judge runs at
-    once.
+    with ``pad``, padding changes as well.
     """
-    alter = partial(changed, where=where, pad=pad, only=only)
-    judge = judge_of(baseline) if baseline.known.rounds else baseline
-    settling = baseline if isinstance(judge, Skipped) else judge
-    batch = alter(settling.batch)
-    return None if batch is None else Change(settling, alter, batch)
+    batch = changed(baseline.batch, where, pad=pad, only=only)
+    return None if batch is None else Change(baseline, batch)
 
 
 def compare_each(
@@ -207,7 +165,7 @@ class Part:
     """One sample of an output: in the run of the whole batch, and in a run of a part of it.
 
     Attributes:
-        baseline: the judge (float64), or the baseline itself if nothing can judge.
+        baseline: the model on the whole batch.
         output, sample: the index of the output, and the sample.
         before, after: it in the run of the whole, and of the part; ``scale``: how large it is.
     """
@@ -246,9 +204,6 @@ class Part:
 class Restriction(Rerun):
     """A run of some samples, or of fewer steps, beside the same part of the whole.
 
-    The judge (the baseline in float64) runs, since kernels for other sizes round in other ways. If
-    nothing can judge, equal bits settle the question.
-
     Attributes:
         compared: each sample of an output, beside the same one in the whole.
         different: the first of them that differs, if there is one.
@@ -266,17 +221,15 @@ class Restriction(Rerun):
 
         ``only`` is the only output to look at; ``steps`` is to how many steps the inputs were cut.
         """
-        judge = judge_of(baseline)
-        settling = baseline if isinstance(judge, Skipped) else judge
-        super().__init__(settling, keep(settling.batch))
+        super().__init__(baseline, keep(baseline.batch))
         self.compared: list[Part] = []
         self.different: Part | None = None
-        for part in parts_of(settling, self.output, samples, only, steps):
+        for part in parts_of(baseline, self.output, samples, only, steps):
             self.compared.append(part)
             if not part.differs:
                 continue
-            if isinstance(judge, Skipped):
-                self.doubt = judge.reason
+            if baseline.doubt:
+                self.doubt = baseline.doubt
             elif part.is_amplified:
                 self.doubt = AMPLIFIED
             else:
@@ -338,8 +291,8 @@ def _parts_of_output(
             yield Part(baseline, index, sample, before, after, scale)
 
 
-def are_near(judge: Baseline, before: Tensor, after: Tensor) -> bool:
+def are_near(baseline: Baseline, before: Tensor, after: Tensor) -> bool:
     """Return whether two tensors are the same up to rounding; they may be no part of an output."""
     if before.shape != after.shape:
         return False
-    return not beyond_rounding(judge, before, after, sizes_of(before)).any()
+    return not beyond_rounding(baseline, before, after, sizes_of(before)).any()

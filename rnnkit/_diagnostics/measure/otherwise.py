@@ -97,21 +97,21 @@ def _calm_leaf(batch: Batch, index: int, leaf: Any) -> Any:
     return leaf / size if size > 1 else leaf
 
 
-def trained_otherwise(judge: Baseline) -> Iterator[Gradients]:
+def trained_otherwise(baseline: Baseline) -> Iterator[Gradients]:
     """Yield runs with gradients, for other values of the parameters and the inputs.
 
-    ``judge`` is the model in float64 on a batch: in float32, much is zero that is only small. A
-    run without any gradient is left out.
+    ``baseline`` is the model, a batch, and what it returned, in float64: in float32, much is zero
+    that is only small. A run without any gradient is left out.
     """
-    batch = judge.batch
+    batch = baseline.batch
     generator = torch.Generator("cpu").manual_seed(0)
     tried = [(1, list(batch.leaves))]
     tried += [(sign, _redrawn(batch, seed, generator)) for seed, sign in enumerate((-1, 1))]
     tried += [(1, leaves) for leaves in _with_doubled_axis(batch)]
     for sign, leaves in tried:
-        copy = judge.session.fresh(training=True)
+        copy = baseline.session.fresh(training=True)
         _redraw_weights(copy, sign, generator)
-        run = Gradients(batch.with_leaves(leaves), judge.session, copy)
+        run = Gradients(batch.with_leaves(leaves), baseline.session, copy)
         if any(x.requires_grad for x in tensors_of(run.output)):
             yield run
 

@@ -24,6 +24,7 @@ from rnnkit._diagnostics.inputs.lengths import (
 from rnnkit._diagnostics.inputs.reading import Caller, bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline, Rules
 from rnnkit._diagnostics.measure.output_axes import with_axes
+from rnnkit._diagnostics.measure.precision import in_widest_dtype
 from rnnkit._diagnostics.measure.slopes import Gradients
 from rnnkit._diagnostics.run.isolation import Session
 from rnnkit._diagnostics.run.module_calls import Call, calls_in
@@ -65,11 +66,11 @@ def baseline_of(opened: Session, whole: Batch, rules: Rules) -> tuple[Baseline, 
     """
     whole, notes = judged_finite(whole, opened)
     whole = with_inferred_axes(whole, lambda batch: opened.attempt(batch.tree()))
-    baseline = with_axes(_of_telling_samples(opened, whole, rules))
+    baseline = with_axes(in_widest_dtype(_of_telling_samples(opened, whole, rules)))
     are_grouped = comes_in_groups(baseline)
     if baseline.batch.size < whole.size and are_grouped:
         # The rows of one group show nothing of the others.
-        baseline = with_axes(Baseline.of(opened, whole, rules))
+        baseline = with_axes(in_widest_dtype(Baseline.of(opened, whole, rules)))
     batch = baseline.batch
     if rules.finds_lengths and not batch.lengths and _is_packed_where_padded(baseline):
         batch = replace(batch, lengths={batch.sequence: batch.valid_steps()})

@@ -103,7 +103,7 @@ class Gradients(FunctionWatch):
         # Its backward wants train mode.
         cudnn = torch.backends.cudnn.flags(enabled=False, allow_tf32=False)
         try:
-            with watched, torch.enable_grad(), cudnn, self, opened.mode:
+            with opened.mode, watched, torch.enable_grad(), cudnn, self:
                 output = opened.call(self.model, *inputs.args, **inputs.kwargs)
             self.output = opened.leaves_of(output, self.batch.tree())
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated

@@ -8,7 +8,6 @@ from rnnkit._diagnostics.explain.squeezes import rows_of_squeezes
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part, Restriction
-from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.unfollowed import why_one_sample, why_unfollowed
 from rnnkit._diagnostics.probes.calls import events_with
 from rnnkit._diagnostics.probes.coverage import moved_samples
@@ -74,8 +73,7 @@ def _why_unasked(baseline: Baseline) -> Skipped | None:
         return Skipped(why_unfollowed(baseline))
     if batch.size == 1 and batch.valid_counts[0] == batch.steps:
         return Skipped(why_one_sample(batch))
-    judge = judge_of(baseline)
-    return judge if isinstance(judge, Skipped) else None
+    return Skipped(baseline.doubt) if baseline.doubt else None
 
 
 def _of_single_samples(baseline: Baseline) -> Iterator[Restriction]:

@@ -214,8 +214,7 @@ def _map_of_samples(baseline: Baseline, changes: Changes, indices: Sequence[int]
     batch = baseline.batch
     columns = []
     for change in changes.values():
-        settled = change.settled
-        moved = [settled.moved(index).any(1) for index in indices if settled.has(index)]
+        moved = [change.moved(index).any(1) for index in indices if change.has(index)]
         if not moved:
             return None
         columns.append(torch.stack(moved).any(0))

@@ -283,7 +283,7 @@ def _of_first_steps(judged: Baseline, first: int) -> Iterator[Restriction]:
 
 def with_followed(judged: Baseline) -> Baseline:
     """Return the baseline with steps of further inputs, if an output's steps follow those."""
-    return judged.seeing(_with_followed_steps(judged))
+    return judged.on(_with_followed_steps(judged))
 
 
 @once
@@ -300,7 +300,7 @@ def _with_followed_steps(judged: Baseline) -> Batch:
     for index in filter(batch.is_content, sorted(batch.on_their_own.get(batch.sequence, ()))):
         own = followed.batch.on_their_own[batch.sequence]
         cut = replace(followed.batch, on_their_own={batch.sequence: own - {index}})
-        other = followed.seeing(cut)
+        other = followed.on(cut)
         if _reads_steps_of(other, index, first):
             followed = other
     return followed.batch

@@ -14,7 +14,6 @@ from rnnkit._base.message import brief, count
 from rnnkit._diagnostics.explain.gradient_causes import READ_BOTH, why_zero
 from rnnkit._diagnostics.inputs.reading import bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, names_inside
 from rnnkit._diagnostics.run.outputs import same, tensors_of
@@ -142,10 +141,9 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
     idle = run.idle_stack_items(ran)
     if not silent and not zeros and not idle:
         return _Suspects(silent, zeros, idle, every)
-    judge = judge_of(baseline)
-    if isinstance(judge, Skipped):
-        return judge
-    others = [*trained_otherwise(judge)]
+    if baseline.doubt:
+        return Skipped(baseline.doubt)
+    others = [*trained_otherwise(baseline)]
     if not others:
         reason = "the model accepts no other values, so a missing gradient cannot be confirmed"
         return Skipped(reason)

@@ -12,7 +12,6 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
-from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.otherwise import trained_otherwise
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, gradients_of
 from rnnkit._diagnostics.probes.calls import LARGE, events_with, filled, padded
@@ -134,30 +133,28 @@ def _never_read(baseline: Baseline, unread: Callable[[Gradients], set[T]]) -> se
     """
     # Also try it without dropout, which may hide a column from all samples.
     found = unread(gradients_in_training(baseline)) & unread(gradients_of(baseline))
-    judge = judge_of(baseline) if found else None
-    if not isinstance(judge, Baseline):
+    if not found or baseline.doubt:
         return set()
-    return found.intersection(*map(unread, trained_otherwise(judge)))
+    return found.intersection(*map(unread, trained_otherwise(baseline)))
 
 
 def order_unseen(baseline: Baseline) -> Iterator[str]:
     """Yield a line if the steps may stand in any order: no output would show it.
 
-    ``baseline`` is the model, a batch, and what it returned; a run in float64 tells.
+    ``baseline`` is the model, a batch, and what it returned.
     """
-    judge = judge_of(baseline) if _may_be_unordered(baseline) else None
-    if not isinstance(judge, Baseline):
+    if baseline.doubt or not _may_be_unordered(baseline):
         return
-    other = _reordered(judge.batch)
-    first = judge.batch.sequence
-    if same(other.leaves[first], judge.batch.leaves[first]):
+    batch = baseline.batch
+    other = _reordered(batch)
+    if same(other.leaves[batch.sequence], batch.leaves[batch.sequence]):
         return
-    after = judge.attempt(other) or []
-    pairs = [*zip(judge.normal, after, strict=False)]
-    if pairs and all(are_near(judge, x, y) for x, y in pairs if is_number(x)):
-        steps = f"the steps{judge.batch.of_sequence} in a different order"
+    after = baseline.attempt(other) or []
+    pairs = [*zip(baseline.normal, after, strict=False)]
+    if pairs and all(are_near(baseline, x, y) for x, y in pairs if is_number(x)):
+        steps = f"the steps{batch.of_sequence} in a different order"
         text = f"{steps} give the same output: the model ignores their order"
-        stepped = [k for k in judge.batch.content if judge.batch.has_steps(k)]
+        stepped = [k for k in batch.content if batch.has_steps(k)]
         # Times of the steps, for example, move together with these.
         yield f"{text}, unless one of the inputs tells it" if len(stepped) > 1 else text
 

@@ -14,7 +14,6 @@ from rnnkit._diagnostics.inputs.changes import other_leaves, sample_at
 from rnnkit._diagnostics.inputs.lengths import is_binary
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
-from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.probes.loss_runs import (
     NOTHING,
@@ -42,27 +41,25 @@ EXCHANGES = 12
 ORDER = "the loss changes when samples change places, in all inputs together: intended?"
 
 
-def judge_loss(narrow: Baseline) -> Outcome:
+def judge_loss(baseline: Baseline) -> Outcome:
     """Judge a model that returns a loss: a change of a sample turns no other sample's gradient.
 
-    Gradients are compared by their direction, and all runs are the judge's: the model in float64. A
-    finding needs a module that mixes samples, or targets that are others'; a loss may compare
-    samples, which is noted. ``narrow`` is the model, a batch, and what it returned, in its own
-    dtype.
+    Gradients are compared by their direction. A finding needs a module that mixes samples, or
+    targets that are others'; a loss may compare samples, which is noted. ``baseline`` is the model,
+    a batch, and what it returned.
 
     First a tensor is sought that follows the samples, then each sample is changed, then each label,
     and last the samples get each other's targets.
     """
-    baseline = judge_of(narrow)
-    if isinstance(baseline, Skipped):
-        return baseline
+    if baseline.doubt:
+        return Skipped(baseline.doubt)
     batch = baseline.batch
     base = run_loss(baseline, batch)
     if not any(place.slope.any() for place in base):
         reason = "a loss without a gradient: it is constant, or writes into its inputs, or takes"
         fix = "let forward take F.one_hot(x, n).float()"
         return Skipped(f"{reason} neither floats nor what an Embedding reads: {fix}")
-    labels = _labels(batch, gradients_of(narrow))
+    labels = _labels(batch, gradients_of(baseline))
     runs = _with_other_samples(baseline, base, labels)
     followed = first_by_sample(base, runs, batch.size)
     if followed is None:

@@ -6,7 +6,6 @@ from itertools import islice
 
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part, are_near
-from rnnkit._diagnostics.measure.judge import judge_of
 from rnnkit._diagnostics.probes.repeatable import row_of_kept
 from rnnkit._diagnostics.probes.streams import Stream, ways_to_carry
 from rnnkit._diagnostics.run.outputs import is_number
@@ -46,21 +45,21 @@ def probe_streaming(narrow: Baseline) -> Outcome:
 def streams_of(narrow: Baseline) -> list[Stream] | Skipped:
     """Run in chunks, and compare them with the whole; return runs that are right, or a wrong one.
 
-    All run in float64, if the model does. The steps are those that the first output follows, which
+    The steps are those that the first output follows, which
     may be another input's than those with lengths. A skip if there are too few steps without
     padding, or no way to pass a state along.
     """
     followed = narrow.axes.source.get(narrow.first or 0, narrow.batch.sequence)
-    judge = judge_of(narrow.with_steps_of(followed))
-    if isinstance(judge, Skipped):
-        return judge
-    batch = judge.batch
+    baseline = narrow.with_steps_of(followed)
+    if baseline.doubt:
+        return Skipped(baseline.doubt)
+    batch = baseline.batch
     # Only the steps at which no sample has padding.
     steps = min(batch.valid_counts)
     if steps < 2 or not batch.has_steps(batch.sequence):
         return Skipped(NO_STEPS)
     cut = batch.cut(steps, front=batch.pads_after)
-    return _streams(judge.on(cut, judge.session.run(cut.tree())))
+    return _streams(baseline.on(cut, baseline.session.run(cut.tree())))
 
 
 def _cut(stream: Stream) -> str:
@@ -137,7 +136,7 @@ def _ways(baseline: Baseline) -> Iterator[tuple[dict[str, str], list[str], list[
     """
     batch = baseline.batch
     own = batch.on_their_own.get(batch.sequence)
-    all_cut = baseline.seeing(replace(batch, on_their_own={}))
+    all_cut = baseline.on(replace(batch, on_their_own={}))
     cuts = [all_cut, baseline] if own else [baseline]
     for cut in cuts:
         # What is returned for the batch as it is stands in the session.

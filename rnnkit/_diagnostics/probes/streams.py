@@ -16,7 +16,7 @@ from rnnkit._diagnostics.explain.search import Seen
 from rnnkit._diagnostics.inputs.reading import bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import Part
-from rnnkit._diagnostics.measure.judge import AMPLIFIED
+from rnnkit._diagnostics.measure.precision import AMPLIFIED
 from rnnkit._diagnostics.run.events import Event, Recorder
 from rnnkit._diagnostics.run.module_calls import calls_in, hooks_on, with_state
 from rnnkit._diagnostics.run.outputs import (
@@ -57,7 +57,7 @@ class Stream:
     doubt_of_steps = ""
 
     def __init__(self, baseline: Baseline, carried: Mapping[str, str], sizes: list[int]) -> None:
-        """Run the chunks one after the other, and compare them with the whole of a judge.
+        """Run the chunks one after the other, and compare them with the whole.
 
         ``baseline`` is the model in float64, a batch, and its output for the whole; ``carried``
         says by argument which place of the output it takes; ``sizes`` is how many steps each chunk

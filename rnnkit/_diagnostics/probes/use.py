@@ -11,7 +11,6 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.judge import rounds_by_all
 from rnnkit._diagnostics.measure.slopes import gradients_of
 from rnnkit._diagnostics.measure.unfollowed import none_seen, why_not_finite
 from rnnkit._diagnostics.probes.calls import reversed_outputs, shared_directions, steps_as_channels
@@ -66,10 +65,10 @@ def probe_use(baseline: Baseline) -> Outcome:
             return found.noting(notes)
         notes.append(found)
     unsure = why_not_finite(baseline)
-    if unsure is None and returning:
-        unsure = rounds_by_all(baseline)  # a quantized layer may move any output by rounding
     if unsure is not None:
         return unsure.noting(notes)
+    if returning and baseline.doubt:
+        return Skipped(baseline.doubt, notes=notes)  # rounding may move any output
     looked = _in_words(len(returning), sum(call.is_cell for call in calls))
     if not looked:
         return Skipped("verify saw no call of a cell, or of a layer on a batch", notes=notes)

@@ -158,7 +158,10 @@ class Pristine:
             return True
         if not thorough or _write_count(one.original) != one.original_writes:
             return False
-        return not same(one.original, one.private)
+        original = one.original
+        if self.least is not None:
+            original = in_wider_dtype(original, self.least)
+        return not same(original, one.private)
 
     def close(self) -> None:
         """Give back the memory of all copies, also of those in a cycle that the model makes."""

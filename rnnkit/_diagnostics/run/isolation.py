@@ -187,9 +187,11 @@ class Session:
             self.last = self.fresh() if on is None else on
             args, kwargs = copied_inputs(inputs)
             self.tally.count()
-            hooks = watch(self.last) if watch else ()
-            with self.watched(hooks, notices=notices), torch.no_grad(), self.mode:
-                self.returned = self.call(self.last, *args, **kwargs)
+            # The mode is entered first, so that what watches sees the model's calls alone.
+            with self.mode:
+                hooks = watch(self.last) if watch else ()
+                with self.watched(hooks, notices=notices), torch.no_grad():
+                    self.returned = self.call(self.last, *args, **kwargs)
             self.is_first = False  # a run that the model refuses may draw nothing
             is_done = on is not None or not (self._is_written or (notices and self.drawn))
         found = self.leaves_of(self.returned, inputs)

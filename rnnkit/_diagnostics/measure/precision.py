@@ -1,4 +1,4 @@
-"""Float64 is the judge: where bits differ, it says whether that is more than rounding."""
+"""Float64 from the start: the dtype that a model is run in, and what counts as rounding there."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,10 +18,9 @@ from rnnkit._diagnostics.run.outputs import (
     shapes_of,
     wider_dtype,
 )
-from rnnkit._diagnostics.tell.outcome import Skipped
 
-#: By how much of its size a feature may move, by the dtype that the model is judged in.
-JUDGED = {torch.float64: 1e-9, torch.float32: 1000 * torch.finfo(torch.float32).eps}
+#: By how much of its size a feature may move, by the dtype that the model is run in.
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 1000 * torch.finfo(torch.float32).eps}
 #: A tolerance beyond this sees nothing.
 COARSE = 0.01
 #: Above this many weights a wider copy takes too much memory.
@@ -36,60 +35,45 @@ AMPLIFIED = "the model amplifies rounding errors too much"
 def beyond_rounding(baseline: Baseline, before: Tensor, after: Tensor, size: Any) -> Tensor:
     """Return a mask of where two tensors differ by more than rounding.
 
-    ``size`` is how large the numbers are: a judge, which runs in float64, has a tolerance relative
-    to it. A baseline that is no judge has none: every bit counts.
+    ``size`` is how large the numbers are, to which the tolerance of the baseline's dtype is
+    relative. Tensors that are no numbers have none.
     """
-    is_exact = baseline.tolerance is None or not is_number(before)
-    return difference(before, after) > (0.0 if is_exact else baseline.tolerance * size)
+    has_tolerance = baseline.tolerance > 0 and is_number(before)
+    limit = baseline.tolerance * size if has_tolerance else 0.0
+    moved: Tensor = difference(before, after) > limit
+    return moved
 
 
-@once
-def judge_of(baseline: Baseline) -> Baseline | Skipped:
-    """Return the judge of a baseline (a model, a batch, and its output): the same in float64.
+def in_widest_dtype(baseline: Baseline) -> Baseline:
+    """Return a baseline (a model, a batch, and its output) in float64, from which all runs follow.
 
-    If the model does not run in that, it is the same in float32, or in its own dtype if that is
-    fine enough. The judge says whether a difference is more than rounding. If nothing can judge,
-    return why, as a probe's answer. Dtypes are tried in turn, unless a wider copy of the weights
-    takes too much memory.
+    If the model does not run in that, it is in float32, or in its own dtype. If that is too coarse
+    to tell a difference from rounding, the baseline says so in ``doubt``, and only equal bits
+    settle a question. Dtypes are tried in turn, unless a wider copy of the weights takes too much
+    memory.
     """
-    if baseline.is_judge:
-        return baseline
-    if baseline.parent is not None:  # it sees the same inputs differently
-        judge = judge_of(baseline.parent)
-        if isinstance(judge, Skipped):
-            return judge
-        return judge.seeing(baseline.batch.with_leaves(judge.batch.leaves))
-    unsure = rounds_by_all(baseline)
-    if unsure is not None:
-        return unsure
     model = baseline.session.model
+    if any(".quantized.dynamic." in type(one).__module__ for one in nn.Module.modules(model)):
+        return replace(baseline, doubt=QUANTIZED)
     weights = [*model.parameters(), *model.buffers()]
     fits = sum(weight.numel() for weight in weights) <= MOST_WEIGHTS
-    tried = JUDGED if fits else {}
+    tried = TOLERANCES if fits else {}
     for dtype, tolerance in tried.items():
-        wide = _judge_in(baseline, dtype, tolerance)
+        wide = _in_dtype(baseline, dtype, tolerance)
         if wide is not None:
             return wide
-    return _judge_in_own_dtype(baseline, weights)
+    return _in_own_dtype(baseline, weights)
 
 
-def note_of_judge(baseline: Baseline) -> list[str]:
-    """Return a line that says in which dtype a model was judged, if that is not float64."""
-    judge = baseline.made.get(judge_of)
-    if not isinstance(judge, Baseline) or judge.dtype is torch.float64:
+def note_of_dtype(baseline: Baseline) -> list[str]:
+    """Return a line that says in which dtype a model was run, if that is not float64."""
+    if baseline.dtype in (None, torch.float64):
         return []
-    return [f"compared in {str(judge.dtype)[6:]}: the model does not run in float64"]
+    return [f"compared in {str(baseline.dtype)[6:]}: the model does not run in float64"]
 
 
-def rounds_by_all(baseline: Baseline) -> Skipped | None:
-    """Return a probe's answer if a quantized layer may move any output by rounding; else None."""
-    modules = nn.Module.modules(baseline.session.model)
-    is_quantized = any(".quantized.dynamic." in type(one).__module__ for one in modules)
-    return Skipped(QUANTIZED) if is_quantized else None
-
-
-def _judge_in_own_dtype(baseline: Baseline, weights: Sequence[Tensor]) -> Baseline | Skipped:
-    """Return the same as a judge in the coarsest dtype of its numbers; skip if that is too coarse.
+def _in_own_dtype(baseline: Baseline, weights: Sequence[Tensor]) -> Baseline:
+    """Return the same with a tolerance for the coarsest dtype of its numbers, or with a doubt.
 
     ``weights`` are the parameters and buffers of the model.
     """
@@ -98,22 +82,23 @@ def _judge_in_own_dtype(baseline: Baseline, weights: Sequence[Tensor]) -> Baseli
     tolerance = 1000 * torch.finfo(coarsest).eps
     if tolerance > COARSE:
         name = str(coarsest)[6:]
-        return Skipped(f"{name} rounds too much, and the model does not run in a wider dtype")
-    return baseline.judging(baseline.batch, coarsest, tolerance)
+        why = f"{name} rounds too much, and the model does not run in a wider dtype"
+        return replace(baseline, doubt=why)
+    return replace(baseline, dtype=coarsest, tolerance=tolerance)
 
 
-def _judge_in(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Baseline | None:
-    """Return the judge that runs in a dtype; None if the model insists on its own."""
+def _in_dtype(baseline: Baseline, dtype: torch.dtype, tolerance: float) -> Baseline | None:
+    """Return the same in a wider dtype; None if the model insists on its own."""
     with suppress(Exception):  # it may refuse as it likes, and its device has no float64
         batch = baseline.batch.with_leaves(
             [in_wider_dtype(x, dtype) for x in baseline.batch.leaves]
         )
         session = baseline.session.wider(dtype, Widened(dtype))
-        judging = baseline.judging(batch, dtype, tolerance)
-        judge = replace(judging, session=session, normal=session.run(batch.tree()))
-        is_wide = all(in_wider_dtype(x, dtype) is x for x in judge.normal)
-        if is_wide and shapes_of(judge.normal) == shapes_of(baseline.normal):
-            return judge
+        normal = session.run(batch.tree())
+        is_wide = all(in_wider_dtype(x, dtype) is x for x in normal)
+        if is_wide and shapes_of(normal) == shapes_of(baseline.normal):
+            wide = replace(baseline.on(batch, normal), session=session)
+            return replace(wide, dtype=dtype, tolerance=tolerance)
     return None
 
 
@@ -142,21 +127,21 @@ class Widened(TorchFunctionMode):
 
 
 @once
-def effect_of_last_bit(judge: Baseline) -> float:
+def effect_of_last_bit(baseline: Baseline) -> float:
     """Return how far outputs move, for their size, when each number moves by its last bit.
 
-    ``judge`` is the model in float64, with a batch and its output. A difference no larger than that
+    ``baseline`` is the model, a batch, and its output. A difference no larger than that
     may be rounding. Infinity if nothing can be compared.
     """
-    session = judge.session
+    session = baseline.session
     model = session.fresh()
     for tensor in model.parameters():
         tensor.data = _moved_by_a_bit(tensor.data)
-    inputs = judge.batch.tree([*map(_moved_by_a_bit, judge.batch.leaves)])
+    inputs = baseline.batch.tree([*map(_moved_by_a_bit, baseline.batch.leaves)])
     output = session.attempt(inputs, on=model) or ()
     moved = [
-        (difference(one, other) / judge.scale_of(k)).max().item()
-        for k, (one, other) in enumerate(zip(judge.normal, output, strict=False))
+        (difference(one, other) / baseline.scale_of(k)).max().item()
+        for k, (one, other) in enumerate(zip(baseline.normal, output, strict=False))
         if is_number(one) and shape_of(one) == shape_of(other)
     ]
     return max(moved, default=torch.inf)

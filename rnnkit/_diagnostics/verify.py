@@ -106,8 +106,8 @@ def verify(
 
     >>> x = torch.randn(5, 7, 3)  # (batch, seq, feature)
     >>> report = rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x, causal=True)
-    >>> report.checked
-    ['repeatable', 'batch', 'alone', 'causal', 'memory', 'coverage', 'use', 'gradient']
+    >>> "causal" in report.checked
+    True
     >>> rnnkit.verify(torch.nn.GRU(3, 4), x)
     Traceback (most recent call last):
     rnnkit.LeakError: output[0] of sample 1 depends on the input of sample 0

@@ -205,11 +205,11 @@ def infer_steps(
     return None
 
 
-def shrinks_twice(full: Leaves, fewer: Leaves) -> bool:
-    """Return whether some tensor is shorter on two axes when a sample was left out.
+def shrinks_on_two_axes(full: Leaves, fewer: Leaves) -> bool:
+    """Return whether some tensor has another size on two axes when a sample was left out.
 
-    ``full`` and ``fewer`` are the leaves of the output for all samples, and without one. Without
-    its longest sample a model may also return fewer steps.
+    ``full`` and ``fewer`` are the leaves of the output for all samples, and without one. The second
+    axis has the steps, if the longest sample was left out.
     """
     pairs = zip(full, fewer, strict=False)
     return any(len(_other_sizes(one, other)) > 1 for one, other in pairs)

@@ -145,11 +145,11 @@ def check_values(leaves: Sequence[Any], caller: str) -> None:
 
 
 def first_with_axis(every: Sequence[Any], dim: int, places: Sequence[int]) -> int:
-    """Return the index of the first leaf at some places that has the axis ``dim`` and is dense.
+    """Return the index of the first leaf at some places that has the axis ``dim``.
 
-    A leaf is one tensor of the inputs, and ``every`` holds them all. Refuse them if there is none:
-    its samples, or steps, could not be changed. Empty tensors do not count, such as the categories
-    in a data set that has none.
+    A leaf is one tensor of the inputs, and ``every`` holds them all. Empty tensors do not count,
+    such as the categories in a data set that has none. Refuse packed and nested leaves, a leaf that
+    is not dense, and inputs without such an axis: their samples, or steps, could not be changed.
     """
     leaves = [every[k] for k in places]
     if any(isinstance(x, PackedSequence) or getattr(x, "is_nested", False) for x in leaves):

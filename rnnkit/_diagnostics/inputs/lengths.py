@@ -188,10 +188,11 @@ def _lengths_of_mask(valid: Tensor) -> Iterator[list[int]]:
 
 
 def padded_side(rows: Tensor, counts: list[int]) -> str:
-    """Return on which side an input ``(batch, seq, ...)`` is padded.
+    """Return on which side an input ``(batch, seq, ...)`` is padded: ``"post"`` or ``"pre"``.
 
-    The side is ``"post"`` or ``"pre"`` if all steps beyond each of ``counts`` have one value, or
-    are not finite, and the last valid step has another one; else it is empty.
+    All padding of the batch has one value, or is not finite, and the valid step next to it has
+    another one. Empty if neither side has such padding, or if all ``counts``, the lengths, are equal
+    or some do not fit.
     """
     if not 1 <= min(counts) < max(counts) <= rows.shape[1]:
         return ""

@@ -219,7 +219,7 @@ class Baseline:
         return ordered
 
     def outputs_by_sample(self) -> list[int]:
-        """Return the index of each output leaf with a row, or more, for each sample."""
+        """Return the index of each output leaf with a row for each sample."""
         return [
             index
             for index, axis in self.axes.batch.items()

@@ -97,11 +97,11 @@ def _calm_leaf(batch: Batch, index: int, leaf: Any) -> Any:
     return leaf / size if size > 1 else leaf
 
 
-def trained_otherwise(baseline: Baseline) -> Iterator[Gradients]:
-    """Yield runs with gradients, for other values of the parameters and the inputs.
+def runs_with_other_weights(baseline: Baseline) -> Iterator[Gradients]:
+    """Yield training runs with other weights: with the same inputs, other values, a doubled axis.
 
-    ``baseline`` is the model, a batch, and what it returned, in float64: in float32, much is zero
-    that is only small. A run without any gradient is left out.
+    ``baseline`` is the model, a batch, and what it returned. A run without any gradient is left
+    out.
     """
     batch = baseline.batch
     generator = torch.Generator("cpu").manual_seed(0)

@@ -11,7 +11,7 @@ from rnnkit._diagnostics.inputs.axes import (
     find_joined_axes,
     infer_steps,
     shortened_axis,
-    shrinks_twice,
+    shrinks_on_two_axes,
 )
 from rnnkit._diagnostics.measure.baseline import Baseline, events_of
 from rnnkit._diagnostics.run.events import Recorder
@@ -74,7 +74,7 @@ def _leave_one_out(baseline: Baseline) -> tuple[Leaves | None, int]:
     shortest_first = sorted(range(batch.size), key=valid_steps.__getitem__)
     for left_out in shortest_first:
         fewer = baseline.session.attempt(batch.without(left_out).tree())
-        if fewer is None or not shrinks_twice(baseline.normal, fewer):
+        if fewer is None or not shrinks_on_two_axes(baseline.normal, fewer):
             return fewer, left_out
     left_out = shortest_first[0]
     return baseline.session.attempt(batch.without(left_out).tree()), left_out
@@ -99,7 +99,7 @@ def _with_batch_axes(baseline: Baseline) -> Baseline:
     found = _longer_axes(normal, fewer)
     session = baseline.session.splitting(joined, batch.size_of)
     baseline = replace(baseline, session=session, normal=normal)
-    if shrinks_twice(normal, fewer):
+    if shrinks_on_two_axes(normal, fewer):
         # Where each sample is the longest of some input, none can be left out alone.
         twice = baseline.attempt(batch.samples([*range(batch.size), left_out])) or []
         found = _longer_axes(twice, normal) | found

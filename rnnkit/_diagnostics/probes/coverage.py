@@ -51,7 +51,7 @@ def probe_coverage(baseline: Baseline) -> Outcome:
         return finding
     steps = baseline.batch.steps
     if silent.any():
-        return Skipped(f"{_in_words(baseline, valid, silent)} no output", "partial")
+        return Skipped(f"{_words_of_silent_places(baseline, valid, silent)} no output", "partial")
     if untried:
         what = f"{untried} of {steps} steps showed no gradient, and verify did not try each of them"
         return Skipped(what, "partial")
@@ -226,8 +226,8 @@ def _unread_steps(valid: Tensor, silent: Tensor) -> list[int]:
     return unread.nonzero().flatten().tolist()
 
 
-def _in_words(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
-    """Name the places that reach no output, with their verb: by step if no sample's is read.
+def _words_of_silent_places(baseline: Baseline, valid: Tensor, silent: Tensor) -> str:
+    """Name the places that reach no output, and "reach": as steps, if no sample's step does.
 
     Both masks are ``(batch, seq)``; ``silent`` has the valid steps that reach no output.
     """

@@ -14,7 +14,7 @@ from rnnkit._base.message import brief, count
 from rnnkit._diagnostics.explain.gradient_causes import READ_BOTH, why_zero
 from rnnkit._diagnostics.inputs.reading import bound_to
 from rnnkit._diagnostics.measure.baseline import Baseline
-from rnnkit._diagnostics.measure.otherwise import trained_otherwise
+from rnnkit._diagnostics.measure.otherwise import runs_with_other_weights
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, names_inside
 from rnnkit._diagnostics.run.outputs import same, tensors_of
 from rnnkit._diagnostics.tell.outcome import Finding, Line, Outcome, Passed, Skipped
@@ -143,7 +143,7 @@ def _suspected(baseline: Baseline, run: Gradients) -> _Suspects | Skipped:
         return _Suspects(silent, zeros, idle, every)
     if baseline.doubt:
         return Skipped(baseline.doubt)
-    others = [*trained_otherwise(baseline)]
+    others = [*runs_with_other_weights(baseline)]
     if not others:
         reason = "the model accepts no other values, so a missing gradient cannot be confirmed"
         return Skipped(reason)

@@ -12,7 +12,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.inputs.batch import Batch
 from rnnkit._diagnostics.measure.baseline import Baseline
 from rnnkit._diagnostics.measure.compare import are_near
-from rnnkit._diagnostics.measure.otherwise import trained_otherwise
+from rnnkit._diagnostics.measure.otherwise import runs_with_other_weights
 from rnnkit._diagnostics.measure.slopes import Gradients, gradients_in_training, gradients_of
 from rnnkit._diagnostics.probes.calls import LARGE, events_with, filled, padded
 from rnnkit._diagnostics.probes.lines_of_training import (
@@ -135,7 +135,7 @@ def _never_read(baseline: Baseline, unread: Callable[[Gradients], set[T]]) -> se
     found = unread(gradients_in_training(baseline)) & unread(gradients_of(baseline))
     if not found or baseline.doubt:
         return set()
-    return found.intersection(*map(unread, trained_otherwise(baseline)))
+    return found.intersection(*map(unread, runs_with_other_weights(baseline)))
 
 
 def order_unseen(baseline: Baseline) -> Iterator[str]:

@@ -85,14 +85,16 @@ def judge_loss(baseline: Baseline) -> Outcome:
     of_masks = _of_labels(baseline, base, {*labels} - {*items}, start, axis)
     of_items = map(_as_note, _of_labels(baseline, base, items, start, axis))
     exchanges = chain(of_masks, of_items, _broadcast(baseline, base, start))
-    return _after_exchanges(exchanges, notes, len(runs))
+    return _outcome_of_exchanges(exchanges, notes, len(runs))
 
 
-def _after_exchanges(exchanges: Iterator[Finding | str], notes: list[str], tried: int) -> Outcome:
-    """Return what exchanged labels and targets show: the first finding, or else notes.
+def _outcome_of_exchanges(
+    exchanges: Iterator[Finding | str], notes: list[str], tried: int
+) -> Outcome:
+    """Return the first finding of exchanged labels and targets, which are tried one by one.
 
-    ``notes`` are those so far, and ``tried`` is how many samples were changed before. The runs may
-    be spent before all are exchanged.
+    Without a finding, the gradients of a loss passed, after ``tried`` samples were changed; the
+    answer is a skip if the runs are spent before. ``notes`` are added to by the exchanges.
     """
     try:
         for found in exchanges:
@@ -127,10 +129,10 @@ def _has_order(baseline: Baseline) -> bool | None:
 
 
 def _labels(batch: Batch, gradients: Gradients) -> list[int]:
-    """Return the inputs, by index, that are no data: labels, masks or flags of the samples.
+    """Return the inputs, by index, that no gradient follows: labels, masks or flags of the samples.
 
-    ``gradients`` are of a run, which follows numbers, and tokens that an Embedding is given as they
-    are. The first input is data.
+    ``gradients`` are of a run. It follows floats, and the tokens that an Embedding is given
+    unchanged. The first input is data in any case.
     """
     return [
         index

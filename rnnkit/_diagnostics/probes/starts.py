@@ -96,7 +96,7 @@ def _input_as_state(family: Sequence[Call], call: Call) -> Iterator[Finding]:
     # A cell may take its first state from another one.
     if not call.is_cell or call.number == 0 or source.name == call.name:
         return
-    # Of this step, or of the one before.
+    # What the other cell returned at this step, or at the one before.
     made = [one.returned["h"] for one in family[-2:] if "h" in one.returned]
     if made and equal(call.input, made[-1]) and any(equal(call.state.get("h"), h) for h in made):
         taken = f"gets the output of {source.label} both as its input and as its state"
@@ -162,9 +162,9 @@ def _order(given: Tensor | None, made: Tensor | None) -> list[int] | None:
 
 
 def _cell_state_of_the_last_step(baseline: Baseline, call: Call) -> Iterator[str]:
-    """Yield a note if outputs read c, and not h, of what an LSTM cell's last call returned.
+    """Yield a note if the outputs read only c of what an LSTM cell returned in its last ``call``.
 
-    The gradients of the outputs of ``baseline`` (a model, a batch, its output) show what they read.
+    The gradients of the outputs of ``baseline`` (a model, a batch, its output) show that.
     """
     if not isinstance(call.module, RNNCellBase):
         return

@@ -264,7 +264,7 @@ def _parts_without_steps(baseline: Baseline) -> dict[str, Shapes]:
     """
     stepped = [baseline.names[index] for index in baseline.axes.seq]
     places = {}
-    for place, part in _places(baseline.session.returned):
+    for place, part in _parts_with_places(baseline.session.returned):
         shapes = [x.shape for x in tensors_of(part)]
         if place and shapes and not any(_is_in(name, place) for name in stepped):
             places[place] = shapes
@@ -294,18 +294,18 @@ def _from_returned(baseline: Baseline, given: Given, carried: Mapping[str, str])
     ``given`` are the inputs of a chunk; ``carried`` says by argument which place it takes.
     """
     session = baseline.session
-    places = dict(_places(session.returned))
+    places = dict(_parts_with_places(session.returned))
     bound = bound_to(session.model, session.own_call, given)
     bound.arguments.update({name: places[at] for name, at in carried.items()})
     return Given(bound.args, bound.kwargs)
 
 
-def _places(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def _parts_with_places(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the parts of an output, from the outside in, each with its place."""
     yield name, tree
     if not isinstance(tree, Tensor):
         for key, part in parts(tree):
-            yield from _places(part, name + key)
+            yield from _parts_with_places(part, name + key)
 
 
 def _is_in(name: str, *places: str) -> bool:

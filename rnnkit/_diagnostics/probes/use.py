@@ -69,14 +69,14 @@ def probe_use(baseline: Baseline) -> Outcome:
         return unsure.noting(notes)
     if returning and baseline.doubt:
         return Skipped(baseline.doubt, notes=notes)  # rounding may move any output
-    looked = _in_words(len(returning), sum(call.is_cell for call in calls))
+    looked = _words_of_calls(len(returning), sum(call.is_cell for call in calls))
     if not looked:
         return Skipped("verify saw no call of a cell, or of a layer on a batch", notes=notes)
     but = ", but see the notes" if notes else ""
     return Passed(f"{looked} are not mixed up{but}", [], notes=notes)
 
 
-def _in_words(layers: int, cells: int) -> str:
+def _words_of_calls(layers: int, cells: int) -> str:
     """Write what was looked at, of so many calls of layers, and of cells; empty if of none."""
     looked = []
     if layers:

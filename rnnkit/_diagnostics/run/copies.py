@@ -149,10 +149,10 @@ class Pristine:
         return bool(written)
 
     def _is_written(self, one: CopiedTensor, thorough: bool) -> bool:
-        """Return whether a run wrote into a shared tensor.
+        """Return whether a run wrote into a tensor that all copies share.
 
-        The tensor's counter tells or, if ``thorough``, its numbers do; unless the user's own model
-        wrote the original meanwhile.
+        Its counter of writes tells. If ``thorough``, its numbers are compared as well, unless the
+        user's own model wrote the original meanwhile.
         """
         if _write_count(one.private) != one.writes:
             return True

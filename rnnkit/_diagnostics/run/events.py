@@ -228,11 +228,11 @@ def stateful_modules(events: Sequence[Event]) -> set[str]:
 
 
 def attributes_that_change(session: "Session", inputs: Given) -> list[str]:
-    """Return the qualified names of attributes and buffers of a model that a run changes."""
-    copy = session.fresh()
-    before = _attributes_of(copy)
-    session.run(inputs, on=copy)
-    after = _attributes_of(copy)
+    """Return the qualified names of attributes and buffers that a run sets or changes."""
+    model = session.fresh()
+    before = _attributes_of(model)
+    session.run(inputs, on=model)
+    after = _attributes_of(model)
     return [name for name in after if name not in before or not equal(before[name], after[name])]
 
 

@@ -289,7 +289,7 @@ def _random_states() -> dict[str, Any]:
 
 @contextmanager
 def without_fast_attention() -> Iterator[None]:
-    """Run attention as in training: torch's fast path of eval mode takes any mask for booleans."""
+    """Switch off the fast path of attention in eval mode, which reads a float mask as booleans."""
     backend = torch.backends.mha
     before = backend.get_fastpath_enabled()
     backend.set_fastpath_enabled(False)

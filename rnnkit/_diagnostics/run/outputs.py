@@ -198,12 +198,12 @@ class JoinedAxes(NamedTuple):
         return torch.unflatten(leaf, self.axis, sizes)
 
 
-def split_joined_axes(found: Leaves, flats: Mapping[int, JoinedAxes], samples: int) -> Leaves:
-    """Return the leaves of an output with two axes for each that has samples and steps in one.
+def split_joined_axes(leaves: Leaves, joined: Mapping[int, JoinedAxes], samples: int) -> Leaves:
+    """Return the leaves of an output, each axis that joins samples and steps split into two.
 
-    ``flats`` has those axes by the index of their leaf; ``samples`` is the size of the batch.
+    ``joined`` has those axes by the index of their leaf; ``samples`` is the size of the batch.
     """
-    return [flats[k].split(x, samples) if k in flats else x for k, x in enumerate(found)]
+    return [joined[k].split(x, samples) if k in joined else x for k, x in enumerate(leaves)]
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -265,11 +265,15 @@ def feature_sizes(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Return how large the numbers of each feature are, in the shape of the tensor.
 
     That is the largest over ``axes`` (batch and seq), but for numbers that are 1000 times the
-    median, such as scores that are masked out, which count for themselves only.
+    median, such as scores that are masked out, which count for themselves only. Equal numbers count
+    once for the median: a mask may fill most places.
     """
     size = in_float64(tensor).abs().nan_to_num(0.0, 0.0, 0.0)
     usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)
-    usual = torch.where(usual > 0, usual, torch.nan).nanmedian(0).values.nan_to_num(0.0)
+    usual = usual.sort(0).values
+    is_new = torch.ones_like(usual, dtype=torch.bool)
+    is_new[1:] = usual[1:] != usual[:-1]
+    usual = torch.where(is_new & (usual > 0), usual, torch.nan).nanmedian(0).values.nan_to_num(0.0)
     for axis in sorted(axes):
         usual = usual.unsqueeze(axis)
     # A score that is masked out counts for itself only; a feature of zeros is as large as all.

@@ -27,6 +27,7 @@ from rnnkit._diagnostics.probes.remarks import remarks
 from rnnkit._diagnostics.probes.table import PROBES, Probe, ProbeName
 from rnnkit._diagnostics.run.isolation import EscapedError, Session, SpentError, session
 from rnnkit._diagnostics.run.outputs import Given
+from rnnkit._diagnostics.run.unseen import unseen_in
 from rnnkit._diagnostics.tell.outcome import (
     LEFT_OUT,
     RUNS,
@@ -35,7 +36,7 @@ from rnnkit._diagnostics.tell.outcome import (
     Passed,
     Skipped,
 )
-from rnnkit._diagnostics.tell.report import Check, Report, joined, leak_error
+from rnnkit._diagnostics.tell.report import Check, Report, joined, joined_by_and, leak_error
 
 
 @known_keywords("verify-argument", OTHER_NAMES, check_option)
@@ -178,6 +179,7 @@ def _judged(
     baseline, told = baseline_of(opened, whole, rules)
     answers = baseline.known.answers
     axes = layout_of(baseline)
+    unseen = unseen_in(baseline.session.returned)
     opened.tally.most = RUNS  # until something is found
     for probe in _probes_of(asked):
         is_left_out = probe.name in skip or probe.goes_with in skip
@@ -185,6 +187,8 @@ def _judged(
     remarked = remarks(baseline, streaming=asked["streaming"])
     if may_turn and whole.size > 1:
         answers |= _with_other_axis(answers, opened, whole.tree())
+    if unseen:
+        answers |= _with_unseen(answers, unseen)
     found = [
         leak_error(name, answer, PROBES[name].fix)
         for name, answer in answers.items()
@@ -202,6 +206,20 @@ def _judged(
         axes=axes,
         _maps=[one.drawn for one in [*answers.values(), remarked] if one.drawn is not None],
     )
+
+
+def _with_unseen(answers: Mapping[str, Outcome], unseen: str) -> dict[str, Outcome]:
+    """Return the first answer that nothing is wrong, with what ``unseen`` holds left out."""
+    passed = {
+        name: answer
+        for name, answer in answers.items()
+        if PROBES[name].is_judging and isinstance(answer, Passed)
+    }
+    for name, answer in passed.items():
+        what = f"{joined_by_and([*passed])} did not see the tensors in {unseen}"
+        but = f"{what}: return them in a tuple, list or dict"
+        return {name: replace(answer, but="; ".join(filter(None, [answer.but, but])))}
+    return {}
 
 
 def _probes_of(asked: Mapping[str, bool]) -> list[Probe]:

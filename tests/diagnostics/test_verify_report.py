@@ -50,8 +50,8 @@ def test_report():
     assert text(report) == snapshot("""\
 rnnkit.verify: no leak found (17 forward passes, ... s)
   ok  repeatable  the same input twice returns the same output
-  ok  batch       no sample's output depends on another sample (4 tried)
-  ok  alone       a sample by itself, cut to its length, returns what it returns in the batch (2 tried)
+  ok  batch       no sample's output depends on another sample (4 of 4 tried)
+  ok  alone       a sample by itself, cut to its length, returns what it returns in the batch (2 of 4 tried)
   ok  padding     no output depends on the padding
   ok  memory      the last output depends on earlier steps
   ok  coverage    every valid step (7 of 7) reaches an output

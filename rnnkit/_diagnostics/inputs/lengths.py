@@ -191,8 +191,8 @@ def padded_side(rows: Tensor, counts: list[int]) -> str:
     """Return on which side an input ``(batch, seq, ...)`` is padded: ``"post"`` or ``"pre"``.
 
     All padding of the batch has one value, or is not finite, and the valid step next to it has
-    another one. Empty if neither side has such padding, or if all ``counts``, the lengths, are equal
-    or some do not fit.
+    another one. Empty if neither side has such padding, or if all ``counts``, the lengths, are
+    equal or some do not fit.
     """
     if not 1 <= min(counts) < max(counts) <= rows.shape[1]:
         return ""

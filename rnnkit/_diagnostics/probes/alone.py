@@ -56,7 +56,8 @@ def _judge_orders(baseline: Baseline, alone: Sequence[Restriction]) -> Finding |
         runs.append(ordered)
     cut = ", cut to its length," if baseline.batch.counts else ""
     tried = sum(bool(run.compared) for run in alone)
-    text = f"a sample by itself{cut} returns what it returns in the batch ({tried} tried)"
+    size = baseline.batch.whole_size
+    text = f"a sample by itself{cut} returns what it returns in the batch ({tried} of {size} tried)"
     uncut = baseline.batch.uncut if cut else []
     if uncut:
         text += f", without cutting {joined_by_and(uncut)}"

@@ -90,7 +90,7 @@ def _judge_samples(baseline: Baseline, indices: Sequence[int]) -> Outcome:
         what = f"{REST} {joined_by_and(mixed)}, where no axis follows the samples"
         return Skipped(what, "partial", drawn=drawn)
     tried = sum(any(map(change.has, indices)) for change in changes.values())
-    text = f"no sample's output depends on another sample ({tried} tried)"
+    text = f"no sample's output depends on another sample ({tried} of {batch.whole_size} tried)"
     return Passed(text, [*changes.values()], drawn=drawn)
 
 
@@ -143,13 +143,13 @@ def _stay_within(changes: Changes, indices: Sequence[int], sample_of: Tensor) ->
 
 
 def _moved_without_samples(baseline: Baseline, changes: Collection[Change]) -> list[str]:
-    """Return the outputs, by name, that samples move and that have no batch axis."""
+    """Return the outputs, by name, that samples move, or give other rows, without a batch axis."""
     followed = baseline.outputs_by_sample()
     return [
         baseline.name(index)
         for index, leaf in enumerate(baseline.normal)
-        if is_number(leaf) and index not in followed
-        if any(change.has(index) and not equal(leaf, change.output[index]) for change in changes)
+        if isinstance(leaf, Tensor) and leaf.dim() and index not in followed
+        if any(not change.has(index) or not equal(leaf, change.output[index]) for change in changes)
     ]
 
 

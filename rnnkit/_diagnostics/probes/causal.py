@@ -79,8 +79,8 @@ def probe_causal(baseline: Baseline) -> Outcome:
             what = f"{judged.name(first)} {of} changes when the later steps are removed"
             return Finding(what, fix=f"{VIEW}; compute nothing from the number of steps")
         runs.append(run)
-    text = _holds(judged) + _tried(judged, changes.values())
-    return Passed(text + _of_others(judged, first, changes), runs)
+    text = _holds(judged) + _of_others(judged, first, changes)
+    return Passed(text, runs, but=_untried(judged, changes.values()))
 
 
 def _first_with_steps(baseline: Baseline) -> int | None:
@@ -111,12 +111,12 @@ def _holds(judged: Baseline) -> str:
     return f"{text} ({taken})"
 
 
-def _tried(judged: Baseline, every: Iterable["_Asked"]) -> str:
-    """Write at how many steps inputs were changed, if not at each that may be the first one."""
+def _untried(judged: Baseline, every: Iterable["_Asked"]) -> str:
+    """Write at how many steps inputs were changed; "" if at each that may be the first one."""
     steps = judged.batch.steps
     most = steps if judged.rules.causal in OWN else steps - 1  # no step is before step 0
     tried = {int(cut) for asked in every for cut in asked.cuts if cut < steps}
-    return f" (tried at {len(tried)} of {most} steps)" if len(tried) < most else ""
+    return f"causal was tried at {len(tried)} of {most} steps" if len(tried) < most else ""
 
 
 def _of_others(judged: Baseline, first: int, changes: dict[Change, "_Asked"]) -> str:

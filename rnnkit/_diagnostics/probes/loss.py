@@ -85,16 +85,16 @@ def judge_loss(baseline: Baseline) -> Outcome:
     of_masks = _of_labels(baseline, base, {*labels} - {*items}, start, axis)
     of_items = map(_as_note, _of_labels(baseline, base, items, start, axis))
     exchanges = chain(of_masks, of_items, _broadcast(baseline, base, start))
-    return _outcome_of_exchanges(exchanges, notes, len(runs))
+    return _outcome_of_exchanges(exchanges, notes, len(runs), batch.whole_size)
 
 
 def _outcome_of_exchanges(
-    exchanges: Iterator[Finding | str], notes: list[str], tried: int
+    exchanges: Iterator[Finding | str], notes: list[str], tried: int, size: int
 ) -> Outcome:
     """Return the first finding of exchanged labels and targets, which are tried one by one.
 
-    Without a finding, the gradients of a loss passed, after ``tried`` samples were changed; the
-    answer is a skip if the runs are spent before. ``notes`` are added to by the exchanges.
+    Without a finding, the gradients of a loss passed, after ``tried`` of ``size`` samples were
+    changed; the answer is a skip if the runs are spent before. The exchanges add to ``notes``.
     """
     try:
         for found in exchanges:
@@ -105,7 +105,7 @@ def _outcome_of_exchanges(
         what = "batch was checked without exchanging all labels and targets"
         return Skipped(f"{what}: verify stops after {RUNS} runs", "partial", notes=notes)
     text = "a loss: the direction of each sample's gradient is independent of the others"
-    return Passed(f"{text} ({tried} tried)", [], notes=notes)
+    return Passed(f"{text} ({tried} of {size} tried)", [], notes=notes)
 
 
 def _as_note(found: Finding | str) -> str:

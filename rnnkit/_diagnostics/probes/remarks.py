@@ -41,7 +41,11 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Answer:
         name = baseline.name(baseline.first or 0)
         batch = baseline.batch
         of = batch.names[batch.sequence] if batch.of_sequence else "the input"
-        notes.append(f"steps of {name} depend {_in_words(drawn.map)} of {of}")
+        text = f"steps of {name} depend {_words_of_steps(drawn.map)} of {of}"
+        tried = len(drawn.map.outputs)
+        if tried < batch.steps:
+            text += f" (tried at {tried} of {batch.steps} steps)"
+        notes.append(text)
     asked = [unread_inputs, inputs_of_one_value, *LINES]
     if not streaming:
         asked.append(chunks_beside_the_whole)
@@ -152,7 +156,7 @@ def _map_of_steps(baseline: Baseline) -> Drawn | None:
     return Drawn("step", DependencyMap(matrix, (*read,), (*range(len(columns)),), *axes), rule)
 
 
-def _in_words(measured: DependencyMap) -> str:
+def _words_of_steps(measured: DependencyMap) -> str:
     """Write on which input steps (a map's columns) a step of the output (a row) depends.
 
     ``measured`` is that map, with the numbers of its rows and columns.

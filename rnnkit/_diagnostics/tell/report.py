@@ -48,7 +48,7 @@ class Check:
     >>> report = rnnkit.verify(model, torch.randn(5, 7, 3))
     >>> check = report.checks[1]
     >>> check.probe, check.outcome, check.detail
-    ('batch', 'passed', "no sample's output depends on another sample (4 tried)")
+    ('batch', 'passed', "no sample's output depends on another sample (4 of 5 tried)")
     """
 
     __module__ = "rnnkit"

@@ -199,3 +199,37 @@ for value in (0.0, 1.0, 0.5):
     def samples_of_one_value(m, x):
         """Of an input with one value everywhere, a layer that mixes the samples is still found."""
         return m.layer(x)[0]
+
+
+class Slotted:
+    """An object whose tensor is in a slot."""
+
+    __slots__ = ("scores",)
+
+    def __init__(self, scores):
+        self.scores = scores
+
+
+#: Where a tensor hides from a comparison: the first line says where.
+HIDING = {
+    "a slot": Slotted,
+    "a set": lambda y: {y},
+    "a generator": lambda y: (one for one in [y]),
+    "a closure": lambda y: lambda: y,
+}
+for name, hide in HIDING.items():
+    fine(name=f"unseen: {name}", gru=gru())(
+        lambda m, x, hide=hide: (m.gru(x)[0], hide(m.gru(x)[0] - x.mean()))
+    )
+
+fine(name="unseen: rows that the data select", gru=gru())(
+    lambda m, x: (m.gru(x)[0], m.gru(x)[0][x.sum((1, 2)) > x.sum((1, 2)).mean()])
+)
+
+
+@pair("batch", head=linear(3, 8), inputs=(X, numbers(4, 7, 8) > 0.9))
+def leak_below_a_mask(m, x, legal):
+    """Most scores are masked with -1e9, and the others mix the samples, or not."""
+    y = m.head(x)
+    y = y if m.right else y - 0.5 * y.mean(0)
+    return y.masked_fill(~legal, -1e9)
